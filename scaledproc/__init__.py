@@ -1,0 +1,59 @@
+"""Turn a tree of interdependent files, on a laptop or in S3, into one Parquet table of features."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scaledproc.backend import Backend, Capabilities, Job
+    from scaledproc.engine import combine, plan, run
+    from scaledproc.errors import ScaledprocError, UsageError
+    from scaledproc.extractors import Extractor, Task, extractor
+    from scaledproc.planning import Plan
+    from scaledproc.run_folder import Run
+
+__all__ = [
+    "Backend",
+    "Capabilities",
+    "Extractor",
+    "Job",
+    "Plan",
+    "Run",
+    "ScaledprocError",
+    "Task",
+    "UsageError",
+    "combine",
+    "extractor",
+    "plan",
+    "run",
+]
+
+# Imported at first use: `scaledproc --help` waits for none of the libraries below.
+_HOMES = {
+    "Backend": "backend",
+    "Capabilities": "backend",
+    "Extractor": "extractors",
+    "Job": "backend",
+    "Plan": "planning",
+    "Run": "run_folder",
+    "ScaledprocError": "errors",
+    "Task": "extractors",
+    "UsageError": "errors",
+    "combine": "engine",
+    "extractor": "extractors",
+    "plan": "engine",
+    "run": "engine",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'scaledproc' has no attribute {name!r}")
+    value = getattr(import_module(f"scaledproc.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

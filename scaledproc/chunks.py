@@ -1,0 +1,164 @@
+"""One chunk: its tasks through the extractor, its rows and its quarantined tasks into one commit."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scaledproc.events import SHOWN_FAILURES, ChunkDone, Failure
+from scaledproc.extractors import Extractor, Task, load_extractor
+from scaledproc.extractors.rows import RowCollector, SchemaError
+from scaledproc.run_folder import WORK_ERROR_SCHEMA, work_name
+from scaledproc.storage import Store, redacted
+from scaledproc.tables import open_writer, write_table
+
+if TYPE_CHECKING:
+    from scaledproc.staging import StagedUnit
+
+_METADATA = b"scaledproc"
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
+
+
+class StagingError(Exception):
+    """A unit's files could not be fetched."""
+
+
+@dataclass(frozen=True)
+class ChunkWork:
+    """All that a process needs to make a chunk.
+
+    Parameters
+    ----------
+    plan_id, shard, chunk, size
+        Which chunk it is; its bytes.
+    tasks
+        (group, unit, anchor) of each.
+    files, staged
+        By unit: the paths of its files, and where they are.
+    store
+        The run's folder.
+    source, options
+        The extractor, or what finds it.
+    """
+
+    plan_id: str
+    shard: int
+    chunk: int
+    size: int
+    tasks: tuple[tuple[str, str, str], ...]
+    files: Mapping[str, frozenset[str]]
+    staged: Mapping[str, StagedUnit]
+    store: Store
+    source: str | Extractor
+    options: Mapping[str, Any]
+
+
+def chunk_name(shard: int, chunk: int) -> str:
+    """The name of a committed chunk, without its ending."""
+    return work_name(shard, f"{chunk:06d}")
+
+
+def run_chunk(work: ChunkWork) -> ChunkDone:
+    """Extract the features of a chunk's tasks and commit them.
+
+    Raises
+    ------
+    UsageError
+        The extractor cannot be loaded.
+    OSError
+        The run's folder cannot be written.
+    """
+    started = time.perf_counter()
+    extractor = _load(work.source, json.dumps(work.options, sort_keys=True))
+    collector = RowCollector(extractor.schema)
+    errors: list[dict[str, Any]] = []
+    name = chunk_name(work.shard, work.chunk)
+    with work.store.committing(f"{name}.parquet") as part:
+        with open_writer(part, extractor.schema) as writer:
+            for group, unit, anchor in work.tasks:
+                staged = work.staged[unit]
+                task = Task(group, unit, anchor, staged.root, work.files[unit])
+                error = _extract(extractor, task, staged.problem, collector)
+                if error:
+                    errors.append(error)
+                if collector.is_full:
+                    writer.write_table(collector.take())
+            writer.write_table(collector.take())
+            shown = Failure.__dataclass_fields__
+            done = ChunkDone(
+                shard=work.shard,
+                chunk=work.chunk,
+                tasks=len(work.tasks),
+                rows=collector.rows,
+                size=work.size,
+                seconds=time.perf_counter() - started,
+                quarantined=len(errors),
+                failures=tuple(Failure(**{key: error[key] for key in shown}) for error in errors[:SHOWN_FAILURES]),
+            )
+            writer.add_key_value_metadata({_METADATA: json.dumps({"plan_id": work.plan_id, "done": done.to_dict()})})
+        if errors:  # before the features: these are what says that the chunk is there
+            with work.store.committing(f"{name}.errors.parquet") as error_part:
+                table = pa.Table.from_pylist(errors, schema=WORK_ERROR_SCHEMA)
+                write_table(error_part, WORK_ERROR_SCHEMA, [table])
+    return done
+
+
+def read_chunk(store: Store, plan_id: str, shard: int, chunk: int) -> ChunkDone | None:
+    """What became of a committed chunk; None where it is not there whole, or is another plan's."""
+    name = chunk_name(shard, chunk)
+    try:
+        with store.open(f"{name}.parquet") as file:
+            metadata = pq.read_metadata(file)
+        found = json.loads(metadata.metadata[_METADATA])
+        done = ChunkDone.from_dict(found["done"], resumed=True)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    is_whole = found["plan_id"] == plan_id and metadata.num_rows == done.rows
+    return done if is_whole and (not done.quarantined or store.exists(f"{name}.errors.parquet")) else None
+
+
+@cache
+def _load(source: str | Extractor, options: str) -> Extractor:
+    """The extractor, made once in each process."""
+    return load_extractor(source, None if isinstance(source, Extractor) else json.loads(options))
+
+
+def _extract(extractor: Extractor, task: Task, problem: str | None, collector: RowCollector) -> dict[str, Any] | None:
+    """Add one task's rows; or say why it goes into quarantine."""
+    try:
+        if problem is not None:
+            raise StagingError(problem)
+        # What an extractor prints must not mix with what a program reads from standard output.
+        with contextlib.redirect_stdout(sys.stderr):
+            collector.add(extractor.extract(task))
+    except Exception as error:
+        kind = {SchemaError: "schema", MemoryError: "memory"}.get(type(error), "exception")
+        return {
+            "group": task.group,
+            "unit": task.unit,
+            "anchor": task.anchor,
+            "kind": kind,
+            "error": type(error).__name__,
+            "message": _portable(str(error), task),
+            "attempts": 1,
+            "traceback": redacted("".join(traceback.format_exception(error))).encode(errors="replace").decode(),
+        }
+    return None
+
+
+def _portable(message: str, task: Task) -> str:
+    """A message without what differs from machine to machine: where the dataset lies, addresses in memory."""
+    root = str(task.root)
+    message = message.replace(root + "/", "").replace(root, ".")
+    return _ADDRESS.sub("0x…", redacted(message)).encode(errors="replace").decode()

@@ -1,0 +1,336 @@
+"""The command line: words in, exit code out; no logic of its own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from scaledproc.errors import ScaledprocError, UsageError
+
+if TYPE_CHECKING:
+    from scaledproc.planning import Plan
+
+DEMO = "scaledproc-demo"
+TOO_MANY_FAILURES = 3
+INTERRUPTED = 130
+
+
+class _RunByDefault(TyperGroup):
+    """`scaledproc INPUT OUTPUT` is `scaledproc run INPUT OUTPUT`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        own = {"--help", "--version", "--install-completion", "--show-completion"}
+        if args and args[0] not in self.commands and args[0] not in own:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_RunByDefault,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="[bold]scaledproc --backend local[/] alone runs on a small demo dataset that it makes.",
+)
+
+Dataset = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[INPUT]",
+        show_default=False,
+        help="The dataset: a folder or a URL such as s3://bucket/prefix. Without it, a demo dataset.",
+    ),
+]
+Output = Annotated[
+    str | None, typer.Argument(metavar="[OUTPUT]", show_default=False, help="The folder to write: a path or a URL.")
+]
+Extractor = Annotated[
+    str, typer.Option(help="A built-in's name, [bold]package.module:name[/] or [bold]path/to/file.py:name[/].")
+]
+Unit = Annotated[
+    str | None,
+    typer.Option(
+        show_default=False,
+        help="What must stay together: folder, stem, file, or a regular expression with a group named unit. "
+        "[dim]Default: the extractor's.[/]",
+    ),
+]
+Anchor = Annotated[
+    list[str] | None,
+    typer.Option(
+        show_default=False,
+        help="Glob of the files that start a task; can be repeated. [dim]Default: the extractor's.[/]",
+    ),
+]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(show_default=False, help="Only files that match this glob ('30/**', '*.hea'); can be repeated."),
+]
+Exclude = Annotated[
+    list[str] | None, typer.Option(show_default=False, help="No files that match this glob; can be repeated.")
+]
+Limit = Annotated[int | None, typer.Option(show_default=False, help="Only so many units, for a try.")]
+Shards = Annotated[
+    str, typer.Option(help="Cut for machines: folder (one per top folder), a number, or a size such as 50GB.")
+]
+Chunk = Annotated[str, typer.Option(help="Cut for cores: auto, per-core, a number of tasks, or a size such as 64MB.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        show_default=False,
+        help="Processes; 1 works in this process. [dim]Default: the cores that this process may use.[/]",
+    ),
+]
+StorageOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE",
+        show_default=False,
+        help="For the fsspec filesystem, such as anon=true; input.KEY or output.KEY for one side; can be repeated.",
+    ),
+]
+SignalNamesFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--signal-names", show_default=False, help="Table of canonical signal names (TOML) instead of the built-in one."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="For programs: JSON on standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only the result.")]
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """Turn a tree of interdependent files into one Parquet table of features.
+
+    [bold]scaledproc --backend local INPUT OUTPUT[/] runs the whole job; the same command again continues after a
+    stop. See [bold]scaledproc run --help[/] for all its options.
+    """
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"scaledproc {installed('scaledproc')}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    dataset: Dataset = None,
+    output: Output = None,
+    backend: Annotated[str, typer.Option(help="Where the jobs run: local, dry-run, or a plug-in's.")] = "local",
+    extractor: Extractor = "wfdb-summary",
+    unit: Unit = None,
+    anchor: Anchor = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    limit: Limit = None,
+    shards: Shards = "folder",
+    chunk: Chunk = "auto",
+    jobs: Jobs = None,
+    max_failures: Annotated[
+        str, typer.Option(metavar="N|P%", help="Quarantined tasks that are still a success.")
+    ] = "0",
+    signal_names: SignalNamesFile = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Throw away a run that is in OUTPUT.")] = False,
+    storage_option: StorageOption = None,
+    scratch: Annotated[Path | None, typer.Option(show_default=False, help="Folder to stage remote data in.")] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the whole job: INPUT in, one table of features in OUTPUT (the command when none is named).
+
+    The same command again continues after a stop. Exit codes: 0 all tasks done or failures within --max-failures,
+    3 more tasks quarantined than that, 1 the run failed, 2 wrong usage.
+    """
+    allowed = _parse_max_failures(max_failures)
+    from scaledproc import engine, progress
+    from scaledproc.backend import load_backend
+
+    machine = load_backend(backend)(jobs=jobs, scratch=scratch)
+    if dataset is None:
+        dataset, output = _demo(quiet=quiet or as_json), DEMO
+    elif output is None:
+        raise UsageError("name the folder to write: scaledproc --backend local INPUT OUTPUT")
+    with progress.choose(quiet=quiet, as_json=as_json) as display:
+        done = engine.run(
+            dataset,
+            output,
+            extractor=extractor,
+            unit=unit,
+            anchors=anchor or (),
+            include=include or (),
+            exclude=exclude or (),
+            limit=limit,
+            shards=shards,
+            chunk=chunk,
+            backend=machine,
+            signal_names=signal_names,
+            overwrite=overwrite,
+            storage_options=_parse_options(storage_option),
+            on_event=_Results(display.listen, silent=as_json).listen,
+        )
+    tasks = done.record.counts["tasks"]
+    if done.quarantined > (allowed if isinstance(allowed, int) else allowed * tasks):
+        raise typer.Exit(TOO_MANY_FAILURES)
+
+
+@app.command()
+def plan(
+    dataset: Annotated[str, typer.Argument(metavar="INPUT", help="The dataset: a folder or a URL.")],
+    extractor: Extractor = "wfdb-summary",
+    unit: Unit = None,
+    anchor: Anchor = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    limit: Limit = None,
+    shards: Shards = "folder",
+    chunk: Chunk = "auto",
+    jobs: Jobs = None,
+    storage_option: StorageOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a run would do: shards, sizes, balance, chunks per core, warnings."""
+    from scaledproc import engine
+    from scaledproc.plan_text import plan_json, plan_text
+    from scaledproc.pool import available_cores
+
+    cores = jobs or available_cores()
+    made: Plan = engine.plan(
+        dataset,
+        extractor=extractor,
+        unit=unit,
+        anchors=anchor or (),
+        include=include or (),
+        exclude=exclude or (),
+        limit=limit,
+        shards=shards,
+        chunk=chunk,
+        jobs=cores,
+        storage_options=_parse_options(storage_option),
+    )
+    typer.echo(json.dumps(plan_json(made, cores), indent=1) if as_json else plan_text(made, cores))
+    if not made.n_tasks:
+        raise typer.Exit(1)
+
+
+@app.command()
+def combine(
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder of a run.")],
+    signal_names: SignalNamesFile = None,
+    storage_option: StorageOption = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the table and the summaries of a run anew from its shards, without extracting again."""
+    from scaledproc import engine, progress
+
+    display = progress.JsonProgress() if as_json else progress.Progress() if quiet else progress.PlainProgress()
+    with display:
+        engine.combine(
+            output,
+            signal_names=signal_names,
+            storage_options=_parse_options(storage_option),
+            on_event=display.listen,
+        )
+
+
+@app.command()
+def worker(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run that was begun.")],
+    shard: Annotated[
+        list[int] | None, typer.Option(show_default=False, help="Macro shard to make; can be repeated.")
+    ] = None,
+    combine: Annotated[bool, typer.Option("--combine", help="Combine the shards.")] = False,
+    jobs: Jobs = None,
+    storage_option: StorageOption = None,
+    scratch: Annotated[Path | None, typer.Option(show_default=False, help="Folder to stage remote data in.")] = None,
+) -> None:
+    """Do jobs of a run on this machine, as a backend's machines do; tells what happened as JSON."""
+    from scaledproc.engine import work
+    from scaledproc.progress import JsonProgress
+
+    display = JsonProgress()
+    for event in work(
+        run, shard or [], combine=combine, jobs=jobs, storage_options=_parse_options(storage_option), scratch=scratch
+    ):
+        display.listen(event)
+
+
+class _Results:
+    """Shows the end of a run on standard output, after the progress display has heard of everything."""
+
+    def __init__(self, listen: Any, *, silent: bool) -> None:
+        self._listen = listen
+        self._silent = silent
+
+    def listen(self, event: Any) -> None:
+        self._listen(event)
+        if not self._silent:
+            from scaledproc.events import RunFinished
+            from scaledproc.plan_text import finished_text
+
+            if isinstance(event, RunFinished):
+                typer.echo(finished_text(event))
+
+
+def _demo(*, quiet: bool) -> str:
+    from scaledproc.demo import write_demo
+
+    folder = Path(DEMO) / "dataset"
+    if not quiet:
+        what = "using" if folder.exists() else "making"
+        typer.echo(f"no INPUT was given: {what} a small MIMIC-III-shaped demo dataset in {folder}", err=True)
+    return str(write_demo(folder))
+
+
+def _parse_options(pairs: list[str] | None) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for pair in pairs or ():
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--storage-option {key!r}: give KEY=VALUE")
+        try:
+            options[key] = json.loads(value)
+        except ValueError:
+            options[key] = value
+    return options
+
+
+def _parse_max_failures(text: str) -> int | float:
+    """A number of tasks, or a share of them."""
+    try:
+        if text.endswith("%"):
+            share = float(text[:-1]) / 100
+            if 0 <= share <= 1:
+                return share
+        elif int(text) >= 0:
+            return int(text)
+    except ValueError:
+        pass
+    raise UsageError(f"--max-failures {text!r}: give a number of tasks such as 10, or a share such as 5%")
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        app()
+    except ScaledprocError as error:
+        typer.echo(f"scaledproc: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        again = "; the same command continues" if len(sys.argv) > 1 and sys.argv[1] != "plan" else ""
+        typer.echo(f"scaledproc: interrupted{again}", err=True)
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""The last job: shards to one table, its summaries, the errors."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.csv
+
+from scaledproc.errors import ScaledprocError
+from scaledproc.events import CombineDone
+from scaledproc.run_folder import ERROR_LOG, ERROR_SCHEMA, ERRORS, FEATURES, Run, shard_name
+from scaledproc.tables import ROW_GROUP, open_writer, read_tables, rebatch, write_table
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
+    from scaledproc.extractors import Extractor
+
+
+def combine(run: Run) -> CombineDone:
+    """Write features, summaries and errors from the committed shards, in memory bounded by one row group.
+
+    On a finished run the errors stay as they are: names and summaries are made anew, nothing is extracted.
+
+    Raises
+    ------
+    ScaledprocError
+        A shard is missing, or the extractor's own code for this step fails.
+    """
+    started = time.perf_counter()
+    missing = sorted(set(range(run.record.counts["shards"])) - run.committed_shards())
+    if missing:
+        raise ScaledprocError(
+            f"{len(missing)} of {run.record.counts['shards']} shards are not there (the first is {missing[0]}); "
+            "run the same command again"
+        )
+    rows, summaries = _write_features(run)
+    for name, table in summaries.items():
+        with run.store.committing(f"{name}.csv") as part:
+            pyarrow.csv.write_csv(table, part)
+    if run.record.state != "done":
+        _write_errors(run)
+    return CombineDone(
+        rows=rows,
+        quarantined=run.quarantined,
+        summaries=tuple(sorted(summaries)),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _write_features(run: Run) -> tuple[int, Mapping[str, pa.Table]]:
+    extractor = run.extractor
+    schema = _finished(extractor, extractor.schema.empty_table()).schema
+    shards = (
+        table for shard in range(run.record.counts["shards"]) for table in read_tables(run.store, shard_name(shard))
+    )
+    rows = 0
+
+    def written(writer: pq.ParquetWriter) -> Iterator[pa.Table]:
+        """Every finished piece, after it was written: the summaries come from the same pass."""
+        nonlocal rows
+        for piece in rebatch(shards):
+            finished = _finished(extractor, piece)
+            if finished.schema != schema or finished.num_rows != piece.num_rows:
+                raise ScaledprocError(f"the extractor's finish() gives other columns or rows for some tables: {schema}")
+            writer.write_table(finished, row_group_size=ROW_GROUP)
+            rows += finished.num_rows
+            yield finished
+
+    with run.store.committing(FEATURES) as part, open_writer(part, schema) as writer:
+        pieces = written(writer)
+        try:
+            summaries = extractor.summarise(pieces)
+            for _ in pieces:  # what the summaries did not ask for
+                pass
+        except (ScaledprocError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            raise ScaledprocError(f"the extractor's summarise() failed: {type(error).__name__}: {error}") from error
+    for name in summaries:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            raise ScaledprocError(f"the extractor calls a summary {name!r}; use letters, digits, - and _")
+    return rows, summaries
+
+
+def _finished(extractor: Extractor, table: pa.Table) -> pa.Table:
+    try:
+        return extractor.finish(table).combine_chunks()
+    except ScaledprocError:
+        raise
+    except Exception as error:
+        raise ScaledprocError(f"the extractor's finish() failed: {type(error).__name__}: {error}") from error
+
+
+def _write_errors(run: Run) -> None:
+    with run.store.committing(ERRORS) as part:
+        write_table(part, ERROR_SCHEMA, (table.select(ERROR_SCHEMA.names) for table in run.shard_errors()))
+    run.store.remove(ERROR_LOG)
+    log = run.shard_errors()
+    first = next(log, None)
+    if first is None:
+        return
+    with run.store.committing(ERROR_LOG) as part, part.open("w", encoding="utf-8", errors="replace") as file:
+        for table in (first, *log):
+            for row in table.to_pylist():
+                file.write(f"{row['anchor']}\n{row['traceback']}\n")

@@ -1,0 +1,27 @@
+"""Numbers as a person reads them."""
+
+from __future__ import annotations
+
+
+def bytes_text(size: float) -> str:
+    """Bytes with a decimal unit: `6.7 TB`."""
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
+        if abs(size) < 999.5 or unit == "PB":
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 99.95 else f"{size:.1f} {unit}"
+        size /= 1000
+    raise AssertionError
+
+
+def seconds_text(seconds: float) -> str:
+    """A duration: `12.3 s`, `4 min 05 s`, `3 h 20 min`."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def count_text(count: int, noun: str) -> str:
+    """A count with its noun: `1 task`, `2,000 tasks`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,13 @@
+"""Errors that are meant for the person at the keyboard: what is wrong, where, what to do."""
+
+
+class ScaledprocError(Exception):
+    """The run itself cannot go on. Shown as one line, without a traceback; exit code 1."""
+
+    exit_code = 1
+
+
+class UsageError(ScaledprocError):
+    """What was asked for makes no sense or cannot be. Exit code 2."""
+
+    exit_code = 2

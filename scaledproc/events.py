@@ -1,0 +1,119 @@
+"""What happened, as small frozen dataclasses: what backends tell, and progress and reports are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+SHOWN_FAILURES = 5
+"""How many of a chunk's or a shard's quarantined tasks an event carries; all are in `errors.parquet`."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A task in quarantine."""
+
+    group: str
+    unit: str
+    anchor: str
+    kind: str
+    """`exception`, `memory` or `schema`."""
+    error: str
+    """The name of the exception's class."""
+    message: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened in a run."""
+
+
+@dataclass(frozen=True)
+class Note(Event):
+    """Something that a person should read."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class RunStarted(Event):
+    """The plan stands, and the jobs are about to begin."""
+
+    plan_id: str
+    tasks: int
+    size: int
+    shards: int
+    chunks: int
+    cores: int
+    output: str
+    resumed: bool
+
+
+@dataclass(frozen=True)
+class _Done(Event):
+    shard: int
+    tasks: int
+    rows: int
+    size: int
+    """Bytes of the tasks' files."""
+    seconds: float
+    """Time at work, added up over the cores."""
+    quarantined: int
+    failures: tuple[Failure, ...] = ()
+    """The first few of the quarantined tasks."""
+    resumed: bool = False
+    """Whether an earlier process committed it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], *, resumed: bool = False) -> Self:
+        """From what `to_dict` gave."""
+        failures = tuple(Failure(**failure) for failure in content["failures"])
+        return cls(**{**content, "failures": failures, "resumed": resumed})
+
+
+@dataclass(frozen=True)
+class ShardDone(_Done):
+    """A macro shard is committed."""
+
+
+@dataclass(frozen=True)
+class ChunkDone(_Done):
+    """A chunk is committed."""
+
+    chunk: int = 0
+
+
+@dataclass(frozen=True)
+class JobPlanned(Event):
+    """A backend that runs nothing would have run this."""
+
+    job: str
+
+
+@dataclass(frozen=True)
+class CombineDone(Event):
+    """The table, its summaries and the errors are written."""
+
+    rows: int
+    quarantined: int
+    summaries: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RunFinished(Event):
+    """The end of a run; `already` when it had been finished before and nothing was done."""
+
+    output: str
+    tasks: int
+    rows: int
+    size: int
+    quarantined: int
+    seconds: float
+    already: bool = False
+    failures: tuple[Failure, ...] = ()

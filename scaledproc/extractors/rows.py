@@ -1,0 +1,272 @@
+"""What an extractor returned, as Arrow rows of its declared schema; never a silent cast."""
+
+from __future__ import annotations
+
+import datetime as dt
+import numbers
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from scaledproc.errors import UsageError
+
+PIECE = 8192  # rows that are held as Python objects before they become Arrow
+_EXACT_IN_FLOAT = {pa.float64(): 2**53, pa.float32(): 2**24, pa.float16(): 2**11}
+_LARGEST_FLOAT32 = 3.4028235677973366e38
+
+
+class SchemaError(Exception):
+    """A row does not fit the extractor's declared schema."""
+
+
+class RowCollector:
+    """Gathers the rows of one task after the other.
+
+    Parameters
+    ----------
+    schema
+        What every row must fit.
+
+    Raises
+    ------
+    UsageError
+        The schema has a type that cannot be written the same way whatever the cuts are.
+    """
+
+    def __init__(self, schema: pa.Schema) -> None:
+        for field in schema:
+            if pa.types.is_dictionary(field.type):
+                raise UsageError(
+                    f"column {field.name!r} is declared as a dictionary; declare its value type "
+                    f"{field.type.value_type} (Parquet dictionary-encodes by itself)"
+                )
+        if len(set(schema.names)) != len(schema.names):
+            raise UsageError("the extractor's schema names a column twice")
+        self.schema = schema
+        self.rows = 0
+        self._fields = [(field.name, field.nullable, _check_for(field.type)) for field in schema]
+        self._pending: list[Mapping[str, Any]] = []
+        self._tables: list[pa.Table] = []
+
+    def add(self, returned: Any) -> None:
+        """Take all that a task returned, or nothing of it.
+
+        Raises
+        ------
+        SchemaError
+            It does not fit the schema.
+        """
+        if isinstance(returned, pa.RecordBatch):
+            returned = pa.Table.from_batches([returned])
+        elif type(returned).__name__ == "DataFrame" and "pandas" in sys.modules:
+            returned = self._from_pandas(returned)
+        if isinstance(returned, pa.Table):
+            table = self._checked_table(returned)
+            self._flush_pending()
+            self._tables.append(table)
+            self.rows += table.num_rows
+            return
+        if isinstance(returned, Mapping):
+            returned = (returned,)
+        if returned is None or isinstance(returned, (str, bytes)) or not isinstance(returned, Iterable):
+            what = "nothing" if returned is None else f"a {type(returned).__name__}"
+            raise SchemaError(f"the extractor returned {what}; rows are mappings (return [] where there are none)")
+        rows: list[Mapping[str, Any]] = []
+        tables: list[pa.Table] = []
+        for row in returned:
+            self._check_row(row)
+            rows.append(row)
+            if len(rows) == PIECE:
+                tables.append(self._to_table(rows))
+                rows = []
+        if tables:
+            self._flush_pending()
+            self._tables += tables
+            self.rows += sum(table.num_rows for table in tables)
+        self._pending += rows
+        self.rows += len(rows)
+        if len(self._pending) >= PIECE:
+            self._flush_pending()
+
+    def take(self) -> pa.Table:
+        """The rows gathered since the last call."""
+        self._flush_pending()
+        tables, self._tables = self._tables, []
+        return pa.concat_tables([self.schema.empty_table(), *tables])
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to take the rows, to keep memory flat."""
+        return bool(self._tables)
+
+    def _flush_pending(self) -> None:
+        if self._pending:
+            self._tables.append(self._to_table(self._pending))
+            self._pending = []
+
+    def _to_table(self, rows: list[Mapping[str, Any]]) -> pa.Table:
+        try:
+            return pa.Table.from_pylist(rows, schema=self.schema)
+        except (pa.ArrowException, OverflowError, UnicodeError) as error:  # no check above lets this happen
+            raise SchemaError(str(error)) from error
+
+    def _check_row(self, row: Any) -> None:
+        if not isinstance(row, Mapping):
+            raise SchemaError(f"a row is a {type(row).__name__}, not a mapping of column names to values")
+        for name, nullable, check in self._fields:
+            try:
+                value = row[name]
+            except KeyError:
+                raise SchemaError(f"a row lacks the column {name!r} (give None for a null)") from None
+            if value is None:
+                if not nullable:
+                    raise SchemaError(f"column {name!r} may not be null")
+            elif problem := check(value):
+                raise SchemaError(f"column {name!r}: {problem}")
+        if len(row) != len(self._fields):
+            extra = [str(name) for name in row if name not in self.schema.names]
+            raise SchemaError(f"a row has columns that the schema does not: {', '.join(extra)}")
+
+    def _checked_table(self, table: pa.Table) -> pa.Table:
+        if sorted(table.schema.names) != sorted(self.schema.names):
+            raise SchemaError(f"columns are {table.schema.names}, declared are {self.schema.names}")
+        table = table.select(self.schema.names)
+        for field, column in zip(self.schema, table.columns, strict=True):
+            if column.type != field.type:
+                raise SchemaError(f"column {field.name!r} is {column.type}, declared is {field.type}")
+            if column.null_count and not field.nullable:
+                raise SchemaError(f"column {field.name!r} may not be null")
+        try:
+            table.validate(full=True)
+        except pa.ArrowInvalid as error:
+            raise SchemaError(f"the table is damaged: {error}") from None
+        return pa.Table.from_arrays(table.columns, schema=self.schema)
+
+    def _from_pandas(self, frame: Any) -> pa.Table:
+        """Arrow for a DataFrame, whose types are pandas' own: NaN for null, int64 for any integer."""
+        try:
+            inferred = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+            for index, field in enumerate(inferred.schema):
+                declared = self.schema.field(field.name) if field.name in self.schema.names else None
+                if declared is not None and field.type != declared.type and _same_kind(field.type, declared.type):
+                    column = inferred.column(index).cast(declared.type, safe=True)
+                    inferred = inferred.set_column(index, declared, column)
+        except (pa.ArrowException, TypeError) as error:
+            raise SchemaError(str(error)) from None
+        return inferred
+
+
+Check = Callable[[Any], str | None]
+
+
+def _check_for(kind: pa.DataType) -> Check:
+    """A function that says what is wrong with a value of a column of this type, or None."""
+    if pa.types.is_boolean(kind):
+        return lambda value: None if type(value) in _BOOLEANS or _is_numpy_bool(value) else _wrong(value, kind)
+    if pa.types.is_integer(kind):
+        return _integer_check(kind)
+    if pa.types.is_floating(kind):
+        return _float_check(kind)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return lambda value: _text_problem(value) if isinstance(value, str) else _wrong(value, kind)
+    if pa.types.is_date32(kind):
+        return lambda value: None if type(value) is dt.date else _wrong(value, kind)
+    if kind == pa.time64("us"):
+        return lambda value: None if type(value) is dt.time and not value.tzinfo else _wrong(value, kind)
+    return lambda value: _round_trip_problem(value, kind)
+
+
+_BOOLEANS = (bool,)
+
+
+def _is_numpy_bool(value: Any) -> bool:
+    return type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_")
+
+
+def _integer_check(kind: pa.DataType) -> Check:
+    signed = pa.types.is_signed_integer(kind)
+    low = -(2 ** (kind.bit_width - 1)) if signed else 0
+    high = 2 ** (kind.bit_width - signed) - 1
+
+    def check(value: Any) -> str | None:
+        if type(value) is not int and not _is_integer(value):
+            return _wrong(value, kind)
+        return None if low <= value <= high else f"{value} is out of range for {kind}"
+
+    return check
+
+
+def _float_check(kind: pa.DataType) -> Check:
+    exact = _EXACT_IN_FLOAT[kind]
+    limit = {pa.float32(): _LARGEST_FLOAT32, pa.float16(): 65504.0}.get(kind)
+
+    def check(value: Any) -> str | None:
+        if type(value) is not float:
+            if _is_integer(value):
+                return None if -exact <= value <= exact else f"{value} is not exact in {kind}"
+            if isinstance(value, bool) or not isinstance(value, numbers.Real):
+                return _wrong(value, kind)
+        if limit is not None and limit < abs(float(value)) < float("inf"):
+            return f"{value} is out of range for {kind}"
+        return None
+
+    return check
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _text_problem(value: str) -> str | None:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return f"{value!r} is not valid Unicode text"
+    return None
+
+
+def _round_trip_problem(value: Any, kind: pa.DataType) -> str | None:
+    """For all other types: what Arrow would store must equal what was given."""
+    try:
+        stored = pa.scalar(value, type=kind).as_py()
+    except (pa.ArrowException, TypeError, ValueError, OverflowError, AttributeError) as error:
+        return f"{_wrong(value, kind)} ({error})"
+    if hasattr(value, "tolist"):  # a numpy array or scalar
+        value = value.tolist()
+    return None if _equal(stored, value) else f"{_wrong(value, kind)}: it would become {stored!r}"
+
+
+def _equal(stored: Any, given: Any) -> bool:
+    if isinstance(stored, list) and isinstance(given, (list, tuple)):
+        return len(stored) == len(given) and all(map(_equal, stored, given))
+    if isinstance(stored, dict) and isinstance(given, Mapping):
+        return stored.keys() == given.keys() and all(_equal(stored[key], given[key]) for key in stored)
+    if isinstance(stored, float) and isinstance(given, float):
+        return stored == given or given != given or abs(stored - given) <= 1e-6 * abs(given)  # NaN; float32's rounding
+    return (type(stored) is type(given) and bool(stored == given)) or (
+        not isinstance(given, bool) and not isinstance(stored, bool) and bool(stored == given)
+    )
+
+
+def _wrong(value: Any, kind: pa.DataType) -> str:
+    text = repr(value)
+    return f"{text if len(text) <= 60 else text[:57] + '…'} ({type(value).__name__}) is no {kind}"
+
+
+def _same_kind(given: pa.DataType, declared: pa.DataType) -> bool:
+    """Whether pandas can only have meant the declared type by what it gave; the cast itself is checked for loss."""
+    kinds = pa.types
+    if kinds.is_null(given):
+        return True
+    if kinds.is_integer(declared):  # integers with nulls are floats in pandas
+        return bool(kinds.is_integer(given) or kinds.is_floating(given))
+    pairs = (
+        (kinds.is_string, kinds.is_large_string),
+        (kinds.is_timestamp, kinds.is_timestamp),
+        (kinds.is_binary, kinds.is_large_binary),
+    )
+    if any((a(given) or b(given)) and (a(declared) or b(declared)) for a, b in pairs):
+        return True
+    return bool(kinds.is_dictionary(given) and given.value_type == declared)

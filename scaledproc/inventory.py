@@ -1,0 +1,101 @@
+"""What is there: the files of a dataset as a table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from scaledproc.storage import Store
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The files of a dataset.
+
+    Parameters
+    ----------
+    files
+        Columns path (relative to the root), size (bytes), version; in no particular order.
+    notes
+        What was left out, for a person.
+    """
+
+    files: pa.Table
+    notes: tuple[str, ...] = ()
+
+
+def take_inventory(
+    dataset: Store, *, include: Sequence[str] = (), exclude: Sequence[str] = (), skip: str | None = None
+) -> Inventory:
+    """List a dataset.
+
+    Parameters
+    ----------
+    dataset
+        Where it is.
+    include, exclude
+        Globs over the relative paths, see `matches`: only what some `include` matches (all, where there is none)
+        and no `exclude`.
+    skip
+        A folder below the root to pass over without a word: the run's own output.
+
+    Raises
+    ------
+    ScaledprocError
+        The dataset does not exist or cannot be listed.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    listing = dataset.listing()
+    paths, sizes, versions = zip(*listing.files, strict=True) if listing.files else ((), (), ())
+    files = pa.table(
+        {
+            "path": pa.array(paths, pa.large_string()),
+            "size": pa.array(sizes, pa.int64()),
+            "version": pa.array(versions, pa.string()),
+        }
+    )
+    notes = listing.notes
+    if skip:
+        files = files.filter(pc.invert(pc.starts_with(files["path"], skip.rstrip("/") + "/")))
+    if include:
+        files = files.filter(matches(files["path"], include))
+    if exclude:
+        files = files.filter(pc.invert(matches(files["path"], exclude)))
+    return Inventory(files, notes)
+
+
+def matches(paths: pa.ChunkedArray, globs: Sequence[str]) -> pa.ChunkedArray:
+    """Which paths any of the globs matches.
+
+    `*` and `?` stand for what is within one name, `**` also for folders; a glob without `/` is matched against the
+    last name of a path, one with `/` against the whole; one that ends in `/` stands for all below that folder.
+    """
+    import pyarrow.compute as pc
+
+    return pc.match_substring_regex(paths, "|".join(f"(?:{_to_regex(glob)})" for glob in globs))
+
+
+_GLOB_PART = re.compile(r"\*\*/|\*\*|\*|\?|\[!?[^\]/]+\]|.", re.DOTALL)
+_GLOB_TO_REGEX = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+
+
+def _to_regex(glob: str) -> str:
+    """RE2 for a glob (the standard library's translation uses what RE2 has not)."""
+    if glob.endswith("/"):
+        glob += "**"
+    start = r"\A" if "/" in glob else r"(?:\A|/)"
+    body = "".join(_GLOB_TO_REGEX.get(part) or _literal(part) for part in _GLOB_PART.findall(glob.removeprefix("/")))
+    return rf"(?s){start}{body}\z"
+
+
+def _literal(part: str) -> str:
+    if len(part) > 1:  # a character class
+        return part.replace("\\", r"\\").replace("[!", "[^", 1)
+    return re.escape(part)

@@ -1,0 +1,389 @@
+"""The plan: one sorted table of tasks, cut twice. Pure: an inventory in, a plan out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from scaledproc.cuts import ChunkCut, ShardCut, cut_chunks, cut_shards
+from scaledproc.inventory import matches
+from scaledproc.layout import Layout, stems
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from scaledproc.cuts import Offsets
+    from scaledproc.extractors import Extractor
+    from scaledproc.inventory import Inventory
+
+FORMAT = 1
+TASK_COLUMNS = ("group", "unit", "anchor", "size")
+FILE_COLUMNS = ("path", "size", "version")
+MANY_SHARDS = 1_000
+
+
+class Chunk(NamedTuple):
+    """One micro shard: `start:stop` in the plan's tasks."""
+
+    shard: int
+    number: int
+    start: int
+    stop: int
+    size: int
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Plan:
+    """What will be done, in which order and in which pieces.
+
+    Parameters
+    ----------
+    plan_id
+        Hash of what determines the output: the extractor, the tasks, and the paths and sizes of their files. Neither
+        the cuts nor the place where the dataset lies are in it.
+    tasks
+        Columns group, unit, anchor, size (bytes), sorted by the first three as bytes.
+    files
+        Columns path, size, version: all files of the units, in the order of the units.
+    unit_tasks, unit_files
+        Offsets of the units in `tasks` and in `files`, shape (units + 1,).
+    shard_cuts, chunk_cuts
+        Offsets of macro shards and of chunks in `tasks`; every shard's are also a chunk's.
+    warnings
+        What a person should know before the run.
+    """
+
+    plan_id: str
+    tasks: pa.Table
+    files: pa.Table
+    unit_tasks: Offsets
+    unit_files: Offsets
+    shard_cuts: Offsets
+    chunk_cuts: Offsets
+    warnings: tuple[str, ...] = field(default=())
+
+    def __repr__(self) -> str:
+        from scaledproc.describe import bytes_text, count_text
+
+        return (
+            f"<Plan {self.plan_id[:12]}: {count_text(self.n_tasks, 'task')} in {count_text(self.n_units, 'unit')}, "
+            f"{bytes_text(self.size)}; {count_text(self.n_shards, 'shard')} (balance {self.balance:.2f}), "
+            f"{count_text(self.n_chunks, 'chunk')}>"
+        )
+
+    @property
+    def n_tasks(self) -> int:
+        """Number of tasks."""
+        return int(self.tasks.num_rows)
+
+    @property
+    def n_units(self) -> int:
+        """Number of units."""
+        return len(self.unit_tasks) - 1
+
+    @property
+    def n_shards(self) -> int:
+        """Number of macro shards."""
+        return len(self.shard_cuts) - 1
+
+    @property
+    def n_chunks(self) -> int:
+        """Number of chunks over all shards."""
+        return len(self.chunk_cuts) - 1
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes of all files of all units."""
+        return int(pc.sum(self.files["size"]).as_py() or 0)
+
+    @cached_property
+    def task_sizes(self) -> NDArray[np.int64]:
+        """Bytes of each task, shape (tasks,)."""
+        return _integers(self.tasks["size"])
+
+    @cached_property
+    def shard_sizes(self) -> NDArray[np.int64]:
+        """Bytes of each shard, shape (shards,)."""
+        return _sums_between(self.task_sizes, self.shard_cuts)
+
+    @property
+    def balance(self) -> float:
+        """Largest shard over the mean: 1 is perfect; the time of a run on one machine per shard grows with it."""
+        mean = self.size / max(self.n_shards, 1)
+        return float(self.shard_sizes.max() / mean) if mean else 1.0
+
+    @cached_property
+    def _first_chunks(self) -> Offsets:
+        return np.searchsorted(self.chunk_cuts, self.shard_cuts)
+
+    def chunks(self, shard: int) -> Iterator[Chunk]:
+        """The chunks of a shard, in order."""
+        first, last = int(self._first_chunks[shard]), int(self._first_chunks[shard + 1])
+        cuts = self.chunk_cuts[first : last + 1]
+        sizes = _sums_between(self.task_sizes, cuts)
+        for number, size in enumerate(sizes):
+            yield Chunk(shard, number, int(cuts[number]), int(cuts[number + 1]), int(size))
+
+    def n_chunks_of(self, shard: int) -> int:
+        """Number of chunks of a shard."""
+        return int(self._first_chunks[shard + 1] - self._first_chunks[shard])
+
+    def unit_name(self, unit: int) -> str:
+        """A unit's path."""
+        return str(self.tasks["unit"][int(self.unit_tasks[unit])].as_py())
+
+    def files_of(self, unit: int) -> pa.Table:
+        """The rows of `files` that are a unit's."""
+        first, stop = int(self.unit_files[unit]), int(self.unit_files[unit + 1])
+        return self.files.slice(first, stop - first)
+
+    @cached_property
+    def unit_sizes(self) -> NDArray[np.int64]:
+        """Bytes of each unit, shape (units,)."""
+        return _sums_between(_integers(self.files["size"]), self.unit_files)
+
+    def units_of(self, start: int, stop: int) -> range:
+        """The units that the tasks `start:stop` belong to."""
+        first = int(np.searchsorted(self.unit_tasks, start, "right")) - 1
+        return range(first, int(np.searchsorted(self.unit_tasks, stop, "left")))
+
+    def cut(self, shards: ShardCut, chunks: ChunkCut, *, cores: int = 1) -> Plan:
+        """The same plan with other cuts.
+
+        Parameters
+        ----------
+        shards, chunks
+            The rules.
+        cores
+            Cores of one machine.
+        """
+        from dataclasses import replace
+
+        groups = self.tasks["group"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
+        first_tasks = self.unit_tasks[:-1]
+        shard_cuts = self.unit_tasks[cut_shards(self.unit_sizes, groups[first_tasks], shards)]
+        pieces = [
+            start + cut_chunks(self.task_sizes[start:stop], chunks, cores)[:-1]
+            for start, stop in zip(shard_cuts[:-1].tolist(), shard_cuts[1:].tolist(), strict=True)
+        ]
+        chunk_cuts = np.concatenate([*pieces, [self.n_tasks]]).astype(np.int64)
+        plan = replace(self, shard_cuts=shard_cuts, chunk_cuts=chunk_cuts)
+        return replace(plan, warnings=(*self.warnings, *_warn_of_cuts(plan, shards)))
+
+    # To and from the run's folder
+
+    def task_table(self) -> pa.Table:
+        """One row per task with its shard and chunk: what `plan.parquet` holds."""
+        chunk_lengths = np.diff(self.chunk_cuts)
+        shard_of_chunk = np.searchsorted(self.shard_cuts, self.chunk_cuts[:-1], "right") - 1
+        number = np.arange(self.n_chunks) - self._first_chunks[shard_of_chunk]
+        return self.tasks.append_column(
+            "shard", pa.array(np.repeat(shard_of_chunk, chunk_lengths), pa.int32())
+        ).append_column("chunk", pa.array(np.repeat(number, chunk_lengths), pa.int32()))
+
+    def file_table(self) -> pa.Table:
+        """One row per file with its unit's place: what `inventory.parquet` holds."""
+        lengths = np.diff(self.unit_files)
+        return self.files.append_column("unit", pa.array(np.repeat(np.arange(self.n_units), lengths), pa.int64()))
+
+    @classmethod
+    def from_tables(cls, plan_id: str, tasks: pa.Table, files: pa.Table) -> Plan:
+        """The plan that `task_table` and `file_table` were made from."""
+        shard = tasks["shard"].combine_chunks().to_numpy()
+        chunk = tasks["chunk"].combine_chunks().to_numpy()
+        unit = files["unit"].combine_chunks().to_numpy()
+        return cls(
+            plan_id=plan_id,
+            tasks=tasks.select(TASK_COLUMNS),
+            files=files.select(FILE_COLUMNS),
+            unit_tasks=_unit_offsets(tasks),
+            unit_files=_offsets_of_runs(unit),
+            shard_cuts=_offsets_of_runs(shard),
+            chunk_cuts=_offsets_of_runs(shard, chunk),
+        )
+
+
+def make_plan(
+    inventory: Inventory,
+    extractor: Extractor,
+    *,
+    unit: str | None = None,
+    anchors: tuple[str, ...] | None = None,
+    limit: int | None = None,
+    shards: ShardCut = ShardCut("folder"),  # noqa: B008 - frozen
+    chunks: ChunkCut = ChunkCut("auto"),  # noqa: B008 - frozen
+    cores: int = 1,
+) -> Plan:
+    """Group the files of a dataset into units and tasks, sort them, cut them.
+
+    Parameters
+    ----------
+    inventory
+        The files.
+    extractor
+        What will be called with each task; says how files form units and which start a task.
+    unit, anchors
+        Instead of the extractor's own.
+    limit
+        Only so many units, the first ones.
+    shards, chunks
+        The two cuts.
+    cores
+        Cores of one machine.
+
+    Raises
+    ------
+    UsageError
+        The layout makes no sense.
+    """
+    layout = Layout(unit or extractor.unit, anchors or extractor.anchors)
+    arranged = layout.arrange(inventory.files).combine_chunks()
+    unit_runs = _unit_offsets(arranged)
+    is_anchor = arranged["is_anchor"].combine_chunks().to_numpy(zero_copy_only=False)
+    tasks_per_unit = np.diff(np.concatenate([[0], np.cumsum(is_anchor)])[unit_runs])
+    chosen = np.flatnonzero(tasks_per_unit)[:limit]
+    in_chosen = np.zeros(len(unit_runs) - 1, bool)
+    in_chosen[chosen] = True
+    file_is_in = np.repeat(in_chosen, np.diff(unit_runs))
+    kept, kept_anchor = arranged.filter(pa.array(file_is_in)), is_anchor[file_is_in]
+
+    unit_files = np.concatenate([[0], np.cumsum(np.diff(unit_runs)[chosen])]).astype(np.int64)
+    unit_tasks = np.concatenate([[0], np.cumsum(tasks_per_unit[chosen])]).astype(np.int64)
+    task_of_file, stem_is_anchors = _attribute(kept, kept_anchor, unit_files, unit_tasks)
+    task_sizes = np.bincount(task_of_file, weights=_integers(kept["size"]), minlength=int(unit_tasks[-1]))
+    tasks = kept.filter(pa.array(kept_anchor)).select(["group", "unit", "path"]).rename_columns(TASK_COLUMNS[:3])
+    tasks = tasks.append_column("size", pa.array(task_sizes.astype(np.int64)))
+    files = kept.select(FILE_COLUMNS)
+
+    left_out = inventory.files.num_rows - arranged.num_rows
+    warnings = [*inventory.notes]
+    if left_out:
+        warnings.append(f"{left_out:,} files were left out: the expression for units does not match their paths")
+    if len(tasks) and limit is None:
+        warnings += _warn_of_orphans(arranged, is_anchor, file_is_in, stem_is_anchors, extractor.companions)
+    plan = Plan(
+        plan_id=_plan_id(extractor, layout, tasks, files, unit_files),
+        tasks=tasks,
+        files=files,
+        unit_tasks=unit_tasks,
+        unit_files=unit_files,
+        shard_cuts=np.array([0, len(tasks)]) if len(tasks) else np.zeros(1, np.int64),
+        chunk_cuts=np.array([0, len(tasks)]) if len(tasks) else np.zeros(1, np.int64),
+        warnings=tuple(warnings),
+    )
+    return plan.cut(shards, chunks, cores=cores)
+
+
+def _attribute(
+    files: pa.Table, is_anchor: NDArray[np.bool_], unit_files: Offsets, unit_tasks: Offsets
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Which task each file is counted to: its own, else the one of its stem, else the anchor before it in the unit.
+
+    Only the balance of the chunks depends on it. Also tells which files have an anchor of just their stem.
+    """
+    lengths = np.diff(unit_files)
+    before = np.cumsum(is_anchor) - 1
+    task = np.maximum(before, np.repeat(unit_tasks[:-1], lengths))
+    names = stems(files["path"])
+    found = pc.index_in(names, value_set=names.filter(pa.array(is_anchor)).combine_chunks())
+    same_stem = pc.fill_null(found, -1).to_numpy().astype(np.int64)
+    unit_of_task = np.repeat(np.arange(len(unit_tasks) - 1), np.diff(unit_tasks))
+    unit_of_file = np.repeat(np.arange(len(unit_files) - 1), lengths)
+    has_stem = (same_stem >= 0) & ~is_anchor
+    has_stem[has_stem] = unit_of_task[same_stem[has_stem]] == unit_of_file[has_stem]
+    task[has_stem] = same_stem[has_stem]
+    return task, has_stem | is_anchor
+
+
+def _warn_of_orphans(
+    arranged: pa.Table,
+    is_anchor: NDArray[np.bool_],
+    file_is_in: NDArray[np.bool_],
+    stem_is_anchors: NDArray[np.bool_],
+    companions: tuple[str, ...],
+) -> list[str]:
+    """Files such as a `.dat` that no header of its name, or of a name that begins its own, accompanies."""
+    if not companions:
+        return []
+    doubtful = matches(arranged["path"], companions).combine_chunks().to_numpy(zero_copy_only=False)
+    doubtful[np.flatnonzero(file_is_in)[stem_is_anchors]] = False
+    names = stems(arranged["path"])
+    last_anchor = np.maximum.accumulate(np.where(is_anchor, np.arange(len(is_anchor)), -1))
+    orphans = []
+    for index in np.flatnonzero(doubtful).tolist():
+        path, anchor = arranged["path"][index].as_py(), int(last_anchor[index])
+        if anchor < 0 or not path.startswith(names[anchor].as_py()):
+            orphans.append(path)
+    if not orphans:
+        return []
+    shown = ", ".join(repr(path) for path in orphans[:3]) + (", …" if len(orphans) > 3 else "")
+    accompany = "it" if len(orphans) == 1 else "them"
+    return [f"{len(orphans):,} {' or '.join(companions)} without a header to accompany {accompany}: {shown}"]
+
+
+def _warn_of_cuts(plan: Plan, shards: ShardCut) -> list[str]:
+    if plan.n_shards > 1 and plan.size and plan.shard_sizes.max() * 2 > plan.size:
+        largest = int(plan.shard_sizes.argmax())
+        share = plan.shard_sizes[largest] / plan.size
+        advice = "; --shards N cuts inside groups and balances better" if shards.by == "folder" else ""
+        group = plan.tasks["group"][int(plan.shard_cuts[largest])].as_py()
+        return [f"shard {largest} (from group {group!r}) holds {share:.0%} of all bytes, more than the rest{advice}"]
+    if plan.n_shards > MANY_SHARDS and shards.by == "folder":
+        return [f"{plan.n_shards:,} top folders make as many shards; --shards N or --shards 50GB makes fewer"]
+    return []
+
+
+def _plan_id(extractor: Extractor, layout: Layout, tasks: pa.Table, files: pa.Table, unit_files: Offsets) -> str:
+    digest = hashlib.sha256(f"{FORMAT}\0{extractor.fingerprint}\0{extractor.schema}\0{layout.unit}\0".encode())
+    for column in (tasks["group"], tasks["unit"], tasks["anchor"], files["path"]):
+        _hash_strings(digest, column)
+    digest.update(_integers(files["size"]).astype("<i8").tobytes())
+    digest.update(unit_files.astype("<i8").tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _hash_strings(digest: Any, column: pa.ChunkedArray) -> None:
+    """Hash lengths, then bytes: the same however the column is chunked or encoded."""
+    text = column.cast(pa.large_binary())
+    digest.update(pc.binary_length(text).to_numpy().astype("<i8").tobytes())
+    for chunk in text.chunks:
+        offsets = np.frombuffer(chunk.buffers()[1], np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
+        if len(offsets) and offsets[-1] > offsets[0]:
+            digest.update(memoryview(chunk.buffers()[2])[int(offsets[0]) : int(offsets[-1])])
+
+
+def _unit_offsets(table: pa.Table) -> Offsets:
+    """Offsets of the runs of equal (group, unit)."""
+    codes = [
+        table[name].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
+        for name in ("group", "unit")
+    ]
+    return _offsets_of_runs(*codes)
+
+
+def _offsets_of_runs(*columns: NDArray[Any]) -> Offsets:
+    n = len(columns[0])
+    if n == 0:
+        return np.zeros(1, np.int64)
+    changes = np.zeros(n - 1, bool)
+    for column in columns:
+        changes |= column[1:] != column[:-1]
+    return np.concatenate([[0], np.flatnonzero(changes) + 1, [n]]).astype(np.int64)
+
+
+def _sums_between(values: NDArray[np.int64], offsets: Offsets) -> NDArray[np.int64]:
+    sums = np.concatenate([[0], np.cumsum(values, dtype=np.int64)])
+    between: NDArray[np.int64] = sums[offsets[1:]] - sums[offsets[:-1]]
+    return between
+
+
+def _integers(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    values: NDArray[np.int64] = column.combine_chunks().to_numpy()
+    return values

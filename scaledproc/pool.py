@@ -1,0 +1,80 @@
+"""Processes for the cores of this machine: joblib's loky, never `fork`."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+T = TypeVar("T")
+
+# Every process has one core: threads of numeric libraries below it would only fight over them.
+ONE_THREAD = dict.fromkeys(
+    (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "BLIS_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+    ),
+    "1",
+)
+
+
+def available_cores() -> int:
+    """Cores that this process may use: its affinity and its container's or cgroup's limit are respected."""
+    import joblib
+
+    return int(joblib.cpu_count())
+
+
+class Pool:
+    """Runs functions on so many cores; with one, in this process, so that a debugger works.
+
+    Leaving it by an exception ends the processes at once.
+
+    Parameters
+    ----------
+    jobs
+        Number of processes.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self._executor: Any = None
+
+    def __enter__(self) -> Self:
+        if self.jobs > 1:
+            # joblib.Parallel gives results in order or none at all; the executor below it gives futures.
+            from joblib.externals.loky.process_executor import ProcessPoolExecutor
+
+            self._executor = ProcessPoolExecutor(self.jobs, env=ONE_THREAD, initializer=_start, timeout=None)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, kill_workers=kind is not None)
+
+    def submit(self, function: Callable[[], T]) -> Future[T]:
+        """A future of the function's result; with one core it is done already."""
+        if self._executor is not None:
+            future: Future[T] = self._executor.submit(function)
+            return future
+        future = Future()
+        try:
+            future.set_result(function())
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def _start() -> None:
+    """In a new process: Ctrl-C is the driver's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import pyarrow as pa
+
+    pa.set_cpu_count(1)

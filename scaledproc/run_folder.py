@@ -1,0 +1,351 @@
+"""The run's folder: the names in it, what is done and what is left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+
+from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.events import ShardDone
+from scaledproc.extractors import Extractor, load_extractor
+from scaledproc.planning import Plan
+from scaledproc.storage import Store, redacted
+from scaledproc.tables import read_tables, write_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 1
+
+RECORD = "run.json"
+PLAN = "plan.parquet"
+INVENTORY = "inventory.parquet"
+FEATURES = "features.parquet"
+ERRORS = "errors.parquet"
+ERROR_LOG = "errors.log"
+SHARDS = "shards"
+WORK = "work"
+"""What only an unfinished run needs: committed chunks, and what became of the shards."""
+OWN_NAMES = frozenset({RECORD, PLAN, INVENTORY, FEATURES, ERRORS, ERROR_LOG, SHARDS, WORK, "report.html"})
+
+ERROR_SCHEMA = pa.schema(
+    [
+        *(pa.field(name, pa.string(), nullable=False) for name in ("group", "unit", "anchor", "kind", "error")),
+        pa.field("message", pa.string(), nullable=False),
+        pa.field("attempts", pa.int32(), nullable=False),
+    ]
+)
+WORK_ERROR_SCHEMA = ERROR_SCHEMA.append(pa.field("traceback", pa.string(), nullable=False))
+"""Errors while the run goes on; a traceback names paths of a machine, so it ends in `errors.log`."""
+
+
+def shard_name(shard: int) -> str:
+    """The file of a macro shard's features."""
+    return f"{SHARDS}/{shard:05d}.parquet"
+
+
+def work_name(shard: int, what: str) -> str:
+    """A file of a macro shard in the making."""
+    return f"{WORK}/{shard:05d}/{what}"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What `run.json` holds: where the output comes from.
+
+    Parameters
+    ----------
+    state
+        `running` until everything is written, then `done`.
+    plan_id
+        Of the plan that is run.
+    dataset
+        The input's URL.
+    extractor
+        spec, label, fingerprint and options.
+    options
+        What the user asked for.
+    versions
+        Of scaledproc and of the libraries that touch the data.
+    counts, bytes, timings
+        Totals; seconds.
+    shards
+        For each macro shard its tasks, rows, bytes, quarantined tasks and seconds.
+    """
+
+    state: Literal["running", "done"]
+    plan_id: str
+    dataset: str
+    extractor: Mapping[str, Any]
+    options: Mapping[str, Any]
+    versions: Mapping[str, str]
+    counts: Mapping[str, int] = field(default_factory=dict)
+    bytes: Mapping[str, int] = field(default_factory=dict)
+    timings: Mapping[str, Any] = field(default_factory=dict)
+    shards: Sequence[Mapping[str, Any]] = ()
+    summaries: Sequence[str] = ()
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        """The file's content."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, content: str) -> RunRecord:
+        """From the file's content.
+
+        Raises
+        ------
+        ValueError
+            It is something else, or of a later format.
+        """
+        found = json.loads(content)
+        if not isinstance(found, dict) or found.get("format") != FORMAT:
+            raise ValueError("not a run.json of this version of scaledproc")
+        try:
+            return cls(**found)
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+
+
+@dataclass(frozen=True, repr=False)
+class Run:
+    """One execution of a plan, and the folder that it writes.
+
+    Parameters
+    ----------
+    store
+        The output folder.
+    dataset
+        The input.
+    source
+        The extractor, or the specification that finds it.
+    record
+        What `run.json` says.
+    """
+
+    store: Store
+    dataset: Store
+    source: str | Extractor
+    record: RunRecord
+
+    def __repr__(self) -> str:
+        from scaledproc.describe import bytes_text, count_text
+
+        counts = self.record.counts
+        if self.record.state != "done":
+            return f"<Run {self.store}: unfinished, {count_text(counts.get('tasks', 0), 'task')}>"
+        return (
+            f"<Run {self.store}: {count_text(counts['rows'], 'row')} from {count_text(counts['tasks'], 'task')}, "
+            f"{bytes_text(self.record.bytes['input'])} in {count_text(counts['shards'], 'shard')}, "
+            f"{counts['quarantined']:,} quarantined>"
+        )
+
+    @classmethod
+    def open(cls, where: str | Store, options: Mapping[str, Any] | None = None) -> Run:
+        """The run in a folder.
+
+        Parameters
+        ----------
+        where
+            Its path or URL.
+        options
+            Arguments for the fsspec filesystem.
+
+        Raises
+        ------
+        ScaledprocError
+            There is no run, or its run.json cannot be read.
+        """
+        store = where if isinstance(where, Store) else Store.at(where, options)
+        record = read_record(store)
+        if record is None:
+            raise ScaledprocError(f"{store} holds no run (there is no {RECORD})")
+        return cls(store, Store.at(record.dataset, options), str(record.extractor["spec"]), record)
+
+    @cached_property
+    def extractor(self) -> Extractor:
+        """The extractor, made in this process."""
+        return load_extractor(self.source, self.record.extractor.get("options"))
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan as it was stored, with its cuts."""
+        try:
+            tasks = pa.concat_tables(read_tables(self.store, PLAN))
+            files = pa.concat_tables(read_tables(self.store, INVENTORY))
+        except (OSError, pa.ArrowException, ValueError) as error:
+            raise ScaledprocError(
+                f"the plan in {self.store} cannot be read: {error}; start afresh with --overwrite"
+            ) from None
+        return Plan.from_tables(self.record.plan_id, tasks, files)
+
+    # What a user opens
+
+    @property
+    def features(self) -> str:
+        """Where the table is: a path or URL."""
+        return self.store.child(FEATURES).uri
+
+    @property
+    def quarantined(self) -> int:
+        """How many tasks failed."""
+        return self.record.counts.get("quarantined", 0)
+
+    def to_arrow(self) -> pa.Table:
+        """All features.
+
+        Raises
+        ------
+        ScaledprocError
+            The run is not finished.
+        """
+        return self._read(FEATURES)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """All features as a DataFrame."""
+        frame: pd.DataFrame = self.to_arrow().to_pandas()
+        return frame
+
+    def errors(self) -> pa.Table:
+        """The quarantined tasks, one row each."""
+        return self._read(ERRORS)
+
+    def summary(self, name: str) -> pa.Table:
+        """One of the extractor's summaries, such as `signal_stats`."""
+        import pyarrow.csv
+
+        if name not in self.record.summaries:
+            known = ", ".join(self.record.summaries) or "none"
+            raise ScaledprocError(f"{self.store} has no summary {name!r}; there are: {known}")
+        with self.store.open(f"{name}.csv") as file:
+            return pyarrow.csv.read_csv(file)
+
+    def _read(self, name: str) -> pa.Table:
+        if self.record.state != "done":
+            raise ScaledprocError(f"the run in {self.store} is not finished; run the same command again")
+        import pyarrow.parquet as pq
+
+        with self.store.open(name) as file:
+            return pq.read_table(file)
+
+    # What the engine and the workers ask and say
+
+    def with_record(self, **changes: Any) -> Run:
+        """The run after a change of run.json, which is written."""
+        changed = replace(self, record=replace(self.record, **changes))
+        changed.store.write(RECORD, changed.record.to_json().encode())
+        return changed
+
+    def committed_shards(self) -> set[int]:
+        """The macro shards that are done."""
+        names = (name.removesuffix(".parquet") for name in self.store.names(SHARDS) if name.endswith(".parquet"))
+        return {int(name) for name in names if name.isdecimal()}
+
+    def shard_report(self, shard: int) -> ShardDone:
+        """What became of a committed shard."""
+        return ShardDone.from_dict(json.loads(self.store.read(work_name(shard, "shard.json"))), resumed=True)
+
+    def shard_errors(self) -> Iterator[pa.Table]:
+        """The quarantined tasks of all shards in order, with tracebacks; only before the run is finished."""
+        for shard in sorted(self.committed_shards()):
+            if self.shard_report(shard).quarantined:
+                yield from read_tables(self.store, work_name(shard, "errors.parquet"))
+
+    def clean_up(self) -> None:
+        """Remove what only an unfinished run needs, and what killed commits left."""
+        self.store.remove(WORK)
+        for folder in ("", SHARDS):
+            self.store.remove_temporaries(folder)
+
+
+def read_record(store: Store) -> RunRecord | None:
+    """What run.json in a folder says; None where there is none.
+
+    Raises
+    ------
+    ScaledprocError
+        It cannot be read.
+    """
+    try:
+        return RunRecord.from_json(store.read(RECORD).decode())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as error:
+        raise ScaledprocError(f"{store}/{RECORD} cannot be read: {error}; start afresh with --overwrite") from None
+    except PermissionError as error:
+        raise ScaledprocError(f"{store} may not be read: {redacted(str(error))}") from None
+
+
+Decision = Literal["begin", "continue", "finished"]
+
+
+def decide(existing: RunRecord | None, plan_id: str, names: Sequence[str], *, overwrite: bool) -> Decision:
+    """What to do with an output folder.
+
+    Parameters
+    ----------
+    existing
+        The run that is there already.
+    plan_id
+        The plan to run now.
+    names
+        What else is in the folder.
+    overwrite
+        Whether an existing run may be thrown away.
+
+    Raises
+    ------
+    UsageError
+        The folder holds another plan's run, or files that are not a run's.
+    """
+    if overwrite:
+        return "begin"
+    if existing is None:
+        foreign = [name for name in names if name not in OWN_NAMES and not name.startswith(".")]
+        if foreign:
+            raise UsageError(
+                f"it holds other files ({', '.join(map(repr, foreign[:3]))}{', …' if len(foreign) > 3 else ''}); "
+                "name a new or empty folder"
+            )
+        return "begin"
+    if existing.plan_id != plan_id:
+        raise UsageError(
+            f"it holds the run of another plan ({existing.plan_id[:12]}, this is {plan_id[:12]}: other files, another "
+            "extractor or another layout); name another folder, or give --overwrite to throw that run away"
+        )
+    return "finished" if existing.state == "done" else "continue"
+
+
+def begin(run: Run, plan: Plan) -> Run:
+    """Write a new run's folder. run.json comes last: without it there is no run."""
+    previous = run.store.names()
+    summaries: Sequence[str] = ()
+    if RECORD in previous:
+        try:
+            record = read_record(run.store)
+            summaries = record.summaries if record else ()
+        except ScaledprocError:  # a damaged one is what --overwrite is for
+            summaries = ()
+        run.store.remove(RECORD)
+    for name in [*sorted(OWN_NAMES & set(previous)), *(f"{summary}.csv" for summary in summaries)]:
+        run.store.remove(name)
+    run.store.remove_temporaries()
+    for name, table in ((INVENTORY, plan.file_table()), (PLAN, plan.task_table())):
+        with run.store.committing(name) as part:
+            write_table(part, table.schema, [table])
+    run.store.write(RECORD, run.record.to_json().encode())
+    return run
+
+
+def changed_files(run: Run, plan: Plan) -> int:
+    """How many files changed since an unfinished run listed them (paths and sizes are the same: the plan's id is)."""
+    import pyarrow.compute as pc
+
+    old, new = run.plan.files["version"], plan.files["version"]
+    return int(pc.sum(pc.not_equal(old.cast(new.type), new)).as_py() or 0) if len(old) == len(new) else len(new)

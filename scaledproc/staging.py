@@ -1,0 +1,147 @@
+"""Local files for extractors: where they are already, or fetched into scratch space ahead of the cores."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from scaledproc.storage import describe
+
+if TYPE_CHECKING:
+    from scaledproc.planning import Chunk, Plan
+    from scaledproc.storage import Store
+
+FETCHES = 4  # units that are fetched at once; each fetch has its own parallel requests
+
+
+class StagedUnit(NamedTuple):
+    """Where a unit's files are."""
+
+    root: Path
+    problem: str | None = None
+    """Why they are not there."""
+
+
+class Direct:
+    """A dataset on local disks: nothing to fetch."""
+
+    def __init__(self, dataset: Store) -> None:
+        assert dataset.local is not None  # noqa: S101
+        self._unit = StagedUnit(dataset.local)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def admits(self, chunk: Chunk) -> bool:  # noqa: ARG002 - as Stager's
+        """Whether there is room for a chunk's units."""
+        return True
+
+    def stage(self, chunk: Chunk) -> Future[StagedUnits]:  # noqa: ARG002
+        """Where each of the chunk's units is."""
+        future: Future[StagedUnits] = Future()
+        future.set_result(_Everywhere(self._unit))
+        return future
+
+    def release(self, chunk: Chunk) -> None:
+        """The chunk is done."""
+
+
+class _Everywhere(dict[int, StagedUnit]):
+    def __init__(self, unit: StagedUnit) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def __missing__(self, key: int) -> StagedUnit:
+        return self._unit
+
+
+StagedUnits = Mapping[int, StagedUnit]
+
+
+class Stager:
+    """Fetches a remote dataset's units, each once, into bounded scratch space; removes them after their last task.
+
+    Parameters
+    ----------
+    dataset
+        Where they are.
+    plan
+        Which files they have.
+    chunks
+        All chunks that will come, to know which is a unit's last.
+    folder
+        The scratch space.
+    capacity
+        Bytes; half of what is free on that disk where none is given. A unit larger than that is fetched alone.
+    """
+
+    def __init__(
+        self, dataset: Store, plan: Plan, chunks: Sequence[Chunk], folder: Path, capacity: int | None = None
+    ) -> None:
+        self._dataset = dataset
+        self._plan = plan
+        self._folder = folder
+        self._capacity = capacity or shutil.disk_usage(folder).free // 2
+        self._uses = Counter(unit for chunk in chunks for unit in plan.units_of(chunk.start, chunk.stop))
+        self._fetched: dict[int, Future[StagedUnit]] = {}
+        self._held = 0
+        self._fetchers = ThreadPoolExecutor(FETCHES, thread_name_prefix="fetch")
+        self._gatherers = ThreadPoolExecutor(FETCHES, thread_name_prefix="gather")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._fetchers.shutdown(wait=True, cancel_futures=True)
+        self._gatherers.shutdown(wait=True, cancel_futures=True)
+
+    def admits(self, chunk: Chunk) -> bool:
+        """Whether there is room for a chunk's units; always where nothing else is held."""
+        wanted = sum(self._size(unit) for unit in self._units(chunk) if unit not in self._fetched)
+        return self._held == 0 or self._held + wanted <= self._capacity
+
+    def stage(self, chunk: Chunk) -> Future[StagedUnits]:
+        """Begin to fetch the chunk's units; the result says where each is."""
+        units = self._units(chunk)
+        for unit in units:
+            if unit not in self._fetched:
+                self._held += self._size(unit)
+                self._fetched[unit] = self._fetchers.submit(self._fetch, unit)
+        futures = {unit: self._fetched[unit] for unit in units}
+        return self._gatherers.submit(lambda: {unit: future.result() for unit, future in futures.items()})
+
+    def release(self, chunk: Chunk) -> None:
+        """The chunk is done: remove the units that no other chunk needs."""
+        for unit in self._units(chunk):
+            self._uses[unit] -= 1
+            if not self._uses[unit]:
+                shutil.rmtree(self._fetched.pop(unit).result().root, ignore_errors=True)
+                self._held -= self._size(unit)
+
+    def _units(self, chunk: Chunk) -> range:
+        return self._plan.units_of(chunk.start, chunk.stop)
+
+    def _size(self, unit: int) -> int:
+        return int(self._plan.unit_sizes[unit])
+
+    def _fetch(self, unit: int) -> StagedUnit:
+        files = self._plan.files_of(unit)
+        root = self._folder / str(unit)
+        names = files["path"].to_pylist()
+        try:
+            self._dataset.fetch(names, root)
+            for name, size in zip(names, files["size"].to_pylist(), strict=True):
+                found = (root / name).stat().st_size
+                if found != size:
+                    raise OSError(f"{name} has {found:,} bytes, had {size:,} when it was listed")
+        except Exception as error:
+            return StagedUnit(root, describe(error))
+        return StagedUnit(root)

@@ -1,0 +1,391 @@
+"""Every byte in or out: list, read, fetch, commit. On any filesystem that fsspec knows."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import stat
+import tempfile
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from scaledproc.errors import ScaledprocError, UsageError
+
+TEMPORARY = ".part"  # a local commit in progress is `.<name>.<hex>.part`, beside its target
+
+
+class FileInfo(NamedTuple):
+    """One file as a listing shows it."""
+
+    path: str
+    """Relative to the store's root, `/` between folders."""
+    size: int
+    """Bytes."""
+    version: str
+    """Changes when the content does: the store's etag, or the time of the last change."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a store holds, and what of it was passed over."""
+
+    files: list[FileInfo]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder on some filesystem; cheap to make, safe to send to another process.
+
+    Parameters
+    ----------
+    uri
+        A path or URL; use `Store.at` to make one from what a person typed.
+    options
+        Arguments for the fsspec filesystem. They can hold secrets, so they are never shown or written.
+    """
+
+    uri: str
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def at(cls, where: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> Store:
+        """The store at a path or URL.
+
+        Raises
+        ------
+        UsageError
+            No such protocol, or the package that speaks it is not installed.
+        """
+        uri = os.fspath(where)
+        if not uri.strip():
+            raise UsageError("an empty path was given; name a folder or a URL")
+        if "://" not in uri:
+            return cls(str(Path(uri).expanduser().absolute()), {})
+        store = cls(uri.rstrip("/") if not uri.endswith("://") else uri, dict(options or {}))
+        try:
+            is_local = store.local is not None
+        except ImportError as error:
+            raise UsageError(f"{store}: {error}") from None
+        except ValueError as error:
+            raise UsageError(f"{store}: {error}; is the URL spelled right?") from None
+        return cls(str(store.local), {}) if is_local else store
+
+    def __str__(self) -> str:
+        return redacted(self.uri)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A filesystem object holds sockets, locks and an event loop: each process makes its own.
+        return {"uri": self.uri, "options": self.options}
+
+    @cached_property
+    def _filesystem(self) -> tuple[Any, str]:
+        from fsspec.core import url_to_fs
+        from fsspec.implementations.local import LocalFileSystem
+
+        if "://" not in self.uri:  # a plain path, whatever characters are in it
+            return LocalFileSystem(), self.uri
+        fs, root = url_to_fs(self.uri, **self.options)
+        return fs, root.rstrip("/") or "/"
+
+    @property
+    def fs(self) -> Any:
+        """The fsspec filesystem."""
+        return self._filesystem[0]
+
+    @property
+    def root(self) -> str:
+        """The folder's path as the filesystem spells it."""
+        return str(self._filesystem[1])
+
+    @cached_property
+    def local(self) -> Path | None:
+        """The folder on this machine's own disks; None where the store is elsewhere."""
+        from fsspec.implementations.local import LocalFileSystem
+
+        return Path(self.root) if type(self.fs) is LocalFileSystem else None
+
+    @property
+    def is_private(self) -> bool:
+        """Whether only this process can see it (memory://)."""
+        protocol = self.fs.protocol
+        return "memory" in ((protocol,) if isinstance(protocol, str) else tuple(protocol))
+
+    def path(self, name: str) -> str:
+        """The filesystem's path of a name below the root."""
+        if not name:
+            return self.root
+        return f"/{name}" if self.root == "/" else f"{self.root}/{name}"
+
+    def child(self, name: str) -> Store:
+        """The store of a folder below this one."""
+        return Store(f"{self.uri}{name}" if self.uri.endswith("/") else f"{self.uri}/{name}", self.options)
+
+    def contains(self, other: Store) -> str | None:
+        """Where `other` lies below this store, relative to it; '' for the same folder, None if it does not."""
+        if type(self.fs) is not type(other.fs):
+            return None
+        here, there = self.root, other.root
+        if self.local is not None:
+            here, there = os.path.realpath(here), os.path.realpath(there)
+        if here == there:
+            return ""
+        prefix = here if here.endswith("/") else here + "/"
+        return there.removeprefix(prefix) if there.startswith(prefix) else None
+
+    # Looking
+
+    def exists(self, name: str = "") -> bool:
+        """Whether there is a file or a folder of this name."""
+        if self.local is not None:
+            return Path(self.path(name)).exists()
+        self.fs.invalidate_cache()
+        return bool(self.fs.exists(self.path(name)))
+
+    def names(self, folder: str = "") -> list[str]:
+        """The names directly in a folder, sorted; none where there is no such folder."""
+        self.fs.invalidate_cache()
+        try:
+            paths = self.fs.ls(self.path(folder), detail=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        here = self.path(folder).rstrip("/")
+        return sorted({p.rstrip("/").rpartition("/")[2] for p in paths if p.rstrip("/") != here} - {""})
+
+    def listing(self) -> Listing:
+        """Every file below the root.
+
+        Links to files are followed only while they stay below the root; links to folders are not followed.
+
+        Raises
+        ------
+        ScaledprocError
+            The root does not exist, is a file, or may not be read.
+        """
+        try:
+            listing = self._list_local(self.local) if self.local is not None else self._list_remote()
+        except FileNotFoundError:
+            raise ScaledprocError(f"{self} does not exist") from None
+        except NotADirectoryError:
+            raise ScaledprocError(f"{self} is a file; give the folder that holds the dataset") from None
+        except PermissionError as error:
+            raise ScaledprocError(f"{self} may not be read: {redacted(str(error))}") from None
+        except _store_errors() as error:
+            raise ScaledprocError(f"{self} cannot be listed: {describe(error)}{_hint(error)}") from None
+        return listing
+
+    def _list_remote(self) -> Listing:
+        self.fs.invalidate_cache()
+        found = self.fs.find(self.root, withdirs=False, detail=True)
+        if not found:
+            if not self.fs.exists(self.root):
+                raise FileNotFoundError
+            return Listing([])
+        if set(found) == {self.root}:
+            raise NotADirectoryError
+        prefix = self.root if self.root.endswith("/") else self.root + "/"
+        files, strange = [], 0
+        for path, info in found.items():
+            name = path.removeprefix(prefix)
+            if is_safe_name(name):
+                files.append(FileInfo(name, int(info.get("size") or 0), _version(info)))
+            elif not name.endswith("/"):  # some tools mark folders with an empty object named `folder/`
+                strange += 1
+        return Listing(files, _count_note(strange, "object", "whose name cannot be a file's (`..`, `//`) {} left out"))
+
+    def _list_local(self, root: Path) -> Listing:
+        files: list[FileInfo] = []
+        away = folders = other = unspeakable = 0
+        real_root = os.path.realpath(root)
+        pending = [""]
+        while pending:
+            folder = pending.pop()
+            with os.scandir(root / folder) as entries:
+                for entry in entries:
+                    name = f"{folder}/{entry.name}" if folder else entry.name
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(name)
+                        continue
+                    if entry.is_symlink():
+                        target = os.path.realpath(entry.path)
+                        if Path(target).is_dir():
+                            folders += 1
+                            continue
+                        if os.path.commonpath([real_root, target]) != real_root or not Path(target).exists():
+                            away += 1
+                            continue
+                    status = entry.stat()
+                    if not stat.S_ISREG(status.st_mode):
+                        other += 1
+                    elif not _is_text(name):
+                        unspeakable += 1
+                    else:
+                        files.append(FileInfo(name, status.st_size, str(status.st_mtime_ns)))
+        notes = (
+            *_count_note(away, "link", "leading outside the dataset (or nowhere) {} left out"),
+            *_count_note(folders, "folder link", "{} not followed"),
+            *_count_note(other, "special file", "(a pipe, a socket, a device) {} left out"),
+            *_count_note(unspeakable, "file", "whose name is not UTF-8 {} left out"),
+        )
+        return Listing(files, notes)
+
+    # Reading
+
+    def open(self, name: str) -> IO[bytes]:
+        """A file for reading, seekable."""
+        handle: IO[bytes] = self.fs.open(self.path(name), "rb")
+        return handle
+
+    def read(self, name: str) -> bytes:
+        """A whole file."""
+        with self.open(name) as file:
+            return file.read()
+
+    def fetch(self, names: Iterable[str], into: Path) -> None:
+        """Copy files into a local folder, under their names relative to the root.
+
+        Raises
+        ------
+        ScaledprocError
+            A name leads out of the folder.
+        """
+        remote, here = [], []
+        for name in names:
+            if not is_safe_name(name):
+                raise ScaledprocError(f"the name {name!r} leads out of its folder")
+            target = into / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            remote.append(self.path(name))
+            here.append(str(target))
+        self.fs.get(remote, here)
+
+    # Writing
+
+    @contextlib.contextmanager
+    def committing(self, name: str) -> Iterator[Path]:
+        """A local path to write; when the block ends well, its content appears under `name` in one step.
+
+        On local disks that is a flush and a rename, elsewhere one upload. When the block raises, nothing appears.
+        """
+        if self.local is None:
+            with scratch_folder() as folder:
+                part = folder / "part"
+                yield part
+                self._upload(part, self.path(name))
+            return
+        target = Path(self.path(name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.{uuid.uuid4().hex}{TEMPORARY}")
+        try:
+            yield part
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+        _sync_folder(target.parent)
+
+    def _upload(self, part: Path, target: str) -> None:
+        try:
+            self.fs.put_file(str(part), target)
+        except FileNotFoundError:  # a filesystem with real folders, unlike an object store
+            self.fs.makedirs(target.rpartition("/")[0], exist_ok=True)
+            self.fs.put_file(str(part), target)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Commit a whole file."""
+        with self.committing(name) as part:
+            part.write_bytes(content)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, or a folder with all that is in it; nothing happens where there is none."""
+        if self.local is not None:
+            path = Path(self.path(name))
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        elif self.exists(name):
+            self.fs.rm(self.path(name), recursive=True)
+
+    def remove_temporaries(self, folder: str = "") -> None:
+        """Remove what a killed commit left in a folder (object stores leave nothing)."""
+        if self.local is not None:
+            for left in Path(self.path(folder)).glob(f".*{TEMPORARY}"):
+                left.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def scratch_folder(within: Path | None = None) -> Iterator[Path]:
+    """A private temporary folder, removed at the end."""
+    with tempfile.TemporaryDirectory(prefix="scaledproc-", dir=within) as folder:
+        yield Path(folder)
+
+
+def is_safe_name(name: str) -> bool:
+    """Whether a relative name stays below its folder on any filesystem."""
+    parts = name.split("/")
+    return "\0" not in name and all(part not in ("", ".", "..") for part in parts) and _is_text(name)
+
+
+def redacted(text: str) -> str:
+    """The text without what a URL must not show: a user and password, the query of a signed URL."""
+    text = re.sub(r"(\w://)[^/@\s]+@", r"\1***@", text)
+    return re.sub(r"(\w://[^\s?]+)\?[^\s'\"]+", r"\1?***", text)
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line for a person."""
+    first = redacted(str(error)).strip().split("\n", 1)[0]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def _version(info: Mapping[str, Any]) -> str:
+    for key in ("ETag", "etag", "md5Hash", "content_hash", "sha256", "LastModified", "mtime", "updated", "created"):
+        if info.get(key):
+            return str(info[key]).strip('"')
+    return ""
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _count_note(count: int, noun: str, rest: str) -> tuple[str, ...]:
+    if not count:
+        return ()
+    return (f"{count:,} {noun}{'' if count == 1 else 's'} {rest.format('was' if count == 1 else 'were')}",)
+
+
+def _store_errors() -> tuple[type[Exception], ...]:
+    """What a filesystem raises: botocore's own base errors are no OSError."""
+    import sys
+
+    exceptions = sys.modules.get("botocore.exceptions")
+    return (OSError, exceptions.BotoCoreError, exceptions.ClientError) if exceptions else (OSError,)
+
+
+def _hint(error: BaseException) -> str:
+    if "redentials" in str(error):
+        return " (log in, set AWS_PROFILE, or for a public bucket give --storage-option anon=true)"
+    return ""
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut, where the system lets one sync a folder."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

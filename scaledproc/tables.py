@@ -1,0 +1,62 @@
+"""Arrow tables to and from Parquet, the same bytes however the rows arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from scaledproc.storage import Store
+
+ROW_GROUP = 65_536
+"""Rows of a row group; fixed, so that the bytes do not depend on how the rows were cut before."""
+
+
+def rebatch(tables: Iterable[pa.Table], rows: int = ROW_GROUP) -> Iterator[pa.Table]:
+    """The same rows in the same order, in contiguous tables of exactly `rows` rows; the last one may be shorter."""
+    held: list[pa.Table] = []
+    count = 0
+    for table in tables:
+        start = 0
+        while count + table.num_rows - start >= rows:
+            held.append(table.slice(start, rows - count))
+            start += rows - count
+            yield pa.concat_tables(held).combine_chunks()
+            held, count = [], 0
+        if start < table.num_rows:
+            held.append(table.slice(start))
+            count += table.num_rows - start
+    if held:
+        yield pa.concat_tables(held).combine_chunks()
+
+
+def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """A writer with this project's settings."""
+    return pq.ParquetWriter(path, schema, compression="snappy", version="2.6", write_statistics=True)
+
+
+def write_table(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
+    """Write rows as one Parquet file; the same bytes however `tables` cuts them.
+
+    Returns
+    -------
+    int
+        The number of rows.
+    """
+    rows = 0
+    with open_writer(path, schema) as writer:
+        for table in rebatch(tables):
+            writer.write_table(table, row_group_size=ROW_GROUP)
+            rows += table.num_rows
+    return rows
+
+
+def read_tables(store: Store, name: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """A Parquet file piece by piece, in bounded memory."""
+    with store.open(name) as source, pq.ParquetFile(source) as file:
+        for batch in file.iter_batches(batch_size=ROW_GROUP, columns=columns, use_threads=False):
+            yield pa.Table.from_batches([batch])
