@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.errors import Interrupted, ScaledprocError, UsageError
 
 if TYPE_CHECKING:
     from scaledproc.planning import Plan
 
 DEMO = "scaledproc-demo"
 TOO_MANY_FAILURES = 3
-INTERRUPTED = 130
 
 
 class _RunByDefault(TyperGroup):
@@ -160,7 +162,7 @@ def run(
         dataset, output = _demo(quiet=quiet or as_json), DEMO
     elif output is None:
         raise UsageError("name the folder to write: scaledproc --backend local INPUT OUTPUT")
-    with progress.choose(quiet=quiet, as_json=as_json) as display:
+    with progress.choose(quiet=quiet, as_json=as_json) as display, _continuable():
         done = engine.run(
             dataset,
             output,
@@ -265,6 +267,15 @@ def worker(
         display.listen(event)
 
 
+@contextlib.contextmanager
+def _continuable() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        again = shlex.join(["scaledproc", *(argument for argument in sys.argv[1:] if argument != "--overwrite")])
+        raise Interrupted(f"interrupted; what is committed is kept, this continues: {again}") from None
+
+
 class _Results:
     """Shows the end of a run on standard output, after the progress display has heard of everything."""
 
@@ -326,10 +337,6 @@ def main() -> None:
     except ScaledprocError as error:
         typer.echo(f"scaledproc: {error}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        again = "; the same command continues" if len(sys.argv) > 1 and sys.argv[1] != "plan" else ""
-        typer.echo(f"scaledproc: interrupted{again}", err=True)
-        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

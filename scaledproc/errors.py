@@ -7,6 +7,12 @@ class ScaledprocError(Exception):
     exit_code = 1
 
 
+class Interrupted(ScaledprocError):
+    """Ctrl-C. Exit code 130, as of any program that a signal ended."""
+
+    exit_code = 130
+
+
 class UsageError(ScaledprocError):
     """What was asked for makes no sense or cannot be. Exit code 2."""
 

@@ -329,12 +329,16 @@ def _warn_of_orphans(
 
 
 def _warn_of_cuts(plan: Plan, shards: ShardCut) -> list[str]:
-    if plan.n_shards > 1 and plan.size and plan.shard_sizes.max() * 2 > plan.size:
+    if plan.n_shards > 1 and shards.by == "folder" and plan.shard_sizes.max() * 2 > plan.size:
         largest = int(plan.shard_sizes.argmax())
-        share = plan.shard_sizes[largest] / plan.size
-        advice = "; --shards N cuts inside groups and balances better" if shards.by == "folder" else ""
-        group = plan.tasks["group"][int(plan.shard_cuts[largest])].as_py()
-        return [f"shard {largest} (from group {group!r}) holds {share:.0%} of all bytes, more than the rest{advice}"]
+        group, share = plan.tasks["group"][int(plan.shard_cuts[largest])].as_py(), plan.shard_sizes[largest] / plan.size
+        return [
+            f"group {group!r} holds {share:.0%} of all bytes, more than the rest put together; --shards {plan.n_shards} "
+            "cuts inside groups and balances better"
+        ]
+    if plan.n_shards > 1 and plan.unit_sizes.max() * 2 > plan.size:
+        unit, share = int(plan.unit_sizes.argmax()), plan.unit_sizes.max() / plan.size
+        return [f"unit {plan.unit_name(unit)!r} holds {share:.0%} of all bytes, and a unit is never cut"]
     if plan.n_shards > MANY_SHARDS and shards.by == "folder":
         return [f"{plan.n_shards:,} top folders make as many shards; --shards N or --shards 50GB makes fewer"]
     return []

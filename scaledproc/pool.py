@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -52,12 +56,19 @@ class Pool:
             # joblib.Parallel gives results in order or none at all; the executor below it gives futures.
             from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
-            self._executor = ProcessPoolExecutor(self.jobs, env=ONE_THREAD, initializer=_start, timeout=None)
+            self._executor = ProcessPoolExecutor(
+                self.jobs, env=ONE_THREAD, initializer=_start, initargs=(os.getpid(),), timeout=None
+            )
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(wait=True, kill_workers=kind is not None)
+        if self._executor is None:
+            return
+        if kind is None:
+            self._executor.shutdown(wait=True)
+            return
+        with _deaf():
+            self._executor.shutdown(wait=True, kill_workers=True)
 
     def submit(self, function: Callable[[], T]) -> Future[T]:
         """A future of the function's result; with one core it is done already."""
@@ -72,9 +83,30 @@ class Pool:
         return future
 
 
-def _start() -> None:
-    """In a new process: Ctrl-C is the driver's to handle."""
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Ctrl-C again, while the processes are being ended, would leave some of them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _start(driver: int) -> None:
+    """In a new process: one thread, Ctrl-C is the driver's to handle, and nobody outlives the driver."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(driver,), daemon=True).start()
     import pyarrow as pa
 
     pa.set_cpu_count(1)
+
+
+def _end_with(driver: int) -> None:
+    """A killed driver tells nobody; but its children get another parent."""
+    while os.getppid() == driver:
+        time.sleep(1)
+    os._exit(1)

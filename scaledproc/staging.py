@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -77,19 +78,25 @@ class Stager:
         Which files they have.
     chunks
         All chunks that will come, to know which is a unit's last.
-    folder
-        The scratch space.
+    scratch
+        Where to make the scratch space; the system's temporary folder where none is given.
     capacity
         Bytes; half of what is free on that disk where none is given. A unit larger than that is fetched alone.
     """
 
     def __init__(
-        self, dataset: Store, plan: Plan, chunks: Sequence[Chunk], folder: Path, capacity: int | None = None
+        self,
+        dataset: Store,
+        plan: Plan,
+        chunks: Sequence[Chunk],
+        scratch: Path | None = None,
+        capacity: int | None = None,
     ) -> None:
         self._dataset = dataset
         self._plan = plan
-        self._folder = folder
-        self._capacity = capacity or shutil.disk_usage(folder).free // 2
+        self._scratch = tempfile.TemporaryDirectory(prefix="scaledproc-", dir=scratch)
+        self._folder = Path(self._scratch.name)
+        self._capacity = capacity or shutil.disk_usage(self._folder).free // 2
         self._uses = Counter(unit for chunk in chunks for unit in plan.units_of(chunk.start, chunk.stop))
         self._fetched: dict[int, Future[StagedUnit]] = {}
         self._held = 0
@@ -102,6 +109,7 @@ class Stager:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._fetchers.shutdown(wait=True, cancel_futures=True)
         self._gatherers.shutdown(wait=True, cancel_futures=True)
+        self._scratch.cleanup()
 
     def admits(self, chunk: Chunk) -> bool:
         """Whether there is room for a chunk's units; always where nothing else is held."""

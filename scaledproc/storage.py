@@ -322,9 +322,9 @@ class Store:
 
 
 @contextlib.contextmanager
-def scratch_folder(within: Path | None = None) -> Iterator[Path]:
+def scratch_folder() -> Iterator[Path]:
     """A private temporary folder, removed at the end."""
-    with tempfile.TemporaryDirectory(prefix="scaledproc-", dir=within) as folder:
+    with tempfile.TemporaryDirectory(prefix="scaledproc-") as folder:
         yield Path(folder)
 
 

@@ -23,7 +23,7 @@ from scaledproc.events import SHOWN_FAILURES, ChunkDone, Event, ShardDone
 from scaledproc.pool import Pool
 from scaledproc.run_folder import WORK_ERROR_SCHEMA, Run, shard_name, work_name
 from scaledproc.staging import Direct, StagedUnits, Stager
-from scaledproc.storage import Store, scratch_folder
+from scaledproc.storage import Store
 from scaledproc.tables import read_tables, write_table
 
 if TYPE_CHECKING:
@@ -71,8 +71,7 @@ def run_shards(run: Run, shards: Sequence[int], *, jobs: int, scratch: Path | No
     if run.store.is_private or run.dataset.is_private:
         jobs = 1
     with (
-        scratch_folder(scratch) as folder,
-        Direct(run.dataset) if run.dataset.local else Stager(run.dataset, plan, list(queue), folder) as stager,
+        Direct(run.dataset) if run.dataset.local else Stager(run.dataset, plan, list(queue), scratch) as stager,
         Pool(min(jobs, max(len(queue), 1))) as pool,
     ):
         yield from _Loop(run, plan, stager, pool, queue, left).events()

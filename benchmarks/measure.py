@@ -1,0 +1,93 @@
+"""Honest timing on a machine that does other things too: contestants take turns, medians are compared."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scaledproc.pool import ONE_THREAD, available_cores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+HERE = Path(__file__).parent
+CORES = min(available_cores(), 4)  # more would end the small runs before there is anything to measure
+
+
+def take_turns(contestants: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each contestant in each round; every other round goes backwards, so that none is always the first."""
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for number in range(rounds):
+        for name in list(contestants)[:: -1 if number % 2 else 1]:
+            seconds[name].append(contestants[name]())
+    return seconds
+
+
+def time_command(arguments: Sequence[str]) -> float:
+    """Wall seconds of a whole Python command, its start-up included.
+
+    Raises
+    ------
+    RuntimeError
+        It failed.
+    """
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - started
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(arguments)} failed:\n{done.stdout}\n{done.stderr}")
+    return seconds
+
+
+def time_alone(extractor: str, dataset: Path, processes: int) -> float:
+    """Seconds that the tasks of a dataset take in plain processes without the engine (`alone.py`), start-up aside.
+
+    Parameters
+    ----------
+    extractor
+        Its specification.
+    dataset
+        A folder.
+    processes
+        They run at once, each with its share of the tasks; the seconds are their mean.
+    """
+    command = [sys.executable, str(HERE / "alone.py"), extractor, str(dataset)]
+    running = [
+        subprocess.Popen(
+            [*command, str(part), str(processes)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **ONE_THREAD},
+        )
+        for part in range(processes)
+    ]
+    for process in running:  # all are warm before any begins
+        assert process.stdout is not None
+        process.stdout.readline()
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return statistics.mean(float(process.communicate()[0]) for process in running)
+
+
+def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> str:
+    """Text in columns: the first to the left, the others to the right."""
+    lines = [header, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    text = [
+        "  ".join(cell.rjust(width) if column else cell.ljust(width) for column, (cell, width) in enumerate(cells))
+        for cells in (list(zip(line, widths, strict=True)) for line in lines)
+    ]
+    return "\n".join([title, "=" * len(title), text[0], "-" * len(text[0]), *text[1:], *notes])
+
+
+def spread(seconds: Sequence[float]) -> str:
+    """The fastest and the slowest: how far to trust a median."""
+    return f"{min(seconds):.2f}-{max(seconds):.2f}"

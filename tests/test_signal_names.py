@@ -1,0 +1,79 @@
+"""Canonical signal names."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from scaledproc.errors import UsageError
+from scaledproc.extractors.signal_names import SignalNames
+
+BUILT_IN = SignalNames.built_in()
+
+
+def canonical(kind: str, name: str | None, names: SignalNames = BUILT_IN) -> str | None:
+    (found,) = names.canonical(pa.array([kind]), pa.array([name], pa.string())).to_pylist()
+    return found  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("kind", "spellings", "expected"),
+    [
+        ("numerics", ["ABPSys", "ABP SYS", "ABP Sys", "abp sys"], "ABP_sys"),
+        ("numerics", ["NBP Dias", "NBPd"], "NBP_dias"),
+        ("numerics", ["%SpO2", "SpO2", "SPO2"], "SpO2"),
+        ("numerics", ["ABP", "ABP MEAN"], "ABP_mean"),
+        ("numerics", ["RESP", "Resp", "RR"], "RESP"),
+        ("numerics", ["CO", "C.O."], "CO"),
+        ("waveform", ["ABP"], "ABP"),
+        ("waveform", ["AVR", "aVR", "avr"], "aVR"),
+        ("waveform", ["II", "ii", "ECG lead II"], "II"),
+        ("waveform", ["PLETH", "Pleth"], "PLETH"),
+        ("waveform", ["PLETH L", "PLETHl"], "PLETH_left"),
+        ("waveform", ["Resp", "Resp. Imp."], "RESP"),
+    ],
+)
+def test_variants_become_one_name(kind: str, spellings: list[str], expected: str) -> None:
+    assert {canonical(kind, spelling) for spelling in spellings} == {expected}
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("numerics", ["HR", "PULSE", "PlsNBP"]),
+        ("numerics", ["PVC Rate per Minute", "PVC Count"]),
+        ("numerics", ["SpO2", "SpO2 L", "SpO2 R", "dSpO2", "SpO2 Aperiodic"]),
+        ("numerics", ["ABP Sys", "ART Sys", "AOBP Sys", "NBP Sys"]),
+        ("waveform", ["PLETH", "PLETH L", "PLETH R", "PLTHPR"]),
+        ("waveform", ["ABP", "ART"]),
+        ("waveform", ["MCL", "MCL1", "MLII", "II", "V", "V+", "V1"]),
+    ],
+)
+def test_names_that_differ_in_meaning_stay_apart(kind: str, names: list[str]) -> None:
+    assert len({canonical(kind, name) for name in names}) == len(names)
+
+
+def test_unknown_names_stay_as_written() -> None:
+    assert canonical("waveform", "  Strange  name ") == "  Strange  name "
+    assert canonical("waveform", "ABPSys") == "ABPSys"
+    assert canonical("numerics", None) is None
+
+
+def test_a_table_of_ones_own() -> None:
+    names = SignalNames.parse('[waveform]\n"lead two" = ["II"]\n')
+    assert canonical("waveform", "ii", names) == "lead two"
+    assert canonical("numerics", "ABPSys", names) == "ABPSys"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("not toml", "not TOML"),
+        ("[other]\nA = []", "section 'other'"),
+        ('[waveform]\nA = "B"', "list of spellings"),
+        ('[waveform]\nA = ["x"]\nB = ["X "]', "under A and B"),
+    ],
+)
+def test_tables_that_make_no_sense_are_refused(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        SignalNames.parse(text)
