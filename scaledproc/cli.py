@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from scaledproc.errors import Interrupted, ScaledprocError, UsageError
+from scaledproc.errors import RunInterruptedError, ScaledprocError, UsageError
 
 if TYPE_CHECKING:
     from scaledproc.planning import Plan
@@ -273,7 +273,7 @@ def _continuable() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         again = shlex.join(["scaledproc", *(argument for argument in sys.argv[1:] if argument != "--overwrite")])
-        raise Interrupted(f"interrupted; what is committed is kept, this continues: {again}") from None
+        raise RunInterruptedError(f"interrupted; what is committed is kept, this continues: {again}") from None
 
 
 class _Results:

@@ -7,7 +7,7 @@ class ScaledprocError(Exception):
     exit_code = 1
 
 
-class Interrupted(ScaledprocError):
+class RunInterruptedError(ScaledprocError):
     """Ctrl-C. Exit code 130, as of any program that a signal ended."""
 
     exit_code = 130

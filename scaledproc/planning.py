@@ -333,8 +333,10 @@ def _warn_of_cuts(plan: Plan, shards: ShardCut) -> list[str]:
         largest = int(plan.shard_sizes.argmax())
         group, share = plan.tasks["group"][int(plan.shard_cuts[largest])].as_py(), plan.shard_sizes[largest] / plan.size
         return [
-            f"group {group!r} holds {share:.0%} of all bytes, more than the rest put together; --shards {plan.n_shards} "
-            "cuts inside groups and balances better"
+            (
+                f"group {group!r} holds {share:.0%} of all bytes, more than the rest put together; "
+                f"--shards {plan.n_shards} cuts inside groups and balances better"
+            )
         ]
     if plan.n_shards > 1 and plan.unit_sizes.max() * 2 > plan.size:
         unit, share = int(plan.unit_sizes.argmax()), plan.unit_sizes.max() / plan.size

@@ -240,7 +240,13 @@ class Run:
         """The run after a change of run.json, which is written."""
         changed = replace(self, record=replace(self.record, **changes))
         changed.store.write(RECORD, changed.record.to_json().encode())
-        return changed
+        return changed.knowing(self.__dict__.get("plan"))
+
+    def knowing(self, plan: Plan | None) -> Run:
+        """The same run with its plan at hand, which need not be read then."""
+        if plan is not None:
+            self.__dict__["plan"] = plan  # where the cached property keeps it
+        return self
 
     def committed_shards(self) -> set[int]:
         """The macro shards that are done."""
@@ -340,7 +346,7 @@ def begin(run: Run, plan: Plan) -> Run:
         with run.store.committing(name) as part:
             write_table(part, table.schema, [table])
     run.store.write(RECORD, run.record.to_json().encode())
-    return run
+    return run.knowing(plan)
 
 
 def changed_files(run: Run, plan: Plan) -> int:

@@ -195,7 +195,7 @@ class BackendConformance:
         assert "Traceback" in found.store.read("errors.log").decode()
 
     def test_resumes_after_a_kill(self, tmp_path: Path) -> None:
-        """Killed without warning half-way, then the same again: an uninterrupted run's bytes, and no work done twice."""
+        """Killed without warning half-way, then the same again: an uninterrupted run's bytes, nothing done twice."""
         dataset = write_probe_dataset(tmp_path / "data", poison=True, seconds=0.04)
         expected = self.reference(dataset, tmp_path / "reference", shards="3")
         place, output = self.place(dataset), self.new_output(tmp_path / "out")

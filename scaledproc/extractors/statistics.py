@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 QUANTILES = {"p25": 0.25, "p50": 0.50, "p75": 0.75}
+BLOCK = 2**20  # samples that are counted at once: what numpy copies meanwhile stays small
 _HISTOGRAM_BITS = 16  # up to here one counter per value is cheaper than sorting the samples
+
+
+class Counts(NamedTuple):
+    """The values that occur in a signal, ascending, and how often each does; both of shape (values,)."""
+
+    values: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, histogram: NDArray[np.int64], lowest: int) -> Counts:
+        """From a counter for each value from `lowest` on."""
+        present = np.flatnonzero(histogram)
+        return cls(present + lowest, histogram[present])
+
+    @property
+    def total(self) -> int:
+        """The sum of all samples; it fits 64 bits for 2³¹ samples of 32 bits."""
+        return int(self.values @ self.counts)
 
 
 @dataclass(frozen=True)
@@ -42,37 +61,34 @@ class Statistics:
     max: float | None = None
 
 
-def statistics(samples: NDArray[np.integer], *, missing: int | None, gain: float, baseline: int) -> Statistics:
+def statistics(found: Counts, *, missing: int | None, gain: float, baseline: int) -> Statistics:
     """Statistics of one signal.
 
     Parameters
     ----------
-    samples
-        Digital samples, integers, shape (n,).
+    found
+        Its digital samples.
     missing
         The digital value of a missing sample; None where the format has none.
     gain, baseline
         The physical value is `(digital - baseline) / gain`, as the WFDB header specification (header(5)) has it.
     """
-    values, counts = _count(samples)
-    if missing is not None:
-        valid = values != missing
-        values, counts = values[valid], counts[valid]
+    values, counts = found
+    size = int(counts.sum())
+    if missing is not None and len(values) and values[0] == missing:  # always the lowest value of a format
+        values, counts = values[1:], counts[1:]
     n = int(counts.sum())
-    n_missing = len(samples) - n
     if n == 0:
-        return Statistics(len(samples), n_missing)
-    # Python's integers do not overflow: squares of 32-bit samples, times their count, would.
-    pairs = list(zip(values.tolist(), counts.tolist(), strict=True))
-    total = sum(value * count for value, count in pairs)
-    squares = sum(value * value * count for value, count in pairs)
+        return Statistics(size, size)
+    total = found.total if n == size else Counts(values, counts).total
+    squares = _sum_of_squares(values, counts)
     physical = (values.astype(np.float64) - baseline) / gain
     if gain < 0:
         physical, counts = physical[::-1], counts[::-1]
     ranks = np.cumsum(counts)
     return Statistics(
-        n=len(samples),
-        missing=n_missing,
+        n=size,
+        missing=size - n,
         mean=(total - n * baseline) / n / gain,
         std=math.sqrt((n * squares - total * total) / (n * (n - 1))) / abs(gain) if n > 1 else None,
         min=float(physical[0]),
@@ -81,20 +97,32 @@ def statistics(samples: NDArray[np.integer], *, missing: int | None, gain: float
     )
 
 
-def _count(samples: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The values that occur, ascending, and how often each does."""
-    if samples.size == 0:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+def _sum_of_squares(values: NDArray[np.int64], counts: NDArray[np.int64]) -> int:
+    if values[0] > -(2**16) and values[-1] < 2**16 and counts.sum() < 2**31:
+        return int((values * values) @ counts)
+    # Python's integers do not overflow: squares of 32-bit samples, times their count, would.
+    return sum(value * value * count for value, count in zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def count(samples: NDArray[np.integer]) -> Counts:
+    """The histogram of a signal.
+
+    Parameters
+    ----------
+    samples
+        Digital samples, shape (n,).
+    """
     bits = samples.dtype.itemsize * 8
-    if bits <= _HISTOGRAM_BITS and samples.size * 8 >= 2**bits:
-        low = np.iinfo(samples.dtype).min
-        # Shifted to unsigned by flipping the sign bit: no copy in a wider type.
-        unsigned = np.ascontiguousarray(samples).view(f"u{samples.dtype.itemsize}") ^ (1 << (bits - 1))
-        histogram = np.bincount(unsigned, minlength=1 << bits)
-        present = np.flatnonzero(histogram)
-        return present + low, histogram[present]
-    values, counts = np.unique(samples, return_counts=True)
-    return values.astype(np.int64), counts.astype(np.int64)
+    if bits > _HISTOGRAM_BITS or samples.size * 8 < 1 << bits:  # sorting costs less than a counter per value
+        values, counts = np.unique(samples, return_counts=True)
+        return Counts(values.astype(np.int64), counts.astype(np.int64))
+    # Signed to unsigned, in order, by flipping the highest bit.
+    unsigned = np.ascontiguousarray(samples).view(f"u{samples.itemsize}")
+    highest = unsigned.dtype.type(1 << (bits - 1))
+    histogram = np.zeros(1 << bits, np.int64)
+    for start in range(0, len(unsigned), BLOCK):
+        histogram += np.bincount(unsigned[start : start + BLOCK] ^ highest, minlength=1 << bits)
+    return Counts.of(histogram, -(1 << (bits - 1)))
 
 
 def _quantile(physical: NDArray[np.float64], ranks: NDArray[np.int64], n: int, q: float) -> float:

@@ -11,13 +11,13 @@ import pyarrow as pa
 from scaledproc.extractors.base import Extractor, Task
 from scaledproc.extractors.signal_names import SignalNames
 from scaledproc.extractors.signal_stats import signal_stats
-from scaledproc.extractors.statistics import QUANTILES, Statistics, statistics
+from scaledproc.extractors.statistics import QUANTILES, statistics
+from scaledproc.extractors.wfdb_header import read_header
+from scaledproc.extractors.wfdb_samples import MISSING, count_samples
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
+    from scaledproc.extractors.wfdb_header import Header
+    from scaledproc.extractors.wfdb_samples import Samples
 
 SCHEMA = pa.schema(
     [
@@ -40,8 +40,6 @@ SCHEMA = pa.schema(
     ]
 )
 NUMERICS_FS = 2.0  # Hz; MIMIC's numerics come once a second or once a minute, its waveforms at 62.5 Hz and more
-# The smallest integer type that wfdb may give a format's samples in; format 8 holds differences, so its sums are wider.
-_BITS = {"80": 8, "508": 8, "8": 32, "24": 32, "32": 32, "524": 32}
 
 
 class WfdbSummary(Extractor):
@@ -90,55 +88,17 @@ class WfdbSummary(Extractor):
         ValueError
             The header cannot be read, or the signal file does not hold what it says.
         """
-        import wfdb
-
-        header = wfdb.rdheader(str(task.path.with_suffix("")))
-        if isinstance(header, wfdb.MultiRecord) or not header.n_sig or not header.file_name:
-            return []
-        files = set(header.file_name)
-        if files == {"~"}:
+        header = read_header(task.path)
+        files = {signal.file for signal in header.signals}
+        if header.is_master or files <= {"~"}:
             return []
         for file in files:
             task.beside(file)
-        signals = _read(task.path, header)
-        stored = _read(task.path, header, ignore_skew=True) if any(header.skew) else signals
         kind = _kind(task, header.fs)
         return [
-            self._row(task, header, kind, channel, signals[channel], stored[channel]) for channel in range(header.n_sig)
+            _row(task, header, kind, channel, samples)
+            for channel, samples in enumerate(count_samples(task.path, header))
         ]
-
-    @staticmethod
-    def _row(
-        task: Task, header: Any, kind: str, channel: int, signal: NDArray[np.integer], stored: NDArray[np.integer]
-    ) -> dict[str, Any]:
-        fmt = header.fmt[channel]
-        fs = float(header.fs) * header.samps_per_frame[channel]
-        found: Statistics = statistics(
-            signal, missing=_missing(fmt), gain=header.adc_gain[channel], baseline=header.baseline[channel]
-        )
-        checksum = header.checksum[channel]
-        return {
-            "group": task.group,
-            "unit": task.unit,
-            "record": task.path.stem,
-            "kind": kind,
-            "channel": channel,
-            "signal": header.sig_name[channel],
-            "units": header.units[channel],
-            "fmt": fmt,
-            "fs": fs,
-            "n_samples": found.n,
-            "n_missing": found.missing,
-            "mean": found.mean,
-            "std": found.std,
-            "min": found.min,
-            **dict(zip(QUANTILES, found.quantiles, strict=True)),
-            "max": found.max,
-            "start_date": header.base_date,
-            "start_time": header.base_time,
-            "duration_s": found.n / fs if fs else None,
-            "checksum_ok": None if checksum is None else (int(stored.sum(dtype="int64")) - checksum) % 65_536 == 0,
-        }
 
     def finish(self, table: pa.Table) -> pa.Table:
         """Add `signal_name`, the canonical name for (kind, signal)."""
@@ -150,43 +110,32 @@ class WfdbSummary(Extractor):
         return {"signal_stats": signal_stats(tables)}
 
 
-def _read(path: Path, header: Any, *, ignore_skew: bool = False) -> list[NDArray[np.integer]]:
-    """Every channel's digital samples, all samples of all frames."""
-    import wfdb
-
-    # wfdb 4.3 cannot name the integer type of format 61, which is big-endian; its physical values are right.
-    physical = "61" in header.fmt
-    record = wfdb.rdrecord(
-        str(path.with_suffix("")),
-        physical=physical,
-        smooth_frames=False,
-        ignore_skew=ignore_skew,
-        return_res=64 if physical else max(_BITS.get(fmt, 16) for fmt in header.fmt),
-    )
-    if not physical:
-        signals: list[NDArray[np.integer]] = record.e_d_signal
-        return signals
-    return [_digital(signal, header, channel) for channel, signal in enumerate(record.e_p_signal)]
-
-
-def _digital(signal: NDArray[np.float64], header: Any, channel: int) -> NDArray[np.integer]:
-    """The samples that physical values were made from; rounding gives them back exactly, up to 32 bits."""
-    import numpy as np
-
-    missing = _missing(header.fmt[channel])
-    digital = signal * header.adc_gain[channel] + header.baseline[channel]
-    if missing is not None:
-        digital[np.isnan(digital)] = missing
-    rounded: NDArray[np.integer] = np.rint(digital).astype(np.int64)
-    return rounded
-
-
-def _missing(fmt: str) -> int | None:
-    """The digital value that stands for a missing sample in a storage format."""
-    from wfdb.io._signal import INVALID_SAMPLE_VALUE
-
-    value: int | None = INVALID_SAMPLE_VALUE[fmt]
-    return value
+def _row(task: Task, header: Header, kind: str, channel: int, samples: Samples) -> dict[str, Any]:
+    signal = header.signals[channel]
+    fs = header.fs * signal.samples_per_frame
+    found = statistics(samples.counts, missing=MISSING[signal.fmt], gain=signal.gain, baseline=signal.baseline)
+    return {
+        "group": task.group,
+        "unit": task.unit,
+        "record": task.path.stem,
+        "kind": kind,
+        "channel": channel,
+        "signal": signal.name,
+        "units": signal.units,
+        "fmt": signal.fmt,
+        "fs": fs,
+        "n_samples": found.n,
+        "n_missing": found.missing,
+        "mean": found.mean,
+        "std": found.std,
+        "min": found.min,
+        **dict(zip(QUANTILES, found.quantiles, strict=True)),
+        "max": found.max,
+        "start_date": header.date,
+        "start_time": header.time,
+        "duration_s": found.n / fs if fs else None,
+        "checksum_ok": None if signal.checksum is None else (samples.total - signal.checksum) % 65_536 == 0,
+    }
 
 
 def _kind(task: Task, fs: float) -> str:
