@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from scaledproc.backend import Backend, Capabilities, Job
 from scaledproc.events import Event
+from scaledproc.pool import cores
 from scaledproc.run_folder import Run
 
 
@@ -17,9 +18,7 @@ class LocalBackend(Backend):
     @property
     def cores(self) -> int:
         """Those that this process may use, or as many as were asked for."""
-        from scaledproc.pool import available_cores
-
-        return self.jobs or available_cores()
+        return cores(self.jobs)
 
     def run(self, run: Run, jobs: Sequence[Job]) -> Iterator[Event]:
         """Do the jobs in this process and its pool."""

@@ -43,9 +43,9 @@ def few(data_folder: Path) -> Dataset:
 
 @pytest.fixture(scope="session")
 def mixed(data_folder: Path) -> Dataset:
-    """Long and short segments: 30 MB and 300 headers."""
+    """Long and short segments, as in one dataset."""
     long = write_dataset(data_folder / "mixed" / "a", "long", segments=20, segment_size=1_400_000)
-    short = write_dataset(data_folder / "mixed" / "b", "short", segments=280, segment_size=7_000)
+    short = write_dataset(data_folder / "mixed" / "b", "short", segments=200, segment_size=7_000)
     return Dataset("mixed", data_folder / "mixed", long.segments + short.segments, long.size + short.size)
 
 

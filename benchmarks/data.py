@@ -1,4 +1,4 @@
-"""Generated data in the shape of the MIMIC-III Waveform Database: segments of 8-bit samples (format 80), 2 to 5 signals.
+"""Generated data in the shape of the MIMIC-III Waveform Database: segments of 2 to 5 signals in 8 bits (format 80).
 
 Headers and signal files are written by hand, because writing them with wfdb takes longer than what is measured. The
 values are waves, a slow drift, noise, and stretches of missing samples; the checksums are right. There are no master
@@ -19,8 +19,13 @@ if TYPE_CHECKING:
 
 FS = 125
 MISSING = -128  # the format's mark of a missing sample
-SIGNALS = (("II", 86.0, 0, "mV"), ("V", 95.0, 0, "mV"), ("ABP", 1.25, -100, "mmHg"), ("PLETH", 255.0, -128, "NU"))
-SIGNALS = (*SIGNALS, ("RESP", 72.0, -64, "Ohm"))
+SIGNALS = (  # name, gain, baseline, units
+    ("II", 86.0, 0, "mV"),
+    ("V", 95.0, 0, "mV"),
+    ("ABP", 1.25, -100, "mmHg"),
+    ("PLETH", 255.0, -128, "NU"),
+    ("RESP", 72.0, -64, "Ohm"),
+)
 SEGMENTS_PER_RECORD = 20
 GROUPS = 3
 

@@ -8,15 +8,55 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from scaledproc.pool import ONE_THREAD, available_cores
+import joblib
+import psutil  # type: ignore[import-untyped, unused-ignore]
+
+from scaledproc.pool import ONE_THREAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 HERE = Path(__file__).parent
-CORES = min(available_cores(), 4)  # more would end the small runs before there is anything to measure
+CORES = min(joblib.cpu_count(), 4)  # more would end the small runs before there is anything to measure
+QUIET = 0.10  # with more of the machine in use by others, seconds are shown but not judged
+
+
+class Bystanders:
+    """How much of the machine other processes used while a block ran."""
+
+    share = 0.0
+
+    def __enter__(self) -> Self:
+        self._before = self._times()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        busy, whole, own = (after - before for after, before in zip(self._times(), self._before, strict=True))
+        self.share = max(busy - own, 0.0) / whole
+
+    @property
+    def are_quiet(self) -> bool:
+        """Whether seconds can be judged."""
+        return self.share <= QUIET
+
+    @property
+    def note(self) -> str:
+        """For a table."""
+        verdict = "" if self.are_quiet else ": too much to judge the seconds above, measure again"
+        return f"other processes used {self.share:.0%} of the machine meanwhile{verdict}"
+
+    @staticmethod
+    def _times() -> tuple[float, float, float]:
+        times = psutil.cpu_times()
+        whole = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)  # these are in user's
+        return whole - times.idle - getattr(times, "iowait", 0.0), whole, cpu_seconds()
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and of those that it has waited for."""
+    return sum(os.times()[:4])
 
 
 def take_turns(contestants: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:

@@ -1,7 +1,4 @@
-"""The pattern's function (`pattern.py`) as an extractor.
-
-    scaledproc --backend local --extractor benchmarks/pattern_extractor.py:pattern_extractor INPUT OUTPUT
-"""
+"""The pattern's function (`pattern.py`) as an extractor: `pattern_extractor.py:pattern_extractor`."""
 
 from __future__ import annotations
 

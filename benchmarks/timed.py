@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import wfdb  # noqa: F401 - here, so that no task's time has the import in it
+from measure import cpu_seconds
 
 import scaledproc
 from scaledproc.events import ShardDone
@@ -44,25 +45,25 @@ class Timed(scaledproc.Extractor):
         return self._inner.schema
 
     def extract(self, task: scaledproc.Task) -> Any:
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.process_time()
         rows = self._inner.extract(task)
-        ended = time.perf_counter()
-        self._stamp(f"{began!r} {ended!r}\n")
+        cpu, ended = time.process_time() - cpu, time.perf_counter()
+        self._stamp(f"{began!r} {ended!r} {cpu!r}\n")
         return rows
-
-    def _stamp(self, line: str) -> None:
-        folder = os.environ[FOLDER]
-        if self._stamps is None or self._stamps[0] != folder:  # one instance in a process, for all its runs
-            if self._stamps is not None:
-                self._stamps[1].close()
-            self._stamps = (folder, Path(folder, str(os.getpid())).open("a", buffering=1))
-        self._stamps[1].write(line)
 
     def finish(self, table: pa.Table) -> pa.Table:
         return self._inner.finish(table)
 
     def summarise(self, tables: Iterable[pa.Table]) -> Mapping[str, pa.Table]:
         return self._inner.summarise(tables)
+
+    def _stamp(self, line: str) -> None:
+        folder = os.environ[FOLDER]
+        if self._stamps is None or self._stamps[0] != folder:  # one instance in a process, for all its runs
+            if self._stamps is not None:
+                self._stamps[1].close()
+            self._stamps = (folder, Path(folder, str(os.getpid())).open("a", buffering=1))  # noqa: SIM115
+        self._stamps[1].write(line)
 
 
 wfdb_summary = Timed("wfdb-summary")
@@ -77,8 +78,10 @@ class TimedRun:
     ----------
     whole
         From the call to its return.
-    tasks
-        Inside the extractor, added up over the cores.
+    cpu
+        CPU time of all its processes.
+    tasks, tasks_cpu
+        Inside the extractor, added up over the cores: by the clock, and CPU time.
     cores
         From each core's first task to the end of the last shard, added up over the cores.
     jobs
@@ -88,14 +91,16 @@ class TimedRun:
     """
 
     whole: float
+    cpu: float
     tasks: float
+    tasks_cpu: float
     cores: float
     jobs: int
     chunks: int
 
     @property
     def phase(self) -> float:
-        """Wall seconds of the extraction, start-up aside."""
+        """Seconds of the extraction by the clock, start-up aside."""
         return self.cores / self.jobs
 
     @property
@@ -126,18 +131,18 @@ def timed_run(dataset: Path, output: Path, extractor: str, *, jobs: int, chunk: 
         if isinstance(event, ShardDone):
             last_shard = time.perf_counter()
 
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), cpu_seconds()
     run = scaledproc.run(dataset, output, extractor=f"{__file__}:{extractor}", jobs=jobs, chunk=chunk, on_event=listen)
-    whole = time.perf_counter() - started
+    whole, cpu = time.perf_counter() - started, cpu_seconds() - cpu
     assert run.quarantined == 0
-    by_core = [
-        [tuple(map(float, line.split())) for line in path.read_text().splitlines() if line] for path in stamps.iterdir()
-    ]
-    begins = [stamps[0][0] for stamps in by_core]
+    by_core = [[tuple(map(float, line.split())) for line in path.open()] for path in stamps.iterdir()]
+    begins = [lines[0][0] for lines in by_core]
     begins += [statistics.median(begins)] * (jobs - len(begins))  # a core that had no chunk waited all the time
     return TimedRun(
         whole=whole,
-        tasks=sum(ended - began for stamps in by_core for began, ended in stamps),
+        cpu=cpu,
+        tasks=sum(ended - began for lines in by_core for began, ended, _ in lines),
+        tasks_cpu=sum(used for lines in by_core for _, _, used in lines),
         cores=sum(last_shard - begin for begin in begins),
         jobs=jobs,
         chunks=run.record.counts["chunks"],

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from scaledproc.errors import UsageError
 from scaledproc.events import Event, JobPlanned
+from scaledproc.pool import cores
 from scaledproc.run_folder import Run
 
 ENTRY_POINTS = "scaledproc.backends"
@@ -71,8 +72,6 @@ class Backend(ABC):
     capabilities: ClassVar[Capabilities]
 
     def __init__(self, *, jobs: int | None = None, scratch: Path | None = None) -> None:
-        if jobs is not None and jobs < 1:
-            raise UsageError(f"--jobs {jobs}: give 1 or more")
         self.jobs = jobs
         self.scratch = scratch
 
@@ -103,9 +102,7 @@ class DryRun(Backend):
     @property
     def cores(self) -> int:
         """Those that this process may use, or as many as were asked for."""
-        from scaledproc.pool import available_cores
-
-        return self.jobs or available_cores()
+        return cores(self.jobs)
 
     def run(self, run: Run, jobs: Sequence[Job]) -> Iterator[Event]:
         """Tell the command that would do each job."""

@@ -142,13 +142,13 @@ def _extract(extractor: Extractor, task: Task, problem: str | None, collector: R
         # What an extractor prints must not mix with what a program reads from standard output.
         with contextlib.redirect_stdout(sys.stderr):
             collector.add(extractor.extract(task))
-    except Exception as error:
-        kind = {SchemaError: "schema", MemoryError: "memory"}.get(type(error), "exception")
+    except (Exception, SystemExit) as error:
+        kinds: dict[type[BaseException], str] = {SchemaError: "schema", MemoryError: "memory"}
         return {
             "group": task.group,
             "unit": task.unit,
             "anchor": task.anchor,
-            "kind": kind,
+            "kind": kinds.get(type(error), "exception"),
             "error": type(error).__name__,
             "message": _portable(str(error), task),
             "attempts": 1,

@@ -203,9 +203,9 @@ def plan(
     """Show what a run would do: shards, sizes, balance, chunks per core, warnings."""
     from scaledproc import engine
     from scaledproc.plan_text import plan_json, plan_text
-    from scaledproc.pool import available_cores
+    from scaledproc.pool import cores
 
-    cores = jobs or available_cores()
+    on = cores(jobs)
     made: Plan = engine.plan(
         dataset,
         extractor=extractor,
@@ -216,10 +216,10 @@ def plan(
         limit=limit,
         shards=shards,
         chunk=chunk,
-        jobs=cores,
+        jobs=on,
         storage_options=_parse_options(storage_option),
     )
-    typer.echo(json.dumps(plan_json(made, cores), indent=1) if as_json else plan_text(made, cores))
+    typer.echo(json.dumps(plan_json(made, on), indent=1) if as_json else plan_text(made, on))
     if not made.n_tasks:
         raise typer.Exit(1)
 
@@ -260,11 +260,10 @@ def worker(
     from scaledproc.engine import work
     from scaledproc.progress import JsonProgress
 
-    display = JsonProgress()
-    for event in work(
-        run, shard or [], combine=combine, jobs=jobs, storage_options=_parse_options(storage_option), scratch=scratch
-    ):
-        display.listen(event)
+    options = _parse_options(storage_option)
+    with JsonProgress() as display:
+        for event in work(run, shard or [], combine=combine, jobs=jobs, storage_options=options, scratch=scratch):
+            display.listen(event)
 
 
 @contextlib.contextmanager

@@ -42,11 +42,10 @@ def combine(run: Run) -> CombineDone:
     for name, table in summaries.items():
         with run.store.committing(f"{name}.csv") as part:
             pyarrow.csv.write_csv(table, part)
-    if run.record.state != "done":
-        _write_errors(run)
+    quarantined = run.quarantined if run.record.state == "done" else _write_errors(run)
     return CombineDone(
         rows=rows,
-        quarantined=run.quarantined,
+        quarantined=quarantined,
         summaries=tuple(sorted(summaries)),
         seconds=time.perf_counter() - started,
     )
@@ -96,15 +95,14 @@ def _finished(extractor: Extractor, table: pa.Table) -> pa.Table:
         raise ScaledprocError(f"the extractor's finish() failed: {type(error).__name__}: {error}") from error
 
 
-def _write_errors(run: Run) -> None:
+def _write_errors(run: Run) -> int:
     with run.store.committing(ERRORS) as part:
-        write_table(part, ERROR_SCHEMA, (table.select(ERROR_SCHEMA.names) for table in run.shard_errors()))
-    run.store.remove(ERROR_LOG)
-    log = run.shard_errors()
-    first = next(log, None)
-    if first is None:
-        return
+        count = write_table(part, ERROR_SCHEMA, (table.select(ERROR_SCHEMA.names) for table in run.shard_errors()))
+    if not count:
+        run.store.remove(ERROR_LOG)
+        return 0
     with run.store.committing(ERROR_LOG) as part, part.open("w", encoding="utf-8", errors="replace") as file:
-        for table in (first, *log):
+        for table in run.shard_errors():
             for row in table.to_pylist():
                 file.write(f"{row['anchor']}\n{row['traceback']}\n")
+    return count

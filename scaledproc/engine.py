@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,8 +21,9 @@ from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.rows import RowCollector
 from scaledproc.inventory import take_inventory
 from scaledproc.planning import Plan, make_plan
+from scaledproc.pool import cores
 from scaledproc.run_folder import OWN_NAMES, Run, RunRecord, begin, changed_files, decide, read_record
-from scaledproc.storage import Store, describe, redacted
+from scaledproc.storage import Store, describe, redacted, store_errors
 
 Where = str | os.PathLike[str]
 Listener = Callable[[Event], None]
@@ -92,11 +94,9 @@ def plan(
     ScaledprocError
         The dataset cannot be listed.
     """
-    from scaledproc.pool import available_cores
-
     options = Options(extractor, unit, _strings(anchors), _strings(include), _strings(exclude), limit, shards, chunk)
     inputs, _ = split_options(storage_options)
-    return _plan(Store.at(dataset, inputs), options, load_extractor(extractor), cores=jobs or available_cores())
+    return _plan(Store.at(dataset, inputs), options, load_extractor(extractor), cores=cores(jobs))
 
 
 def run(
@@ -164,10 +164,9 @@ def run(
         if isinstance(backend, Backend)
         else load_backend(backend)(jobs=jobs, scratch=Path(scratch) if scratch else None)
     )
-    try:
-        return _run(Store.at(dataset, inputs), Store.at(output, outputs), options, machine, overwrite, on_event)
-    except OSError as error:
-        raise ScaledprocError(f"{describe(error)}; what is committed is kept, the same command continues") from error
+    store = Store.at(output, outputs)
+    with _reporting(f"{store}: ", "; what is committed is kept, the same command continues"):
+        return _run(Store.at(dataset, inputs), store, options, machine, overwrite, on_event)
 
 
 def combine(
@@ -194,16 +193,18 @@ def combine(
         There is no run, or a shard of it is missing.
     """
     _, outputs = split_options(storage_options)
-    found = Run.open(Store.at(output, outputs))
-    if signal_names is not None:
-        options = {**found.record.extractor["options"], **_extractor_options(signal_names)}
-        load_extractor(found.source, options)
-        found = Run(found.store, found.dataset, found.source, _with_options(found.record, options))
-    done = combine_shards(found)
-    _tell(on_event, done)
-    if found.record.state == "done":
-        return found.with_record(summaries=done.summaries)
-    return _finish(found, done, time.perf_counter() - done.seconds, on_event)
+    with _reporting():
+        found = Run.open(Store.at(output, outputs))
+        if signal_names is not None:
+            options = {**found.record.extractor["options"], **_extractor_options(signal_names)}
+            load_extractor(found.source, options)
+            record = replace(found.record, extractor={**found.record.extractor, "options": options})
+            found = Run(found.store, found.dataset, found.source, record)
+        done = combine_shards(found)
+        _tell(on_event, done)
+        if found.record.state == "done":
+            return found.with_record(summaries=done.summaries)
+        return _finish(found, done, time.perf_counter() - done.seconds, on_event)
 
 
 def work(
@@ -235,20 +236,20 @@ def work(
     ScaledprocError
         There is no run, or a job cannot be done.
     """
-    from scaledproc.pool import available_cores
     from scaledproc.worker import run_shards
 
     inputs, outputs = split_options(storage_options)
-    found = Run.open(Store.at(run, outputs))
-    found = Run(found.store, Store.at(found.dataset.uri, inputs), found.source, found.record)
-    count = found.record.counts["shards"]
-    strange = [shard for shard in shards if not 0 <= shard < count]
-    if strange or not (shards or combine):
-        raise UsageError(f"{found.store} has the shards 0 to {count - 1}: name some with --shard, or --combine")
-    if shards:
-        yield from run_shards(found, shards, jobs=jobs or available_cores(), scratch=scratch)
-    if combine:
-        yield combine_shards(found)
+    with _reporting():
+        found = Run.open(Store.at(run, outputs))
+        found = Run(found.store, Store.at(found.dataset.uri, inputs), found.source, found.record)
+        count = found.record.counts["shards"]
+        strange = [shard for shard in shards if not 0 <= shard < count]
+        if strange or not (shards or combine):
+            raise UsageError(f"{found.store} has the shards 0 to {count - 1}: name some with --shard, or --combine")
+        if shards:
+            yield from run_shards(found, shards, jobs=cores(jobs), scratch=scratch)
+        if combine:
+            yield combine_shards(found)
 
 
 def split_options(options: Mapping[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -263,6 +264,17 @@ def split_options(options: Mapping[str, Any] | None) -> tuple[dict[str, Any], di
             inputs.setdefault(key, value)
             outputs.setdefault(key, value)
     return inputs, outputs
+
+
+@contextlib.contextmanager
+def _reporting(where: str = "", consolation: str = "") -> Iterator[None]:
+    """What a disk or a store refuses becomes an error for a person."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, store_errors()):  # known only once the store's library is in use
+            raise ScaledprocError(f"{where}{describe(error)}{consolation}") from error
+        raise
 
 
 def _run(
@@ -287,7 +299,7 @@ def _run(
         for event in backend.run(new, [*(Job(shard) for shard in range(planned.n_shards)), Job()]):
             _tell(on_event, event)
         return new
-    existing = read_record(output) if not overwrite else None
+    existing = None if overwrite else read_record(output)
     try:
         decision = decide(existing, planned.plan_id, _foreign_names(output, dataset), overwrite=overwrite)
     except UsageError as error:
@@ -333,8 +345,6 @@ def _plan(dataset: Store, options: Options, extractor: Extractor, *, cores: int,
     )
     if made.n_tasks:
         return made
-    from dataclasses import replace
-
     return replace(made, warnings=(_why_empty(dataset, options, extractor, inventory.files), *made.warnings))
 
 
@@ -537,12 +547,6 @@ def _extractor_options(signal_names: Where | None) -> dict[str, Any]:
 
     SignalNames.parse(text)
     return {"signal_names": text}
-
-
-def _with_options(record: RunRecord, options: Mapping[str, Any]) -> RunRecord:
-    from dataclasses import replace
-
-    return replace(record, extractor={**record.extractor, "options": dict(options)})
 
 
 def _size(current: Run) -> int:

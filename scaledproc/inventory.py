@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from scaledproc.errors import UsageError
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -76,10 +78,19 @@ def matches(paths: pa.ChunkedArray, globs: Sequence[str]) -> pa.ChunkedArray:
 
     `*` and `?` stand for what is within one name, `**` also for folders; a glob without `/` is matched against the
     last name of a path, one with `/` against the whole; one that ends in `/` stands for all below that folder.
+
+    Raises
+    ------
+    UsageError
+        A glob cannot be read.
     """
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    return pc.match_substring_regex(paths, "|".join(f"(?:{_to_regex(glob)})" for glob in globs))
+    try:
+        return pc.match_substring_regex(paths, "|".join(f"(?:{_to_regex(glob)})" for glob in globs))
+    except pa.ArrowInvalid:
+        raise UsageError(f"no file can match the glob {' or '.join(map(repr, globs))}: look at its [ and ]") from None
 
 
 _GLOB_PART = re.compile(r"\*\*/|\*\*|\*|\?|\[!?[^\]/]+\]|.", re.DOTALL)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self, TypeVar
+
+from scaledproc.errors import UsageError
 
 T = TypeVar("T")
 
@@ -29,8 +32,24 @@ ONE_THREAD = dict.fromkeys(
 )
 
 
-def available_cores() -> int:
-    """Cores that this process may use: its affinity and its container's or cgroup's limit are respected."""
+def cores(jobs: int | None = None) -> int:
+    """How many processes to use.
+
+    Parameters
+    ----------
+    jobs
+        As asked for. Where None is, the cores that this process may use: its affinity and its container's or cgroup's
+        limit are respected.
+
+    Raises
+    ------
+    UsageError
+        Fewer than one was asked for.
+    """
+    if jobs is not None:
+        if jobs < 1:
+            raise UsageError(f"--jobs {jobs}: give 1 or more")
+        return jobs
     import joblib
 
     return int(joblib.cpu_count())
@@ -97,7 +116,11 @@ def _deaf() -> Iterator[None]:
 
 
 def _start(driver: int) -> None:
-    """In a new process: one thread, Ctrl-C is the driver's to handle, and nobody outlives the driver."""
+    """In a new process: one thread, Ctrl-C is the driver's to handle, and nobody outlives the driver.
+
+    Standard output is the driver's too: a program may be reading it.
+    """
+    sys.stdout = sys.stderr
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(driver,), daemon=True).start()
     import pyarrow as pa

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -39,6 +40,16 @@ class JsonProgress(Progress):
 
     def __init__(self, stream: IO[str] | None = None) -> None:
         self._stream = stream or sys.stdout
+        self._redirection = contextlib.redirect_stdout(sys.stderr)
+
+    def __enter__(self) -> Self:
+        self._redirection.__enter__()  # what an extractor prints must not come between the lines
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._redirection.__exit__(kind, error, trace)
 
     def listen(self, event: Event) -> None:
         """Show an event."""

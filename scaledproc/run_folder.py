@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -32,6 +33,9 @@ SHARDS = "shards"
 WORK = "work"
 """What only an unfinished run needs: committed chunks, and what became of the shards."""
 OWN_NAMES = frozenset({RECORD, PLAN, INVENTORY, FEATURES, ERRORS, ERROR_LOG, SHARDS, WORK, "report.html"})
+_OWN_FILES = OWN_NAMES - {SHARDS, WORK}
+_SHARD_FOLDER = re.compile(r"\d{5,}")
+_SHARD_FILE = re.compile(r"\d{5,}\.parquet")
 
 ERROR_SCHEMA = pa.schema(
     [
@@ -61,7 +65,7 @@ class RunRecord:
     Parameters
     ----------
     state
-        `running` until everything is written, then `done`.
+        `beginning` until the plan is written, `running` until everything is, then `done`.
     plan_id
         Of the plan that is run.
     dataset
@@ -78,7 +82,7 @@ class RunRecord:
         For each macro shard its tasks, rows, bytes, quarantined tasks and seconds.
     """
 
-    state: Literal["running", "done"]
+    state: Literal["beginning", "running", "done"]
     plan_id: str
     dataset: str
     extractor: Mapping[str, Any]
@@ -164,7 +168,7 @@ class Run:
         """
         store = where if isinstance(where, Store) else Store.at(where, options)
         record = read_record(store)
-        if record is None:
+        if record is None or record.state == "beginning":
             raise ScaledprocError(f"{store} holds no run (there is no {RECORD})")
         return cls(store, Store.at(record.dataset, options), str(record.extractor["spec"]), record)
 
@@ -179,10 +183,8 @@ class Run:
         try:
             tasks = pa.concat_tables(read_tables(self.store, PLAN))
             files = pa.concat_tables(read_tables(self.store, INVENTORY))
-        except (OSError, pa.ArrowException, ValueError) as error:
-            raise ScaledprocError(
-                f"the plan in {self.store} cannot be read: {error}; start afresh with --overwrite"
-            ) from None
+        except (FileNotFoundError, ScaledprocError) as error:
+            raise ScaledprocError(f"the plan cannot be read: {error}; start afresh with --overwrite") from None
         return Plan.from_tables(self.record.plan_id, tasks, files)
 
     # What a user opens
@@ -265,7 +267,7 @@ class Run:
 
     def clean_up(self) -> None:
         """Remove what only an unfinished run needs, and what killed commits left."""
-        self.store.remove(WORK)
+        _remove_own(self.store, WORK, _SHARD_FOLDER)
         for folder in ("", SHARDS):
             self.store.remove_temporaries(folder)
 
@@ -301,7 +303,7 @@ def decide(existing: RunRecord | None, plan_id: str, names: Sequence[str], *, ov
     plan_id
         The plan to run now.
     names
-        What else is in the folder.
+        What is in the folder.
     overwrite
         Whether an existing run may be thrown away.
 
@@ -310,15 +312,15 @@ def decide(existing: RunRecord | None, plan_id: str, names: Sequence[str], *, ov
     UsageError
         The folder holds another plan's run, or files that are not a run's.
     """
-    if overwrite:
-        return "begin"
-    if existing is None:
-        foreign = [name for name in names if name not in OWN_NAMES and not name.startswith(".")]
+    if RECORD not in names:
+        foreign = [name for name in names if not name.startswith(".")]
         if foreign:
             raise UsageError(
                 f"it holds other files ({', '.join(map(repr, foreign[:3]))}{', …' if len(foreign) > 3 else ''}); "
                 "name a new or empty folder"
             )
+        return "begin"
+    if overwrite or existing is None or existing.state == "beginning":
         return "begin"
     if existing.plan_id != plan_id:
         raise UsageError(
@@ -329,24 +331,38 @@ def decide(existing: RunRecord | None, plan_id: str, names: Sequence[str], *, ov
 
 
 def begin(run: Run, plan: Plan) -> Run:
-    """Write a new run's folder. run.json comes last: without it there is no run."""
-    previous = run.store.names()
-    summaries: Sequence[str] = ()
-    if RECORD in previous:
-        try:
-            record = read_record(run.store)
-            summaries = record.summaries if record else ()
-        except ScaledprocError:  # a damaged one is what --overwrite is for
-            summaries = ()
-        run.store.remove(RECORD)
-    for name in [*sorted(OWN_NAMES & set(previous)), *(f"{summary}.csv" for summary in summaries)]:
-        run.store.remove(name)
-    run.store.remove_temporaries()
+    """Write a new run's folder, in the place of the run that is there.
+
+    run.json comes first, to say whose folder it is from now on, and again last: only then there is a plan to run.
+    Nothing goes but what a run writes.
+    """
+    try:
+        previous = read_record(run.store)
+        summaries = previous.summaries if previous else ()
+    except ScaledprocError:  # a damaged one is what --overwrite is for
+        summaries = ()
+    begun = run.with_record(state="beginning", summaries=summaries)
+    for name in (*sorted(_OWN_FILES - {RECORD}), *(f"{summary}.csv" for summary in summaries)):
+        if name in begun.store.names():
+            begun.store.remove(name)
+    _remove_own(begun.store, SHARDS, _SHARD_FILE)
+    _remove_own(begun.store, WORK, _SHARD_FOLDER)
+    begun.store.remove_temporaries()
     for name, table in ((INVENTORY, plan.file_table()), (PLAN, plan.task_table())):
-        with run.store.committing(name) as part:
+        with begun.store.committing(name) as part:
             write_table(part, table.schema, [table])
-    run.store.write(RECORD, run.record.to_json().encode())
-    return run.knowing(plan)
+    return begun.with_record(state="running", summaries=()).knowing(plan)
+
+
+def _remove_own(store: Store, folder: str, own: re.Pattern[str]) -> None:
+    """Remove from a folder what a run wrote, and the folder itself if nothing else was in it."""
+    store.remove_temporaries(folder)
+    names = store.names(folder)
+    if all(map(own.fullmatch, names)):
+        store.remove(folder)
+        return
+    for name in filter(own.fullmatch, names):
+        store.remove(f"{folder}/{name}")
 
 
 def changed_files(run: Run, plan: Plan) -> int:

@@ -151,5 +151,6 @@ class Stager:
                 if found != size:
                     raise OSError(f"{name} has {found:,} bytes, had {size:,} when it was listed")
         except Exception as error:
-            return StagedUnit(root, describe(error))
+            gone = next((name for name in names if not self._dataset.exists(name)), None)
+            return StagedUnit(root, f"{gone} is gone since it was listed" if gone else describe(error))
         return StagedUnit(root)

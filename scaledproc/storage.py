@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +19,9 @@ from typing import IO, Any, NamedTuple
 from scaledproc.errors import ScaledprocError, UsageError
 
 TEMPORARY = ".part"  # a local commit in progress is `.<name>.<hex>.part`, beside its target
+
+
+OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss"})
 
 
 class FileInfo(NamedTuple):
@@ -114,8 +118,12 @@ class Store:
     @property
     def is_private(self) -> bool:
         """Whether only this process can see it (memory://)."""
+        return "memory" in self._protocols
+
+    @property
+    def _protocols(self) -> frozenset[str]:
         protocol = self.fs.protocol
-        return "memory" in ((protocol,) if isinstance(protocol, str) else tuple(protocol))
+        return frozenset((protocol,) if isinstance(protocol, str) else protocol)
 
     def path(self, name: str) -> str:
         """The filesystem's path of a name below the root."""
@@ -176,8 +184,8 @@ class Store:
             raise ScaledprocError(f"{self} is a file; give the folder that holds the dataset") from None
         except PermissionError as error:
             raise ScaledprocError(f"{self} may not be read: {redacted(str(error))}") from None
-        except _store_errors() as error:
-            raise ScaledprocError(f"{self} cannot be listed: {describe(error)}{_hint(error)}") from None
+        except store_errors() as error:
+            raise ScaledprocError(f"{self} cannot be listed: {describe(error)}") from None
         return listing
 
     def _list_remote(self) -> Listing:
@@ -294,7 +302,9 @@ class Store:
     def _upload(self, part: Path, target: str) -> None:
         try:
             self.fs.put_file(str(part), target)
-        except FileNotFoundError:  # a filesystem with real folders, unlike an object store
+        except FileNotFoundError as error:
+            if self._protocols & OBJECT_STORES:  # where makedirs would make a bucket of a mistyped name
+                raise ScaledprocError(f"{self} cannot be written: {describe(error)}") from None
             self.fs.makedirs(target.rpartition("/")[0], exist_ok=True)
             self.fs.put_file(str(part), target)
 
@@ -311,8 +321,21 @@ class Store:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
-        elif self.exists(name):
-            self.fs.rm(self.path(name), recursive=True)
+            return
+        target = self.path(name)
+        self.fs.invalidate_cache()
+        found = self.fs.find(target, withdirs=True, detail=True)
+        if not found:
+            return
+        if not any(char in target for char in "*?["):
+            self.fs.rm([target, *found])
+            return
+        for path in (*sorted(found, reverse=True), target):  # fsspec's rm would take such a name for a pattern
+            with contextlib.suppress(FileNotFoundError):
+                if (path in found and found[path]["type"] == "file") or self._protocols & OBJECT_STORES:
+                    self.fs.rm_file(path)
+                else:
+                    self.fs.rmdir(path)
 
     def remove_temporaries(self, folder: str = "") -> None:
         """Remove what a killed commit left in a folder (object stores leave nothing)."""
@@ -336,14 +359,17 @@ def is_safe_name(name: str) -> bool:
 
 def redacted(text: str) -> str:
     """The text without what a URL must not show: a user and password, the query of a signed URL."""
-    text = re.sub(r"(\w://)[^/@\s]+@", r"\1***@", text)
+    text = re.sub(r"(\w://)[^/\s]+@", r"\1***@", text)
     return re.sub(r"(\w://[^\s?]+)\?[^\s'\"]+", r"\1?***", text)
 
 
 def describe(error: BaseException) -> str:
     """An error in one line for a person."""
     first = redacted(str(error)).strip().split("\n", 1)[0]
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+    text = f"{type(error).__name__}: {first}" if first else type(error).__name__
+    if "redentials" in text:
+        text += " (log in, set AWS_PROFILE, or for a public bucket give --storage-option anon=true)"
+    return text
 
 
 def _version(info: Mapping[str, Any]) -> str:
@@ -367,18 +393,10 @@ def _count_note(count: int, noun: str, rest: str) -> tuple[str, ...]:
     return (f"{count:,} {noun}{'' if count == 1 else 's'} {rest.format('was' if count == 1 else 'were')}",)
 
 
-def _store_errors() -> tuple[type[Exception], ...]:
+def store_errors() -> tuple[type[Exception], ...]:
     """What a filesystem raises: botocore's own base errors are no OSError."""
-    import sys
-
     exceptions = sys.modules.get("botocore.exceptions")
     return (OSError, exceptions.BotoCoreError, exceptions.ClientError) if exceptions else (OSError,)
-
-
-def _hint(error: BaseException) -> str:
-    if "redentials" in str(error):
-        return " (log in, set AWS_PROFILE, or for a public bucket give --storage-option anon=true)"
-    return ""
 
 
 def _sync_folder(folder: Path) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scaledproc.errors import ScaledprocError
+
 if TYPE_CHECKING:
     from scaledproc.storage import Store
 
@@ -56,7 +58,16 @@ def write_table(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> in
 
 
 def read_tables(store: Store, name: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
-    """A Parquet file piece by piece, in bounded memory."""
-    with store.open(name) as source, pq.ParquetFile(source) as file:
-        for batch in file.iter_batches(batch_size=ROW_GROUP, columns=columns, use_threads=False):
-            yield pa.Table.from_batches([batch])
+    """A Parquet file piece by piece, in bounded memory.
+
+    Raises
+    ------
+    ScaledprocError
+        It is damaged.
+    """
+    try:
+        with store.open(name) as source, pq.ParquetFile(source) as file:
+            for batch in file.iter_batches(batch_size=ROW_GROUP, columns=columns, use_threads=False):
+                yield pa.Table.from_batches([batch])
+    except pa.ArrowInvalid as error:
+        raise ScaledprocError(f"{store}/{name} is damaged: {error}") from None

@@ -84,7 +84,7 @@ def _load_file(path: Path) -> ModuleType:
         sys.path.append(str(path.parent))
     try:
         specification.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[module_name]
         raise UsageError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
     return module
@@ -95,5 +95,5 @@ def _load_module(name: str) -> ModuleType:
         sys.path.append(str(Path.cwd()))
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"module {name!r} cannot be imported: {type(error).__name__}: {error}") from error
