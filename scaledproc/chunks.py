@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import signal
 import sys
 import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -19,7 +21,7 @@ import pyarrow.parquet as pq
 from scaledproc.events import SHOWN_FAILURES, ChunkDone, Failure
 from scaledproc.extractors import Extractor, Task, load_extractor
 from scaledproc.extractors.rows import RowCollector, SchemaError
-from scaledproc.run_folder import WORK_ERROR_SCHEMA, work_name
+from scaledproc.run_folder import INVENTORY, WORK_ERROR_SCHEMA, work_name
 from scaledproc.storage import Store, redacted
 from scaledproc.tables import open_writer, write_table
 
@@ -45,7 +47,7 @@ class ChunkWork:
     tasks
         (group, unit, anchor) of each.
     files, staged
-        By unit: the paths of its files, and where they are.
+        By unit: the paths of its files (or its place in the run's inventory, where they are many), and where they are.
     store
         The run's folder.
     source, options
@@ -57,7 +59,7 @@ class ChunkWork:
     chunk: int
     size: int
     tasks: tuple[tuple[str, str, str], ...]
-    files: Mapping[str, frozenset[str]]
+    files: Mapping[str, frozenset[str] | int]
     staged: Mapping[str, StagedUnit]
     store: Store
     source: str | Extractor
@@ -80,7 +82,7 @@ def run_chunk(work: ChunkWork) -> ChunkDone:
         The run's folder cannot be written.
     """
     started = time.perf_counter()
-    extractor = _load(work.source, json.dumps(work.options, sort_keys=True))
+    extractor = _load(work.source, work.options)
     collector = RowCollector(extractor.schema)
     errors: list[dict[str, Any]] = []
     name = chunk_name(work.shard, work.chunk)
@@ -88,7 +90,9 @@ def run_chunk(work: ChunkWork) -> ChunkDone:
         with open_writer(part, extractor.schema) as writer:
             for group, unit, anchor in work.tasks:
                 staged = work.staged[unit]
-                task = Task(group, unit, anchor, staged.root, work.files[unit])
+                listed = work.files[unit]
+                files = _listed_files(work.store, listed) if isinstance(listed, int) else listed
+                task = Task(group, unit, anchor, staged.root, files)
                 error = _extract(extractor, task, staged.problem, collector)
                 if error:
                     errors.append(error)
@@ -128,10 +132,21 @@ def read_chunk(store: Store, plan_id: str, shard: int, chunk: int) -> ChunkDone 
     return done if is_whole and (not done.quarantined or store.exists(f"{name}.errors.parquet")) else None
 
 
-@cache
-def _load(source: str | Extractor, options: str) -> Extractor:
-    """The extractor, made once in each process."""
-    return load_extractor(source, None if isinstance(source, Extractor) else json.loads(options))
+def _load(source: str | Extractor, options: Mapping[str, Any]) -> Extractor:
+    return source if isinstance(source, Extractor) else _load_named(source, json.dumps(options, sort_keys=True))
+
+
+@lru_cache(maxsize=4)
+def _load_named(spec: str, options: str) -> Extractor:
+    """Made once in each process."""
+    return load_extractor(spec, json.loads(options))
+
+
+@lru_cache(maxsize=4)
+def _listed_files(store: Store, unit: int) -> frozenset[str]:
+    """A unit's files as the run's inventory has them."""
+    with store.open(INVENTORY) as file:
+        return frozenset(pq.read_table(file, columns=["path"], filters=[("unit", "=", unit)])["path"].to_pylist())
 
 
 def _extract(extractor: Extractor, task: Task, problem: str | None, collector: RowCollector) -> dict[str, Any] | None:
@@ -142,23 +157,36 @@ def _extract(extractor: Extractor, task: Task, problem: str | None, collector: R
         # What an extractor prints must not mix with what a program reads from standard output.
         with contextlib.redirect_stdout(sys.stderr):
             collector.add(extractor.extract(task))
-    except (Exception, SystemExit) as error:
-        kinds: dict[type[BaseException], str] = {SchemaError: "schema", MemoryError: "memory"}
+    except BaseException as error:  # one bad task costs one task, sys.exit() included
+        if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+            raise  # a person's, in this process
+        trace = redacted("".join(traceback.format_exception(error)))
         return {
             "group": task.group,
             "unit": task.unit,
             "anchor": task.anchor,
-            "kind": kinds.get(type(error), "exception"),
+            "kind": _kind(error),
             "error": type(error).__name__,
-            "message": _portable(str(error), task),
+            "message": _message(error, task),
             "attempts": 1,
-            "traceback": redacted("".join(traceback.format_exception(error))).encode(errors="replace").decode(),
+            "traceback": trace.encode(errors="replace").decode(),
         }
     return None
 
 
-def _portable(message: str, task: Task) -> str:
-    """A message without what differs from machine to machine: where the dataset lies, addresses in memory."""
-    root = str(task.root)
-    message = message.replace(root + "/", "").replace(root, ".")
-    return _ADDRESS.sub("0x…", redacted(message)).encode(errors="replace").decode()
+def _kind(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return "memory"
+    return "schema" if isinstance(error, SchemaError) else "exception"
+
+
+def _message(error: BaseException, task: Task) -> str:
+    """An error's text without what differs from machine to machine: where the dataset lies, addresses in memory."""
+    try:
+        text = str(error)
+    except Exception as broken:
+        text = f"(its text cannot be had: {type(broken).__name__})"
+    for root in dict.fromkeys((str(task.root), os.path.realpath(task.root), repr(str(task.root))[1:-1])):
+        if len(root) > 1:
+            text = re.sub(rf"{re.escape(root)}(?:/|(?![\w.-]))", "", text)
+    return _ADDRESS.sub("0x…", redacted(text)).encode(errors="replace").decode()

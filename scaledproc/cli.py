@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
 import shlex
 import sys
 from collections.abc import Iterator
@@ -26,7 +28,7 @@ class _RunByDefault(TyperGroup):
     """`scaledproc INPUT OUTPUT` is `scaledproc run INPUT OUTPUT`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        own = {"--help", "--version", "--install-completion", "--show-completion"}
+        own = {"-h", "--help", "--version", "--install-completion", "--show-completion"}
         if args and args[0] not in self.commands and args[0] not in own:
             args = ["run", *args]
         return super().parse_args(ctx, args)
@@ -100,9 +102,7 @@ StorageOption = Annotated[
 ]
 SignalNamesFile = Annotated[
     Path | None,
-    typer.Option(
-        "--signal-names", show_default=False, help="Table of canonical signal names (TOML) instead of the built-in one."
-    ),
+    typer.Option("--signal-names", show_default=False, help="Table of canonical signal names (TOML), or built-in."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs: JSON on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only the result.")]
@@ -156,7 +156,10 @@ def run(
     allowed = _parse_max_failures(max_failures)
     from scaledproc import engine, progress
     from scaledproc.backend import load_backend
+    from scaledproc.pool import ONE_THREAD
 
+    if jobs == 1:  # one core for this process too, as long as no numeric library is loaded
+        os.environ.update({**ONE_THREAD, **os.environ})
     machine = load_backend(backend)(jobs=jobs, scratch=scratch)
     if dataset is None:
         dataset, output = _demo(quiet=quiet or as_json), DEMO
@@ -271,8 +274,19 @@ def _continuable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        again = shlex.join(["scaledproc", *(argument for argument in sys.argv[1:] if argument != "--overwrite")])
-        raise RunInterruptedError(f"interrupted; what is committed is kept, this continues: {again}") from None
+        words = ["scaledproc", *(_without_secret(word) for word in sys.argv[1:] if word != "--overwrite")]
+        raise RunInterruptedError(
+            f"interrupted; what is committed is kept, this continues: {shlex.join(words)}"
+        ) from None
+
+
+def _without_secret(word: str) -> str:
+    """A word of the command line as it may be shown: storage options can be keys and passwords."""
+    from scaledproc.storage import redacted
+
+    key, equals, _ = word.removeprefix("--storage-option=").partition("=")
+    is_option = equals and re.fullmatch(r"[\w.]+", key)
+    return f"{key}=***" if is_option else redacted(word)
 
 
 class _Results:
@@ -294,12 +308,16 @@ class _Results:
 
 def _demo(*, quiet: bool) -> str:
     from scaledproc.demo import write_demo
+    from scaledproc.storage import describe
 
     folder = Path(DEMO) / "dataset"
     if not quiet:
         what = "using" if folder.exists() else "making"
         typer.echo(f"no INPUT was given: {what} a small MIMIC-III-shaped demo dataset in {folder}", err=True)
-    return str(write_demo(folder))
+    try:
+        return str(write_demo(folder))
+    except OSError as error:
+        raise ScaledprocError(f"the demo dataset cannot be written to {folder}: {describe(error)}") from None
 
 
 def _parse_options(pairs: list[str] | None) -> dict[str, Any]:

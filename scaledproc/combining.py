@@ -13,7 +13,7 @@ import pyarrow.csv
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import CombineDone
 from scaledproc.run_folder import ERROR_LOG, ERROR_SCHEMA, ERRORS, FEATURES, Run, shard_name
-from scaledproc.tables import ROW_GROUP, open_writer, read_tables, rebatch, write_table
+from scaledproc.tables import ROW_GROUP, check_schema, open_writer, read_tables, rebatch, write_table
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -53,7 +53,7 @@ def combine(run: Run) -> CombineDone:
 
 def _write_features(run: Run) -> tuple[int, Mapping[str, pa.Table]]:
     extractor = run.extractor
-    schema = _finished(extractor, extractor.schema.empty_table()).schema
+    schema = finished_schema(extractor)
     shards = (
         table for shard in range(run.record.counts["shards"]) for table in read_tables(run.store, shard_name(shard))
     )
@@ -65,7 +65,10 @@ def _write_features(run: Run) -> tuple[int, Mapping[str, pa.Table]]:
         for piece in rebatch(shards):
             finished = _finished(extractor, piece)
             if finished.schema != schema or finished.num_rows != piece.num_rows:
-                raise ScaledprocError(f"the extractor's finish() gives other columns or rows for some tables: {schema}")
+                raise ScaledprocError(
+                    "the extractor's finish() gives other columns or another number of rows for some tables; "
+                    f"once it is mended, this goes on: scaledproc combine {run.store}"
+                )
             writer.write_table(finished, row_group_size=ROW_GROUP)
             rows += finished.num_rows
             yield finished
@@ -84,6 +87,20 @@ def _write_features(run: Run) -> tuple[int, Mapping[str, pa.Table]]:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
             raise ScaledprocError(f"the extractor calls a summary {name!r}; use letters, digits, - and _")
     return rows, summaries
+
+
+def finished_schema(extractor: Extractor) -> pa.Schema:
+    """The columns of `features.parquet`.
+
+    Raises
+    ------
+    ScaledprocError
+        The extractor's `finish` fails, or its columns cannot be written.
+    """
+    check_schema(extractor.schema)
+    schema = _finished(extractor, extractor.schema.empty_table()).schema
+    check_schema(schema)
+    return schema
 
 
 def _finished(extractor: Extractor, table: pa.Table) -> pa.Table:

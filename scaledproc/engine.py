@@ -14,22 +14,27 @@ from typing import Any
 
 from scaledproc.backend import Backend, Job, load_backend
 from scaledproc.combining import combine as combine_shards
+from scaledproc.combining import finished_schema
 from scaledproc.cuts import ChunkCut, ShardCut
+from scaledproc.describe import count_text
 from scaledproc.errors import ScaledprocError, UsageError
-from scaledproc.events import CombineDone, Event, Failure, Note, RunFinished, RunStarted, ShardDone
+from scaledproc.events import SHOWN_FAILURES, CombineDone, Event, Failure, Note, RunFinished, RunStarted, ShardDone
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.rows import RowCollector
 from scaledproc.inventory import take_inventory
 from scaledproc.planning import Plan, make_plan
 from scaledproc.pool import cores
-from scaledproc.run_folder import OWN_NAMES, Run, RunRecord, begin, changed_files, decide, read_record
+from scaledproc.run_folder import FEATURES, OWN_NAMES, Run, RunRecord, begin, changed_files, decide, read_record
 from scaledproc.storage import Store, describe, redacted, store_errors
 
 Where = str | os.PathLike[str]
 Listener = Callable[[Event], None]
 
+BUILT_IN = "built-in"
+"""Instead of a file of signal names: those of the package."""
+
 # What touches the data, and so may change the output.
-_LIBRARIES = ("scaledproc", "numpy", "pyarrow", "wfdb", "soundfile", "fsspec", "s3fs", "joblib")
+_LIBRARIES = ("scaledproc", "numpy", "pandas", "pyarrow", "wfdb", "soundfile", "fsspec", "s3fs", "joblib")
 
 
 @dataclass(frozen=True)
@@ -165,7 +170,7 @@ def run(
         else load_backend(backend)(jobs=jobs, scratch=Path(scratch) if scratch else None)
     )
     store = Store.at(output, outputs)
-    with _reporting(f"{store}: ", "; what is committed is kept, the same command continues"):
+    with _reporting(f"{store} cannot be read or written: "):
         return _run(Store.at(dataset, inputs), store, options, machine, overwrite, on_event)
 
 
@@ -183,7 +188,7 @@ def combine(
     output
         The run's folder.
     signal_names
-        A file with canonical signal names; where none is given, those that the run used.
+        A file with canonical signal names, or `built-in`; where none is given, those that the run used.
     storage_options, on_event
         As for `run`.
 
@@ -196,14 +201,15 @@ def combine(
     with _reporting():
         found = Run.open(Store.at(output, outputs))
         if signal_names is not None:
-            options = {**found.record.extractor["options"], **_extractor_options(signal_names)}
+            options = _extractor_options(Path(signal_names))
             load_extractor(found.source, options)
             record = replace(found.record, extractor={**found.record.extractor, "options": options})
             found = Run(found.store, found.dataset, found.source, record)
         done = combine_shards(found)
         _tell(on_event, done)
         if found.record.state == "done":
-            return found.with_record(summaries=done.summaries)
+            sizes = {**found.record.bytes, "features": _size(found)}
+            return found.with_record(summaries=done.summaries, bytes=sizes)
         return _finish(found, done, time.perf_counter() - done.seconds, on_event)
 
 
@@ -242,12 +248,16 @@ def work(
     with _reporting():
         found = Run.open(Store.at(run, outputs))
         found = Run(found.store, Store.at(found.dataset.uri, inputs), found.source, found.record)
+        if found.record.state == "done":
+            raise UsageError(f"{found.store} is finished; there is nothing to do")
+        if found.extractor.fingerprint != found.record.extractor["fingerprint"]:
+            raise ScaledprocError(f"{found.extractor.label} is not what it was when {found.store} was begun")
         count = found.record.counts["shards"]
         strange = [shard for shard in shards if not 0 <= shard < count]
         if strange or not (shards or combine):
             raise UsageError(f"{found.store} has the shards 0 to {count - 1}: name some with --shard, or --combine")
         if shards:
-            yield from run_shards(found, shards, jobs=cores(jobs), scratch=scratch)
+            yield from run_shards(found, sorted(set(shards)), jobs=cores(jobs), scratch=scratch)
         if combine:
             yield combine_shards(found)
 
@@ -283,7 +293,8 @@ def _run(
     started = time.perf_counter()
     extractor_options = _extractor_options(options.signal_names)
     extractor = load_extractor(options.extractor, extractor_options)
-    RowCollector(extractor.schema)  # complains of a schema that cannot be
+    RowCollector(extractor.schema)  # complains of a schema that cannot be, as the next does
+    finished_schema(extractor)
     _check_places(dataset, output, options.extractor, backend)
     skip = dataset.contains(output)
     planned = _plan(dataset, options, extractor, cores=backend.cores, skip=skip)
@@ -305,27 +316,31 @@ def _run(
     except UsageError as error:
         raise UsageError(f"{output}: {error}") from None
     if decision == "finished" and existing is not None:
-        return _already_finished(new, existing, on_event)
+        return _already_finished(new, existing, planned, options, on_event)
     if decision == "continue" and existing is not None:
         current = _continue(new, existing, planned, on_event)
     else:
         current = begin(new, planned)
     _tell(on_event, _started(current, current.plan, backend, resumed=decision == "continue"))
-    shards = range(current.record.counts["shards"])
+    with _reporting(f"{output} cannot be read or written: ", "; what is committed is kept, the same command continues"):
+        return _finish(current, _execute(current, backend, on_event), started, on_event)
+
+
+def _execute(current: Run, backend: Backend, on_event: Listener | None) -> CombineDone:
+    """All shards, then their table."""
+    combined = None
     try:
-        for event in backend.run(current, [Job(shard) for shard in shards]):
-            _tell(on_event, event)
-        combined = None
-        for event in backend.run(current, [Job()]):
-            _tell(on_event, event)
-            if isinstance(event, CombineDone):
-                combined = event
+        for jobs in ([Job(shard) for shard in range(current.record.counts["shards"])], [Job()]):
+            for event in backend.run(current, jobs):
+                _tell(on_event, event)
+                if isinstance(event, CombineDone):
+                    combined = event
     except BaseException:
         backend.stop()
         raise
     if combined is None:
         raise ScaledprocError("the backend ended without combining the shards; run the same command again")
-    return _finish(current, combined, started, on_event)
+    return combined
 
 
 def _plan(dataset: Store, options: Options, extractor: Extractor, *, cores: int, skip: str | None = None) -> Plan:
@@ -433,12 +448,7 @@ def _record(
 
 def _continue(new: Run, existing: RunRecord, planned: Plan, on_event: Listener | None) -> Run:
     current = Run(new.store, new.dataset, new.source, existing)
-    changed = changed_files(current, planned)
-    if changed:
-        raise ScaledprocError(
-            f"{changed:,} files of the dataset changed since the run in {new.store} began, though their sizes did not; "
-            "mixing old and new would be wrong: --overwrite starts afresh"
-        )
+    _refuse_changes(current, planned)
     cuts = {name: existing.options[name] for name in ("shards", "chunk")}
     if cuts != {name: new.record.options[name] for name in cuts}:
         _tell(
@@ -460,16 +470,31 @@ def _continue(new: Run, existing: RunRecord, planned: Plan, on_event: Listener |
     return current.with_record(extractor=new.record.extractor, versions=new.record.versions, timings=timings)
 
 
-def _already_finished(new: Run, existing: RunRecord, on_event: Listener | None) -> Run:
-    if existing.extractor["options"] != new.record.extractor["options"]:
+def _already_finished(new: Run, existing: RunRecord, planned: Plan, options: Options, on_event: Listener | None) -> Run:
+    finished = Run(new.store, new.dataset, new.source, existing)
+    if options.signal_names is not None and existing.extractor["options"] != new.record.extractor["options"]:
         raise UsageError(
             f"{new.store} is finished, with other signal names; to change them without extracting again: "
             f"scaledproc combine {new.store} --signal-names FILE"
         )
-    finished = Run(new.store, new.dataset, new.source, existing)
-    finished.clean_up()
+    if FEATURES not in new.store.names():
+        raise ScaledprocError(
+            f"{new.store} is finished, but {FEATURES} is gone; scaledproc combine {new.store} makes it of the shards"
+        )
+    _refuse_changes(finished, planned)
+    with contextlib.suppress(OSError):  # a finished run may have been made read-only since
+        finished.clean_up()
     _tell(on_event, _finished(finished, 0.0, already=True))
     return finished
+
+
+def _refuse_changes(current: Run, planned: Plan) -> None:
+    changed = changed_files(current, planned)
+    if changed:
+        raise ScaledprocError(
+            f"{count_text(changed, 'file')} of the dataset changed, though not in size, since the run in "
+            f"{current.store} listed them; its results are not theirs any more: --overwrite starts afresh"
+        )
 
 
 def _finish(current: Run, combined: CombineDone, started: float, on_event: Listener | None) -> Run:
@@ -493,7 +518,7 @@ def _finish(current: Run, combined: CombineDone, started: float, on_event: Liste
         summaries=combined.summaries,
     )
     done.clean_up()
-    failures = tuple(failure for shard in shards for failure in shard.failures)
+    failures = tuple(failure for shard in shards for failure in shard.failures)[:SHOWN_FAILURES]
     _tell(on_event, _finished(done, seconds, failures=failures))
     return done
 
@@ -537,7 +562,7 @@ def _finished(current: Run, seconds: float, *, already: bool = False, failures: 
 
 
 def _extractor_options(signal_names: Where | None) -> dict[str, Any]:
-    if signal_names is None:
+    if signal_names is None or signal_names == Path(BUILT_IN):
         return {}
     try:
         text = Path(signal_names).read_text(encoding="utf-8")

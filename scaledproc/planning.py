@@ -316,11 +316,15 @@ def _warn_of_orphans(
     doubtful[np.flatnonzero(file_is_in)[stem_is_anchors]] = False
     names = stems(arranged["path"])
     last_anchor = np.maximum.accumulate(np.where(is_anchor, np.arange(len(is_anchor)), -1))
-    orphans = []
+    suspects = []
     for index in np.flatnonzero(doubtful).tolist():
         path, anchor = arranged["path"][index].as_py(), int(last_anchor[index])
         if anchor < 0 or not path.startswith(names[anchor].as_py()):
-            orphans.append(path)
+            suspects.append(path)
+    if not suspects:
+        return []
+    headers = set(names.filter(pa.array(is_anchor)).to_pylist())
+    orphans = [path for path in suspects if not any(path[:end] in headers for end in range(len(path)))]
     if not orphans:
         return []
     shown = ", ".join(repr(path) for path in orphans[:3]) + (", …" if len(orphans) > 3 else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -40,16 +41,25 @@ class JsonProgress(Progress):
 
     def __init__(self, stream: IO[str] | None = None) -> None:
         self._stream = stream or sys.stdout
-        self._redirection = contextlib.redirect_stdout(sys.stderr)
+        self._redirections = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        self._redirection.__enter__()  # what an extractor prints must not come between the lines
+        # What an extractor, or a program that it starts, prints must not come between the lines.
+        self._redirections.enter_context(contextlib.redirect_stdout(sys.stderr))
+        with contextlib.suppress(OSError):  # a stream of a notebook or a test has no file
+            descriptor = self._stream.fileno()
+            self._stream.flush()
+            kept = os.dup(descriptor)
+            os.dup2(sys.stderr.fileno(), descriptor)
+            self._redirections.callback(os.close, kept)
+            self._redirections.callback(os.dup2, kept, descriptor)
+            self._stream = self._redirections.enter_context(open(os.dup(kept), "w", encoding="utf-8"))  # noqa: PTH123
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._redirection.__exit__(kind, error, trace)
+        self._redirections.close()
 
     def listen(self, event: Event) -> None:
         """Show an event."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -111,6 +112,12 @@ class RunRecord:
         found = json.loads(content)
         if not isinstance(found, dict) or found.get("format") != FORMAT:
             raise ValueError("not a run.json of this version of scaledproc")
+        needed = {"extractor": {"spec", "options", "fingerprint"}, "options": {"shards", "chunk"}, "counts": {"shards"}}
+        for name, keys in needed.items():
+            if not isinstance(found.get(name), dict) or not keys <= found[name].keys():
+                raise ValueError(f"{name} is incomplete")
+        if found.get("state") == "done" and not {"rows", "quarantined", "tasks"} <= found["counts"].keys():
+            raise ValueError("counts is incomplete")
         try:
             return cls(**found)
         except TypeError as error:
@@ -151,7 +158,7 @@ class Run:
         )
 
     @classmethod
-    def open(cls, where: str | Store, options: Mapping[str, Any] | None = None) -> Run:
+    def open(cls, where: str | os.PathLike[str] | Store, options: Mapping[str, Any] | None = None) -> Run:
         """The run in a folder.
 
         Parameters

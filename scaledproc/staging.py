@@ -146,11 +146,11 @@ class Stager:
         names = files["path"].to_pylist()
         try:
             self._dataset.fetch(names, root)
-            for name, size in zip(names, files["size"].to_pylist(), strict=True):
-                found = (root / name).stat().st_size
-                if found != size:
-                    raise OSError(f"{name} has {found:,} bytes, had {size:,} when it was listed")
-        except Exception as error:
+        except (FileNotFoundError, PermissionError) as error:  # the dataset's fault; others are the machine's
             gone = next((name for name in names if not self._dataset.exists(name)), None)
             return StagedUnit(root, f"{gone} is gone since it was listed" if gone else describe(error))
+        for name, size in zip(names, files["size"].to_pylist(), strict=True):
+            found = (root / name).stat().st_size
+            if found != size:
+                return StagedUnit(root, f"{name} has {found:,} bytes, had {size:,} when it was listed")
         return StagedUnit(root)

@@ -70,19 +70,22 @@ class Store:
         uri = os.fspath(where)
         if not uri.strip():
             raise UsageError("an empty path was given; name a folder or a URL")
-        if "://" not in uri:
-            return cls(str(Path(uri).expanduser().absolute()), {})
-        store = cls(uri.rstrip("/") if not uri.endswith("://") else uri, dict(options or {}))
         try:
+            if "://" not in uri:
+                return cls(str(Path(uri).expanduser().absolute()), {})
+            store = cls(uri.rstrip("/") if not uri.endswith("://") else uri, dict(options or {}))
             is_local = store.local is not None
         except ImportError as error:
-            raise UsageError(f"{store}: {error}") from None
-        except ValueError as error:
-            raise UsageError(f"{store}: {error}; is the URL spelled right?") from None
+            raise UsageError(f"{redacted(uri)}: {error}") from None
+        except Exception as error:  # whatever a filesystem makes of a URL and options that it cannot take
+            raise UsageError(f"{redacted(uri)}: {describe(error)}; is it spelled right?") from None
         return cls(str(store.local), {}) if is_local else store
 
     def __str__(self) -> str:
         return redacted(self.uri)
+
+    def __hash__(self) -> int:
+        return hash(self.uri)
 
     def __getstate__(self) -> dict[str, Any]:
         # A filesystem object holds sockets, locks and an event loop: each process makes its own.
@@ -285,6 +288,8 @@ class Store:
             with scratch_folder() as folder:
                 part = folder / "part"
                 yield part
+                if not part.exists():
+                    raise FileNotFoundError(f"nothing was written to be {name}")
                 self._upload(part, self.path(name))
             return
         target = Path(self.path(name))

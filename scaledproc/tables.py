@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scaledproc.errors import ScaledprocError
+from scaledproc.errors import ScaledprocError, UsageError
 
 if TYPE_CHECKING:
     from scaledproc.storage import Store
@@ -34,6 +34,26 @@ def rebatch(tables: Iterable[pa.Table], rows: int = ROW_GROUP) -> Iterator[pa.Ta
             count += table.num_rows - start
     if held:
         yield pa.concat_tables(held).combine_chunks()
+
+
+def check_schema(schema: pa.Schema) -> None:
+    """See whether rows of a schema come back from Parquet as they were.
+
+    Raises
+    ------
+    UsageError
+        They would not, or there is no column.
+    """
+    if not schema.names:
+        raise UsageError("the extractor's schema has no column")
+    sink = pa.BufferOutputStream()
+    try:
+        pq.write_table(schema.empty_table(), sink, version="2.6")
+    except pa.ArrowException as error:
+        raise UsageError(f"the extractor's schema cannot be written as Parquet: {error}") from None
+    for field, back in zip(schema, pq.read_schema(pa.BufferReader(sink.getvalue())), strict=True):
+        if not back.type.equals(field.type):
+            raise UsageError(f"column {field.name!r} is declared as {field.type}, which Parquet keeps as {back.type}")
 
 
 def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:

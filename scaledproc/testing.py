@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import scaledproc
 from scaledproc.demo import write_demo
@@ -28,7 +28,11 @@ from scaledproc.extractors import Task, extractor
 from scaledproc.run_folder import WORK, Run
 from scaledproc.storage import Store
 
+if TYPE_CHECKING:
+    import pytest
+
 PROBE = "scaledproc.testing:probe"
+COUNT = "SCALEDPROC_PROBE_COUNT"
 CUTS: tuple[tuple[str, str], ...] = (("folder", "auto"), ("1", "1"), ("3", "per-core"), ("2kB", "1kB"), ("4", "2"))
 
 
@@ -38,8 +42,11 @@ CUTS: tuple[tuple[str, str], ...] = (("folder", "auto"), ("1", "1"), ("3", "per-
 def probe(task: Task) -> Iterator[dict[str, Any]]:
     """Give a row for each line of the anchor, with a digest of all files of the unit; do what the content says.
 
-    A line `poison` raises, a line `sleep 0.1` waits.
+    A line `poison` raises, a line `sleep 0.1` waits. Each call adds a line to the file that `COUNT` names.
     """
+    if COUNT in os.environ:
+        with Path(os.environ[COUNT]).open("a", encoding="utf-8") as file:
+            file.write(f"{task.anchor}\n")
     digest = hashlib.sha256()
     for name in sorted(task.files):
         digest.update((task.root / name).read_bytes())
@@ -107,6 +114,8 @@ class BackendConformance:
     backend: ClassVar[str] = "local"
     jobs: ClassVar[int | None] = None
     storage_options: Mapping[str, Any] = {}
+    counts: ClassVar[bool] = True
+    """Whether an environment variable and a file of this machine reach the backend's processes."""
 
     def place(self, folder: Path) -> str:
         """Hook: where a local folder's content can be reached by the backend's machines; copies it if need be."""
@@ -154,8 +163,9 @@ class BackendConformance:
         assert set(output_bytes(found.store)) > {"features.parquet", "errors.parquet", "signal_stats.csv"}
         assert output_bytes(found.store) == output_bytes(expected.store)
 
-    def test_each_task_exactly_once(self, tmp_path: Path) -> None:
+    def test_each_task_exactly_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Every task is done once, and is in the table or in the errors."""
+        monkeypatch.setenv(COUNT, str(tmp_path / "count"))
         dataset = write_probe_dataset(tmp_path / "data", poison=True)
         events: list[Event] = []
         found = self.run(
@@ -176,6 +186,8 @@ class BackendConformance:
         chunks = [event for event in events if isinstance(event, ChunkDone)]
         assert sum(event.tasks for event in chunks) in (0, len(planned))  # a backend may tell only of shards
         assert sum(shard["tasks"] for shard in found.record.shards) == len(planned)
+        if self.counts:
+            assert sorted((tmp_path / "count").read_text(encoding="utf-8").splitlines()) == sorted(planned)
 
     def test_poison_costs_one_task(self, tmp_path: Path) -> None:
         """A task that raises is a row of the errors; its neighbours in the chunk are in the table."""

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from scaledproc.planning import Chunk, Plan
 
 
+FILES_SENT = 1_000  # files of a unit that are sent along with each chunk
+
+
 def run_shards(run: Run, shards: Sequence[int], *, jobs: int, scratch: Path | None = None) -> Iterator[Event]:
     """Make the features of macro shards with so many processes, and tell what happened.
 
@@ -107,8 +110,9 @@ class _Loop:
 
     def _stage(self) -> None:
         while self._queue and len(self._staging) + len(self._ready) < 2 * self._pool.jobs:
-            if not self._stager.admits(self._queue[0]):
-                return
+            is_idle = not (self._staging or self._ready or self._working)
+            if not is_idle and not self._stager.admits(self._queue[0]):
+                return  # until a chunk at work gives up its units
             chunk = self._queue.popleft()
             self._staging[self._stager.stage(chunk)] = chunk
 
@@ -131,9 +135,11 @@ class _Loop:
         except RuntimeError as error:
             if type(error).__name__ not in ("TerminatedWorkerError", "BrokenProcessPool"):
                 raise
+            anchors = sorted({self._plan.tasks["anchor"][chunk.start].as_py() for chunk in self._working.values()})
             raise ScaledprocError(
-                "a worker process died (out of memory, or a crash in native code?); what is committed is kept: "
-                "the same command continues, with --jobs 1 in one process that a debugger can watch"
+                "a worker process died (out of memory, or a crash in native code?) while chunks were at work that "
+                f"begin with {', '.join(map(repr, anchors[:4]))}; what is committed is kept: the same command "
+                "continues, with --jobs 1 in one process that a debugger can watch"
             ) from error
         yield event
         if future in self._merging:
@@ -155,12 +161,18 @@ def _chunk_work(run: Run, plan: Plan, chunk: Chunk, staged: StagedUnits) -> Chun
         chunk=chunk.number,
         size=chunk.size,
         tasks=tuple(zip(*(tasks[name].to_pylist() for name in ("group", "unit", "anchor")), strict=True)),
-        files={name: frozenset(plan.files_of(unit)["path"].to_pylist()) for name, unit in units.items()},
+        files={name: _files(plan, unit) for name, unit in units.items()},
         staged={name: staged[unit] for name, unit in units.items()},
         store=run.store,
         source=run.source,
         options=run.record.extractor.get("options") or {},
     )
+
+
+def _files(plan: Plan, unit: int) -> frozenset[str] | int:
+    """A unit's files; for a unit of many, which many chunks may share, where to read them."""
+    files = plan.files_of(unit)
+    return frozenset(files["path"].to_pylist()) if files.num_rows <= FILES_SENT else unit
 
 
 def _committed_chunks(run: Run, shard: int) -> dict[int, ChunkDone]:

@@ -424,9 +424,14 @@ def test_overwrite_keeps_other_files(call: Cli, project: Path, name: str) -> Non
 @pytest.mark.parametrize("left", [["inventory.parquet"], ["inventory.parquet", "plan.parquet"]])
 def test_run_that_was_killed_while_it_began(call: Cli, project: Path, left: list[str]) -> None:
     begin(project)
+    record = json.loads((project / "out/run.json").read_text())
     for path in (project / "out").iterdir():
         if path.name not in left:
             path.unlink()
+    check_refusal(call(*RUN), 2, "other files")  # nothing says that they are a run's
+    assert len(list((project / "out").iterdir())) == len(left)
+    begun = json.dumps({**record, "state": "beginning"})
+    (project / "out/run.json").write_text(begun)
     assert call(*RUN).returncode == 0
     assert len(table(project / "out")) == 3
 
@@ -542,7 +547,11 @@ def test_signal_names_are_replaced_without_extracting_again(call: Cli, demo: Pat
 
     finished = state(tmp_path / "out")
     assert "finished already" in call(*command, "--signal-names", "names.toml").stdout
-    check_refusal(call(*command), 2, "other signal names", "scaledproc combine")
+    assert "finished already" in call(*command).stdout
+    (tmp_path / "others.toml").write_text("[waveform]\n")
+    refused = call(*command, "--signal-names", "others.toml")
+    (tmp_path / "others.toml").unlink()
+    check_refusal(refused, 2, "other signal names", "scaledproc combine")
     assert state(tmp_path / "out") == finished
     assert call(demo, "at-once", *command[2:], "--signal-names", "names.toml", "--quiet").returncode == 0
     assert (tmp_path / "at-once/features.parquet").read_bytes() == (tmp_path / "out/features.parquet").read_bytes()

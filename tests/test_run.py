@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -203,8 +204,12 @@ def test_a_file_that_changed_its_content_is_noticed(tmp_path: Path) -> None:
         scaledproc.run(data, tmp_path / "out", extractor=PROBE, chunk=2, jobs=1, on_event=stop_after(1))
     changed = data / "top.txt"
     changed.write_text("x\ny\n")
-    with pytest.raises(scaledproc.ScaledprocError, match="1 files of the dataset changed"):
+    with pytest.raises(scaledproc.ScaledprocError, match="1 file of the dataset changed"):
         scaledproc.run(data, tmp_path / "out", extractor=PROBE, chunk=2, jobs=1)
+    scaledproc.run(data, tmp_path / "out", extractor=PROBE, jobs=1, overwrite=True)
+    changed.write_text("y\nz\n")
+    with pytest.raises(scaledproc.ScaledprocError, match="1 file of the dataset changed"):
+        scaledproc.run(data, tmp_path / "out", extractor=PROBE, jobs=1)
 
 
 def test_damaged_chunks_are_made_again(probe_data: Path, expected: dict[str, str], tmp_path: Path) -> None:
@@ -229,11 +234,16 @@ def test_names_are_made_anew_without_extracting(demo: Path, tmp_path: Path) -> N
     assert "lead_two" in after["signal_name"].to_pylist()
     assert "lead_two" in again.summary("signal_stats")["signal_name"].to_pylist()
     assert scaledproc.combine(tmp_path / "out").to_arrow().equals(after), "the table of names is kept"
+    scaledproc.run(demo, tmp_path / "out", jobs=1)
+    assert scaledproc.Run.open(tmp_path / "out").to_arrow().equals(after), "a finished run is left as it is"
+    other = tmp_path / "other.toml"
+    other.write_text("[waveform]\n")
     with pytest.raises(scaledproc.UsageError, match="scaledproc combine"):
-        scaledproc.run(demo, tmp_path / "out", jobs=1)
+        scaledproc.run(demo, tmp_path / "out", jobs=1, signal_names=other)
     fresh = scaledproc.run(demo, tmp_path / "fresh", jobs=1, signal_names=names)
     assert (tmp_path / "fresh/features.parquet").read_bytes() == (tmp_path / "out/features.parquet").read_bytes()
     assert fresh.to_arrow().equals(after)
+    assert scaledproc.combine(tmp_path / "fresh", signal_names="built-in").to_arrow().equals(before)
 
 
 def test_events_tell_the_whole_story(probe_data: Path, tmp_path: Path) -> None:
@@ -248,9 +258,12 @@ def test_events_tell_the_whole_story(probe_data: Path, tmp_path: Path) -> None:
 
 def test_decisions_about_a_folder() -> None:
     assert decide(None, "p", [], overwrite=False) == "begin"
-    assert decide(None, "p", ["plan.parquet", "work", ".hidden"], overwrite=False) == "begin"
-    with pytest.raises(scaledproc.UsageError, match=r"thesis\.tex"):
-        decide(None, "p", ["thesis.tex"], overwrite=False)
+    assert decide(None, "p", [".hidden"], overwrite=False) == "begin"
+    for names in (["thesis.tex"], ["work"], ["features.parquet"]):  # no run claimed the folder
+        for overwrite in (False, True):
+            with pytest.raises(scaledproc.UsageError, match="other files"):
+                decide(None, "p", names, overwrite=overwrite)
+    assert decide(None, "p", ["run.json", "thesis.tex"], overwrite=True) == "begin"
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"format": 99}', '{"format": 1, "odd": 1}', "\x00"])
@@ -278,3 +291,91 @@ def test_row_groups_have_a_fixed_size(tmp_path: Path) -> None:
     metadata = pq.read_metadata(run.features)
     assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [65_536, 65_536, 18_928]
     assert {metadata.row_group(0).column(0).compression} == {"SNAPPY"}
+
+
+def test_an_extractor_that_exits_costs_one_task(probe_data: Path, tmp_path: Path) -> None:
+    class UnprintableError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    @scaledproc.extractor(schema={"n": "int64"}, anchor="*.txt")
+    def leaves(task: Task) -> dict[str, int]:
+        if "t1" in task.anchor:
+            raise SystemExit
+        if "t2" in task.anchor:
+            raise UnprintableError
+        return {"n": 1}
+
+    run = scaledproc.run(probe_data, tmp_path / "out", extractor=leaves, jobs=1)
+    assert set(run.errors()["error"].to_pylist()) == {"SystemExit", "UnprintableError"}
+    assert run.to_arrow().num_rows + run.quarantined == run.plan.n_tasks
+
+
+def test_a_unit_larger_than_the_scratch_space_is_staged_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fsspec
+
+    from scaledproc import staging
+
+    fs = fsspec.filesystem("memory")
+    for unit, count in (("u1", 5), ("u2", 3)):
+        for number in range(count):
+            fs.pipe_file(f"/in-scratch/{unit}/t{number}.txt", b"line\n" * 10)
+    plan = scaledproc.plan("memory://in-scratch", extractor=PROBE, shards=1, chunk=2)
+    chunks = list(plan.chunks(0))
+    with staging.Stager(Store.at("memory://in-scratch"), plan, chunks, capacity=60) as stager:
+        stager.stage(chunks[0]).result()
+        assert not stager.admits(chunks[3])
+    # Two chunks share a unit that fills the space: the second one must still get in.
+    monkeypatch.setattr(staging.shutil, "disk_usage", lambda path: SimpleNamespace(free=120))
+    run = scaledproc.run("memory://in-scratch", tmp_path / "out", extractor=PROBE, shards=1, chunk=2)
+    assert run.to_arrow().num_rows == 80
+
+
+def test_parameters_are_part_of_the_plan(probe_data: Path) -> None:
+    def counting_from(start: int) -> scaledproc.Extractor:
+        @scaledproc.extractor(schema={"n": "int64"}, anchor="*.txt")
+        def count(task: Task) -> dict[str, int]:
+            return {"n": start}
+
+        return count
+
+    ids = [scaledproc.plan(probe_data, extractor=counting_from(start)).plan_id for start in (1, 2, 1)]
+    assert ids[0] == ids[2] != ids[1]
+
+
+@pytest.mark.parametrize("kind", [pa.time32("s"), pa.date64(), pa.timestamp("s"), pa.month_day_nano_interval()])
+def test_types_that_parquet_does_not_keep_are_refused_at_once(probe_data: Path, tmp_path: Path, kind: Any) -> None:
+    nothing = scaledproc.extractor(schema={"x": kind}, anchor="*.txt")(lambda task: [])
+    with pytest.raises(scaledproc.UsageError, match=r"Parquet"):
+        scaledproc.run(probe_data, tmp_path / "out", extractor=nothing, jobs=1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_finish_that_fails_is_told_before_anything_is_extracted(probe_data: Path, tmp_path: Path) -> None:
+    def finish(table: pa.Table) -> pa.Table:
+        return table.drop_columns("nothing")
+
+    one = scaledproc.extractor(schema={"x": "int64"}, anchor="*.txt", finish=finish)(lambda task: {"x": 1})
+    with pytest.raises(scaledproc.ScaledprocError, match=r"finish\(\) failed"):
+        scaledproc.run(probe_data, tmp_path / "out", extractor=one, jobs=1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_table_that_is_gone_can_be_had_again(probe_data: Path, tmp_path: Path) -> None:
+    scaledproc.run(probe_data, tmp_path / "out", extractor=PROBE, jobs=1)
+    table = (tmp_path / "out/features.parquet").read_bytes()
+    (tmp_path / "out/features.parquet").unlink()
+    with pytest.raises(scaledproc.ScaledprocError, match="scaledproc combine"):
+        scaledproc.run(probe_data, tmp_path / "out", extractor=PROBE, jobs=1)
+    scaledproc.combine(tmp_path / "out")
+    assert (tmp_path / "out/features.parquet").read_bytes() == table
+
+
+def test_units_of_many_files(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for number in range(1_200):
+        (tmp_path / f"data/{number}.bin").write_bytes(b"")
+    for number in range(4):
+        (tmp_path / f"data/{number}.txt").write_text("line\n")
+    run = scaledproc.run(tmp_path / "data", tmp_path / "out", extractor=PROBE, jobs=1, chunk=1)
+    assert set(run.to_arrow()["beside"].to_pylist()) == {1_204}

@@ -175,3 +175,40 @@ def test_the_table_of_real_records(shared_data: Path, tmp_path: Path) -> None:
     frame = run.to_pandas().query("kind == 'waveform' and signal_name == 'II'")
     assert lead["records"] == frame["record"].nunique()
     assert lead["min"] == frame["min"].min()
+
+
+def test_the_kind_does_not_depend_on_where_the_dataset_lies(tmp_path: Path) -> None:
+    for root in ("r", "s"):
+        (tmp_path / root).mkdir()
+        (tmp_path / root / "rn.hea").write_text("rn 1 125 2\nrn.dat 80 1 8 0 0 0 0 X\n")
+        (tmp_path / root / "rn.dat").write_bytes(b"\x81\x82")
+        assert ANY.extract(task_of(tmp_path / root / "rn.hea"))[0]["kind"] == "waveform"
+
+
+def test_a_path_that_wfdb_would_take_for_urls_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a::b").mkdir()
+    task = write(tmp_path / "a::b", "r 1 125 2\nr.dat 8 1 8 0 0 0 0 X\n", b"\x01\x02")
+    with pytest.raises(ValueError, match="::"):
+        ANY.extract(task)
+
+
+def test_only_the_first_missing_file_is_named(tmp_path: Path) -> None:
+    header = "r 2 125 2\nc.dat 80 1 8 0 0 0 0 X\nb.dat 80 1 8 0 0 0 0 X\n"
+    with pytest.raises(FileNotFoundError, match=r"'c\.dat'"):
+        ANY.extract(write(tmp_path, header))
+
+
+def test_messages_name_no_place_of_this_machine(tmp_path: Path) -> None:
+    from scaledproc.chunks import _message
+
+    (tmp_path / "it's d").mkdir()
+    task = Task("g", "g/u", "g/u/x.hea", tmp_path / "it's d", frozenset())
+    root = str(task.root)
+    for text, shown in {
+        f"no {root}/g/u/x.dat": "no g/u/x.dat",
+        f"[Errno 2] No such file or directory: {root + '/a'!r}": '[Errno 2] No such file or directory: "a"',
+        f"at {root}": "at ",
+        f"{root}-other/x": f"{root}-other/x",
+        "<object at 0x7f12ab34cd56>": "<object at 0x…>",
+    }.items():
+        assert _message(ValueError(text), task) == shown

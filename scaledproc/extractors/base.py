@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import CodeType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from scaledproc.errors import UsageError
@@ -98,8 +99,13 @@ class Extractor(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """Changes when the extractor's rows may; part of the plan's id."""
-        return f"{self.name} {self.version}"
+        """Changes when the extractor's rows may; part of the plan's id.
+
+        Parameters count when they are public attributes with plain values. Override it where that is not enough.
+        """
+        values = {name: value for name, value in sorted(vars(self).items()) if not name.startswith("_")}
+        parameters = ", ".join(f"{name}={_identity(value)}" for name, value in values.items())
+        return f"{self.name} {self.version} {parameters}".rstrip()
 
 
 class FunctionExtractor(Extractor):
@@ -213,12 +219,31 @@ def _as_schema(schema: pa.Schema | Mapping[str, Any]) -> pa.Schema:
 
 
 def _source(function: Callable[..., Any]) -> str:
-    """What identifies a function's behaviour as far as can be told: the file it stands in, else its own code."""
+    """What identifies a function's behaviour as far as can be told: its file or its own code, and what it encloses."""
+    enclosed = [_identity(cell.cell_contents) for cell in getattr(function, "__closure__", None) or ()]
     try:
         path = inspect.getsourcefile(function)
-        if path and Path(path).is_file():
-            return f"{function.__qualname__}\n{Path(path).read_text(encoding='utf-8')}"
-        return inspect.getsource(function)
+        is_file = path is not None and Path(path).is_file()
+        text = Path(str(path)).read_text(encoding="utf-8") if is_file else inspect.getsource(function)
     except (OSError, TypeError):
-        code = function.__code__
-        return f"{function.__qualname__} {code.co_code.hex()} {code.co_consts!r} {code.co_names!r}"
+        text = _code_text(function.__code__)
+    return "\n".join([function.__qualname__, text, *enclosed])
+
+
+def _code_text(code: CodeType) -> str:
+    """A function's code without addresses in memory."""
+    constants = [_code_text(value) if isinstance(value, CodeType) else _identity(value) for value in code.co_consts]
+    return f"{code.co_code.hex()} {constants} {code.co_names}"
+
+
+def _identity(value: Any) -> str:
+    """A text that changes with a value, for plain values; for others that of their type."""
+    if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
+        return repr(value)
+    if isinstance(value, (tuple, list)):
+        return f"[{', '.join(map(_identity, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{_identity(key)}: {_identity(item)}' for key, item in value.items())}}}"
+    if inspect.isfunction(value):
+        return _code_text(value.__code__)
+    return f"{type(value).__module__}.{type(value).__qualname__}"

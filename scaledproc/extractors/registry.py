@@ -33,6 +33,8 @@ def load_extractor(spec: str | Extractor, options: Mapping[str, Any] | None = No
     UsageError
         There is no such extractor, it cannot be imported, or it takes no such options.
     """
+    if not isinstance(spec, (str, Extractor)):
+        raise UsageError(f"{spec!r} is no extractor; decorate a function with @scaledproc.extractor(…)")
     found = spec if isinstance(spec, Extractor) else _find(spec)
     if isinstance(found, type) and issubclass(found, Extractor):
         try:
@@ -55,7 +57,10 @@ def _find(spec: str) -> Any:
     where, colon, name = spec.rpartition(":")
     if not colon:
         for point in entry_points(group=ENTRY_POINTS, name=spec):
-            return point.load()
+            try:
+                return point.load()
+            except Exception as error:
+                raise UsageError(f"extractor {spec!r} cannot be imported: {type(error).__name__}: {error}") from error
         raise UsageError(
             f"no extractor is called {spec!r}; there are: {', '.join(names())}; your own is named "
             "package.module:name or path/to/file.py:name"

@@ -158,6 +158,7 @@ def from_wfdb(path: Path) -> Header:
     """
     import wfdb
 
+    refuse_chains(path)
     found = wfdb.rdheader(str(path.with_suffix("")))
     if isinstance(found, wfdb.MultiRecord):
         return MASTER
@@ -183,3 +184,9 @@ def from_wfdb(path: Path) -> Header:
             for channel in range(found.n_sig if found.file_name else 0)
         ),
     )
+
+
+def refuse_chains(path: Path) -> None:
+    """Raise ValueError for a path that wfdb, through fsspec, would take for a chain of URLs: another file's."""
+    if "::" in str(path):
+        raise ValueError("wfdb cannot read this header, or its samples, from a path with '::' in it")

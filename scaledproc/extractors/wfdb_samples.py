@@ -1,7 +1,7 @@
 """How often each sample value occurs in a WFDB signal file, without ever making floats.
 
-Formats whose samples stand at fixed places are read here; all others (differences, FLAC), skewed signals and files
-that do not hold what their header says go through wfdb, which is the reference for all of them.
+Formats whose samples stand at fixed places are read here. All others (differences, three samples in four bytes, FLAC),
+skewed signals, and files that do not hold what their header says go through wfdb, which is the reference for all.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from scaledproc.extractors.statistics import BLOCK, Counts, count
+from scaledproc.extractors.wfdb_header import refuse_chains
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
     from scaledproc.extractors.wfdb_header import Header, Signal
 
 # Values of the samples of a format: signal(5).
-_BITS = {"80": 8, "212": 12, "310": 10, "311": 10, "16": 16, "61": 16, "160": 16, "24": 24, "32": 32}
+_BITS = {"80": 8, "212": 12, "16": 16, "61": 16, "160": 16, "24": 24, "32": 32}
+_BITS_OF_OTHERS = {"310": 10, "311": 10, "508": 8, "516": 16, "524": 24}
 _DTYPES = {"80": "u1", "16": "<i2", "61": ">i2", "160": "<u2", "32": "<i4"}
 _OFFSETS = {"80": 128, "160": 32768}
 # The smallest integer type that wfdb gives a format's samples in, where not 16 bits; format 8 holds differences.
 _WFDB_BITS = {"80": 8, "508": 8, "8": 32, "24": 32, "32": 32, "524": 32}
 MISSING: dict[str, int | None] = {
-    **{fmt: -(1 << (bits - 1)) for fmt, bits in {**_BITS, "508": 8, "516": 16, "524": 24}.items()},
+    **{fmt: -(1 << (bits - 1)) for fmt, bits in {**_BITS, **_BITS_OF_OTHERS}.items()},
     "8": None,
 }
 """The digital value that stands for a missing sample, by storage format."""
@@ -106,8 +108,6 @@ def _byte_count(fmt: str, n: int) -> int:
     """Bytes that `n` samples need, as wfdb reads them."""
     if fmt == "212":
         return -(-n * 3 // 2)
-    if fmt in ("310", "311"):
-        return -(-n // 3) * 4 if fmt == "310" and n % 3 == 2 else -(-n * 4 // 3)
     return n * _BITS[fmt] // 8
 
 
@@ -121,12 +121,7 @@ def _read(path: Path, fmt: str, offset: int, n: int) -> NDArray[np.integer]:
             return flipped
         return samples.astype(samples.dtype.newbyteorder("="), copy=False)
     data = np.fromfile(path, "u1", _byte_count(fmt, n), offset=offset)
-    return {"24": _unpack_24, "212": _unpack_212, "310": _unpack_310, "311": _unpack_311}[fmt](data, n)
-
-
-def _padded(data: NDArray[np.uint8], block: int) -> NDArray[np.int32]:
-    missing = -len(data) % block
-    return np.concatenate([data, np.zeros(missing, np.uint8)]).reshape(-1, block).astype(np.int32)
+    return _unpack_24(data, n) if fmt == "24" else _unpack_212(data, n)
 
 
 def _signed(samples: NDArray[np.int32], bits: int) -> NDArray[np.int32]:
@@ -140,23 +135,9 @@ def _unpack_24(data: NDArray[np.uint8], n: int) -> NDArray[np.integer]:
 
 
 def _unpack_212(data: NDArray[np.uint8], n: int) -> NDArray[np.integer]:
-    a = _padded(data, 3)
+    a = np.concatenate([data, np.zeros(-len(data) % 3, np.uint8)]).reshape(-1, 3).astype(np.int32)
     pairs = np.stack([a[:, 0] | (a[:, 1] & 0x0F) << 8, a[:, 2] | (a[:, 1] & 0xF0) << 4], axis=1)
     return _signed(pairs.reshape(-1)[:n], 12).astype(np.int16)
-
-
-def _unpack_310(data: NDArray[np.uint8], n: int) -> NDArray[np.integer]:
-    a = _padded(data, 4)
-    low, high = a[:, 0] | a[:, 1] << 8, a[:, 2] | a[:, 3] << 8
-    triples = np.stack([low >> 1, high >> 1, (low >> 11) & 0x1F | (high >> 11) << 5], axis=1)
-    return _signed(triples.reshape(-1)[:n], 10).astype(np.int16)
-
-
-def _unpack_311(data: NDArray[np.uint8], n: int) -> NDArray[np.integer]:
-    a = _padded(data, 4)
-    word = a[:, 0] | a[:, 1] << 8 | a[:, 2] << 16 | a[:, 3] << 24
-    triples = np.stack([word, word >> 10, word >> 20], axis=1)
-    return _signed(triples.reshape(-1)[:n], 10).astype(np.int16)
 
 
 def _count_bytes(frames: NDArray[np.uint8]) -> list[Counts]:
@@ -186,6 +167,7 @@ def _read_with_wfdb(header_path: Path, header: Header, *, ignore_skew: bool = Fa
     """Every channel's digital samples, all samples of all frames."""
     import wfdb
 
+    refuse_chains(header_path)
     formats = [signal.fmt for signal in header.signals]
     # wfdb 4.3 cannot name the integer type of format 61, which is big-endian; its physical values are right.
     physical = "61" in formats

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -68,7 +69,7 @@ class WfdbSummary(Extractor):
         return SCHEMA
 
     @cached_property
-    def names(self) -> SignalNames:
+    def _names(self) -> SignalNames:
         """The table that `finish` normalizes names by.
 
         Raises
@@ -89,8 +90,8 @@ class WfdbSummary(Extractor):
             The header cannot be read, or the signal file does not hold what it says.
         """
         header = read_header(task.path)
-        files = {signal.file for signal in header.signals}
-        if header.is_master or files <= {"~"}:
+        files = dict.fromkeys(signal.file for signal in header.signals)
+        if header.is_master or files.keys() <= {"~"}:
             return []
         for file in files:
             task.beside(file)
@@ -102,7 +103,7 @@ class WfdbSummary(Extractor):
 
     def finish(self, table: pa.Table) -> pa.Table:
         """Add `signal_name`, the canonical name for (kind, signal)."""
-        names = self.names.canonical(table["kind"], table["signal"])
+        names = self._names.canonical(table["kind"], table["signal"])
         return table.add_column(table.schema.get_field_index("signal") + 1, "signal_name", names)
 
     def summarise(self, tables: Iterable[pa.Table]) -> Mapping[str, pa.Table]:
@@ -139,5 +140,5 @@ def _row(task: Task, header: Header, kind: str, channel: int, samples: Samples) 
 
 
 def _kind(task: Task, fs: float) -> str:
-    folder = task.path.parent.name
+    folder = PurePosixPath(task.anchor).parent.name  # within the dataset: the same wherever that lies
     return "numerics" if task.path.stem == f"{folder}n" or fs <= NUMERICS_FS else "waveform"
