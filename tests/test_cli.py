@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -599,8 +600,8 @@ def begin(project: Path) -> None:
         if isinstance(event, RunStarted):
             raise _StopError
 
-    with pytest.raises(_StopError):
-        scaledproc.run(project / "data", project / "out", extractor=f"{project}/count.py:count", on_event=stop)
+    with chdir(project), pytest.raises(_StopError):
+        scaledproc.run("data", "out", extractor="count.py:count", on_event=stop)
     assert sorted(tree_bytes(project / "out")) == ["inventory.parquet", "plan.parquet", "run.json"]
 
 

@@ -326,7 +326,7 @@ def test_a_unit_larger_than_the_scratch_space_is_staged_alone(tmp_path: Path, mo
         stager.stage(chunks[0]).result()
         assert not stager.admits(chunks[3])
     # Two chunks share a unit that fills the space: the second one must still get in.
-    monkeypatch.setattr(staging.shutil, "disk_usage", lambda path: SimpleNamespace(free=120))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=120))
     run = scaledproc.run("memory://in-scratch", tmp_path / "out", extractor=PROBE, shards=1, chunk=2)
     assert run.to_arrow().num_rows == 80
 
