@@ -6,8 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from scaledproc.api import combine, plan, run
     from scaledproc.backend import Backend, Capabilities, Job
-    from scaledproc.engine import combine, plan, run
     from scaledproc.errors import ScaledprocError, UsageError
     from scaledproc.extractors import Extractor, Task, extractor
     from scaledproc.planning import Plan
@@ -40,10 +40,10 @@ _HOMES = {
     "ScaledprocError": "errors",
     "Task": "extractors",
     "UsageError": "errors",
-    "combine": "engine",
+    "combine": "api",
     "extractor": "extractors",
-    "plan": "engine",
-    "run": "engine",
+    "plan": "api",
+    "run": "api",
 }
 
 

@@ -154,7 +154,7 @@ def run(
     3 more tasks quarantined than that, 1 the run failed, 2 wrong usage.
     """
     allowed = _parse_max_failures(max_failures)
-    from scaledproc import engine, progress
+    from scaledproc import api, progress
     from scaledproc.backend import load_backend
     from scaledproc.pool import ONE_THREAD
 
@@ -166,7 +166,7 @@ def run(
     elif output is None:
         raise UsageError("name the folder to write: scaledproc --backend local INPUT OUTPUT")
     with progress.choose(quiet=quiet, as_json=as_json) as display, _continuable():
-        done = engine.run(
+        done = api.run(
             dataset,
             output,
             extractor=extractor,
@@ -204,12 +204,12 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Show what a run would do: shards, sizes, balance, chunks per core, warnings."""
-    from scaledproc import engine
+    from scaledproc import api
     from scaledproc.plan_text import plan_json, plan_text
     from scaledproc.pool import cores
 
     on = cores(jobs)
-    made: Plan = engine.plan(
+    made: Plan = api.plan(
         dataset,
         extractor=extractor,
         unit=unit,
@@ -236,11 +236,11 @@ def combine(
     as_json: AsJson = False,
 ) -> None:
     """Write the table and the summaries of a run anew from its shards, without extracting again."""
-    from scaledproc import engine, progress
+    from scaledproc import api, progress
 
     display = progress.JsonProgress() if as_json else progress.Progress() if quiet else progress.PlainProgress()
     with display:
-        engine.combine(
+        api.combine(
             output,
             signal_names=signal_names,
             storage_options=_parse_options(storage_option),
@@ -260,7 +260,7 @@ def worker(
     scratch: Annotated[Path | None, typer.Option(show_default=False, help="Folder to stage remote data in.")] = None,
 ) -> None:
     """Do jobs of a run on this machine, as a backend's machines do; tells what happened as JSON."""
-    from scaledproc.engine import work
+    from scaledproc.api import work
     from scaledproc.progress import JsonProgress
 
     options = _parse_options(storage_option)

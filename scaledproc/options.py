@@ -1,0 +1,31 @@
+"""What a user can ask for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from scaledproc.events import Event
+from scaledproc.extractors import Extractor
+
+Where = str | os.PathLike[str]
+Listener = Callable[[Event], None]
+
+BUILT_IN = "built-in"
+"""Instead of a file of signal names: those of the package."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a plan is made by; the parameters of `plan`."""
+
+    extractor: str | Extractor = "wfdb-summary"
+    unit: str | None = None
+    anchors: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    limit: int | None = None
+    shards: str | int = "folder"
+    chunk: str | int = "auto"
+    signal_names: Where | None = None

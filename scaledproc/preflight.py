@@ -1,0 +1,115 @@
+"""What is checked before anything is written: places, what is there already, what has changed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scaledproc.describe import count_text
+from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.extractors import Extractor
+from scaledproc.run_folder import FEATURES, OWN_NAMES, Run, RunRecord, changed_files
+from scaledproc.storage import Store
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from scaledproc.backend import Backend
+    from scaledproc.planning import Plan
+
+
+def why_empty(dataset: Store, anchors: tuple[str, ...], extractor: Extractor, files: pa.Table, *, chosen: bool) -> str:
+    """Why there is nothing to do, and what to do about it."""
+    if not files.num_rows:
+        return f"{dataset} has no files{' that --include and --exclude leave' if chosen else ''}"
+    endings = Counter(Path(path).suffix or "no ending" for path in files["path"].to_pylist())
+    kinds = ", ".join(f"{count:,} {ending}" for ending, count in endings.most_common(4))
+    return (
+        f"nothing to do: no file under {dataset} matches {' or '.join(anchors)}, by which {extractor.label} begins a "
+        f"task (there are {kinds}); name others with --anchor, or another extractor"
+    )
+
+
+def check_places(dataset: Store, output: Store, source: str | Extractor, backend: Backend) -> None:
+    """See whether dataset and output are apart, and within the reach of the backend."""
+    if dataset.contains(output) == "":
+        raise UsageError(f"{output} is the dataset itself; name another folder for the output")
+    inner = output.contains(dataset)
+    if inner and inner.partition("/")[0] in OWN_NAMES:
+        raise UsageError(f"the dataset lies in {output}, where the run would write over it; name another folder")
+    if backend.capabilities.is_here:
+        return
+    for store in (dataset, output):
+        if store.local is not None or store.is_private:
+            raise UsageError(f"{store} is on this machine, where the backend's machines cannot reach it")
+    if isinstance(source, Extractor):
+        raise UsageError("the backend's machines need an extractor with a name: package.module:name or file.py:name")
+
+
+def foreign_names(output: Store, dataset: Store) -> list[str]:
+    """What is in the output folder, but for a dataset that lies in it."""
+    inner = output.contains(dataset)
+    names = output.names()
+    return [name for name in names if name != inner.partition("/")[0]] if inner else names
+
+
+def refuse_changes(current: Run, planned: Plan) -> None:
+    """See whether the dataset is still what a run listed.
+
+    Raises
+    ------
+    ScaledprocError
+        Files changed, though not in size.
+    """
+    changed = changed_files(current, planned)
+    if changed:
+        raise ScaledprocError(
+            f"{count_text(changed, 'file')} of the dataset changed, though not in size, since the run in "
+            f"{current.store} listed them; its results are not theirs any more: --overwrite starts afresh"
+        )
+
+
+def refuse_unfinished(finished: Run, wanted: Mapping[str, Any] | None) -> None:
+    """See whether a finished run is what is asked for, and is all there.
+
+    Parameters
+    ----------
+    finished
+        The run.
+    wanted
+        The extractor's options, where they were asked for.
+
+    Raises
+    ------
+    UsageError
+        It has other options.
+    ScaledprocError
+        Its table is gone.
+    """
+    if wanted is not None and finished.record.extractor["options"] != wanted:
+        raise UsageError(
+            f"{finished.store} is finished, with other signal names; to change them without extracting again: "
+            f"scaledproc combine {finished.store} --signal-names FILE"
+        )
+    if FEATURES not in finished.store.names():
+        raise ScaledprocError(
+            f"{finished.store} is finished, but {FEATURES} is gone; scaledproc combine {finished.store} makes it of "
+            "the shards"
+        )
+
+
+def differences(existing: RunRecord, wanted: RunRecord) -> list[str]:
+    """What a person should know when a run is continued that was begun in another way."""
+    notes = []
+    cuts = {name: existing.options[name] for name in ("shards", "chunk")}
+    if cuts != {name: wanted.options[name] for name in cuts}:
+        notes.append(
+            f"continuing with the cuts that the run began with: --shards {cuts['shards']} --chunk {cuts['chunk']}"
+        )
+    names = sorted({*existing.versions, *wanted.versions})
+    differ = [name for name in names if existing.versions.get(name) != wanted.versions.get(name)]
+    if differ:
+        notes.append(f"the run began with other versions of {', '.join(differ)}: its parts may differ in detail")
+    return notes
