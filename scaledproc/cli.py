@@ -209,19 +209,20 @@ def plan(
     from scaledproc.pool import cores
 
     on = cores(jobs)
-    made: Plan = api.plan(
-        dataset,
-        extractor=extractor,
-        unit=unit,
-        anchors=anchor or (),
-        include=include or (),
-        exclude=exclude or (),
-        limit=limit,
-        shards=shards,
-        chunk=chunk,
-        jobs=on,
-        storage_options=_parse_options(storage_option),
-    )
+    with contextlib.redirect_stdout(sys.stderr):  # what an extractor's module prints is not the plan
+        made: Plan = api.plan(
+            dataset,
+            extractor=extractor,
+            unit=unit,
+            anchors=anchor or (),
+            include=include or (),
+            exclude=exclude or (),
+            limit=limit,
+            shards=shards,
+            chunk=chunk,
+            jobs=on,
+            storage_options=_parse_options(storage_option),
+        )
     typer.echo(json.dumps(plan_json(made, on), indent=1) if as_json else plan_text(made, on))
     if not made.n_tasks:
         raise typer.Exit(1)

@@ -289,8 +289,7 @@ def test_plain_lines_where_there_is_no_terminal(cli: Cli, project: Path) -> None
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_json_for_machines(cli: Cli, call: Cli, project: Path, tree: TreeWriter, jobs: str) -> None:
     tree(POISON)
-    noisy = COUNT.replace("    content", "    print('extracting')\n    content")
-    (project / "count.py").write_text(f"print('loading')\n{noisy}")
+    (project / "count.py").write_text(COUNT.replace("    content", "    print('extracting')\n    content", 1))
     result = cli(*RUN, "--jobs", jobs, "--json")
     assert result.returncode == 3
     events = events_in(result.stdout)
@@ -301,6 +300,12 @@ def test_json_for_machines(cli: Cli, call: Cli, project: Path, tree: TreeWriter,
     assert sum(event["tasks"] for event in events if event["event"] == "ChunkDone") == 4
     again = events_in(call(*RUN, "--jobs", jobs, "--json").stdout)
     assert [event["already"] for event in again if event["event"] != "Note"] == [True]
+
+
+def test_what_a_module_prints_is_not_mixed_with_json(call: Cli, project: Path) -> None:
+    (project / "count.py").write_text(f"print('loading')\n{COUNT}")
+    assert events_in(call(*RUN, "--json").stdout)[-1]["event"] == "RunFinished"
+    assert json.loads(call("plan", "data", "--extractor", "count.py:count", "--json").stdout)["tasks"] == 3
 
 
 def test_names_from_a_dataset_do_not_steer_the_terminal(call: Cli, project: Path, tree: TreeWriter) -> None:
