@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,9 @@ from s3server import s3_server, weed_binary
 from support import Bucket, Cli, TreeWriter, clean_environment, forget_memory
 
 from scaledproc.demo import write_demo
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and their children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SCRIPT = Path(sys.executable).with_name("scaledproc")

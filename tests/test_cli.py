@@ -290,7 +290,8 @@ def test_plain_lines_where_there_is_no_terminal(cli: Cli, project: Path) -> None
 def test_json_for_machines(cli: Cli, call: Cli, project: Path, tree: TreeWriter, jobs: str) -> None:
     tree(POISON)
     (project / "count.py").write_text(COUNT.replace("    content", "    print('extracting')\n    content", 1))
-    result = cli(*RUN, "--jobs", jobs, "--json")
+    run = call if jobs == "1" else cli
+    result = run(*RUN, "--jobs", jobs, "--json")
     assert result.returncode == 3
     events = events_in(result.stdout)
     assert [event["tasks"] for event in events if event["event"] == "RunStarted"] == [4]
@@ -475,7 +476,7 @@ def test_demo(cli: Cli, tmp_path: Path) -> None:
 # Extractors of one's own
 
 
-@pytest.mark.parametrize("spec", ["count.py:count", "lab/features.py:count", "lab.features:count", "count:count"])
+@pytest.mark.parametrize("spec", ["lab/features.py:count", "lab.features:count", "count:count"])
 def test_extractor_in_the_current_folder(cli: Cli, project: Path, spec: str) -> None:
     (project / "lab").mkdir()
     (project / "lab/__init__.py").touch()
@@ -675,7 +676,7 @@ def test_interrupted_by_the_keyboard_then_continued(
         stderr=subprocess.PIPE,
         text=True,
     )
-    while process.poll() is None and not list(project.glob("out/work/00000/000001.parquet")):
+    while process.poll() is None and len(list(project.glob("out/work/00000/00000[0-9].parquet"))) < 2:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
