@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,16 +12,15 @@ from typing import Any
 from scaledproc.backend import Backend, load_backend
 from scaledproc.combining import combine as combine_shards
 from scaledproc.engine import execute, extractor_options, finish, make, reporting
-from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event
 from scaledproc.extractors import Extractor, load_extractor
+from scaledproc.jobs import JobOrder, do_job
 from scaledproc.options import Listener, Options, Where
 from scaledproc.planning import Plan
 from scaledproc.pool import cores
 from scaledproc.provenance import size_of_table
 from scaledproc.run_folder import Run
 from scaledproc.storage import Store
-from scaledproc.worker import run_shards
 
 
 def plan(
@@ -215,21 +215,17 @@ def work(
         There is no run, or a job cannot be done.
     """
     inputs, outputs = split_options(storage_options)
-    with reporting():
-        found = Run.open(Store.at(run, outputs))
-        found = Run(found.store, Store.at(found.dataset.uri, inputs), found.source, found.record)
-        if found.record.state == "done":
-            raise UsageError(f"{found.store} is finished; there is nothing to do")
-        if found.extractor.fingerprint != found.record.extractor["fingerprint"]:
-            raise ScaledprocError(f"{found.extractor.label} is not what it was when {found.store} was begun")
-        count = found.record.counts["shards"]
-        strange = [shard for shard in shards if not 0 <= shard < count]
-        if strange or not (shards or combine):
-            raise UsageError(f"{found.store} has the shards 0 to {count - 1}: name some with --shard, or --combine")
-        if shards:
-            yield from run_shards(found, sorted(set(shards)), jobs=cores(jobs), scratch=scratch)
-        if combine:
-            yield combine_shards(found)
+    yield from do_job(
+        JobOrder(
+            run=os.fspath(run),
+            shards=tuple(shards),
+            combine=combine,
+            jobs=jobs,
+            scratch=scratch,
+            inputs=inputs,
+            outputs=outputs,
+        )
+    )
 
 
 def split_options(options: Mapping[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any]]:

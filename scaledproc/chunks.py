@@ -28,7 +28,8 @@ from scaledproc.tables import open_writer, write_table
 if TYPE_CHECKING:
     from scaledproc.staging import StagedUnit
 
-_METADATA = b"scaledproc"
+METADATA = b"scaledproc"
+"""The key of what a part says of itself in its Parquet footer."""
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
 
 
@@ -52,6 +53,8 @@ class ChunkWork:
         The run's folder.
     source, options
         The extractor, or what finds it.
+    positions
+        The tasks' places in the plan, where they are not all of the chunk's: what a part of a shard is put together by.
     """
 
     plan_id: str
@@ -64,6 +67,7 @@ class ChunkWork:
     store: Store
     source: str | Extractor
     options: Mapping[str, Any]
+    positions: tuple[int, ...] = ()
 
 
 def chunk_name(shard: int, chunk: int) -> str:
@@ -85,6 +89,7 @@ def run_chunk(work: ChunkWork) -> ChunkDone:
     extractor = _load(work.source, work.options)
     collector = RowCollector(extractor.schema)
     errors: list[dict[str, Any]] = []
+    ends: list[int] = []
     name = chunk_name(work.shard, work.chunk)
     with work.store.committing(f"{name}.parquet") as part:
         with open_writer(part, extractor.schema) as writer:
@@ -96,6 +101,7 @@ def run_chunk(work: ChunkWork) -> ChunkDone:
                 error = _extract(extractor, task, staged.problem, collector)
                 if error:
                     errors.append(error)
+                ends.append(collector.rows)
                 if collector.is_full:
                     writer.write_table(collector.take())
             writer.write_table(collector.take())
@@ -110,7 +116,10 @@ def run_chunk(work: ChunkWork) -> ChunkDone:
                 quarantined=len(errors),
                 failures=tuple(Failure(**{key: error[key] for key in shown}) for error in errors[:SHOWN_FAILURES]),
             )
-            writer.add_key_value_metadata({_METADATA: json.dumps({"plan_id": work.plan_id, "done": done.to_dict()})})
+            said: dict[str, Any] = {"plan_id": work.plan_id, "done": done.to_dict()}
+            if work.positions:
+                said |= {"positions": work.positions, "ends": ends}
+            writer.add_key_value_metadata({METADATA: json.dumps(said)})
         if errors:  # before the features: these are what says that the chunk is there
             with work.store.committing(f"{name}.errors.parquet") as error_part:
                 table = pa.Table.from_pylist(errors, schema=WORK_ERROR_SCHEMA)
@@ -124,7 +133,7 @@ def read_chunk(store: Store, plan_id: str, shard: int, chunk: int) -> ChunkDone 
     try:
         with store.open(f"{name}.parquet") as file:
             metadata = pq.read_metadata(file)
-        found = json.loads(metadata.metadata[_METADATA])
+        found = json.loads(metadata.metadata[METADATA])
         done = ChunkDone.from_dict(found["done"], resumed=True)
     except (OSError, ValueError, KeyError, TypeError):
         return None

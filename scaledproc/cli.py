@@ -253,20 +253,49 @@ def combine(
 def worker(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run that was begun.")],
     shard: Annotated[
-        list[int] | None, typer.Option(show_default=False, help="Macro shard to make; can be repeated.")
+        list[str] | None,
+        typer.Option(metavar="N|N-M,…", show_default=False, help="Macro shards to make; can be repeated."),
     ] = None,
     combine: Annotated[bool, typer.Option("--combine", help="Combine the shards.")] = False,
+    by_host: Annotated[bool, typer.Option("--by-host", help="Only this machine's share of them.")] = False,
+    present: Annotated[bool, typer.Option("--present", help="Only tasks whose files are here.")] = False,
+    parts: Annotated[str | None, typer.Option(show_default=False, help="Job whose parts to put together.")] = None,
+    finish: Annotated[bool, typer.Option("--finish", help="End the run after combining: nobody watches.")] = False,
+    dataset: Annotated[str | None, typer.Option(show_default=False, help="Where the dataset is here.")] = None,
+    output: Annotated[
+        str | None, typer.Option(show_default=False, help="Leave results here; RUN is a folder of what was mounted.")
+    ] = None,
+    extractor: Annotated[str | None, typer.Option(show_default=False, help="Where the extractor is here.")] = None,
+    report: Annotated[str | None, typer.Option(show_default=False, help="Tell how it goes on.")] = None,
     jobs: Jobs = None,
     storage_option: StorageOption = None,
     scratch: Annotated[Path | None, typer.Option(show_default=False, help="Folder to stage remote data in.")] = None,
 ) -> None:
     """Do jobs of a run on this machine, as a backend's machines do; tells what happened as JSON."""
-    from scaledproc.api import work
+    from scaledproc.api import split_options
+    from scaledproc.jobs import JobOrder, do_job, parse_shards
     from scaledproc.progress import JsonProgress
 
-    options = _parse_options(storage_option)
+    inputs, outputs = split_options(_parse_options(storage_option))
+    order = JobOrder(
+        run=run,
+        shards=parse_shards(shard or ()),
+        combine=combine,
+        by_host=by_host,
+        present=present,
+        parts=parts,
+        finish=finish,
+        dataset=dataset,
+        output=output,
+        extractor=extractor,
+        report=report,
+        jobs=jobs,
+        scratch=scratch,
+        inputs=inputs,
+        outputs=outputs,
+    )
     with JsonProgress() as display:
-        for event in work(run, shard or [], combine=combine, jobs=jobs, storage_options=options, scratch=scratch):
+        for event in do_job(order):
             display.listen(event)
 
 

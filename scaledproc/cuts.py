@@ -5,7 +5,9 @@ Offsets are those of a partition: `[0, …, n]`, part `i` being `offsets[i]:offs
 
 from __future__ import annotations
 
+import heapq
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -119,6 +121,26 @@ def split_evenly(sizes: NDArray[np.int64], count: int) -> Offsets:
         offsets[i] = min(max(wanted, lowest), reach, n - (count - i))
     offsets[count] = n
     return offsets
+
+
+def share_out(sizes: Sequence[int], count: int) -> list[list[int]]:
+    """Deal items to `count` machines, the largest first, each to the one that has least so far.
+
+    The same for the same sizes wherever it is computed. The largest share is at most 4/3 of the smallest possible
+    (Graham 1969, longest processing time first).
+
+    Returns
+    -------
+    list of list of int
+        For each machine its items in ascending order.
+    """
+    shares: list[list[int]] = [[] for _ in range(count)]
+    loads = [(0, machine) for machine in range(count)]
+    for item in sorted(range(len(sizes)), key=lambda item: (-sizes[item], item)):
+        load, machine = heapq.heappop(loads)
+        shares[machine].append(item)
+        heapq.heappush(loads, (load + max(int(sizes[item]), 1), machine))
+    return [sorted(share) for share in shares]
 
 
 def _smallest_capacity(sums: Offsets, count: int, largest: int) -> int:

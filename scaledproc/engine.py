@@ -133,12 +133,15 @@ def _do_jobs(current: Run, backend: Backend, on_event: Listener | None) -> Combi
     return combined
 
 
-def finish(current: Run, combined: CombineDone, started: float, on_event: Listener | None) -> Run:
-    """Write the end into run.json, then remove what only an unfinished run needs."""
+def finish(
+    current: Run, combined: CombineDone, started: float, on_event: Listener | None, *, keep: bool = False
+) -> Run:
+    """Write the end into run.json, then remove what only an unfinished run needs, unless it is to be kept."""
     shards = [current.shard_report(shard) for shard in range(current.record.counts["shards"])]
     seconds = time.perf_counter() - started
     done = current.with_record(**finished_record(current, combined, shards, seconds))
-    done.clean_up()
+    if not keep:
+        done.clean_up()
     failures = tuple(failure for shard in shards for failure in shard.failures)[:SHOWN_FAILURES]
     _tell(on_event, _finished(done, seconds, failures=failures))
     return done

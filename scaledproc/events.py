@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -89,6 +90,37 @@ class ChunkDone(_Done):
 
 
 @dataclass(frozen=True)
+class ShardState(Event):
+    """A macro shard's way through a backend's machines.
+
+    Parameters
+    ----------
+    shard
+        Its number.
+    state
+        `queued`, `starting`, `staging`, `running`, `done`, `failed`, `stopped`, `retrying`.
+    job
+        Which job has it, where there is one.
+    detail
+        Why, for a person.
+    tasks, rows, size, quarantined
+        What of it is done so far; bytes.
+    seconds
+        Since its first chunk was begun.
+    """
+
+    shard: int
+    state: str
+    job: str = ""
+    detail: str = ""
+    tasks: int = 0
+    rows: int = 0
+    size: int = 0
+    quarantined: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class JobPlanned(Event):
     """A backend that runs nothing would have run this."""
 
@@ -103,6 +135,16 @@ class CombineDone(Event):
     quarantined: int
     summaries: tuple[str, ...]
     seconds: float
+
+    def to_json(self) -> bytes:
+        """For a worker to leave, and whoever began the run to find."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes) -> CombineDone:
+        """From what `to_json` gave."""
+        found = json.loads(content)
+        return cls(**{**found, "summaries": tuple(found["summaries"])})
 
 
 @dataclass(frozen=True)

@@ -32,11 +32,13 @@ ERRORS = "errors.parquet"
 ERROR_LOG = "errors.log"
 SHARDS = "shards"
 WORK = "work"
-"""What only an unfinished run needs: committed chunks, and what became of the shards."""
+"""What only an unfinished run needs: committed chunks, what became of the shards, what a backend keeps there."""
+DONE = f"{WORK}/done"
+COMBINED = f"{WORK}/combined.json"
 OWN_NAMES = frozenset({RECORD, PLAN, INVENTORY, FEATURES, ERRORS, ERROR_LOG, SHARDS, WORK, "report.html"})
 _OWN_FILES = OWN_NAMES - {SHARDS, WORK}
-_SHARD_FOLDER = re.compile(r"\d{5,}")
 _SHARD_FILE = re.compile(r"\d{5,}\.parquet")
+_IN_WORK = re.compile(r"\d{5,}|done|combined\.json|progress|control|manifests|code|parts|jobs\.json")
 
 ERROR_SCHEMA = pa.schema(
     [
@@ -57,6 +59,16 @@ def shard_name(shard: int) -> str:
 def work_name(shard: int, what: str) -> str:
     """A file of a macro shard in the making."""
     return f"{WORK}/{shard:05d}/{what}"
+
+
+def report_name(shard: int) -> str:
+    """What became of a committed macro shard, as JSON."""
+    return f"{DONE}/{shard:05d}.json"
+
+
+def shard_errors_name(shard: int) -> str:
+    """The quarantined tasks of a committed macro shard, with tracebacks."""
+    return f"{DONE}/{shard:05d}.errors.parquet"
 
 
 @dataclass(frozen=True)
@@ -81,6 +93,8 @@ class RunRecord:
         Totals; seconds.
     shards
         For each macro shard its tasks, rows, bytes, quarantined tasks and seconds.
+    backend
+        Which one has it, under `name`, and what that needs to find its jobs again or tells of them at the end.
     """
 
     state: Literal["beginning", "running", "done"]
@@ -94,6 +108,7 @@ class RunRecord:
     timings: Mapping[str, Any] = field(default_factory=dict)
     shards: Sequence[Mapping[str, Any]] = ()
     summaries: Sequence[str] = ()
+    backend: Mapping[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
     def to_json(self) -> str:
@@ -258,25 +273,37 @@ class Run:
         return self
 
     def committed_shards(self) -> set[int]:
-        """The macro shards that are done."""
-        names = (name.removesuffix(".parquet") for name in self.store.names(SHARDS) if name.endswith(".parquet"))
-        return {int(name) for name in names if name.isdecimal()}
+        """The macro shards that are done.
+
+        While the run goes on, a shard's report and its errors must be there too: a service that uploads a job's files
+        does so in an order of its own.
+        """
+        committed = _numbers(self.store.names(SHARDS), ".parquet")
+        if self.record.state != "done":
+            names = self.store.names(DONE)
+            committed &= _numbers(names, ".json") & _numbers(names, ".errors.parquet")
+        return committed
 
     def shard_report(self, shard: int) -> ShardDone:
         """What became of a committed shard."""
-        return ShardDone.from_dict(json.loads(self.store.read(work_name(shard, "shard.json"))), resumed=True)
+        return ShardDone.from_dict(json.loads(self.store.read(report_name(shard))), resumed=True)
 
     def shard_errors(self) -> Iterator[pa.Table]:
         """The quarantined tasks of all shards in order, with tracebacks; only before the run is finished."""
-        for shard in sorted(self.committed_shards()):
-            if self.shard_report(shard).quarantined:
-                yield from read_tables(self.store, work_name(shard, "errors.parquet"))
+        for shard in range(self.record.counts["shards"]):
+            yield from read_tables(self.store, shard_errors_name(shard))
 
     def clean_up(self) -> None:
         """Remove what only an unfinished run needs, and what killed commits left."""
-        _remove_own(self.store, WORK, _SHARD_FOLDER)
+        _remove_own(self.store, WORK, _IN_WORK)
         for folder in ("", SHARDS):
             self.store.remove_temporaries(folder)
+
+
+def _numbers(names: Sequence[str], ending: str) -> set[int]:
+    """The numbers of the files `NNNNN<ending>`."""
+    stems = (name.removesuffix(ending) for name in names if name.endswith(ending))
+    return {int(stem) for stem in stems if stem.isdecimal()}
 
 
 def read_record(store: Store) -> RunRecord | None:
@@ -353,7 +380,7 @@ def begin(run: Run, plan: Plan) -> Run:
         if name in begun.store.names():
             begun.store.remove(name)
     _remove_own(begun.store, SHARDS, _SHARD_FILE)
-    _remove_own(begun.store, WORK, _SHARD_FOLDER)
+    _remove_own(begun.store, WORK, _IN_WORK)
     begun.store.remove_temporaries()
     for name, table in ((INVENTORY, plan.file_table()), (PLAN, plan.task_table())):
         with begun.store.committing(name) as part:

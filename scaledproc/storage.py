@@ -169,6 +169,15 @@ class Store:
         here = self.path(folder).rstrip("/")
         return sorted({p.rstrip("/").rpartition("/")[2] for p in paths if p.rstrip("/") != here} - {""})
 
+    def versions(self, folder: str = "") -> dict[str, str]:
+        """The files directly in a folder, each with what changes when its content does."""
+        self.fs.invalidate_cache()
+        try:
+            found = self.fs.ls(self.path(folder), detail=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        return {info["name"].rpartition("/")[2]: _version(info) for info in found if info["type"] == "file"}
+
     def listing(self) -> Listing:
         """Every file below the root.
 

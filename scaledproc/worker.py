@@ -6,8 +6,6 @@ shard are there they become the shard's one file, and the chunks go.
 
 from __future__ import annotations
 
-import json
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -15,25 +13,34 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.parquet as pq
+import pyarrow as pa
 
-from scaledproc.chunks import ChunkWork, chunk_name, read_chunk, run_chunk
+from scaledproc.chunks import ChunkWork, read_chunk, run_chunk
 from scaledproc.errors import ScaledprocError
-from scaledproc.events import SHOWN_FAILURES, ChunkDone, Event, ShardDone
+from scaledproc.events import ChunkDone, Event, ShardState
+from scaledproc.merging import merge_part, merge_shard
 from scaledproc.pool import Pool
-from scaledproc.run_folder import WORK_ERROR_SCHEMA, Run, shard_name, work_name
+from scaledproc.run_folder import Run, work_name
 from scaledproc.staging import Direct, StagedUnits, Stager
-from scaledproc.storage import Store
-from scaledproc.tables import read_tables, write_table
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from scaledproc.planning import Chunk, Plan
 
 
 FILES_SENT = 1_000  # files of a unit that are sent along with each chunk
 
 
-def run_shards(run: Run, shards: Sequence[int], *, jobs: int, scratch: Path | None = None) -> Iterator[Event]:
+def run_shards(
+    run: Run,
+    shards: Sequence[int],
+    *,
+    jobs: int,
+    scratch: Path | None = None,
+    here: NDArray[np.bool_] | None = None,
+) -> Iterator[Event]:
     """Make the features of macro shards with so many processes, and tell what happened.
 
     Parameters
@@ -46,11 +53,14 @@ def run_shards(run: Run, shards: Sequence[int], *, jobs: int, scratch: Path | No
         Processes; 1 works in this one. A store that only this process can see makes it 1.
     scratch
         Where remote data is staged; the system's temporary folder where none is given.
+    here
+        Which of the plan's tasks this machine has, shape (tasks,), where others have the rest: then parts of shards
+        are made instead of shards.
 
     Yields
     ------
-    ChunkDone, ShardDone
-        In the order in which they end.
+    ShardState, ChunkDone, ShardDone
+        As it happens: a shard is staging, running; chunks and shards in the order in which they end.
 
     Raises
     ------
@@ -68,6 +78,10 @@ def run_shards(run: Run, shards: Sequence[int], *, jobs: int, scratch: Path | No
         done = _committed_chunks(run, shard)
         yield from done.values()
         todo = [chunk for chunk in plan.chunks(shard) if chunk.number not in done]
+        if here is not None:
+            todo = [chunk for chunk in todo if here[chunk.start : chunk.stop].any()]
+            if not todo:
+                continue
         left[shard] = len(todo)
         # Largest first, so that no core ends with the longest one; but staged units are used up one after the other.
         queue += sorted(todo, key=lambda chunk: -chunk.size) if run.dataset.local else todo
@@ -77,14 +91,21 @@ def run_shards(run: Run, shards: Sequence[int], *, jobs: int, scratch: Path | No
         Direct(run.dataset) if run.dataset.local else Stager(run.dataset, plan, list(queue), scratch) as stager,
         Pool(min(jobs, max(len(queue), 1))) as pool,
     ):
-        yield from _Loop(run, plan, stager, pool, queue, left).events()
+        yield from _Loop(run, plan, stager, pool, queue, left, here).events()
 
 
 class _Loop:
     """Stage ahead, keep the cores busy, make a shard of its chunks when the last one is there."""
 
     def __init__(
-        self, run: Run, plan: Plan, stager: Direct | Stager, pool: Pool, queue: deque[Chunk], left: dict[int, int]
+        self,
+        run: Run,
+        plan: Plan,
+        stager: Direct | Stager,
+        pool: Pool,
+        queue: deque[Chunk],
+        left: dict[int, int],
+        here: NDArray[np.bool_] | None = None,
     ) -> None:
         self._run = run
         self._plan = plan
@@ -92,10 +113,13 @@ class _Loop:
         self._pool = pool
         self._queue = queue
         self._left = left
+        self._here = here
         self._staging: dict[Future[Any], Chunk] = {}
         self._ready: deque[tuple[Chunk, StagedUnits]] = deque()
         self._working: dict[Future[Any], Chunk] = {}
         self._merging: set[Future[Any]] = set()
+        self._states: dict[int, str] = {}
+        self._news: deque[Event] = deque()
 
     def events(self) -> Iterator[Event]:
         for shard, left in self._left.items():
@@ -104,6 +128,8 @@ class _Loop:
         while self._queue or self._staging or self._ready or self._working or self._merging:
             self._stage()
             self._work()
+            while self._news:
+                yield self._news.popleft()
             ended, _ = wait([*self._staging, *self._working, *self._merging], return_when=FIRST_COMPLETED)
             for future in ended:
                 yield from self._end(future)
@@ -114,17 +140,31 @@ class _Loop:
             if not is_idle and not self._stager.admits(self._queue[0]):
                 return  # until a chunk at work gives up its units
             chunk = self._queue.popleft()
+            if isinstance(self._stager, Stager):
+                self._tell(chunk.shard, "staging")
             self._staging[self._stager.stage(chunk)] = chunk
 
     def _work(self) -> None:
         while self._ready and len(self._working) < 2 * self._pool.jobs:  # one at work and one waiting for each core
             chunk, units = self._ready.popleft()
-            work = _chunk_work(self._run, self._plan, chunk, units)
+            self._tell(chunk.shard, "running")
+            work = _chunk_work(self._run, self._plan, chunk, units, self._here)
             self._working[self._pool.submit(partial(run_chunk, work))] = chunk
 
+    def _tell(self, shard: int, state: str) -> None:
+        """Tell of a shard's state once: it is staging, then running."""
+        if self._states.get(shard) not in (state, "running"):
+            self._states[shard] = state
+            self._news.append(ShardState(shard, state))
+
     def _merge(self, shard: int) -> None:
-        run, chunks = self._run, self._plan.n_chunks_of(shard)
-        self._merging.add(self._pool.submit(partial(merge_shard, run.store, run.record.plan_id, shard, chunks)))
+        store, plan_id = self._run.store, self._run.record.plan_id
+        if self._here is None:
+            merge = partial(merge_shard, store, plan_id, shard, self._plan.n_chunks_of(shard))
+        else:
+            present = [chunk.number for chunk in self._plan.chunks(shard) if self._here[chunk.start : chunk.stop].any()]
+            merge = partial(merge_part, store, plan_id, shard, present)
+        self._merging.add(self._pool.submit(merge))
 
     def _end(self, future: Future[Any]) -> Iterator[Event]:
         if future in self._staging:
@@ -152,8 +192,14 @@ class _Loop:
             self._merge(chunk.shard)
 
 
-def _chunk_work(run: Run, plan: Plan, chunk: Chunk, staged: StagedUnits) -> ChunkWork:
+def _chunk_work(
+    run: Run, plan: Plan, chunk: Chunk, staged: StagedUnits, here: NDArray[np.bool_] | None = None
+) -> ChunkWork:
     tasks = plan.tasks.slice(chunk.start, chunk.stop - chunk.start)
+    positions: tuple[int, ...] = ()
+    if here is not None:
+        tasks = tasks.filter(pa.array(here[chunk.start : chunk.stop]))
+        positions = tuple((chunk.start + here[chunk.start : chunk.stop].nonzero()[0]).tolist())
     units = {plan.unit_name(unit): unit for unit in plan.units_of(chunk.start, chunk.stop)}
     return ChunkWork(
         plan_id=run.record.plan_id,
@@ -166,6 +212,7 @@ def _chunk_work(run: Run, plan: Plan, chunk: Chunk, staged: StagedUnits) -> Chun
         store=run.store,
         source=run.source,
         options=run.record.extractor.get("options") or {},
+        positions=positions,
     )
 
 
@@ -184,45 +231,4 @@ def _committed_chunks(run: Run, shard: int) -> dict[int, ChunkDone]:
             chunk = read_chunk(run.store, run.record.plan_id, shard, int(number))
             if chunk is not None:
                 done[int(number)] = chunk
-    return done
-
-
-def merge_shard(store: Store, plan_id: str, shard: int, chunks: int) -> ShardDone:
-    """Make a macro shard's one file of its chunks, in order, and remove them.
-
-    The errors and the report come first: the shard's file is what says that all of it is there.
-    """
-    started = time.perf_counter()
-    parts: list[ChunkDone] = []
-    for number in range(chunks):
-        part = read_chunk(store, plan_id, shard, number)
-        if part is None:
-            raise ScaledprocError(f"chunk {number} of shard {shard} is gone or damaged; run the same command again")
-        parts.append(part)
-    names = [chunk_name(shard, part.chunk) for part in parts]
-    failed = [f"{name}.errors.parquet" for name, part in zip(names, parts, strict=True) if part.quarantined]
-    if failed:
-        with store.committing(work_name(shard, "errors.parquet")) as target:
-            write_table(target, WORK_ERROR_SCHEMA, (table for name in failed for table in read_tables(store, name)))
-    with store.open(f"{names[0]}.parquet") as source:
-        schema = pq.read_schema(source).remove_metadata()
-    tables = (table.cast(schema) for name in names for table in read_tables(store, f"{name}.parquet"))
-    with store.committing(shard_name(shard)) as target:
-        rows = write_table(target, schema, tables)
-        if rows != sum(part.rows for part in parts):
-            raise ScaledprocError(f"shard {shard} has {rows} rows, not those of its chunks; run the same command again")
-        done = ShardDone(
-            shard=shard,
-            tasks=sum(part.tasks for part in parts),
-            rows=rows,
-            size=sum(part.size for part in parts),
-            seconds=sum(part.seconds for part in parts) + time.perf_counter() - started,
-            quarantined=sum(part.quarantined for part in parts),
-            failures=tuple(failure for part in parts for failure in part.failures)[:SHOWN_FAILURES],
-        )
-        store.write(work_name(shard, "shard.json"), json.dumps(done.to_dict()).encode())
-    for name in names:
-        store.remove(f"{name}.parquet")
-    for name in failed:
-        store.remove(name)
     return done

@@ -646,7 +646,8 @@ def test_one_worker_may_do_it_all(call: Cli, project: Path) -> None:
     begin(project)
     result = call("worker", "out", "--shard", "0", "--shard", "1", "--combine", "--jobs", "1")
     kinds = [event["event"] for event in events_in(result.stdout)]
-    assert sorted(kinds) == ["ChunkDone", "ChunkDone", "CombineDone", "ShardDone", "ShardDone"]
+    expected = ["ChunkDone", "ChunkDone", "CombineDone", "ShardDone", "ShardDone", "ShardState", "ShardState"]
+    assert sorted(kinds) == expected
     assert len(table(project / "out")) == 3
 
 

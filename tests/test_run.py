@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import scaledproc
-from scaledproc.events import ChunkDone, Event, Note, RunFinished, ShardDone
+from scaledproc.events import ChunkDone, Event, Note, RunFinished, ShardDone, ShardState
 from scaledproc.extractors import Task
 from scaledproc.run_folder import decide, read_record
 from scaledproc.storage import Store
@@ -249,8 +249,10 @@ def test_names_are_made_anew_without_extracting(demo: Path, tmp_path: Path) -> N
 def test_events_tell_the_whole_story(probe_data: Path, tmp_path: Path) -> None:
     events: list[Event] = []
     scaledproc.run(probe_data, tmp_path / "out", extractor=PROBE, shards=2, jobs=1, on_event=events.append)
-    names = [type(event).__name__ for event in events if not isinstance(event, ChunkDone)]
+    names = [type(event).__name__ for event in events if not isinstance(event, (ChunkDone, ShardState))]
     assert names == ["RunStarted", "ShardDone", "ShardDone", "CombineDone", "RunFinished"]
+    states = [event for event in events if isinstance(event, ShardState)]
+    assert states == [ShardState(0, "running"), ShardState(1, "running")]
     last = events[-1]
     assert isinstance(last, RunFinished)
     assert [failure.anchor for failure in last.failures] == ["g1/u2/bad.txt", "g2/u3/t2.txt"]

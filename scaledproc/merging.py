@@ -1,0 +1,244 @@
+"""Chunks to macro shards; and the parts of a shard that several machines made, put together in the plan's order."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scaledproc.chunks import METADATA, chunk_name, read_chunk
+from scaledproc.errors import ScaledprocError
+from scaledproc.events import SHOWN_FAILURES, ChunkDone, ShardDone
+from scaledproc.run_folder import WORK_ERROR_SCHEMA, report_name, shard_errors_name, shard_name
+from scaledproc.tables import open_writer, read_tables, write_table
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from scaledproc.run_folder import Run
+    from scaledproc.storage import Store
+
+
+PARTS = "parts"
+"""Below `work/`: a machine's parts of shards, where the tasks of one shard are spread over machines."""
+
+
+def part_name(shard: int, folder: str = f"work/{PARTS}") -> str:
+    """A machine's part of a macro shard, without its ending."""
+    return f"{folder}/{shard:05d}"
+
+
+def merge_shard(store: Store, plan_id: str, shard: int, chunks: int) -> ShardDone:
+    """Make a macro shard's one file of its chunks, in order, and remove them.
+
+    The errors and the report come first: the shard's file is what says that all of it is there.
+
+    Raises
+    ------
+    ScaledprocError
+        A chunk is gone or damaged.
+    """
+    started = time.perf_counter()
+    parts = _read_chunks(store, plan_id, shard, range(chunks))
+    _write_errors(store, parts, shard_errors_name(shard))
+    with store.committing(shard_name(shard)) as target:
+        rows = write_table(target, _schema_of(store, chunk_name(shard, 0)), _rows_of(store, parts))
+        done = _added_up(parts, rows, time.perf_counter() - started)
+        store.write(report_name(shard), json.dumps(done.to_dict()).encode())
+    _remove_chunks(store, parts)
+    return done
+
+
+def merge_part(store: Store, plan_id: str, shard: int, chunks: Sequence[int]) -> ShardDone:
+    """Make one file of the chunks of a macro shard of which this machine had some tasks, and remove them.
+
+    Its footer says which tasks these were and how many rows each gave: `assemble_shard` puts a shard together by that.
+    """
+    started = time.perf_counter()
+    parts = _read_chunks(store, plan_id, shard, chunks)
+    positions: list[int] = []
+    counts: list[int] = []
+    for part in parts:
+        with store.open(f"{chunk_name(shard, part.chunk)}.parquet") as file:
+            said = json.loads(pq.read_metadata(file).metadata[METADATA])
+        positions += said["positions"]
+        counts += np.diff(said["ends"], prepend=0).tolist()
+    _write_errors(store, parts, f"{part_name(shard)}.errors.parquet")
+    with store.committing(f"{part_name(shard)}.parquet") as target:
+        schema = _schema_of(store, chunk_name(shard, parts[0].chunk))
+        with open_writer(target, schema) as writer:
+            for table in _rows_of(store, parts):
+                writer.write_table(table)
+            done = _added_up(parts, sum(part.rows for part in parts), time.perf_counter() - started)
+            said = {"plan_id": plan_id, "positions": positions, "counts": counts, "done": done.to_dict()}
+            writer.add_key_value_metadata({METADATA: json.dumps(said)})
+    _remove_chunks(store, parts)
+    return done
+
+
+def assemble_shard(run: Run, shard: int, folders: Sequence[str]) -> ShardDone:
+    """Make a macro shard's one file of the parts that several machines made of it.
+
+    Parameters
+    ----------
+    run
+        Its folder holds the parts.
+    shard
+        Its number.
+    folders
+        The machines' folders.
+
+    Raises
+    ------
+    ScaledprocError
+        A task was done by no machine, or by two; or a part is another plan's.
+    """
+    started = time.perf_counter()
+    store, plan = run.store, run.plan
+    start, stop = int(plan.shard_cuts[shard]), int(plan.shard_cuts[shard + 1])
+    parts = [part for folder in folders if (part := _Part.read(store, part_name(shard, folder), run.record.plan_id))]
+    machine = _who_did(parts, start, stop, lambda task: str(plan.tasks["anchor"][task].as_py()))
+    errors = [table for part in parts for table in read_tables(store, f"{part.name}.errors.parquet")]
+    failed = pa.concat_tables([WORK_ERROR_SCHEMA.empty_table(), *errors])
+    place = {anchor: at for at, anchor in enumerate(plan.tasks["anchor"].slice(start, stop - start).to_pylist())}
+    order = np.argsort([place[anchor] for anchor in failed["anchor"].to_pylist()], kind="stable").astype(np.int64)
+    with store.committing(shard_errors_name(shard)) as target:
+        write_table(target, WORK_ERROR_SCHEMA, [failed.take(pa.array(order))])
+    with store.committing(shard_name(shard)) as target:
+        rows = write_table(target, _schema_of(store, parts[0].name), _interleaved(store, parts, machine))
+        merged = _added_up([part.done for part in parts], rows, time.perf_counter() - started)
+        store.write(report_name(shard), json.dumps(merged.to_dict()).encode())
+    return merged
+
+
+class _Part:
+    """A machine's part of a shard."""
+
+    def __init__(self, name: str, said: dict[str, Any]) -> None:
+        self.name = name
+        self.positions: NDArray[np.int64] = np.array(said["positions"], np.int64)
+        self.counts: NDArray[np.int64] = np.array(said["counts"], np.int64)
+        self.done = ShardDone.from_dict(said["done"])
+
+    @classmethod
+    def read(cls, store: Store, name: str, plan_id: str) -> _Part | None:
+        try:
+            with store.open(f"{name}.parquet") as file:
+                said = json.loads(pq.read_metadata(file).metadata[METADATA])
+        except FileNotFoundError:
+            return None  # a machine that had none of its tasks
+        except (pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
+            raise ScaledprocError(f"{store}/{name}.parquet is damaged: {error}") from None
+        if said["plan_id"] != plan_id:
+            raise ScaledprocError(f"{store}/{name}.parquet is of another plan")
+        return cls(name, said)
+
+
+def _who_did(parts: Sequence[_Part], start: int, stop: int, name: Callable[[int], str]) -> NDArray[np.int64]:
+    """Which part has each task, shape (tasks,): exactly one, or it is an error."""
+    machine = np.full(stop - start, -1, np.int64)
+    for number, part in enumerate(parts):
+        places = part.positions - start
+        if len(places) and (places.min() < 0 or places.max() >= len(machine) or (np.diff(places) <= 0).any()):
+            raise ScaledprocError(f"{part.name}.parquet names tasks that are not its shard's")
+        twice = np.flatnonzero(machine[places] >= 0)
+        if len(twice):
+            task = name(int(part.positions[twice[0]]))
+            raise ScaledprocError(f"{len(twice):,} tasks were done by two machines (the first is {task!r})")
+        machine[places] = number
+    missing = np.flatnonzero(machine < 0)
+    if len(missing):
+        raise ScaledprocError(
+            f"{len(missing):,} tasks were done by no machine (the first is {name(start + int(missing[0]))!r}): were "
+            "their files removed since they were listed? The same command tries again"
+        )
+    return machine
+
+
+def _interleaved(store: Store, parts: Sequence[_Part], machine: NDArray[np.int64]) -> Iterator[pa.Table]:
+    """The rows of all parts in the plan's order."""
+    rows = [_Rows(read_tables(store, f"{part.name}.parquet")) for part in parts]
+    counts = [iter(part.counts.tolist()) for part in parts]
+    for number in machine.tolist():
+        yield from rows[number].take(next(counts[number]))
+
+
+class _Rows:
+    """Rows that are taken from a stream of tables, so many at a time."""
+
+    def __init__(self, tables: Iterator[pa.Table]) -> None:
+        self._tables = tables
+        self._table: pa.Table | None = None
+        self._at = 0
+
+    def take(self, count: int) -> Iterator[pa.Table]:
+        while count:
+            if self._table is None or self._at == self._table.num_rows:
+                self._table, self._at = next(self._tables).replace_schema_metadata(None), 0
+            piece = self._table.slice(self._at, count)
+            self._at += piece.num_rows
+            count -= piece.num_rows
+            yield piece
+
+
+def _read_chunks(store: Store, plan_id: str, shard: int, chunks: Sequence[int]) -> list[ChunkDone]:
+    parts = []
+    for number in chunks:
+        part = read_chunk(store, plan_id, shard, number)
+        if part is None:
+            raise ScaledprocError(f"chunk {number} of shard {shard} is gone or damaged; run the same command again")
+        parts.append(part)
+    return parts
+
+
+def _schema_of(store: Store, name: str) -> pa.Schema:
+    with store.open(f"{name}.parquet") as source:
+        return pq.read_schema(source).remove_metadata()
+
+
+def _rows_of(store: Store, parts: Sequence[ChunkDone]) -> Iterator[pa.Table]:
+    for part in parts:
+        for table in read_tables(store, f"{chunk_name(part.shard, part.chunk)}.parquet"):
+            yield table.replace_schema_metadata(None)
+
+
+def _write_errors(store: Store, parts: Sequence[ChunkDone], name: str) -> None:
+    """The quarantined tasks of chunks, also where there are none: a file that is missing is then a fault."""
+    failed = [f"{chunk_name(part.shard, part.chunk)}.errors.parquet" for part in parts if part.quarantined]
+    with store.committing(name) as target:
+        write_table(target, WORK_ERROR_SCHEMA, (table for part in failed for table in read_tables(store, part)))
+
+
+def _added_up(parts: Sequence[ChunkDone | ShardDone], rows: int, seconds: float) -> ShardDone:
+    """What became of a shard, from what became of its parts.
+
+    Raises
+    ------
+    ScaledprocError
+        Its rows are not theirs.
+    """
+    shard = parts[0].shard
+    if rows != sum(part.rows for part in parts):
+        raise ScaledprocError(f"shard {shard} has {rows} rows, not those of its chunks; run the same command again")
+    return ShardDone(
+        shard=shard,
+        tasks=sum(part.tasks for part in parts),
+        rows=rows,
+        size=sum(part.size for part in parts),
+        seconds=sum(part.seconds for part in parts) + seconds,
+        quarantined=sum(part.quarantined for part in parts),
+        failures=tuple(failure for part in parts for failure in part.failures)[:SHOWN_FAILURES],
+    )
+
+
+def _remove_chunks(store: Store, parts: Sequence[ChunkDone]) -> None:
+    for part in parts:
+        name = chunk_name(part.shard, part.chunk)
+        store.remove(f"{name}.parquet")
+        if part.quarantined:
+            store.remove(f"{name}.errors.parquet")
