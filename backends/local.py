@@ -14,6 +14,7 @@ class LocalBackend(Backend):
     """Runs every job in this process's own cores; the chunks of all shards share them."""
 
     capabilities = Capabilities(is_here=True)
+    name = "local"
 
     @property
     def cores(self) -> int:

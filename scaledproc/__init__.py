@@ -6,10 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scaledproc.api import combine, plan, run
+    from scaledproc.api import combine, fetch, plan, run
     from scaledproc.backend import Backend, Capabilities, Job
     from scaledproc.errors import ScaledprocError, UsageError
     from scaledproc.extractors import Extractor, Task, extractor
+    from scaledproc.fetching import Fetched
     from scaledproc.planning import Plan
     from scaledproc.run_folder import Run
 
@@ -17,6 +18,7 @@ __all__ = [
     "Backend",
     "Capabilities",
     "Extractor",
+    "Fetched",
     "Job",
     "Plan",
     "Run",
@@ -25,6 +27,7 @@ __all__ = [
     "UsageError",
     "combine",
     "extractor",
+    "fetch",
     "plan",
     "run",
 ]
@@ -34,6 +37,7 @@ _HOMES = {
     "Backend": "backend",
     "Capabilities": "backend",
     "Extractor": "extractors",
+    "Fetched": "fetching",
     "Job": "backend",
     "Plan": "planning",
     "Run": "run_folder",
@@ -42,6 +46,7 @@ _HOMES = {
     "UsageError": "errors",
     "combine": "api",
     "extractor": "extractors",
+    "fetch": "api",
     "plan": "api",
     "run": "api",
 }

@@ -1,26 +1,32 @@
-"""What a notebook calls, and the command line too: plan, run, combine, work."""
+"""What a notebook calls, and the command line too: plan, run, combine, work, fetch."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from scaledproc.backend import Backend, load_backend
+from scaledproc.backend import Backend, Expected, load_backend
+from scaledproc.choosing import Choice
 from scaledproc.combining import combine as combine_shards
-from scaledproc.engine import execute, extractor_options, finish, make, reporting
-from scaledproc.events import Event
+from scaledproc.engine import execute, extractor_options, finish, make, reporting, settled
+from scaledproc.errors import UsageError
+from scaledproc.events import Event, Note
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.jobs import JobOrder, do_job
-from scaledproc.options import Listener, Options, Where
+from scaledproc.options import PARALLEL, PHYSIONET, Listener, Options, Where
 from scaledproc.planning import Plan
 from scaledproc.pool import cores
 from scaledproc.provenance import size_of_table
 from scaledproc.run_folder import Run
+from scaledproc.run_status import Status, find_status
 from scaledproc.storage import Store
+
+if TYPE_CHECKING:
+    from scaledproc.fetching import Fetched
 
 
 def plan(
@@ -93,7 +99,9 @@ def run(
     overwrite: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     scratch: Where | None = None,
+    settings: Mapping[str, Any] | None = None,
     on_event: Listener | None = None,
+    ask: Callable[[str], bool] | None = None,
 ) -> Run:
     """Turn a dataset into one table of features; or continue where an interrupted run stopped.
 
@@ -116,8 +124,12 @@ def run(
         Arguments for the fsspec filesystems; a name that begins with `input.` or `output.` is for that one only.
     scratch
         Local folder to stage remote data in.
+    settings
+        The backend's own, such as `{"role": …}` for `sagemaker`.
     on_event
         Called with each event as it happens.
+    ask
+        Puts a question to a person who interrupts a run whose jobs are elsewhere; without it they go on.
 
     Returns
     -------
@@ -135,14 +147,105 @@ def run(
         extractor, unit, _strings(anchors), _strings(include), _strings(exclude), limit, shards, chunk, signal_names
     )
     inputs, outputs = split_options(storage_options)
-    machine = (
-        backend
-        if isinstance(backend, Backend)
-        else load_backend(backend)(jobs=jobs, scratch=Path(scratch) if scratch else None)
-    )
-    store = Store.at(output, outputs)
+    machine = backend if isinstance(backend, Backend) else make_backend(backend, jobs, scratch, settings)
+    source = Store.at(dataset, {**machine.store_options("input"), **inputs})
+    store = Store.at(output, {**machine.store_options("output"), **outputs})
     with reporting(f"{store} cannot be read or written: "):
-        return execute(Store.at(dataset, inputs), store, options, machine, overwrite, on_event)
+        return execute(source, store, options, machine, overwrite, on_event, ask or (lambda _: False))
+
+
+def make_backend(
+    name: str, jobs: int | None = None, scratch: Where | None = None, settings: Mapping[str, Any] | None = None
+) -> Backend:
+    """A backend by name, as it is set.
+
+    Raises
+    ------
+    UsageError
+        There is none of that name, what it needs is not installed, or a setting cannot be.
+    """
+    return load_backend(name)(jobs=jobs, scratch=Path(scratch) if scratch else None, **(settings or {}))
+
+
+def expect(
+    made: Plan,
+    backend: Backend,
+    dataset: Where,
+    extractor: str | Extractor = "wfdb-summary",
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Expected | None:
+    """What a plan is expected to take and to cost on a backend; None where that cannot be told.
+
+    Parameters
+    ----------
+    made
+        The plan.
+    backend
+        How it is set.
+    dataset, extractor, storage_options
+        As for `plan`: what the backend may try some tasks with, to know.
+    """
+    inputs, _ = split_options(storage_options)
+    source = Store.at(dataset, {**backend.store_options("input"), **inputs})
+    return backend.estimate(made, source, load_extractor(extractor))
+
+
+def status(
+    output: Where, *, storage_options: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
+) -> Status:
+    """How far a run is, from any machine that can read its folder.
+
+    Parameters
+    ----------
+    output
+        The run's folder.
+    storage_options
+        Arguments for its fsspec filesystem.
+    settings
+        The backend's own that its jobs cannot be asked without, such as `{"profile": …}`.
+
+    Raises
+    ------
+    ScaledprocError
+        There is no run, or its jobs cannot be asked.
+    """
+    run, backend = _recalled(output, storage_options, settings)
+    return find_status(settled(run, backend), backend)
+
+
+def stop(
+    output: Where, *, storage_options: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
+) -> int:
+    """Stop the jobs of a run on a backend's machines; the parameters are those of `status`.
+
+    Returns
+    -------
+    int
+        How many there were. What they committed stays: `run` continues.
+
+    Raises
+    ------
+    UsageError
+        The run has none to stop from here.
+    """
+    run, backend = _recalled(output, storage_options, settings)
+    if run.record.state == "done":
+        raise UsageError(f"{run.store} is finished; there is nothing to stop")
+    if backend.capabilities.is_here:
+        raise UsageError(f"{run.store} is run by the processes that began it: end it there, with Ctrl-C")
+    return backend.halt(run)
+
+
+def _recalled(
+    output: Where, storage_options: Mapping[str, Any] | None, settings: Mapping[str, Any] | None
+) -> tuple[Run, Backend]:
+    """A run, and the backend that has it."""
+    _, outputs = split_options(storage_options)
+    with reporting(f"{output} cannot be read: "):
+        run = Run.open(Store.at(output, outputs))
+    name = str(run.record.backend.get("name") or "local")
+    return run, load_backend(name).recall(run.record.backend, settings or {})
 
 
 def combine(
@@ -226,6 +329,92 @@ def work(
             outputs=outputs,
         )
     )
+
+
+def fetch(
+    source: Where,
+    dest: Where,
+    *,
+    groups: str | None = None,
+    records: int | None = None,
+    limit: int | None = None,
+    include: Iterable[str] | str = (),
+    exclude: Iterable[str] | str = (),
+    parallel: int = PARALLEL,
+    base_url: str = PHYSIONET,
+    username: str | None = None,
+    password: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    on_event: Listener | None = None,
+) -> Fetched:
+    """Copy a dataset, or a part of it, to where a run can read it. What is there already is left as it is.
+
+    Parameters
+    ----------
+    source
+        A folder's path, the URL of one on any fsspec filesystem, or a database of PhysioNet: `mimic3wdb/1.0`
+        (`physionet:mimic3wdb/1.0` even where there is such a folder; the newest version where none is given).
+    dest
+        The folder to copy to, as a path or URL. The relative paths stay.
+    groups
+        Top folders: `30-39`, `30,32,35-37`, `p00-p09`.
+    records
+        At most so many records of each group: lines of the database's RECORDS, or folders of files.
+    limit
+        At most so many records altogether.
+    include, exclude
+        Globs of the files to copy, as for `plan`.
+    parallel
+        Files at once.
+    base_url
+        Where the databases lie: PhysioNet, or a mirror of it.
+    username, password
+        For databases that need credentials; PHYSIONET_USERNAME and PHYSIONET_PASSWORD where none are given.
+    storage_options
+        Arguments for the fsspec filesystems; a name that begins with `input.` or `output.` is for that one only.
+    on_event
+        Called with each event as it happens.
+
+    Returns
+    -------
+    Fetched
+        What was fetched, what was there, and what could not be fetched (`failed`).
+
+    Raises
+    ------
+    UsageError
+        What was asked for makes no sense.
+    ScaledprocError
+        The source or the destination cannot be used. What was fetched is kept: the same call continues.
+    """
+    from scaledproc.fetching import fetch_files, open_source, open_store
+
+    if parallel < 1:
+        raise UsageError(f"--parallel {parallel}: give 1 or more")
+    choice = Choice(groups, records, limit, _strings(include), _strings(exclude))
+    inputs, outputs = split_options(storage_options)
+    store = open_store(os.fspath(dest), outputs)
+    notes: list[str] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Note):
+            notes.append(event.text)
+        if on_event is not None:
+            on_event(event)
+
+    with reporting():
+        login = _login(username, password)
+        found = open_source(os.fspath(source), inputs, base_url, login, parallel, lambda text: hear(Note(text)))
+        done = fetch_files(found, store, choice, parallel=parallel, on_event=hear)
+        return replace(done, notes=tuple(notes))
+
+
+def _login(username: str | None, password: str | None) -> tuple[str, str] | None:
+    username = username or os.environ.get("PHYSIONET_USERNAME")
+    password = password or os.environ.get("PHYSIONET_PASSWORD")
+    if username and not password:
+        raise UsageError(f"there is no password for the username {username}: set PHYSIONET_PASSWORD")
+    return (username, password) if username and password else None
 
 
 def split_options(options: Mapping[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from scaledproc.errors import UsageError
-from scaledproc.events import Event, JobPlanned
+from scaledproc.events import Event, JobPlanned, ShardState
 from scaledproc.pool import cores
 from scaledproc.run_folder import Run
+
+if TYPE_CHECKING:
+    from scaledproc.extractors import Extractor
+    from scaledproc.planning import Plan
+    from scaledproc.storage import Store
 
 ENTRY_POINTS = "scaledproc.backends"
 
@@ -54,6 +59,22 @@ class Capabilities:
     is_here: bool = False
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What a run will take, before it is begun.
+
+    Parameters
+    ----------
+    lines
+        For a person.
+    content
+        The same for a program, as JSON's types.
+    """
+
+    lines: tuple[str, ...]
+    content: Mapping[str, Any]
+
+
 class Backend(ABC):
     """Runs jobs somewhere.
 
@@ -70,10 +91,20 @@ class Backend(ABC):
     """
 
     capabilities: ClassVar[Capabilities]
+    name: ClassVar[str] = ""
+    """As its entry point is called; run.json has it, so that another machine finds the run's jobs by it."""
 
-    def __init__(self, *, jobs: int | None = None, scratch: Path | None = None) -> None:
+    def __init__(self, *, jobs: int | None = None, scratch: Path | None = None, **settings: Any) -> None:
+        if settings:
+            flag = next(iter(settings)).replace("_", "-")
+            raise UsageError(f"--{flag} is not for the backend {self.name or type(self).__name__!r}")
         self.jobs = jobs
         self.scratch = scratch
+
+    @classmethod
+    def recall(cls, record: Mapping[str, Any], settings: Mapping[str, Any]) -> Backend:  # noqa: ARG003
+        """One that finds the jobs of a run again, from what `record` left in run.json and what is set now."""
+        return cls()
 
     @property
     @abstractmethod
@@ -91,13 +122,79 @@ class Backend(ABC):
         """
 
     def stop(self) -> None:  # noqa: B027 - most have nothing to do
-        """End what is still at work; called when `run` is not read to its end."""
+        """End what is still at work here; called when `run` is not read to its end."""
+
+    def interrupt(self, ask: Callable[[str], bool]) -> str:  # noqa: ARG002
+        """A person pressed Ctrl-C; called instead of `stop`. What became of the jobs, in words, where that matters.
+
+        Parameters
+        ----------
+        ask
+            Puts a question that is answered by yes or no; no where nobody can answer.
+        """
+        self.stop()
+        return ""
+
+    # What backends with machines elsewhere do besides
+
+    def take_over(self, record: Mapping[str, Any]) -> None:  # noqa: B027
+        """Hear what `record` left in the run.json of a run that is to be continued."""
+
+    def store_options(self, side: Literal["input", "output"]) -> Mapping[str, Any]:  # noqa: ARG002
+        """Arguments for this process's filesystem of the dataset or of the run: a profile, encryption."""
+        return {}
+
+    def check(self, run: Run, plan: Plan) -> Iterator[str]:  # noqa: ARG002
+        """See whether a plan can be run, before anything is written; notes for a person.
+
+        Raises
+        ------
+        UsageError
+            It cannot.
+        """
+        yield from ()
+
+    def record(self) -> Mapping[str, Any]:
+        """What run.json is to say of it: what `recall` needs, and at the end what the jobs took."""
+        return {"name": self.name or type(self).__name__}
+
+    def detach(self, run: Run) -> str:  # noqa: ARG002
+        """Hand all jobs that are left to a service that goes on without this process; what was made, in words.
+
+        Raises
+        ------
+        UsageError
+            It has none.
+        """
+        raise UsageError(f"the backend {self.name or type(self).__name__!r} cannot go on by itself")
+
+    def settle(self, run: Run) -> Mapping[str, Any] | None:  # noqa: ARG002
+        """What `record` would say of a run that ended with nobody watching; None where nothing is to be added."""
+        return None
+
+    @property
+    def detaches(self) -> bool:
+        """Whether `detach` is asked for, instead of `run`."""
+        return False
+
+    def states(self, run: Run) -> Sequence[ShardState]:  # noqa: ARG002
+        """What its machines do for a run now, whoever started it: shards that are queued, at work or failed."""
+        return ()
+
+    def halt(self, run: Run) -> int:  # noqa: ARG002
+        """Stop the jobs of a run, whoever started them; how many there were."""
+        return 0
+
+    def estimate(self, plan: Plan, dataset: Store, extractor: Extractor) -> Expected | None:  # noqa: ARG002
+        """What a run is expected to take and to cost, where that can be told; nothing is started elsewhere for it."""
+        return None
 
 
 class DryRun(Backend):
     """Shows the plan and the jobs, and does nothing."""
 
     capabilities = Capabilities(executes=False, is_here=True)
+    name = "dry-run"
 
     @property
     def cores(self) -> int:

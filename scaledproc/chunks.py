@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -139,6 +139,16 @@ def read_chunk(store: Store, plan_id: str, shard: int, chunk: int) -> ChunkDone 
         return None
     is_whole = found["plan_id"] == plan_id and metadata.num_rows == done.rows
     return done if is_whole and (not done.quarantined or store.exists(f"{name}.errors.parquet")) else None
+
+
+def committed_chunks(store: Store, plan_id: str, shard: int) -> Iterator[ChunkDone]:
+    """The chunks of a macro shard that are committed and not yet made into the shard."""
+    for name in store.names(work_name(shard, "")):
+        number, _, ending = name.partition(".")
+        if ending == "parquet" and number.isdecimal():
+            chunk = read_chunk(store, plan_id, shard, int(number))
+            if chunk is not None:
+                yield chunk
 
 
 def _load(source: str | Extractor, options: Mapping[str, Any]) -> Extractor:

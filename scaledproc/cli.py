@@ -7,31 +7,83 @@ import json
 import os
 import re
 import shlex
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
+from scaledproc.cli_settings import declared, settings_for, with_settings
+from scaledproc.config import NAME, check_tables, table
 from scaledproc.errors import RunInterruptedError, ScaledprocError, UsageError
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
+
     from scaledproc.planning import Plan
 
+COMMANDS = "scaledproc.commands"  # the group of entry points: Typer apps
 DEMO = "scaledproc-demo"
 TOO_MANY_FAILURES = 3
 
 
 class _RunByDefault(TyperGroup):
-    """`scaledproc INPUT OUTPUT` is `scaledproc run INPUT OUTPUT`."""
+    """`scaledproc INPUT OUTPUT` is `scaledproc run INPUT OUTPUT`. A plug-in's command is imported when it is named."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         own = {"-h", "--help", "--version", "--install-completion", "--show-completion"}
         if args and args[0] not in self.commands and args[0] not in own:
-            args = ["run", *args]
+            points = [point for point in _plugged_in() if point.name == args[0]]
+            for point in points:
+                self.add_command(typer.main.get_command(point.load()), point.name)
+            if not points:
+                args = ["run", *args]
+        ctx.default_map = _configured(self.commands)
         return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        for point in _plugged_in():
+            self.add_command(
+                TyperCommand(point.name, help=f"More commands; see scaledproc {point.name} --help."), point.name
+            )
+        super().format_help(ctx, formatter)
+
+
+def _configured(commands: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What `[run]` in scaledproc.toml sets, for the commands that have such options."""
+    check_tables(["run", *declared()])
+    # By their flags, so that --json is `json` there too; as click has them, `many` can be repeated.
+    flags = {
+        name: {_flag_of(param): param for param in commands[name].params if param.param_type_name == "option"}
+        for name in ("run", "plan")
+    }
+    own = {name for name in flags["run"] if name not in {f.name for found in declared().values() for f in found}}
+    values = table("run", own - {"help", "overwrite"})
+    return {name: _for_click(values, known) for name, known in flags.items()}
+
+
+def _flag_of(param: Any) -> str:
+    return str(max(param.opts, key=len)).lstrip("-").replace("-", "_")
+
+
+def _for_click(values: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
+    found = {}
+    for name, value in values.items():
+        if isinstance(value, dict) or (isinstance(value, list) and name in flags and not flags[name].multiple):
+            raise UsageError(f"{NAME}: [run] {name}: give one value, not {value!r}")
+        if name in flags:
+            found[flags[name].name] = [value] if flags[name].multiple and not isinstance(value, list) else value
+    return found
+
+
+def _plugged_in() -> EntryPoints:
+    from importlib.metadata import entry_points
+
+    return entry_points(group=COMMANDS)
 
 
 app = typer.Typer(
@@ -125,10 +177,11 @@ def _main(
 
 
 @app.command()
+@with_settings()
 def run(
     dataset: Dataset = None,
     output: Output = None,
-    backend: Annotated[str, typer.Option(help="Where the jobs run: local, dry-run, or a plug-in's.")] = "local",
+    backend: Annotated[str, typer.Option(help="Where jobs run: local, sagemaker, dry-run or a plug-in's.")] = "local",
     extractor: Extractor = "wfdb-summary",
     unit: Unit = None,
     anchor: Anchor = None,
@@ -147,6 +200,8 @@ def run(
     scratch: Annotated[Path | None, typer.Option(show_default=False, help="Folder to stage remote data in.")] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
+    *,
+    settings: dict[str, Any],
 ) -> None:
     """Run the whole job: INPUT in, one table of features in OUTPUT (the command when none is named).
 
@@ -155,12 +210,11 @@ def run(
     """
     allowed = _parse_max_failures(max_failures)
     from scaledproc import api, progress
-    from scaledproc.backend import load_backend
     from scaledproc.pool import ONE_THREAD
 
     if jobs == 1:  # one core for this process too, as long as no numeric library is loaded
         os.environ.update({**ONE_THREAD, **os.environ})
-    machine = load_backend(backend)(jobs=jobs, scratch=scratch)
+    machine = api.make_backend(backend, jobs, scratch, settings_for(backend, settings))
     if dataset is None:
         dataset, output = _demo(quiet=quiet or as_json), DEMO
     elif output is None:
@@ -182,13 +236,17 @@ def run(
             overwrite=overwrite,
             storage_options=_parse_options(storage_option),
             on_event=_Results(display.listen, silent=as_json).listen,
+            ask=partial(_ask, display.pause),
         )
+    if done.record.state != "done":
+        return
     tasks = done.record.counts["tasks"]
     if done.quarantined > (allowed if isinstance(allowed, int) else allowed * tasks):
         raise typer.Exit(TOO_MANY_FAILURES)
 
 
 @app.command()
+@with_settings()
 def plan(
     dataset: Annotated[str, typer.Argument(metavar="INPUT", help="The dataset: a folder or a URL.")],
     extractor: Extractor = "wfdb-summary",
@@ -200,15 +258,19 @@ def plan(
     shards: Shards = "folder",
     chunk: Chunk = "auto",
     jobs: Jobs = None,
+    backend: Annotated[str, typer.Option(help="Where the jobs would run.")] = "local",
     storage_option: StorageOption = None,
     as_json: AsJson = False,
+    *,
+    settings: dict[str, Any],
 ) -> None:
-    """Show what a run would do: shards, sizes, balance, chunks per core, warnings."""
+    """Show what a run would do: shards, sizes, balance, chunks, warnings; with sagemaker its time and price too."""
     from scaledproc import api
     from scaledproc.plan_text import plan_json, plan_text
-    from scaledproc.pool import cores
 
-    on = cores(jobs)
+    machine = api.make_backend(backend, jobs, None, settings_for(backend, settings))
+    on = machine.cores
+    options = _parse_options(storage_option)
     with contextlib.redirect_stdout(sys.stderr):  # what an extractor's module prints is not the plan
         made: Plan = api.plan(
             dataset,
@@ -221,9 +283,12 @@ def plan(
             shards=shards,
             chunk=chunk,
             jobs=on,
-            storage_options=_parse_options(storage_option),
+            storage_options=options,
         )
-    typer.echo(json.dumps(plan_json(made, on), indent=1) if as_json else plan_text(made, on))
+        expected = api.expect(made, machine, dataset, extractor, storage_options=options) if made.n_tasks else None
+    lines = [] if expected is None else expected.lines
+    content = plan_json(made, on) | ({} if expected is None else {"expected": expected.content})
+    typer.echo(json.dumps(content, indent=1) if as_json else "\n".join([plan_text(made, on), *lines]))
     if not made.n_tasks:
         raise typer.Exit(1)
 
@@ -266,6 +331,7 @@ def worker(
         str | None, typer.Option(show_default=False, help="Leave results here; RUN is a folder of what was mounted.")
     ] = None,
     extractor: Annotated[str | None, typer.Option(show_default=False, help="Where the extractor is here.")] = None,
+    code: Annotated[str | None, typer.Option(show_default=False, help="Folder of modules for the extractor.")] = None,
     report: Annotated[str | None, typer.Option(show_default=False, help="Tell how it goes on.")] = None,
     jobs: Jobs = None,
     storage_option: StorageOption = None,
@@ -276,6 +342,8 @@ def worker(
     from scaledproc.jobs import JobOrder, do_job, parse_shards
     from scaledproc.progress import JsonProgress
 
+    # The first process of a container ignores this signal unless it says otherwise; a service stops jobs by it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     inputs, outputs = split_options(_parse_options(storage_option))
     order = JobOrder(
         run=run,
@@ -288,6 +356,7 @@ def worker(
         dataset=dataset,
         output=output,
         extractor=extractor,
+        code=code,
         report=report,
         jobs=jobs,
         scratch=scratch,
@@ -297,6 +366,107 @@ def worker(
     with JsonProgress() as display:
         for event in do_job(order):
             display.listen(event)
+
+
+@app.command()
+@with_settings("region", "profile")
+def status(
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder of a run.")],
+    storage_option: StorageOption = None,
+    as_json: AsJson = False,
+    *,
+    settings: dict[str, Any],
+) -> None:
+    """Show how far a run is: which shards are done, at work, waiting, failed. From any machine that reads OUTPUT."""
+    from scaledproc import api
+    from scaledproc.plan_text import status_json, status_text
+
+    found = api.status(output, storage_options=_parse_options(storage_option), settings=settings)
+    typer.echo(json.dumps(status_json(found), indent=1) if as_json else status_text(found))
+
+
+@app.command()
+@with_settings("region", "profile")
+def stop(
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder of a run.")],
+    storage_option: StorageOption = None,
+    *,
+    settings: dict[str, Any],
+) -> None:
+    """Stop the jobs of a run on a backend's machines. What they committed stays; the run's command continues."""
+    from scaledproc import api
+    from scaledproc.describe import count_text
+
+    count = api.stop(output, storage_options=_parse_options(storage_option), settings=settings)
+    typer.echo(f"{count_text(count, 'job')} told to stop" if count else "no job was at work")
+
+
+@app.command()
+def fetch(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="A folder, a URL, or a PhysioNet database such as [bold]mimic3wdb/1.0[/]."
+        ),
+    ],
+    dest: Annotated[str, typer.Argument(metavar="DEST", help="The folder to copy to: a path or a URL.")],
+    groups: Annotated[
+        str | None, typer.Option(show_default=False, help="Only these top folders: 30-39, or 30,32,35-37.")
+    ] = None,
+    records: Annotated[
+        int | None, typer.Option(show_default=False, help="Only so many records (or folders of files) of each.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(show_default=False, help="Only so many records altogether.")] = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    parallel: Annotated[int, typer.Option(help="Files at once; a public server is thankful for few.")] = 4,
+    base_url: Annotated[
+        str | None,
+        typer.Option(
+            show_default=False,
+            help="Where the databases lie, for mirrors. [dim]Default: https://physionet.org/files.[/]",
+        ),
+    ] = None,
+    username: Annotated[
+        str | None,
+        typer.Option(
+            show_default=False,
+            help="For databases that need credentials. [dim]Default: PHYSIONET_USERNAME; the password is "
+            "PHYSIONET_PASSWORD.[/]",
+        ),
+    ] = None,
+    storage_option: StorageOption = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Copy a dataset, or a part of it, to a folder or to S3: from PhysioNet or from any folder or URL.
+
+    The same command again fetches only what is not there. Exit codes: 0 all is there, 1 something could not be
+    fetched, 2 wrong usage.
+    """
+    from dataclasses import asdict
+
+    from scaledproc import api, fetch_progress
+    from scaledproc.options import PHYSIONET
+
+    with fetch_progress.choose(quiet=quiet, as_json=as_json) as display, _continuable():
+        done = api.fetch(
+            source,
+            dest,
+            groups=groups,
+            records=records,
+            limit=limit,
+            include=include or (),
+            exclude=exclude or (),
+            parallel=parallel,
+            base_url=base_url or PHYSIONET,
+            username=username,
+            storage_options=_parse_options(storage_option),
+            on_event=display.listen,
+        )
+    typer.echo(json.dumps(asdict(done)) if as_json else fetch_progress.finished_text(done))
+    if done.failed:
+        raise typer.Exit(1)
 
 
 @contextlib.contextmanager
@@ -319,6 +489,17 @@ def _without_secret(word: str) -> str:
     return f"{key}=***" if is_option else redacted(word)
 
 
+def _ask(pause: Callable[[], None], question: str) -> bool:
+    """Ask a person; no where none is there."""
+    if not sys.stdin.isatty():
+        return False
+    pause()
+    try:
+        return typer.confirm(question, err=True)
+    except (typer.Abort, KeyboardInterrupt):
+        return False
+
+
 class _Results:
     """Shows the end of a run on standard output, after the progress display has heard of everything."""
 
@@ -329,11 +510,13 @@ class _Results:
     def listen(self, event: Any) -> None:
         self._listen(event)
         if not self._silent:
-            from scaledproc.events import RunFinished
+            from scaledproc.events import Detached, RunFinished
             from scaledproc.plan_text import finished_text
 
             if isinstance(event, RunFinished):
                 typer.echo(finished_text(event))
+            elif isinstance(event, Detached):
+                typer.echo(f"{event.text}\nscaledproc status {event.output} shows how far it is")
 
 
 def _demo(*, quiet: bool) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 def bytes_text(size: float) -> str:
     """Bytes with a decimal unit: `6.7 TB`."""
@@ -25,3 +27,14 @@ def seconds_text(seconds: float) -> str:
 def count_text(count: int, noun: str) -> str:
     """A count with its noun: `1 task`, `2,000 tasks`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def ranges_text(numbers: Iterable[int]) -> str:
+    """Numbers as ranges: `0-3,7`."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from scaledproc.backend import Backend, Job
+from scaledproc.backend import Backend, Job, load_backend
+from scaledproc.calibration import remember
 from scaledproc.combining import finished_schema
 from scaledproc.cuts import ChunkCut, ShardCut
 from scaledproc.errors import ScaledprocError, UsageError
-from scaledproc.events import SHOWN_FAILURES, CombineDone, Event, Failure, Note, RunFinished, RunStarted
+from scaledproc.events import SHOWN_FAILURES, CombineDone, Detached, Event, Failure, Note, RunFinished, RunStarted
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.rows import RowCollector
 from scaledproc.inventory import take_inventory
@@ -32,9 +33,17 @@ from scaledproc.provenance import finished_record, new_record
 from scaledproc.run_folder import Run, RunRecord, begin, decide, read_record
 from scaledproc.storage import Store, describe, store_errors
 
+MEASURED = 2.0  # core-seconds of work, from which on a run's measurements say something
+
 
 def execute(
-    dataset: Store, output: Store, options: Options, backend: Backend, overwrite: bool, on_event: Listener | None
+    dataset: Store,
+    output: Store,
+    options: Options,
+    backend: Backend,
+    overwrite: bool,
+    on_event: Listener | None,
+    ask: Callable[[str], bool],
 ) -> Run:
     """Run a plan, or what is left of it."""
     started = time.perf_counter()
@@ -60,12 +69,67 @@ def execute(
     except UsageError as error:
         raise UsageError(f"{output}: {error}") from None
     if existing is not None and decision == "finished":
-        return _leave(new, existing, planned, options, on_event)
+        return _leave(new, existing, planned, options, backend, on_event)
+    for note in backend.check(new, planned):
+        _tell(on_event, Note(note))
     resumed = existing is not None and decision == "continue"
-    current = _resume(new, existing, planned, on_event) if existing and resumed else begin(new, planned)
+    _refuse_twins(new, existing or _thrown_away(output), backend, same=resumed)
+    if existing and resumed:
+        backend.take_over(existing.backend)
+        current = _resume(new, existing, planned, backend, on_event)
+    else:
+        current = begin(new, planned)
     _tell(on_event, _started(current, current.plan, backend, resumed=resumed))
     with reporting(f"{output} cannot be read or written: ", "; what is committed is kept, the same command continues"):
-        return finish(current, _do_jobs(current, backend, on_event), started, on_event)
+        if backend.detaches:
+            _tell(on_event, Detached(backend.detach(current), str(current.store)))
+            return current.with_record(backend=backend.record())
+        combined = _do_jobs(current, backend, on_event, ask)
+        if combined is None:
+            return _ended_elsewhere(current, started, on_event)
+        return finish(current, combined, started, on_event, backend=backend.record())
+
+
+def _thrown_away(output: Store) -> RunRecord | None:
+    """What `--overwrite` is about to throw away; it may be damaged."""
+    try:
+        return read_record(output)
+    except ScaledprocError:
+        return None
+
+
+def _refuse_twins(new: Run, existing: RunRecord | None, backend: Backend, *, same: bool) -> None:
+    """See that no other backend's machines are at work for what is in the output folder, nor for what goes.
+
+    Raises
+    ------
+    UsageError
+        They are.
+    """
+    name = existing.backend.get("name") if existing else None
+    if existing is None or existing.state != "running" or not name or (same and name == backend.name):
+        return
+    earlier = load_backend(str(name))
+    if earlier.capabilities.is_here:
+        return  # its processes are this machine's, or another's that cannot be asked
+    there = Run(new.store, new.dataset, new.source, existing)
+    busy = [s for s in earlier.recall(existing.backend, {}).states(there) if s.state not in ("failed", "stopped")]
+    if busy:
+        raise UsageError(
+            f"{len(busy)} shards of the run in {new.store} are at work on the backend {name!r}: wait for them, or stop "
+            f"them first: scaledproc stop {new.store}"
+        )
+
+
+def _ended_elsewhere(current: Run, started: float, on_event: Listener | None) -> Run:
+    """A run that the service ended while this process watched."""
+    record = read_record(current.store)
+    if record is None or record.state != "done":
+        raise ScaledprocError("the backend ended without combining the shards; run the same command again")
+    done = Run(current.store, current.dataset, current.source, record)
+    done.clean_up()
+    _tell(on_event, _finished(done, time.perf_counter() - started))
+    return done
 
 
 def make(dataset: Store, options: Options, extractor: Extractor, *, cores: int, skip: str | None = None) -> Plan:
@@ -96,28 +160,44 @@ def make(dataset: Store, options: Options, extractor: Extractor, *, cores: int, 
     return replace(made, warnings=(reason, *made.warnings))
 
 
-def _resume(new: Run, existing: RunRecord, planned: Plan, on_event: Listener | None) -> Run:
+def _resume(new: Run, existing: RunRecord, planned: Plan, backend: Backend, on_event: Listener | None) -> Run:
     current = Run(new.store, new.dataset, new.source, existing)
     refuse_changes(current, planned)
     for note in differences(existing, new.record):
         _tell(on_event, Note(note))
     timings = {**existing.timings, "starts": existing.timings.get("starts", 1) + 1}
-    return current.with_record(extractor=new.record.extractor, versions=new.record.versions, timings=timings)
+    return current.with_record(
+        extractor=new.record.extractor, versions=new.record.versions, timings=timings, backend=backend.record()
+    )
 
 
-def _leave(new: Run, existing: RunRecord, planned: Plan, options: Options, on_event: Listener | None) -> Run:
+def _leave(
+    new: Run, existing: RunRecord, planned: Plan, options: Options, backend: Backend, on_event: Listener | None
+) -> Run:
     """A finished run as it is."""
     finished = Run(new.store, new.dataset, new.source, existing)
     refuse_unfinished(finished, new.record.extractor["options"] if options.signal_names is not None else None)
     refuse_changes(finished, planned)
     with contextlib.suppress(OSError):  # it may have been made read-only since
+        finished = settled(finished, backend)
         finished.clean_up()
     _tell(on_event, _finished(finished, 0.0, already=True))
     return finished
 
 
-def _do_jobs(current: Run, backend: Backend, on_event: Listener | None) -> CombineDone:
-    """All shards, then their table."""
+def settled(run: Run, backend: Backend) -> Run:
+    """A finished run, with what its backend has yet to say of it in run.json."""
+    if run.record.state != "done" or run.record.backend.get("name") != backend.name:
+        return run
+    backend.take_over(run.record.backend)
+    added = backend.settle(run)
+    return run if added is None else run.with_record(backend=added)
+
+
+def _do_jobs(
+    current: Run, backend: Backend, on_event: Listener | None, ask: Callable[[str], bool]
+) -> CombineDone | None:
+    """All shards, then their table; None where the service that has the run combined them by itself."""
     combined = None
     try:
         for jobs in ([Job(shard) for shard in range(current.record.counts["shards"])], [Job()]):
@@ -125,23 +205,35 @@ def _do_jobs(current: Run, backend: Backend, on_event: Listener | None) -> Combi
                 _tell(on_event, event)
                 if isinstance(event, CombineDone):
                     combined = event
+    except KeyboardInterrupt:
+        parting = backend.interrupt(ask)
+        if parting:
+            _tell(on_event, Note(parting))
+        raise
     except BaseException:
         backend.stop()
         raise
-    if combined is None:
-        raise ScaledprocError("the backend ended without combining the shards; run the same command again")
     return combined
 
 
 def finish(
-    current: Run, combined: CombineDone, started: float, on_event: Listener | None, *, keep: bool = False
+    current: Run,
+    combined: CombineDone,
+    started: float,
+    on_event: Listener | None,
+    *,
+    backend: Mapping[str, Any] | None = None,
+    keep: bool = False,
 ) -> Run:
     """Write the end into run.json, then remove what only an unfinished run needs, unless it is to be kept."""
     shards = [current.shard_report(shard) for shard in range(current.record.counts["shards"])]
     seconds = time.perf_counter() - started
-    done = current.with_record(**finished_record(current, combined, shards, seconds))
+    changes = finished_record(current, combined, shards, seconds)
+    done = current.with_record(**changes, backend=backend or current.record.backend)
     if not keep:
         done.clean_up()
+    if done.record.timings.get("work_seconds", 0) >= MEASURED:
+        remember(done.extractor, done.record)
     failures = tuple(failure for shard in shards for failure in shard.failures)[:SHOWN_FAILURES]
     _tell(on_event, _finished(done, seconds, failures=failures))
     return done

@@ -98,7 +98,8 @@ class ShardState(Event):
     shard
         Its number.
     state
-        `queued`, `starting`, `staging`, `running`, `done`, `failed`, `stopped`, `retrying`.
+        `waiting` (nobody has it), `queued`, `starting`, `staging`, `running`, `done`, `failed`, `stopping`, `stopped`,
+        `retrying`.
     job
         Which job has it, where there is one.
     detail
@@ -148,6 +149,14 @@ class CombineDone(Event):
 
 
 @dataclass(frozen=True)
+class Detached(Event):
+    """A service has the run from now on; this process ends."""
+
+    text: str
+    output: str
+
+
+@dataclass(frozen=True)
 class RunFinished(Event):
     """The end of a run; `already` when it had been finished before and nothing was done."""
 
@@ -159,3 +168,28 @@ class RunFinished(Event):
     seconds: float
     already: bool = False
     failures: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True)
+class FetchStarted(Event):
+    """It is known what is to be fetched, and there is room for it."""
+
+    source: str
+    dest: str
+    files: int
+    size: int
+    unsized: int
+    """How many of the files have a size that nobody told; `size` is that of the others."""
+    already: int
+    already_size: int
+    free: int | None
+    """Bytes free at a local destination."""
+
+
+@dataclass(frozen=True)
+class FetchMoved(Event):
+    """What is fetched so far."""
+
+    files: int
+    size: int
+    failed: int

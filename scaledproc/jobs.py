@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import sys
 import tempfile
 import time
 import traceback
@@ -62,6 +63,8 @@ class JobOrder:
         A local folder to leave results in, where the run's folder is not in reach.
     extractor
         What finds the extractor on this machine, if not what run.json says.
+    code
+        A folder of modules that the extractor needs.
     report
         The name under which to tell how the work goes on; none tells nothing.
     jobs, scratch
@@ -80,22 +83,12 @@ class JobOrder:
     dataset: str | None = None
     output: str | None = None
     extractor: str | None = None
+    code: str | None = None
     report: str | None = None
     jobs: int | None = None
     scratch: Path | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict, repr=False)
     outputs: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-
-def shards_text(shards: Sequence[int]) -> str:
-    """Numbers as ranges: `0-3,7`."""
-    runs: list[list[int]] = []
-    for shard in sorted(shards):
-        if runs and shard == runs[-1][1] + 1:
-            runs[-1][1] = shard
-        else:
-            runs.append([shard, shard])
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
 def parse_shards(texts: Sequence[str]) -> tuple[int, ...]:
@@ -217,9 +210,18 @@ def _opened(order: JobOrder, scratch: Path | None) -> Iterator[Run]:
             _assemble(Path(where), Path(folder))
             where = folder
         found = Run.open(Store.at(where, order.outputs))
+        if order.code:
+            _import_from(ml_path(order.code))
         dataset = ml_path(order.dataset) if order.dataset else found.dataset.uri
         source = _mapped(order.extractor) if order.extractor else found.source
         yield Run(found.store, Store.at(dataset, order.inputs), source, found.record)
+
+
+def _import_from(folder: str) -> None:
+    """Let this process and those that it starts find modules there."""
+    sys.path.insert(0, folder)
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = f"{folder}{os.pathsep}{before}" if before else folder
 
 
 def _mapped(spec: str) -> str:

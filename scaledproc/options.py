@@ -16,6 +16,13 @@ BUILT_IN = "built-in"
 """Instead of a file of signal names: those of the package."""
 
 
+PHYSIONET = "https://physionet.org/files"
+"""Where PhysioNet's databases lie."""
+
+PARALLEL = 4
+"""Files that are fetched at once."""
+
+
 @dataclass(frozen=True)
 class Options:
     """What a plan is made by; the parameters of `plan`."""

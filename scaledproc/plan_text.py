@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scaledproc.describe import bytes_text, count_text, seconds_text
+from scaledproc.describe import bytes_text, count_text, ranges_text, seconds_text
+from scaledproc.tally import AT_WORK
 
 if TYPE_CHECKING:
-    from scaledproc.events import RunFinished
+    from scaledproc.events import RunFinished, ShardDone, ShardState
     from scaledproc.planning import Plan
+    from scaledproc.run_status import Status
 
 SHOWN_SHARDS = 20
+SHOWN_TROUBLES = 10
+ENDED = ("stopped", "failed")
 
 
 def plan_json(plan: Plan, cores: int) -> dict[str, Any]:
@@ -53,7 +60,7 @@ def plan_text(plan: Plan, cores: int) -> str:
         row = _shard(plan, shard, cores)
         lines.append(
             f"{shard:>6} {bytes_text(row['bytes']):>9} {row['tasks']:>9,} {row['units']:>7,} {row['chunks']:>7,} "
-            f"{row['chunks_per_core']:>9.1f}  {_shown(row['first_unit'])} … {_shown(row['last_unit'])}"
+            f"{row['chunks_per_core']:>9.1f}  {shown(row['first_unit'])} … {shown(row['last_unit'])}"
         )
     if plan.n_shards > SHOWN_SHARDS:
         sizes = np.sort(plan.shard_sizes)
@@ -94,7 +101,7 @@ def finished_text(event: RunFinished) -> str:
             )
         ]
     for failure in event.failures:
-        lines.append(f"  {_shown(failure.anchor)}: {failure.error}: {_shown(failure.message)}")
+        lines.append(f"  {shown(failure.anchor)}: {failure.error}: {shown(failure.message)}")
     if event.quarantined > len(event.failures):
         lines.append(f"  all {event.quarantined:,} are in {event.output}/errors.parquet, tracebacks in errors.log")
     elif event.quarantined:
@@ -104,7 +111,111 @@ def finished_text(event: RunFinished) -> str:
     return "\n".join(lines)
 
 
-def _shown(text: str) -> str:
-    """Text from a dataset in one line, without what would steer a terminal."""
-    clean = "".join(char if char.isprintable() else "�" for char in text)
-    return clean if len(clean) <= 200 else clean[:199] + "…"
+def shown(text: str, most: int = 200) -> str:
+    """Text from a dataset or a job in one line, without what would steer a terminal."""
+    clean = clean_text(" ".join(text.splitlines()))
+    return clean if len(clean) <= most else clean[: most - 1] + "…"
+
+
+def clean_text(text: str) -> str:
+    """Text in its own lines, without what would steer a terminal."""
+    return "".join(char if char.isprintable() or char == "\n" else " " if char == "\t" else "�" for char in text)
+
+
+def status_json(status: Status) -> dict[str, Any]:
+    """A run's status as JSON's types."""
+    found = asdict(status)
+    return {**found, "counts": status.counts}
+
+
+def status_text(status: Status) -> str:
+    """A run's status for a person: what is committed, what the machines do, what failed and why."""
+    elsewhere = [state for state in status.states if state.state in AT_WORK and state.tasks]
+    committed: list[ShardDone | ShardState] = [
+        *status.done,
+        *(state for state in status.states if state.state not in AT_WORK),
+    ]
+    quarantined = sum(shard.quarantined for shard in committed)
+    lines = [
+        f"{status.output}: {status.state}, plan {status.plan_id[:12]}, backend {shown(status.backend)}",
+        f"shards: {counts_text(status.counts)}",
+        (
+            f"committed: {sum(shard.tasks for shard in committed):,}/{status.tasks:,} records, "
+            f"{bytes_text(sum(shard.size for shard in committed))} of {bytes_text(status.size)}"
+            f"{f', {quarantined:,} quarantined' if quarantined else ''}"
+        ),
+    ]
+    if elsewhere:
+        size = bytes_text(sum(state.size for state in elsewhere))
+        lines.append(f"at work: {sum(state.tasks for state in elsewhere):,} records more, {size}")
+    active = sorted(
+        (state for state in status.states if state.state in (*AT_WORK, "begun")),
+        key=lambda state: ((*AT_WORK, "begun").index(state.state), state.shard),
+    )
+    if any(state.state == "begun" for state in status.states):
+        lines.append(
+            "whether a process is at work on begun shards cannot be seen from here; the same command continues"
+        )
+    lines += shard_lines(active[:SHOWN_SHARDS])
+    if len(active) > SHOWN_SHARDS:
+        lines.append(f"   … and {len(active) - SHOWN_SHARDS:,} more")
+    return "\n".join([*lines, *trouble_lines([state for state in status.states if state.state in ENDED])])
+
+
+def counts_text(counts: Mapping[str, int]) -> str:
+    """How many shards are in which state: those at work, those to come, those that are over."""
+    order = (*AT_WORK, "queued", "begun", "waiting", "done", *ENDED)
+    known = [name for name in order if counts.get(name)]
+    others = sorted(name for name in counts if name not in order and counts[name])
+    return ", ".join(f"{counts[name]:,} {shown(name)}" for name in (*known, *others))
+
+
+def shard_lines(states: Sequence[ShardState], width: int | None = None) -> list[str]:
+    """What some shards do now, under a header, a line each.
+
+    Parameters
+    ----------
+    states
+        Theirs.
+    width
+        Columns of the terminal. Where they are few a job's name loses its beginning, which all jobs of a run share,
+        and a reason its end.
+    """
+    if not states:
+        return []
+    lines = [f"{'shard':>6}  {'state':<9} {'records':>9} {'size':>9} {'speed':>11}  job".rstrip()]
+    for state in states:
+        speed = f"{bytes_text(state.size / state.seconds)}/s" if state.size and state.seconds else ""
+        done = (f"{state.tasks:,}", bytes_text(state.size)) if state.tasks else ("", "")
+        start = f"{state.shard:>6}  {shown(state.state):<9} {done[0]:>9} {done[1]:>9} {speed:>11}  "
+        lines.append((start + _job_text(state, None if width is None else width - len(start))).rstrip())
+    if not any(state.job or state.detail for state in states):
+        lines[0] = lines[0].removesuffix("  job")
+    return lines if width is None else [line[:width] for line in lines]
+
+
+def _job_text(state: ShardState, room: int | None) -> str:
+    job, detail = shown(state.job), shown(state.detail)
+    if room is None:
+        return f"{job}: {detail}" if job and detail else job or detail
+    if detail:
+        return shown(detail, max(room, 1))
+    return job if len(job) <= room else f"…{job[len(job) - max(room - 1, 0) :]}"
+
+
+def trouble_lines(states: Sequence[ShardState], most: int = SHOWN_TROUBLES) -> list[str]:
+    """Why shards failed or are tried again: a line for each reason, at most so many, then how many more there were."""
+    groups: dict[tuple[str, str], list[ShardState]] = {}
+    for state in states:
+        groups.setdefault((state.state, state.detail), []).append(state)
+    lines = []
+    for (name, detail), group in list(groups.items())[:most]:
+        shards = ranges_text({state.shard for state in group})
+        jobs = {state.job for state in group if state.job}
+        what = f"{'shard' if len(group) == 1 else 'shards'} {shown(shards, 60)} {shown(name)}"
+        where = f" ({shown(jobs.pop())})" if len(jobs) == 1 else ""
+        lines.append(f"{what}: {shown(detail)}{where}" if detail else f"{what}{where}")
+    left = Counter(state.state for group in list(groups.values())[most:] for state in group)
+    if left:
+        lines.append(f"… and {left.total():,} more shards: {counts_text(left)}")
+    return lines

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from scaledproc.cuts import ChunkCut, ShardCut, cut_chunks, cut_shards
 from scaledproc.inventory import matches
 from scaledproc.layout import Layout, stems
+from scaledproc.storage import FileInfo
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -143,6 +144,10 @@ class Plan:
         """The rows of `files` that are a unit's."""
         first, stop = int(self.unit_files[unit]), int(self.unit_files[unit + 1])
         return self.files.slice(first, stop - first)
+
+    def listed(self, unit: int) -> list[FileInfo]:
+        """A unit's files as they were listed."""
+        return [FileInfo(*row) for row in zip(*self.files_of(unit).to_pydict().values(), strict=True)]
 
     @cached_property
     def unit_sizes(self) -> NDArray[np.int64]:

@@ -41,9 +41,10 @@ def check_places(dataset: Store, output: Store, source: str | Extractor, backend
         raise UsageError(f"the dataset lies in {output}, where the run would write over it; name another folder")
     if backend.capabilities.is_here:
         return
-    for store in (dataset, output):
+    for store, is_input in ((dataset, True), (output, False)):
         if store.local is not None or store.is_private:
-            raise UsageError(f"{store} is on this machine, where the backend's machines cannot reach it")
+            hint = f"scaledproc fetch {store} s3://BUCKET/PREFIX copies it" if is_input else "give s3://BUCKET/PREFIX"
+            raise UsageError(f"{store} is on this machine, where the backend's machines cannot reach it; {hint}")
     if isinstance(source, Extractor):
         raise UsageError("the backend's machines need an extractor with a name: package.module:name or file.py:name")
 

@@ -6,19 +6,41 @@ import contextlib
 import json
 import os
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import IO, TYPE_CHECKING, Any
 
 from scaledproc.describe import bytes_text, count_text, seconds_text
-from scaledproc.events import ChunkDone, CombineDone, Event, JobPlanned, Note, RunStarted, ShardDone
+from scaledproc.events import (
+    ChunkDone,
+    CombineDone,
+    Detached,
+    Event,
+    JobPlanned,
+    Note,
+    RunFinished,
+    RunStarted,
+    ShardDone,
+    ShardState,
+)
+from scaledproc.plan_text import clean_text, counts_text, shard_lines, trouble_lines
+from scaledproc.tally import TROUBLE, Tally
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from rich.console import Console, RenderableType
+    from rich.progress import Progress as Bar
+    from rich.progress import Task
+    from rich.table import Table
+
 PLAIN_INTERVAL = 5.0  # seconds between two lines in a log
+TROUBLE_INTERVAL = 1.0  # seconds between two groups of failures above the bar
+MARGIN = 3  # columns left free at the right: the terminal shows ^C there, and in the last one would go to a new line
+WIDE = 110  # columns, from which on the bar and its words have room in one line
 
 
 class Progress:
@@ -34,6 +56,9 @@ class Progress:
 
     def listen(self, event: Event) -> None:
         """Hear of an event."""
+
+    def pause(self) -> None:
+        """Leave the terminal to a question."""
 
 
 class JsonProgress(Progress):
@@ -67,104 +92,122 @@ class JsonProgress(Progress):
         print(json.dumps(content), file=self._stream, flush=True)
 
 
-class Tally:
-    """What is done so far. Chunks count; a shard that an earlier process committed counts as a whole."""
-
-    def __init__(self, started: RunStarted, clock: Callable[[], float] = time.monotonic) -> None:
-        self.total_tasks = started.tasks
-        self.total_size = started.size
-        self.tasks = self.size = self.quarantined = self.resumed_size = self.resumed_tasks = 0
-        self._clock = clock
-        self._start = clock()
-
-    def add(self, event: ChunkDone | ShardDone) -> None:
-        """Count a chunk, or a shard whose chunks are gone."""
-        if isinstance(event, ShardDone) and not event.resumed:
-            return
-        self.tasks += event.tasks
-        self.size += event.size
-        self.quarantined += event.quarantined
-        if event.resumed:
-            self.resumed_tasks += event.tasks
-            self.resumed_size += event.size
-
-    @property
-    def throughput(self) -> float:
-        """Bytes a second since this process began."""
-        return (self.size - self.resumed_size) / max(self._clock() - self._start, 1e-9)
-
-    @property
-    def seconds_left(self) -> float | None:
-        """At the pace so far; None before there is one."""
-        done, left = self.tasks - self.resumed_tasks, self.total_tasks - self.tasks
-        return (self._clock() - self._start) / done * left if done else None
-
-    def text(self) -> str:
-        """All of it in one line."""
-        left = self.seconds_left
-        parts = [
-            f"{self.tasks:,}/{self.total_tasks:,} records",
-            f"{bytes_text(self.size)} of {bytes_text(self.total_size)}",
-            f"{bytes_text(self.throughput)}/s",
-        ]
-        if left is not None and self.tasks < self.total_tasks:
-            parts.append(f"{seconds_text(left)} left")
-        if self.quarantined:
-            parts.append(f"{self.quarantined:,} failed")
-        return ", ".join(parts)
-
-
 class PlainProgress(Progress):
-    """Lines on standard error, one every few seconds."""
+    """Lines on standard error, one every few seconds while something happens.
+
+    Parameters
+    ----------
+    stream
+        Where to.
+    interval
+        Seconds between two lines about how far the run is. What fails meanwhile is told together with them.
+    """
 
     def __init__(self, stream: IO[str] | None = None, interval: float = PLAIN_INTERVAL) -> None:
         self._stream = stream or sys.stderr
         self._interval = interval
         self._tally: Tally | None = None
         self._last = time.monotonic()
+        self._is_new = self._was_complete = False
+        self._troubles: list[ShardState] = []
+        self._later: threading.Timer | None = None
+        self._lock = threading.RLock()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.pause()
 
     def listen(self, event: Event) -> None:
         """Show an event."""
-        if isinstance(event, Note):
-            self._print(f"note: {event.text}")
-        elif isinstance(event, RunStarted):
-            self._print(started_text(event))
-            self._tally = Tally(event)
-        elif isinstance(event, JobPlanned):
-            self._print(f"would run: {event.job}")
-        elif isinstance(event, (ChunkDone, ShardDone)) and self._tally:
-            self._tally.add(event)
-            if time.monotonic() - self._last >= self._interval or self._tally.tasks == self._tally.total_tasks:
-                if isinstance(event, ChunkDone):
-                    self._print(self._tally.text())
-                self._last = time.monotonic()
-        elif isinstance(event, CombineDone):
-            self._print(f"combined {count_text(event.rows, 'row')} in {seconds_text(event.seconds)}")
+        with self._lock:
+            if isinstance(event, RunStarted):
+                self._print(started_text(event))
+                self._tally = Tally(event)
+            elif isinstance(event, (ChunkDone, ShardDone, ShardState)):
+                self._count(event)
+            else:
+                self._say_troubles()
+            if isinstance(event, Note):
+                self._print(f"note: {clean_text(event.text)}")
+            elif isinstance(event, JobPlanned):
+                self._print(f"would run: {clean_text(event.job)}")
+            elif isinstance(event, CombineDone):
+                self._print(f"combined {count_text(event.rows, 'row')} in {seconds_text(event.seconds)}")
+
+    def pause(self) -> None:
+        """Say what is to be said, and nothing more by itself."""
+        with self._lock:
+            self._say_troubles()
+            if self._later is not None:
+                self._later.cancel()
+                self._later = None
+
+    def _count(self, event: ChunkDone | ShardDone | ShardState) -> None:
+        if self._tally is None:
+            return
+        self._tally.add(event)
+        if isinstance(event, ShardState):
+            self._is_new |= self._tally.has_machines
+            if event.state in TROUBLE and event.detail:
+                self._troubles.append(event)
+        else:
+            self._is_new |= self._tally.has_machines or isinstance(event, ChunkDone)
+        wait = self._last + self._interval - time.monotonic()
+        is_complete, was_complete = self._tally.is_complete, self._was_complete
+        self._was_complete = is_complete
+        if wait <= 0 or (is_complete and not was_complete):
+            self._say()
+        elif self._later is None and self._tally.has_machines:
+            # Machines may say nothing for minutes: the last that was heard of them is not held back for so long.
+            self._later = threading.Timer(wait, self._say_later)
+            self._later.daemon = True
+            self._later.start()
+
+    def _say_later(self) -> None:
+        with self._lock:
+            if self._later is threading.current_thread():
+                self._later = None
+                self._say()
+
+    def _say(self) -> None:
+        self._say_troubles()
+        if self._is_new and self._tally is not None:
+            shards = f"shards: {counts_text(self._tally.counts)}; " if self._tally.has_machines else ""
+            self._print(f"{shards}{self._tally.text()}")
+            self._is_new = False
+            self._last = time.monotonic()
+
+    def _say_troubles(self) -> None:
+        for line in trouble_lines(self._troubles):
+            self._print(line)
+        self._troubles.clear()
 
     def _print(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
 
 
 class LiveProgress(Progress):
-    """A bar that moves, on a terminal's standard error."""
+    """A bar that moves, on a terminal's standard error; with a table of what a backend's machines do.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    console
+        The terminal.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, SpinnerColumn, TextColumn
-        from rich.progress import Progress as Bar
 
-        self.console = Console(stderr=True, highlight=False)
-        self._bar = Bar(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TextColumn("{task.fields[detail]}"),
-            console=self.console,
-            transient=True,
-        )
+        self.console = console or Console(stderr=True, highlight=False, emoji=False)
         self._task: Any = None
         self._tally: Tally | None = None
+        self._troubles: list[ShardState] = []
+        self._troubled = 0.0
+        self._is_paused = False
+        # The bar is drawn by a thread of its own, which must not meet a tally that is just being changed.
+        self._lock = threading.RLock()
+        self._bar = _bar(self.console, self._render)
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -173,27 +216,118 @@ class LiveProgress(Progress):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        self.pause()
 
     def listen(self, event: Event) -> None:
         """Show an event."""
-        if isinstance(event, Note):
-            self._print(f"note: {event.text}")
+        if isinstance(event, (ChunkDone, ShardDone, ShardState)):
+            self._count(event)
+            return
+        self._say_troubles()
+        if isinstance(event, (RunFinished, Detached)):
+            self.pause()  # what comes now is the result, on standard output
+        elif isinstance(event, Note):
+            self._print(f"note: {clean_text(event.text)}")
         elif isinstance(event, RunStarted):
             self._print(started_text(event))
             self._tally = Tally(event)
             self._task = self._bar.add_task("extracting", total=event.tasks, detail="starting")
         elif isinstance(event, JobPlanned):
-            self._print(f"would run: {event.job}")
-        elif isinstance(event, (ChunkDone, ShardDone)) and self._tally:
+            self._print(f"would run: {clean_text(event.job)}")
+
+    def pause(self) -> None:
+        """Take the display away, so that a question can be asked; the next step of the run brings it back."""
+        self._is_paused = True
+        self._bar.stop()
+        self._say_troubles()
+
+    def _count(self, event: ChunkDone | ShardDone | ShardState) -> None:
+        if self._tally is None:
+            return
+        with self._lock:
             self._tally.add(event)
-            description = "combining" if self._tally.tasks == self._tally.total_tasks else "extracting"
-            self._bar.update(
-                self._task, completed=self._tally.tasks, detail=self._tally.text(), description=description
-            )
+            if isinstance(event, ShardState) and event.state in TROUBLE and event.detail:
+                self._troubles.append(event)
+            has_begun = self._tally.has_machines or self._tally.tasks
+            detail = self._tally.text() if has_begun else "starting"
+            description = "combining" if self._tally.is_complete else "extracting"
+            tasks = self._tally.tasks
+        self._bar.update(self._task, completed=tasks, detail=detail, description=description)
+        if self._is_paused:
+            self._is_paused = False
+            self._bar.start()
+        if time.monotonic() - self._troubled > TROUBLE_INTERVAL:
+            self._say_troubles()
+
+    def _say_troubles(self) -> None:
+        with self._lock:
+            lines = trouble_lines(self._troubles)
+            self._troubles.clear()
+        for line in lines:
+            self._print(line)
+        self._troubled = time.monotonic()
+
+    def _render(self, bars: Table) -> Iterator[RenderableType]:
+        """The bar and what is below it, as it fits the terminal; called by the thread that draws."""
+        from rich.padding import Padding
+        from rich.text import Text
+
+        width, height = self.console.size
+        with self._lock:
+            yield from (Text(line, no_wrap=True, overflow="ellipsis") for line in trouble_lines(self._troubles))
+            yield bars
+            if self._tally is None:
+                return
+            below = [] if width >= WIDE or not self._bar.tasks else [str(self._bar.tasks[0].fields["detail"])]
+            if self._tally.has_machines:
+                below.append(f"{counts_text(self._tally.counts)} after {_elapsed_text(self._tally.elapsed)}")
+            yield from (Padding(Text(line), (0, MARGIN, 0, 0)) for line in below)
+            if self._tally.has_machines:
+                used = 1 + sum(-(-len(line) // max(width - MARGIN, 1)) for line in below)
+                rows = _table(self._tally.at_work(), width - MARGIN, height - used - 1)
+                yield from (Text(row, no_wrap=True, overflow="ellipsis") for row in rows)
 
     def _print(self, text: str) -> None:
         self.console.print(text, markup=False)
+
+
+def _elapsed_text(seconds: float) -> str:
+    return f"{int(seconds)} s" if seconds < 60 else seconds_text(seconds)
+
+
+def _table(states: Sequence[ShardState], width: int, height: int) -> list[str]:
+    """The shards that are at work, as many as there is room for."""
+    if not states or height < 3:
+        return []
+    room = height - 1
+    shown = states if len(states) <= room else states[: room - 1]
+    more = [f"   … and {len(states) - len(shown):,} more"] if len(shown) < len(states) else []
+    return [*shard_lines(shown, width), *more]
+
+
+def _bar(console: Console, render: Callable[[Table], Iterable[RenderableType]]) -> Bar:
+    """The moving bar; what is drawn with it comes from `render`, which is given the bar itself."""
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn
+    from rich.progress import Progress as RichProgress
+
+    class Turning(SpinnerColumn):
+        def render(self, task: Task) -> RenderableType:
+            return self.spinner.render(task.get_time())  # after 100 % too: to combine may take long
+
+    columns = (
+        Turning(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:>3.0f} %"),
+    )
+    detail = TextColumn("{task.fields[detail]}")
+
+    class Both(RichProgress):
+        def get_renderables(self) -> Iterable[RenderableType]:
+            self.columns = (*columns, detail) if console.width >= WIDE else columns
+            yield from render(self.make_tasks_table(self.tasks))
+
+    return Both(*columns, console=console, transient=True)
 
 
 def choose(*, quiet: bool, as_json: bool) -> Progress:

@@ -67,6 +67,7 @@ def new_record(
         },
         bytes={"input": planned.size},
         timings={"started": now(), "starts": 1},
+        backend=backend.record(),
     )
 
 

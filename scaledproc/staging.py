@@ -11,13 +11,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from scaledproc.s3_objects import ChangedError
 from scaledproc.storage import describe
 
 if TYPE_CHECKING:
     from scaledproc.planning import Chunk, Plan
     from scaledproc.storage import Store
 
-FETCHES = 4  # units that are fetched at once; each fetch has its own parallel requests
+FETCHES = 16  # units that are fetched at once: small ones wait for answers most of the time
 
 
 class StagedUnit(NamedTuple):
@@ -141,16 +142,17 @@ class Stager:
         return int(self._plan.unit_sizes[unit])
 
     def _fetch(self, unit: int) -> StagedUnit:
-        files = self._plan.files_of(unit)
         root = self._folder / str(unit)
-        names = files["path"].to_pylist()
+        files = self._plan.listed(unit)
         try:
-            self._dataset.fetch(names, root)
+            self._dataset.fetch(files, root)
+        except ChangedError as error:
+            return StagedUnit(root, str(error))
         except (FileNotFoundError, PermissionError) as error:  # the dataset's fault; others are the machine's
-            gone = next((name for name in names if not self._dataset.exists(name)), None)
+            gone = next((file.path for file in files if not self._dataset.exists(file.path)), None)
             return StagedUnit(root, f"{gone} is gone since it was listed" if gone else describe(error))
-        for name, size in zip(names, files["size"].to_pylist(), strict=True):
-            found = (root / name).stat().st_size
-            if found != size:
-                return StagedUnit(root, f"{name} has {found:,} bytes, had {size:,} when it was listed")
+        for file in files:
+            found = (root / file.path).stat().st_size
+            if found != file.size:
+                return StagedUnit(root, f"{file.path} has {found:,} bytes, had {file.size:,} when it was listed")
         return StagedUnit(root)

@@ -227,7 +227,9 @@ class BackendConformance:
         done = [event for event in events if isinstance(event, ChunkDone)]
         assert sum(event.resumed for event in done) >= before - 1 or not done  # a shard may have been made of them
         assert len({(event.shard, event.chunk) for event in done}) == len(done)
-        assert WORK not in found.store.names()
+        found.store.fs.invalidate_cache()
+        work = found.store.path(WORK)  # some object stores show a folder for a while after its last file is gone
+        assert set(found.store.fs.find(work)) <= {work}
 
     def test_finished_is_left_alone(self, tmp_path: Path) -> None:
         """The same command on a finished output does nothing."""

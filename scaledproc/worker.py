@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from scaledproc.chunks import ChunkWork, read_chunk, run_chunk
+from scaledproc.chunks import ChunkWork, committed_chunks, run_chunk
 from scaledproc.errors import ScaledprocError
-from scaledproc.events import ChunkDone, Event, ShardState
+from scaledproc.events import Event, ShardState
 from scaledproc.merging import merge_part, merge_shard
 from scaledproc.pool import Pool
-from scaledproc.run_folder import Run, work_name
+from scaledproc.run_folder import Run
 from scaledproc.staging import Direct, StagedUnits, Stager
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def run_shards(
         if shard in committed:
             yield run.shard_report(shard)
             continue
-        done = _committed_chunks(run, shard)
+        done = {chunk.chunk: chunk for chunk in committed_chunks(run.store, run.record.plan_id, shard)}
         yield from done.values()
         todo = [chunk for chunk in plan.chunks(shard) if chunk.number not in done]
         if here is not None:
@@ -220,15 +220,3 @@ def _files(plan: Plan, unit: int) -> frozenset[str] | int:
     """A unit's files; for a unit of many, which many chunks may share, where to read them."""
     files = plan.files_of(unit)
     return frozenset(files["path"].to_pylist()) if files.num_rows <= FILES_SENT else unit
-
-
-def _committed_chunks(run: Run, shard: int) -> dict[int, ChunkDone]:
-    """The chunks of a shard that an earlier process committed."""
-    done = {}
-    for name in run.store.names(work_name(shard, "")):
-        number, _, ending = name.partition(".")
-        if ending == "parquet" and number.isdecimal():
-            chunk = read_chunk(run.store, run.record.plan_id, shard, int(number))
-            if chunk is not None:
-                done[int(number)] = chunk
-    return done

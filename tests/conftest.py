@@ -7,10 +7,24 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from docker_support import (
+    BASE_IMAGE,
+    WORKER_IMAGE,
+    docker_answers,
+    docker_daemon,
+    has_compose,
+    has_image,
+    make_base_image,
+    make_worker_image,
+    may_make_base_image,
+    may_start_docker,
+    remove_image,
+)
 from s3server import s3_server, weed_binary
 from support import Bucket, Cli, TreeWriter, clean_environment, forget_memory
 
@@ -80,6 +94,48 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
         bucket = Bucket(server, "scaledproc")
         bucket.fs.mkdir(bucket.name)
         yield bucket
+
+
+@pytest.fixture(scope="session")
+def docker() -> Iterator[None]:
+    """Docker: the daemon that runs already, else one for this session alone, which only root can start."""
+    if docker_answers():
+        yield
+        return
+    if not may_start_docker():
+        _lacks("needs Docker: a daemon that runs, or root and the packages docker.io and docker-compose")
+    with docker_daemon() as address, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCKER_HOST", address)
+        yield
+
+
+@pytest.fixture(scope="session")
+def base_image(docker: None) -> str:
+    """An image with Python to build the worker's from; it is kept for the next time where Docker runs already."""
+    if name := os.environ.get("SCALEDPROC_TEST_BASE_IMAGE"):
+        return name
+    if not has_image(BASE_IMAGE):
+        if not may_make_base_image():
+            _lacks("needs a base image: name one in SCALEDPROC_TEST_BASE_IMAGE, or install mmdebstrap and be root")
+        make_base_image(BASE_IMAGE)
+    return BASE_IMAGE
+
+
+@pytest.fixture(scope="session")
+def worker_image(base_image: str) -> Iterator[str]:
+    """The worker's image with the scaledproc that is tested."""
+    make_worker_image(WORKER_IMAGE, base_image)
+    yield WORKER_IMAGE
+    remove_image(WORKER_IMAGE)
+
+
+@pytest.fixture(scope="session")
+def sdk() -> None:
+    """The SageMaker SDK and Docker Compose, which its local mode needs."""
+    if find_spec("sagemaker") is None:
+        _lacks("needs the SageMaker SDK: pip install 'scaledproc[sagemaker]'")
+    if not has_compose():
+        _lacks("needs Docker Compose: the package docker-compose, or Docker's own plug-in")
 
 
 @pytest.fixture

@@ -166,8 +166,12 @@ def test_continues_after_an_interruption(s3: Bucket, case: Case) -> None:
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [(None, "a/2.txt"), (b"longer than it was", "a/2.txt has 18 bytes, had 6 when it was listed")],
-    ids=["vanishes", "changes size"],
+    [
+        (None, "a/2.txt is gone since it was listed"),
+        (b"longer than it was", "a/2.txt changed since it was listed"),
+        (b"TEXT 2", "a/2.txt changed since it was listed"),
+    ],
+    ids=["vanishes", "changes size", "changes content"],
 )
 def test_object_that_changes_after_the_plan(s3: Bucket, tmp_path: Path, change: bytes | None, message: str) -> None:
     prefix = f"changes/{tmp_path.name}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import random
 import stat
 import time
 from collections.abc import Iterator
@@ -11,10 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from support import Bucket
+from support import Bucket, tree_bytes
 
+from scaledproc import s3_objects
 from scaledproc.errors import ScaledprocError, UsageError
-from scaledproc.storage import Store, is_safe_name, redacted
+from scaledproc.storage import FileInfo, Store, is_safe_name, redacted
 
 ODD = ["plain", "g/a[1].dat", "g/b*.dat", "g/c?.dat", "g/d e'\"#%41é.dat", "~", "deep/er/still/x"]
 
@@ -103,7 +105,7 @@ class TestEveryFilesystem:
     def test_fetch(self, store: Store, tmp_path: Path) -> None:
         for name in ODD:
             store.write(name, name.encode())
-        store.fetch(ODD, tmp_path / "here")
+        store.fetch(store.listing().files, tmp_path / "here")
         fetched = [path.relative_to(tmp_path / "here").as_posix() for path in (tmp_path / "here").rglob("*.dat")]
         assert sorted(fetched) == sorted(name for name in ODD if name.endswith(".dat"))
         for name in ODD:
@@ -112,14 +114,32 @@ class TestEveryFilesystem:
     def test_fetch_of_what_is_gone(self, store: Store, tmp_path: Path) -> None:
         store.write("a", b"1")
         with pytest.raises(FileNotFoundError):
-            store.fetch(["a", "gone"], tmp_path / "here")
+            store.fetch([FileInfo("a", 1, ""), FileInfo("gone", 1, "")], tmp_path / "here")
+
+    def test_fetch_of_many_and_of_what_comes_in_parts(
+        self, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(s3_objects, "PART", 1000)
+        contents = {f"d{number % 7}/{number}": random.Random(number).randbytes(number * 37) for number in range(100)}
+        for name, content in contents.items():
+            store.write(name, content)
+        store.fetch(store.listing().files, tmp_path / "here")
+        assert tree_bytes(tmp_path / "here") == contents
+
+    def test_fetch_of_what_changed_is_noticed_where_the_store_can_tell(self, store: Store, tmp_path: Path) -> None:
+        store.write("a", b"one")
+        listed = store.listing().files
+        store.write("a", b"two")
+        if store.uri.startswith("s3:"):
+            with pytest.raises(s3_objects.ChangedError, match="a changed since it was listed"):
+                store.fetch(listed, tmp_path / "here")
 
     @pytest.mark.parametrize(
         "name", ["../x", "a/../../x", "/etc/hostname", "a//b", "", ".", "a/./b", "a/", "a\0b", ".."]
     )
     def test_fetch_refuses_names_that_lead_out(self, store: Store, tmp_path: Path, name: str) -> None:
         with pytest.raises(ScaledprocError, match="leads out of its folder"):
-            store.fetch([name], tmp_path / "deep/here")
+            store.fetch([FileInfo(name, 1, "")], tmp_path / "deep/here")
         assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
     def test_pickles_without_its_filesystem(self, store: Store) -> None:

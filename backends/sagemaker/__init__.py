@@ -1,0 +1,1 @@
+"""The backend `sagemaker`: the worker, in Amazon SageMaker Processing jobs."""

@@ -1,0 +1,458 @@
+"""The backend `sagemaker`: a plan's shards as Amazon SageMaker Processing jobs."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from scaledproc.backend import Backend, Capabilities, Job
+from scaledproc.errors import UsageError
+from scaledproc.events import CombineDone, Event, Note, ShardState
+from scaledproc.heartbeat import read_heartbeats
+from scaledproc.jobs import CONTROL, JobOrder, do_job
+from scaledproc.pool import cores
+from scaledproc.run_folder import COMBINED, INVENTORY, PLAN, RECORD, WORK, Run
+
+from . import pipeline
+from .account import Account, check_buckets, sdk_defaults
+from .billing import Bill, bill
+from .bundle import make_bundle
+from .control import Controller, job_name, key_and_attempt, run_token
+from .instances import find_instance
+from .requests import Place, Work, encryption_options, instance_types, processing_job
+from .service import Jobs, Service, ServiceError
+from .settings import Settings
+from .works import COMBINE, KEYS, grouped_works, manifest, shard_works
+
+if TYPE_CHECKING:
+    from scaledproc.backend import Expected
+    from scaledproc.extractors import Extractor
+    from scaledproc.planning import Plan
+    from scaledproc.storage import Store
+
+for _needed in ("sagemaker", "boto3"):
+    if importlib.util.find_spec(_needed) is None:
+        raise ImportError(f"it needs the package {_needed}")
+
+# Storage options that say where data is, and nothing secret: a job's request can be read by many.
+_SENDABLE = frozenset({"anon", "requester_pays", "endpoint_url"})
+
+
+class SageMakerBackend(Backend):
+    """Runs jobs as SageMaker Processing jobs; each machine's cores share its shards' chunks.
+
+    Parameters
+    ----------
+    jobs
+        Processes of each machine; as many as it has vCPUs where none is given.
+    scratch
+        Not used: machines elsewhere stage on their own volume.
+    settings
+        As `Settings` has them.
+
+    Raises
+    ------
+    UsageError
+        A setting cannot be.
+    """
+
+    capabilities = Capabilities()
+    name = "sagemaker"
+
+    def __init__(self, *, jobs: int | None = None, scratch: Path | None = None, **settings: Any) -> None:
+        super().__init__(jobs=jobs, scratch=scratch)
+        self._given = Settings.parse(settings)
+        self._given_names = frozenset(name for name, value in settings.items() if value is not None)
+        self._bills: dict[str, Bill] = {}
+        self._controller: Controller | None = None
+        self._execution: str | None = None
+        self._keys_job: str | None = None
+        self._checked: Account | None = None
+
+    @classmethod
+    def recall(cls, record: Mapping[str, Any], settings: Mapping[str, Any]) -> SageMakerBackend:
+        """One that finds a run's jobs again."""
+        made = cls(**{**record.get("settings", {}), **settings})
+        made._execution = record.get("execution")
+        return made
+
+    def take_over(self, record: Mapping[str, Any]) -> None:
+        """Know of a pipeline that has the run."""
+        if record.get("name") == self.name:
+            self._execution = record.get("execution")
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What was set, and where nothing was, what the SDK's configuration has."""
+        if self._given.is_local:
+            return self._given
+        defaults = sdk_defaults()
+        try:
+            return self._given.with_defaults(defaults, self._given_names)
+        except UsageError as error:
+            raise UsageError(f"{error} (the SageMaker SDK's configuration sets: {', '.join(defaults)})") from None
+
+    @cached_property
+    def service(self) -> Service:
+        """AWS."""
+        return Service(self.settings.region, self.settings.profile)
+
+    @cached_property
+    def _jobs(self) -> Jobs:
+        if self.settings.is_local:
+            from .local_jobs import LocalJobs
+
+            return LocalJobs()
+        return self.service
+
+    @property
+    def cores(self) -> int:
+        """Of one machine."""
+        if self.jobs is not None or self._given.is_local:
+            return cores(self.jobs)
+        return min(find_instance(each).vcpus for each in self._given.instance_type)
+
+    @property
+    def detaches(self) -> bool:
+        """Whether the run is handed over."""
+        return self.settings.detach
+
+    def store_options(self, side: Literal["input", "output"]) -> Mapping[str, Any]:
+        """The profile for both; encryption of what is written."""
+        options: dict[str, Any] = {"profile": self._given.profile} if self._given.profile else {}
+        encryption = encryption_options(self.settings)
+        if side == "output" and encryption:
+            options["s3_additional_kwargs"] = encryption
+        return options
+
+    # Before the run
+
+    def check(self, run: Run, plan: Plan) -> Iterator[str]:
+        """See whether the account, the buckets and the plan allow it; nothing is written and no job is made."""
+        settings = self.settings
+        _check_places(run, settings)
+        self._options(run)
+        self._checked = Account.local(settings) if settings.is_local else Account.ask(self.service, settings)
+        yield from self._checked.notes
+        if not settings.is_local:
+            yield from check_buckets(self.service, run, settings)
+        place = self._place(run, with_code=False)
+        works = self._works(run, plan, list(range(plan.n_shards)))
+        for work in (*works, Work(COMBINE)):  # too long a URL is known now, not after the first job
+            processing_job(
+                place, job_name(settings.job_name_prefix, run_token(run), work.key, 1), work, ("ml.m5.large",)
+            )
+        yield from self._checked.quota_notes(settings, works)
+        if not settings.is_local:
+            yield self._expected(run, plan)
+
+    def _expected(self, run: Run, plan: Plan) -> str:
+        """What the run will take and cost, in a line.
+
+        Raises
+        ------
+        UsageError
+            It is more than `--max-cost`.
+        """
+        from .estimate import estimate_text, refuse_above
+        from .forecast import forecast
+
+        expected = forecast(self.settings, self.service, plan, run.dataset, run.extractor)
+        if self.settings.max_cost is not None:
+            refuse_above(expected, self.settings.max_cost)
+        return f"expected: {estimate_text(expected)[0]}"
+
+    def estimate(self, plan: Plan, dataset: Store, extractor: Extractor) -> Expected:
+        """Time and price, what they rest on, and what would be better."""
+        from .forecast import advise
+
+        return advise(self.settings, self._service_for_prices(), plan, dataset, extractor)
+
+    def _service_for_prices(self) -> Service | None:
+        """AWS, which a plan can do without: where no region is set, the package's prices are taken."""
+        try:
+            return None if self.settings.is_local else self.service
+        except UsageError:
+            if self.settings.profile or self.settings.region:
+                raise
+            return None
+
+    # The run
+
+    def run(self, run: Run, jobs: Sequence[Job]) -> Iterator[Event]:
+        """Start the jobs, watch them, tell what happens."""
+        if self._execution is not None and pipeline.status(self.service, self._execution) in ("Executing", "Stopping"):
+            yield Note("a pipeline has this run: watching it")
+            yield from self._follow(run)
+        shards = [job.shard for job in jobs if job.shard is not None]
+        if shards:
+            yield from self._make(run, shards)
+        if any(job.shard is None for job in jobs):
+            yield from self._combine(run)
+
+    def _make(self, run: Run, shards: Sequence[int]) -> Iterator[Event]:
+        committed = run.committed_shards()
+        for shard in sorted(committed.intersection(shards)):
+            yield run.shard_report(shard)
+        works = self._works(run, run.plan, [shard for shard in shards if shard not in committed])
+        yield from self._control(run, works)
+        assert self._controller is not None  # noqa: S101
+        self._keys_job = self._controller.completed.get(KEYS)
+
+    def _combine(self, run: Run) -> Iterator[Event]:
+        parts = self._keys_job
+        if self.settings.combine_local:
+            order = JobOrder(run.store.uri, combine=True, parts=parts, jobs=1, outputs=run.store.options)
+            yield from do_job(order)
+            return
+        if not run.store.exists(COMBINED):
+            work = self._combine_work(run, parts)
+            yield from self._control(run, [work])
+        if parts:
+            for shard in sorted(run.committed_shards()):
+                yield replace(run.shard_report(shard), resumed=False)
+        yield CombineDone.from_json(run.store.read(COMBINED))
+
+    def _combine_work(self, run: Run, parts: str | None) -> Work:
+        committed = run.committed_shards()
+        size = int(run.plan.size * _ROWS_OF_INPUT)
+        return Work(COMBINE, size=size, parts=parts, has_shards=bool(committed) or parts is None)
+
+    def _control(self, run: Run, works: Sequence[Work]) -> Iterator[Event]:
+        place = self._prepare(run, works) if works else None
+
+        def request(name: str, work: Work, attempt: int) -> dict[str, Any]:
+            assert place is not None  # noqa: S101
+            types = instance_types(self.settings, work, has_preferences=_has_preferences(), attempt=attempt - 1)
+            return processing_job(place, name, work, types)
+
+        self._controller = Controller(self._jobs, run, self.settings, request, self._bills)
+        yield from self._controller.do(works)
+
+    def stop(self) -> None:
+        """Leave the jobs to go on: the same command watches them again. Containers on this machine are ended."""
+        if self.settings.is_local and self._controller is not None:
+            for name in self._controller.active:
+                self._jobs.stop(name)
+
+    def interrupt(self, ask: Callable[[str], bool]) -> str:
+        """Ask whether the jobs are to be stopped, where somebody can answer."""
+        self.stop()
+        active = self._controller.active if self._controller else []
+        if self.settings.is_local or not active:
+            return ""
+        jobs = f"{len(active)} {'job is' if len(active) == 1 else 'jobs are'} at work in SageMaker"
+        if not ask(f"{jobs}. Stop them?"):
+            return f"{jobs} and left to go on: the same command watches them, scaledproc stop OUTPUT ends them"
+        for name in active:
+            self._jobs.stop(name)
+        return f"{jobs} and told to stop"
+
+    # Detached
+
+    def detach(self, run: Run) -> str:
+        """Make a pipeline of what is left, and start it."""
+        if self._execution is not None and pipeline.status(self.service, self._execution) == "Executing":
+            return f"a pipeline has this run already: {self._execution}"
+        settings, token = self.settings, run_token(run)
+        committed = run.committed_shards()
+        left = [shard for shard in range(run.plan.n_shards) if shard not in committed]
+        works = grouped_works(settings, run.plan, left, run.record.options, run.store.uri, pipeline.MOST_STEPS)
+        names = {work.key: job_name(settings.job_name_prefix, token, work.key, 0) for work in works}
+        combine = replace(self._combine_work(run, names.get(KEYS)), has_shards=KEYS not in names or bool(committed))
+        names[COMBINE] = job_name(settings.job_name_prefix, token, COMBINE, 0)
+        place = self._prepare(run, works)
+        requests = [
+            processing_job(
+                place,
+                names[work.key],
+                work,
+                instance_types(settings, work, has_preferences=_has_preferences(), attempt=0),
+            )
+            for work in (*works, combine)
+        ]
+        made = pipeline.definition(settings, works, combine, requests)
+        name = f"{settings.job_name_prefix}-{token}"
+        self._execution = pipeline.start(self.service, name, place.role, made, settings)
+        return f"pipeline {name} has the run: {len(works)} jobs, then the table"
+
+    def _follow(self, run: Run) -> Iterator[Event]:
+        import time
+
+        assert self._execution is not None  # noqa: S101
+        told: dict[int, ShardState] = {}
+        while (status := pipeline.status(self.service, self._execution)) in ("Executing", "Stopping"):
+            for state in self.states(run):
+                if told.get(state.shard) != state:
+                    told[state.shard] = state
+                    yield state
+            time.sleep(self.settings.poll_seconds)
+        yield Note(f"the pipeline ended: {status}")
+
+    def settle(self, run: Run) -> Mapping[str, Any] | None:
+        """What the jobs of a pipeline took, which ended the run by itself."""
+        if self._execution is None or "billed" in run.record.backend:
+            return None
+        if pipeline.status(self.service, self._execution) in ("Executing", "Stopping"):
+            return None
+        for step in pipeline.steps(self.service, self._execution):
+            name = _job_of(step)
+            if name:
+                self._bills[name] = Bill.of(name, self._jobs.describe(name))
+        return {**run.record.backend, "billed": bill(self._bills.values(), self.service.region)}
+
+    # From any machine
+
+    def states(self, run: Run) -> Sequence[ShardState]:
+        """What the run's jobs do now."""
+        states: dict[int, ShardState] = {}
+        committed = run.committed_shards()
+        left = [shard for shard in range(run.record.counts["shards"]) if shard not in committed]
+        for key, state, job, why in self._doing(run):
+            for shard in [int(key[1:])] if key[:1] == "s" else left:
+                if shard in left:
+                    states[shard] = ShardState(shard, state, job, why)
+        for _, beat in read_heartbeats(run.store, {}).values():
+            for shard, progress in beat.shards.items():
+                known = states.get(shard)
+                if known is None or known.state not in ("starting", "running") or progress.phase == "done":
+                    continue
+                states[shard] = ShardState(
+                    shard,
+                    progress.phase,
+                    known.job,
+                    tasks=progress.tasks,
+                    rows=progress.rows,
+                    size=progress.size,
+                    quarantined=progress.quarantined,
+                    seconds=progress.seconds,
+                )
+        return [states[shard] for shard in sorted(states)]
+
+    def _doing(self, run: Run) -> Iterator[tuple[str, str, str, str]]:
+        """Each work's key, state, job and reason, by the service's own account."""
+        words = {"InProgress": "starting", "Failed": "failed", "Stopped": "stopped", "Stopping": "stopping"}
+        if self._execution is not None:
+            words |= {"Executing": "starting", "Starting": "starting"}
+            for step in pipeline.steps(self.service, self._execution):
+                state = words.get(step["StepStatus"], "")
+                if state:
+                    yield step["StepName"], state, _job_of(step), step.get("FailureReason", "")
+            return
+        latest: dict[str, tuple[int, str, str]] = {}
+        for job in self._jobs.summaries(run_token(run)):
+            key, attempt = key_and_attempt(job.name)
+            latest[key] = max(latest.get(key, (0, "", "")), (attempt, job.name, job.status))
+        for key, (_, name, status) in latest.items():
+            if status in words:
+                why = self._jobs.describe(name).get("FailureReason", "") if status == "Failed" else ""
+                yield key, words[status], name, why
+
+    def halt(self, run: Run) -> int:
+        """Stop the run's jobs, and its pipeline."""
+        count = 0
+        if self._execution is not None and pipeline.status(self.service, self._execution) == "Executing":
+            pipeline.stop(self.service, self._execution)
+            count += 1
+        for job in self._jobs.summaries(run_token(run)):
+            if job.status == "InProgress":
+                try:
+                    self._jobs.stop(job.name)
+                    count += 1
+                except ServiceError as error:  # it ended meanwhile
+                    if error.trouble not in ("invalid", "gone"):
+                        raise
+        return count
+
+    def record(self) -> Mapping[str, Any]:
+        """What finds the jobs again; and what they took, as billed time says."""
+        kept = ("instance_type", "region", "job_name_prefix", "input_mode", "image_uri", "max_parallel_jobs")
+        settings = {name: value for name, value in asdict(self.settings).items() if name in kept and value is not None}
+        if not self.settings.is_local:
+            settings["region"] = self.service.region
+        found: dict[str, Any] = {"name": self.name, "settings": settings}
+        if self._execution:
+            found["execution"] = self._execution
+        if self._bills:
+            found["billed"] = bill(self._bills.values(), found["settings"].get("region"))
+        return found
+
+    # What requests are made of
+
+    def _works(self, run: Run, plan: Plan, shards: Sequence[int]) -> list[Work]:
+        return shard_works(self.settings, plan, shards, run.record.options, run.store.uri)
+
+    def _prepare(self, run: Run, works: Sequence[Work]) -> Place:
+        """Put what the workers need into the run's folder."""
+        for name in (RECORD, PLAN, INVENTORY):
+            run.store.write(f"{WORK}/{CONTROL}/{name}", run.store.read(name))
+        for work in works:
+            if work.manifest:
+                name = work.manifest.removeprefix(f"{run.store.uri}/")
+                run.store.write(name, manifest(run.plan, work.shards, run.dataset.uri))
+        return self._place(run, with_code=True)
+
+    def _place(self, run: Run, *, with_code: bool) -> Place:
+        settings = self.settings
+        account = self._checked or (
+            Account.local(settings) if settings.is_local else Account.ask(self.service, settings)
+        )
+        self._checked = account
+        code = None
+        if with_code:
+            code = make_bundle(
+                run.store, str(run.source), installs=settings.image_uri is None, wheelhouse=settings.wheelhouse
+            )
+        return Place(
+            settings=settings,
+            dataset=run.dataset.uri,
+            run=run.store.uri,
+            image_uri=account.image_uri,
+            role=account.role,
+            region=None if settings.is_local else self.service.region,
+            code=code,
+            options=self._options(run),
+            jobs=self.jobs,
+        )
+
+    def _options(self, run: Run) -> dict[str, Any]:
+        """Storage options for the workers; what may be a secret is refused."""
+        found: dict[str, Any] = {}
+        for side, store in (("input", run.dataset), ("output", run.store)):
+            for key, value in store.options.items():
+                if key in self.store_options(side):  # type: ignore[arg-type]
+                    continue
+                if key not in _SENDABLE:
+                    raise UsageError(
+                        f"--storage-option {key}: cannot be sent to the jobs, whose requests can be read; give their "
+                        "role the access that they need"
+                    )
+                found[f"{side}.{key}"] = value
+        return found
+
+
+_ROWS_OF_INPUT = 0.02  # bytes of features for a byte of input, to size the last job's disk: waveforms give far less
+
+
+def _job_of(step: Mapping[str, Any]) -> str:
+    """The name of a pipeline step's job; empty before it has one."""
+    return str(step.get("Metadata", {}).get("ProcessingJob", {}).get("Arn", "")).rpartition("/")[2]
+
+
+def _has_preferences() -> bool:
+    """Whether this boto3 can ask for several machines in order."""
+    import botocore.session
+
+    model = botocore.session.get_session().get_service_model("sagemaker")
+    return "InstancePreferences" in model.shape_for("ProcessingClusterConfig").members
+
+
+def _check_places(run: Run, settings: Settings) -> None:
+    if not run.store.uri.startswith("s3://"):
+        raise UsageError(f"{run.store}: the output of SageMaker jobs is in S3: give s3://bucket/prefix")
+    if not run.dataset.uri.startswith("s3://") and settings.input_mode != "stage":
+        raise UsageError(f"{run.dataset}: --input-mode {settings.input_mode} copies from S3: give s3://bucket/prefix")

@@ -1,0 +1,196 @@
+"""The code that is shipped beside an image: scaledproc itself where the image lacks it, and a user's own extractor."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import shutil
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scaledproc.errors import UsageError
+from scaledproc.extractors.registry import ENTRY_POINTS
+
+from .requests import CODE, START, Code
+
+if TYPE_CHECKING:
+    from scaledproc.storage import Store
+
+USER = "user"
+MOST_FILES, MOST_BYTES = 2_000, 100 * 2**20
+_SKIPPED = {"__pycache__", ".git", ".venv", "node_modules", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
+
+# Installs what lies beside it, offline where wheels of the dependencies do, then becomes the worker. A failure leaves
+# its reason where DescribeProcessingJob shows it.
+_START = """#!/bin/sh
+set -u
+code=$(cd "$(dirname "$0")" && pwd)
+root=${SCALEDPROC_ML_ROOT:-/opt/ml}
+say() { mkdir -p "$root/output"; printf '%s\\n' "$1" | head -c 1000 > "$root/output/message"; exit 1; }
+home=$(mktemp -d)
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+  say "UsageError: the image has $(python3 --version 2>&1); scaledproc needs Python 3.11 or later: give --image-uri"
+python3 -m venv "$home/venv" > "$home/log" 2>&1 || say "UsageError: no venv in the image: $(tail -n 3 "$home/log")"
+offline=
+[ -d "$code/wheels" ] && offline="--no-index --find-links $code/wheels"
+# shellcheck disable=SC2086 - two words, or none
+"$home/venv/bin/python" -m pip install --disable-pip-version-check --quiet $offline "$code"/scaledproc-*.whl \\
+  > "$home/log" 2>&1 || say "UsageError: scaledproc cannot be installed (no package index? --wheelhouse, or \\
+--image-uri): $(tail -n 3 "$home/log")"
+exec "$home/venv/bin/scaledproc" worker "$@"
+"""
+
+
+def make_bundle(store: Store, extractor: str, *, installs: bool, wheelhouse: str | None) -> Code | None:
+    """Put the code that a run's workers need into the run's folder, under the hash of its content.
+
+    Parameters
+    ----------
+    store
+        The run's folder.
+    extractor
+        What the user named.
+    installs
+        Whether scaledproc itself is to be installed from it.
+    wheelhouse
+        A local folder of wheels to install from, so that no network is needed.
+
+    Returns
+    -------
+    Code or None
+        None where the image has all.
+
+    Raises
+    ------
+    UsageError
+        The user's code cannot be found, or is too much to be meant.
+    """
+    with tempfile.TemporaryDirectory(prefix="scaledproc-") as scratch:
+        folder = Path(scratch)
+        if installs:
+            from .wheel import project_wheel
+
+            project_wheel(folder)
+            (folder / START).write_text(_START)
+            if wheelhouse is not None:
+                _copy_wheels(Path(wheelhouse).expanduser(), folder / "wheels")
+        spec = _copy_extractor(extractor, folder / USER)
+        is_users = (folder / USER).is_dir()
+        names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        if not names:
+            return None
+        digest = hashlib.sha256()
+        for name in names:
+            digest.update(f"{name}\0".encode() + hashlib.sha256((folder / name).read_bytes()).digest())
+        where = f"work/code/{digest.hexdigest()[:16]}"
+        there = set(store.names(where))
+        if "complete" not in there:
+            for name in names:
+                store.write(f"{where}/{name}", (folder / name).read_bytes())
+            store.write(f"{where}/complete", b"")  # an upload that was cut short is done again
+        return Code(f"{store.uri}/{where}/", installs, f"{CODE}/{USER}" if is_users else None, spec)
+
+
+def _copy_wheels(wheelhouse: Path, folder: Path) -> None:
+    wheels = sorted(wheelhouse.glob("*.whl"))
+    if not wheels:
+        raise UsageError(f"--wheelhouse {wheelhouse} holds no wheels; pip wheel --wheel-dir {wheelhouse} fills it")
+    folder.mkdir()
+    for wheel in wheels:
+        shutil.copyfile(wheel, folder / wheel.name)
+
+
+def _copy_extractor(spec: str, folder: Path) -> str | None:
+    """Copy a user's own code; how its extractor is called in the container, where that is another way."""
+    where, colon, name = spec.rpartition(":")
+    if not colon:
+        return _plugin(spec, folder)
+    if where.endswith(".py"):
+        path = Path(where).expanduser().absolute()
+        if not path.is_file():
+            raise UsageError(f"there is no file {path}")
+        files = {path, *_neighbours(path, path.parent)}
+        _copy(sorted(files), path.parent, folder)
+        return f"{CODE}/{USER}/{path.name}:{name}"
+    package = where.partition(".")[0]
+    if package == "scaledproc":
+        return None
+    _copy_package(package, folder)
+    return None
+
+
+def _plugin(name: str, folder: Path) -> str | None:
+    """An extractor with an entry point: a built-in is there anyway; another's package is copied."""
+    for point in entry_points(group=ENTRY_POINTS, name=name):
+        package = point.module.partition(".")[0]
+        if package == "scaledproc":
+            return None
+        _copy_package(package, folder)
+        return point.value.partition(" ")[0]
+    return None
+
+
+def _copy_package(package: str, folder: Path) -> None:
+    import sys
+
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise UsageError(f"module {package!r} cannot be found, so it cannot be sent to the machines")
+    origin = Path(found.origin)
+    if found.submodule_search_locations is None:
+        _copy([origin, *_neighbours(origin, origin.parent)], origin.parent, folder)
+        return
+    files = [path for path in sorted(origin.parent.rglob("*")) if path.is_file() and not _SKIPPED & set(path.parts)]
+    _copy(files, origin.parent.parent, folder)
+
+
+def _copy(files: list[Path], root: Path, folder: Path) -> None:
+    if len(files) > MOST_FILES or sum(path.stat().st_size for path in files) > MOST_BYTES:
+        raise UsageError(
+            f"the extractor's code below {root} is more than {MOST_FILES:,} files or {MOST_BYTES // 2**20} MB: build "
+            "an image with it (--image-uri), or move it to a folder of its own"
+        )
+    for path in files:
+        target = folder / path.relative_to(root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+
+
+def _neighbours(path: Path, folder: Path) -> Iterator[Path]:
+    """The modules and packages beside a file that it imports, and what these import."""
+    seen: set[Path] = {path}
+    pending = [path]
+    while pending:
+        for name in _imported(pending.pop()):
+            module, package = folder / f"{name}.py", folder / name
+            found = [module] if module.is_file() else []
+            if (package / "__init__.py").is_file():
+                found = [
+                    each for each in sorted(package.rglob("*")) if each.is_file() and "__pycache__" not in each.parts
+                ]
+            for each in found:
+                if each not in seen:
+                    seen.add(each)
+                    yield each
+                    if each.suffix == ".py":
+                        pending.append(each)
+
+
+def _imported(path: Path) -> set[str]:
+    try:
+        tree = ast.parse(path.read_bytes())
+    except SyntaxError:
+        return set()
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names

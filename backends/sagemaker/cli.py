@@ -1,0 +1,121 @@
+"""`scaledproc sagemaker`: what this backend needs beside runs. Imports are light: each command brings its own."""
+
+from __future__ import annotations
+
+import os
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from scaledproc.cli_settings import settings_for, with_settings
+from scaledproc.errors import UsageError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _main() -> None:
+    """What the backend sagemaker needs beside runs."""
+
+
+@app.command()
+def image(
+    tag: Annotated[
+        str | None,
+        typer.Option(
+            show_default=False, help="The image's name, as Docker's. [dim]Default: scaledproc and its version.[/]"
+        ),
+    ] = None,
+    base_image: Annotated[
+        str | None,
+        typer.Option(show_default=False, help="What to make it from. [dim]Default: a slim official Python image.[/]"),
+    ] = None,
+    wheelhouse: Annotated[
+        Path | None,
+        typer.Option(
+            show_default=False,
+            help="Folder with wheels of all that scaledproc needs. [dim]Default: pip fetches them.[/]",
+        ),
+    ] = None,
+    platform: Annotated[str, typer.Option(help="What it is for, in Docker's words.")] = "linux/amd64",
+    account: Annotated[
+        str | None, typer.Option(show_default=False, help="AWS account for the push commands, 12 digits.")
+    ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(show_default=False, help="AWS region for the push commands. [dim]Default: the environment's.[/]"),
+    ] = None,
+    build: Annotated[
+        bool, typer.Option("--build/--no-build", help="Whether to build it, or only print the push commands.")
+    ] = True,
+) -> None:
+    """Build the worker's container image with Docker, and print the commands that push it to Amazon ECR."""
+    from .image import BASE_IMAGE, build_image, default_tag, push_commands
+
+    name = tag or default_tag()
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._/-]*(:[\w][\w.-]{0,127})?", name):
+        raise UsageError(f"--tag {name!r}: give a name such as scaledproc:mine, in lower case")
+    if account is not None and not re.fullmatch(r"\d{12}", account):
+        raise UsageError(f"--account {account!r}: give 12 digits")
+    region = region or _environments_region()
+    if build:
+        build_image(name, base_image=base_image or BASE_IMAGE, wheelhouse=wheelhouse, platform=platform)
+    typer.echo(f"# {name} {'is built' if build else 'is not built now'}; this pushes and then uses it:")
+    for command in push_commands(name, account=account or "ACCOUNT", region=region or "REGION"):
+        typer.echo(command)
+
+
+class For(StrEnum):
+    """Whom a policy is for."""
+
+    CALLER = "caller"
+    ROLE = "role"
+    TRUST = "trust"
+    ALL = "all"
+
+
+@app.command()
+@with_settings(
+    *("role", "image_uri", "instance_type", "combine_instance_type", "detach", "volume_kms_key", "output_kms_key"),
+    *("subnets", "security_groups", "region", "job_name_prefix"),
+)
+def policy(
+    dataset: Annotated[str, typer.Argument(metavar="INPUT", help="The dataset: s3://bucket/prefix.")],
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder to write: s3://bucket/prefix.")],
+    whom: Annotated[
+        For,
+        typer.Option("--for", help="Who starts runs; the jobs' role; who may take that role; or one object of all."),
+    ] = For.ALL,
+    account: Annotated[
+        str | None,
+        typer.Option(show_default=False, help="AWS account, 12 digits. [dim]Default: that of --role, else any.[/]"),
+    ] = None,
+    dataset_kms_key: Annotated[
+        str | None, typer.Option(metavar="KEY", show_default=False, help="KMS key that the dataset is encrypted with.")
+    ] = None,
+    *,
+    settings: dict[str, Any],
+) -> None:
+    """Print the least that IAM must allow for runs with these settings, as JSON. AWS is not asked."""
+    from .access import access_of
+    from .policy import caller_policy, policy_json, role_policy, trust_policy
+
+    words = {"region": _environments_region(), **settings_for("sagemaker", settings)}
+    access, notes = access_of(words, dataset, output, account=account, dataset_kms_key=dataset_kms_key)
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
+    found = {"caller": caller_policy(access), "role": role_policy(access), "trust": trust_policy(access)}
+    typer.echo(policy_json(found if whom is For.ALL else found[whom.value]), nl=False)
+
+
+def _environments_region() -> str | None:
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")

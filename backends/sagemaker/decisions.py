@@ -1,0 +1,81 @@
+"""What became of a job, and what to do about it: plain functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+Fate = Literal["done", "capacity", "service", "worker", "hopeless", "uncommitted", "timeout", "stopped"]
+
+LONGEST_WAIT = 900.0  # seconds
+_LASTING = ("AccessDenied", "not authorized", "does not exist", "NoSuchKey", "Could not find", "image", "No S3 objects")
+
+
+def fate(description: Mapping[str, Any], *, committed: bool, max_runtime: float) -> Fate:
+    """What became of a job that ended.
+
+    Parameters
+    ----------
+    description
+        As DescribeProcessingJob has it.
+    committed
+        Whether what it was to make is there.
+    max_runtime
+        Seconds that it was given.
+    """
+    status = description["ProcessingJobStatus"]
+    if committed and status != "Failed":
+        return "done"
+    if status == "Completed":
+        return "uncommitted"
+    if status == "Stopped":
+        return "timeout" if runtime(description) >= max_runtime - 60 else "stopped"
+    if committed:  # it did all that it should, and then stumbled
+        return "done"
+    reason, message = description.get("FailureReason") or "", description.get("ExitMessage") or ""
+    if "apacity" in reason:
+        return "capacity"
+    if reason.startswith("ClientError") and any(word in reason for word in _LASTING):
+        return "hopeless"
+    if "InternalServerError" in reason or "Internal" in reason or reason.startswith("ClientError"):
+        return "service"
+    return "hopeless" if message.startswith("UsageError") else "worker"
+
+
+def runtime(description: Mapping[str, Any]) -> float:
+    """Seconds for which a job's machines ran, as far as is known."""
+    start, end = description.get("ProcessingStartTime"), description.get("ProcessingEndTime")
+    return float((end - start).total_seconds()) if start and end else 0.0
+
+
+def pause(what: Fate, tries: int, retries: int, wait: float, share: float) -> float | None:
+    """How long to wait before the next try; None to give up.
+
+    Parameters
+    ----------
+    what
+        What became of the last one.
+    tries
+        How many there were.
+    retries
+        How many more than one are allowed.
+    wait
+        Seconds before the first repetition; doubled for each further one.
+    share
+        Random, from 0 to 1, so that jobs that failed together do not return together.
+    """
+    if what in ("hopeless", "stopped") or tries > retries:
+        return None
+    return float(min(wait * 2.0 ** (tries - 1), LONGEST_WAIT) * (0.5 + share))
+
+
+def reason(what: Fate, description: Mapping[str, Any]) -> str:
+    """Why a job did not do it, for a person: what the service says, then what the worker left."""
+    words = {
+        "uncommitted": "it ended well, and left no result",
+        "timeout": "it ran for as long as --max-runtime lets it",
+        "stopped": "it was stopped",
+    }
+    said = description.get("FailureReason") or words.get(what) or str(description["ProcessingJobStatus"])
+    message = (description.get("ExitMessage") or "").strip()
+    return f"{said}\n{message}".strip() if message else str(said)

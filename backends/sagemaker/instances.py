@@ -1,0 +1,140 @@
+"""The machines of SageMaker Processing: their vCPUs and memory, known without asking AWS."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from scaledproc.errors import UsageError
+
+SHOWN = 4  # names that an error suggests
+
+_TO_24 = "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge"
+_TO_96 = f"{_TO_24} 32xlarge 48xlarge 96xlarge"
+_FLEX = "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge"
+_GPU = "xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge"
+
+# By family: GiB per vCPU and the sizes that Processing has. A size says its vCPUs: large 2, xlarge 4, Nxlarge 4 N.
+_FAMILIES: Mapping[str, tuple[float, str]] = {
+    "t3": (4, "medium large xlarge 2xlarge"),
+    "m4": (4, "xlarge 2xlarge 4xlarge 10xlarge 16xlarge"),
+    "m5": (4, "large xlarge 2xlarge 4xlarge 12xlarge 24xlarge"),
+    "m6i": (4, f"{_TO_24} 32xlarge"),
+    "m7i": (4, f"{_TO_24} 48xlarge"),
+    "m8i": (4, _TO_96),
+    "m7i-flex": (4, _FLEX),
+    "m8i-flex": (4, _FLEX),
+    "c4": (1.875, "xlarge 2xlarge 4xlarge 8xlarge"),
+    "c5": (2, "xlarge 2xlarge 4xlarge 9xlarge 18xlarge"),
+    "c6i": (2, f"{_TO_24} 32xlarge".removeprefix("large ")),
+    "c7i": (2, f"{_TO_24} 48xlarge"),
+    "c8i": (2, _TO_96.removeprefix("large ")),
+    "c7i-flex": (2, _FLEX.removeprefix("large ")),
+    "c8i-flex": (2, _FLEX.removeprefix("large ")),
+    "r5": (8, _TO_24),
+    "r5d": (8, _TO_24),
+    "r6i": (8, f"{_TO_24} 32xlarge"),
+    "r7i": (8, f"{_TO_24} 48xlarge"),
+    "r8i": (8, _TO_96),
+    "r8i-flex": (8, _FLEX),
+    "g4dn": (4, _GPU),
+    "g5": (4, f"{_GPU} 24xlarge 48xlarge"),
+    "g6": (4, f"{_GPU} 24xlarge 48xlarge"),
+    "g6e": (8, f"{_GPU} 24xlarge 48xlarge"),
+}
+# What does not follow the rule: vCPUs, GiB.
+_EXCEPTIONS: Mapping[str, tuple[int, float]] = {
+    "ml.t3.medium": (2, 4),
+    "ml.c4.8xlarge": (36, 60),
+    "ml.p3.2xlarge": (8, 61),
+    "ml.p3.8xlarge": (32, 244),
+    "ml.p3.16xlarge": (64, 488),
+    "ml.p5.4xlarge": (16, 256),
+}
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A type of machine.
+
+    Parameters
+    ----------
+    name
+        As SageMaker spells it: `ml.m5.4xlarge`.
+    vcpus
+        Hardware threads; for most types two are one core.
+    memory_gib
+        In all.
+    """
+
+    name: str
+    vcpus: int
+    memory_gib: float
+
+    @property
+    def family(self) -> str:
+        """`m5` of `ml.m5.4xlarge`."""
+        return self.name.split(".")[1]
+
+    @property
+    def is_burstable(self) -> bool:
+        """Whether it has only a share of its vCPUs for long."""
+        return self.family.startswith("t")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def find_instance(name: str) -> Instance:
+    """The type of this name.
+
+    Raises
+    ------
+    UsageError
+        Processing has no such type, or one that is not in the table.
+    """
+    found = INSTANCES.get(name)
+    if found is None:
+        raise UsageError(f"SageMaker Processing has no {name!r}; there are {', '.join(_like(name))}, …")
+    return found
+
+
+def is_gpu(name: str) -> bool:
+    """Whether a type's name says that it has GPUs, which nothing here makes use of."""
+    family = name.split(".")[1] if name.count(".") == 2 else ""
+    return family.startswith(("g", "p"))
+
+
+def _like(name: str) -> list[str]:
+    """The names that somebody may have meant, nearest first."""
+    wanted = name.strip().lower()
+    wanted = wanted if wanted.startswith("ml.") else f"ml.{wanted}"
+    if wanted in INSTANCES:
+        return [wanted]
+    family, _, size = wanted.removeprefix("ml.").partition(".")
+    relatives = [one for one in INSTANCES.values() if one.family == family]
+    if not relatives:
+        return difflib.get_close_matches(wanted, INSTANCES, SHOWN, 0) or sorted(INSTANCES)[:SHOWN]
+    vcpus = _vcpus(size)
+    nearest = sorted(relatives, key=lambda one: abs(one.vcpus - vcpus))[:SHOWN]
+    return [one.name for one in sorted(nearest, key=lambda one: one.vcpus)]
+
+
+def _vcpus(size: str) -> int:
+    """Of a size by the rule; of what is no size, those of an xlarge."""
+    count = size.removesuffix("xlarge")
+    return 2 if size in ("medium", "large") else 4 * int(count) if count.isdecimal() else 4
+
+
+def _table() -> Iterator[Instance]:
+    for family, (ratio, sizes) in _FAMILIES.items():
+        for size in sizes.split():
+            vcpus = _vcpus(size)
+            yield Instance(f"ml.{family}.{size}", vcpus, vcpus * ratio)
+    for name, (vcpus, memory) in _EXCEPTIONS.items():
+        yield Instance(name, vcpus, memory)
+
+
+INSTANCES: Mapping[str, Instance] = {one.name: one for one in _table()}
+"""Every type that is known, by name."""

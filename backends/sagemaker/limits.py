@@ -1,0 +1,290 @@
+"""The limits of SageMaker Processing, held to while planning: a request that AWS would refuse is never sent."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from scaledproc.errors import UsageError
+
+MAX_NAME = 63
+MAX_INSTANCES = 100
+MAX_INPUTS = MAX_OUTPUTS = 10
+MAX_ARGUMENTS = 100
+MAX_ARGUMENT_LENGTH = 256
+MAX_ENVIRONMENT = 100
+MAX_ENVIRONMENT_LENGTH = 256
+MAX_VOLUME_GB = 16_384
+MAX_RUNTIME_SECONDS = 777_600
+"""Nine days; SageMaker takes one day where a request names none."""
+MAX_TAGS = 50
+MAX_TAG_KEY, MAX_TAG_VALUE = 128, 256
+MAX_PREFERENCES = 5
+
+QUOTA_CODE = "sagemaker"
+
+_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
+_PLAIN = re.compile(r"[a-zA-Z0-9]+")
+_VARIABLE = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_TAG_CHARACTERS = frozenset("_.:/=+-@")
+_DIGEST = 12  # hexadecimal digits in a shortened name
+_WHAT = 20  # characters of `what` that a shortened name keeps
+
+_USAGE = re.compile(r"(?P<type>ml\.[\w.-]+) for processing job usage", re.IGNORECASE)
+_ACROSS = re.compile(r"(total |maximum )?number of instances across (all )?processing jobs", re.IGNORECASE)
+
+
+def job_name(prefix: str, token: str, what: str, attempt: int) -> str:
+    """A job's name: valid, and another one for every other argument.
+
+    Parameters
+    ----------
+    prefix
+        What a person recognises the jobs by; policies name it too.
+    token
+        The run's.
+    what
+        `s00012`, `combine`.
+    attempt
+        From 0.
+
+    Returns
+    -------
+    str
+        `prefix-token-what-attempt` where that is a valid name; else a shortened one that ends with `x` and a digest.
+    """
+    name = f"{prefix}-{token}-{what}-{attempt}"
+    # Only the prefix may hold a dash, so that the parts can be told from each other.
+    is_plain = _PLAIN.fullmatch(token) and _PLAIN.fullmatch(what) and attempt >= 0
+    if is_plain and _NAME.fullmatch(prefix) and len(name) <= MAX_NAME:
+        return name
+    digest = hashlib.sha256("\0".join((prefix, token, what, str(attempt))).encode(errors="surrogatepass")).hexdigest()
+    end = f"{_cleaned(what)[:_WHAT].strip('-') or 'job'}-x{digest[:_DIGEST]}"
+    start = _cleaned(f"{prefix}-{token}")[: MAX_NAME - 1 - len(end)].strip("-")
+    return f"{start}-{end}" if start else end
+
+
+def check_name(name: str, flag: str = "job_name_prefix") -> None:
+    """Refuse a job name (or the beginning of one) that SageMaker would."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{flag} {name!r}: a job's name has 1 to {MAX_NAME} of a-z, A-Z, 0-9 and -, and no - at either end"
+        )
+
+
+def check_instances(count: int, flag: str = "instances") -> None:
+    """Refuse a number of machines that one job cannot have."""
+    _within(count, 1, MAX_INSTANCES, flag, "machines in one job")
+
+
+def check_volume(gb: int, flag: str = "volume_gb") -> None:
+    """Refuse a volume's size."""
+    _within(gb, 1, MAX_VOLUME_GB, flag, "GB")
+
+
+def check_runtime(seconds: int, flag: str = "max_runtime") -> None:
+    """Refuse a time limit for a job."""
+    _within(seconds, 1, MAX_RUNTIME_SECONDS, flag, "seconds (nine days)")
+
+
+def check_inputs(count: int, flag: str = "inputs") -> None:
+    """Refuse more inputs than a job can have."""
+    _within(count, 0, MAX_INPUTS, flag, "inputs of one job")
+
+
+def check_outputs(count: int, flag: str = "outputs") -> None:
+    """Refuse more outputs than a job can have."""
+    _within(count, 0, MAX_OUTPUTS, flag, "outputs of one job")
+
+
+def check_arguments(arguments: Sequence[str], flag: str = "--storage-option") -> None:
+    """Refuse a container's arguments that are too many or too long.
+
+    The flag is that of what most often makes them long; their text is not shown, for it can hold secrets.
+    """
+    if len(arguments) > MAX_ARGUMENTS:
+        raise UsageError(f"{flag}: a job's command has {len(arguments)} arguments, and SageMaker takes {MAX_ARGUMENTS}")
+    for place, argument in enumerate(arguments):
+        if len(argument) > MAX_ARGUMENT_LENGTH:
+            raise UsageError(
+                f"{flag}: argument {place + 1} of a job's command has {len(argument)} characters, "
+                f"and SageMaker takes {MAX_ARGUMENT_LENGTH}; shorten it (shorter names of folders, fewer options)"
+            )
+        if "\n" in argument or "\r" in argument:
+            raise UsageError(
+                f"{flag}: argument {place + 1} of a job's command has a line break, which SageMaker refuses"
+            )
+
+
+def check_environment(environment: Mapping[str, str], flag: str = "environment") -> None:
+    """Refuse environment variables that are too many, too long or misnamed; values are not shown."""
+    if len(environment) > MAX_ENVIRONMENT:
+        raise UsageError(f"{flag}: {len(environment)} variables, and SageMaker takes {MAX_ENVIRONMENT}")
+    for name, value in environment.items():
+        if not _VARIABLE.fullmatch(name) or len(name) > MAX_ENVIRONMENT_LENGTH:
+            raise UsageError(f"{flag}: {name!r} cannot be a variable's name; take letters, digits and _")
+        if len(value) > MAX_ENVIRONMENT_LENGTH:
+            raise UsageError(
+                f"{flag}: the value of {name} has {len(value)} characters, and SageMaker takes {MAX_ENVIRONMENT_LENGTH}"
+            )
+
+
+def check_tags(tags: Mapping[str, str], flag: str = "tags") -> None:
+    """Refuse tags that are too many, too long, reserved, or of other characters than AWS takes."""
+    if len(tags) > MAX_TAGS:
+        raise UsageError(f"{flag}: {len(tags)} tags, and SageMaker takes {MAX_TAGS}")
+    for key, value in tags.items():
+        if not 1 <= len(key) <= MAX_TAG_KEY or len(value) > MAX_TAG_VALUE:
+            raise UsageError(
+                f"{flag}: {key!r}: a tag's key has 1 to {MAX_TAG_KEY} characters, its value up to {MAX_TAG_VALUE}"
+            )
+        if key.lower().startswith("aws:"):
+            raise UsageError(f"{flag}: {key!r}: tags that begin with aws: are reserved")
+        for text in (key, value):
+            bad = next((one for one in text if not _is_for_tags(one)), None)
+            if bad is not None:
+                raise UsageError(
+                    f"{flag}: {text!r}: a tag cannot have {bad!r}; take letters, digits, spaces and _.:/=+-@"
+                )
+
+
+def check_preferences(types: Sequence[str], flag: str = "instance_types") -> None:
+    """Refuse a list of types for SageMaker to choose from that is too long or names one twice."""
+    if not 1 <= len(types) <= MAX_PREFERENCES:
+        raise UsageError(f"{flag}: {len(types)} types to choose from, and SageMaker takes 1 to {MAX_PREFERENCES}")
+    if len(set(types)) != len(types):
+        raise UsageError(f"{flag}: a type is named twice")
+
+
+def check_request(request: Mapping[str, Any]) -> None:
+    """Refuse a CreateProcessingJob request that is outside any of these limits.
+
+    Raises
+    ------
+    UsageError
+        It names what to change.
+    """
+    check_name(str(request.get("ProcessingJobName", "")))
+    cluster = request.get("ProcessingResources", {}).get("ClusterConfig", {})
+    check_volume(cluster.get("VolumeSizeInGB", 1))
+    check_instances(cluster.get("InstanceCount", 1))
+    preferences = cluster.get("InstancePreferences")
+    if preferences is not None:
+        check_preferences([one["InstanceType"] for one in preferences])
+        for one in preferences:
+            check_instances(one.get("InstanceCount", 1))
+    check_inputs(len(request.get("ProcessingInputs", ())))
+    check_outputs(len(request.get("ProcessingOutputConfig", {}).get("Outputs", ())))
+    application = request.get("AppSpecification", {})
+    check_arguments([*application.get("ContainerEntrypoint", ())])
+    check_arguments([*application.get("ContainerArguments", ())])
+    check_environment(request.get("Environment", {}))
+    check_tags({tag["Key"]: tag["Value"] for tag in request.get("Tags", ())})
+    if "StoppingCondition" in request:
+        check_runtime(request["StoppingCondition"]["MaxRuntimeInSeconds"])
+
+
+@dataclass(frozen=True)
+class Quotas:
+    """How many machines an account may have in Processing jobs at once.
+
+    Parameters
+    ----------
+    by_type
+        Of each type.
+    across
+        Over all types; None where no such quota was found.
+    """
+
+    by_type: Mapping[str, int] = field(default_factory=dict)
+    across: int | None = None
+
+
+def parse_quotas(pages: Iterable[Mapping[str, Any]]) -> Quotas:
+    """The quotas of Processing in the pages of `ListServiceQuotas`; what is of another form is passed over."""
+    by_type: dict[str, int] = {}
+    across: int | None = None
+    for page in pages:
+        for quota in page.get("Quotas") or ():
+            name, value = quota.get("QuotaName"), quota.get("Value")
+            if not isinstance(name, str) or not isinstance(value, int | float):
+                continue
+            usage = _USAGE.fullmatch(name.strip())
+            if usage:
+                by_type[usage["type"].lower()] = int(value)
+            elif _ACROSS.fullmatch(name.strip()):
+                across = int(value)
+    return Quotas(by_type, across)
+
+
+def quota_warnings(quotas: Quotas, types: Sequence[str], instances: int) -> list[str]:
+    """What a person should know before so many machines are asked for.
+
+    Parameters
+    ----------
+    quotas
+        The account's.
+    types
+        Each on its own may be asked for all of them.
+    instances
+        Machines at once.
+    """
+    raising = "ask for more in the Service Quotas console (service Amazon SageMaker)"
+    warnings = []
+    for name in dict.fromkeys(types):
+        quota = quotas.by_type.get(name)
+        if quota is None:
+            warnings.append(f"this account shows no quota for {name} in Processing jobs; it may not be had here")
+        elif quota < instances:
+            has = "none" if quota == 0 else f"{quota} at once"
+            rest = raising if quota == 0 else f"the others wait; {raising}, or lower max_parallel to {quota}"
+            warnings.append(f"{instances} {name} are wanted, and this account may have {has}: {rest}")
+    if quotas.across is not None and quotas.across < instances:
+        warnings.append(
+            f"{instances} machines are wanted, and this account may have {quotas.across} over all Processing jobs: "
+            f"{raising}"
+        )
+    return warnings
+
+
+def check_quotas(client: Any, types: Sequence[str], instances: int) -> list[str]:
+    """Ask the account's quotas, and say where they are too small.
+
+    Never fails: where they cannot be asked, it says that.
+
+    Parameters
+    ----------
+    client
+        boto3's `service-quotas` client, for the region of the jobs.
+    types, instances
+        As for `quota_warnings`.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        quotas = parse_quotas(client.get_paginator("list_service_quotas").paginate(ServiceCode=QUOTA_CODE))
+    except (ClientError, BotoCoreError) as error:
+        response = getattr(error, "response", None) or {}
+        code = response.get("Error", {}).get("Code") or type(error).__name__
+        advice = "; allow servicequotas:ListServiceQuotas" if "Denied" in code else ""
+        return [
+            f"the account's quotas could not be asked ({code}{advice}), so too small ones show only when jobs start"
+        ]
+    return quota_warnings(quotas, types, instances)
+
+
+def _within(value: int, low: int, high: int, flag: str, what: str) -> None:
+    if not low <= value <= high:
+        raise UsageError(f"{flag} {value:,}: SageMaker takes {low:,} to {high:,} {what}")
+
+
+def _cleaned(text: str) -> str:
+    return re.sub(r"[^a-zA-Z0-9]+", "-", text).strip("-")
+
+
+def _is_for_tags(character: str) -> bool:
+    return character in _TAG_CHARACTERS or unicodedata.category(character)[0] in "LNZ"

@@ -1,0 +1,300 @@
+"""What a user can set of the backend `sagemaker`: from flags, `scaledproc.toml`, or the SageMaker SDK's own defaults.
+
+Light to import: the command line reads its flags from here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
+from math import inf
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from scaledproc.errors import UsageError
+
+from .instances import find_instance
+from .limits import (
+    check_environment,
+    check_instances,
+    check_preferences,
+    check_runtime,
+    check_tags,
+    check_volume,
+)
+
+InputMode = Literal["stage", "file", "sharded-by-key"]
+LOCAL = "local"
+"""As an instance type: the SDK's local mode, containers on this machine."""
+MAX_SECURITY_GROUPS, MAX_SUBNETS = 5, 16
+
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+|[\w+=,.@-]{1,64}")
+_KMS_KEY = re.compile(
+    r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(?:key|alias)/[\w/-]+|alias/[\w/-]+|(?:mrk-)?[0-9a-f-]{32,40}"
+)
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def _setting(default: Any, help: str, metavar: str | None = None) -> Any:  # noqa: A002 - as the command line calls it
+    return field(default=default, metadata={"help": help, "metavar": metavar})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where and how the jobs run. `parse` makes one of what a person wrote; every value is checked there.
+
+    Each field is a flag of the command line, a key of `[sagemaker]` in `scaledproc.toml`, and a keyword of
+    `SageMakerBackend`.
+    """
+
+    role: str | None = _setting(None, "IAM role that the jobs take on: an ARN or a name.", "ARN")
+    image_uri: str | None = _setting(None, "Container image; without it, an AWS-managed one and this code.", "URI")
+    instance_type: tuple[str, ...] = _setting(
+        ("ml.m5.4xlarge",),
+        "Machines; further ones are tried in order when there is no capacity. local: Docker here.",
+        "TYPE",
+    )
+    instances: int | None = _setting(None, "One job on so many machines, instead of one job for each shard.")
+    max_parallel_jobs: int = _setting(10, "Jobs at once; the next one starts when one ends.")
+    input_mode: InputMode = _setting("stage", "How data gets to a machine: stage, file or sharded-by-key.")  # noqa: RUF009
+    combine_instance_type: str = _setting("ml.m5.large", "Machine of the last job.", "TYPE")
+    combine_local: bool = _setting(False, "Combine on this machine instead.")
+    volume_size: int | None = _setting(None, "Disk of each machine. By default: what the plan needs.", "GB")
+    max_runtime: str = _setting("1d", "Longest time of a job, such as 90m, 12h or 2d.", "TIME")
+    retries: int = _setting(2, "How often a job is tried again.")
+    retry_wait: float = _setting(30.0, "Pause before the first retry; it doubles.", "SECONDS")
+    detach: bool = _setting(False, "Hand the run to a SageMaker pipeline and return.")
+    max_cost: float | None = _setting(None, "Refuse a run that is expected to cost more.", "USD")
+    calibrate: int | None = _setting(None, "Run so many tasks here first, to know how long the rest takes.", "N")
+    volume_kms_key: str | None = _setting(None, "KMS key for the machines' disks.", "KEY")
+    output_kms_key: str | None = _setting(None, "KMS key for every object that is written.", "KEY")
+    subnets: tuple[str, ...] = _setting((), "VPC subnet; can be repeated.", "ID")
+    security_groups: tuple[str, ...] = _setting((), "VPC security group; can be repeated.", "ID")
+    network_isolation: bool = _setting(False, "No network for the containers; needs --input-mode file.")
+    encrypt_inter_container_traffic: bool = _setting(False, "Encrypt what machines of one job send each other.")
+    tags: tuple[str, ...] = _setting((), "Tag for jobs; can be repeated.", "KEY=VALUE")
+    env: tuple[str, ...] = _setting((), "Environment variable for the workers; can be repeated.", "KEY=VALUE")
+    region: str | None = _setting(None, "AWS region. By default: the environment's or the profile's.")
+    profile: str | None = _setting(None, "AWS profile for this machine's own calls.")
+    job_name_prefix: str = _setting("scaledproc", "How the jobs' names begin.", "NAME")
+    wheelhouse: str | None = _setting(None, "Folder of wheels for jobs without a way to a package index.", "FOLDER")
+    poll_seconds: float = _setting(10.0, "Pause between two looks at the jobs.", "SECONDS")
+
+    @classmethod
+    def parse(cls, words: Mapping[str, Any]) -> Settings:
+        """From what a person wrote: strings, numbers, lists.
+
+        Raises
+        ------
+        UsageError
+            There is no such setting, or its value cannot be.
+        """
+        known = {each.name: each for each in fields(cls)}
+        for name in words:
+            if name not in known:
+                raise UsageError(f"the backend sagemaker has no setting {name!r}; there are: {', '.join(known)}")
+        values = {
+            name: _convert(name, value, known[name].default) for name, value in words.items() if value is not None
+        }
+        made = cls(**values)
+        made.check()
+        return made
+
+    def with_defaults(self, defaults: Mapping[str, Any], given: Collection[str]) -> Settings:
+        """The same, with these values where a person gave none; tags are added to those that a person gave.
+
+        Parameters
+        ----------
+        defaults
+            By the settings' names.
+        given
+            What a person set, if only to `false` or to nothing.
+
+        Raises
+        ------
+        UsageError
+            A value cannot be, or not with what a person set.
+        """
+        values = {name: _convert(name, value, getattr(self, name)) for name, value in defaults.items()}
+        if "tags" in values:
+            merged = {**_pairs("tags", values["tags"]), **self.tag_map}
+            values["tags"] = tuple(f"{key}={value}" for key, value in merged.items())
+        filled = replace(self, **{name: v for name, v in values.items() if name == "tags" or name not in given})
+        filled.check()
+        return filled
+
+    @property
+    def is_local(self) -> bool:
+        """Whether containers run on this machine."""
+        return self.instance_type == (LOCAL,)
+
+    @property
+    def max_runtime_seconds(self) -> int:
+        """The longest time of a job."""
+        match = _DURATION.fullmatch(self.max_runtime.strip())
+        if not match:
+            raise UsageError(f"--max-runtime {self.max_runtime!r}: give a time such as 90m, 12h or 2d")
+        return int(float(match[1]) * _SECONDS[match[2]])
+
+    @property
+    def tag_map(self) -> dict[str, str]:
+        """Tags by key."""
+        return _pairs("tags", self.tags)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment variables by name."""
+        return _pairs("env", self.env)
+
+    def check(self) -> None:
+        """See whether the values can be, alone and together.
+
+        Raises
+        ------
+        UsageError
+            They cannot.
+        """
+        self._check_values()
+        self._check_security()
+        if bool(self.subnets) != bool(self.security_groups):
+            raise UsageError("--subnets and --security-groups go together: give both or neither")
+        if self.network_isolation and self.input_mode == "stage" and not self.is_local:
+            raise UsageError(
+                "--network-isolation leaves a worker no way to S3: give --input-mode file, or sharded-by-key"
+            )
+        if self.detach and self.is_local:
+            raise UsageError("--detach is for jobs in the cloud, not for --instance-type local")
+        if self.detach and self.combine_local:
+            raise UsageError("--detach and --combine-local: nobody would be here to combine")
+        if self.is_local and self.image_uri is None:
+            raise UsageError(
+                "--instance-type local needs an image on this machine: --image-uri scaledproc (scaledproc sagemaker "
+                "image makes one)"
+            )
+
+    def _check_values(self) -> None:
+        for name in ("instances", "max_parallel_jobs", "volume_size", "calibrate"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{_flag(name)} {value}: give 1 or more")
+        for name in ("retries", "retry_wait", "max_cost", "poll_seconds"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < inf:  # which nan is not either
+                raise UsageError(f"{_flag(name)} {value}: give 0 or more")
+        if self.instances is not None:
+            check_instances(self.instances, "--instances")
+        if self.volume_size is not None:
+            check_volume(self.volume_size, "--volume-size")
+        check_runtime(self.max_runtime_seconds, "--max-runtime")
+        if self.input_mode not in get_args(InputMode):
+            raise UsageError(f"--input-mode {self.input_mode!r}: give {', '.join(get_args(InputMode))}")
+        check_preferences(self.instance_type, "--instance-type")
+        for flag, types in (
+            ("--instance-type", self.instance_type),
+            ("--combine-instance-type", (self.combine_instance_type,)),
+        ):
+            for each in types:
+                if each != LOCAL or flag != "--instance-type":
+                    _check_type(each, flag)
+        if LOCAL in self.instance_type and len(self.instance_type) > 1:
+            raise UsageError("--instance-type local has no alternatives")
+        if not re.fullmatch(r"[a-zA-Z0-9](?:-*[a-zA-Z0-9]){0,29}", self.job_name_prefix):
+            raise UsageError(f"--job-name-prefix {self.job_name_prefix!r}: letters, digits and hyphens, at most 30")
+        if self.region is not None and not re.fullmatch(r"[a-z]{2,5}(-[a-z]+)+-\d{1,2}", self.region):
+            raise UsageError(f"--region {self.region!r} is no AWS region, such as eu-west-1")
+        if self.image_uri is not None and not re.fullmatch(r"\S{1,255}", self.image_uri):
+            raise UsageError(f"--image-uri {self.image_uri!r} is no image's name")
+        if self.wheelhouse is not None and not any(Path(self.wheelhouse).expanduser().glob("*.whl")):
+            raise UsageError(f"--wheelhouse {self.wheelhouse}: there are no wheels in it (*.whl)")
+
+    def _check_security(self) -> None:
+        if self.role is not None and not _ROLE.fullmatch(self.role):
+            raise UsageError(f"--role {self.role!r} is neither the ARN nor the name of an IAM role")
+        for name in ("volume_kms_key", "output_kms_key"):
+            key = getattr(self, name)
+            if key is not None and not _KMS_KEY.fullmatch(key):
+                raise UsageError(f"{_flag(name)} {key!r} is no KMS key: give its ARN, its id or alias/NAME")
+        for name, pattern, most in (
+            ("subnets", r"subnet-[0-9a-f]{8,17}", MAX_SUBNETS),
+            ("security_groups", r"sg-[0-9a-f]{8,17}", MAX_SECURITY_GROUPS),
+        ):
+            values = getattr(self, name)
+            strange = [value for value in values if not re.fullmatch(pattern, value)]
+            if strange:
+                raise UsageError(f"{_flag(name)} {strange[0]!r}: ids look like {pattern[: pattern.index('[')]}0abc1234")
+            if len(values) > most:
+                raise UsageError(f"{_flag(name)}: at most {most}")
+        check_tags(self.tag_map, "--tags")
+        for key in self.environment:
+            if not re.fullmatch(r"[a-zA-Z_]\w{0,255}", key):
+                raise UsageError(f"--env {key!r} is no name of an environment variable")
+        check_environment(self.environment, "--env")
+
+
+def _check_type(name: str, flag: str) -> None:
+    try:
+        find_instance(name)
+    except UsageError as error:
+        raise UsageError(f"{flag} {name}: {error}") from None
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _pairs(name: str, words: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise UsageError(f"{_flag(name)} {word!r}: give KEY=VALUE")
+        pairs[key] = value
+    return pairs
+
+
+def _convert(name: str, value: Any, default: Any) -> Any:
+    """A value as its field has it; a table becomes pairs, one word a tuple of one."""
+    try:
+        if isinstance(default, tuple):
+            if isinstance(value, Mapping) and name in ("tags", "env"):
+                return tuple(f"{key}={_word(item)}" for key, item in value.items())
+            words = [value] if isinstance(value, str) else [_word(item) for item in _listed(value)]
+            return tuple(part.strip() for word in words for part in _split(name, word) if part.strip())
+        if isinstance(default, bool):
+            return _as_flag(value)
+        if name in ("instances", "max_parallel_jobs", "volume_size", "retries", "calibrate"):
+            if isinstance(value, bool) or int(value) != float(value):
+                raise ValueError
+            return int(value)
+        if name in ("retry_wait", "max_cost", "poll_seconds"):
+            if isinstance(value, bool):
+                raise TypeError(value)
+            return float(value)
+        return _word(value)
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError(f"{_flag(name)} {value!r} cannot be used: see scaledproc run --help") from None
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise TypeError(value)
+    return str(value)
+
+
+def _listed(value: Any) -> list[Any]:
+    if not isinstance(value, list | tuple):
+        raise TypeError(value)
+    return list(value)
+
+
+def _as_flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(value)
+    return value
+
+
+def _split(name: str, word: str) -> list[str]:
+    """Types and ids may also be given in one word, with commas."""
+    return word.split(",") if name in ("instance_type", "subnets", "security_groups") else [word]

@@ -1,0 +1,121 @@
+"""Which jobs a run needs, as pure functions of the settings and the plan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from scaledproc.cuts import share_out
+from scaledproc.errors import UsageError
+
+from .requests import Work, is_mounted
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from scaledproc.planning import Plan
+
+HOSTS, KEYS, COMBINE = "hosts", "keys", "combine"
+MANIFESTS = "work/manifests"
+MOST_PREFIXES = 6  # a job has ten inputs; code and control are two
+
+
+def shard_key(shard: int) -> str:
+    """The key of the job that makes one macro shard."""
+    return f"s{shard:05d}"
+
+
+def shard_works(
+    settings: Settings, plan: Plan, shards: Sequence[int], options: Mapping[str, Any], run: str
+) -> list[Work]:
+    """The jobs that make these macro shards.
+
+    Parameters
+    ----------
+    settings, plan
+        How and what.
+    shards
+        Those that are left.
+    options
+        What run.json says of how the files were chosen.
+    run
+        The run's URL.
+
+    Raises
+    ------
+    UsageError
+        The input mode cannot give a machine the files that it needs together.
+    """
+    if not shards:
+        return []
+    if settings.input_mode == "sharded-by-key":
+        return [_keys(settings, plan, shards, options, run)]
+    if settings.instances is not None:
+        instances = min(settings.instances, len(shards))
+        return [_with_files(Work(HOSTS, tuple(shards), instances=instances), settings, plan, options, run)]
+    return [_with_files(Work(shard_key(shard), (shard,)), settings, plan, options, run) for shard in shards]
+
+
+def grouped_works(
+    settings: Settings, plan: Plan, shards: Sequence[int], options: Mapping[str, Any], run: str, most: int
+) -> list[Work]:
+    """As `shard_works`, in at most so many jobs: where there are more shards, each job makes several."""
+    works = shard_works(settings, plan, shards, options, run)
+    if len(works) <= most:
+        return works
+    sizes = [int(plan.shard_sizes[shard]) for shard in shards]
+    shares = [tuple(shards[at] for at in share) for share in share_out(sizes, most)]
+    return [
+        _with_files(Work(f"g{number:05d}", share), settings, plan, options, run) for number, share in enumerate(shares)
+    ]
+
+
+def _keys(settings: Settings, plan: Plan, shards: Sequence[int], options: Mapping[str, Any], run: str) -> Work:
+    if options["unit"] != "file":
+        raise UsageError(
+            f"--input-mode sharded-by-key parts files at random, and this plan's units ({options['unit']}) are files "
+            "that need each other; give --unit file if they do not, or --input-mode stage or file"
+        )
+    if len(plan.files) != plan.n_tasks:
+        raise UsageError("--input-mode sharded-by-key: some units have files that start no task")
+    instances = min(settings.instances or settings.max_parallel_jobs, plan.n_tasks)
+    return _with_files(Work(KEYS, tuple(shards), instances=instances), settings, plan, options, run)
+
+
+def _with_files(work: Work, settings: Settings, plan: Plan, options: Mapping[str, Any], run: str) -> Work:
+    from dataclasses import replace
+
+    if not is_mounted(settings):
+        return replace(work, size=max(_largest_unit(plan, shard) for shard in work.shards))
+    work = replace(work, size=int(plan.shard_sizes[list(work.shards)].sum()))
+    groups = _groups(plan, work.shards)
+    is_whole = not (options["include"] or options["exclude"] or options["limit"]) and options["shards"] == "folder"
+    if settings.is_local:  # knows no manifests; what is copied beside the plan's files is not looked at
+        prefixes = tuple(f"{group}/" for group in groups) if "." not in groups else ("",)
+        return replace(work, prefixes=prefixes if len(prefixes) <= MOST_PREFIXES else ("",))
+    if is_whole and "." not in groups and len(groups) <= MOST_PREFIXES:
+        return replace(work, prefixes=tuple(f"{group}/" for group in groups))
+    return replace(work, manifest=f"{run}/{MANIFESTS}/{work.key}.json")
+
+
+def _groups(plan: Plan, shards: Sequence[int]) -> list[str]:
+    """The top folders of macro shards."""
+    found: list[str] = []
+    for shard in shards:
+        start, stop = int(plan.shard_cuts[shard]), int(plan.shard_cuts[shard + 1])
+        found += plan.tasks["group"].slice(start, stop - start).unique().to_pylist()
+    return sorted(set(found))
+
+
+def _largest_unit(plan: Plan, shard: int) -> int:
+    units = plan.units_of(int(plan.shard_cuts[shard]), int(plan.shard_cuts[shard + 1]))
+    return int(plan.unit_sizes[units.start : units.stop].max())
+
+
+def manifest(plan: Plan, shards: Sequence[int], dataset: str) -> bytes:
+    """The service's list of the files of macro shards: a common prefix, then names relative to it."""
+    names: list[str] = []
+    for shard in shards:
+        for unit in plan.units_of(int(plan.shard_cuts[shard]), int(plan.shard_cuts[shard + 1])):
+            names += plan.files_of(unit)["path"].to_pylist()
+    return json.dumps([{"prefix": f"{dataset}/"}, *names]).encode()

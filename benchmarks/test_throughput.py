@@ -1,0 +1,38 @@
+"""What a task and a byte cost `wfdb-summary`: by calibration on a few tasks, and by a whole run's own measurements."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import scaledproc
+from scaledproc.calibration import Throughput, calibrate, throughput_of
+from scaledproc.extractors import load_extractor
+from scaledproc.storage import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from data import Dataset
+
+FACTOR = 2  # between what a fifth of the tasks promise and what all of them take
+
+
+def test_calibration_foretells_a_run(mixed: Dataset, tmp_path: Path, show: Callable[[str], None]) -> None:
+    plan = scaledproc.plan(mixed.root, shards=6)
+    calibrated = calibrate(plan, Store.at(mixed.root), load_extractor("wfdb-summary", {}), plan.n_tasks // 5).throughput
+    record = scaledproc.run(mixed.root, tmp_path / "out", shards=6, jobs=1).record
+    measured = throughput_of(record)
+    expected, taken = float(calibrated.core_seconds(plan.n_tasks, plan.size)), record.timings["work_seconds"]
+    combining = record.timings["combine_seconds"] / plan.n_tasks
+
+    show(
+        f"wfdb-summary on one core: {mixed}\n"
+        f"  calibrated: {_text(calibrated)}; all of it would take {expected:.2f} s\n"
+        f"  a whole run: {_text(measured)}; all of it took {taken:.2f} s; combining {combining * 1e3:.2f} ms a task"
+    )
+    assert taken / FACTOR <= expected <= taken * FACTOR
+
+
+def _text(found: Throughput) -> str:
+    return f"{found.seconds_per_task * 1e3:.2f} ms a task and {found.seconds_per_byte * 1e9:.2f} ns a byte"

@@ -1,0 +1,116 @@
+"""How far a run is, from its folder and from what its backend says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from scaledproc.chunks import committed_chunks
+from scaledproc.events import ShardDone, ShardState
+from scaledproc.run_folder import WORK
+from scaledproc.tally import AT_WORK
+
+if TYPE_CHECKING:
+    from scaledproc.backend import Backend
+    from scaledproc.run_folder import Run
+
+READERS = 16  # files read at once: each may be a round trip
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a run is.
+
+    Parameters
+    ----------
+    output, plan_id, state
+        Which run; `running` or `done`.
+    backend
+        The name of the one that has it.
+    tasks, size
+        Of the plan; bytes.
+    done
+        The shards that are committed.
+    states
+        What is known of the others. `begun`: some of its chunks are committed, and whether a process is at work on it
+        cannot be told.
+    """
+
+    output: str
+    plan_id: str
+    state: str
+    backend: str
+    tasks: int
+    size: int
+    done: tuple[ShardDone, ...]
+    states: tuple[ShardState, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many shards are in which state."""
+        return dict(Counter([*("done" for _ in self.done), *(state.state for state in self.states)]))
+
+
+def find_status(run: Run, backend: Backend) -> Status:
+    """Look at a run's folder, and ask its backend.
+
+    Raises
+    ------
+    ScaledprocError
+        One of them cannot be read.
+    """
+    record = run.record
+    if record.state == "done":
+        done = tuple(
+            ShardDone(
+                shard=int(shard["shard"]),
+                tasks=int(shard["tasks"]),
+                rows=int(shard["rows"]),
+                size=int(shard["bytes"]),
+                seconds=float(shard["work_seconds"]),
+                quarantined=int(shard["quarantined"]),
+            )
+            for shard in record.shards
+        )
+        states: tuple[ShardState, ...] = ()
+    else:
+        committed = run.committed_shards()
+        with ThreadPoolExecutor(READERS) as pool:
+            done = tuple(pool.map(run.shard_report, sorted(committed)))
+        known = {state.shard: state for state in backend.states(run)}
+        left = (shard for shard in range(record.counts["shards"]) if shard not in committed)
+        states = _with_chunks(run, [known.get(shard, ShardState(shard, "waiting")) for shard in left])
+    return Status(
+        output=str(run.store),
+        plan_id=record.plan_id,
+        state=record.state,
+        backend=str(record.backend.get("name") or "local"),
+        tasks=record.counts["tasks"],
+        size=record.bytes["input"],
+        done=done,
+        states=states,
+    )
+
+
+def _with_chunks(run: Run, states: Sequence[ShardState]) -> tuple[ShardState, ...]:
+    """The same, with what is committed of shards that no machine is known to have: the next start goes on there."""
+    parted = {int(name) for name in run.store.names(WORK) if name.isdecimal()}
+
+    def look(state: ShardState) -> ShardState:
+        if state.shard not in parted or state.state in AT_WORK:
+            return state
+        chunks = list(committed_chunks(run.store, run.record.plan_id, state.shard))
+        return replace(
+            state,
+            state="begun" if state.state == "waiting" and chunks else state.state,
+            tasks=sum(chunk.tasks for chunk in chunks),
+            rows=sum(chunk.rows for chunk in chunks),
+            size=sum(chunk.size for chunk in chunks),
+            quarantined=sum(chunk.quarantined for chunk in chunks),
+        )
+
+    with ThreadPoolExecutor(READERS) as pool:
+        return tuple(pool.map(look, states))

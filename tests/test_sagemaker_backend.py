@@ -1,0 +1,84 @@
+"""The backend `sagemaker` against an emulated Processing API, real S3 and workers that are real processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+from uuid import uuid4
+
+import pytest
+from processing_emulator import ProcessingEmulator
+from support import Bucket
+
+import scaledproc
+from scaledproc.run_folder import Run
+from scaledproc.testing import BackendConformance
+
+IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/scaledproc:test"
+ROLE = "arn:aws:iam::123456789012:role/scaledproc"
+SETTINGS: dict[str, Any] = {
+    "role": ROLE,
+    "image_uri": IMAGE,
+    "instance_type": "ml.m5.large",
+    "poll_seconds": 0.2,
+    "retry_wait": 0.1,
+    "max_parallel_jobs": 2,
+}
+
+
+@pytest.fixture
+def emulator(s3: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessingEmulator]:
+    """An emulated account; this process's AWS environment leads to it."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    with ProcessingEmulator(tmp_path / "machines", s3.server) as made:
+        for name, value in made.environment().items():
+            monkeypatch.setenv(name, value)
+        yield made
+
+
+class SageMakerConformance(BackendConformance):
+    """What every backend promises, by jobs."""
+
+    backend = "sagemaker"
+    settings: ClassVar[dict[str, Any]] = {}
+    counts = False
+
+    @pytest.fixture(autouse=True)
+    def _account(self, emulator: ProcessingEmulator, s3: Bucket) -> None:
+        self.emulator = emulator
+        self.bucket = s3
+
+    def place(self, folder: Path) -> str:
+        url = self.bucket.url(f"data-{uuid4().hex}")
+        scaledproc.fetch(folder, url)
+        return url
+
+    def new_output(self, folder: Path) -> str:
+        return self.bucket.url(f"out-{uuid4().hex}")
+
+    def run(self, dataset: str, output: str, **options: Any) -> Run:
+        return super().run(dataset, output, settings={**SETTINGS, **self.settings}, **options)
+
+    def command(self, dataset: str, output: str, *arguments: str) -> list[str]:
+        flags: list[str] = []
+        for name, value in {**SETTINGS, **self.settings}.items():
+            flag = f"--{name.replace('_', '-')}"
+            flags += [flag] if value is True else [flag, str(value)]
+        return [*super().command(dataset, output, *arguments), *flags]
+
+
+class TestJobPerShard(SageMakerConformance):
+    """The default: one job for each macro shard, which stages."""
+
+
+class TestHostsOfOneJob(SageMakerConformance):
+    settings: ClassVar[dict[str, Any]] = {"instances": 2}
+    jobs = 1
+
+
+class TestFileMode(SageMakerConformance):
+    settings: ClassVar[dict[str, Any]] = {"input_mode": "file", "network_isolation": True}
+    jobs = 1
