@@ -211,7 +211,8 @@ def status(
         There is no run, or its jobs cannot be asked.
     """
     run, backend = _recalled(output, storage_options, settings)
-    return find_status(settled(run, backend), backend)
+    with reporting(f"{run.store} cannot be read: "):
+        return find_status(settled(run, backend), backend)
 
 
 def stop(
@@ -234,7 +235,8 @@ def stop(
         raise UsageError(f"{run.store} is finished; there is nothing to stop")
     if backend.capabilities.is_here:
         raise UsageError(f"{run.store} is run by the processes that began it: end it there, with Ctrl-C")
-    return backend.halt(run)
+    with reporting(f"{run.store} cannot be written: "):
+        return backend.halt(run)
 
 
 def _recalled(
@@ -242,10 +244,15 @@ def _recalled(
 ) -> tuple[Run, Backend]:
     """A run, and the backend that has it."""
     _, outputs = split_options(storage_options)
+    profile = (settings or {}).get("profile")
+    if profile and os.fspath(output).startswith("s3://"):
+        outputs.setdefault("profile", profile)
     with reporting(f"{output} cannot be read: "):
         run = Run.open(Store.at(output, outputs))
     name = str(run.record.backend.get("name") or "local")
-    return run, load_backend(name).recall(run.record.backend, settings or {})
+    backend = load_backend(name).recall(run.record.backend, settings or {})
+    store = Store.at(output, {**backend.store_options("output"), **outputs})
+    return replace(run, store=store), backend
 
 
 def combine(

@@ -181,6 +181,10 @@ class Backend(ABC):
         """What its machines do for a run now, whoever started it: shards that are queued, at work or failed."""
         return ()
 
+    def at_work(self, run: Run) -> int:
+        """How many of its machines or jobs are at work for a run now, whoever started them; 0 where it cannot tell."""
+        return sum(state.state not in ("failed", "stopped") for state in self.states(run))
+
     def halt(self, run: Run) -> int:  # noqa: ARG002
         """Stop the jobs of a run, whoever started them; how many there were."""
         return 0

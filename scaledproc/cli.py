@@ -342,8 +342,9 @@ def worker(
     from scaledproc.jobs import JobOrder, do_job, parse_shards
     from scaledproc.progress import JsonProgress
 
-    # The first process of a container ignores this signal unless it says otherwise; a service stops jobs by it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # A service stops jobs by this signal, which the first process of a container ignores unless it says otherwise. As
+    # Ctrl-C does, it ends a task that is at work without counting it as failed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     inputs, outputs = split_options(_parse_options(storage_option))
     order = JobOrder(
         run=run,
@@ -363,9 +364,12 @@ def worker(
         inputs=inputs,
         outputs=outputs,
     )
-    with JsonProgress() as display:
-        for event in do_job(order):
-            display.listen(event)
+    try:
+        with JsonProgress() as display:
+            for event in do_job(order):
+                display.listen(event)
+    except KeyboardInterrupt:
+        raise typer.Exit(128 + signal.SIGTERM) from None
 
 
 @app.command()
@@ -565,7 +569,9 @@ def main() -> None:
     try:
         app()
     except ScaledprocError as error:
-        typer.echo(f"scaledproc: {error}", err=True)
+        from scaledproc.describe import clean_text
+
+        typer.echo(f"scaledproc: {clean_text(str(error))}", err=True)
         sys.exit(error.exit_code)
 
 

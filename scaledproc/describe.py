@@ -38,3 +38,8 @@ def ranges_text(numbers: Iterable[int]) -> str:
         else:
             runs.append([number, number])
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def clean_text(text: str) -> str:
+    """Text in its own lines, without what would steer a terminal."""
+    return "".join(char if char.isprintable() or char == "\n" else " " if char == "\t" else "�" for char in text)

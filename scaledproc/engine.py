@@ -113,11 +113,12 @@ def _refuse_twins(new: Run, existing: RunRecord | None, backend: Backend, *, sam
     if earlier.capabilities.is_here:
         return  # its processes are this machine's, or another's that cannot be asked
     there = Run(new.store, new.dataset, new.source, existing)
-    busy = [s for s in earlier.recall(existing.backend, {}).states(there) if s.state not in ("failed", "stopped")]
+    busy = earlier.recall(existing.backend, {}).at_work(there)
     if busy:
+        jobs = "1 job" if busy == 1 else f"{busy} jobs"
         raise UsageError(
-            f"{len(busy)} shards of the run in {new.store} are at work on the backend {name!r}: wait for them, or stop "
-            f"them first: scaledproc stop {new.store}"
+            f"{jobs} of the run in {new.store} {'is' if busy == 1 else 'are'} at work on the backend {name!r}: wait "
+            f"for the end, or stop first: scaledproc stop {new.store}"
         )
 
 
@@ -226,7 +227,7 @@ def finish(
     keep: bool = False,
 ) -> Run:
     """Write the end into run.json, then remove what only an unfinished run needs, unless it is to be kept."""
-    shards = [current.shard_report(shard) for shard in range(current.record.counts["shards"])]
+    shards = current.shard_reports(range(current.record.counts["shards"]))
     seconds = time.perf_counter() - started
     changes = finished_record(current, combined, shards, seconds)
     done = current.with_record(**changes, backend=backend or current.record.backend)

@@ -98,8 +98,8 @@ class ShardState(Event):
     shard
         Its number.
     state
-        `waiting` (nobody has it), `queued`, `starting`, `staging`, `running`, `done`, `failed`, `stopping`, `stopped`,
-        `retrying`.
+        `waiting` (nobody has it), `begun` (some of its chunks are committed, and no machine is known to have it),
+        `queued`, `starting`, `staging`, `running`, `done`, `failed`, `stopping`, `stopped`, `retrying`.
     job
         Which job has it, where there is one.
     detail

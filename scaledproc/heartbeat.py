@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
+from scaledproc.errors import ScaledprocError
 from scaledproc.events import ChunkDone, Event, Failure, ShardDone, ShardState
 from scaledproc.run_folder import WORK
 from scaledproc.storage import Store, store_errors
 
 PROGRESS = f"{WORK}/progress"
 INTERVAL = 5.0  # seconds between two writes, when there is something new
+LARGEST = 4_000_000  # bytes that are read of one
+MOST = 2.0**63  # of anything that is counted
+READERS = 16  # objects that are read at once
 ALIVE = 60.0  # seconds after which it is written all the same
 
 
@@ -82,9 +87,26 @@ class Heartbeat:
             found: dict[str, Any] = json.loads(content)
             shards = {int(shard): ShardProgress(**progress) for shard, progress in found.pop("shards").items()}
             failures = tuple(Failure(**failure) for failure in found.pop("failures"))
-            return cls(shards=shards, failures=failures, **found)
-        except (TypeError, KeyError, AttributeError) as error:
+            made = cls(shards=shards, failures=failures, **found)
+        except (TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise ValueError(f"not a worker's progress: {error}") from None
+        if not made._is_sound():
+            raise ValueError("not a worker's progress: a value is of another kind")
+        return made
+
+    def _is_sound(self) -> bool:
+        """Whether each value is what it should be: anybody who may write into the run's folder can write this."""
+        words: list[Any] = [self.job, self.host, *self.versions] if isinstance(self.versions, dict) else [None]
+        words += [*self.versions.values()] if isinstance(self.versions, dict) else []
+        numbers: list[Any] = [self.cores, self.updated]
+        for each in self.shards.values():
+            words.append(each.phase)
+            numbers += [each.tasks, each.rows, each.size, each.quarantined, each.seconds]
+        for failure in self.failures:
+            words += asdict(failure).values()
+        return all(isinstance(word, str) for word in words) and all(
+            type(number) in (int, float) and 0 <= number < MOST for number in numbers
+        )
 
 
 class Beating:
@@ -166,7 +188,9 @@ class Beating:
             content = self._state.to_json()
         try:
             self._store.write(self._state.name, content)
-        except store_errors():
+        except Exception as error:
+            if not isinstance(error, (ScaledprocError, *store_errors())):
+                raise
             return  # the work itself will tell, if it cannot write either
 
 
@@ -185,13 +209,40 @@ def read_heartbeats(store: Store, known: Mapping[str, tuple[str, Heartbeat]]) ->
     dict
         By the object's name: its version in the store, and its content.
     """
-    found: dict[str, tuple[str, Heartbeat]] = {}
-    for name, version in store.versions(PROGRESS).items():
-        if name in known and known[name][0] == version:
-            found[name] = known[name]
-            continue
-        try:
-            found[name] = (version, Heartbeat.from_json(store.read(f"{PROGRESS}/{name}")))
-        except (FileNotFoundError, ValueError):
-            continue
+    listed = store.versions(PROGRESS)
+    found = {name: known[name] for name, version in listed.items() if name in known and known[name][0] == version}
+    news = [name for name in listed if name not in found]
+    with ThreadPoolExecutor(min(READERS, max(len(news), 1))) as pool:
+        for name, beat in zip(news, pool.map(lambda name: _read(store, name), news), strict=True):
+            if beat is not None:
+                found[name] = (listed[name], beat)
     return found
+
+
+def _read(store: Store, name: str) -> Heartbeat | None:
+    """One machine's state; None where it is gone, or is nothing that a worker wrote."""
+    try:
+        with store.open(f"{PROGRESS}/{name}") as file:
+            content = file.read(LARGEST + 1)
+        return Heartbeat.from_json(content) if len(content) <= LARGEST else None
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def shard_states(beats: Iterable[Heartbeat]) -> dict[tuple[str, int], ShardState]:
+    """How far each shard of each job is; what several machines of a job did of one is added up."""
+    states: dict[tuple[str, int], ShardState] = {}
+    for beat in beats:
+        for shard, one in beat.shards.items():
+            before = states.get((beat.job, shard), ShardState(shard, one.phase, beat.job))
+            states[beat.job, shard] = ShardState(
+                shard,
+                one.phase if before.state == "done" else before.state,  # done when it is on all of them
+                beat.job,
+                tasks=before.tasks + one.tasks,
+                rows=before.rows + one.rows,
+                size=before.size + one.size,
+                quarantined=before.quarantined + one.quarantined,
+                seconds=max(before.seconds, one.seconds),
+            )
+    return states

@@ -22,10 +22,22 @@ from scaledproc.engine import finish, reporting
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import CombineDone, Event, ShardDone
 from scaledproc.heartbeat import PROGRESS, Beating, Heartbeat
-from scaledproc.merging import PARTS, assemble_shard
+from scaledproc.merging import PARTS, assemble_shard, note_present
 from scaledproc.pool import cores
 from scaledproc.provenance import versions
-from scaledproc.run_folder import COMBINED, DONE, INVENTORY, PLAN, RECORD, SHARDS, WORK, Run
+from scaledproc.run_folder import (
+    COMBINED,
+    DONE,
+    INVENTORY,
+    PLAN,
+    RECORD,
+    SHARDS,
+    WORK,
+    Run,
+    report_name,
+    shard_errors_name,
+    shard_name,
+)
 from scaledproc.storage import Store, redacted
 from scaledproc.worker import run_shards
 
@@ -33,6 +45,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+MOST_SHARDS = 1_000_000
 CONTROL = "control"
 """Beside the mounted shards and reports: run.json, the plan and the inventory of a run that is not in reach itself."""
 
@@ -104,7 +117,10 @@ def parse_shards(texts: Sequence[str]) -> tuple[int, ...]:
         match = re.fullmatch(r"\s*(\d{1,9})(?:-(\d{1,9}))?\s*", piece)
         if not match:
             raise UsageError(f"--shard {piece!r}: give a number such as 3, or numbers such as 0-3,7")
-        shards += range(int(match[1]), int(match[2] or match[1]) + 1)
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not first <= last < first + MOST_SHARDS:
+            raise UsageError(f"--shard {piece!r}: from the smaller number to the larger one, {MOST_SHARDS:,} at most")
+        shards += range(first, last + 1)
     return tuple(shards)
 
 
@@ -142,18 +158,27 @@ def _do(order: JobOrder) -> Iterator[Event]:
         _check(order, run)
         count = cores(order.jobs)
         heartbeat = Heartbeat(order.report or "", name, count, versions())
+        here = _here(run) if order.present else None
         with Beating(_told_to(order, run) if order.report else None, heartbeat) as beating:
-            for event in _work(order, run, count, scratch):
+            for event in _work(order, run, count, scratch, here):
+                if isinstance(event, ShardDone) and order.output and not (order.present or order.combine):
+                    _hand_over_shard(run.store, Path(ml_path(order.output)), event.shard)  # the next one may fail
                 beating.listen(event)
                 yield event
         if order.combine and order.finish:
             combined = CombineDone.from_json(run.store.read(COMBINED))
             finish(run, combined, started, None, keep=order.output is not None)
         if order.output:
-            _hand_over(run.store, Path(ml_path(order.output)), order, name)
+            output = Path(ml_path(order.output))
+            _hand_over(run.store, output, order, name)
+            if here is not None:
+                cuts = run.plan.shard_cuts
+                note_present(output / name, sum(int(here[cuts[s] : cuts[s + 1]].sum()) for s in set(order.shards)))
 
 
-def _work(order: JobOrder, run: Run, count: int, scratch: Path | None) -> Iterator[Event]:
+def _work(
+    order: JobOrder, run: Run, count: int, scratch: Path | None, here: NDArray[np.bool_] | None
+) -> Iterator[Event]:
     shards = sorted(set(order.shards))
     if order.by_host:
         host = this_host()
@@ -162,7 +187,7 @@ def _work(order: JobOrder, run: Run, count: int, scratch: Path | None) -> Iterat
         sizes = [int(run.plan.shard_sizes[shard]) for shard in shards]
         shards = [shards[at] for at in share_out(sizes, host.count)[host.index]]
     if shards:
-        yield from run_shards(run, shards, jobs=count, scratch=scratch, here=_here(run) if order.present else None)
+        yield from run_shards(run, shards, jobs=count, scratch=scratch, here=here)
     if not order.combine:
         return
     if order.parts:
@@ -182,7 +207,8 @@ def _here(run: Run) -> NDArray[np.bool_]:
     root = run.dataset.local
     if root is None or len(run.plan.files) != run.plan.n_tasks:
         raise UsageError("--present is for units of single files in a local folder: files that need each other differ")
-    return np.array([(root / anchor).is_file() for anchor in run.plan.tasks["anchor"].to_pylist()], bool)
+    found = {(Path(folder) / name).relative_to(root).as_posix() for folder, _, names in os.walk(root) for name in names}
+    return np.array([anchor in found for anchor in run.plan.tasks["anchor"].to_pylist()], bool)
 
 
 def _check(order: JobOrder, run: Run) -> None:
@@ -239,6 +265,14 @@ def _assemble(mounted: Path, folder: Path) -> None:
         if (mounted / name).is_dir():
             for entry in (mounted / name).iterdir():
                 (folder / place / entry.name).symlink_to(entry)
+
+
+def _hand_over_shard(store: Store, output: Path, shard: int) -> None:
+    """Leave a shard that is done, its table last."""
+    assert store.local is not None  # noqa: S101
+    for name in (shard_errors_name(shard), report_name(shard), shard_name(shard)):
+        (output / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(store.local / name, output / name)
 
 
 def _hand_over(store: Store, output: Path, order: JobOrder, host: str) -> None:

@@ -18,6 +18,8 @@ from scaledproc.run_folder import WORK_ERROR_SCHEMA, report_name, shard_errors_n
 from scaledproc.tables import open_writer, read_tables, write_table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from scaledproc.run_folder import Run
@@ -28,9 +30,28 @@ PARTS = "parts"
 """Below `work/`: a machine's parts of shards, where the tasks of one shard are spread over machines."""
 
 
+PRESENT = "present.json"
+
+
 def part_name(shard: int, folder: str = f"work/{PARTS}") -> str:
     """A machine's part of a macro shard, without its ending."""
     return f"{folder}/{shard:05d}"
+
+
+def note_present(folder: Path, tasks: int) -> None:
+    """Leave beside a machine's parts how many tasks it had, also where it had none."""
+    (folder / PRESENT).write_text(json.dumps({"tasks": tasks}), encoding="utf-8")
+
+
+def present_tasks(store: Store, folder: str) -> dict[str, int]:
+    """How many tasks the machines of a job had, by machine; only of those that came to their end."""
+    found = {}
+    for host in store.names(folder):
+        try:
+            found[host] = int(json.loads(store.read(f"{folder}/{host}/{PRESENT}"))["tasks"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
+            continue
+    return found
 
 
 def merge_shard(store: Store, plan_id: str, shard: int, chunks: int) -> ShardDone:

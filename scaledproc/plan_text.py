@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scaledproc.describe import bytes_text, count_text, ranges_text, seconds_text
+from scaledproc.describe import bytes_text, clean_text, count_text, ranges_text, seconds_text
 from scaledproc.tally import AT_WORK
 
 if TYPE_CHECKING:
@@ -115,11 +115,6 @@ def shown(text: str, most: int = 200) -> str:
     """Text from a dataset or a job in one line, without what would steer a terminal."""
     clean = clean_text(" ".join(text.splitlines()))
     return clean if len(clean) <= most else clean[: most - 1] + "…"
-
-
-def clean_text(text: str) -> str:
-    """Text in its own lines, without what would steer a terminal."""
-    return "".join(char if char.isprintable() or char == "\n" else " " if char == "\t" else "�" for char in text)
 
 
 def status_json(status: Status) -> dict[str, Any]:

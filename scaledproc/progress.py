@@ -6,13 +6,14 @@ import contextlib
 import json
 import os
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import IO, TYPE_CHECKING, Any
 
-from scaledproc.describe import bytes_text, count_text, seconds_text
+from scaledproc.describe import bytes_text, clean_text, count_text, seconds_text
 from scaledproc.events import (
     ChunkDone,
     CombineDone,
@@ -25,7 +26,7 @@ from scaledproc.events import (
     ShardDone,
     ShardState,
 )
-from scaledproc.plan_text import clean_text, counts_text, shard_lines, trouble_lines
+from scaledproc.plan_text import counts_text, shard_lines, trouble_lines
 from scaledproc.tally import TROUBLE, Tally
 
 if TYPE_CHECKING:
@@ -269,23 +270,23 @@ class LiveProgress(Progress):
 
     def _render(self, bars: Table) -> Iterator[RenderableType]:
         """The bar and what is below it, as it fits the terminal; called by the thread that draws."""
-        from rich.padding import Padding
         from rich.text import Text
 
         width, height = self.console.size
+        room = max(width - MARGIN, 10)
         with self._lock:
-            yield from (Text(line, no_wrap=True, overflow="ellipsis") for line in trouble_lines(self._troubles))
+            above = trouble_lines(self._troubles)
+            yield from (Text(line, no_wrap=True, overflow="ellipsis") for line in above)
             yield bars
             if self._tally is None:
                 return
-            below = [] if width >= WIDE or not self._bar.tasks else [str(self._bar.tasks[0].fields["detail"])]
+            words = [] if width >= WIDE or not self._bar.tasks else [str(self._bar.tasks[0].fields["detail"])]
             if self._tally.has_machines:
-                below.append(f"{counts_text(self._tally.counts)} after {_elapsed_text(self._tally.elapsed)}")
-            yield from (Padding(Text(line), (0, MARGIN, 0, 0)) for line in below)
+                words.append(f"{counts_text(self._tally.counts)} after {_elapsed_text(self._tally.elapsed)}")
+            below = [line for each in words for line in textwrap.wrap(each, room)]
             if self._tally.has_machines:
-                used = 1 + sum(-(-len(line) // max(width - MARGIN, 1)) for line in below)
-                rows = _table(self._tally.at_work(), width - MARGIN, height - used - 1)
-                yield from (Text(row, no_wrap=True, overflow="ellipsis") for row in rows)
+                below += _table(self._tally.at_work(), room, height - len(above) - len(below) - 2)
+            yield from (Text(line, no_wrap=True, overflow="ellipsis") for line in below)
 
     def _print(self, text: str) -> None:
         self.console.print(text, markup=False)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 1
+READERS = 16  # files read at once: each may be a round trip
 
 RECORD = "run.json"
 PLAN = "plan.parquet"
@@ -285,8 +287,25 @@ class Run:
         return committed
 
     def shard_report(self, shard: int) -> ShardDone:
-        """What became of a committed shard."""
-        return ShardDone.from_dict(json.loads(self.store.read(report_name(shard))), resumed=True)
+        """What became of a committed shard.
+
+        Raises
+        ------
+        ScaledprocError
+            The report is damaged.
+        """
+        try:
+            return ShardDone.from_dict(json.loads(self.store.read(report_name(shard))), resumed=True)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise ScaledprocError(
+                f"{self.store}/{report_name(shard)} is damaged ({type(error).__name__}); remove it, and the same "
+                "command makes this shard anew"
+            ) from None
+
+    def shard_reports(self, shards: Iterable[int]) -> list[ShardDone]:
+        """What became of several, in their order."""
+        with ThreadPoolExecutor(READERS, thread_name_prefix="reports") as pool:
+            return list(pool.map(self.shard_report, shards))
 
     def shard_errors(self) -> Iterator[pa.Table]:
         """The quarantined tasks of all shards in order, with tracebacks; only before the run is finished."""

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 
 from scaledproc.chunks import committed_chunks
 from scaledproc.events import ShardDone, ShardState
-from scaledproc.run_folder import WORK
+from scaledproc.run_folder import READERS, WORK
 from scaledproc.tally import AT_WORK
 
 if TYPE_CHECKING:
     from scaledproc.backend import Backend
     from scaledproc.run_folder import Run
-
-READERS = 16  # files read at once: each may be a round trip
 
 
 @dataclass(frozen=True)
@@ -77,10 +75,9 @@ def find_status(run: Run, backend: Backend) -> Status:
         )
         states: tuple[ShardState, ...] = ()
     else:
-        committed = run.committed_shards()
-        with ThreadPoolExecutor(READERS) as pool:
-            done = tuple(pool.map(run.shard_report, sorted(committed)))
         known = {state.shard: state for state in backend.states(run)}
+        committed = run.committed_shards()  # afterwards: a job may have committed its shard and ended meanwhile
+        done = tuple(run.shard_reports(sorted(committed)))
         left = (shard for shard in range(record.counts["shards"]) if shard not in committed)
         states = _with_chunks(run, [known.get(shard, ShardState(shard, "waiting")) for shard in left])
     return Status(

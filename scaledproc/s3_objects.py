@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,11 @@ REQUEST_SECONDS = 300  # for one request with its body
 # Options of s3fs that obstore can be given, or that do not matter for reading. With any other, s3fs fetches.
 _KNOWN = {"key", "secret", "token", "anon", "endpoint_url", "profile", "requester_pays", "s3_additional_kwargs"}
 _KNOWN |= {"client_kwargs", "default_block_size", "max_concurrency"}
+
+
+_ENCRYPTION = {"ServerSideEncryption", "SSEKMSKeyId"}  # for writing: reading needs no word of them
+_AWS = re.compile(r"https://s3(\.[a-z]{2,4}(-[a-z]+)+-\d+)?\.amazonaws\.com/?")
+"""The endpoints that obstore makes of a region; not those of other partitions, of FIPS or of a VPC."""
 
 
 class ChangedError(OSError):
@@ -61,6 +67,8 @@ def open_bucket(fs: Any, bucket: str) -> S3Objects | None:
     options = dict(fs.storage_options)
     client = options.get("client_kwargs") or {}
     if set(options) - _KNOWN or set(client) - {"region_name", "endpoint_url"}:
+        return None
+    if set(options.get("s3_additional_kwargs") or {}) - _ENCRYPTION:
         return None
     try:
         return S3Objects(_store(fs, bucket, options))
@@ -173,7 +181,9 @@ def _store(fs: Any, bucket: str, options: dict[str, Any]) -> Any:
     if region == "aws-global":
         region = "us-east-1"
     given: dict[str, Any] = {"region": region}
-    if ".amazonaws.com" not in endpoint:
+    if _AWS.fullmatch(endpoint):
+        given["region"] = _region_of(fs, bucket) or region
+    else:
         given["endpoint"] = endpoint
     if options.get("requester_pays"):
         given["request_payer"] = True
@@ -186,6 +196,16 @@ def _store(fs: Any, bucket: str, options: dict[str, Any]) -> Any:
         **given,
         client_options={"allow_http": endpoint.startswith("http://"), "timeout": f"{REQUEST_SECONDS}s"},
     )
+
+
+def _region_of(fs: Any, bucket: str) -> str | None:
+    """Where AWS has a bucket, which it says also to those whom it refuses: s3fs is led there, obstore is not."""
+    try:
+        answer = fs.call_s3("head_bucket", Bucket=bucket)
+    except OSError as error:
+        answer = getattr(error.__cause__, "response", None) or {}
+    found = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region")
+    return str(found) if found else None
 
 
 def _credentials(options: dict[str, Any]) -> Any:

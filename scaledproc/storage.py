@@ -172,6 +172,14 @@ class Store:
         here = self.path(folder).rstrip("/")
         return sorted({p.rstrip("/").rpartition("/")[2] for p in paths if p.rstrip("/") != here} - {""})
 
+    def size_of(self, folder: str) -> int:
+        """Bytes of all files below a folder; 0 where there is none."""
+        self.fs.invalidate_cache()
+        try:
+            return int(self.fs.du(self.path(folder)))
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+
     def versions(self, folder: str = "") -> dict[str, str]:
         """The files directly in a folder, each with what changes when its content does."""
         self.fs.invalidate_cache()

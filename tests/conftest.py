@@ -25,8 +25,9 @@ from docker_support import (
     may_start_docker,
     remove_image,
 )
+from processing_emulator import ProcessingEmulator
 from s3server import s3_server, weed_binary
-from support import Bucket, Cli, TreeWriter, clean_environment, forget_memory
+from support import Bucket, Cli, TreeWriter, clean_environment, forget_memory, forget_s3
 
 from scaledproc.demo import write_demo
 
@@ -37,6 +38,21 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SCRIPT = Path(sys.executable).with_name("scaledproc")
 COMMAND = [str(SCRIPT)] if SCRIPT.exists() else [sys.executable, "-m", "scaledproc"]
 TIMEOUT = 120  # seconds; a guard against hanging, not a measure
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What tests take from the command line."""
+    parser.addoption("--renew-golden", action="store_true", help="write golden_requests/ anew")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what costs money or goes on for long, unless `-m` names it."""
+    asked = str(config.getoption("-m") or "")
+    unwanted = [name for name in ("aws", "soak") if name not in asked]
+    left_out = [item for item in items if any(item.get_closest_marker(name) for name in unwanted)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 def _lacks(what: str) -> NoReturn:
@@ -94,6 +110,19 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
         bucket = Bucket(server, "scaledproc")
         bucket.fs.mkdir(bucket.name)
         yield bucket
+
+
+@pytest.fixture
+def emulator(s3: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessingEmulator]:
+    """An emulated AWS account; this process's AWS environment leads to it."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    with ProcessingEmulator(tmp_path / "machines", s3.server) as made:
+        for name, value in made.environment().items():
+            monkeypatch.setenv(name, value)
+        forget_s3()
+        yield made
+    forget_s3()
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,17 @@ def count(task):
 """
 
 
+# For the backend `sagemaker` against the emulated account.
+SAGEMAKER: dict[str, Any] = {
+    "role": "arn:aws:iam::123456789012:role/scaledproc",
+    "image_uri": "123456789012.dkr.ecr.us-east-1.amazonaws.com/scaledproc:test",
+    "instance_type": "ml.m5.large",
+    "poll_seconds": 0.2,
+    "retry_wait": 0.1,
+    "max_parallel_jobs": 2,
+}
+
+
 class Cli(Protocol):
     """The fixture `cli`: runs `scaledproc` with these arguments."""
 
@@ -73,6 +84,13 @@ def forget_memory() -> None:
     fs = fsspec.filesystem("memory")
     fs.store.clear()
     fs.pseudo_dirs[:] = [""]
+
+
+def forget_s3() -> None:
+    """Drop the s3fs filesystems that are kept for whoever asks next: they lead to where the environment once did."""
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
 
 
 def clean_environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:

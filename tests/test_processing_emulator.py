@@ -304,8 +304,10 @@ def test_leaving_ends_hosts_and_their_children(s3: Bucket, tmp_path: Path) -> No
 def listing(job: Job, path: str = "in") -> list[list[str]]:
     """The files of an input on each host."""
     folders = [host.root / "processing" / path for host in job.hosts]
-    return [sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
-            for folder in folders]  # fmt: skip
+    return [
+        sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+        for folder in folders
+    ]
 
 
 def test_a_prefix_takes_all_keys_that_begin_with_it(account: Account) -> None:
@@ -444,7 +446,10 @@ def test_requests_are_checked(account: Account) -> None:
     create("names must be unique", ProcessingInputs=[here, here])
     create("another one", ProcessingInputs=[here], ProcessingOutputConfig={"Outputs": [target("s3://b/x", "in")]})
     create("exactly one of S3Input", ProcessingInputs=[{"InputName": "in"}])
-    create("enum value set", ProcessingOutputConfig={"Outputs": [{**there, "S3Output": {**there["S3Output"], "S3UploadMode": "Often"}}]})  # fmt: skip # noqa: E501
+    create(
+        "enum value set",
+        ProcessingOutputConfig={"Outputs": [{**there, "S3Output": {**there["S3Output"], "S3UploadMode": "Often"}}]},
+    )
     create("length less than or equal to 256", AppSpecification={"ImageUri": "i", "ContainerArguments": ["x" * 257]})
     create("regular expression", Environment={"not-a-name": "x"})
     preferences = [{"InstanceType": "ml.m5.xlarge"}, {"InstanceType": "ml.c5.xlarge"}]
@@ -648,7 +653,10 @@ def test_a_host_may_do_nothing_and_say_that_it_is_done(account: Account) -> None
 
 def test_a_pipeline_runs_its_steps_in_order(account: Account) -> None:
     steps = [account.step("last", DependsOn=["a", "b", "c"]), *(account.step(name, "sleep 0.2") for name in "abc")]
-    steps[0]["Arguments"]["Environment"] = {"WORD": {"Get": "Parameters.Word"}, "BOTH": {"Std:Join": {"On": "-", "Values": ["x", {"Get": "Parameters.Word"}]}}}  # fmt: skip # noqa: E501
+    steps[0]["Arguments"]["Environment"] = {
+        "WORD": {"Get": "Parameters.Word"},
+        "BOTH": {"Std:Join": {"On": "-", "Values": ["x", {"Get": "Parameters.Word"}]}},
+    }
     arn = account.start_pipeline(
         steps,
         ParallelismConfiguration={"MaxParallelExecutionSteps": 1},

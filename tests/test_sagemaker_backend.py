@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 from uuid import uuid4
 
 import pytest
 from processing_emulator import ProcessingEmulator
-from support import Bucket
+from support import SAGEMAKER, Bucket
 
 import scaledproc
 from scaledproc.run_folder import Run
 from scaledproc.testing import BackendConformance
-
-IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/scaledproc:test"
-ROLE = "arn:aws:iam::123456789012:role/scaledproc"
-SETTINGS: dict[str, Any] = {
-    "role": ROLE,
-    "image_uri": IMAGE,
-    "instance_type": "ml.m5.large",
-    "poll_seconds": 0.2,
-    "retry_wait": 0.1,
-    "max_parallel_jobs": 2,
-}
-
-
-@pytest.fixture
-def emulator(s3: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessingEmulator]:
-    """An emulated account; this process's AWS environment leads to it."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    with ProcessingEmulator(tmp_path / "machines", s3.server) as made:
-        for name, value in made.environment().items():
-            monkeypatch.setenv(name, value)
-        yield made
 
 
 class SageMakerConformance(BackendConformance):
@@ -60,11 +36,11 @@ class SageMakerConformance(BackendConformance):
         return self.bucket.url(f"out-{uuid4().hex}")
 
     def run(self, dataset: str, output: str, **options: Any) -> Run:
-        return super().run(dataset, output, settings={**SETTINGS, **self.settings}, **options)
+        return super().run(dataset, output, settings={**SAGEMAKER, **self.settings}, **options)
 
     def command(self, dataset: str, output: str, *arguments: str) -> list[str]:
         flags: list[str] = []
-        for name, value in {**SETTINGS, **self.settings}.items():
+        for name, value in {**SAGEMAKER, **self.settings}.items():
             flag = f"--{name.replace('_', '-')}"
             flags += [flag] if value is True else [flag, str(value)]
         return [*super().command(dataset, output, *arguments), *flags]

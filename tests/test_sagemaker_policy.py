@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from importlib.util import find_spec
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -186,6 +187,17 @@ def test_pipelines_are_there_when_a_run_is_detached() -> None:
     assert f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:processing-job/pipelines-*" in start["Resource"]
     with pytest.raises(UsageError, match="role's ARN"):
         role_policy(Access(detach=True))
+
+
+def test_all_that_is_asked_of_the_service_is_allowed() -> None:
+    sources = Path(str(find_spec("scaledproc.backends.sagemaker.service").origin)).parent.glob("*.py")  # type: ignore[union-attr]
+    text = "".join(source.read_text() for source in sources)
+    asked = set(re.findall(r'"(sagemaker|logs|iam|service-quotas)",\s*"([a-z_]+)"', text)) - {("iam", "get_role")}
+
+    assert len(asked) > 10
+    for service, operation in asked:
+        name = "".join(word.capitalize() for word in operation.split("_"))
+        assert statements(caller_policy(FULL), f"{service}:{name}"), operation
 
 
 def test_keys() -> None:

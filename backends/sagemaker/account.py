@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaledproc.errors import ScaledprocError, UsageError
 
+from .bundle import check_wheelhouse
 from .requests import Work
 from .service import Service, ServiceError
 from .settings import Settings
@@ -144,6 +145,8 @@ def _check_install(settings: Settings, image: str) -> Iterator[str]:
             "--network-isolation: without a network, the managed image cannot install scaledproc; give --image-uri "
             "(scaledproc sagemaker image makes one), or --wheelhouse with wheels of all that it needs"
         )
+    if settings.wheelhouse is not None:
+        check_wheelhouse(settings.wheelhouse)
     if settings.wheelhouse is None:
         yield f"each job installs scaledproc in {image.rpartition('/')[2]} first: --image-uri starts faster"
     if settings.wheelhouse is None and settings.subnets:

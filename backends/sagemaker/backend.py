@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from scaledproc.backend import Backend, Capabilities, Job
+from scaledproc.describe import ranges_text
 from scaledproc.errors import UsageError
 from scaledproc.events import CombineDone, Event, Note, ShardState
-from scaledproc.heartbeat import read_heartbeats
-from scaledproc.jobs import CONTROL, JobOrder, do_job
+from scaledproc.heartbeat import Heartbeat, read_heartbeats, shard_states
+from scaledproc.jobs import CONTROL, JobOrder, do_job, parse_shards
 from scaledproc.pool import cores
-from scaledproc.run_folder import COMBINED, INVENTORY, PLAN, RECORD, WORK, Run
+from scaledproc.run_folder import COMBINED, INVENTORY, PLAN, RECORD, SHARDS, WORK, Run, read_record
 
 from . import pipeline
 from .account import Account, check_buckets, sdk_defaults
 from .billing import Bill, bill
 from .bundle import make_bundle
-from .control import Controller, job_name, key_and_attempt, run_token
+from .control import SUBMITTERS, Controller, job_name, key_and_attempt, run_token
 from .instances import find_instance
-from .requests import Place, Work, encryption_options, instance_types, processing_job
+from .requests import Place, Work, encryption_options, instance_types, is_mounted, processing_job
 from .service import Jobs, Service, ServiceError
 from .settings import Settings
-from .works import COMBINE, KEYS, grouped_works, manifest, shard_works
+from .works import COMBINE, KEYS, STOP, grouped_works, has_combined, manifest, shard_works
 
 if TYPE_CHECKING:
     from scaledproc.backend import Expected
@@ -38,6 +40,7 @@ for _needed in ("sagemaker", "boto3"):
     if importlib.util.find_spec(_needed) is None:
         raise ImportError(f"it needs the package {_needed}")
 
+_AT_WORK = ("InProgress", "Stopping")
 # Storage options that say where data is, and nothing secret: a job's request can be read by many.
 _SENDABLE = frozenset({"anon", "requester_pays", "endpoint_url"})
 
@@ -68,9 +71,12 @@ class SageMakerBackend(Backend):
         self._given = Settings.parse(settings)
         self._given_names = frozenset(name for name, value in settings.items() if value is not None)
         self._bills: dict[str, Bill] = {}
+        self._heartbeats: Mapping[str, tuple[str, Heartbeat]] = {}
         self._controller: Controller | None = None
         self._execution: str | None = None
+        self._groups: dict[str, str] = {}
         self._keys_job: str | None = None
+        self._is_over = False
         self._checked: Account | None = None
 
     @classmethod
@@ -78,12 +84,14 @@ class SageMakerBackend(Backend):
         """One that finds a run's jobs again."""
         made = cls(**{**record.get("settings", {}), **settings})
         made._execution = record.get("execution")
+        made._groups = dict(record.get("groups", {}))
         return made
 
     def take_over(self, record: Mapping[str, Any]) -> None:
         """Know of a pipeline that has the run."""
         if record.get("name") == self.name:
             self._execution = record.get("execution")
+            self._groups = dict(record.get("groups", {}))
 
     @cached_property
     def settings(self) -> Settings:
@@ -188,6 +196,10 @@ class SageMakerBackend(Backend):
         if self._execution is not None and pipeline.status(self.service, self._execution) in ("Executing", "Stopping"):
             yield Note("a pipeline has this run: watching it")
             yield from self._follow(run)
+            record = read_record(run.store)
+            self._is_over = record is not None and record.state == "done"
+        if self._is_over:  # what was to be done is done, and the folder is cleaned up
+            return
         shards = [job.shard for job in jobs if job.shard is not None]
         if shards:
             yield from self._make(run, shards)
@@ -195,31 +207,41 @@ class SageMakerBackend(Backend):
             yield from self._combine(run)
 
     def _make(self, run: Run, shards: Sequence[int]) -> Iterator[Event]:
+        run.store.remove(STOP)
         committed = run.committed_shards()
-        for shard in sorted(committed.intersection(shards)):
-            yield run.shard_report(shard)
+        yield from run.shard_reports(sorted(committed.intersection(shards)))
         works = self._works(run, run.plan, [shard for shard in shards if shard not in committed])
         yield from self._control(run, works)
         assert self._controller is not None  # noqa: S101
         self._keys_job = self._controller.completed.get(KEYS)
+        self._is_over = self._controller.is_over
 
     def _combine(self, run: Run) -> Iterator[Event]:
         parts = self._keys_job
-        if self.settings.combine_local:
+        at_work = [job.name for job in self._jobs.summaries(run_token(run)) if job.status in _AT_WORK]
+        if self.settings.combine_local and not at_work:
             order = JobOrder(run.store.uri, combine=True, parts=parts, jobs=1, outputs=run.store.options)
             yield from do_job(order)
             return
-        if not run.store.exists(COMBINED):
+        if at_work or not has_combined(run):
             work = self._combine_work(run, parts)
             yield from self._control(run, [work])
+            assert self._controller is not None  # noqa: S101
+            self._is_over = self._controller.is_over
+            if self._is_over:
+                return
         if parts:
-            for shard in sorted(run.committed_shards()):
-                yield replace(run.shard_report(shard), resumed=False)
+            for report in run.shard_reports(sorted(run.committed_shards())):
+                yield replace(report, resumed=False)
         yield CombineDone.from_json(run.store.read(COMBINED))
 
     def _combine_work(self, run: Run, parts: str | None) -> Work:
+        """The last job; its disk holds what it reads, what it makes of parts, and the table."""
         committed = run.committed_shards()
+        folders = [SHARDS, *([f"{WORK}/parts/{parts}"] if parts else [])]
         size = int(run.plan.size * _ROWS_OF_INPUT)
+        if not self.settings.detach:
+            size = 3 * sum(run.store.size_of(folder) for folder in folders)
         return Work(COMBINE, size=size, parts=parts, has_shards=bool(committed) or parts is None)
 
     def _control(self, run: Run, works: Sequence[Work]) -> Iterator[Event]:
@@ -242,29 +264,54 @@ class SageMakerBackend(Backend):
     def interrupt(self, ask: Callable[[str], bool]) -> str:
         """Ask whether the jobs are to be stopped, where somebody can answer."""
         self.stop()
-        active = self._controller.active if self._controller else []
+        active = self._controller.at_work() if self._controller else []
+        if self._controller is None and self._execution is not None:
+            return "the pipeline goes on: the same command watches it, scaledproc stop OUTPUT ends it"
         if self.settings.is_local or not active:
             return ""
         jobs = f"{len(active)} {'job is' if len(active) == 1 else 'jobs are'} at work in SageMaker"
         if not ask(f"{jobs}. Stop them?"):
             return f"{jobs} and left to go on: the same command watches them, scaledproc stop OUTPUT ends them"
-        for name in active:
-            self._jobs.stop(name)
+        self._stop_jobs(active)
         return f"{jobs} and told to stop"
+
+    def _stop_jobs(self, names: Sequence[str]) -> int:
+        """Stop jobs; how many of them had not ended. One that cannot be stopped does not keep the others from it."""
+        with ThreadPoolExecutor(SUBMITTERS, thread_name_prefix="calls") as pool:
+            stopped = [pool.submit(self._stop_job, name) for name in names]
+        return sum(each.result() for each in stopped)
+
+    def _stop_job(self, name: str) -> bool:
+        try:
+            self._jobs.stop(name)
+        except ServiceError as error:
+            if error.trouble not in ("invalid", "gone"):  # it ended meanwhile
+                raise
+            return False
+        return True
 
     # Detached
 
     def detach(self, run: Run) -> str:
         """Make a pipeline of what is left, and start it."""
+        settings, token = self.settings, run_token(run)
+        name = f"{settings.job_name_prefix}-{token}"
+        self._execution = pipeline.find(self.service, name) or self._execution  # run.json may not have got it
         if self._execution is not None and pipeline.status(self.service, self._execution) == "Executing":
             return f"a pipeline has this run already: {self._execution}"
-        settings, token = self.settings, run_token(run)
+        if count := self.at_work(run):
+            raise UsageError(
+                f"{count} jobs are at work for this run already: watch them (the same without --detach), or stop them "
+                f"first: scaledproc stop {run.store}"
+            )
+        start = run.record.timings.get("starts", 1)  # so that no two of its pipelines leave parts in one place
         committed = run.committed_shards()
         left = [shard for shard in range(run.plan.n_shards) if shard not in committed]
         works = grouped_works(settings, run.plan, left, run.record.options, run.store.uri, pipeline.MOST_STEPS)
-        names = {work.key: job_name(settings.job_name_prefix, token, work.key, 0) for work in works}
+        self._groups = {work.key: ranges_text(work.shards) for work in works if len(work.shards) > 1}
+        names = {work.key: job_name(settings.job_name_prefix, token, work.key, start) for work in works}
         combine = replace(self._combine_work(run, names.get(KEYS)), has_shards=KEYS not in names or bool(committed))
-        names[COMBINE] = job_name(settings.job_name_prefix, token, COMBINE, 0)
+        names[COMBINE] = job_name(settings.job_name_prefix, token, COMBINE, start)
         place = self._prepare(run, works)
         requests = [
             processing_job(
@@ -276,7 +323,6 @@ class SageMakerBackend(Backend):
             for work in (*works, combine)
         ]
         made = pipeline.definition(settings, works, combine, requests)
-        name = f"{settings.job_name_prefix}-{token}"
         self._execution = pipeline.start(self.service, name, place.role, made, settings)
         return f"pipeline {name} has the run: {len(works)} jobs, then the table"
 
@@ -285,7 +331,12 @@ class SageMakerBackend(Backend):
 
         assert self._execution is not None  # noqa: S101
         told: dict[int, ShardState] = {}
+        committed = run.committed_shards()
         while (status := pipeline.status(self.service, self._execution)) in ("Executing", "Stopping"):
+            there = run.committed_shards()
+            for shard in sorted(there - committed):
+                yield replace(run.shard_report(shard), resumed=False)
+            committed = there
             for state in self.states(run):
                 if told.get(state.shard) != state:
                     told[state.shard] = state
@@ -313,25 +364,24 @@ class SageMakerBackend(Backend):
         committed = run.committed_shards()
         left = [shard for shard in range(run.record.counts["shards"]) if shard not in committed]
         for key, state, job, why in self._doing(run):
-            for shard in [int(key[1:])] if key[:1] == "s" else left:
+            for shard in self._shards_of(key, left):
                 if shard in left:
                     states[shard] = ShardState(shard, state, job, why)
-        for _, beat in read_heartbeats(run.store, {}).values():
-            for shard, progress in beat.shards.items():
-                known = states.get(shard)
-                if known is None or known.state not in ("starting", "running") or progress.phase == "done":
-                    continue
-                states[shard] = ShardState(
-                    shard,
-                    progress.phase,
-                    known.job,
-                    tasks=progress.tasks,
-                    rows=progress.rows,
-                    size=progress.size,
-                    quarantined=progress.quarantined,
-                    seconds=progress.seconds,
-                )
+        self._heartbeats = read_heartbeats(run.store, self._heartbeats)
+        beats = shard_states(beat for _, beat in self._heartbeats.values())
+        for (job, shard), beat in beats.items():
+            known = states.get(shard)
+            if known is None or (self._execution is None and job != known.job):  # of an earlier try
+                continue
+            if known.state in ("starting", "running") and beat.state != "done":
+                states[shard] = replace(beat, job=known.job)
         return [states[shard] for shard in sorted(states)]
+
+    def _shards_of(self, key: str, left: Sequence[int]) -> Sequence[int]:
+        """The shards of a job, by its work's key."""
+        if key in self._groups:
+            return parse_shards([self._groups[key]])
+        return [int(key[1:])] if key[:1] == "s" else left
 
     def _doing(self, run: Run) -> Iterator[tuple[str, str, str, str]]:
         """Each work's key, state, job and reason, by the service's own account."""
@@ -355,28 +405,34 @@ class SageMakerBackend(Backend):
     def halt(self, run: Run) -> int:
         """Stop the run's jobs, and its pipeline."""
         count = 0
+        run.store.write(STOP, b"")  # for a driver that is about to start more
         if self._execution is not None and pipeline.status(self.service, self._execution) == "Executing":
             pipeline.stop(self.service, self._execution)
             count += 1
-        for job in self._jobs.summaries(run_token(run)):
-            if job.status == "InProgress":
-                try:
-                    self._jobs.stop(job.name)
-                    count += 1
-                except ServiceError as error:  # it ended meanwhile
-                    if error.trouble not in ("invalid", "gone"):
-                        raise
+        at_work = [job.name for job in self._jobs.summaries(run_token(run)) if job.status == "InProgress"]
+        return count + self._stop_jobs(at_work)
+
+    def at_work(self, run: Run) -> int:
+        """How many jobs of a run have not ended; a pipeline counts as one."""
+        count = sum(job.status in _AT_WORK for job in self._jobs.summaries(run_token(run)))
+        if self._execution is not None:
+            count += pipeline.status(self.service, self._execution) in ("Executing", "Stopping")
         return count
 
     def record(self) -> Mapping[str, Any]:
         """What finds the jobs again; and what they took, as billed time says."""
-        kept = ("instance_type", "region", "job_name_prefix", "input_mode", "image_uri", "max_parallel_jobs")
+        kept = (
+            *("instance_type", "region", "job_name_prefix", "input_mode", "image_uri", "max_parallel_jobs"),
+            "output_kms_key",  # for what `stop` and `status` write
+        )
         settings = {name: value for name, value in asdict(self.settings).items() if name in kept and value is not None}
         if not self.settings.is_local:
             settings["region"] = self.service.region
         found: dict[str, Any] = {"name": self.name, "settings": settings}
         if self._execution:
             found["execution"] = self._execution
+        if self._groups:
+            found["groups"] = self._groups
         if self._bills:
             found["billed"] = bill(self._bills.values(), found["settings"].get("region"))
         return found
@@ -388,12 +444,17 @@ class SageMakerBackend(Backend):
 
     def _prepare(self, run: Run, works: Sequence[Work]) -> Place:
         """Put what the workers need into the run's folder."""
-        for name in (RECORD, PLAN, INVENTORY):
-            run.store.write(f"{WORK}/{CONTROL}/{name}", run.store.read(name))
-        for work in works:
+        if is_mounted(self.settings):  # else they read the run's own folder
+            for name in (RECORD, PLAN, INVENTORY):
+                run.store.write(f"{WORK}/{CONTROL}/{name}", run.store.read(name))
+
+        def list_files(work: Work) -> None:
             if work.manifest:
                 name = work.manifest.removeprefix(f"{run.store.uri}/")
                 run.store.write(name, manifest(run.plan, work.shards, run.dataset.uri))
+
+        with ThreadPoolExecutor(SUBMITTERS, thread_name_prefix="calls") as pool:
+            list(pool.map(list_files, works))
         return self._place(run, with_code=True)
 
     def _place(self, run: Run, *, with_code: bool) -> Place:
@@ -435,7 +496,7 @@ class SageMakerBackend(Backend):
         return found
 
 
-_ROWS_OF_INPUT = 0.02  # bytes of features for a byte of input, to size the last job's disk: waveforms give far less
+_ROWS_OF_INPUT = 0.1  # bytes on the last job's disk for a byte of input, where no shard is there yet to be looked at
 
 
 def _job_of(step: Mapping[str, Any]) -> str:

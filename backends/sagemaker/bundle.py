@@ -5,42 +5,56 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import re
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaledproc.errors import UsageError
 from scaledproc.extractors.registry import ENTRY_POINTS
 
+from .image import Python, fetch_wheels, make_context
 from .requests import CODE, START, Code
+from .wheel import project_wheel, requirements
 
 if TYPE_CHECKING:
     from scaledproc.storage import Store
 
+CONSTRAINTS = "constraints.txt"
+MANAGED_PYTHON = Python("3.12", "x86_64", 39)  # of Ubuntu 24.04, which the managed image is made from
 USER = "user"
 MOST_FILES, MOST_BYTES = 2_000, 100 * 2**20
 _SKIPPED = {"__pycache__", ".git", ".venv", "node_modules", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
 
 # Installs what lies beside it, offline where wheels of the dependencies do, then becomes the worker. A failure leaves
-# its reason where DescribeProcessingJob shows it.
+# its reason where DescribeProcessingJob shows it. The virtual environment keeps the older libraries of the image out;
+# it is made without pip, as the managed image has pip itself but not the package python3-venv.
 _START = """#!/bin/sh
 set -u
 code=$(cd "$(dirname "$0")" && pwd)
 root=${SCALEDPROC_ML_ROOT:-/opt/ml}
-say() { mkdir -p "$root/output"; printf '%s\\n' "$1" | head -c 1000 > "$root/output/message"; exit 1; }
+say() {
+  mkdir -p "$root/output"
+  printf '%s\\n' "$1" >&2
+  printf '%s\\n' "$1" | LC_ALL=C tr -cd '\\n -~' | head -c 1000 > "$root/output/message"  # it must be UTF-8
+  exit 1
+}
 home=$(mktemp -d)
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
   say "UsageError: the image has $(python3 --version 2>&1); scaledproc needs Python 3.11 or later: give --image-uri"
-python3 -m venv "$home/venv" > "$home/log" 2>&1 || say "UsageError: no venv in the image: $(tail -n 3 "$home/log")"
-offline=
-[ -d "$code/wheels" ] && offline="--no-index --find-links $code/wheels"
-# shellcheck disable=SC2086 - two words, or none
-"$home/venv/bin/python" -m pip install --disable-pip-version-check --quiet $offline "$code"/scaledproc-*.whl \\
-  > "$home/log" 2>&1 || say "UsageError: scaledproc cannot be installed (no package index? --wheelhouse, or \\
---image-uri): $(tail -n 3 "$home/log")"
+python3 -m venv --without-pip "$home/venv" > "$home/log" 2>&1 ||
+  say "UsageError: no virtual environment can be made in the image: $(tail -n 3 "$home/log")"
+if [ -d "$code/wheels" ]; then export PIP_NO_INDEX=1 PIP_FIND_LINKS="$code/wheels"
+else export PIP_CONSTRAINT="$code/constraints.txt"; fi
+python3 -m pip --python "$home/venv/bin/python" install --disable-pip-version-check --quiet "$code"/scaledproc-*.whl \
+  > "$home/log" 2>&1 || say "UsageError: scaledproc cannot be installed (no package index? --wheelhouse, or \
+--image-uri): $(grep -v -e '^WARNING' -e '^$' "$home/log" | tail -n 3)"
+unset PIP_NO_INDEX PIP_FIND_LINKS PIP_CONSTRAINT
 exec "$home/venv/bin/scaledproc" worker "$@"
 """
 
@@ -72,12 +86,12 @@ def make_bundle(store: Store, extractor: str, *, installs: bool, wheelhouse: str
     with tempfile.TemporaryDirectory(prefix="scaledproc-") as scratch:
         folder = Path(scratch)
         if installs:
-            from .wheel import project_wheel
-
             project_wheel(folder)
             (folder / START).write_text(_START)
             if wheelhouse is not None:
                 _copy_wheels(Path(wheelhouse).expanduser(), folder / "wheels")
+            else:
+                (folder / CONSTRAINTS).write_text(_constraints())
         spec = _copy_extractor(extractor, folder / USER)
         is_users = (folder / USER).is_dir()
         names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
@@ -95,13 +109,62 @@ def make_bundle(store: Store, extractor: str, *, installs: bool, wheelhouse: str
         return Code(f"{store.uri}/{where}/", installs, f"{CODE}/{USER}" if is_users else None, spec)
 
 
+def check_wheelhouse(wheelhouse: str) -> None:
+    """See whether the wheels are all that the managed image needs, by pip's own resolver; nothing is installed.
+
+    Raises
+    ------
+    UsageError
+        Something is missing, or is for another Python or machine.
+    """
+    platforms = [f"--platform={each}" for each in MANAGED_PYTHON.platforms]
+    with tempfile.TemporaryDirectory(prefix="scaledproc-") as scratch:
+        wheel = project_wheel(Path(scratch))
+        command = [
+            *(sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--disable-pip-version-check"),
+            *("--ignore-installed", "--target", f"{scratch}/none", "--no-index", "--only-binary=:all:"),
+            *("--find-links", str(Path(wheelhouse).expanduser()), f"--python-version={MANAGED_PYTHON.version}"),
+            *("--implementation=cp", *platforms, str(wheel)),
+        ]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode and "No module named pip" not in done.stderr:
+        errors = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR:")]
+        raise UsageError(
+            f"--wheelhouse {wheelhouse}: not all that scaledproc needs on Python {MANAGED_PYTHON.version}, "
+            f"{MANAGED_PYTHON.machine}: {errors[-1] if errors else done.stderr.strip()[-300:]}"
+        )
+
+
+def fill_wheelhouse(folder: Path) -> int:
+    """Fetch wheels of all that scaledproc needs in the managed image, in the versions of here; how many there are.
+
+    Raises
+    ------
+    ScaledprocError
+        pip cannot fetch them.
+    """
+    with tempfile.TemporaryDirectory(prefix="scaledproc-") as scratch:
+        context = Path(scratch)
+        make_context(context)
+        fetch_wheels(context, MANAGED_PYTHON)
+        folder.mkdir(parents=True, exist_ok=True)
+        wheels = sorted((context / "wheelhouse").glob("*.whl"))
+        for wheel in wheels:
+            shutil.copyfile(wheel, folder / wheel.name)
+    return len(wheels)
+
+
 def _copy_wheels(wheelhouse: Path, folder: Path) -> None:
-    wheels = sorted(wheelhouse.glob("*.whl"))
-    if not wheels:
-        raise UsageError(f"--wheelhouse {wheelhouse} holds no wheels; pip wheel --wheel-dir {wheelhouse} fills it")
     folder.mkdir()
-    for wheel in wheels:
+    for wheel in sorted(wheelhouse.glob("*.whl")):
         shutil.copyfile(wheel, folder / wheel.name)
+
+
+def _constraints() -> str:
+    """The versions that are installed here: other ones may give other bytes."""
+    names = sorted(match[0] for match in (re.match(r"[\w.-]+", line) for line in requirements()) if match)
+    found = [(name, version(name)) for name in names]
+    return "".join(f"{name}=={number}\n" for name, number in found if "+" not in number)
 
 
 def _copy_extractor(spec: str, folder: Path) -> str | None:
@@ -135,8 +198,6 @@ def _plugin(name: str, folder: Path) -> str | None:
 
 
 def _copy_package(package: str, folder: Path) -> None:
-    import sys
-
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     found = importlib.util.find_spec(package)
@@ -144,10 +205,22 @@ def _copy_package(package: str, folder: Path) -> None:
         raise UsageError(f"module {package!r} cannot be found, so it cannot be sent to the machines")
     origin = Path(found.origin)
     if found.submodule_search_locations is None:
-        _copy([origin, *_neighbours(origin, origin.parent)], origin.parent, folder)
+        _copy([origin, *([] if _is_installed(origin) else _neighbours(origin, origin.parent))], origin.parent, folder)
         return
-    files = [path for path in sorted(origin.parent.rglob("*")) if path.is_file() and not _SKIPPED & set(path.parts)]
-    _copy(files, origin.parent.parent, folder)
+    _copy(_files(origin.parent), origin.parent.parent, folder)
+
+
+def _is_installed(module: Path) -> bool:
+    """Whether it lies among all that is installed, where what it imports is not meant to be sent along."""
+    return bool({"site-packages", "dist-packages"} & set(module.parts))
+
+
+def _files(package: Path) -> list[Path]:
+    return [
+        path
+        for path in sorted(package.rglob("*"))
+        if path.is_file() and not _SKIPPED & set(path.relative_to(package).parts)
+    ]
 
 
 def _copy(files: list[Path], root: Path, folder: Path) -> None:
@@ -171,9 +244,7 @@ def _neighbours(path: Path, folder: Path) -> Iterator[Path]:
             module, package = folder / f"{name}.py", folder / name
             found = [module] if module.is_file() else []
             if (package / "__init__.py").is_file():
-                found = [
-                    each for each in sorted(package.rglob("*")) if each.is_file() and "__pycache__" not in each.parts
-                ]
+                found = _files(package)
             for each in found:
                 if each not in seen:
                     seen.add(each)

@@ -74,6 +74,16 @@ def image(
         typer.echo(command)
 
 
+@app.command()
+def wheelhouse(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to put the wheels.")],
+) -> None:
+    """Fetch what jobs in the managed image install, for --wheelhouse: they then need no package index."""
+    from .bundle import fill_wheelhouse
+
+    typer.echo(f"{fill_wheelhouse(folder)} wheels in {folder}")
+
+
 class For(StrEnum):
     """Whom a policy is for."""
 

@@ -8,24 +8,29 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from scaledproc.errors import ScaledprocError
+from scaledproc.describe import count_text
+from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, Note, ShardState
-from scaledproc.heartbeat import Heartbeat, read_heartbeats
-from scaledproc.run_folder import COMBINED, FEATURES, Run
+from scaledproc.heartbeat import Heartbeat, read_heartbeats, shard_states
+from scaledproc.run_folder import Run, read_record
+from scaledproc.storage import describe, store_errors
 
 from .billing import Bill
 from .decisions import Fate, fate, pause, reason
 from .requests import Work
-from .service import Jobs, Service, ServiceError
+from .service import Jobs, JobSummary, Service, ServiceError
 from .settings import Settings
-from .works import COMBINE, KEYS
+from .works import COMBINE, KEYS, STOP, has_combined, has_parts
 
 if TYPE_CHECKING:
     from scaledproc.events import ShardDone
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 SUBMITTERS = 8  # requests under way at once: 200 jobs are not 200 round trips one after the other
 MOST_TROUBLE = 20  # looks in a row that fail before giving up
@@ -62,7 +67,6 @@ class _Task:
     not_before: float = 0.0
     name: str = ""
     is_stopping: bool = False
-    states: dict[int, ShardState] = field(default_factory=dict)
 
 
 class Controller:
@@ -105,11 +109,21 @@ class Controller:
         self._last_look: datetime | None = None
         self.completed: dict[str, str] = {}
         """The name of the job that did a work, by the work's key."""
+        self.is_over = False
+        """Whether another driver finished the run meanwhile."""
 
     @property
     def active(self) -> list[str]:
         """The names of the jobs that are not over."""
         return [task.name for task in self._active]
+
+    def at_work(self) -> list[str]:
+        """As `active`, with those that were started just before somebody interrupted."""
+        try:
+            listed = self._jobs.summaries(self._token)
+        except ServiceError:
+            return self.active
+        return [job.name for job in listed if job.status == "InProgress"]
 
     def do(self, works: Sequence[Work]) -> Iterator[Event]:
         """Do works, and tell what happens.
@@ -126,7 +140,8 @@ class Controller:
             if not self._active and not self._waiting:
                 break
             time.sleep(self._settings.poll_seconds if self._active else min(self._settings.poll_seconds, 1.0))
-            yield from self._look()
+            if self._active:
+                yield from self._look()
         if self._failed:
             raise ScaledprocError(self._report())
 
@@ -136,18 +151,26 @@ class Controller:
         """Take over the jobs of an earlier command instead of starting twins."""
         tasks = {task.work.key: task for task in self._waiting}
         found: dict[str, tuple[int, str, str]] = {}
-        for job in self._jobs.summaries(self._token):
+        listed = self._jobs.summaries(self._token)
+        for job in listed:
             key, attempt = key_and_attempt(job.name)
             if key in tasks:
                 found[key] = max(found.get(key, (0, "", "")), (attempt, job.name, job.status))
             elif job.status not in _ENDED:
-                self._active.append(_Task(Work(key), attempt, name=job.name))  # all committed, and about to end
+                self._watch_other(job, key, attempt)
+        ended = [job.name for job in listed if job.status in _ENDED and job.name not in self._bills]
+        for name, description in zip(ended, self._side_by_side(self._jobs.describe, ended), strict=True):
+            self._bill(name, description)
+        committed = self._run.committed_shards() if ended else set()  # some may have ended just now
         for key, (attempt, name, status) in found.items():
             task = tasks[key]
             task.attempt, task.name = attempt, name
             if status in _ENDED:
-                self._bill(name, self._jobs.describe(name))
-                if status == "Completed" and key == KEYS:
+                yield from self._tell_done(task.work.shards, committed)
+                if task.work.shards and committed.issuperset(task.work.shards):
+                    self._waiting.remove(task)
+                    self.completed[key] = name
+                if key == KEYS and status == "Completed" and has_parts(self._run, task.work, name) == "all":
                     self._waiting.remove(task)
                     self.completed[key] = name
                 continue
@@ -160,20 +183,53 @@ class Controller:
         for task in self._waiting:
             yield from self._say(task, "queued")
 
+    def _watch_other(self, job: JobSummary, key: str, attempt: int) -> None:
+        """Wait for a job that is not of this command's works: its shards are committed, and it is about to end.
+
+        Raises
+        ------
+        UsageError
+            It makes what this command is to make, in another way.
+        """
+        if key == COMBINE and not self._waiting:
+            return  # it is taken over when there is nothing left but to combine
+        shards = {shard for task in self._waiting for shard in task.work.shards}
+        if self._waiting and (not key.startswith("s") or int(key[1:]) in shards):
+            raise UsageError(
+                f"job {job.name} is at work for this run, with another --input-mode or another choice of --instances: "
+                f"give the same as then, wait for it, or stop it: scaledproc stop {self._run.store}"
+            )
+        self._active.append(_Task(Work(key), attempt, name=job.name))
+
     def _submit(self) -> Iterator[Event]:
         now = time.monotonic()
         room = self._room - len(self._active)
         ready = [task for task in self._waiting if task.not_before <= now][: max(room, 0)]
         if not ready:
             return
-        with ThreadPoolExecutor(SUBMITTERS, thread_name_prefix="submit") as pool:
-            for task, error in zip(ready, pool.map(self._start, ready), strict=True):
-                self._waiting.remove(task)
-                if error is None:
-                    self._active.append(task)
-                    yield from self._say(task, "starting")
-                else:
-                    yield from self._not_started(task, error)
+        if self._is_stopped():
+            yield from self._give_up_all("it was stopped: scaledproc stop")
+            return
+        refused: list[tuple[_Task, ServiceError]] = []
+        for task, error in zip(ready, self._side_by_side(self._start, ready), strict=True):
+            self._waiting.remove(task)
+            if error is None:
+                self._active.append(task)
+                yield from self._say(task, "starting")
+            else:
+                refused.append((task, error))
+        for task, error in refused:  # after those that were started: they may be why
+            yield from self._not_started(task, error)
+
+    def _is_stopped(self) -> bool:
+        return self._run.store.exists(STOP)
+
+    @staticmethod
+    def _side_by_side(do: Callable[[T], U], what: Sequence[T]) -> list[U]:
+        if not what:
+            return []
+        with ThreadPoolExecutor(SUBMITTERS, thread_name_prefix="calls") as pool:
+            return list(pool.map(do, what))
 
     def _start(self, task: _Task) -> ServiceError | None:
         task.attempt += 1
@@ -181,26 +237,27 @@ class Controller:
         try:
             self._jobs.create(self._request(task.name, task.work, task.attempt))
         except ServiceError as error:
-            if error.trouble != "exists":  # another command started just this try: watch it
+            if error.trouble != "exists":
                 return error
+            self._last_look = None  # another command started just this try: watch it, even if it ended long ago
         task.tries += 1
         return None
 
     def _not_started(self, task: _Task, error: ServiceError) -> Iterator[Event]:
         task.attempt -= 1
         task.tries += 1
+        task.name = ""
         if error.trouble == "limit" and self._active:
             # The account has no room for more at once: go on with what there is.
             self._room = max(len(self._active), 1)
             task.tries -= 1
+            self._waiting.append(task)
             yield from self._note(f"the account allows no more jobs at once than {self._room}: {error}")
-            yield from self._again(task, "service", str(error))
+            yield from self._say(task, "queued")
             return
         if error.trouble in ("denied", "invalid"):  # so it would be for all
             yield from self._give_up(task, str(error))
-            for other in list(self._waiting):
-                self._waiting.remove(other)
-                yield from self._give_up(other, str(error))
+            yield from self._give_up_all(str(error))
             return
         if error.trouble == "expired":
             self._renew()
@@ -215,11 +272,17 @@ class Controller:
             return
         task.not_before = time.monotonic() + seconds
         self._waiting.append(task)
-        yield from self._say(task, "retrying", f"again in {seconds:.0f} s: {why.splitlines()[0]}")
+        yield from self._say(task, "retrying", f"again in {seconds:.0f} s: {_short(why)}")
 
     def _give_up(self, task: _Task, why: str) -> Iterator[Event]:
         self._failed.append((task, why))
-        yield from self._say(task, "failed", why.splitlines()[0])
+        yield from self._say(task, "failed", _short(why))
+
+    def _give_up_all(self, why: str) -> Iterator[Event]:
+        """Start no more."""
+        waiting, self._waiting = self._waiting, []
+        for task in waiting:
+            yield from self._give_up(task, why)
 
     # Watching
 
@@ -227,17 +290,38 @@ class Controller:
         asked = datetime.now(UTC)
         try:
             listed = self._jobs.summaries(self._token, self._last_look)
-            self._troubles = 0
         except ServiceError as error:
             yield from self._endure(error)
             return
         self._last_look = asked - _CLOCKS
         status = {job.name: job.status for job in listed}
-        for task in list(self._active):
-            if status.get(task.name) in _ENDED:
-                self._active.remove(task)
-                yield from self._end(task)
+        ended = [task for task in self._active if status.get(task.name) in _ENDED]
+        described = self._side_by_side(self._description, ended)
+        trouble: ServiceError | None = None
+        try:
+            committed = self._run.committed_shards() if ended else set()
+        except store_errors() as error:  # as with the service: it may pass
+            self._last_look = None
+            yield from self._endure(ServiceError("unreachable", f"{self._run.store}: {describe(error)}"))
+            return
+        for task, description in zip(ended, described, strict=True):
+            if isinstance(description, ServiceError):  # at the next look, then
+                self._last_look = None
+                trouble = description
+                continue
+            self._active.remove(task)
+            yield from self._end(task, description, committed)
         yield from self._progress()
+        if trouble is None:
+            self._troubles = 0
+        else:
+            yield from self._endure(trouble)
+
+    def _description(self, task: _Task) -> dict[str, Any] | ServiceError:
+        try:
+            return self._jobs.describe(task.name)
+        except ServiceError as error:
+            return error
 
     def _endure(self, error: ServiceError) -> Iterator[Event]:
         """Look again later: what is wrong may pass, and the jobs go on meanwhile."""
@@ -255,33 +339,44 @@ class Controller:
         if isinstance(self._jobs, Service):
             self._jobs.renew()
 
-    def _end(self, task: _Task) -> Iterator[Event]:
-        description = self._jobs.describe(task.name)
+    def _end(self, task: _Task, description: Mapping[str, Any], committed: set[int]) -> Iterator[Event]:
         self._bill(task.name, description)
         work = task.work
         if work.combines and work.key != COMBINE:  # an earlier command's, whose shards are committed
             return
-        committed = self._run.committed_shards()
         yield from self._tell_done(work.shards, committed)
         left = tuple(shard for shard in work.shards if shard not in committed)
-        is_done = self._has_combined() if work.key == COMBINE else not left
-        if work.key == KEYS:
-            is_done = description["ProcessingJobStatus"] == "Completed"
+        is_done = has_combined(self._run) if work.key == COMBINE else not left
+        parts = ""
+        if work.key == KEYS and description["ProcessingJobStatus"] == "Completed":
+            parts = has_parts(self._run, work, task.name)
+            is_done = parts == "all"
         what = fate(description, committed=is_done, max_runtime=self._settings.max_runtime_seconds)
         if what == "done":
             self.completed[work.key] = task.name
             return
+        if self._ended_elsewhere():
+            self.is_over = True
+            self._waiting, self._active, self._failed = [], [], []
+            return
+        if parts == "some":
+            yield from self._give_up(task, "some files came to no machine: were they removed since they were listed?")
+            return
         if work.key != KEYS and work.shards:
-            task.work = replace(work, shards=left)
+            task.work = replace(work, shards=left, instances=min(work.instances, max(len(left), 1)))
         if what == "stopped" and task.is_stopping:  # by an earlier command; this one is to do it
             task.is_stopping = False
             task.tries = 0
             what = "service"
         why = reason(what, description)
         yield from self._again(task, what, why)
+        if what == "stopped" and self._is_stopped():
+            yield from self._give_up_all("it was stopped: scaledproc stop")
 
-    def _has_combined(self) -> bool:
-        return self._run.store.exists(COMBINED) and self._run.store.exists(FEATURES)
+    def _ended_elsewhere(self) -> bool:
+        """Whether the run is finished, so that its folder no longer shows what is committed."""
+        record = read_record(self._run.store)
+        return record is not None and record.state == "done" and record.plan_id == self._run.record.plan_id
 
     def _tell_done(self, shards: Sequence[int], committed: set[int]) -> Iterator[Event]:
         for shard in shards:
@@ -295,28 +390,21 @@ class Controller:
         if not self._active:
             return
         before = self._heartbeats
-        self._heartbeats = read_heartbeats(self._run.store, before)
+        try:
+            self._heartbeats = read_heartbeats(self._run.store, before)
+        except store_errors():
+            return  # it is only to show
         at_work = {task.name: task for task in self._active}
-        finished = False
-        for name, (version, beat) in self._heartbeats.items():
-            task = at_work.get(beat.job)
-            if task is None or (name in before and before[name][0] == version):
-                continue
+        changed = [beat for name, (version, beat) in self._heartbeats.items() if before.get(name, ("",))[0] != version]
+        news = {(beat.job, shard) for beat in changed if beat.job in at_work for shard in beat.shards}
+        for beat in changed:
             yield from self._compare_versions(beat)
-            for shard, progress in beat.shards.items():
-                if shard in self._told or shard not in task.work.shards:
-                    continue
-                finished |= progress.phase == "done"
-                yield ShardState(
-                    shard,
-                    progress.phase,
-                    beat.job,
-                    tasks=progress.tasks,
-                    rows=progress.rows,
-                    size=progress.size,
-                    quarantined=progress.quarantined,
-                    seconds=progress.seconds,
-                )
+        finished = False
+        for place, state in shard_states(beat for _, beat in self._heartbeats.values()).items():
+            if place not in news or state.shard in self._told or state.shard not in at_work[state.job].work.shards:
+                continue
+            finished |= state.state == "done"
+            yield state
         if finished:  # some shards of a job that goes on with others
             committed = self._run.committed_shards()
             for task in self._active:
@@ -352,15 +440,21 @@ class Controller:
     def _report(self) -> str:
         """Why some jobs failed: what the service and the worker say, the end of the log, and where it is."""
         shards = sum(len(task.work.shards) for task, _ in self._failed)
-        what = f"{shards} shards are not made" if shards else "the shards are not combined"
+        made = "is" if shards == 1 else "are"
+        what = f"{count_text(shards, 'shard')} {made} not made" if shards else "the shards are not combined"
         lines = [f"{what}; what is committed stays, and the same command runs the rest"]
         for task, why in self._failed[:5]:
             name = "combine" if task.work.combines else f"shard {', '.join(map(str, task.work.shards[:5]))}"
             lines.append(f"{name}: {why}")
-            if not task.name or task.tries == 0:
+            if not task.name:
                 continue
             lines += [f"  | {line[:200]}" for line in self._jobs.last_lines(task.name, SHOWN_LINES)]
             lines.append(f"  job {task.name}: {self._jobs.link(task.name)}")
         if len(self._failed) > 5:
             lines.append(f"and {len(self._failed) - 5} more")
         return "\n".join(lines)
+
+
+def _short(why: str) -> str:
+    """What the service says, and the first line of what the worker left."""
+    return ": ".join(why.splitlines()[:2])

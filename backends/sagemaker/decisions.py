@@ -29,7 +29,7 @@ def fate(description: Mapping[str, Any], *, committed: bool, max_runtime: float)
     if status == "Completed":
         return "uncommitted"
     if status == "Stopped":
-        return "timeout" if runtime(description) >= max_runtime - 60 else "stopped"
+        return "timeout" if runtime(description) >= max_runtime - min(60, max_runtime / 10) else "stopped"
     if committed:  # it did all that it should, and then stumbled
         return "done"
     reason, message = description.get("FailureReason") or "", description.get("ExitMessage") or ""

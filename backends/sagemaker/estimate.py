@@ -34,14 +34,14 @@ STARTUP_SECONDS = 240.0
 # After the work: outputs that SageMaker uploads, the machine given back. An assumption too.
 OVERHEAD_SECONDS = 30.0
 
-# Bytes per second into one machine. `stage`: the worker fetches with s3fs ahead of its cores, in one process; a client
-# in Python is bound by its own CPU use, at 85 to 140 MB/s on the machine where that was measured. `file`: SageMaker
+# Bytes per second into one machine. `stage`: the worker fetches with obstore ahead of its cores; 324 MB/s were measured
+# on two busy cores that the server shared (benchmarks/test_staging.py), where s3fs alone made 188. `file`: SageMaker
 # copies everything before the container starts, onto a gp2 volume, which takes 250 MiB/s at most and 128 MiB/s while
 # it is smaller than 170 GiB.
-STAGE_RATE = 100e6
-# Each file costs time of its own: s3fs read 300 to 500 small objects a second there. The same is taken for `file`.
-SECONDS_PER_FILE = 1 / 400
-REQUESTS_PER_FILE = {"stage": 2, "file": 1}  # s3fs asks for a file's size before the file
+STAGE_RATE = 300e6
+# Each file costs time of its own: 1,700 small objects a second there. The same is taken for `file`.
+SECONDS_PER_FILE = 1 / 1500
+REQUESTS_PER_FILE = {"stage": 1, "file": 1}
 FILE_RATE = 250 * 2**20
 FILE_RATE_SMALL = 128 * 2**20
 SMALL_VOLUME_GB = 170
@@ -293,7 +293,7 @@ def estimate(sizes: Sizes, throughput: Throughput, fleet: Fleet, lookup: PriceLi
         Prices asked of AWS; the package's table where there are none.
     """
     if fleet.volume_gb is None:
-        fleet = replace(fleet, volume_gb=_volume_gb(sizes, fleet))
+        fleet = replace(fleet, volume_gb=needed_volume_gb(sizes, fleet))
     seconds = _job_seconds(sizes, throughput, fleet)
     n_machines = min(fleet.max_parallel, max(sizes.n_shards, 1))
     combine = math.ceil(
@@ -365,7 +365,7 @@ def refuse_above(found: Estimate, max_cost: float) -> None:
         )
 
 
-def _volume_gb(sizes: Sizes, fleet: Fleet) -> int:
+def needed_volume_gb(sizes: Sizes, fleet: Fleet) -> int:
     """The disk of each machine."""
     if fleet.mode == "stage":
         return volume_gb("stage", int(sizes.unit_bytes.max(initial=0)))

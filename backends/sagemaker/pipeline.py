@@ -73,13 +73,27 @@ def start(service: Service, name: str, role: str, made: dict[str, Any], settings
     }
     tags = [{"Key": key, "Value": value} for key, value in settings.tag_map.items()]
     try:
-        service.call("sagemaker", "create_pipeline", **given, ClientRequestToken=f"{name:-<32}", Tags=tags)
+        service.call("sagemaker", "create_pipeline", **given, Tags=tags)
     except ServiceError as error:
         if error.trouble not in ("exists", "invalid") or "already exists" not in str(error):
             raise
         service.call("sagemaker", "update_pipeline", **given)
     started = service.call("sagemaker", "start_pipeline_execution", PipelineName=name)
     return str(started["PipelineExecutionArn"])
+
+
+def find(service: Service, name: str) -> str | None:
+    """The execution of a pipeline that has not ended; None where there is none."""
+    try:
+        page = service.call("sagemaker", "list_pipeline_executions", PipelineName=name, MaxResults=10)
+    except ServiceError as error:
+        if error.trouble in ("gone", "invalid"):
+            return None
+        raise
+    for execution in page["PipelineExecutionSummaries"]:
+        if execution["PipelineExecutionStatus"] in ("Executing", "Stopping"):
+            return str(execution["PipelineExecutionArn"])
+    return None
 
 
 def steps(service: Service, execution: str) -> list[dict[str, Any]]:
@@ -97,13 +111,16 @@ def steps(service: Service, execution: str) -> list[dict[str, Any]]:
 
 
 def status(service: Service, execution: str) -> str:
-    """`Executing`, `Stopping`, `Stopped`, `Failed` or `Succeeded`."""
-    found = service.call("sagemaker", "describe_pipeline_execution", PipelineExecutionArn=execution)
+    """`Executing`, `Stopping`, `Stopped`, `Failed`, `Succeeded`, or `Deleted` where nothing is left of it."""
+    try:
+        found = service.call("sagemaker", "describe_pipeline_execution", PipelineExecutionArn=execution)
+    except ServiceError as error:
+        if error.trouble == "gone":
+            return "Deleted"
+        raise
     return str(found["PipelineExecutionStatus"])
 
 
 def stop(service: Service, execution: str) -> None:
     """Begin to end an execution and its jobs."""
-    service.call(
-        "sagemaker", "stop_pipeline_execution", PipelineExecutionArn=execution, ClientRequestToken="scaledproc" * 4
-    )
+    service.call("sagemaker", "stop_pipeline_execution", PipelineExecutionArn=execution)

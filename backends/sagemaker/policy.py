@@ -140,9 +140,8 @@ def caller_policy(access: Access) -> Policy:
         on_pipelines = (
             "CreatePipeline",
             "UpdatePipeline",
-            "DescribePipeline",
-            "DeletePipeline",
             "StartPipelineExecution",
+            "ListPipelineExecutions",
         )
         on_executions = ("DescribePipelineExecution", "ListPipelineExecutionSteps", "StopPipelineExecution")
         statements += [

@@ -322,7 +322,9 @@ def _outputs(place: Place, name: str, work: Work) -> list[dict[str, Any]]:
         return []
     is_parts = settings.input_mode == "sharded-by-key" and not work.combines
     results = f"{place.run}/work/parts/{name}" if is_parts else place.run
-    outputs = [_output("results", results, RESULTS, "EndOfJob")]
+    # A job of several shards leaves each as it is done, so that a later one that fails does not take it along.
+    mode = "Continuous" if len(work.shards) > 1 and not is_parts and not settings.is_local else "EndOfJob"
+    outputs = [_output("results", results, RESULTS, mode)]
     if not settings.is_local:
         outputs.append(_output("progress", f"{place.run}/work/progress", PROGRESS, "Continuous"))
     return outputs

@@ -187,7 +187,10 @@ class Service:
     def link(self, name: str) -> str:
         """The console's page of a job's log."""
         group = LOG_GROUP.replace("/", "$252F")
-        domain = "amazonaws.cn" if self.region.startswith("cn-") else "aws.amazon.com"
+        domains = {"cn": "amazonaws.cn", "us-gov": "amazonaws-us-gov.com"}
+        domain = next(
+            (name for start, name in domains.items() if self.region.startswith(f"{start}-")), "aws.amazon.com"
+        )
         return (
             f"https://{self.region}.console.{domain}/cloudwatch/home?region={self.region}#logsV2:log-groups/"
             f"log-group/{group}$3FlogStreamNameFilter$3D{name}"
@@ -204,7 +207,7 @@ class Service:
         try:
             return str(self.call("sts", "get_caller_identity")["Account"])
         except ServiceError as error:
-            if error.trouble == "unreachable":
+            if error.trouble in ("unreachable", "expired"):
                 raise
             raise UsageError(f"AWS refuses the credentials: {error}") from None
 
@@ -254,7 +257,9 @@ def _told(call: Callable[[], T]) -> T:
         details = error.response.get("Error", {})
         code, text = str(details.get("Code", "")), str(details.get("Message", error))
         raise ServiceError(_trouble(code, text), f"{code}: {text}") from None
-    except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.TokenRetrievalError) as error:
+    except (exceptions.TokenRetrievalError, exceptions.SSOError) as error:
+        raise ServiceError("expired", f"the login has expired ({error}): aws sso login") from None
+    except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError) as error:
         raise UsageError(
             f"no AWS credentials ({error}): log in (aws sso login), set AWS_PROFILE, or give --profile"
         ) from None

@@ -28,6 +28,7 @@ InputMode = Literal["stage", "file", "sharded-by-key"]
 LOCAL = "local"
 """As an instance type: the SDK's local mode, containers on this machine."""
 MAX_SECURITY_GROUPS, MAX_SUBNETS = 5, 16
+MAX_PREFIX = 30  # letters of a job's name, which has 63
 
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+|[\w+=,.@-]{1,64}")
 _KMS_KEY = re.compile(
@@ -200,7 +201,8 @@ class Settings:
                     _check_type(each, flag)
         if LOCAL in self.instance_type and len(self.instance_type) > 1:
             raise UsageError("--instance-type local has no alternatives")
-        if not re.fullmatch(r"[a-zA-Z0-9](?:-*[a-zA-Z0-9]){0,29}", self.job_name_prefix):
+        prefix = self.job_name_prefix
+        if not re.fullmatch(r"[a-zA-Z0-9](?:-*[a-zA-Z0-9])*", prefix) or len(prefix) > MAX_PREFIX:
             raise UsageError(f"--job-name-prefix {self.job_name_prefix!r}: letters, digits and hyphens, at most 30")
         if self.region is not None and not re.fullmatch(r"[a-z]{2,5}(-[a-z]+)+-\d{1,2}", self.region):
             raise UsageError(f"--region {self.region!r} is no AWS region, such as eu-west-1")

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from scaledproc.cuts import share_out
 from scaledproc.errors import UsageError
+from scaledproc.jobs import CONTROL
+from scaledproc.merging import PARTS, present_tasks
+from scaledproc.run_folder import COMBINED, FEATURES, WORK
 
 from .requests import Work, is_mounted
 from .settings import Settings
 
 if TYPE_CHECKING:
     from scaledproc.planning import Plan
+    from scaledproc.run_folder import Run
 
 HOSTS, KEYS, COMBINE = "hosts", "keys", "combine"
+STOP = f"{WORK}/{CONTROL}/stop"
+"""Somebody asked for the run's end: a driver that sees it starts no more jobs."""
 MANIFESTS = "work/manifests"
 MOST_PREFIXES = 6  # a job has ten inputs; code and control are two
 
@@ -119,3 +125,18 @@ def manifest(plan: Plan, shards: Sequence[int], dataset: str) -> bytes:
         for unit in plan.units_of(int(plan.shard_cuts[shard]), int(plan.shard_cuts[shard + 1])):
             names += plan.files_of(unit)["path"].to_pylist()
     return json.dumps([{"prefix": f"{dataset}/"}, *names]).encode()
+
+
+def has_combined(run: Run) -> bool:
+    """Whether the last job did its work; the service may upload one of its files before the other."""
+    return run.store.exists(COMBINED) and run.store.exists(FEATURES)
+
+
+def has_parts(run: Run, work: Work, job: str) -> Literal["all", "some", "none"]:
+    """What the machines of a job left, which share a plan's files: `some` if all were there, and files were not."""
+    said = present_tasks(run.store, f"{WORK}/{PARTS}/{job}")
+    if len(said) < work.instances:
+        return "none"
+    sizes = run.plan.shard_cuts
+    wanted = sum(int(sizes[shard + 1] - sizes[shard]) for shard in work.shards)
+    return "all" if sum(said.values()) >= wanted else "some"

@@ -130,13 +130,14 @@ class Data:
             except (ClientError, OSError) as error:
                 raise DataError(f"ClientError: Data download failed: {source.key}: {error}") from error
 
-    def send(self, path: Path, uri: str, name: str) -> str | None:
+    def send(self, path: Path, uri: str, name: str, kms_key: str | None = None) -> str | None:
         """Copy a file to S3 and return its key; None when the file is gone by now."""
+        encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else {}
         bucket, prefix = split_uri(uri)
         key = f"{prefix.rstrip('/')}/{name}".lstrip("/")
         try:
             with path.open("rb") as file:
-                self._client.put_object(Bucket=bucket, Key=key, Body=file)
+                self._client.put_object(Bucket=bucket, Key=key, Body=file, **encryption)
         except FileNotFoundError:
             return None
         except (ClientError, OSError) as error:

@@ -107,7 +107,7 @@ class Host:
         path = self.root / "output" / "message"
         return path.read_bytes() if path.is_file() else b""
 
-    def upload(self, data: Data, output: Json) -> list[str]:
+    def upload(self, data: Data, output: Json, kms_key: str | None) -> list[str]:
         """Copy an output's new and changed files to S3; their keys."""
         folder, keys = self.local(output["LocalPath"]), []
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -115,7 +115,7 @@ class Host:
                 state = path.stat()
                 version = (state.st_mtime_ns, state.st_size)
                 if self.uploaded.get(path) != version:
-                    key = data.send(path, output["S3Uri"], path.relative_to(folder).as_posix())
+                    key = data.send(path, output["S3Uri"], path.relative_to(folder).as_posix(), kms_key)
                     self.uploaded[path] = version
                     keys += [key] if key else []
         return keys

@@ -483,7 +483,8 @@ class Jobs:
             if output["S3UploadMode"] == mode:
                 for host in job.hosts:
                     if host.exit_code != 128 + signal.SIGKILL:
-                        job.uploads += host.upload(self._data, output)
+                        key = job.request["ProcessingOutputConfig"].get("KmsKeyId")
+                        job.uploads += host.upload(self._data, output, key)
 
 
 def _outputs(request: Json) -> list[Json]:

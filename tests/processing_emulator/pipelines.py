@@ -411,8 +411,11 @@ def check_definition(request: Json) -> None:
     done: set[str] = set()
     for step in steps:
         _check_step(step, names)
-    while ready := [name for name, step in zip(names, steps, strict=True)
-                    if name not in done and done.issuperset(step.get("DependsOn", ()))]:  # fmt: skip
+    while ready := [
+        name
+        for name, step in zip(names, steps, strict=True)
+        if name not in done and done.issuperset(step.get("DependsOn", ()))
+    ]:
         done.update(ready)
     if len(done) < len(names):
         raise invalid("Unable to parse pipeline definition. Its steps depend on each other in a circle")

@@ -18,8 +18,12 @@ def check_rules(request: Json) -> None:
             raise invalid(f"{kind} names must be unique: {', '.join(names)}")
         for one in ones:
             _check_place(kind, one)
-    paths = [one[f"S3{kind}"]["LocalPath"] for kind, ones in (("Input", inputs), ("Output", outputs)) for one in ones
-             if not one.get("AppManaged")]  # fmt: skip
+    paths = [
+        one[f"S3{kind}"]["LocalPath"]
+        for kind, ones in (("Input", inputs), ("Output", outputs))
+        for one in ones
+        if not one.get("AppManaged")
+    ]
     if len({path.rstrip("/") for path in paths}) < len(paths):
         raise invalid(f"Every LocalPath of inputs and outputs must be another one: {', '.join(paths)}")
 
