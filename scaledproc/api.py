@@ -17,6 +17,7 @@ from scaledproc.errors import UsageError
 from scaledproc.events import Event, Note
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.jobs import JobOrder, do_job
+from scaledproc.limits import Limits
 from scaledproc.options import PARALLEL, PHYSIONET, Listener, Options, Where
 from scaledproc.planning import Plan
 from scaledproc.pool import cores
@@ -97,6 +98,10 @@ def run(
     jobs: int | None = None,
     signal_names: Where | None = None,
     overwrite: bool = False,
+    task_timeout: str | float | None = None,
+    memory_per_worker: str | int | None = None,
+    task_retries: int = 0,
+    worker_lifespan: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
     scratch: Where | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -115,11 +120,20 @@ def run(
     backend
         Where the jobs run: a name or a backend.
     jobs
-        Processes of each machine; as many as it has cores where none is given; 1 for all in this process.
+        Processes of each machine; as many as it has cores where none is given; 1 for all in this process, unless a
+        limit is given that only another process can keep.
     signal_names
         A file with canonical signal names for `wfdb-summary` instead of the built-in ones.
     overwrite
         Throw away a run that is in the output folder.
+    task_timeout
+        Time after which a task is ended and put into quarantine: seconds, or a text such as `5m`.
+    memory_per_worker
+        Memory that a worker process may take: bytes, or a text such as `2GB`.
+    task_retries
+        How often a task that failed is tried again. One that ended its process is tried again once anyway.
+    worker_lifespan
+        Chunks, after which a worker process is replaced by a fresh one.
     storage_options
         Arguments for the fsspec filesystems; a name that begins with `input.` or `output.` is for that one only.
     scratch
@@ -144,7 +158,16 @@ def run(
         The run cannot go on. What is committed is kept: the same call continues.
     """
     options = Options(
-        extractor, unit, _strings(anchors), _strings(include), _strings(exclude), limit, shards, chunk, signal_names
+        extractor,
+        unit,
+        _strings(anchors),
+        _strings(include),
+        _strings(exclude),
+        limit,
+        shards,
+        chunk,
+        signal_names,
+        Limits.parse(task_timeout, memory_per_worker, task_retries, worker_lifespan),
     )
     inputs, outputs = split_options(storage_options)
     machine = backend if isinstance(backend, Backend) else make_backend(backend, jobs, scratch, settings)

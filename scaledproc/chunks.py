@@ -10,9 +10,10 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -21,6 +22,8 @@ import pyarrow.parquet as pq
 from scaledproc.events import SHOWN_FAILURES, ChunkDone, Failure
 from scaledproc.extractors import Extractor, Task, load_extractor
 from scaledproc.extractors.rows import RowCollector, SchemaError
+from scaledproc.faults import Piece, Verdict
+from scaledproc.guard import Printed, between_tasks, guard
 from scaledproc.run_folder import INVENTORY, WORK_ERROR_SCHEMA, work_name
 from scaledproc.storage import Store, redacted
 from scaledproc.tables import open_writer, write_table
@@ -55,6 +58,8 @@ class ChunkWork:
         The extractor, or what finds it.
     positions
         The tasks' places in the plan, where they are not all of the chunk's: what a part of a shard is put together by.
+    retries
+        How often a task that failed is tried again.
     """
 
     plan_id: str
@@ -68,6 +73,39 @@ class ChunkWork:
     source: str | Extractor
     options: Mapping[str, Any]
     positions: tuple[int, ...] = ()
+    retries: int = 0
+
+    def error_row(self, verdict: Verdict) -> dict[str, Any]:
+        """A task's row of errors."""
+        group, unit, anchor = self.tasks[verdict.task]
+        content = asdict(verdict)
+        del content["task"]
+        return {"group": group, "unit": unit, "anchor": anchor, **content}
+
+
+@dataclass(frozen=True)
+class PieceDone:
+    """What became of some of a chunk's tasks.
+
+    Parameters
+    ----------
+    start
+        The first one's place in the chunk.
+    ends
+        How many rows there are up to the end of each task.
+    errors
+        Rows of errors.
+    seconds
+        Time at work.
+    path
+        A local file that has the rows, where they are not yet in the chunk.
+    """
+
+    start: int
+    ends: tuple[int, ...]
+    errors: tuple[Mapping[str, Any], ...]
+    seconds: float
+    path: Path | None = None
 
 
 def chunk_name(shard: int, chunk: int) -> str:
@@ -84,47 +122,96 @@ def run_chunk(work: ChunkWork) -> ChunkDone:
         The extractor cannot be loaded.
     OSError
         The run's folder cannot be written.
+    WorkerLostError
+        This process has too little left for its tasks.
     """
-    started = time.perf_counter()
-    extractor = _load(work.source, work.options)
-    collector = RowCollector(extractor.schema)
-    errors: list[dict[str, Any]] = []
+    everything = Piece(0, len(work.tasks))
+    return _commit(work, lambda writer: _run_tasks(work, everything, writer))
+
+
+def run_piece(work: ChunkWork, piece: Piece, path: Path) -> PieceDone:
+    """Extract the features of some of a chunk's tasks, and keep them in a local file; raises what `run_chunk` does."""
+    with open_writer(path, _load(work.source, work.options).schema) as writer:
+        return replace(_run_tasks(work, piece, writer), path=path)
+
+
+def assemble_chunk(work: ChunkWork, pieces: Sequence[PieceDone]) -> ChunkDone:
+    """Commit a chunk that was made in pieces, which are given in order and have all its tasks."""
+    return _commit(work, lambda writer: _put_together(pieces, writer))
+
+
+def _put_together(pieces: Sequence[PieceDone], writer: pq.ParquetWriter) -> PieceDone:
     ends: list[int] = []
+    for piece in pieces:
+        before = ends[-1] if ends else 0
+        ends += [before + end for end in piece.ends]
+        if piece.path is not None:
+            with pq.ParquetFile(piece.path) as file:
+                for batch in file.iter_batches(use_threads=False):
+                    writer.write_batch(batch)
+    errors = tuple(error for piece in pieces for error in piece.errors)
+    return PieceDone(0, tuple(ends), errors, sum(piece.seconds for piece in pieces))
+
+
+def _commit(work: ChunkWork, write: Callable[[pq.ParquetWriter], PieceDone]) -> ChunkDone:
+    extractor = _load(work.source, work.options)
     name = chunk_name(work.shard, work.chunk)
     with work.store.committing(f"{name}.parquet") as part:
         with open_writer(part, extractor.schema) as writer:
-            for group, unit, anchor in work.tasks:
-                staged = work.staged[unit]
-                listed = work.files[unit]
-                files = _listed_files(work.store, listed) if isinstance(listed, int) else listed
-                task = Task(group, unit, anchor, staged.root, files)
-                error = _extract(extractor, task, staged.problem, collector)
-                if error:
-                    errors.append(error)
-                ends.append(collector.rows)
-                if collector.is_full:
-                    writer.write_table(collector.take())
-            writer.write_table(collector.take())
+            made = write(writer)
+            errors = list(made.errors)
             shown = Failure.__dataclass_fields__
             done = ChunkDone(
                 shard=work.shard,
                 chunk=work.chunk,
                 tasks=len(work.tasks),
-                rows=collector.rows,
+                rows=made.ends[-1] if made.ends else 0,
                 size=work.size,
-                seconds=time.perf_counter() - started,
+                seconds=made.seconds,
                 quarantined=len(errors),
                 failures=tuple(Failure(**{key: error[key] for key in shown}) for error in errors[:SHOWN_FAILURES]),
             )
             said: dict[str, Any] = {"plan_id": work.plan_id, "done": done.to_dict()}
             if work.positions:
-                said |= {"positions": work.positions, "ends": ends}
+                said |= {"positions": work.positions, "ends": made.ends}
             writer.add_key_value_metadata({METADATA: json.dumps(said)})
         if errors:  # before the features: these are what says that the chunk is there
             with work.store.committing(f"{name}.errors.parquet") as error_part:
                 table = pa.Table.from_pylist(errors, schema=WORK_ERROR_SCHEMA)
                 write_table(error_part, WORK_ERROR_SCHEMA, [table])
     return done
+
+
+def _run_tasks(work: ChunkWork, piece: Piece, writer: pq.ParquetWriter) -> PieceDone:
+    """Extract some of a chunk's tasks, and write their rows."""
+    started = time.perf_counter()
+    extractor = _load(work.source, work.options)
+    collector = RowCollector(extractor.schema)
+    errors: list[dict[str, Any]] = []
+    ends: list[int] = []
+    own = guard()
+    try:
+        for place in range(piece.start, piece.stop):
+            group, unit, anchor = work.tasks[place]
+            staged = work.staged[unit]
+            listed = work.files[unit]
+            files = _listed_files(work.store, listed) if isinstance(listed, int) else listed
+            task = Task(group, unit, anchor, staged.root, files)
+            if own is not None and place > piece.start:
+                own.between(place)
+            error = _attempt(extractor, task, staged.problem, collector, place, piece.losses, work.retries)
+            if error:
+                errors.append(error)
+            ends.append(collector.rows)
+            if collector.is_full:
+                writer.write_table(collector.take())
+        between_tasks()
+        writer.write_table(collector.take())
+    except MemoryError:  # not in a task's own work
+        if own is not None:
+            own.out_of_memory(None)
+        raise
+    return PieceDone(piece.start, tuple(ends), tuple(errors), time.perf_counter() - started)
 
 
 def read_chunk(store: Store, plan_id: str, shard: int, chunk: int) -> ChunkDone | None:
@@ -168,29 +255,63 @@ def _listed_files(store: Store, unit: int) -> frozenset[str]:
         return frozenset(pq.read_table(file, columns=["path"], filters=[("unit", "=", unit)])["path"].to_pylist())
 
 
-def _extract(extractor: Extractor, task: Task, problem: str | None, collector: RowCollector) -> dict[str, Any] | None:
-    """Add one task's rows; or say why it goes into quarantine."""
+def _attempt(
+    extractor: Extractor,
+    task: Task,
+    problem: str | None,
+    collector: RowCollector,
+    place: int,
+    losses: int,
+    retries: int,
+) -> dict[str, Any] | None:
+    """Add one task's rows; or say why it goes into quarantine, after as many attempts as it may have."""
+    own = guard()
+    for attempt in range(losses + 1, max(losses, retries) + 2):
+        if own is not None:
+            own.begin_task(place)
+        error = _extract(extractor, task, problem, collector)
+        if own is not None:
+            own.end_task()
+        if error is None:
+            return None
+        if own is not None and isinstance(error, MemoryError):
+            traceback.clear_frames(error.__traceback__)  # they hold what took the memory
+            own.out_of_memory(place, _trace(error))
+        if attempt > retries:
+            break
+    assert error is not None  # noqa: S101
+    return {
+        "group": task.group,
+        "unit": task.unit,
+        "anchor": task.anchor,
+        "kind": _kind(error),
+        "error": type(error).__name__,
+        "message": _message(error, task),
+        "attempts": attempt,
+        "traceback": _trace(error),
+    }
+
+
+def _extract(extractor: Extractor, task: Task, problem: str | None, collector: RowCollector) -> BaseException | None:
+    """Add one task's rows; or say what stood in the way."""
+    printed = Printed(sys.stderr)
     try:
         if problem is not None:
             raise StagingError(problem)
-        # What an extractor prints must not mix with what a program reads from standard output.
-        with contextlib.redirect_stdout(sys.stderr):
+        # What an extractor prints must not mix with what a program reads from standard output, nor fill a disk.
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
             collector.add(extractor.extract(task))
     except BaseException as error:  # one bad task costs one task, sys.exit() included
         if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
             raise  # a person's, in this process
-        trace = redacted("".join(traceback.format_exception(error)))
-        return {
-            "group": task.group,
-            "unit": task.unit,
-            "anchor": task.anchor,
-            "kind": _kind(error),
-            "error": type(error).__name__,
-            "message": _message(error, task),
-            "attempts": 1,
-            "traceback": trace.encode(errors="replace").decode(),
-        }
+        return error
+    finally:
+        printed.end(task.anchor)
     return None
+
+
+def _trace(error: BaseException) -> str:
+    return redacted("".join(traceback.format_exception(error))).encode(errors="replace").decode()
 
 
 def _kind(error: BaseException) -> str:

@@ -141,7 +141,7 @@ Jobs = Annotated[
     int | None,
     typer.Option(
         show_default=False,
-        help="Processes; 1 works in this process. [dim]Default: the cores that this process may use.[/]",
+        help="Processes; 1 without limits works in this one. [dim]Default: the cores that this process may use.[/]",
     ),
 ]
 StorageOption = Annotated[
@@ -194,6 +194,36 @@ def run(
     max_failures: Annotated[
         str, typer.Option(metavar="N|P%", help="Quarantined tasks that are still a success.")
     ] = "0",
+    task_timeout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SECONDS",
+            show_default=False,
+            help="End a task that takes longer, such as 90s or 5m. [dim]Default: never.[/]",
+        ),
+    ] = None,
+    memory_per_worker: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            show_default=False,
+            help="Memory that a worker process may take, such as 2GB. [dim]Default: no limit.[/]",
+        ),
+    ] = None,
+    task_retries: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="How often a failed task is tried again; one that ended its process is, once, anyway."
+        ),
+    ] = 0,
+    worker_lifespan: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            show_default=False,
+            help="Replace a worker process after so many chunks. [dim]Default: when it has grown.[/]",
+        ),
+    ] = None,
     signal_names: SignalNamesFile = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Throw away a run that is in OUTPUT.")] = False,
     storage_option: StorageOption = None,
@@ -234,6 +264,10 @@ def run(
             backend=machine,
             signal_names=signal_names,
             overwrite=overwrite,
+            task_timeout=task_timeout,
+            memory_per_worker=memory_per_worker,
+            task_retries=task_retries,
+            worker_lifespan=worker_lifespan,
             storage_options=_parse_options(storage_option),
             on_event=_Results(display.listen, silent=as_json).listen,
             ask=partial(_ask, display.pause),

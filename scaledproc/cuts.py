@@ -43,7 +43,7 @@ class ShardCut:
         """From `folder`, `8` or `50GB`."""
         if str(text) == "folder":
             return cls("folder")
-        number = _parse_number(str(text), "--shards", "folder, a number such as 8, or a size such as 50GB")
+        number = parse_number(str(text), "--shards", "folder, a number such as 8, or a size such as 50GB")
         return cls(*number)
 
 
@@ -59,13 +59,18 @@ class ChunkCut:
         """From `auto`, `per-core`, `16` (tasks) or `64MB`."""
         if str(text) in ("auto", "per-core"):
             return cls("auto" if str(text) == "auto" else "per-core")
-        number = _parse_number(
-            str(text), "--chunk", "auto, per-core, a number of tasks such as 16, or a size like 64MB"
-        )
+        number = parse_number(str(text), "--chunk", "auto, per-core, a number of tasks such as 16, or a size like 64MB")
         return cls(*number)
 
 
-def _parse_number(text: str, option: str, choices: str) -> tuple[Literal["count", "bytes"], int]:
+def parse_number(text: str, option: str, choices: str) -> tuple[Literal["count", "bytes"], int]:
+    """A number of things, or of bytes.
+
+    Raises
+    ------
+    UsageError
+        It is neither; the message names the option and the choices.
+    """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([kmgt]?i?)(b?)|tasks?)\s*", text, re.IGNORECASE)
     if not match or (match[2] or "").lower() not in _UNITS:
         raise UsageError(f"{option} {text!r}: give {choices}")

@@ -19,6 +19,7 @@ from scaledproc.events import SHOWN_FAILURES, CombineDone, Detached, Event, Fail
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.rows import RowCollector
 from scaledproc.inventory import take_inventory
+from scaledproc.limits import Limits
 from scaledproc.options import BUILT_IN, Listener, Options, Where
 from scaledproc.planning import Plan, make_plan
 from scaledproc.preflight import (
@@ -164,11 +165,16 @@ def make(dataset: Store, options: Options, extractor: Extractor, *, cores: int, 
 def _resume(new: Run, existing: RunRecord, planned: Plan, backend: Backend, on_event: Listener | None) -> Run:
     current = Run(new.store, new.dataset, new.source, existing)
     refuse_changes(current, planned)
+    limits = Limits.of(new.record.options).to_options()  # others than before may be why it is continued
     for note in differences(existing, new.record):
         _tell(on_event, Note(note))
     timings = {**existing.timings, "starts": existing.timings.get("starts", 1) + 1}
     return current.with_record(
-        extractor=new.record.extractor, versions=new.record.versions, timings=timings, backend=backend.record()
+        extractor=new.record.extractor,
+        options={**existing.options, **limits},
+        versions=new.record.versions,
+        timings=timings,
+        backend=backend.record(),
     )
 
 

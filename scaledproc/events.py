@@ -19,9 +19,9 @@ class Failure:
     unit: str
     anchor: str
     kind: str
-    """`exception`, `memory` or `schema`."""
+    """`exception`, `schema`, `crash`, `memory` or `timeout`."""
     error: str
-    """The name of the exception's class."""
+    """The name of the exception's class; of a signal, or the exit code, where the task ended its process."""
     message: str
 
 

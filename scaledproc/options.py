@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from scaledproc.events import Event
 from scaledproc.extractors import Extractor
+from scaledproc.limits import Limits
 
 Where = str | os.PathLike[str]
 Listener = Callable[[Event], None]
@@ -25,7 +26,7 @@ PARALLEL = 4
 
 @dataclass(frozen=True)
 class Options:
-    """What a plan is made by; the parameters of `plan`."""
+    """What a plan is made by, the parameters of `plan`; and what its tasks may cost."""
 
     extractor: str | Extractor = "wfdb-summary"
     unit: str | None = None
@@ -36,3 +37,4 @@ class Options:
     shards: str | int = "folder"
     chunk: str | int = "auto"
     signal_names: Where | None = None
+    limits: Limits = field(default_factory=Limits)

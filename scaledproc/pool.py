@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shutil
 import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from scaledproc.errors import UsageError
+from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.faults import WorkerLostError
+from scaledproc.guard import guard, read_loss, start_guard, write_marker
+from scaledproc.limits import Limits
+from scaledproc.scratch import PrivateFolder
 
 T = TypeVar("T")
+
+ALIVE = "alive"
+"""A pipe that the driver holds open as long as it lives."""
 
 # Every process has one core: threads of numeric libraries below it would only fight over them.
 ONE_THREAD = dict.fromkeys(
@@ -56,50 +69,249 @@ def cores(jobs: int | None = None) -> int:
 
 
 class Pool:
-    """Runs functions on so many cores; with one, in this process, so that a debugger works.
+    """Runs functions on so many cores; with one and no limits, in this process, so that a debugger works.
 
-    Leaving it by an exception ends the processes at once.
+    Each core is a process of its own, so that the end of one costs nobody but whoever was at work in it. It is replaced
+    then, and when it has kept too much of its earlier work. Leaving the pool ends all processes at once.
 
     Parameters
     ----------
     jobs
         Number of processes.
+    limits
+        What ends a task, and a process.
+    scratch
+        Where to keep a few small files about the processes; the system's temporary folder where none is given.
+    in_process
+        Whether all work must be done in this process.
     """
 
-    def __init__(self, jobs: int) -> None:
+    def __init__(
+        self, jobs: int, limits: Limits | None = None, scratch: Path | None = None, *, in_process: bool | None = None
+    ) -> None:
         self.jobs = jobs
-        self._executor: Any = None
+        self.limits = limits or Limits()
+        self.is_here = (jobs == 1 and not self.limits.need_processes) if in_process is None else in_process
+        self._scratch = scratch
+        self._lock = threading.RLock()
+        self._waiting: deque[_Call] = deque()
+        self._idle: list[_Core] = []
+        self._cores: list[_Core] = []
+        self._closed = False
 
     def __enter__(self) -> Self:
-        if self.jobs > 1:
-            # joblib.Parallel gives results in order or none at all; the executor below it gives futures.
-            from joblib.externals.loky.process_executor import ProcessPoolExecutor
-
-            self._executor = ProcessPoolExecutor(
-                self.jobs, env=ONE_THREAD, initializer=_start, initargs=(os.getpid(),), timeout=None
-            )
+        if not self.is_here:
+            self._folder = PrivateFolder(self._scratch)
+            os.mkfifo(self.folder / ALIVE)
+            self._alive = os.open(self.folder / ALIVE, os.O_RDWR | os.O_NONBLOCK)
+            self._cores = [_Core(self.folder, number, self.limits) for number in range(self.jobs)]
+            self._idle = list(reversed(self._cores))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if self._executor is None:
-            return
-        if kind is None:
-            self._executor.shutdown(wait=True)
+        if self.is_here:
             return
         with _deaf():
-            self._executor.shutdown(wait=True, kill_workers=True)
+            with self._lock:
+                self._closed = True
+            for core in self._cores:
+                core.retire()
+            for core in self._cores:
+                core.join()
+            os.close(self._alive)
+            self._folder.cleanup()
 
-    def submit(self, function: Callable[[], T]) -> Future[T]:
-        """A future of the function's result; with one core it is done already."""
-        if self._executor is not None:
-            future: Future[T] = self._executor.submit(function)
+    @property
+    def folder(self) -> Path:
+        """A private folder on this machine, for what one process leaves to another."""
+        return self._folder.path
+
+    def submit(self, function: Callable[[], T], *, fresh: bool = False) -> Future[T]:
+        """A future of the function's result; done already where there are no processes.
+
+        Its exception is a `WorkerLostError` where the process ended.
+
+        Parameters
+        ----------
+        function
+            It and its result can be pickled.
+        fresh
+            Whether it needs a process that has done nothing before.
+        """
+        future: Future[Any] = Future()
+        if self.is_here:
+            try:
+                future.set_result(function())
+            except Exception as error:
+                future.set_exception(error)
             return future
-        future = Future()
-        try:
-            future.set_result(function())
-        except Exception as error:
-            future.set_exception(error)
+        with self._lock:
+            self._waiting.append(_Call(future, function, fresh))
+            self._dispatch()
         return future
+
+    def _dispatch(self) -> None:
+        """Give idle cores what waits."""
+        while self._waiting and self._idle and not self._closed:
+            call, core = self._waiting.popleft(), self._idle.pop()
+            core.start(call.function, fresh=call.fresh).add_done_callback(partial(self._ended, core, call))
+
+    def _ended(self, core: _Core, call: _Call, done: Future[Any]) -> None:
+        """In a thread of the core's: it is free, then the result is there."""
+        try:
+            result, error = core.result(done), None
+        except BaseException as found:
+            result, error = None, found
+        with self._lock:
+            if not self._closed:
+                self._idle.append(core)
+                try:
+                    self._dispatch()
+                except Exception as broken:  # no process can be started: whoever waits must hear of it
+                    error = error or broken
+        if error is None:
+            call.future.set_result(result)
+        else:
+            call.future.set_exception(error)
+
+
+@dataclass(frozen=True)
+class _Call:
+    future: Future[Any]
+    function: Callable[[], Any]
+    fresh: bool
+
+
+class _Core:
+    """One process at a time, and what is known of it."""
+
+    def __init__(self, folder: Path, number: int, limits: Limits) -> None:
+        self._folder = folder
+        self._number = number
+        self._limits = limits
+        self._executor: Any = None
+        self._generation = 0
+        self._calls = 0  # of this process
+        self._ending: list[threading.Thread] = []
+
+    def start(self, function: Callable[[], Any], *, fresh: bool) -> Future[Any]:
+        """Begin a call; one at a time."""
+        if fresh and self._calls:
+            self.retire()
+        try:
+            return self._submit(function)
+        except RuntimeError as error:
+            if not _is_broken(error):
+                raise
+            self.retire()  # it ended while it was idle
+            return self._submit(function)
+
+    def result(self, done: Future[Any]) -> Any:
+        """What a call gave.
+
+        Raises
+        ------
+        WorkerLostError
+            The process ended, or must end.
+        """
+        try:
+            result, is_worn = done.result()
+        except WorkerLostError:
+            self.retire()
+            raise
+        except RuntimeError as error:
+            if not _is_broken(error):
+                raise
+            if type(error).__name__ != "TerminatedWorkerError":  # what was sent could not be read there, or here
+                raise ScaledprocError(f"a worker process cannot be talked to: {error.__cause__ or error}") from error
+            loss = read_loss(self._marker, self._dump, self._calls, _exit_text(str(error)))
+            self.retire()
+            raise WorkerLostError(loss) from error
+        if is_worn or (self._limits.worker_lifespan and self._calls >= self._limits.worker_lifespan):
+            self.retire()
+        return result
+
+    def retire(self) -> None:
+        """End the process, if there is one; the next call gets a new one."""
+        executor, self._executor, self._calls = self._executor, None, 0
+        if executor is None:
+            return
+        # Killed, as threads and programs that an extractor left would hold up its end. Elsewhere, as this may be a
+        # thread of the executor's own.
+        thread = threading.Thread(target=_end, args=(executor, self._own))
+        thread.start()
+        self._ending = [each for each in (*self._ending, thread) if each.is_alive()]
+
+    def join(self) -> None:
+        """Wait until all its processes are gone."""
+        for thread in self._ending:
+            thread.join()
+
+    def _submit(self, function: Callable[[], Any]) -> Future[Any]:
+        if self._executor is None:
+            # joblib.Parallel gives results in order or none at all; the executor below it gives futures.
+            from joblib.externals.loky.process_executor import ProcessPoolExecutor
+
+            self._generation += 1
+            self._own.mkdir()
+            write_marker(self._marker)
+            self._executor = ProcessPoolExecutor(
+                1,
+                env=_environment(self._limits, self._own),
+                initializer=_start,
+                initargs=(os.getpid(), self._marker, self._dump, self._limits),
+                timeout=None,
+            )
+        self._calls += 1
+        call: Future[Any] = self._executor.submit(_call, self._calls, function)
+        return call
+
+    @property
+    def _own(self) -> Path:
+        """The process's folder; for its temporary files too, which it leaves when it is killed."""
+        return self._folder / f"core-{self._number}-{self._generation}"
+
+    @property
+    def _marker(self) -> Path:
+        return self._own / "marker"
+
+    @property
+    def _dump(self) -> Path:
+        return self._own / "dump"
+
+
+def _end(executor: Any, folder: Path) -> None:
+    executor.shutdown(wait=True, kill_workers=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_broken(error: RuntimeError) -> bool:
+    return type(error).__name__ in ("TerminatedWorkerError", "BrokenProcessPool")
+
+
+def _exit_text(message: str) -> str:
+    """`SIGSEGV` or `exit code 3`, from what loky says: `{SIGSEGV(-11)}`, `{EXIT(3)}`."""
+    match = re.search(r"\{(\w+)\((-?\d+)\)", message)
+    if not match:
+        return "unknown exit code"
+    if not match[2].startswith("-"):
+        return f"exit code {match[2]}"
+    return match[1] if match[1] != "UNKNOWN" else f"signal {match[2][1:]}"
+
+
+def _environment(limits: Limits, folder: Path) -> dict[str, str]:
+    # Arrow's own allocator reserves 1 GiB at once, which would count.
+    allocator = {"ARROW_DEFAULT_MEMORY_POOL": "system"} if limits.memory_per_worker else {}
+    return {**ONE_THREAD, **allocator, "TMPDIR": str(folder)}
+
+
+def _call(number: int, function: Callable[[], T]) -> tuple[T, bool]:
+    """In a worker process: the result, and whether a fresh process should take this one's place."""
+    own = guard()
+    assert own is not None  # noqa: S101
+    own.begin(number)
+    result = function()
+    return result, own.is_worn()
 
 
 @contextlib.contextmanager
@@ -115,7 +327,7 @@ def _deaf() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _start(driver: int) -> None:
+def _start(driver: int, marker: Path, dump: Path, limits: Limits) -> None:
     """In a new process: one thread, Ctrl-C is the driver's to handle, and nobody outlives the driver.
 
     Standard output is the driver's too: a program may be reading it.
@@ -123,9 +335,14 @@ def _start(driver: int) -> None:
     sys.stdout = sys.stderr
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(driver,), daemon=True).start()
+    _end_by_signal(marker.parent.with_name(ALIVE))
     import pyarrow as pa
+    from joblib.externals.loky import process_executor
 
     pa.set_cpu_count(1)
+    # loky would end a process that has grown by itself, and warn where the next call is on its way; the guard tells.
+    process_executor._USE_PSUTIL = False  # noqa: SLF001
+    start_guard(marker, dump, limits)
 
 
 def _end_with(driver: int) -> None:
@@ -133,3 +350,13 @@ def _end_with(driver: int) -> None:
     while os.getppid() == driver:
         time.sleep(1)
     os._exit(1)
+
+
+def _end_by_signal(pipe: Path) -> None:
+    """The same where native code holds the interpreter's lock: when nobody writes to the pipe any more, SIGIO comes."""
+    import fcntl
+
+    signal.signal(signal.SIGIO, signal.SIG_DFL)  # which ends the process
+    end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(end, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(end, fcntl.F_SETFL, fcntl.fcntl(end, fcntl.F_GETFL) | os.O_ASYNC)

@@ -56,6 +56,7 @@ def new_record(
             "chunk": str(options.chunk),
             "backend": type(backend).__name__,
             "cores": backend.cores,
+            **options.limits.to_options(),
         },
         versions=versions(),
         counts={

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from scaledproc.s3_objects import ChangedError
+from scaledproc.scratch import PrivateFolder
 from scaledproc.storage import describe
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ class Stager:
     ) -> None:
         self._dataset = dataset
         self._plan = plan
-        self._scratch = tempfile.TemporaryDirectory(prefix="scaledproc-", dir=scratch)
-        self._folder = Path(self._scratch.name)
+        self._scratch = PrivateFolder(scratch)
+        self._folder = self._scratch.path
         self._capacity = capacity or shutil.disk_usage(self._folder).free // 2
         self._uses = Counter(unit for chunk in chunks for unit in plan.units_of(chunk.start, chunk.stop))
         self._fetched: dict[int, Future[StagedUnit]] = {}

@@ -7,20 +7,24 @@ shard are there they become the shard's one file, and the chunks go.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from scaledproc.chunks import ChunkWork, committed_chunks, run_chunk
-from scaledproc.errors import ScaledprocError
+from scaledproc.chunks import ChunkWork, PieceDone, assemble_chunk, committed_chunks, run_chunk, run_piece
+from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, ShardState
+from scaledproc.faults import LOADS, Loss, Piece, WorkerLostError, after_loss
+from scaledproc.limits import Limits
 from scaledproc.merging import merge_part, merge_shard
 from scaledproc.pool import Pool
 from scaledproc.run_folder import Run
+from scaledproc.scratch import remove_left
 from scaledproc.staging import Direct, StagedUnits, Stager
 
 if TYPE_CHECKING:
@@ -50,7 +54,8 @@ def run_shards(
     shards
         Their numbers. What is committed of them is not done again.
     jobs
-        Processes; 1 works in this one. A store that only this process can see makes it 1.
+        Processes; 1 works in this one, unless the run has limits that only another can keep. A store that only this
+        process can see makes it 1.
     scratch
         Where remote data is staged; the system's temporary folder where none is given.
     here
@@ -65,7 +70,9 @@ def run_shards(
     Raises
     ------
     ScaledprocError
-        A process died.
+        Processes die before they come to a task.
+    UsageError
+        The run has limits, but its dataset or its folder can only be seen by this process.
     """
     plan = run.plan
     left: dict[int, int] = {}
@@ -85,13 +92,43 @@ def run_shards(
         left[shard] = len(todo)
         # Largest first, so that no core ends with the longest one; but staged units are used up one after the other.
         queue += sorted(todo, key=lambda chunk: -chunk.size) if run.dataset.local else todo
-    if run.store.is_private or run.dataset.is_private:
-        jobs = 1
+    limits = Limits.of(run.record.options)
+    is_private = run.store.is_private or run.dataset.is_private
+    if is_private and limits.need_processes:
+        raise UsageError(
+            f"{run.store if run.store.is_private else run.dataset} is in this process's memory, where the worker "
+            "processes that --task-timeout, --memory-per-worker and --worker-lifespan need cannot see it"
+        )
+    remove_left(scratch)
+    is_here = is_private or (jobs == 1 and not limits.need_processes)
     with (
         Direct(run.dataset) if run.dataset.local else Stager(run.dataset, plan, list(queue), scratch) as stager,
-        Pool(min(jobs, max(len(queue), 1))) as pool,
+        Pool(1 if is_here else min(jobs, max(len(queue), 1)), limits, scratch, in_process=is_here) as pool,
     ):
         yield from _Loop(run, plan, stager, pool, queue, left, here).events()
+
+
+@dataclass
+class _Repair:
+    """A chunk that is made in pieces, after it lost its process."""
+
+    chunk: Chunk
+    work: ChunkWork
+    left: int = 0
+    """Pieces that wait or are at work."""
+    done: list[PieceDone] = field(default_factory=list)
+    losses: int = 0
+    """Processes that ended while all was put together."""
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What a process has been given: a whole chunk, a piece of one, or all pieces to put together."""
+
+    chunk: Chunk
+    work: ChunkWork
+    repair: _Repair | None = None
+    piece: Piece | None = None
 
 
 class _Loop:
@@ -116,16 +153,18 @@ class _Loop:
         self._here = here
         self._staging: dict[Future[Any], Chunk] = {}
         self._ready: deque[tuple[Chunk, StagedUnits]] = deque()
-        self._working: dict[Future[Any], Chunk] = {}
-        self._merging: set[Future[Any]] = set()
+        self._pieces: deque[tuple[_Repair, Piece]] = deque()
+        self._working: dict[Future[Any], _Call] = {}
+        self._merging: dict[Future[Any], tuple[int, int]] = {}  # the shard, and how many processes that ended
         self._states: dict[int, str] = {}
         self._news: deque[Event] = deque()
+        self._files = 0
 
     def events(self) -> Iterator[Event]:
         for shard, left in self._left.items():
             if not left:  # an earlier process ended between a shard's last chunk and the shard
                 self._merge(shard)
-        while self._queue or self._staging or self._ready or self._working or self._merging:
+        while self._queue or self._staging or self._ready or self._pieces or self._working or self._merging:
             self._stage()
             self._work()
             while self._news:
@@ -136,7 +175,7 @@ class _Loop:
 
     def _stage(self) -> None:
         while self._queue and len(self._staging) + len(self._ready) < 2 * self._pool.jobs:
-            is_idle = not (self._staging or self._ready or self._working)
+            is_idle = not (self._staging or self._ready or self._pieces or self._working)
             if not is_idle and not self._stager.admits(self._queue[0]):
                 return  # until a chunk at work gives up its units
             chunk = self._queue.popleft()
@@ -145,11 +184,30 @@ class _Loop:
             self._staging[self._stager.stage(chunk)] = chunk
 
     def _work(self) -> None:
-        while self._ready and len(self._working) < 2 * self._pool.jobs:  # one at work and one waiting for each core
+        if any(call.piece is not None and call.piece.is_alone for call in self._working.values()):
+            return
+        while self._has_room() and self._pieces:
+            repair, piece = self._pieces.popleft()
+            if piece.is_alone and (self._working or self._merging):
+                self._pieces.appendleft((repair, piece))
+                return
+            self._begin_piece(repair, piece)
+            if piece.is_alone:
+                return
+        while self._has_room() and self._ready:
             chunk, units = self._ready.popleft()
             self._tell(chunk.shard, "running")
             work = _chunk_work(self._run, self._plan, chunk, units, self._here)
-            self._working[self._pool.submit(partial(run_chunk, work))] = chunk
+            self._working[self._pool.submit(partial(run_chunk, work))] = _Call(chunk, work)
+
+    def _has_room(self) -> bool:
+        return len(self._working) < 2 * self._pool.jobs  # one at work and one waiting for each core
+
+    def _begin_piece(self, repair: _Repair, piece: Piece) -> None:
+        self._files += 1
+        path = self._pool.folder / f"piece-{self._files}.parquet"
+        future = self._pool.submit(partial(run_piece, repair.work, piece, path), fresh=piece.is_fresh)
+        self._working[future] = _Call(repair.chunk, repair.work, repair, piece)
 
     def _tell(self, shard: int, state: str) -> None:
         """Tell of a shard's state once: it is staging, then running."""
@@ -157,39 +215,93 @@ class _Loop:
             self._states[shard] = state
             self._news.append(ShardState(shard, state))
 
-    def _merge(self, shard: int) -> None:
+    def _merge(self, shard: int, losses: int = 0) -> None:
         store, plan_id = self._run.store, self._run.record.plan_id
+        merge: Callable[[], Event]
         if self._here is None:
             merge = partial(merge_shard, store, plan_id, shard, self._plan.n_chunks_of(shard))
         else:
             present = [chunk.number for chunk in self._plan.chunks(shard) if self._here[chunk.start : chunk.stop].any()]
             merge = partial(merge_part, store, plan_id, shard, present)
-        self._merging.add(self._pool.submit(merge))
+        self._merging[self._pool.submit(merge)] = shard, losses
 
     def _end(self, future: Future[Any]) -> Iterator[Event]:
         if future in self._staging:
             self._ready.append((self._staging.pop(future), future.result()))
-            return
+        elif future in self._merging:
+            yield from self._end_merge(future, *self._merging.pop(future))
+        else:
+            yield from self._end_call(future, self._working.pop(future))
+
+    def _end_merge(self, future: Future[Any], shard: int, losses: int) -> Iterator[Event]:
         try:
-            event = future.result()
-        except RuntimeError as error:
-            if type(error).__name__ not in ("TerminatedWorkerError", "BrokenProcessPool"):
-                raise
-            anchors = sorted({self._plan.tasks["anchor"][chunk.start].as_py() for chunk in self._working.values()})
-            raise ScaledprocError(
-                "a worker process died (out of memory, or a crash in native code?) while chunks were at work that "
-                f"begin with {', '.join(map(repr, anchors[:4]))}; what is committed is kept: the same command "
-                "continues, with --jobs 1 in one process that a debugger can watch"
-            ) from error
-        yield event
-        if future in self._merging:
-            self._merging.remove(future)
+            yield future.result()
+        except WorkerLostError as error:
+            if self._here is None and shard in self._run.committed_shards():  # all but the removing of its chunks
+                yield self._run.shard_report(shard)
+            elif losses + 1 < LOADS:
+                self._merge(shard, losses + 1)
+            else:
+                raise _cannot_go_on(error.loss, f"shard {shard} was put together") from error
+
+    def _end_call(self, future: Future[Any], call: _Call) -> Iterator[Event]:
+        try:
+            result = future.result()
+        except WorkerLostError as error:
+            self._mend(call, error.loss)
             return
-        chunk = self._working.pop(future)
-        self._stager.release(chunk)
-        self._left[chunk.shard] -= 1
-        if not self._left[chunk.shard]:
-            self._merge(chunk.shard)
+        if call.repair is not None and call.piece is not None:
+            call.repair.left -= 1
+            call.repair.done.append(result)
+            self._assemble(call.repair)
+            return
+        yield result
+        for piece in call.repair.done if call.repair else ():
+            if piece.path is not None:
+                piece.path.unlink(missing_ok=True)
+        self._stager.release(call.chunk)
+        self._left[call.chunk.shard] -= 1
+        if not self._left[call.chunk.shard]:
+            self._merge(call.chunk.shard)
+
+    def _mend(self, call: _Call, loss: Loss) -> None:
+        """A process was lost: have its work done in smaller pieces, or put a task into quarantine."""
+        repair = call.repair
+        if repair is not None and call.piece is None:
+            repair.losses += 1
+            if repair.losses >= LOADS:
+                raise _cannot_go_on(loss, f"a chunk was committed that begins with {call.work.tasks[0][2]!r}")
+            self._assemble(repair)
+            return
+        if repair is None:
+            repair = _Repair(call.chunk, call.work)
+        else:
+            repair.left -= 1
+        lost = call.piece or Piece(0, len(call.work.tasks))
+        pieces, verdict = after_loss(lost, loss, self._pool.limits)
+        if verdict is not None:
+            row = call.work.error_row(verdict)
+            repair.done.append(PieceDone(verdict.task, (0,), (row,), 0.0))
+        elif not pieces:
+            raise _cannot_go_on(loss, f"a chunk was begun that begins with {call.work.tasks[lost.start][2]!r}")
+        repair.left += len(pieces)
+        self._pieces += [(repair, piece) for piece in pieces]
+        self._assemble(repair)
+
+    def _assemble(self, repair: _Repair) -> None:
+        """Commit a chunk of its pieces once all are there."""
+        if repair.left:
+            return
+        repair.done.sort(key=lambda piece: piece.start)
+        future = self._pool.submit(partial(assemble_chunk, repair.work, tuple(repair.done)))
+        self._working[future] = _Call(repair.chunk, repair.work, repair)
+
+
+def _cannot_go_on(loss: Loss, meanwhile: str) -> ScaledprocError:
+    return ScaledprocError(
+        f"{LOADS} worker processes died in a row ({loss.how}) while {meanwhile}; what is committed is kept: the same "
+        f"command continues, with --jobs 1 in one process that a debugger can watch. {loss.trace}".rstrip()
+    )
 
 
 def _chunk_work(
@@ -213,6 +325,7 @@ def _chunk_work(
         source=run.source,
         options=run.record.extractor.get("options") or {},
         positions=positions,
+        retries=Limits.of(run.record.options).task_retries,
     )
 
 

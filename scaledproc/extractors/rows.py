@@ -109,6 +109,8 @@ class RowCollector:
     def _to_table(self, rows: list[Mapping[str, Any]]) -> pa.Table:
         try:
             return pa.Table.from_pylist(rows, schema=self.schema)
+        except MemoryError:  # Arrow's is an ArrowException too
+            raise
         except (pa.ArrowException, OverflowError, UnicodeError) as error:  # no check above lets this happen
             raise SchemaError(str(error)) from error
 
@@ -153,6 +155,8 @@ class RowCollector:
                 if declared is not None and field.type != declared.type and _same_kind(field.type, declared.type):
                     column = inferred.column(index).cast(declared.type, safe=True)
                     inferred = inferred.set_column(index, declared, column)
+        except MemoryError:
+            raise
         except (pa.ArrowException, TypeError) as error:
             raise SchemaError(str(error)) from None
         return inferred

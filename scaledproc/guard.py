@@ -1,0 +1,251 @@
+"""What a worker process notes of its work, so that its end can be explained; and what keeps its tasks within limits.
+
+The driver gives each process a marker: a file of a few bytes that is mapped into memory, so that a note costs no system
+call, is there after any death, and needs no file handle that a task could close or use up. Beside it lies a dump, to
+which Python's fault handler writes where the process was: when it crashes, or when a task's time is over. Both work
+while native code holds the interpreter's lock.
+
+In the driver's own process (one core, no limits) there is no guard, and all of this does nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import faulthandler
+import io
+import mmap
+import os
+import struct
+import sys
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+from scaledproc.faults import Loss, WorkerLostError
+from scaledproc.limits import Limits
+
+PRINTED = 64 * 2**10
+"""Characters that one task may print; the rest is dropped."""
+LEAKED_FILES = 64
+"""File handles that a process may have kept open at the end of a chunk; then it is replaced."""
+LEAKED_MEMORY = 300 * 10**6
+"""Bytes that a process may have kept at the end of a chunk; then it is replaced."""
+_SHOWN_DUMP = 20_000
+_NOTE = struct.Struct("<qq")  # the number of the work, and where in it the process is
+_LOADING, _BETWEEN = -1, -2
+
+
+def write_marker(path: Path) -> None:
+    """A marker for a process that is to start; with all its bytes on the disk, which may fill up later."""
+    path.write_bytes(_NOTE.pack(-1, _LOADING))
+
+
+def read_loss(marker: Path, dump: Path, number: int, exit_code: str) -> Loss:
+    """How a process ended, and at which task.
+
+    Parameters
+    ----------
+    marker, dump
+        What it left.
+    number
+        Of the work that it had been given.
+    exit_code
+        `SIGSEGV`, or `exit code 3`.
+    """
+    noted, place = _NOTE.unpack(marker.read_bytes()[: _NOTE.size])
+    trace = dump.read_text(errors="replace")[:_SHOWN_DUMP] if dump.exists() else ""
+    is_timeout = trace.startswith("Timeout (")
+    cause: Any = "timeout" if is_timeout else "memory" if exit_code == "SIGKILL" else "crash"
+    begun = noted == number and place != _LOADING
+    return Loss(cause, exit_code, place if begun and place >= 0 else None, begun=begun, trace=trace)
+
+
+class Guard:
+    """One worker process's notes and limits.
+
+    Parameters
+    ----------
+    marker, dump
+        Files that the driver reads when this process is gone.
+    limits
+        Of each task, and of this process.
+    """
+
+    def __init__(self, marker: Path, dump: Path, limits: Limits) -> None:
+        with marker.open("r+b") as file:
+            self._note = mmap.mmap(file.fileno(), _NOTE.size)
+        self._number = -1
+        self._timeout = limits.task_timeout
+        self._has_memory_limit = limits.memory_per_worker is not None
+        self._dump = dump.open("wb", buffering=0)
+        faulthandler.enable(self._dump)
+        if limits.memory_per_worker is not None:
+            _limit_memory(limits.memory_per_worker)
+        self._files = _lowest_free_file(self._dump.fileno())
+        self._memory: int | None = None
+
+    def begin(self, number: int) -> None:
+        """A piece of work is begun: the extractor is about to be loaded."""
+        self._number = number
+        self.note(_LOADING)
+
+    def note(self, place: int) -> None:
+        """Where in its work this process is."""
+        _NOTE.pack_into(self._note, 0, self._number, place)
+
+    def begin_task(self, place: int) -> None:
+        """One task is at work from now on."""
+        self.note(place)
+        if self._timeout is not None:
+            faulthandler.dump_traceback_later(self._timeout, exit=True, file=self._dump)
+
+    def end_task(self) -> None:
+        """It is not any more."""
+        if self._timeout is not None:
+            faulthandler.cancel_dump_traceback_later()
+
+    def between(self, place: int) -> None:
+        """See whether there is enough left for the task of a place that is not the first.
+
+        Raises
+        ------
+        WorkerLostError
+            Earlier tasks left so many files open that the next one may not get its own.
+        """
+        if _lowest_free_file(self._dump.fileno()) > _file_limit() // 2:
+            raise WorkerLostError(Loss("worn", "too many open files", place))
+
+    def out_of_memory(self, place: int | None, trace: str = "") -> None:
+        """A task had too little memory, which earlier ones may have taken: it is for a fresh process to tell.
+
+        Raises
+        ------
+        WorkerLostError
+            There is a limit. It names no class of errors: which one comes when memory is short is a matter of luck.
+        """
+        if self._has_memory_limit:
+            raise WorkerLostError(Loss("memory", "MemoryError", place, trace=trace)) from None
+
+    def is_worn(self) -> bool:
+        """Whether this process has kept so much of its earlier work that a fresh one should take its place."""
+        import psutil
+
+        memory = psutil.Process().memory_info().rss
+        if self._memory is None:  # libraries are loaded by now
+            self._memory = memory
+        return (
+            memory - self._memory > LEAKED_MEMORY or _lowest_free_file(self._dump.fileno()) - self._files > LEAKED_FILES
+        )
+
+
+_guard: Guard | None = None
+
+
+def start_guard(marker: Path, dump: Path, limits: Limits) -> None:
+    """Guard this process from now on."""
+    global _guard
+    _guard = Guard(marker, dump, limits)
+
+
+def guard() -> Guard | None:
+    """That of this process; None where it is the driver's."""
+    return _guard
+
+
+def between_tasks() -> None:
+    """Note that the tasks are done: what ends this process now is not the last one's fault alone."""
+    if _guard is not None:
+        _guard.note(_BETWEEN)
+
+
+def _limit_memory(size: int) -> None:
+    """Have the system refuse more than so many bytes of memory of one's own, to which Python answers MemoryError.
+
+    Linux counts under RLIMIT_DATA what is private and can be written, whether it was touched or not: heaps, arrays,
+    stacks; not the code of libraries, nor files that are mapped. RLIMIT_AS would count those too.
+    """
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (size if hard == resource.RLIM_INFINITY else min(size, hard), hard))
+
+
+def _lowest_free_file(known: int) -> int:
+    """About how many files are open; with two quick system calls on one that is."""
+    try:
+        found = os.dup(known)
+    except OSError as error:
+        return sys.maxsize if error.errno in (errno.EMFILE, errno.ENFILE) else 0
+    os.close(found)
+    return found
+
+
+def _file_limit() -> int:
+    import resource
+
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+class Printed(io.TextIOBase):
+    """Standard output and error of one task: what it prints goes to standard error, up to so many characters."""
+
+    def __init__(self, target: IO[str], allowed: int = PRINTED) -> None:
+        super().__init__()
+        self._target = target
+        self._left = allowed
+        self.dropped = 0
+
+    @cached_property
+    def buffer(self) -> io.RawIOBase:
+        """As of standard output: for bytes."""
+        return _PrintedBytes(self)
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """As of what it goes to."""
+        return str(getattr(self._target, "encoding", "utf-8"))
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def isatty(self) -> bool:
+        """As what it goes to."""
+        return self._target.isatty()
+
+    def fileno(self) -> int:
+        """For programs that are started; what they print is not counted."""
+        return self._target.fileno()
+
+    def write(self, text: str) -> int:
+        """Pass on what is allowed."""
+        shown = text[: self._left]
+        if shown:
+            self._left -= len(shown)
+            self._target.write(shown)
+        self.dropped += len(text) - len(shown)
+        return len(text)
+
+    def flush(self) -> None:
+        """Pass it on now."""
+        self._target.flush()
+
+    def end(self, who: str) -> None:
+        """Say how much was dropped."""
+        if self.dropped:
+            self._target.write(f"\n… {who} printed {self.dropped:,} more characters, which are left out\n")
+
+
+class _PrintedBytes(io.RawIOBase):
+    """`sys.stdout.buffer`."""
+
+    def __init__(self, text: Printed) -> None:
+        super().__init__()
+        self._text = text
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        self._text.write(bytes(content).decode(errors="replace"))
+        return len(content)
