@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import COMMAND
-from support import clean_environment
+from support import Cli, clean_environment
 from typer.testing import CliRunner
 
 from scaledproc import api
@@ -326,3 +326,15 @@ def test_settings_are_kept_for_status_and_stop(seen: Seen) -> None:
     assert record["settings"]["region"] == "eu-west-1"
     assert "SECRET" not in json.dumps(record)
     assert SageMakerBackend.recall(record, {}).settings.region == "eu-west-1"
+
+
+def test_without_the_extra_the_command_that_installs_it_is_told(cli: Cli, tmp_path: Path) -> None:
+    hidden = "('sagemaker', 'boto3')"
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.util as u\nreal = u.find_spec\n"
+        f"u.find_spec = lambda name, package=None: None if name in {hidden} else real(name, package)\n"
+    )
+    done = cli("--backend", "sagemaker", "s3://a/b", "s3://c/d", env={"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 2
+    assert "pip install 'scaledproc[sagemaker]'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
