@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
+import hypothesis
 import pytest
 from docker_support import (
     BASE_IMAGE,
@@ -33,6 +34,10 @@ from scaledproc.demo import write_demo
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and their children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A busy machine is no fault of what is tested; timings belong in benchmarks/.
+hypothesis.settings.register_profile("scaledproc", deadline=None)
+hypothesis.settings.load_profile("scaledproc")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SCRIPT = Path(sys.executable).with_name("scaledproc")
