@@ -222,8 +222,7 @@ def read_heartbeats(store: Store, known: Mapping[str, tuple[str, Heartbeat]]) ->
 def _read(store: Store, name: str) -> Heartbeat | None:
     """One machine's state; None where it is gone, or is nothing that a worker wrote."""
     try:
-        with store.open(f"{PROGRESS}/{name}") as file:
-            content = file.read(LARGEST + 1)
+        content = store.read(f"{PROGRESS}/{name}", LARGEST + 1)
         return Heartbeat.from_json(content) if len(content) <= LARGEST else None
     except (FileNotFoundError, ValueError):
         return None

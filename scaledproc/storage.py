@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 TEMPORARY = ".part"  # a local commit in progress is `.<name>.<hex>.part`, beside its target
 
+
+EXPIRED_READS = 5
 
 OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss"})
 
@@ -273,10 +276,17 @@ class Store:
         handle: IO[bytes] = self.fs.open(self.path(name), "rb")
         return handle
 
-    def read(self, name: str) -> bytes:
-        """A whole file."""
+    def read(self, name: str, most: int = -1) -> bytes:
+        """A whole file, or so many bytes of it; one that is written anew meanwhile is read again."""
+        for _ in range(EXPIRED_READS):
+            try:
+                with self.open(name) as file:
+                    return file.read(most)
+            except OSError as error:  # s3fs: not the object any more that was asked for first
+                if error.errno != errno.EBUSY:
+                    raise
         with self.open(name) as file:
-            return file.read()
+            return file.read(most)
 
     def fetch(self, files: Iterable[FileInfo], into: Path) -> None:
         """Copy files into a local folder, under their names relative to the root.
