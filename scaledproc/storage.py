@@ -282,9 +282,10 @@ class Store:
             try:
                 with self.open(name) as file:
                     return file.read(most)
-            except OSError as error:  # s3fs: not the object any more that was asked for first
+            except OSError as error:  # s3fs: not the object any more that was asked for, or listed, first
                 if error.errno != errno.EBUSY:
                     raise
+                self.fs.invalidate_cache()
         with self.open(name) as file:
             return file.read(most)
 

@@ -102,6 +102,17 @@ class TestEveryFilesystem:
         assert before.size == after.size
         assert before.version != after.version
 
+    def test_read_of_what_was_written_anew_since_it_was_listed(self, store: Store) -> None:
+        store.write("a", b"one")
+        other = Store.at(store.uri, {**store.options, "use_listings_cache": True} if store.options else {})
+        assert other.versions()
+        store.write("a", b"two")
+        assert store.read("a") == b"two"
+        store.versions()
+        other.write("a", b"four")
+        assert store.read("a") == b"four"
+        assert store.read("a", 2) == b"fo"
+
     def test_fetch(self, store: Store, tmp_path: Path) -> None:
         for name in ODD:
             store.write(name, name.encode())
