@@ -401,7 +401,7 @@ def test_detached_and_stopped(account: Account) -> None:
 def test_begun_here_finished_there(account: Account, cli: Cli) -> None:
     poisoned = {"g1/t.txt": "x\n", "g2/t.txt": "y\nsleep 30\n"}
     account.put(poisoned)
-    command = ["run", account.dataset, account.output, "--extractor", PROBE, "--jobs", "1", "--quiet"]
+    command = ["run", account.dataset, account.output, "--extractor", PROBE, "--jobs", "2", "--quiet"]
     driver = subprocess.Popen([sys.executable, "-m", "scaledproc", *command], env=dict(os.environ))
     shards = f"{account.output}/shards/00000.parquet"
 
@@ -412,7 +412,7 @@ def test_begun_here_finished_there(account: Account, cli: Cli) -> None:
     wait_until(is_committed)
     driver.kill()
     driver.wait()
-    account.emulator.faults.kill_host(times=None)
+    account.emulator.faults.job_error(reason="InternalServerError: We encountered an internal error.", times=None)
     with pytest.raises(ScaledprocError, match="1 shard is not made"):
         account.run(retries=0)
     assert [event.shard for event in account.events if isinstance(event, ShardDone)] == [0]
