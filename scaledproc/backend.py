@@ -102,7 +102,7 @@ class Backend(ABC):
         self.scratch = scratch
 
     @classmethod
-    def recall(cls, record: Mapping[str, Any], settings: Mapping[str, Any]) -> Backend:  # noqa: ARG003
+    def recall(cls, record: Mapping[str, Any], settings: Mapping[str, Any]) -> Backend:  # noqa: ARG003 - for those with machines elsewhere
         """One that finds the jobs of a run again, from what `record` left in run.json and what is set now."""
         return cls()
 

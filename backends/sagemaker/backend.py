@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -195,7 +196,7 @@ class SageMakerBackend(Backend):
         """Start the jobs, watch them, tell what happens."""
         if self._execution is not None and pipeline.status(self.service, self._execution) in ("Executing", "Stopping"):
             yield Note("a pipeline has this run: watching it")
-            yield from self._follow(run)
+            yield from self._follow(run, self._execution)
             record = read_record(run.store)
             self._is_over = record is not None and record.state == "done"
         if self._is_over:  # what was to be done is done, and the folder is cleaned up
@@ -211,10 +212,9 @@ class SageMakerBackend(Backend):
         committed = run.committed_shards()
         yield from run.shard_reports(sorted(committed.intersection(shards)))
         works = self._works(run, run.plan, [shard for shard in shards if shard not in committed])
-        yield from self._control(run, works)
-        assert self._controller is not None  # noqa: S101
-        self._keys_job = self._controller.completed.get(KEYS)
-        self._is_over = self._controller.is_over
+        controller = yield from self._control(run, works)
+        self._keys_job = controller.completed.get(KEYS)
+        self._is_over = controller.is_over
 
     def _combine(self, run: Run) -> Iterator[Event]:
         parts = self._keys_job
@@ -225,9 +225,8 @@ class SageMakerBackend(Backend):
             return
         if at_work or not has_combined(run):
             work = self._combine_work(run, parts)
-            yield from self._control(run, [work])
-            assert self._controller is not None  # noqa: S101
-            self._is_over = self._controller.is_over
+            controller = yield from self._control(run, [work])
+            self._is_over = controller.is_over
             if self._is_over:
                 return
         if parts:
@@ -244,16 +243,18 @@ class SageMakerBackend(Backend):
             size = 3 * sum(run.store.size_of(folder) for folder in folders)
         return Work(COMBINE, size=size, parts=parts, has_shards=bool(committed) or parts is None)
 
-    def _control(self, run: Run, works: Sequence[Work]) -> Iterator[Event]:
+    def _control(self, run: Run, works: Sequence[Work]) -> Generator[Event, None, Controller]:
+        """Do works by jobs; what did them."""
         place = self._prepare(run, works) if works else None
 
         def request(name: str, work: Work, attempt: int) -> dict[str, Any]:
-            assert place is not None  # noqa: S101
+            assert place is not None  # noqa: S101 - without works there are no requests
             types = instance_types(self.settings, work, has_preferences=_has_preferences(), attempt=attempt - 1)
             return processing_job(place, name, work, types)
 
-        self._controller = Controller(self._jobs, run, self.settings, request, self._bills)
-        yield from self._controller.do(works)
+        self._controller = controller = Controller(self._jobs, run, self.settings, request, self._bills)
+        yield from controller.do(works)
+        return controller
 
     def stop(self) -> None:
         """Leave the jobs to go on: the same command watches them again. Containers on this machine are ended."""
@@ -326,13 +327,11 @@ class SageMakerBackend(Backend):
         self._execution = pipeline.start(self.service, name, place.role, made, settings)
         return f"pipeline {name} has the run: {len(works)} jobs, then the table"
 
-    def _follow(self, run: Run) -> Iterator[Event]:
-        import time
-
-        assert self._execution is not None  # noqa: S101
+    def _follow(self, run: Run, execution: str) -> Iterator[Event]:
+        """Watch a pipeline to its end."""
         told: dict[int, ShardState] = {}
         committed = run.committed_shards()
-        while (status := pipeline.status(self.service, self._execution)) in ("Executing", "Stopping"):
+        while (status := pipeline.status(self.service, execution)) in ("Executing", "Stopping"):
             there = run.committed_shards()
             for shard in sorted(there - committed):
                 yield replace(run.shard_report(shard), resumed=False)
@@ -483,9 +482,11 @@ class SageMakerBackend(Backend):
     def _options(self, run: Run) -> dict[str, Any]:
         """Storage options for the workers; what may be a secret is refused."""
         found: dict[str, Any] = {}
-        for side, store in (("input", run.dataset), ("output", run.store)):
+        sides: tuple[tuple[Literal["input", "output"], Store], ...] = (("input", run.dataset), ("output", run.store))
+        for side, store in sides:
+            own = self.store_options(side)
             for key, value in store.options.items():
-                if key in self.store_options(side):  # type: ignore[arg-type]
+                if key in own:
                     continue
                 if key not in _SENDABLE:
                     raise UsageError(

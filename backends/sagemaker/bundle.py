@@ -126,7 +126,7 @@ def check_wheelhouse(wheelhouse: str) -> None:
             *("--find-links", str(Path(wheelhouse).expanduser()), f"--python-version={MANAGED_PYTHON.version}"),
             *("--implementation=cp", *platforms, str(wheel)),
         ]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)  # noqa: S603
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
     if done.returncode and "No module named pip" not in done.stderr:
         errors = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR:")]
         raise UsageError(

@@ -266,7 +266,7 @@ class Controller:
         yield from self._again(task, "capacity" if error.trouble == "capacity" else "service", str(error))
 
     def _again(self, task: _Task, what: Fate, why: str) -> Iterator[Event]:
-        seconds = pause(what, max(task.tries, 1), self._settings.retries, self._settings.retry_wait, random.random())  # noqa: S311
+        seconds = pause(what, max(task.tries, 1), self._settings.retries, self._settings.retry_wait, random.random())  # noqa: S311 - no secret
         if seconds is None:
             yield from self._give_up(task, why)
             return
@@ -333,7 +333,7 @@ class Controller:
             raise ScaledprocError(
                 f"the jobs cannot be watched: {error}; they go on, and the same command watches them again"
             ) from error
-        time.sleep(min(self._settings.poll_seconds * 2 ** min(self._troubles, 5), 60.0) * (0.5 + random.random()))  # noqa: S311
+        time.sleep(min(self._settings.poll_seconds * 2 ** min(self._troubles, 5), 60.0) * (0.5 + random.random()))  # noqa: S311 - no secret
 
     def _renew(self) -> None:
         if isinstance(self._jobs, Service):

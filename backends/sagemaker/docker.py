@@ -18,7 +18,7 @@ def docker(*words: str, check: bool = True) -> str:
         There is no docker, or the command failed and `check` is set.
     """
     try:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603 - no shell
             ["docker", *words],  # noqa: S607 - wherever the user's is
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -515,7 +515,7 @@ def _reasons(
     others = [one for one in tries if one.instance.family != best.instance.family]
     if others:
         other = min(others, key=lambda one: (one.estimate.usd, one.estimate.wall_seconds))
-        assert other.estimate.usd is not None  # noqa: S101
+        assert other.estimate.usd is not None  # noqa: S101 - as above
         reasons.append(
             f"the next family: {count_text(other.shards, 'shard')} on {other.instance}, {usd_text(other.estimate.usd)}"
         )

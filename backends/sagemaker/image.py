@@ -141,7 +141,7 @@ def fetch_wheels(context: Path, python: Python) -> None:
         *(f"--platform={platform}" for platform in python.platforms),
         *("--requirement", str(context / "requirements.txt"), "--constraint", str(constraints)),
     ]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
     constraints.unlink()
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR:") or "No module named" in line]

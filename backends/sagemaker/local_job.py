@@ -42,7 +42,7 @@ def _session(folder: Path) -> Any:
     import boto3
     from sagemaker.core.local import local_session
 
-    local_session._SageMakerContainer = _container_class()  # noqa: SLF001
+    local_session._SageMakerContainer = _container_class()  # noqa: SLF001 - the SDK has no other way in
     boto_session = boto3.Session()
     if boto_session.region_name is None:
         boto_session = boto3.Session(region_name=DEFAULT_REGION)

@@ -19,7 +19,7 @@ class LocalJobs:
         """Start a job."""
         self._mode.create(request)
 
-    def summaries(self, name_contains: str, since: datetime | None = None) -> list[JobSummary]:  # noqa: ARG002
+    def summaries(self, name_contains: str, since: datetime | None = None) -> list[JobSummary]:  # noqa: ARG002 - a process has few jobs
         """The jobs of this process."""
         return [
             JobSummary(job["ProcessingJobName"], job["ProcessingJobStatus"], job["CreationTime"])

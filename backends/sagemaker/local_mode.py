@@ -262,7 +262,7 @@ def _run_containers(job: _Job, folder: Path) -> None:
     command = [sys.executable, "-P", "-m", "scaledproc.backends.sagemaker.local_job", str(work)]
     try:
         with job.log.open("wb") as log:
-            job.process = subprocess.Popen(  # noqa: S603
+            job.process = subprocess.Popen(  # noqa: S603 - no shell
                 command,
                 stdin=subprocess.PIPE,  # never written to: it ends when this process does
                 stdout=log,
