@@ -1,71 +1,17 @@
-"""`wfdb-summary` against wfdb and numpy: on every real record, and on random ones in every format that wfdb writes."""
+"""`wfdb-summary` against wfdb and numpy: on every real record; test_wfdb_formats has random ones."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-import wfdb
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from wfdb_oracle import check_against_wfdb, task_of
 
 import scaledproc
 from scaledproc.extractors import Task
 from scaledproc.extractors.wfdb_summary import SCHEMA, WfdbSummary
 
 ANY = WfdbSummary()
-
-
-def task_of(header: Path, root: Path | None = None) -> Task:
-    root = root or header.parent
-    files = frozenset(path.relative_to(root).as_posix() for path in header.parent.iterdir())
-    anchor = header.relative_to(root).as_posix()
-    unit = anchor.rpartition("/")[0] or "."
-    return Task(unit.partition("/")[0], unit, anchor, root, files)
-
-
-def check_against_wfdb(header: Path, rows: list[dict[str, Any]]) -> None:
-    """Every value of every row equals what wfdb and numpy make of the same record."""
-    name = str(header.with_suffix(""))
-    described = wfdb.rdheader(name)
-    if isinstance(described, wfdb.MultiRecord) or set(described.file_name or ["~"]) == {"~"}:
-        assert rows == []
-        return
-    record = wfdb.rdrecord(name, smooth_frames=False)
-    stored = wfdb.rdrecord(name, smooth_frames=False, ignore_skew=True)
-    assert [row["channel"] for row in rows] == list(range(record.n_sig))
-    for channel, row in enumerate(rows):
-        signal = record.e_p_signal[channel]
-        valid = signal[~np.isnan(signal)]
-        fs = record.fs * record.samps_per_frame[channel]
-        assert row["record"] == header.stem
-        assert row["kind"] == ("numerics" if header.stem == f"{header.parent.name}n" or record.fs <= 2 else "waveform")
-        assert (row["signal"], row["units"], row["fmt"]) == (
-            record.sig_name[channel],
-            record.units[channel],
-            record.fmt[channel],
-        )
-        assert (row["n_samples"], row["n_missing"]) == (len(signal), len(signal) - len(valid))
-        assert (row["fs"], row["duration_s"]) == (fs, len(signal) / fs)
-        assert (row["start_date"], row["start_time"]) == (record.base_date, record.base_time)
-        if len(valid):
-            scale = float(np.abs(valid).max())
-            assert [row[key] for key in ("min", "p25", "p50", "p75", "max")] == [
-                *(valid.min(), *np.percentile(valid, [25, 50, 75]), valid.max())
-            ]
-            assert row["mean"] == pytest.approx(valid.mean(), rel=1e-9, abs=1e-13 * scale)
-        else:
-            assert [row[key] for key in ("mean", "min", "p25", "p50", "p75", "max")] == [None] * 6
-        if len(valid) > 1:
-            assert row["std"] == pytest.approx(valid.std(ddof=1), rel=1e-9, abs=1e-13 * scale)
-        else:
-            assert row["std"] is None
-        digital = stored.e_p_signal[channel] * record.adc_gain[channel] + record.baseline[channel]
-        if not np.isnan(digital).any() and record.checksum[channel] is not None:
-            total = int(np.rint(digital).astype(np.int64).sum())
-            assert row["checksum_ok"] == ((total - record.checksum[channel]) % 65_536 == 0)
 
 
 def test_every_real_record(shared_data: Path) -> None:
@@ -84,44 +30,6 @@ def test_every_real_record(shared_data: Path) -> None:
 def test_broken_records_raise(shared_data: Path, name: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         ANY.extract(task_of(shared_data / "broken" / name))
-
-
-BITS = {"80": 8, "16": 16, "24": 24, "32": 32, "508": 8, "516": 16, "524": 24}  # all that wfdb writes
-
-
-@st.composite
-def records(draw: st.DrawFn) -> dict[str, Any]:
-    fmt = draw(st.sampled_from(sorted(BITS)))
-    high = 2 ** (BITS[fmt] - 1) - 1
-    n_sig, length = draw(st.integers(1, 4)), draw(st.integers(1, 50))
-    seed = draw(st.integers(0, 2**32 - 1))
-    samples = np.random.default_rng(seed).integers(-high - 1, high, (length, n_sig), endpoint=True)
-    frames = draw(st.lists(st.integers(1, 3), min_size=n_sig, max_size=n_sig)) if fmt in ("16", "80") else None
-    signals: dict[str, Any] = {"d_signal": samples.astype(np.int64)}
-    if frames:
-        rng = np.random.default_rng(seed)
-        signals = {
-            "e_d_signal": [rng.integers(-high - 1, high, length * spf, endpoint=True) for spf in frames],
-            "samps_per_frame": frames,
-        }
-    return {
-        "fs": draw(st.sampled_from([0.5, 1, 125, 62.4725, 360])),
-        "units": draw(st.lists(st.sampled_from(["mV", "mmHg", "NU"]), min_size=n_sig, max_size=n_sig)),
-        "sig_name": ["II", "ABP", "sig 1", "ABP SYS"][:n_sig],
-        "fmt": [fmt] * n_sig,
-        "adc_gain": draw(st.lists(st.sampled_from([200.0, 12.84, 0.5]), min_size=n_sig, max_size=n_sig)),
-        "baseline": draw(st.lists(st.integers(-2000, 2000), min_size=n_sig, max_size=n_sig)),
-        **signals,
-    }
-
-
-@given(records())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_random_records(tmp_path: Path, record: dict[str, Any]) -> None:
-    wfdb.wrsamp("r", write_dir=str(tmp_path), **record)
-    rows = ANY.extract(task_of(tmp_path / "r.hea"))
-    check_against_wfdb(tmp_path / "r.hea", rows)
-    assert all(row["checksum_ok"] for row in rows)
 
 
 def write(folder: Path, header: str, data: bytes = b"") -> Task:

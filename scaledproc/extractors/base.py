@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -48,13 +49,22 @@ class Task:
         Raises
         ------
         FileNotFoundError
-            The unit has no such file. Nothing outside the unit is ever looked at.
+            The unit has no such file, or what has its place by now is no file below the root. Nothing outside the unit
+            is ever looked at.
         """
         folder, slash, _ = self.anchor.rpartition("/")
         relative = f"{folder}{slash}{name}"
         if relative not in self.files:
             raise FileNotFoundError(f"the unit {self.unit!r} has no file {relative!r}")
-        return self.root / relative
+        path = self.root / relative
+        # What was listed may have been replaced since: by a pipe, on which one would wait, or by a link elsewhere.
+        kind = path.lstat().st_mode
+        if stat.S_ISLNK(kind):
+            target = path.resolve()
+            kind = target.stat().st_mode if target.is_relative_to(self.root.resolve()) else 0
+        if not stat.S_ISREG(kind):
+            raise FileNotFoundError(f"{relative!r} is no file of the dataset any more")
+        return path
 
 
 class Extractor(ABC):

@@ -7,10 +7,14 @@ match is left to wfdb, which is lenient in ways of its own, so the two never dis
 from __future__ import annotations
 
 import datetime as dt
+import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+from scaledproc.extractors.wfdb_claims import LARGEST_HEADER, check_lines
 
 
 class Signal(NamedTuple):
@@ -87,10 +91,26 @@ def read_header(path: Path) -> Header:
     OSError
         It cannot be read.
     """
-    content = path.read_bytes()
+    content = _content(path)
     if not content.strip():
         raise ValueError("the header is empty")
-    return parse(content) or from_wfdb(path)
+    found = parse(content)
+    if found is None:
+        check_lines(content)
+        found = from_wfdb(path)
+    return found
+
+
+def _content(path: Path) -> bytes:
+    """A header file's content; never waits for the other end of a pipe."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(handle, "rb", buffering=0) as file:  # noqa: PTH123 - of a handle, not of a path
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{path.name} is no regular file")
+        if status.st_size > LARGEST_HEADER:
+            raise ValueError(f"the header has {status.st_size:,} bytes; at most {LARGEST_HEADER:,} are read")
+        return file.read(LARGEST_HEADER)
 
 
 def parse(content: bytes) -> Header | None:
@@ -159,9 +179,19 @@ def from_wfdb(path: Path) -> Header:
     import wfdb
 
     refuse_chains(path)
-    found = wfdb.rdheader(str(path.with_suffix("")))
+    if path.suffix != ".hea":
+        raise ValueError(f"wfdb reads only headers that are named *.hea, not {path.name}")
+    try:
+        found = wfdb.rdheader(str(path.with_suffix("")))
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # whatever it comes across: it trusts a header to be one
+        raise ValueError(f"wfdb cannot read the header: {type(error).__name__}: {error}") from error
     if isinstance(found, wfdb.MultiRecord):
         return MASTER
+    described = len(found.file_name or ())
+    if described and described < found.n_sig:
+        raise ValueError(f"the header says that it has {found.n_sig:,} signals, and describes {described:,}")
     return Header(
         fs=float(found.fs),
         n_frames=found.sig_len,

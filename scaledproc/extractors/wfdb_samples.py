@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from scaledproc.extractors.statistics import BLOCK, Counts, count
+from scaledproc.extractors.wfdb_claims import check_samples
 from scaledproc.extractors.wfdb_header import refuse_chains
 
 if TYPE_CHECKING:
@@ -67,9 +68,15 @@ def count_samples(header_path: Path, header: Header) -> list[Samples]:
     counts = _count_files(header_path.parent, header)
     if counts is not None:
         return [Samples(found, found.total) for found in counts]
-    signals = _read_with_wfdb(header_path, header)
-    is_skewed = any(signal.skew for signal in header.signals)
-    stored = _read_with_wfdb(header_path, header, ignore_skew=True) if is_skewed else signals
+    check_samples(header_path.parent, header)
+    try:
+        signals = _read_with_wfdb(header_path, header)
+        is_skewed = any(signal.skew for signal in header.signals)
+        stored = _read_with_wfdb(header_path, header, ignore_skew=True) if is_skewed else signals
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # whatever it comes across: it trusts files to hold what a header says
+        raise ValueError(f"wfdb cannot read the samples: {type(error).__name__}: {error}") from error
     return [Samples(count(a), int(b.sum(dtype=np.int64))) for a, b in zip(signals, stored, strict=True)]
 
 

@@ -1,0 +1,135 @@
+"""What a WFDB header claims, held against what is there, before wfdb is asked to believe it.
+
+wfdb allocates what a header asks for, and fills gaps in short files in ways of its own. So a claim that cannot be true
+ends here, with a reason for a person; it takes sizes only, no samples.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scaledproc.extractors.wfdb_header import Header, Signal
+
+LARGEST_HEADER = 2**24
+"""Bytes of a header file; one of 20,000 segments has half a million."""
+LONGEST_LINE = 4096
+"""Characters: WFDB allows 255, and wfdb's patterns take time that grows with the square of a line's length."""
+MOST_LINES = 10_000
+"""Lines of a header that wfdb is given, at 0.3 ms each."""
+WORKING_MEMORY = 32
+"""Bytes that wfdb, numpy and the counting hold for each sample at most: two arrays of 64 bits, and a sorted copy."""
+_BYTES_PER_SAMPLE = {
+    "8": 1,
+    "80": 1,
+    "16": 2,
+    "61": 2,
+    "160": 2,
+    "212": 1.5,
+    "310": 4 / 3,
+    "311": 4 / 3,
+    "24": 3,
+    "32": 4,
+}
+_FLAC = frozenset({"508", "516", "524"})
+
+
+def check_lines(content: bytes) -> None:
+    """Refuse a header that wfdb would need very long for.
+
+    Raises
+    ------
+    ValueError
+        A line is too long, or there are too many.
+    """
+    lines = [line for line in content.splitlines() if line.strip() and not line.lstrip().startswith(b"#")]
+    longest = max(map(len, lines), default=0)
+    if longest > LONGEST_LINE:
+        raise ValueError(f"a line of the header has {longest:,} characters; WFDB allows 255")
+    if len(lines) > MOST_LINES:
+        raise ValueError(
+            f"the header has {len(lines):,} lines, not all of them plain; at most {MOST_LINES:,} are read then"
+        )
+
+
+def check_samples(folder: Path, header: Header) -> None:
+    """Refuse a header whose signal files are too short, or which asks for more memory than there is.
+
+    Parameters
+    ----------
+    folder
+        Where the signal files are.
+    header
+        What it says.
+
+    Raises
+    ------
+    ValueError
+        A file does not hold what the header says.
+    MemoryError
+        All the samples at once, as wfdb reads them, do not fit into memory.
+    """
+    by_file: dict[str, list[Signal]] = {}
+    for signal in header.signals:
+        by_file.setdefault(signal.file, []).append(signal)
+    n_frames = header.n_frames
+    samples = 0
+    for file, signals in by_file.items():
+        first, width = signals[0], sum(signal.samples_per_frame for signal in signals)
+        if width == 0:
+            raise ValueError(f"the header gives {file} no samples in a frame")
+        size = (folder / file).stat().st_size
+        if n_frames is None:  # as wfdb does: from the first file
+            n_frames = _frames(folder / file, first, width, size)
+        needed = first.byte_offset + _byte_count(first.fmt, n_frames * width)
+        if first.fmt in _FLAC:
+            if size == 0:
+                raise ValueError(f"{file} is empty")
+        elif needed > size:
+            raise ValueError(f"{file} has {size:,} bytes; the header says that it has {needed:,} or more")
+        samples += (n_frames + max(signal.skew for signal in signals)) * width
+    _check_memory(samples)
+
+
+def _frames(path: Path, signal: Signal, width: int, size: int) -> int:
+    if signal.fmt in _FLAC:
+        raise ValueError(
+            f"the header does not say how many samples there are, and {path.name}, a FLAC file, cannot tell"
+        )
+    return int((size - signal.byte_offset) / (_BYTES_PER_SAMPLE[signal.fmt] * width))
+
+
+def _byte_count(fmt: str, n: int) -> int:
+    """Bytes that `n` samples of a format take, as wfdb reads them; nothing can be said of a compressed one."""
+    if fmt in _FLAC:
+        return 0
+    if fmt == "212":
+        return -(-n * 3 // 2)
+    if fmt in ("310", "311"):
+        return -(-n * 4 // 3)
+    return n * int(_BYTES_PER_SAMPLE[fmt])
+
+
+def _check_memory(samples: int) -> None:
+    needed = samples * WORKING_MEMORY
+    if needed < 2**28:  # not worth asking
+        return
+    there = _memory()
+    if needed > there:
+        raise MemoryError(
+            f"the header asks for {samples:,} samples at once, about {needed / 1e9:,.1f} GB of memory; "
+            f"there are {there / 1e9:,.1f} GB"
+        )
+
+
+def _memory() -> float:
+    """Bytes that this process may still take."""
+    import resource
+
+    import psutil
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    allowed = math.inf if limit == resource.RLIM_INFINITY else float(limit)
+    return min(allowed, float(psutil.virtual_memory().available))
