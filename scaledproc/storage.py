@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 import shutil
@@ -11,21 +10,25 @@ import stat
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.s3_objects import ChangedError
 
 if TYPE_CHECKING:
     from scaledproc.s3_objects import S3Objects
 
 TEMPORARY = ".part"  # a local commit in progress is `.<name>.<hex>.part`, beside its target
-
-
-EXPIRED_READS = 5
+CHANGED_READS = 5  # of an object that is written anew again and again
+READERS = 16  # requests at once
+LISTINGS = 5  # of a folder that is removed, until one is empty
+MOST_REMOVED = 1000  # objects by one request
+PIECE = 4 * 2**20  # bytes that are copied at once
 
 OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss"})
 
@@ -104,6 +107,11 @@ class Store:
 
         if "://" not in self.uri:  # a plain path, whatever characters are in it
             return LocalFileSystem(), self.uri
+        if self.uri.startswith(("s3://", "s3a://")):
+            from scaledproc.s3_filesystem import PatientS3FileSystem
+
+            s3 = PatientS3FileSystem(**self.options)
+            return s3, s3._strip_protocol(self.uri).rstrip("/") or "/"  # noqa: SLF001 - fsspec's way to say it
         fs, root = url_to_fs(self.uri, **self.options)
         return fs, root.rstrip("/") or "/"
 
@@ -128,6 +136,10 @@ class Store:
     def is_private(self) -> bool:
         """Whether only this process can see it (memory://)."""
         return "memory" in self._protocols
+
+    @property
+    def _is_s3(self) -> bool:
+        return bool(self._protocols & {"s3", "s3a"})
 
     @property
     def _protocols(self) -> frozenset[str]:
@@ -164,6 +176,22 @@ class Store:
             return Path(self.path(name)).exists()
         self.fs.invalidate_cache()
         return bool(self.fs.exists(self.path(name)))
+
+    def there(self, names: Iterable[str]) -> set[str]:
+        """Those of some files that are there, each asked for by its name: a listing of some stores lags behind."""
+        with ThreadPoolExecutor(READERS, thread_name_prefix="there") as pool:
+            wanted = list(names)
+            return {name for name, is_there in zip(wanted, pool.map(self._is_file, wanted), strict=True) if is_there}
+
+    def _is_file(self, name: str) -> bool:
+        if not self._is_s3:
+            return self.exists(name)
+        bucket, key, _ = self.fs.split_path(self.path(name))
+        try:
+            self.fs.call_s3("head_object", Bucket=bucket, Key=key)
+        except FileNotFoundError:
+            return False
+        return True
 
     def names(self, folder: str = "") -> list[str]:
         """The names directly in a folder, sorted; none where there is no such folder."""
@@ -278,14 +306,12 @@ class Store:
 
     def read(self, name: str, most: int = -1) -> bytes:
         """A whole file, or so many bytes of it; one that is written anew meanwhile is read again."""
-        for _ in range(EXPIRED_READS):
+        for _ in range(CHANGED_READS):
             try:
                 with self.open(name) as file:
                     return file.read(most)
-            except OSError as error:  # s3fs: not the object any more that was asked for, or listed, first
-                if error.errno != errno.EBUSY:
-                    raise
-                self.fs.invalidate_cache()
+            except ChangedError:
+                continue
         with self.open(name) as file:
             return file.read(most)
 
@@ -318,13 +344,24 @@ class Store:
                 for file, target in wanted
                 if file.path.isprintable()
             )
-        if slow:
+        if slow and self._is_s3:
+            with ThreadPoolExecutor(READERS, thread_name_prefix="copy") as pool:
+                list(pool.map(lambda each: self._copy(*each), slow))
+        elif slow:
             self.fs.get([self.path(file.path) for file, _ in slow], [str(target) for _, target in slow])
+
+    def _copy(self, file: FileInfo, target: Path) -> None:
+        """Copy one version of an object, the one that was listed."""
+        with self.open(file.path) as source, target.open("wb") as copy:
+            if file.version not in ("", source.etag):  # type: ignore[attr-defined]
+                raise ChangedError(f"{file.path} changed since it was listed")
+            while piece := source.read(PIECE):
+                copy.write(piece)
 
     @cached_property
     def _objects(self) -> S3Objects | None:
         """The fast way to S3's objects, where it leads to the same place."""
-        if not self._protocols & {"s3", "s3a"}:
+        if not self._is_s3:
             return None
         from scaledproc.s3_objects import open_bucket
 
@@ -382,6 +419,13 @@ class Store:
                 path.unlink(missing_ok=True)
             return
         target = self.path(name)
+        if self._is_s3:
+            for _ in range(LISTINGS):  # the last ones show what is gone already
+                found = self.fs.find(target, withdirs=True)  # some stores keep folders
+                self._remove_objects([*sorted(found, reverse=True), target])
+                if not found:
+                    return
+            return
         self.fs.invalidate_cache()
         found = self.fs.find(target, withdirs=True, detail=True)
         if not found:
@@ -395,6 +439,21 @@ class Store:
                     self.fs.rm_file(path)
                 else:
                     self.fs.rmdir(path)
+
+    def remove_files(self, names: Sequence[str]) -> None:
+        """Remove files; nothing happens where one is not there."""
+        if not self._is_s3:
+            for name in names:
+                self.remove(name)
+            return
+        self._remove_objects([self.path(name) for name in names])
+
+    def _remove_objects(self, paths: Sequence[str]) -> None:
+        plain = [path for path in paths if path.isprintable()]
+        for start in range(0, len(plain), MOST_REMOVED):
+            self.fs.bulk_delete(plain[start : start + MOST_REMOVED])
+        for path in set(paths) - set(plain):  # XML has no way to name it
+            self.fs.rm_file(path)
 
     def remove_temporaries(self, folder: str = "") -> None:
         """Remove what a killed commit left in a folder (object stores leave nothing)."""

@@ -1,0 +1,272 @@
+"""S3 as fsspec's S3FileSystem has it, with one patience for each request, and files that are one version of an object.
+
+What s3fs and botocore do of their own is not enough, or too much. botocore does not try again when a body breaks off;
+s3fs then does, with waits that are the same for every client; both together multiply. Neither limits how long a slow
+body may take, sees that a body is shorter than its range, or asks what became of a request whose answer was lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import re
+import time
+from collections.abc import Mapping
+from hashlib import md5
+from typing import Any
+
+import aiohttp
+from botocore.exceptions import (
+    ClientError,
+    EndpointConnectionError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+    SSLError,
+)
+from botocore.exceptions import (
+    ConnectionError as NoConnectionError,
+)
+from botocore.parsers import ResponseParserError
+from fsspec.asyn import sync_wrapper
+from fsspec.spec import AbstractBufferedFile
+from s3fs import S3FileSystem
+from s3fs.errors import translate_boto_error
+
+from scaledproc.patience import Fault, Patience, fault_of_answer, retry_after, seconds_for
+from scaledproc.s3_objects import ChangedError
+
+FIRST = 2**20  # bytes that are asked for before it is known how many there are: most objects of a run have less
+BLOCK = 16 * 2**20  # bytes of a request for more
+ASSEMBLING = 900.0  # seconds that S3 may take to put an upload together; it sends blanks meanwhile
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_PASSING = (
+    *(HTTPClientError, NoConnectionError, IncompleteReadError, FlexibleChecksumError, ResponseParserError),
+    *(aiohttp.ClientError, ConnectionError, TimeoutError),
+)
+_random = random.Random()  # noqa: S311 - not the one that a user may have seeded, alike in every process
+
+
+class WrongAnswerError(OSError):
+    """What a store sent contradicts itself."""
+
+
+class PatientS3FileSystem(S3FileSystem):  # type: ignore[misc]
+    """An S3FileSystem that keeps no listing, and tries each request again as `Patience` says."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        options.setdefault("use_listings_cache", False)
+        super().__init__(*args, **options)
+        self.patience = Patience.of(self.config_kwargs)
+        self._has_answered = False
+
+    @property
+    def seconds_to_read(self) -> float:
+        """Without a byte, after which a connection is given up."""
+        return float(self.config_kwargs.get("read_timeout") or self.read_timeout)
+
+    def _prepare_config_kwargs(self) -> dict[str, Any]:
+        return {**super()._prepare_config_kwargs(), "retries": {"total_max_attempts": 1, "mode": "standard"}}
+
+    async def _call_s3(self, method: str, *more: Mapping[str, Any], **given: Any) -> Any:
+        await self.set_session()
+        operation = getattr(await self.get_s3(given.get("Bucket")), method)
+        arguments = self._get_s3_method_kwargs(operation, *more, **given)
+        started, attempt = time.monotonic(), 0
+        while True:
+            attempt += 1
+            try:
+                async with asyncio.timeout(self._seconds(method, arguments)):
+                    answer = await operation(**arguments)
+                    await _check(method, answer)
+            except Exception as error:
+                if attempt > 1 and (lost := await self._lost_answer(method, arguments, error)) is not None:
+                    return lost
+                wait = self.patience.wait(
+                    attempt, time.monotonic() - started, self._fault(error), _asked(error), _random.random()
+                )
+                if wait is None:
+                    raise _told(error) from error
+            else:
+                self._has_answered = True
+                if method == "complete_multipart_upload":
+                    await self._abort_others(arguments)
+                return answer
+            await asyncio.sleep(wait)
+
+    call_s3 = sync_wrapper(_call_s3)
+
+    def _seconds(self, method: str, arguments: Mapping[str, Any]) -> float:
+        if method == "complete_multipart_upload":
+            return ASSEMBLING
+        first, _, last = str(arguments.get("Range", "")).removeprefix("bytes=").partition("-")
+        asked = int(last) - int(first) + 1 if first and last else 0
+        body = arguments.get("Body")
+        return seconds_for(asked + (len(body) if isinstance(body, (bytes, bytearray)) else 0), self.seconds_to_read)
+
+    def _fault(self, error: Exception) -> Fault:
+        if isinstance(error, ClientError):
+            self._has_answered = True
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            return fault_of_answer(int(status), _code(error))
+        if isinstance(error, SSLError):
+            return "final"
+        if isinstance(error, EndpointConnectionError) and not self._has_answered:
+            is_refused = isinstance(error.kwargs.get("error"), aiohttp.ClientConnectorError)
+            return "absent" if is_refused else "passing"
+        return "passing" if isinstance(error, (*_PASSING, WrongAnswerError)) else "final"
+
+    # Answers that were lost
+
+    async def _lost_answer(self, method: str, arguments: Mapping[str, Any], error: Exception) -> dict[str, Any] | None:
+        """What an earlier attempt did whose answer did not arrive; None where that is not why this one failed."""
+        if not isinstance(error, ClientError) or _code(error) not in ("NoSuchUpload", "404"):
+            return None
+        if method == "abort_multipart_upload":
+            return {}
+        if method != "complete_multipart_upload":
+            return None
+        where = {"Bucket": arguments["Bucket"], "Key": arguments["Key"]}
+        with contextlib.suppress(FileNotFoundError):
+            found: dict[str, Any] = await self._call_s3("head_object", **where)
+            if found.get("ETag", "").strip('"') == _assembled(
+                [p["ETag"] for p in arguments["MultipartUpload"]["Parts"]]
+            ):
+                return found
+        return None
+
+    async def _abort_others(self, arguments: Mapping[str, Any]) -> None:
+        """Remove the parts of earlier uploads of an object: of killed processes, and of those whose id was lost."""
+        where = {"Bucket": arguments["Bucket"]}
+        with contextlib.suppress(OSError, ClientError):  # it needs rights of its own, and is not what was asked
+            found = await self._call_s3("list_multipart_uploads", **where, Prefix=arguments["Key"])
+            for upload in found.get("Uploads") or ():
+                if upload["Key"] == arguments["Key"]:
+                    await self._abort_mpu(where["Bucket"], upload["Key"], upload["UploadId"])
+
+    bulk_delete = sync_wrapper(S3FileSystem._bulk_delete)  # noqa: SLF001 - the part of rm that takes no patterns
+
+    # Reading
+
+    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        return OneVersion(self, path) if mode == "rb" else super()._open(path, mode, **options)
+
+
+class OneVersion(AbstractBufferedFile):  # type: ignore[misc]
+    """An object for reading, the same version of it from the first byte to the last.
+
+    The first request brings its etag, its size and its first bytes; every other one demands that etag.
+
+    Raises
+    ------
+    ChangedError
+        The object is another one by now; from `read`.
+    """
+
+    def __init__(self, fs: PatientS3FileSystem, path: str) -> None:
+        self._where = dict(zip(("Bucket", "Key"), fs.split_path(path), strict=False))
+        answer = _ranged(fs, self._where, 0, FIRST)
+        self.etag = str(answer.get("ETag") or "").strip('"')
+        self._first: bytes = answer["Body"].content
+        found = _RANGE.fullmatch(answer.get("ContentRange") or "")
+        size = int(found[3]) if found else len(self._first)
+        super().__init__(fs, path, "rb", block_size=BLOCK, cache_type="readahead", size=size)
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        if end <= len(self._first):
+            return self._first[start:end]
+        wanted = {"IfMatch": f'"{self.etag}"'} if self.etag else {}
+        try:
+            answer = _ranged(self.fs, self._where, start, end, **wanted)
+        except OSError as error:
+            if isinstance(error.__cause__, ClientError) and _code(error.__cause__) in ("PreconditionFailed", "412"):
+                raise ChangedError(f"{self.path} changed while it was read") from None
+            raise
+        found = _RANGE.fullmatch(answer.get("ContentRange") or "")
+        is_other = str(answer.get("ETag") or "").strip('"') != self.etag  # not every store heeds IfMatch
+        if is_other or found is None or int(found[3]) != self.size:
+            raise ChangedError(f"{self.path} changed while it was read")
+        content: bytes = answer["Body"].content
+        return content
+
+
+class _Body:
+    """A body that is here."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    async def read(self, size: int = -1) -> bytes:
+        taken = self.content if size < 0 else self.content[:size]
+        self.content = self.content[len(taken) :]
+        return taken
+
+    def close(self) -> None:
+        return None
+
+
+def _ranged(fs: PatientS3FileSystem, where: Mapping[str, str], start: int, end: int, **wanted: str) -> dict[str, Any]:
+    """Bytes of an object; none of one that is empty."""
+    try:
+        answer: dict[str, Any] = fs.call_s3("get_object", **where, Range=f"bytes={start}-{end - 1}", **wanted)
+    except OSError as error:
+        is_beyond = isinstance(error.__cause__, ClientError) and _code(error.__cause__) in ("InvalidRange", "416")
+        if start or not is_beyond:
+            raise
+        return {**fs.call_s3("head_object", **where), "Body": _Body(b"")}
+    return answer
+
+
+async def _check(method: str, answer: dict[str, Any]) -> None:
+    """Read a body of a known length, and see whether it is whole; see whether all was removed that was to be.
+
+    Raises
+    ------
+    WrongAnswerError
+        It is not.
+    """
+    if method == "get_object" and "ContentRange" in answer:
+        try:
+            content = await answer["Body"].read()
+        finally:
+            answer["Body"].close()
+        found = _RANGE.fullmatch(answer["ContentRange"])
+        if found is None or len(content) != int(found[2]) - int(found[1]) + 1:
+            raise WrongAnswerError(f"{len(content)} bytes came of {answer['ContentRange']}")
+        answer["Body"] = _Body(content)
+    elif method == "delete_objects" and answer.get("Errors"):
+        first = answer["Errors"][0]
+        code, text = str(first.get("Code", "")), f"{first.get('Key', '')}: {first.get('Message', '')}"
+        if fault_of_answer(0, code) == "passing":
+            raise WrongAnswerError(text)
+        raise (PermissionError if code == "AccessDenied" else OSError)(text)
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _asked(error: Exception) -> float | None:
+    if not isinstance(error, ClientError):
+        return None
+    return retry_after(error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}))
+
+
+def _told(error: Exception) -> Exception:
+    """An error as the system's, where it can be."""
+    if isinstance(error, TimeoutError):
+        return TimeoutError("the store does not answer")
+    if isinstance(error, aiohttp.ClientError):
+        return ConnectionError(f"the connection broke: {error}")
+    told: Exception = translate_boto_error(error)
+    return told
+
+
+def _assembled(etags: list[str]) -> str:
+    """The etag of an object that was put together from parts with these."""
+    try:
+        parts = b"".join(bytes.fromhex(etag.strip('"')) for etag in etags)
+    except ValueError:
+        return ""
+    return f"{md5(parts, usedforsecurity=False).hexdigest()}-{len(etags)}"
