@@ -7,7 +7,8 @@ correctly rounded operations in a fixed order.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ class Counts(NamedTuple):
     @classmethod
     def of(cls, histogram: NDArray[np.int64], lowest: int) -> Counts:
         """From a counter for each value from `lowest` on."""
-        present = np.flatnonzero(histogram)
+        present = histogram.nonzero()[0]
         return cls(present + lowest, histogram[present])
 
     @property
@@ -38,14 +39,15 @@ class Counts(NamedTuple):
         return int(self.values @ self.counts)
 
 
-@dataclass(frozen=True)
-class Statistics:
+class Statistics(NamedTuple):
     """Statistics over valid samples, in physical units; None where undefined.
 
     Parameters
     ----------
     n, missing
         All samples, and those that hold the format's missing value.
+    total
+        The sum of all digital samples, the missing ones too.
     mean, std, min, max
         `std` with ddof=1.
     quantiles
@@ -54,6 +56,7 @@ class Statistics:
 
     n: int
     missing: int
+    total: int
     mean: float | None = None
     std: float | None = None
     min: float | None = None
@@ -74,34 +77,106 @@ def statistics(found: Counts, *, missing: int | None, gain: float, baseline: int
         The physical value is `(digital - baseline) / gain`, as the WFDB header specification (header(5)) has it.
     """
     values, counts = found
-    size = int(counts.sum())
-    if missing is not None and len(values) and values[0] == missing:  # always the lowest value of a format
-        values, counts = values[1:], counts[1:]
-    n = int(counts.sum())
+    ranks = counts.cumsum()
+    size = int(ranks[-1]) if len(ranks) else 0
+    total = found.total
+    # The missing value is always the lowest one of a format: it stands before all others.
+    gone = int(counts[0]) if missing is not None and size and values[0] == missing else 0
+    n = size - gone
     if n == 0:
-        return Statistics(size, size)
-    total = found.total if n == size else Counts(values, counts).total
-    squares = _sum_of_squares(values, counts)
-    physical = (values.astype(np.float64) - baseline) / gain
-    if gain < 0:
-        physical, counts = physical[::-1], counts[::-1]
-    ranks = np.cumsum(counts)
-    return Statistics(
-        n=size,
-        missing=size - n,
-        mean=(total - n * baseline) / n / gain,
-        std=math.sqrt((n * squares - total * total) / (n * (n - 1))) / abs(gain) if n > 1 else None,
-        min=float(physical[0]),
-        quantiles=tuple(_quantile(physical, ranks, n, q) for q in QUANTILES.values()),
-        max=float(physical[-1]),
+        return Statistics(size, size, total)
+    places = ranks.searchsorted(_wanted(n, gone, gain), "right")
+    lost = missing or 0
+    return _finish(
+        Statistics(size, gone, total),
+        total - lost * gone,
+        _sum_of_squares(values, counts, size) - lost * lost * gone,
+        values[places].tolist(),
+        gain,
+        baseline,
     )
 
 
-def _sum_of_squares(values: NDArray[np.int64], counts: NDArray[np.int64]) -> int:
-    if values[0] > -(2**16) and values[-1] < 2**16 and counts.sum() < 2**31:
+def statistics_of_bytes(
+    histograms: NDArray[np.int64], gains: Sequence[float], baselines: Sequence[int]
+) -> list[Statistics]:
+    """The same for several signals of 8 bits at once, of which the lowest value is the missing one.
+
+    Parameters
+    ----------
+    histograms
+        How often each value from -128 to 127 occurs, shape (signals, 256).
+    gains, baselines
+        Of each signal.
+    """
+    all_ranks = histograms.cumsum(axis=1)
+    sizes, missing = all_ranks[:, -1].tolist(), all_ranks[:, 0].tolist()
+    totals, squares = (histograms @ _BYTES).tolist(), (histograms @ _SQUARES).tolist()
+    found = []
+    for ranks, size, gone, total, square, gain, baseline in zip(
+        all_ranks, sizes, missing, totals, squares, gains, baselines, strict=True
+    ):
+        described = Statistics(size, gone, total)
+        n = size - gone
+        if n:
+            values = (ranks.searchsorted(_wanted(n, gone, gain), "right") - 128).tolist()
+            described = _finish(described, total + 128 * gone, square - 16_384 * gone, values, gain, baseline)
+        found.append(described)
+    return found
+
+
+_BYTES = np.arange(-128, 128)
+_SQUARES = _BYTES * _BYTES
+
+
+@lru_cache(maxsize=1024)
+def _order(n: int) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Ranks of the lowest and the highest of `n` values and of those around each quantile; how far between these."""
+    positions = [q * (n - 1) for q in QUANTILES.values()]
+    below = [math.floor(position) for position in positions]
+    around = [rank for low in below for rank in (low, min(low + 1, n - 1))]
+    return (0, n - 1, *around), tuple(position - low for position, low in zip(positions, below, strict=True))
+
+
+def _wanted(n: int, gone: int, gain: float) -> list[int]:
+    """The same ranks among all samples, of which so many are missing and stand first."""
+    ranks, _ = _order(n)
+    if gain < 0:  # the largest digital value is the smallest physical one
+        return [gone + n - 1 - rank for rank in ranks]
+    return [gone + rank for rank in ranks]
+
+
+def _finish(
+    begun: Statistics, total: int, squares: int, values: Sequence[int], gain: float, baseline: int
+) -> Statistics:
+    """What valid samples sum up to, and the digital values at the ranks of `_order`, in physical units."""
+    size, gone, all_total, *_ = begun
+    n = size - gone
+    low, high, *around = [(float(value) - baseline) / gain for value in values]
+    _, fractions = _order(n)
+    return Statistics(
+        size,
+        gone,
+        all_total,
+        (total - n * baseline) / n / gain,
+        math.sqrt((n * squares - total * total) / (n * (n - 1))) / abs(gain) if n > 1 else None,
+        low,
+        tuple(map(_between, around[::2], around[1::2], fractions)),
+        high,
+    )
+
+
+def _sum_of_squares(values: NDArray[np.int64], counts: NDArray[np.int64], size: int) -> int:
+    if values[0] > -(2**16) and values[-1] < 2**16 and size < 2**31:
         return int((values * values) @ counts)
     # Python's integers do not overflow: squares of 32-bit samples, times their count, would.
     return sum(value * value * count for value, count in zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def _between(low: float, high: float, fraction: float) -> float:
+    """As numpy's `percentile(…, method="linear")`, rounding included."""
+    step = high - low
+    return low + step * fraction if fraction < 0.5 else high - step * (1 - fraction)
 
 
 def count(samples: NDArray[np.integer]) -> Counts:
@@ -125,12 +200,10 @@ def count(samples: NDArray[np.integer]) -> Counts:
     return Counts.of(histogram, -(1 << (bits - 1)))
 
 
-def _quantile(physical: NDArray[np.float64], ranks: NDArray[np.int64], n: int, q: float) -> float:
-    """As numpy's `percentile(…, method="linear")`, rounding included."""
-    position = q * (n - 1)
-    below = math.floor(position)
-    fraction = position - below
-    low = float(physical[np.searchsorted(ranks, below, "right")])
-    high = float(physical[np.searchsorted(ranks, min(below + 1, n - 1), "right")])
-    step = high - low
-    return low + step * fraction if fraction < 0.5 else high - step * (1 - fraction)
+def merged(parts: Sequence[Counts]) -> Counts:
+    """The counts of several pieces of a signal as those of the whole."""
+    values = np.concatenate([part.values for part in parts])
+    order = np.argsort(values, kind="stable")
+    values, counts = values[order], np.concatenate([part.counts for part in parts])[order]
+    firsts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]])[: len(values)])
+    return Counts(values[firsts], np.add.reduceat(counts, firsts) if len(firsts) else counts)

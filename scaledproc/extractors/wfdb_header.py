@@ -9,11 +9,11 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from scaledproc.extractors.wfdb_blocks import open_regular
 from scaledproc.extractors.wfdb_claims import LARGEST_HEADER, check_lines
 
 
@@ -81,7 +81,7 @@ _DEFAULT_GAIN = 200.0
 _DEFAULT_UNITS = "mV"
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: str | Path) -> Header:
     """The header in a file.
 
     Raises
@@ -97,20 +97,20 @@ def read_header(path: Path) -> Header:
     found = parse(content)
     if found is None:
         check_lines(content)
-        found = from_wfdb(path)
+        found = from_wfdb(Path(path))
     return found
 
 
-def _content(path: Path) -> bytes:
+def _content(path: str | Path) -> bytes:
     """A header file's content; never waits for the other end of a pipe."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(handle, "rb", buffering=0) as file:  # noqa: PTH123 - of a handle, not of a path
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError(f"{path.name} is no regular file")
-        if status.st_size > LARGEST_HEADER:
-            raise ValueError(f"the header has {status.st_size:,} bytes; at most {LARGEST_HEADER:,} are read")
-        return file.read(LARGEST_HEADER)
+    handle = open_regular(os.fspath(path))
+    try:
+        size = os.fstat(handle).st_size
+        if size > LARGEST_HEADER:
+            raise ValueError(f"the header has {size:,} bytes; at most {LARGEST_HEADER:,} are read")
+        return os.read(handle, size)
+    finally:
+        os.close(handle)
 
 
 def parse(content: bytes) -> Header | None:

@@ -1,4 +1,4 @@
-"""How often each sample value occurs in a WFDB signal file, without ever making floats.
+"""Statistics of the samples in WFDB signal files, from how often each value occurs, without ever making floats of them.
 
 Formats whose samples stand at fixed places are read here. All others (differences, three samples in four bytes, FLAC),
 skewed signals, and files that do not hold what their header says go through wfdb, which is the reference for all.
@@ -6,14 +6,16 @@ skewed signals, and files that do not hold what their header says go through wfd
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scaledproc.extractors.statistics import BLOCK, Counts, count
+from scaledproc.extractors.statistics import Counts, Statistics, count, merged, statistics, statistics_of_bytes
+from scaledproc.extractors.wfdb_blocks import BITS, byte_count, frames, open_regular
 from scaledproc.extractors.wfdb_claims import check_samples
 from scaledproc.extractors.wfdb_header import refuse_chains
 
@@ -22,31 +24,31 @@ if TYPE_CHECKING:
 
     from scaledproc.extractors.wfdb_header import Header, Signal
 
-# Values of the samples of a format: signal(5).
-_BITS = {"80": 8, "212": 12, "16": 16, "61": 16, "160": 16, "24": 24, "32": 32}
 _BITS_OF_OTHERS = {"310": 10, "311": 10, "508": 8, "516": 16, "524": 24}
-_DTYPES = {"80": "u1", "16": "<i2", "61": ">i2", "160": "<u2", "32": "<i4"}
-_OFFSETS = {"80": 128, "160": 32768}
 # The smallest integer type that wfdb gives a format's samples in, where not 16 bits; format 8 holds differences.
 _WFDB_BITS = {"80": 8, "508": 8, "8": 32, "24": 32, "32": 32, "524": 32}
 MISSING: dict[str, int | None] = {
-    **{fmt: -(1 << (bits - 1)) for fmt, bits in {**_BITS, **_BITS_OF_OTHERS}.items()},
+    **{fmt: -(1 << (bits - 1)) for fmt, bits in {**BITS, **_BITS_OF_OTHERS}.items()},
     "8": None,
 }
 """The digital value that stands for a missing sample, by storage format."""
+PAIRS_FROM = 80_000
+"""Frames of a block, from which on counting pairs wins; below, clearing and adding up 65,536 counters costs more."""
+MOST_PAIRS = 16
+"""Samples of a frame up to which pairs are counted: half a megabyte of counters each."""
 
 
-class Samples(NamedTuple):
-    """A signal's samples, counted."""
+class Described(NamedTuple):
+    """A signal's samples, summed up."""
 
-    counts: Counts
+    statistics: Statistics
     """Over the samples as `wfdb.rdrecord` gives them, in time with the other signals."""
-    total: int
+    stored_total: int
     """The sum of the samples as stored, which the header's checksum is about."""
 
 
-def count_samples(header_path: Path, header: Header) -> list[Samples]:
-    """Histograms of all signals of a record.
+def describe_samples(header_path: str, header: Header) -> list[Described]:
+    """Statistics of all signals of a record.
 
     Parameters
     ----------
@@ -65,109 +67,104 @@ def count_samples(header_path: Path, header: Header) -> list[Samples]:
     for signal in header.signals:
         if signal.fmt not in MISSING:
             raise ValueError(f"the storage format {signal.fmt} is none of WFDB's")
-    counts = _count_files(header_path.parent, header)
-    if counts is not None:
-        return [Samples(found, found.total) for found in counts]
-    check_samples(header_path.parent, header)
+    found = _describe_files(os.path.dirname(header_path), header)  # noqa: PTH120 - of a text
+    if found is not None:
+        return [Described(each, each.total) for each in found]
+    path = Path(header_path)
+    check_samples(path.parent, header)
     try:
-        signals = _read_with_wfdb(header_path, header)
+        signals = _read_with_wfdb(path, header)
         is_skewed = any(signal.skew for signal in header.signals)
-        stored = _read_with_wfdb(header_path, header, ignore_skew=True) if is_skewed else signals
+        stored = _read_with_wfdb(path, header, ignore_skew=True) if is_skewed else signals
     except (MemoryError, OSError):
         raise
     except Exception as error:  # whatever it comes across: it trusts files to hold what a header says
         raise ValueError(f"wfdb cannot read the samples: {type(error).__name__}: {error}") from error
-    return [Samples(count(a), int(b.sum(dtype=np.int64))) for a, b in zip(signals, stored, strict=True)]
+    counts = [count(samples) for samples in signals]
+    totals = [int(samples.sum(dtype=np.int64)) for samples in stored]
+    return list(map(Described, _described(counts, header.signals), totals))
 
 
-def _count_files(folder: Path, header: Header) -> list[Counts] | None:
+def _describe_files(folder: str, header: Header) -> list[Statistics] | None:
     """Without wfdb, where that can be; else None."""
-    if not header.n_frames or any(signal.skew or signal.fmt not in _BITS for signal in header.signals):
+    signals = header.signals
+    if not header.n_frames or any(signal.skew or signal.fmt not in BITS for signal in signals):
         return None
-    files = [(file, list(signals)) for file, signals in groupby(header.signals, lambda signal: signal.file)]
-    if len({file for file, _ in files}) < len(files) or any(len({s.fmt for s in signals}) > 1 for _, signals in files):
+    files = [(file, list(those)) for file, those in groupby(signals, lambda signal: signal.file)]
+    if len({file for file, _ in files}) < len(files) or any(len({s.fmt for s in those}) > 1 for _, those in files):
         return None
-    found: list[Counts] = []
-    for file, signals in files:
-        counts = _count_file(folder / file, header.n_frames, signals)
-        if counts is None:
+    found: list[Statistics] = []
+    for file, those in files:
+        described = _describe_file(f"{folder}/{file}", header.n_frames, those)
+        if described is None:
             return None
-        found += counts
+        found += described
     return found
 
 
-def _count_file(path: Path, n_frames: int, signals: Sequence[Signal]) -> list[Counts] | None:
+def _describe_file(path: str, n_frames: int, signals: Sequence[Signal]) -> list[Statistics] | None:
     fmt, offset = signals[0].fmt, signals[0].byte_offset
-    frame = [signal.samples_per_frame for signal in signals]
-    n = n_frames * sum(frame)
-    if not all(frame) or path.stat().st_size < offset + _byte_count(fmt, n):
-        return None
-    if fmt == "80" and set(frame) == {1}:
-        with path.open("rb") as file:
-            file.seek(offset)
-            return _count_bytes(np.fromfile(file, np.uint8, n).reshape(n_frames, len(frame)))
-    samples = _read(path, fmt, offset, n).reshape(n_frames, sum(frame))
-    stops = np.cumsum(frame)
-    return [count(samples[:, stop - width : stop].reshape(-1)) for width, stop in zip(frame, stops, strict=True)]
+    widths = [signal.samples_per_frame for signal in signals]
+    width = sum(widths)
+    handle = open_regular(path)
+    try:
+        if not all(widths) or os.fstat(handle).st_size < offset + byte_count(fmt, n_frames * width):
+            return None
+        blocks = frames(handle, fmt, offset, n_frames, width)
+        if fmt != "80":
+            return _described(_count_values(blocks, widths), signals)
+        gains, baselines = [signal.gain for signal in signals], [signal.baseline for signal in signals]
+        return statistics_of_bytes(_count_bytes(blocks, widths), gains, baselines)
+    finally:
+        os.close(handle)
 
 
-def _byte_count(fmt: str, n: int) -> int:
-    """Bytes that `n` samples need, as wfdb reads them."""
-    if fmt == "212":
-        return -(-n * 3 // 2)
-    return n * _BITS[fmt] // 8
+def _described(counts: Sequence[Counts], signals: Sequence[Signal]) -> list[Statistics]:
+    return [
+        statistics(found, missing=MISSING[signal.fmt], gain=signal.gain, baseline=signal.baseline)
+        for found, signal in zip(counts, signals, strict=True)
+    ]
 
 
-def _read(path: Path, fmt: str, offset: int, n: int) -> NDArray[np.integer]:
-    """The digital samples as they follow each other in the file, shape (n,)."""
-    if fmt in _DTYPES:
-        samples = np.fromfile(path, _DTYPES[fmt], n, offset=offset)
-        if fmt in _OFFSETS:
-            # Offset binary to two's complement by flipping the highest bit: no wider type is needed.
-            flipped: NDArray[np.integer] = (samples ^ samples.dtype.type(_OFFSETS[fmt])).view(f"i{samples.itemsize}")
-            return flipped
-        return samples.astype(samples.dtype.newbyteorder("="), copy=False)
-    data = np.fromfile(path, "u1", _byte_count(fmt, n), offset=offset)
-    return _unpack_24(data, n) if fmt == "24" else _unpack_212(data, n)
+def _count_values(blocks: Iterable[NDArray[np.integer]], widths: Sequence[int]) -> list[Counts]:
+    """Counts of each signal, which has so many neighbouring columns of the blocks."""
+    parts: list[list[Counts]] = [[] for _ in widths]
+    stops = np.cumsum(widths).tolist()
+    for block in blocks:
+        for part, stop, width in zip(parts, stops, widths, strict=True):
+            part.append(count(block[:, stop - width : stop].reshape(-1)))
+            if len(part) > 1:
+                part[:] = [merged(part)]
+    return [part[0] for part in parts]
 
 
-def _signed(samples: NDArray[np.int32], bits: int) -> NDArray[np.int32]:
-    """Two's complement of so many bits."""
-    return ((samples & ((1 << bits) - 1)) ^ (1 << (bits - 1))) - (1 << (bits - 1))
+def _count_bytes(blocks: Iterable[NDArray[np.integer]], widths: Sequence[int]) -> NDArray[np.int64]:
+    """Histograms of the signals, shape (signals, 256), from blocks of bytes.
 
-
-def _unpack_24(data: NDArray[np.uint8], n: int) -> NDArray[np.integer]:
-    a = data.reshape(n, 3).astype(np.int32)
-    return _signed(a[:, 0] | a[:, 1] << 8 | a[:, 2] << 16, 24)
-
-
-def _unpack_212(data: NDArray[np.uint8], n: int) -> NDArray[np.integer]:
-    a = np.concatenate([data, np.zeros(-len(data) % 3, np.uint8)]).reshape(-1, 3).astype(np.int32)
-    pairs = np.stack([a[:, 0] | (a[:, 1] & 0x0F) << 8, a[:, 2] | (a[:, 1] & 0xF0) << 4], axis=1)
-    return _signed(pairs.reshape(-1)[:n], 12).astype(np.int16)
-
-
-def _count_bytes(frames: NDArray[np.uint8]) -> list[Counts]:
-    """Histograms of the columns of format 80.
-
-    Two neighbours are counted as one 16-bit number, in half the steps; each signal's histogram is a margin of that.
+    In a long block two neighbours are counted as one 16-bit number, in half the steps; each column's histogram is a
+    margin of that.
     """
-    n, width = frames.shape
-    flat = frames.reshape(-1)
-    whole = n - n % 2
+    width = sum(widths)
     histograms = np.zeros((width, 256), np.int64)
-    pairs = flat[: whole * width].view("<u2").reshape(-1, width)  # a row is two frames, a column two neighbours
-    rows = max(BLOCK // width, 1)
-    for column in range(width):
-        joint = np.zeros(65_536, np.int64)
-        for start in range(0, len(pairs), rows):
-            joint += np.bincount(pairs[start : start + rows, column], minlength=65_536)
-        table = joint.reshape(256, 256)
-        histograms[(2 * column) % width] += table.sum(axis=0)
-        histograms[(2 * column + 1) % width] += table.sum(axis=1)
-    if whole < n:
-        histograms[np.arange(width), frames[-1]] += 1
-    return [Counts.of(histogram, -128) for histogram in histograms]
+    joint: NDArray[np.int64] | None = None
+    for block in blocks:
+        rest = block
+        if len(block) >= PAIRS_FROM and width <= MOST_PAIRS:
+            if joint is None:
+                joint = np.zeros((width, 65_536), np.int64)
+            whole = len(block) - len(block) % 2
+            pairs = block[:whole].reshape(-1).view("<u2").reshape(-1, width)  # a row is two frames
+            for column in range(width):
+                joint[column] += np.bincount(pairs[:, column], minlength=65_536)
+            rest = block[whole:]
+        if len(rest):
+            for column in range(width):
+                histograms[column] += np.bincount(rest[:, column], minlength=256)
+    if joint is not None:
+        for column, table in enumerate(joint.reshape(width, 256, 256)):  # the high byte is the later one
+            histograms[(2 * column) % width] += table.sum(axis=0)
+            histograms[(2 * column + 1) % width] += table.sum(axis=1)
+    return histograms if width == len(widths) else np.add.reduceat(histograms, np.cumsum([0, *widths[:-1]]))
 
 
 def _read_with_wfdb(header_path: Path, header: Header, *, ignore_skew: bool = False) -> list[NDArray[np.integer]]:

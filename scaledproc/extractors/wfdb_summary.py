@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -12,13 +12,13 @@ import pyarrow as pa
 from scaledproc.extractors.base import Extractor, Task
 from scaledproc.extractors.signal_names import SignalNames
 from scaledproc.extractors.signal_stats import signal_stats
-from scaledproc.extractors.statistics import QUANTILES, statistics
+from scaledproc.extractors.statistics import QUANTILES
 from scaledproc.extractors.wfdb_header import read_header
-from scaledproc.extractors.wfdb_samples import MISSING, count_samples
+from scaledproc.extractors.wfdb_samples import describe_samples
 
 if TYPE_CHECKING:
     from scaledproc.extractors.wfdb_header import Header
-    from scaledproc.extractors.wfdb_samples import Samples
+    from scaledproc.extractors.wfdb_samples import Described
 
 SCHEMA = pa.schema(
     [
@@ -89,16 +89,19 @@ class WfdbSummary(Extractor):
         ValueError
             The header cannot be read, or the signal file does not hold what it says.
         """
-        header = read_header(task.path)
-        files = dict.fromkeys(signal.file for signal in header.signals)
+        path = f"{task.root}/{task.anchor}"
+        header = read_header(path)
+        files = dict.fromkeys([signal.file for signal in header.signals])
         if header.is_master or files.keys() <= {"~"}:
             return []
         for file in files:
-            task.beside(file)
-        kind = _kind(task, header.fs)
+            task.locate(file)
+        folder, _, name = task.anchor.rpartition("/")
+        record = os.path.splitext(name)[0]  # noqa: PTH122 - of a text
+        kind = _kind(record, folder.rpartition("/")[2], header.fs)
         return [
-            _row(task, header, kind, channel, samples)
-            for channel, samples in enumerate(count_samples(task.path, header))
+            _row(task, record, header, kind, channel, samples)
+            for channel, samples in enumerate(describe_samples(path, header))
         ]
 
     def finish(self, table: pa.Table) -> pa.Table:
@@ -111,14 +114,14 @@ class WfdbSummary(Extractor):
         return {"signal_stats": signal_stats(tables)}
 
 
-def _row(task: Task, header: Header, kind: str, channel: int, samples: Samples) -> dict[str, Any]:
+def _row(task: Task, record: str, header: Header, kind: str, channel: int, samples: Described) -> dict[str, Any]:
     signal = header.signals[channel]
     fs = header.fs * signal.samples_per_frame
-    found = statistics(samples.counts, missing=MISSING[signal.fmt], gain=signal.gain, baseline=signal.baseline)
+    found = samples.statistics
     return {
         "group": task.group,
         "unit": task.unit,
-        "record": task.path.stem,
+        "record": record,
         "kind": kind,
         "channel": channel,
         "signal": signal.name,
@@ -135,10 +138,9 @@ def _row(task: Task, header: Header, kind: str, channel: int, samples: Samples) 
         "start_date": header.date,
         "start_time": header.time,
         "duration_s": found.n / fs if fs else None,
-        "checksum_ok": None if signal.checksum is None else (samples.total - signal.checksum) % 65_536 == 0,
+        "checksum_ok": None if signal.checksum is None else (samples.stored_total - signal.checksum) % 65_536 == 0,
     }
 
 
-def _kind(task: Task, fs: float) -> str:
-    folder = PurePosixPath(task.anchor).parent.name  # within the dataset: the same wherever that lies
-    return "numerics" if task.path.stem == f"{folder}n" or fs <= NUMERICS_FS else "waveform"
+def _kind(record: str, folder: str, fs: float) -> str:
+    return "numerics" if record == f"{folder}n" or fs <= NUMERICS_FS else "waveform"

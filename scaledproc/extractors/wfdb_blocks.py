@@ -1,0 +1,140 @@
+"""A WFDB signal file block by block, in memory that is used again: for formats whose samples stand at fixed places."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from math import gcd
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Values of the samples of a format: signal(5).
+BITS = {"80": 8, "212": 12, "16": 16, "61": 16, "160": 16, "24": 24, "32": 32}
+_DTYPES = {"80": "u1", "16": "<i2", "61": ">i2", "160": "<u2", "32": "<i4"}
+_OFFSETS = {"80": 128, "160": 32768}
+BLOCK = 2**22
+"""Bytes that are read at once. Fresh memory for each file takes as long as counting it: the system clears it first."""
+_own = threading.local()
+
+
+def byte_count(fmt: str, n: int) -> int:
+    """Bytes that `n` samples need, as wfdb reads them."""
+    if fmt == "212":
+        return -(-n * 3 // 2)
+    return n * BITS[fmt] // 8
+
+
+def open_regular(path: str) -> int:
+    """A file handle for reading; never waits for the other end of a pipe.
+
+    Raises
+    ------
+    OSError
+        It cannot be opened.
+    ValueError
+        It is no regular file.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise ValueError(f"{os.path.basename(path)} is no regular file")  # noqa: PTH119 - of a text
+    return handle
+
+
+def raw_blocks(handle: int, offset: int, size: int, multiple: int) -> Iterator[NDArray[np.uint8]]:
+    """So many bytes of a file, each block a multiple of so many bytes, but for the last one.
+
+    A block is gone once the next one is asked for.
+
+    Raises
+    ------
+    ValueError
+        The file ends before.
+    """
+    buffer = _buffer(multiple)
+    memory = memoryview(buffer)  # type: ignore[arg-type]  # numpy's arrays are buffers, which Python tells mypy from 3.12
+    length = len(buffer) - len(buffer) % multiple
+    while size:
+        wanted = min(length, size)
+        filled = 0
+        while filled < wanted:
+            got = os.preadv(handle, [memory[filled:wanted]], offset + filled)
+            if not got:
+                raise ValueError("the signal file became shorter while it was read")
+            filled += got
+        yield buffer[:wanted]
+        offset, size = offset + wanted, size - wanted
+
+
+def frames(handle: int, fmt: str, offset: int, n_frames: int, width: int) -> Iterator[NDArray[np.integer]]:
+    """The samples as stored, in blocks of shape (frames, samples of a frame).
+
+    Parameters
+    ----------
+    handle
+        Of the signal file.
+    fmt
+        Its storage format, one of `BITS`.
+    offset
+        Bytes before the first sample.
+    n_frames, width
+        How many frames there are; how many samples each has.
+
+    Yields
+    ------
+    ndarray
+        In the smallest integer type; format 80 as its bytes (unsigned, 128 above the sample). A block is gone once
+        the next one is asked for.
+    """
+    together = 2 // gcd(2, width) if fmt == "212" else 1  # frames that fill whole bytes
+    multiple = byte_count(fmt, together * width)
+    left = n_frames * width
+    for data in raw_blocks(handle, offset, byte_count(fmt, left), multiple):
+        n = min(len(data) // multiple * together * width, left) if len(data) % multiple == 0 else left
+        left -= n
+        yield _samples(data, fmt, n).reshape(-1, width)
+
+
+def _buffer(least: int) -> NDArray[np.uint8]:
+    """Memory of this thread's own, for a block or for what is asked for, if that is more."""
+    found: NDArray[np.uint8] | None = getattr(_own, "buffer", None)
+    if found is None:
+        found = _own.buffer = np.empty(BLOCK, np.uint8)
+    return found if len(found) >= least else np.empty(least, np.uint8)
+
+
+def _samples(data: NDArray[np.uint8], fmt: str, n: int) -> NDArray[np.integer]:
+    if fmt == "80":
+        return data
+    if fmt == "24":
+        return _unpack_24(data, n)
+    if fmt == "212":
+        return _unpack_212(data, n)
+    samples = data.view(_DTYPES[fmt])
+    if fmt in _OFFSETS:
+        # Offset binary to two's complement by flipping the highest bit: no wider type is needed.
+        flipped: NDArray[np.integer] = (samples ^ samples.dtype.type(_OFFSETS[fmt])).view(f"i{samples.itemsize}")
+        return flipped
+    return samples.astype(samples.dtype.newbyteorder("="), copy=False)
+
+
+def _signed(samples: NDArray[np.int32], bits: int) -> NDArray[np.int32]:
+    """Two's complement of so many bits."""
+    return ((samples & ((1 << bits) - 1)) ^ (1 << (bits - 1))) - (1 << (bits - 1))
+
+
+def _unpack_24(data: NDArray[np.uint8], n: int) -> NDArray[np.integer]:
+    a = data.reshape(n, 3).astype(np.int32)
+    return _signed(a[:, 0] | a[:, 1] << 8 | a[:, 2] << 16, 24)
+
+
+def _unpack_212(data: NDArray[np.uint8], n: int) -> NDArray[np.integer]:
+    a = np.concatenate([data, np.zeros(-len(data) % 3, np.uint8)]).reshape(-1, 3).astype(np.int32)
+    pairs = np.stack([a[:, 0] | (a[:, 1] & 0x0F) << 8, a[:, 2] | (a[:, 1] & 0xF0) << 4], axis=1)
+    return _signed(pairs.reshape(-1)[:n], 12).astype(np.int16)
