@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from scaledproc.errors import UsageError
@@ -87,12 +88,19 @@ def matches(paths: pa.ChunkedArray, globs: Sequence[str]) -> pa.ChunkedArray:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    # `*.hea` is what is asked for most, and no expression is needed for it.
+    endings = [glob[1:] for glob in globs if _ENDING.fullmatch(glob)]
+    rest = [glob for glob in globs if not _ENDING.fullmatch(glob)]
+    found = [pc.ends_with(paths, ending) for ending in endings]
     try:
-        return pc.match_substring_regex(paths, "|".join(f"(?:{_to_regex(glob)})" for glob in globs))
+        if rest or not found:
+            found.append(pc.match_substring_regex(paths, "|".join(f"(?:{_to_regex(glob)})" for glob in rest)))
+        return reduce(pc.or_, found)
     except pa.ArrowInvalid:
         raise UsageError(f"no file can match the glob {' or '.join(map(repr, globs))}: look at its [ and ]") from None
 
 
+_ENDING = re.compile(r"\*[^*?\[\]/]*")
 _GLOB_PART = re.compile(r"\*\*/|\*\*|\*|\?|\[!?[^\]/]+\]|.", re.DOTALL)
 _GLOB_TO_REGEX = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 

@@ -3,18 +3,46 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from scaledproc.errors import UsageError
 from scaledproc.inventory import matches
+from scaledproc.paths import encode, folders, stems, tops
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from numpy.typing import NDArray
 
-_FOLDER = r"(?s)^(?:(?P<folder>.*)/)?[^/]*$"
-_GROUP = r"(?s)^(?:(?P<group>[^/]*)/)?"
-# `scan.nii.gz` and `scan.json` share the stem `scan`: a compression's own ending does not count as the extension.
-_STEM = r"(?s)^(?P<stem>(?:.*/)?[^/]+?)(?:\.[^./]*?(?:\.(?:gz|bz2|xz|zst|lz4|Z))?)?$"
+ROOT = "."
+"""The name of the root as a group and as a unit."""
+
+
+@dataclass(frozen=True, eq=False)
+class Arranged:
+    """Files in the plan's order, as places in the table that they came from: nothing is copied.
+
+    Parameters
+    ----------
+    order
+        The files' places, sorted by group, unit and path, all as bytes, shape (files,). Those that a regular
+        expression gives no unit are not among them.
+    is_anchor
+        Which of them start a task, in this order.
+    groups, units
+        Of each unit, large_string, shape (units,).
+    offsets
+        Of the units in `order`, shape (units + 1,).
+    """
+
+    order: NDArray[np.int64]
+    is_anchor: NDArray[np.bool_]
+    groups: pa.Array
+    units: pa.Array
+    offsets: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -42,77 +70,100 @@ class Layout:
                 "unit, such as '(?P<unit>sub-[0-9]+)'"
             )
 
-    def arrange(self, files: pa.Table) -> pa.Table:
-        """The files with their group, unit and whether they are anchors, sorted by group, unit and path.
+    def arrange(self, files: pa.Table) -> Arranged:
+        """Give the files their units and sort them.
 
         Parameters
         ----------
         files
-            Columns path, size, version.
-
-        Returns
-        -------
-        pyarrow.Table
-            Those columns and group, unit, is_anchor. Files that a regular expression gives no unit are not in it.
+            With a column path.
 
         Raises
         ------
         UsageError
             The regular expression cannot be read.
         """
-        import pyarrow.compute as pc
+        paths = files["path"].cast(pa.large_string())
+        codes, names, groups = self._units(paths)
+        by_name = pc.sort_indices(pa.record_batch([groups, names], ["group", "unit"]), _ascending("group", "unit"))
+        ranks = np.full(len(names) + 1, -1, np.int32)  # the last is that of no unit, whose code is -1
+        ranks[by_name.to_numpy()] = np.arange(len(names), dtype=np.int32)
+        ranks = ranks[codes]
+        del codes
+        order = _sort(paths, ranks)
+        lengths = np.bincount(ranks[order], minlength=len(names))
+        is_anchor = matches(paths, self.anchors).combine_chunks().to_numpy(zero_copy_only=False)[order]
+        return Arranged(
+            order, is_anchor, groups.take(by_name), names.take(by_name), np.concatenate([[0], np.cumsum(lengths)])
+        )
 
-        paths = files["path"]
-        unit = self._units(paths)
-        if unit.null_count:
-            known = pc.is_valid(unit)
-            files, unit = files.filter(known), unit.filter(known)
-            paths = files["path"]
-        group = _extract(paths, _GROUP, "group")
-        files = files.append_column("unit", pc.fill_null(unit, "."))
-        files = files.append_column("group", pc.fill_null(group, "."))
-        files = files.append_column("is_anchor", matches(paths, self.anchors))
-        if self.unit not in ("folder", "stem", "file"):
-            files = _one_group_per_unit(files)
-        order = pc.sort_indices(files, [("group", "ascending"), ("unit", "ascending"), ("path", "ascending")])
-        arranged: pa.Table = files.take(order)
-        return arranged
-
-    def _units(self, paths: pa.ChunkedArray) -> pa.ChunkedArray:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
+    def _units(self, paths: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.Array, pa.Array]:
+        """For each file the place of its unit (-1 for none) among the units, whose names and groups these are."""
         if self.unit == "folder":
-            return pc.fill_null(_extract(paths, _FOLDER, "folder"), ".")
-        if self.unit == "stem":
-            return stems(paths)
-        if self.unit == "file":
-            return paths
+            codes, names = encode(paths, lambda block: _or_root(folders(block)))
+            return codes, names, pc.if_else(pc.match_substring(names, "/"), tops(names), names)
+        if self.unit in ("stem", "file"):
+            codes, names = encode(paths, stems if self.unit == "stem" else lambda block: block)
+            return codes, names, _or_root(tops(names))
         try:
-            return _extract(paths, self.unit, "unit")
+            codes, names = encode(paths, partial(_extract, regex=self.unit))
         except pa.ArrowInvalid as error:
             raise UsageError(f"--unit {self.unit!r} cannot be read as a regular expression: {error}") from None
+        return codes, names, _first_groups(paths, codes, len(names))
 
 
-def stems(paths: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The paths without their extensions (`.gz` and its like count as part of the extension before them)."""
-    return _extract(paths, _STEM, "stem")
-
-
-def _extract(paths: pa.ChunkedArray, regex: str, name: str) -> pa.ChunkedArray:
-    """One named group of a regular expression; null where it does not match or the group is empty."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    found = pc.struct_field(pc.extract_regex(paths, regex), name)
+def _extract(block: pa.Array, regex: str) -> pa.Array:
+    """The group `unit` of a regular expression; null where it does not match or the group is empty."""
+    found = pc.struct_field(pc.extract_regex(block, regex), "unit")
     return pc.if_else(pc.equal(found, ""), pa.scalar(None, found.type), found)
 
 
-def _one_group_per_unit(files: pa.Table) -> pa.Table:
-    """Give a unit that reaches over several top folders the first of them, so that it stays in one piece."""
-    import pyarrow.compute as pc
+def _or_root(names: pa.Array) -> pa.Array:
+    is_root = pc.equal(names, "")
+    return pc.if_else(is_root, pa.scalar(ROOT, names.type), names) if pc.any(is_root).as_py() else names
 
-    first = files.group_by("unit").aggregate([("group", "min")])
-    index = pc.index_in(files["unit"], value_set=first["unit"].combine_chunks())
-    group = first["group_min"].combine_chunks().take(index)
-    return files.set_column(files.schema.get_field_index("group"), "group", group)
+
+def _first_groups(paths: pa.ChunkedArray, codes: NDArray[np.int32], units: int) -> pa.Array:
+    """The first of the top folders that a unit reaches over, so that it stays in one piece."""
+    groups_of, groups = encode(paths, lambda block: _or_root(tops(block)))
+    order = pc.sort_indices(groups).to_numpy()
+    ranks = np.empty(len(groups), np.int64)
+    ranks[order] = np.arange(len(groups))
+    first = np.full(units, len(groups), np.int64)
+    has_unit = codes >= 0
+    np.minimum.at(first, codes[has_unit], ranks[groups_of[has_unit]])
+    return groups.take(pa.array(order[first]))
+
+
+def _sort(paths: pa.ChunkedArray, ranks: NDArray[np.int32]) -> NDArray[np.int64]:
+    """The places of the files that have a unit, sorted by its rank and then by path.
+
+    Listings have whole folders in the order of their names, or nearly: what is sorted already is not sorted again.
+    """
+    order = np.argsort(ranks, kind="stable")
+    order = order[np.searchsorted(ranks[order], 0) :] if (ranks < 0).any() else order
+    if len(paths) < 2:
+        return order
+    ascends = pc.greater(paths.slice(1), paths.slice(0, len(paths) - 1)).to_numpy(zero_copy_only=False)
+    if ascends.all():
+        return order
+    # A unit is sorted if it stands in one piece, and its paths ascend there.
+    is_inside = ranks[1:] == ranks[:-1]
+    begins = np.concatenate([[True], ~is_inside])
+    unsorted = np.bincount(ranks[begins] + 1) > 1
+    unsorted[ranks[1:][is_inside & ~ascends] + 1] = True
+    slots = np.flatnonzero(unsorted[ranks[order] + 1])
+    if len(slots):
+        rows = order[slots]
+        batch = pa.record_batch([pa.array(ranks[rows]), _take(paths, rows)], ["rank", "path"])
+        order[slots] = rows[pc.sort_indices(batch, _ascending("rank", "path")).to_numpy()]
+    return order
+
+
+def _take(paths: pa.ChunkedArray, rows: NDArray[np.int64]) -> pa.Array:
+    taken = paths.take(pa.array(rows))
+    return taken.combine_chunks() if isinstance(taken, pa.ChunkedArray) else taken
+
+
+def _ascending(*names: str) -> list[tuple[str, str]]:
+    return [(name, "ascending") for name in names]

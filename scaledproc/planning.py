@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +15,8 @@ import pyarrow.compute as pc
 
 from scaledproc.cuts import ChunkCut, ShardCut, cut_chunks, cut_shards
 from scaledproc.inventory import matches
-from scaledproc.layout import Layout, stems
+from scaledproc.layout import Layout
+from scaledproc.paths import blocks, stems
 from scaledproc.storage import FileInfo
 
 if TYPE_CHECKING:
@@ -23,11 +25,13 @@ if TYPE_CHECKING:
     from scaledproc.cuts import Offsets
     from scaledproc.extractors import Extractor
     from scaledproc.inventory import Inventory
+    from scaledproc.layout import Arranged
 
 FORMAT = 1
 TASK_COLUMNS = ("group", "unit", "anchor", "size")
 FILE_COLUMNS = ("path", "size", "version")
 MANY_SHARDS = 1_000
+SLICES = 1_000  # ranges of rows, up to which they are put together without being copied
 
 
 class Chunk(NamedTuple):
@@ -171,9 +175,9 @@ class Plan:
         """
         from dataclasses import replace
 
-        groups = self.tasks["group"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
-        first_tasks = self.unit_tasks[:-1]
-        shard_cuts = self.unit_tasks[cut_shards(self.unit_sizes, groups[first_tasks], shards)]
+        of_units = self.tasks["group"].take(pa.array(self.unit_tasks[:-1])).combine_chunks()
+        groups = of_units.dictionary_encode().indices.to_numpy(zero_copy_only=False)
+        shard_cuts = self.unit_tasks[cut_shards(self.unit_sizes, groups, shards)]
         pieces = [
             start + cut_chunks(self.task_sizes[start:stop], chunks, cores)[:-1]
             for start, stop in zip(shard_cuts[:-1].tolist(), shard_cuts[1:].tolist(), strict=True)
@@ -249,33 +253,41 @@ def make_plan(
         The layout makes no sense.
     """
     layout = Layout(unit or extractor.unit, anchors or extractor.anchors)
-    arranged = layout.arrange(inventory.files).combine_chunks()
-    unit_runs = _unit_offsets(arranged)
-    is_anchor = arranged["is_anchor"].combine_chunks().to_numpy(zero_copy_only=False)
-    tasks_per_unit = np.diff(np.concatenate([[0], np.cumsum(is_anchor)])[unit_runs])
+    listed = inventory.files
+    arranged = layout.arrange(listed)
+    tasks_per_unit = np.diff(np.concatenate([[0], np.cumsum(arranged.is_anchor)])[arranged.offsets])
     chosen = np.flatnonzero(tasks_per_unit)[:limit]
-    in_chosen = np.zeros(len(unit_runs) - 1, bool)
-    in_chosen[chosen] = True
-    file_is_in = np.repeat(in_chosen, np.diff(unit_runs))
-    kept, kept_anchor = arranged.filter(pa.array(file_is_in)), is_anchor[file_is_in]
+    is_chosen = np.zeros(len(arranged.units), bool)
+    is_chosen[chosen] = True
+    is_in = np.repeat(is_chosen, np.diff(arranged.offsets))
+    files, is_anchor = take_rows(listed.select(FILE_COLUMNS), arranged.order[is_in]), arranged.is_anchor[is_in]
 
-    unit_files = np.concatenate([[0], np.cumsum(np.diff(unit_runs)[chosen])]).astype(np.int64)
+    unit_files = np.concatenate([[0], np.cumsum(np.diff(arranged.offsets)[chosen])]).astype(np.int64)
     unit_tasks = np.concatenate([[0], np.cumsum(tasks_per_unit[chosen])]).astype(np.int64)
-    task_of_file, stem_is_anchors = _attribute(kept, kept_anchor, unit_files, unit_tasks)
-    task_sizes = np.bincount(task_of_file, weights=_integers(kept["size"]), minlength=int(unit_tasks[-1]))
-    tasks = kept.filter(pa.array(kept_anchor)).select(["group", "unit", "path"]).rename_columns(TASK_COLUMNS[:3])
-    tasks = tasks.append_column("size", pa.array(task_sizes.astype(np.int64)))
-    files = kept.select(FILE_COLUMNS)
-
-    left_out = inventory.files.num_rows - arranged.num_rows
-    warnings = [*inventory.notes]
-    if left_out:
-        warnings.append(f"{left_out:,} files were left out: the expression for units does not match their paths")
-    if len(tasks) and limit is None:
-        warnings += _warn_of_orphans(arranged, is_anchor, file_is_in, stem_is_anchors, extractor.companions)
+    unit_of_task = pa.array(np.repeat(chosen, tasks_per_unit[chosen]))
+    tasks = pa.table(
+        {
+            "group": arranged.groups.take(unit_of_task),
+            "unit": arranged.units.take(unit_of_task),
+            "anchor": files["path"].filter(pa.array(is_anchor)).cast(pa.large_string()),
+        }
+    )
+    with ThreadPoolExecutor(1) as beside:  # hashing leaves the interpreter to others
+        plan_id = beside.submit(_plan_id, extractor, layout, tasks, files, unit_files)
+        task_of_file, has_anchor = _attribute(files["path"], is_anchor, unit_files, unit_tasks)
+        sizes = np.bincount(task_of_file, weights=_integers(files["size"]), minlength=int(unit_tasks[-1]))
+        del task_of_file
+        warnings = [*inventory.notes]
+        left_out = listed.num_rows - len(arranged.order)
+        if left_out:
+            warnings.append(f"{left_out:,} files were left out: the expression for units does not match their paths")
+        if len(tasks) and limit is None:
+            stands_alone = np.ones(len(is_in), bool)
+            stands_alone[is_in] = ~has_anchor
+            warnings += _warn_of_orphans(listed["path"], arranged, stands_alone, extractor.companions)
     plan = Plan(
-        plan_id=_plan_id(extractor, layout, tasks, files, unit_files),
-        tasks=tasks,
+        plan_id=plan_id.result(),
+        tasks=tasks.append_column("size", pa.array(sizes.astype(np.int64))),
         files=files,
         unit_tasks=unit_tasks,
         unit_files=unit_files,
@@ -286,55 +298,121 @@ def make_plan(
     return plan.cut(shards, chunks, cores=cores)
 
 
+def take_rows(table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
+    """Rows of a table in another order; slices of it, where they are few enough ranges.
+
+    A listing in the order of its names, as S3 gives it, is the plan's order but for a few folders. Copying it would
+    double what is in memory.
+    """
+    starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
+    if len(starts) > SLICES:
+        return table.take(pa.array(rows))
+    lengths = np.diff(starts, append=len(rows))
+    ranges = zip(rows[starts].tolist(), lengths.tolist(), strict=True)
+    return pa.concat_tables([table.slice(0, 0), *(table.slice(first, length) for first, length in ranges)])
+
+
 def _attribute(
-    files: pa.Table, is_anchor: NDArray[np.bool_], unit_files: Offsets, unit_tasks: Offsets
+    paths: pa.ChunkedArray, is_anchor: NDArray[np.bool_], unit_files: Offsets, unit_tasks: Offsets
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Which task each file is counted to: its own, else the one of its stem, else the anchor before it in the unit.
 
     Only the balance of the chunks depends on it. Also tells which files have an anchor of just their stem.
+
+    Files of one stem mostly stand beside each other. Only those whose neighbours have no anchor are looked up.
     """
     lengths = np.diff(unit_files)
-    before = np.cumsum(is_anchor) - 1
-    task = np.maximum(before, np.repeat(unit_tasks[:-1], lengths))
-    names = stems(files["path"])
-    found = pc.index_in(names, value_set=names.filter(pa.array(is_anchor)).combine_chunks())
-    same_stem = pc.fill_null(found, -1).to_numpy().astype(np.int64)
-    unit_of_task = np.repeat(np.arange(len(unit_tasks) - 1), np.diff(unit_tasks))
-    unit_of_file = np.repeat(np.arange(len(unit_files) - 1), lengths)
-    has_stem = (same_stem >= 0) & ~is_anchor
-    has_stem[has_stem] = unit_of_task[same_stem[has_stem]] == unit_of_file[has_stem]
-    task[has_stem] = same_stem[has_stem]
-    return task, has_stem | is_anchor
+    task = np.maximum(np.cumsum(is_anchor) - 1, np.repeat(unit_tasks[:-1], lengths))
+    starts_run = _begins_stem(paths)
+    starts_run[unit_files[:-1]] = True
+    run = np.cumsum(starts_run, dtype=np.int32) - 1
+    anchor_rows = np.flatnonzero(is_anchor)
+    of_run = np.full(int(run[-1]) + 1 if len(run) else 0, -1, np.int64)
+    of_run[run[anchor_rows[::-1]]] = np.arange(len(anchor_rows))[::-1]  # of several, the first one stays
+    same_stem = of_run[run]
+    del starts_run, run
+    alone = np.flatnonzero((same_stem < 0) & ~is_anchor)
+    if len(alone):
+        unit_of_file = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+        same_stem[alone] = _find_in_unit(paths, alone, anchor_rows, unit_of_file)
+    has_anchor = is_anchor | (same_stem >= 0)
+    found = (same_stem >= 0) & ~is_anchor
+    task[found] = same_stem[found]
+    return task, has_anchor
+
+
+def _begins_stem(paths: pa.ChunkedArray) -> NDArray[np.bool_]:
+    """Which paths have another stem than the path before them."""
+    begins, last = [np.zeros(0, bool)], pa.array([], pa.large_string())
+    for block in blocks(paths):
+        found = pa.concat_arrays([last, stems(block)])
+        if not len(last):
+            begins.append(np.ones(1, bool))
+        begins.append(pc.not_equal(found.slice(1), found.slice(0, len(found) - 1)).to_numpy(zero_copy_only=False))
+        last = found.slice(len(found) - 1)
+    return np.concatenate(begins)
+
+
+def _find_in_unit(
+    paths: pa.ChunkedArray, files: NDArray[np.int64], anchors: NDArray[np.int64], unit_of_file: NDArray[np.int32]
+) -> NDArray[np.int64]:
+    """The first anchor that has a file's stem, if it is in the file's unit; -1 if not. Places among `anchors`."""
+    units = np.unique(unit_of_file[files])
+    near = np.flatnonzero(np.isin(unit_of_file[anchors], units))
+    wanted, known = _stems_at(paths, files), _stems_at(paths, anchors[near])
+    found = pc.index_in(wanted, value_set=known).fill_null(-1).to_numpy()
+    result = np.where(found < 0, -1, np.append(near, -1)[found])
+    result[(result >= 0) & (unit_of_file[anchors[result]] != unit_of_file[files])] = -1
+    return result
+
+
+def _stems_at(paths: pa.ChunkedArray, rows: NDArray[np.int64]) -> pa.Array:
+    taken = pa.chunked_array([paths.take(pa.array(rows)).combine_chunks()], pa.large_string())
+    return pa.concat_arrays([pa.array([], pa.large_string()), *map(stems, blocks(taken))])
 
 
 def _warn_of_orphans(
-    arranged: pa.Table,
-    is_anchor: NDArray[np.bool_],
-    file_is_in: NDArray[np.bool_],
-    stem_is_anchors: NDArray[np.bool_],
-    companions: tuple[str, ...],
+    paths: pa.ChunkedArray, arranged: Arranged, stands_alone: NDArray[np.bool_], companions: tuple[str, ...]
 ) -> list[str]:
-    """Files such as a `.dat` that no header of its name, or of a name that begins its own, accompanies."""
+    """Files such as a `.dat` that no header of its name, or of a name that begins its own, accompanies.
+
+    Parameters
+    ----------
+    paths
+        As they were listed.
+    arranged
+        Their order.
+    stands_alone
+        Which of them, in that order, have no anchor of just their stem.
+    companions
+        Globs.
+    """
     if not companions:
         return []
-    doubtful = matches(arranged["path"], companions).combine_chunks().to_numpy(zero_copy_only=False)
-    doubtful[np.flatnonzero(file_is_in)[stem_is_anchors]] = False
-    names = stems(arranged["path"])
-    last_anchor = np.maximum.accumulate(np.where(is_anchor, np.arange(len(is_anchor)), -1))
-    suspects = []
-    for index in np.flatnonzero(doubtful).tolist():
-        path, anchor = arranged["path"][index].as_py(), int(last_anchor[index])
-        if anchor < 0 or not path.startswith(names[anchor].as_py()):
-            suspects.append(path)
-    if not suspects:
+    is_companion = matches(paths, companions).combine_chunks().to_numpy(zero_copy_only=False)
+    suspects = paths.take(pa.array(arranged.order[stands_alone & is_companion[arranged.order]])).combine_chunks()
+    if not len(suspects):
         return []
-    headers = set(names.filter(pa.array(is_anchor)).to_pylist())
-    orphans = [path for path in suspects if not any(path[:end] in headers for end in range(len(path)))]
-    if not orphans:
+    headers = _stems_at(paths, arranged.order[arranged.is_anchor])
+    orphans = suspects.filter(pc.invert(_begins_with_any(suspects, headers)))
+    if not len(orphans):
         return []
-    shown = ", ".join(repr(path) for path in orphans[:3]) + (", …" if len(orphans) > 3 else "")
+    shown = ", ".join(repr(path) for path in orphans[:3].to_pylist()) + (", …" if len(orphans) > 3 else "")
     accompany = "it" if len(orphans) == 1 else "them"
     return [f"{len(orphans):,} {' or '.join(companions)} without a header to accompany {accompany}: {shown}"]
+
+
+def _begins_with_any(texts: pa.Array, beginnings: pa.Array) -> pa.Array:
+    """Which texts begin with one of others, and go on after it."""
+    texts, beginnings = texts.cast(pa.large_binary()), beginnings.cast(pa.large_binary())
+    lengths, ends = pc.binary_length(texts).to_numpy(), pc.binary_length(beginnings).to_numpy()
+    found = np.zeros(len(texts), bool)
+    for length in np.unique(ends).tolist():
+        rows = np.flatnonzero(~found & (lengths > length))
+        cut = pc.binary_slice(texts.take(pa.array(rows)), 0, length)
+        known = beginnings.filter(pa.array(ends == length))
+        found[rows] = pc.is_in(cut, value_set=known).to_numpy(zero_copy_only=False)
+    return pa.array(found)
 
 
 def _warn_of_cuts(plan: Plan, shards: ShardCut) -> list[str]:
@@ -376,11 +454,14 @@ def _hash_strings(digest: Any, column: pa.ChunkedArray) -> None:
 
 def _unit_offsets(table: pa.Table) -> Offsets:
     """Offsets of the runs of equal (group, unit)."""
-    codes = [
-        table[name].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
-        for name in ("group", "unit")
-    ]
-    return _offsets_of_runs(*codes)
+    n = table.num_rows
+    if n == 0:
+        return np.zeros(1, np.int64)
+    changes = np.zeros(n - 1, bool)
+    for name in ("group", "unit"):
+        column = table[name]
+        changes |= pc.not_equal(column.slice(1), column.slice(0, n - 1)).to_numpy(zero_copy_only=False)
+    return np.concatenate([[0], np.flatnonzero(changes) + 1, [n]]).astype(np.int64)
 
 
 def _offsets_of_runs(*columns: NDArray[Any]) -> Offsets:

@@ -205,11 +205,9 @@ class Run:
     def plan(self) -> Plan:
         """The plan as it was stored, with its cuts."""
         try:
-            tasks = pa.concat_tables(read_tables(self.store, PLAN))
-            files = pa.concat_tables(read_tables(self.store, INVENTORY))
+            return read_plan(self.store, self.record.plan_id)
         except (FileNotFoundError, ScaledprocError) as error:
             raise ScaledprocError(f"the plan cannot be read: {error}; start afresh with --overwrite") from None
-        return Plan.from_tables(self.record.plan_id, tasks, files)
 
     # What a user opens
 
@@ -401,10 +399,36 @@ def begin(run: Run, plan: Plan) -> Run:
     _remove_own(begun.store, SHARDS, _SHARD_FILE)
     _remove_own(begun.store, WORK, _IN_WORK)
     begun.store.remove_temporaries()
-    for name, table in ((INVENTORY, plan.file_table()), (PLAN, plan.task_table())):
-        with begun.store.committing(name) as part:
-            write_table(part, table.schema, [table])
+    write_plan(begun.store, plan)
     return begun.with_record(state="running", summaries=()).knowing(plan)
+
+
+def write_plan(store: Store, plan: Plan) -> None:
+    """Write a plan's two files, side by side."""
+
+    def write(name: str, table: pa.Table) -> None:
+        with store.committing(name) as part:
+            write_table(part, table.schema, [table])
+
+    with ThreadPoolExecutor(2, thread_name_prefix="plan") as pool:
+        list(pool.map(write, (INVENTORY, PLAN), (plan.file_table(), plan.task_table())))
+
+
+def read_plan(store: Store, plan_id: str) -> Plan:
+    """The plan that `write_plan` wrote.
+
+    Raises
+    ------
+    FileNotFoundError, ScaledprocError
+        One of its files is not there or damaged.
+    """
+
+    def read(name: str) -> pa.Table:
+        return pa.concat_tables(read_tables(store, name))
+
+    with ThreadPoolExecutor(2, thread_name_prefix="plan") as pool:
+        tasks, files = pool.map(read, (PLAN, INVENTORY))
+    return Plan.from_tables(plan_id, tasks, files)
 
 
 def _remove_own(store: Store, folder: str, own: re.Pattern[str]) -> None:

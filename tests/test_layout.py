@@ -6,6 +6,7 @@ import posixpath
 import re
 from itertools import groupby
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -31,7 +32,11 @@ def arrange(paths: list[str], unit: str, *anchors: str) -> pa.Table:
             "version": pa.array([f"v {path}" for path in paths], pa.string()),
         }
     )
-    return Layout(unit, anchors or ("*",)).arrange(files)
+    found = Layout(unit, anchors or ("*",)).arrange(files)
+    unit_of_file = pa.array(np.repeat(np.arange(len(found.units)), np.diff(found.offsets)))
+    table = files.take(pa.array(found.order)).append_column("is_anchor", pa.array(found.is_anchor))
+    table = table.append_column("group", found.groups.take(unit_of_file))
+    return table.append_column("unit", found.units.take(unit_of_file))
 
 
 def test_folder() -> None:

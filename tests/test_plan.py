@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
+from random import Random
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -11,8 +14,10 @@ from hypothesis import strategies as st
 
 from scaledproc.cuts import ChunkCut, ShardCut
 from scaledproc.extractors import FunctionExtractor, extractor
+from scaledproc.extractors.wfdb_summary import WfdbSummary
 from scaledproc.inventory import Inventory
-from scaledproc.planning import Plan, make_plan
+from scaledproc.paths import folders, stems, tops
+from scaledproc.planning import Plan, make_plan, take_rows
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=3)
 PATHS = st.lists(
@@ -87,6 +92,108 @@ def test_a_stored_plan_comes_back(paths: list[str], shards: str, chunk: str) -> 
     assert again.files.equals(plan.files)
 
 
+REAL_NAMES = st.lists(
+    st.builds(
+        "{}{}{}".format,
+        st.sampled_from(["", "30/", "30/a/", "30/a.b/", "30/a/m/", "é/", "31/", "31/x.gz/"]),
+        st.sampled_from(["a", "b", "a_1", "a.b", "RECORDS", "é", "an", ".x", "b.gz"]),
+        st.sampled_from(["", ".hea", ".dat", ".dat.gz", ".hea.gz", ".x", ".", "..gz", ".Z", "e.dat"]),
+    ),
+    max_size=30,
+    unique=True,
+)
+SUBJECT = r"(?P<unit>a[^/]?|3[01])"
+# As the words have it, with no thought of speed.
+STEM = re.compile(r"(?s)^(?P<stem>(?:.*/)?[^/]+?)(?:\.[^./]*?(?:\.(?:gz|bz2|xz|zst|lz4|Z))?)?\Z")
+
+
+def stem_of(path: str) -> str:
+    found = STEM.match(path)
+    assert found
+    return found["stem"]
+
+
+def unit_of(path: str, unit: str) -> str | None:
+    if unit == "folder":
+        return path.rpartition("/")[0] or "."
+    if unit in ("stem", "file"):
+        return stem_of(path) if unit == "stem" else path
+    found = re.search(unit, path)
+    return found["unit"] if found else None
+
+
+def simple_plan(files: dict[str, int], unit: str) -> tuple[list[tuple[str, str, str, int]], list[str]]:
+    """Tasks (group, unit, anchor, size), and the files of their units, in order."""
+    units: dict[str, list[str]] = {}
+    for path in files:
+        name = unit_of(path, unit)
+        if name:
+            units.setdefault(name, []).append(path)
+    groups = {
+        name: min((path.partition("/")[0] if "/" in path else "." for path in paths), key=str.encode)
+        for name, paths in units.items()
+    }
+    tasks, kept = [], []
+    for name in sorted(units, key=lambda name: (groups[name].encode(), name.encode())):
+        paths = sorted(units[name], key=str.encode)
+        anchors = [path for path in paths if path.endswith(".hea")]
+        if not anchors:
+            continue
+        kept += paths
+        sizes = dict.fromkeys(anchors, 0)
+        for place, path in enumerate(paths):
+            before = [anchor for anchor in paths[: place + 1] if anchor in sizes]
+            same = [anchor for anchor in anchors if stem_of(anchor) == stem_of(path)]
+            mine = path if path in sizes else (same or before[-1:] or anchors)[0]
+            sizes[mine] += files[path]
+        tasks += [(groups[name], name, anchor, sizes[anchor]) for anchor in anchors]
+    return tasks, kept
+
+
+@given(REAL_NAMES, st.sampled_from(["folder", "stem", "file", SUBJECT]), st.randoms(), st.integers(1, 7))
+def test_a_plan_is_the_simple_one_in_any_order_and_any_pieces(
+    paths: list[str], unit: str, random: Random, piece: int
+) -> None:
+    files = {path: 3**place for place, path in enumerate(paths)}
+    tasks, kept = simple_plan(files, unit)
+    plan = plan_of(files, unit=unit)
+    assert list(zip(*plan.tasks.to_pydict().values(), strict=True)) == tasks
+    assert plan.files["path"].to_pylist() == kept
+    for order in (sorted(paths), random.sample(paths, len(paths))):
+        whole = inventory({path: files[path] for path in order}).files
+        pieces = [whole.slice(start, piece) for start in range(0, len(whole), piece)]
+        other = make_plan(Inventory(pa.concat_tables([whole.slice(0, 0), *pieces])), headers, unit=unit)
+        assert other.plan_id == plan.plan_id
+        assert other.tasks.equals(plan.tasks)
+        assert other.files.equals(plan.files)
+
+
+@given(REAL_NAMES | PATHS, st.integers(1, 5), st.integers(0, 3))
+def test_parts_of_paths_are_those_of_strings(paths: list[str], rows: int, skipped: int) -> None:
+    paths = [path for path in paths if not path.endswith("/")]
+    for start in range(0, len(paths), rows):
+        piece = paths[start : start + rows]
+        block = pa.array(["."] * skipped + piece, pa.large_string()).slice(skipped)
+        assert folders(block).to_pylist() == [path.rpartition("/")[0] for path in piece]
+        assert tops(block).to_pylist() == [path.partition("/")[0] if "/" in path else "" for path in piece]
+        assert stems(block).to_pylist() == [stem_of(path) for path in piece]
+
+
+def test_many_ranges_of_rows_are_taken_as_few_are() -> None:
+    table = pa.table({"x": range(5_000)})
+    for rows in (range(5_000), range(0, 5_000, 2), range(4_999, -1, -1), [7, 8, 9, 3], []):
+        assert take_rows(table, np.array(rows, np.int64))["x"].to_pylist() == list(rows)
+
+
+GOLDEN = ("82f4ec530c4d0b3ddc83b2c2865e95fc", [3, 3, 5])
+
+
+def test_ids_are_what_they_were() -> None:
+    files = {"30/a/x.hea": 1, "30/a/x.dat": 2, "30/b.hea": 3, "RECORDS": 4, "é/y.hea": 5, "é/y/z.dat.gz": 6}
+    found = make_plan(inventory(files), WfdbSummary())
+    assert (found.plan_id, found.tasks["size"].to_pylist()) == GOLDEN
+
+
 def test_the_order_of_the_listing_does_not_matter() -> None:
     files = {"b/x.hea": 1, "a/y.hea": 2, "a/y.dat": 3}
     assert plan_of(files).plan_id == plan_of(dict(reversed(files.items()))).plan_id
@@ -132,8 +239,6 @@ def test_no_tasks_is_an_empty_plan(files: dict[str, int]) -> None:
 
 
 def test_orphans_are_told() -> None:
-    from scaledproc.extractors.wfdb_summary import WfdbSummary
-
     files = {"a/r.hea": 1, "a/r.dat": 1, "a/re.dat": 1, "a/lost.dat": 1, "b/alone.dat": 1, "b/other.txt": 1}
     (warning,) = make_plan(inventory(files), WfdbSummary()).warnings
     assert warning == "2 *.dat without a header to accompany them: 'a/lost.dat', 'b/alone.dat'"
