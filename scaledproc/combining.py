@@ -8,12 +8,11 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.csv
 
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import CombineDone
 from scaledproc.run_folder import ERROR_LOG, ERROR_SCHEMA, ERRORS, FEATURES, Run, shard_name
-from scaledproc.tables import ROW_GROUP, check_schema, open_writer, read_tables, rebatch, write_table
+from scaledproc.tables import ROW_GROUP, check_schema, open_writer, read_tables, rebatch, write_csv, write_table
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -41,7 +40,7 @@ def combine(run: Run) -> CombineDone:
     rows, summaries = _write_features(run)
     for name, table in summaries.items():
         with run.store.committing(f"{name}.csv") as part:
-            pyarrow.csv.write_csv(table, part)
+            write_csv(part, table)
     quarantined = run.quarantined if run.record.state == "done" else _write_errors(run)
     return CombineDone(
         rows=rows,

@@ -18,7 +18,7 @@ from scaledproc.events import ShardDone
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.planning import Plan
 from scaledproc.storage import Store, redacted
-from scaledproc.tables import read_tables, write_table
+from scaledproc.tables import read_csv, read_tables, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -242,13 +242,11 @@ class Run:
 
     def summary(self, name: str) -> pa.Table:
         """One of the extractor's summaries, such as `signal_stats`."""
-        import pyarrow.csv
-
         if name not in self.record.summaries:
             known = ", ".join(self.record.summaries) or "none"
             raise ScaledprocError(f"{self.store} has no summary {name!r}; there are: {known}")
         with self.store.open(f"{name}.csv") as file:
-            return pyarrow.csv.read_csv(file)
+            return read_csv(file)
 
     def _read(self, name: str) -> pa.Table:
         if self.record.state != "done":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from scaledproc.planning import Chunk, Plan
     from scaledproc.storage import Store
 
+# An object's key may be what no file's name can: 1,024 bytes without a slash, or both a file and a folder.
+_NO_NAME = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EILSEQ, errno.EINVAL})
 FETCHES = 16  # units that are fetched at once: small ones wait for answers most of the time
 
 
@@ -151,6 +155,10 @@ class Stager:
         except (FileNotFoundError, PermissionError) as error:  # the dataset's fault; others are the machine's
             gone = next((file.path for file in files if not self._dataset.exists(file.path)), None)
             return StagedUnit(root, f"{gone} is gone since it was listed" if gone else describe(error))
+        except OSError as error:
+            if error.errno not in _NO_NAME:
+                raise
+            return StagedUnit(root, f"its files cannot have their names on a disk: {os.strerror(error.errno)}")
         for file in files:
             found = (root / file.path).stat().st_size
             if found != file.size:

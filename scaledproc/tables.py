@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
 import pyarrow.parquet as pq
 
 from scaledproc.errors import ScaledprocError, UsageError
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 
 ROW_GROUP = 65_536
 """Rows of a row group; fixed, so that the bytes do not depend on how the rows were cut before."""
+
+# What a spreadsheet takes for a formula; one that begins with apostrophes as well, so that the escape can be undone.
+_FORMULA = r"\A('*[=+\-@\t\r\n＝＋－＠])"  # noqa: RUF001 - spreadsheets take the wide ones too
+_ESCAPED = r"\A'('*[=+\-@\t\r\n＝＋－＠])"  # noqa: RUF001
 
 
 def rebatch(tables: Iterable[pa.Table], rows: int = ROW_GROUP) -> Iterator[pa.Table]:
@@ -91,3 +97,22 @@ def read_tables(store: Store, name: str, columns: list[str] | None = None) -> It
                 yield pa.Table.from_batches([batch])
     except pa.ArrowInvalid as error:
         raise ScaledprocError(f"{store}/{name} is damaged: {error}") from None
+
+
+def write_csv(path: Path, table: pa.Table) -> None:
+    """A table for people, who open it in a spreadsheet: text that would be a formula there gets an apostrophe."""
+    pyarrow.csv.write_csv(_replace_in_text(table, _FORMULA, r"'\1"), path)
+
+
+def read_csv(file: IO[bytes]) -> pa.Table:
+    """What `write_csv` wrote, with its text as it was; types are inferred."""
+    table = pyarrow.csv.read_csv(file, parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True))
+    return _replace_in_text(table, _ESCAPED, r"\1")
+
+
+def _replace_in_text(table: pa.Table, pattern: str, replacement: str) -> pa.Table:
+    for index, field in enumerate(table.schema):
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            column = pc.replace_substring_regex(table.column(index), pattern, replacement, max_replacements=1)
+            table = table.set_column(index, field, column)
+    return table

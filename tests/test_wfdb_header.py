@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,40 @@ def test_garbage_is_an_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "r.hea").write_bytes(content)
     with pytest.raises((ValueError, IndexError)):
         read_header(tmp_path / "r.hea")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"r 3 125 10\nr.dat 80\n", "says that it has 3 signals, and describes 1"),
+        (b"r 1 125 10\nr.dat 80\nr.dat 80\n", "says that it has 1 signals, and describes 2"),
+        (b"r 1000000 125 10\nr.dat 80\n", "says that it has 1,000,000 signals, and describes 1"),
+        (b"r 5 125 10\n", "says that it has 5 signals, and describes 0"),
+        (b"r 1 " + b"9" * 400 + b" 10\nr.dat 80\n", "cannot convert float infinity"),
+        (b"r 1 125 10\nr.dat 80 2 " + b"9" * 5000 + b"\n", "a line of the header has 5,011 characters"),
+        (b"r 1 125 10\n" + b"a" * 1_000_000 + b"\n", "a line of the header has 1,000,000 characters"),
+        (b"r 20000 125 10\n" + b"r.dat 80 2/mV*x\n" * 20_000, "the header has 20,001 lines, not all of them plain"),
+        (b"\x1f\x8b\x08" + bytes(range(256)), "wfdb cannot read the header: HeaderSyntaxError"),
+        (b"# " + b"x" * 2**24, "the header has 16,777,218 bytes; at most 16,777,216 are read"),
+    ],
+)
+def test_what_a_person_is_told(tmp_path: Path, content: bytes, why: str) -> None:
+    (tmp_path / "r.hea").write_bytes(content)
+    with pytest.raises(ValueError, match=re.escape(why)):
+        read_header(tmp_path / "r.hea")
+
+
+def test_comments_may_be_long(tmp_path: Path) -> None:
+    (tmp_path / "r.hea").write_bytes(b"r 1 125 10\nr.dat 80 2 x\n#" + b"x" * 100_000 + b"\n")
+    assert len(read_header(tmp_path / "r.hea").signals) == 1
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "r.hea")
+    with pytest.raises(ValueError, match=r"r\.hea is no regular file"):
+        read_header(tmp_path / "r.hea")
+
+
+def test_a_master_of_20_000_segments_is_one(tmp_path: Path) -> None:
+    (tmp_path / "r.hea").write_bytes(b"r/20000 1 125 20000\n" + b"r 1\n" * 20_000)  # and it names itself
+    assert read_header(tmp_path / "r.hea").is_master

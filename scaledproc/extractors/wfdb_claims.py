@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 LARGEST_HEADER = 2**24
 """Bytes of a header file; one of 20,000 segments has half a million."""
 LONGEST_LINE = 4096
-"""Characters: WFDB allows 255, and wfdb's patterns take time that grows with the square of a line's length."""
+"""Characters: WFDB allows 255. The time that wfdb's patterns take grows with the square of a line's length, and Python
+reads no integer of more than 4,300 digits."""
 MOST_LINES = 10_000
 """Lines of a header that wfdb is given, at 0.3 ms each."""
-WORKING_MEMORY = 32
-"""Bytes that wfdb, numpy and the counting hold for each sample at most: two arrays of 64 bits, and a sorted copy."""
+WORKING_MEMORY = 16
+"""Bytes that wfdb and numpy hold for each sample: an array of 64 bits, and a copy."""
 _BYTES_PER_SAMPLE = {
     "8": 1,
     "80": 1,
@@ -67,9 +68,7 @@ def check_samples(folder: Path, header: Header) -> None:
     Raises
     ------
     ValueError
-        A file does not hold what the header says.
-    MemoryError
-        All the samples at once, as wfdb reads them, do not fit into memory.
+        A file does not hold what the header says; or all samples at once, as wfdb reads them, cannot fit into memory.
     """
     by_file: dict[str, list[Signal]] = {}
     for signal in header.signals:
@@ -78,6 +77,9 @@ def check_samples(folder: Path, header: Header) -> None:
     samples = 0
     for file, signals in by_file.items():
         first, width = signals[0], sum(signal.samples_per_frame for signal in signals)
+        formats = sorted({signal.fmt for signal in signals})
+        if len(formats) > 1:  # wfdb reads all in the first one, and looks for missing values in each one's own
+            raise ValueError(f"the header says that {file} has the formats {' and '.join(formats)}; a file has one")
         if width == 0:
             raise ValueError(f"the header gives {file} no samples in a frame")
         size = (folder / file).stat().st_size
@@ -88,7 +90,7 @@ def check_samples(folder: Path, header: Header) -> None:
             if size == 0:
                 raise ValueError(f"{file} is empty")
         elif needed > size:
-            raise ValueError(f"{file} has {size:,} bytes; the header says that it has {needed:,} or more")
+            raise ValueError(f"{file} has {size:,} bytes; the header says that it has {_large(needed)} or more")
         samples += (n_frames + max(signal.skew for signal in signals)) * width
     _check_memory(samples)
 
@@ -114,22 +116,25 @@ def _byte_count(fmt: str, n: int) -> int:
 
 def _check_memory(samples: int) -> None:
     needed = samples * WORKING_MEMORY
-    if needed < 2**28:  # not worth asking
-        return
-    there = _memory()
-    if needed > there:
-        raise MemoryError(
-            f"the header asks for {samples:,} samples at once, about {needed / 1e9:,.1f} GB of memory; "
-            f"there are {there / 1e9:,.1f} GB"
+    # Not by what is free at the moment, nor with a figure of this machine: the same plan has the same errors.
+    if needed > 2**28 and needed > _memory():
+        raise ValueError(
+            f"the header asks for {_large(samples)} samples at once, about {_large(needed // 10**9)} GB of memory, "
+            "more than there is"
         )
 
 
+def _large(number: int) -> str:
+    """A number that may have thousands of digits."""
+    return f"{number:,}" if number < 10**18 else f"more than 10^{int(math.log10(number))}"
+
+
 def _memory() -> float:
-    """Bytes that this process may still take."""
+    """Bytes that this process may take."""
     import resource
 
     import psutil
 
     limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
     allowed = math.inf if limit == resource.RLIM_INFINITY else float(limit)
-    return min(allowed, float(psutil.virtual_memory().available))
+    return min(allowed, float(psutil.virtual_memory().total))

@@ -7,6 +7,7 @@ match is left to wfdb, which is lenient in ways of its own, so the two never dis
 from __future__ import annotations
 
 import datetime as dt
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scaledproc.extractors.wfdb_blocks import open_regular
-from scaledproc.extractors.wfdb_claims import LARGEST_HEADER, check_lines
+from scaledproc.extractors.wfdb_claims import LARGEST_HEADER, LONGEST_LINE, check_lines
 
 
 class Signal(NamedTuple):
@@ -118,7 +119,7 @@ def parse(content: bytes) -> Header | None:
     lines = [line.strip() for line in content.decode("ascii", "ignore").splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
     record = _RECORD.fullmatch(lines[0]) if lines else None
-    if record is None:
+    if record is None or max(map(len, lines)) > LONGEST_LINE:
         return None
     if record["segments"]:
         # What wfdb would say of the segments matters to nobody: a master gives no rows.
@@ -131,6 +132,8 @@ def parse(content: bytes) -> Header | None:
     except ValueError:
         return None
     fs = float(record["fs"] or _DEFAULT_FS)
+    if math.isinf(fs):
+        return None
     return Header(
         fs=float(int(fs)) if round(fs, 8) == int(fs) else fs,
         n_frames=int(record["length"]) if record["length"] else None,
@@ -190,7 +193,7 @@ def from_wfdb(path: Path) -> Header:
     if isinstance(found, wfdb.MultiRecord):
         return MASTER
     described = len(found.file_name or ())
-    if described and described < found.n_sig:
+    if described != found.n_sig:  # wfdb goes by either, and so by the wrong width of a frame
         raise ValueError(f"the header says that it has {found.n_sig:,} signals, and describes {described:,}")
     return Header(
         fs=float(found.fs),
@@ -211,7 +214,7 @@ def from_wfdb(path: Path) -> Header:
                 checksum=found.checksum[channel],
                 name=found.sig_name[channel],
             )
-            for channel in range(found.n_sig if found.file_name else 0)
+            for channel in range(found.n_sig)
         ),
     )
 

@@ -99,10 +99,13 @@ class WfdbSummary(Extractor):
         folder, _, name = task.anchor.rpartition("/")
         record = os.path.splitext(name)[0]  # noqa: PTH122 - of a text
         kind = _kind(record, folder.rpartition("/")[2], header.fs)
-        return [
-            _row(task, record, header, kind, channel, samples)
-            for channel, samples in enumerate(describe_samples(path, header))
-        ]
+        try:
+            return [
+                _row(task, record, header, kind, channel, samples)
+                for channel, samples in enumerate(describe_samples(path, header))
+            ]
+        except ArithmeticError as error:
+            raise ValueError(f"the header has numbers that nothing can be computed with: {error}") from None
 
     def finish(self, table: pa.Table) -> pa.Table:
         """Add `signal_name`, the canonical name for (kind, signal)."""
