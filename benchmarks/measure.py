@@ -117,15 +117,46 @@ def time_alone(extractor: str, dataset: Path, processes: int) -> float:
     return statistics.mean(float(process.communicate()[0]) for process in running)
 
 
-def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> str:
+class Table(str):
+    """A table as text, which still knows its parts: text for the terminal, the rest for results and page.
+
+    Parameters
+    ----------
+    heading
+        What it shows, of which data, on how many cores.
+    header, rows
+        Cells; the first column names what was measured.
+    notes
+        Lines below it.
+    """
+
+    __slots__ = ("header", "heading", "notes", "rows")
+
+    heading: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]
+
+    def __new__(
+        cls, heading: str, header: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()
+    ) -> Self:
+        lines = [header, *rows]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+        text = [
+            "  ".join(cell.rjust(width) if column else cell.ljust(width) for column, (cell, width) in enumerate(cells))
+            for cells in (list(zip(line, widths, strict=True)) for line in lines)
+        ]
+        made = super().__new__(
+            cls, "\n".join([heading, "=" * len(heading), text[0], "-" * len(text[0]), *text[1:], *notes])
+        )
+        made.heading, made.header, made.notes = heading, tuple(header), tuple(notes)
+        made.rows = tuple(map(tuple, rows))
+        return made
+
+
+def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> Table:
     """Text in columns: the first to the left, the others to the right."""
-    lines = [header, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    text = [
-        "  ".join(cell.rjust(width) if column else cell.ljust(width) for column, (cell, width) in enumerate(cells))
-        for cells in (list(zip(line, widths, strict=True)) for line in lines)
-    ]
-    return "\n".join([title, "=" * len(title), text[0], "-" * len(text[0]), *text[1:], *notes])
+    return Table(title, header, rows, notes)
 
 
 def spread(seconds: Sequence[float]) -> str:

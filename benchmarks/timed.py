@@ -6,12 +6,13 @@ checking, committing, merging, waiting. Nothing before a core's first task count
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import wfdb  # noqa: F401 - here, so that no task's time has the import in it
 from measure import cpu_seconds
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from scaledproc.events import Event
 
 FOLDER = "SCALEDPROC_BENCHMARK_STAMPS"
+OWN = "SCALEDPROC_BENCHMARK_EXTRACTOR"
 
 
 class Timed(scaledproc.Extractor):
@@ -38,7 +40,7 @@ class Timed(scaledproc.Extractor):
     def __init__(self, spec: str) -> None:
         self._inner = load_extractor(spec)
         self.anchors, self.unit, self.companions = self._inner.anchors, self._inner.unit, self._inner.companions
-        self._stamps: tuple[str, IO[str]] | None = None
+        self._stamps: tuple[str, int] | None = None
 
     @property
     def schema(self) -> pa.Schema:
@@ -46,10 +48,11 @@ class Timed(scaledproc.Extractor):
 
     def extract(self, task: scaledproc.Task) -> Any:
         began, cpu = time.perf_counter(), time.process_time()
-        rows = self._inner.extract(task)
-        cpu, ended = time.process_time() - cpu, time.perf_counter()
-        self._stamp(f"{began!r} {ended!r} {cpu!r}\n")
-        return rows
+        try:
+            return self._inner.extract(task)
+        finally:  # the time of a task that fails is the extractor's too
+            cpu, ended = time.process_time() - cpu, time.perf_counter()
+            self._stamp(f"{began!r} {ended!r} {cpu!r} {json.dumps(task.anchor)}\n")
 
     def finish(self, table: pa.Table) -> pa.Table:
         return self._inner.finish(table)
@@ -61,13 +64,20 @@ class Timed(scaledproc.Extractor):
         folder = os.environ[FOLDER]
         if self._stamps is None or self._stamps[0] != folder:  # one instance in a process, for all its runs
             if self._stamps is not None:
-                self._stamps[1].close()
-            self._stamps = (folder, Path(folder, str(os.getpid())).open("a", buffering=1))  # noqa: SIM115
-        self._stamps[1].write(line)
+                os.close(self._stamps[1])
+            self._stamps = (folder, os.open(Path(folder, str(os.getpid())), os.O_CREAT | os.O_APPEND | os.O_WRONLY))
+        os.write(self._stamps[1], line.encode())
 
 
 wfdb_summary = Timed("wfdb-summary")
 pattern = Timed(f"{Path(__file__).with_name('pattern_extractor.py')}:pattern_extractor")
+
+
+def __getattr__(name: str) -> Timed:
+    """`own`: the extractor that the environment names."""
+    if name == "own" and OWN in os.environ:
+        return Timed(os.environ[OWN])
+    raise AttributeError(name)
 
 
 @dataclass(frozen=True)
@@ -88,6 +98,12 @@ class TimedRun:
         The number of cores.
     chunks
         How many chunks there were.
+    quarantined
+        How many tasks failed.
+    plan_id
+        The run's.
+    seconds
+        Inside the extractor, by anchor.
     """
 
     whole: float
@@ -97,6 +113,9 @@ class TimedRun:
     cores: float
     jobs: int
     chunks: int
+    quarantined: int = 0
+    plan_id: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict, repr=False)
 
     @property
     def phase(self) -> float:
@@ -109,7 +128,16 @@ class TimedRun:
         return self.cores / self.tasks - 1
 
 
-def timed_run(dataset: Path, output: Path, extractor: str, *, jobs: int, chunk: str = "auto") -> TimedRun:
+def timed_run(
+    dataset: Path,
+    output: Path,
+    extractor: str,
+    *,
+    jobs: int,
+    chunk: str = "auto",
+    failures: bool = False,
+    **options: Any,
+) -> TimedRun:
     """Run one of this file's extractors.
 
     Parameters
@@ -117,9 +145,11 @@ def timed_run(dataset: Path, output: Path, extractor: str, *, jobs: int, chunk: 
     dataset, output
         Folders; the output is a new one.
     extractor
-        `wfdb_summary` or `pattern`.
-    jobs, chunk
+        `wfdb_summary`, `pattern`, or `own` for what the environment names.
+    jobs, chunk, options
         As for `scaledproc.run`.
+    failures
+        Whether tasks may fail.
     """
     stamps = output.with_name(f"{output.name}-stamps")
     stamps.mkdir()
@@ -132,10 +162,16 @@ def timed_run(dataset: Path, output: Path, extractor: str, *, jobs: int, chunk: 
             last_shard = time.perf_counter()
 
     started, cpu = time.perf_counter(), cpu_seconds()
-    run = scaledproc.run(dataset, output, extractor=f"{__file__}:{extractor}", jobs=jobs, chunk=chunk, on_event=listen)
+    spec = f"{__file__}:{extractor}"
+    run = scaledproc.run(dataset, output, extractor=spec, jobs=jobs, chunk=chunk, on_event=listen, **options)
     whole, cpu = time.perf_counter() - started, cpu_seconds() - cpu
-    assert run.quarantined == 0
-    by_core = [[tuple(map(float, line.split())) for line in path.open()] for path in stamps.iterdir()]
+    assert failures or run.quarantined == 0
+    by_core: list[list[tuple[float, float, float]]] = []
+    seconds: dict[str, float] = {}
+    for path in stamps.iterdir():
+        lines = [line.split(maxsplit=3) for line in path.read_text(encoding="utf-8").splitlines()]
+        by_core.append([(float(began), float(ended), float(used)) for began, ended, used, _ in lines])
+        seconds |= {json.loads(anchor): float(ended) - float(began) for began, ended, _, anchor in lines}
     begins = [lines[0][0] for lines in by_core]
     begins += [statistics.median(begins)] * (jobs - len(begins))  # a core that had no chunk waited all the time
     return TimedRun(
@@ -146,4 +182,7 @@ def timed_run(dataset: Path, output: Path, extractor: str, *, jobs: int, chunk: 
         cores=sum(last_shard - begin for begin in begins),
         jobs=jobs,
         chunks=run.record.counts["chunks"],
+        quarantined=run.quarantined,
+        plan_id=run.record.plan_id,
+        seconds=seconds,
     )

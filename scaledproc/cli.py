@@ -80,6 +80,12 @@ def _for_click(values: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str,
     return found
 
 
+def _from_file(ctx: typer.Context, option: str) -> bool:
+    """Whether an option has its value from scaledproc.toml."""
+    source = ctx.get_parameter_source(option)
+    return source is not None and source.name == "DEFAULT_MAP"
+
+
 def _plugged_in() -> EntryPoints:
     from importlib.metadata import entry_points
 
@@ -179,6 +185,7 @@ def _main(
 @app.command()
 @with_settings()
 def run(
+    ctx: typer.Context,
     dataset: Dataset = None,
     output: Output = None,
     backend: Annotated[str, typer.Option(help="Where jobs run: local, sagemaker, dry-run or a plug-in's.")] = "local",
@@ -250,6 +257,10 @@ def run(
     elif output is None:
         raise UsageError("name the folder to write: scaledproc --backend local INPUT OUTPUT")
     with progress.choose(quiet=quiet, as_json=as_json) as display, _continuable():
+        if _from_file(ctx, "chunk"):
+            from scaledproc.events import Note
+
+            display.listen(Note(f"cut for cores: --chunk {chunk}, from {NAME}"))
         done = api.run(
             dataset,
             output,
@@ -282,6 +293,7 @@ def run(
 @app.command()
 @with_settings()
 def plan(
+    ctx: typer.Context,
     dataset: Annotated[str, typer.Argument(metavar="INPUT", help="The dataset: a folder or a URL.")],
     extractor: Extractor = "wfdb-summary",
     unit: Unit = None,
@@ -320,8 +332,15 @@ def plan(
             storage_options=options,
         )
         expected = api.expect(made, machine, dataset, extractor, storage_options=options) if made.n_tasks else None
-    lines = [] if expected is None else expected.lines
-    content = plan_json(made, on) | ({} if expected is None else {"expected": expected.content})
+    lines = [] if expected is None else list(expected.lines)
+    source = NAME if _from_file(ctx, "chunk") else None
+    if source and made.n_tasks:
+        lines.insert(0, f"cut for cores: --chunk {chunk}, from {source}")
+    content = (
+        plan_json(made, on)
+        | {"chunk": chunk, "chunk_from": source}
+        | ({} if expected is None else {"expected": expected.content})
+    )
     typer.echo(json.dumps(content, indent=1) if as_json else "\n".join([plan_text(made, on), *lines]))
     if not made.n_tasks:
         raise typer.Exit(1)

@@ -6,13 +6,15 @@ Offsets are those of a partition: `[0, …, n]`, part `i` being `offsets[i]:offs
 from __future__ import annotations
 
 import heapq
+import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from scaledproc.describe import count_text, seconds_text
 from scaledproc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,15 +22,80 @@ if TYPE_CHECKING:
 
     Offsets = NDArray[np.int64]
 
-# `--chunk auto`: enough chunks for the cores to end together, each long enough that starting and committing it does
-# not count, none so long that much is lost when it is interrupted (`benchmarks/test_chunking.py`).
+# The rule of `--chunk auto` and of the recommendation of `pytest benchmarks` (`chunk_work`): no core has fewer chunks
+# than this, since what a task takes is known only roughly, and differs from task to task.
 CHUNKS_PER_CORE = 8
-SMALLEST_CHUNK = 4 * 2**20
-LARGEST_CHUNK = 256 * 2**20
-# What a task costs before its first byte is read, as bytes: opening its files and reading its header.
-TASK_OVERHEAD = 256 * 2**10
+LONGEST_CHUNK = 60.0  # seconds; more would be lost with a machine that goes away
+LARGEST_CHUNK = 256 * 2**20  # bytes; a staged chunk's files are on the machine together, one more waiting for each core
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What work takes one core, in seconds.
+
+    Parameters
+    ----------
+    task, byte
+        A task takes the first, and the second for each of its bytes.
+    chunk
+        What a chunk takes besides its tasks: it is handed out, committed, and merged.
+    """
+
+    task: float
+    byte: float
+    chunk: float
+
+    def of(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Nanoseconds of each task of so many bytes, at least 1: integers, so that sums are exact."""
+        nanoseconds: NDArray[np.int64] = np.rint(1e9 * self.task + 1e9 * self.byte * sizes).astype(np.int64)
+        return np.maximum(nanoseconds, 1)
+
+
+# What `--chunk auto` takes for granted: `wfdb-summary` on two cores, as `pytest benchmarks/test_chunking.py` tells.
+ASSUMED = Costs(task=0.0004, byte=1.2e-9, chunk=0.010)
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """A chunk size for some data, an extractor and a machine.
+
+    Parameters
+    ----------
+    chunk
+        As `--chunk` takes it.
+    seconds
+        Mean work of such chunks on one core, without their own cost.
+    chunks
+        How many there will be, about.
+    costs
+        What it rests on.
+    tasks, size, work, cores
+        What it is for: so many tasks and bytes, which take one core so many seconds, on so many cores.
+    """
+
+    chunk: str
+    seconds: float
+    chunks: int
+    costs: Costs
+    tasks: int
+    size: int
+    work: float
+    cores: int
+
+    @property
+    def reason(self) -> str:
+        """Why, for a person."""
+        return (
+            f"{seconds_text(self.work)} of work for {count_text(self.cores, 'core')}, in about "
+            f"{count_text(self.chunks, 'chunk')} of {self.seconds:.2g} s; a chunk costs "
+            f"{self.costs.chunk * 1e3:.2g} ms besides its tasks"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON's types."""
+        return {**asdict(self), "reason": self.reason}
 
 
 @dataclass(frozen=True)
@@ -53,6 +120,9 @@ class ChunkCut:
 
     by: Literal["auto", "per-core", "count", "bytes"]
     value: int = 0
+
+    def __str__(self) -> str:
+        return {"count": str(self.value), "bytes": _size_text(self.value)}.get(self.by, self.by)
 
     @classmethod
     def parse(cls, text: str | int) -> ChunkCut:
@@ -188,8 +258,84 @@ def cut_chunks(task_sizes: NDArray[np.int64], cut: ChunkCut, cores: int) -> Offs
         return np.unique(np.linspace(0, n, cores + 1).round().astype(np.int64))
     if cut.by == "bytes":
         return _fill(task_sizes, cut.value)
-    costs = task_sizes + TASK_OVERHEAD
-    return _fill(costs, min(max(int(costs.sum()) // (cores * CHUNKS_PER_CORE), SMALLEST_CHUNK), LARGEST_CHUNK))
+    costs = ASSUMED.of(task_sizes)
+    return _fill(costs, max(int(1e9 * chunk_work(float(costs.sum()) / 1e9, int(task_sizes.sum()), ASSUMED, cores)), 1))
+
+
+def chunk_work(work: float, size: int, costs: Costs, cores: int) -> float:
+    """Seconds of work that a chunk should hold.
+
+    With chunks of `w` seconds a core spends `work / cores / w` times the cost of a chunk on them, and waits at the end
+    for others that are in the middle of theirs: `w / 2` on average. The sum is smallest at
+    `w = sqrt(2 · chunk · work / cores)`; `benchmarks/test_chunking.py` shows the curve. It is bounded: enough chunks
+    for cores whose tasks are not what was expected, no chunk with less work than its own cost as long as every core has
+    one, none too long or too large.
+
+    Parameters
+    ----------
+    work
+        Seconds that all tasks take one core.
+    size
+        Their bytes.
+    costs
+        What they rest on.
+    cores
+        How many share them.
+    """
+    share = work / cores
+    wanted = min(math.sqrt(2 * costs.chunk * share), share / CHUNKS_PER_CORE)
+    worthwhile = max(wanted, min(costs.chunk, share))
+    return min(worthwhile, LONGEST_CHUNK, work * LARGEST_CHUNK / size if size else math.inf)
+
+
+def recommend_chunk(task_sizes: NDArray[np.int64], costs: Costs, cores: int) -> Recommendation:
+    """The chunk size for some tasks, by the rule of `--chunk auto`.
+
+    It is a number of tasks or a size in bytes: that of both whose largest chunk has less work.
+
+    Parameters
+    ----------
+    task_sizes
+        Bytes of each task that is to be done, in the plan's order, shape (tasks,).
+    costs
+        As measured.
+    cores
+        How many share the work.
+
+    Raises
+    ------
+    UsageError
+        There is no task.
+    """
+    tasks, size = len(task_sizes), int(task_sizes.sum())
+    if not tasks:
+        raise UsageError("there is no task to recommend a chunk size for")
+    works = costs.of(task_sizes)
+    work = float(works.sum()) / 1e9
+    share = min(chunk_work(work, size, costs, cores) / work, 1.0)  # of all
+    choices = [ChunkCut("count", max(_rounded(share * tasks), 1))]
+    if size:
+        choices.append(ChunkCut("bytes", max(_rounded(share * size), 1)))
+    sums = _sums(works)
+    cuts = [cut_chunks(task_sizes, choice, cores) for choice in choices]
+    largest = [int(np.diff(sums[cut]).max()) for cut in cuts]
+    best = largest.index(min(largest))
+    chunks = len(cuts[best]) - 1
+    return Recommendation(str(choices[best]), work / chunks, chunks, costs, tasks, size, work, cores)
+
+
+def _rounded(value: float) -> int:
+    """With two digits, as a person would write it."""
+    factor: int = 10 ** max(len(str(int(value))) - 2, 0)
+    return round(value / factor) * factor
+
+
+def _size_text(size: int) -> str:
+    """A size as `--chunk` takes it, exactly."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= factor and size * 10 % factor == 0:
+            return f"{size // factor if size % factor == 0 else size / factor:g}{unit}"
+    return f"{size}B"
 
 
 def _fill(sizes: NDArray[np.int64], capacity: int) -> Offsets:

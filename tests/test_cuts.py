@@ -9,7 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaledproc.cuts import ChunkCut, ShardCut, cut_chunks, cut_shards, split_evenly
+from scaledproc.cuts import (
+    ASSUMED,
+    CHUNKS_PER_CORE,
+    LARGEST_CHUNK,
+    LONGEST_CHUNK,
+    ChunkCut,
+    Costs,
+    ShardCut,
+    chunk_work,
+    cut_chunks,
+    cut_shards,
+    recommend_chunk,
+    split_evenly,
+)
 from scaledproc.errors import UsageError
 
 SIZES = st.lists(st.one_of(st.integers(0, 5), st.integers(0, 10**13)), min_size=1, max_size=60)
@@ -77,7 +90,63 @@ def test_auto_keeps_every_core_busy_and_chunks_worth_their_cost() -> None:
     large = cut_chunks(np.full(10_000, 10**6, np.int64), ChunkCut("auto"), 4)
     assert len(large) - 1 >= 4 * 8
     tiny = cut_chunks(np.full(10, 100, np.int64), ChunkCut("auto"), 4)
-    assert len(tiny) - 1 == 1
+    assert len(tiny) - 1 == 5  # one for each core, of two tasks at most: they may take long
+
+
+COSTS = st.builds(Costs, st.floats(0, 10), st.floats(0, 1e-6), st.floats(1e-4, 1))
+
+
+@given(st.integers(1, 10**7), st.integers(0, 10**15), COSTS, st.integers(1, 1000))
+def test_a_chunks_work_is_where_cost_and_waiting_are_least_within_its_bounds(
+    tasks: int, size: int, costs: Costs, cores: int
+) -> None:
+    work = max(tasks * costs.task + size * costs.byte, 1e-9)
+    held = chunk_work(work, size, costs, cores)
+    assert 0 < held <= work
+    assert held <= LONGEST_CHUNK
+    assert held * size / work <= LARGEST_CHUNK * (1 + 1e-9)
+    share = work / cores
+    assert held <= share * (1 + 1e-9)
+    if held < min(LONGEST_CHUNK, work * LARGEST_CHUNK / max(size, 1)) * (1 - 1e-9):
+        assert held >= min(costs.chunk, share) * (1 - 1e-9)  # worth its own cost
+
+        def lost(seconds: float) -> float:
+            return share / seconds * costs.chunk + seconds / 2
+
+        fewer = max(costs.chunk, share / CHUNKS_PER_CORE)
+        for other in (held / 2, held * 2):
+            if costs.chunk < other < fewer:
+                assert lost(held) <= lost(other) * (1 + 1e-9)
+
+
+@given(SIZES, COSTS, st.integers(1, 64))
+def test_a_recommendation_is_what_chunk_takes_and_cuts_as_it_says(sizes: list[int], costs: Costs, cores: int) -> None:
+    array = np.array(sizes, np.int64)
+    found = recommend_chunk(array, costs, cores)
+    cut = ChunkCut.parse(found.chunk)
+    assert cut.by in ("count", "bytes")
+    assert str(cut) == found.chunk
+    assert len(cut_chunks(array, cut, cores)) - 1 == found.chunks
+    assert found.seconds * found.chunks == pytest.approx(float(costs.of(array).sum()) / 1e9)
+    assert found.reason
+
+
+def test_a_recommendation_follows_what_costs_most() -> None:
+    sizes = np.random.default_rng(0).integers(1_000, 10**6, 5_000)
+    by_task = recommend_chunk(sizes, Costs(task=0.1, byte=1e-12, chunk=0.01), 2)
+    assert ChunkCut.parse(by_task.chunk).by == "count"
+    by_byte = recommend_chunk(sizes, Costs(task=1e-6, byte=1e-7, chunk=0.01), 2)
+    assert ChunkCut.parse(by_byte.chunk).by == "bytes"
+    dearer = recommend_chunk(sizes, Costs(task=0.1, byte=1e-12, chunk=1.0), 2)
+    assert dearer.chunks < by_task.chunks
+    with pytest.raises(UsageError, match="no task"):
+        recommend_chunk(np.zeros(0, np.int64), by_task.costs, 2)
+
+
+def test_auto_is_the_rule_of_the_recommendation_for_what_is_assumed() -> None:
+    sizes = np.full(5_000, 7_000, np.int64)
+    found = recommend_chunk(sizes, ASSUMED, 4)
+    assert len(cut_chunks(sizes, ChunkCut("auto"), 4)) - 1 == pytest.approx(found.chunks, rel=0.05)
 
 
 @pytest.mark.parametrize(
