@@ -5,16 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from scaledproc.errors import UsageError
 from scaledproc.events import Event, JobPlanned, ShardState
+from scaledproc.plugins import plugins
 from scaledproc.pool import cores
 from scaledproc.run_folder import Run
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from scaledproc.extractors import Extractor
     from scaledproc.planning import Plan
     from scaledproc.storage import Store
@@ -219,7 +221,7 @@ def load_backend(name: str) -> type[Backend]:
     UsageError
         There is none, or what it needs is not installed.
     """
-    for point in entry_points(group=ENTRY_POINTS, name=name):
+    for point in plugins(ENTRY_POINTS, name):
         try:
             backend = point.load()
         except ImportError as error:
@@ -227,7 +229,7 @@ def load_backend(name: str) -> type[Backend]:
         if not (isinstance(backend, type) and issubclass(backend, Backend)):
             raise UsageError(f"{point.value}, registered as backend {name!r}, is no scaledproc.Backend")
         return backend
-    known = sorted(point.name for point in entry_points(group=ENTRY_POINTS))
+    known = [point.name for point in plugins(ENTRY_POINTS)]
     raise UsageError(f"no backend is called {name!r}; there are: {', '.join(known)}")
 
 

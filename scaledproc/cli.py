@@ -20,10 +20,9 @@ from typer.core import TyperCommand, TyperGroup
 from scaledproc.cli_settings import declared, settings_for, with_settings
 from scaledproc.config import NAME, check_tables, table
 from scaledproc.errors import RunInterruptedError, ScaledprocError, UsageError
+from scaledproc.plugins import plugins
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoints
-
     from scaledproc.planning import Plan
 
 COMMANDS = "scaledproc.commands"  # the group of entry points: Typer apps
@@ -37,7 +36,7 @@ class _RunByDefault(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         own = {"-h", "--help", "--version", "--install-completion", "--show-completion"}
         if args and args[0] not in self.commands and args[0] not in own:
-            points = [point for point in _plugged_in() if point.name == args[0]]
+            points = plugins(COMMANDS, args[0])
             for point in points:
                 self.add_command(typer.main.get_command(point.load()), point.name)
             if not points:
@@ -46,7 +45,7 @@ class _RunByDefault(TyperGroup):
         return super().parse_args(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        for point in _plugged_in():
+        for point in plugins(COMMANDS):
             self.add_command(
                 TyperCommand(point.name, help=f"More commands; see scaledproc {point.name} --help."), point.name
             )
@@ -84,12 +83,6 @@ def _from_file(ctx: typer.Context, option: str) -> bool:
     """Whether an option has its value from scaledproc.toml."""
     source = ctx.get_parameter_source(option)
     return source is not None and source.name == "DEFAULT_MAP"
-
-
-def _plugged_in() -> EntryPoints:
-    from importlib.metadata import entry_points
-
-    return entry_points(group=COMMANDS)
 
 
 app = typer.Typer(
@@ -246,6 +239,9 @@ def run(
     3 more tasks quarantined than that, 1 the run failed, 2 wrong usage.
     """
     allowed = _parse_max_failures(max_failures)
+    from scaledproc.lazy_pandas import defer_pandas
+
+    defer_pandas()
     from scaledproc import api, progress
     from scaledproc.pool import ONE_THREAD
 
@@ -311,6 +307,9 @@ def plan(
     settings: dict[str, Any],
 ) -> None:
     """Show what a run would do: shards, sizes, balance, chunks, warnings; with sagemaker its time and price too."""
+    from scaledproc.lazy_pandas import defer_pandas
+
+    defer_pandas()
     from scaledproc import api
     from scaledproc.plan_text import plan_json, plan_text
 
@@ -355,6 +354,9 @@ def combine(
     as_json: AsJson = False,
 ) -> None:
     """Write the table and the summaries of a run anew from its shards, without extracting again."""
+    from scaledproc.lazy_pandas import defer_pandas
+
+    defer_pandas()
     from scaledproc import api, progress
 
     display = progress.JsonProgress() if as_json else progress.Progress() if quiet else progress.PlainProgress()
@@ -391,6 +393,9 @@ def worker(
     scratch: Annotated[Path | None, typer.Option(show_default=False, help="Folder to stage remote data in.")] = None,
 ) -> None:
     """Do jobs of a run on this machine, as a backend's machines do; tells what happened as JSON."""
+    from scaledproc.lazy_pandas import defer_pandas
+
+    defer_pandas()
     from scaledproc.api import split_options
     from scaledproc.jobs import JobOrder, do_job, parse_shards
     from scaledproc.progress import JsonProgress

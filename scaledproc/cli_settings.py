@@ -10,13 +10,13 @@ import inspect
 from collections.abc import Callable
 from dataclasses import Field, fields
 from functools import cache, wraps
-from importlib.metadata import entry_points
 from typing import Annotated, Any
 
 import typer
 
 from scaledproc.config import table
 from scaledproc.errors import UsageError
+from scaledproc.plugins import plugins
 
 GROUP = "scaledproc.settings"
 
@@ -24,7 +24,7 @@ GROUP = "scaledproc.settings"
 @cache
 def declared() -> dict[str, tuple[Field[Any], ...]]:
     """The fields of each backend's settings."""
-    return {point.name: fields(point.load()) for point in sorted(entry_points(group=GROUP), key=lambda p: p.name)}
+    return {point.name: fields(point.load()) for point in plugins(GROUP)}
 
 
 def with_settings(*only: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -22,6 +22,7 @@ from typing import Any, Self, TypeVar
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.faults import WorkerLostError
 from scaledproc.guard import guard, read_loss, start_guard, write_marker
+from scaledproc.lazy_pandas import defer_pandas
 from scaledproc.limits import Limits
 from scaledproc.scratch import PrivateFolder
 
@@ -336,6 +337,7 @@ def _start(driver: int, marker: Path, dump: Path, limits: Limits) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(driver,), daemon=True).start()
     _end_by_signal(marker.parent.with_name(ALIVE))
+    defer_pandas()
     import pyarrow as pa
     from joblib.externals.loky import process_executor
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 from scaledproc.chunks import ChunkWork, PieceDone, assemble_chunk, committed_chunks, run_chunk, run_piece
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, ShardState
+from scaledproc.extractors.registry import place
 from scaledproc.faults import LOADS, Loss, Piece, WorkerLostError, after_loss
 from scaledproc.limits import Limits
 from scaledproc.merging import merge_part, merge_shard
@@ -322,7 +323,7 @@ def _chunk_work(
         files={name: _files(plan, unit) for name, unit in units.items()},
         staged={name: staged[unit] for name, unit in units.items()},
         store=run.store,
-        source=run.source,
+        source=place(run.source),
         options=run.record.extractor.get("options") or {},
         positions=positions,
         retries=Limits.of(run.record.options).task_retries,

@@ -11,12 +11,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from importlib.metadata import entry_points, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaledproc.errors import UsageError
 from scaledproc.extractors.registry import ENTRY_POINTS
+from scaledproc.plugins import plugins
 
 from .image import Python, fetch_wheels, make_context
 from .requests import CODE, START, Code
@@ -188,7 +189,7 @@ def _copy_extractor(spec: str, folder: Path) -> str | None:
 
 def _plugin(name: str, folder: Path) -> str | None:
     """An extractor with an entry point: a built-in is there anyway; another's package is copied."""
-    for point in entry_points(group=ENTRY_POINTS, name=name):
+    for point in plugins(ENTRY_POINTS, name):
         package = point.module.partition(".")[0]
         if package == "scaledproc":
             return None

@@ -46,7 +46,9 @@ class RowCollector:
             raise UsageError("the extractor's schema names a column twice")
         self.schema = schema
         self.rows = 0
-        self._fields = [(field.name, field.nullable, _check_for(field.type)) for field in schema]
+        self._fields = [
+            (field.name, field.nullable, _PLAIN.get(field.type), _check_for(field.type)) for field in schema
+        ]
         self._pending: list[Mapping[str, Any]] = []
         self._tables: list[pa.Table] = []
 
@@ -117,11 +119,13 @@ class RowCollector:
     def _check_row(self, row: Any) -> None:
         if not isinstance(row, Mapping):
             raise SchemaError(f"a row is a {type(row).__name__}, not a mapping of column names to values")
-        for name, nullable, check in self._fields:
+        for name, nullable, plain, check in self._fields:
             try:
                 value = row[name]
             except KeyError:
                 raise SchemaError(f"a row lacks the column {name!r} (give None for a null)") from None
+            if type(value) is plain:
+                continue
             if value is None:
                 if not nullable:
                     raise SchemaError(f"column {name!r} may not be null")
@@ -174,7 +178,13 @@ def _check_for(kind: pa.DataType) -> Check:
     if pa.types.is_floating(kind):
         return _float_check(kind)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return lambda value: _text_problem(value) if isinstance(value, str) else _wrong(value, kind)
+        return lambda value: (
+            None
+            if type(value) is str and value.isascii()
+            else _text_problem(value)
+            if isinstance(value, str)
+            else _wrong(value, kind)
+        )
     if pa.types.is_date32(kind):
         return lambda value: None if type(value) is dt.date else _wrong(value, kind)
     if kind == pa.time64("us"):
@@ -182,6 +192,8 @@ def _check_for(kind: pa.DataType) -> Check:
     return lambda value: _round_trip_problem(value, kind)
 
 
+_PLAIN: dict[pa.DataType, type] = {pa.float64(): float, pa.bool_(): bool, pa.date32(): dt.date}
+"""Of which Python type every value fits: most values of most rows, so that this is worth knowing."""
 _BOOLEANS = (bool,)
 
 
