@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from s3server import S3Server, s3_server
 
-from scaledproc.storage import FileInfo, Store
+from scaledproc.listing import FileInfo
+from scaledproc.storage import Store
 
 SMALL, SMALL_BYTES = 2_000, 7_000
 LARGE, LARGE_BYTES = 8, 64 * 2**20

@@ -23,10 +23,11 @@ from scaledproc.describe import bytes_text, count_text
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, FetchMoved, FetchStarted, Note
 from scaledproc.inventory import matches
+from scaledproc.listing import FileInfo
 from scaledproc.options import PARALLEL
 from scaledproc.physionet import Database
 from scaledproc.receipts import Receipt, Receipts
-from scaledproc.storage import FileInfo, Store, describe, store_errors
+from scaledproc.storage import Store, describe, store_errors
 from scaledproc.web import GIVE_UP, Client, LoginError, StoppedError, UnreachableError, WebError
 
 PIECE = 1024 * 1024

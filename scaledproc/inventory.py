@@ -52,19 +52,10 @@ def take_inventory(
     ScaledprocError
         The dataset does not exist or cannot be listed.
     """
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     listing = dataset.listing()
-    paths, sizes, versions = zip(*listing.files, strict=True) if listing.files else ((), (), ())
-    files = pa.table(
-        {
-            "path": pa.array(paths, pa.large_string()),
-            "size": pa.array(sizes, pa.int64()),
-            "version": pa.array(versions, pa.string()),
-        }
-    )
-    notes = listing.notes
+    files, notes = listing.table, listing.notes
     if skip:
         files = files.filter(pc.invert(pc.starts_with(files["path"], skip.rstrip("/") + "/")))
     if include:

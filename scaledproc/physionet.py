@@ -17,8 +17,9 @@ from scaledproc.choosing import Choice, Item, Record, above, folder_of, group_of
 from scaledproc.crew import each
 from scaledproc.describe import bytes_text, count_text
 from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.listing import is_safe_name
 from scaledproc.receipts import Lists
-from scaledproc.storage import is_safe_name, redacted, scratch_folder
+from scaledproc.storage import redacted, scratch_folder
 from scaledproc.web import GIVE_UP, Client, ForbiddenError, LoginError, MissingError, UnreachableError, WebError
 
 SUMS = "SHA256SUMS.txt"

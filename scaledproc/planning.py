@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 from scaledproc.cuts import ChunkCut, ShardCut, cut_chunks, cut_shards
 from scaledproc.inventory import matches
 from scaledproc.layout import Layout
+from scaledproc.listing import FileInfo
 from scaledproc.paths import blocks, stems
-from scaledproc.storage import FileInfo
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

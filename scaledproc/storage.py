@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import shutil
-import stat
 import sys
 import tempfile
 import uuid
@@ -15,12 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any
 
 from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.listing import OBJECT_STORES, FileInfo, is_safe_name, list_folder, list_objects, version_of
 from scaledproc.s3_objects import ChangedError
 
 if TYPE_CHECKING:
+    from scaledproc.listing import Listing
     from scaledproc.s3_objects import S3Objects
 
 TEMPORARY = ".part"  # a local commit in progress is `.<name>.<hex>.part`, beside its target
@@ -29,27 +30,6 @@ READERS = 16  # requests at once
 LISTINGS = 5  # of a folder that is removed, until one is empty
 MOST_REMOVED = 1000  # objects by one request
 PIECE = 4 * 2**20  # bytes that are copied at once
-
-OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss"})
-
-
-class FileInfo(NamedTuple):
-    """One file as a listing shows it."""
-
-    path: str
-    """Relative to the store's root, `/` between folders."""
-    size: int
-    """Bytes."""
-    version: str
-    """Changes when the content does: the store's etag, or the time of the last change."""
-
-
-@dataclass(frozen=True)
-class Listing:
-    """What a store holds, and what of it was passed over."""
-
-    files: list[FileInfo]
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -218,7 +198,7 @@ class Store:
             found = self.fs.ls(self.path(folder), detail=True)
         except (FileNotFoundError, NotADirectoryError):
             return {}
-        return {info["name"].rpartition("/")[2]: _version(info) for info in found if info["type"] == "file"}
+        return {info["name"].rpartition("/")[2]: version_of(info) for info in found if info["type"] == "file"}
 
     def listing(self) -> Listing:
         """Every file below the root.
@@ -231,7 +211,7 @@ class Store:
             The root does not exist, is a file, or may not be read.
         """
         try:
-            listing = self._list_local(self.local) if self.local is not None else self._list_remote()
+            listing = list_folder(self.local) if self.local is not None else list_objects(self.fs, self.root)
         except FileNotFoundError:
             raise ScaledprocError(f"{self} does not exist") from None
         except NotADirectoryError:
@@ -241,61 +221,6 @@ class Store:
         except store_errors() as error:
             raise ScaledprocError(f"{self} cannot be listed: {describe(error)}") from None
         return listing
-
-    def _list_remote(self) -> Listing:
-        self.fs.invalidate_cache()
-        found = self.fs.find(self.root, withdirs=False, detail=True)
-        if not found:
-            if not self.fs.exists(self.root):
-                raise FileNotFoundError
-            return Listing([])
-        if set(found) == {self.root}:
-            raise NotADirectoryError
-        prefix = self.root if self.root.endswith("/") else self.root + "/"
-        files, strange = [], 0
-        for path, info in found.items():
-            name = path.removeprefix(prefix)
-            if is_safe_name(name):
-                files.append(FileInfo(name, int(info.get("size") or 0), _version(info)))
-            elif not name.endswith("/"):  # some tools mark folders with an empty object named `folder/`
-                strange += 1
-        return Listing(files, _count_note(strange, "object", "whose name cannot be a file's (`..`, `//`) {} left out"))
-
-    def _list_local(self, root: Path) -> Listing:
-        files: list[FileInfo] = []
-        away = folders = other = unspeakable = 0
-        real_root = os.path.realpath(root)
-        pending = [""]
-        while pending:
-            folder = pending.pop()
-            with os.scandir(root / folder) as entries:
-                for entry in entries:
-                    name = f"{folder}/{entry.name}" if folder else entry.name
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(name)
-                        continue
-                    if entry.is_symlink():
-                        target = os.path.realpath(entry.path)
-                        if Path(target).is_dir():
-                            folders += 1
-                            continue
-                        if os.path.commonpath([real_root, target]) != real_root or not Path(target).exists():
-                            away += 1
-                            continue
-                    status = entry.stat()
-                    if not stat.S_ISREG(status.st_mode):
-                        other += 1
-                    elif not _is_text(name):
-                        unspeakable += 1
-                    else:
-                        files.append(FileInfo(name, status.st_size, str(status.st_mtime_ns)))
-        notes = (
-            *_count_note(away, "link", "leading outside the dataset (or nowhere) {} left out"),
-            *_count_note(folders, "folder link", "{} not followed"),
-            *_count_note(other, "special file", "(a pipe, a socket, a device) {} left out"),
-            *_count_note(unspeakable, "file", "whose name is not UTF-8 {} left out"),
-        )
-        return Listing(files, notes)
 
     # Reading
 
@@ -469,12 +394,6 @@ def scratch_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def is_safe_name(name: str) -> bool:
-    """Whether a relative name stays below its folder on any filesystem."""
-    parts = name.split("/")
-    return "\0" not in name and all(part not in ("", ".", "..") for part in parts) and _is_text(name)
-
-
 def redacted(text: str) -> str:
     """The text without what a URL must not show: a user and password, the query of a signed URL."""
     text = re.sub(r"(\w://)[^/\s]+@", r"\1***@", text)
@@ -488,27 +407,6 @@ def describe(error: BaseException) -> str:
     if "redentials" in text:
         text += " (log in, set AWS_PROFILE, or for a public bucket give --storage-option anon=true)"
     return text
-
-
-def _version(info: Mapping[str, Any]) -> str:
-    for key in ("ETag", "etag", "md5Hash", "content_hash", "sha256", "LastModified", "mtime", "updated", "created"):
-        if info.get(key):
-            return str(info[key]).strip('"')
-    return ""
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _count_note(count: int, noun: str, rest: str) -> tuple[str, ...]:
-    if not count:
-        return ()
-    return (f"{count:,} {noun}{'' if count == 1 else 's'} {rest.format('was' if count == 1 else 'were')}",)
 
 
 def store_errors() -> tuple[type[Exception], ...]:

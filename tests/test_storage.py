@@ -16,7 +16,8 @@ from support import Bucket, tree_bytes
 
 from scaledproc import s3_objects
 from scaledproc.errors import ScaledprocError, UsageError
-from scaledproc.storage import FileInfo, Store, is_safe_name, redacted
+from scaledproc.listing import FileInfo, is_safe_name
+from scaledproc.storage import Store, redacted
 
 ODD = ["plain", "g/a[1].dat", "g/b*.dat", "g/c?.dat", "g/d e'\"#%41é.dat", "~", "deep/er/still/x"]
 
