@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -25,7 +25,7 @@ from scaledproc.extractors.rows import RowCollector, SchemaError
 from scaledproc.faults import Piece, Verdict
 from scaledproc.guard import Printed, between_tasks, guard
 from scaledproc.run_folder import INVENTORY, WORK_ERROR_SCHEMA, work_name
-from scaledproc.storage import Store, redacted
+from scaledproc.storage import Store, is_refusal, redacted
 from scaledproc.tables import open_writer, write_table
 
 if TYPE_CHECKING:
@@ -222,20 +222,33 @@ def read_chunk(store: Store, plan_id: str, shard: int, chunk: int) -> ChunkDone 
             metadata = pq.read_metadata(file)
         found = json.loads(metadata.metadata[METADATA])
         done = ChunkDone.from_dict(found["done"], resumed=True)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    except OSError as error:
+        if is_refusal(error):
+            raise  # that it cannot be read does not say that it is not there
         return None
     is_whole = found["plan_id"] == plan_id and metadata.num_rows == done.rows
     return done if is_whole and (not done.quarantined or store.exists(f"{name}.errors.parquet")) else None
 
 
-def committed_chunks(store: Store, plan_id: str, shard: int) -> Iterator[ChunkDone]:
-    """The chunks of a macro shard that are committed and not yet made into the shard."""
-    for name in store.names(work_name(shard, "")):
-        number, _, ending = name.partition(".")
-        if ending == "parquet" and number.isdecimal():
-            chunk = read_chunk(store, plan_id, shard, int(number))
-            if chunk is not None:
-                yield chunk
+def committed_chunks(store: Store, plan_id: str, shard: int, wanted: Iterable[int] = ()) -> Iterator[ChunkDone]:
+    """The chunks of a macro shard that are committed and not yet made into the shard.
+
+    Parameters
+    ----------
+    wanted
+        Chunks that are looked for also where they are not listed: a listing of some stores lags behind.
+    """
+    names = {name.partition(".") for name in store.names(work_name(shard, ""))}
+    numbers = {int(number) for number, _, ending in names if ending == "parquet" and number.isdecimal()}
+    if not store.lists_all:
+        unlisted = {f"{chunk_name(shard, number)}.parquet": number for number in wanted if number not in numbers}
+        numbers.update(unlisted[name] for name in store.there(unlisted))
+    for number in sorted(numbers):
+        chunk = read_chunk(store, plan_id, shard, number)
+        if chunk is not None:
+            yield chunk
 
 
 def _load(source: str | Extractor, options: Mapping[str, Any]) -> Extractor:

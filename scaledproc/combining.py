@@ -31,7 +31,8 @@ def combine(run: Run) -> CombineDone:
         A shard is missing, or the extractor's own code for this step fails.
     """
     started = time.perf_counter()
-    missing = sorted(set(range(run.record.counts["shards"])) - run.committed_shards())
+    every = set(range(run.record.counts["shards"]))
+    missing = sorted(every - run.committed_shards(every))
     if missing:
         raise ScaledprocError(
             f"{len(missing)} of {run.record.counts['shards']} shards are not there (the first is {missing[0]}); "

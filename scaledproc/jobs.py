@@ -193,7 +193,8 @@ def _work(
     if order.parts:
         folder = f"{WORK}/{PARTS}/{order.parts}"
         folders = [f"{folder}/{host}" for host in run.store.names(folder)]
-        for shard in sorted(set(range(run.record.counts["shards"])) - run.committed_shards()):
+        every = set(range(run.record.counts["shards"]))
+        for shard in sorted(every - run.committed_shards(every)):
             yield assemble_shard(run, shard, folders)
     combined = combine(run)
     run.store.write(COMBINED, combined.to_json())

@@ -258,8 +258,6 @@ def _added_up(parts: Sequence[ChunkDone | ShardDone], rows: int, seconds: float)
 
 
 def _remove_chunks(store: Store, parts: Sequence[ChunkDone]) -> None:
-    for part in parts:
-        name = chunk_name(part.shard, part.chunk)
-        store.remove(f"{name}.parquet")
-        if part.quarantined:
-            store.remove(f"{name}.errors.parquet")
+    names = {chunk_name(part.shard, part.chunk): part for part in parts}
+    store.remove_files([f"{name}.parquet" for name in names])
+    store.remove_files([f"{name}.errors.parquet" for name, part in names.items() if part.quarantined])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from scaledproc.describe import count_text
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.extractors import Extractor
-from scaledproc.run_folder import FEATURES, OWN_NAMES, Run, RunRecord, changed_files
+from scaledproc.run_folder import FEATURES, OWN_NAMES, RECORD, Run, RunRecord, changed_files
 from scaledproc.storage import Store
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def foreign_names(output: Store, dataset: Store) -> list[str]:
     """What is in the output folder, but for a dataset that lies in it."""
     inner = output.contains(dataset)
     names = output.names()
+    if names and RECORD not in names and not output.lists_all:
+        names += output.there([RECORD])
     return [name for name in names if name != inner.partition("/")[0]] if inner else names
 
 
@@ -94,7 +96,7 @@ def refuse_unfinished(finished: Run, wanted: Mapping[str, Any] | None) -> None:
             f"{finished.store} is finished, with other signal names; to change them without extracting again: "
             f"scaledproc combine {finished.store} --signal-names FILE"
         )
-    if FEATURES not in finished.store.names():
+    if not finished.store.there([FEATURES]):
         raise ScaledprocError(
             f"{finished.store} is finished, but {FEATURES} is gone; scaledproc combine {finished.store} makes it of "
             "the shards"

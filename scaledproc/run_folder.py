@@ -270,17 +270,29 @@ class Run:
             self.__dict__["plan"] = plan  # where the cached property keeps it
         return self
 
-    def committed_shards(self) -> set[int]:
+    def committed_shards(self, wanted: Iterable[int] = ()) -> set[int]:
         """The macro shards that are done.
 
         While the run goes on, a shard's report and its errors must be there too: a service that uploads a job's files
         does so in an order of its own.
+
+        Parameters
+        ----------
+        wanted
+            Shards whose work is lost if they are overlooked. A listing of some stores lags behind, so each of them that
+            is not listed is asked for by its name.
         """
         committed = _numbers(self.store.names(SHARDS), ".parquet")
         if self.record.state != "done":
             names = self.store.names(DONE)
             committed &= _numbers(names, ".json") & _numbers(names, ".errors.parquet")
-        return committed
+        unlisted = [] if self.store.lists_all else [shard for shard in wanted if shard not in committed]
+        there = self.store.there(map(shard_name, unlisted))
+        unlisted = [shard for shard in unlisted if shard_name(shard) in there]
+        if self.record.state != "done":
+            beside = self.store.there(name for shard in unlisted for name in _beside(shard))
+            unlisted = [shard for shard in unlisted if beside.issuperset(_beside(shard))]
+        return committed.union(unlisted)
 
     def shard_report(self, shard: int) -> ShardDone:
         """What became of a committed shard.
@@ -310,9 +322,21 @@ class Run:
 
     def clean_up(self) -> None:
         """Remove what only an unfinished run needs, and what killed commits left."""
+        _remove_unlisted(self.store, [name for shard in range(self.record.counts["shards"]) for name in _beside(shard)])
         _remove_own(self.store, WORK, _IN_WORK)
         for folder in ("", SHARDS):
             self.store.remove_temporaries(folder)
+
+
+def _beside(shard: int) -> tuple[str, str]:
+    """What belongs to a shard's file while the run goes on."""
+    return report_name(shard), shard_errors_name(shard)
+
+
+def _remove_unlisted(store: Store, names: Sequence[str]) -> None:
+    """Remove files by their names, where a listing may not show them."""
+    if not store.lists_all:
+        store.remove_files(names)
 
 
 def _numbers(names: Sequence[str], ending: str) -> set[int]:
@@ -361,7 +385,7 @@ def decide(existing: RunRecord | None, plan_id: str, names: Sequence[str], *, ov
     UsageError
         The folder holds another plan's run, or files that are not a run's.
     """
-    if RECORD not in names:
+    if RECORD not in names and existing is None:
         foreign = [name for name in names if not name.startswith(".")]
         if foreign:
             raise UsageError(
@@ -388,12 +412,12 @@ def begin(run: Run, plan: Plan) -> Run:
     try:
         previous = read_record(run.store)
         summaries = previous.summaries if previous else ()
+        shards = previous.counts["shards"] if previous else 0
     except ScaledprocError:  # a damaged one is what --overwrite is for
-        summaries = ()
+        summaries, shards = (), plan.n_shards
     begun = run.with_record(state="beginning", summaries=summaries)
-    for name in (*sorted(_OWN_FILES - {RECORD}), *(f"{summary}.csv" for summary in summaries)):
-        if name in begun.store.names():
-            begun.store.remove(name)
+    begun.store.remove_files([*sorted(_OWN_FILES - {RECORD}), *(f"{summary}.csv" for summary in summaries)])
+    _remove_unlisted(begun.store, [name for shard in range(shards) for name in (shard_name(shard), *_beside(shard))])
     _remove_own(begun.store, SHARDS, _SHARD_FILE)
     _remove_own(begun.store, WORK, _IN_WORK)
     begun.store.remove_temporaries()

@@ -34,8 +34,8 @@ from fsspec.spec import AbstractBufferedFile
 from s3fs import S3FileSystem
 from s3fs.errors import translate_boto_error
 
-from scaledproc.patience import Fault, Patience, fault_of_answer, retry_after, seconds_for
-from scaledproc.s3_objects import ChangedError
+from scaledproc.patience import Fault, Patience, fault_of_answer, refuses_object, retry_after, seconds_for
+from scaledproc.s3_objects import ChangedError, CredentialsError, WrongAnswerError
 
 FIRST = 2**20  # bytes that are asked for before it is known how many there are: most objects of a run have less
 BLOCK = 16 * 2**20  # bytes of a request for more
@@ -48,10 +48,6 @@ _PASSING = (
 _random = random.Random()  # noqa: S311 - not the one that a user may have seeded, alike in every process
 
 
-class WrongAnswerError(OSError):
-    """What a store sent contradicts itself."""
-
-
 class PatientS3FileSystem(S3FileSystem):  # type: ignore[misc]
     """An S3FileSystem that keeps no listing, and tries each request again as `Patience` says."""
 
@@ -60,6 +56,11 @@ class PatientS3FileSystem(S3FileSystem):  # type: ignore[misc]
         super().__init__(*args, **options)
         self.patience = Patience.of(self.config_kwargs)
         self._has_answered = False
+
+    @property
+    def seconds_to_connect(self) -> float:
+        """After which a connection that is not made is given up."""
+        return float(self.config_kwargs.get("connect_timeout") or self.connect_timeout)
 
     @property
     def seconds_to_read(self) -> float:
@@ -260,6 +261,8 @@ def _told(error: Exception) -> Exception:
     if isinstance(error, aiohttp.ClientError):
         return ConnectionError(f"the connection broke: {error}")
     told: Exception = translate_boto_error(error)
+    if isinstance(error, ClientError) and isinstance(told, PermissionError) and not refuses_object(_code(error)):
+        return CredentialsError(*told.args)
     return told
 
 

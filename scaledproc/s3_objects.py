@@ -8,24 +8,31 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from scaledproc.patience import refuses_object, seconds_for
 
 if TYPE_CHECKING:
     from obstore import GetOptions
 
+    from scaledproc.patience import Patience
+
 THREADS = 32
 PART = 32 * 2**20  # bytes of a request; larger objects come in several at once
 BUFFER = 4 * 2**20
-REQUEST_SECONDS = 300  # for one request with its body
 # Options of s3fs that obstore can be given, or that do not matter for reading. With any other, s3fs fetches.
 _KNOWN = {"key", "secret", "token", "anon", "endpoint_url", "profile", "requester_pays", "s3_additional_kwargs"}
-_KNOWN |= {"client_kwargs", "default_block_size", "max_concurrency"}
+_KNOWN |= {"client_kwargs", "default_block_size", "max_concurrency", "config_kwargs", "use_listings_cache"}
+_KNOWN_CONFIG = {"read_timeout", "connect_timeout", "retries"}
 
 
 _ENCRYPTION = {"ServerSideEncryption", "SSEKMSKeyId"}  # for writing: reading needs no word of them
@@ -33,8 +40,20 @@ _AWS = re.compile(r"https://s3(\.[a-z]{2,4}(-[a-z]+)+-\d+)?\.amazonaws\.com/?")
 """The endpoints that obstore makes of a region; not those of other partitions, of FIPS or of a VPC."""
 
 
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+_random = random.Random()  # noqa: S311 - not the one that a user may have seeded, alike in every process
+
+
 class ChangedError(OSError):
     """An object is not what it was when it was listed."""
+
+
+class CredentialsError(PermissionError):
+    """The store does not know who asks, or not any more: it is no matter of one object."""
+
+
+class WrongAnswerError(OSError):
+    """What a store sent contradicts itself."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +89,10 @@ def open_bucket(fs: Any, bucket: str) -> S3Objects | None:
         return None
     if set(options.get("s3_additional_kwargs") or {}) - _ENCRYPTION:
         return None
+    if set(options.get("config_kwargs") or {}) - _KNOWN_CONFIG:
+        return None
     try:
-        return S3Objects(_store(fs, bucket, options))
+        return S3Objects(_store(fs, bucket, options), fs.patience)
     except (ImportError, ValueError, TypeError):
         return None
 
@@ -82,11 +103,14 @@ class S3Objects:
     Parameters
     ----------
     store
-        obstore's.
+        obstore's, which tries nothing again.
+    patience
+        How long each request is tried again.
     """
 
-    def __init__(self, store: Any) -> None:
+    def __init__(self, store: Any, patience: Patience) -> None:
         self._store = store
+        self._patience = patience
 
     def fetch(self, wanted: Iterable[Wanted]) -> None:
         """Write objects to their local files, many at once.
@@ -96,7 +120,7 @@ class S3Objects:
         FileNotFoundError, PermissionError, ChangedError
             An object is gone, forbidden, or another one.
         OSError
-            The store cannot be reached, or the disk is full.
+            The store cannot be reached, sends what cannot be, or does not know who asks; or the disk is full.
         """
         pieces = [(item, start) for item in wanted for start in range(0, max(item.size, 1), PART)]
         for item, start in pieces:
@@ -109,7 +133,7 @@ class S3Objects:
             if over.is_set():
                 return
             try:
-                self._fetch(*piece)
+                self._fetch_patiently(*piece, over)
             except BaseException as error:  # the others are not begun
                 failed.append(error)
                 over.set()
@@ -118,21 +142,39 @@ class S3Objects:
         if failed:
             raise failed[0]
 
+    def _fetch_patiently(self, item: Wanted, start: int, over: threading.Event) -> None:
+        begun, attempt = time.monotonic(), 0
+        while True:
+            attempt += 1
+            try:
+                return self._fetch(item, start)
+            except (ConnectionError, WrongAnswerError) as error:
+                wait = self._patience.wait(attempt, time.monotonic() - begun, "passing", None, _random.random())
+                if wait is None or over.wait(wait):
+                    raise OSError(f"{error} ({attempt} attempts)") from None
+
     def _fetch(self, item: Wanted, start: int) -> None:
+        """Write a piece of an object: of the version that was listed, and whole."""
         import obstore
 
         options: GetOptions = {}
-        if item.size > PART:
-            options["range"] = (start, min(start + PART, item.size))
+        stop = min(start + PART, item.size)
+        if item.size:  # also for all of it: the answer then says twice how long it is
+            options["range"] = (start, stop)
         if item.etag:
             options["if_match"] = f'"{item.etag}"'
         with _told(item.name), item.target.open("r+b") as file:
             found = obstore.get(self._store, item.key, options=options)
-            if item.etag and (found.meta["e_tag"] or "").strip('"') != item.etag:  # not every store heeds if_match
+            is_other = (
+                item.etag and (found.meta["e_tag"] or "").strip('"') != item.etag
+            )  # not every store heeds if_match
+            if is_other or (item.size and found.meta["size"] != item.size):
                 raise ChangedError(f"{item.name} changed since it was listed")
             file.seek(start)
             for buffer in found.stream(min_chunk_size=BUFFER):
                 file.write(buffer)
+            if file.tell() != max(stop, start) and item.size:
+                raise WrongAnswerError(f"{item.name}: {file.tell() - start:,} bytes came of {stop - start:,}")
 
 
 @contextlib.contextmanager
@@ -142,14 +184,25 @@ def _told(name: str) -> Iterator[None]:
 
     try:
         yield
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if _code_in(error) == "NoSuchBucket":
+            raise OSError(f"{name}: the bucket is gone") from None
         raise FileNotFoundError(name) from None
     except exceptions.PreconditionError:
         raise ChangedError(f"{name} changed since it was listed") from None
     except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
-        raise PermissionError(f"{name}: {_first_line(error)}") from None
+        is_of_all = not refuses_object(_code_in(error) or "AccessDenied")
+        raise (CredentialsError if is_of_all else PermissionError)(f"{name}: {_first_line(error)}") from None
     except exceptions.BaseError as error:
-        raise OSError(f"{name}: {_first_line(error)}") from None
+        if _code_in(error) == "InvalidRange":
+            raise ChangedError(f"{name} changed since it was listed") from None
+        raise ConnectionError(f"{name}: {_first_line(error)}") from None
+
+
+def _code_in(error: Exception) -> str:
+    """S3's code in obstore's text of an error; empty where there is none."""
+    found = _CODE.search(str(error))
+    return found[1] if found else ""
 
 
 def _first_line(error: Exception) -> str:
@@ -194,7 +247,13 @@ def _store(fs: Any, bucket: str, options: dict[str, Any]) -> Any:
     return S3Store(
         bucket,
         **given,
-        client_options={"allow_http": endpoint.startswith("http://"), "timeout": f"{REQUEST_SECONDS}s"},
+        retry_config={"max_retries": 0},  # it does not see every fault, and does not share our count of attempts
+        client_options={
+            "allow_http": endpoint.startswith("http://"),
+            "connect_timeout": timedelta(seconds=fs.seconds_to_connect),
+            "read_timeout": timedelta(seconds=fs.seconds_to_read),
+            "timeout": timedelta(seconds=seconds_for(PART, fs.seconds_to_read)),
+        },
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from scaledproc.s3_objects import ChangedError
+from scaledproc.s3_objects import ChangedError, CredentialsError
 from scaledproc.scratch import PrivateFolder
 from scaledproc.storage import describe
 
@@ -152,6 +152,8 @@ class Stager:
             self._dataset.fetch(files, root)
         except ChangedError as error:
             return StagedUnit(root, str(error))
+        except CredentialsError:  # as would happen to every unit
+            raise
         except (FileNotFoundError, PermissionError) as error:  # the dataset's fault; others are the machine's
             gone = next((file.path for file in files if not self._dataset.exists(file.path)), None)
             return StagedUnit(root, f"{gone} is gone since it was listed" if gone else describe(error))

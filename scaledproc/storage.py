@@ -157,6 +157,11 @@ class Store:
         self.fs.invalidate_cache()
         return bool(self.fs.exists(self.path(name)))
 
+    @property
+    def lists_all(self) -> bool:
+        """Whether a listing shows what is there. AWS's S3 does that too, but not all that speak its language."""
+        return not self._is_s3
+
     def there(self, names: Iterable[str]) -> set[str]:
         """Those of some files that are there, each asked for by its name: a listing of some stores lags behind."""
         with ThreadPoolExecutor(READERS, thread_name_prefix="there") as pool:
@@ -413,6 +418,11 @@ def store_errors() -> tuple[type[Exception], ...]:
     """What a filesystem raises: botocore's own base errors are no OSError."""
     exceptions = sys.modules.get("botocore.exceptions")
     return (OSError, exceptions.BotoCoreError, exceptions.ClientError) if exceptions else (OSError,)
+
+
+def is_refusal(error: OSError) -> bool:
+    """Whether a disk or a store said no; else a reader of file formats did, which has no other word for damage."""
+    return error.errno is not None or isinstance(error, (ConnectionError, PermissionError, TimeoutError))
 
 
 def _sync_folder(folder: Path) -> None:

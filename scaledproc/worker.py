@@ -78,12 +78,13 @@ def run_shards(
     plan = run.plan
     left: dict[int, int] = {}
     queue: deque[Chunk] = deque()
-    committed = run.committed_shards()
+    committed = run.committed_shards(shards)
     for shard in shards:
         if shard in committed:
             yield run.shard_report(shard)
             continue
-        done = {chunk.chunk: chunk for chunk in committed_chunks(run.store, run.record.plan_id, shard)}
+        wanted = range(plan.n_chunks_of(shard)) if run.record.timings.get("starts", 1) > 1 else ()
+        done = {chunk.chunk: chunk for chunk in committed_chunks(run.store, run.record.plan_id, shard, wanted)}
         yield from done.values()
         todo = [chunk for chunk in plan.chunks(shard) if chunk.number not in done]
         if here is not None:
@@ -238,7 +239,7 @@ class _Loop:
         try:
             yield future.result()
         except WorkerLostError as error:
-            if self._here is None and shard in self._run.committed_shards():  # all but the removing of its chunks
+            if self._here is None and shard in self._run.committed_shards([shard]):  # its chunks may be left
                 yield self._run.shard_report(shard)
             elif losses + 1 < LOADS:
                 self._merge(shard, losses + 1)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from scaledproc.patience import Patience
 from scaledproc.s3_objects import S3Objects, open_bucket
 
 
@@ -17,6 +18,8 @@ class MadeUpS3:
         self.storage_options = {"anon": True, **options}
         self.s3 = SimpleNamespace(meta=SimpleNamespace(region_name=region, endpoint_url=endpoint))
         self._answer = answer
+        self.patience = Patience()
+        self.seconds_to_connect, self.seconds_to_read = 5.0, 15.0
 
     def connect(self) -> None:
         return None
