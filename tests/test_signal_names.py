@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scaledproc.errors import UsageError
 from scaledproc.extractors.signal_names import SignalNames
@@ -77,3 +79,23 @@ def test_a_table_of_ones_own() -> None:
 def test_tables_that_make_no_sense_are_refused(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         SignalNames.parse(text)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["waveform", "numerics", "other"]),
+            st.none() | st.sampled_from(["II", " ii", "abp", "RESP", "hr", "?", ""]),
+        ),
+        max_size=20,
+    ),
+    st.integers(1, 5),
+)
+def test_rows_are_named_as_if_each_were_alone(pairs: list[tuple[str, str | None]], rows: int) -> None:
+    kinds, signals = ([pair[place] for pair in pairs] for place in (0, 1))
+    parts = range(0, len(pairs), rows)
+    found = BUILT_IN.canonical(
+        pa.chunked_array([kinds[at : at + rows] for at in parts], pa.string()),
+        pa.chunked_array([signals[at : at + rows] for at in parts], pa.string()),
+    )
+    assert found.to_pylist() == [canonical(*pair) for pair in pairs]

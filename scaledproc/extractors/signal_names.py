@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scaledproc.errors import UsageError
 
@@ -60,18 +60,30 @@ class SignalNames:
                         raise UsageError(f"signal names, [{kind}]: {spelling!r} is under {known} and {canonical}")
         return cls(canonical_of)
 
-    def canonical(self, kinds: pa.ChunkedArray, signals: pa.ChunkedArray) -> pa.Array:
+    def canonical(self, kinds: pa.Array | pa.ChunkedArray, signals: pa.Array | pa.ChunkedArray) -> pa.Array:
         """The canonical name of each row; the name as written where none is known, null where it is null."""
+        import numpy as np
         import pyarrow as pa
 
-        cache: dict[tuple[Any, Any], str | None] = {}
-        result = []
-        for pair in zip(kinds.to_pylist(), signals.to_pylist(), strict=True):
-            if pair not in cache:
-                kind, signal = pair
-                cache[pair] = None if signal is None else self.canonical_of.get((kind, fold(signal)), signal)
-            result.append(cache[pair])
-        return pa.array(result, pa.string())
+        # Each pair of kind and signal is looked up once: a table has far fewer of them than rows.
+        kind, signal = (pa.concat_arrays(_chunks(column)).dictionary_encode("encode") for column in (kinds, signals))
+        places = [column.indices.to_numpy().astype(np.int64) for column in (kind, signal)]
+        pairs = pa.array(places[0] * len(signal.dictionary) + places[1]).dictionary_encode()
+        of_kinds, of_signals = kind.dictionary.to_pylist(), signal.dictionary.to_pylist()
+        names = [
+            self._name(of_kinds[pair // len(of_signals)], of_signals[pair % len(of_signals)])
+            for pair in pairs.dictionary.to_pylist()
+        ]
+        return pa.array(names, pa.string()).take(pairs.indices)
+
+    def _name(self, kind: str | None, signal: str | None) -> str | None:
+        return None if signal is None else self.canonical_of.get((str(kind), fold(signal)), signal)
+
+
+def _chunks(column: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
+    import pyarrow as pa
+
+    return [pa.array([], column.type), *(column.chunks if isinstance(column, pa.ChunkedArray) else [column])]
 
 
 def fold(spelling: str) -> str:
