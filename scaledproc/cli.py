@@ -628,9 +628,17 @@ def main() -> None:
         app()
     except ScaledprocError as error:
         from scaledproc.describe import clean_text
+        from scaledproc.redaction import redacted
 
-        typer.echo(f"scaledproc: {clean_text(str(error))}", err=True)
+        typer.echo(f"scaledproc: {clean_text(redacted(str(error)))}", err=True)
         sys.exit(error.exit_code)
+    except Exception:  # our own fault: as Python shows it, but for what must not be shown
+        import traceback
+
+        from scaledproc.redaction import redacted
+
+        typer.echo(redacted(traceback.format_exc()), err=True, nl=False)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

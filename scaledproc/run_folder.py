@@ -206,7 +206,7 @@ class Run:
         """The plan as it was stored, with its cuts."""
         try:
             return read_plan(self.store, self.record.plan_id)
-        except (FileNotFoundError, ScaledprocError) as error:
+        except (FileNotFoundError, ScaledprocError, LookupError, ValueError, TypeError) as error:  # whatever is there
             raise ScaledprocError(f"the plan cannot be read: {error}; start afresh with --overwrite") from None
 
     # What a user opens

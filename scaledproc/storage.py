@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -18,6 +17,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.listing import OBJECT_STORES, FileInfo, is_safe_name, list_folder, list_objects, version_of
+from scaledproc.redaction import redacted as redacted
+from scaledproc.redaction import remember_secrets
 from scaledproc.s3_objects import ChangedError
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ class Store:
 
     uri: str
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        remember_secrets(self.options)
 
     @classmethod
     def at(cls, where: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> Store:
@@ -79,6 +83,10 @@ class Store:
     def __getstate__(self) -> dict[str, Any]:
         # A filesystem object holds sockets, locks and an event loop: each process makes its own.
         return {"uri": self.uri, "options": self.options}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        remember_secrets(self.options)
 
     @cached_property
     def _filesystem(self) -> tuple[Any, str]:
@@ -397,12 +405,6 @@ def scratch_folder() -> Iterator[Path]:
     """A private temporary folder, removed at the end."""
     with tempfile.TemporaryDirectory(prefix="scaledproc-") as folder:
         yield Path(folder)
-
-
-def redacted(text: str) -> str:
-    """The text without what a URL must not show: a user and password, the query of a signed URL."""
-    text = re.sub(r"(\w://)[^/\s]+@", r"\1***@", text)
-    return re.sub(r"(\w://[^\s?]+)\?[^\s'\"]+", r"\1?***", text)
 
 
 def describe(error: BaseException) -> str:
