@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,7 @@ from scaledproc.faults import WorkerLostError
 from scaledproc.guard import guard, read_loss, start_guard, write_marker
 from scaledproc.lazy_pandas import defer_pandas
 from scaledproc.limits import Limits
+from scaledproc.redaction import known_secrets, remember_secrets
 from scaledproc.scratch import PrivateFolder
 
 T = TypeVar("T")
@@ -260,7 +261,7 @@ class _Core:
                 1,
                 env=_environment(self._limits, self._own),
                 initializer=_start,
-                initargs=(os.getpid(), self._marker, self._dump, self._limits),
+                initargs=(os.getpid(), self._marker, self._dump, self._limits, known_secrets()),
                 timeout=None,
             )
         self._calls += 1
@@ -328,7 +329,7 @@ def _deaf() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _start(driver: int, marker: Path, dump: Path, limits: Limits) -> None:
+def _start(driver: int, marker: Path, dump: Path, limits: Limits, secrets: Mapping[str, str]) -> None:
     """In a new process: one thread, Ctrl-C is the driver's to handle, and nobody outlives the driver.
 
     Standard output is the driver's too: a program may be reading it.
@@ -344,6 +345,7 @@ def _start(driver: int, marker: Path, dump: Path, limits: Limits) -> None:
     pa.set_cpu_count(1)
     # loky would end a process that has grown by itself, and warn where the next call is on its way; the guard tells.
     process_executor._USE_PSUTIL = False  # noqa: SLF001
+    remember_secrets(secrets)  # of all stores: an extractor may come to show those of the dataset's
     start_guard(marker, dump, limits)
 
 

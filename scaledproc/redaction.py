@@ -55,6 +55,11 @@ def remember_secrets(options: Mapping[str, Any]) -> None:
             _known.add(value)
 
 
+def known_secrets() -> dict[str, str]:
+    """What was remembered, for `remember_secrets` in another process."""
+    return {f"secret {number}": value for number, value in enumerate(sorted(_known))}
+
+
 def _of_environment() -> set[str]:
     """Values of variables such as AWS_SECRET_ACCESS_KEY; no plain words, which some settings of such names are."""
     return {

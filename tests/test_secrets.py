@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import pickle
 import signal
@@ -20,6 +21,9 @@ import pytest
 from conftest import COMMAND
 from support import Bucket, Cli, TreeWriter, clean_environment
 
+import scaledproc
+from scaledproc.chunks import committed_chunks
+from scaledproc.errors import ScaledprocError
 from scaledproc.redaction import redacted, remember_secrets
 from scaledproc.storage import Store
 
@@ -259,39 +263,56 @@ class Bomb:
         return Path.touch, (self.target,)
 
 
-def test_planted_pickles(tree: TreeWriter, tmp_path: Path, cli: Cli) -> None:
+def test_planted_pickles(tree: TreeWriter, tmp_path: Path) -> None:
     """Under every name that a run's folder has, and as Arrow's extension types, which once were unpickled."""
     bomb = pickle.dumps(Bomb(tmp_path / "exploded"))
     pickle.loads(bomb)
     (tmp_path / "exploded").unlink()  # it works
     data = tree({"a/1.txt": b"fine", "b/2.txt": b"fine"})
     (tmp_path / "leaky.py").write_text(LEAKY)
-    words: list[str | Path] = ["--backend", "local", data, tmp_path / "out", "--jobs", "1"]
-    words += ["--extractor", f"{tmp_path}/leaky.py:leaky"]
-    assert cli(*words).returncode == 0
-    names = [path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    out = tmp_path / "out"
+
+    def everything() -> None:
+        extractor = f"{tmp_path}/leaky.py:leaky"
+        uses = (
+            lambda: scaledproc.run(data, out, extractor=extractor, jobs=1).to_arrow(),
+            lambda: scaledproc.combine(out).errors(),
+            lambda: list(committed_chunks(Store.at(out), "x", 0)),
+        )
+        for use in uses:
+            with contextlib.suppress(ScaledprocError, pa.ArrowException, ValueError, LookupError, TypeError, OSError):
+                use()
+            assert not (tmp_path / "exploded").exists()
+
+    everything()
+    names = [path.relative_to(out) for path in out.rglob("*") if path.is_file()]
+    assert len(names) > 5
     names += [Path("work/00000/000000.parquet"), Path("work/done/00000.json"), Path("work/combined.json")]
     names += [Path("work/progress/x.json"), Path("work/control/run.json"), Path("work/code/x/complete")]
-    original = {name: (tmp_path / "out" / name).read_bytes() for name in names if (tmp_path / "out" / name).exists()}
-    extension = pa.table({"path": ["x"]}, schema=pa.schema([pa.field("path", pa.string(), metadata={
-        b"ARROW:extension:name": b"arrow.py_extension_type", b"ARROW:extension:metadata": bomb})]))  # fmt: skip
+    original = {name: (out / name).read_bytes() for name in names if (out / name).exists()}
+    marks = {b"ARROW:extension:name": b"arrow.py_extension_type", b"ARROW:extension:metadata": bomb}
+    extension = pa.table({"path": ["x"]}, schema=pa.schema([pa.field("path", pa.string(), metadata=marks)]))
+    pq.write_table(extension, tmp_path / "extension.parquet")
     for name in names:
-        path = tmp_path / "out" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for content in (bomb, None):
-            if content is None and path.suffix != ".parquet":
-                continue
-            if content is None:
-                pq.write_table(extension, path)
-            else:
-                path.write_bytes(content)
-            for command in (words, ["status", tmp_path / "out"], ["combine", tmp_path / "out"]):
-                done = cli(*command)
-                assert "Traceback" not in done.stderr, (name, command, done.stderr)
-                assert not (tmp_path / "exploded").exists(), name
-        path.unlink()
+        for content in (bomb, (tmp_path / "extension.parquet").read_bytes()):
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            (out / name).write_bytes(content)
+            everything()
+        (out / name).unlink(missing_ok=True)
         if name in original:
-            path.write_bytes(original[name])
+            (out / name).write_bytes(original[name])
+
+
+def test_a_plan_that_is_none_is_told_in_one_line(tree: TreeWriter, tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "leaky.py").write_text(LEAKY)
+    words: list[str | Path] = ["--backend", "local", tree({"a/1.txt": b"fine"}), tmp_path / "out", "--jobs", "1"]
+    words += ["--extractor", f"{tmp_path}/leaky.py:leaky"]
+    assert cli(*words).returncode == 0
+    pq.write_table(pa.table({"path": ["x"]}), tmp_path / "out/plan.parquet")
+    done = cli(*words)
+    assert done.returncode == 1
+    assert "the plan cannot be read" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 # Files are created with the user's umask; scratch space is private, and goes.
