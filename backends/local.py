@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from scaledproc.backend import Backend, Capabilities, Job
 from scaledproc.events import Event
 from scaledproc.pool import cores
 from scaledproc.run_folder import Run
+
+if TYPE_CHECKING:
+    from scaledproc.extractors import Extractor
+    from scaledproc.limits import Limits
+    from scaledproc.pool import Pool
 
 
 class LocalBackend(Backend):
@@ -15,11 +23,28 @@ class LocalBackend(Backend):
 
     capabilities = Capabilities(is_here=True)
     name = "local"
+    _pool: Pool | None = None
 
     @property
     def cores(self) -> int:
         """Those that this process may use, or as many as were asked for."""
         return cores(self.jobs)
+
+    @contextmanager
+    def prepared(self, limits: Limits, source: str | Extractor, options: Mapping[str, Any]) -> Iterator[None]:
+        """Have the pool's processes start and import meanwhile."""
+        from scaledproc.chunks import warm_up
+        from scaledproc.extractors.registry import place
+        from scaledproc.pool import Pool
+
+        with Pool(self.cores, limits, self.scratch) as pool:
+            if not pool.is_here:
+                pool.warm_up(partial(warm_up, place(source), options))
+                self._pool = pool
+            try:
+                yield
+            finally:
+                self._pool = None
 
     def run(self, run: Run, jobs: Sequence[Job]) -> Iterator[Event]:
         """Do the jobs in this process and its pool."""
@@ -28,6 +53,6 @@ class LocalBackend(Backend):
 
         shards = [job.shard for job in jobs if job.shard is not None]
         if shards:
-            yield from run_shards(run, shards, jobs=self.cores, scratch=self.scratch)
+            yield from run_shards(run, shards, jobs=self.cores, scratch=self.scratch, pool=self._pool)
         if any(job.shard is None for job in jobs):
             yield combine(run)

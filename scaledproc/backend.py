@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from scaledproc.extractors import Extractor
+    from scaledproc.limits import Limits
     from scaledproc.planning import Plan
     from scaledproc.storage import Store
 
@@ -122,6 +124,23 @@ class Backend(ABC):
         ScaledprocError
             They cannot be done. Committed shards stay.
         """
+
+    def prepared(
+        self,
+        limits: Limits,  # noqa: ARG002
+        source: str | Extractor,  # noqa: ARG002
+        options: Mapping[str, Any],  # noqa: ARG002
+    ) -> AbstractContextManager[object]:
+        """Begin what needs no plan, such as starting processes, while the plan is made; `run` comes within.
+
+        Parameters
+        ----------
+        limits
+            Of the run's tasks.
+        source, options
+            Its extractor, or what finds it.
+        """
+        return nullcontext()
 
     def stop(self) -> None:  # noqa: B027 - most have nothing to do
         """End what is still at work here; called when `run` is not read to its end."""

@@ -251,6 +251,11 @@ def committed_chunks(store: Store, plan_id: str, shard: int, wanted: Iterable[in
             yield chunk
 
 
+def warm_up(source: str | Extractor, options: Mapping[str, Any]) -> None:
+    """In a process that will make chunks: import what that needs."""
+    _load(source, options)
+
+
 def _load(source: str | Extractor, options: Mapping[str, Any]) -> Extractor:
     return source if isinstance(source, Extractor) else _load_named(source, json.dumps(options, sort_keys=True))
 

@@ -52,6 +52,31 @@ def execute(
     RowCollector(extractor.schema)  # complains of a schema that cannot be, as the next does
     finished_schema(extractor)
     check_places(dataset, output, options.extractor, backend)
+    with _prepared(dataset, output, options, backend, overwrite):
+        return _carry_out(dataset, output, options, extractor, backend, overwrite, on_event, ask, started)
+
+
+def _prepared(
+    dataset: Store, output: Store, options: Options, backend: Backend, overwrite: bool
+) -> contextlib.AbstractContextManager[object]:
+    """What the backend begins before there is a plan; nothing where there may be nothing to do."""
+    existing = None if overwrite else _readable(output)
+    if dataset.is_private or output.is_private or (existing is not None and existing.state == "done"):
+        return contextlib.nullcontext()
+    return backend.prepared(options.limits, options.extractor, extractor_options(options.signal_names))
+
+
+def _carry_out(
+    dataset: Store,
+    output: Store,
+    options: Options,
+    extractor: Extractor,
+    backend: Backend,
+    overwrite: bool,
+    on_event: Listener | None,
+    ask: Callable[[str], bool],
+    started: float,
+) -> Run:
     planned = make(dataset, options, extractor, cores=backend.cores, skip=dataset.contains(output))
     if not planned.n_tasks:
         raise ScaledprocError("; ".join(planned.warnings))
@@ -74,7 +99,7 @@ def execute(
     for note in backend.check(new, planned):
         _tell(on_event, Note(note))
     resumed = existing is not None and decision == "continue"
-    _refuse_twins(new, existing or _thrown_away(output), backend, same=resumed)
+    _refuse_twins(new, existing or _readable(output), backend, same=resumed)
     if existing and resumed:
         backend.take_over(existing.backend)
         current = _resume(new, existing, planned, backend, on_event)
@@ -91,8 +116,8 @@ def execute(
         return finish(current, combined, started, on_event, backend=backend.record())
 
 
-def _thrown_away(output: Store) -> RunRecord | None:
-    """What `--overwrite` is about to throw away; it may be damaged."""
+def _readable(output: Store) -> RunRecord | None:
+    """The run that is there, if it can be read: one that `--overwrite` is about to throw away may be damaged."""
     try:
         return read_record(output)
     except ScaledprocError:

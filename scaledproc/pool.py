@@ -32,6 +32,9 @@ T = TypeVar("T")
 ALIVE = "alive"
 """A pipe that the driver holds open as long as it lives."""
 
+MOST_WARM = 8
+"""Processes that are started before it is known how many will have work."""
+
 # Every process has one core: threads of numeric libraries below it would only fight over them.
 ONE_THREAD = dict.fromkeys(
     (
@@ -128,6 +131,14 @@ class Pool:
         """A private folder on this machine, for what one process leaves to another."""
         return self._folder.path
 
+    def warm_up(self, function: Callable[[], object]) -> None:
+        """Start processes before there is work for them, and have each call a function: to import what it will need.
+
+        What comes of that is not asked: work that comes later meets the same, and tells.
+        """
+        for core in self._cores[-MOST_WARM:]:
+            core.warm_up(function)
+
     def submit(self, function: Callable[[], T], *, fresh: bool = False) -> Future[T]:
         """A future of the function's result; done already where there are no processes.
 
@@ -208,6 +219,10 @@ class _Core:
             self.retire()  # it ended while it was idle
             return self._submit(function)
 
+    def warm_up(self, function: Callable[[], object]) -> None:
+        """Start the process; calls wait until it is done with a function."""
+        self._running().submit(function)
+
     def result(self, done: Future[Any]) -> Any:
         """What a call gave.
 
@@ -250,6 +265,13 @@ class _Core:
             thread.join()
 
     def _submit(self, function: Callable[[], Any]) -> Future[Any]:
+        executor = self._running()
+        self._calls += 1
+        call: Future[Any] = executor.submit(_call, self._calls, function)
+        return call
+
+    def _running(self) -> Any:
+        """The executor, made where there is none."""
         if self._executor is None:
             # joblib.Parallel gives results in order or none at all; the executor below it gives futures.
             from joblib.externals.loky.process_executor import ProcessPoolExecutor
@@ -264,9 +286,7 @@ class _Core:
                 initargs=(os.getpid(), self._marker, self._dump, self._limits, known_secrets()),
                 timeout=None,
             )
-        self._calls += 1
-        call: Future[Any] = self._executor.submit(_call, self._calls, function)
-        return call
+        return self._executor
 
     @property
     def _own(self) -> Path:

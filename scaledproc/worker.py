@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -45,6 +46,7 @@ def run_shards(
     jobs: int,
     scratch: Path | None = None,
     here: NDArray[np.bool_] | None = None,
+    pool: Pool | None = None,
 ) -> Iterator[Event]:
     """Make the features of macro shards with so many processes, and tell what happened.
 
@@ -62,6 +64,8 @@ def run_shards(
     here
         Which of the plan's tasks this machine has, shape (tasks,), where others have the rest: then parts of shards
         are made instead of shards.
+    pool
+        Processes that are there already, with the run's limits; the caller ends them. Else there are new ones.
 
     Yields
     ------
@@ -103,10 +107,13 @@ def run_shards(
         )
     remove_left(scratch)
     is_here = is_private or (jobs == 1 and not limits.need_processes)
-    with (
-        Direct(run.dataset) if run.dataset.local else Stager(run.dataset, plan, list(queue), scratch) as stager,
-        Pool(1 if is_here else min(jobs, max(len(queue), 1)), limits, scratch, in_process=is_here) as pool,
-    ):
+    with ExitStack() as held:
+        stager: Direct | Stager
+        stager = Direct(run.dataset) if run.dataset.local else Stager(run.dataset, plan, list(queue), scratch)
+        held.enter_context(stager)
+        if pool is None or is_here:
+            processes = 1 if is_here else min(jobs, max(len(queue), 1))
+            pool = held.enter_context(Pool(processes, limits, scratch, in_process=is_here))
         yield from _Loop(run, plan, stager, pool, queue, left, here).events()
 
 
