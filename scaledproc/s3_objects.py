@@ -7,28 +7,33 @@ s3fs does all else. One process of it is bound by its own use of the CPU long be
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from scaledproc.patience import refuses_object, seconds_for
 
 if TYPE_CHECKING:
-    from obstore import GetOptions
+    from obstore import Bytes, GetOptions, GetResult
 
     from scaledproc.patience import Patience
 
-THREADS = 32
-PART = 32 * 2**20  # bytes of a request; larger objects come in several at once
-BUFFER = 4 * 2**20
+REQUESTS = 128
+"""At once, each in a thread: as many as answers that take 30 ms need so that small objects do not wait for them. More
+than a near store needs, and no slower there (`benchmarks/test_staging.py`)."""
+PART = 8 * 2**20  # bytes of a request; larger objects come in several at once
+BUFFER = 128 * 2**10  # bytes of a piece on its way to its file: it stays in the processor's caches
 # Options of s3fs that obstore can be given, or that do not matter for reading. With any other, s3fs fetches.
 _KNOWN = {"key", "secret", "token", "anon", "endpoint_url", "profile", "requester_pays", "s3_additional_kwargs"}
 _KNOWN |= {"client_kwargs", "default_block_size", "max_concurrency", "config_kwargs", "use_listings_cache"}
@@ -54,6 +59,14 @@ class CredentialsError(PermissionError):
 
 class WrongAnswerError(OSError):
     """What a store sent contradicts itself."""
+
+
+class UnwritableError(OSError):
+    """An object's key is what no local file's name can be."""
+
+
+# An object's key may be what no file's name can: 1,024 bytes without a slash, or both a file and a folder.
+_NO_NAME = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EILSEQ, errno.EINVAL})
 
 
 @dataclass(frozen=True)
@@ -97,6 +110,28 @@ def open_bucket(fs: Any, bucket: str) -> S3Objects | None:
         return None
 
 
+@dataclass(frozen=True)
+class Piece:
+    """What one request asks for: an object, or a part of a large one.
+
+    Parameters
+    ----------
+    item
+        The object.
+    start, stop
+        Its bytes.
+    """
+
+    item: Wanted
+    start: int
+    stop: int
+
+    @property
+    def is_part(self) -> bool:
+        """Whether the object has others."""
+        return self.stop - self.start < self.item.size
+
+
 class S3Objects:
     """A bucket's objects, for reading.
 
@@ -112,69 +147,146 @@ class S3Objects:
         self._store = store
         self._patience = patience
 
-    def fetch(self, wanted: Iterable[Wanted]) -> None:
+    def fetch(self, groups: Sequence[Sequence[Wanted]]) -> list[OSError | None]:
         """Write objects to their local files, many at once.
+
+        So many requests are under way, each with a buffer of its own: memory does not grow with the objects.
+
+        Parameters
+        ----------
+        groups
+            What belongs together: an object that cannot be had ends the others of its group, and no other group.
+
+        Returns
+        -------
+        list
+            For each group None, or what is wrong with one of its objects: FileNotFoundError, PermissionError,
+            ChangedError, UnwritableError if it is gone, forbidden, another one, or cannot have its name here.
 
         Raises
         ------
-        FileNotFoundError, PermissionError, ChangedError
-            An object is gone, forbidden, or another one.
         OSError
-            The store cannot be reached, sends what cannot be, or does not know who asks; or the disk is full.
+            The store cannot be reached, sends what cannot be, or does not know who asks; or the disk is full. Nothing
+            else is begun.
         """
-        pieces = [(item, start) for item in wanted for start in range(0, max(item.size, 1), PART)]
-        for item, start in pieces:
-            if not start:
-                item.target.touch()
-        failed: list[BaseException] = []
+        wrong = [problem_of(partial(_prepare, group)) for group in groups]
+        pieces = deque((number, piece) for number, group in enumerate(groups) for item in group for piece in _cut(item))
         over = threading.Event()
 
-        def do(piece: tuple[Wanted, int]) -> None:
-            if over.is_set():
-                return
-            try:
-                self._fetch_patiently(*piece, over)
-            except BaseException as error:  # the others are not begun
-                failed.append(error)
-                over.set()
+        def work() -> None:
+            while True:
+                try:
+                    number, piece = pieces.popleft()
+                except IndexError:
+                    return
+                if wrong[number] is None and (problem := problem_of(partial(self._fetch_patiently, piece, over))):
+                    wrong[number] = problem
 
-        list(_threads().map(do, pieces))
-        if failed:
-            raise failed[0]
+        try:
+            running = [_threads().submit(work) for _ in range(min(len(pieces), REQUESTS))]
+            wait(running, return_when=FIRST_EXCEPTION)
+        finally:  # what is under way ends, as nobody may write when this has returned
+            pieces.clear()
+            over.set()
+            wait(running)
+        for each in running:
+            each.result()
+        return wrong
 
-    def _fetch_patiently(self, item: Wanted, start: int, over: threading.Event) -> None:
+    def _fetch_patiently(self, piece: Piece, over: threading.Event) -> None:
         begun, attempt = time.monotonic(), 0
         while True:
             attempt += 1
             try:
-                return self._fetch(item, start)
+                return self._fetch(piece)
             except (ConnectionError, WrongAnswerError) as error:
-                wait = self._patience.wait(attempt, time.monotonic() - begun, "passing", None, _random.random())
-                if wait is None or over.wait(wait):
+                pause = self._patience.wait(attempt, time.monotonic() - begun, "passing", None, _random.random())
+                if pause is None or over.wait(pause):
                     raise OSError(f"{error} ({attempt} attempts)") from None
 
-    def _fetch(self, item: Wanted, start: int) -> None:
+    def _fetch(self, piece: Piece) -> None:
         """Write a piece of an object: of the version that was listed, and whole."""
         import obstore
 
+        item = piece.item
         options: GetOptions = {}
-        stop = min(start + PART, item.size)
         if item.size:  # also for all of it: the answer then says twice how long it is
-            options["range"] = (start, stop)
+            options["range"] = (piece.start, piece.stop)
         if item.etag:
             options["if_match"] = f'"{item.etag}"'
-        with _told(item.name), item.target.open("r+b") as file:
+        with _told(item.name):
             found = obstore.get(self._store, item.key, options=options)
-            is_other = (
-                item.etag and (found.meta["e_tag"] or "").strip('"') != item.etag
-            )  # not every store heeds if_match
-            if is_other or (item.size and found.meta["size"] != item.size):
-                raise ChangedError(f"{item.name} changed since it was listed")
-            file.seek(start)
-            for buffer in found.stream(min_chunk_size=BUFFER):
-                file.write(buffer)
-            if file.tell() != max(stop, start) and item.size:
-                raise WrongAnswerError(f"{item.name}: {file.tell() - start:,} bytes came of {stop - start:,}")
+        meta = found.meta
+        is_other = item.etag and (meta["e_tag"] or "").strip('"') != item.etag  # not every store heeds if_match
+        if is_other or (item.size and meta["size"] != item.size):
+            raise ChangedError(f"{item.name} changed since it was listed")
+        at = piece.start
+        with _open(item.target, 0 if piece.is_part else os.O_TRUNC) as file:
+            for buffer in _body(found, piece):
+                at += _write(file.fileno(), buffer, at)
+        if at != piece.stop:
+            raise WrongAnswerError(f"{item.name}: {at - piece.start:,} bytes came of {piece.stop - piece.start:,}")
+
+
+def _cut(item: Wanted) -> list[Piece]:
+    return [Piece(item, start, min(start + PART, item.size)) for start in range(0, max(item.size, 1), PART)]
+
+
+def _body(found: GetResult, piece: Piece) -> Iterator[Bytes]:
+    with _told(piece.item.name):
+        if piece.stop - piece.start <= BUFFER:
+            yield found.bytes()
+        else:
+            yield from found.stream(min_chunk_size=BUFFER)
+
+
+def _prepare(group: Sequence[Wanted]) -> None:
+    """Make the folders of a group's files, and the files that come in parts."""
+    with writing():
+        for folder in {item.target.parent for item in group}:
+            folder.mkdir(parents=True, exist_ok=True)
+    for item in group:
+        if item.size > PART:
+            _open(item.target, os.O_TRUNC).close()
+
+
+def _open(target: Path, flags: int) -> IO[bytes]:
+    """A local file to write at any place of it."""
+    with writing():
+        return open(os.open(target, os.O_WRONLY | os.O_CREAT | flags, 0o666), "wb", buffering=0)  # noqa: PTH123
+
+
+@contextlib.contextmanager
+def writing() -> Iterator[None]:
+    """Local files are made: FileNotFoundError and PermissionError are then no object's, and are told as an OSError."""
+    try:
+        yield
+    except (FileNotFoundError, PermissionError) as error:
+        raise OSError(f"cannot be written: {error}") from None
+
+
+def problem_of(action: Callable[[], None]) -> OSError | None:
+    """What is wrong with one object, where that is why an action fails; what would fail others too is raised."""
+    try:
+        action()
+    except CredentialsError:
+        raise
+    except (FileNotFoundError, PermissionError, ChangedError) as error:
+        return error
+    except OSError as error:
+        if error.errno in _NO_NAME:
+            return UnwritableError(f"its files cannot have their names on a disk: {error.strerror}")
+        raise
+    return None
+
+
+def _write(file: int, buffer: Bytes, at: int) -> int:
+    """Write all of a buffer at a place of a file; a full disk may take a part of it before it refuses."""
+    view = memoryview(buffer)
+    done = 0
+    while done < len(view):
+        done += os.pwrite(file, view[done:], at + done)
+    return done
 
 
 @contextlib.contextmanager
@@ -218,7 +330,7 @@ def _threads() -> ThreadPoolExecutor:
     global _pool
     with _lock:
         if _pool is None or _pool[0] != os.getpid():
-            _pool = (os.getpid(), ThreadPoolExecutor(THREADS, thread_name_prefix="object"))
+            _pool = (os.getpid(), ThreadPoolExecutor(REQUESTS, thread_name_prefix="object"))
         return _pool[1]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,17 +10,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from scaledproc.s3_objects import ChangedError, CredentialsError
+from scaledproc.s3_objects import ChangedError, UnwritableError
 from scaledproc.scratch import PrivateFolder
 from scaledproc.storage import describe
 
 if TYPE_CHECKING:
+    from scaledproc.listing import FileInfo
     from scaledproc.planning import Chunk, Plan
     from scaledproc.storage import Store
 
-# An object's key may be what no file's name can: 1,024 bytes without a slash, or both a file and a folder.
-_NO_NAME = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EILSEQ, errno.EINVAL})
-FETCHES = 16  # units that are fetched at once: small ones wait for answers most of the time
+FETCHES = 64  # chunks whose units are fetched at once: small ones wait for answers most of the time
 
 
 class StagedUnit(NamedTuple):
@@ -103,17 +100,15 @@ class Stager:
         self._folder = self._scratch.path
         self._capacity = capacity or shutil.disk_usage(self._folder).free // 2
         self._uses = Counter(unit for chunk in chunks for unit in plan.units_of(chunk.start, chunk.stop))
-        self._fetched: dict[int, Future[StagedUnit]] = {}
+        self._fetched: dict[int, Future[StagedUnits]] = {}  # one for all that one call fetches
         self._held = 0
         self._fetchers = ThreadPoolExecutor(FETCHES, thread_name_prefix="fetch")
-        self._gatherers = ThreadPoolExecutor(FETCHES, thread_name_prefix="gather")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._fetchers.shutdown(wait=True, cancel_futures=True)
-        self._gatherers.shutdown(wait=True, cancel_futures=True)
         self._scratch.cleanup()
 
     def admits(self, chunk: Chunk) -> bool:
@@ -122,21 +117,24 @@ class Stager:
         return self._held == 0 or self._held + wanted <= self._capacity
 
     def stage(self, chunk: Chunk) -> Future[StagedUnits]:
-        """Begin to fetch the chunk's units; the result says where each is."""
+        """Begin to fetch the chunk's units, in one call; the result says where each is."""
         units = self._units(chunk)
-        for unit in units:
-            if unit not in self._fetched:
-                self._held += self._size(unit)
-                self._fetched[unit] = self._fetchers.submit(self._fetch, unit)
-        futures = {unit: self._fetched[unit] for unit in units}
-        return self._gatherers.submit(lambda: {unit: future.result() for unit, future in futures.items()})
+        new = [unit for unit in units if unit not in self._fetched]
+        if new:
+            self._held += sum(map(self._size, new))
+            self._fetched.update(dict.fromkeys(new, self._fetchers.submit(self._fetch, new)))
+        if len(new) == len(units):
+            return self._fetched[new[0]]
+        # Those that it waits for were begun before it. A future is one chunk's alone.
+        calls = {self._fetched[unit] for unit in units}
+        return self._fetchers.submit(lambda: {unit: at for call in calls for unit, at in call.result().items()})
 
     def release(self, chunk: Chunk) -> None:
         """The chunk is done: remove the units that no other chunk needs."""
         for unit in self._units(chunk):
             self._uses[unit] -= 1
             if not self._uses[unit]:
-                shutil.rmtree(self._fetched.pop(unit).result().root, ignore_errors=True)
+                shutil.rmtree(self._fetched.pop(unit).result()[unit].root, ignore_errors=True)
                 self._held -= self._size(unit)
 
     def _units(self, chunk: Chunk) -> range:
@@ -145,24 +143,22 @@ class Stager:
     def _size(self, unit: int) -> int:
         return int(self._plan.unit_sizes[unit])
 
-    def _fetch(self, unit: int) -> StagedUnit:
-        root = self._folder / str(unit)
-        files = self._plan.listed(unit)
-        try:
-            self._dataset.fetch(files, root)
-        except ChangedError as error:
-            return StagedUnit(root, str(error))
-        except CredentialsError:  # as would happen to every unit
-            raise
-        except (FileNotFoundError, PermissionError) as error:  # the dataset's fault; others are the machine's
+    def _fetch(self, units: Sequence[int]) -> StagedUnits:
+        groups = [(self._plan.listed(unit), self._folder / str(unit)) for unit in units]
+        wrong = self._dataset.fetch_groups(groups)
+        return {
+            unit: StagedUnit(root, self._problem(files, root, error))
+            for unit, (files, root), error in zip(units, groups, wrong, strict=True)
+        }
+
+    def _problem(self, files: Sequence[FileInfo], root: Path, error: OSError | None) -> str | None:
+        if isinstance(error, ChangedError | UnwritableError):
+            return str(error)
+        if error is not None:
             gone = next((file.path for file in files if not self._dataset.exists(file.path)), None)
-            return StagedUnit(root, f"{gone} is gone since it was listed" if gone else describe(error))
-        except OSError as error:
-            if error.errno not in _NO_NAME:
-                raise
-            return StagedUnit(root, f"its files cannot have their names on a disk: {os.strerror(error.errno)}")
+            return f"{gone} is gone since it was listed" if gone else describe(error)
         for file in files:
             found = (root / file.path).stat().st_size
             if found != file.size:
-                return StagedUnit(root, f"{file.path} has {found:,} bytes, had {file.size:,} when it was listed")
-        return StagedUnit(root)
+                return f"{file.path} has {found:,} bytes, had {file.size:,} when it was listed"
+        return None

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.listing import OBJECT_STORES, FileInfo, is_safe_name, list_folder, list_objects, version_of
 from scaledproc.redaction import redacted as redacted
 from scaledproc.redaction import remember_secrets
-from scaledproc.s3_objects import ChangedError
+from scaledproc.s3_objects import ChangedError, problem_of, writing
 
 if TYPE_CHECKING:
     from scaledproc.listing import Listing
@@ -263,30 +263,68 @@ class Store:
         FileNotFoundError, PermissionError, ChangedError
             A file is gone, forbidden, or not what was listed; the last one only where the store can tell.
         """
-        wanted = []
-        for file in files:
-            if not is_safe_name(file.path):
-                raise ScaledprocError(f"the name {file.path!r} leads out of its folder")
-            target = into / file.path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            wanted.append((file, target))
-        slow = wanted
-        objects = self._objects
-        if objects is not None:
-            from scaledproc.s3_objects import Wanted
+        (wrong,) = self.fetch_groups([(list(files), into)])
+        if wrong is not None:
+            raise wrong
 
-            slow = [(file, target) for file, target in wanted if not file.path.isprintable()]  # not all are taken
-            prefix = self.root.partition("/")[2]
-            objects.fetch(
-                Wanted(file.path, f"{prefix}/{file.path}" if prefix else file.path, target, file.size, file.version)
-                for file, target in wanted
-                if file.path.isprintable()
-            )
-        if slow and self._is_s3:
-            with ThreadPoolExecutor(READERS, thread_name_prefix="copy") as pool:
-                list(pool.map(lambda each: self._copy(*each), slow))
-        elif slow:
-            self.fs.get([self.path(file.path) for file, _ in slow], [str(target) for _, target in slow])
+    def fetch_groups(self, groups: Sequence[tuple[Sequence[FileInfo], Path]]) -> list[OSError | None]:
+        """Copy groups of files, each into a folder of its own, many files at once.
+
+        Parameters
+        ----------
+        groups
+            Files, and the local folder that they go to under their names relative to the root.
+
+        Returns
+        -------
+        list
+            For each group None, or what is wrong with one of its files: FileNotFoundError, PermissionError or
+            ChangedError, as `fetch` raises them. The group's other files are then not all there.
+
+        Raises
+        ------
+        ScaledprocError
+            A name leads out of the folder.
+        OSError
+            The store cannot be reached, or the disk is full.
+        """
+        targets = [[(file, _target(file, into)) for file in files] for files, into in groups]
+        objects = self._objects
+        if objects is None:
+            return self._get_groups(targets)
+        from scaledproc.s3_objects import Wanted
+
+        prefix = self.root.partition("/")[2]
+        wrong = objects.fetch(
+            [
+                [
+                    Wanted(file.path, f"{prefix}/{file.path}" if prefix else file.path, target, file.size, file.version)
+                    for file, target in group
+                    if file.path.isprintable()  # others it does not take
+                ]
+                for group in targets
+            ]
+        )
+        slow = [[pair for pair in group if not pair[0].path.isprintable()] for group in targets]
+        return [first or second for first, second in zip(wrong, self._get_groups(slow), strict=True)]
+
+    def _get_groups(self, groups: Sequence[Sequence[tuple[FileInfo, Path]]]) -> list[OSError | None]:
+        """The same by fsspec's filesystem."""
+
+        def get(group: Sequence[tuple[FileInfo, Path]]) -> None:
+            with writing():
+                for folder in {target.parent for _, target in group}:
+                    folder.mkdir(parents=True, exist_ok=True)
+            if self._is_s3:
+                for file, target in group:
+                    self._copy(file, target)
+            elif group:
+                self.fs.get([self.path(file.path) for file, _ in group], [str(target) for _, target in group])
+
+        if not any(groups):
+            return [None] * len(groups)
+        with ThreadPoolExecutor(READERS, thread_name_prefix="copy") as pool:
+            return list(pool.map(lambda group: problem_of(partial(get, group)), groups))
 
     def _copy(self, file: FileInfo, target: Path) -> None:
         """Copy one version of an object, the one that was listed."""
@@ -405,6 +443,12 @@ def scratch_folder() -> Iterator[Path]:
     """A private temporary folder, removed at the end."""
     with tempfile.TemporaryDirectory(prefix="scaledproc-") as folder:
         yield Path(folder)
+
+
+def _target(file: FileInfo, into: Path) -> Path:
+    if not is_safe_name(file.path):
+        raise ScaledprocError(f"the name {file.path!r} leads out of its folder")
+    return into / file.path
 
 
 def describe(error: BaseException) -> str:
