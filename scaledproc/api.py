@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from scaledproc.backend import Backend, Expected, load_backend
 from scaledproc.choosing import Choice
 from scaledproc.combining import combine as combine_shards
-from scaledproc.engine import execute, extractor_options, finish, make, reporting, settled
+from scaledproc.engine import execute, extractor_options, find_inventory, finish, make, reporting, settled
 from scaledproc.errors import UsageError
 from scaledproc.events import Event, Note
 from scaledproc.extractors import Extractor, load_extractor
@@ -28,6 +28,7 @@ from scaledproc.storage import Store
 
 if TYPE_CHECKING:
     from scaledproc.fetching import Fetched
+    from scaledproc.inventory import Inventory
 
 
 def plan(
@@ -42,6 +43,7 @@ def plan(
     shards: str | int = "folder",
     chunk: str | int = "auto",
     jobs: int | None = None,
+    inventory: Where | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Plan a run without doing it.
@@ -67,6 +69,9 @@ def plan(
         Micro cut: `auto`, `per-core`, a number of tasks, or a size such as `64MB`.
     jobs
         Cores of one machine; as many as this one has where none is given.
+    inventory
+        What lists the dataset instead of listing it now: a file of `save_inventory`, or the manifest.json of a report
+        of Amazon S3 Inventory.
     storage_options
         Arguments for the dataset's fsspec filesystem.
 
@@ -77,9 +82,55 @@ def plan(
     ScaledprocError
         The dataset cannot be listed.
     """
-    options = Options(extractor, unit, _strings(anchors), _strings(include), _strings(exclude), limit, shards, chunk)
+    options = Options(
+        extractor,
+        unit,
+        _strings(anchors),
+        _strings(include),
+        _strings(exclude),
+        limit,
+        shards,
+        chunk,
+        inventory=inventory,
+    )
     inputs, _ = split_options(storage_options)
     return make(Store.at(dataset, inputs), options, load_extractor(extractor), cores=cores(jobs))
+
+
+def save_inventory(
+    dataset: Where,
+    file: Where,
+    *,
+    include: Iterable[str] | str = (),
+    exclude: Iterable[str] | str = (),
+    inventory: Where | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Inventory:
+    """List a dataset into one file, which `plan` and `run` take as `inventory` instead of listing it again.
+
+    Parameters
+    ----------
+    dataset, include, exclude, inventory
+        As for `plan`.
+    file
+        The Parquet file to write, as a path or URL.
+    storage_options
+        Arguments for the fsspec filesystem of the dataset, and of the file.
+
+    Raises
+    ------
+    ScaledprocError
+        The dataset cannot be listed, or the file not be written.
+    """
+    from scaledproc import saved_inventory
+
+    options = Options(include=_strings(include), exclude=_strings(exclude), inventory=inventory)
+    inputs, _ = split_options(storage_options)
+    with reporting(f"{os.fspath(file)} cannot be written: "):
+        source = Store.at(dataset, inputs)
+        found = find_inventory(source, options)
+        saved_inventory.save_inventory(found, source, file)
+    return found
 
 
 def run(
@@ -102,6 +153,7 @@ def run(
     memory_per_worker: str | int | None = None,
     task_retries: int = 0,
     worker_lifespan: int | None = None,
+    inventory: Where | None = None,
     storage_options: Mapping[str, Any] | None = None,
     scratch: Where | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -112,7 +164,7 @@ def run(
 
     Parameters
     ----------
-    dataset, extractor, unit, anchors, include, exclude, limit, shards, chunk
+    dataset, extractor, unit, anchors, include, exclude, limit, shards, chunk, inventory
         As for `plan`.
     output
         The folder to write, as a path or URL. A finished run of the same plan in it is left as it is, an unfinished
@@ -168,6 +220,7 @@ def run(
         chunk,
         signal_names,
         Limits.parse(task_timeout, memory_per_worker, task_retries, worker_lifespan),
+        inventory,
     )
     inputs, outputs = split_options(storage_options)
     machine = backend if isinstance(backend, Backend) else make_backend(backend, jobs, scratch, settings)

@@ -143,6 +143,16 @@ Jobs = Annotated[
         help="Processes; 1 without limits works in this one. [dim]Default: the cores that this process may use.[/]",
     ),
 ]
+InventoryFile = Annotated[
+    str | None,
+    typer.Option(
+        "--inventory",
+        metavar="FILE|URL",
+        show_default=False,
+        help="Plan by this list instead of listing INPUT: a file of [bold]scaledproc inventory[/], or the "
+        "manifest.json of an Amazon S3 Inventory report.",
+    ),
+]
 StorageOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -224,6 +234,7 @@ def run(
             help="Replace a worker process after so many chunks. [dim]Default: when it has grown.[/]",
         ),
     ] = None,
+    inventory: InventoryFile = None,
     signal_names: SignalNamesFile = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Throw away a run that is in OUTPUT.")] = False,
     storage_option: StorageOption = None,
@@ -275,6 +286,7 @@ def run(
             memory_per_worker=memory_per_worker,
             task_retries=task_retries,
             worker_lifespan=worker_lifespan,
+            inventory=inventory,
             storage_options=_parse_options(storage_option),
             on_event=_Results(display.listen, silent=as_json).listen,
             ask=partial(_ask, display.pause),
@@ -301,6 +313,7 @@ def plan(
     chunk: Chunk = "auto",
     jobs: Jobs = None,
     backend: Annotated[str, typer.Option(help="Where the jobs would run.")] = "local",
+    inventory: InventoryFile = None,
     storage_option: StorageOption = None,
     as_json: AsJson = False,
     *,
@@ -328,6 +341,7 @@ def plan(
             shards=shards,
             chunk=chunk,
             jobs=on,
+            inventory=inventory,
             storage_options=options,
         )
         expected = api.expect(made, machine, dataset, extractor, storage_options=options) if made.n_tasks else None
@@ -343,6 +357,32 @@ def plan(
     typer.echo(json.dumps(content, indent=1) if as_json else "\n".join([plan_text(made, on), *lines]))
     if not made.n_tasks:
         raise typer.Exit(1)
+
+
+@app.command("inventory")
+def save_inventory(
+    dataset: Annotated[str, typer.Argument(metavar="INPUT", help="The dataset: a folder or a URL.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The Parquet file to write: a path or a URL.")],
+    include: Include = None,
+    exclude: Exclude = None,
+    inventory: InventoryFile = None,
+    storage_option: StorageOption = None,
+) -> None:
+    """List INPUT into FILE, which plan and run take with --inventory instead of listing INPUT again."""
+    from scaledproc import api
+    from scaledproc.describe import bytes_text, clean_text, count_text
+
+    found = api.save_inventory(
+        dataset,
+        file,
+        include=include or (),
+        exclude=exclude or (),
+        inventory=inventory,
+        storage_options=_parse_options(storage_option),
+    )
+    for note in found.notes:
+        typer.echo(f"note: {clean_text(note)}", err=True)
+    typer.echo(f"{count_text(found.files.num_rows, 'file')} ({bytes_text(found.size)}) in {clean_text(file)}")
 
 
 @app.command()

@@ -18,7 +18,7 @@ from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import SHOWN_FAILURES, CombineDone, Detached, Event, Failure, Note, RunFinished, RunStarted
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.rows import RowCollector
-from scaledproc.inventory import take_inventory
+from scaledproc.inventory import Inventory, choose, take_inventory
 from scaledproc.limits import Limits
 from scaledproc.options import BUILT_IN, Listener, Options, Where
 from scaledproc.planning import Plan, make_plan
@@ -164,7 +164,7 @@ def make(dataset: Store, options: Options, extractor: Extractor, *, cores: int, 
     if options.limit is not None and options.limit < 1:
         raise UsageError(f"--limit {options.limit}: give 1 or more")
     shards, chunks = ShardCut.parse(options.shards), ChunkCut.parse(options.chunk)
-    inventory = take_inventory(dataset, include=options.include, exclude=options.exclude, skip=skip)
+    inventory = find_inventory(dataset, options, skip=skip)
     made = make_plan(
         inventory,
         extractor,
@@ -185,6 +185,16 @@ def make(dataset: Store, options: Options, extractor: Extractor, *, cores: int, 
         chosen=bool(options.include or options.exclude),
     )
     return replace(made, warnings=(reason, *made.warnings))
+
+
+def find_inventory(dataset: Store, options: Options, *, skip: str | None = None) -> Inventory:
+    """The dataset as it is listed now, or as it was listed before."""
+    if options.inventory is None:
+        return take_inventory(dataset, include=options.include, exclude=options.exclude, skip=skip)
+    from scaledproc.saved_inventory import read_inventory
+
+    saved = read_inventory(options.inventory, dataset)
+    return choose(saved, include=options.include, exclude=options.exclude, skip=skip)
 
 
 def _resume(new: Run, existing: RunRecord, planned: Plan, backend: Backend, on_event: Listener | None) -> Run:

@@ -31,6 +31,13 @@ class Inventory:
     files: pa.Table
     notes: tuple[str, ...] = ()
 
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        import pyarrow.compute as pc
+
+        return int(pc.sum(self.files["size"]).as_py() or 0)
+
 
 def take_inventory(
     dataset: Store, *, include: Sequence[str] = (), exclude: Sequence[str] = (), skip: str | None = None
@@ -52,17 +59,24 @@ def take_inventory(
     ScaledprocError
         The dataset does not exist or cannot be listed.
     """
+    listing = dataset.listing()
+    return choose(Inventory(listing.table, listing.notes), include=include, exclude=exclude, skip=skip)
+
+
+def choose(
+    inventory: Inventory, *, include: Sequence[str] = (), exclude: Sequence[str] = (), skip: str | None = None
+) -> Inventory:
+    """What `take_inventory` would leave of an inventory; the parameters are its own."""
     import pyarrow.compute as pc
 
-    listing = dataset.listing()
-    files, notes = listing.table, listing.notes
+    files = inventory.files
     if skip:
         files = files.filter(pc.invert(pc.starts_with(files["path"], skip.rstrip("/") + "/")))
     if include:
         files = files.filter(matches(files["path"], include))
     if exclude:
         files = files.filter(pc.invert(matches(files["path"], exclude)))
-    return Inventory(files, notes)
+    return Inventory(files, inventory.notes)
 
 
 def matches(paths: pa.ChunkedArray, globs: Sequence[str]) -> pa.ChunkedArray:

@@ -38,3 +38,4 @@ class Options:
     chunk: str | int = "auto"
     signal_names: Where | None = None
     limits: Limits = field(default_factory=Limits)
+    inventory: Where | None = None

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scaledproc.cuts import ChunkCut, ShardCut, cut_chunks, cut_shards
+from scaledproc.errors import ScaledprocError
 from scaledproc.inventory import matches
 from scaledproc.layout import Layout
 from scaledproc.listing import FileInfo
@@ -251,6 +252,8 @@ def make_plan(
     ------
     UsageError
         The layout makes no sense.
+    ScaledprocError
+        A file is in the inventory twice.
     """
     layout = Layout(unit or extractor.unit, anchors or extractor.anchors)
     listed = inventory.files
@@ -261,6 +264,8 @@ def make_plan(
     is_chosen[chosen] = True
     is_in = np.repeat(is_chosen, np.diff(arranged.offsets))
     files, is_anchor = take_rows(listed.select(FILE_COLUMNS), arranged.order[is_in]), arranged.is_anchor[is_in]
+
+    _refuse_twins(files["path"])
 
     unit_files = np.concatenate([[0], np.cumsum(np.diff(arranged.offsets)[chosen])]).astype(np.int64)
     unit_tasks = np.concatenate([[0], np.cumsum(tasks_per_unit[chosen])]).astype(np.int64)
@@ -296,6 +301,21 @@ def make_plan(
         warnings=tuple(warnings),
     )
     return plan.cut(shards, chunks, cores=cores)
+
+
+def _refuse_twins(paths: pa.ChunkedArray) -> None:
+    """See that no file is there twice, as in an inventory from elsewhere it can be: equal paths stand side by side.
+
+    Raises
+    ------
+    ScaledprocError
+        One is.
+    """
+    if len(paths) < 2:
+        return
+    twins = pc.index(pc.equal(paths.slice(1), paths.slice(0, len(paths) - 1)), True).as_py()
+    if twins >= 0:
+        raise ScaledprocError(f"the inventory has the file {paths[twins].as_py()!r} twice")
 
 
 def take_rows(table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:

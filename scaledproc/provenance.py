@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -52,6 +53,7 @@ def new_record(
             "include": list(options.include),
             "exclude": list(options.exclude),
             "limit": options.limit,
+            "inventory": None if options.inventory is None else redacted(os.fspath(options.inventory)),
             "shards": str(options.shards),
             "chunk": str(options.chunk),
             "backend": type(backend).__name__,
