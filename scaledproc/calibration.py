@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ import numpy as np
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.extractors import Extractor, Task
 from scaledproc.extractors.rows import RowCollector
+from scaledproc.scratch import PrivateFolder
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -110,7 +110,7 @@ def calibrate(
     sizes, seconds, failures = [], [], []
     read_seconds, read_bytes = 0.0, 0
     for position, index in enumerate(chosen):
-        with tempfile.TemporaryDirectory(prefix="scaledproc-", dir=scratch) as folder:
+        with PrivateFolder(scratch) as folder:
             started = time.perf_counter()
             task, unit_bytes = _at_hand(plan, dataset, index, Path(folder))
             read_seconds += time.perf_counter() - started

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +37,7 @@ from scaledproc.run_folder import (
     shard_errors_name,
     shard_name,
 )
+from scaledproc.scratch import PrivateFolder
 from scaledproc.storage import Store, redacted
 from scaledproc.worker import run_shards
 
@@ -233,7 +233,7 @@ def _opened(order: JobOrder, scratch: Path | None) -> Iterator[Run]:
     with contextlib.ExitStack() as stack:
         where = ml_path(order.run)
         if order.output:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="scaledproc-", dir=scratch))
+            folder = stack.enter_context(PrivateFolder(scratch))
             _assemble(Path(where), Path(folder))
             where = folder
         found = Run.open(Store.at(where, order.outputs))

@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import sys
-import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from scaledproc.listing import OBJECT_STORES, FileInfo, is_safe_name, list_folde
 from scaledproc.redaction import redacted as redacted
 from scaledproc.redaction import remember_secrets
 from scaledproc.s3_objects import ChangedError, problem_of, writing
+from scaledproc.scratch import PrivateFolder
 
 if TYPE_CHECKING:
     from scaledproc.listing import Listing
@@ -440,8 +440,8 @@ class Store:
 
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A private temporary folder, removed at the end."""
-    with tempfile.TemporaryDirectory(prefix="scaledproc-") as folder:
+    """A private temporary folder, removed at the end; at the next start, where this process was killed."""
+    with PrivateFolder() as folder:
         yield Path(folder)
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 from support import Cli, tree_bytes
 
 import scaledproc
-from scaledproc.backends.sagemaker.image import Python, push_commands
+from scaledproc.backends.sagemaker.image import Python, make_context, push_commands, requirements
 from scaledproc.backends.sagemaker.wheel import project_wheel
 from scaledproc.events import Event, RunStarted
 from scaledproc.provenance import versions
@@ -38,6 +40,15 @@ class TestImage:
         found = container(worker_image, "-c", code, flags=PYTHON).stdout.split()
         assert {"scaledproc", "pyarrow", "s3fs", "wfdb"} <= set(found)
         assert not {"sagemaker", "boto3", "pip", "setuptools", "pytest"} & set(found)
+
+    def test_it_has_no_tools_and_no_leftovers(self, worker_image: str) -> None:
+        look = (
+            "for tool in gcc cc g++ make git; do command -v $tool; done; "
+            "for left in /context /root/.cache /opt/project; do test -e $left && echo $left; done; "
+            "find /opt/scaledproc '(' -name tests -o -name .git -o -name '*.whl' ')'"
+        )
+        found = container(worker_image, "-c", look, flags=("--entrypoint=sh",))
+        assert found.stdout == ""
 
     def test_its_libraries_are_those_of_this_machine(self, worker_image: str) -> None:
         code = "import json; from scaledproc.provenance import versions; print(json.dumps(versions()))"
@@ -89,6 +100,20 @@ class TestRefusals:
         assert result.returncode == 1
         assert result.stderr.startswith("scaledproc: Docker is installed but does not answer; start it.")
         assert len(result.stderr.splitlines()) == 1
+
+
+def test_what_the_build_is_given(tmp_path: Path) -> None:
+    """The package alone: no tests, no history, no development tools, nothing of who builds it."""
+    make_context(tmp_path)
+    (wheel,) = (tmp_path / "project").iterdir()
+    assert {path.name for path in tmp_path.iterdir()} == {"Dockerfile", "project", "requirements.txt", "wheelhouse"}
+    with zipfile.ZipFile(wheel) as archive:
+        tops = {name.partition("/")[0] for name in archive.namelist()}
+        assert {top for top in tops if not top.endswith(".dist-info")} == {"scaledproc"}
+        assert not [name for name in archive.namelist() if "test_" in name or name.endswith((".pyc", ".env", ".git"))]
+    names = {re.match(r"[\w.-]+", line)[0].lower() for line in requirements()}  # type: ignore[index]
+    assert {"pyarrow", "wfdb", "s3fs"} <= names
+    assert not names & {"pytest", "hypothesis", "bandit", "pip-audit", "mypy", "ruff", "moto", "boto3", "sagemaker"}
 
 
 def test_no_docker(cli: Cli, tmp_path: Path) -> None:
