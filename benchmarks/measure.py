@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -24,9 +27,10 @@ QUIET = 0.10  # with more of the machine in use by others, seconds are shown but
 
 
 class Bystanders:
-    """How much of the machine other processes used while a block ran."""
+    """How much of the machine other processes used while a block ran; while all of them did, where it is used again."""
 
-    share = 0.0
+    def __init__(self) -> None:
+        self._others = self._whole = 0.0
 
     def __enter__(self) -> Self:
         self._before = self._times()
@@ -34,7 +38,25 @@ class Bystanders:
 
     def __exit__(self, *_: object) -> None:
         busy, whole, own = (after - before for after, before in zip(self._times(), self._before, strict=True))
-        self.share = max(busy - own, 0.0) / whole
+        self._others += max(busy - own, 0.0)
+        self._whole += whole
+
+    def watching(self, contestant: Callable[[], float]) -> Callable[[], float]:
+        """A contestant with whom the machine is watched.
+
+        Those that leave processes behind for others to wait for are better not: what these used would count as others'.
+        """
+
+        def watched() -> float:
+            with self:
+                return contestant()
+
+        return watched
+
+    @property
+    def share(self) -> float:
+        """Of the machine, from 0 to 1."""
+        return self._others / self._whole if self._whole else 0.0
 
     @property
     def are_quiet(self) -> bool:
@@ -68,19 +90,43 @@ def take_turns(contestants: Mapping[str, Callable[[], float]], rounds: int) -> d
     return seconds
 
 
-def time_command(arguments: Sequence[str]) -> float:
+def time_command(arguments: Sequence[str], env: Mapping[str, str] | None = None) -> float:
     """Wall seconds of a whole Python command, its start-up included.
+
+    Processes that it leaves in its own group are ended.
+
+    Parameters
+    ----------
+    arguments
+        Of Python.
+    env
+        Its environment, if not this process's.
 
     Raises
     ------
     RuntimeError
         It failed.
     """
-    started = time.perf_counter()
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
-    seconds = time.perf_counter() - started
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(arguments)} failed:\n{done.stdout}\n{done.stderr}")
+    with tempfile.TemporaryFile("w+") as out:  # a pipe would stay open as long as anything that was left behind
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            stdout=out,
+            stderr=out,
+            stdin=subprocess.DEVNULL,
+            env=env,
+            start_new_session=True,
+        )
+        try:
+            code = process.wait()
+            seconds = time.perf_counter() - started
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if code:
+            out.seek(0)
+            raise RuntimeError(f"{' '.join(arguments)} failed:\n{out.read()}")
     return seconds
 
 
