@@ -9,7 +9,7 @@ import scaledproc
 if TYPE_CHECKING:
     from scaledproc import Task
 
-STEPS = 150_000  # about 10 ms
+STEPS = 75_000  # about 5 ms
 
 
 @scaledproc.extractor(schema={"record": "string", "value": "int64"}, anchor="*.hea")

@@ -107,6 +107,7 @@ def environment(folder: Path) -> dict[str, str]:
         "TMPDIR": str(folder),
         "DASK_TEMPORARY_DIRECTORY": str(folder),
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on Linux too: Ray takes 127.0.0.1 for its own address
         "RAY_TMPDIR": str(folder),
         "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_DRIVER_PYTHON": sys.executable,
