@@ -33,6 +33,7 @@ REQUESTS = 128
 """At once, each in a thread: as many as answers that take 30 ms need so that small objects do not wait for them. More
 than a near store needs, and no slower there (`benchmarks/test_staging.py`)."""
 PART = 8 * 2**20  # bytes of a request; larger objects come in several at once
+SMALL = 2**20  # bytes of an object that is waited for no longer than a drip of bytes deserves
 BUFFER = 128 * 2**10  # bytes of a piece on its way to its file: it stays in the processor's caches
 # Options of s3fs that obstore can be given, or that do not matter for reading. With any other, s3fs fetches.
 _KNOWN = {"key", "secret", "token", "anon", "endpoint_url", "profile", "requester_pays", "s3_additional_kwargs"}
@@ -105,7 +106,8 @@ def open_bucket(fs: Any, bucket: str) -> S3Objects | None:
     if set(options.get("config_kwargs") or {}) - _KNOWN_CONFIG:
         return None
     try:
-        return S3Objects(_store(fs, bucket, options), fs.patience)
+        small, large = _stores(fs, bucket, options, (SMALL, PART))
+        return S3Objects(large, small, fs.patience)
     except (ImportError, ValueError, TypeError):
         return None
 
@@ -137,14 +139,15 @@ class S3Objects:
 
     Parameters
     ----------
-    store
-        obstore's, which tries nothing again.
+    store, small
+        obstore's, which try nothing again. The second one is for small objects: an answer must be there sooner.
     patience
         How long each request is tried again.
     """
 
-    def __init__(self, store: Any, patience: Patience) -> None:
+    def __init__(self, store: Any, small: Any, patience: Patience) -> None:
         self._store = store
+        self._small = small
         self._patience = patience
 
     def fetch(self, groups: Sequence[Sequence[Wanted]]) -> list[OSError | None]:
@@ -215,7 +218,7 @@ class S3Objects:
         if item.etag:
             options["if_match"] = f'"{item.etag}"'
         with _told(item.name):
-            found = obstore.get(self._store, item.key, options=options)
+            found = obstore.get(self._small if item.size <= SMALL else self._store, item.key, options=options)
         meta = found.meta
         is_other = item.etag and (meta["e_tag"] or "").strip('"') != item.etag  # not every store heeds if_match
         if is_other or (item.size and meta["size"] != item.size):
@@ -303,8 +306,9 @@ def _told(name: str) -> Iterator[None]:
     except exceptions.PreconditionError:
         raise ChangedError(f"{name} changed since it was listed") from None
     except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
-        is_of_all = not refuses_object(_code_in(error) or "AccessDenied")
-        raise (CredentialsError if is_of_all else PermissionError)(f"{name}: {_first_line(error)}") from None
+        code = _code_in(error) or "AccessDenied"
+        # No more of the text: it names the endpoint, and errors.parquet is the same wherever the dataset lies.
+        raise (PermissionError if refuses_object(code) else CredentialsError)(f"{name} is refused ({code})") from None
     except exceptions.BaseError as error:
         if _code_in(error) == "InvalidRange":
             raise ChangedError(f"{name} changed since it was listed") from None
@@ -334,8 +338,11 @@ def _threads() -> ThreadPoolExecutor:
         return _pool[1]
 
 
-def _store(fs: Any, bucket: str, options: dict[str, Any]) -> Any:
-    """An obstore of the bucket: endpoint, region and credentials are what botocore finds for s3fs."""
+def _stores(fs: Any, bucket: str, options: dict[str, Any], sizes: tuple[int, ...]) -> list[Any]:
+    """The bucket, as obstore has it: endpoint, region and credentials are what botocore finds for s3fs.
+
+    Once for each size: its requests may take as long as so many bytes need.
+    """
     from obstore.store import S3Store
 
     fs.connect()
@@ -356,17 +363,20 @@ def _store(fs: Any, bucket: str, options: dict[str, Any]) -> Any:
         given["skip_signature"] = True
     else:
         given["credential_provider"] = _credentials(options)
-    return S3Store(
-        bucket,
-        **given,
-        retry_config={"max_retries": 0},  # it does not see every fault, and does not share our count of attempts
-        client_options={
-            "allow_http": endpoint.startswith("http://"),
-            "connect_timeout": timedelta(seconds=fs.seconds_to_connect),
-            "read_timeout": timedelta(seconds=fs.seconds_to_read),
-            "timeout": timedelta(seconds=seconds_for(PART, fs.seconds_to_read)),
-        },
-    )
+    return [
+        S3Store(
+            bucket,
+            **given,
+            retry_config={"max_retries": 0},  # it does not see every fault, and does not share our count of attempts
+            client_options={
+                "allow_http": endpoint.startswith("http://"),
+                "connect_timeout": timedelta(seconds=fs.seconds_to_connect),
+                "read_timeout": timedelta(seconds=fs.seconds_to_read),
+                "timeout": timedelta(seconds=seconds_for(size, fs.seconds_to_read)),
+            },
+        )
+        for size in sizes
+    ]
 
 
 def _region_of(fs: Any, bucket: str) -> str | None:

@@ -154,9 +154,13 @@ class Stager:
     def _problem(self, files: Sequence[FileInfo], root: Path, error: OSError | None) -> str | None:
         if isinstance(error, ChangedError | UnwritableError):
             return str(error)
-        if error is not None:
-            gone = next((file.path for file in files if not self._dataset.exists(file.path)), None)
+        if isinstance(error, FileNotFoundError):
+            names = [file.path for file in files]
+            is_known = str(error) in names
+            gone = str(error) if is_known else next((name for name in names if not self._dataset.exists(name)), None)
             return f"{gone} is gone since it was listed" if gone else describe(error)
+        if error is not None:
+            return describe(error)
         for file in files:
             found = (root / file.path).stat().st_size
             if found != file.size:

@@ -32,6 +32,13 @@ FAULTS = (
     "pause",  # carried out, and silence
     "late",  # silence, and carried out when nobody waits for it any more
 )
+_REFUSALS = {
+    "slow_down": ("503 Slow Down", "SlowDown"),
+    "internal_error": ("500 Internal Server Error", "InternalError"),
+    # None of FAULTS, for they do not pass:
+    "forbidden": ("403 Forbidden", "AccessDenied"),
+    "expired": ("403 Forbidden", "ExpiredToken"),
+}
 OF_BODIES = frozenset({"reset_body", "truncated", "short_length", "long_length", "drip"})
 Head = dict[str, str]
 
@@ -177,7 +184,7 @@ class MisbehavingStore:
         writer: asyncio.StreamWriter,
         gone: asyncio.Future[None] | None,
     ) -> bool:
-        if fault in ("slow_down", "internal_error"):
+        if fault in _REFUSALS:
             self.faults[fault] += 1
             return await _refuse(writer, request, fault, with_hint=request.count % 2 == 1)
         if fault == "reset_before":
@@ -288,16 +295,14 @@ def _reset(writer: asyncio.StreamWriter) -> bool:
 
 
 async def _refuse(writer: asyncio.StreamWriter, request: Request, fault: str, *, with_hint: bool) -> bool:
-    status, code = (
-        ("503 Slow Down", "SlowDown") if fault == "slow_down" else ("500 Internal Server Error", "InternalError")
-    )
+    status, code = _REFUSALS[fault]
     body = (
         b""
         if request.method == "HEAD"
         else f"<Error><Code>{code}</Code><Message>Please wait.</Message></Error>".encode()
     )
     head = {"content-type": "application/xml", "content-length": str(len(body))}
-    if with_hint:
+    if with_hint and fault in FAULTS:
         head["retry-after"] = "0.2"
     writer.write(_head_bytes(status, head) + body)
     await writer.drain()
