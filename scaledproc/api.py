@@ -16,6 +16,7 @@ from scaledproc.engine import execute, extractor_options, find_inventory, finish
 from scaledproc.errors import UsageError
 from scaledproc.events import Event, Note
 from scaledproc.extractors import Extractor, load_extractor
+from scaledproc.holding import holding
 from scaledproc.jobs import JobOrder, do_job
 from scaledproc.limits import Limits
 from scaledproc.options import PARALLEL, PHYSIONET, Listener, Options, Where
@@ -362,13 +363,15 @@ def combine(
             load_extractor(found.source, options)
             record = replace(found.record, extractor={**found.record.extractor, "options": options})
             found = Run(found.store, found.dataset, found.source, record)
-        done = combine_shards(found)
-        if on_event is not None:
-            on_event(done)
-        if found.record.state == "done":
-            sizes = {**found.record.bytes, "features": size_of_table(found)}
-            return found.with_record(summaries=done.summaries, bytes=sizes)
-        return finish(found, done, time.perf_counter() - done.seconds, on_event)
+        with holding(found.store, str(found.record.backend.get("name") or "local"), on_event) as store:
+            found = replace(found, store=store)
+            done = combine_shards(found)
+            if on_event is not None:
+                on_event(done)
+            if found.record.state == "done":
+                sizes = {**found.record.bytes, "features": size_of_table(found)}
+                return found.with_record(summaries=done.summaries, bytes=sizes)
+            return finish(found, done, time.perf_counter() - done.seconds, on_event)
 
 
 def work(

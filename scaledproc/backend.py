@@ -57,10 +57,14 @@ class Capabilities:
         Whether jobs are run at all. Where not, nothing is written.
     is_here
         Whether jobs run on this machine: its disks, and extractors that only this process knows, are within reach.
+    shares
+        Whether several drivers may go on with one run side by side, as its jobs have names that keep them from being
+        started twice. Otherwise the second driver of a run is refused.
     """
 
     executes: bool = True
     is_here: bool = False
+    shares: bool = False
 
 
 @dataclass(frozen=True)

@@ -239,6 +239,14 @@ def run(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Throw away a run that is in OUTPUT.")] = False,
     storage_option: StorageOption = None,
     scratch: Annotated[Path | None, typer.Option(show_default=False, help="Folder to stage remote data in.")] = None,
+    grace: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SECONDS",
+            show_default="30",
+            help="Time to finish the chunks at work, after Ctrl-C or SIGTERM; a second one leaves at once.",
+        ),
+    ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
     *,
@@ -247,15 +255,19 @@ def run(
     """Run the whole job: INPUT in, one table of features in OUTPUT (the command when none is named).
 
     The same command again continues after a stop. Exit codes: 0 all tasks done or failures within --max-failures,
-    3 more tasks quarantined than that, 1 the run failed, 2 wrong usage.
+    3 more tasks quarantined than that, 1 the run failed, 2 wrong usage, 4 another run is at work on OUTPUT, 130 and
+    143 after Ctrl-C and SIGTERM.
     """
     allowed = _parse_max_failures(max_failures)
     from scaledproc.lazy_pandas import defer_pandas
 
     defer_pandas()
     from scaledproc import api, progress
+    from scaledproc.limits import parse_seconds
     from scaledproc.pool import ONE_THREAD
+    from scaledproc.stopping import GRACE
 
+    patience = GRACE if grace is None else parse_seconds(grace, "--grace", least=0)
     if jobs == 1:  # one core for this process too, as long as no numeric library is loaded
         os.environ.update({**ONE_THREAD, **os.environ})
     machine = api.make_backend(backend, jobs, scratch, settings_for(backend, settings))
@@ -263,7 +275,7 @@ def run(
         dataset, output = _demo(quiet=quiet or as_json), DEMO
     elif output is None:
         raise UsageError("name the folder to write: scaledproc --backend local INPUT OUTPUT")
-    with progress.choose(quiet=quiet, as_json=as_json) as display, _continuable():
+    with progress.choose(quiet=quiet, as_json=as_json) as display, _continuable(patience):
         if _from_file(ctx, "chunk"):
             from scaledproc.events import Note
 
@@ -431,6 +443,10 @@ def worker(
     jobs: Jobs = None,
     storage_option: StorageOption = None,
     scratch: Annotated[Path | None, typer.Option(show_default=False, help="Folder to stage remote data in.")] = None,
+    grace: Annotated[
+        str | None,
+        typer.Option(metavar="SECONDS", show_default="90", help="Time to finish chunks at work, when told to end."),
+    ] = None,
 ) -> None:
     """Do jobs of a run on this machine, as a backend's machines do; tells what happened as JSON."""
     from scaledproc.lazy_pandas import defer_pandas
@@ -438,11 +454,11 @@ def worker(
     defer_pandas()
     from scaledproc.api import split_options
     from scaledproc.jobs import JobOrder, do_job, parse_shards
+    from scaledproc.limits import parse_seconds
     from scaledproc.progress import JsonProgress
+    from scaledproc.stopping import GRACE_IN_JOBS, listening
 
-    # A service stops jobs by this signal, which the first process of a container ignores unless it says otherwise. As
-    # Ctrl-C does, it ends a task that is at work without counting it as failed.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A service stops jobs by SIGTERM, which the first process of a container ignores unless it says otherwise.
     inputs, outputs = split_options(_parse_options(storage_option))
     order = JobOrder(
         run=run,
@@ -462,12 +478,13 @@ def worker(
         inputs=inputs,
         outputs=outputs,
     )
-    try:
-        with JsonProgress() as display:
-            for event in do_job(order):
-                display.listen(event)
-    except KeyboardInterrupt:
-        raise typer.Exit(128 + signal.SIGTERM) from None
+    with listening(GRACE_IN_JOBS if grace is None else parse_seconds(grace, "--grace", least=0)) as asked:
+        try:
+            with JsonProgress() as display:
+                for event in do_job(order):
+                    display.listen(event)
+        except KeyboardInterrupt:
+            raise typer.Exit(128 + (asked.signal or signal.SIGTERM)) from None
 
 
 @app.command()
@@ -572,14 +589,19 @@ def fetch(
 
 
 @contextlib.contextmanager
-def _continuable() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        words = ["scaledproc", *(_without_secret(word) for word in sys.argv[1:] if word != "--overwrite")]
-        raise RunInterruptedError(
-            f"interrupted; what is committed is kept, this continues: {shlex.join(words)}"
-        ) from None
+def _continuable(grace: float = 0.0) -> Iterator[None]:
+    """End in words at SIGINT and SIGTERM, after so many seconds for what is at work."""
+    from scaledproc.stopping import listening
+
+    with listening(grace) as asked:
+        try:
+            yield
+        except KeyboardInterrupt:
+            words = ["scaledproc", *(_without_secret(word) for word in sys.argv[1:] if word != "--overwrite")]
+            raise RunInterruptedError(
+                f"interrupted; what is committed is kept, this continues: {shlex.join(words)}",
+                asked.signal or signal.SIGINT,
+            ) from None
 
 
 def _without_secret(word: str) -> str:
@@ -593,7 +615,9 @@ def _without_secret(word: str) -> str:
 
 def _ask(pause: Callable[[], None], question: str) -> bool:
     """Ask a person; no where none is there."""
-    if not sys.stdin.isatty():
+    from scaledproc.stopping import stopping
+
+    if not sys.stdin.isatty() or stopping().signal == signal.SIGTERM:
         return False
     pause()
     try:

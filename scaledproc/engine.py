@@ -18,6 +18,7 @@ from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import SHOWN_FAILURES, CombineDone, Detached, Event, Failure, Note, RunFinished, RunStarted
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.rows import RowCollector
+from scaledproc.holding import HeldError, holding
 from scaledproc.inventory import Inventory, choose, take_inventory
 from scaledproc.limits import Limits
 from scaledproc.options import BUILT_IN, Listener, Options, Where
@@ -31,7 +32,7 @@ from scaledproc.preflight import (
     why_empty,
 )
 from scaledproc.provenance import finished_record, new_record
-from scaledproc.run_folder import Run, RunRecord, begin, decide, read_record
+from scaledproc.run_folder import Decision, Run, RunRecord, begin, decide, read_record
 from scaledproc.storage import Store, describe, store_errors
 
 MEASURED = 2.0  # core-seconds of work, from which on a run's measurements say something
@@ -89,15 +90,48 @@ def _carry_out(
         for event in backend.run(new, [*(Job(shard) for shard in range(planned.n_shards)), Job()]):
             _tell(on_event, event)
         return new
-    existing = None if overwrite else read_record(output)
-    try:
-        decision = decide(existing, planned.plan_id, foreign_names(output, dataset), overwrite=overwrite)
-    except UsageError as error:
-        raise UsageError(f"{output}: {error}") from None
+    existing, decision = _look(new, overwrite=overwrite)
     if existing is not None and decision == "finished":
         return _leave(new, existing, planned, options, backend, on_event)
     for note in backend.check(new, planned):
         _tell(on_event, Note(note))
+    with contextlib.ExitStack() as stack:
+        try:
+            new = replace(new, store=stack.enter_context(holding(output, backend.name, on_event)))
+        except HeldError as error:
+            is_shared = backend.capabilities.shares and error.lease is not None and error.lease.backend == backend.name
+            if not is_shared or decision != "continue":
+                raise
+            _tell(on_event, Note(f"{error}; going on beside it"))
+        return _execute(new, planned, options, backend, started, overwrite=overwrite, on_event=on_event, ask=ask)
+
+
+def _look(new: Run, *, overwrite: bool) -> tuple[RunRecord | None, Decision]:
+    """What is in the output folder, and what to do with it."""
+    existing = None if overwrite else read_record(new.store)
+    names = foreign_names(new.store, new.dataset)
+    try:
+        return existing, decide(existing, new.record.plan_id, names, overwrite=overwrite)
+    except UsageError as error:
+        raise UsageError(f"{new.store}: {error}") from None
+
+
+def _execute(
+    new: Run,
+    planned: Plan,
+    options: Options,
+    backend: Backend,
+    started: float,
+    *,
+    overwrite: bool,
+    on_event: Listener | None,
+    ask: Callable[[str], bool],
+) -> Run:
+    """Write the output, which nobody else does meanwhile."""
+    output = new.store
+    existing, decision = _look(new, overwrite=overwrite)  # again: another driver may have ended in between
+    if existing is not None and decision == "finished":
+        return _leave(new, existing, planned, options, backend, on_event)
     resumed = existing is not None and decision == "continue"
     _refuse_twins(new, existing or _readable(output), backend, same=resumed)
     if existing and resumed:
@@ -220,7 +254,9 @@ def _leave(
     finished = Run(new.store, new.dataset, new.source, existing)
     refuse_unfinished(finished, new.record.extractor["options"] if options.signal_names is not None else None)
     refuse_changes(finished, planned)
-    with contextlib.suppress(OSError):  # it may have been made read-only since
+    with contextlib.suppress(OSError, HeldError), contextlib.ExitStack() as stack:  # it may have been made read-only
+        if finished.store.fence is None:
+            stack.enter_context(holding(finished.store, backend.name, on_event))
         finished = settled(finished, backend)
         finished.clean_up()
     _tell(on_event, _finished(finished, 0.0, already=True))

@@ -8,9 +8,13 @@ class ScaledprocError(Exception):
 
 
 class RunInterruptedError(ScaledprocError):
-    """Ctrl-C. Exit code 130, as of any program that a signal ended."""
+    """Ctrl-C or SIGTERM. Exit code 130 or 143, as of any program that a signal ended."""
 
     exit_code = 130
+
+    def __init__(self, message: str, signal: int = 2) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal
 
 
 class UsageError(ScaledprocError):

@@ -57,7 +57,7 @@ class Limits:
         if worker_lifespan is not None and worker_lifespan < 1:
             raise UsageError(f"--worker-lifespan {worker_lifespan}: give a number of chunks, 1 or more")
         return cls(
-            None if task_timeout is None else _seconds(str(task_timeout)),
+            None if task_timeout is None else parse_seconds(str(task_timeout), "--task-timeout"),
             None if memory_per_worker is None else _memory(str(memory_per_worker)),
             task_retries,
             worker_lifespan,
@@ -78,11 +78,18 @@ class Limits:
         return self.task_timeout is not None or self.memory_per_worker is not None or self.worker_lifespan is not None
 
 
-def _seconds(text: str) -> float:
+def parse_seconds(text: str, option: str, *, least: float = 0.01) -> float:
+    """Seconds from `30`, `90s`, `5m` or `1h`.
+
+    Raises
+    ------
+    UsageError
+        It is something else.
+    """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text)
     seconds = float(match[1]) * _SECONDS[match[2]] if match and match[2] in _SECONDS else math.nan
-    if not 0.01 <= seconds <= 10**7:
-        raise UsageError(f"--task-timeout {text!r}: give seconds such as 30, or a time such as 90s, 5m or 1h")
+    if not least <= seconds <= 10**7:
+        raise UsageError(f"{option} {text!r}: give seconds such as 30, or a time such as 90s, 5m or 1h")
     return seconds
 
 

@@ -140,6 +140,8 @@ def status_text(status: Status) -> str:
             f"{f', {quarantined:,} quarantined' if quarantined else ''}"
         ),
     ]
+    if status.held_by:
+        lines.append(f"driven by {shown(status.held_by)}")
     if elsewhere:
         size = bytes_text(sum(state.size for state in elsewhere))
         lines.append(f"at work: {sum(state.tasks for state in elsewhere):,} records more, {size}")

@@ -26,6 +26,7 @@ from scaledproc.lazy_pandas import defer_pandas
 from scaledproc.limits import Limits
 from scaledproc.redaction import known_secrets, remember_secrets
 from scaledproc.scratch import PrivateFolder
+from scaledproc.stopping import SIGNALS
 
 T = TypeVar("T")
 
@@ -162,6 +163,13 @@ class Pool:
             self._waiting.append(_Call(future, function, fresh))
             self._dispatch()
         return future
+
+    def withdraw(self) -> None:
+        """Cancel what waits for a core."""
+        with self._lock:
+            for call in self._waiting:
+                call.future.cancel()
+            self._waiting.clear()
 
     def _dispatch(self) -> None:
         """Give idle cores what waits."""
@@ -342,11 +350,12 @@ def _deaf() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _start(driver: int, marker: Path, dump: Path, limits: Limits, secrets: Mapping[str, str]) -> None:
@@ -356,6 +365,7 @@ def _start(driver: int, marker: Path, dump: Path, limits: Limits, secrets: Mappi
     """
     sys.stdout = sys.stderr
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: None)  # sent to the whole group; ignored, programs of a task would be deaf
     threading.Thread(target=_end_with, args=(driver,), daemon=True).start()
     _end_by_signal(marker.parent.with_name(ALIVE))
     defer_pandas()

@@ -33,12 +33,14 @@ FEATURES = "features.parquet"
 ERRORS = "errors.parquet"
 ERROR_LOG = "errors.log"
 SHARDS = "shards"
+LEASE = "lease.json"
+"""Whose the folder is while a driver is at work."""
 WORK = "work"
 """What only an unfinished run needs: committed chunks, what became of the shards, what a backend keeps there."""
 DONE = f"{WORK}/done"
 COMBINED = f"{WORK}/combined.json"
-OWN_NAMES = frozenset({RECORD, PLAN, INVENTORY, FEATURES, ERRORS, ERROR_LOG, SHARDS, WORK, "report.html"})
-_OWN_FILES = OWN_NAMES - {SHARDS, WORK}
+OWN_NAMES = frozenset({RECORD, PLAN, INVENTORY, FEATURES, ERRORS, ERROR_LOG, SHARDS, WORK, LEASE, "report.html"})
+_OWN_FILES = OWN_NAMES - {SHARDS, WORK, LEASE}
 _SHARD_FILE = re.compile(r"\d{5,}\.parquet")
 _IN_WORK = re.compile(r"\d{5,}|done|combined\.json|progress|control|manifests|code|parts|jobs\.json")
 
@@ -386,7 +388,7 @@ def decide(existing: RunRecord | None, plan_id: str, names: Sequence[str], *, ov
         The folder holds another plan's run, or files that are not a run's.
     """
     if RECORD not in names and existing is None:
-        foreign = [name for name in names if not name.startswith(".")]
+        foreign = [name for name in names if not name.startswith(".") and name != LEASE]
         if foreign:
             raise UsageError(
                 f"it holds other files ({', '.join(map(repr, foreign[:3]))}{', …' if len(foreign) > 3 else ''}); "

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from scaledproc.chunks import committed_chunks
 from scaledproc.events import ShardDone, ShardState
+from scaledproc.holding import is_alive, read_lease
 from scaledproc.run_folder import READERS, WORK
 from scaledproc.tally import AT_WORK
 
@@ -35,6 +36,8 @@ class Status:
     states
         What is known of the others. `begun`: some of its chunks are committed, and whether a process is at work on it
         cannot be told.
+    held_by
+        Which driver has the run's folder, in words; nothing where none has.
     """
 
     output: str
@@ -45,6 +48,7 @@ class Status:
     size: int
     done: tuple[ShardDone, ...]
     states: tuple[ShardState, ...]
+    held_by: str = ""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -89,7 +93,16 @@ def find_status(run: Run, backend: Backend) -> Status:
         size=record.bytes["input"],
         done=done,
         states=states,
+        held_by=_held_by(run),
     )
+
+
+def _held_by(run: Run) -> str:
+    lease = read_lease(run.store)
+    if lease is None:
+        return ""
+    ends = {True: "", False: ", which is gone", None: "; whether it is alive cannot be seen from here"}
+    return f"process {lease.holder.pid} on {lease.holder.host} since {lease.since}{ends[is_alive(lease.holder)]}"
 
 
 def _with_chunks(run: Run, states: Sequence[ShardState]) -> tuple[ShardState, ...]:

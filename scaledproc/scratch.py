@@ -13,7 +13,8 @@ from pathlib import Path
 
 _PREFIX = "scaledproc-"
 _LOCK = ".lock"
-_SETTLED = 10  # seconds; a younger folder's lock may be about to be taken
+_TAKEN = b"x"  # in the lock, once it was taken: a lock without it may be about to be
+_ABANDONED = 3600  # seconds, for a process that was killed between the two
 
 
 class PrivateFolder(tempfile.TemporaryDirectory[str]):
@@ -32,6 +33,7 @@ class PrivateFolder(tempfile.TemporaryDirectory[str]):
         self.path = Path(self.name)
         self._lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+        os.write(self._lock, _TAKEN)
 
     def cleanup(self) -> None:
         """Remove it now."""
@@ -59,7 +61,8 @@ def _remove_unused(path: Path) -> None:
     lock = os.open(path / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if time.time() - os.fstat(lock).st_mtime > _SETTLED:
+        was_taken = os.fstat(lock).st_size > 0  # the clock may have been set since: not by its age
+        if was_taken or abs(time.time() - os.fstat(lock).st_mtime) > _ABANDONED:
             shutil.rmtree(path, ignore_errors=True)
     finally:
         os.close(lock)

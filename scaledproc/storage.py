@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -43,10 +43,13 @@ class Store:
         A path or URL; use `Store.at` to make one from what a person typed.
     options
         Arguments for the fsspec filesystem. They can hold secrets, so they are never shown or written.
+    fence
+        Asked before each commit, and raises where this process may not commit any more.
     """
 
     uri: str
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    fence: Callable[[Store], None] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         remember_secrets(self.options)
@@ -82,7 +85,7 @@ class Store:
 
     def __getstate__(self) -> dict[str, Any]:
         # A filesystem object holds sockets, locks and an event loop: each process makes its own.
-        return {"uri": self.uri, "options": self.options}
+        return {"uri": self.uri, "options": self.options, "fence": self.fence}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -357,6 +360,7 @@ class Store:
                 yield part
                 if not part.exists():
                     raise FileNotFoundError(f"nothing was written to be {name}")
+                self._ask_fence()
                 self._upload(part, self.path(name))
             return
         target = Path(self.path(name))
@@ -366,10 +370,15 @@ class Store:
             yield part
             with part.open("rb+") as file:
                 os.fsync(file.fileno())
+            self._ask_fence()
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
         _sync_folder(target.parent)
+
+    def _ask_fence(self) -> None:
+        if self.fence is not None:
+            self.fence(self)
 
     def _upload(self, part: Path, target: str) -> None:
         try:

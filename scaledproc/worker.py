@@ -28,6 +28,7 @@ from scaledproc.pool import Pool
 from scaledproc.run_folder import Run
 from scaledproc.scratch import remove_left
 from scaledproc.staging import Direct, StagedUnits, Stager
+from scaledproc.stopping import stopping
 
 if TYPE_CHECKING:
     import numpy as np
@@ -168,19 +169,37 @@ class _Loop:
         self._states: dict[int, str] = {}
         self._news: deque[Event] = deque()
         self._files = 0
+        self._asked = stopping().asked
+        self._is_ending = False
 
     def events(self) -> Iterator[Event]:
         for shard, left in self._left.items():
             if not left:  # an earlier process ended between a shard's last chunk and the shard
                 self._merge(shard)
-        while self._queue or self._staging or self._ready or self._pieces or self._working or self._merging:
-            self._stage()
-            self._work()
-            while self._news:
-                yield self._news.popleft()
-            ended, _ = wait([*self._staging, *self._working, *self._merging], return_when=FIRST_COMPLETED)
-            for future in ended:
-                yield from self._end(future)
+        with stopping().orderly():
+            while self._queue or self._staging or self._ready or self._pieces or self._working or self._merging:
+                self._stage()
+                self._work()
+                while self._news:
+                    yield self._news.popleft()
+                at_work = [*self._staging, *self._working, *self._merging]
+                ended, _ = wait([*at_work, *([] if self._is_ending else [self._asked])], return_when=FIRST_COMPLETED)
+                if self._asked.done() and not self._is_ending:
+                    self._withdraw()
+                for future in ended.intersection((*self._staging, *self._working, *self._merging)):
+                    yield from self._end(future)
+        if self._is_ending:
+            stopping().leave()
+
+    def _withdraw(self) -> None:
+        """Leave what is not at work to the next start."""
+        self._is_ending = True
+        self._pool.withdraw()
+        for waiting in (self._queue, self._staging, self._ready, self._pieces):
+            waiting.clear()
+        for calls in (self._working, self._merging):
+            for future in [future for future in calls if future.cancelled()]:
+                del calls[future]
 
     def _stage(self) -> None:
         while self._queue and len(self._staging) + len(self._ready) < 2 * self._pool.jobs:
@@ -203,7 +222,7 @@ class _Loop:
             self._begin_piece(repair, piece)
             if piece.is_alone:
                 return
-        while self._has_room() and self._ready:
+        while self._has_room() and self._ready and not self._asked.done():
             chunk, units = self._ready.popleft()
             self._tell(chunk.shard, "running")
             work = _chunk_work(self._run, self._plan, chunk, units, self._here)
@@ -270,7 +289,7 @@ class _Loop:
                 piece.path.unlink(missing_ok=True)
         self._stager.release(call.chunk)
         self._left[call.chunk.shard] -= 1
-        if not self._left[call.chunk.shard]:
+        if not self._left[call.chunk.shard] and not self._is_ending:
             self._merge(call.chunk.shard)
 
     def _mend(self, call: _Call, loss: Loss) -> None:

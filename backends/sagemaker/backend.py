@@ -64,7 +64,7 @@ class SageMakerBackend(Backend):
         A setting cannot be.
     """
 
-    capabilities = Capabilities()
+    capabilities = Capabilities(shares=True)
     name = "sagemaker"
 
     def __init__(self, *, jobs: int | None = None, scratch: Path | None = None, **settings: Any) -> None:

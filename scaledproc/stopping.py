@@ -1,0 +1,106 @@
+"""SIGINT and SIGTERM: the first asks for an end after what is at work, the second ends at once.
+
+Only the commands listen for signals; in a notebook Ctrl-C is what it always was. Signals come to the process, so what
+they asked for is the process's too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from types import FrameType
+
+GRACE = 30.0
+"""Seconds that what is at work may take to its end."""
+GRACE_IN_JOBS = 90.0
+"""The same for a job on a service's machine: SageMaker kills it two minutes after SIGTERM."""
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopping:
+    """Whether this process was asked to end.
+
+    Parameters
+    ----------
+    grace
+        Seconds.
+    """
+
+    def __init__(self, grace: float = GRACE) -> None:
+        self.grace = grace
+        self.signal: int | None = None
+        """The first signal that came."""
+        self.asked: Future[None] = Future()
+        """Done once an end is asked for, so that one can wait for it among other things."""
+        self._is_orderly = False
+        self._timer: threading.Timer | None = None
+
+    def hear(self, number: int, _: FrameType | None = None) -> None:
+        """Handle a signal.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            There is nothing to be finished, the time for it is over, or it is the second signal.
+        """
+        is_first, self.signal = self.signal is None, self.signal or number
+        if not is_first or not self._is_orderly or self.grace <= 0:
+            raise KeyboardInterrupt
+        # As a signal to this process: only its main thread can be interrupted, and only so.
+        self._timer = threading.Timer(self.grace, os.kill, (os.getpid(), number))
+        self._timer.daemon = True
+        self._timer.start()
+        self.asked.set_result(None)
+        with contextlib.suppress(OSError):  # not by way of a stream: the signal may have come while that was written to
+            text = f"\nscaledproc: finishing what is at work, {self.grace:g} s at most; once more leaves at once\n"
+            os.write(2, text.encode())
+
+    @contextlib.contextmanager
+    def orderly(self) -> Iterator[None]:
+        """A block that looks at `asked`, and ends by itself soon after that is done."""
+        self._is_orderly = True
+        try:
+            yield
+        finally:
+            self._is_orderly = False
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def leave(self) -> None:
+        """End now, if that was asked for and all that was at work is finished.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            It was.
+        """
+        if self.signal is not None:
+            raise KeyboardInterrupt
+
+
+_current = Stopping()
+
+
+def stopping() -> Stopping:
+    """What this process was asked for."""
+    return _current
+
+
+@contextlib.contextmanager
+def listening(grace: float) -> Iterator[Stopping]:
+    """Listen for signals while the block is at work."""
+    global _current
+    before, _current = _current, Stopping(grace)
+    is_main = threading.current_thread() is threading.main_thread()  # no other may listen
+    handlers = {number: signal.signal(number, _current.hear) for number in SIGNALS} if is_main else {}
+    try:
+        yield _current
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        _current = before
