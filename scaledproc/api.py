@@ -30,6 +30,7 @@ from scaledproc.storage import Store
 if TYPE_CHECKING:
     from scaledproc.fetching import Fetched
     from scaledproc.inventory import Inventory
+    from scaledproc.verifying import Verified
 
 
 def plan(
@@ -370,8 +371,55 @@ def combine(
                 on_event(done)
             if found.record.state == "done":
                 sizes = {**found.record.bytes, "features": size_of_table(found)}
-                return found.with_record(summaries=done.summaries, bytes=sizes)
+                digests = {**found.record.digests, **done.digests}
+                return found.with_record(summaries=done.summaries, bytes=sizes, digests=digests)
             return finish(found, done, time.perf_counter() - done.seconds, on_event)
+
+
+def verify(
+    output: Where,
+    *,
+    dataset: Where | None = None,
+    inventory: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Verified:
+    """Check a finished run against its plan: every task accounted for exactly once, every file as it was written.
+
+    Parameters
+    ----------
+    output
+        The run's folder. All of it is read.
+    dataset
+        Where the dataset lies, if not where the run found it.
+    inventory
+        Whether to list the dataset, and compare it with what the run listed.
+    storage_options
+        As for `run`.
+
+    Returns
+    -------
+    Verified
+        `ok`, and what is wrong: `problems`.
+
+    Raises
+    ------
+    ScaledprocError
+        There is no run, it is not finished, or the dataset cannot be listed.
+    """
+    from scaledproc.inventory import take_inventory
+    from scaledproc.verifying import verify_run
+
+    inputs, outputs = split_options(storage_options)
+    with reporting():
+        found = Run.open(Store.at(output, outputs))
+        source = Store.at(dataset or found.dataset.uri, inputs)
+        options = found.record.options
+
+        def list_now() -> Inventory:
+            chosen = {name: tuple(options.get(name) or ()) for name in ("include", "exclude")}
+            return take_inventory(source, **chosen, skip=source.contains(found.store))
+
+        return verify_run(found, list_now if inventory or dataset is not None else None)
 
 
 def work(

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,9 +172,12 @@ def _commit(work: ChunkWork, write: Callable[[pq.ParquetWriter], PieceDone]) -> 
                 quarantined=len(errors),
                 failures=tuple(Failure(**{key: error[key] for key in shown}) for error in errors[:SHOWN_FAILURES]),
             )
-            said: dict[str, Any] = {"plan_id": work.plan_id, "done": done.to_dict()}
-            if work.positions:
-                said |= {"positions": work.positions, "ends": made.ends}
+            said = {
+                "plan_id": work.plan_id,
+                "done": done.to_dict(),
+                "ends": made.ends,
+                "positions": work.positions,
+            }
             writer.add_key_value_metadata({METADATA: json.dumps(said)})
         if errors:  # before the features: these are what says that the chunk is there
             with work.store.committing(f"{name}.errors.parquet") as error_part:
@@ -214,31 +218,67 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: pq.ParquetWriter) -> Piece
     return PieceDone(piece.start, tuple(ends), tuple(errors), time.perf_counter() - started)
 
 
-def read_chunk(store: Store, plan_id: str, shard: int, chunk: int) -> ChunkDone | None:
-    """What became of a committed chunk; None where it is not there whole, or is another plan's."""
+@dataclass(frozen=True)
+class ChunkFooter:
+    """What a committed chunk says of itself.
+
+    Parameters
+    ----------
+    done
+        What became of it.
+    counts
+        How many rows each of its tasks gave.
+    positions
+        The tasks' places in the plan, where they are not all of the chunk's.
+    schema
+        Of its rows.
+    """
+
+    done: ChunkDone
+    counts: tuple[int, ...]
+    positions: tuple[int, ...]
+    schema: pa.Schema
+
+
+def read_footer(store: Store, plan_id: str, shard: int, chunk: int) -> ChunkFooter | None:
+    """What a committed chunk says; None where it is not there whole, contradicts itself, or is another plan's."""
     name = chunk_name(shard, chunk)
     try:
-        with store.open(f"{name}.parquet") as file:
-            metadata = pq.read_metadata(file)
+        with store.open(f"{name}.parquet") as opened, pq.ParquetFile(opened) as file:
+            metadata, schema = file.metadata, file.schema_arrow.remove_metadata()
         found = json.loads(metadata.metadata[METADATA])
         done = ChunkDone.from_dict(found["done"], resumed=True)
+        counts = tuple(end - start for start, end in pairwise((0, *found["ends"])))
+        positions = tuple(found["positions"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
     except OSError as error:
         if is_refusal(error):
             raise  # that it cannot be read does not say that it is not there
         return None
-    is_whole = found["plan_id"] == plan_id and metadata.num_rows == done.rows
-    return done if is_whole and (not done.quarantined or store.exists(f"{name}.errors.parquet")) else None
+    is_whole = (
+        found["plan_id"] == plan_id
+        and (done.shard, done.chunk) == (shard, chunk)
+        and metadata.num_rows == done.rows == sum(counts)
+        and len(counts) == done.tasks
+        and min(counts, default=0) >= 0
+    )
+    if not is_whole or (done.quarantined and not store.exists(f"{name}.errors.parquet")):
+        return None
+    return ChunkFooter(done, counts, positions, schema)
 
 
-def committed_chunks(store: Store, plan_id: str, shard: int, wanted: Iterable[int] = ()) -> Iterator[ChunkDone]:
+def committed_chunks(
+    store: Store, plan_id: str, shard: int, wanted: Iterable[int] = (), schema: pa.Schema | None = None
+) -> Iterator[ChunkDone]:
     """The chunks of a macro shard that are committed and not yet made into the shard.
 
     Parameters
     ----------
     wanted
         Chunks that are looked for also where they are not listed: a listing of some stores lags behind.
+    schema
+        Of their rows, where others do not count.
     """
     names = {name.partition(".") for name in store.names(work_name(shard, ""))}
     numbers = {int(number) for number, _, ending in names if ending == "parquet" and number.isdecimal()}
@@ -246,9 +286,9 @@ def committed_chunks(store: Store, plan_id: str, shard: int, wanted: Iterable[in
         unlisted = {f"{chunk_name(shard, number)}.parquet": number for number in wanted if number not in numbers}
         numbers.update(unlisted[name] for name in store.there(unlisted))
     for number in sorted(numbers):
-        chunk = read_chunk(store, plan_id, shard, number)
-        if chunk is not None:
-            yield chunk
+        chunk = read_footer(store, plan_id, shard, number)
+        if chunk is not None and (schema is None or chunk.schema.equals(schema.remove_metadata())):
+            yield chunk.done
 
 
 def warm_up(source: str | Extractor, options: Mapping[str, Any]) -> None:

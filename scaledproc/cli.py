@@ -422,6 +422,33 @@ def combine(
 
 
 @app.command()
+def verify(
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder of a finished run.")],
+    inventory: Annotated[
+        bool, typer.Option("--inventory", help="List the dataset too: are its files what the run listed?")
+    ] = False,
+    dataset: Annotated[
+        str | None, typer.Option(show_default=False, help="Where the dataset is now; implies --inventory.")
+    ] = None,
+    storage_option: StorageOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a finished run against its plan: each task accounted for once, each file as it was written.
+
+    All of OUTPUT is read. Exit codes: 0 all is well, 1 something is wrong.
+    """
+    from dataclasses import asdict
+
+    from scaledproc import api
+    from scaledproc.plan_text import verified_text
+
+    found = api.verify(output, dataset=dataset, inventory=inventory, storage_options=_parse_options(storage_option))
+    typer.echo(json.dumps({**asdict(found), "ok": found.ok}, indent=1) if as_json else verified_text(found))
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
 def worker(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run that was begun.")],
     shard: Annotated[

@@ -12,7 +12,16 @@ import pyarrow as pa
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import CombineDone
 from scaledproc.run_folder import ERROR_LOG, ERROR_SCHEMA, ERRORS, FEATURES, Run, shard_name
-from scaledproc.tables import ROW_GROUP, check_schema, open_writer, read_tables, rebatch, write_csv, write_table
+from scaledproc.tables import (
+    ROW_GROUP,
+    check_schema,
+    digest_of,
+    open_writer,
+    read_tables,
+    rebatch,
+    write_csv,
+    write_table,
+)
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -38,24 +47,29 @@ def combine(run: Run) -> CombineDone:
             f"{len(missing)} of {run.record.counts['shards']} shards are not there (the first is {missing[0]}); "
             "run the same command again"
         )
-    rows, summaries = _write_features(run)
+    digests: dict[str, str] = {}
+    rows, summaries = _write_features(run, digests)
     for name, table in summaries.items():
         with run.store.committing(f"{name}.csv") as part:
             write_csv(part, table)
-    quarantined = run.quarantined if run.record.state == "done" else _write_errors(run)
+            digests[f"{name}.csv"] = digest_of(part)
+    quarantined = run.quarantined if run.record.state == "done" else _write_errors(run, digests)
     return CombineDone(
         rows=rows,
         quarantined=quarantined,
         summaries=tuple(sorted(summaries)),
         seconds=time.perf_counter() - started,
+        digests=digests,
     )
 
 
-def _write_features(run: Run) -> tuple[int, Mapping[str, pa.Table]]:
+def _write_features(run: Run, digests: dict[str, str]) -> tuple[int, Mapping[str, pa.Table]]:
     extractor = run.extractor
     schema = finished_schema(extractor)
     shards = (
-        table for shard in range(run.record.counts["shards"]) for table in read_tables(run.store, shard_name(shard))
+        table.replace_schema_metadata(None)
+        for shard in range(run.record.counts["shards"])
+        for table in read_tables(run.store, shard_name(shard))
     )
     rows = 0
 
@@ -63,7 +77,7 @@ def _write_features(run: Run) -> tuple[int, Mapping[str, pa.Table]]:
         """Every finished piece, after it was written: the summaries come from the same pass."""
         nonlocal rows
         for piece in rebatch(shards):
-            finished = _finished(extractor, piece)
+            finished = finish_table(extractor, piece)
             if finished.schema != schema or finished.num_rows != piece.num_rows:
                 raise ScaledprocError(
                     "the extractor's finish() gives other columns or another number of rows for some tables; "
@@ -73,16 +87,18 @@ def _write_features(run: Run) -> tuple[int, Mapping[str, pa.Table]]:
             rows += finished.num_rows
             yield finished
 
-    with run.store.committing(FEATURES) as part, open_writer(part, schema) as writer:
-        pieces = written(writer)
-        try:
-            summaries = extractor.summarise(pieces)
-            for _ in pieces:  # what the summaries did not ask for
-                pass
-        except (ScaledprocError, OSError, MemoryError):
-            raise
-        except Exception as error:
-            raise ScaledprocError(f"the extractor's summarise() failed: {type(error).__name__}: {error}") from error
+    with run.store.committing(FEATURES) as part:
+        with open_writer(part, schema) as writer:
+            pieces = written(writer)
+            try:
+                summaries = extractor.summarise(pieces)
+                for _ in pieces:  # what the summaries did not ask for
+                    pass
+            except (ScaledprocError, OSError, MemoryError):
+                raise
+            except Exception as error:
+                raise ScaledprocError(f"the extractor's summarise() failed: {type(error).__name__}: {error}") from error
+        digests[FEATURES] = digest_of(part)
     for name in summaries:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
             raise ScaledprocError(f"the extractor calls a summary {name!r}; use letters, digits, - and _")
@@ -98,12 +114,19 @@ def finished_schema(extractor: Extractor) -> pa.Schema:
         The extractor's `finish` fails, or its columns cannot be written.
     """
     check_schema(extractor.schema)
-    schema = _finished(extractor, extractor.schema.empty_table()).schema
+    schema = finish_table(extractor, extractor.schema.empty_table()).schema
     check_schema(schema)
     return schema
 
 
-def _finished(extractor: Extractor, table: pa.Table) -> pa.Table:
+def finish_table(extractor: Extractor, table: pa.Table) -> pa.Table:
+    """What the extractor makes of a shard's rows.
+
+    Raises
+    ------
+    ScaledprocError
+        Its code fails.
+    """
     try:
         return extractor.finish(table).combine_chunks()
     except ScaledprocError:
@@ -112,14 +135,17 @@ def _finished(extractor: Extractor, table: pa.Table) -> pa.Table:
         raise ScaledprocError(f"the extractor's finish() failed: {type(error).__name__}: {error}") from error
 
 
-def _write_errors(run: Run) -> int:
+def _write_errors(run: Run, digests: dict[str, str]) -> int:
     with run.store.committing(ERRORS) as part:
         count = write_table(part, ERROR_SCHEMA, (table.select(ERROR_SCHEMA.names) for table in run.shard_errors()))
+        digests[ERRORS] = digest_of(part)
     if not count:
         run.store.remove(ERROR_LOG)
         return 0
-    with run.store.committing(ERROR_LOG) as part, part.open("w", encoding="utf-8", errors="replace") as file:
-        for table in run.shard_errors():
-            for row in table.to_pylist():
-                file.write(f"{row['anchor']}\n{row['traceback']}\n")
+    with run.store.committing(ERROR_LOG) as part:
+        with part.open("w", encoding="utf-8", errors="replace") as file:
+            for table in run.shard_errors():
+                for row in table.to_pylist():
+                    file.write(f"{row['anchor']}\n{row['traceback']}\n")
+        digests[ERROR_LOG] = digest_of(part)
     return count

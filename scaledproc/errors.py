@@ -17,6 +17,10 @@ class RunInterruptedError(ScaledprocError):
         self.exit_code = 128 + signal
 
 
+class DamagedError(ScaledprocError):
+    """A file of a run is not what was written."""
+
+
 class UsageError(ScaledprocError):
     """What was asked for makes no sense or cannot be. Exit code 2."""
 

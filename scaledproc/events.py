@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 SHOWN_FAILURES = 5
@@ -81,6 +81,9 @@ class _Done(Event):
 class ShardDone(_Done):
     """A macro shard is committed."""
 
+    digest: str = ""
+    """SHA-256 of its file, taken as it was written."""
+
 
 @dataclass(frozen=True)
 class ChunkDone(_Done):
@@ -136,6 +139,8 @@ class CombineDone(Event):
     quarantined: int
     summaries: tuple[str, ...]
     seconds: float
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of each file, by its name, taken as it was written."""
 
     def to_json(self) -> bytes:
         """For a worker to leave, and whoever began the run to find."""

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scaledproc.chunks import METADATA, chunk_name, read_chunk
-from scaledproc.errors import ScaledprocError
+from scaledproc.chunks import METADATA, ChunkFooter, chunk_name, read_footer
+from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import SHOWN_FAILURES, ChunkDone, ShardDone
 from scaledproc.run_folder import WORK_ERROR_SCHEMA, report_name, shard_errors_name, shard_name
-from scaledproc.tables import open_writer, read_tables, write_table
+from scaledproc.tables import digest_of, open_writer, read_tables, write_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,11 +67,14 @@ def merge_shard(store: Store, plan_id: str, shard: int, chunks: int) -> ShardDon
         A chunk is gone or damaged.
     """
     started = time.perf_counter()
-    parts = _read_chunks(store, plan_id, shard, range(chunks))
+    footers = _read_chunks(store, plan_id, shard, range(chunks))
+    parts = [footer.done for footer in footers]
+    counts = [count for footer in footers for count in footer.counts]
     _write_errors(store, parts, shard_errors_name(shard))
     with store.committing(shard_name(shard)) as target:
-        rows = write_table(target, _schema_of(store, chunk_name(shard, 0)), _rows_of(store, parts))
-        done = _added_up(parts, rows, time.perf_counter() - started)
+        footer = shard_footer(plan_id, shard, counts)
+        rows = write_table(target, footers[0].schema, _rows_of(store, parts), footer)
+        done = replace(_added_up(parts, rows, time.perf_counter() - started), digest=digest_of(target))
         store.write(report_name(shard), json.dumps(done.to_dict()).encode())
     _remove_chunks(store, parts)
     return done
@@ -81,23 +86,20 @@ def merge_part(store: Store, plan_id: str, shard: int, chunks: Sequence[int]) ->
     Its footer says which tasks these were and how many rows each gave: `assemble_shard` puts a shard together by that.
     """
     started = time.perf_counter()
-    parts = _read_chunks(store, plan_id, shard, chunks)
-    positions: list[int] = []
-    counts: list[int] = []
-    for part in parts:
-        with store.open(f"{chunk_name(shard, part.chunk)}.parquet") as file:
-            said = json.loads(pq.read_metadata(file).metadata[METADATA])
-        positions += said["positions"]
-        counts += np.diff(said["ends"], prepend=0).tolist()
+    footers = _read_chunks(store, plan_id, shard, chunks)
+    parts = [footer.done for footer in footers]
+    positions = [position for footer in footers for position in footer.positions]
+    counts = [count for footer in footers for count in footer.counts]
     _write_errors(store, parts, f"{part_name(shard)}.errors.parquet")
-    with store.committing(f"{part_name(shard)}.parquet") as target:
-        schema = _schema_of(store, chunk_name(shard, parts[0].chunk))
-        with open_writer(target, schema) as writer:
-            for table in _rows_of(store, parts):
-                writer.write_table(table)
-            done = _added_up(parts, sum(part.rows for part in parts), time.perf_counter() - started)
-            said = {"plan_id": plan_id, "positions": positions, "counts": counts, "done": done.to_dict()}
-            writer.add_key_value_metadata({METADATA: json.dumps(said)})
+    with (
+        store.committing(f"{part_name(shard)}.parquet") as target,
+        open_writer(target, footers[0].schema) as writer,
+    ):
+        for table in _rows_of(store, parts):
+            writer.write_table(table)
+        done = _added_up(parts, sum(part.rows for part in parts), time.perf_counter() - started)
+        said = {"plan_id": plan_id, "positions": positions, "counts": counts, "done": done.to_dict()}
+        writer.add_key_value_metadata({METADATA: json.dumps(said)})
     _remove_chunks(store, parts)
     return done
 
@@ -131,8 +133,11 @@ def assemble_shard(run: Run, shard: int, folders: Sequence[str]) -> ShardDone:
     with store.committing(shard_errors_name(shard)) as target:
         write_table(target, WORK_ERROR_SCHEMA, [failed.take(pa.array(order))])
     with store.committing(shard_name(shard)) as target:
-        rows = write_table(target, _schema_of(store, parts[0].name), _interleaved(store, parts, machine))
+        counts = [iter(part.counts.tolist()) for part in parts]
+        footer = shard_footer(run.record.plan_id, shard, [next(counts[number]) for number in machine.tolist()])
+        rows = write_table(target, _schema_of(store, parts[0].name), _interleaved(store, parts, machine), footer)
         merged = _added_up([part.done for part in parts], rows, time.perf_counter() - started)
+        merged = replace(merged, digest=digest_of(target))
         store.write(report_name(shard), json.dumps(merged.to_dict()).encode())
     return merged
 
@@ -207,14 +212,21 @@ class _Rows:
             yield piece
 
 
-def _read_chunks(store: Store, plan_id: str, shard: int, chunks: Sequence[int]) -> list[ChunkDone]:
-    parts = []
+def shard_footer(plan_id: str, shard: int, counts: Sequence[int]) -> dict[bytes, str]:
+    """What a shard's file says of itself: its plan, its place, and how many rows each of its tasks gave, in runs."""
+    runs = [[count, sum(1 for _ in same)] for count, same in groupby(counts)]
+    return {METADATA: json.dumps({"counts": runs, "plan_id": plan_id, "shard": shard}, sort_keys=True)}
+
+
+def _read_chunks(store: Store, plan_id: str, shard: int, chunks: Sequence[int]) -> list[ChunkFooter]:
+    """What the chunks say, all of the same columns."""
+    footers: list[ChunkFooter] = []
     for number in chunks:
-        part = read_chunk(store, plan_id, shard, number)
-        if part is None:
+        footer = read_footer(store, plan_id, shard, number)
+        if footer is None or (footers and not footer.schema.equals(footers[0].schema)):
             raise ScaledprocError(f"chunk {number} of shard {shard} is gone or damaged; run the same command again")
-        parts.append(part)
-    return parts
+        footers.append(footer)
+    return footers
 
 
 def _schema_of(store: Store, name: str) -> pa.Schema:
@@ -224,8 +236,13 @@ def _schema_of(store: Store, name: str) -> pa.Schema:
 
 def _rows_of(store: Store, parts: Sequence[ChunkDone]) -> Iterator[pa.Table]:
     for part in parts:
-        for table in read_tables(store, f"{chunk_name(part.shard, part.chunk)}.parquet"):
-            yield table.replace_schema_metadata(None)
+        name = f"{chunk_name(part.shard, part.chunk)}.parquet"
+        try:
+            for table in read_tables(store, name):
+                yield table.replace_schema_metadata(None)
+        except DamagedError:
+            store.remove(name)  # so that it is made anew
+            raise
 
 
 def _write_errors(store: Store, parts: Sequence[ChunkDone], name: str) -> None:

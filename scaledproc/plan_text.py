@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from scaledproc.events import RunFinished, ShardDone, ShardState
     from scaledproc.planning import Plan
     from scaledproc.run_status import Status
+    from scaledproc.verifying import Verified
 
 SHOWN_SHARDS = 20
 SHOWN_TROUBLES = 10
@@ -216,3 +217,15 @@ def trouble_lines(states: Sequence[ShardState], most: int = SHOWN_TROUBLES) -> l
     if left:
         lines.append(f"… and {left.total():,} more shards: {counts_text(left)}")
     return lines
+
+
+def verified_text(found: Verified) -> str:
+    """What a check of a finished run found, for a person."""
+    lines = [f"wrong: {shown(problem.file)}: {shown(problem.text)}" for problem in found.problems]
+    lines += [f"note: {shown(note)}" for note in found.notes]
+    what = (
+        f"{count_text(found.tasks, 'task')}, {count_text(found.rows, 'row')}, {found.quarantined:,} quarantined, "
+        f"{count_text(found.shards, 'shard')}, {count_text(found.files, 'file')} compared"
+    )
+    end = "is whole" if found.ok else f"has {count_text(len(found.problems), 'problem')}"
+    return "\n".join([*lines, f"{found.output} {end}: {what}"])

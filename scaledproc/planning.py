@@ -278,7 +278,7 @@ def make_plan(
         }
     )
     with ThreadPoolExecutor(1) as beside:  # hashing leaves the interpreter to others
-        plan_id = beside.submit(_plan_id, extractor, layout, tasks, files, unit_files)
+        plan_id = beside.submit(plan_id_of, extractor, layout.unit, tasks, files, unit_files)
         task_of_file, has_anchor = _attribute(files["path"], is_anchor, unit_files, unit_tasks)
         sizes = np.bincount(task_of_file, weights=_integers(files["size"]), minlength=int(unit_tasks[-1]))
         del task_of_file
@@ -453,8 +453,9 @@ def _warn_of_cuts(plan: Plan, shards: ShardCut) -> list[str]:
     return []
 
 
-def _plan_id(extractor: Extractor, layout: Layout, tasks: pa.Table, files: pa.Table, unit_files: Offsets) -> str:
-    digest = hashlib.sha256(f"{FORMAT}\0{extractor.fingerprint}\0{extractor.schema}\0{layout.unit}\0".encode())
+def plan_id_of(extractor: Extractor, unit: str, tasks: pa.Table, files: pa.Table, unit_files: Offsets) -> str:
+    """What determines the output, as a hash."""
+    digest = hashlib.sha256(f"{FORMAT}\0{extractor.fingerprint}\0{extractor.schema}\0{unit}\0".encode())
     for column in (tasks["group"], tasks["unit"], tasks["anchor"], files["path"]):
         _hash_strings(digest, column)
     digest.update(_integers(files["size"]).astype("<i8").tobytes())

@@ -107,10 +107,12 @@ def finished_record(run: Run, combined: CombineDone, shards: Sequence[ShardDone]
                 "bytes": shard.size,
                 "quarantined": shard.quarantined,
                 "work_seconds": round(shard.seconds, 3),
+                "digest": shard.digest,
             }
             for shard in shards
         ],
         "summaries": combined.summaries,
+        "digests": {**run.record.digests, **combined.digests},
     }
 
 

@@ -18,7 +18,7 @@ from scaledproc.events import ShardDone
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.planning import Plan
 from scaledproc.storage import Store, redacted
-from scaledproc.tables import read_csv, read_tables, write_table
+from scaledproc.tables import digest_of, read_csv, read_tables, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,6 +99,8 @@ class RunRecord:
         For each macro shard its tasks, rows, bytes, quarantined tasks and seconds.
     backend
         Which one has it, under `name`, and what that needs to find its jobs again or tells of them at the end.
+    digests
+        SHA-256 of the files beside run.json, by name, taken as they were written; those of the shards are in `shards`.
     """
 
     state: Literal["beginning", "running", "done"]
@@ -113,6 +115,7 @@ class RunRecord:
     shards: Sequence[Mapping[str, Any]] = ()
     summaries: Sequence[str] = ()
     backend: Mapping[str, Any] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
     def to_json(self) -> str:
@@ -423,19 +426,21 @@ def begin(run: Run, plan: Plan) -> Run:
     _remove_own(begun.store, SHARDS, _SHARD_FILE)
     _remove_own(begun.store, WORK, _IN_WORK)
     begun.store.remove_temporaries()
-    write_plan(begun.store, plan)
-    return begun.with_record(state="running", summaries=()).knowing(plan)
+    digests = write_plan(begun.store, plan)
+    return begun.with_record(state="running", summaries=(), digests=digests).knowing(plan)
 
 
-def write_plan(store: Store, plan: Plan) -> None:
-    """Write a plan's two files, side by side."""
+def write_plan(store: Store, plan: Plan) -> dict[str, str]:
+    """Write a plan's two files, side by side; their digests."""
 
-    def write(name: str, table: pa.Table) -> None:
+    def write(name: str, table: pa.Table) -> str:
         with store.committing(name) as part:
             write_table(part, table.schema, [table])
+            return digest_of(part)
 
+    names = (INVENTORY, PLAN)
     with ThreadPoolExecutor(2, thread_name_prefix="plan") as pool:
-        list(pool.map(write, (INVENTORY, PLAN), (plan.file_table(), plan.task_table())))
+        return dict(zip(names, pool.map(write, names, (plan.file_table(), plan.task_table())), strict=True))
 
 
 def read_plan(store: Store, plan_id: str) -> Plan:

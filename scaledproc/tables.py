@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.errors import DamagedError, UsageError
 
 if TYPE_CHECKING:
     from scaledproc.storage import Store
@@ -67,8 +68,17 @@ def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(path, schema, compression="snappy", version="2.6", write_statistics=True)
 
 
-def write_table(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
+def write_table(
+    path: Path, schema: pa.Schema, tables: Iterable[pa.Table], metadata: Mapping[bytes, str] | None = None
+) -> int:
     """Write rows as one Parquet file; the same bytes however `tables` cuts them.
+
+    Parameters
+    ----------
+    path, schema, tables
+        Where and what.
+    metadata
+        What the file says of itself in its footer.
 
     Returns
     -------
@@ -80,7 +90,15 @@ def write_table(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> in
         for table in rebatch(tables):
             writer.write_table(table, row_group_size=ROW_GROUP)
             rows += table.num_rows
+        if metadata:
+            writer.add_key_value_metadata(metadata)
     return rows
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_tables(store: Store, name: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
@@ -88,15 +106,19 @@ def read_tables(store: Store, name: str, columns: list[str] | None = None) -> It
 
     Raises
     ------
-    ScaledprocError
-        It is damaged.
+    DamagedError
+        Just that.
     """
     try:
         with store.open(name) as source, pq.ParquetFile(source) as file:
             for batch in file.iter_batches(batch_size=ROW_GROUP, columns=columns, use_threads=False):
                 yield pa.Table.from_batches([batch])
     except pa.ArrowInvalid as error:
-        raise ScaledprocError(f"{store}/{name} is damaged: {error}") from None
+        raise DamagedError(f"{store}/{name} is damaged: {error}; run the same command again") from None
+    except OSError as error:
+        if error.errno is not None or type(error) is not OSError:  # the system's or the store's; Arrow's have no number
+            raise
+        raise DamagedError(f"{store}/{name} is damaged: {error}; run the same command again") from None
 
 
 def write_csv(path: Path, table: pa.Table) -> None:

@@ -84,12 +84,13 @@ def run_shards(
     left: dict[int, int] = {}
     queue: deque[Chunk] = deque()
     committed = run.committed_shards(shards)
+    schema = run.extractor.schema
     for shard in shards:
         if shard in committed:
             yield run.shard_report(shard)
             continue
         wanted = range(plan.n_chunks_of(shard)) if run.record.timings.get("starts", 1) > 1 else ()
-        done = {chunk.chunk: chunk for chunk in committed_chunks(run.store, run.record.plan_id, shard, wanted)}
+        done = {chunk.chunk: chunk for chunk in committed_chunks(run.store, run.record.plan_id, shard, wanted, schema)}
         yield from done.values()
         todo = [chunk for chunk in plan.chunks(shard) if chunk.number not in done]
         if here is not None:
@@ -186,8 +187,9 @@ class _Loop:
                 ended, _ = wait([*at_work, *([] if self._is_ending else [self._asked])], return_when=FIRST_COMPLETED)
                 if self._asked.done() and not self._is_ending:
                     self._withdraw()
-                for future in ended.intersection((*self._staging, *self._working, *self._merging)):
-                    yield from self._end(future)
+                for future in [future for future in at_work if future in ended and not future.cancelled()]:
+                    if not (self._is_ending and future not in self._working and future not in self._merging):
+                        yield from self._end(future)
         if self._is_ending:
             stopping().leave()
 

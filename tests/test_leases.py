@@ -216,13 +216,23 @@ def test_a_driver_that_slept_and_was_not_robbed_goes_on(store: Store, monkeypatc
 
 # Whole runs
 
+SLOW = """
+import os, time
+import scaledproc
+
+@scaledproc.extractor(schema={"path": "string"}, anchor="*.txt")
+def slow(task):
+    time.sleep(2 if "SLOW" in os.environ else 0)
+    return {"path": task.anchor}
+"""
+
 
 @contextmanager
-def a_run_at_work(store: Store, data: Path, *arguments: str, env: dict[str, str] | None = None) -> Iterator[Any]:
+def a_run_at_work(store: Store, data: Path, extractor: str, env: dict[str, str]) -> Iterator[Any]:
     """A driver in a process of its own, after its first chunks."""
-    command = [sys.executable, "-m", "scaledproc", "run", str(data), store.uri, "--extractor", PROBE, "--quiet"]
+    command = [sys.executable, "-m", "scaledproc", "run", str(data), store.uri, "--extractor", extractor, "--quiet"]
     process = subprocess.Popen(
-        [*command, "--shards", "1", "--chunk", "1", "--jobs", "2", *arguments],
+        [*command, "--shards", "1", "--chunk", "1", "--jobs", "2"],
         start_new_session=True,
         stderr=subprocess.PIPE,
         text=True,
@@ -245,7 +255,9 @@ def a_run_at_work(store: Store, data: Path, *arguments: str, env: dict[str, str]
 def test_the_second_driver_is_told_and_the_same_command_goes_on_after_a_kill(
     where: str, request: pytest.FixtureRequest, tmp_path: Path, cli: Cli
 ) -> None:
-    data = write_probe_dataset(tmp_path / "data", seconds=0.4)
+    data = write_probe_dataset(tmp_path / "data")
+    (tmp_path / "slow.py").write_text(SLOW)
+    slow = f"{tmp_path}/slow.py:slow"
     options: dict[str, Any] = {}
     env: dict[str, str] = {}
     output = str(tmp_path / "out")
@@ -253,13 +265,13 @@ def test_the_second_driver_is_told_and_the_same_command_goes_on_after_a_kill(
         s3: Bucket = request.getfixturevalue("s3")
         options, env, output = s3.storage_options, s3.server.environment(), s3.url(f"two-{tmp_path.name}")
     store = Store.at(output, options)
-    with a_run_at_work(store, data, env=env) as first:
-        second = cli("run", data, output, "--extractor", PROBE, env=env)
+    with a_run_at_work(store, data, slow, env={**env, "SLOW": "yes"}) as first:
+        second = cli("run", data, output, "--extractor", slow, env=env)
         assert second.returncode == 4, second.stderr
         assert f"process {first.pid} on " in second.stderr
         assert f"scaledproc status {output}" in second.stderr
         with pytest.raises(HeldError):
-            scaledproc.run(data, output, extractor=PROBE, overwrite=True, storage_options=options)
+            scaledproc.run(data, output, extractor=slow, overwrite=True, storage_options=options)
         with pytest.raises(HeldError):
             scaledproc.combine(output, storage_options=options)
         status = scaledproc.api.status(output, storage_options=options)
@@ -271,14 +283,14 @@ def test_the_second_driver_is_told_and_the_same_command_goes_on_after_a_kill(
         assert "which is gone" in scaledproc.api.status(output, storage_options=options).held_by
         began = time.monotonic()
         events: list[Event] = []
-        done = scaledproc.run(data, output, extractor=PROBE, jobs=2, storage_options=options, on_event=events.append)
+        done = scaledproc.run(data, output, extractor=slow, jobs=2, storage_options=options, on_event=events.append)
         assert not any(isinstance(event, Note) and "watching" in event.text for event in events)
         assert time.monotonic() - began < TTL
     assert sum(event.resumed for event in events if isinstance(event, ChunkDone)) >= 1
-    expected = scaledproc.run(data, tmp_path / "whole", extractor=PROBE, shards=1, jobs=2)
+    expected = scaledproc.run(data, tmp_path / "whole", extractor=slow, shards=1, jobs=2)
     assert output_bytes(done.store) == output_bytes(expected.store)
     assert "lease.json" not in done.store.names()
-    assert "work" not in done.store.names()
+    assert not [name for name in done.store.fs.find(done.store.path("work")) if name.endswith(".parquet")]
 
 
 def test_a_folder_that_a_refused_run_made_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

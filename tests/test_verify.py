@@ -1,0 +1,286 @@
+"""`scaledproc verify`: a finished run against its plan; each kind of damage is found and named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support import Bucket, Cli
+
+import scaledproc
+import scaledproc.api
+from scaledproc.chunks import METADATA
+from scaledproc.events import ChunkDone, Event
+from scaledproc.testing import PROBE, output_bytes, write_probe_dataset
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_probe_dataset(tmp_path_factory.mktemp("verify") / "data", poison=True)
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("verify") / "out"
+    scaledproc.run(data, output, extractor=PROBE, shards=3, jobs=1)
+    return output
+
+
+@pytest.fixture
+def output(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "out"))
+
+
+def flip(path: Path, at: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] ^= 0x01
+    path.write_bytes(content)
+
+
+def rewrite(path: Path, change: Callable[[pa.Table], pa.Table], said: dict[str, Any] | None = None) -> None:
+    """Other rows under the same footer, as a program that means well would leave them."""
+    table = pq.read_table(path)
+    footer = pq.read_metadata(path).metadata or {}
+    changed = change(table).replace_schema_metadata(None)
+    with pq.ParquetWriter(path, changed.schema) as writer:
+        writer.write_table(changed)
+        if METADATA in footer:
+            content = {**json.loads(footer[METADATA]), **(said or {})}
+            writer.add_key_value_metadata({METADATA: json.dumps(content)})
+
+
+def forget_digests(output: Path) -> None:
+    """So that the other checks have to find it."""
+    record = json.loads((output / "run.json").read_text())
+    record["digests"] = {}
+    record["shards"] = [{**shard, "digest": ""} for shard in record["shards"]]
+    (output / "run.json").write_text(json.dumps(record))
+
+
+def swap(output: Path) -> None:
+    first, second = output / "shards/00000.parquet", output / "shards/00001.parquet"
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+
+
+def claim_rows_of_failed_tasks(output: Path) -> None:
+    """A footer that spreads the first shard's rows over all its tasks, and begins with those that failed."""
+    path = output / "shards/00000.parquet"
+    tasks = pq.read_table(output / "plan.parquet", filters=[("shard", "=", 0)]).num_rows
+    rows = pq.read_metadata(path).num_rows
+    rewrite(path, lambda table: table, {"counts": [[1, tasks - 1], [rows - tasks + 1, 1]]})
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+SHARD = "shards/00001.parquet"
+FEATURES = "features.parquet"
+DAMAGES: dict[str, tuple[Callable[[Path], None], str, str]] = {
+    "a shard is gone": (lambda out: (out / SHARD).unlink(), SHARD, "is gone"),
+    "two shards swapped": (swap, SHARD, "in the place of shard 1"),
+    "a shard cut short": (lambda out: cut(out / SHARD), SHARD, "footer cannot be read"),
+    "rows of a shard gone": (lambda out: rewrite(out / SHARD, lambda t: t.slice(1)), SHARD, "rows; by its tasks"),
+    "rows of a shard doubled": (
+        lambda out: rewrite(out / SHARD, lambda t: pa.concat_tables([t, t])),
+        SHARD,
+        "rows; by its tasks",
+    ),
+    "another plan's shard": (
+        lambda out: rewrite(out / SHARD, lambda t: t, {"plan_id": "other"}),
+        SHARD,
+        "is of another plan",
+    ),
+    "a task not accounted for": (
+        lambda out: rewrite(out / SHARD, lambda t: t, {"counts": [[1, 3]]}),
+        SHARD,
+        "accounts for 3 tasks",
+    ),
+    "rows of a failed task": (claim_rows_of_failed_tasks, "shards/00000.parquet", "tasks that are in the errors"),
+    "a shard too many": (
+        lambda out: shutil.copy(out / SHARD, out / "shards/00007.parquet"),
+        "shards/00007.parquet",
+        "not of",
+    ),  # type: ignore[dict-item]
+    "a row group of the table gone": (
+        lambda out: rewrite(out / FEATURES, lambda t: t.slice(0, t.num_rows - 5)),
+        FEATURES,
+        "rows; run.json says",
+    ),
+    "a value of the table changed": (
+        lambda out: rewrite(
+            out / FEATURES, lambda t: t.set_column(2, t.schema.field(2), pa.array([9] * t.num_rows, pa.int64()))
+        ),
+        FEATURES,
+        "differs from the shards in the rows from 0 on",
+    ),
+    "rows of the table in another order": (
+        lambda out: rewrite(out / FEATURES, lambda t: t.take(list(reversed(range(t.num_rows))))),
+        FEATURES,
+        "differs from the shards",
+    ),
+    "a column of the table gone": (
+        lambda out: rewrite(out / FEATURES, lambda t: t.drop_columns(["digest"])),
+        FEATURES,
+        "other columns",
+    ),
+    "the table is gone": (lambda out: (out / FEATURES).unlink(), FEATURES, "is gone"),
+    "an error gone": (
+        lambda out: rewrite(out / "errors.parquet", lambda t: t.slice(1)),
+        "errors.parquet",
+        "1 rows; run",
+    ),
+    "an error twice": (
+        lambda out: rewrite(out / "errors.parquet", lambda t: pa.concat_tables([t, t])),
+        "errors.parquet",
+        "has a task twice",
+    ),
+    "a task of the plan gone": (
+        lambda out: rewrite(out / "plan.parquet", lambda t: t.slice(0, t.num_rows - 1)),
+        "plan.parquet",
+        "another plan id",
+    ),
+    "a size in the inventory": (
+        lambda out: rewrite(
+            out / "inventory.parquet",
+            lambda t: t.set_column(1, t.schema.field(1), pa.array([1] * t.num_rows, pa.int64())),
+        ),
+        "plan.parquet",
+        "another plan id",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+@pytest.mark.parametrize("has_digests", [True, False])
+def test_damage_is_found(output: Path, name: str, has_digests: bool) -> None:
+    damage, file, text = DAMAGES[name]
+    if not has_digests:
+        forget_digests(output)
+    damage(output)
+    found = scaledproc.api.verify(output)
+    assert not found.ok
+    assert any(problem.file == file and text in problem.text for problem in found.problems), found.problems
+
+
+@pytest.mark.parametrize("name", [FEATURES, SHARD, "errors.parquet", "errors.log", "plan.parquet", "inventory.parquet"])
+@pytest.mark.parametrize("where", [0.01, 0.5, 0.99])
+def test_one_bit_anywhere_is_found(output: Path, name: str, where: float) -> None:
+    path = output / name
+    flip(path, int(path.stat().st_size * where))
+    found = scaledproc.api.verify(output)
+    assert any(problem.file == name and "SHA-256" in problem.text for problem in found.problems)
+
+
+def test_a_whole_run(output: Path, data: Path, cli: Cli) -> None:
+    found = scaledproc.api.verify(output, inventory=True)
+    assert (found.problems, found.notes) == ((), ())
+    assert (found.tasks, found.quarantined, found.shards, found.files) == (39, 2, 3, 8)
+    done = cli("verify", output)
+    assert done.returncode == 0, done.stderr
+    assert "is whole: 39 tasks, " in done.stdout
+    (output / SHARD).unlink()
+    done = cli("verify", output, "--json")
+    assert done.returncode == 1
+    content = json.loads(done.stdout)
+    assert content["ok"] is False
+    assert {"file": SHARD, "text": "is gone"} in content["problems"]
+
+
+def test_a_dataset_that_changed_is_told(tmp_path: Path) -> None:
+    data = write_probe_dataset(tmp_path / "data")
+    scaledproc.run(data, tmp_path / "out", extractor=PROBE, jobs=1)
+    shutil.copytree(data, tmp_path / "moved")
+    (data / "top.txt").write_text("c\nd\n")
+    (data / "g1/u1/t1.txt").unlink()
+    assert scaledproc.api.verify(tmp_path / "out").ok
+    texts = [problem.text for problem in scaledproc.api.verify(tmp_path / "out", inventory=True).problems]
+    assert len(texts) == 2
+    assert "1 files are gone from the dataset (the first is 'g1/u1/t1.txt')" in texts
+    assert "1 files of the dataset changed since (the first is 'top.txt')" in texts
+    assert scaledproc.api.verify(tmp_path / "out", dataset=tmp_path / "moved").ok
+
+
+def test_an_unfinished_run_cannot_be_verified(data: Path, tmp_path: Path, cli: Cli) -> None:
+    def stop(event: Event) -> None:
+        if isinstance(event, ChunkDone):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scaledproc.run(data, tmp_path / "out", extractor=PROBE, jobs=1, on_event=stop)
+    done = cli("verify", tmp_path / "out")
+    assert done.returncode == 1
+    assert "not finished" in done.stderr
+    assert cli("verify", tmp_path / "nothing").returncode == 1
+
+
+def test_waveforms_with_names_summaries_and_nan(demo: Path, tmp_path: Path) -> None:
+    scaledproc.run(demo, tmp_path / "out", jobs=1)
+    found = scaledproc.api.verify(tmp_path / "out")
+    assert (found.problems, found.notes) == ((), ())
+    flip(tmp_path / "out/signal_stats.csv", 50)
+    assert not scaledproc.api.verify(tmp_path / "out").ok
+    scaledproc.combine(tmp_path / "out")
+    assert scaledproc.api.verify(tmp_path / "out").ok, "combining anew renews the digests"
+
+    @scaledproc.extractor(schema={"x": "float64", "y": pa.list_(pa.float32())}, anchor="*.hea")
+    def nan(task: scaledproc.Task) -> dict[str, Any]:
+        return {"x": float("nan"), "y": [float("nan"), 1.0]}
+
+    scaledproc.run(demo, tmp_path / "nan", extractor=nan, jobs=1)
+    found = scaledproc.api.verify(tmp_path / "nan")
+    assert found.ok, found.problems
+    assert "were not looked at" in found.notes[0], "its extractor was only in memory"
+
+
+def test_an_extractor_of_ones_own_with_nan(demo: Path, tmp_path: Path) -> None:
+    (tmp_path / "nan.py").write_text(
+        "import scaledproc, pyarrow as pa\n"
+        "@scaledproc.extractor(schema={'x': 'float64', 'y': pa.list_(pa.float32())}, anchor='*.hea')\n"
+        "def nan(task): return {'x': float('nan'), 'y': [float('nan'), 1.0]}\n"
+    )
+    scaledproc.run(demo, tmp_path / "out", extractor=f"{tmp_path}/nan.py:nan", jobs=1)
+    found = scaledproc.api.verify(tmp_path / "out")
+    assert (found.problems, found.notes) == ((), ())
+
+
+def test_in_s3(s3: Bucket, data: Path, tmp_path: Path) -> None:
+    run = scaledproc.run(
+        data,
+        s3.url("verify"),
+        extractor=PROBE,
+        jobs=1,
+        storage_options={f"output.{name}": value for name, value in s3.storage_options.items()},
+    )
+    found = scaledproc.api.verify(s3.url("verify"), storage_options=s3.storage_options)
+    assert (found.problems, found.notes) == ((), ())
+    run.store.remove("shards/00001.parquet")
+    assert not scaledproc.api.verify(s3.url("verify"), storage_options=s3.storage_options).ok
+
+
+def test_a_chunk_that_was_damaged_after_its_commit_is_never_in_the_table(
+    data: Path, whole: Path, tmp_path: Path
+) -> None:
+    def stop(event: Event) -> None:
+        if isinstance(event, ChunkDone) and event.chunk == 6:
+            raise KeyboardInterrupt
+
+    output = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        scaledproc.run(data, output, extractor=PROBE, shards=3, chunk=1, jobs=1, on_event=stop)
+    chunk = sorted(output.glob("work/00000/[0-9]*[0-9].parquet"))[0]
+    table, footer = pq.read_table(chunk), pq.read_metadata(chunk).metadata
+    with pq.ParquetWriter(chunk, table.schema.append(pa.field("y", pa.int8()))) as writer:  # whole, of other columns
+        writer.write_table(table.append_column("y", pa.array([1] * table.num_rows, pa.int8())))
+        writer.add_key_value_metadata({METADATA: footer[METADATA]})
+    run = scaledproc.run(data, output, extractor=PROBE, jobs=1)
+    assert run.store.read(FEATURES) == (whole / FEATURES).read_bytes()
+    assert output_bytes(run.store)
