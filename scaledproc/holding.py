@@ -301,13 +301,21 @@ class _LocalKeeper(_Keeper):
                 if is_locked is not False and not self._is(handle):
                     continue  # it was given back between the two
                 self._decide(partial(self._look, handle, is_locked), on_event)
-                os.ftruncate(handle, 0)
-                os.pwrite(handle, lease.to_json(), 0)
-                os.fsync(handle)
+                self._write(handle, lease)
                 self._file, handle = handle, -1
             finally:
                 if handle >= 0:
                     os.close(handle)
+
+    def _write(self, handle: int, lease: Lease) -> None:
+        try:
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, lease.to_json(), 0)
+            os.fsync(handle)
+        except OSError:  # a full disk
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+            raise
 
     def _make_folder(self) -> None:
         folder = self._path.parent

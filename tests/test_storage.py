@@ -158,7 +158,7 @@ class TestEveryFilesystem:
         store.write("a", b"1")
         again = pickle.loads(pickle.dumps(store))
         assert "_filesystem" in vars(store)
-        assert set(vars(again)) == {"uri", "options"}
+        assert set(vars(again)) == {"uri", "options", "fence"}
         assert again == store
         assert again.read("a") == b"1"
 

@@ -1,0 +1,272 @@
+"""A run against a simple model of one: begun, killed at any step, on a bad store, by two drivers, robbed of its lease.
+
+The engine is the real one, in one process, on the memory filesystem. A kill is an exception after which nothing that
+the driver does to the store has any effect: so nothing that a process does on its way out can help.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest.mock import patch
+
+import fsspec
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from support import forget_memory
+
+import scaledproc
+from scaledproc import holding
+from scaledproc.events import ChunkDone, Event, ShardDone
+from scaledproc.extractors import Task
+from scaledproc.holding import HeldError, LeaseLostError
+from scaledproc.leases import Lease, Process
+from scaledproc.testing import output_bytes
+
+DATA, OUTPUT, WHOLE = "memory://model/in", "memory://model/out", "memory://model/whole"
+TASKS = 9
+OPERATIONS = ("put_file", "pipe_file", "cat_file", "rm", "rm_file", "ls", "find", "_open", "makedirs")
+
+
+class KilledError(BaseException):
+    """The process is gone."""
+
+
+class World:
+    """The store, and the processes that are alive; what is to happen at which operation."""
+
+    def __init__(self) -> None:
+        self.left: int | None = None
+        self.fault: Callable[[], BaseException] = KilledError
+        self.is_after = False
+        self.is_dead = False
+        self.alive: set[int] = set()
+        self.clock = 0.0
+        self.drivers = 0
+
+    def after(self, operations: int | None, fault: Callable[[], BaseException], *, is_after: bool) -> None:
+        self.left, self.fault, self.is_after, self.is_dead = operations, fault, is_after, False
+
+    def operation(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(fs: MemoryFileSystem, path: Any, *arguments: Any, **options: Any) -> Any:
+            if "model/out" not in f"{path}{arguments}":
+                return function(fs, path, *arguments, **options)
+            if self.is_dead:
+                raise KilledError
+            is_now = False
+            if self.left is not None:
+                self.left -= 1
+                is_now = self.left == 0
+            if is_now and not self.is_after:
+                self._fail()
+            result = function(fs, path, *arguments, **options)
+            if is_now:
+                self._fail()
+            return result
+
+        return counted
+
+    def _fail(self) -> None:
+        self.left = None
+        error = self.fault()
+        self.is_dead = isinstance(error, KilledError)
+        raise error
+
+    def process(self) -> Process:
+        return Process("model", self.drivers, "")
+
+    @contextlib.contextmanager
+    def driver(self) -> Iterator[None]:
+        """A new process, which is gone at the end."""
+        self.drivers += 1
+        number = self.drivers
+        self.alive.add(number)
+        try:
+            yield
+        finally:
+            self.alive.discard(number)
+
+
+class RunModel(RuleBasedStateMachine):
+    """What is committed is not computed again; what is finished is right."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        forget_memory()
+        self.world = World()
+        self.computed: list[str] = []
+        self.committed: set[tuple[int, int]] = set()
+        self.is_done = False
+        self.chunks: dict[str, tuple[int, int]] = {}
+        self.stack = contextlib.ExitStack()
+        for name in OPERATIONS:
+            own = self.world.operation(getattr(MemoryFileSystem, name))
+            self.stack.enter_context(patch.object(MemoryFileSystem, name, own))
+        self.stack.enter_context(patch.object(holding, "this_process", self.world.process))
+        self.stack.enter_context(patch.object(holding, "is_alive", lambda process: process.pid in self.world.alive))
+        self.stack.enter_context(patch.object(holding, "elapsed", lambda: self.world.clock))
+
+        @scaledproc.extractor(schema={"path": "string", "size": "int64"}, anchor="*.txt")
+        def model(task: Task) -> dict[str, Any]:
+            self.computed.append(task.anchor)
+            if "bad" in task.anchor:
+                raise ValueError("bad")
+            return {"path": task.anchor, "size": task.path.stat().st_size}
+
+        self.extractor = model
+
+    def teardown(self) -> None:
+        self.stack.close()
+        forget_memory()
+
+    @initialize()
+    def place(self) -> None:
+        fs = fsspec.filesystem("memory")
+        for number in range(TASKS):
+            fs.pipe_file(f"/model/in/g{number % 2}/{'bad' if number == 4 else 't'}{number}.txt", b"x" * number)
+        run = self.start(WHOLE)
+        self.expected = output_bytes(run.store)
+        for row in run.plan.task_table().to_pylist():
+            self.chunks[row["anchor"]] = (row["shard"], row["chunk"])
+        self.computed.clear()
+
+    def start(self, output: str = OUTPUT, on_event: Callable[[Event], None] | None = None, **more: Any) -> Any:
+        with self.world.driver():
+            return scaledproc.run(DATA, output, extractor=self.extractor, chunk=2, jobs=1, on_event=on_event, **more)
+
+    def hear(self, event: Event) -> None:
+        """The model: these chunks are committed from now on."""
+        if isinstance(event, ChunkDone):
+            self.committed.add((event.shard, event.chunk))
+        elif isinstance(event, ShardDone):
+            self.committed |= {chunk for chunk in self.chunks.values() if chunk[0] == event.shard}
+
+    def look(self) -> None:
+        """What the store shows as committed, the model has to know too: a kill may have come before it was told."""
+        for path in fsspec.filesystem("memory").store:
+            below = path.removeprefix("/model/out/").split("/")
+            if below[0] == "shards":
+                self.committed |= {c for c in self.chunks.values() if c[0] == int(below[1].removesuffix(".parquet"))}
+            if below[0] == "work" and below[1].isdecimal() and below[2].count(".") == 1:
+                self.committed.add((int(below[1]), int(below[2].removesuffix(".parquet"))))
+
+    def check(self, before: set[tuple[int, int]]) -> None:
+        again = [anchor for anchor in self.computed if self.chunks[anchor] in before]
+        assert not again, f"computed again: {again}"
+        assert len(set(self.computed)) == len(self.computed), "computed twice by one driver"
+        self.computed.clear()
+
+    def finished(self, run: Any) -> None:
+        assert run.record.state == "done"
+        assert output_bytes(run.store) == self.expected
+        below = sorted(
+            path.removeprefix("/model/out/") for path in fsspec.filesystem("memory").store if "/model/out" in path
+        )
+        whole = sorted(
+            path.removeprefix("/model/whole/") for path in fsspec.filesystem("memory").store if "/whole" in path
+        )
+        assert below == whole, "something is left"
+        self.is_done = True
+
+    @rule()
+    def run_to_the_end(self) -> None:
+        before = set(self.committed)
+        run = self.start(on_event=self.hear)
+        if self.is_done:
+            assert not self.computed
+        self.check(before)
+        self.finished(run)
+
+    @rule(step=st.integers(1, 200), is_after=st.booleans())
+    def is_killed(self, step: int, is_after: bool) -> None:
+        before = set(self.committed)
+        self.world.after(step, KilledError, is_after=is_after)
+        run = None
+        with contextlib.suppress(KilledError):
+            run = self.start(on_event=self.hear)
+        self.world.after(None, KilledError, is_after=False)
+        self.check(before)
+        self.look()
+        if run is not None:
+            self.finished(run)
+
+    @rule(step=st.integers(1, 200), is_after=st.booleans())
+    def store_fails_once(self, step: int, is_after: bool) -> None:
+        before = set(self.committed)
+        self.world.after(step, lambda: OSError(5, "bad store"), is_after=is_after)
+        run = None
+        try:
+            run = self.start(on_event=self.hear)
+        except (scaledproc.ScaledprocError, OSError) as error:
+            assert "bad store" in str(error)  # noqa: PT017
+        self.world.after(None, KilledError, is_after=False)
+        self.check(before)
+        self.look()
+        if run is not None and run.record.state == "done":
+            self.finished(run)
+
+    @rule(at=st.integers(1, 8), overwrite=st.booleans())
+    def second_driver(self, at: int, overwrite: bool) -> None:
+        """While the first is at work, a second one is refused and changes nothing."""
+        before, told, refused = set(self.committed), 0, 0
+
+        def listen(event: Event) -> None:
+            nonlocal told, refused
+            self.hear(event)
+            told += 1
+            if told == at and not self.is_done:
+                store = dict(fsspec.filesystem("memory").store)
+                with pytest.raises(HeldError, match="process"):
+                    self.start(overwrite=overwrite)
+                assert fsspec.filesystem("memory").store == store
+                refused += 1
+
+        run = self.start(on_event=listen)
+        self.check(before)
+        self.finished(run)
+
+    @rule(at=st.integers(1, 8))
+    def robbed(self, at: int) -> None:
+        """It slept, and another machine took its lease: from then on it commits nothing."""
+        before, told = set(self.committed), 0
+        store: dict[str, Any] = {}
+
+        def listen(event: Event) -> None:
+            nonlocal told
+            self.hear(event)
+            told += isinstance(event, (ChunkDone, ShardDone))
+            if told == at and not store:
+                other = Lease("other", Process("elsewhere", -1, ""), "", "local")
+                fsspec.filesystem("memory").pipe_file("/model/out/lease.json", other.to_json())
+                self.world.clock += 1000
+                store.update(fsspec.filesystem("memory").store)
+
+        run = None
+        try:
+            run = self.start(on_event=listen)
+        except LeaseLostError:
+            written = {path for path in fsspec.filesystem("memory").store if path not in store}
+            assert store
+            assert not written
+        self.check(before)
+        if "/model/out/lease.json" in fsspec.filesystem("memory").store:  # the other one comes to its end
+            fsspec.filesystem("memory").rm_file("/model/out/lease.json")
+        self.look()
+        if run is not None:
+            self.finished(run)
+
+    @rule()
+    def overwrite(self) -> None:
+        self.committed.clear()
+        run = self.start(on_event=self.hear, overwrite=True)
+        assert len(self.computed) == TASKS
+        self.check(set())
+        self.finished(run)
+
+
+TestRunModel = RunModel.TestCase
+TestRunModel.settings = settings(max_examples=20, stateful_step_count=8, deadline=None)
