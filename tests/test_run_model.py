@@ -252,6 +252,8 @@ class RunModel(RuleBasedStateMachine):
             written = {path for path in fsspec.filesystem("memory").store if path not in store}
             assert store
             assert not written
+        else:
+            assert not store, "it went on after it was robbed"
         self.check(before)
         if "/model/out/lease.json" in fsspec.filesystem("memory").store:  # the other one comes to its end
             fsspec.filesystem("memory").rm_file("/model/out/lease.json")
