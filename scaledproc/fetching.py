@@ -149,10 +149,12 @@ class Folder:
                 moved(inc)
 
         try:
-            if self.store.local is None:
+            if self.store.local is None and not self.store.is_s3:
                 self.store.fs.get_file(self.store.path(item.path), str(part), callback=Hearing())
                 return
             with self.store.open(item.path) as file, part.open("wb") as copy:
+                if item.version not in (None, "", getattr(file, "etag", item.version)):
+                    raise SourceError(f"{item.path} changed since it was listed")
                 while piece := file.read(PIECE):
                     copy.write(piece)
                     moved(len(piece))

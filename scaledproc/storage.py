@@ -129,7 +129,8 @@ class Store:
         return "memory" in self._protocols
 
     @property
-    def _is_s3(self) -> bool:
+    def is_s3(self) -> bool:
+        """Whether its objects are S3's, whoever has them."""
         return bool(self._protocols & {"s3", "s3a"})
 
     @property
@@ -171,7 +172,7 @@ class Store:
     @property
     def lists_all(self) -> bool:
         """Whether a listing shows what is there. AWS's S3 does that too, but not all that speak its language."""
-        return not self._is_s3
+        return not self.is_s3
 
     def there(self, names: Iterable[str]) -> set[str]:
         """Those of some files that are there, each asked for by its name: a listing of some stores lags behind."""
@@ -180,7 +181,7 @@ class Store:
             return {name for name, is_there in zip(wanted, pool.map(self._is_file, wanted), strict=True) if is_there}
 
     def _is_file(self, name: str) -> bool:
-        if not self._is_s3:
+        if not self.is_s3:
             return self.exists(name)
         bucket, key, _ = self.fs.split_path(self.path(name))
         try:
@@ -318,7 +319,7 @@ class Store:
             with writing():
                 for folder in {target.parent for _, target in group}:
                     folder.mkdir(parents=True, exist_ok=True)
-            if self._is_s3:
+            if self.is_s3:
                 for file, target in group:
                     self._copy(file, target)
             elif group:
@@ -340,7 +341,7 @@ class Store:
     @cached_property
     def _objects(self) -> S3Objects | None:
         """The fast way to S3's objects, where it leads to the same place."""
-        if not self._is_s3:
+        if not self.is_s3:
             return None
         from scaledproc.s3_objects import open_bucket
 
@@ -404,7 +405,7 @@ class Store:
                 path.unlink(missing_ok=True)
             return
         target = self.path(name)
-        if self._is_s3:
+        if self.is_s3:
             for _ in range(LISTINGS):  # the last ones show what is gone already
                 found = self.fs.find(target, withdirs=True)  # some stores keep folders
                 self._remove_objects([*sorted(found, reverse=True), target])
@@ -427,7 +428,7 @@ class Store:
 
     def remove_files(self, names: Sequence[str]) -> None:
         """Remove files; nothing happens where one is not there."""
-        if not self._is_s3:
+        if not self.is_s3:
             for name in names:
                 self.remove(name)
             return

@@ -105,6 +105,12 @@ def test_one_fault(
     assert happened
 
 
+def test_a_body_that_is_short_again_and_again(bad: MisbehavingStore, store: Store) -> None:
+    store.write("a", b"0123456789" * 1000)
+    bad.decide = once("short_length", "GET", "/a", times=4)
+    assert store.read("a") == b"0123456789" * 1000
+
+
 class TestFetching:
     """Of staged objects, by obstore."""
 
@@ -424,6 +430,15 @@ class TestRuns:
         ground.bad.decide = lambda request: None
         run(ground, "ground/expired")
         ground.check("ground/expired")
+
+    def test_fetch_to_it_and_from_it(self, ground: Ground, tmp_path: Path) -> None:
+        options = through(ground.bad)
+        ground.bad.decide = seeded(5, 0.2, SWIFT)
+        copied = scaledproc.fetch(ground.dataset, tmp_path / "there", storage_options=options)
+        assert (copied.files, copied.failed) == (TASKS, ())
+        copied = scaledproc.fetch(tmp_path / "there", ground.bucket.url("ground/back"), storage_options=options)
+        assert (copied.files, copied.failed) == (TASKS, ())
+        assert ground.bucket.objects("ground/back") == ground.bucket.objects("ground/data")
 
 
 def is_chunk(name: str) -> bool:
