@@ -27,7 +27,10 @@ QUIET = 0.10  # with more of the machine in use by others, seconds are shown but
 
 
 class Bystanders:
-    """How much of the machine other processes used while a block ran; while all of them did, where it is used again."""
+    """How much of the machine other processes used while a block ran; while all of them did, where it is used again.
+
+    This process is none of them, nor are those that it started.
+    """
 
     def __init__(self) -> None:
         self._others = self._whole = 0.0
@@ -73,12 +76,21 @@ class Bystanders:
     def _times() -> tuple[float, float, float]:
         times = psutil.cpu_times()
         whole = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)  # these are in user's
-        return whole - times.idle - getattr(times, "iowait", 0.0), whole, cpu_seconds()
+        return whole - times.idle - getattr(times, "iowait", 0.0), whole, cpu_of_all()
 
 
 def cpu_seconds() -> float:
     """CPU time of this process and of those that it has waited for."""
     return sum(os.times()[:4])
+
+
+def cpu_of_all() -> float:
+    """CPU time of this process and of all that it started, those too that are at work, such as a server."""
+    seconds = cpu_seconds()
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it ends
+            seconds += sum(child.cpu_times()[:4])
+    return seconds
 
 
 def take_turns(contestants: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from scaledproc.s3_objects import ChangedError, UnwritableError
+from scaledproc.s3_objects import REQUESTS, ChangedError, UnwritableError
 from scaledproc.scratch import PrivateFolder
 from scaledproc.storage import describe
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from scaledproc.planning import Chunk, Plan
     from scaledproc.storage import Store
 
+FILES_AHEAD = 2 * REQUESTS  # files that are fetched ahead where chunks have few: else requests would be idle
 FETCHES = 64  # chunks whose units are fetched at once: small ones wait for answers most of the time
 
 
@@ -46,6 +47,10 @@ class Direct:
     def admits(self, chunk: Chunk) -> bool:  # noqa: ARG002 - as Stager's
         """Whether there is room for a chunk's units."""
         return True
+
+    def n_files(self, chunk: Chunk) -> int:  # noqa: ARG002
+        """How many files are fetched ahead for a chunk."""
+        return FILES_AHEAD
 
     def stage(self, chunk: Chunk) -> Future[StagedUnits]:  # noqa: ARG002
         """Where each of the chunk's units is."""
@@ -115,6 +120,11 @@ class Stager:
         """Whether there is room for a chunk's units; always where nothing else is held."""
         wanted = sum(self._size(unit) for unit in self._units(chunk) if unit not in self._fetched)
         return self._held == 0 or self._held + wanted <= self._capacity
+
+    def n_files(self, chunk: Chunk) -> int:
+        """How many files the chunk's units have."""
+        units = self._units(chunk)
+        return int(self._plan.unit_files[units.stop] - self._plan.unit_files[units.start])
 
     def stage(self, chunk: Chunk) -> Future[StagedUnits]:
         """Begin to fetch the chunk's units, in one call; the result says where each is."""

@@ -27,7 +27,7 @@ from scaledproc.merging import merge_part, merge_shard
 from scaledproc.pool import Pool
 from scaledproc.run_folder import Run
 from scaledproc.scratch import remove_left
-from scaledproc.staging import Direct, StagedUnits, Stager
+from scaledproc.staging import FILES_AHEAD, Direct, StagedUnits, Stager
 from scaledproc.stopping import stopping
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class _Loop:
                 del calls[future]
 
     def _stage(self) -> None:
-        while self._queue and len(self._staging) + len(self._ready) < 2 * self._pool.jobs:
+        while self._queue and self._wants_more():
             is_idle = not (self._staging or self._ready or self._pieces or self._working)
             if not is_idle and not self._stager.admits(self._queue[0]):
                 return  # until a chunk at work gives up its units
@@ -212,6 +212,11 @@ class _Loop:
             if isinstance(self._stager, Stager):
                 self._tell(chunk.shard, "staging")
             self._staging[self._stager.stage(chunk)] = chunk
+
+    def _wants_more(self) -> bool:
+        """Whether to stage another chunk ahead: for each core, and where chunks are small, for each request."""
+        ahead = [*self._staging.values(), *(chunk for chunk, _ in self._ready)]
+        return len(ahead) < 2 * self._pool.jobs or sum(map(self._stager.n_files, ahead)) < FILES_AHEAD
 
     def _work(self) -> None:
         if any(call.piece is not None and call.piece.is_alone for call in self._working.values()):
