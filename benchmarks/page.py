@@ -28,9 +28,9 @@ STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink); line-height: 1.5;
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", Arial, sans-serif; }
-main { max-width: 52rem; margin: 0 auto; padding: 2.2rem 1.2rem 4rem; }
+main { max-width: 58rem; margin: 0 auto; padding: 2.2rem 1.2rem 4rem; }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .4rem; }
-h2 { font-size: 1.15rem; line-height: 1.35; margin: 0 0 .6rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.2rem; line-height: 1.35; margin: 0; overflow-wrap: anywhere; }
 p { margin: .4rem 0; overflow-wrap: anywhere; }
 .soft, figcaption { color: var(--soft); font-size: .92rem; }
 section { border-top: 1px solid var(--line); padding-top: 1.6rem; margin-top: 2rem; }
@@ -43,7 +43,7 @@ svg { display: block; max-width: 100%; height: auto; margin: .4rem 0 .8rem; }
 svg.narrow { display: none; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; min-width: 60%; }
-th, td { text-align: right; padding: .32rem .7rem; border-bottom: 1px solid var(--grid); white-space: nowrap; }
+th, td { text-align: right; padding: .32rem .55rem; border-bottom: 1px solid var(--grid); white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; vertical-align: bottom; white-space: normal; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 tr:hover td { background: var(--panel); }
@@ -112,7 +112,8 @@ def _advice(results: Results) -> str:
         else "Give it to <code>scaledproc</code>, or put it below <code>[run]</code> in <code>scaledproc.toml</code>."
     )
     return (
-        f'<div class="advice">Recommended chunk size<strong>--chunk {esc(found.chunk)}</strong>'
+        '<div class="advice">Recommended chunk size for this data on this machine'
+        f"<strong>--chunk {esc(found.chunk)}</strong>"
         f"<p>{esc(found.reason)}.</p><p>{where}</p>"
         + (f'<p class="soft">{esc(results.noise)}</p>' if results.noise else "")
         + "</div>"
@@ -131,7 +132,8 @@ def _short(title: str) -> str:
 
 
 def _section(number: int, section: Section) -> str:
-    parts = [f'<section id="s{number}"><h2>{esc(section.title)}</h2>']
+    heading, _, about = section.title.partition(", ")
+    parts = [f'<section id="s{number}"><h2>{esc(heading)}</h2>', f'<p class="soft">{esc(about)}</p>' if about else ""]
     if section.plot is not None:
         drawn = "".join(svg(section.plot, size=size, number=number) for size in WIDTHS)
         parts.append(f"<figure style='margin:0'>{drawn}</figure>")
@@ -143,7 +145,7 @@ def _section(number: int, section: Section) -> str:
         parts += [f'<p class="soft">{esc(note)}</p>' for note in text.notes]
     else:
         parts.append(f"<pre>{esc(text)}</pre>")
-    return "\n".join([*parts, f'<p class="soft">{esc(section.test)}</p></section>'])
+    return "\n".join([*parts, f'<p class="soft">again: <code>pytest {esc(section.test)}</code></p></section>'])
 
 
 def _cell(cell: str) -> str:

@@ -31,7 +31,7 @@ COLOURS = {
 }
 INK, SOFT, GRID, PAGE, OURS, OTHER, THIRD, FOURTH = COLOURS
 NAME, LABEL = 36, 44  # characters that there is room for
-WIDTHS = {"wide": 7.6, "narrow": 3.7}  # inches, of 96 CSS pixels
+WIDTHS = {"wide": 9.0, "narrow": 3.7}  # inches, of 96 CSS pixels
 
 
 @dataclass(frozen=True)
@@ -138,15 +138,16 @@ class Lines:
 
     def draw(self, axes: Any, *, narrow: bool) -> None:
         """Draw into matplotlib's axes."""
-        from matplotlib.ticker import LogLocator, NullFormatter
+        from matplotlib.ticker import MaxNLocator
 
         if self.logarithmic:
             axes.set_xscale("log")
-            axes.xaxis.set_major_locator(LogLocator(numticks=4 if narrow else 7))
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            _number_decades(axes.xaxis, narrow=narrow)
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=5 if narrow else 9, integer=True))
         if self.ideal:
             axes.plot(list(self.ideal), list(self.ideal.values()), "--", color=SOFT, linewidth=1.2, label="ideal")
-        for (name, points), colour in zip(self.series.items(), (OURS, OTHER, THIRD, FOURTH) * 9, strict=False):
+        for (name, points), colour in zip(self.series.items(), (OURS, THIRD, FOURTH, SOFT) * 9, strict=False):
             places = sorted(points)
             medians = [statistics.median(points[place]) for place in places]
             below = [median - min(points[place]) for place, median in zip(places, medians, strict=True)]
@@ -183,8 +184,7 @@ class Lines:
             second.tick_params(colors=SOFT, which="both", labelcolor=INK)
             second.spines["top"].set_color(SOFT)
             if self.logarithmic:
-                second.xaxis.set_major_locator(LogLocator(numticks=4 if narrow else 7))
-                second.xaxis.set_minor_formatter(NullFormatter())
+                _number_decades(second.xaxis, narrow=narrow)
         axes.set_xlabel(_shown(self.x_label, LABEL))
         axes.set_ylabel(_shown(self.y_label, LABEL))
         axes.grid(axis="y", color=GRID, linewidth=0.8)
@@ -195,6 +195,15 @@ class Lines:
 
 
 Plot = Bars | Lines
+
+
+def _number_decades(axis: Any, *, narrow: bool) -> None:
+    """Write the numbers of a logarithmic axis as a person does; matplotlib's own way needs its mathematics."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(numticks=5 if narrow else 8))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _shown(text: str, most: int) -> str:

@@ -31,6 +31,8 @@ from scaledproc.errors import UsageError
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
+CHUNKS = ("-k", "chunk_size")  # not the rivals, which take long where they are installed
+
 SIZES = """
 import scaledproc
 
@@ -52,7 +54,7 @@ def pytest_benchmarks(
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=600,  # a guard against hanging, not a measure
     )
 
 
@@ -66,7 +68,9 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         (place / "a.bin").write_bytes(bytes(100 * (unit + 1)))
     (folder / "mine.py").write_text(SIZES)
     (folder / "scaledproc.toml").write_text("# ours\n[run]\njobs = 2  # cores\n\n[sagemaker]\nrole = 'r'\n")
-    done = pytest_benchmarks(folder, "--dataset", "my <data> & $more$", "--extractor", "mine.py:sizes", "--rounds", "1")
+    done = pytest_benchmarks(
+        folder, "--dataset", "my <data> & $more$", "--extractor", "mine.py:sizes", "--rounds", "1", *CHUNKS
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder, done.stdout
 
@@ -241,7 +245,7 @@ def test_a_dataset_in_s3(s3: Bucket, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(SIZES)
     options = [f"--storage-option={key}={json.dumps(value)}" for key, value in s3.storage_options.items()]
     done = pytest_benchmarks(
-        tmp_path, f"--dataset={s3.url('bench')}", "--extractor=mine.py:sizes", "--rounds=1", *options
+        tmp_path, f"--dataset={s3.url('bench')}", "--extractor=mine.py:sizes", "--rounds=1", *options, *CHUNKS
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "30 tasks" in done.stdout
