@@ -95,7 +95,10 @@ def _with_files(work: Work, settings: Settings, plan: Plan, options: Mapping[str
         return replace(work, size=max(_largest_unit(plan, shard) for shard in work.shards))
     work = replace(work, size=int(plan.shard_sizes[list(work.shards)].sum()))
     groups = _groups(plan, work.shards)
-    is_whole = not (options["include"] or options["exclude"] or options["limit"]) and options["shards"] == "folder"
+    is_whole = (
+        not any(options.get(name) for name in ("include", "exclude", "limit", "inventory"))
+        and options["shards"] == "folder"
+    )
     if settings.is_local:  # knows no manifests; what is copied beside the plan's files is not looked at
         prefixes = tuple(f"{group}/" for group in groups) if "." not in groups else ("",)
         return replace(work, prefixes=prefixes if len(prefixes) <= MOST_PREFIXES else ("",))
