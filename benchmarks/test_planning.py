@@ -24,9 +24,9 @@ from inventories import FILES, write_inventory
 from measure import Bystanders, table
 
 from scaledproc.extractors import load_extractor
-from scaledproc.inventory import Inventory
 from scaledproc.planning import make_plan
 from scaledproc.run_folder import read_plan, write_plan
+from scaledproc.saved_inventory import read_inventory
 from scaledproc.storage import Store
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Cost:
 def planned(inventory: Path, folder: Path) -> Cost:
     """Group, cut, write, read back."""
     extractor = load_extractor("wfdb-summary")
-    listed = Inventory(pq.read_table(inventory))
+    listed = read_inventory(inventory, Store.at(folder))
     before = _peak()
     steps: dict[str, float] = {}
     with _timing(steps, "plan"):
