@@ -64,6 +64,19 @@ MUTATIONS = st.lists(
 def test_mutated_headers_are_read_as_wfdb_reads_them(
     tmp_path: Path, content: bytes, mutations: list[tuple[str, int, bytes]]
 ) -> None:
+    check(tmp_path / "r.hea", mutated(content, mutations))
+
+
+@given(st.data(), MUTATIONS)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_mutated_real_headers_are_read_as_wfdb_reads_them(
+    tmp_path: Path, shared_data: Path, data: st.DataObject, mutations: list[tuple[str, int, bytes]]
+) -> None:
+    path = data.draw(st.sampled_from(sorted(shared_data.rglob("*.hea"))))
+    check(tmp_path / "r.hea", mutated(path.read_bytes(), mutations))
+
+
+def mutated(content: bytes, mutations: list[tuple[str, int, bytes]]) -> bytes:
     for kind, place, piece in mutations:
         at = place % (len(content) + 1)
         match kind:
@@ -77,7 +90,7 @@ def test_mutated_headers_are_read_as_wfdb_reads_them(
                 content = content[: at + 3] + content[at:]
             case _:
                 content = content[at:] + content[:at]
-    check(tmp_path / "r.hea", content)
+    return content
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"# only a comment\n", b"\x00\xff\xfe", b"r x\n", b"r 1\n???\n"])
