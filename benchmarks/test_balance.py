@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+pytestmark = pytest.mark.full
+
 CORES = 16
 MACHINES = (1, 3, 10, 50, 100, 1_000)
 FINER = 4  # shards of each machine, to see whether one is enough

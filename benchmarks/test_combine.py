@@ -1,6 +1,6 @@
 """Combining: shards of `wfdb-summary` to one table with its names and summaries, beside a plain read-and-write.
 
-`SCALEDPROC_BENCHMARK_ROWS=50000000 pytest benchmarks/test_combine.py` tries more rows; these need 10 GB of disk.
+`SCALEDPROC_BENCHMARK_ROWS=50000000 pytest --full benchmarks/test_combine.py` tries more rows; these need 10 GB of disk.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from scaledproc.tables import write_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.full
 
 ROWS = [int(rows) for rows in os.environ.get("SCALEDPROC_BENCHMARK_ROWS", "1000000,4000000").split(",")]
 SHARD = 500_000  # rows

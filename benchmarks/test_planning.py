@@ -1,7 +1,7 @@
 """Planning at scale: time and memory of a plan, from an inventory to the run's folder and back.
 
-`SCALEDPROC_BENCHMARK_FILES=1000000,5000000,20000000 pytest benchmarks/test_planning.py` asks for other sizes; 50000000
-needs 12 GB of disk and of memory.
+`SCALEDPROC_BENCHMARK_FILES=1000000,5000000,20000000 pytest --full benchmarks/test_planning.py` asks for other sizes;
+50000000 needs 12 GB of disk and of memory.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from scaledproc.storage import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.full
 
 SIZES = [int(size) for size in os.environ.get("SCALEDPROC_BENCHMARK_FILES", "1000000,10000000").split(",")]
 JUDGED = 10_000_000
