@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,7 +26,7 @@ import scaledproc.engine
 from scaledproc import s3_filesystem, s3_objects, storage
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import ChunkDone, Event, ShardDone
-from scaledproc.run_folder import Run
+from scaledproc.run_folder import Run, decide
 from scaledproc.s3_objects import ChangedError, CredentialsError
 from scaledproc.storage import Store
 
@@ -315,11 +315,17 @@ def ground(s3: Bucket, bad: MisbehavingStore, tmp_path_factory: pytest.TempPathF
     return ground
 
 
-def run(ground: Ground, output: str) -> list[Event]:
-    """The run in this process, through the proxy."""
+def run(ground: Ground, output: str, *, stop: Callable[[list[Event]], bool] = lambda events: False) -> list[Event]:
+    """The run in this process, through the proxy; as if Ctrl-C were pressed where `stop` says so."""
     from scaledproc.extractors import load_extractor
 
     events: list[Event] = []
+
+    def listen(event: Event) -> None:
+        events.append(event)
+        if stop(events):
+            raise KeyboardInterrupt
+
     scaledproc.run(
         ground.dataset,
         ground.bucket.url(output),
@@ -327,7 +333,7 @@ def run(ground: Ground, output: str) -> list[Event]:
         jobs=1,
         chunk=CHUNK,
         storage_options=through(ground.bad),
-        on_event=events.append,
+        on_event=listen,
     )
     return events
 
@@ -354,13 +360,23 @@ class TestRuns:
 
     def test_an_overwritten_run_does_not_shine_through(self, ground: Ground) -> None:
         """Shards of a run that is thrown away are there no more, though listings show them, and hide them before."""
-        run(ground, "ground/over")
-        ground.bad.decide = lambda request: "stale" if request.is_listing and "/over" in str(request.query) else None
+        with pytest.raises(KeyboardInterrupt):
+            run(ground, "ground/over", stop=lambda events: isinstance(events[-1], ShardDone))
+        ground.bad.decide = lags("/over")
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(scaledproc.engine, "read_record", lambda store: None)
             events = run(ground, "ground/over")
         assert not any(event.resumed for event in events if isinstance(event, (ChunkDone, ShardDone)))
         ground.check("ground/over")
+
+    def test_committed_chunks_that_no_listing_shows(self, ground: Ground) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            run(ground, "ground/hidden", stop=lambda events: sum(isinstance(each, ChunkDone) for each in events) == 3)
+        there = sum(map(is_chunk, ground.bucket.objects("ground/hidden")))
+        ground.bad.decide = lags("/hidden")
+        events = run(ground, "ground/hidden")
+        assert sum(event.resumed for event in events if isinstance(event, ChunkDone)) == there >= 3
+        ground.check("ground/hidden")
 
     @pytest.mark.parametrize(("seed", "faults", "place"), [(1, SWIFT, 70), (2, {"stale"}, 90)])
     def test_killed_and_continued(
@@ -441,6 +457,11 @@ class TestRuns:
         assert ground.bucket.objects("ground/back") == ground.bucket.objects("ground/data")
 
 
+def lags(prefix: str) -> Decision:
+    """Every listing below a prefix is an old one."""
+    return lambda request: "stale" if request.is_listing and prefix in str(request.query) else None
+
+
 def is_chunk(name: str) -> bool:
     return re.fullmatch(r"work/\d{5}/\d{6}\.parquet", name) is not None
 
@@ -502,3 +523,11 @@ def test_soak(ground: Ground, capsys: pytest.CaptureFixture[str]) -> None:
 def rows_of(files: dict[str, bytes]) -> list[tuple[object, ...]]:
     table = pq.read_table(pa.BufferReader(files["features.parquet"]))
     return [tuple(row.values()) for row in table.to_pylist()]
+
+
+def test_a_run_that_no_listing_shows_is_continued(ground: Ground) -> None:
+    record = Run.open(ground.bucket.url("ground/reference"), ground.bucket.storage_options).record
+    running = replace(record, state="running")
+    for names in ([], ["work"], ["plan.parquet", "run.json"]):
+        assert decide(running, record.plan_id, names, overwrite=False) == "continue"
+        assert decide(record, record.plan_id, names, overwrite=False) == "finished"
