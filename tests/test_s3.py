@@ -282,3 +282,25 @@ def test_no_access(
     assert "mistyped-secret" not in result.stderr
     assert not (project / "out").exists()
     assert s3.objects("access/output") == {}
+
+
+def test_small_chunks_of_small_units(s3: Bucket, tmp_path: Path) -> None:
+    """Each chunk one small file: more of them are fetched ahead than there are cores."""
+    dataset = texts(s3, "many-small", count=40)
+    events: list[Event] = []
+    run = scaledproc.run(
+        dataset,
+        tmp_path / "out",
+        extractor=content,
+        unit="file",
+        jobs=1,
+        chunk=1,
+        scratch=tmp_path,
+        storage_options=s3.storage_options,
+        on_event=events.append,
+    )
+    assert run.to_arrow()["content"].to_pylist() == [
+        f"text {path.partition('/')[2].removesuffix('.txt')}" for path in run.to_arrow()["path"].to_pylist()
+    ]
+    assert len([event for event in events if isinstance(event, ChunkDone)]) == 40
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
