@@ -46,6 +46,9 @@ class Timed(scaledproc.Extractor):
     def schema(self) -> pa.Schema:
         return self._inner.schema
 
+    def expect(self, size: int) -> None:
+        self._inner.expect(size)
+
     def extract(self, task: scaledproc.Task) -> Any:
         began, cpu = time.perf_counter(), time.process_time()
         try:

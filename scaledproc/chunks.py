@@ -61,6 +61,8 @@ class ChunkWork:
         The tasks' places in the plan, where they are not all of the chunk's: what a part of a shard is put together by.
     retries
         How often a task that failed is tried again.
+    ahead
+        Bytes that the process may be given from now on, about.
     """
 
     plan_id: str
@@ -75,6 +77,7 @@ class ChunkWork:
     options: Mapping[str, Any]
     positions: tuple[int, ...] = ()
     retries: int = 0
+    ahead: int = 0
 
     def error_row(self, verdict: Verdict) -> dict[str, Any]:
         """A task's row of errors."""
@@ -190,6 +193,7 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: pq.ParquetWriter) -> Piece
     """Extract some of a chunk's tasks, and write their rows."""
     started = time.perf_counter()
     extractor = _load(work.source, work.options)
+    extractor.expect(work.ahead)
     collector = RowCollector(extractor.schema)
     errors: list[dict[str, Any]] = []
     ends: list[int] = []

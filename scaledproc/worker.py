@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -170,6 +170,7 @@ class _Loop:
         self._states: dict[int, str] = {}
         self._news: deque[Event] = deque()
         self._files = 0
+        self._ahead = sum(chunk.size for chunk in queue)  # bytes that are not handed out yet
         self._asked = stopping().asked
         self._is_ending = False
 
@@ -233,6 +234,8 @@ class _Loop:
             chunk, units = self._ready.popleft()
             self._tell(chunk.shard, "running")
             work = _chunk_work(self._run, self._plan, chunk, units, self._here)
+            work = replace(work, ahead=max(self._ahead // self._pool.jobs, chunk.size))
+            self._ahead -= chunk.size
             self._working[self._pool.submit(partial(run_chunk, work))] = _Call(chunk, work)
 
     def _has_room(self) -> bool:

@@ -99,6 +99,13 @@ class Extractor(ABC):
     def extract(self, task: Task) -> Any:
         """The rows of one task. What it raises puts the task into quarantine; the run goes on."""
 
+    def expect(self, size: int) -> None:  # noqa: B027 - most have nothing to load
+        """Hear how many bytes this process may still be given, about: the place for what takes long to load.
+
+        Called between tasks, before those of each chunk; it counts for no task, nor for its time limit. What is done
+        here must not change the rows; what it raises ends the run.
+        """
+
     def finish(self, table: pa.Table) -> pa.Table:
         """Rows as the combine step writes them: row-wise, so that it gives the same for any slice of the table."""
         return table

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from scaledproc.extractors.byte_counting import ByteCounts
 from scaledproc.extractors.statistics import Counts, Statistics, count, merged, statistics, statistics_of_bytes
 from scaledproc.extractors.wfdb_blocks import BITS, byte_count, frames, open_regular
 from scaledproc.extractors.wfdb_claims import check_samples
@@ -32,10 +33,6 @@ MISSING: dict[str, int | None] = {
     "8": None,
 }
 """The digital value that stands for a missing sample, by storage format."""
-PAIRS_FROM = 80_000
-"""Frames of a block, from which on counting pairs wins; below, clearing and adding up 65,536 counters costs more."""
-MOST_PAIRS = 16
-"""Samples of a frame up to which pairs are counted: half a megabyte of counters each."""
 
 
 class Described(NamedTuple):
@@ -139,32 +136,12 @@ def _count_values(blocks: Iterable[NDArray[np.integer]], widths: Sequence[int]) 
 
 
 def _count_bytes(blocks: Iterable[NDArray[np.integer]], widths: Sequence[int]) -> NDArray[np.int64]:
-    """Histograms of the signals, shape (signals, 256), from blocks of bytes.
-
-    In a long block two neighbours are counted as one 16-bit number, in half the steps; each column's histogram is a
-    margin of that.
-    """
-    width = sum(widths)
-    histograms = np.zeros((width, 256), np.int64)
-    joint: NDArray[np.int64] | None = None
+    """Histograms of the signals, shape (signals, 256), from blocks of unsigned bytes."""
+    counts = ByteCounts(sum(widths))
     for block in blocks:
-        rest = block
-        if len(block) >= PAIRS_FROM and width <= MOST_PAIRS:
-            if joint is None:
-                joint = np.zeros((width, 65_536), np.int64)
-            whole = len(block) - len(block) % 2
-            pairs = block[:whole].reshape(-1).view("<u2").reshape(-1, width)  # a row is two frames
-            for column in range(width):
-                joint[column] += np.bincount(pairs[:, column], minlength=65_536)
-            rest = block[whole:]
-        if len(rest):
-            for column in range(width):
-                histograms[column] += np.bincount(rest[:, column], minlength=256)
-    if joint is not None:
-        for column, table in enumerate(joint.reshape(width, 256, 256)):  # the high byte is the later one
-            histograms[(2 * column) % width] += table.sum(axis=0)
-            histograms[(2 * column + 1) % width] += table.sum(axis=1)
-    return histograms if width == len(widths) else np.add.reduceat(histograms, np.cumsum([0, *widths[:-1]]))
+        counts.add(block.view(np.uint8))
+    found = counts.total()
+    return found if len(found) == len(widths) else np.add.reduceat(found, np.cumsum([0, *widths[:-1]]))
 
 
 def _read_with_wfdb(header_path: Path, header: Header, *, ignore_skew: bool = False) -> list[NDArray[np.integer]]:

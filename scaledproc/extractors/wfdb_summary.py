@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from scaledproc.extractors.base import Extractor, Task
+from scaledproc.extractors.byte_counting import MUCH, use_compiled
 from scaledproc.extractors.signal_names import SignalNames
 from scaledproc.extractors.signal_stats import signal_stats
 from scaledproc.extractors.statistics import QUANTILES
@@ -78,6 +80,11 @@ class WfdbSummary(Extractor):
             It cannot be read.
         """
         return SignalNames.parse(self._signal_names) if self._signal_names is not None else SignalNames.built_in()
+
+    def expect(self, size: int) -> None:
+        """Load a faster way to count where much is to come; not where memory is limited, which is for the tasks."""
+        if size >= MUCH and resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY:
+            use_compiled()
 
     def extract(self, task: Task) -> list[dict[str, Any]]:
         """The rows of one header.
