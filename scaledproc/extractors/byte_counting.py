@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MUCH = 700 * 10**6
+MUCH = 800 * 10**6
 """Bytes for one process, from which on loading the compiled way pays (`benchmarks/test_counting.py`)."""
 PAIRS_FROM = 80_000
 """Frames of a block, from which on counting pairs wins; below, clearing and adding up 65,536 counters costs more."""
