@@ -133,7 +133,7 @@ def _rounds(runs: dict[tuple[str, int], list[TimedRun]]) -> str:
 
 
 def _cut(plan: Plan, chunk: str) -> Plan:
-    return plan.cut(ShardCut("folder"), ChunkCut.parse(chunk), cores=CORES)
+    return plan.cut(ShardCut("folder"), ChunkCut.parse(chunk), cores=CORES, together=True)
 
 
 def expected_seconds(plan: Plan, chunk: str, costs: Costs, cores: int) -> float | None:
@@ -229,7 +229,7 @@ def _show_cuts(
         values[name] = times
         cells = [name, f"{statistics.median(times):.3f}", f"{min(times):.3f}-{max(times):.3f}"]
         for cores in many:
-            cut = plan.cut(ShardCut("folder"), ChunkCut.parse(chunk), cores=cores)
+            cut = plan.cut(ShardCut("folder"), ChunkCut.parse(chunk), cores=cores, together=True)
             if cut.n_chunks > MOST_SIMULATED:
                 cells.append("-")
                 continue

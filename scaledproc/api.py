@@ -96,7 +96,7 @@ def plan(
         inventory=inventory,
     )
     inputs, _ = split_options(storage_options)
-    return make(Store.at(dataset, inputs), options, load_extractor(extractor), cores=cores(jobs))
+    return make(Store.at(dataset, inputs), options, load_extractor(extractor), cores=cores(jobs), together=True)
 
 
 def save_inventory(

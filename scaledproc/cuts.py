@@ -237,7 +237,7 @@ def _greedy(sums: Offsets, capacity: int, at_most: int | None = None) -> Offsets
     return np.array(offsets, np.int64)
 
 
-def cut_chunks(task_sizes: NDArray[np.int64], cut: ChunkCut, cores: int) -> Offsets:
+def cut_chunks(task_sizes: NDArray[np.int64], cut: ChunkCut, cores: int, work: float | None = None) -> Offsets:
     """Offsets of micro shards over the tasks of one macro shard.
 
     Parameters
@@ -248,6 +248,8 @@ def cut_chunks(task_sizes: NDArray[np.int64], cut: ChunkCut, cores: int) -> Offs
         The rule.
     cores
         Cores of the machine that will run the shard.
+    work
+        For `auto`: seconds of work of a chunk, where the cores have more to do than this shard.
     """
     n = len(task_sizes)
     if n == 0:
@@ -258,8 +260,13 @@ def cut_chunks(task_sizes: NDArray[np.int64], cut: ChunkCut, cores: int) -> Offs
         return np.unique(np.linspace(0, n, cores + 1).round().astype(np.int64))
     if cut.by == "bytes":
         return _fill(task_sizes, cut.value)
-    costs = ASSUMED.of(task_sizes)
-    return _fill(costs, max(int(1e9 * chunk_work(float(costs.sum()) / 1e9, int(task_sizes.sum()), ASSUMED, cores)), 1))
+    wanted = assumed_work(task_sizes, cores) if work is None else work
+    return _fill(ASSUMED.of(task_sizes), max(int(1e9 * wanted), 1))
+
+
+def assumed_work(task_sizes: NDArray[np.int64], cores: int) -> float:
+    """Seconds of work that a chunk of these tasks should hold, by what `--chunk auto` takes for granted."""
+    return chunk_work(float(ASSUMED.of(task_sizes).sum()) / 1e9, int(task_sizes.sum()), ASSUMED, cores)
 
 
 def chunk_work(work: float, size: int, costs: Costs, cores: int) -> float:

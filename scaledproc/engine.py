@@ -78,7 +78,8 @@ def _carry_out(
     ask: Callable[[str], bool],
     started: float,
 ) -> Run:
-    planned = make(dataset, options, extractor, cores=backend.cores, skip=dataset.contains(output))
+    here = backend.capabilities.is_here
+    planned = make(dataset, options, extractor, cores=backend.cores, together=here, skip=dataset.contains(output))
     if not planned.n_tasks:
         raise ScaledprocError("; ".join(planned.warnings))
     for warning in planned.warnings:
@@ -193,8 +194,10 @@ def _ended_elsewhere(current: Run, started: float, on_event: Listener | None) ->
     return done
 
 
-def make(dataset: Store, options: Options, extractor: Extractor, *, cores: int, skip: str | None = None) -> Plan:
-    """The plan of a dataset."""
+def make(
+    dataset: Store, options: Options, extractor: Extractor, *, cores: int, together: bool, skip: str | None = None
+) -> Plan:
+    """The plan of a dataset, for so many cores of a machine, which does one shard or all of them together."""
     if options.limit is not None and options.limit < 1:
         raise UsageError(f"--limit {options.limit}: give 1 or more")
     shards, chunks = ShardCut.parse(options.shards), ChunkCut.parse(options.chunk)
@@ -208,6 +211,7 @@ def make(dataset: Store, options: Options, extractor: Extractor, *, cores: int, 
         shards=shards,
         chunks=chunks,
         cores=cores,
+        together=together,
     )
     if made.n_tasks:
         return made

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scaledproc.cuts import ChunkCut, ShardCut, cut_chunks, cut_shards
+from scaledproc.cuts import ChunkCut, ShardCut, assumed_work, cut_chunks, cut_shards
 from scaledproc.errors import ScaledprocError
 from scaledproc.inventory import matches
 from scaledproc.layout import Layout
@@ -164,7 +164,7 @@ class Plan:
         first = int(np.searchsorted(self.unit_tasks, start, "right")) - 1
         return range(first, int(np.searchsorted(self.unit_tasks, stop, "left")))
 
-    def cut(self, shards: ShardCut, chunks: ChunkCut, *, cores: int = 1) -> Plan:
+    def cut(self, shards: ShardCut, chunks: ChunkCut, *, cores: int = 1, together: bool = False) -> Plan:
         """The same plan with other cuts.
 
         Parameters
@@ -173,14 +173,17 @@ class Plan:
             The rules.
         cores
             Cores of one machine.
+        together
+            Whether these cores do all shards, not one.
         """
         from dataclasses import replace
 
         of_units = self.tasks["group"].take(pa.array(self.unit_tasks[:-1])).combine_chunks()
         groups = of_units.dictionary_encode().indices.to_numpy(zero_copy_only=False)
         shard_cuts = self.unit_tasks[cut_shards(self.unit_sizes, groups, shards)]
+        work = assumed_work(self.task_sizes, cores) if together and self.n_tasks else None
         pieces = [
-            start + cut_chunks(self.task_sizes[start:stop], chunks, cores)[:-1]
+            start + cut_chunks(self.task_sizes[start:stop], chunks, cores, work)[:-1]
             for start, stop in zip(shard_cuts[:-1].tolist(), shard_cuts[1:].tolist(), strict=True)
         ]
         chunk_cuts = np.concatenate([*pieces, [self.n_tasks]]).astype(np.int64)
@@ -230,6 +233,7 @@ def make_plan(
     shards: ShardCut = ShardCut("folder"),  # noqa: B008 - frozen
     chunks: ChunkCut = ChunkCut("auto"),  # noqa: B008 - frozen
     cores: int = 1,
+    together: bool = False,
 ) -> Plan:
     """Group the files of a dataset into units and tasks, sort them, cut them.
 
@@ -245,8 +249,8 @@ def make_plan(
         Only so many units, the first ones.
     shards, chunks
         The two cuts.
-    cores
-        Cores of one machine.
+    cores, together
+        Cores of one machine, and whether they do all shards.
 
     Raises
     ------
@@ -300,7 +304,7 @@ def make_plan(
         chunk_cuts=np.array([0, len(tasks)]) if len(tasks) else np.zeros(1, np.int64),
         warnings=tuple(warnings),
     )
-    return plan.cut(shards, chunks, cores=cores)
+    return plan.cut(shards, chunks, cores=cores, together=together)
 
 
 def _refuse_twins(paths: pa.ChunkedArray) -> None:

@@ -265,3 +265,12 @@ def test_cuts_are_shown_in_the_table() -> None:
     assert table["shard"].to_pylist() == [0, 0, 0, 1, 1, 1]
     assert table["chunk"].to_pylist() == [0, 0, 1, 0, 0, 1]
     assert all(a <= b for a, b in pairwise(table["shard"].to_pylist()))
+
+
+def test_cores_that_share_all_shards_get_chunks_for_all_of_them() -> None:
+    files = {f"{group}/{unit}.hea": 7_000 for group in range(50) for unit in range(40)}
+    alone = make_plan(inventory(files), WfdbSummary(), cores=2)
+    together = make_plan(inventory(files), WfdbSummary(), cores=2, together=True)
+    assert alone.n_shards == together.n_shards == 50
+    in_one = make_plan(inventory(files), WfdbSummary(), cores=2, together=True, shards=ShardCut("count", 1))
+    assert in_one.n_chunks <= together.n_chunks <= in_one.n_chunks + 50 < alone.n_chunks
