@@ -104,6 +104,7 @@ class Pool:
         self._idle: list[_Core] = []
         self._cores: list[_Core] = []
         self._closed = False
+        self._busy = 0
 
     def __enter__(self) -> Self:
         if not self.is_here:
@@ -115,11 +116,24 @@ class Pool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if self.is_here:
+        self.close()
+
+    def close(self, patience: float = 0.0) -> None:
+        """End all processes and wait until they are gone; once.
+
+        Parameters
+        ----------
+        patience
+            Seconds that they get to end what they are at by themselves, and so to remove what they have begun to write.
+        """
+        if self.is_here or self._closed:
             return
+        with self._lock:
+            self._closed = True  # nothing else is begun
+        until = time.monotonic() + patience
+        while self._busy and time.monotonic() < until:
+            time.sleep(0.01)
         with _deaf():
-            with self._lock:
-                self._closed = True
             for core in self._cores:
                 core.retire()
             for core in self._cores:
@@ -175,7 +189,9 @@ class Pool:
         """Give idle cores what waits."""
         while self._waiting and self._idle and not self._closed:
             call, core = self._waiting.popleft(), self._idle.pop()
-            core.start(call.function, fresh=call.fresh).add_done_callback(partial(self._ended, core, call))
+            future = core.start(call.function, fresh=call.fresh)
+            self._busy += 1
+            future.add_done_callback(partial(self._ended, core, call))
 
     def _ended(self, core: _Core, call: _Call, done: Future[Any]) -> None:
         """In a thread of the core's: it is free, then the result is there."""
@@ -184,6 +200,7 @@ class Pool:
         except BaseException as found:
             result, error = None, found
         with self._lock:
+            self._busy -= 1
             if not self._closed:
                 self._idle.append(core)
                 try:

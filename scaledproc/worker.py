@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from scaledproc.planning import Chunk, Plan
 
 
+PATIENCE = 2.0  # seconds that others get to end what they are at, where the run must end
 FILES_SENT = 1_000  # files of a unit that are sent along with each chunk
 
 
@@ -116,7 +117,14 @@ def run_shards(
         if pool is None or is_here:
             processes = 1 if is_here else min(jobs, max(len(queue), 1))
             pool = held.enter_context(Pool(processes, limits, scratch, in_process=is_here))
-        yield from _Loop(run, plan, stager, pool, queue, left, here).events()
+        try:
+            yield from _Loop(run, plan, stager, pool, queue, left, here).events()
+        except Exception:
+            pool.close(PATIENCE)
+            raise
+        except BaseException:  # who leaves at once does not wait
+            pool.close()
+            raise
 
 
 @dataclass

@@ -88,9 +88,12 @@ def forget_memory() -> None:
 
 def forget_s3() -> None:
     """Drop the s3fs filesystems that are kept for whoever asks next: they lead to where the environment once did."""
-    import s3fs
+    from s3fs import S3FileSystem
 
-    s3fs.S3FileSystem.clear_instance_cache()
+    from scaledproc.s3_filesystem import PatientS3FileSystem
+
+    for each in (S3FileSystem, PatientS3FileSystem):  # each keeps its own
+        each.clear_instance_cache()
 
 
 def clean_environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -607,7 +607,7 @@ def begin(project: Path) -> None:
             raise _StopError
 
     with chdir(project), pytest.raises(_StopError):
-        scaledproc.run("data", "out", extractor="count.py:count", on_event=stop)
+        scaledproc.run("data", "out", extractor="count.py:count", jobs=1, on_event=stop)
     assert sorted(tree_bytes(project / "out")) == ["inventory.parquet", "plan.parquet", "run.json"]
 
 

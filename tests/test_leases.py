@@ -240,7 +240,8 @@ def a_run_at_work(store: Store, data: Path, extractor: str, env: dict[str, str])
     )
     try:
         for _ in range(1200):
-            if process.poll() is not None or len(store.names("work/00000")) >= 2:
+            committed = [name for name in store.names("work/00000") if not name.startswith(".")]
+            if process.poll() is not None or len(committed) >= 2:
                 break
             time.sleep(0.05)
         assert process.poll() is None, process.stderr.read() if process.stderr else ""

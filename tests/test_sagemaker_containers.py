@@ -23,11 +23,11 @@ class TestLocalMode:
     ) -> None:
         shutil.copytree(demo, tmp_path / "data")
         (tmp_path / "data/31/3100112/broken.hea").write_text("broken 1 125 10\nabsent.dat 16 200 16 0 0 0 0 II\n")
-        expected = scaledproc.run(tmp_path / "data", tmp_path / "here", jobs=1)
+        expected = scaledproc.run(tmp_path / "data", tmp_path / "here", jobs=1, chunk=8)
         data, out = s3.url(f"data-{uuid4().hex}"), s3.url(f"out-{uuid4().hex}")
         scaledproc.fetch(tmp_path / "data", data, storage_options=s3.storage_options)
         words = ("--backend", "sagemaker", "--instance-type", "local", "--image-uri", worker_image)
-        more = ("--instances", "2", "--poll-seconds", "0.5", "--max-failures", "1", "--storage-option")
+        more = ("--instances", "2", "--poll-seconds", "0.5", "--max-failures", "1", "--chunk", "8", "--storage-option")
         endpoint = f"endpoint_url={s3.server.endpoint}"
         result = cli("run", data, out, *words, *more, endpoint, env=s3.server.environment())
         assert result.returncode == 0, result.stderr

@@ -100,7 +100,7 @@ class Host:
         whole = content if last else content[: content.rfind(b"\n") + 1]
         self._read += len(whole)
         at = time.time_ns() // 1_000_000
-        for line in whole.splitlines():
+        for line in filter(None, whole.splitlines()):  # a log event has at least one character
             self.lines.append((at, line[:LINE_LIMIT].decode(errors="replace")))
 
     def message(self) -> bytes:
