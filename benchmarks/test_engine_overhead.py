@@ -100,3 +100,4 @@ def test_engine_adds_at_most_five_percent(
     assert by_cpu <= ALLOWED
     if others.are_quiet:
         assert by_accounting <= ALLOWED
+        assert beyond(together) <= ALLOWED

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from scaledproc.errors import ScaledprocError
+from scaledproc.chunks import METADATA
+from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import CombineDone
-from scaledproc.run_folder import ERROR_LOG, ERROR_SCHEMA, ERRORS, FEATURES, Run, shard_name
+from scaledproc.run_folder import ERROR_LOG, ERROR_SCHEMA, ERRORS, FEATURES, Run, shard_errors_name, shard_name
 from scaledproc.tables import (
     ROW_GROUP,
     check_schema,
@@ -26,7 +28,10 @@ from scaledproc.tables import (
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
+    from scaledproc.events import ShardDone
     from scaledproc.extractors import Extractor
+
+_AGAIN = "; run the same command again"
 
 
 def combine(run: Run) -> CombineDone:
@@ -48,12 +53,13 @@ def combine(run: Run) -> CombineDone:
             "run the same command again"
         )
     digests: dict[str, str] = {}
-    rows, summaries = _write_features(run, digests)
+    reports = None if run.record.state == "done" else run.shard_reports(sorted(every))
+    rows, summaries = _write_features(run, digests, reports)
     for name, table in summaries.items():
         with run.store.committing(f"{name}.csv") as part:
             write_csv(part, table)
             digests[f"{name}.csv"] = digest_of(part)
-    quarantined = run.quarantined if run.record.state == "done" else _write_errors(run, digests)
+    quarantined = run.quarantined if reports is None else _write_errors(run, digests, reports)
     return CombineDone(
         rows=rows,
         quarantined=quarantined,
@@ -63,13 +69,15 @@ def combine(run: Run) -> CombineDone:
     )
 
 
-def _write_features(run: Run, digests: dict[str, str]) -> tuple[int, Mapping[str, pa.Table]]:
+def _write_features(
+    run: Run, digests: dict[str, str], reports: Sequence[ShardDone] | None
+) -> tuple[int, Mapping[str, pa.Table]]:
     extractor = run.extractor
     schema = finished_schema(extractor)
     shards = (
         table.replace_schema_metadata(None)
         for shard in range(run.record.counts["shards"])
-        for table in read_tables(run.store, shard_name(shard))
+        for table in _rows_of(run, shard, None if reports is None else reports[shard])
     )
     rows = 0
 
@@ -105,6 +113,25 @@ def _write_features(run: Run, digests: dict[str, str]) -> tuple[int, Mapping[str
     return rows, summaries
 
 
+def _rows_of(run: Run, shard: int, report: ShardDone | None) -> Iterator[pa.Table]:
+    """The rows of a shard. In an unfinished run one that is not what its report says is made anew by the next start."""
+    name = shard_name(shard)
+    rows = 0
+    try:
+        for table in read_tables(run.store, name):
+            rows += table.num_rows
+            said = json.loads((table.schema.metadata or {}).get(METADATA, b"{}"))
+            if (said.get("plan_id"), said.get("shard")) != (run.record.plan_id, shard):
+                raise DamagedError(f"{run.store}/{name} is of another plan or place{_AGAIN}")
+            yield table
+        if report is not None and rows != report.rows:
+            raise DamagedError(f"{run.store}/{name} has {rows:,} rows, not {report.rows:,}{_AGAIN}")
+    except DamagedError:
+        if report is not None:
+            run.store.remove(name)  # which says that the shard is there
+        raise
+
+
 def finished_schema(extractor: Extractor) -> pa.Schema:
     """The columns of `features.parquet`.
 
@@ -135,9 +162,24 @@ def finish_table(extractor: Extractor, table: pa.Table) -> pa.Table:
         raise ScaledprocError(f"the extractor's finish() failed: {type(error).__name__}: {error}") from error
 
 
-def _write_errors(run: Run, digests: dict[str, str]) -> int:
+def _errors_of(run: Run, reports: Sequence[ShardDone]) -> Iterator[pa.Table]:
+    """The quarantined tasks of all shards, as many as their reports say."""
+    for report in reports:
+        name = shard_errors_name(report.shard)
+        try:
+            tables = list(read_tables(run.store, name))
+            if sum(table.num_rows for table in tables) != report.quarantined:
+                raise DamagedError(f"{run.store}/{name} lacks errors{_AGAIN}")
+        except DamagedError:
+            run.store.remove(shard_name(report.shard))
+            raise
+        yield from tables
+
+
+def _write_errors(run: Run, digests: dict[str, str], reports: Sequence[ShardDone]) -> int:
     with run.store.committing(ERRORS) as part:
-        count = write_table(part, ERROR_SCHEMA, (table.select(ERROR_SCHEMA.names) for table in run.shard_errors()))
+        errors = (table.select(ERROR_SCHEMA.names) for table in _errors_of(run, reports))
+        count = write_table(part, ERROR_SCHEMA, errors)
         digests[ERRORS] = digest_of(part)
     if not count:
         run.store.remove(ERROR_LOG)

@@ -37,6 +37,8 @@ _MOST = 2**16
 _DEADLINE = struct.Struct("<d")
 _WATCHED = 0.5  # seconds between two looks, at most
 _memory = threading.Lock()
+_held: set[str] = set()
+"""Tokens of the leases in stores elsewhere that this process holds now."""
 
 
 class HeldError(ScaledprocError):
@@ -290,6 +292,7 @@ class _LocalKeeper(_Keeper):
         assert store.local is not None  # noqa: S101
         self._path = store.local / LEASE
         self._file = -1
+        self._token = ""
         self._made: Path | None = None
 
     def take(self, lease: Lease, on_event: Callable[[Event], None] | None) -> None:
@@ -302,7 +305,7 @@ class _LocalKeeper(_Keeper):
                     continue  # it was given back between the two
                 self._decide(partial(self._look, handle, is_locked), on_event)
                 self._write(handle, lease)
-                self._file, handle = handle, -1
+                self._file, self._token, handle = handle, lease.token, -1
             finally:
                 if handle >= 0:
                     os.close(handle)
@@ -346,19 +349,37 @@ class _LocalKeeper(_Keeper):
 
     def renew(self) -> Renewal:
         try:
-            os.utime(self._file)
-            return "mine" if self._is(self._file) else "gone"
+            state = self._state()
+            if state == "mine":
+                os.utime(self._file)
         except OSError:
             return "unreachable"
+        return state
+
+    def _state(self) -> Renewal:
+        """Whether the file is this driver's: on disks without common locks another one may have written into it."""
+        if not self._is(self._file):
+            return "gone"
+        found = Lease.from_json(os.pread(self._file, _MOST, 0))
+        return "mine" if found is not None and found.token == self._token else "other"
 
     def give_back(self) -> None:
-        if self._is(self._file):
+        state: Renewal = "unreachable"
+        with contextlib.suppress(OSError):
+            state = self._state()
+        if state == "mine":
             with contextlib.suppress(OSError):
                 self._path.unlink()
         os.close(self._file)
         if self._made is not None:  # by this driver, which wrote nothing into it
             with contextlib.suppress(OSError):
                 self._made.rmdir()
+
+
+def _is_refused(error: BaseException) -> bool:
+    """Whether S3 said that a condition does not hold."""
+    answer = getattr(error.__cause__, "response", None) or {}
+    return answer.get("Error", {}).get("Code") in ("PreconditionFailed", "412", "ConditionalRequestConflict")
 
 
 def _lock(handle: int) -> bool | None:
@@ -382,20 +403,29 @@ class _RemoteKeeper(_Keeper):
         self._version: Any = None
 
     def take(self, lease: Lease, on_event: Callable[[Event], None] | None) -> None:
-        for _ in range(3):
-            self._decide(self._look, on_event)
-            try:
-                self._version = self._put(lease.to_json(), self._version)
-            except _ConflictError:
-                continue  # somebody was faster: look again
-            self._mine = lease
-            return
+        _held.add(lease.token)  # before it is to be seen
+        try:
+            for _ in range(3):
+                self._decide(self._look, on_event)
+                try:
+                    self._version = self._put(lease.to_json(), self._version)
+                except _ConflictError:
+                    time.sleep(_WATCHED / 5)
+                    continue  # somebody was faster: look again
+                self._mine = lease
+                return
+        finally:
+            if self._mine is None:
+                _held.discard(lease.token)
         raise HeldError(_held_text(self.store, self._look()[1]), None)
 
     def _look(self) -> tuple[Any, Seen]:
         content, self._version, age = self._read()
         found = Lease.from_json(content) if content is not None else None
-        return self._version, Seen(found, is_alive(found.holder) if found else None, age)
+        alive = is_alive(found.holder) if found else None
+        if found and found.holder == this_process() and found.token not in _held:
+            alive = False  # this process could not give it back when it was done
+        return self._version, Seen(found, alive, age)
 
     def _read(self) -> tuple[bytes | None, Any, float | None]:
         """Content, version and age of the lease; nothing where there is none."""
@@ -428,7 +458,8 @@ class _RemoteKeeper(_Keeper):
                 now, found, _ = self._read()
                 if now == content:  # an earlier attempt, whose answer was lost
                     return found
-                if found != version:
+                # Refused though nothing else is to be seen: whoever was faster does not show yet.
+                if found != version or _is_refused(error):
                     raise _ConflictError from error
                 raise
             return answer["ETag"]
@@ -475,6 +506,8 @@ class _RemoteKeeper(_Keeper):
         return "mine"
 
     def give_back(self) -> None:
+        if self._mine is not None:
+            _held.discard(self._mine.token)
         with contextlib.suppress(*store_errors()):  # it expires
             content, _, _ = self._read()
             found = Lease.from_json(content) if content is not None else None

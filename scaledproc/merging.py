@@ -247,9 +247,24 @@ def _rows_of(store: Store, parts: Sequence[ChunkDone]) -> Iterator[pa.Table]:
 
 def _write_errors(store: Store, parts: Sequence[ChunkDone], name: str) -> None:
     """The quarantined tasks of chunks, also where there are none: a file that is missing is then a fault."""
-    failed = [f"{chunk_name(part.shard, part.chunk)}.errors.parquet" for part in parts if part.quarantined]
     with store.committing(name) as target:
-        write_table(target, WORK_ERROR_SCHEMA, (table for part in failed for table in read_tables(store, part)))
+        write_table(target, WORK_ERROR_SCHEMA, _errors_of(store, parts))
+
+
+def _errors_of(store: Store, parts: Sequence[ChunkDone]) -> Iterator[pa.Table]:
+    """The quarantined tasks of chunks; one that has not all of its own is made anew by the next start."""
+    for part in parts:
+        if not part.quarantined:
+            continue
+        name = chunk_name(part.shard, part.chunk)
+        try:
+            tables = list(read_tables(store, f"{name}.errors.parquet"))
+            if sum(table.num_rows for table in tables) != part.quarantined:
+                raise DamagedError(f"{store}/{name}.errors.parquet lacks errors; run the same command again")
+        except DamagedError:
+            store.remove(f"{name}.parquet")  # which says that the chunk is there
+            raise
+        yield from tables
 
 
 def _added_up(parts: Sequence[ChunkDone | ShardDone], rows: int, seconds: float) -> ShardDone:

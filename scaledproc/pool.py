@@ -151,7 +151,7 @@ class Pool:
 
         What comes of that is not asked: work that comes later meets the same, and tells.
         """
-        for core in self._cores[-MOST_WARM:]:
+        for core in self._cores[:MOST_WARM]:  # which get work first
             core.warm_up(function)
 
     def submit(self, function: Callable[[], T], *, fresh: bool = False) -> Future[T]:

@@ -16,7 +16,7 @@ from scaledproc.chunks import METADATA
 from scaledproc.combining import finish_table, finished_schema
 from scaledproc.errors import ScaledprocError
 from scaledproc.planning import plan_id_of
-from scaledproc.run_folder import ERROR_SCHEMA, ERRORS, FEATURES, INVENTORY, PLAN, shard_name
+from scaledproc.run_folder import ERROR_SCHEMA, ERRORS, FEATURES, INVENTORY, PLAN, RECORD, shard_name
 from scaledproc.storage import store_errors
 from scaledproc.tables import read_tables, rebatch
 
@@ -247,6 +247,9 @@ class _Check:
                 self._wrong(name, f"accounts for {len(counts):,} tasks; the plan has {stop - start:,} in this shard")
                 continue
             self._of_tasks(name, plan, start, counts, failed[start:stop])
+            if shard not in reported:
+                self._wrong(RECORD, f"says nothing of shard {shard}")
+                continue
             for what, expected in (("its tasks", int(counts.sum())), ("run.json", int(reported[shard]["rows"]))):
                 if rows != expected:
                     self._wrong(name, f"has {rows:,} rows; by {what} it is {expected:,}")

@@ -199,8 +199,7 @@ class _Loop:
                 for future in [future for future in at_work if future in ended and not future.cancelled()]:
                     if not (self._is_ending and future not in self._working and future not in self._merging):
                         yield from self._end(future)
-        if self._is_ending:
-            stopping().leave()
+        stopping().leave()  # also where the signal came with the very last event
 
     def _withdraw(self) -> None:
         """Leave what is not at work to the next start."""

@@ -272,7 +272,8 @@ def kill(given: tuple[Path, str, scaledproc.Run, float], folder: Path, kills: in
 
 
 def test_kills(given: tuple[Path, str, scaledproc.Run, float], tmp_path: Path) -> None:
-    kill(given, tmp_path, KILLS, random.SystemRandom().randrange(10**6))
+    seed = os.environ.get("SCALEDPROC_TEST_SEED")
+    kill(given, tmp_path, KILLS, int(seed) if seed else random.SystemRandom().randrange(10**6))
 
 
 @pytest.mark.soak

@@ -145,3 +145,16 @@ def test_order_is_kept_when_pieces_are_long(collector: RowCollector) -> None:
 def test_schemas_that_cannot_be_are_refused(schema: pa.Schema) -> None:
     with pytest.raises(UsageError, match=r"dictionary|twice"):
         RowCollector(schema)
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pa.table])
+def test_small_tables_are_written_together(make: Any) -> None:
+    collector = RowCollector(pa.schema([("x", I64)]))
+    full = 0
+    for number in range(3 * PIECE):
+        collector.add(make({"x": [number]}))
+        full += collector.is_full
+        if collector.is_full:
+            assert collector.take().num_rows == PIECE
+    assert full == 3
+    assert collector.take().num_rows == 0

@@ -397,7 +397,6 @@ def test_scratch_is_private_and_goes(s3: Bucket, tmp_path: Path, kind: str, cli:
             process.wait()
     if kind == "SIGKILL":
         assert private_folders(tmp_path / "scratch")
-        time.sleep(11)  # a folder younger than that is left alone: its lock may be about to be taken
         done = cli(*words, env={**environment, "SECONDS": "0"})
         assert done.returncode == 0, done.stderr
     assert private_folders(tmp_path / "scratch") == []

@@ -16,7 +16,7 @@ from support import Bucket, Cli
 import scaledproc
 import scaledproc.api
 from scaledproc.chunks import METADATA
-from scaledproc.events import ChunkDone, Event
+from scaledproc.events import ChunkDone, Event, ShardDone
 from scaledproc.testing import PROBE, output_bytes, write_probe_dataset
 
 
@@ -284,3 +284,47 @@ def test_a_chunk_that_was_damaged_after_its_commit_is_never_in_the_table(
     run = scaledproc.run(data, output, extractor=PROBE, jobs=1)
     assert run.store.read(FEATURES) == (whole / FEATURES).read_bytes()
     assert output_bytes(run.store)
+
+
+def drop_a_row(path: Path) -> None:
+    rewrite(path, lambda table: table.slice(0, table.num_rows - 1))
+
+
+AFTER_COMMIT: dict[str, tuple[str, Callable[[Path], None]]] = {
+    "a shard lacks a row": ("shards/00000.parquet", drop_a_row),
+    "a shard of another plan": (
+        "shards/00000.parquet",
+        lambda path: rewrite(path, lambda table: table, {"plan_id": "other"}),
+    ),
+    "a shard that is cut off": ("shards/00001.parquet", cut),
+    "a shard's errors are gone": ("work/done/*.errors.parquet", drop_a_row),
+    "a shard's errors are cut off": ("work/done/*.errors.parquet", cut),
+}
+
+
+@pytest.mark.parametrize("damage", AFTER_COMMIT)
+def test_a_shard_that_was_damaged_after_its_commit_is_made_anew(
+    data: Path, whole: Path, tmp_path: Path, damage: str
+) -> None:
+    class StopError(Exception):
+        pass
+
+    shards = 0
+
+    def stop(event: Event) -> None:
+        nonlocal shards
+        shards += isinstance(event, ShardDone)
+        if shards == 3:
+            raise StopError
+
+    output = tmp_path / "out"
+    options: dict[str, Any] = {"extractor": PROBE, "shards": 3, "jobs": 1}
+    with pytest.raises(StopError):
+        scaledproc.run(data, output, on_event=stop, **options)
+    pattern, change = AFTER_COMMIT[damage]
+    path = next(path for path in sorted(output.glob(pattern)) if pq.read_metadata(path).num_rows)
+    change(path)
+    with pytest.raises(scaledproc.ScaledprocError, match=r"run the same command again|damaged"):
+        scaledproc.run(data, output, **options)
+    run = scaledproc.run(data, output, **options)
+    assert output_bytes(run.store) == output_bytes(scaledproc.Run.open(whole).store)

@@ -7,6 +7,7 @@ on the first run of an installation, when it is compiled: so it is used only whe
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,8 @@ def use_compiled() -> None:
     if _is_tried:
         return
     _is_tried = True
+    if sys.byteorder != "little":  # it takes words apart from their low end
+        return
     with contextlib.suppress(Exception):  # not installed, or it cannot keep what it compiles: numpy does the same
         _compiled = _compile()
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 from scaledproc.errors import UsageError
 
 PIECE = 8192  # rows that are held as Python objects before they become Arrow
+HELD = 16 * 2**20  # bytes that are held as Arrow before they are written: each time it makes a row group
 _EXACT_IN_FLOAT = {pa.float64(): 2**53, pa.float32(): 2**24, pa.float16(): 2**11}
 _LARGEST_FLOAT32 = 3.4028235677973366e38
 
@@ -51,6 +52,7 @@ class RowCollector:
         ]
         self._pending: list[Mapping[str, Any]] = []
         self._tables: list[pa.Table] = []
+        self._held_rows = self._held_bytes = 0
 
     def add(self, returned: Any) -> None:
         """Take all that a task returned, or nothing of it.
@@ -67,7 +69,7 @@ class RowCollector:
         if isinstance(returned, pa.Table):
             table = self._checked_table(returned)
             self._flush_pending()
-            self._tables.append(table)
+            self._hold(table)
             self.rows += table.num_rows
             return
         if isinstance(returned, Mapping):
@@ -85,7 +87,8 @@ class RowCollector:
                 rows = []
         if tables:
             self._flush_pending()
-            self._tables += tables
+            for table in tables:
+                self._hold(table)
             self.rows += sum(table.num_rows for table in tables)
         self._pending += rows
         self.rows += len(rows)
@@ -96,16 +99,22 @@ class RowCollector:
         """The rows gathered since the last call."""
         self._flush_pending()
         tables, self._tables = self._tables, []
+        self._held_rows = self._held_bytes = 0
         return pa.concat_tables([self.schema.empty_table(), *tables])
 
     @property
     def is_full(self) -> bool:
         """Whether it is time to take the rows, to keep memory flat."""
-        return bool(self._tables)
+        return self._held_rows >= PIECE or self._held_bytes >= HELD
+
+    def _hold(self, table: pa.Table) -> None:
+        self._tables.append(table)
+        self._held_rows += table.num_rows
+        self._held_bytes += table.nbytes
 
     def _flush_pending(self) -> None:
         if self._pending:
-            self._tables.append(self._to_table(self._pending))
+            self._hold(self._to_table(self._pending))
             self._pending = []
 
     def _to_table(self, rows: list[Mapping[str, Any]]) -> pa.Table:

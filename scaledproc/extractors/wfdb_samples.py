@@ -35,6 +35,10 @@ MISSING: dict[str, int | None] = {
 """The digital value that stands for a missing sample, by storage format."""
 
 
+WIDEST = 1_024
+"""Samples of a frame, up to which each gets 256 counters at once: 2 MB."""
+
+
 class Described(NamedTuple):
     """A signal's samples, summed up."""
 
@@ -108,6 +112,9 @@ def _describe_file(path: str, n_frames: int, signals: Sequence[Signal]) -> list[
         if not all(widths) or os.fstat(handle).st_size < offset + byte_count(fmt, n_frames * width):
             return None
         blocks = frames(handle, fmt, offset, n_frames, width)
+        if fmt == "80" and width > WIDEST:
+            signed = ((block.view(np.uint8) ^ np.uint8(128)).view(np.int8) for block in blocks)
+            return _described(_count_values(signed, widths), signals)
         if fmt != "80":
             return _described(_count_values(blocks, widths), signals)
         gains, baselines = [signal.gain for signal in signals], [signal.baseline for signal in signals]
