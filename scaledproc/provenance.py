@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from scaledproc.planning import Plan
 
 # What touches the data, and so may change the output.
-_LIBRARIES = ("scaledproc", "numpy", "numba", "pandas", "pyarrow", "wfdb", "soundfile", "fsspec", "s3fs", "joblib")
+_LIBRARIES = ("scaledproc", "numpy", "pandas", "pyarrow", "wfdb", "soundfile", "fsspec", "s3fs", "joblib")
 
 
 def new_record(
