@@ -292,7 +292,7 @@ class _LocalKeeper(_Keeper):
         assert store.local is not None  # noqa: S101
         self._path = store.local / LEASE
         self._file = -1
-        self._token = ""
+        self._mine: Lease | None = None
         self._made: Path | None = None
 
     def take(self, lease: Lease, on_event: Callable[[Event], None] | None) -> None:
@@ -305,7 +305,7 @@ class _LocalKeeper(_Keeper):
                     continue  # it was given back between the two
                 self._decide(partial(self._look, handle, is_locked), on_event)
                 self._write(handle, lease)
-                self._file, self._token, handle = handle, lease.token, -1
+                self._file, self._mine, handle = handle, lease, -1
             finally:
                 if handle >= 0:
                     os.close(handle)
@@ -361,7 +361,8 @@ class _LocalKeeper(_Keeper):
         if not self._is(self._file):
             return "gone"
         found = Lease.from_json(os.pread(self._file, _MOST, 0))
-        return "mine" if found is not None and found.token == self._token else "other"
+        is_mine = found is not None and self._mine is not None and found.token == self._mine.token
+        return "mine" if is_mine else "other"
 
     def give_back(self) -> None:
         state: Renewal = "unreachable"
