@@ -10,26 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaledproc.backend import Backend, Expected, load_backend
-from scaledproc.choosing import Choice
-from scaledproc.combining import combine as combine_shards
 from scaledproc.engine import execute, extractor_options, find_inventory, finish, make, reporting, settled
 from scaledproc.errors import UsageError
 from scaledproc.events import Event, Note
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.holding import holding
-from scaledproc.jobs import JobOrder, do_job
 from scaledproc.limits import Limits
 from scaledproc.options import PARALLEL, PHYSIONET, Listener, Options, Where
-from scaledproc.planning import Plan
 from scaledproc.pool import cores
-from scaledproc.provenance import size_of_table
 from scaledproc.run_folder import Run
-from scaledproc.run_status import Status, find_status
 from scaledproc.storage import Store
 
 if TYPE_CHECKING:
     from scaledproc.fetching import Fetched
     from scaledproc.inventory import Inventory
+    from scaledproc.planning import Plan
+    from scaledproc.run_status import Status
     from scaledproc.verifying import Verified
 
 
@@ -288,6 +284,8 @@ def status(
     ScaledprocError
         There is no run, or its jobs cannot be asked.
     """
+    from scaledproc.run_status import find_status
+
     run, backend = _recalled(output, storage_options, settings)
     with reporting(f"{run.store} cannot be read: "):
         return find_status(settled(run, backend), backend)
@@ -356,6 +354,9 @@ def combine(
     ScaledprocError
         There is no run, or a shard of it is missing.
     """
+    from scaledproc.combining import combine as combine_shards
+    from scaledproc.provenance import size_of_table
+
     _, outputs = split_options(storage_options)
     with reporting():
         found = Run.open(Store.at(output, outputs))
@@ -451,6 +452,8 @@ def work(
     ScaledprocError
         There is no run, or a job cannot be done.
     """
+    from scaledproc.jobs import JobOrder, do_job
+
     inputs, outputs = split_options(storage_options)
     yield from do_job(
         JobOrder(
@@ -521,6 +524,7 @@ def fetch(
     ScaledprocError
         The source or the destination cannot be used. What was fetched is kept: the same call continues.
     """
+    from scaledproc.choosing import Choice
     from scaledproc.fetching import fetch_files, open_source, open_store
 
     if parallel < 1:

@@ -8,11 +8,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scaledproc.backend import Backend, Job, load_backend
 from scaledproc.calibration import remember
-from scaledproc.combining import finished_schema
 from scaledproc.cuts import ChunkCut, ShardCut
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import SHOWN_FAILURES, CombineDone, Detached, Event, Failure, Note, RunFinished, RunStarted
@@ -22,7 +21,6 @@ from scaledproc.holding import HeldError, holding
 from scaledproc.inventory import Inventory, choose, take_inventory
 from scaledproc.limits import Limits
 from scaledproc.options import BUILT_IN, Listener, Options, Where
-from scaledproc.planning import Plan, make_plan
 from scaledproc.preflight import (
     check_places,
     differences,
@@ -34,6 +32,9 @@ from scaledproc.preflight import (
 from scaledproc.provenance import finished_record, new_record
 from scaledproc.run_folder import Decision, Run, RunRecord, begin, decide, read_record
 from scaledproc.storage import Store, describe, store_errors
+
+if TYPE_CHECKING:
+    from scaledproc.planning import Plan
 
 MEASURED = 2.0  # core-seconds of work, from which on a run's measurements say something
 
@@ -49,11 +50,13 @@ def execute(
 ) -> Run:
     """Run a plan, or what is left of it."""
     started = time.perf_counter()
-    extractor = load_extractor(options.extractor, extractor_options(options.signal_names))
-    RowCollector(extractor.schema)  # complains of a schema that cannot be, as the next does
-    finished_schema(extractor)
-    check_places(dataset, output, options.extractor, backend)
-    with _prepared(dataset, output, options, backend, overwrite):
+    with _prepared(dataset, output, options, backend, overwrite):  # before all that takes time, imports too
+        from scaledproc.combining import finished_schema
+
+        extractor = load_extractor(options.extractor, extractor_options(options.signal_names))
+        RowCollector(extractor.schema)  # complains of a schema that cannot be, as the next does
+        finished_schema(extractor)
+        check_places(dataset, output, options.extractor, backend)
         return _carry_out(dataset, output, options, extractor, backend, overwrite, on_event, ask, started)
 
 
@@ -198,6 +201,8 @@ def make(
     dataset: Store, options: Options, extractor: Extractor, *, cores: int, together: bool, skip: str | None = None
 ) -> Plan:
     """The plan of a dataset, for so many cores of a machine, which does one shard or all of them together."""
+    from scaledproc.planning import make_plan
+
     if options.limit is not None and options.limit < 1:
         raise UsageError(f"--limit {options.limit}: give 1 or more")
     shards, chunks = ShardCut.parse(options.shards), ChunkCut.parse(options.chunk)

@@ -16,12 +16,13 @@ import pyarrow as pa
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import ShardDone
 from scaledproc.extractors import Extractor, load_extractor
-from scaledproc.planning import Plan
 from scaledproc.storage import Store, redacted
 from scaledproc.tables import digest_of, read_csv, read_tables, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from scaledproc.planning import Plan
 
 FORMAT = 1
 READERS = 16  # files read at once: each may be a round trip
@@ -451,6 +452,7 @@ def read_plan(store: Store, plan_id: str) -> Plan:
     FileNotFoundError, ScaledprocError
         One of its files is not there or damaged.
     """
+    from scaledproc.planning import Plan
 
     def read(name: str) -> pa.Table:
         return pa.concat_tables(read_tables(store, name))

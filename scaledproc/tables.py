@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
@@ -133,6 +132,8 @@ def read_csv(file: IO[bytes]) -> pa.Table:
 
 
 def _replace_in_text(table: pa.Table, pattern: str, replacement: str) -> pa.Table:
+    import pyarrow.compute as pc
+
     for index, field in enumerate(table.schema):
         if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
             column = pc.replace_substring_regex(table.column(index), pattern, replacement, max_replacements=1)

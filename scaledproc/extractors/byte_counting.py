@@ -39,7 +39,7 @@ class ByteCounts:
 
     def __init__(self, width: int) -> None:
         self._histograms = np.zeros((width, 256), np.int64)
-        self._joint: NDArray[np.int64] | None = None
+        self._joint: list[NDArray[np.int64]] = []
 
     def add(self, block: NDArray[np.uint8]) -> None:
         """Count a block of shape (frames, width), contiguous."""
@@ -55,22 +55,24 @@ class ByteCounts:
     def _add_pairs(self, block: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Count two neighbours as one 16-bit number, in half the steps; what is left is returned."""
         width = block.shape[1]
-        if self._joint is None:
-            self._joint = np.zeros((width, 65_536), np.int64)
         whole = len(block) - len(block) % 2
         pairs = block[:whole].reshape(-1).view("<u2").reshape(-1, width)  # a row is two frames
-        for column in range(width):
-            self._joint[column] += np.bincount(pairs[:, column], minlength=65_536)
+        counted = [np.bincount(pairs[:, column], minlength=65_536) for column in range(width)]
+        if self._joint:
+            for table, more in zip(self._joint, counted, strict=True):
+                table += more
+        else:  # most signal files are one block
+            self._joint = counted
         return block[whole:]
 
     def total(self) -> NDArray[np.int64]:
         """How often each byte occurred in each column, shape (width, 256)."""
-        if self._joint is not None:  # each column's histogram is a margin of those of pairs
-            width = len(self._joint)
-            for column, table in enumerate(self._joint.reshape(width, 256, 256)):  # the high byte is the later one
-                self._histograms[(2 * column) % width] += table.sum(axis=0)
-                self._histograms[(2 * column + 1) % width] += table.sum(axis=1)
-            self._joint = None
+        width = len(self._histograms)
+        for column, counted in enumerate(self._joint):  # each column's histogram is a margin of those of pairs
+            table = counted.reshape(256, 256)  # the high byte is the later one
+            self._histograms[(2 * column) % width] += table.sum(axis=0)
+            self._histograms[(2 * column + 1) % width] += table.sum(axis=1)
+        self._joint = []
         return self._histograms
 
 

@@ -12,13 +12,12 @@ import pyarrow as pa
 
 from scaledproc.extractors.base import Extractor, Task
 from scaledproc.extractors.byte_counting import MUCH, use_compiled
-from scaledproc.extractors.signal_names import SignalNames
-from scaledproc.extractors.signal_stats import signal_stats
 from scaledproc.extractors.statistics import QUANTILES
 from scaledproc.extractors.wfdb_header import read_header
 from scaledproc.extractors.wfdb_samples import describe_samples
 
 if TYPE_CHECKING:
+    from scaledproc.extractors.signal_names import SignalNames
     from scaledproc.extractors.wfdb_header import Header
     from scaledproc.extractors.wfdb_samples import Described
 
@@ -79,6 +78,8 @@ class WfdbSummary(Extractor):
         UsageError
             It cannot be read.
         """
+        from scaledproc.extractors.signal_names import SignalNames
+
         return SignalNames.parse(self._signal_names) if self._signal_names is not None else SignalNames.built_in()
 
     def expect(self, size: int) -> None:
@@ -121,6 +122,8 @@ class WfdbSummary(Extractor):
 
     def summarise(self, tables: Iterable[pa.Table]) -> Mapping[str, pa.Table]:
         """`signal_stats`: statistics per (kind, signal_name, units)."""
+        from scaledproc.extractors.signal_stats import signal_stats
+
         return {"signal_stats": signal_stats(tables)}
 
 
