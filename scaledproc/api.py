@@ -365,16 +365,19 @@ def combine(
             load_extractor(found.source, options)
             record = replace(found.record, extractor={**found.record.extractor, "options": options})
             found = Run(found.store, found.dataset, found.source, record)
-        with holding(found.store, str(found.record.backend.get("name") or "local"), on_event) as store:
-            found = replace(found, store=store)
+        open_store = found.store
+        with holding(open_store, str(found.record.backend.get("name") or "local"), on_event) as store:
+            found = found.within(store)
             done = combine_shards(found)
             if on_event is not None:
                 on_event(done)
             if found.record.state == "done":
                 sizes = {**found.record.bytes, "features": size_of_table(found)}
                 digests = {**found.record.digests, **done.digests}
-                return found.with_record(summaries=done.summaries, bytes=sizes, digests=digests)
-            return finish(found, done, time.perf_counter() - done.seconds, on_event)
+                combined = found.with_record(summaries=done.summaries, bytes=sizes, digests=digests)
+            else:
+                combined = finish(found, done, time.perf_counter() - done.seconds, on_event)
+        return combined.within(open_store)
 
 
 def verify(

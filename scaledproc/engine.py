@@ -101,13 +101,14 @@ def _carry_out(
         _tell(on_event, Note(note))
     with contextlib.ExitStack() as stack:
         try:
-            new = replace(new, store=stack.enter_context(holding(output, backend.name, on_event)))
+            new = new.within(stack.enter_context(holding(output, backend.name, on_event)))
         except HeldError as error:
             is_shared = backend.capabilities.shares and error.lease is not None and error.lease.backend == backend.name
             if not is_shared or decision != "continue":
                 raise
             _tell(on_event, Note(f"{error}; going on beside it"))
-        return _execute(new, planned, options, backend, started, overwrite=overwrite, on_event=on_event, ask=ask)
+        done = _execute(new, planned, options, backend, started, overwrite=overwrite, on_event=on_event, ask=ask)
+        return done.within(output)
 
 
 def _look(new: Run, *, overwrite: bool) -> tuple[RunRecord | None, Decision]:
@@ -265,11 +266,11 @@ def _leave(
     refuse_changes(finished, planned)
     with contextlib.suppress(OSError, HeldError), contextlib.ExitStack() as stack:  # it may have been made read-only
         if finished.store.fence is None:
-            stack.enter_context(holding(finished.store, backend.name, on_event))
+            finished = finished.within(stack.enter_context(holding(finished.store, backend.name, on_event)))
         finished = settled(finished, backend)
         finished.clean_up()
     _tell(on_event, _finished(finished, 0.0, already=True))
-    return finished
+    return finished.within(new.store)
 
 
 def settled(run: Run, backend: Backend) -> Run:

@@ -270,6 +270,10 @@ class Run:
         changed.store.write(RECORD, changed.record.to_json().encode())
         return changed.knowing(self.__dict__.get("plan"))
 
+    def within(self, store: Store) -> Run:
+        """The same run in the same folder, as a store that may be allowed more or less."""
+        return replace(self, store=store).knowing(self.__dict__.get("plan"))
+
     def knowing(self, plan: Plan | None) -> Run:
         """The same run with its plan at hand, which need not be read then."""
         if plan is not None:

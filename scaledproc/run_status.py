@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from scaledproc.chunks import committed_chunks
 from scaledproc.events import ShardDone, ShardState
-from scaledproc.holding import is_alive, read_lease
+from scaledproc.keepers import read_lease
+from scaledproc.processes import is_alive
 from scaledproc.run_folder import READERS, WORK
 from scaledproc.tally import AT_WORK
 

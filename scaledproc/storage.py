@@ -44,12 +44,12 @@ class Store:
     options
         Arguments for the fsspec filesystem. They can hold secrets, so they are never shown or written.
     fence
-        Asked before each commit, and raises where this process may not commit any more.
+        Asked before each commit and each removal; raises where this process may not change anything any more.
     """
 
     uri: str
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    fence: Callable[[Store], None] | None = field(default=None, repr=False, compare=False)
+    fence: Callable[[], None] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         remember_secrets(self.options)
@@ -146,7 +146,8 @@ class Store:
 
     def child(self, name: str) -> Store:
         """The store of a folder below this one."""
-        return Store(f"{self.uri}{name}" if self.uri.endswith("/") else f"{self.uri}/{name}", self.options)
+        uri = f"{self.uri}{name}" if self.uri.endswith("/") else f"{self.uri}/{name}"
+        return Store(uri, self.options, self.fence)
 
     def contains(self, other: Store) -> str | None:
         """Where `other` lies below this store, relative to it; '' for the same folder, None if it does not."""
@@ -355,6 +356,7 @@ class Store:
 
         On local disks that is a flush and a rename, elsewhere one upload. When the block raises, nothing appears.
         """
+        self._ask_fence()  # before a folder is made, and again at the end
         if self.local is None:
             with scratch_folder() as folder:
                 part = folder / "part"
@@ -379,7 +381,7 @@ class Store:
 
     def _ask_fence(self) -> None:
         if self.fence is not None:
-            self.fence(self)
+            self.fence()
 
     def _upload(self, part: Path, target: str) -> None:
         try:
@@ -397,6 +399,7 @@ class Store:
 
     def remove(self, name: str) -> None:
         """Remove a file, or a folder with all that is in it; nothing happens where there is none."""
+        self._ask_fence()
         if self.local is not None:
             path = Path(self.path(name))
             if path.is_dir() and not path.is_symlink():
@@ -432,6 +435,7 @@ class Store:
             for name in names:
                 self.remove(name)
             return
+        self._ask_fence()
         self._remove_objects([self.path(name) for name in names])
 
     def _remove_objects(self, paths: Sequence[str]) -> None:
@@ -444,6 +448,7 @@ class Store:
     def remove_temporaries(self, folder: str = "") -> None:
         """Remove what a killed commit left in a folder (object stores leave nothing)."""
         if self.local is not None:
+            self._ask_fence()
             for left in Path(self.path(folder)).glob(f".*{TEMPORARY}"):
                 left.unlink(missing_ok=True)
 

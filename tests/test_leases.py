@@ -9,9 +9,9 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ from support import Bucket, Cli, clean_environment
 
 import scaledproc
 import scaledproc.api
-from scaledproc import holding as holding_module
+from scaledproc import keepers, processes
 from scaledproc.events import ChunkDone, Event, Note
-from scaledproc.holding import HeldError, LeaseLostError, elapsed, holding, read_lease, this_process
+from scaledproc.holding import HeldError, LeaseLostError, holding
+from scaledproc.keepers import read_lease
 from scaledproc.leases import TTL, Lease, Process, Seen, may_take, still_holds
 from scaledproc.plan_text import status_text
+from scaledproc.processes import elapsed, this_process
 from scaledproc.storage import Store
 from scaledproc.testing import PROBE, output_bytes, write_probe_dataset
 
@@ -182,7 +184,7 @@ def test_a_lease_that_looks_old_is_not_taken_while_its_holder_renews_it(store: S
     with holding(store, "local", me=ELSEWHERE.holder, ttl=3) as held:
         assert held.fence is not None
         with pytest.MonkeyPatch.context() as patch:  # on local disks its lock tells, whatever the times are
-            patch.setattr(holding_module, "may_take", lambda seen: may_take(replace(seen, age=seen.age and 10**6)))
+            patch.setattr(keepers, "may_take", lambda seen: may_take(replace(seen, age=seen.age and 10**6)))
             with pytest.raises(HeldError), holding(store, "local"):
                 pass
 
@@ -206,7 +208,31 @@ def test_a_driver_that_lost_its_lease_commits_nothing(store: Store) -> None:
         time.sleep(1)
         with pytest.raises(LeaseLostError, match="process 7 on elsewhere"):
             held.write("after", b"1")
-    assert store.names() == ["before", "lease.json"], "another's lease is left"
+        changes: list[Callable[[], None]] = [
+            lambda: held.remove("before"),
+            lambda: held.remove("none"),
+            lambda: held.remove_files(["before"]),
+            lambda: held.child("work").write("after", b"1"),
+            lambda: held.child("work").remove("before"),
+        ]
+        for change in changes:
+            with pytest.raises(LeaseLostError):
+                change()
+    assert store.names() == ["before", "lease.json"], "another's files and lease are left"
+
+
+def test_what_another_is_about_to_commit_is_not_removed(tmp_path: Path) -> None:
+    store = Store.at(tmp_path)
+    with holding(store, "local", ttl=0.6) as held:
+        held.remove_temporaries()
+        (tmp_path / "lease.json").unlink()
+        plant(store, ELSEWHERE)
+        with store.committing("theirs") as part:
+            part.write_bytes(b"1")
+            time.sleep(1)
+            with pytest.raises(LeaseLostError):
+                held.remove_temporaries()
+    assert store.read("theirs") == b"1"
 
 
 def test_a_lease_that_another_wrote_in_place_is_lost_and_left_alone(tmp_path: Path) -> None:
@@ -241,11 +267,137 @@ def test_a_lease_that_could_not_be_given_back_does_not_stop_its_own_process(monk
 def test_a_driver_that_slept_and_was_not_robbed_goes_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     with holding(store, "local") as held:
         now = elapsed()
-        monkeypatch.setattr(holding_module, "elapsed", lambda: now + 1000)
+        monkeypatch.setattr(processes, "elapsed", lambda: now + 1000)
         held.write("after", b"1")
         store.remove("lease.json")
         with pytest.raises(LeaseLostError, match="or the folder removed"):
             held.write("later", b"1")
+
+
+def test_a_process_that_hides_is_not_taken_for_one_that_is_gone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As another user's does where /proc is mounted with hidepid: then only its signs of life count."""
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    read = Path.read_text
+
+    def hidden(path: Path, *arguments: Any, **options: Any) -> str:
+        if str(path) == f"/proc/{other.pid}/stat":
+            raise FileNotFoundError(2, "No such file or directory")
+        return read(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "read_text", hidden)
+    holder = replace(this_process(), pid=other.pid)
+    assert processes.is_alive(holder) is None
+    plant(store, replace(LEASE, holder=holder))
+    if not store.is_private:
+        with pytest.raises(HeldError), holding(store, "local"):
+            pass
+    other.communicate(b"")
+    assert processes.is_alive(holder) is False
+    with holding(store, "local"):
+        pass
+
+
+def test_a_full_disk_does_not_blind_the_fence(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the time up to which it surely holds cannot be noted any more, each change asks the store."""
+    with holding(store, "local", ttl=0.6) as held, monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        time.sleep(0.5)
+        store.fs.pipe_file(store.path("lease.json"), ELSEWHERE.to_json())
+        with pytest.raises(LeaseLostError):
+            held.remove("before")
+    found = read_lease(store)
+    assert found is not None
+    assert found.token == ELSEWHERE.token
+
+
+@pytest.mark.parametrize("at", ["renewal", "return"])
+def test_who_leaves_at_once_does_not_wait_for_the_store(memory: str, at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store.at(f"{memory}/out")
+    hangs, goes_on = threading.Event(), threading.Event()
+    own = type(store.fs).cat_file
+
+    def slow(fs: Any, path: str, **options: Any) -> bytes:
+        if threading.current_thread().name == "lease":
+            hangs.set()
+            goes_on.wait(30)
+        content: bytes = own(fs, path, **options)
+        return content
+
+    began = elapsed()
+    with suppress(KeyboardInterrupt), holding(store, "local", ttl=0.3 if at == "renewal" else TTL):
+        monkeypatch.setattr(type(store.fs), "cat_file", slow)
+        if at == "renewal":
+            assert hangs.wait(10)
+        raise KeyboardInterrupt
+    assert elapsed() - began < 10
+    goes_on.set()
+    for thread in [thread for thread in threading.enumerate() if thread.name == "lease"]:
+        thread.join(10)
+    assert store.names() == [], "a renewal that hung brought the lease back"
+    with holding(store, "local"):
+        pass
+
+
+# S3 that does not do all that is asked
+
+
+@pytest.fixture
+def heedless(s3: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A folder in a store that takes no notice of conditions, as some that speak S3's language."""
+    store = Store.at(s3.url(f"heedless-{tmp_path.name}"), s3.storage_options)
+    own = type(store.fs).call_s3
+
+    def call(fs: Any, method: str, *more: Any, **given: Any) -> Any:
+        return own(fs, method, *more, **{k: v for k, v in given.items() if k not in ("IfMatch", "IfNoneMatch")})
+
+    monkeypatch.setattr(type(store.fs), "call_s3", call)
+    return store
+
+
+def test_of_many_at_a_heedless_store_one_holds_it(heedless: Store) -> None:
+    together, inside, most = threading.Barrier(4), [0], [0]
+
+    def take(_: int) -> None:
+        together.wait()
+        with suppress(HeldError), holding(heedless, "local"):
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+            time.sleep(1)
+            inside[0] -= 1
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(take, range(4)))
+    assert most == [1]
+    assert heedless.names() == []
+
+
+def test_at_a_heedless_store_a_driver_sees_that_it_was_robbed(heedless: Store) -> None:
+    with holding(heedless, "local", ttl=0.9) as held:
+        held.write("before", b"1")
+        time.sleep(0.5)  # a renewal that finds its own
+        plant(heedless, ELSEWHERE)
+        time.sleep(1)
+        with pytest.raises(LeaseLostError):
+            held.write("after", b"1")
+    found = read_lease(heedless)
+    assert found is not None
+    assert found.token == ELSEWHERE.token, "it wrote its own lease over another's"
+
+
+def test_a_lease_that_is_taken_while_it_is_given_back_is_left(s3: Bucket, tmp_path: Path) -> None:
+    store = Store.at(s3.url(f"back-{tmp_path.name}"), s3.storage_options)
+    own = type(store.fs).call_s3
+
+    def call(fs: Any, method: str, *more: Any, **given: Any) -> Any:
+        if method == "delete_object":
+            plant(store, ELSEWHERE)
+        return own(fs, method, *more, **given)
+
+    with pytest.MonkeyPatch.context() as patch, holding(store, "local"):
+        patch.setattr(type(store.fs), "call_s3", call)
+    found = read_lease(store)
+    assert found is not None
+    assert found.token == ELSEWHERE.token
 
 
 # Whole runs

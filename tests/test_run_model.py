@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from support import forget_memory
 
 import scaledproc
-from scaledproc import holding
+from scaledproc import processes
 from scaledproc.events import ChunkDone, Event, ShardDone
 from scaledproc.extractors import Task
 from scaledproc.holding import HeldError, LeaseLostError
@@ -116,9 +116,9 @@ class RunModel(RuleBasedStateMachine):
         for name in OPERATIONS:
             own = self.world.operation(getattr(MemoryFileSystem, name))
             self.stack.enter_context(patch.object(MemoryFileSystem, name, own))
-        self.stack.enter_context(patch.object(holding, "this_process", self.world.process))
-        self.stack.enter_context(patch.object(holding, "is_alive", lambda process: process.pid in self.world.alive))
-        self.stack.enter_context(patch.object(holding, "elapsed", lambda: self.world.clock))
+        self.stack.enter_context(patch.object(processes, "this_process", self.world.process))
+        self.stack.enter_context(patch.object(processes, "is_alive", lambda process: process.pid in self.world.alive))
+        self.stack.enter_context(patch.object(processes, "elapsed", lambda: self.world.clock))
 
         @scaledproc.extractor(schema={"path": "string", "size": "int64"}, anchor="*.txt")
         def model(task: Task) -> dict[str, Any]:
