@@ -42,14 +42,14 @@ class Fence:
     ----------
     store
         The folder.
-    token
-        Of the lease.
+    lease
+        As it was taken.
     deadline
         A local file that says until when nobody else can have taken it. After that the store is asked.
     """
 
     store: Store
-    token: str
+    lease: Lease
     deadline: Path
 
     def __call__(self) -> None:
@@ -60,6 +60,8 @@ class Fence:
         LeaseLostError
             It may not.
         """
+        if processes.is_alive(self.lease.holder) is False:  # a worker outlives its driver: the next may be at work
+            raise LeaseLostError(f"process {self.lease.holder.pid} is gone, and nothing is committed for it any more")
         try:
             (until,) = _DEADLINE.unpack(self.deadline.read_bytes())
         except (OSError, struct.error):
@@ -67,7 +69,7 @@ class Fence:
         if processes.elapsed() <= until:
             return
         found = read_lease(self.store)
-        if found is None or found.token != self.token:
+        if found is None or found.token != self.lease.token:
             raise LeaseLostError(_lost_text(self.store, found))
 
 
@@ -110,7 +112,7 @@ def holding(
     since = datetime.now(UTC).isoformat(timespec="seconds")
     lease = Lease(uuid.uuid4().hex, me or processes.this_process(), since, backend, ttl)
     with PrivateFolder() as folder:
-        fence = Fence(store, lease.token, Path(folder) / "deadline")
+        fence = Fence(store, lease, Path(folder) / "deadline")
         keeper = _keeper_of(store)
         keeper.take(lease, on_event)
         with _Renewing(keeper, lease, fence.deadline):

@@ -39,19 +39,31 @@ import scaledproc
 
 PLACES = {}
 order = json.loads(os.environ.get("KILL", "{}"))  # {"step": of all commits' steps, "target": whom}
+is_worker = "loky" in " ".join(sys.orig_argv)
+if "outlive" in order and is_worker:  # as a process does that is held up in the kernel, by a slow disk
+    signal.signal(signal.SIGIO, signal.SIG_IGN)
+    parent, getppid = os.getppid(), os.getppid
+
+    def held_up():
+        over = os.environ["STEPS"] + ".over"
+        is_over = os.path.exists(over) and time.time() - os.stat(over).st_mtime > order["outlive"] + 2
+        return getppid() if is_over else parent
+
+    os.getppid = held_up
 
 def step():
+    if "outlive" in order and not is_worker:
+        return
     with open(os.environ["STEPS"], "ab", buffering=0) as file:
         file.write(b"x")
         reached = file.tell() >= order["step"]
     if not reached or os.path.exists(os.environ["STEPS"] + ".over"):
         return
     open(os.environ["STEPS"] + ".over", "w").close()
-    is_worker = "loky" in " ".join(sys.orig_argv)
     if order["target"] == "group":
         os.killpg(0, signal.SIGKILL)
     os.kill(os.getppid() if is_worker and order["target"] == "driver" else os.getpid(), signal.SIGKILL)
-    time.sleep(5)  # whoever killed its driver has no more to do
+    time.sleep(order.get("outlive", 5))  # else whoever killed its driver has no more to do
 
 def around(function):
     def stepped(*args, **options):
@@ -132,18 +144,7 @@ class Killed:
         if rng.random() < 0.3:
             environment["JUMP"] = str(rng.random())
         jobs = "2" if kind == "worker" else str(rng.choice([1, 2, 2, 2]))
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "scaledproc", "run", str(self.data), str(self.output)),
-                *("--extractor", self.extractor, "--chunk", "2", "--jobs", jobs, "--max-failures", "1", "--quiet"),
-                *("--scratch", str(self.scratch)),
-            ],
-            start_new_session=True,
-            env=clean_environment(environment),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        process = self._start(environment, jobs)
         is_killed = False
         if kind and not is_in_commit:
             while kind == "worker" and process.poll() is None and not _workers(process.pid):
@@ -159,6 +160,42 @@ class Killed:
         assert process.returncode in ((0, -signal.SIGKILL) if is_killed else (0,)), errors
         self._mark()
         return process.returncode == 0
+
+    def outlive(self, step: int, seconds: float, *, same_scratch: bool) -> None:
+        """The driver is killed in a commit of a worker, which goes on with it later; the next driver starts at once."""
+        order = json.dumps({"step": step, "target": "driver", "outlive": seconds})
+        steps = self.folder / "steps"
+        environment = {"LOG": str(self.log), "STEPS": str(steps), "TMPDIR": str(self.scratch), "KILL": order}
+        first = self._start(environment, "2")
+        assert first.wait(HANG) == -signal.SIGKILL
+        assert first.stderr is not None
+        first.stderr.close()  # of which nobody will tell the end: its workers have it too
+        self._mark()
+        assert Path(f"{steps}.over").exists(), "it was killed by its worker"
+        os.killpg(first.pid, 0)  # which is there
+        if not same_scratch:  # what the first one left is for the next start there
+            self.scratch = self.folder / "other"
+            self.scratch.mkdir()
+        second = self._start({"LOG": str(self.log), "TMPDIR": str(self.scratch)}, "2")
+        _, errors = second.communicate(timeout=HANG * 2)
+        assert second.returncode == 0, errors
+        self._wait_for_all(first.pid)
+        self._wait_for_all(second.pid)
+        self.tally.kills["of driver, outlived"] += 1
+
+    def _start(self, environment: dict[str, str], jobs: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [
+                *(sys.executable, "-m", "scaledproc", "run", str(self.data), str(self.output)),
+                *("--extractor", self.extractor, "--chunk", "2", "--jobs", jobs, "--max-failures", "1", "--quiet"),
+                *("--scratch", environment["TMPDIR"]),
+            ],
+            start_new_session=True,
+            env=clean_environment(environment),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def _kill(self, process: subprocess.Popen[str], kind: str, rng: random.Random) -> bool:
         if kind == "group":
@@ -283,6 +320,19 @@ def test_many_kills(
     tally = kill(given, tmp_path, SOAK_KILLS, int(os.environ.get("SCALEDPROC_TEST_SEED", "1")))
     with capsys.disabled():
         print(f"\n{tally}")  # noqa: T201
+
+
+@pytest.mark.parametrize("same_scratch", [True, False])
+@pytest.mark.parametrize(("step", "seconds"), [(1, 0.0), (2, 1.0), (3, 1.0)])
+def test_workers_that_outlive_their_driver(
+    given: tuple[Path, str, scaledproc.Run, float], tmp_path: Path, step: int, seconds: float, same_scratch: bool
+) -> None:
+    data, extractor, expected, _ = given
+    tally = Tally()
+    case = Killed(tmp_path / "case", data, extractor, tally)
+    case.outlive(step, seconds, same_scratch=same_scratch)
+    case.check(expected)
+    assert (tally.lost, tally.doubled, tally.recomputed) == (0, 0, 0), tally
 
 
 # Disks

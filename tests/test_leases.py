@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -219,6 +221,32 @@ def test_a_driver_that_lost_its_lease_commits_nothing(store: Store) -> None:
             with pytest.raises(LeaseLostError):
                 change()
     assert store.names() == ["before", "lease.json"], "another's files and lease are left"
+
+
+HOLDER = """
+import base64, pickle, sys
+from scaledproc.holding import holding
+from scaledproc.storage import Store
+
+with holding(Store.at(sys.argv[1]), "local") as held:
+    print(base64.b64encode(pickle.dumps(held)).decode(), flush=True)
+    input()
+"""
+
+
+def test_who_outlives_the_driver_commits_nothing(tmp_path: Path) -> None:
+    """The next driver may be at work at once, and need not find what the first one kept elsewhere on this machine."""
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "out")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=clean_environment({"TMPDIR": str(tmp_path)}), **pipes) as driver:  # type: ignore[call-overload]
+        held = pickle.loads(base64.b64decode(driver.stdout.readline()))
+        held.write("before", b"1")
+        driver.kill()
+    with pytest.raises(LeaseLostError, match=f"process {driver.pid} is gone"):
+        held.write("after", b"1")
+    with pytest.raises(LeaseLostError):
+        held.remove("before")
+    assert held.names() == ["before", "lease.json"]
 
 
 def test_what_another_is_about_to_commit_is_not_removed(tmp_path: Path) -> None:
