@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shlex
 import signal
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from scaledproc import starting
 from scaledproc.cli_settings import declared, settings_for, with_settings
 from scaledproc.config import NAME, check_tables, table
 from scaledproc.errors import RunInterruptedError, ScaledprocError, UsageError
@@ -264,12 +264,9 @@ def run(
     defer_pandas()
     from scaledproc import api, progress
     from scaledproc.limits import parse_seconds
-    from scaledproc.pool import ONE_THREAD
     from scaledproc.stopping import GRACE
 
     patience = GRACE if grace is None else parse_seconds(grace, "--grace", least=0)
-    if jobs == 1:  # one core for this process too, as long as no numeric library is loaded
-        os.environ.update({**ONE_THREAD, **os.environ})
     machine = api.make_backend(backend, jobs, scratch, settings_for(backend, settings))
     if dataset is None:
         dataset, output = _demo(quiet=quiet or as_json), DEMO
@@ -715,6 +712,7 @@ def _parse_max_failures(text: str) -> int | float:
 
 def main() -> None:
     """The console script."""
+    starting.begin()
     try:
         app()
     except ScaledprocError as error:

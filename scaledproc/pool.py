@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from scaledproc import starting
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.faults import WorkerLostError
 from scaledproc.guard import guard, read_loss, start_guard, write_marker
@@ -35,20 +36,6 @@ ALIVE = "alive"
 
 MOST_WARM = 8
 """Processes that are started before it is known how many will have work."""
-
-# Every process has one core: threads of numeric libraries below it would only fight over them.
-ONE_THREAD = dict.fromkeys(
-    (
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "BLIS_NUM_THREADS",
-        "VECLIB_MAXIMUM_THREADS",
-        "NUMEXPR_NUM_THREADS",
-        "NUMBA_NUM_THREADS",
-    ),
-    "1",
-)
 
 
 def cores(jobs: int | None = None) -> int:
@@ -349,13 +336,14 @@ def _exit_text(message: str) -> str:
 def _environment(limits: Limits, folder: Path) -> dict[str, str]:
     # Arrow's own allocator reserves 1 GiB at once, which would count.
     allocator = {"ARROW_DEFAULT_MEMORY_POOL": "system"} if limits.memory_per_worker else {}
-    return {**ONE_THREAD, **allocator, "TMPDIR": str(folder)}
+    return {**starting.ONE_THREAD, **allocator, "TMPDIR": str(folder)}
 
 
 def _call(number: int, function: Callable[[], T]) -> tuple[T, bool]:
     """In a worker process: the result, and whether a fresh process should take this one's place."""
     own = guard()
     assert own is not None  # noqa: S101
+    starting.end()
     own.begin(number)
     result = function()
     return result, own.is_worn()
@@ -380,6 +368,7 @@ def _start(driver: int, marker: Path, dump: Path, limits: Limits, secrets: Mappi
 
     Standard output is the driver's too: a program may be reading it.
     """
+    starting.begin()
     sys.stdout = sys.stderr
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: None)  # sent to the whole group; ignored, programs of a task would be deaf

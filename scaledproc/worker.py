@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from scaledproc import starting
 from scaledproc.chunks import ChunkWork, PieceDone, assemble_chunk, committed_chunks, run_chunk, run_piece
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, ShardState
@@ -81,6 +82,7 @@ def run_shards(
     UsageError
         The run has limits, but its dataset or its folder can only be seen by this process.
     """
+    starting.end()
     plan = run.plan
     left: dict[int, int] = {}
     queue: deque[Chunk] = deque()

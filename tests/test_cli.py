@@ -360,6 +360,26 @@ def test_help_imports_nothing_heavy(tmp_path: Path, arguments: list[str]) -> Non
     assert result.stdout.splitlines()[-1] == "heavy: []"
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_tasks_meet_pythons_own_settings(cli: Cli, tmp_path: Path, jobs: int) -> None:
+    """Whatever the command sets to start faster is over when tasks begin; numeric libraries have one thread."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.txt").touch()
+    (tmp_path / "mine.py").write_text(
+        "import gc, os, scaledproc\n"
+        '@scaledproc.extractor(schema={"between": "string", "threads": "string"}, anchor="*.txt")\n'
+        "def mine(task):\n"
+        '    return {"between": str(gc.get_threshold()), "threads": os.environ["BLIS_NUM_THREADS"]}\n'
+    )
+    result = cli("in", "out", "--extractor", "mine.py:mine", "--jobs", str(jobs))
+    assert result.returncode == 0, result.stderr
+    usual = subprocess.run(
+        [sys.executable, "-c", "import gc; print(gc.get_threshold())"], capture_output=True, text=True, check=True
+    )
+    rows = pq.read_table(tmp_path / "out/features.parquet").to_pylist()
+    assert rows == [{"between": usual.stdout.strip(), "threads": "1"}]
+
+
 # Output folders
 
 

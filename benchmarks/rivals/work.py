@@ -98,7 +98,7 @@ def environment(folder: Path) -> dict[str, str]:
     folder
         For whatever they write besides the table.
     """
-    from scaledproc.pool import ONE_THREAD
+    from scaledproc.starting import ONE_THREAD
 
     here = str(Path(__file__).resolve().parents[1])
     settings: dict[str, Any] = {

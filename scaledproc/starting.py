@@ -1,0 +1,44 @@
+"""How a process of this project's own starts: numeric libraries get one thread, imports are not held up.
+
+Only the command line's and the workers' processes: a program that calls `scaledproc.run` keeps what it has set.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+
+# Every process has one core: threads of numeric libraries below it would only fight over them. The command line's has
+# nothing for them to do, and they spin while they wait.
+ONE_THREAD = dict.fromkeys(
+    (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "BLIS_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+    ),
+    "1",
+)
+_MANY = 50_000  # objects between two collections, while what is made is made to stay
+_usual: tuple[int, int, int] | None = None
+
+
+def begin() -> None:
+    """Before numeric libraries are imported."""
+    global _usual
+    os.environ.update({**ONE_THREAD, **os.environ})
+    if _usual is None:
+        _usual = gc.get_threshold()
+        gc.set_threshold(_MANY)
+
+
+def end() -> None:
+    """Before work begins: garbage is collected as ever, but not looked for in what was imported."""
+    global _usual
+    if _usual is not None:
+        gc.freeze()
+        gc.set_threshold(*_usual)
+        _usual = None
