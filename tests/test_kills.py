@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -24,13 +25,16 @@ from typing import Any
 import psutil
 import pyarrow.parquet as pq
 import pytest
-from support import clean_environment
+from support import Bucket, clean_environment
 
 import scaledproc
+from scaledproc.keepers import read_lease
+from scaledproc.storage import Store
 from scaledproc.testing import output_bytes
 
 KILLS = 20
 SOAK_KILLS = 200
+S3_KILLS = 4
 HANG = 60.0  # seconds for the processes of a killed driver to be gone
 
 EXTRACTOR = """
@@ -333,6 +337,66 @@ def test_workers_that_outlive_their_driver(
     case.outlive(step, seconds, same_scratch=same_scratch)
     case.check(expected)
     assert (tally.lost, tally.doubled, tally.recomputed) == (0, 0, 0), tally
+
+
+# An output in S3
+
+
+def test_kills_with_an_output_in_s3(given: tuple[Path, str, scaledproc.Run, float], tmp_path: Path, s3: Bucket) -> None:
+    """The driver or all at once, after which the same command follows at once and takes the lease over."""
+    data, extractor, expected, typical = given
+    seed = int(os.environ.get("SCALEDPROC_TEST_SEED") or random.SystemRandom().randrange(10**6))
+    print(f"seed {seed}")  # noqa: T201
+    rng, log, kills, outputs = random.Random(seed), tmp_path / "log", 0, 0
+    environment = clean_environment({**s3.server.environment(), "LOG": str(log), "TMPDIR": str(tmp_path)})
+    while kills < S3_KILLS:
+        outputs += 1
+        name = f"killed-{tmp_path.name}-{outputs}"
+        store = Store.at(s3.url(name), s3.storage_options)
+        command = [sys.executable, "-m", "scaledproc", "run", str(data), store.uri, "--extractor", extractor]
+        committed: dict[str, int] = {}
+        code, process = None, None
+        while code != 0:
+            process = subprocess.Popen(
+                [*command, "--chunk", "2", "--jobs", "2", "--max-failures", "1", "--json"],
+                start_new_session=True,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            while kills < S3_KILLS and process.poll() is None and read_lease(store) is None:
+                time.sleep(0.02)
+            is_driver = rng.random() < 0.5
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(rng.uniform(0.5, 2.5) * typical if kills < S3_KILLS else HANG)
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGKILL) if is_driver else os.killpg(process.pid, signal.SIGKILL)
+            told, _ = process.communicate(timeout=HANG)
+            code = process.returncode
+            assert code in (0, -signal.SIGKILL), told
+            assert "watching it" not in told, "the lease of one that is gone is taken at once"
+            computed = log.read_text().splitlines() if log.exists() else []
+            for chunk, count in committed.items():
+                assert not set(tasks_of(store, chunk)) & set(computed[count:]), f"{chunk} was computed again"
+            if code:
+                kills += 1
+                assert read_lease(store) is not None
+                for chunk in s3.objects(name):
+                    if chunk.startswith(("work/0", "shards/")) and "errors" not in chunk:
+                        committed.setdefault(chunk, len(computed))
+        log.unlink()
+        assert output_bytes(store) == output_bytes(expected.store)
+        whole = Path(expected.store.uri)
+        assert set(s3.objects(name)) == {p.relative_to(whole).as_posix() for p in whole.rglob("*") if p.is_file()}
+
+
+def tasks_of(store: Store, name: str) -> list[str]:
+    """The tasks of a committed chunk or shard."""
+    shard, chunk = [*map(int, re.findall(r"\d+", name)), None][:2]
+    with store.open("plan.parquet") as file:
+        rows = pq.read_table(file).to_pylist()
+    return [row["anchor"] for row in rows if row["shard"] == shard and chunk in (None, row["chunk"])]
 
 
 # Disks

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,6 +27,7 @@ import scaledproc.engine
 from scaledproc import s3_filesystem, s3_objects, storage
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import ChunkDone, Event, ShardDone
+from scaledproc.holding import holding
 from scaledproc.run_folder import Run, decide
 from scaledproc.s3_objects import ChangedError, CredentialsError
 from scaledproc.storage import Store
@@ -351,6 +353,19 @@ class TestRuns:
         run(ground, f"ground/same{seed}")
         assert ground.bad.faults.total() - before > 100 * rate
         ground.check(f"ground/same{seed}")
+
+    @pytest.mark.parametrize("seed", [1, 2])
+    def test_a_lease_behind_it(self, ground: Ground, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is renewed all the time, and lost to nobody."""
+        monkeypatch.setattr(scaledproc.engine, "holding", partial(holding, ttl=0.9))
+        ground.bad.decide = seeded(seed, 0.2, SWIFT)
+        begun = len(ground.bad.log)
+        run(ground, f"ground/lease{seed}")
+        asked = [(request.method, fault) for request, fault in ground.bad.log[begun:] if "/lease.json" in request.key]
+        assert sum(method == "PUT" for method, _ in asked) > 5
+        assert sum(fault is not None for _, fault in asked) > 2
+        time.sleep(2.5 * READ_TIMEOUT)  # what comes late comes by now
+        ground.check(f"ground/lease{seed}")
 
     @pytest.mark.parametrize("seed", [1, 2, 3])
     def test_listings_that_lag_behind(self, ground: Ground, seed: int) -> None:
