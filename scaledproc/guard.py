@@ -81,7 +81,7 @@ class Guard:
         faulthandler.enable(self._dump)
         if limits.memory_per_worker is not None:
             _limit_memory(limits.memory_per_worker)
-        self._files = _lowest_free_file(self._dump.fileno())
+        self._files = _open_files()
         self._memory: int | None = None
 
     def begin(self, number: int) -> None:
@@ -112,7 +112,7 @@ class Guard:
         WorkerLostError
             Earlier tasks left so many files open that the next one may not get its own.
         """
-        if _lowest_free_file(self._dump.fileno()) > _file_limit() // 2:
+        if _has_half_its_files():
             raise WorkerLostError(Loss("worn", "too many open files", place))
 
     def out_of_memory(self, place: int | None, trace: str = "") -> None:
@@ -133,9 +133,7 @@ class Guard:
         memory = psutil.Process().memory_info().rss
         if self._memory is None:  # libraries are loaded by now
             self._memory = memory
-        return (
-            memory - self._memory > LEAKED_MEMORY or _lowest_free_file(self._dump.fileno()) - self._files > LEAKED_FILES
-        )
+        return memory - self._memory > LEAKED_MEMORY or _open_files() - self._files > LEAKED_FILES
 
 
 _guard: Guard | None = None
@@ -170,20 +168,32 @@ def _limit_memory(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (size if hard == resource.RLIM_INFINITY else min(size, hard), hard))
 
 
-def _lowest_free_file(known: int) -> int:
-    """About how many files are open; with two quick system calls on one that is."""
+def _open_files() -> int:
+    """How many files are open. The lowest free number would not tell: one that was closed again leaves a gap there."""
     try:
-        found = os.dup(known)
+        with os.scandir("/dev/fd") as found:
+            return sum(1 for _ in found)
     except OSError as error:
         return sys.maxsize if error.errno in (errno.EMFILE, errno.ENFILE) else 0
-    os.close(found)
-    return found
 
 
-def _file_limit() -> int:
+def _has_half_its_files() -> bool:
+    """Whether about half as many files are open as may be; with a few quick system calls.
+
+    A file gets the lowest free number, so that nearly all below one that is taken are taken too.
+    """
     import resource
 
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    half = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+    return any(map(_is_open, range(half, half + 4)))  # one of them may have been closed again
+
+
+def _is_open(file: int) -> bool:
+    try:
+        os.fstat(file)
+    except OSError:
+        return False
+    return True
 
 
 class Printed(io.TextIOBase):

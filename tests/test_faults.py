@@ -254,6 +254,16 @@ def test_open_files_of_some_tasks_do_not_harm_others(extractor: str, tmp_path: P
     check(many, words, {})
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_files_that_stay_open_add_up_over_no_more_than_one_chunk(extractor: str, tmp_path: Path, jobs: int) -> None:
+    """Of chunks of one task, between which there is nothing to be seen but at their ends."""
+    words = ["leak"] * 12
+    data = write(tmp_path / "data", words)
+    with open_files(400):
+        run = scaledproc.run(data, tmp_path / "out", extractor=extractor, jobs=jobs, chunk=1, worker_lifespan=100)
+    check(run, words, {})
+
+
 @contextlib.contextmanager
 def open_files(limit: int) -> Iterator[None]:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
