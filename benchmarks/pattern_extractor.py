@@ -1,4 +1,7 @@
-"""The pattern's function (`pattern.py`) as an extractor: `pattern_extractor.py:pattern_extractor`."""
+"""The pattern's function (`pattern.py`) as an extractor: `pattern_extractor.py:pattern_extractor`.
+
+`pattern_frames` returns its DataFrames as they are.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from pattern import describe_record
 import scaledproc
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from scaledproc import Task
 
 STATISTICS = {"mean": "mean", "std": "std", "min": "min", "25%": "p25", "50%": "p50", "75%": "p75", "max": "max"}
@@ -24,5 +29,15 @@ SCHEMA = {
 @scaledproc.extractor(schema=SCHEMA, anchor="*.hea")
 def pattern_extractor(task: Task) -> list[dict[str, Any]]:
     """One row per signal of a record."""
-    rows = describe_record(task.path).rename(columns=STATISTICS).astype({"count": "int64"}).to_dict("records")
+    rows = _described(task).to_dict("records")
     return [{str(name): value for name, value in row.items()} for row in rows]
+
+
+@scaledproc.extractor(schema=SCHEMA, anchor="*.hea")
+def pattern_frames(task: Task) -> pd.DataFrame:
+    """The same."""
+    return _described(task)
+
+
+def _described(task: Task) -> pd.DataFrame:
+    return describe_record(task.path).rename(columns=STATISTICS).astype({"count": "int64"})

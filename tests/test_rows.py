@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scaledproc.errors import UsageError
 from scaledproc.extractors.rows import PIECE, RowCollector, SchemaError
@@ -145,6 +147,28 @@ def test_order_is_kept_when_pieces_are_long(collector: RowCollector) -> None:
 def test_schemas_that_cannot_be_are_refused(schema: pa.Schema) -> None:
     with pytest.raises(UsageError, match=r"dictionary|twice"):
         RowCollector(schema)
+
+
+COLUMNS = {
+    "int": st.integers(-(2**63), 2**63 - 1),
+    "float": st.one_of(st.floats(), st.none()),
+    "text": st.one_of(st.text(), st.none()),
+    "bool": st.booleans(),
+    "time": st.one_of(st.datetimes(*map(dt.datetime.fromisoformat, ("1700-01-01", "2200-01-01"))), st.none()),
+    "bytes": st.one_of(st.binary(), st.none()),
+    "list": st.lists(st.integers(0, 9)),
+}
+
+
+@given(st.data(), st.lists(st.sampled_from(sorted(COLUMNS)), min_size=1, unique=True), st.integers(0, 4))
+def test_a_data_frame_is_what_arrow_makes_of_it(data: st.DataObject, names: list[str], n: int) -> None:
+    frame = pd.DataFrame({name: data.draw(st.lists(COLUMNS[name], min_size=n, max_size=n)) for name in names})
+    if data.draw(st.booleans()):
+        frame = frame.convert_dtypes()
+    expected = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    collector = RowCollector(expected.schema)
+    collector.add(frame)
+    assert collector.take().equals(expected)
 
 
 @pytest.mark.parametrize("make", [pd.DataFrame, pa.table])
