@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from scaledproc.patience import refuses_object, seconds_for
 
@@ -217,16 +217,21 @@ class S3Objects:
             options["range"] = (piece.start, piece.stop)
         if item.etag:
             options["if_match"] = f'"{item.etag}"'
-        with _told(item.name):
+        try:
             found = obstore.get(self._small if item.size <= SMALL else self._store, item.key, options=options)
+        except Exception as error:
+            raise _told(error, item.name) from None
         meta = found.meta
         is_other = item.etag and (meta["e_tag"] or "").strip('"') != item.etag  # not every store heeds if_match
         if is_other or (item.size and meta["size"] != item.size):
             raise ChangedError(f"{item.name} changed since it was listed")
         at = piece.start
-        with _open(item.target, 0 if piece.is_part else os.O_TRUNC) as file:
+        file = _open(item.target, 0 if piece.is_part else os.O_TRUNC)
+        try:
             for buffer in _body(found, piece):
-                at += _write(file.fileno(), buffer, at)
+                at += _write(file, buffer, at)
+        finally:
+            os.close(file)
         if at != piece.stop:
             raise WrongAnswerError(f"{item.name}: {at - piece.start:,} bytes came of {piece.stop - piece.start:,}")
 
@@ -236,11 +241,13 @@ def _cut(item: Wanted) -> list[Piece]:
 
 
 def _body(found: GetResult, piece: Piece) -> Iterator[Bytes]:
-    with _told(piece.item.name):
+    try:
         if piece.stop - piece.start <= BUFFER:
             yield found.bytes()
         else:
             yield from found.stream(min_chunk_size=BUFFER)
+    except Exception as error:
+        raise _told(error, piece.item.name) from None
 
 
 def _prepare(group: Sequence[Wanted]) -> None:
@@ -250,13 +257,19 @@ def _prepare(group: Sequence[Wanted]) -> None:
             folder.mkdir(parents=True, exist_ok=True)
     for item in group:
         if item.size > PART:
-            _open(item.target, os.O_TRUNC).close()
+            os.close(_open(item.target, os.O_TRUNC))
 
 
-def _open(target: Path, flags: int) -> IO[bytes]:
-    """A local file to write at any place of it."""
-    with writing():
-        return open(os.open(target, os.O_WRONLY | os.O_CREAT | flags, 0o666), "wb", buffering=0)  # noqa: PTH123
+def _open(target: Path, flags: int) -> int:
+    """A local file to write at any place of it.
+
+    Its bare descriptor: each call of the system gives the interpreter to another thread, and Python's file makes two
+    more of them for each of many small objects.
+    """
+    try:
+        return os.open(target, os.O_WRONLY | os.O_CREAT | flags, 0o666)
+    except (FileNotFoundError, PermissionError) as error:
+        raise _unwritten(error) from None
 
 
 @contextlib.contextmanager
@@ -265,7 +278,11 @@ def writing() -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, PermissionError) as error:
-        raise OSError(f"cannot be written: {error}") from None
+        raise _unwritten(error) from None
+
+
+def _unwritten(error: OSError) -> OSError:
+    return OSError(f"cannot be written: {error}")
 
 
 def problem_of(action: Callable[[], None]) -> OSError | None:
@@ -285,34 +302,28 @@ def problem_of(action: Callable[[], None]) -> OSError | None:
 
 def _write(file: int, buffer: Bytes, at: int) -> int:
     """Write all of a buffer at a place of a file; a full disk may take a part of it before it refuses."""
-    view = memoryview(buffer)
-    done = 0
-    while done < len(view):
-        done += os.pwrite(file, view[done:], at + done)
+    done = os.pwrite(file, buffer, at)
+    while done < len(buffer):
+        done += os.pwrite(file, memoryview(buffer)[done:], at + done)
     return done
 
 
-@contextlib.contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Obstore's errors as the system's."""
+def _told(error: Exception, name: str) -> Exception:
+    """An error of obstore's as the system's; another one as it is."""
     from obstore import exceptions
 
-    try:
-        yield
-    except FileNotFoundError as error:
-        if _code_in(error) == "NoSuchBucket":
-            raise OSError(f"{name}: the bucket is gone") from None
-        raise FileNotFoundError(name) from None
-    except exceptions.PreconditionError:
-        raise ChangedError(f"{name} changed since it was listed") from None
-    except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
+    if isinstance(error, FileNotFoundError):
+        is_all = _code_in(error) == "NoSuchBucket"
+        return OSError(f"{name}: the bucket is gone") if is_all else FileNotFoundError(name)
+    if isinstance(error, exceptions.PreconditionError) or _code_in(error) == "InvalidRange":
+        return ChangedError(f"{name} changed since it was listed")
+    if isinstance(error, (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)):
         code = _code_in(error) or "AccessDenied"
         # No more of the text: it names the endpoint, and errors.parquet is the same wherever the dataset lies.
-        raise (PermissionError if refuses_object(code) else CredentialsError)(f"{name} is refused ({code})") from None
-    except exceptions.BaseError as error:
-        if _code_in(error) == "InvalidRange":
-            raise ChangedError(f"{name} changed since it was listed") from None
-        raise ConnectionError(f"{name}: {_first_line(error)}") from None
+        return (PermissionError if refuses_object(code) else CredentialsError)(f"{name} is refused ({code})")
+    if isinstance(error, exceptions.BaseError):
+        return ConnectionError(f"{name}: {_first_line(error)}")
+    return error
 
 
 def _code_in(error: Exception) -> str:
