@@ -33,6 +33,10 @@ REQUESTS = 128
 """At once, each in a thread: as many as answers that take 30 ms need so that small objects do not wait for them. More
 than a near store needs, and no slower there (`benchmarks/test_staging.py`)."""
 PART = 8 * 2**20  # bytes of a request; larger objects come in several at once
+LARGEST_PART = 4 * PART
+WAYS = 16
+"""So many parts at once are enough, and larger ones are cheaper for the server: of 8 objects of 64 MiB, a twentieth of
+the time (`benchmarks/test_staging.py`). What fails is asked for again from its part's beginning, so there is an end."""
 SMALL = 2**20  # bytes of an object that is waited for no longer than a drip of bytes deserves
 BUFFER = 128 * 2**10  # bytes of a piece on its way to its file: it stays in the processor's caches
 # Options of s3fs that obstore can be given, or that do not matter for reading. With any other, s3fs fetches.
@@ -106,7 +110,7 @@ def open_bucket(fs: Any, bucket: str) -> S3Objects | None:
     if set(options.get("config_kwargs") or {}) - _KNOWN_CONFIG:
         return None
     try:
-        small, large = _stores(fs, bucket, options, (SMALL, PART))
+        small, large = _stores(fs, bucket, options, (SMALL, LARGEST_PART))
         return S3Objects(large, small, fs.patience)
     except (ImportError, ValueError, TypeError):
         return None
@@ -173,7 +177,10 @@ class S3Objects:
             else is begun.
         """
         wrong = [problem_of(partial(_prepare, group)) for group in groups]
-        pieces = deque((number, piece) for number, group in enumerate(groups) for item in group for piece in _cut(item))
+        part = _part_size(sum(item.size for group in groups for item in group))
+        pieces = deque(
+            (number, piece) for number, group in enumerate(groups) for item in group for piece in _cut(item, part)
+        )
         over = threading.Event()
 
         def work() -> None:
@@ -236,8 +243,13 @@ class S3Objects:
             raise WrongAnswerError(f"{item.name}: {at - piece.start:,} bytes came of {piece.stop - piece.start:,}")
 
 
-def _cut(item: Wanted) -> list[Piece]:
-    return [Piece(item, start, min(start + PART, item.size)) for start in range(0, max(item.size, 1), PART)]
+def _part_size(total: int) -> int:
+    """Bytes of a request, where so many are fetched."""
+    return min(max(-(-total // (WAYS * PART)), 1) * PART, LARGEST_PART)
+
+
+def _cut(item: Wanted, part: int) -> list[Piece]:
+    return [Piece(item, start, min(start + part, item.size)) for start in range(0, max(item.size, 1), part)]
 
 
 def _body(found: GetResult, piece: Piece) -> Iterator[Bytes]:
