@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -61,6 +61,10 @@ class Direct:
     def release(self, chunk: Chunk) -> None:
         """The chunk is done."""
 
+    def removals(self) -> Collection[Future[None]]:
+        """What ends when there is more room."""
+        return ()
+
 
 class _Everywhere(dict[int, StagedUnit]):
     def __init__(self, unit: StagedUnit) -> None:
@@ -108,16 +112,20 @@ class Stager:
         self._fetched: dict[int, Future[StagedUnits]] = {}  # one for all that one call fetches
         self._held = 0
         self._fetchers = ThreadPoolExecutor(FETCHES, thread_name_prefix="fetch")
+        self._removals: dict[Future[None], int] = {}  # with the bytes that are free when it has ended
+        self._remover = ThreadPoolExecutor(1, thread_name_prefix="remove")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._fetchers.shutdown(wait=True, cancel_futures=True)
+        self._remover.shutdown(wait=True, cancel_futures=True)
         self._scratch.cleanup()
 
     def admits(self, chunk: Chunk) -> bool:
         """Whether there is room for a chunk's units; always where nothing else is held."""
+        self.removals()
         wanted = sum(self._size(unit) for unit in self._units(chunk) if unit not in self._fetched)
         return self._held == 0 or self._held + wanted <= self._capacity
 
@@ -140,12 +148,19 @@ class Stager:
         return self._fetchers.submit(lambda: {unit: at for call in calls for unit, at in call.result().items()})
 
     def release(self, chunk: Chunk) -> None:
-        """The chunk is done: remove the units that no other chunk needs."""
-        for unit in self._units(chunk):
-            self._uses[unit] -= 1
-            if not self._uses[unit]:
-                shutil.rmtree(self._fetched.pop(unit).result()[unit].root, ignore_errors=True)
-                self._held -= self._size(unit)
+        """The chunk is done: begin to remove the units that no other chunk needs."""
+        units = self._units(chunk)
+        self._uses.subtract(units)
+        over = [unit for unit in units if not self._uses[unit]]
+        if over:  # in a thread: on some disks it takes its time, and the cores' next chunks do not wait for it
+            roots = [self._fetched.pop(unit).result()[unit].root for unit in over]
+            self._removals[self._remover.submit(_remove, roots)] = sum(map(self._size, over))
+
+    def removals(self) -> Collection[Future[None]]:
+        """What ends when there is more room; what has ended gave its room back."""
+        for future in [future for future in self._removals if future.done()]:
+            self._held -= self._removals.pop(future)
+        return self._removals.keys()
 
     def _units(self, chunk: Chunk) -> range:
         return self._plan.units_of(chunk.start, chunk.stop)
@@ -176,3 +191,8 @@ class Stager:
             if found != file.size:
                 return f"{file.path} has {found:,} bytes, had {file.size:,} when it was listed"
         return None
+
+
+def _remove(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -190,12 +190,14 @@ class _Loop:
                 self._merge(shard)
         with stopping().orderly():
             while self._queue or self._staging or self._ready or self._pieces or self._working or self._merging:
+                removals = [*self._stager.removals()] if self._queue else []  # before it is seen what has room
                 self._stage()
                 self._work()
                 while self._news:
                     yield self._news.popleft()
                 at_work = [*self._staging, *self._working, *self._merging]
-                ended, _ = wait([*at_work, *([] if self._is_ending else [self._asked])], return_when=FIRST_COMPLETED)
+                others = [] if self._is_ending else [self._asked, *removals]
+                ended, _ = wait([*at_work, *others], return_when=FIRST_COMPLETED)
                 if self._asked.done() and not self._is_ending:
                     self._withdraw()
                 for future in [future for future in at_work if future in ended and not future.cancelled()]:
@@ -215,9 +217,9 @@ class _Loop:
 
     def _stage(self) -> None:
         while self._queue and self._wants_more():
-            is_idle = not (self._staging or self._ready or self._pieces or self._working)
+            is_idle = not (self._staging or self._ready or self._pieces or self._working or self._stager.removals())
             if not is_idle and not self._stager.admits(self._queue[0]):
-                return  # until a chunk at work gives up its units
+                return  # until a chunk at work gives up its units, and these are removed
             chunk = self._queue.popleft()
             if isinstance(self._stager, Stager):
                 self._tell(chunk.shard, "staging")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import wait
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -331,6 +332,42 @@ def test_a_unit_larger_than_the_scratch_space_is_staged_alone(tmp_path: Path, mo
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=120))
     run = scaledproc.run("memory://in-scratch", tmp_path / "out", extractor=PROBE, shards=1, chunk=2)
     assert run.to_arrow().num_rows == 80
+
+
+def test_units_have_their_room_until_they_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+    import threading
+
+    import fsspec
+
+    from scaledproc import staging
+
+    fs = fsspec.filesystem("memory")
+    for number in range(6):
+        fs.pipe_file(f"/slowly-removed/u{number}/t.txt", b"line\n" * 10)
+    plan = scaledproc.plan("memory://slowly-removed", extractor=PROBE, shards=1, chunk=1)
+    first, second, *_ = plan.chunks(0)
+    may_remove = threading.Event()
+    rmtree = shutil.rmtree
+
+    def slowly(path: Path, **options: Any) -> None:
+        assert may_remove.wait(60)
+        rmtree(path, **options)
+
+    with staging.Stager(Store.at("memory://slowly-removed"), plan, [first, second], capacity=60) as stager:
+        monkeypatch.setattr("shutil.rmtree", slowly)
+        (staged,) = stager.stage(first).result().values()
+        stager.release(first)  # does not wait
+        assert not stager.admits(second)
+        assert staged.root.exists()
+        may_remove.set()
+        wait(stager.removals())
+        assert stager.admits(second)
+        assert not staged.root.exists()
+    # A whole run whose scratch space holds one unit waits for each removal, and goes on by itself.
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=120))
+    run = scaledproc.run("memory://slowly-removed", tmp_path / "out", extractor=PROBE, shards=1, chunk=1)
+    assert run.to_arrow().num_rows == 60
 
 
 def test_parameters_are_part_of_the_plan(probe_data: Path) -> None:
