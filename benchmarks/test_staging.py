@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from scaledproc.listing import FileInfo
 
 LATENCY = 0.03  # seconds
+LONG = 0.3  # seconds: with these, fetching waits most of the time, and takes nothing from the cores
 ROUNDS = 5
 MOST_TIMES_LONGER, LEAST_PACE = 1.25, 0.8
 ROOM = 4e9  # bytes of memory
@@ -195,12 +196,16 @@ EXTRACTORS = {
 }
 
 
-@pytest.mark.parametrize("latency", [0.0, LATENCY], ids=["near", "far"])
+@pytest.mark.parametrize("latency", [0.0, LATENCY, LONG], ids=["near", "far", "very far"])
 @pytest.mark.parametrize("name", EXTRACTORS)
 def test_overlap(
     server: S3Server, name: str, latency: float, folder: Path, tmp_path: Path, show: Callable[..., None]
 ) -> None:
-    """A whole run from S3, beside a whole run of the same files in memory and beside fetching alone."""
+    """A whole run from S3, beside a whole run of the same files in memory and beside listing and fetching alone.
+
+    Server, proxy and run share the cores. So nothing can be faster than the CPU time of both parts, each measured by
+    itself, divided by the cores; where fetching waits, as it does at a great distance, that is no limit.
+    """
     extractor, parts = EXTRACTORS[name]
     local = folder / "data"
     dataset = write_dataset(local, name, *parts)
@@ -211,24 +216,20 @@ def test_overlap(
     if not fs.exists(f"bench/{prefix}"):
         fs.put(str(local), f"bench/{prefix}", recursive=True)
     numbers = iter(range(1_000))
-    cpu: list[float] = []
+    cpu: dict[str, list[float]] = {"fetching alone": [], "computing alone": [], "both": []}
 
     with slow_proxy(server.endpoint, latency) as endpoint, Bystanders() as others:
         options = {**server.storage_options, "endpoint_url": endpoint}
         store = Store.at(f"s3://bench/{prefix}", options)
-        files = store.listing().files
-        assert sum(file.size for file in files) == dataset.size
 
-        def fetch() -> float:
+        def fetch() -> None:
             into = folder / str(next(numbers))
-            started = time.perf_counter()
+            files = store.listing().files
             store.fetch(files, into)
-            seconds = time.perf_counter() - started
+            assert sum(file.size for file in files) == dataset.size
             shutil.rmtree(into)
-            return seconds
 
-        def run(source: str | Path) -> float:
-            started, before = time.perf_counter(), cpu_of_all()
+        def run(source: str | Path) -> None:
             done = scaledproc.run(
                 source,
                 tmp_path / str(next(numbers)),
@@ -237,30 +238,40 @@ def test_overlap(
                 scratch=folder,
                 storage_options={f"input.{key}": value for key, value in options.items()},
             )
-            if not isinstance(source, Path):
-                cpu.append(cpu_of_all() - before)
             assert done.quarantined == 0
-            return time.perf_counter() - started
+
+        def timed(name: str, action: Callable[[], None]) -> Callable[[], float]:
+            def contestant() -> float:
+                started, before = time.perf_counter(), cpu_of_all()
+                action()
+                seconds = time.perf_counter() - started
+                cpu[name].append(cpu_of_all() - before)
+                return seconds
+
+            return contestant
 
         contestants = {
             "fetching alone": fetch,
             "computing alone": lambda: run(local),
             "both": lambda: run(f"s3://bench/{prefix}"),
         }
-        runs = take_turns(contestants, 3)
+        runs = take_turns({each: timed(each, action) for each, action in contestants.items()}, 3)
     took = {each: statistics.median(seconds) for each, seconds in runs.items()}
+    spent = {each: statistics.median(seconds) for each, seconds in cpu.items()}
     longer = max(took["fetching alone"], took["computing alone"])
-    least = statistics.median(cpu) / (os.cpu_count() or 1)
+    least = (spent["fetching alone"] + spent["computing alone"]) / (os.cpu_count() or 1)
     notes = [
         f"both at once take {took['both'] / longer:.2f} of the longer one (promised: {MOST_TIMES_LONGER})",
-        f"the CPU time of all, the server's too, is {least:.2f} s on each of this machine's cores: nothing is faster",
+        f"and {took['both'] / max(longer, least):.2f} of what this machine can do at best (judged)",
+        f"at best: the longer one, or the CPU time of the two alone on all cores, the server's too ({least:.2f} s)",
         others.note,
     ]
-    rows = [[each, f"{took[each]:.2f}", spread(seconds)] for each, seconds in runs.items()]
+    rows = [[each, f"{took[each]:.2f}", spread(runs[each]), f"{spent[each]:.2f}"] for each in runs]
     title = f"{name} on {dataset} from S3, {latency * 1e3:.0f} ms for each request, {CORES} cores"
-    show(table(title, ["", "s", "range"], rows, notes))
+    show(table(title, ["", "s", "range", "CPU of all, s"], rows, notes))
     if others.are_quiet:
         assert took["both"] <= MOST_TIMES_LONGER * max(longer, least)
+        assert latency != LONG or least < longer, "it is no case in which fetching waits"
 
 
 def _paces(kind: Objects, seconds: float) -> list[str]:
