@@ -338,7 +338,7 @@ def take_rows(table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
 
 def _attribute(
     paths: pa.ChunkedArray, is_anchor: NDArray[np.bool_], unit_files: Offsets, unit_tasks: Offsets
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Which task each file is counted to: its own, else the one of its stem, else the anchor before it in the unit.
 
     Only the balance of the chunks depends on it. Also tells which files have an anchor of just their stem.
@@ -346,13 +346,17 @@ def _attribute(
     Files of one stem mostly stand beside each other. Only those whose neighbours have no anchor are looked up.
     """
     lengths = np.diff(unit_files)
-    task = np.maximum(np.cumsum(is_anchor) - 1, np.repeat(unit_tasks[:-1], lengths))
+    task = np.cumsum(is_anchor, dtype=np.int32)
+    task -= 1
+    np.maximum(task, np.repeat(unit_tasks[:-1].astype(np.int32), lengths), out=task)
     starts_run = _begins_stem(paths)
     starts_run[unit_files[:-1]] = True
     run = np.cumsum(starts_run, dtype=np.int32) - 1
     anchor_rows = np.flatnonzero(is_anchor)
-    of_run = np.full(int(run[-1]) + 1 if len(run) else 0, -1, np.int64)
-    of_run[run[anchor_rows[::-1]]] = np.arange(len(anchor_rows))[::-1]  # of several, the first one stays
+    of_run = np.full(int(run[-1]) + 1 if len(run) else 0, -1, np.int32)
+    of_run[run[anchor_rows[::-1]]] = np.arange(len(anchor_rows), dtype=np.int32)[
+        ::-1
+    ]  # of several, the first one stays
     same_stem = of_run[run]
     del starts_run, run
     alone = np.flatnonzero((same_stem < 0) & ~is_anchor)

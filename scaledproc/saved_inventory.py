@@ -15,13 +15,12 @@ from urllib.parse import unquote_plus
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.inventory import Inventory
 from scaledproc.listing import count_note, file_schema
 from scaledproc.storage import Store, describe, redacted, scratch_folder, store_errors
-from scaledproc.tables import ROW_GROUP, write_table
+from scaledproc.tables import ROW_GROUP, open_reader, write_table
 
 if TYPE_CHECKING:
     from scaledproc.options import Where
@@ -105,7 +104,7 @@ def _split(where: Where, options: Mapping[str, Any]) -> tuple[Store, str]:
 
 
 def _read_saved(store: Store, name: str, dataset: Store, shown: str) -> Inventory:
-    with store.open(name) as source, pq.ParquetFile(source) as file:
+    with store.open(name) as source, open_reader(source) as file:
         schema = file.schema_arrow
         missing = [column for column in file_schema().names if column not in schema.names]
         if missing:
@@ -283,7 +282,7 @@ def _decoded(keys: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _parquet_tables(local: Path, _: str) -> Iterator[pa.Table]:
-    with pq.ParquetFile(local) as file:
+    with open_reader(local) as file:
         columns = [name for name in _COLUMNS.values() if name in file.schema_arrow.names]
         for batch in file.iter_batches(columns=columns):
             yield pa.Table.from_batches([batch])

@@ -67,6 +67,15 @@ def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(path, schema, compression="snappy", version="2.6", write_statistics=True)
 
 
+def open_reader(source: IO[bytes] | Path) -> pq.ParquetFile:
+    """A reader that holds one row group.
+
+    What Arrow does by itself, all of a file's bytes in memory before the first row group is decoded, serves stores
+    that answer slowly; ours reads ahead by itself.
+    """
+    return pq.ParquetFile(source, pre_buffer=False)
+
+
 def write_table(
     path: Path, schema: pa.Schema, tables: Iterable[pa.Table], metadata: Mapping[bytes, str] | None = None
 ) -> int:
@@ -109,7 +118,7 @@ def read_tables(store: Store, name: str, columns: list[str] | None = None) -> It
         Just that.
     """
     try:
-        with store.open(name) as source, pq.ParquetFile(source) as file:
+        with store.open(name) as source, open_reader(source) as file:
             for batch in file.iter_batches(batch_size=ROW_GROUP, columns=columns, use_threads=False):
                 yield pa.Table.from_batches([batch])
     except pa.ArrowInvalid as error:
