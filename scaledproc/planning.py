@@ -466,19 +466,26 @@ def plan_id_of(extractor: Extractor, unit: str, tasks: pa.Table, files: pa.Table
     digest = hashlib.sha256(f"{FORMAT}\0{extractor.fingerprint}\0{extractor.schema}\0{unit}\0".encode())
     for column in (tasks["group"], tasks["unit"], tasks["anchor"], files["path"]):
         _hash_strings(digest, column)
-    digest.update(_integers(files["size"]).astype("<i8").tobytes())
-    digest.update(unit_files.astype("<i8").tobytes())
+    for chunk in files["size"].chunks:
+        digest.update(chunk.to_numpy().astype("<i8", copy=False).data)
+    digest.update(unit_files.astype("<i8", copy=False).data)
     return digest.hexdigest()[:32]
 
 
 def _hash_strings(digest: Any, column: pa.ChunkedArray) -> None:
     """Hash lengths, then bytes: the same however the column is chunked or encoded."""
-    text = column.cast(pa.large_binary())
-    digest.update(pc.binary_length(text).to_numpy().astype("<i8").tobytes())
-    for chunk in text.chunks:
-        offsets = np.frombuffer(chunk.buffers()[1], np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
-        if len(offsets) and offsets[-1] > offsets[0]:
-            digest.update(memoryview(chunk.buffers()[2])[int(offsets[0]) : int(offsets[-1])])
+    pieces = [block for block in blocks(column.cast(pa.large_binary())) if len(block)]
+    for piece in pieces:
+        digest.update(np.diff(_offsets_in(piece)).astype("<i8", copy=False).data)
+    for piece in pieces:
+        first, last = _offsets_in(piece)[[0, -1]].tolist()
+        if last > first:
+            digest.update(memoryview(piece.buffers()[2])[first:last])
+
+
+def _offsets_in(texts: pa.Array) -> NDArray[np.int64]:
+    offsets: NDArray[np.int64] = np.frombuffer(texts.buffers()[1], np.int64)
+    return offsets[texts.offset : texts.offset + len(texts) + 1]
 
 
 def _unit_offsets(table: pa.Table) -> Offsets:

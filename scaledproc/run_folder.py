@@ -461,6 +461,7 @@ def read_plan(store: Store, plan_id: str) -> Plan:
     def read(name: str) -> pa.Table:
         return pa.concat_tables(read_tables(store, name))
 
+    pa.default_memory_pool().release_unused()  # of the plan that was written, where it was here
     with ThreadPoolExecutor(2, thread_name_prefix="plan") as pool:
         tasks, files = pool.map(read, (PLAN, INVENTORY))
     return Plan.from_tables(plan_id, tasks, files)

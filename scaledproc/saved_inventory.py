@@ -146,6 +146,7 @@ class _Paths:
         for name in whole.column_names:  # one after the other: all of them twice would need twice the memory
             columns[name] = whole[name].combine_chunks()
             whole = whole.drop_columns([name])
+            pa.default_memory_pool().release_unused()
         return pa.table(columns, file_schema())
 
     def _of_dataset(self, table: pa.Table) -> pa.Table:
