@@ -40,6 +40,7 @@ class World:
     """The store, and the processes that are alive; what is to happen at which operation."""
 
     def __init__(self) -> None:
+        self.operations = 0
         self.left: int | None = None
         self.fault: Callable[[], BaseException] = KilledError
         self.is_after = False
@@ -64,6 +65,7 @@ class World:
             if self.is_dead:
                 raise KilledError
             is_now = False
+            self.operations += 1
             if self.left is not None:
                 self.left -= 1
                 is_now = self.left == 0
@@ -292,3 +294,19 @@ class RunModel(RuleBasedStateMachine):
 
 TestRunModel = RunModel.TestCase
 TestRunModel.settings = settings(max_examples=12, stateful_step_count=6, deadline=None)
+
+
+@pytest.mark.parametrize("is_after", [False, True])
+def test_killed_at_every_step(is_after: bool) -> None:
+    model = RunModel()
+    try:
+        model.place()
+        model.world.operations = 0
+        model.run_to_the_end()
+        steps = model.world.operations
+        assert 50 < steps < 200
+        for step in range(1, steps + 1):
+            model.is_killed(step, is_after)
+            model.run_to_the_end()
+    finally:
+        model.teardown()
