@@ -63,7 +63,13 @@ CLAIMS: dict[str, tuple[bytes, str | None]] = {
         "r.dat has 4 bytes; the header says that it has 1,000,",
     ),
     "10^15-differences": (header("r.dat", "8", "r 1 125 1000000000000000"), "r.dat has 4 bytes; the header says"),
-    "10^15-skew": (header("r.dat", "80:1000000000000000"), "the header asks for 1,000,000,000,000,004 samples at once"),
+    "10^15-skew": (header("r.dat", "80:1000000000000000"), "shifts a signal of r.dat by 1,000,000,000,000,000 of 4"),
+    "skew": (header("r.dat", "80:5"), "the header shifts a signal of r.dat by 5 of 4 frames"),
+    "skew-of-all": (header("r.dat", "80:4"), None),
+    "2^31-flac": (
+        header("r.flac", "516", f"r 1 125 {2**31 + 1}"),
+        "2,147,483,649 samples at once; at most ",
+    ),
     "10^15-flac": (
         header("r.flac", "516", "r 1 125 1000000000000000"),
         "asks for 1,000,000,000,000,000 samples at once",
@@ -101,6 +107,7 @@ def claims(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / name / "r.hea").write_bytes(content)
         (root / name / "r.dat").write_bytes(DATA)
     (root / "10^15-flac/r.flac").write_bytes(flac(10**10))
+    (root / "2^31-flac/r.flac").write_bytes(flac(10**10))
     (folder / "outside").write_bytes(b"\x99" * 4)
     os.mkfifo(root / "fifo/fifo")
     (root / "link-out/out").symlink_to(folder / "outside")
@@ -182,6 +189,10 @@ def test_files_that_change_after_the_listing(tmp_path: Path) -> None:
     (tmp_path / "data/shared.dat").write_bytes(DATA)
     (unit / "r.dat").symlink_to("../shared.dat")  # within the dataset, as the listing follows it too
     assert WfdbSummary().extract(task)[0]["mean"] == 1.25
+    unit.rename(tmp_path / "elsewhere")
+    unit.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FileNotFoundError, match="'u' is no folder of the dataset any more"):
+        WfdbSummary().extract(task)
 
 
 def test_a_batch_of_hostile_records_through_the_engine(shared_data: Path, tmp_path: Path) -> None:

@@ -63,6 +63,11 @@ class Task:
             raise FileNotFoundError(f"the unit {self.unit!r} has no file {relative!r}")
         path = f"{self.root}/{relative}"
         # What was listed may have been replaced since: by a pipe, on which one would wait, or by a link elsewhere.
+        at = relative.find("/")
+        while at >= 0:
+            if stat.S_ISLNK(os.lstat(f"{self.root}/{relative[:at]}").st_mode):  # which no listing follows
+                raise FileNotFoundError(f"{relative[:at]!r} is no folder of the dataset any more")
+            at = relative.find("/", at + 1)
         kind = os.lstat(path).st_mode
         if stat.S_ISLNK(kind):
             target = Path(path).resolve()
