@@ -33,7 +33,7 @@ def redacted(text: str) -> str:
 
     That is, wherever it stands: users, passwords and queries in URLs, signatures, `Authorization` headers, the values
     of this process's environment variables that are secret by their name, and those of the storage options that it
-    was given.
+    was given; also what a client of S3 found in a profile, or was given for a role.
     """
     text = _USER.sub(rf"\1{HIDDEN}@", text)
     text = _QUERY.sub(rf"\1?{HIDDEN}", text)
@@ -41,7 +41,7 @@ def redacted(text: str) -> str:
     text = _SIGNED.sub(rf"\1{HIDDEN}", text)
     # Longest first: one may be part of another.
     for value in sorted(_known | _of_environment(), key=len, reverse=True):
-        for form in (value, quote(value, safe="")):
+        for form in (value, quote(value, safe=""), quote(value)):
             text = text.replace(form, HIDDEN)
     return text
 

@@ -35,6 +35,7 @@ from s3fs import S3FileSystem
 from s3fs.errors import translate_boto_error
 
 from scaledproc.patience import Fault, Patience, fault_of_answer, refuses_object, retry_after, seconds_for
+from scaledproc.redaction import remember_secrets
 from scaledproc.s3_objects import ChangedError, CredentialsError, WrongAnswerError
 
 FIRST = 2**20  # bytes that are asked for before it is known how many there are: most objects of a run have less
@@ -56,6 +57,7 @@ class PatientS3FileSystem(S3FileSystem):  # type: ignore[misc]
         super().__init__(*args, **options)
         self.patience = Patience.of(self.config_kwargs)
         self._has_answered = False
+        self._remembered: Any = None
 
     @property
     def seconds_to_connect(self) -> float:
@@ -72,7 +74,9 @@ class PatientS3FileSystem(S3FileSystem):  # type: ignore[misc]
 
     async def _call_s3(self, method: str, *more: Mapping[str, Any], **given: Any) -> Any:
         await self.set_session()
-        operation = getattr(await self.get_s3(given.get("Bucket")), method)
+        client = await self.get_s3(given.get("Bucket"))
+        await self._remember_secrets(client)
+        operation = getattr(client, method)
         arguments = self._get_s3_method_kwargs(operation, *more, **given)
         started, attempt = time.monotonic(), 0
         while True:
@@ -80,8 +84,9 @@ class PatientS3FileSystem(S3FileSystem):  # type: ignore[misc]
             try:
                 async with asyncio.timeout(self._seconds(method, arguments)):
                     answer = await operation(**arguments)
-                    await _check(method, answer)
+                    await _check(method, arguments, answer)
             except Exception as error:
+                await self._remember_secrets(client)  # those of a role are others by now
                 if attempt > 1 and (lost := await self._lost_answer(method, arguments, error)) is not None:
                     return lost
                 wait = self.patience.wait(
@@ -97,6 +102,15 @@ class PatientS3FileSystem(S3FileSystem):  # type: ignore[misc]
             await asyncio.sleep(wait)
 
     call_s3 = sync_wrapper(_call_s3)
+
+    async def _remember_secrets(self, client: Any) -> None:
+        """Have what the client found in a profile, or was given for a role, taken out of what is shown."""
+        with contextlib.suppress(AttributeError):  # unsigned requests have none; and botocore has no public way to them
+            credentials = client._request_signer._credentials  # noqa: SLF001
+            found = (credentials.secret_key, credentials.token)
+            if found != self._remembered:
+                remember_secrets({"secret": found[0], "token": found[1]})
+                self._remembered = found
 
     def _seconds(self, method: str, arguments: Mapping[str, Any]) -> float:
         if method == "complete_multipart_upload":
@@ -219,22 +233,24 @@ def _ranged(fs: PatientS3FileSystem, where: Mapping[str, str], start: int, end: 
     return answer
 
 
-async def _check(method: str, answer: dict[str, Any]) -> None:
+async def _check(method: str, arguments: Mapping[str, Any], answer: dict[str, Any]) -> None:
     """Read a body of a known length, and see whether it is whole; see whether all was removed that was to be.
 
     Raises
     ------
     WrongAnswerError
         It is not.
+    OSError
+        The store sends whole objects where a part is asked for.
     """
-    if method == "get_object" and "ContentRange" in answer:
+    if method == "get_object" and "Range" in arguments:
         try:
+            length = _length(arguments["Range"], answer)
             content = await answer["Body"].read()
         finally:
             answer["Body"].close()
-        found = _RANGE.fullmatch(answer["ContentRange"])
-        if found is None or len(content) != int(found[2]) - int(found[1]) + 1:
-            raise WrongAnswerError(f"{len(content)} bytes came of {answer['ContentRange']}")
+        if len(content) != length:
+            raise WrongAnswerError(f"{len(content)} bytes came of {length}")
         answer["Body"] = _Body(content)
     elif method == "delete_objects" and answer.get("Errors"):
         first = answer["Errors"][0]
@@ -242,6 +258,20 @@ async def _check(method: str, answer: dict[str, Any]) -> None:
         if fault_of_answer(0, code) == "passing":
             raise WrongAnswerError(text)
         raise (PermissionError if code == "AccessDenied" else OSError)(text)
+
+
+def _length(asked: str, answer: Mapping[str, Any]) -> int:
+    """Bytes that an answer to a request for a range has to have; it may be a whole object that is no longer."""
+    if "ContentRange" in answer:
+        found = _RANGE.fullmatch(answer["ContentRange"])
+        if found is None:
+            raise WrongAnswerError(f"what came is {answer['ContentRange']}")
+        return int(found[2]) - int(found[1]) + 1
+    first, _, last = asked.removeprefix("bytes=").partition("-")
+    length = int(answer["ContentLength"])
+    if int(first) > 0 or length > int(last) + 1:
+        raise OSError(f"the store sends {length:,} bytes where it is asked for {asked}: it does not know ranges")
+    return length
 
 
 def _code(error: ClientError) -> str:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaledproc.patience import refuses_object, seconds_for
+from scaledproc.redaction import remember_secrets
 
 if TYPE_CHECKING:
     from obstore import Bytes, GetOptions, GetResult
@@ -427,6 +428,7 @@ def _credentials(options: dict[str, Any]) -> Any:
 
     def current() -> dict[str, Any]:
         now = held.get_frozen_credentials()
+        remember_secrets({"secret": now.secret_key, "token": now.token})
         # botocore renews those of roles before they end: asked again soon, it is never too late.
         return {
             "access_key_id": now.access_key,

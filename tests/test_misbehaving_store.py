@@ -9,11 +9,13 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pyarrow as pa
@@ -111,6 +113,48 @@ def test_a_body_that_is_short_again_and_again(bad: MisbehavingStore, store: Stor
     store.write("a", b"0123456789" * 1000)
     bad.decide = once("short_length", "GET", "/a", times=4)
     assert store.read("a") == b"0123456789" * 1000
+
+
+class Rangeless(BaseHTTPRequestHandler):
+    """A store that sends whole objects, whatever part of them is asked for; half of one once in a while."""
+
+    content = b"0123456789" * 1000
+    cuts = 0
+
+    def do_GET(self) -> None:
+        kept = self.content
+        if Rangeless.cuts:
+            Rangeless.cuts -= 1
+            kept = kept[:5000]
+        self.send_response(200)
+        self.send_header("ETag", '"1"')
+        self.send_header("Content-Length", str(len(self.content)))
+        self.end_headers()
+        self.wfile.write(kept)
+        self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_store_that_knows_no_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Rangeless) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        options = {
+            "key": "someone",
+            "secret": "knows-no-ranges",
+            "endpoint_url": f"http://127.0.0.1:{server.server_port}",
+        }
+        store = Store.at("s3://bucket/folder", options)
+        Rangeless.cuts = 2
+        assert store.read("a") == Rangeless.content
+        assert not Rangeless.cuts
+        monkeypatch.setattr(s3_filesystem, "FIRST", 1000)
+        with pytest.raises(OSError, match=r"10,000 bytes where it is asked for bytes=0-999: it does not know ranges"):
+            store.read("a")
+        server.shutdown()
+        thread.join()
 
 
 class TestFetching:

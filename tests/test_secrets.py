@@ -216,10 +216,23 @@ def test_what_is_known_to_be_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     remember_secrets(
         {"client_kwargs": {"aws_session_token": "nested-secret"}, "anon": False, "key": "abc", "region": "eu-west-1"}
     )
-    assert redacted("a/b+c0123456789, a%2Fb%2Bc0123456789") == "***, ***"
+    assert redacted("a/b+c0123456789, a%2Fb%2Bc0123456789, a/b%2Bc0123456789") == "***, ***, ***"
     assert redacted("disabled in eu-west-1 abc nested-secret") == "disabled in eu-west-1 abc ***"
     stored = pickle.loads(pickle.dumps(Store("memory://x", {"secret": "of-another-process"})))
     assert redacted(f"{stored.options}") == "{'secret': '***'}"
+
+
+def test_what_a_client_finds_by_itself_is_secret(s3: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile's credentials, which nobody gave to us."""
+    secret, token = "of/a+profile0123456789", "token/of+a==profile"
+    (tmp_path / "credentials").write_text(
+        f"[mine]\naws_access_key_id = {s3.server.key}\naws_secret_access_key = {secret}\naws_session_token = {token}\n"
+    )
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    store = Store.at(s3.url("x"), {"profile": "mine", "endpoint_url": s3.server.endpoint})
+    with contextlib.suppress(OSError):
+        store.read("y")
+    assert redacted(f"{secret} {token}") == "*** ***"
 
 
 # Nothing is unpickled that came from a store.
