@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -135,9 +135,11 @@ class RunRecord:
         found = json.loads(content)
         if not isinstance(found, dict) or found.get("format") != FORMAT:
             raise ValueError("not a run.json of this version of scaledproc")
-        needed = {"extractor": {"spec", "options", "fingerprint"}, "options": {"shards", "chunk"}, "counts": {"shards"}}
-        for name, keys in needed.items():
-            if not isinstance(found.get(name), dict) or not keys <= found[name].keys():
+        wrong = [name for name, is_right in _SHAPES.items() if name in found and not is_right(found[name])]
+        if wrong:
+            raise ValueError(f"{wrong[0]} is not what it should be")
+        for name, keys in _NEEDED.items():
+            if not keys <= found.get(name, {}).keys():
                 raise ValueError(f"{name} is incomplete")
         if found.get("state") == "done" and not {"rows", "quarantined", "tasks"} <= found["counts"].keys():
             raise ValueError("counts is incomplete")
@@ -145,6 +147,50 @@ class RunRecord:
             return cls(**found)
         except TypeError as error:
             raise ValueError(str(error)) from None
+
+
+def _is_text(found: Any) -> bool:
+    return isinstance(found, str)
+
+
+def _is_mapping(found: Any) -> bool:
+    return isinstance(found, dict)
+
+
+def _is_counts(found: Any) -> bool:
+    return isinstance(found, dict) and all(type(value) is int and value >= 0 for value in found.values())
+
+
+def _is_texts(found: Any) -> bool:
+    return isinstance(found, list) and all(map(_is_text, found))
+
+
+def _is_digests(found: Any) -> bool:
+    return isinstance(found, dict) and all(map(_is_text, found.values()))
+
+
+def _is_shards(found: Any) -> bool:
+    return isinstance(found, list) and all(
+        isinstance(shard, dict) and _is_counts({name: shard.get(name) for name in ("shard", "tasks", "rows")})
+        for shard in found
+    )
+
+
+_SHAPES: Mapping[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("state", "plan_id", "dataset"), _is_text),
+    **dict.fromkeys(("extractor", "options", "versions", "timings", "backend"), _is_mapping),
+    "counts": _is_counts,
+    "bytes": _is_counts,
+    "shards": _is_shards,
+    "summaries": _is_texts,
+    "digests": _is_digests,
+}
+"""What run.json has to be like, which anybody may have damaged."""
+_NEEDED = {
+    "extractor": {"spec", "options", "fingerprint"},
+    "options": {"shards", "chunk", "unit"},
+    "counts": {"shards"},
+}
 
 
 @dataclass(frozen=True, repr=False)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -328,3 +329,36 @@ def test_a_shard_that_was_damaged_after_its_commit_is_made_anew(
         scaledproc.run(data, output, **options)
     run = scaledproc.run(data, output, **options)
     assert output_bytes(run.store) == output_bytes(scaledproc.Run.open(whole).store)
+
+
+def places(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to each value in a JSON document."""
+    if path:
+        yield path
+    inner = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in inner:
+        yield from places(value, (*path, key))
+
+
+def test_a_run_json_that_is_damaged_is_told_of(tmp_path: Path) -> None:
+    """Each of its values is gone, or another one: what is found is a problem, or an error for a person."""
+    data = write_probe_dataset(tmp_path / "data")
+    scaledproc.run(data, tmp_path / "out", extractor=PROBE, jobs=1, shards=2)
+    path = tmp_path / "out/run.json"
+    good = path.read_text()
+    tried = 0
+    values: tuple[Any, ...] = (None, "x", -1, [], {}, 1.5, ...)
+    for way in places(json.loads(good)):
+        for value in values:
+            record = content = json.loads(good)
+            for key in way[:-1]:
+                content = content[key]
+            if value is ...:
+                del content[way[-1]]
+            else:
+                content[way[-1]] = value
+            path.write_text(json.dumps(record))
+            with contextlib.suppress(scaledproc.ScaledprocError):
+                scaledproc.api.verify(tmp_path / "out")
+            tried += 1
+    assert tried > 400
