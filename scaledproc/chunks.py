@@ -27,7 +27,7 @@ from scaledproc.faults import Piece, Verdict
 from scaledproc.guard import Printed, between_tasks, guard
 from scaledproc.run_folder import INVENTORY, WORK_ERROR_SCHEMA, work_name
 from scaledproc.storage import Store, is_refusal, redacted
-from scaledproc.tables import open_writer, write_table
+from scaledproc.tables import open_reader, open_writer, write_table
 
 if TYPE_CHECKING:
     from scaledproc.staging import StagedUnit
@@ -246,30 +246,41 @@ class ChunkFooter:
 
 def read_footer(store: Store, plan_id: str, shard: int, chunk: int) -> ChunkFooter | None:
     """What a committed chunk says; None where it is not there whole, contradicts itself, or is another plan's."""
+    with open_chunk(store, plan_id, shard, chunk) as found:
+        return found[0] if found else None
+
+
+@contextlib.contextmanager
+def open_chunk(
+    store: Store, plan_id: str, shard: int, chunk: int
+) -> Iterator[tuple[ChunkFooter, pq.ParquetFile] | None]:
+    """A committed chunk's footer as `read_footer` gives it, and its file: who wants both asks the store once."""
     name = chunk_name(shard, chunk)
-    try:
-        with store.open(f"{name}.parquet") as opened, pq.ParquetFile(opened) as file:
+    with contextlib.ExitStack() as held:
+        try:
+            file = held.enter_context(open_reader(held.enter_context(store.open(f"{name}.parquet"))))
             metadata, schema = file.metadata, file.schema_arrow.remove_metadata()
-        found = json.loads(metadata.metadata[METADATA])
-        done = ChunkDone.from_dict(found["done"], resumed=True)
-        counts = tuple(end - start for start, end in pairwise((0, *found["ends"])))
-        positions = tuple(found["positions"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
-    except OSError as error:
-        if is_refusal(error):
-            raise  # that it cannot be read does not say that it is not there
-        return None
-    is_whole = (
-        found["plan_id"] == plan_id
-        and (done.shard, done.chunk) == (shard, chunk)
-        and metadata.num_rows == done.rows == sum(counts)
-        and len(counts) == done.tasks
-        and min(counts, default=0) >= 0
-    )
-    if not is_whole or (done.quarantined and not store.exists(f"{name}.errors.parquet")):
-        return None
-    return ChunkFooter(done, counts, positions, schema)
+            found = json.loads(metadata.metadata[METADATA])
+            done = ChunkDone.from_dict(found["done"], resumed=True)
+            counts = tuple(end - start for start, end in pairwise((0, *found["ends"])))
+            footer = ChunkFooter(done, counts, tuple(found["positions"]), schema)
+            is_whole = (
+                found["plan_id"] == plan_id
+                and (done.shard, done.chunk) == (shard, chunk)
+                and metadata.num_rows == done.rows == sum(counts)
+                and len(counts) == done.tasks
+                and min(counts, default=0) >= 0
+            )
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            is_whole = False
+        except OSError as error:
+            if is_refusal(error):
+                raise  # that it cannot be read does not say that it is not there
+            is_whole = False
+        if not is_whole or (done.quarantined and not store.exists(f"{name}.errors.parquet")):
+            yield None
+        else:
+            yield footer, file
 
 
 def committed_chunks(

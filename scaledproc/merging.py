@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scaledproc.chunks import METADATA, ChunkFooter, chunk_name, read_footer
+from scaledproc.chunks import METADATA, ChunkFooter, chunk_name, open_chunk
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import SHOWN_FAILURES, ChunkDone, ShardDone
 from scaledproc.run_folder import WORK_ERROR_SCHEMA, report_name, shard_errors_name, shard_name
-from scaledproc.tables import digest_of, open_writer, read_tables, write_table
+from scaledproc.tables import digest_of, open_writer, read_tables, tables_in, write_rows, write_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,13 +67,15 @@ def merge_shard(store: Store, plan_id: str, shard: int, chunks: int) -> ShardDon
         A chunk is gone or damaged.
     """
     started = time.perf_counter()
-    footers = _read_chunks(store, plan_id, shard, range(chunks))
-    parts = [footer.done for footer in footers]
-    counts = [count for footer in footers for count in footer.counts]
-    _write_errors(store, parts, shard_errors_name(shard))
+    footers: list[ChunkFooter] = []
+    tables = _read_chunks(store, plan_id, shard, range(chunks), footers)
     with store.committing(shard_name(shard)) as target:
-        footer = shard_footer(plan_id, shard, counts)
-        rows = write_table(target, footers[0].schema, _rows_of(store, parts), footer)
+        with open_writer(target, next(tables).schema) as writer:
+            rows = write_rows(writer, tables)
+            counts = [count for footer in footers for count in footer.counts]
+            writer.add_key_value_metadata(shard_footer(plan_id, shard, counts))
+        parts = [footer.done for footer in footers]
+        _write_errors(store, parts, shard_errors_name(shard))
         done = replace(_added_up(parts, rows, time.perf_counter() - started), digest=digest_of(target))
         store.write(report_name(shard), json.dumps(done.to_dict()).encode())
     _remove_chunks(store, parts)
@@ -86,17 +88,18 @@ def merge_part(store: Store, plan_id: str, shard: int, chunks: Sequence[int]) ->
     Its footer says which tasks these were and how many rows each gave: `assemble_shard` puts a shard together by that.
     """
     started = time.perf_counter()
-    footers = _read_chunks(store, plan_id, shard, chunks)
-    parts = [footer.done for footer in footers]
-    positions = [position for footer in footers for position in footer.positions]
-    counts = [count for footer in footers for count in footer.counts]
-    _write_errors(store, parts, f"{part_name(shard)}.errors.parquet")
+    footers: list[ChunkFooter] = []
+    tables = _read_chunks(store, plan_id, shard, chunks, footers)
     with (
         store.committing(f"{part_name(shard)}.parquet") as target,
-        open_writer(target, footers[0].schema) as writer,
+        open_writer(target, next(tables).schema) as writer,
     ):
-        for table in _rows_of(store, parts):
+        for table in tables:
             writer.write_table(table)
+        parts = [footer.done for footer in footers]
+        positions = [position for footer in footers for position in footer.positions]
+        counts = [count for footer in footers for count in footer.counts]
+        _write_errors(store, parts, f"{part_name(shard)}.errors.parquet")
         done = _added_up(parts, sum(part.rows for part in parts), time.perf_counter() - started)
         said = {"plan_id": plan_id, "positions": positions, "counts": counts, "done": done.to_dict()}
         writer.add_key_value_metadata({METADATA: json.dumps(said)})
@@ -218,31 +221,30 @@ def shard_footer(plan_id: str, shard: int, counts: Sequence[int]) -> dict[bytes,
     return {METADATA: json.dumps({"counts": runs, "plan_id": plan_id, "shard": shard}, sort_keys=True)}
 
 
-def _read_chunks(store: Store, plan_id: str, shard: int, chunks: Sequence[int]) -> list[ChunkFooter]:
-    """What the chunks say, all of the same columns."""
-    footers: list[ChunkFooter] = []
+def _read_chunks(
+    store: Store, plan_id: str, shard: int, chunks: Sequence[int], footers: list[ChunkFooter]
+) -> Iterator[pa.Table]:
+    """An empty table of the chunks' columns, then their rows; each is asked for once, and its footer is added."""
     for number in chunks:
-        footer = read_footer(store, plan_id, shard, number)
-        if footer is None or (footers and not footer.schema.equals(footers[0].schema)):
-            raise ScaledprocError(f"chunk {number} of shard {shard} is gone or damaged; run the same command again")
-        footers.append(footer)
-    return footers
+        name = f"{chunk_name(shard, number)}.parquet"
+        with open_chunk(store, plan_id, shard, number) as found:
+            if found is None or (footers and not found[0].schema.equals(footers[0].schema)):
+                raise ScaledprocError(f"chunk {number} of shard {shard} is gone or damaged; run the same command again")
+            footer, file = found
+            if not footers:
+                yield footer.schema.empty_table()
+            footers.append(footer)
+            try:
+                for table in tables_in(file, f"{store}/{name}"):
+                    yield table.replace_schema_metadata(None)
+            except DamagedError:
+                store.remove(name)  # so that it is made anew
+                raise
 
 
 def _schema_of(store: Store, name: str) -> pa.Schema:
     with store.open(f"{name}.parquet") as source:
         return pq.read_schema(source).remove_metadata()
-
-
-def _rows_of(store: Store, parts: Sequence[ChunkDone]) -> Iterator[pa.Table]:
-    for part in parts:
-        name = f"{chunk_name(part.shard, part.chunk)}.parquet"
-        try:
-            for table in read_tables(store, name):
-                yield table.replace_schema_metadata(None)
-        except DamagedError:
-            store.remove(name)  # so that it is made anew
-            raise
 
 
 def _write_errors(store: Store, parts: Sequence[ChunkDone], name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -93,13 +94,19 @@ def write_table(
     int
         The number of rows.
     """
-    rows = 0
     with open_writer(path, schema) as writer:
-        for table in rebatch(tables):
-            writer.write_table(table, row_group_size=ROW_GROUP)
-            rows += table.num_rows
+        rows = write_rows(writer, tables)
         if metadata:
             writer.add_key_value_metadata(metadata)
+    return rows
+
+
+def write_rows(writer: pq.ParquetWriter, tables: Iterable[pa.Table]) -> int:
+    """Write rows in row groups of a fixed size; their number."""
+    rows = 0
+    for table in rebatch(tables):
+        writer.write_table(table, row_group_size=ROW_GROUP)
+        rows += table.num_rows
     return rows
 
 
@@ -117,16 +124,31 @@ def read_tables(store: Store, name: str, columns: list[str] | None = None) -> It
     DamagedError
         Just that.
     """
+    with _damage_told(f"{store}/{name}"), store.open(name) as source, open_reader(source) as file:
+        yield from _tables_in(file, columns)
+
+
+def tables_in(file: pq.ParquetFile, name: str) -> Iterator[pa.Table]:
+    """What is left to read of an open file, as `read_tables` does; its name is for the error."""
+    with _damage_told(name):
+        yield from _tables_in(file)
+
+
+def _tables_in(file: pq.ParquetFile, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    for batch in file.iter_batches(batch_size=ROW_GROUP, columns=columns, use_threads=False):
+        yield pa.Table.from_batches([batch])
+
+
+@contextlib.contextmanager
+def _damage_told(name: str) -> Iterator[None]:
     try:
-        with store.open(name) as source, open_reader(source) as file:
-            for batch in file.iter_batches(batch_size=ROW_GROUP, columns=columns, use_threads=False):
-                yield pa.Table.from_batches([batch])
+        yield
     except pa.ArrowInvalid as error:
-        raise DamagedError(f"{store}/{name} is damaged: {error}; run the same command again") from None
+        raise DamagedError(f"{name} is damaged: {error}; run the same command again") from None
     except OSError as error:
         if error.errno is not None or type(error) is not OSError:  # the system's or the store's; Arrow's have no number
             raise
-        raise DamagedError(f"{store}/{name} is damaged: {error}; run the same command again") from None
+        raise DamagedError(f"{name} is damaged: {error}; run the same command again") from None
 
 
 def write_csv(path: Path, table: pa.Table) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from misbehaving_store import misbehaving
 from support import COUNT, Bucket, Cli, tree_bytes
 
 import scaledproc
@@ -304,3 +307,52 @@ def test_small_chunks_of_small_units(s3: Bucket, tmp_path: Path) -> None:
     ]
     assert len([event for event in events if isinstance(event, ChunkDone)]) == 40
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@extractor(schema={"path": "string"}, anchor="*.txt")
+def all_but_one(task: Task) -> dict[str, str]:
+    if task.anchor == "b/3.txt":
+        raise ValueError
+    return {"path": task.anchor}
+
+
+KINDS = {
+    r"requests-out/work/\d+/\d+\.parquet": "chunk",
+    r"requests-out/work/\d+/\d+\.errors\.parquet": "chunk's errors",
+    r"requests-out/work/done/\d+\.json": "report",
+    r"requests-out/work/done/\d+\.errors\.parquet": "shard's errors",
+    r"requests-out/shards/\d+\.parquet": "shard",
+    r"requests-in/.*": "object",
+}
+
+
+def test_what_a_chunk_and_a_shard_cost_in_requests(s3: Bucket) -> None:
+    """Each takes 30 ms or more on a store that is not here, and money: one more for each chunk is to be seen."""
+    dataset = texts(s3, "requests-in", count=12)
+    with misbehaving(s3.server) as store:
+        options = store.front.storage_options
+        run = scaledproc.run(
+            dataset, s3.url("requests-out"), extractor=all_but_one, jobs=2, chunk=2, storage_options=options
+        )
+        assert (run.plan.n_shards, run.plan.n_chunks, run.quarantined) == (2, 6, 1)
+        asked = Counter(
+            f"{request.method} {what}"
+            for request, _ in store.log
+            for pattern, what in KINDS.items()
+            if re.fullmatch(f"{s3.name}/{pattern}", request.key)
+        )
+    assert asked == {
+        "GET object": 12,
+        "PUT chunk": 6,
+        "GET chunk": 6,  # when the shard is made of them
+        "PUT chunk's errors": 1,
+        "HEAD chunk's errors": 1,
+        "GET chunk's errors": 1,
+        "HEAD shard": 2,  # whether an earlier start made it, though it is not listed
+        "PUT shard's errors": 2,
+        "PUT report": 2,
+        "PUT shard": 2,
+        "GET shard": 2,  # by the combine step
+        "GET report": 4,  # by the combine step, and for run.json
+        "GET shard's errors": 4,  # for errors.parquet and for errors.log
+    }
