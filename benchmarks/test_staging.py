@@ -17,6 +17,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from measure import CORES, HERE, Bystanders, cpu_of_all, cpu_seconds, spread, ta
 from s3server import S3Server, s3_server
 
 import scaledproc
+from scaledproc import s3_objects
 from scaledproc.storage import Store
 
 if TYPE_CHECKING:
@@ -188,6 +190,40 @@ def test_latency(server: S3Server, kind: Objects, folder: Path, show: Callable[.
     show(table(title, ["wait", "s", "objects", "bytes"], rows, [note, others.note]))
     if others.are_quiet:
         assert pace >= LEAST_PACE
+
+
+COUNTS = (16, 32, 64, 128, 256)
+LEAST_OF_BEST = 0.85  # of the best number of requests, for the one that is built in
+
+
+def test_requests(server: S3Server, folder: Path, monkeypatch: pytest.MonkeyPatch, show: Callable[..., None]) -> None:
+    """How many requests at once: near and at a distance, on small objects. What `s3_objects.REQUESTS` rests on."""
+    small, *_ = KINDS
+    with ExitStack() as stack:
+        fetchers = {
+            name: Fetcher(server, small, folder, stack.enter_context(slow_proxy(server.endpoint, seconds)))
+            for name, seconds in (("0 ms", 0.0), ("30 ms", LATENCY))
+        }
+
+        def fetch(name: str, count: int) -> float:
+            with monkeypatch.context() as patch:
+                patch.setattr(s3_objects, "REQUESTS", count)
+                patch.setattr(s3_objects, "_pool", None)
+                return fetchers[name].staging()
+
+        with Bystanders() as others:
+            contestants = {f"{name} {count}": partial(fetch, name, count) for name in fetchers for count in COUNTS}
+            found = take_turns(contestants, ROUNDS)
+    runs = {(name, count): found[f"{name} {count}"] for name in fetchers for count in COUNTS}
+    paces = {each: small.count / statistics.median(seconds) for each, seconds in runs.items()}
+    rows = [[str(count), *(f"{paces[name, count]:,.0f}/s" for name in fetchers)] for count in COUNTS]
+    built_in = s3_objects.REQUESTS
+    title = f"Fetching {small.count:,} objects of {small.size:,} bytes with so many requests at once"
+    notes = [f"built in: {built_in} (promised: {LEAST_OF_BEST} of the best)", others.note]
+    show(table(title, ["requests", *fetchers], rows, notes))
+    if others.are_quiet:
+        for name in fetchers:
+            assert paces[name, built_in] >= LEAST_OF_BEST * max(paces[name, count] for count in COUNTS)
 
 
 EXTRACTORS = {

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 REQUESTS = 128
 """At once, each in a thread: as many as answers that take 30 ms need so that small objects do not wait for them. More
-than a near store needs, and no slower there (`benchmarks/test_staging.py`)."""
+than a near store needs, and no slower there (`test_requests` in `benchmarks/test_staging.py`)."""
 PART = 8 * 2**20  # bytes of a request; larger objects come in several at once
 LARGEST_PART = 4 * PART
 WAYS = 16
