@@ -64,8 +64,8 @@ CLAIMS: dict[str, tuple[bytes, str | None]] = {
     ),
     "10^15-differences": (header("r.dat", "8", "r 1 125 1000000000000000"), "r.dat has 4 bytes; the header says"),
     "10^15-skew": (header("r.dat", "80:1000000000000000"), "shifts a signal of r.dat by 1,000,000,000,000,000 of 4"),
-    "skew": (header("r.dat", "80:5"), "the header shifts a signal of r.dat by 5 of 4 frames"),
-    "skew-of-all": (header("r.dat", "80:4"), None),
+    "skew": (header("r.dat", "80:65537"), "the header shifts a signal of r.dat by 65,537 of 4 frames"),
+    "skew-of-all": (header("r.dat", "80:65536"), None),
     "2^31-flac": (
         header("r.flac", "516", f"r 1 125 {2**31 + 1}"),
         "2,147,483,649 samples at once; at most ",
@@ -189,6 +189,10 @@ def test_files_that_change_after_the_listing(tmp_path: Path) -> None:
     (tmp_path / "data/shared.dat").write_bytes(DATA)
     (unit / "r.dat").symlink_to("../shared.dat")  # within the dataset, as the listing follows it too
     assert WfdbSummary().extract(task)[0]["mean"] == 1.25
+    (unit / "r.hea").rename(tmp_path / "r.hea")
+    (unit / "r.hea").symlink_to(tmp_path / "r.hea")
+    with pytest.raises(FileNotFoundError, match=r"'u/r\.hea' is no file of the dataset any more"):
+        WfdbSummary().extract(task)
     unit.rename(tmp_path / "elsewhere")
     unit.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(FileNotFoundError, match="'u' is no folder of the dataset any more"):

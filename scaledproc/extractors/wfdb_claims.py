@@ -20,6 +20,8 @@ LONGEST_LINE = 4096
 reads no integer of more than 4,300 digits."""
 MOST_LINES = 10_000
 """Lines of a header that wfdb is given, at 0.3 ms each."""
+LONGEST_SKEW = 2**16
+"""Frames by which a signal may be late in a record that is shorter: wfdb reads these too, as missing samples."""
 MOST_SAMPLES = 2**31
 """Samples that wfdb is asked for at once, at some 16 bytes of memory each: twelve leads at 1 kHz for two days. The same
 number on every machine, so that the same plan has the same errors; `--memory-per-worker` is for what a machine has."""
@@ -93,7 +95,7 @@ def check_samples(folder: Path, header: Header) -> None:
         elif needed > size:
             raise ValueError(f"{file} has {size:,} bytes; the header says that it has {_large(needed)} or more")
         skew = max(signal.skew for signal in signals)
-        if skew > n_frames:
+        if skew > max(n_frames, LONGEST_SKEW):
             raise ValueError(f"the header shifts a signal of {file} by {_large(skew)} of {_large(n_frames)} frames")
         samples += (n_frames + skew) * width
     if samples > MOST_SAMPLES:

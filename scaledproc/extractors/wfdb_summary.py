@@ -97,14 +97,14 @@ class WfdbSummary(Extractor):
         ValueError
             The header cannot be read, or the signal file does not hold what it says.
         """
-        path = f"{task.root}/{task.anchor}"
+        folder, _, name = task.anchor.rpartition("/")
+        path = task.locate(name)
         header = read_header(path)
         files = dict.fromkeys([signal.file for signal in header.signals])
         if header.is_master or files.keys() <= {"~"}:
             return []
         for file in files:
             task.locate(file)
-        folder, _, name = task.anchor.rpartition("/")
         record = os.path.splitext(name)[0]  # noqa: PTH122 - of a text
         kind = _kind(record, folder.rpartition("/")[2], header.fs)
         try:
