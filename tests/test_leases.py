@@ -327,10 +327,10 @@ def test_a_process_that_hides_is_not_taken_for_one_that_is_gone(store: Store, mo
 
 def test_a_full_disk_does_not_blind_the_fence(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the time up to which it surely holds cannot be noted any more, each change asks the store."""
-    with holding(store, "local", ttl=0.6) as held, monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-        time.sleep(0.5)
+    with holding(store, "local", ttl=3) as held, monkeypatch.context() as patch:
         store.fs.pipe_file(store.path("lease.json"), ELSEWHERE.to_json())
+        patch.setattr(Path, "write_bytes", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        time.sleep(1.5)  # one renewal, and the time that was noted before it is not over
         with pytest.raises(LeaseLostError):
             held.remove("before")
     found = read_lease(store)

@@ -287,6 +287,22 @@ def test_a_chunk_that_was_damaged_after_its_commit_is_never_in_the_table(
     assert output_bytes(run.store)
 
 
+def test_a_chunk_whose_errors_are_gone_is_made_anew(data: Path, whole: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+
+    def stop(event: Event) -> None:
+        if isinstance(event, ChunkDone) and event.quarantined:
+            raise KeyboardInterrupt
+
+    options: dict[str, Any] = {"extractor": PROBE, "shards": 3, "chunk": 1, "jobs": 1}
+    with pytest.raises(KeyboardInterrupt):
+        scaledproc.run(data, output, on_event=stop, **options)
+    (errors,) = output.glob("work/[0-9]*/*.errors.parquet")
+    errors.unlink()
+    run = scaledproc.run(data, output, **options)
+    assert output_bytes(run.store) == output_bytes(scaledproc.Run.open(whole).store)
+
+
 def drop_a_row(path: Path) -> None:
     rewrite(path, lambda table: table.slice(0, table.num_rows - 1))
 
