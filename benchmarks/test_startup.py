@@ -24,7 +24,7 @@ def test_startup(what: str, one: Dataset, tmp_path: Path, show: Callable[..., No
     if what != "--help":
         words = ["--backend", "local", "--overwrite", "--quiet", str(one.root), str(tmp_path / "output")]
     with Bystanders() as others:
-        benchmark.pedantic(time_command, (["-m", "scaledproc", *words],), rounds=ROUNDS, warmup_rounds=1)
+        benchmark.pedantic(time_command, (["-P", "-m", "scaledproc", *words],), rounds=ROUNDS, warmup_rounds=1)
     if benchmark.stats is None:  # --benchmark-disable
         return
     times = benchmark.stats.stats.data

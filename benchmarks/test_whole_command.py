@@ -151,7 +151,8 @@ def _pattern(root: Path, folder: Path) -> float:
 
 
 def _scaledproc(root: Path, folder: Path, *words: str, failures: bool = False) -> float:
-    command = ["-m", "scaledproc", "--backend", "local", str(root), str(folder / "output"), "--chunk", "auto"]
+    # -P: what is installed, not the checkout that this may be started in.
+    command = ["-P", "-m", "scaledproc", "--backend", "local", str(root), str(folder / "output"), "--chunk", "auto"]
     more = ["--max-failures", "100%"] if failures else []
     return time_command([*command, "--overwrite", "--quiet", "--jobs", str(CORES), *words, *more])
 
