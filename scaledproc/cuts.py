@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # The rule of `--chunk auto` and of the recommendation of `pytest benchmarks` (`chunk_work`): no core has fewer chunks
 # than this, since what a task takes is known only roughly, and differs from task to task.
 CHUNKS_PER_CORE = 8
+LAST = 4
+"""The last chunk of every core is cut into so many: so long, cores wait for each other at the end."""
 LONGEST_CHUNK = 60.0  # seconds; more would be lost with a machine that goes away
 LARGEST_CHUNK = 256 * 2**20  # bytes; a staged chunk's files are on the machine together, one more waiting for each core
 
@@ -238,7 +240,9 @@ def _greedy(sums: Offsets, capacity: int, at_most: int | None = None) -> Offsets
     return np.array(offsets, np.int64)
 
 
-def cut_chunks(task_sizes: NDArray[np.int64], cut: ChunkCut, cores: int, work: float | None = None) -> Offsets:
+def cut_chunks(
+    task_sizes: NDArray[np.int64], cut: ChunkCut, cores: int, work: float | None = None, *, is_last: bool = True
+) -> Offsets:
     """Offsets of micro shards over the tasks of one macro shard.
 
     Parameters
@@ -251,6 +255,8 @@ def cut_chunks(task_sizes: NDArray[np.int64], cut: ChunkCut, cores: int, work: f
         Cores of the machine that will run the shard.
     work
         For `auto`: seconds of work of a chunk, where the cores have more to do than this shard.
+    is_last
+        For `auto`: whether this shard is the last one that the cores do, whose last chunks are smaller.
     """
     n = len(task_sizes)
     if n == 0:
@@ -262,7 +268,7 @@ def cut_chunks(task_sizes: NDArray[np.int64], cut: ChunkCut, cores: int, work: f
     if cut.by == "bytes":
         return _fill(task_sizes, cut.value)
     wanted = assumed_work(task_sizes, cores) if work is None else work
-    return _fill(ASSUMED.of(task_sizes), max(int(1e9 * wanted), 1))
+    return _fill_towards_end(ASSUMED.of(task_sizes), max(int(1e9 * wanted), 1), cores if is_last else 0)
 
 
 def assumed_work(task_sizes: NDArray[np.int64], cores: int) -> float:
@@ -354,6 +360,15 @@ def _fill(sizes: NDArray[np.int64], capacity: int) -> Offsets:
         reach = int(np.searchsorted(sums, sums[offsets[-1]] + capacity, "right")) - 1
         offsets.append(max(reach, offsets[-1] + 1))
     return np.array(offsets, np.int64)
+
+
+def _fill_towards_end(works: NDArray[np.int64], capacity: int, smaller: int) -> Offsets:
+    """The same, but for so many parts at the end, which are cut into smaller ones: not less than a chunk's own cost."""
+    less = min(max(capacity // LAST, int(1e9 * ASSUMED.chunk)), capacity)
+    sums = _sums(works)
+    turn = int(np.searchsorted(sums, sums[-1] - smaller * capacity, "right")) - 1 if less < capacity else len(works)
+    turn = max(turn, 0) if smaller else len(works)
+    return np.concatenate([_fill(works[:turn], capacity), turn + _fill(works[turn:], less)[1:]])
 
 
 def _sums(sizes: NDArray[np.int64]) -> Offsets:

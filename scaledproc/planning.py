@@ -183,7 +183,10 @@ class Plan:
         shard_cuts = self.unit_tasks[cut_shards(self.unit_sizes, groups, shards)]
         work = assumed_work(self.task_sizes, cores) if together and self.n_tasks else None
         pieces = [
-            start + cut_chunks(self.task_sizes[start:stop], chunks, cores, work)[:-1]
+            start
+            + cut_chunks(
+                self.task_sizes[start:stop], chunks, cores, work, is_last=not together or stop == self.n_tasks
+            )[:-1]
             for start, stop in zip(shard_cuts[:-1].tolist(), shard_cuts[1:].tolist(), strict=True)
         ]
         chunk_cuts = np.concatenate([*pieces, [self.n_tasks]]).astype(np.int64)

@@ -13,10 +13,12 @@ from scaledproc.cuts import (
     ASSUMED,
     CHUNKS_PER_CORE,
     LARGEST_CHUNK,
+    LAST,
     LONGEST_CHUNK,
     ChunkCut,
     Costs,
     ShardCut,
+    assumed_work,
     chunk_work,
     cut_chunks,
     cut_shards,
@@ -146,7 +148,27 @@ def test_a_recommendation_follows_what_costs_most() -> None:
 def test_auto_is_the_rule_of_the_recommendation_for_what_is_assumed() -> None:
     sizes = np.full(5_000, 7_000, np.int64)
     found = recommend_chunk(sizes, ASSUMED, 4)
-    assert len(cut_chunks(sizes, ChunkCut("auto"), 4)) - 1 == pytest.approx(found.chunks, rel=0.05)
+    cut = cut_chunks(sizes, ChunkCut("auto"), 4, is_last=False)
+    assert len(cut) - 1 == pytest.approx(found.chunks, rel=0.05)
+
+
+@given(st.lists(st.integers(0, 10**8), min_size=1, max_size=300), st.integers(1, 8))
+def test_auto_ends_with_smaller_chunks(sizes: list[int], cores: int) -> None:
+    """What one core waits for the others at the end is a part of a chunk; the rest is cut as ever."""
+    tasks = np.array(sizes)
+    usual = cut_chunks(tasks, ChunkCut("auto"), cores, is_last=False)
+    cut = cut_chunks(tasks, ChunkCut("auto"), cores)
+    assert cut[0] == 0
+    assert cut[-1] == len(tasks)
+    assert (np.diff(cut) > 0).all()
+    works = ASSUMED.of(tasks)
+    capacity = int(1e9 * assumed_work(tasks, cores))
+    at_end = works[::-1].cumsum()[::-1] <= cores * capacity  # tasks after which no more than that is left
+    for start, stop in pairwise(cut.tolist()):
+        if at_end[start] and stop - start > 1:
+            assert works[start:stop].sum() <= max(capacity / LAST, 1e9 * ASSUMED.chunk) + 1
+    same = [place for place in usual.tolist() if not at_end[min(place, len(tasks) - 1)]]
+    assert cut.tolist()[: len(same)] == same
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ class RowCollector:
         self._fields = [
             (field.name, field.nullable, _PLAIN.get(field.type), _check_for(field.type)) for field in schema
         ]
+        self._plain_of_pandas = [_PLAIN_OF_PANDAS.get(field.type, ()) for field in schema]
         self._pending: list[Mapping[str, Any]] = []
         self._tables: list[pa.Table] = []
         self._held_rows = self._held_bytes = 0
@@ -65,7 +66,8 @@ class RowCollector:
         if isinstance(returned, pa.RecordBatch):
             returned = pa.Table.from_batches([returned])
         elif type(returned).__name__ == "DataFrame" and "pandas" in sys.modules:
-            returned = self._from_pandas(returned)
+            rows_of_frame = self._rows_of(returned)
+            returned = self._from_pandas(returned) if rows_of_frame is None else rows_of_frame
         if isinstance(returned, pa.Table):
             table = self._checked_table(returned)
             self._flush_pending()
@@ -159,6 +161,21 @@ class RowCollector:
             raise SchemaError(f"the table is damaged: {error}") from None
         return pa.Table.from_arrays(table.columns, schema=self.schema)
 
+    def _rows_of(self, frame: Any) -> list[dict[str, Any]] | None:
+        """A small DataFrame of plain types as rows: Arrow takes longer to make a table of it than many tasks take.
+
+        None for any other, also where its columns are not those that are declared.
+        """
+        if len(frame) > _SMALL or list(frame.columns) != self.schema.names:
+            return None
+        if any(str(kind) not in plain for kind, plain in zip(frame.dtypes, self._plain_of_pandas, strict=True)):
+            return None
+        names = self.schema.names
+        return [
+            {name: None if value != value else value for name, value in zip(names, values, strict=True)}
+            for values in frame.to_numpy(dtype=object).tolist()
+        ]
+
     def _from_pandas(self, frame: Any) -> pa.Table:
         """Arrow for a DataFrame, whose types are pandas' own: NaN for null, int64 for any integer."""
         try:
@@ -225,6 +242,14 @@ def _check_for(kind: pa.DataType) -> Check:
 
 _PLAIN: dict[pa.DataType, type] = {pa.float64(): float, pa.bool_(): bool, pa.date32(): dt.date}
 """Of which Python type every value fits: most values of most rows, so that this is worth knowing."""
+_PLAIN_OF_PANDAS: dict[pa.DataType, tuple[str, ...]] = {
+    pa.float64(): ("float64",),
+    **dict.fromkeys((pa.int64(), pa.int32(), pa.int16(), pa.int8()), ("int64", "int32", "int16", "int8")),
+    pa.bool_(): ("bool",),
+    **dict.fromkeys((pa.string(), pa.large_string()), ("str",)),
+}
+"""Types of DataFrames, of which every value fits or is told by the checks of rows; NaN stands for null."""
+_SMALL = 50  # rows of a DataFrame, up to which it is taken as rows
 _BOOLEANS = (bool,)
 
 
