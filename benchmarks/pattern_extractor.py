@@ -1,11 +1,11 @@
-"""The pattern's function (`pattern.py`) as an extractor: `pattern_extractor.py:pattern_extractor`.
+"""The pattern's function (`pattern.py`) as an extractor, which returns its DataFrame as it is.
 
-`pattern_frames` returns its DataFrames as they are.
+`pattern_extractor.py:pattern_extractor`
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pattern import describe_record
 
@@ -16,28 +16,16 @@ if TYPE_CHECKING:
 
     from scaledproc import Task
 
-STATISTICS = {"mean": "mean", "std": "std", "min": "min", "25%": "p25", "50%": "p50", "75%": "p75", "max": "max"}
 SCHEMA = {
-    "record": "string",
     "signal": "string",
-    "count": "int64",
+    "record": "string",
+    "count": "float64",
     "missing": "int64",
-    **dict.fromkeys(STATISTICS.values(), "float64"),
+    **dict.fromkeys(("mean", "std", "min", "25%", "50%", "75%", "max"), "float64"),
 }
 
 
 @scaledproc.extractor(schema=SCHEMA, anchor="*.hea")
-def pattern_extractor(task: Task) -> list[dict[str, Any]]:
+def pattern_extractor(task: Task) -> pd.DataFrame:
     """One row per signal of a record."""
-    rows = _described(task).to_dict("records")
-    return [{str(name): value for name, value in row.items()} for row in rows]
-
-
-@scaledproc.extractor(schema=SCHEMA, anchor="*.hea")
-def pattern_frames(task: Task) -> pd.DataFrame:
-    """The same."""
-    return _described(task)
-
-
-def _described(task: Task) -> pd.DataFrame:
-    return describe_record(task.path).rename(columns=STATISTICS).astype({"count": "int64"})
+    return describe_record(task.path)

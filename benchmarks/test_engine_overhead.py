@@ -1,7 +1,7 @@
 """What the engine adds to the time that the extractor alone takes, divided by the cores: at most 5 %.
 
-The extractor is the pattern's function, which returns rows and, with `--full`, DataFrames. Start-up (imports,
-processes) is left out in two ways:
+The extractor is the pattern's function, which returns a DataFrame. Start-up (imports, processes) is left out in two
+ways:
 
 - by difference: what a whole run takes on 1,000 tasks (with `--full` 4,000) less what one takes on 100. What is
   constant falls out; all that grows with the tasks is in it: listing, planning, scheduling, checking, committing,
@@ -20,7 +20,6 @@ import itertools
 import statistics
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from measure import CORES, HERE, Bystanders, spread, table, take_turns, time_alone
 from plots import Bars
 from results import keep_times
@@ -34,25 +33,25 @@ if TYPE_CHECKING:
 
 ALLOWED = 0.05
 
+PATTERN = f"{HERE / 'pattern_extractor.py'}:pattern_extractor"
 
-@pytest.mark.parametrize("name", ["pattern", pytest.param("pattern_frames", marks=pytest.mark.full)])
+
 def test_engine_adds_at_most_five_percent(
-    name: str, small: Dataset, few: Dataset, tmp_path: Path, show: Callable[..., None], benchmark: Any, rounds: int
+    small: Dataset, few: Dataset, tmp_path: Path, show: Callable[..., None], benchmark: Any, rounds: int
 ) -> None:
-    function = f"{HERE / 'pattern_extractor.py'}:{'pattern_extractor' if name == 'pattern' else name}"
     numbers = itertools.count()
     runs: dict[str, list[TimedRun]] = {small.name: [], few.name: []}
 
     def run(dataset: Dataset) -> float:
-        found = timed_run(dataset.root, tmp_path / str(next(numbers)), name, jobs=CORES)
+        found = timed_run(dataset.root, tmp_path / str(next(numbers)), "pattern", jobs=CORES)
         runs[dataset.name].append(found)
         return found.whole
 
     contestants = {
-        "one": lambda: time_alone(function, small.root, 1),
+        "one": lambda: time_alone(PATTERN, small.root, 1),
         "small": lambda: run(small),
         "few": lambda: run(few),
-        "together": lambda: time_alone(function, small.root, CORES),
+        "together": lambda: time_alone(PATTERN, small.root, CORES),
     }
     with Bystanders() as others:
         seconds = take_turns(contestants, rounds)
@@ -88,7 +87,7 @@ def test_engine_adds_at_most_five_percent(
         row(f"whole run, {few.segments} tasks", seconds["few"]),
     ]
     chunks = runs[small.name][0].chunks
-    title = f"The engine beside the extractor alone ({name}), {small}, {chunks} chunks, "
+    title = f"The engine beside the extractor alone, {small}, {chunks} chunks, "
     title += f"{CORES} cores, {rounds} rounds in turn"
     plot = Bars(
         "seconds",

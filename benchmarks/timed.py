@@ -73,10 +73,7 @@ class Timed(scaledproc.Extractor):
 
 
 wfdb_summary = Timed("wfdb-summary")
-pattern, pattern_frames = (
-    Timed(f"{Path(__file__).with_name('pattern_extractor.py')}:{name}")
-    for name in ("pattern_extractor", "pattern_frames")
-)
+pattern = Timed(f"{Path(__file__).with_name('pattern_extractor.py')}:pattern_extractor")
 
 
 def __getattr__(name: str) -> Timed:
@@ -151,7 +148,7 @@ def timed_run(
     dataset, output
         Folders; the output is a new one.
     extractor
-        `wfdb_summary`, `pattern`, `pattern_frames`, or `own` for what the environment names.
+        `wfdb_summary`, `pattern`, or `own` for what the environment names.
     jobs, chunk, options
         As for `scaledproc.run`.
     failures
