@@ -67,9 +67,14 @@ class Bucket:
 
     def objects(self, prefix: str) -> dict[str, bytes]:
         """The content of all objects below a prefix, by their names relative to it."""
+        fs = self.fs
+        return {name: fs.cat_file(f"{self.name}/{prefix}/{name}") for name in self.names(prefix)}
+
+    def names(self, prefix: str) -> list[str]:
+        """The objects below a prefix, by their names relative to it."""
         fs, start = self.fs, f"{self.name}/{prefix}/"
         fs.invalidate_cache()
-        return {path.removeprefix(start): fs.cat_file(path) for path in fs.find(start)}
+        return [path.removeprefix(start) for path in fs.find(start)]
 
 
 def tree_bytes(folder: Path) -> dict[str, bytes]:

@@ -193,7 +193,7 @@ def test_killed_host_goes_on_where_it_was(account: Account) -> None:
     account.put({f"g/u/t{number}.txt": "x\nsleep 0.15\n" for number in range(10)})
 
     def half_way(_: Any) -> bool:
-        return len(account.bucket.objects(f"{account.output.removeprefix('s3://scaledproc/')}/work/00000")) >= 4
+        return len(account.bucket.names(f"{account.output.removeprefix('s3://scaledproc/')}/work/00000")) >= 4
 
     account.emulator.faults.kill_host(when=half_way)
     found = account.run(options={"chunk": "1"})
