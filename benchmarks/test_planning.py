@@ -73,14 +73,14 @@ def planned(inventory: Path, folder: Path) -> Cost:
     listed = read_inventory(inventory, Store.at(folder))
     before, cpu = _peak(), time.process_time()
     steps: dict[str, float] = {}
-    with _timing(steps, "plan"):
+    with _Timing(steps, "plan"):
         plan = make_plan(listed, extractor, cores=CORES)
     del listed
-    with _timing(steps, "write"):
+    with _Timing(steps, "write"):
         write_plan(Store.at(folder), plan)
     plan_id, cuts = plan.plan_id, plan.chunk_cuts
     del plan
-    with _timing(steps, "read back"):
+    with _Timing(steps, "read back"):
         again = read_plan(Store.at(folder), plan_id)
     assert (again.chunk_cuts == cuts).all()
     return Cost(steps, time.process_time() - cpu, _peak(), before)
@@ -91,20 +91,20 @@ def bare(inventory: Path, folder: Path) -> Cost:
     files = pq.read_table(inventory)
     before, cpu = _peak(), time.process_time()
     steps: dict[str, float] = {}
-    with _timing(steps, "plan"):
+    with _Timing(steps, "plan"):
         unit = pc.replace_substring_regex(files["path"], "/[^/]*$", "")
         files = files.append_column("unit", unit.dictionary_encode().unify_dictionaries())
         del unit
         files = files.take(pc.sort_indices(files["path"]))
-    with _timing(steps, "write"):
+    with _Timing(steps, "write"):
         pq.write_table(files, folder / "bare.parquet", row_group_size=65_536)
     del files
-    with _timing(steps, "read back"):
+    with _Timing(steps, "read back"):
         pq.read_table(folder / "bare.parquet")
     return Cost(steps, time.process_time() - cpu, _peak(), before)
 
 
-class _timing:  # noqa: N801 - a context manager
+class _Timing:
     def __init__(self, steps: dict[str, float], name: str) -> None:
         self._steps, self._name = steps, name
 

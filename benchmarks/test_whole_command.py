@@ -92,7 +92,7 @@ def test_own_data_beside_all_rivals(
     )  # the scripts take the extractor's layout
     contestants = {OWN: others.watching(ours)}
     contestants |= {rival.name: partial(_rival, rival, subject.root, tmp_path, subject.extractor) for rival in able}
-    seconds = take_turns(contestants, min(rounds, 2))
+    seconds = take_turns({name: warmed(subject.root, run) for name, run in contestants.items()}, min(rounds, 2))
     keep_times(benchmark, seconds, plan_id=subject.plan.plan_id, dataset=subject.about)
     missing = {rival.name: rival.missing for rival in RIVALS if rival.missing}
     if options:

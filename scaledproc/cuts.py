@@ -365,9 +365,10 @@ def _fill(sizes: NDArray[np.int64], capacity: int) -> Offsets:
 def _fill_towards_end(works: NDArray[np.int64], capacity: int, smaller: int) -> Offsets:
     """The same, but for so many parts at the end, which are cut into smaller ones: not less than a chunk's own cost."""
     less = min(max(capacity // LAST, int(1e9 * ASSUMED.chunk)), capacity)
+    if not smaller or less == capacity:
+        return _fill(works, capacity)
     sums = _sums(works)
-    turn = int(np.searchsorted(sums, sums[-1] - smaller * capacity, "right")) - 1 if less < capacity else len(works)
-    turn = max(turn, 0) if smaller else len(works)
+    turn = max(int(np.searchsorted(sums, sums[-1] - smaller * capacity, "right")) - 1, 0)
     return np.concatenate([_fill(works[:turn], capacity), turn + _fill(works[turn:], less)[1:]])
 
 

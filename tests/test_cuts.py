@@ -6,7 +6,7 @@ from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scaledproc.cuts import (
@@ -152,7 +152,8 @@ def test_auto_is_the_rule_of_the_recommendation_for_what_is_assumed() -> None:
     assert len(cut) - 1 == pytest.approx(found.chunks, rel=0.05)
 
 
-@given(st.lists(st.integers(0, 10**8), min_size=1, max_size=300), st.integers(1, 8))
+@example(sizes=[50_000_000] * 300, cores=2)
+@given(sizes=st.lists(st.integers(0, 10**8), min_size=1, max_size=300), cores=st.integers(1, 8))
 def test_auto_ends_with_smaller_chunks(sizes: list[int], cores: int) -> None:
     """What one core waits for the others at the end is a part of a chunk; the rest is cut as ever."""
     tasks = np.array(sizes)

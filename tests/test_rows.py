@@ -171,6 +171,22 @@ def test_a_data_frame_is_what_arrow_makes_of_it(data: st.DataObject, names: list
     assert collector.take().equals(expected)
 
 
+@pytest.mark.parametrize("times", [1, 100])
+def test_missing_values_of_small_and_large_data_frames_are_null(times: int) -> None:
+    columns: dict[str, list[Any]] = {
+        "float": [1.5, float("nan")],
+        "text": ["a", None],
+        "int": [1, -2],
+        "bool": [True, False],
+    }
+    frame = pd.DataFrame({name: values * times for name, values in columns.items()})
+    collector = RowCollector(pa.schema([("float", F64), ("text", pa.string()), ("int", I32), ("bool", pa.bool_())]))
+    collector.add(frame)
+    expected = [{"float": 1.5, "text": "a", "int": 1, "bool": True}]
+    expected.append({"float": None, "text": None, "int": -2, "bool": False})
+    assert collector.take().to_pylist() == expected * times
+
+
 @pytest.mark.parametrize("make", [pd.DataFrame, pa.table])
 def test_small_tables_are_written_together(make: Any) -> None:
     collector = RowCollector(pa.schema([("x", I64)]))

@@ -41,7 +41,7 @@ def docker_shown(*words: str) -> None:
     ScaledprocError
         The command failed.
     """
-    done = subprocess.run(["docker", *words], stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False)  # noqa: S603, S607
+    done = subprocess.run(["docker", *words], stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False)  # noqa: S603, S607 - as above
     if done.returncode:
         raise ScaledprocError(f"docker {words[0]} failed; it says above why")
 

@@ -63,7 +63,7 @@ def _session(folder: Path) -> Any:
 def _container_class() -> type:
     from sagemaker.core.local.image import _SageMakerContainer
 
-    class Container(_SageMakerContainer):  # type: ignore[misc, unused-ignore]
+    class Container(_SageMakerContainer):  # type: ignore[misc, unused-ignore]  # the SDK has no types
         """The SDK's, but for what it does not let be set."""
 
         def _compose(self, detached: bool = False) -> list[str]:
