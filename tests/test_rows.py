@@ -187,6 +187,49 @@ def test_missing_values_of_small_and_large_data_frames_are_null(times: int) -> N
     assert collector.take().to_pylist() == expected * times
 
 
+SERIES = {
+    "float64": pd.Series([1.5, -2.0]),
+    "float64 with NaN": pd.Series([1.5, float("nan")]),
+    "float32": pd.Series([1.5, 0.1], dtype="float32"),
+    "int64": pd.Series([1, -2]),
+    "int8": pd.Series([1, -2], dtype="int8"),
+    "uint16": pd.Series([1, 2], dtype="uint16"),
+    "Int64 with NA": pd.Series([1, None], dtype="Int64"),
+    "large int": pd.Series([2**40, 1]),
+    "bool": pd.Series([True, False]),
+    "boolean with NA": pd.Series([True, None], dtype="boolean"),
+    "text": pd.Series(["a", "ü"]),
+    "text with NaN": pd.Series(["a", None]),
+    "category": pd.Series(["a", "b"], dtype="category"),
+    "objects": pd.Series([1.5, "a"], dtype=object),
+    "floats as objects": pd.Series([1.5, None], dtype=object),
+    "times": pd.Series(pd.to_datetime(["2001-02-03 00:00", "2001-02-03 04:05"])),
+    "dates": pd.Series([dt.date(2001, 2, 3), None], dtype=object),
+    "bytes": pd.Series([b"a", b""]),
+}
+KINDS = [F64, pa.float32(), I64, I32, pa.uint16(), pa.bool_(), pa.string(), pa.date32(), pa.timestamp("us")]
+
+
+def _taken(series: pd.Series[Any], field: pa.Field, times: int) -> list[Any] | None:
+    collector = RowCollector(pa.schema([field]))
+    try:
+        collector.add(pd.DataFrame({"x": pd.concat([series] * times, ignore_index=True)}))
+    except SchemaError:
+        assert collector.rows == 0
+        return None
+    values: list[Any] = collector.take()["x"].to_pylist()
+    return values
+
+
+@pytest.mark.parametrize("name", SERIES)
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("nullable", [True, False])
+def test_small_and_large_data_frames_are_taken_alike(name: str, kind: pa.DataType, nullable: bool) -> None:
+    field = pa.field("x", kind, nullable=nullable)
+    small, large = _taken(SERIES[name], field, 1), _taken(SERIES[name], field, 100)
+    assert large == (None if small is None else small * 100)
+
+
 @pytest.mark.parametrize("make", [pd.DataFrame, pa.table])
 def test_small_tables_are_written_together(make: Any) -> None:
     collector = RowCollector(pa.schema([("x", I64)]))

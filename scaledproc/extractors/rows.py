@@ -47,10 +47,10 @@ class RowCollector:
             raise UsageError("the extractor's schema names a column twice")
         self.schema = schema
         self.rows = 0
-        self._fields = [
+        self._fields: list[tuple[str, bool, Any, Check]] = [
             (field.name, field.nullable, _PLAIN.get(field.type), _check_for(field.type)) for field in schema
         ]
-        self._plain_of_pandas = [_PLAIN_OF_PANDAS.get(field.type, ()) for field in schema]
+        self._plain_of_pandas = [_PLAIN_OF_PANDAS.get(field.type) for field in schema]
         self._pending: list[Mapping[str, Any]] = []
         self._tables: list[pa.Table] = []
         self._held_rows = self._held_bytes = 0
@@ -135,7 +135,7 @@ class RowCollector:
                 value = row[name]
             except KeyError:
                 raise SchemaError(f"a row lacks the column {name!r} (give None for a null)") from None
-            if type(value) is plain:
+            if type(value) is plain and (plain is not str or value.isascii()):
                 continue
             if value is None:
                 if not nullable:
@@ -162,19 +162,20 @@ class RowCollector:
         return pa.Table.from_arrays(table.columns, schema=self.schema)
 
     def _rows_of(self, frame: Any) -> list[dict[str, Any]] | None:
-        """A small DataFrame of plain types as rows: Arrow takes longer to make a table of it than many tasks take.
+        """A small DataFrame of plain values as rows: Arrow takes longer to make a table of it than many tasks take.
 
         None for any other, also where its columns are not those that are declared.
         """
-        if len(frame) > _SMALL or list(frame.columns) != self.schema.names:
-            return None
-        if any(str(kind) not in plain for kind, plain in zip(frame.dtypes, self._plain_of_pandas, strict=True)):
-            return None
         names = self.schema.names
-        return [
-            {name: None if value != value else value for name, value in zip(names, values, strict=True)}
-            for values in frame.to_numpy(dtype=object).tolist()
-        ]
+        if len(frame) > _SMALL or frame.columns.tolist() != names:
+            return None
+        rows = []
+        for values in frame.to_numpy(dtype=object).tolist():  # its columns' types would take as long again to ask for
+            for value, plain in zip(values, self._plain_of_pandas, strict=True):
+                if type(value) is not plain and (type(value) is not float or value == value):
+                    return None
+            rows.append(dict(zip(names, [None if value != value else value for value in values], strict=True)))
+        return rows
 
     def _from_pandas(self, frame: Any) -> pa.Table:
         """Arrow for a DataFrame, whose types are pandas' own: NaN for null, int64 for any integer."""
@@ -226,13 +227,7 @@ def _check_for(kind: pa.DataType) -> Check:
     if pa.types.is_floating(kind):
         return _float_check(kind)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return lambda value: (
-            None
-            if type(value) is str and value.isascii()
-            else _text_problem(value)
-            if isinstance(value, str)
-            else _wrong(value, kind)
-        )
+        return lambda value: _text_problem(value) if isinstance(value, str) else _wrong(value, kind)
     if pa.types.is_date32(kind):
         return lambda value: None if type(value) is dt.date else _wrong(value, kind)
     if kind == pa.time64("us"):
@@ -240,15 +235,16 @@ def _check_for(kind: pa.DataType) -> Check:
     return lambda value: _round_trip_problem(value, kind)
 
 
-_PLAIN: dict[pa.DataType, type] = {pa.float64(): float, pa.bool_(): bool, pa.date32(): dt.date}
-"""Of which Python type every value fits: most values of most rows, so that this is worth knowing."""
-_PLAIN_OF_PANDAS: dict[pa.DataType, tuple[str, ...]] = {
-    pa.float64(): ("float64",),
-    **dict.fromkeys((pa.int64(), pa.int32(), pa.int16(), pa.int8()), ("int64", "int32", "int16", "int8")),
-    pa.bool_(): ("bool",),
-    **dict.fromkeys((pa.string(), pa.large_string()), ("str",)),
+_PLAIN: dict[pa.DataType, type] = {
+    pa.float64(): float,
+    pa.bool_(): bool,
+    pa.date32(): dt.date,
+    **dict.fromkeys((pa.string(), pa.large_string()), str),
 }
-"""Types of DataFrames, of which every value fits or is told by the checks of rows; NaN stands for null."""
+"""Of which Python type every value fits, of texts every one in ASCII: most values of most rows, so worth knowing."""
+_INTEGERS = (pa.int64(), pa.int32(), pa.int16(), pa.int8(), pa.uint64(), pa.uint32(), pa.uint16(), pa.uint8())
+_PLAIN_OF_PANDAS: dict[pa.DataType, type] = {**_PLAIN, **dict.fromkeys(_INTEGERS, int)}
+"""As which Python type values come out of a DataFrame that the checks of rows tell enough of; NaN stands for null."""
 _SMALL = 50  # rows of a DataFrame, up to which it is taken as rows
 _BOOLEANS = (bool,)
 
@@ -332,13 +328,15 @@ def _same_kind(given: pa.DataType, declared: pa.DataType) -> bool:
     kinds = pa.types
     if kinds.is_null(given):
         return True
+    if kinds.is_dictionary(given):
+        return bool(given.value_type == declared) or _same_kind(given.value_type, declared)
     if kinds.is_integer(declared):  # integers with nulls are floats in pandas
         return bool(kinds.is_integer(given) or kinds.is_floating(given))
+    if kinds.is_floating(declared):  # to a wider one nothing is lost
+        return bool(kinds.is_floating(given) and given.bit_width <= declared.bit_width)
     pairs = (
         (kinds.is_string, kinds.is_large_string),
         (kinds.is_timestamp, kinds.is_timestamp),
         (kinds.is_binary, kinds.is_large_binary),
     )
-    if any((a(given) or b(given)) and (a(declared) or b(declared)) for a, b in pairs):
-        return True
-    return bool(kinds.is_dictionary(given) and given.value_type == declared)
+    return any((a(given) or b(given)) and (a(declared) or b(declared)) for a, b in pairs)
