@@ -367,18 +367,20 @@ def _attempt(
 
 def _extract(extractor: Extractor, task: Task, problem: str | None, collector: RowCollector) -> BaseException | None:
     """Add one task's rows; or say what stood in the way."""
-    printed = Printed(sys.stderr)
+    out, err = sys.stdout, sys.stderr
+    printed = Printed(err)
     try:
         if problem is not None:
             raise StagingError(problem)
         # What an extractor prints must not mix with what a program reads from standard output, nor fill a disk.
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-            collector.add(extractor.extract(task))
+        sys.stdout = sys.stderr = printed
+        collector.add(extractor.extract(task))
     except BaseException as error:  # one bad task costs one task, sys.exit() included
         if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
             raise  # a person's, in this process
         return error
     finally:
+        sys.stdout, sys.stderr = out, err
         printed.end(task.anchor)
     return None
 

@@ -15,6 +15,7 @@ import faulthandler
 import io
 import mmap
 import os
+import select
 import struct
 import sys
 from functools import cached_property
@@ -31,6 +32,7 @@ LEAKED_FILES = 64
 LEAKED_MEMORY = 300 * 10**6
 """Bytes that a process may have kept at the end of a chunk; then it is replaced."""
 _SHOWN_DUMP = 20_000
+_PROBED = 4  # file numbers that are looked at: one may have been closed again
 _NOTE = struct.Struct("<qq")  # the number of the work, and where in it the process is
 _LOADING, _BETWEEN = -1, -2
 
@@ -82,11 +84,13 @@ class Guard:
         if limits.memory_per_worker is not None:
             _limit_memory(limits.memory_per_worker)
         self._files = _open_files()
+        self._half = _half_of_the_files()
         self._memory: int | None = None
 
     def begin(self, number: int) -> None:
         """A piece of work is begun: the extractor is about to be loaded."""
         self._number = number
+        self._half = _half_of_the_files()
         self.note(_LOADING)
 
     def note(self, place: int) -> None:
@@ -112,7 +116,7 @@ class Guard:
         WorkerLostError
             Earlier tasks left so many files open that the next one may not get its own.
         """
-        if _has_half_its_files():
+        if _is_any_open(self._half):
             raise WorkerLostError(Loss("worn", "too many open files", place))
 
     def out_of_memory(self, place: int | None, trace: str = "") -> None:
@@ -177,23 +181,24 @@ def _open_files() -> int:
         return sys.maxsize if error.errno in (errno.EMFILE, errno.ENFILE) else 0
 
 
-def _has_half_its_files() -> bool:
-    """Whether about half as many files are open as may be; with a few quick system calls.
+def _half_of_the_files() -> select.poll:
+    """To ask whether about half as many files are open as may be.
 
     A file gets the lowest free number, so that nearly all below one that is taken are taken too.
     """
     import resource
 
     half = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
-    return any(map(_is_open, range(half, half + 4)))  # one of them may have been closed again
+    found = select.poll()
+    for file in range(half, half + _PROBED):
+        found.register(file, 0)
+    return found
 
 
-def _is_open(file: int) -> bool:
-    try:
-        os.fstat(file)
-    except OSError:
-        return False
-    return True
+def _is_any_open(files: select.poll) -> bool:
+    """Whether one of them is, with one system call: it names those that are closed, and what it sees of others."""
+    answers = files.poll(0)
+    return len(answers) < _PROBED or any(not seen & select.POLLNVAL for _, seen in answers)
 
 
 class Printed(io.TextIOBase):
