@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 # The rule of `--chunk auto` and of the recommendation of `pytest benchmarks` (`chunk_work`): no core has fewer chunks
 # than this, since what a task takes is known only roughly, and differs from task to task.
 CHUNKS_PER_CORE = 8
-LAST = 4
-"""The last chunk of every core is cut into so many: so long, cores wait for each other at the end."""
+LAST = 8
+"""So many times smaller are the last chunks: so long, cores wait for each other at the end."""
 LONGEST_CHUNK = 60.0  # seconds; more would be lost with a machine that goes away
 LARGEST_CHUNK = 256 * 2**20  # bytes; a staged chunk's files are on the machine together, one more waiting for each core
 
@@ -362,14 +362,24 @@ def _fill(sizes: NDArray[np.int64], capacity: int) -> Offsets:
     return np.array(offsets, np.int64)
 
 
-def _fill_towards_end(works: NDArray[np.int64], capacity: int, smaller: int) -> Offsets:
-    """The same, but for so many parts at the end, which are cut into smaller ones: not less than a chunk's own cost."""
-    less = min(max(capacity // LAST, int(1e9 * ASSUMED.chunk)), capacity)
-    if not smaller or less == capacity:
+def _fill_towards_end(works: NDArray[np.int64], capacity: int, cores: int) -> Offsets:
+    """The same, but smaller and smaller parts at the end, for so many cores: half of a core's share of what is left.
+
+    The smallest is `LAST` times smaller than the others, and holds not less than a chunk's own cost. (Hummel, Schonberg
+    and Flynn 1992, factoring.)
+    """
+    least = min(max(capacity // LAST, int(1e9 * ASSUMED.chunk)), capacity)
+    if not cores or least == capacity:
         return _fill(works, capacity)
-    sums = _sums(works)
-    turn = max(int(np.searchsorted(sums, sums[-1] - smaller * capacity, "right")) - 1, 0)
-    return np.concatenate([_fill(works[:turn], capacity), turn + _fill(works[turn:], less)[1:]])
+    sums, n = _sums(works), len(works)
+    turn = max(int(np.searchsorted(sums, sums[-1] - cores * capacity, "right")) - 1, 0)
+    offsets = [turn]
+    while offsets[-1] < n:
+        done = int(sums[offsets[-1]])
+        size = max(int(sums[-1] - done) // (2 * cores), least)
+        reach = int(np.searchsorted(sums, done + size, "right")) - 1
+        offsets.append(max(reach, offsets[-1] + 1))
+    return np.concatenate([_fill(works[:turn], capacity), offsets[1:]])
 
 
 def _sums(sizes: NDArray[np.int64]) -> Offsets:

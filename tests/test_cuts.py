@@ -164,10 +164,11 @@ def test_auto_ends_with_smaller_chunks(sizes: list[int], cores: int) -> None:
     assert (np.diff(cut) > 0).all()
     works = ASSUMED.of(tasks)
     capacity = int(1e9 * assumed_work(tasks, cores))
-    at_end = works[::-1].cumsum()[::-1] <= cores * capacity  # tasks after which no more than that is left
+    left = works[::-1].cumsum()[::-1]
+    at_end = left <= cores * capacity  # tasks after which no more than that is left
     for start, stop in pairwise(cut.tolist()):
         if at_end[start] and stop - start > 1:
-            assert works[start:stop].sum() <= max(capacity / LAST, 1e9 * ASSUMED.chunk) + 1
+            assert works[start:stop].sum() <= max(left[start] / (2 * cores), capacity / LAST, 1e9 * ASSUMED.chunk) + 1
     same = [place for place in usual.tolist() if not at_end[min(place, len(tasks) - 1)]]
     assert cut.tolist()[: len(same)] == same
 
