@@ -293,7 +293,7 @@ class _Core:
             write_marker(self._marker)
             self._executor = ProcessPoolExecutor(
                 1,
-                env=_environment(self._limits, self._own),
+                env={**starting.ENVIRONMENT, "TMPDIR": str(self._own)},
                 initializer=_start,
                 initargs=(os.getpid(), self._marker, self._dump, self._limits, known_secrets()),
                 timeout=None,
@@ -331,12 +331,6 @@ def _exit_text(message: str) -> str:
     if not match[2].startswith("-"):
         return f"exit code {match[2]}"
     return match[1] if match[1] != "UNKNOWN" else f"signal {match[2][1:]}"
-
-
-def _environment(limits: Limits, folder: Path) -> dict[str, str]:
-    # Arrow's own allocator reserves 1 GiB at once, which would count.
-    allocator = {"ARROW_DEFAULT_MEMORY_POOL": "system"} if limits.memory_per_worker else {}
-    return {**starting.ONE_THREAD, **allocator, "TMPDIR": str(folder)}
 
 
 def _call(number: int, function: Callable[[], T]) -> tuple[T, bool]:

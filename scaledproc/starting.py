@@ -22,6 +22,13 @@ ONE_THREAD = dict.fromkeys(
     ),
     "1",
 )
+ENVIRONMENT = {
+    **ONE_THREAD,
+    # Arrow's usual one, mimalloc, reserves 1 GiB at once, which counts against a limit; and a process's first tables
+    # take longer with it: merging 47,000 rows 0.09 to 0.19 s, with the system's 0.08 s.
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+}
+"""For processes of this project's own."""
 _MANY = 50_000  # objects between two collections, while what is made is made to stay
 _usual: tuple[int, int, int] | None = None
 
@@ -29,7 +36,7 @@ _usual: tuple[int, int, int] | None = None
 def begin() -> None:
     """Before numeric libraries are imported."""
     global _usual
-    os.environ.update({**ONE_THREAD, **os.environ})
+    os.environ.update({**ENVIRONMENT, **os.environ})
     if _usual is None:
         _usual = gc.get_threshold()
         gc.set_threshold(_MANY)
