@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,14 +203,14 @@ def list_folder(root: Path) -> Listing:
     pending = [""]
     while pending:
         folder = pending.pop()
-        with os.scandir(root / folder) as entries:
+        with _entries(root / folder) as entries:
             for entry in entries:
                 name = f"{folder}/{entry.name}" if folder else entry.name
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(name)
                     continue
                 if entry.is_symlink():
-                    target = os.path.realpath(entry.path)
+                    target = os.path.realpath(root / name)
                     if Path(target).is_dir():
                         folders += 1
                         continue
@@ -232,6 +233,17 @@ def list_folder(root: Path) -> Listing:
     return Listing(columns.table(), notes)
 
 
+@contextlib.contextmanager
+def _entries(folder: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+    """A folder's entries, each looked up from there: from the root, all folders above it would be, for each of them."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with os.scandir(handle) as entries:
+            yield entries
+    finally:
+        os.close(handle)
+
+
 def is_safe_name(name: str) -> bool:
     """Whether a relative name stays below its folder on any filesystem."""
     parts = name.split("/")
@@ -241,10 +253,9 @@ def is_safe_name(name: str) -> bool:
 def is_text(name: str) -> bool:
     """Whether it can be encoded."""
     try:
-        name.encode()
+        return name.isascii() or bool(name.encode())
     except UnicodeEncodeError:
         return False
-    return True
 
 
 def version_of(info: Mapping[str, Any]) -> str:
