@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -88,14 +87,23 @@ def describe_samples(header_path: str, header: Header) -> list[Described]:
 
 def _describe_files(folder: str, header: Header) -> list[Statistics] | None:
     """Without wfdb, where that can be; else None."""
-    signals = header.signals
-    if not header.n_frames or any(signal.skew or signal.fmt not in BITS for signal in signals):
+    if not header.n_frames:
         return None
-    files = [(file, list(those)) for file, those in groupby(signals, lambda signal: signal.file)]
-    if len({file for file, _ in files}) < len(files) or any(len({s.fmt for s in those}) > 1 for _, those in files):
-        return None
+    files: dict[str, list[Signal]] = {}
+    last = None
+    for signal in header.signals:
+        if signal.skew or signal.fmt not in BITS:
+            return None
+        if signal.file != last:
+            last = signal.file
+            if last in files:  # its signals are not together
+                return None
+            files[last] = []
+        elif signal.fmt != files[last][0].fmt:
+            return None
+        files[last].append(signal)
     found: list[Statistics] = []
-    for file, those in files:
+    for file, those in files.items():
         described = _describe_file(f"{folder}/{file}", header.n_frames, those)
         if described is None:
             return None
