@@ -16,7 +16,7 @@ import pytest
 from measure import HERE, Bystanders, spread, table, take_turns, time_alone
 from plots import Lines
 from results import keep_times
-from timed import OWN, TimedRun, timed_run
+from timed import TimedRun, timed_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,9 +34,7 @@ def test_two_cores_are_worth_nearly_two(
     show: Callable[..., None],
     benchmark: Any,
     rounds: int,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv(OWN, BUSY)
     machine = joblib.cpu_count()
     if machine < 2:
         pytest.skip("there is one core")
@@ -47,7 +45,7 @@ def test_two_cores_are_worth_nearly_two(
     runs: dict[int, list[TimedRun]] = {count: [] for count in many}
 
     def run(jobs: int) -> float:
-        runs[jobs].append(timed_run(small.root, tmp_path / str(next(numbers)), "own", jobs=jobs))
+        runs[jobs].append(timed_run(small.root, tmp_path / str(next(numbers)), "busy", jobs=jobs))
         return runs[jobs][-1].phase
 
     contestants = {f"scaledproc, {count}": partial(run, count) for count in many}

@@ -88,6 +88,7 @@ class _Stamps:
 
 wfdb_summary = Timed("wfdb-summary")
 pattern = Timed(f"{Path(__file__).with_name('pattern_extractor.py')}:pattern_extractor")
+busy = Timed(f"{Path(__file__).with_name('busy_extractor.py')}:busy")
 
 
 def __getattr__(name: str) -> Timed:
@@ -162,7 +163,7 @@ def timed_run(
     dataset, output
         Folders; the output is a new one.
     extractor
-        `wfdb_summary`, `pattern`, or `own` for what the environment names.
+        `wfdb_summary`, `pattern`, `busy`, or `own` for what the environment names, the same in all of a session.
     jobs, chunk, options
         As for `scaledproc.run`.
     failures
