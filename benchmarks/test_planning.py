@@ -23,6 +23,7 @@ import pytest
 from inventories import FILES, write_inventory
 from measure import Bystanders, table
 
+from scaledproc import starting
 from scaledproc.extractors import load_extractor
 from scaledproc.planning import make_plan
 from scaledproc.run_folder import read_plan, write_plan
@@ -121,9 +122,9 @@ def _peak() -> int:
 
 def alone(what: str, inventory: Path, folder: Path) -> Cost:
     """One of the above in a process of its own, which nothing else's memory is counted to."""
-    done = subprocess.run(
-        [sys.executable, __file__, what, str(inventory), str(folder)], capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, __file__, what, str(inventory), str(folder)]
+    environment = {**os.environ, **starting.ENVIRONMENT}  # as of the command line
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return Cost(**json.loads(done.stdout))
 
 
