@@ -78,7 +78,7 @@ class _Stamps:
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        with Path(folder, str(os.getpid())).open("w+b") as file:
+        with Path(folder, str(os.getpid())).open("x+b") as file:
             file.truncate(ROOM)
             self._memory = mmap.mmap(file.fileno(), ROOM)
 

@@ -367,7 +367,9 @@ def _attempt(
 
 def _extract(extractor: Extractor, task: Task, problem: str | None, collector: RowCollector) -> BaseException | None:
     """Add one task's rows; or say what stood in the way."""
-    out, err = sys.stdout, sys.stderr
+    # What an earlier task left running may have deleted them.
+    out: Any = getattr(sys, "stdout", sys.__stdout__)
+    err: Any = getattr(sys, "stderr", sys.__stderr__)
     printed = Printed(err)
     try:
         if problem is not None:

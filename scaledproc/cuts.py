@@ -365,8 +365,8 @@ def _fill(sizes: NDArray[np.int64], capacity: int) -> Offsets:
 def _fill_towards_end(works: NDArray[np.int64], capacity: int, cores: int) -> Offsets:
     """The same, but smaller and smaller parts at the end, for so many cores: half of a core's share of what is left.
 
-    The smallest is `LAST` times smaller than the others, and holds not less than a chunk's own cost. (Hummel, Schonberg
-    and Flynn 1992, factoring.)
+    None holds less than an `LAST`th of the others, nor than a chunk's own cost, but for what is left over. (Guided
+    self-scheduling, Polychronopoulos and Kuck 1987, with half shares.)
     """
     least = min(max(capacity // LAST, int(1e9 * ASSUMED.chunk)), capacity)
     if not cores or least == capacity:
@@ -379,7 +379,7 @@ def _fill_towards_end(works: NDArray[np.int64], capacity: int, cores: int) -> Of
         size = max(int(sums[-1] - done) // (2 * cores), least)
         reach = int(np.searchsorted(sums, done + size, "right")) - 1
         offsets.append(max(reach, offsets[-1] + 1))
-    return np.concatenate([_fill(works[:turn], capacity), offsets[1:]])
+    return np.concatenate([_fill(works[:turn], capacity), np.array(offsets[1:], np.int64)])
 
 
 def _sums(sizes: NDArray[np.int64]) -> Offsets:

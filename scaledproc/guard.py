@@ -15,6 +15,7 @@ import faulthandler
 import io
 import mmap
 import os
+import resource
 import select
 import struct
 import sys
@@ -33,6 +34,7 @@ LEAKED_MEMORY = 300 * 10**6
 """Bytes that a process may have kept at the end of a chunk; then it is replaced."""
 _SHOWN_DUMP = 20_000
 _PROBED = 4  # file numbers that are looked at: one may have been closed again
+_ENDLESS = 2**30  # open files; poll() takes no larger numbers
 _NOTE = struct.Struct("<qq")  # the number of the work, and where in it the process is
 _LOADING, _BETWEEN = -1, -2
 
@@ -84,13 +86,12 @@ class Guard:
         if limits.memory_per_worker is not None:
             _limit_memory(limits.memory_per_worker)
         self._files = _open_files()
-        self._half = _half_of_the_files()
+        self._probe = _Probe()
         self._memory: int | None = None
 
     def begin(self, number: int) -> None:
         """A piece of work is begun: the extractor is about to be loaded."""
         self._number = number
-        self._half = _half_of_the_files()
         self.note(_LOADING)
 
     def note(self, place: int) -> None:
@@ -116,7 +117,7 @@ class Guard:
         WorkerLostError
             Earlier tasks left so many files open that the next one may not get its own.
         """
-        if _is_any_open(self._half):
+        if self._probe.has_half():
             raise WorkerLostError(Loss("worn", "too many open files", place))
 
     def out_of_memory(self, place: int | None, trace: str = "") -> None:
@@ -166,8 +167,6 @@ def _limit_memory(size: int) -> None:
     Linux counts under RLIMIT_DATA what is private and can be written, whether it was touched or not: heaps, arrays,
     stacks; not the code of libraries, nor files that are mapped. RLIMIT_AS would count those too.
     """
-    import resource
-
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (size if hard == resource.RLIM_INFINITY else min(size, hard), hard))
 
@@ -181,24 +180,34 @@ def _open_files() -> int:
         return sys.maxsize if error.errno in (errno.EMFILE, errno.ENFILE) else 0
 
 
-def _half_of_the_files() -> select.poll:
-    """To ask whether about half as many files are open as may be.
+class _Probe:
+    """Tells whether about half as many files are open as may be, with two quick system calls.
 
     A file gets the lowest free number, so that nearly all below one that is taken are taken too.
     """
-    import resource
 
-    half = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
-    found = select.poll()
-    for file in range(half, half + _PROBED):
-        found.register(file, 0)
-    return found
+    def __init__(self) -> None:
+        self._ask_below(_file_limit())
+
+    def has_half(self) -> bool:
+        """Whether they are; also where fewer may be than before."""
+        limit = _file_limit()
+        if limit < self._limit:  # a task's doing, which the next ones need not bear
+            return True
+        if limit > self._limit:
+            self._ask_below(limit)
+        answers = self._files.poll(0)  # names those that are closed, and what it sees of others
+        return len(answers) < _PROBED or any(not seen & select.POLLNVAL for _, seen in answers)
+
+    def _ask_below(self, limit: int) -> None:
+        self._limit, self._files = limit, select.poll()
+        for file in range(limit // 2, limit // 2 + _PROBED):
+            self._files.register(file, 0)
 
 
-def _is_any_open(files: select.poll) -> bool:
-    """Whether one of them is, with one system call: it names those that are closed, and what it sees of others."""
-    answers = files.poll(0)
-    return len(answers) < _PROBED or any(not seen & select.POLLNVAL for _, seen in answers)
+def _file_limit() -> int:
+    limit: int = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return limit if 0 <= limit < _ENDLESS else _ENDLESS
 
 
 class Printed(io.TextIOBase):

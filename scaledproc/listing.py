@@ -217,7 +217,11 @@ def list_folder(root: Path) -> Listing:
                     if os.path.commonpath([real_root, target]) != real_root or not Path(target).exists():
                         away += 1
                         continue
-                status = entry.stat()
+                try:
+                    status = entry.stat()
+                except OSError as error:
+                    error.filename = str(root / name)
+                    raise
                 if not stat.S_ISREG(status.st_mode):
                     other += 1
                 elif not is_text(name):
@@ -236,7 +240,7 @@ def list_folder(root: Path) -> Listing:
 @contextlib.contextmanager
 def _entries(folder: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
     """A folder's entries, each looked up from there: from the root, all folders above it would be, for each of them."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with os.scandir(handle) as entries:
             yield entries
@@ -252,10 +256,13 @@ def is_safe_name(name: str) -> bool:
 
 def is_text(name: str) -> bool:
     """Whether it can be encoded."""
+    if name.isascii():
+        return True
     try:
-        return name.isascii() or bool(name.encode())
+        name.encode()
     except UnicodeEncodeError:
         return False
+    return True
 
 
 def version_of(info: Mapping[str, Any]) -> str:

@@ -30,7 +30,7 @@ MEMORY = "330MB"
 
 # What a task does is its file's content. Each kind stands between good neighbours.
 EXTRACTOR = """
-import ctypes, json, os, signal, sys, threading, time
+import ctypes, json, os, resource, signal, sys, threading, time
 import numpy as np
 import pyarrow as pa
 import scaledproc
@@ -109,6 +109,8 @@ def bad(task):
             return pa.table({"path": ["a"] * count, "n": np.arange(count), "x": np.zeros(count)}, schema=SCHEMA)
         case "flood": flood()
         case "leak": leak()
+        case "lower": resource.setrlimit(resource.RLIMIT_NOFILE, (16, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        case "open-some": [open(os.devnull) for _ in range(20)]
         case "stray": stray()
         case "once":  # the first process that comes here dies
             mark = task.path.parent.parent / "once"
@@ -252,6 +254,13 @@ def test_open_files_of_some_tasks_do_not_harm_others(extractor: str, tmp_path: P
         many = scaledproc.run(data, tmp_path / "many", extractor=extractor, jobs=2, chunk=2)
     check(run, words, {})
     check(many, words, {})
+
+
+def test_fewer_files_that_one_task_allows_do_not_harm_others(extractor: str, tmp_path: Path) -> None:
+    words = [*among_good(["open-some"]), "lower", "open-some", "open-some"]
+    data = write(tmp_path / "data", words)
+    run = scaledproc.run(data, tmp_path / "out", extractor=extractor, jobs=2, chunk=1000)
+    check(run, words, {})
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import numbers
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -169,13 +169,27 @@ class RowCollector:
         names = self.schema.names
         if len(frame) > _SMALL or frame.columns.tolist() != names:
             return None
-        rows = []
-        for values in frame.to_numpy(dtype=object).tolist():  # its columns' types would take as long again to ask for
-            for value, plain in zip(values, self._plain_of_pandas, strict=True):
-                if type(value) is not plain and (type(value) is not float or value == value):
+        rows = frame.to_numpy(dtype=object).tolist()  # asking for the columns' types would take as long again
+        gaps = set()
+        for values in rows:
+            for column, (value, plain) in enumerate(zip(values, self._plain_of_pandas, strict=True)):
+                if type(value) is float and value != value:
+                    gaps.add(column)
+                elif type(value) is not plain:
                     return None
-            rows.append(dict(zip(names, [None if value != value else value for value in values], strict=True)))
-        return rows
+        if gaps and not self._are_nulls(gaps, frame.dtypes.tolist()):
+            return None
+        return [
+            dict(zip(names, [None if value != value else value for value in values], strict=True)) for values in rows
+        ]
+
+    def _are_nulls(self, gaps: Iterable[int], kinds: Sequence[Any]) -> bool:
+        """Whether NaN in these columns stands for null, whatever else is in them: in some of pandas' own it is NaN."""
+        return all(
+            str(kinds[column]) in ("str", "object")
+            or (str(kinds[column]) == "float64" and self._plain_of_pandas[column] is float)
+            for column in gaps
+        )
 
     def _from_pandas(self, frame: Any) -> pa.Table:
         """Arrow for a DataFrame, whose types are pandas' own: NaN for null, int64 for any integer."""
@@ -185,12 +199,16 @@ class RowCollector:
                 inferred = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
             for index, field in enumerate(inferred.schema):
                 declared = self.schema.field(field.name) if field.name in self.schema.names else None
-                if declared is not None and field.type != declared.type and _same_kind(field.type, declared.type):
-                    column = inferred.column(index).cast(declared.type, safe=True)
-                    inferred = inferred.set_column(index, declared, column)
+                if declared is None or field.type == declared.type:
+                    continue
+                column = inferred.column(index)
+                if column.null_count == len(column):  # of which type nothing is, is a guess
+                    inferred = inferred.set_column(index, declared, pa.nulls(len(column), declared.type))
+                elif _same_kind(field.type, declared.type):
+                    inferred = inferred.set_column(index, declared, column.cast(declared.type, safe=True))
         except MemoryError:
             raise
-        except (pa.ArrowException, TypeError) as error:
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
             raise SchemaError(str(error)) from None
         return inferred
 
@@ -244,7 +262,7 @@ _PLAIN: dict[pa.DataType, type] = {
 """Of which Python type every value fits, of texts every one in ASCII: most values of most rows, so worth knowing."""
 _INTEGERS = (pa.int64(), pa.int32(), pa.int16(), pa.int8(), pa.uint64(), pa.uint32(), pa.uint16(), pa.uint8())
 _PLAIN_OF_PANDAS: dict[pa.DataType, type] = {**_PLAIN, **dict.fromkeys(_INTEGERS, int)}
-"""As which Python type values come out of a DataFrame that the checks of rows tell enough of; NaN stands for null."""
+"""As which Python type values come out of a DataFrame, where the checks of rows say all that is to be said of them."""
 _SMALL = 50  # rows of a DataFrame, up to which it is taken as rows
 _BOOLEANS = (bool,)
 
