@@ -21,9 +21,11 @@ import pyarrow.parquet as pq
 import pytest
 from measure import Bystanders, cpu_seconds, table
 
+from scaledproc import starting
 from scaledproc.combining import combine
 from scaledproc.events import ShardDone
 from scaledproc.extractors.wfdb_summary import SCHEMA
+from scaledproc.merging import shard_footer
 from scaledproc.run_folder import WORK_ERROR_SCHEMA, Run, RunRecord, report_name, shard_errors_name, shard_name
 from scaledproc.storage import Store
 from scaledproc.tables import write_table
@@ -35,31 +37,29 @@ pytestmark = pytest.mark.full
 
 ROWS = [int(rows) for rows in os.environ.get("SCALEDPROC_BENCHMARK_ROWS", "1000000,4000000").split(",")]
 SHARD = 500_000  # rows
+PLAN = "0"
 ROUNDS = 3
 MOST_TIMES, MOST_BYTES = 2.0, 600e6
 SIGNALS = ["II", "V", "MCL1", "ABP", "PLETH", "RESP", "AVR", "III", "ART", "CVP", "HR", "SpO2", "ABP Sys", "?", " ii"]
 
 
 def write_shards(folder: Path, rows: int, seed: int = 3) -> Run:
-    """A run whose shards are committed, all with the same rows (one file under many names: they are only read)."""
+    """A run whose shards are committed, all with the same rows."""
     store = Store.at(folder)
     shards = rows // SHARD
     for name in ("shards", "work/done"):
         (folder / name).mkdir(parents=True)
-    first = folder / shard_name(0)
-    write_table(first, SCHEMA, [_rows(np.random.default_rng(seed))])
-    write_table(folder / shard_errors_name(0), WORK_ERROR_SCHEMA, [])
+    same = _rows(np.random.default_rng(seed))
     for shard in range(shards):
+        write_table(folder / shard_name(shard), SCHEMA, [same], shard_footer(PLAN, shard, [4] * (SHARD // 4)))
+        write_table(folder / shard_errors_name(shard), WORK_ERROR_SCHEMA, [])
         done = ShardDone(shard=shard, tasks=SHARD // 4, rows=SHARD, quarantined=0, size=0, seconds=0.0)
         (folder / report_name(shard)).write_text(json.dumps(done.to_dict()))
-        if shard:
-            os.link(first, folder / shard_name(shard))
-            os.link(folder / shard_errors_name(0), folder / shard_errors_name(shard))
     return _run(store, shards)
 
 
 def _run(store: Store, shards: int) -> Run:
-    record = RunRecord("running", "0", str(store), {"spec": "wfdb-summary", "options": {}}, {}, {}, {"shards": shards})
+    record = RunRecord("running", PLAN, str(store), {"spec": "wfdb-summary", "options": {}}, {}, {}, {"shards": shards})
     return Run(store, store, "wfdb-summary", record)
 
 
@@ -112,7 +112,8 @@ def plain(folder: Path, shards: int) -> int:
 def alone(what: str, folder: Path, shards: int) -> dict[str, float]:
     """One of the above in a process of its own: seconds, CPU seconds, and the most bytes of memory that it had."""
     command = [sys.executable, __file__, what, str(folder), str(shards)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    environment = {**os.environ, **starting.ENVIRONMENT}  # as of the command line
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout)
     return found
 

@@ -252,9 +252,11 @@ def misbehaving(
             ready.set()
             await over.wait()
             listening.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
-        await asyncio.sleep(0.05)
+        while left := asyncio.all_tasks() - {asyncio.current_task()}:  # a client may come until the very end
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left)
+        await asyncio.sleep(0.05)  # their connections are closed meanwhile
 
     over = asyncio.Event()
     thread = threading.Thread(target=lambda: loop.run_until_complete(run()), name="misbehaving store", daemon=True)
