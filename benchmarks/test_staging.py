@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from scaledproc.listing import FileInfo
 
+pytestmark = pytest.mark.full
+
 LATENCY = 0.03  # seconds
 LONG = 0.3  # seconds: with these, fetching waits most of the time, and takes nothing from the cores
 ROUNDS = 5
