@@ -108,6 +108,7 @@ def calibrate(
     """
     chosen = sample_tasks(plan, n)
     sizes, seconds, failures = [], [], []
+    collector = RowCollector(extractor.schema)
     read_seconds, read_bytes = 0.0, 0
     for position, index in enumerate(chosen):
         with PrivateFolder(scratch) as folder:
@@ -116,8 +117,10 @@ def calibrate(
             read_seconds += time.perf_counter() - started
             read_bytes += unit_bytes
             if position == 0:
-                _timed(extractor, task)
-            took = _timed(extractor, task)
+                first = RowCollector(extractor.schema)
+                _timed(extractor, task, first)
+                first.take()
+            took = _timed(extractor, task, collector)
         if isinstance(took, BaseException):
             failures.append(f"{task.anchor}: {type(took).__name__}")
         else:
@@ -125,6 +128,10 @@ def calibrate(
             seconds.append(took)
     if not sizes:
         raise ScaledprocError(f"all {len(chosen)} tasks that were tried failed, the first with {failures[0]}")
+    started = time.perf_counter()
+    collector.take()  # as a run does it, for many tasks at once: for one, it takes longer than most
+    share = (time.perf_counter() - started) / len(seconds)
+    seconds = [each + share for each in seconds]
     per_task, per_byte = fit(np.ones(len(sizes)), sizes, seconds)
     source = f"calibrated on {len(sizes):,} tasks here" + (f", {len(failures):,} more failed" if failures else "")
     return Calibration(
@@ -229,14 +236,14 @@ def _at_hand(plan: Plan, dataset: Store, index: int, folder: Path) -> tuple[Task
     return Task(group, unit_name, anchor, root, frozenset(names)), sum(files["size"].to_pylist())
 
 
-def _timed(extractor: Extractor, task: Task) -> float | BaseException:
+def _timed(extractor: Extractor, task: Task, collector: RowCollector) -> float | BaseException:
     """Seconds for a task's rows; or what it raised."""
-    collector = RowCollector(extractor.schema)
     started = time.perf_counter()
     try:
         with contextlib.redirect_stdout(sys.stderr):
             collector.add(extractor.extract(task))
-            collector.take()
+            if collector.is_full:
+                collector.take()
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # as in a run: a bad task costs one task, sys.exit() included
