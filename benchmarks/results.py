@@ -150,7 +150,7 @@ def keep_times(fixture: Any, seconds: Mapping[str, Sequence[float]], **extra: An
 
 def write_json(config: pytest.Config, results: Results, path: Path) -> dict[str, Any]:
     """Write what a session found, by pytest-benchmark's hooks; returns it."""
-    hook, session = config.hook, config._benchmarksession  # type: ignore[attr-defined]
+    hook, session = config.hook, config._benchmarksession  # type: ignore[attr-defined]  # the plug-in's own
     commit = hook.pytest_benchmark_generate_commit_info(config=config)
     hook.pytest_benchmark_update_commit_info(config=config, commit_info=commit)
     content: dict[str, Any] = hook.pytest_benchmark_generate_json(

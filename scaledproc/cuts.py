@@ -366,7 +366,7 @@ def _fill(sizes: NDArray[np.int64], capacity: int) -> Offsets:
 def _fill_towards_end(works: NDArray[np.int64], capacity: int, cores: int) -> Offsets:
     """The same, but smaller and smaller parts at the end, for so many cores: half of a core's share of what is left.
 
-    None holds less than an `LAST`th of the others, nor than a chunk's own cost, but for what is left over. (Guided
+    Their capacity is never less than an eighth (`LAST`) of the others', nor than a chunk's own cost. (Guided
     self-scheduling, Polychronopoulos and Kuck 1987, with half shares.)
     """
     least = min(max(capacity // LAST, int(1e9 * ASSUMED.chunk)), capacity)

@@ -167,8 +167,10 @@ def test_auto_ends_with_smaller_chunks(sizes: list[int], cores: int) -> None:
     left = works[::-1].cumsum()[::-1]
     at_end = left <= cores * capacity  # tasks after which no more than that is left
     for start, stop in pairwise(cut.tolist()):
-        if at_end[start] and stop - start > 1:
-            assert works[start:stop].sum() <= max(left[start] / (2 * cores), capacity / LAST, 1e9 * ASSUMED.chunk) + 1
+        if at_end[start]:
+            room = min(max(left[start] / (2 * cores), capacity / LAST, 1e9 * ASSUMED.chunk), capacity)
+            assert stop - start == 1 or works[start:stop].sum() <= room + 1
+            assert stop == len(tasks) or works[start : stop + 1].sum() > room - 1  # as much as there is room for
     same = [place for place in usual.tolist() if not at_end[min(place, len(tasks) - 1)]]
     assert cut.tolist()[: len(same)] == same
 

@@ -59,7 +59,7 @@ class Settings:
     )
     instances: int | None = _setting(None, "One job on so many machines, instead of one job for each shard.")
     max_parallel_jobs: int = _setting(10, "Jobs at once; the next one starts when one ends.")
-    input_mode: InputMode = _setting("stage", "How data gets to a machine: stage, file or sharded-by-key.")  # noqa: RUF009
+    input_mode: InputMode = _setting("stage", "How data gets to a machine: stage, file or sharded-by-key.")  # noqa: RUF009 - a field
     combine_instance_type: str = _setting("ml.m5.large", "Machine of the last job.", "TYPE")
     combine_local: bool = _setting(False, "Combine on this machine instead.")
     volume_size: int | None = _setting(None, "Disk of each machine. By default: what the plan needs.", "GB")
