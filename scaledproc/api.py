@@ -37,6 +37,7 @@ def plan(
     anchors: Iterable[str] | str = (),
     include: Iterable[str] | str = (),
     exclude: Iterable[str] | str = (),
+    only: Where | None = None,
     limit: int | None = None,
     shards: str | int = "folder",
     chunk: str | int = "auto",
@@ -59,6 +60,9 @@ def plan(
         Globs of the files that start a task, instead of the extractor's.
     include, exclude
         Globs of the files to look at.
+    only
+        A file that lists the records, folders or subjects to work on, one a line, or in a column of a CSV file
+        (`FILE:COLUMN`). What is in no dataset is told.
     limit
         Only so many units.
     shards
@@ -90,6 +94,7 @@ def plan(
         shards,
         chunk,
         inventory=inventory,
+        only=only,
     )
     inputs, _ = split_options(storage_options)
     return make(Store.at(dataset, inputs), options, load_extractor(extractor), cores=cores(jobs), together=True)
@@ -140,6 +145,7 @@ def run(
     anchors: Iterable[str] | str = (),
     include: Iterable[str] | str = (),
     exclude: Iterable[str] | str = (),
+    only: Where | None = None,
     limit: int | None = None,
     shards: str | int = "folder",
     chunk: str | int = "auto",
@@ -162,7 +168,7 @@ def run(
 
     Parameters
     ----------
-    dataset, extractor, unit, anchors, include, exclude, limit, shards, chunk, inventory
+    dataset, extractor, unit, anchors, include, exclude, only, limit, shards, chunk, inventory
         As for `plan`.
     output
         The folder to write, as a path or URL. A finished run of the same plan in it is left as it is, an unfinished
@@ -219,6 +225,7 @@ def run(
         signal_names,
         Limits.parse(task_timeout, memory_per_worker, task_retries, worker_lifespan),
         inventory,
+        only,
     )
     inputs, outputs = split_options(storage_options)
     machine = backend if isinstance(backend, Backend) else make_backend(backend, jobs, scratch, settings)
@@ -480,6 +487,7 @@ def fetch(
     limit: int | None = None,
     include: Iterable[str] | str = (),
     exclude: Iterable[str] | str = (),
+    only: Where | None = None,
     parallel: int = PARALLEL,
     base_url: str = PHYSIONET,
     username: str | None = None,
@@ -504,6 +512,8 @@ def fetch(
         At most so many records altogether.
     include, exclude
         Globs of the files to copy, as for `plan`.
+    only
+        A file that lists the records, folders or subjects to copy, as for `plan`.
     parallel
         Files at once.
     base_url
@@ -529,10 +539,12 @@ def fetch(
     """
     from scaledproc.choosing import Choice
     from scaledproc.fetching import fetch_files, open_source, open_store
+    from scaledproc.selection import Selection
 
     if parallel < 1:
         raise UsageError(f"--parallel {parallel}: give 1 or more")
-    choice = Choice(groups, records, limit, _strings(include), _strings(exclude))
+    selection = None if only is None else Selection.read(only)
+    choice = Choice(groups, records, limit, _strings(include), _strings(exclude), selection)
     inputs, outputs = split_options(storage_options)
     store = open_store(os.fspath(dest), outputs)
     notes: list[str] = []

@@ -131,6 +131,14 @@ Include = Annotated[
 Exclude = Annotated[
     list[str] | None, typer.Option(show_default=False, help="No files that match this glob; can be repeated.")
 ]
+Only = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE[:COLUMN]",
+        show_default=False,
+        help="Only the records, folders or subjects that this file lists: one a line, or in a column of a CSV file.",
+    ),
+]
 Limit = Annotated[int | None, typer.Option(show_default=False, help="Only so many units, for a try.")]
 Shards = Annotated[
     str, typer.Option(help="Cut for machines: folder (one per top folder), a number, or a size such as 50GB.")
@@ -197,6 +205,7 @@ def run(
     anchor: Anchor = None,
     include: Include = None,
     exclude: Exclude = None,
+    only: Only = None,
     limit: Limit = None,
     shards: Shards = "folder",
     chunk: Chunk = "auto",
@@ -285,6 +294,7 @@ def run(
             anchors=anchor or (),
             include=include or (),
             exclude=exclude or (),
+            only=only,
             limit=limit,
             shards=shards,
             chunk=chunk,
@@ -317,6 +327,7 @@ def plan(
     anchor: Anchor = None,
     include: Include = None,
     exclude: Exclude = None,
+    only: Only = None,
     limit: Limit = None,
     shards: Shards = "folder",
     chunk: Chunk = "auto",
@@ -346,6 +357,7 @@ def plan(
             anchors=anchor or (),
             include=include or (),
             exclude=exclude or (),
+            only=only,
             limit=limit,
             shards=shards,
             chunk=chunk,
@@ -562,6 +574,7 @@ def fetch(
     limit: Annotated[int | None, typer.Option(show_default=False, help="Only so many records altogether.")] = None,
     include: Include = None,
     exclude: Exclude = None,
+    only: Only = None,
     parallel: Annotated[int, typer.Option(help="Files at once; a public server is thankful for few.")] = 4,
     base_url: Annotated[
         str | None,
@@ -601,6 +614,7 @@ def fetch(
             limit=limit,
             include=include or (),
             exclude=exclude or (),
+            only=only,
             parallel=parallel,
             base_url=base_url or PHYSIONET,
             username=username,
