@@ -105,7 +105,7 @@ class WfdbSummary(Extractor):
         """
         folder, _, name = task.anchor.rpartition("/")
         header = read_header(task.locate(name))
-        paths = {file: task.locate(posixpath.normpath(file)) for file in header.files}
+        paths = {file: task.locate(posixpath.normpath(file) if "/" in file else file) for file in header.files}
         record = os.path.splitext(name)[0]  # noqa: PTH122 - of a text
         is_numerics = record == f"{folder.rpartition('/')[2]}n"
         note = "; ".join(header.notes) or None
