@@ -263,7 +263,7 @@ def make_plan(
     ScaledprocError
         A file is in the inventory twice.
     """
-    layout = Layout(unit or extractor.unit, anchors or extractor.anchors)
+    layout = Layout(unit or extractor.unit, anchors or extractor.anchors, extractor.companions)
     listed = inventory.files
     arranged = layout.arrange(listed)
     if wants is not None:
