@@ -139,6 +139,11 @@ class Watch:
         self.found: dict[str, Found] = {}
         _own.located = {}
 
+    def begin(self, anchor: str) -> None:
+        """Forget an attempt at the task before, and look at its anchor; raises what `find` does."""
+        self.found.clear()
+        self.find(anchor)
+
     def find(self, relative: str) -> Found:
         """A file, as it was when this task saw it first; raises what `find` does."""
         found = self.found.get(relative)
