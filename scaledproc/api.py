@@ -37,6 +37,7 @@ def plan(
     anchors: Iterable[str] | str = (),
     include: Iterable[str] | str = (),
     exclude: Iterable[str] | str = (),
+    hidden: bool = False,
     limit: int | None = None,
     shards: str | int = "folder",
     chunk: str | int = "auto",
@@ -59,6 +60,8 @@ def plan(
         Globs of the files that start a task, instead of the extractor's.
     include, exclude
         Globs of the files to look at.
+    hidden
+        Whether to look at files and folders whose names begin with a dot, too.
     limit
         Only so many units.
     shards
@@ -90,6 +93,7 @@ def plan(
         shards,
         chunk,
         inventory=inventory,
+        hidden=hidden,
     )
     inputs, _ = split_options(storage_options)
     return make(Store.at(dataset, inputs), options, load_extractor(extractor), cores=cores(jobs), together=True)
@@ -101,6 +105,7 @@ def save_inventory(
     *,
     include: Iterable[str] | str = (),
     exclude: Iterable[str] | str = (),
+    hidden: bool = False,
     inventory: Where | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Inventory:
@@ -108,7 +113,7 @@ def save_inventory(
 
     Parameters
     ----------
-    dataset, include, exclude, inventory
+    dataset, include, exclude, hidden, inventory
         As for `plan`.
     file
         The Parquet file to write, as a path or URL.
@@ -122,7 +127,7 @@ def save_inventory(
     """
     from scaledproc import saved_inventory
 
-    options = Options(include=_strings(include), exclude=_strings(exclude), inventory=inventory)
+    options = Options(include=_strings(include), exclude=_strings(exclude), inventory=inventory, hidden=hidden)
     inputs, _ = split_options(storage_options)
     with reporting(f"{os.fspath(file)} cannot be written: "):
         source = Store.at(dataset, inputs)
@@ -140,6 +145,7 @@ def run(
     anchors: Iterable[str] | str = (),
     include: Iterable[str] | str = (),
     exclude: Iterable[str] | str = (),
+    hidden: bool = False,
     limit: int | None = None,
     shards: str | int = "folder",
     chunk: str | int = "auto",
@@ -162,7 +168,7 @@ def run(
 
     Parameters
     ----------
-    dataset, extractor, unit, anchors, include, exclude, limit, shards, chunk, inventory
+    dataset, extractor, unit, anchors, include, exclude, hidden, limit, shards, chunk, inventory
         As for `plan`.
     output
         The folder to write, as a path or URL. A finished run of the same plan in it is left as it is, an unfinished
@@ -219,6 +225,7 @@ def run(
         signal_names,
         Limits.parse(task_timeout, memory_per_worker, task_retries, worker_lifespan),
         inventory,
+        hidden,
     )
     inputs, outputs = split_options(storage_options)
     machine = backend if isinstance(backend, Backend) else make_backend(backend, jobs, scratch, settings)
@@ -421,7 +428,9 @@ def verify(
 
         def list_now() -> Inventory:
             chosen = {name: tuple(options.get(name) or ()) for name in ("include", "exclude")}
-            return take_inventory(source, **chosen, skip=source.contains(found.store))
+            # Runs of before there was such an option took what is hidden.
+            takes_hidden = bool(options.get("hidden", True))
+            return take_inventory(source, **chosen, skip=source.contains(found.store), hidden=takes_hidden)
 
         return verify_run(found, list_now if inventory or dataset is not None else None)
 

@@ -131,6 +131,9 @@ Include = Annotated[
 Exclude = Annotated[
     list[str] | None, typer.Option(show_default=False, help="No files that match this glob; can be repeated.")
 ]
+Hidden = Annotated[
+    bool, typer.Option("--hidden", help="Take files and folders too whose names begin with a dot, such as .git.")
+]
 Limit = Annotated[int | None, typer.Option(show_default=False, help="Only so many units, for a try.")]
 Shards = Annotated[
     str, typer.Option(help="Cut for machines: folder (one per top folder), a number, or a size such as 50GB.")
@@ -197,6 +200,7 @@ def run(
     anchor: Anchor = None,
     include: Include = None,
     exclude: Exclude = None,
+    hidden: Hidden = False,
     limit: Limit = None,
     shards: Shards = "folder",
     chunk: Chunk = "auto",
@@ -285,6 +289,7 @@ def run(
             anchors=anchor or (),
             include=include or (),
             exclude=exclude or (),
+            hidden=hidden,
             limit=limit,
             shards=shards,
             chunk=chunk,
@@ -317,6 +322,7 @@ def plan(
     anchor: Anchor = None,
     include: Include = None,
     exclude: Exclude = None,
+    hidden: Hidden = False,
     limit: Limit = None,
     shards: Shards = "folder",
     chunk: Chunk = "auto",
@@ -346,6 +352,7 @@ def plan(
             anchors=anchor or (),
             include=include or (),
             exclude=exclude or (),
+            hidden=hidden,
             limit=limit,
             shards=shards,
             chunk=chunk,
@@ -374,6 +381,7 @@ def save_inventory(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The Parquet file to write: a path or a URL.")],
     include: Include = None,
     exclude: Exclude = None,
+    hidden: Hidden = False,
     inventory: InventoryFile = None,
     storage_option: StorageOption = None,
 ) -> None:
@@ -386,6 +394,7 @@ def save_inventory(
         file,
         include=include or (),
         exclude=exclude or (),
+        hidden=hidden,
         inventory=inventory,
         storage_options=_parse_options(storage_option),
     )

@@ -19,7 +19,8 @@ _PASS = getattr(os, "O_PATH", os.O_RDONLY)  # where a handle need not be allowed
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 """For a file's content: neither a link, nor the end of a pipe on which one would wait."""
 _IS_NO_FOLDER = {errno.ENOTDIR, errno.ELOOP, errno.EMLINK}
-_KEPT = 8  # folders of each thread whose handles are kept: tasks beside each other share them
+_KEPT = 4  # folders of each thread whose handles are kept: tasks beside each other share them
+_LEVELS = 8  # folders above such a one whose handles are kept
 _KNOWN = 64  # paths that are remembered for `open_located` where nobody clears them
 
 
@@ -42,8 +43,6 @@ class Found(NamedTuple):
     """A folder, below which the content lies without links."""
     relative: str
     stamp: Stamp
-    link: Stamp | None = None
-    """Of the link that leads to it, where one does."""
 
 
 def find(root: str, relative: str, *, afresh: bool = True) -> Found:
@@ -74,7 +73,7 @@ def find(root: str, relative: str, *, afresh: bool = True) -> Found:
     if followed is not None:
         target = _status(*followed)
         if stat.S_ISREG(target.st_mode):
-            return Found(*followed, _stamp(target), _stamp(status))
+            return Found(*followed, _stamp(target))
     raise FileNotFoundError(f"{relative!r} is no file of the dataset any more")
 
 
@@ -108,7 +107,10 @@ def open_folder(root: str, folder: str) -> int:
     OSError
         It is not there, is no folder any more, or cannot be opened.
     """
-    return _walk(root, folder, os.O_RDONLY, [])
+    *above, (_, handle) = _walk(root, folder, os.O_RDONLY)
+    for _, each in above:
+        os.close(each)
+    return handle
 
 
 def remember(path: str, found: Found) -> None:
@@ -163,36 +165,49 @@ class Watch:
         """
         unsettled = None
         folders = set()
-        for relative, (base, inside, before, link) in self.found.items():
-            folder = base, inside.rpartition("/")[0]
-            if folder not in folders:
-                folders.add(folder)
-                unsettled = unsettled or _moved(*folder)
-            status = _status(base, inside)
-            after = _stamp(status)
-            if after[:3] != before[:3]:
-                sizes = f"it had {before[1]:,} bytes, and has {after[1]:,}"
-                how = sizes if after[1] != before[1] else "it was written or replaced"
-                raise FileChangedError(f"{relative!r} changed while its task was at work: {how}")
-            if after != before or (link is not None and _stamp(_status(self.root, relative)) != link):
+        for relative, (base, inside, before) in self.found.items():
+            # By its path, as an extractor that was given the path went: what lies there must be what was found.
+            after = _stamp(os.stat(f"{self.root}/{relative}"))  # noqa: PTH116 - a Path takes longer than the call
+            if after != before:
+                if after[:3] != before[:3]:
+                    sizes = f"it had {before[1]:,} bytes, and has {after[1]:,}"
+                    how = sizes if after[1] != before[1] else "it was written or replaced"
+                    raise FileChangedError(f"{relative!r} changed while its task was at work: {how}")
                 unsettled = relative
+            folders.add((base, inside.rpartition("/")[0]))
+        for place in folders:
+            unsettled = _own.folder(*place).moved() or unsettled
         if unsettled is not None:
             raise UnsettledError(f"{unsettled!r} was moved, or given other rights, while its task was at work")
 
 
 class _Folder:
-    """A folder's handle, and what it and those above it up to the base were like, by their paths."""
+    """A folder of which files are looked up, and those above it up to a base."""
 
-    __slots__ = ("handle", "stamps")
+    __slots__ = ("_levels", "handle")
 
     def __init__(self, base: str, folder: str) -> None:
-        self.stamps: list[tuple[str, Stamp]] = []
-        self.handle = -1
-        self.handle = _walk(base, folder, _PASS, self.stamps)
+        self._levels: list[tuple[str, int, Stamp]] = []
+        steps = _walk(base, folder, _PASS)
+        self.handle = steps[-1][1]
+        if len(steps) > 1:  # files of the base itself need nothing of it but its handle
+            os.close(steps.pop(0)[1])
+        self._levels = [(name, handle, _stamp(os.fstat(handle))) for name, handle in steps]
 
     def __del__(self) -> None:
-        if self.handle >= 0:
-            os.close(self.handle)
+        for _, handle, _ in self._levels:
+            os.close(handle)
+
+    def moved(self) -> str | None:
+        """One that was moved since this was asked last: it may be back, and have had a link in its place meanwhile."""
+        moved = None
+        for at, (name, handle, before) in enumerate(self._levels):
+            after = _stamp(os.fstat(handle))
+            if after != before:
+                if name and after[2] == before[2]:  # else files came or went in it, which does no harm
+                    moved = name
+                self._levels[at] = name, handle, after
+        return moved
 
 
 class _Own(threading.local):
@@ -218,22 +233,30 @@ _own = _Own()
 def _status(base: str, relative: str) -> os.stat_result:
     """Of what stands there, a link too."""
     folder, _, name = relative.rpartition("/")
-    was_open = (base, folder) in _own.folders
+    kept = _own.folders.get((base, folder))
     try:
-        return os.stat(name, dir_fd=_own.folder(base, folder).handle, follow_symlinks=False)
+        if kept is None:
+            kept = _own.folder(base, folder)
+        else:
+            try:
+                return os.stat(name, dir_fd=kept.handle, follow_symlinks=False)
+            except OSError:  # the handle may be of a file system that was mounted anew since
+                del _own.folders[base, folder]
+                kept = _own.folder(base, folder)
+        return os.stat(name, dir_fd=kept.handle, follow_symlinks=False)
     except OSError as error:
         _own.folders.pop((base, folder), None)
-        if was_open:  # the handle may be of a file system that was mounted anew
-            return _status(base, relative)
         raise _named(error, base, relative) from None
 
 
 def _open(found: Found) -> int:
-    base, relative, stamp, _ = found
+    base, relative, stamp = found
     folder, _, name = relative.rpartition("/")
     try:
         handle = os.open(name, READ, dir_fd=_own.folder(base, folder).handle)
     except OSError as error:
+        if error.errno in _IS_NO_FOLDER:  # but a link
+            raise FileNotFoundError(f"{relative!r} is no file of the dataset any more") from None
         raise _named(error, base, relative) from None
     if os.fstat(handle).st_ino != stamp[0]:
         os.close(handle)
@@ -241,52 +264,28 @@ def _open(found: Found) -> int:
     return handle
 
 
-def _moved(base: str, folder: str) -> str | None:
-    """A folder that was moved since it was looked at, and is back; None where there is none.
-
-    Raises
-    ------
-    FileChangedError
-        Another one has the place of the folder, or of one above it.
-    OSError
-        One is gone.
-    """
-    found = _own.folders.get((base, folder))
-    moved = None
-    if found is None:
-        return None
-    for at, (path, before) in enumerate(found.stamps):
-        after = _stamp(os.lstat(path))
-        if after == before:
-            continue
-        name = path[len(base) + 1 :]
-        if after[0] != before[0]:
-            del _own.folders[base, folder]
-            raise FileChangedError(f"{name!r} was replaced while a task was at work in it")
-        if after[2] == before[2]:  # else files came or went in it, which is nobody's harm
-            moved = name
-        found.stamps[at] = path, after
-    return moved
-
-
-def _walk(base: str, folder: str, how: int, stamps: list[tuple[str, Stamp]]) -> int:
-    """A handle of a folder below a base; the stamps of those on the way are added."""
-    handle = os.open(base or "/", (how if not folder else _PASS) | os.O_DIRECTORY)
-    path = base
+def _walk(base: str, folder: str, how: int) -> list[tuple[str, int]]:
+    """Handles of a base, of the folders on the way to one below it (if they are not too many), and of that."""
     parts = folder.split("/") if folder else []
-    for left, part in zip(range(len(parts) - 1, -1, -1), parts, strict=True):
-        path = f"{path}/{part}"
-        try:
-            inner = os.open(part, (_PASS if left else how) | _FOLDER, dir_fd=handle)
-        except OSError as error:
-            if error.errno in _IS_NO_FOLDER:
-                raise FileNotFoundError(f"{path[len(base) + 1 :]!r} is no folder of the dataset any more") from None
-            raise _named(error, base, path[len(base) + 1 :]) from None
-        finally:
+    steps: list[tuple[str, int]] = []
+    try:
+        steps.append(("", os.open(base or "/", (_PASS if parts else how) | os.O_DIRECTORY)))
+        for at, part in enumerate(parts, start=1):
+            name = "/".join(parts[:at])
+            flags = (how if at == len(parts) else _PASS) | _FOLDER
+            try:
+                steps.append((name, os.open(part, flags, dir_fd=steps[-1][1])))
+            except OSError as error:
+                if error.errno in _IS_NO_FOLDER:
+                    raise FileNotFoundError(f"{name!r} is no folder of the dataset any more") from None
+                raise _named(error, base, name) from None
+            if at > _LEVELS:
+                os.close(steps.pop(-2)[1])
+    except BaseException:
+        for _, handle in steps:
             os.close(handle)
-        handle = inner
-        stamps.append((path, _stamp(os.fstat(handle))))
-    return handle
+        raise
+    return steps
 
 
 def _stamp(status: os.stat_result) -> Stamp:

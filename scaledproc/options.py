@@ -39,3 +39,4 @@ class Options:
     signal_names: Where | None = None
     limits: Limits = field(default_factory=Limits)
     inventory: Where | None = None
+    hidden: bool = False

@@ -52,6 +52,7 @@ def new_record(
             "anchors": list(options.anchors or extractor.anchors),
             "include": list(options.include),
             "exclude": list(options.exclude),
+            "hidden": options.hidden,
             "limit": options.limit,
             "inventory": None if options.inventory is None else redacted(os.fspath(options.inventory)),
             "shards": str(options.shards),
