@@ -38,6 +38,7 @@ def plan(
     include: Iterable[str] | str = (),
     exclude: Iterable[str] | str = (),
     only: Where | None = None,
+    hidden: bool = False,
     limit: int | None = None,
     shards: str | int = "folder",
     chunk: str | int = "auto",
@@ -63,6 +64,8 @@ def plan(
     only
         A file that lists the records, folders or subjects to work on, one a line, or in a column of a CSV file
         (`FILE:COLUMN`). What is in no dataset is told.
+    hidden
+        Whether to look at files and folders whose names begin with a dot, too.
     limit
         Only so many units.
     shards
@@ -95,6 +98,7 @@ def plan(
         chunk,
         inventory=inventory,
         only=only,
+        hidden=hidden,
     )
     inputs, _ = split_options(storage_options)
     return make(Store.at(dataset, inputs), options, load_extractor(extractor), cores=cores(jobs), together=True)
@@ -106,6 +110,7 @@ def save_inventory(
     *,
     include: Iterable[str] | str = (),
     exclude: Iterable[str] | str = (),
+    hidden: bool = False,
     inventory: Where | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Inventory:
@@ -113,7 +118,7 @@ def save_inventory(
 
     Parameters
     ----------
-    dataset, include, exclude, inventory
+    dataset, include, exclude, hidden, inventory
         As for `plan`.
     file
         The Parquet file to write, as a path or URL.
@@ -127,7 +132,7 @@ def save_inventory(
     """
     from scaledproc import saved_inventory
 
-    options = Options(include=_strings(include), exclude=_strings(exclude), inventory=inventory)
+    options = Options(include=_strings(include), exclude=_strings(exclude), inventory=inventory, hidden=hidden)
     inputs, _ = split_options(storage_options)
     with reporting(f"{os.fspath(file)} cannot be written: "):
         source = Store.at(dataset, inputs)
@@ -146,6 +151,7 @@ def run(
     include: Iterable[str] | str = (),
     exclude: Iterable[str] | str = (),
     only: Where | None = None,
+    hidden: bool = False,
     limit: int | None = None,
     shards: str | int = "folder",
     chunk: str | int = "auto",
@@ -168,7 +174,7 @@ def run(
 
     Parameters
     ----------
-    dataset, extractor, unit, anchors, include, exclude, only, limit, shards, chunk, inventory
+    dataset, extractor, unit, anchors, include, exclude, only, hidden, limit, shards, chunk, inventory
         As for `plan`.
     output
         The folder to write, as a path or URL. A finished run of the same plan in it is left as it is, an unfinished
@@ -226,6 +232,7 @@ def run(
         Limits.parse(task_timeout, memory_per_worker, task_retries, worker_lifespan),
         inventory,
         only,
+        hidden,
     )
     inputs, outputs = split_options(storage_options)
     machine = backend if isinstance(backend, Backend) else make_backend(backend, jobs, scratch, settings)
@@ -428,7 +435,9 @@ def verify(
 
         def list_now() -> Inventory:
             chosen = {name: tuple(options.get(name) or ()) for name in ("include", "exclude")}
-            return take_inventory(source, **chosen, skip=source.contains(found.store))
+            # Runs of before there was such an option took what is hidden.
+            takes_hidden = bool(options.get("hidden", True))
+            return take_inventory(source, **chosen, skip=source.contains(found.store), hidden=takes_hidden)
 
         return verify_run(found, list_now if inventory or dataset is not None else None)
 

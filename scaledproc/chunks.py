@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import wait
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -20,12 +21,15 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scaledproc.away import Bearing, UnreadError
 from scaledproc.events import SHOWN_FAILURES, ChunkDone, Failure
 from scaledproc.extractors import Extractor, Task, load_extractor
 from scaledproc.extractors.rows import RowCollector, SchemaError
 from scaledproc.faults import Piece, Verdict
 from scaledproc.guard import Printed, between_tasks, guard
+from scaledproc.opening import Watch, forget
 from scaledproc.run_folder import INVENTORY, WORK_ERROR_SCHEMA, work_name
+from scaledproc.stopping import stopping
 from scaledproc.storage import Store, is_refusal, redacted
 from scaledproc.tables import open_reader, open_writer, write_table
 
@@ -63,6 +67,8 @@ class ChunkWork:
         How often a task that failed is tried again.
     ahead
         Bytes that the process may be given from now on, about.
+    is_last
+        Whether tasks whose files cannot be read are put into quarantine now, instead of being left to the end.
     """
 
     plan_id: str
@@ -78,6 +84,7 @@ class ChunkWork:
     positions: tuple[int, ...] = ()
     retries: int = 0
     ahead: int = 0
+    is_last: bool = False
 
     def error_row(self, verdict: Verdict) -> dict[str, Any]:
         """A task's row of errors."""
@@ -128,6 +135,10 @@ def run_chunk(work: ChunkWork) -> ChunkDone:
         The run's folder cannot be written.
     WorkerLostError
         This process has too little left for its tasks.
+    DatasetAwayError
+        The dataset is not there any more.
+    UnreadError
+        Some files could not be read, and it is not the last time that this is tried.
     """
     everything = Piece(0, len(work.tasks))
     return _commit(work, lambda writer: _run_tasks(work, everything, writer))
@@ -136,7 +147,7 @@ def run_chunk(work: ChunkWork) -> ChunkDone:
 def run_piece(work: ChunkWork, piece: Piece, path: Path) -> PieceDone:
     """Extract the features of some of a chunk's tasks, and keep them in a local file; raises what `run_chunk` does."""
     with open_writer(path, _load(work.source, work.options).schema) as writer:
-        return replace(_run_tasks(work, piece, writer), path=path)
+        return replace(_run_tasks(replace(work, is_last=True), piece, writer), path=path)
 
 
 def assemble_chunk(work: ChunkWork, pieces: Sequence[PieceDone]) -> ChunkDone:
@@ -198,16 +209,18 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: pq.ParquetWriter) -> Piece
     errors: list[dict[str, Any]] = []
     ends: list[int] = []
     own = guard()
+    bearing = Bearing()
     try:
         for place in range(piece.start, piece.stop):
             group, unit, anchor = work.tasks[place]
             staged = work.staged[unit]
             listed = work.files[unit]
             files = _listed_files(work.store, listed) if isinstance(listed, int) else listed
-            task = Task(group, unit, anchor, staged.root, files)
+            task = Task(group, unit, anchor, staged.root, files, watch=Watch(str(staged.root)))
             if own is not None and place > piece.start:
                 own.between(place)
-            error = _attempt(extractor, task, staged.problem, collector, place, piece.losses, work.retries)
+            may_wait = bearing if staged.is_dataset else None
+            error = _attempt(extractor, task, staged.problem, collector, place, piece.losses, work.retries, may_wait)
             if error:
                 errors.append(error)
             ends.append(collector.rows)
@@ -219,6 +232,10 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: pq.ParquetWriter) -> Piece
         if own is not None:
             own.out_of_memory(None)
         raise
+    finally:
+        forget()
+    if any(bearing.counts.values()) and not work.is_last:
+        raise UnreadError(bearing.counts["unread"], bearing.counts["gone"], len(ends), redacted(bearing.example))
     return PieceDone(piece.start, tuple(ends), tuple(errors), time.perf_counter() - started)
 
 
@@ -336,15 +353,29 @@ def _attempt(
     place: int,
     losses: int,
     retries: int,
+    bearing: Bearing | None,
 ) -> dict[str, Any] | None:
     """Add one task's rows; or say why it goes into quarantine, after as many attempts as it may have."""
     own = guard()
-    for attempt in range(losses + 1, max(losses, retries) + 2):
+
+    def attempted() -> BaseException | None:
         if own is not None:
             own.begin_task(place)
         error = _extract(extractor, task, problem, collector)
         if own is not None:
             own.end_task()
+        return error
+
+    for attempt in range(losses + 1, max(losses, retries) + 2):
+        error = attempted()
+        if error is None:
+            return None
+        tries = 1  # those that failed for the file system's reasons do not count as attempts
+        while error is not None and bearing is not None and (pause := bearing.pause(error, task, tries)) is not None:
+            if pause:
+                wait([stopping().asked], pause)
+            tries += 1
+            error = attempted()
         if error is None:
             return None
         if own is not None and isinstance(error, MemoryError):
@@ -376,7 +407,10 @@ def _extract(extractor: Extractor, task: Task, problem: str | None, collector: R
             raise StagingError(problem)
         # What an extractor prints must not mix with what a program reads from standard output, nor fill a disk.
         sys.stdout = sys.stderr = printed
-        collector.add(extractor.extract(task))
+        watch = task.watch
+        assert watch is not None  # noqa: S101
+        watch.begin(task.anchor)
+        collector.add(_watched(extractor.extract(task), watch))
     except BaseException as error:  # one bad task costs one task, sys.exit() included
         if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
             raise  # a person's, in this process
@@ -385,6 +419,19 @@ def _extract(extractor: Extractor, task: Task, problem: str | None, collector: R
         sys.stdout, sys.stderr = out, err
         printed.end(task.anchor)
     return None
+
+
+def _watched(returned: Any, watch: Watch) -> Any:
+    """What a task returned, unless its files changed while it was at work."""
+    if isinstance(returned, Iterator) and not hasattr(returned, "__arrow_c_stream__"):
+        return _watched_to_the_end(returned, watch)  # its rows are yet to be made
+    watch.check()
+    return returned
+
+
+def _watched_to_the_end(rows: Iterator[Any], watch: Watch) -> Iterator[Any]:
+    yield from rows
+    watch.check()
 
 
 def _trace(error: BaseException) -> str:

@@ -139,6 +139,9 @@ Only = Annotated[
         help="Only the records, folders or subjects that this file lists: one a line, or in a column of a CSV file.",
     ),
 ]
+Hidden = Annotated[
+    bool, typer.Option("--hidden", help="Take files and folders too whose names begin with a dot, such as .git.")
+]
 Limit = Annotated[int | None, typer.Option(show_default=False, help="Only so many units, for a try.")]
 Shards = Annotated[
     str, typer.Option(help="Cut for machines: folder (one per top folder), a number, or a size such as 50GB.")
@@ -206,6 +209,7 @@ def run(
     include: Include = None,
     exclude: Exclude = None,
     only: Only = None,
+    hidden: Hidden = False,
     limit: Limit = None,
     shards: Shards = "folder",
     chunk: Chunk = "auto",
@@ -295,6 +299,7 @@ def run(
             include=include or (),
             exclude=exclude or (),
             only=only,
+            hidden=hidden,
             limit=limit,
             shards=shards,
             chunk=chunk,
@@ -328,6 +333,7 @@ def plan(
     include: Include = None,
     exclude: Exclude = None,
     only: Only = None,
+    hidden: Hidden = False,
     limit: Limit = None,
     shards: Shards = "folder",
     chunk: Chunk = "auto",
@@ -358,6 +364,7 @@ def plan(
             include=include or (),
             exclude=exclude or (),
             only=only,
+            hidden=hidden,
             limit=limit,
             shards=shards,
             chunk=chunk,
@@ -386,6 +393,7 @@ def save_inventory(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The Parquet file to write: a path or a URL.")],
     include: Include = None,
     exclude: Exclude = None,
+    hidden: Hidden = False,
     inventory: InventoryFile = None,
     storage_option: StorageOption = None,
 ) -> None:
@@ -398,6 +406,7 @@ def save_inventory(
         file,
         include=include or (),
         exclude=exclude or (),
+        hidden=hidden,
         inventory=inventory,
         storage_options=_parse_options(storage_option),
     )

@@ -247,11 +247,13 @@ def make(
 def find_inventory(dataset: Store, options: Options, *, skip: str | None = None) -> Inventory:
     """The dataset as it is listed now, or as it was listed before."""
     if options.inventory is None:
-        return take_inventory(dataset, include=options.include, exclude=options.exclude, skip=skip)
+        return take_inventory(
+            dataset, include=options.include, exclude=options.exclude, skip=skip, hidden=options.hidden
+        )
     from scaledproc.saved_inventory import read_inventory
 
     saved = read_inventory(options.inventory, dataset)
-    return choose(saved, include=options.include, exclude=options.exclude, skip=skip)
+    return choose(saved, include=options.include, exclude=options.exclude, skip=skip, hidden=options.hidden)
 
 
 def _resume(new: Run, existing: RunRecord, planned: Plan, backend: Backend, on_event: Listener | None) -> Run:

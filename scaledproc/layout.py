@@ -139,6 +139,10 @@ class Layout:
         try:
             codes, names = encode(paths, partial(_extract, regex=self.unit))
         except pa.ArrowInvalid as error:
+            if "unnamed groups" in str(error):
+                raise UsageError(
+                    f"--unit {self.unit!r} has a group without a name: write (?:…) where ( ) only holds together"
+                ) from None
             raise UsageError(f"--unit {self.unit!r} cannot be read as a regular expression: {error}") from None
         return codes, names, _first_groups(paths, codes, len(names))
 

@@ -40,3 +40,4 @@ class Options:
     limits: Limits = field(default_factory=Limits)
     inventory: Where | None = None
     only: Where | None = None
+    hidden: bool = False

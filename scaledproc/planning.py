@@ -32,6 +32,7 @@ FORMAT = 1
 TASK_COLUMNS = ("group", "unit", "anchor", "size")
 FILE_COLUMNS = ("path", "size", "version")
 MANY_SHARDS = 1_000
+HALF = 0.505  # of all bytes, from which on a share is shown as more than 50 %
 SLICES = 1_000  # ranges of rows, up to which they are put together without being copied
 
 
@@ -459,7 +460,7 @@ def _begins_with_any(texts: pa.Array, beginnings: pa.Array) -> pa.Array:
 
 
 def _warn_of_cuts(plan: Plan, shards: ShardCut) -> list[str]:
-    if plan.n_shards > 1 and shards.by == "folder" and plan.shard_sizes.max() * 2 > plan.size:
+    if plan.n_shards > 1 and shards.by == "folder" and plan.shard_sizes.max() > HALF * plan.size:
         largest = int(plan.shard_sizes.argmax())
         group, share = plan.tasks["group"][int(plan.shard_cuts[largest])].as_py(), plan.shard_sizes[largest] / plan.size
         return [
@@ -468,7 +469,7 @@ def _warn_of_cuts(plan: Plan, shards: ShardCut) -> list[str]:
                 f"--shards {plan.n_shards} cuts inside groups and balances better"
             )
         ]
-    if plan.n_shards > 1 and plan.unit_sizes.max() * 2 > plan.size:
+    if plan.n_shards > 1 and plan.unit_sizes.max() > HALF * plan.size:
         unit, share = int(plan.unit_sizes.argmax()), plan.unit_sizes.max() / plan.size
         return [f"unit {plan.unit_name(unit)!r} holds {share:.0%} of all bytes, and a unit is never cut"]
     if plan.n_shards > MANY_SHARDS and shards.by == "folder":

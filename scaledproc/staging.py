@@ -29,6 +29,8 @@ class StagedUnit(NamedTuple):
     root: Path
     problem: str | None = None
     """Why they are not there."""
+    is_dataset: bool = False
+    """Whether that is the dataset itself, not a copy."""
 
 
 class Direct:
@@ -36,7 +38,7 @@ class Direct:
 
     def __init__(self, dataset: Store) -> None:
         assert dataset.local is not None  # noqa: S101
-        self._unit = StagedUnit(dataset.local)
+        self._unit = StagedUnit(dataset.local, is_dataset=True)
 
     def __enter__(self) -> Self:
         return self

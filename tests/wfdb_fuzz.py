@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import random
 import re
 import resource
@@ -316,7 +317,11 @@ class _Watch:
         if self.unit is None:
             return
         if event == "open":
-            name = str(arguments[0])
+            name, flags = str(arguments[0]), arguments[2] if isinstance(arguments[2], int) else 0
+            if flags & os.O_NOFOLLOW and "/" not in name and name != "..":  # by the handle of a folder of the unit
+                return
+            if flags & os.O_DIRECTORY and flags & os.O_PATH:  # nothing can be read by it
+                return
             inside = name.startswith((f"{self.unit}/", sys.prefix, sys.base_prefix, "/proc/", "/sys/"))
             if not (inside and "/../" not in name) and not name.isdecimal():
                 self.seen.append(f"opened {name}")

@@ -143,8 +143,8 @@ _SIGNAL = re.compile(
 )
 # What nearly every signal's line is. It says the same as the long way does, in half the time: most of that of a header.
 _PLAIN = re.compile(
-    r"([^ \t]+) (\d{1,3})(?:x([1-9]\d{0,8}))?(?::(\d{1,9}))?(?:\+(\d{1,9}))? (\d{1,15}(?:\.\d{1,15})?)(?:\((-?\d{1,9})\))?"
-    r"(?:/([^ \t]+))? (\d{1,9}) (-?\d{1,9}) (-?\d{1,9}) (-?\d{1,9}) (\d{1,9}) ([^ \t].*)",
+    r"([^ \t]+) (\d{1,3})(?:x([1-9]\d{0,8}))?(?::(\d{1,9}))?(?:\+(\d{1,9}))? (\d{1,15}(?:\.\d{1,15})?)"
+    r"(?:\((-?\d{1,9})\))?(?:/([^ \t]+))? (\d{1,9}) (-?\d{1,9}) (-?\d{1,9}) (-?\d{1,9}) (\d{1,9}) ([^ \t].*)",
     re.ASCII | re.DOTALL,
 )
 _SEGMENT = re.compile(rf"({_F})(?:{_B}({_F})(?:{_B}(.*))?)?", re.DOTALL)
