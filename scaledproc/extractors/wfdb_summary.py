@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import posixpath
 import resource
@@ -108,10 +109,9 @@ class WfdbSummary(Extractor):
         paths = {file: task.locate(posixpath.normpath(file) if "/" in file else file) for file in header.files}
         record = os.path.splitext(name)[0]  # noqa: PTH122 - of a text
         is_numerics = record == f"{folder.rpartition('/')[2]}n"
-        note = "; ".join(header.notes) or None
         try:
             return [
-                _row(task, record, header, channel, samples, is_numerics, note)
+                _row(task, record, header, channel, samples, is_numerics, header.note)
                 for channel, samples in enumerate(describe_samples(paths, header))
             ]
         except ArithmeticError as error:
@@ -134,6 +134,8 @@ def _row(
 ) -> dict[str, Any]:
     signal = header.signals[channel]
     fs = header.fs * signal.samples_per_frame
+    if math.isinf(fs) or samples.statistics.n >= 2**63:
+        raise OverflowError("too many samples")
     found = samples.statistics
     # header(5): where the number of samples is not specified the checksum is not verified.
     checksum = None if header.n_frames is None or signal.is_null else signal.checksum
