@@ -37,6 +37,7 @@ def plan(
     anchors: Iterable[str] | str = (),
     include: Iterable[str] | str = (),
     exclude: Iterable[str] | str = (),
+    only: Where | None = None,
     hidden: bool = False,
     limit: int | None = None,
     shards: str | int = "folder",
@@ -60,6 +61,9 @@ def plan(
         Globs of the files that start a task, instead of the extractor's.
     include, exclude
         Globs of the files to look at.
+    only
+        A file that lists the records, folders or subjects to work on, one a line, or in a column of a CSV file
+        (`FILE:COLUMN`). What is in no dataset is told.
     hidden
         Whether to look at files and folders whose names begin with a dot, too.
     limit
@@ -93,6 +97,7 @@ def plan(
         shards,
         chunk,
         inventory=inventory,
+        only=only,
         hidden=hidden,
     )
     inputs, _ = split_options(storage_options)
@@ -145,6 +150,7 @@ def run(
     anchors: Iterable[str] | str = (),
     include: Iterable[str] | str = (),
     exclude: Iterable[str] | str = (),
+    only: Where | None = None,
     hidden: bool = False,
     limit: int | None = None,
     shards: str | int = "folder",
@@ -168,7 +174,7 @@ def run(
 
     Parameters
     ----------
-    dataset, extractor, unit, anchors, include, exclude, hidden, limit, shards, chunk, inventory
+    dataset, extractor, unit, anchors, include, exclude, only, hidden, limit, shards, chunk, inventory
         As for `plan`.
     output
         The folder to write, as a path or URL. A finished run of the same plan in it is left as it is, an unfinished
@@ -225,6 +231,7 @@ def run(
         signal_names,
         Limits.parse(task_timeout, memory_per_worker, task_retries, worker_lifespan),
         inventory,
+        only,
         hidden,
     )
     inputs, outputs = split_options(storage_options)
@@ -489,6 +496,7 @@ def fetch(
     limit: int | None = None,
     include: Iterable[str] | str = (),
     exclude: Iterable[str] | str = (),
+    only: Where | None = None,
     parallel: int = PARALLEL,
     base_url: str = PHYSIONET,
     username: str | None = None,
@@ -513,6 +521,8 @@ def fetch(
         At most so many records altogether.
     include, exclude
         Globs of the files to copy, as for `plan`.
+    only
+        A file that lists the records, folders or subjects to copy, as for `plan`.
     parallel
         Files at once.
     base_url
@@ -538,10 +548,12 @@ def fetch(
     """
     from scaledproc.choosing import Choice
     from scaledproc.fetching import fetch_files, open_source, open_store
+    from scaledproc.selection import Selection
 
     if parallel < 1:
         raise UsageError(f"--parallel {parallel}: give 1 or more")
-    choice = Choice(groups, records, limit, _strings(include), _strings(exclude))
+    selection = None if only is None else Selection.read(only)
+    choice = Choice(groups, records, limit, _strings(include), _strings(exclude), selection)
     inputs, outputs = split_options(storage_options)
     store = open_store(os.fspath(dest), outputs)
     notes: list[str] = []

@@ -131,6 +131,14 @@ Include = Annotated[
 Exclude = Annotated[
     list[str] | None, typer.Option(show_default=False, help="No files that match this glob; can be repeated.")
 ]
+Only = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE[:COLUMN]",
+        show_default=False,
+        help="Only the records, folders or subjects that this file lists: one a line, or in a column of a CSV file.",
+    ),
+]
 Hidden = Annotated[
     bool, typer.Option("--hidden", help="Take files and folders too whose names begin with a dot, such as .git.")
 ]
@@ -200,6 +208,7 @@ def run(
     anchor: Anchor = None,
     include: Include = None,
     exclude: Exclude = None,
+    only: Only = None,
     hidden: Hidden = False,
     limit: Limit = None,
     shards: Shards = "folder",
@@ -289,6 +298,7 @@ def run(
             anchors=anchor or (),
             include=include or (),
             exclude=exclude or (),
+            only=only,
             hidden=hidden,
             limit=limit,
             shards=shards,
@@ -322,6 +332,7 @@ def plan(
     anchor: Anchor = None,
     include: Include = None,
     exclude: Exclude = None,
+    only: Only = None,
     hidden: Hidden = False,
     limit: Limit = None,
     shards: Shards = "folder",
@@ -352,6 +363,7 @@ def plan(
             anchors=anchor or (),
             include=include or (),
             exclude=exclude or (),
+            only=only,
             hidden=hidden,
             limit=limit,
             shards=shards,
@@ -571,6 +583,7 @@ def fetch(
     limit: Annotated[int | None, typer.Option(show_default=False, help="Only so many records altogether.")] = None,
     include: Include = None,
     exclude: Exclude = None,
+    only: Only = None,
     parallel: Annotated[int, typer.Option(help="Files at once; a public server is thankful for few.")] = 4,
     base_url: Annotated[
         str | None,
@@ -610,6 +623,7 @@ def fetch(
             limit=limit,
             include=include or (),
             exclude=exclude or (),
+            only=only,
             parallel=parallel,
             base_url=base_url or PHYSIONET,
             username=username,
