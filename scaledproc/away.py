@@ -10,12 +10,13 @@ from __future__ import annotations
 import errno
 import os
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Literal
 
 from scaledproc.errors import ScaledprocError
 from scaledproc.opening import UnsettledError, find, open_file
 from scaledproc.patience import Patience
+from scaledproc.storage import describe
 
 if TYPE_CHECKING:
     from scaledproc.extractors import Task
@@ -95,9 +96,17 @@ def trouble_of(error: BaseException, task: Task) -> Trouble | None:
 
 
 class Bearing:
-    """How long one piece of work bears with a dataset that cannot be read, and what it could not do."""
+    """How long one piece of work bears with a dataset that cannot be read, and what it could not do.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    tell
+        Called once with what a person should know who wonders why nothing goes on.
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._has_told = False
         self.counts: dict[Trouble, int] = {"away": 0, "unread": 0, "gone": 0}
         self.example = ""
         self._waited = 0.0
@@ -131,6 +140,9 @@ class Bearing:
             wait = PATIENCE.wait(attempt, self._waited, "passing", None, random.random())  # noqa: S311 - no secret
             self._waited += wait or 0.0
             self._is_spent = self._is_spent or wait is None
+            if not self._has_told:
+                self._has_told = True
+                self._tell(f"scaledproc: {task.anchor} cannot be read ({describe(error)}); trying again for a while")
         if wait is None:
             if trouble == "away":
                 raise DatasetAwayError(

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scaledproc.away import Bearing, UnreadError
+from scaledproc.describe import clean_text
 from scaledproc.events import SHOWN_FAILURES, ChunkDone, Failure
 from scaledproc.extractors import Extractor, Task, load_extractor
 from scaledproc.extractors.rows import RowCollector, SchemaError
@@ -209,7 +210,7 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: pq.ParquetWriter) -> Piece
     errors: list[dict[str, Any]] = []
     ends: list[int] = []
     own = guard()
-    bearing = Bearing()
+    bearing = Bearing(_say)
     try:
         for place in range(piece.start, piece.stop):
             group, unit, anchor = work.tasks[place]
@@ -419,6 +420,11 @@ def _extract(extractor: Extractor, task: Task, problem: str | None, collector: R
         sys.stdout, sys.stderr = out, err
         printed.end(task.anchor)
     return None
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # nobody may be there to read it
+        print(clean_text(text), file=sys.stderr, flush=True)  # noqa: T201 - a process of a pool has no other way
 
 
 def _watched(returned: Any, watch: Watch) -> Any:

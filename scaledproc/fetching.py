@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import re
 import shutil
 import tempfile
@@ -14,7 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from scaledproc.choosing import Choice, Item, folder_of, group_of, is_plain
@@ -23,6 +24,7 @@ from scaledproc.describe import bytes_text, count_text
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, FetchMoved, FetchStarted, Note
 from scaledproc.listing import FileInfo
+from scaledproc.opening import open_file
 from scaledproc.options import PARALLEL
 from scaledproc.physionet import Database
 from scaledproc.receipts import Receipt, Receipts
@@ -128,6 +130,11 @@ class Folder:
         """Nothing is to be asked: the listing has the sizes."""
         return items, {}
 
+    def _open(self, path: str) -> IO[bytes]:
+        if self.store.local is None:
+            return self.store.open(path)
+        return os.fdopen(open_file(self.store.root, path), "rb")
+
     def fetch(self, item: Item, part: Path, tell: Tell) -> None:
         """Copy a file.
 
@@ -151,7 +158,7 @@ class Folder:
             if self.store.local is None and not self.store.is_s3:
                 self.store.fs.get_file(self.store.path(item.path), str(part), callback=Hearing())
                 return
-            with self.store.open(item.path) as file, part.open("wb") as copy:
+            with self._open(item.path) as file, part.open("wb") as copy:
                 if item.version not in (None, "", getattr(file, "etag", item.version)):
                     raise SourceError(f"{item.path} changed since it was listed")
                 while piece := file.read(PIECE):

@@ -29,7 +29,7 @@ class FileChangedError(Exception):
 
 
 class UnsettledError(FileChangedError):
-    """A file or a folder was moved or given other rights, and may be what it was: its task is to be done again."""
+    """A file or a folder was moved, and may be what it was: its task is to be done again."""
 
 
 Stamp = tuple[int, int, int, int]
@@ -163,51 +163,59 @@ class Watch:
         OSError
             One is gone, or cannot be looked at.
         """
-        unsettled = None
-        folders = set()
+        folders: dict[tuple[str, str], str | None] = {}  # with a file whose name or rights changed
         for relative, (base, inside, before) in self.found.items():
             # By its path, as an extractor that was given the path went: what lies there must be what was found.
             after = _stamp(os.stat(f"{self.root}/{relative}"))  # noqa: PTH116 - a Path takes longer than the call
-            if after != before:
-                if after[:3] != before[:3]:
-                    sizes = f"it had {before[1]:,} bytes, and has {after[1]:,}"
-                    how = sizes if after[1] != before[1] else "it was written or replaced"
-                    raise FileChangedError(f"{relative!r} changed while its task was at work: {how}")
-                unsettled = relative
-            folders.add((base, inside.rpartition("/")[0]))
-        for place in folders:
-            unsettled = _own.folder(*place).moved() or unsettled
-        if unsettled is not None:
-            raise UnsettledError(f"{unsettled!r} was moved, or given other rights, while its task was at work")
+            if after[:3] != before[:3]:
+                sizes = f"it had {before[1]:,} bytes, and has {after[1]:,}"
+                how = sizes if after[1] != before[1] else "it was written or replaced"
+                raise FileChangedError(f"{relative!r} changed while its task was at work: {how}")
+            place = base, inside.rpartition("/")[0]
+            folders[place] = relative if after != before else folders.get(place)
+        for place, file in folders.items():
+            moved = _own.folder(*place).moved(file)
+            if moved is not None:
+                raise UnsettledError(f"{moved!r} was moved while its task was at work")
 
 
 class _Folder:
     """A folder of which files are looked up, and those above it up to a base."""
 
-    __slots__ = ("_levels", "handle")
+    __slots__ = ("_handles", "_names", "_stamps", "handle")
 
     def __init__(self, base: str, folder: str) -> None:
-        self._levels: list[tuple[str, int, Stamp]] = []
-        steps = _walk(base, folder, _PASS)
-        self.handle = steps[-1][1]
-        if len(steps) > 1:  # files of the base itself need nothing of it but its handle
-            os.close(steps.pop(0)[1])
-        self._levels = [(name, handle, _stamp(os.fstat(handle))) for name, handle in steps]
+        self._names: tuple[str, ...] = ()
+        self._handles: tuple[int, ...] = ()
+        self._names, self._handles = zip(*_walk(base, folder, _PASS), strict=True)
+        self._stamps = [_stamp(os.fstat(handle)) for handle in self._handles]
+        self.handle = self._handles[-1]
 
     def __del__(self) -> None:
-        for _, handle, _ in self._levels:
+        for handle in self._handles:
             os.close(handle)
 
-    def moved(self) -> str | None:
-        """One that was moved since this was asked last: it may be back, and have had a link in its place meanwhile."""
-        moved = None
-        for at, (name, handle, before) in enumerate(self._levels):
-            after = _stamp(os.fstat(handle))
-            if after != before:
-                if name and after[2] == before[2]:  # else files came or went in it, which does no harm
-                    moved = name
-                self._levels[at] = name, handle, after
-        return moved
+    def moved(self, file: str | None) -> str | None:
+        """What was moved since this was asked last: it may be back, and have had a link in its place meanwhile.
+
+        Whoever moves a file or a folder changes its status and writes in the folder that it lies in; who gives it other
+        rights or another name elsewhere writes in none.
+
+        Parameters
+        ----------
+        file
+            A file of the folder whose status changed, if one did.
+        """
+        after = [_stamp(os.fstat(handle)) for handle in self._handles[1:]]
+        if file is None and after == self._stamps[1:]:
+            return None
+        after.insert(0, _stamp(os.fstat(self._handles[0])))
+        before, self._stamps = self._stamps, after
+        is_written = [was[2] != now[2] for was, now in zip(before, after, strict=True)]
+        for at in range(1, len(after)):
+            if after[at][3] != before[at][3] and is_written[at - 1] and not is_written[at]:
+                return self._names[at]
+        return file if is_written[-1] else None
 
 
 class _Own(threading.local):

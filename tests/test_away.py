@@ -303,18 +303,39 @@ def test_files_that_nobody_was_given_may_change(tree: TreeWriter, tmp_path: Path
     assert not scaledproc.run(root, tmp_path / "out", extractor=made(extract, "folder"), jobs=1).quarantined
 
 
-def test_other_rights_have_the_task_done_again(tree: TreeWriter, tmp_path: Path) -> None:
+def test_other_rights_and_names_elsewhere_do_no_harm(tree: TreeWriter, tmp_path: Path) -> None:
     calls = []
 
     def extract(task: Task) -> Any:
         calls.append(task.anchor)
-        if len(calls) == 1:
-            time.sleep(0.02)  # the file system's clock goes on by steps
-            task.path.chmod(0o600)
+        time.sleep(0.02)  # the file system's clock goes on by steps
+        task.path.chmod(0o600)
+        task.path.parent.chmod(0o750)
+        (tmp_path / "linked").hardlink_to(task.path)
+        os.utime(task.path, ns=(1, task.path.stat().st_mtime_ns))
         return row(task, task.path.read_text())
 
     run = scaledproc.run(tree({"u/a.txt": b"x"}), tmp_path / "out", extractor=made(extract), jobs=1)
-    assert (run.quarantined, calls) == (0, ["u/a.txt"] * 2)
+    assert (run.quarantined, calls) == (0, ["u/a.txt"])
+
+
+@pytest.mark.parametrize("place", ["u", "u/a.txt"])
+def test_what_was_moved_and_is_back_is_read_again(tree: TreeWriter, tmp_path: Path, place: str) -> None:
+    root = tree({"u/a.txt": b"right"})
+    calls = []
+
+    def extract(task: Task) -> Any:
+        calls.append(task.anchor)
+        text = task.path.read_text()
+        if len(calls) == 1:
+            time.sleep(0.02)
+            (root / place).rename(root / "elsewhere")
+            (root / "elsewhere").rename(root / place)
+            text = "of what was there meanwhile"
+        return row(task, text)
+
+    run = scaledproc.run(root, tmp_path / "out", extractor=made(extract), jobs=1)
+    assert (run.to_arrow()["text"].to_pylist(), calls) == (["right"], ["u/a.txt"] * 2)
 
 
 # Links that take a place meanwhile
