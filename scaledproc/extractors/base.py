@@ -102,9 +102,10 @@ class Task:
         relative = f"{folder}{slash}{name}"
         path = f"{self.root}/{relative}"
         if relative not in self.files:
-            relative = posixpath.normpath(relative)
-            if name.startswith("/") or relative not in self.files:
+            plain = posixpath.normpath(relative)
+            if name.startswith("/") or plain not in self.files:
                 raise FileNotFoundError(f"the unit {self.unit!r} has no file {relative!r}")
+            relative = plain
         # What was listed may have been replaced since: by a pipe, on which one would wait, or by a link elsewhere.
         found = self.watch.find(relative) if self.watch is not None else find(str(self.root), relative)
         remember(path, found)
