@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from scaledproc.extractors.wfdb_header import Header, Signal
+    from scaledproc.extractors.wfdb_header import Header
+    from scaledproc.extractors.wfdb_header import SignalLine as Signal
 
 LARGEST_HEADER = 2**24
 """Bytes of a header file; one of 20,000 segments has half a million."""

@@ -17,12 +17,12 @@ from scaledproc.extractors.byte_counting import ByteCounts
 from scaledproc.extractors.statistics import Counts, Statistics, count, merged, statistics, statistics_of_bytes
 from scaledproc.extractors.wfdb_blocks import BITS, byte_count, frames, open_regular
 from scaledproc.extractors.wfdb_claims import check_samples
-from scaledproc.extractors.wfdb_header import refuse_chains
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from scaledproc.extractors.wfdb_header import Header, Signal
+    from scaledproc.extractors.wfdb_header import Header
+    from scaledproc.extractors.wfdb_header import SignalLine as Signal
 
 _BITS_OF_OTHERS = {"310": 10, "311": 10, "508": 8, "516": 16, "524": 24}
 # The smallest integer type that wfdb gives a format's samples in, where not 16 bits; format 8 holds differences.
@@ -188,3 +188,9 @@ def _digital(physical: NDArray[np.float64], signal: Signal) -> NDArray[np.intege
         digital[np.isnan(digital)] = missing
     rounded: NDArray[np.integer] = np.rint(digital).astype(np.int64)
     return rounded
+
+
+def refuse_chains(path: Path) -> None:
+    """Raise ValueError for a path that wfdb, through fsspec, would take for a chain of URLs: another file's."""
+    if "::" in str(path):
+        raise ValueError("wfdb cannot read this header, or its samples, from a path with '::' in it")
