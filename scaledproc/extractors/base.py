@@ -58,7 +58,10 @@ class Task:
     def locate(self, name: str) -> str:
         """What `beside` gives, as text: making a `Path` takes longer than opening the file."""
         folder, slash, _ = self.anchor.rpartition("/")
-        relative = f"{folder}{slash}{name}"
+        return self.locate_in_unit(f"{folder}{slash}{name}")
+
+    def locate_in_unit(self, relative: str) -> str:
+        """The same for a file that is named relative to the dataset's root."""
         if relative not in self.files:
             raise FileNotFoundError(f"the unit {self.unit!r} has no file {relative!r}")
         path = f"{self.root}/{relative}"

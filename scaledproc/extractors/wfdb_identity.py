@@ -63,3 +63,8 @@ def identity(folder: str, names: Iterable[str], comments: Iterable[str | None]) 
 def _subject_of_folder(folder: str) -> int | None:
     found = {int(digits) for match in _FOLDER.finditer(folder) for digits in (match[2], match[4], match[5]) if digits}
     return found.pop() if len(found) == 1 else None
+
+
+def is_of_patient(name: str) -> bool:
+    """Whether a record is named after a patient, as those of MIMIC-III's matched subset are."""
+    return _RECORD.fullmatch(name) is not None
