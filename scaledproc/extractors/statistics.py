@@ -7,7 +7,7 @@ correctly rounded operations in a fixed order.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -39,6 +39,32 @@ class Counts(NamedTuple):
         return int(self.values @ self.counts)
 
 
+class Limits(NamedTuple):
+    """The lowest and the highest digital value that a sample can have."""
+
+    low: int
+    high: int
+
+
+class Coding(NamedTuple):
+    """How digital samples stand for physical values.
+
+    Parameters
+    ----------
+    missing
+        The digital value of a missing sample, which is the lowest of a format; None where the format has none.
+    gain, baseline
+        The physical value is `(digital - baseline) / gain`, as the WFDB header specification (header(5)) has it.
+    limits
+        Of the format and of the converter, as far as known.
+    """
+
+    missing: int | None
+    gain: float
+    baseline: int
+    limits: tuple[Limits, ...] = ()
+
+
 class Statistics(NamedTuple):
     """Statistics over valid samples, in physical units; None where undefined.
 
@@ -48,6 +74,10 @@ class Statistics(NamedTuple):
         All samples, and those that hold the format's missing value.
     total
         The sum of all digital samples, the missing ones too.
+    zero, distinct
+        How many valid samples are physically 0; how many different values they have.
+    at_min, at_max
+        How many are at a lower, at an upper limit; None where none is known. Limits that samples lie beyond are none.
     mean, std, min, max
         `std` with ddof=1.
     quantiles
@@ -57,6 +87,10 @@ class Statistics(NamedTuple):
     n: int
     missing: int
     total: int
+    zero: int = 0
+    distinct: int = 0
+    at_min: int | None = None
+    at_max: int | None = None
     mean: float | None = None
     std: float | None = None
     min: float | None = None
@@ -64,63 +98,63 @@ class Statistics(NamedTuple):
     max: float | None = None
 
 
-def statistics(found: Counts, *, missing: int | None, gain: float, baseline: int) -> Statistics:
-    """Statistics of one signal.
-
-    Parameters
-    ----------
-    found
-        Its digital samples.
-    missing
-        The digital value of a missing sample; None where the format has none.
-    gain, baseline
-        The physical value is `(digital - baseline) / gain`, as the WFDB header specification (header(5)) has it.
-    """
+def statistics(found: Counts, coding: Coding) -> Statistics:
+    """Statistics of one signal, from the counts of its digital samples."""
     values, counts = found
+    missing = coding.missing
     ranks = counts.cumsum()
     size = int(ranks[-1]) if len(ranks) else 0
     total = found.total
-    # The missing value is always the lowest one of a format: it stands before all others.
+    # The missing value stands before all others.
     gone = int(counts[0]) if missing is not None and size and values[0] == missing else 0
     n = size - gone
     if n == 0:
         return Statistics(size, size, total)
-    places = ranks.searchsorted(_wanted(n, gone, gain), "right")
+
+    def how_often(value: int) -> int:
+        place = int(values.searchsorted(value))
+        return int(counts[place]) if value != missing and place < len(values) and values[place] == value else 0
+
+    places = ranks.searchsorted(_wanted(n, gone, coding.gain), "right")
     lost = missing or 0
     return _finish(
-        Statistics(size, gone, total),
+        Statistics(size, gone, total, how_often(coding.baseline), len(values) - (gone > 0)),
         total - lost * gone,
         _sum_of_squares(values, counts, size) - lost * lost * gone,
         values[places].tolist(),
-        gain,
-        baseline,
+        coding,
+        how_often,
     )
 
 
-def statistics_of_bytes(
-    histograms: NDArray[np.int64], gains: Sequence[float], baselines: Sequence[int]
-) -> list[Statistics]:
+def statistics_of_bytes(histograms: NDArray[np.int64], codings: Sequence[Coding]) -> list[Statistics]:
     """The same for several signals of 8 bits at once, of which the lowest value is the missing one.
 
     Parameters
     ----------
     histograms
         How often each value from -128 to 127 occurs, shape (signals, 256).
-    gains, baselines
+    codings
         Of each signal.
     """
     all_ranks = histograms.cumsum(axis=1)
     sizes, missing = all_ranks[:, -1].tolist(), all_ranks[:, 0].tolist()
     totals, squares = (histograms @ _BYTES).tolist(), (histograms @ _SQUARES).tolist()
+    distinct = np.count_nonzero(histograms[:, 1:], axis=1).tolist()
     found = []
-    for ranks, size, gone, total, square, gain, baseline in zip(
-        all_ranks, sizes, missing, totals, squares, gains, baselines, strict=True
+    for counts, ranks, size, gone, total, square, kinds, coding in zip(
+        histograms, all_ranks, sizes, missing, totals, squares, distinct, codings, strict=True
     ):
         described = Statistics(size, gone, total)
         n = size - gone
         if n:
-            values = (ranks.searchsorted(_wanted(n, gone, gain), "right") - 128).tolist()
-            described = _finish(described, total + 128 * gone, square - 16_384 * gone, values, gain, baseline)
+
+            def how_often(value: int, counts: NDArray[np.int64] = counts) -> int:
+                return int(counts[value + 128]) if -128 < value < 128 else 0
+
+            values = (ranks.searchsorted(_wanted(n, gone, coding.gain), "right") - 128).tolist()
+            begun = Statistics(size, gone, total, how_often(coding.baseline), kinds)
+            described = _finish(begun, total + 128 * gone, square - 16_384 * gone, values, coding, how_often)
         found.append(described)
     return found
 
@@ -147,17 +181,29 @@ def _wanted(n: int, gone: int, gain: float) -> list[int]:
 
 
 def _finish(
-    begun: Statistics, total: int, squares: int, values: Sequence[int], gain: float, baseline: int
+    begun: Statistics,
+    total: int,
+    squares: int,
+    values: Sequence[int],
+    coding: Coding,
+    how_often: Callable[[int], int],
 ) -> Statistics:
     """What valid samples sum up to, and the digital values at the ranks of `_order`, in physical units."""
-    size, gone, all_total, *_ = begun
+    size, gone, all_total, zero, distinct, *_ = begun
+    _, gain, baseline, limits = coding
     n = size - gone
+    lowest, highest = (values[0], values[1]) if gain > 0 else (values[1], values[0])
+    limits = tuple([limit for limit in limits if limit.low <= lowest and highest <= limit.high])
     low, high, *around = [(float(value) - baseline) / gain for value in values]
     _, fractions = _order(n)
     return Statistics(
         size,
         gone,
         all_total,
+        zero,
+        distinct,
+        sum(map(how_often, {limit.low for limit in limits})) if limits else None,
+        sum(map(how_often, {limit.high for limit in limits})) if limits else None,
         (total - n * baseline) / n / gain,
         math.sqrt((n * squares - total * total) / (n * (n - 1))) / abs(gain) if n > 1 else None,
         low,

@@ -1,4 +1,4 @@
-"""WFDB headers by their specification, header(5): every field of every line, and a note of what could not be understood.
+"""WFDB headers by their specification, header(5): every field of every line, and notes of what is not understood.
 
 Where the specification leaves a question open the WFDB C library answers it. A field without which no sample has a
 value must be right, or the header is refused; any other, a date for one, costs itself and is noted.
@@ -109,6 +109,11 @@ class Header:
     def is_master(self) -> bool:
         """Whether it is the header of a record of several segments."""
         return bool(self.segments)
+
+    @property
+    def files(self) -> list[str]:
+        """The signal files, each once, as the header names them."""
+        return list(dict.fromkeys([signal.file for signal in self.signals if not signal.is_null]))
 
 
 class _Line(NamedTuple):
@@ -347,10 +352,9 @@ def _segments(line: _Line, lines: Sequence[_Line], text: str, notes: list[str]) 
 
 def _segment(line: _Line, notes: list[str]) -> SegmentLine:
     found = _SEGMENT.fullmatch(line.text)
-    assert found is not None
-    name, length, more = found.groups()
-    if length is None:
+    if found is None or found[2] is None:
         line.refuse("number of samples", "it is missing")
+    name, length, more = found.groups()
     if more:
         notes.append(line.says("number of samples", f"{shown(more)} is left over after it"))
     return SegmentLine(name, _count(line, "number of samples", length))
@@ -376,7 +380,8 @@ def _check_files(lines: Sequence[_Line], signals: Sequence[SignalLine], notes: l
     firsts: dict[str, SignalLine] = {}
     last = None
     for line, signal in zip(lines, signals, strict=False):
-        if signal.is_null:
+        if signal.file == "~":
+            last = None
             continue
         first = firsts.setdefault(signal.file, signal)
         if first is signal:
