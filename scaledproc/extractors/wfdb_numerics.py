@@ -22,9 +22,6 @@ from scaledproc.extractors.statistics import Statistics, statistics_of_numbers
 from scaledproc.extractors.wfdb_blocks import open_regular
 from scaledproc.extractors.wfdb_header import shown
 
-ENDING = ".csv.gz"
-ANCHOR = f"{'[0-9]' * 8}n{ENDING}"
-"""How MIMIC-IV names them."""
 PIECE = 2**20
 """Bytes of text that are read at once."""
 LONGEST_LINE = 2**16

@@ -215,6 +215,20 @@ def records_of(task: Task) -> UnitRecords:
     return last[2]
 
 
+def when_counted(
+    master: Master | None, first: Fraction | None, last: Fraction | None
+) -> tuple[Place, float | None]:
+    """Where a record's counter has the first of some values, and how many seconds later the last one is."""
+    if master is None:
+        return Place(None, None, None), None
+    if first is None or last is None:
+        return Place(master.name, None, None, master.header.comments, master.notes), None
+    frequency, base = exact(master.header.counter_frequency), exact(master.header.base_counter)
+    place = master.after(*((first - base) / frequency).as_integer_ratio())
+    over, under = ((last - first) / frequency).as_integer_ratio()
+    return place, None if place.offset_s is None else over / under
+
+
 def started(header: Header) -> dt.datetime | None:
     """Date and time of a header's first sample, where it has both."""
     return dt.datetime.combine(header.date, header.time) if header.date and header.time is not None else None
