@@ -262,7 +262,7 @@ def make_plan(
     ScaledprocError
         A file is in the inventory twice.
     """
-    layout = Layout(unit or extractor.unit, anchors or extractor.anchors)
+    layout = Layout(unit or extractor.unit, anchors or extractor.anchors, extractor.companions)
     listed = inventory.files
     arranged = layout.arrange(listed)
     tasks_per_unit = np.diff(np.concatenate([[0], np.cumsum(arranged.is_anchor)])[arranged.offsets])
