@@ -96,7 +96,10 @@ class Extractor(ABC):
     unit: str = "folder"
     """How files form units, as in `--unit`."""
     companions: tuple[str, ...] = ()
-    """Globs of files that mean nothing without an anchor of their name; the plan warns of those that lack one."""
+    """Globs of files that mean nothing without an anchor; the plan warns of those in folders that have none."""
+    companion_column: str | None = None
+    """The column that has the path, below the dataset's root, of the companion a row was made from: so the end of a run
+    tells of those that no row was made from."""
 
     @property
     @abstractmethod

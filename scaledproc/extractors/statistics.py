@@ -169,7 +169,7 @@ def statistics_of_numbers(counts: Sequence[tuple[int, int]], scale: int, size: i
     counts
         Each number that occurs, times `scale`, ascending, and how often it does.
     scale
-        A power of ten that makes integers of them.
+        What makes integers of them all.
     size
         How many there could be; the others are missing.
     """

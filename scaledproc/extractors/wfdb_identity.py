@@ -12,7 +12,9 @@ LONGEST_COMMENTS = 8_192
 
 # MIMIC-III has `p00/p000020`, MIMIC-IV `p169/p16955095` and, for ECGs, `p1000/p10000032`: the patient's folder repeats
 # the digits of the one above, which is not seen where the dataset's root is that one.
-_FOLDER = re.compile(r"(?:^|/)p(\d{2})/p(\1\d{4})(?=/|$)|(?:^|/)p(\d{3,4})/p(?=\d{8}(?:/|$))(\3\d+)|^p(\d{8}|\d{6})(?=/|$)")
+_FOLDER = re.compile(
+    r"(?:^|/)p(\d{2})/p(\1\d{4})(?=/|$)|(?:^|/)p(\d{3,4})/p(?=\d{8}(?:/|$))(\3\d+)|^p(\d{8}|\d{6})(?=/|$)"
+)
 _RECORD = re.compile(r"p(\d{6})-\d{4}-\d\d-\d\d-\d\d-\d\dn?")
 _COMMENT = re.compile(r"(?<!\w)<?(subject_id|hadm_id)>?\s*[:=]?\s*(\d{1,18})(?!\w|[.-]\w)", re.IGNORECASE)
 
@@ -38,7 +40,8 @@ def identity(folder: str, names: Iterable[str], comments: Iterable[str | None]) 
     comments
         Those of their headers.
     """
-    subjects, stays = set(), set()
+    subjects: set[int] = set()
+    stays: set[int] = set()
     for text in comments:
         if text:
             for key, number in _COMMENT.findall(text):

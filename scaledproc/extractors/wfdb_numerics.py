@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import csv
 import gzip
+import math
 import os
 import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from fractions import Fraction
 from itertools import compress, islice
 from typing import NamedTuple
@@ -29,7 +29,7 @@ MOST_COLUMNS = 1_000
 MOST_VALUES = 2**19
 """Different values of all columns together: monitors give each signal in some hundreds of steps."""
 _COLUMN = re.compile(r"(.*?)\s*\[([^\[\]]*)\]\s*", re.DOTALL)
-_NUMBER = re.compile(r"[+-]?(?=[.\d])\d{0,30}(?:\.\d{0,15})?(?:e[+-]?\d)?", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?(?:\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})(?:e[+-]?\d)?", re.ASCII | re.IGNORECASE)
 _ABSENT = frozenset(["", "nan", "na", "null", "none"])
 
 
@@ -60,7 +60,7 @@ class NumericsColumn(NamedTuple):
 class _Column:
     heading: str
     texts: Counter[str] = field(default_factory=Counter)
-    numbers: dict[str, Decimal] = field(default_factory=dict)
+    numbers: dict[str, Fraction] = field(default_factory=dict)
     absent: set[str] = field(default_factory=set)
     first: Fraction | int | None = None
     last: Fraction | int | None = None
@@ -70,8 +70,8 @@ class _Column:
         self.texts.update(cells)
         for text in islice(self.texts, known, None):
             bare = text.strip()
-            if _NUMBER.fullmatch(bare) and any(map(str.isdigit, bare)):
-                self.numbers[text] = Decimal(bare)
+            if _NUMBER.fullmatch(bare):
+                self.numbers[text] = Fraction(bare)
             else:
                 self.absent.add(text)
         are_there = cells if self.absent <= {""} else [cell not in self.absent for cell in cells]
@@ -158,7 +158,7 @@ def _times(cells: Sequence[str]) -> Sequence[Fraction | int]:
     found = []
     for cell in cells:
         bare = cell.strip()
-        if not _NUMBER.fullmatch(bare) or not any(map(str.isdigit, bare)):
+        if not _NUMBER.fullmatch(bare):
             raise ValueError(f"{shown(cell)} is no time: it must be a number of the counter's ticks")
         found.append(Fraction(bare))
     return found
@@ -214,15 +214,8 @@ def _text(heading: str) -> str:
         return heading
 
 
-def _statistics(counts: Mapping[Decimal, int], n: int) -> Statistics:
+def _statistics(counts: Mapping[Fraction, int], n: int) -> Statistics:
     """Statistics of decimal numbers, exact until the last step; of `n` lines those without one are missing."""
-    digits = max((-_exponent(number) for number in counts), default=0)
-    scale = 10 ** max(digits, 0)
-    values = sorted((int(Fraction(number) * scale), count) for number, count in counts.items())
+    scale = math.lcm(*(number.denominator for number in counts))
+    values = sorted((number.numerator * (scale // number.denominator), often) for number, often in counts.items())
     return statistics_of_numbers(values, scale, n)
-
-
-def _exponent(number: Decimal) -> int:
-    exponent = number.as_tuple().exponent
-    assert isinstance(exponent, int)
-    return exponent

@@ -9,8 +9,9 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from scaledproc.extractors.wfdb_blocks import open_regular
@@ -73,24 +74,25 @@ class Master:
     path: str
     header: Header
     notes: tuple[str, ...]
-    _ratio: tuple[int, int] = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_ratio", exact(self.header.fs).as_integer_ratio())
+    @cached_property
+    def ratio(self) -> tuple[int, int]:
+        """Frames per second, as a fraction."""
+        return exact(self.header.fs).as_integer_ratio()
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Of the record."""
         return self.path.rpartition("/")[2]
 
-    @property
+    @cached_property
     def start(self) -> dt.datetime | None:
         """Date and time of its first sample."""
         return started(self.header)
 
     def at(self, n_frames: int) -> Place:
         """Where the frame after so many others is."""
-        over, under = self._ratio
+        over, under = self.ratio
         return self.after(n_frames * under, over)
 
     def after(self, over: int, under: int) -> Place:
@@ -215,9 +217,7 @@ def records_of(task: Task) -> UnitRecords:
     return last[2]
 
 
-def when_counted(
-    master: Master | None, first: Fraction | None, last: Fraction | None
-) -> tuple[Place, float | None]:
+def when_counted(master: Master | None, first: Fraction | None, last: Fraction | None) -> tuple[Place, float | None]:
     """Where a record's counter has the first of some values, and how many seconds later the last one is."""
     if master is None:
         return Place(None, None, None), None
@@ -266,7 +266,7 @@ def _clock_differs(master: Master, before: int, header: Header) -> str | None:
     """How far a segment's own time of day is from that of its place, where it is more than rounding explains."""
     if header.time is None or master.header.time is None:
         return None
-    over, under = master._ratio
+    over, under = master.ratio
     place = _microseconds(master.header.time) + rounded(before * under * 10**6, over)
     apart = (place - _microseconds(header.time)) % _DAY
     if header.date and master.header.date:

@@ -80,6 +80,7 @@ class WfdbSummary(Extractor):
     version = "2"
     anchors = ("*.hea", f"{'[0-9]' * 8}n{ENDING}")
     companions = ("*.dat",)
+    companion_column = "signal_file"
 
     def __init__(self, signal_names: str | None = None) -> None:
         self._signal_names = signal_names
@@ -119,22 +120,22 @@ class WfdbSummary(Extractor):
         """
         if task.anchor.endswith(ENDING):
             return _rows_of_numerics(task)
-        folder, _, name = task.anchor.rpartition("/")
+        path, _ = os.path.splitext(task.anchor)  # noqa: PTH122 - of a text
+        folder, slash, record = path.rpartition("/")
         records = records_of(task)
         content = records.take(task.anchor)
-        header = read_header(task.locate(name)) if content is None else parse_header(content)
+        header = read_header(task.locate_in_unit(task.anchor)) if content is None else parse_header(content)
         if not header.signals:
             return []
-        paths = {file: task.locate(posixpath.normpath(file)) for file in header.files}
-        path, _ = os.path.splitext(task.anchor)  # noqa: PTH122 - of a text
-        record = path[len(folder) + 1 :] if folder else path
+        files = {file: f"{folder}{slash}{posixpath.normpath(file)}" for file in header.files}
+        paths = {file: task.locate_in_unit(relative) for file, relative in files.items()}
         is_numerics = record == f"{folder.rpartition('/')[2]}n"
         try:
             samples = describe_samples(paths, header)
             if not samples:
                 return []
             shared = _shared(task, record, records.place(path, header), header)
-            return [_row(shared, header, channel, found, is_numerics) for channel, found in enumerate(samples)]
+            return [_row(shared, header, files, channel, found, is_numerics) for channel, found in enumerate(samples)]
         except ArithmeticError as error:
             raise ValueError(f"the header has numbers that nothing can be computed with: {error}") from None
 
@@ -182,7 +183,12 @@ def _shared(
 
 
 def _row(
-    shared: dict[str, Any], header: Header, channel: int, samples: Described, is_numerics: bool
+    shared: dict[str, Any],
+    header: Header,
+    files: Mapping[str, str],
+    channel: int,
+    samples: Described,
+    is_numerics: bool,
 ) -> dict[str, Any]:
     signal = header.signals[channel]
     fs = header.fs * signal.samples_per_frame
@@ -194,7 +200,7 @@ def _row(
         "channel": channel,
         "signal": signal.name,
         "units": signal.units,
-        "signal_file": None if signal.is_null else signal.file,
+        "signal_file": files.get(signal.file),
         "fmt": signal.fmt,
         "fs": fs,
         **_described(samples.statistics),
@@ -243,7 +249,7 @@ def _rows_of_numerics(task: Task) -> list[dict[str, Any]]:
             "channel": channel,
             "signal": column.name,
             "units": column.units,
-            "signal_file": file,
+            "signal_file": task.anchor,
             "fmt": "csv",
             "fs": None,
             **_described(column.statistics),
