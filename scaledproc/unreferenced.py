@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from scaledproc.run_folder import Run
 
 SHOWN = 3
+KNOWN = 2**16
+"""Names that are remembered: a file may be named by several rows, which lie near each other."""
 
 
 class Unreferenced:
@@ -39,21 +41,22 @@ class Unreferenced:
         self._globs = extractor.companions
         self._column = extractor.companion_column
         self._coming = self._companions() if self._globs and self._column else iter(())
-        self._waiting = self._last = pa.array([], pa.string())
+        self._waiting = self._known = pa.array([], pa.string())
 
     def see(self, rows: pa.Table) -> None:
         """Finished rows, in order."""
         if self._column is None or not self._globs:
             return
         named = pc.unique(rows[self._column].combine_chunks().cast(pa.string())).drop_null()
-        new = named.filter(pc.invert(pc.is_in(named, value_set=self._last)))  # a record's rows may be in two pieces
+        new = named.filter(pc.invert(pc.is_in(named, value_set=self._known)))
         while not pc.all(pc.is_in(new, value_set=self._waiting), min_count=0).as_py():
             more = next(self._coming, None)
             if more is None:
                 break
             self._waiting = pa.concat_arrays([self._waiting, more])
         self._waiting = self._waiting.filter(pc.invert(pc.is_in(self._waiting, value_set=new)))
-        self._last = named
+        known = pa.concat_arrays([self._known, new])
+        self._known = known.slice(max(len(known) - KNOWN, 0))
 
     def notes(self, quarantined: int) -> list[str]:
         """What is to be told after all rows were seen; nothing of files that a quarantined task may have named."""

@@ -11,7 +11,6 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, NoReturn
 
@@ -65,8 +64,7 @@ class SegmentLine(NamedTuple):
     """Zero in the layout segment, which is the first one of a record of variable layout."""
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """A WFDB header.
 
     Parameters
@@ -143,6 +141,12 @@ _SIGNAL = re.compile(
     rf"(?:{_B}({_F})(?:{_B}({_F})(?:{_B}({_F})(?:{_B}({_F})(?:{_B}({_F})(?:{_B}(.*))?)?)?)?)?)?)?)?",
     re.DOTALL,
 )
+# What nearly every signal's line is. It says the same as the long way does, in half the time: most of that of a header.
+_PLAIN = re.compile(
+    r"([^ \t]+) (\d{1,3})(?:x([1-9]\d{0,8}))?(?::(\d{1,9}))?(?:\+(\d{1,9}))? (\d{1,15}(?:\.\d{1,15})?)(?:\((-?\d{1,9})\))?"
+    r"(?:/([^ \t]+))? (\d{1,9}) (-?\d{1,9}) (-?\d{1,9}) (-?\d{1,9}) (\d{1,9}) ([^ \t].*)",
+    re.ASCII | re.DOTALL,
+)
 _SEGMENT = re.compile(rf"({_F})(?:{_B}({_F})(?:{_B}(.*))?)?", re.DOTALL)
 _MODIFIERS = re.compile(r"([x:+])([^x:+]*)")
 _REAL = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
@@ -189,7 +193,7 @@ def parse_header(data: bytes) -> Header:
             comments.append(text[1:].strip(_BLANKS))
         elif text:
             if len(text) > LONGEST_LINE:
-                raise ValueError(f"line {number} has {len(text):,} characters; WFDB allows 255")
+                raise ValueError(f"line {number}, file name: the line has {len(text):,} characters; WFDB allows 255")
             lines.append(_Line(number, text))
     if not lines:
         raise ValueError("the header is empty")
@@ -227,10 +231,11 @@ def _lines(data: bytes) -> list[str]:
     """Each line's text: UTF-8, or else Latin-1, in which every byte is a character."""
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    data = data.removeprefix(b"\xef\xbb\xbf")  # a byte order mark
     try:
-        return data.decode("utf-8-sig").split("\n")
+        return data.decode().split("\n")
     except UnicodeDecodeError:
-        return [_decoded(line) for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n")]
+        return [_decoded(line) for line in data.split(b"\n")]
 
 
 def _decoded(line: bytes) -> str:
@@ -308,13 +313,13 @@ def _when(
 ) -> tuple[dt.date | None, dt.time | None]:
     """The date and the time of sample 0."""
     moment, day = _time(time), _date(date) if date else None
-    if date == "0/0/0":  # as the specification's first example has it where nothing was recorded
-        notes.append(line.says("base date", "0/0/0 says that none was recorded"))
-        moment = moment or None if moment != dt.time() else None
+    if moment is None:
+        notes.append(line.says("base time", f"{shown(time)} is no time as HH:MM:SS"))
+    if date and not date.strip("0/"):  # the first example of header(5) has 0:0:0 0/0/0
+        notes.append(line.says("base date", f"{shown(date)} says that none was recorded"))
+        moment = None if moment == dt.time() else moment
     elif date and day is None:
         notes.append(line.says("base date", f"{shown(date)} is no date as DD/MM/YYYY"))
-    if moment is None and date != "0/0/0":
-        notes.append(line.says("base time", f"{shown(time)} is no time as HH:MM:SS"))
     if more:
         notes.append(line.says("base date", f"{shown(more)} is left over after it"))
     return day, moment
@@ -365,7 +370,7 @@ def _check_number(line: _Line, lines: Sequence[_Line], n: int, what: str, notes:
     if n > len(lines):
         line.refuse(f"number of {what}s", f"the header says that it has {n:,}, and describes {len(lines):,}")
     if n < len(lines):
-        notes.append(lines[n].says(what, f"it was not read: there are {n:,} {what}s by line {line.number}"))
+        notes.append(lines[n].says(what, f"it was not read: line {line.number} says that there are {n:,}"))
 
 
 def _signals(line: _Line, lines: Sequence[_Line], n: int, notes: list[str]) -> tuple[SignalLine, ...]:
@@ -378,24 +383,49 @@ def _signals(line: _Line, lines: Sequence[_Line], n: int, notes: list[str]) -> t
 def _check_files(lines: Sequence[_Line], signals: Sequence[SignalLine], notes: list[str]) -> None:
     """Refuse what no signal file can be: header(5) has a file's signals together, in one format, from one byte on."""
     firsts: dict[str, SignalLine] = {}
-    last = None
+    first = None
     for line, signal in zip(lines, signals, strict=False):
-        if signal.file == "~":
-            last = None
-            continue
-        first = firsts.setdefault(signal.file, signal)
-        if first is signal:
-            last = signal.file
-            continue
-        if signal.file != last:
-            line.refuse("file name", f"the signals of {shown(signal.file)} are not together")
-        if signal.fmt != first.fmt:
-            line.refuse("format", f"{shown(signal.file)} has the formats {first.fmt} and {signal.fmt}; a file has one")
-        if signal.byte_offset != first.byte_offset:
+        file = signal.file
+        if first is None or file != first.file:
+            if file in firsts:
+                line.refuse("file name", f"the signals of {shown(file)} are not together")
+            first = signal
+            if file != "~":
+                firsts[file] = signal
+        elif file != "~" and (signal.fmt != first.fmt or signal.byte_offset != first.byte_offset):
+            if signal.fmt != first.fmt:
+                line.refuse("format", f"{shown(file)} has the formats {first.fmt} and {signal.fmt}; a file has one")
             notes.append(line.says("byte offset", f"it is not that of the file's first signal, {first.byte_offset}"))
 
 
 def _signal(line: _Line, notes: list[str]) -> SignalLine:
+    plain = _PLAIN.fullmatch(line.text)
+    if plain is not None and plain[2] in FORMATS:
+        return _plain_signal(plain)
+    return _any_signal(line, notes)
+
+
+def _plain_signal(line: re.Match[str]) -> SignalLine:
+    file, fmt, frame, skew, offset, gain, baseline, units, resolution, zero, init, checksum, block, name = line.groups()
+    return SignalLine(
+        file,
+        fmt,
+        int(frame) if frame else 1,
+        int(skew) if skew else 0,
+        int(offset) if offset else 0,
+        float(gain) or _DEFAULT_GAIN,
+        int(baseline or zero),
+        units or _DEFAULT_UNITS,
+        int(resolution),
+        int(zero),
+        int(init),
+        int(checksum),
+        int(block),
+        name,
+    )
+
+
+def _any_signal(line: _Line, notes: list[str]) -> SignalLine:
     found = _SIGNAL.fullmatch(line.text)
     if found is None:
         line.refuse("format", "it is missing")

@@ -127,7 +127,7 @@ class WfdbSummary(Extractor):
         header = read_header(task.locate_in_unit(task.anchor)) if content is None else parse_header(content)
         if not header.signals:
             return []
-        files = {file: f"{folder}{slash}{posixpath.normpath(file)}" for file in header.files}
+        files = {file: f"{folder}{slash}{posixpath.normpath(file) if '/' in file else file}" for file in header.files}
         paths = {file: task.locate_in_unit(relative) for file, relative in files.items()}
         is_numerics = record == f"{folder.rpartition('/')[2]}n"
         try:
