@@ -28,7 +28,7 @@ def signal(line: str) -> SignalLine:
 
 
 @given(headers())
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_a_header_means_what_was_written(header: tuple[bytes, Header]) -> None:
     assert parse_header(header[0]) == header[1]
 
@@ -84,7 +84,7 @@ MUTATIONS = st.lists(
 
 
 @given(headers() | masters(), MUTATIONS)
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_whatever_the_bytes_are_there_is_a_header_or_a_reason(
     header: tuple[bytes, Header], mutations: list[tuple[int, int, bytes]]
 ) -> None:
@@ -103,6 +103,7 @@ def test_whatever_the_bytes_are_there_is_a_header_or_a_reason(
 
 
 @given(st.binary(max_size=300))
+@settings(max_examples=50)
 def test_any_bytes(content: bytes) -> None:
     try:
         parse_header(content)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -115,12 +115,12 @@ def statistics(found: Counts, coding: Coding) -> Statistics:
 
     def how_often(value: int) -> int:
         place = int(values.searchsorted(value))
-        return int(counts[place]) if value != missing and place < len(values) and values[place] == value else 0
+        return int(counts[place]) if values[place] == value else 0
 
     places = ranks.searchsorted(_wanted(n, gone, coding.gain), "right")
     lost = missing or 0
     return _finish(
-        Statistics(size, gone, total, how_often(coding.baseline), len(values) - (gone > 0)),
+        _Samples(size, gone, total, len(values) - (gone > 0)),
         total - lost * gone,
         _sum_of_squares(values, counts, size) - lost * lost * gone,
         values[places].tolist(),
@@ -142,22 +142,18 @@ def statistics_of_bytes(histograms: NDArray[np.int64], codings: Sequence[Coding]
     all_ranks = histograms.cumsum(axis=1)
     sizes, missing = all_ranks[:, -1].tolist(), all_ranks[:, 0].tolist()
     totals, squares = (histograms @ _BYTES).tolist(), (histograms @ _SQUARES).tolist()
-    distinct = np.count_nonzero(histograms[:, 1:], axis=1).tolist()
     found = []
-    for counts, ranks, size, gone, total, square, kinds, coding in zip(
-        histograms, all_ranks, sizes, missing, totals, squares, distinct, codings, strict=True
+    for counts, ranks, size, gone, total, square, coding in zip(
+        histograms, all_ranks, sizes, missing, totals, squares, codings, strict=True
     ):
-        described = Statistics(size, gone, total)
         n = size - gone
-        if n:
-
-            def how_often(value: int, counts: NDArray[np.int64] = counts) -> int:
-                return int(counts[value + 128]) if -128 < value < 128 else 0
-
-            values = (ranks.searchsorted(_wanted(n, gone, coding.gain), "right") - 128).tolist()
-            begun = Statistics(size, gone, total, how_often(coding.baseline), kinds)
-            described = _finish(begun, total + 128 * gone, square - 16_384 * gone, values, coding, how_often)
-        found.append(described)
+        if not n:
+            found.append(Statistics(size, gone, total))
+            continue
+        values = (ranks.searchsorted(_wanted(n, gone, coding.gain), "right") - 128).tolist()
+        samples = _Samples(size, gone, total, int(np.count_nonzero(counts)) - (gone > 0))
+        how_often = partial(_of_byte, counts)
+        found.append(_finish(samples, total + 128 * gone, square - 16_384 * gone, values, coding, how_often))
     return found
 
 
@@ -195,6 +191,10 @@ def statistics_of_numbers(counts: Sequence[tuple[int, int]], scale: int, size: i
     )
 
 
+def _of_byte(counts: NDArray[np.int64], value: int) -> int:
+    return counts.item(value + 128)
+
+
 _BYTES = np.arange(-128, 128)
 _SQUARES = _BYTES * _BYTES
 
@@ -216,30 +216,46 @@ def _wanted(n: int, gone: int, gain: float) -> list[int]:
     return [gone + rank for rank in ranks]
 
 
+class _Samples(NamedTuple):
+    """How many samples there are, how many of them are missing, the sum of all, and how many values the others have."""
+
+    n: int
+    missing: int
+    total: int
+    distinct: int
+
+
 def _finish(
-    begun: Statistics,
+    samples: _Samples,
     total: int,
     squares: int,
     values: Sequence[int],
     coding: Coding,
     how_often: Callable[[int], int],
 ) -> Statistics:
-    """What valid samples sum up to, and the digital values at the ranks of `_order`, in physical units."""
-    size, gone, all_total, zero, distinct, *_ = begun
+    """What valid samples sum up to, and the digital values at the ranks of `_order`, in physical units.
+
+    Of values between the lowest and the highest valid one `how_often` tells how many samples have them.
+    """
+    size, gone, all_total, distinct = samples
     _, gain, baseline, limits = coding
     n = size - gone
     lowest, highest = (values[0], values[1]) if gain > 0 else (values[1], values[0])
-    limits = tuple([limit for limit in limits if limit.low <= lowest and highest <= limit.high])
+    at_min = at_max = None
+    for least, most in limits:
+        if least <= lowest and highest <= most:
+            at_min = how_often(lowest) if least == lowest else at_min or 0
+            at_max = how_often(highest) if most == highest else at_max or 0
     low, high, *around = [(float(value) - baseline) / gain for value in values]
     _, fractions = _order(n)
     return Statistics(
         size,
         gone,
         all_total,
-        zero,
+        how_often(baseline) if lowest <= baseline <= highest else 0,
         distinct,
-        sum(map(how_often, {limit.low for limit in limits})) if limits else None,
-        sum(map(how_often, {limit.high for limit in limits})) if limits else None,
+        at_min,
+        at_max,
         (total - n * baseline) / n / gain,
         math.sqrt((n * squares - total * total) / (n * (n - 1))) / abs(gain) if n > 1 else None,
         low,

@@ -43,8 +43,8 @@ def frames_in(size: int, fmt: str, width: int) -> int:
     return (packs * (len(pack) - 1) + sum(need <= rest for need in pack[1:-1])) // width
 
 
-def open_regular(path: str) -> int:
-    """A file handle for reading; never waits for the other end of a pipe.
+def open_regular(path: str, flags: int = 0) -> int:
+    """A file handle for reading; never waits for the other end of a pipe. `flags` are further ones of `os.open`.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def open_regular(path: str) -> int:
     ValueError
         It is no regular file.
     """
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise ValueError(f"{os.path.basename(path)} is no regular file")  # noqa: PTH119 - of a text

@@ -28,7 +28,7 @@ class Identity(NamedTuple):
     """What contradicts itself: such an id is None."""
 
 
-def identity(folder: str, names: Iterable[str], comments: Iterable[str | None]) -> Identity:
+def identity(folder: str, names: Iterable[str], comments: tuple[str, ...]) -> Identity:
     """The ids that comments and names agree on.
 
     Parameters
@@ -40,29 +40,31 @@ def identity(folder: str, names: Iterable[str], comments: Iterable[str | None]) 
     comments
         Those of their headers.
     """
+    return _identity(folder, tuple([name for name in names if name[:1] == "p"]), comments)
+
+
+@lru_cache(maxsize=64)
+def _identity(folder: str, names: tuple[str, ...], comments: tuple[str, ...]) -> Identity:
+    """The same, remembered: most segments of a record differ in nothing of this."""
     subjects: set[int] = set()
     stays: set[int] = set()
     for text in comments:
-        if text:
-            for key, number in _COMMENT.findall(text):
-                (subjects if key.lower() == "subject_id" else stays).add(int(number))
+        for key, number in _COMMENT.findall(text):
+            (subjects if key.lower() == "subject_id" else stays).add(int(number))
     if (from_folder := _subject_of_folder(folder)) is not None:
         subjects.add(from_folder)
     for name in names:
-        if name[:1] == "p" and (found := _RECORD.fullmatch(name)):
+        if found := _RECORD.fullmatch(name):
             subjects.add(int(found[1]))
-    if len(subjects) < 2 and len(stays) < 2:
-        return Identity(next(iter(subjects), None), next(iter(stays), None))
     notes = [
         f"{what} could be {' or '.join(map(str, sorted(ids)))}"
         for what, ids in (("subject_id", subjects), ("hadm_id", stays))
         if len(ids) > 1
     ]
     subject, stay = (next(iter(ids)) if len(ids) == 1 else None for ids in (subjects, stays))
-    return Identity(subject, stay, "; ".join(notes))
+    return Identity(subject, stay, "; ".join(notes) or None)
 
 
-@lru_cache(maxsize=16)
 def _subject_of_folder(folder: str) -> int | None:
     found = {int(digits) for match in _FOLDER.finditer(folder) for digits in (match[2], match[4], match[5]) if digits}
     return found.pop() if len(found) == 1 else None

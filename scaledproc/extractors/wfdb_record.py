@@ -7,6 +7,7 @@ time, with the length of each. All that is found is kept for the tasks of the sa
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -175,34 +176,39 @@ class UnitRecords:
 
     def _read_masters(self, task: Task) -> Iterator[Master]:
         kept = read = 0
-        for anchor in sorted(name for name in task.files if name.endswith(HEADER)):
+        checked = None
+        for anchor in sorted([name for name in task.files if name.endswith(HEADER)]):
             path = anchor[: -len(HEADER)]
+            folder = anchor[: anchor.rfind("/") + 1]
             try:
-                content, size = _beginning(task, anchor)
+                content, size = _beginning(task, anchor, is_checked=folder == checked)
+                checked = folder
                 token = _first_token(content)
                 if token is None and size > len(content):  # comments, to begin with
                     content = _content(task, anchor)
                     token = _first_token(content)
                 if token is None:
                     self._unread[path] = ("the header is empty", frozenset())
-                if token is not None and b"/" in token[1:]:
+                elif b"/" in token[1:]:
                     read += size
                     if read > MOST_MASTERS:
-                        why = f"it and those before it have more than {MOST_MASTERS:,} bytes"
-                        self._unread[path] = (why, frozenset())
-                        continue
-                    whole = content if size == len(content) else _content(task, anchor)
-                    try:
-                        header = parse_header(whole)
-                    except ValueError as error:
-                        self._unread[path] = (str(error), _names(whole, path, task.files))
-                        continue
-                    yield Master(path, header, tuple(_doubts(path, header)))
+                        raise ValueError(f"it and those before it have more than {MOST_MASTERS:,} bytes")
+                    master = self._read_master(task, path, content if size == len(content) else _content(task, anchor))
+                    if master is not None:
+                        yield master
                 elif size == len(content) and kept + size <= MOST_KEPT:
                     kept += size
                     self._kept[anchor] = content
             except (OSError, ValueError) as error:
                 self._unread[path] = (getattr(error, "strerror", None) or str(error), frozenset())
+
+    def _read_master(self, task: Task, path: str, content: bytes) -> Master | None:
+        try:
+            header = parse_header(content)
+        except ValueError as error:
+            self._unread[path] = (str(error), _names(content, path, task.files))
+            return None
+        return Master(path, header, tuple(_doubts(path, header)))
 
 
 _last: tuple[object, object, UnitRecords] | None = None
@@ -341,9 +347,19 @@ def _first_token(content: bytes) -> bytes | None:
     return None
 
 
-def _beginning(task: Task, anchor: str) -> tuple[bytes, int]:
-    """The first bytes of a header, and how many it has."""
-    handle = open_regular(task.locate_in_unit(anchor))
+def _beginning(task: Task, anchor: str, *, is_checked: bool) -> tuple[bytes, int]:
+    """The first bytes of a header, and how many it has.
+
+    Where its folder was checked just now only the file itself can be a link: then the task looks where it leads.
+    """
+    try:
+        if not is_checked:
+            raise OSError(errno.ELOOP, "not yet checked")
+        handle = open_regular(f"{task.root}/{anchor}", os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        handle = open_regular(task.locate_in_unit(anchor))
     try:
         content = os.read(handle, _BEGINNING)
         return content, len(content) if len(content) < _BEGINNING else os.fstat(handle).st_size
