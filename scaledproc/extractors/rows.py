@@ -250,10 +250,6 @@ def _check_for(kind: pa.DataType) -> Check:
         return lambda value: None if type(value) is dt.date else _wrong(value, kind)
     if kind == pa.time64("us"):
         return lambda value: None if type(value) is dt.time and not value.tzinfo else _wrong(value, kind)
-    if kind == pa.timestamp("us"):
-        return lambda value: (
-            None if type(value) is dt.datetime and not value.tzinfo else _round_trip_problem(value, kind)
-        )
     return lambda value: _round_trip_problem(value, kind)
 
 
