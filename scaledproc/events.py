@@ -152,7 +152,7 @@ class CombineDone(Event):
     def from_json(cls, content: bytes) -> CombineDone:
         """From what `to_json` gave."""
         found = json.loads(content)
-        return cls(**{**found, "summaries": tuple(found["summaries"]), "notes": tuple(found["notes"])})
+        return cls(**{**found, "summaries": tuple(found["summaries"]), "notes": tuple(found.get("notes", ()))})
 
 
 @dataclass(frozen=True)
