@@ -385,6 +385,8 @@ def combine(
             done = combine_shards(found)
             if on_event is not None:
                 on_event(done)
+                for note in done.notes:
+                    on_event(Note(note))
             if found.record.state == "done":
                 sizes = {**found.record.bytes, "features": size_of_table(found)}
                 digests = {**found.record.digests, **done.digests}

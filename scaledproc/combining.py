@@ -24,6 +24,7 @@ from scaledproc.tables import (
     write_csv,
     write_table,
 )
+from scaledproc.unreferenced import Unreferenced
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -54,7 +55,8 @@ def combine(run: Run) -> CombineDone:
         )
     digests: dict[str, str] = {}
     reports = None if run.record.state == "done" else run.shard_reports(sorted(every))
-    rows, summaries = _write_features(run, digests, reports)
+    unreferenced = Unreferenced(run, run.extractor)
+    rows, summaries = _write_features(run, digests, reports, unreferenced)
     for name, table in summaries.items():
         with run.store.committing(f"{name}.csv") as part:
             write_csv(part, table)
@@ -66,11 +68,12 @@ def combine(run: Run) -> CombineDone:
         summaries=tuple(sorted(summaries)),
         seconds=time.perf_counter() - started,
         digests=digests,
+        notes=tuple(unreferenced.notes(quarantined)),
     )
 
 
 def _write_features(
-    run: Run, digests: dict[str, str], reports: Sequence[ShardDone] | None
+    run: Run, digests: dict[str, str], reports: Sequence[ShardDone] | None, unreferenced: Unreferenced
 ) -> tuple[int, Mapping[str, pa.Table]]:
     extractor = run.extractor
     schema = finished_schema(extractor)
@@ -93,6 +96,7 @@ def _write_features(
                 )
             writer.write_table(finished, row_group_size=ROW_GROUP)
             rows += finished.num_rows
+            unreferenced.see(finished)
             yield finished
 
     with run.store.committing(FEATURES) as part:

@@ -308,6 +308,8 @@ def _do_jobs(
                 _tell(on_event, event)
                 if isinstance(event, CombineDone):
                     combined = event
+                    for note in event.notes:
+                        _tell(on_event, Note(note))
     except KeyboardInterrupt:
         parting = backend.interrupt(ask)
         if parting:

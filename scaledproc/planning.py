@@ -290,7 +290,7 @@ def make_plan(
     )
     with ThreadPoolExecutor(1) as beside:  # hashing leaves the interpreter to others
         plan_id = beside.submit(plan_id_of, extractor, layout.unit, tasks, files, unit_files)
-        task_of_file, has_anchor = _attribute(files["path"], is_anchor, unit_files, unit_tasks)
+        task_of_file = _attribute(files["path"], is_anchor, unit_files, unit_tasks)
         sizes = np.bincount(task_of_file, weights=_integers(files["size"]), minlength=int(unit_tasks[-1]))
         del task_of_file
         warnings = [*inventory.notes]
@@ -298,9 +298,8 @@ def make_plan(
         if left_out:
             warnings.append(f"{left_out:,} files were left out: the expression for units does not match their paths")
         if len(tasks) and limit is None and wants is None:
-            stands_alone = np.ones(len(is_in), bool)
-            stands_alone[is_in] = ~has_anchor
-            warnings += _warn_of_orphans(listed["path"], arranged, stands_alone, extractor.companions)
+            idle = listed["path"].take(pa.array(arranged.order[~is_in]))
+            warnings += _warn_of_orphans(idle, extractor.companions)
     plan = Plan(
         plan_id=plan_id.result(),
         tasks=tasks.append_column("size", pa.array(sizes.astype(np.int64))),
@@ -354,10 +353,10 @@ def take_rows(table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
 
 def _attribute(
     paths: pa.ChunkedArray, is_anchor: NDArray[np.bool_], unit_files: Offsets, unit_tasks: Offsets
-) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+) -> NDArray[np.int32]:
     """Which task each file is counted to: its own, else the one of its stem, else the anchor before it in the unit.
 
-    Only the balance of the chunks depends on it. Also tells which files have an anchor of just their stem.
+    Only the balance of the chunks depends on it.
 
     Files of one stem mostly stand beside each other. Only those whose neighbours have no anchor are looked up.
     """
@@ -379,10 +378,9 @@ def _attribute(
     if len(alone):
         unit_of_file = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
         same_stem[alone] = _find_in_unit(paths, alone, anchor_rows, unit_of_file)
-    has_anchor = is_anchor | (same_stem >= 0)
     found = (same_stem >= 0) & ~is_anchor
     task[found] = same_stem[found]
-    return task, has_anchor
+    return task
 
 
 def _begins_stem(paths: pa.ChunkedArray) -> NDArray[np.bool_]:
@@ -415,48 +413,15 @@ def _stems_at(paths: pa.ChunkedArray, rows: NDArray[np.int64]) -> pa.Array:
     return pa.concat_arrays([pa.array([], pa.large_string()), *map(stems, blocks(taken))])
 
 
-def _warn_of_orphans(
-    paths: pa.ChunkedArray, arranged: Arranged, stands_alone: NDArray[np.bool_], companions: tuple[str, ...]
-) -> list[str]:
-    """Files such as a `.dat` that no header of its name, or of a name that begins its own, accompanies.
-
-    Parameters
-    ----------
-    paths
-        As they were listed.
-    arranged
-        Their order.
-    stands_alone
-        Which of them, in that order, have no anchor of just their stem.
-    companions
-        Globs.
-    """
-    if not companions:
-        return []
-    is_companion = matches(paths, companions).combine_chunks().to_numpy(zero_copy_only=False)
-    suspects = paths.take(pa.array(arranged.order[stands_alone & is_companion[arranged.order]])).combine_chunks()
-    if not len(suspects):
-        return []
-    headers = _stems_at(paths, arranged.order[arranged.is_anchor])
-    orphans = suspects.filter(pc.invert(_begins_with_any(suspects, headers)))
+def _warn_of_orphans(paths: pa.ChunkedArray, companions: tuple[str, ...]) -> list[str]:
+    """Companions, such as a `.dat`, among files that no unit with a task has."""
+    orphans = paths.filter(matches(paths, companions)) if companions and len(paths) else paths.slice(0, 0)
     if not len(orphans):
         return []
     shown = ", ".join(repr(path) for path in orphans[:3].to_pylist()) + (", …" if len(orphans) > 3 else "")
-    accompany = "it" if len(orphans) == 1 else "them"
-    return [f"{len(orphans):,} {' or '.join(companions)} without a header to accompany {accompany}: {shown}"]
-
-
-def _begins_with_any(texts: pa.Array, beginnings: pa.Array) -> pa.Array:
-    """Which texts begin with one of others, and go on after it."""
-    texts, beginnings = texts.cast(pa.large_binary()), beginnings.cast(pa.large_binary())
-    lengths, ends = pc.binary_length(texts).to_numpy(), pc.binary_length(beginnings).to_numpy()
-    found = np.zeros(len(texts), bool)
-    for length in np.unique(ends).tolist():
-        rows = np.flatnonzero(~found & (lengths > length))
-        cut = pc.binary_slice(texts.take(pa.array(rows)), 0, length)
-        known = beginnings.filter(pa.array(ends == length))
-        found[rows] = pc.is_in(cut, value_set=known).to_numpy(zero_copy_only=False)
-    return pa.array(found)
+    return [
+        f"{len(orphans):,} {' or '.join(companions)} in folders without a header, so that no task reads them: {shown}"
+    ]
 
 
 def _warn_of_cuts(plan: Plan, shards: ShardCut) -> list[str]:

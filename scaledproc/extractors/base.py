@@ -99,11 +99,16 @@ class Task:
     def locate(self, name: str) -> str:
         """What `beside` gives, as text: making a `Path` takes longer than opening the file."""
         folder, slash, _ = self.anchor.rpartition("/")
-        relative = f"{folder}{slash}{name}"
+        if name.startswith("/"):
+            raise FileNotFoundError(f"the unit {self.unit!r} has no file {name!r}")
+        return self.locate_in_unit(f"{folder}{slash}{name}")
+
+    def locate_in_unit(self, relative: str) -> str:
+        """The same for a file that is named relative to the dataset's root."""
         path = f"{self.root}/{relative}"
         if relative not in self.files:
             plain = posixpath.normpath(relative)
-            if name.startswith("/") or plain not in self.files:
+            if plain not in self.files:
                 raise FileNotFoundError(f"the unit {self.unit!r} has no file {relative!r}")
             relative = plain
         # What was listed may have been replaced since: by a pipe, on which one would wait, or by a link elsewhere.
@@ -128,7 +133,10 @@ class Extractor(ABC):
     unit: str = "folder"
     """How files form units, as in `--unit`."""
     companions: tuple[str, ...] = ()
-    """Globs of files that mean nothing without an anchor of their name; the plan warns of those that lack one."""
+    """Globs of files that mean nothing without an anchor; the plan warns of those in folders that have none."""
+    companion_column: str | None = None
+    """The column that has the path, below the dataset's root, of the companion a row was made from: so the end of a run
+    tells of those that no row was made from."""
 
     @property
     @abstractmethod
