@@ -59,7 +59,7 @@ def present_tasks(store: Store, folder: str) -> dict[str, int]:
 def merge_shard(store: Store, plan_id: str, shard: int, chunks: int) -> ShardDone:
     """Make a macro shard's one file of its chunks, in order, and remove them.
 
-    The errors and the report come first: the shard's file is what says that all of it is there.
+    The report comes last, and says that all of it is there: a file of the shard may be an earlier run's.
 
     Raises
     ------
@@ -69,15 +69,15 @@ def merge_shard(store: Store, plan_id: str, shard: int, chunks: int) -> ShardDon
     started = time.perf_counter()
     footers: list[ChunkFooter] = []
     tables = _read_chunks(store, plan_id, shard, range(chunks), footers)
-    with store.committing(shard_name(shard)) as target:
+    with store.committing(shard_name(shard), replacing=True) as target:
         with open_writer(target, next(tables).schema) as writer:
             rows = write_rows(writer, tables)
             counts = [count for footer in footers for count in footer.counts]
             writer.add_key_value_metadata(shard_footer(plan_id, shard, counts))
         parts = [footer.done for footer in footers]
-        _write_errors(store, parts, shard_errors_name(shard))
         done = replace(_added_up(parts, rows, time.perf_counter() - started), digest=digest_of(target))
-        store.write(report_name(shard), json.dumps(done.to_dict()).encode())
+    _write_errors(store, parts, shard_errors_name(shard))
+    store.write(report_name(shard), json.dumps(done.to_dict()).encode())
     _remove_chunks(store, parts)
     return done
 
@@ -135,13 +135,13 @@ def assemble_shard(run: Run, shard: int, folders: Sequence[str]) -> ShardDone:
     order = np.argsort([place[anchor] for anchor in failed["anchor"].to_pylist()], kind="stable").astype(np.int64)
     with store.committing(shard_errors_name(shard)) as target:
         write_table(target, WORK_ERROR_SCHEMA, [failed.take(pa.array(order))])
-    with store.committing(shard_name(shard)) as target:
+    with store.committing(shard_name(shard), replacing=True) as target:
         counts = [iter(part.counts.tolist()) for part in parts]
         footer = shard_footer(run.record.plan_id, shard, [next(counts[number]) for number in machine.tolist()])
         rows = write_table(target, _schema_of(store, parts[0].name), _interleaved(store, parts, machine), footer)
         merged = _added_up([part.done for part in parts], rows, time.perf_counter() - started)
         merged = replace(merged, digest=digest_of(target))
-        store.write(report_name(shard), json.dumps(merged.to_dict()).encode())
+    store.write(report_name(shard), json.dumps(merged.to_dict()).encode())
     return merged
 
 
