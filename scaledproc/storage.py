@@ -17,8 +17,8 @@ from typing import IO, TYPE_CHECKING, Any
 from scaledproc.changes import Change, Fence, subject_to
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.listing import OBJECT_STORES, FileInfo, is_safe_name, list_folder, list_objects, version_of
+from scaledproc.redaction import has_login, remember_login, remember_secrets
 from scaledproc.redaction import redacted as redacted
-from scaledproc.redaction import remember_secrets
 from scaledproc.s3_objects import ChangedError, problem_of, writing
 from scaledproc.scratch import PrivateFolder
 
@@ -34,7 +34,7 @@ MOST_REMOVED = 1000  # objects by one request
 PIECE = 4 * 2**20  # bytes that are copied at once
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Store:
     """A folder on some filesystem; cheap to make, safe to send to another process.
 
@@ -54,6 +54,7 @@ class Store:
 
     def __post_init__(self) -> None:
         remember_secrets(self.options)
+        remember_login(self.uri)
 
     @classmethod
     def at(cls, where: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> Store:
@@ -67,6 +68,12 @@ class Store:
         uri = os.fspath(where)
         if not uri.strip():
             raise UsageError("an empty path was given; name a folder or a URL")
+        remember_login(uri)
+        if uri.startswith(("s3://", "s3a://")) and has_login(uri):
+            raise UsageError(
+                f"{redacted(uri)}: a URL of S3 holds no keys; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give "
+                "--storage-option key=… and secret=…"
+            )
         try:
             if "://" not in uri:
                 return cls(str(Path(uri).expanduser().absolute()), {})
@@ -81,6 +88,9 @@ class Store:
     def __str__(self) -> str:
         return redacted(self.uri)
 
+    def __repr__(self) -> str:
+        return f"Store({str(self)!r})"
+
     def __hash__(self) -> int:
         return hash(self.uri)
 
@@ -90,7 +100,7 @@ class Store:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        remember_secrets(self.options)
+        self.__post_init__()
 
     @cached_property
     def _filesystem(self) -> tuple[Any, str]:
