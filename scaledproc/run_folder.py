@@ -147,7 +147,10 @@ class RunRecord:
         ValueError
             It is something else, or of a later format.
         """
-        found = json.loads(content)
+        try:
+            found = json.loads(content)
+        except RecursionError:
+            raise ValueError("it is nested too deep") from None
         if not isinstance(found, dict) or found.get("format") != FORMAT:
             raise ValueError("not a run.json of this version of scaledproc")
         wrong = [name for name, is_right in _SHAPES.items() if name in found and not is_right(found[name])]
@@ -198,7 +201,8 @@ def _is_replaces(found: Any) -> bool:
 
 def _is_shards(found: Any) -> bool:
     return isinstance(found, list) and all(
-        isinstance(shard, dict) and _is_counts({name: shard.get(name) for name in ("shard", "tasks", "rows")})
+        isinstance(shard, dict)
+        and _is_counts({name: shard.get(name) for name in ("shard", "tasks", "rows", "quarantined")})
         for shard in found
     )
 

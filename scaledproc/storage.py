@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
+import stat
 import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -277,7 +279,15 @@ class Store:
     # Reading
 
     def open(self, name: str) -> IO[bytes]:
-        """A file for reading, seekable."""
+        """A file for reading, seekable.
+
+        Raises
+        ------
+        OSError
+            If it is none: a pipe would be waited for.
+        """
+        if self.local is not None and not stat.S_ISREG(os.stat(self.path(name)).st_mode):  # noqa: PTH116 - hot
+            raise OSError(errno.EINVAL, "is no regular file", name)
         handle: IO[bytes] = self.fs.open(self.path(name), "rb")
         return handle
 
@@ -462,8 +472,8 @@ class Store:
             for _ in range(LISTINGS):  # the last ones show what is gone already
                 found = self.fs.find(target, withdirs=True, detail=True)  # some stores keep folders
                 versions = {path: _etag(found[path]) for path in sorted(found, reverse=True)}
-                if target not in versions and (version := self.fs.version_now(target)):
-                    versions[target] = version
+                if target not in versions and (found or (version := self.fs.version_now(target))):
+                    versions[target] = "" if found else version  # a folder, which some stores keep too
                 self._remove_objects(versions)
                 if not found:
                     return
