@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from scaledproc.planning import Plan
 
 FORMAT = 1
+_BEGINNING = "@"
 READERS = 16  # files read at once: each may be a round trip
 
 RECORD = "run.json"
@@ -133,6 +134,11 @@ class RunRecord:
     digest: str = ""
     """SHA-256 of all else, as `digest_of_content` takes it."""
 
+    @property
+    def work_id(self) -> str:
+        """What the chunks of this beginning of the run name: those of another one may come late, and do not count."""
+        return f"{self.plan_id}{_BEGINNING}{self.beginning}" if self.beginning else self.plan_id
+
     def to_json(self) -> str:
         """The file's content."""
         content = asdict(self)
@@ -165,6 +171,11 @@ class RunRecord:
             return cls(**found)
         except TypeError as error:
             raise ValueError(str(error)) from None
+
+
+def plan_of(work_id: str) -> str:
+    """The plan's id in a `RunRecord.work_id`."""
+    return work_id.partition(_BEGINNING)[0]
 
 
 def digest_of_content(content: Mapping[str, Any]) -> str:
