@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from misbehaving_store import HELD, MisbehavingStore, Request, misbehaving
-from support import Bucket
+from support import Bucket, clean_environment
 
 import scaledproc
+import scaledproc.api
 import scaledproc.engine
 from scaledproc.changes import OvertakenError
 from scaledproc.extractors import Task
-from scaledproc.holding import holding
+from scaledproc.holding import HeldError, holding
 from scaledproc.leases import Process
 
 TTL = 1.5
@@ -73,16 +79,11 @@ class Driver:
         )
 
     def in_a_thread(self, **more: Any) -> threading.Thread:
-        begun = threading.Event()
-
         def run() -> None:
             try:
                 self.run(**more)
             except BaseException as error:
                 self.error = error
-
-        def hear(event: Any) -> None:
-            begun.set()
 
         thread = threading.Thread(target=run)
         thread.start()
@@ -106,7 +107,9 @@ def files(bucket: Bucket, output: str) -> dict[str, bytes]:
     return {name: content for name, content in bucket.objects(output).items() if name not in ("run.json", "errors.log")}
 
 
-def overtaken(bucket: Bucket, proxy: MisbehavingStore, output: str, decide: Any, *, before: bool) -> Driver:
+def overtaken(
+    bucket: Bucket, proxy: MisbehavingStore, output: str, decide: Any, *, before: bool, anew: bool = False
+) -> Driver:
     """One driver is held up, a second one finishes, then what was held arrives; the first one."""
     proxy.decide, proxy.held[:], proxy.let_go = (lambda request: None), [], threading.Event()
     cut_off = Driver(
@@ -126,14 +129,7 @@ def overtaken(bucket: Bucket, proxy: MisbehavingStore, output: str, decide: Any,
             assert time.monotonic() < until
             time.sleep(0.02)
         assert proxy.held, "there was no such request"
-        while True:
-            try:
-                run = other.run()
-                break
-            except scaledproc.holding.HeldError:
-                assert time.monotonic() < until
-                time.sleep(0.1)
-        assert run.record.state == "done"
+        assert wait_for_lease(partial(other.run, overwrite=anew)).record.state == "done"
         proxy.decide = lambda request: None
     finally:
         proxy.let_go.set()
@@ -141,6 +137,17 @@ def overtaken(bucket: Bucket, proxy: MisbehavingStore, output: str, decide: Any,
     assert not thread.is_alive()
     time.sleep(0.2)
     return cut_off
+
+
+def wait_for_lease(run: Callable[[], Any]) -> Any:
+    """What a run gives as soon as it may begin."""
+    until = time.monotonic() + 60
+    while True:
+        try:
+            return run()
+        except HeldError:
+            assert time.monotonic() < until
+            time.sleep(0.1)
 
 
 KINDS: dict[str, Callable[[Request], bool]] = {
@@ -157,7 +164,8 @@ KINDS: dict[str, Callable[[Request], bool]] = {
 )
 def test_of_a_driver_that_is_cut_off(s3: Bucket, proxy: MisbehavingStore, kind: str, number: int, before: bool) -> None:
     output = f"late/{kind}-{number}"
-    driver = overtaken(s3, proxy, output, nth(number, KINDS[kind], then_all=True), before=before)
+    anew = before and kind == "run.json"  # else the second one finds nothing to do
+    driver = overtaken(s3, proxy, output, nth(number, KINDS[kind], then_all=True), before=before, anew=anew)
     assert isinstance(driver.error, OvertakenError), driver.error
     check_whole(s3, output)
 
@@ -168,3 +176,51 @@ def check_whole(bucket: Bucket, output: str) -> None:
     whole.run()
     assert files(bucket, output) == files(bucket, "late/whole")
     assert scaledproc.api.verify(bucket.url(output), storage_options=bucket.storage_options).problems == ()
+
+
+STOPS = """
+import os, signal, sys
+from functools import partial
+sys.path.insert(0, sys.argv[1])
+import scaledproc.engine
+from scaledproc.holding import Fence, holding
+from support import Bucket
+from s3server import S3Server
+from test_late_requests import ELSEWHERE, Driver
+
+asked, own = [0], Fence.__call__
+
+def stopping(fence):
+    allowed = own(fence)
+    asked[0] += 1
+    if asked[0] == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return allowed
+
+Fence.__call__ = stopping
+bucket = Bucket(S3Server(*sys.argv[4:7]), sys.argv[7])
+Driver(bucket, sys.argv[3], bucket.storage_options, me=ELSEWHERE).run(overwrite=True)
+"""
+
+
+@pytest.mark.parametrize("number", [2, 12])  # before run.json; a chunk
+def test_of_a_driver_that_is_suspended_between_the_fence_and_the_request(
+    s3: Bucket, proxy: MisbehavingStore, number: int
+) -> None:
+    output = f"late/stopped-{number}"
+    other = Driver(s3, output, s3.storage_options)
+    other.run()
+    place = (s3.server.endpoint, s3.server.key, s3.server.secret, s3.name)
+    command = [sys.executable, "-c", STOPS, str(Path(__file__).parent), str(number), output, *place]
+    with subprocess.Popen(command, env=clean_environment({}), stderr=subprocess.PIPE, text=True) as stopped:
+        try:
+            os.waitid(os.P_PID, stopped.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            assert stopped.poll() is None
+            time.sleep(TTL)
+            wait_for_lease(partial(other.run, overwrite=True))
+        finally:
+            stopped.send_signal(signal.SIGCONT)
+        _, told = stopped.communicate(timeout=60)
+    assert stopped.returncode == 1
+    assert "LeaseLostError" in told or "OvertakenError" in told
+    check_whole(s3, output)

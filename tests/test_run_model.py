@@ -362,8 +362,8 @@ class RunModel(RuleBasedStateMachine):
             self.expected[EDITION[0]] = output_bytes(self.start(WHOLE, overwrite=True).store)
             self.computed.clear()
 
-    @rule(step=st.integers(1, 30), overwrite=st.booleans(), arrives=st.none() | st.integers(1, 100))
-    def is_killed_and_a_request_is_under_way(self, step: int, overwrite: bool, arrives: int | None) -> None:
+    @rule(step=st.integers(1, 30), overwrite=st.booleans(), arrives=st.none() | st.integers(1, 100), anew=st.booleans())
+    def is_killed_and_a_request_is_under_way(self, step: int, overwrite: bool, arrives: int | None, anew: bool) -> None:
         """It is carried out while the next driver is at work, or after its end."""
         self.world.held = None
         if overwrite:
@@ -375,17 +375,19 @@ class RunModel(RuleBasedStateMachine):
             self.start(overwrite=overwrite)
         self.world.after(None, KilledError, is_after=False)
         self.computed.clear()
-        self.overtaken(arrives)
+        self.overtaken(arrives, anew)
 
-    def overtaken(self, arrives: int | None) -> None:
+    def overtaken(self, arrives: int | None, anew: bool) -> None:
         """The next driver comes to its end, whatever arrives meanwhile: the run is right, or it is told and goes on."""
+        if anew:
+            self.next_edition()
+        elif read_state() == "done":  # of before: nothing was begun, or all was done
+            EDITION[0] = edition_there()
         edition = EDITION[0]
-        if read_state() == "done":  # of before: nothing was begun, or all was done
-            edition = EDITION[0] = edition_there()
         self.world.arrives = arrives
         run = None
         with contextlib.suppress(*((scaledproc.ScaledprocError, FileNotFoundError) if arrives is not None else ())):
-            run = self.start()
+            run = self.start(overwrite=anew)
         run = run or self.start()
         if self.world.arrive():
             names = {name for name in paths() if not name.startswith("work/")}
@@ -394,6 +396,7 @@ class RunModel(RuleBasedStateMachine):
                 assert output_bytes(run.store) == self.expected[edition]
             else:  # the very first request of the one that is gone: to throw the run away
                 assert read_state() == "beginning"
+                assert not anew
         run = self.start()
         self.computed.clear()
         self.finished(run)
@@ -455,7 +458,9 @@ def test_a_late_request_at_every_step(overwrite: bool) -> None:
         model.overwrite()
         changes = model.world.changes
         for step in range(1, changes + 1):
-            model.is_killed_and_a_request_is_under_way(step, overwrite, None if step % 2 else 17 * step % 90)
+            model.is_killed_and_a_request_is_under_way(
+                step, overwrite, None if step % 2 else 17 * step % 90, step % 4 < 2
+            )
         assert model.world.arrivals == changes > 20
     finally:
         model.teardown()
