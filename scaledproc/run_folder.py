@@ -434,9 +434,10 @@ class Run:
         replaces = self.record.replaces
         if not replaces:
             return
+        count = self.record.counts["shards"]
+        shards = {*range(replaces["shards"]), *_numbers(self.store.names(SHARDS), ".parquet")}
         names = [f"{name}.csv" for name in replaces["summaries"] if name not in self.record.summaries]
-        names += map(shard_name, range(self.record.counts["shards"], replaces["shards"]))
-        self.store.remove_files(names)
+        self.store.remove_files(names + [shard_name(shard) for shard in sorted(shards) if shard >= count])
 
 
 def _beside(shard: int) -> tuple[str, str]:
@@ -531,11 +532,12 @@ def begin(run: Run, plan: Plan) -> Run:
         replaces = {"summaries": [], "shards": plan.n_shards}
     begun = run.with_record(state="beginning", beginning=uuid.uuid4().hex, replaces=replaces)
     store = begun.store
+    shards = max(plan.n_shards, replaces.get("shards", 0))
     if replaces and store.local is not None:
         store.remove_files([*sorted(_OWN_FILES - {RECORD}), *(f"{summary}.csv" for summary in replaces["summaries"])])
         _remove_own(store, SHARDS, _SHARD_FILE)
         replaces = {}
-    _remove_unlisted(store, [name for shard in range(plan.n_shards) for name in _beside(shard)])
+    _remove_unlisted(store, [name for shard in range(shards) for name in _beside(shard)])
     _remove_own(store, WORK, _IN_WORK)
     store.remove_temporaries()
     digests = write_plan(store, plan)

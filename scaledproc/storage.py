@@ -226,6 +226,8 @@ class Store:
 
     def _size(self, name: str) -> int | None:
         try:
+            if self.local is not None:
+                return Path(self.path(name)).stat().st_size
             info = self.fs.info(self.path(name), **({"refresh": True} if self.is_s3 else {}))
         except (FileNotFoundError, NotADirectoryError):
             return None
