@@ -18,7 +18,7 @@ from scaledproc.holding import holding
 from scaledproc.limits import Limits
 from scaledproc.options import PARALLEL, PHYSIONET, Listener, Options, Where
 from scaledproc.pool import cores
-from scaledproc.run_folder import Run
+from scaledproc.run_folder import FEATURES, Run
 from scaledproc.storage import Store
 
 if TYPE_CHECKING:
@@ -369,7 +369,6 @@ def combine(
         There is no run, or a shard of it is missing.
     """
     from scaledproc.combining import combine as combine_shards
-    from scaledproc.provenance import size_of_table
 
     _, outputs = split_options(storage_options)
     with reporting():
@@ -388,9 +387,10 @@ def combine(
                 for note in done.notes:
                     on_event(Note(note))
             if found.record.state == "done":
-                sizes = {**found.record.bytes, "features": size_of_table(found)}
                 digests = {**found.record.digests, **done.digests}
-                combined = found.with_record(summaries=done.summaries, bytes=sizes, digests=digests)
+                sizes = {**found.record.sizes, **found.store.sizes(done.digests, listed=False)}
+                counted = {**found.record.bytes, "features": sizes[FEATURES]}
+                combined = found.with_record(summaries=done.summaries, bytes=counted, digests=digests, sizes=sizes)
             else:
                 combined = finish(found, done, time.perf_counter() - done.seconds, on_event)
         return combined.within(open_store)

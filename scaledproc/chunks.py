@@ -52,8 +52,8 @@ class ChunkWork:
 
     Parameters
     ----------
-    plan_id, shard, chunk, size
-        Which chunk it is; its bytes.
+    work_id, shard, chunk, size
+        Of which beginning of which run it is (`RunRecord.work_id`), and its place; its bytes.
     tasks
         (group, unit, anchor) of each.
     files, staged
@@ -72,7 +72,7 @@ class ChunkWork:
         Whether tasks whose files cannot be read are put into quarantine now, instead of being left to the end.
     """
 
-    plan_id: str
+    work_id: str
     shard: int
     chunk: int
     size: int
@@ -188,7 +188,7 @@ def _commit(work: ChunkWork, write: Callable[[pq.ParquetWriter], PieceDone]) -> 
                 failures=tuple(Failure(**{key: error[key] for key in shown}) for error in errors[:SHOWN_FAILURES]),
             )
             said = {
-                "plan_id": work.plan_id,
+                "work_id": work.work_id,
                 "done": done.to_dict(),
                 "ends": made.ends,
                 "positions": work.positions,
@@ -262,15 +262,15 @@ class ChunkFooter:
     schema: pa.Schema
 
 
-def read_footer(store: Store, plan_id: str, shard: int, chunk: int) -> ChunkFooter | None:
-    """What a committed chunk says; None where it is not there whole, contradicts itself, or is another plan's."""
-    with open_chunk(store, plan_id, shard, chunk) as found:
+def read_footer(store: Store, work_id: str, shard: int, chunk: int) -> ChunkFooter | None:
+    """What a committed chunk says; None where it is not there whole, contradicts itself, or is another run's."""
+    with open_chunk(store, work_id, shard, chunk) as found:
         return found[0] if found else None
 
 
 @contextlib.contextmanager
 def open_chunk(
-    store: Store, plan_id: str, shard: int, chunk: int
+    store: Store, work_id: str, shard: int, chunk: int
 ) -> Iterator[tuple[ChunkFooter, pq.ParquetFile] | None]:
     """A committed chunk's footer as `read_footer` gives it, and its file: who wants both asks the store once."""
     name = chunk_name(shard, chunk)
@@ -283,7 +283,7 @@ def open_chunk(
             counts = tuple(end - start for start, end in pairwise((0, *found["ends"])))
             footer = ChunkFooter(done, counts, tuple(found["positions"]), schema)
             is_whole = (
-                found["plan_id"] == plan_id
+                found["work_id"] == work_id
                 and (done.shard, done.chunk) == (shard, chunk)
                 and metadata.num_rows == done.rows == sum(counts)
                 and len(counts) == done.tasks
@@ -302,7 +302,7 @@ def open_chunk(
 
 
 def committed_chunks(
-    store: Store, plan_id: str, shard: int, wanted: Iterable[int] = (), schema: pa.Schema | None = None
+    store: Store, work_id: str, shard: int, wanted: Iterable[int] = (), schema: pa.Schema | None = None
 ) -> Iterator[ChunkDone]:
     """The chunks of a macro shard that are committed and not yet made into the shard.
 
@@ -319,7 +319,7 @@ def committed_chunks(
         unlisted = {f"{chunk_name(shard, number)}.parquet": number for number in wanted if number not in numbers}
         numbers.update(unlisted[name] for name in store.there(unlisted))
     for number in sorted(numbers):
-        chunk = read_footer(store, plan_id, shard, number)
+        chunk = read_footer(store, work_id, shard, number)
         if chunk is not None and (schema is None or chunk.schema.equals(schema.remove_metadata())):
             yield chunk.done
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
@@ -58,7 +59,7 @@ def combine(run: Run) -> CombineDone:
     unreferenced = Unreferenced(run, run.extractor)
     rows, summaries = _write_features(run, digests, reports, unreferenced)
     for name, table in summaries.items():
-        with run.store.committing(f"{name}.csv") as part:
+        with run.store.committing(f"{name}.csv", replacing=True) as part:
             write_csv(part, table)
             digests[f"{name}.csv"] = digest_of(part)
     quarantined = run.quarantined if reports is None else _write_errors(run, digests, reports)
@@ -99,7 +100,7 @@ def _write_features(
             unreferenced.see(finished)
             yield finished
 
-    with run.store.committing(FEATURES) as part:
+    with run.store.committing(FEATURES, replacing=True) as part:
         with open_writer(part, schema) as writer:
             pieces = written(writer)
             try:
@@ -122,6 +123,8 @@ def _rows_of(run: Run, shard: int, report: ShardDone | None) -> Iterator[pa.Tabl
     name = shard_name(shard)
     rows = 0
     try:
+        if report is not None and run.record.replaces and _digest_of(run, name) != report.digest:
+            raise DamagedError(f"{run.store}/{name} is an earlier run's{_AGAIN}")
         for table in read_tables(run.store, name):
             rows += table.num_rows
             said = json.loads((table.schema.metadata or {}).get(METADATA, b"{}"))
@@ -134,6 +137,11 @@ def _rows_of(run: Run, shard: int, report: ShardDone | None) -> Iterator[pa.Tabl
         if report is not None:
             run.store.remove(name)  # which says that the shard is there
         raise
+
+
+def _digest_of(run: Run, name: str) -> str:
+    with run.store.open(name) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def finished_schema(extractor: Extractor) -> pa.Schema:
@@ -181,14 +189,14 @@ def _errors_of(run: Run, reports: Sequence[ShardDone]) -> Iterator[pa.Table]:
 
 
 def _write_errors(run: Run, digests: dict[str, str], reports: Sequence[ShardDone]) -> int:
-    with run.store.committing(ERRORS) as part:
+    with run.store.committing(ERRORS, replacing=True) as part:
         errors = (table.select(ERROR_SCHEMA.names) for table in _errors_of(run, reports))
         count = write_table(part, ERROR_SCHEMA, errors)
         digests[ERRORS] = digest_of(part)
     if not count:
         run.store.remove(ERROR_LOG)
         return 0
-    with run.store.committing(ERROR_LOG) as part:
+    with run.store.committing(ERROR_LOG, replacing=True) as part:
         with part.open("w", encoding="utf-8", errors="replace") as file:
             for table in run.shard_errors():
                 for row in table.to_pylist():

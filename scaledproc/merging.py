@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from scaledproc.chunks import METADATA, ChunkFooter, chunk_name, open_chunk
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import SHOWN_FAILURES, ChunkDone, ShardDone
-from scaledproc.run_folder import WORK_ERROR_SCHEMA, report_name, shard_errors_name, shard_name
+from scaledproc.run_folder import WORK_ERROR_SCHEMA, plan_of, report_name, shard_errors_name, shard_name
 from scaledproc.tables import digest_of, open_writer, read_tables, tables_in, write_rows, write_table
 
 if TYPE_CHECKING:
@@ -56,10 +56,10 @@ def present_tasks(store: Store, folder: str) -> dict[str, int]:
     return found
 
 
-def merge_shard(store: Store, plan_id: str, shard: int, chunks: int) -> ShardDone:
+def merge_shard(store: Store, work_id: str, shard: int, chunks: int) -> ShardDone:
     """Make a macro shard's one file of its chunks, in order, and remove them.
 
-    The errors and the report come first: the shard's file is what says that all of it is there.
+    The report comes last, and says that all of it is there: a file of the shard may be an earlier run's.
 
     Raises
     ------
@@ -68,28 +68,28 @@ def merge_shard(store: Store, plan_id: str, shard: int, chunks: int) -> ShardDon
     """
     started = time.perf_counter()
     footers: list[ChunkFooter] = []
-    tables = _read_chunks(store, plan_id, shard, range(chunks), footers)
-    with store.committing(shard_name(shard)) as target:
+    tables = _read_chunks(store, work_id, shard, range(chunks), footers)
+    with store.committing(shard_name(shard), replacing=True) as target:
         with open_writer(target, next(tables).schema) as writer:
             rows = write_rows(writer, tables)
             counts = [count for footer in footers for count in footer.counts]
-            writer.add_key_value_metadata(shard_footer(plan_id, shard, counts))
+            writer.add_key_value_metadata(shard_footer(plan_of(work_id), shard, counts))
         parts = [footer.done for footer in footers]
-        _write_errors(store, parts, shard_errors_name(shard))
         done = replace(_added_up(parts, rows, time.perf_counter() - started), digest=digest_of(target))
-        store.write(report_name(shard), json.dumps(done.to_dict()).encode())
+    _write_errors(store, parts, shard_errors_name(shard))
+    store.write(report_name(shard), json.dumps(done.to_dict()).encode())
     _remove_chunks(store, parts)
     return done
 
 
-def merge_part(store: Store, plan_id: str, shard: int, chunks: Sequence[int]) -> ShardDone:
+def merge_part(store: Store, work_id: str, shard: int, chunks: Sequence[int]) -> ShardDone:
     """Make one file of the chunks of a macro shard of which this machine had some tasks, and remove them.
 
     Its footer says which tasks these were and how many rows each gave: `assemble_shard` puts a shard together by that.
     """
     started = time.perf_counter()
     footers: list[ChunkFooter] = []
-    tables = _read_chunks(store, plan_id, shard, chunks, footers)
+    tables = _read_chunks(store, work_id, shard, chunks, footers)
     with (
         store.committing(f"{part_name(shard)}.parquet") as target,
         open_writer(target, next(tables).schema) as writer,
@@ -101,7 +101,7 @@ def merge_part(store: Store, plan_id: str, shard: int, chunks: Sequence[int]) ->
         counts = [count for footer in footers for count in footer.counts]
         _write_errors(store, parts, f"{part_name(shard)}.errors.parquet")
         done = _added_up(parts, sum(part.rows for part in parts), time.perf_counter() - started)
-        said = {"plan_id": plan_id, "positions": positions, "counts": counts, "done": done.to_dict()}
+        said = {"plan_id": plan_of(work_id), "positions": positions, "counts": counts, "done": done.to_dict()}
         writer.add_key_value_metadata({METADATA: json.dumps(said)})
     _remove_chunks(store, parts)
     return done
@@ -135,13 +135,13 @@ def assemble_shard(run: Run, shard: int, folders: Sequence[str]) -> ShardDone:
     order = np.argsort([place[anchor] for anchor in failed["anchor"].to_pylist()], kind="stable").astype(np.int64)
     with store.committing(shard_errors_name(shard)) as target:
         write_table(target, WORK_ERROR_SCHEMA, [failed.take(pa.array(order))])
-    with store.committing(shard_name(shard)) as target:
+    with store.committing(shard_name(shard), replacing=True) as target:
         counts = [iter(part.counts.tolist()) for part in parts]
         footer = shard_footer(run.record.plan_id, shard, [next(counts[number]) for number in machine.tolist()])
         rows = write_table(target, _schema_of(store, parts[0].name), _interleaved(store, parts, machine), footer)
         merged = _added_up([part.done for part in parts], rows, time.perf_counter() - started)
         merged = replace(merged, digest=digest_of(target))
-        store.write(report_name(shard), json.dumps(merged.to_dict()).encode())
+    store.write(report_name(shard), json.dumps(merged.to_dict()).encode())
     return merged
 
 
@@ -222,12 +222,12 @@ def shard_footer(plan_id: str, shard: int, counts: Sequence[int]) -> dict[bytes,
 
 
 def _read_chunks(
-    store: Store, plan_id: str, shard: int, chunks: Sequence[int], footers: list[ChunkFooter]
+    store: Store, work_id: str, shard: int, chunks: Sequence[int], footers: list[ChunkFooter]
 ) -> Iterator[pa.Table]:
     """An empty table of the chunks' columns, then their rows; each is asked for once, and its footer is added."""
     for number in chunks:
         name = f"{chunk_name(shard, number)}.parquet"
-        with open_chunk(store, plan_id, shard, number) as found:
+        with open_chunk(store, work_id, shard, number) as found:
             if found is None or (footers and not found[0].schema.equals(footers[0].schema)):
                 raise ScaledprocError(f"chunk {number} of shard {shard} is gone or damaged; run the same command again")
             footer, file = found

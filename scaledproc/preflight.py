@@ -89,18 +89,38 @@ def refuse_unfinished(finished: Run, wanted: Mapping[str, Any] | None) -> None:
     UsageError
         It has other options.
     ScaledprocError
-        Its table is gone.
+        Some of its files are gone, or are not of their size.
     """
     if wanted is not None and finished.record.extractor["options"] != wanted:
         raise UsageError(
             f"{finished.store} is finished, with other signal names; to change them without extracting again: "
             f"scaledproc combine {finished.store} --signal-names FILE"
         )
-    if not finished.store.there([FEATURES]):
-        raise ScaledprocError(
-            f"{finished.store} is finished, but {FEATURES} is gone; scaledproc combine {finished.store} makes it of "
-            "the shards"
-        )
+    wrong = changed_sizes(finished)
+    if not wrong:
+        return
+    remedy = f"scaledproc verify {finished.store} tells more, --overwrite starts afresh"
+    if all(name == FEATURES or name.endswith(".csv") for name in wrong):
+        remedy = f"scaledproc combine {finished.store} makes it of the shards"
+    more = f", and {len(wrong) - 1:,} more of its files are not as they were written" if len(wrong) > 1 else ""
+    name, what = next(iter(wrong.items()))
+    raise ScaledprocError(f"{finished.store} is finished, but {name} {what}{more}; {remedy}")
+
+
+def changed_sizes(finished: Run) -> dict[str, str]:
+    """The files of a finished run that are gone or of another size than they were, each with what is wrong."""
+    expected: Mapping[str, int | None] = finished.record.sizes or {FEATURES: None}
+    found = finished.store.sizes(expected)
+
+    def is_wrong(name: str) -> bool:
+        return name not in found or expected[name] not in (found[name], None)
+
+    suspect = list(filter(is_wrong, expected))
+    found |= finished.store.sizes(suspect, listed=False)  # where a listing lags behind
+    return {
+        name: f"has {found[name]:,} bytes, not {expected[name]:,}" if name in found else "is gone"
+        for name in filter(is_wrong, suspect)
+    }
 
 
 def differences(existing: RunRecord, wanted: RunRecord) -> list[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from scaledproc.planning import Plan
 
 FORMAT = 1
+_BEGINNING = "@"
 READERS = 16  # files read at once: each may be a round trip
 
 RECORD = "run.json"
@@ -102,6 +105,13 @@ class RunRecord:
         Which one has it, under `name`, and what that needs to find its jobs again or tells of them at the end.
     digests
         SHA-256 of the files beside run.json, by name, taken as they were written; those of the shards are in `shards`.
+    sizes
+        Bytes of all these files, the shards' too, once the run is done.
+    beginning
+        Tells one beginning of a run in this folder from all others.
+    replaces
+        What an earlier run left in a folder elsewhere, where its files stay until this run's take their places: its
+        `summaries`, and how many `shards`.
     """
 
     state: Literal["beginning", "running", "done"]
@@ -117,11 +127,22 @@ class RunRecord:
     summaries: Sequence[str] = ()
     backend: Mapping[str, Any] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    beginning: str = ""
+    replaces: Mapping[str, Any] = field(default_factory=dict)
     format: int = FORMAT
+    digest: str = ""
+    """SHA-256 of all else, as `digest_of_content` takes it."""
+
+    @property
+    def work_id(self) -> str:
+        """What the chunks of this beginning of the run name: those of another one may come late, and do not count."""
+        return f"{self.plan_id}{_BEGINNING}{self.beginning}" if self.beginning else self.plan_id
 
     def to_json(self) -> str:
         """The file's content."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+        content = asdict(self)
+        return json.dumps({**content, "digest": digest_of_content(content)}, indent=1, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, content: str) -> RunRecord:
@@ -132,7 +153,10 @@ class RunRecord:
         ValueError
             It is something else, or of a later format.
         """
-        found = json.loads(content)
+        try:
+            found = json.loads(content)
+        except RecursionError:
+            raise ValueError("it is nested too deep") from None
         if not isinstance(found, dict) or found.get("format") != FORMAT:
             raise ValueError("not a run.json of this version of scaledproc")
         wrong = [name for name, is_right in _SHAPES.items() if name in found and not is_right(found[name])]
@@ -147,6 +171,17 @@ class RunRecord:
             return cls(**found)
         except TypeError as error:
             raise ValueError(str(error)) from None
+
+
+def plan_of(work_id: str) -> str:
+    """The plan's id in a `RunRecord.work_id`."""
+    return work_id.partition(_BEGINNING)[0]
+
+
+def digest_of_content(content: Mapping[str, Any]) -> str:
+    """SHA-256 of all that a run.json says, but for this digest."""
+    others = {name: value for name, value in content.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(others, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _is_text(found: Any) -> bool:
@@ -169,9 +204,16 @@ def _is_digests(found: Any) -> bool:
     return isinstance(found, dict) and all(map(_is_text, found.values()))
 
 
+def _is_replaces(found: Any) -> bool:
+    return found == {} or (
+        isinstance(found, dict) and _is_texts(found.get("summaries")) and _is_counts({"shards": found.get("shards")})
+    )
+
+
 def _is_shards(found: Any) -> bool:
     return isinstance(found, list) and all(
-        isinstance(shard, dict) and _is_counts({name: shard.get(name) for name in ("shard", "tasks", "rows")})
+        isinstance(shard, dict)
+        and _is_counts({name: shard.get(name) for name in ("shard", "tasks", "rows", "quarantined")})
         for shard in found
     )
 
@@ -184,6 +226,9 @@ _SHAPES: Mapping[str, Callable[[Any], bool]] = {
     "shards": _is_shards,
     "summaries": _is_texts,
     "digests": _is_digests,
+    "sizes": _is_counts,
+    **dict.fromkeys(("beginning", "digest"), _is_text),
+    "replaces": _is_replaces,
 }
 """What run.json has to be like, which anybody may have damaged."""
 _NEEDED = {
@@ -313,7 +358,7 @@ class Run:
     def with_record(self, **changes: Any) -> Run:
         """The run after a change of run.json, which is written."""
         changed = replace(self, record=replace(self.record, **changes))
-        changed.store.write(RECORD, changed.record.to_json().encode())
+        changed.store.write(RECORD, changed.record.to_json().encode(), replacing=True)
         return changed.knowing(self.__dict__.get("plan"))
 
     def within(self, store: Store) -> Run:
@@ -380,8 +425,19 @@ class Run:
         """Remove what only an unfinished run needs, and what killed commits left."""
         _remove_unlisted(self.store, [name for shard in range(self.record.counts["shards"]) for name in _beside(shard)])
         _remove_own(self.store, WORK, _IN_WORK)
+        self._remove_replaced()
         for folder in ("", SHARDS):
             self.store.remove_temporaries(folder)
+
+    def _remove_replaced(self) -> None:
+        """Remove what an earlier run left, as far as this one has put nothing in its place."""
+        replaces = self.record.replaces
+        if not replaces:
+            return
+        count = self.record.counts["shards"]
+        shards = {*range(replaces["shards"]), *_numbers(self.store.names(SHARDS), ".parquet")}
+        names = [f"{name}.csv" for name in replaces["summaries"] if name not in self.record.summaries]
+        self.store.remove_files(names + [shard_name(shard) for shard in sorted(shards) if shard >= count])
 
 
 def _beside(shard: int) -> tuple[str, str]:
@@ -464,28 +520,46 @@ def begin(run: Run, plan: Plan) -> Run:
 
     run.json comes first, to say whose folder it is from now on, and again last: only then there is a plan to run.
     Nothing goes but what a run writes.
+
+    In a store elsewhere the earlier run's table and shards stay until this run's take their places. A removal that
+    arrives there late, when another driver was at work meanwhile, would take that one's files, which have the same
+    names and may have the same bytes. What has no successor is removed when the run is done.
     """
     try:
         previous = read_record(run.store)
-        summaries = previous.summaries if previous else ()
-        shards = previous.counts["shards"] if previous else 0
+        replaces = _replaced_by_next(previous)
     except ScaledprocError:  # a damaged one is what --overwrite is for
-        summaries, shards = (), plan.n_shards
-    begun = run.with_record(state="beginning", summaries=summaries)
-    begun.store.remove_files([*sorted(_OWN_FILES - {RECORD}), *(f"{summary}.csv" for summary in summaries)])
-    _remove_unlisted(begun.store, [name for shard in range(shards) for name in (shard_name(shard), *_beside(shard))])
-    _remove_own(begun.store, SHARDS, _SHARD_FILE)
-    _remove_own(begun.store, WORK, _IN_WORK)
-    begun.store.remove_temporaries()
-    digests = write_plan(begun.store, plan)
-    return begun.with_record(state="running", summaries=(), digests=digests).knowing(plan)
+        replaces = {"summaries": [], "shards": plan.n_shards}
+    begun = run.with_record(state="beginning", beginning=uuid.uuid4().hex, replaces=replaces)
+    store = begun.store
+    shards = max(plan.n_shards, replaces.get("shards", 0))
+    if replaces and store.local is not None:
+        store.remove_files([*sorted(_OWN_FILES - {RECORD}), *(f"{summary}.csv" for summary in replaces["summaries"])])
+        _remove_own(store, SHARDS, _SHARD_FILE)
+        replaces = {}
+    _remove_unlisted(store, [name for shard in range(shards) for name in _beside(shard)])
+    _remove_own(store, WORK, _IN_WORK)
+    store.remove_temporaries()
+    digests = write_plan(store, plan)
+    return begun.with_record(state="running", digests=digests, replaces=replaces).knowing(plan)
+
+
+def _replaced_by_next(record: RunRecord | None) -> dict[str, Any]:
+    """What a run leaves to the one that begins in its place."""
+    if record is None:
+        return {}
+    before = record.replaces or {"summaries": [], "shards": 0}
+    return {
+        "summaries": sorted({*record.summaries, *before["summaries"]}),
+        "shards": max(record.counts["shards"], before["shards"]),
+    }
 
 
 def write_plan(store: Store, plan: Plan) -> dict[str, str]:
     """Write a plan's two files, side by side; their digests."""
 
     def write(name: str, table: pa.Table) -> str:
-        with store.committing(name) as part:
+        with store.committing(name, replacing=True) as part:
             write_table(part, table.schema, [table])
             return digest_of(part)
 

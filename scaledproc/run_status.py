@@ -113,7 +113,7 @@ def _with_chunks(run: Run, states: Sequence[ShardState]) -> tuple[ShardState, ..
     def look(state: ShardState) -> ShardState:
         if state.shard not in parted or state.state in AT_WORK:
             return state
-        chunks = list(committed_chunks(run.store, run.record.plan_id, state.shard))
+        chunks = list(committed_chunks(run.store, run.record.work_id, state.shard))
         return replace(
             state,
             state="begun" if state.state == "waiting" and chunks else state.state,

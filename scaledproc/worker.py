@@ -95,7 +95,7 @@ def run_shards(
             yield run.shard_report(shard)
             continue
         wanted = range(plan.n_chunks_of(shard)) if run.record.timings.get("starts", 1) > 1 else ()
-        done = {chunk.chunk: chunk for chunk in committed_chunks(run.store, run.record.plan_id, shard, wanted, schema)}
+        done = {chunk.chunk: chunk for chunk in committed_chunks(run.store, run.record.work_id, shard, wanted, schema)}
         yield from done.values()
         todo = [chunk for chunk in plan.chunks(shard) if chunk.number not in done]
         if here is not None:
@@ -280,13 +280,13 @@ class _Loop:
             self._news.append(ShardState(shard, state))
 
     def _merge(self, shard: int, losses: int = 0) -> None:
-        store, plan_id = self._run.store, self._run.record.plan_id
+        store, work_id = self._run.store, self._run.record.work_id
         merge: Callable[[], Event]
         if self._here is None:
-            merge = partial(merge_shard, store, plan_id, shard, self._plan.n_chunks_of(shard))
+            merge = partial(merge_shard, store, work_id, shard, self._plan.n_chunks_of(shard))
         else:
             present = [chunk.number for chunk in self._plan.chunks(shard) if self._here[chunk.start : chunk.stop].any()]
-            merge = partial(merge_part, store, plan_id, shard, present)
+            merge = partial(merge_part, store, work_id, shard, present)
         self._merging[self._pool.submit(merge)] = shard, losses
 
     def _end(self, future: Future[Any]) -> Iterator[Event]:
@@ -423,7 +423,7 @@ def _chunk_work(
         positions = tuple((chunk.start + here[chunk.start : chunk.stop].nonzero()[0]).tolist())
     units = {plan.unit_name(unit): unit for unit in plan.units_of(chunk.start, chunk.stop)}
     return ChunkWork(
-        plan_id=run.record.plan_id,
+        work_id=run.record.work_id,
         shard=chunk.shard,
         chunk=chunk.number,
         size=chunk.size,
