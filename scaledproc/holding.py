@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from scaledproc import processes
-from scaledproc.changes import OvertakenError
+from scaledproc.fencing import OvertakenError
 from scaledproc.keepers import HeldError as HeldError
 from scaledproc.keepers import Keeper, read_lease
 from scaledproc.leases import TTL, Lease, Process, Renewal, still_holds

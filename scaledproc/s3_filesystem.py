@@ -34,7 +34,7 @@ from fsspec.spec import AbstractBufferedFile
 from s3fs import S3FileSystem
 from s3fs.errors import translate_boto_error
 
-from scaledproc.changes import Change, Fence, OvertakenError, current_change
+from scaledproc.fencing import Change, Fence, OvertakenError, current_change
 from scaledproc.patience import Fault, Patience, fault_of_answer, refuses_object, retry_after, seconds_for
 from scaledproc.redaction import remember_secrets
 from scaledproc.s3_objects import ChangedError, CredentialsError, WrongAnswerError

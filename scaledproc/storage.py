@@ -19,8 +19,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from scaledproc.changes import Change, Fence, subject_to
 from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.fencing import Change, Fence, subject_to
 from scaledproc.listing import (
     OBJECT_STORES,
     FileInfo,

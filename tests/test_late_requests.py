@@ -22,8 +22,8 @@ from support import Bucket, clean_environment
 import scaledproc
 import scaledproc.api
 import scaledproc.engine
-from scaledproc.changes import OvertakenError
 from scaledproc.extractors import Task
+from scaledproc.fencing import OvertakenError
 from scaledproc.holding import HeldError, holding
 from scaledproc.leases import Process
 

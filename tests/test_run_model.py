@@ -30,9 +30,9 @@ from support import forget_memory
 
 import scaledproc
 from scaledproc import processes
-from scaledproc.changes import OvertakenError, current_change
 from scaledproc.events import ChunkDone, Event, ShardDone
 from scaledproc.extractors import Task
+from scaledproc.fencing import OvertakenError, current_change
 from scaledproc.holding import HeldError, LeaseLostError
 from scaledproc.leases import Lease, Process
 from scaledproc.testing import output_bytes
