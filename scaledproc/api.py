@@ -14,6 +14,7 @@ from scaledproc.engine import execute, extractor_options, find_inventory, finish
 from scaledproc.errors import UsageError
 from scaledproc.events import Event, Note
 from scaledproc.extractors import Extractor, load_extractor
+from scaledproc.extractors.registry import as_source
 from scaledproc.holding import holding
 from scaledproc.limits import Limits
 from scaledproc.options import PARALLEL, PHYSIONET, Listener, Options, Where
@@ -81,7 +82,7 @@ def plan(
         The dataset cannot be listed.
     """
     options = Options(
-        extractor,
+        as_source(extractor),
         unit,
         _strings(anchors),
         _strings(include),
@@ -208,7 +209,7 @@ def run(
         The run cannot go on. What is committed is kept: the same call continues.
     """
     options = Options(
-        extractor,
+        as_source(extractor),
         unit,
         _strings(anchors),
         _strings(include),

@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scaledproc.errors import UsageError
 from scaledproc.events import SHOWN_FAILURES, ChunkDone, Failure
 from scaledproc.extractors import Extractor, Task, load_extractor
+from scaledproc.extractors.fingerprint import code_digest, fingerprint_of
 from scaledproc.extractors.rows import RowCollector, SchemaError
 from scaledproc.faults import Piece, Verdict
 from scaledproc.guard import Printed, between_tasks, guard
@@ -63,6 +65,10 @@ class ChunkWork:
         How often a task that failed is tried again.
     ahead
         Bytes that the process may be given from now on, about.
+    shared
+        Where the files are that the extractor declared with `reads`.
+    code
+        What the extractor's code has to be, as `code_digest` gives it; nothing where it is not looked at.
     """
 
     plan_id: str
@@ -78,6 +84,8 @@ class ChunkWork:
     positions: tuple[int, ...] = ()
     retries: int = 0
     ahead: int = 0
+    shared: Mapping[str, Path] = field(default_factory=dict)
+    code: str = ""
 
     def error_row(self, verdict: Verdict) -> dict[str, Any]:
         """A task's row of errors."""
@@ -135,7 +143,7 @@ def run_chunk(work: ChunkWork) -> ChunkDone:
 
 def run_piece(work: ChunkWork, piece: Piece, path: Path) -> PieceDone:
     """Extract the features of some of a chunk's tasks, and keep them in a local file; raises what `run_chunk` does."""
-    with open_writer(path, _load(work.source, work.options).schema) as writer:
+    with open_writer(path, _load(work.source, work.options, work.code).schema) as writer:
         return replace(_run_tasks(work, piece, writer), path=path)
 
 
@@ -158,7 +166,7 @@ def _put_together(pieces: Sequence[PieceDone], writer: pq.ParquetWriter) -> Piec
 
 
 def _commit(work: ChunkWork, write: Callable[[pq.ParquetWriter], PieceDone]) -> ChunkDone:
-    extractor = _load(work.source, work.options)
+    extractor = _load(work.source, work.options, work.code)
     name = chunk_name(work.shard, work.chunk)
     with work.store.committing(f"{name}.parquet") as part:
         with open_writer(part, extractor.schema) as writer:
@@ -192,7 +200,7 @@ def _commit(work: ChunkWork, write: Callable[[pq.ParquetWriter], PieceDone]) -> 
 def _run_tasks(work: ChunkWork, piece: Piece, writer: pq.ParquetWriter) -> PieceDone:
     """Extract some of a chunk's tasks, and write their rows."""
     started = time.perf_counter()
-    extractor = _load(work.source, work.options)
+    extractor = _load(work.source, work.options, work.code)
     extractor.expect(work.ahead)
     collector = RowCollector(extractor.schema)
     errors: list[dict[str, Any]] = []
@@ -204,7 +212,7 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: pq.ParquetWriter) -> Piece
             staged = work.staged[unit]
             listed = work.files[unit]
             files = _listed_files(work.store, listed) if isinstance(listed, int) else listed
-            task = Task(group, unit, anchor, staged.root, files)
+            task = Task(group, unit, anchor, staged.root, files, work.shared)
             if own is not None and place > piece.start:
                 own.between(place)
             error = _attempt(extractor, task, staged.problem, collector, place, piece.losses, work.retries)
@@ -311,14 +319,35 @@ def warm_up(source: str | Extractor, options: Mapping[str, Any]) -> None:
     _load(source, options)
 
 
-def _load(source: str | Extractor, options: Mapping[str, Any]) -> Extractor:
-    return source if isinstance(source, Extractor) else _load_named(source, json.dumps(options, sort_keys=True))
+def _load(source: str | Extractor, options: Mapping[str, Any], code: str = "") -> Extractor:
+    if isinstance(source, Extractor):
+        return source
+    found = _load_named(source, json.dumps(options, sort_keys=True))
+    if code:
+        _check_code(found, code)
+    return found
 
 
 @lru_cache(maxsize=4)
 def _load_named(spec: str, options: str) -> Extractor:
     """Made once in each process."""
     return load_extractor(spec, json.loads(options))
+
+
+@lru_cache(maxsize=4)
+def _check_code(extractor: Extractor, code: str) -> None:
+    """See, once in each process, that it loaded the code that the run was planned with.
+
+    Raises
+    ------
+    UsageError
+        If it was edited meanwhile.
+    """
+    if code_digest(fingerprint_of(extractor).parts) != code:
+        raise UsageError(
+            f"the code of {extractor.label} was edited while the run was at work; what is committed is of the code "
+            "before: the same command tells what differs"
+        )
 
 
 @lru_cache(maxsize=4)

@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaledproc.changes import extractor_differences, texts_of
 from scaledproc.combining import combine
 from scaledproc.container import ml_path, say, scratch_root, this_host
 from scaledproc.cuts import share_out
 from scaledproc.engine import finish, reporting
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import CombineDone, Event, ShardDone
+from scaledproc.extractors.fingerprint import CODE, fingerprint_of
 from scaledproc.heartbeat import PROGRESS, Beating, Heartbeat
 from scaledproc.merging import PARTS, assemble_shard, note_present
 from scaledproc.pool import cores
@@ -215,8 +217,11 @@ def _here(run: Run) -> NDArray[np.bool_]:
 def _check(order: JobOrder, run: Run) -> None:
     if run.record.state == "done":
         raise UsageError(f"{run.store} is finished; there is nothing to do")
-    if run.extractor.fingerprint != run.record.extractor["fingerprint"]:
-        raise UsageError(f"{run.extractor.label} is not what it was when {run.store} was begun")
+    differ = extractor_differences(
+        run.record.extractor["fingerprint"], fingerprint_of(run.extractor), only={*CODE, "env"}
+    )
+    if differ:
+        raise UsageError(f"{run.extractor.label} is not what it was when {run.store} was begun: {texts_of(differ)}")
     count = run.record.counts["shards"]
     strange = [shard for shard in order.shards if not 0 <= shard < count]
     if strange or not (order.shards or order.combine):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaledproc.describe import count_text
-from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.extractors import Extractor
 from scaledproc.run_folder import FEATURES, OWN_NAMES, RECORD, Run, RunRecord, changed_files
 from scaledproc.storage import Store
@@ -56,6 +56,22 @@ def foreign_names(output: Store, dataset: Store) -> list[str]:
     if names and RECORD not in names and not output.lists_all:
         names += output.there([RECORD])
     return [name for name in names if name != inner.partition("/")[0]] if inner else names
+
+
+def other_plan(new: Run, existing: RunRecord, planned: Plan, reason: str) -> OtherPlanError:
+    """Why the run in the output folder is not the one that is asked for."""
+    from scaledproc.changes import run_differences, texts_of
+
+    try:
+        stored = Run(new.store, new.dataset, new.source, existing).plan
+    except ScaledprocError:  # damaged; what differs besides can be told all the same
+        stored = None
+    found = run_differences(existing, new.record, stored, planned)
+    why = texts_of(found) or "other files, another extractor or another layout"
+    return OtherPlanError(
+        f"{new.store}: {reason}: {why}; name another folder, or give --overwrite to throw that run away",
+        [each.to_dict() for each in found],
+    )
 
 
 def refuse_changes(current: Run, planned: Plan) -> None:

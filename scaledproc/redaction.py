@@ -23,6 +23,9 @@ _SECRET_VARIABLE = re.compile(
     r"(?:SECRET|TOKEN|PASSWORD|PASSWD|(?:ACCESS|API|PRIVATE|ACCOUNT)_KEY|CONNECTION_STRING|_SAS)$"
 )
 _SECRET_OPTION = re.compile(r"(?i)key|secret|token|passw|credential|sas|auth|connection_string")
+_SECRET_NAME = re.compile(
+    r"SECRET|TOKEN|PASSW|PASSPHRASE|CREDENTIAL|(?:ACCESS|API|PRIVATE|ACCOUNT)_?KEY|CONNECTION_STRING"
+)
 _SHORTEST = 6  # characters: shorter ones would be found in any text
 
 _known: set[str] = set()
@@ -44,6 +47,11 @@ def redacted(text: str) -> str:
         for form in (value, quote(value, safe=""), quote(value)):
             text = text.replace(form, HIDDEN)
     return text
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether what is called so is likely a secret."""
+    return bool(_SECRET_NAME.search(name.upper()))
 
 
 def remember_secrets(options: Mapping[str, Any]) -> None:

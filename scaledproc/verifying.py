@@ -12,11 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scaledproc.changes import extractor_differences, texts_of
 from scaledproc.chunks import METADATA
 from scaledproc.combining import finish_table, finished_schema
 from scaledproc.errors import ScaledprocError
+from scaledproc.extractors.fingerprint import fingerprint_of
 from scaledproc.planning import plan_id_of
 from scaledproc.run_folder import ERROR_SCHEMA, ERRORS, FEATURES, INVENTORY, PLAN, RECORD, shard_name
+from scaledproc.shared_files import of_record
 from scaledproc.storage import store_errors
 from scaledproc.tables import read_tables, rebatch
 
@@ -173,7 +176,9 @@ class _Check:
         if extractor is not None:
             unit = str(self._run.record.options["unit"])
             tasks = plan.tasks.select(["group", "unit", "anchor"])
-            if plan_id_of(extractor, unit, tasks, plan.files, plan.unit_files) != self._run.record.plan_id:
+            text, reads = fingerprint_of(extractor).text, of_record(self._run.record.extractor)
+            plan_id = plan_id_of(text, extractor, unit, tasks, plan.files, plan.unit_files, reads)
+            if plan_id != self._run.record.plan_id:
                 self._wrong(PLAN, "has another plan id than run.json: other tasks, files or sizes")
         return plan
 
@@ -184,9 +189,10 @@ class _Check:
         except Exception as error:  # another machine's, or a module that is gone
             reason = str(error)
         else:
-            if extractor.fingerprint == self._run.record.extractor["fingerprint"]:
+            differ = extractor_differences(self._run.record.extractor["fingerprint"], fingerprint_of(extractor))
+            if not differ:
                 return extractor
-            reason = f"{extractor.label} is not what it was"
+            reason = f"{extractor.label} is not what it was: {texts_of(differ)}"
         note = f"the plan's id and what finish() made of the rows were not looked at: {reason}"
         if note not in self.notes:
             self.notes.append(note)

@@ -60,6 +60,7 @@ class WfdbSummary(Extractor):
     version = "1"
     anchors = ("*.hea",)
     companions = ("*.dat",)
+    apart = frozenset({"_signal_names", "_names"})  # the combine step's
 
     def __init__(self, signal_names: str | None = None) -> None:
         self._signal_names = signal_names
