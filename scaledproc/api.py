@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaledproc.backend import Backend, Expected, load_backend
+from scaledproc.backend import Backend, Expected, MissingBackendError, load_backend
 from scaledproc.engine import execute, extractor_options, find_inventory, finish, make, reporting, settled
 from scaledproc.errors import UsageError
 from scaledproc.events import Event, Note
@@ -287,7 +287,12 @@ def status(
     """
     from scaledproc.run_status import find_status
 
-    run, backend = _recalled(output, storage_options, settings)
+    try:
+        run, backend = _recalled(output, storage_options, settings)
+    except MissingBackendError as error:
+        _, outputs = split_options(storage_options)
+        with reporting(f"{output} cannot be read: "):
+            return find_status(Run.open(Store.at(output, outputs)), None, f"what its machines do is not known: {error}")
     with reporting(f"{run.store} cannot be read: "):
         return find_status(settled(run, backend), backend)
 

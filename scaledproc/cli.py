@@ -467,6 +467,9 @@ def worker(
     ] = None,
     extractor: Annotated[str | None, typer.Option(show_default=False, help="Where the extractor is here.")] = None,
     code: Annotated[str | None, typer.Option(show_default=False, help="Folder of modules for the extractor.")] = None,
+    shared: Annotated[
+        str | None, typer.Option(show_default=False, help="Folder of the files that the extractor reads for all tasks.")
+    ] = None,
     report: Annotated[str | None, typer.Option(show_default=False, help="Tell how it goes on.")] = None,
     jobs: Jobs = None,
     storage_option: StorageOption = None,
@@ -500,6 +503,7 @@ def worker(
         output=output,
         extractor=extractor,
         code=code,
+        shared=shared,
         report=report,
         jobs=jobs,
         scratch=scratch,
@@ -642,8 +646,7 @@ def _failure_told(listen: Callable[[Any], None] | None) -> Iterator[None]:
             from scaledproc.events import RunFailed
             from scaledproc.redaction import redacted
 
-            differences = getattr(error, "differences", ())
-            listen(RunFailed(type(error).__name__, redacted(str(error)), error.exit_code, differences))
+            listen(RunFailed(type(error).__name__, redacted(str(error)), error.exit_code, error.differences))
         raise
 
 

@@ -16,6 +16,7 @@ from scaledproc.cuts import ChunkCut, ShardCut
 from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.events import SHOWN_FAILURES, CombineDone, Detached, Event, Failure, Note, RunFinished, RunStarted
 from scaledproc.extractors import Extractor, load_extractor
+from scaledproc.extractors.fingerprint import working_here
 from scaledproc.extractors.rows import RowCollector
 from scaledproc.holding import HeldError, holding
 from scaledproc.inventory import Inventory, choose, take_inventory
@@ -32,6 +33,7 @@ from scaledproc.preflight import (
 )
 from scaledproc.provenance import finished_record, new_record
 from scaledproc.run_folder import Decision, Run, RunRecord, begin, decide, read_record
+from scaledproc.sending import check_sendable
 from scaledproc.shared_files import find_shared
 from scaledproc.storage import Store, describe, store_errors
 
@@ -52,6 +54,11 @@ def execute(
 ) -> Run:
     """Run a plan, or what is left of it."""
     started = time.perf_counter()
+    works_here = backend.capabilities.is_here and backend.capabilities.executes
+    is_private = dataset.is_private or output.is_private
+    in_process = works_here and (is_private or (backend.cores == 1 and not options.limits.need_processes))
+    if works_here and not in_process and isinstance(options.extractor, Extractor):
+        check_sendable(options.extractor)
     with _prepared(dataset, output, options, backend, overwrite):  # before all that takes time, imports too
         from scaledproc.combining import finished_schema
 
@@ -59,7 +66,8 @@ def execute(
         RowCollector(extractor.schema)  # complains of a schema that cannot be, as the next does
         finished_schema(extractor)
         check_places(dataset, output, options.extractor, backend)
-        return _carry_out(dataset, output, options, extractor, backend, overwrite, on_event, ask, started)
+        with working_here(extractor) if in_process else contextlib.nullcontext():
+            return _carry_out(dataset, output, options, extractor, backend, overwrite, on_event, ask, started)
 
 
 def _prepared(

@@ -10,6 +10,8 @@ class ScaledprocError(Exception):
     """The run itself cannot go on. Shown as one line, without a traceback; exit code 1."""
 
     exit_code = 1
+    differences: tuple[Mapping[str, Any], ...] = ()
+    """What differs from the run that a folder holds, where that is the reason: each with its `kind`, `name`, `text`."""
 
 
 class RunInterruptedError(ScaledprocError):

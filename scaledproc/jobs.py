@@ -80,6 +80,8 @@ class JobOrder:
         What finds the extractor on this machine, if not what run.json says.
     code
         A folder of modules that the extractor needs.
+    shared
+        A folder of the files that the extractor declared for all tasks, if they are not in the dataset's.
     report
         The name under which to tell how the work goes on; none tells nothing.
     jobs, scratch
@@ -99,6 +101,7 @@ class JobOrder:
     output: str | None = None
     extractor: str | None = None
     code: str | None = None
+    shared: str | None = None
     report: str | None = None
     jobs: int | None = None
     scratch: Path | None = None
@@ -189,7 +192,8 @@ def _work(
         sizes = [int(run.plan.shard_sizes[shard]) for shard in shards]
         shards = [shards[at] for at in share_out(sizes, host.count)[host.index]]
     if shards:
-        yield from run_shards(run, shards, jobs=count, scratch=scratch, here=here)
+        shared = Path(ml_path(order.shared)) if order.shared else None
+        yield from run_shards(run, shards, jobs=count, scratch=scratch, here=here, shared=shared)
     if not order.combine:
         return
     if order.parts:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaledproc.changes import run_differences, texts_of, unit_differences
 from scaledproc.describe import count_text
 from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.extractors import Extractor
@@ -60,8 +61,6 @@ def foreign_names(output: Store, dataset: Store) -> list[str]:
 
 def other_plan(new: Run, existing: RunRecord, planned: Plan, reason: str) -> OtherPlanError:
     """Why the run in the output folder is not the one that is asked for."""
-    from scaledproc.changes import run_differences, texts_of
-
     try:
         stored = Run(new.store, new.dataset, new.source, existing).plan
     except ScaledprocError:  # damaged; what differs besides can be told all the same
@@ -84,10 +83,12 @@ def refuse_changes(current: Run, planned: Plan) -> None:
     """
     changed = changed_files(current, planned)
     if changed:
-        raise ScaledprocError(
+        error = ScaledprocError(
             f"{count_text(changed, 'file')} of the dataset changed, though not in size, since the run in "
             f"{current.store} listed them; its results are not theirs any more: --overwrite starts afresh"
         )
+        error.differences = tuple(each.to_dict() for each in unit_differences(current.plan, planned))
+        raise error
 
 
 def refuse_unfinished(finished: Run, wanted: Mapping[str, Any] | None) -> None:

@@ -16,6 +16,7 @@ import pyarrow as pa
 from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.events import ShardDone
 from scaledproc.extractors import Extractor, load_extractor
+from scaledproc.shared_files import of_record
 from scaledproc.storage import Store, redacted
 from scaledproc.tables import digest_of, read_csv, read_tables, write_table
 
@@ -263,7 +264,7 @@ class Run:
     def plan(self) -> Plan:
         """The plan as it was stored, with its cuts."""
         try:
-            return read_plan(self.store, self.record.plan_id)
+            return replace(read_plan(self.store, self.record.plan_id), reads=of_record(self.record.extractor))
         except (FileNotFoundError, ScaledprocError, LookupError, ValueError, TypeError) as error:  # whatever is there
             raise ScaledprocError(f"the plan cannot be read: {error}; start afresh with --overwrite") from None
 

@@ -29,7 +29,7 @@ from scaledproc.merging import merge_part, merge_shard
 from scaledproc.pool import Pool
 from scaledproc.run_folder import Run
 from scaledproc.scratch import remove_left
-from scaledproc.shared_files import at_hand, of_record
+from scaledproc.shared_files import at_hand
 from scaledproc.staging import FILES_AHEAD, Direct, StagedUnits, Stager
 from scaledproc.stopping import stopping
 
@@ -121,7 +121,7 @@ def run_shards(
         stager: Direct | Stager
         stager = Direct(run.dataset) if run.dataset.local else Stager(run.dataset, plan, list(queue), scratch)
         held.enter_context(stager)
-        files = of_record(run.record.extractor) if queue else ()
+        files = plan.reads if queue else ()
         common = _Common(
             at_hand(files, shared or stager.share(files)) if files else {},
             code_digest(fingerprint_of(run.extractor).parts) if queue else "",

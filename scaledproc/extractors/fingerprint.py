@@ -11,13 +11,15 @@ import re
 import sys
 import types
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaledproc.errors import UsageError
 from scaledproc.redaction import is_secret_name, redacted
 
 if TYPE_CHECKING:
@@ -31,6 +33,10 @@ CODE = frozenset({"name", "version", "base", "code", "file", "function", "class"
 """Kinds of parts that are code. Others may differ from machine to machine, such as a path that a module computes."""
 _UNSEEN = frozenset({"scaledproc", "scaledproc.extractors", "scaledproc.extractors.base", "scaledproc.errors"})
 _MISSING = object()
+_LEFT: dict[tuple[str, str, str], str] = {}
+"""By extractor, part and what a run in this process left as its value: what that was before."""
+_LOADED: dict[str, tuple[Any, str]] = {}
+"""The modules that were looked at in this process, with their specifications and what their files said then."""
 _OF_CLASSES = frozenset(
     {
         *("__module__", "__doc__", "__dict__", "__weakref__", "__qualname__", "__annotations__", "__orig_bases__"),
@@ -90,12 +96,26 @@ def fingerprint_of(extractor: Extractor) -> Fingerprint:
     for name in extractor.env:
         value = os.environ.get(name)
         walk.parts[f"env {name}"] = "not set" if value is None else shown(name, repr(value))
-    parts = {name: walk.parts[name] for name in sorted(walk.parts)}
+    label = extractor.label
+    parts = {name: _LEFT.get((label, name, walk.parts[name]), walk.parts[name]) for name in sorted(walk.parts)}
     notes = tuple(
-        f"{what} of {extractor.label} cannot be compared: if it changes, earlier rows are still taken for its own"
+        f"{what} of {label} cannot be compared: if it changes, earlier rows are still taken for its own"
         for what in walk.untold
     )
     return Fingerprint(parts, digest_of_parts(parts), notes)
+
+
+@contextmanager
+def working_here(extractor: Extractor) -> Iterator[None]:
+    """While an extractor is at work in this process: what it changes itself, such as a cache, is no edit."""
+    before = fingerprint_of(extractor).parts
+    try:
+        yield
+    finally:
+        with suppress(UsageError):  # the next plan says it
+            for name, part in fingerprint_of(extractor).parts.items():
+                if name.partition(" ")[0] not in CODE and part != before.get(name, part):
+                    _LEFT[extractor.label, name, part] = before[name]
 
 
 def digest_of_parts(parts: Mapping[str, str]) -> str:
@@ -351,7 +371,9 @@ class _Walk:
                     lines.append(f"{word} {self._digest(inner, None)}")
                     continue
             if isinstance(inner, types.FunctionType | property | functools.cached_property | type):
-                lines.append(f"{word} {type(value).__name__} {self.write(inner, f'{name}.{word}')}")
+                text = self.write(inner, f"{name}.{word}")  # a method is a part of its own
+                is_method = getattr(inner, "__qualname__", "") == f"{kind.__qualname__}.{word}"
+                lines.append(f"{word} {type(value).__name__} {'' if is_method else text}")
             else:
                 self._add_value("attribute", f"{name}.{word}", value)
         if path is None:
@@ -415,6 +437,7 @@ class _Walk:
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
         except OSError:  # removed since it was imported
             digest = "gone"
+        _refuse_edited(module, path, digest)
         if digest:
             self.parts[f"file {self._file_name(module, path)}"] = f"sha256:{digest[:32]}"
 
@@ -432,6 +455,39 @@ class _Walk:
     def _add_package(self, module: str, path: Path | None) -> None:
         name, number = _distribution(module, str(path or ""))
         self.parts[f"package {name}"] = number
+
+
+def _refuse_edited(module: str, path: Path, digest: str) -> None:
+    """See that a module of this process is still what its file says.
+
+    Raises
+    ------
+    UsageError
+        If the file was edited after it was looked at, and not loaded again.
+    """
+    spec = getattr(sys.modules.get(module), "__spec__", None)
+    if spec is None:
+        return
+    known, said = _LOADED.setdefault(module, (spec, digest))
+    if known is not spec:  # it was loaded again
+        _LOADED[module] = spec, digest
+    elif said != digest:
+        raise UsageError(
+            f"{path} was edited after this Python loaded it: importlib.reload({module}) and define again what uses it, "
+            "or restart Python"
+        )
+
+
+def _is_outdated(function: types.FunctionType, module: str) -> bool:
+    """Whether a module that was loaded again has another function in the place of this one."""
+    found: Any = sys.modules.get(module)
+    for name in function.__qualname__.split("."):
+        found = getattr(found, name, None)
+    codes = []
+    while isinstance(found, types.FunctionType):
+        codes.append(found.__code__)
+        found = getattr(found, "__wrapped__", None)
+    return bool(codes) and function.__code__ not in codes
 
 
 def _is_cached(value: Any) -> bool:
@@ -466,6 +522,8 @@ def _place(code: Any) -> tuple[str, Path | None, Kind | None]:
     if not file or not Path(file).is_file():
         return module, None, None
     kind = kind_of(Path(file))
+    if kind == "local" and isinstance(code, types.FunctionType) and _is_outdated(code, module):
+        return module, None, None
     return module, Path(file), kind
 
 

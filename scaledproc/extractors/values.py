@@ -179,7 +179,7 @@ class Writer:
         import pyarrow as pa
 
         if isinstance(value, pa.Schema):
-            return value.to_string(show_schema_metadata=True, truncate_metadata=False)
+            return str(value.to_string(show_schema_metadata=True, truncate_metadata=False))
         if isinstance(value, pa.DataType | pa.Field):
             return str(value)
         if isinstance(value, pa.Scalar):
