@@ -22,6 +22,8 @@ from scaledproc.pool import cores
 from scaledproc.run_folder import Run
 from scaledproc.storage import Store
 
+AnExtractor = str | Extractor | Callable[..., Any]
+
 if TYPE_CHECKING:
     from scaledproc.fetching import Fetched
     from scaledproc.inventory import Inventory
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 def plan(
     dataset: Where,
     *,
-    extractor: str | Extractor = "wfdb-summary",
+    extractor: AnExtractor = "wfdb-summary",
     unit: str | None = None,
     anchors: Iterable[str] | str = (),
     include: Iterable[str] | str = (),
@@ -52,7 +54,8 @@ def plan(
     dataset
         A folder's path, or the URL of one on any fsspec filesystem.
     extractor
-        A name, `package.module:name`, `path/to/file.py:name`, or an extractor.
+        A name, `package.module:name`, `path/to/file.py:name`, or an extractor: a decorated function, a `partial` of
+        one, an instance of a class or the class.
     unit
         How files form units: `folder`, `stem`, `file`, or a regular expression with a group named `unit`; the
         extractor's own way where none is given.
@@ -136,7 +139,7 @@ def run(
     dataset: Where,
     output: Where,
     *,
-    extractor: str | Extractor = "wfdb-summary",
+    extractor: AnExtractor = "wfdb-summary",
     unit: str | None = None,
     anchors: Iterable[str] | str = (),
     include: Iterable[str] | str = (),
@@ -246,7 +249,7 @@ def expect(
     made: Plan,
     backend: Backend,
     dataset: Where,
-    extractor: str | Extractor = "wfdb-summary",
+    extractor: AnExtractor = "wfdb-summary",
     *,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Expected | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from scaledproc.errors import UsageError
-from scaledproc.extractors import Extractor, FunctionExtractor
+from scaledproc.extractors import Extractor
 
 
 def check_sendable(extractor: Extractor) -> None:
@@ -25,11 +25,11 @@ def check_sendable(extractor: Extractor) -> None:
     error = _problem(extractor)
     if error is None:
         return
-    name, value, error = _culprit(extractor, error)
-    what = f"{name} ({type(value).__module__.removeprefix('builtins')}.{type(value).__qualname__})".replace("(.", "(")
+    name, value = _culprit(extractor)
+    kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
     raise UsageError(
-        f"{extractor.label} cannot be sent to worker processes, because of {what}: {type(error).__name__}: "
-        f"{str(error).splitlines()[0] if str(error) else ''}; make it within the function, or give --jobs 1"
+        f"{extractor.label} cannot be sent to worker processes: {name} ({kind}) cannot be pickled; make it within the "
+        "function, or give --jobs 1"
     )
 
 
@@ -59,38 +59,41 @@ def _problem(value: Any) -> Exception | None:
     return None
 
 
-def _culprit(thing: Any, error: Exception, name: str = "what it holds") -> tuple[str, Any, Exception]:
-    """The innermost part of a thing that cannot be pickled: its name, itself, and why."""
-    seen: set[int] = set()
-    value = thing
-    while id(value) not in seen:
-        seen.add(id(value))
-        for inner_name, inner in _parts(value):
-            problem = None if id(inner) in seen else _problem(inner)
-            if problem is not None:
-                name, value, error = inner_name, inner, problem
+def _culprit(thing: Any) -> tuple[str, Any]:
+    """The innermost part of a thing that cannot be pickled, with its name."""
+    names, value, seen = [""], thing, {id(thing)}
+    while True:
+        for name, inner in _parts(value):
+            if id(inner) not in seen and _problem(inner) is not None:
+                seen.add(id(inner))
+                names = [*names, name] if name[:1] in ".[" else [name]  # from the last name that a person knows
+                value = inner
                 break
-    return name, value, error
+        else:
+            return "".join(names) or "it", value
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, FunctionExtractor):
-        yield from ((f"its {name}", each) for name, each in vars(value).items())
-        return
-    function = inspect.unwrap(value) if callable(value) else value
+    """What a thing is pickled with; names that go on from its own begin with a dot or a bracket."""
     if isinstance(value, functools.partial):
-        yield from (("the function", value.func), *value.keywords.items(), *(("an argument", e) for e in value.args))
+        yield from (
+            ("the function", value.func),
+            *((f"the argument {key}", each) for key, each in value.keywords.items()),
+        )
+        yield from (("an argument", each) for each in value.args)
     elif inspect.ismethod(value):
         yield from (("the object", value.__self__), ("the method", value.__func__))
-    elif inspect.isfunction(function):
+    elif inspect.isfunction(value) or inspect.isfunction(getattr(value, "__wrapped__", None)):
+        function = value if inspect.isfunction(value) else value.__wrapped__
         found = inspect.getclosurevars(function)
         yield from ((f"the enclosed {name}", each) for name, each in found.nonlocals.items())
         yield from ((f"the global {name}", each) for name, each in found.globals.items())
-        yield from ((f"the default {name}", each) for name, each in (function.__kwdefaults__ or {}).items())
-        yield from (("a default", each) for each in function.__defaults__ or ())
+        yield from (
+            ("a default", each) for each in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
+        )
     elif isinstance(value, dict):
         yield from ((f"[{key!r}]", each) for key, each in value.items())
-    elif isinstance(value, list | tuple | set):
-        yield from (("an element", each) for each in value)
+    elif isinstance(value, list | tuple):
+        yield from ((f"[{place}]", each) for place, each in enumerate(value))
     else:
-        yield from getattr(value, "__dict__", {}).items()
+        yield from ((f".{name}", each) for name, each in getattr(value, "__dict__", {}).items())

@@ -103,7 +103,7 @@ FILES = {
     "scaling.py": "def scale(value):\n    return value * 2\n",
     "lazy.py": "def late(value):\n    return value\n",
     "tools/__init__.py": "",
-    "tools/near.py": "from . import far\nfrom .inner.most import one\n\ndef near(value):\n    return far.far(value) + one\n",
+    "tools/near.py": "from . import far\nfrom .inner.most import one\n\ndef near(value): return far.far(value) + one\n",
     "tools/far.py": "def far(value):\n    return value\n",
     "tools/inner/__init__.py": "",
     "tools/inner/most.py": "from ..sibling import one\n",
@@ -500,8 +500,7 @@ def test_what_cannot_be_told_counts_by_its_type_and_is_said(notebook: Notebook, 
     )
     found = notebook.look()
     assert found.notes == (
-        "global config.channel (socket.socket) of f cannot be compared: if it changes, earlier rows are still taken for "
-        "its own",
+        "global config.channel (socket.socket) of f cannot be compared: a change of it goes unnoticed",
     )
     notebook.run("config.channel[0].close(); config.channel = [socket.socket()]")
     assert notebook.look() == found

@@ -164,7 +164,7 @@ class FunctionExtractor(Extractor):
 
     def __init__(
         self,
-        function: Callable[[Task], Any],
+        function: Callable[..., Any],
         schema: pa.Schema,
         *,
         anchors: tuple[str, ...],
@@ -231,7 +231,7 @@ def extractor(
     summarise: Callable[[Iterable[pa.Table]], Mapping[str, pa.Table]] | None = None,
     reads: str | Iterable[str] = (),
     env: str | Iterable[str] = (),
-) -> Callable[[Callable[[Task], Any]], FunctionExtractor]:
+) -> Callable[[Callable[..., Any]], FunctionExtractor]:
     r"""Make an extractor of a function `task -> rows`, or of anything that can be called so.
 
     Parameters
@@ -262,7 +262,7 @@ def extractor(
     arrow_schema = _as_schema(schema)
     anchors, files, variables = map(_texts, (anchor, reads, env))
 
-    def decorate(function: Callable[[Task], Any]) -> FunctionExtractor:
+    def decorate(function: Callable[..., Any]) -> FunctionExtractor:
         if not callable(function):
             raise UsageError(f"{function!r} cannot be called with a task, so it is no extractor")
         return FunctionExtractor(

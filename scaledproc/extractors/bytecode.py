@@ -6,10 +6,14 @@ import ast
 import dis
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from types import CodeType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scaledproc.extractors.code_finder import Import
+
+if TYPE_CHECKING:
+    from scaledproc.extractors.code_finder import Function, Source
 
 _SILENT = frozenset({"RESUME", "NOP", "CACHE", "EXTENDED_ARG", "PRECALL"})
 _ABOUT_ITSELF = frozenset({"__doc__", "__firstlineno__", "__static_attributes__", "__module__", "__qualname__"})
@@ -51,6 +55,7 @@ def _lines(code: CodeType, write: Callable[[Any], str]) -> Iterator[str]:
         yield code.co_exceptiontable.hex()
 
 
+@lru_cache(maxsize=4096)
 def names_in(code: CodeType) -> tuple[list[tuple[str, ...]], list[Import]]:
     """The globals that code reads, each with the attributes that it takes of it; and what it imports."""
     chains: dict[tuple[str, ...], None] = {}
@@ -80,19 +85,13 @@ def names_in(code: CodeType) -> tuple[list[tuple[str, ...]], list[Import]]:
     return list(chains), imports
 
 
-def node_of(code: CodeType, tree: ast.Module) -> list[ast.AST]:
-    """The function in a file's syntax tree that some code was made from; several where they cannot be told apart."""
-    found: list[ast.AST] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
-            if first == code.co_firstlineno and node.name == code.co_name:
-                found.append(node)
-        elif isinstance(node, ast.Lambda) and code.co_name == "<lambda>" and node.lineno == code.co_firstlineno:
-            found.append(node)
-    if len(found) > 1:
-        return [node for node in found if _holds(node, code)] or found
-    return found
+def nodes_of(code: CodeType, source: Source) -> list[Function]:
+    """The function in a file that some code was made from; several where they cannot be told apart."""
+    name = code.co_name
+    found = [
+        node for node in source.functions.get(code.co_firstlineno, ()) if getattr(node, "name", "<lambda>") == name
+    ]
+    return [node for node in found if _holds(node, code)] or found if len(found) > 1 else found
 
 
 def _holds(node: ast.AST, code: CodeType) -> bool:

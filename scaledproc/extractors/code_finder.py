@@ -8,7 +8,7 @@ import hashlib
 import importlib.util
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.machinery import ModuleSpec, PathFinder
@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 _OWN = Path(__file__).resolve().parent.parent
 _STDLIB = tuple({Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")})
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
+Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _BLOCKS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -42,12 +43,14 @@ class Source:
         All in it, also those within functions.
     is_empty
         Whether it says nothing.
+    functions
+        The functions in it, by their first lines.
     """
 
     digest: str
     imports: tuple[Import, ...]
     is_empty: bool
-    tree: ast.Module | None = field(repr=False, compare=False)
+    functions: Mapping[int, list[Function]] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass
@@ -102,9 +105,14 @@ def _read_source(path: str, *_version: int) -> Source:
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError, RecursionError):
-        return Source(hashlib.sha256(content).hexdigest(), (), is_empty=False, tree=None)
+        return Source(hashlib.sha256(content).hexdigest(), (), is_empty=False)
     kept = ast.Module([each for each in _without_docstring(tree) if not _is_main_block(each)], [])
-    return Source(digest_of_node(kept), tuple(imports_in(tree)), is_empty=not kept.body, tree=tree)
+    functions: dict[int, list[Function]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, Function):
+            decorators = getattr(node, "decorator_list", ())
+            functions.setdefault(min([node.lineno, *(each.lineno for each in decorators)]), []).append(node)
+    return Source(digest_of_node(kept), tuple(imports_in(tree)), is_empty=not kept.body, functions=functions)
 
 
 def digest_of_node(node: ast.AST) -> str:

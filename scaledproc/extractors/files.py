@@ -52,16 +52,17 @@ class _Loader(SourceFileLoader):
         folder = str(Path(self.path).parent)
         if folder not in sys.path:  # so that the file finds its neighbours, as when it is run itself
             sys.path.append(folder)
-        module.__package__ = ""  # it is in no package: relative imports say so
         super().exec_module(module)
 
 
 class _Finder:
     @staticmethod
     def find_spec(fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:  # noqa: ARG004 - Python's own signature
-        match = _NAME.fullmatch(fullname)
-        if match is None:
+        if not fullname.startswith(f"{__name__}."):
             return None
+        match = _NAME.fullmatch(fullname)
+        if match is None:  # the file says `from .neighbour import …`
+            raise ImportError("attempted relative import with no known parent package", name=fullname)
         file = os.fsdecode(bytes.fromhex(match["path"]))
         return importlib.util.spec_from_file_location(fullname, file, loader=_Loader(fullname, file))
 

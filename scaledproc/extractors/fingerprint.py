@@ -24,7 +24,7 @@ from scaledproc.redaction import is_secret_name, redacted
 
 if TYPE_CHECKING:
     from scaledproc.extractors.base import Extractor
-    from scaledproc.extractors.code_finder import Import, Kind, Reached
+    from scaledproc.extractors.code_finder import Function, Import, Kind, Reached
 
 SHOWN = 80
 """Characters of a value that is written as it is; longer ones are by their hash."""
@@ -98,10 +98,7 @@ def fingerprint_of(extractor: Extractor) -> Fingerprint:
         walk.parts[f"env {name}"] = "not set" if value is None else shown(name, repr(value))
     label = extractor.label
     parts = {name: _LEFT.get((label, name, walk.parts[name]), walk.parts[name]) for name in sorted(walk.parts)}
-    notes = tuple(
-        f"{what} of {label} cannot be compared: if it changes, earlier rows are still taken for its own"
-        for what in walk.untold
-    )
+    notes = tuple(f"{what} of {label} cannot be compared: a change of it goes unnoticed" for what in walk.untold)
     return Fingerprint(parts, digest_of_parts(parts), notes)
 
 
@@ -275,17 +272,13 @@ class _Walk:
 
     def _digest(self, function: types.FunctionType, path: Path | None) -> str:
         """A function's own code."""
-        from scaledproc.extractors.bytecode import code_digest, node_of
-        from scaledproc.extractors.code_finder import digest_of_node, read_source
+        from scaledproc.extractors.bytecode import code_digest, nodes_of
+        from scaledproc.extractors.code_finder import read_source
 
         code = function.__code__
-        if path is not None:
-            tree = read_source(path).tree
-            nodes = node_of(code, tree) if tree is not None else []
-            if nodes:
-                return hashlib.sha256(
-                    "".join(_digest_unnamed(node, digest_of_node) for node in nodes).encode()
-                ).hexdigest()
+        nodes = nodes_of(code, read_source(path)) if path is not None else []
+        if nodes:
+            return hashlib.sha256("".join(map(_digest_unnamed, nodes)).encode()).hexdigest()
         self.parts["python"] = f"{platform.python_implementation()} {sys.version_info[0]}.{sys.version_info[1]}"
         return code_digest(code, lambda value: self.write(value, function.__name__))
 
@@ -404,9 +397,7 @@ class _Walk:
 
         name = str(values.get("__name__", ""))
         self._add_file(name, path)
-        package = str(values.get("__package__") or "")
-        if not package and "." in name and not name.startswith(FILES):  # in a process that has the function alone
-            package = name.rpartition(".")[0]
+        package = "" if name.startswith(FILES) else str(values.get("__package__") or name.rpartition(".")[0])
         self._imports(imports_of(path), package)
         if package:  # they were imported before it
             from scaledproc.extractors.code_finder import Import
@@ -494,14 +485,14 @@ def _is_cached(value: Any) -> bool:
     return isinstance(value, functools.cached_property)
 
 
-def _digest_unnamed(node: Any, digest: Callable[[Any], str]) -> str:
+@lru_cache(maxsize=4096)
+def _digest_unnamed(node: Function) -> str:
     """Of a function without the name that it has: that is told apart from what it does."""
-    import ast
+    from scaledproc.extractors.code_finder import digest_of_node
 
-    if isinstance(node, ast.Lambda):
-        return digest(node)
-    kind = type(node)
-    return digest(kind(**{**{name: getattr(node, name, None) for name in node._fields}, "name": ""}))
+    if not hasattr(node, "name"):
+        return digest_of_node(node)
+    return digest_of_node(type(node)(**{name: getattr(node, name, None) for name in node._fields} | {"name": ""}))
 
 
 def _place(code: Any) -> tuple[str, Path | None, Kind | None]:

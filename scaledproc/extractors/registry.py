@@ -121,22 +121,19 @@ def _load_module(name: str) -> ModuleType:
 
 def _why(error: BaseException) -> str:
     """What an import failed with, and the line of the code that was imported."""
+    from scaledproc.extractors.code_finder import kind_of
+
     text = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
     if "relative import with no known parent package" in text:
         text += "; name a module of a package as package.module:name"
     if isinstance(error, SyntaxError):
         place, line, code = error.filename, error.lineno, error.text
     else:
-        own = str(Path(__file__).parent.parent)
-        frames = [
-            frame
-            for frame in traceback.extract_tb(error.__traceback__)
-            if not frame.filename.startswith((own, "<frozen ", importlib.__file__.removesuffix("__init__.py")))
-        ]
-        users = [frame for frame in frames if "site-packages" not in frame.filename]
-        if not frames:
+        frames = traceback.extract_tb(error.__traceback__)
+        users = [frame for frame in frames if frame.filename[:1] != "<" and kind_of(Path(frame.filename)) == "local"]
+        if not users:
             return text
-        frame = (users or frames)[-1]
+        frame = users[-1]
         place, line, code = frame.filename, frame.lineno, frame.line
     excerpt = f": {code.strip()[:80]}" if code and code.strip() else ""
     return f"{text} (line {line} of {place}{excerpt})"
