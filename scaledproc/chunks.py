@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from scaledproc.errors import UsageError
 from scaledproc.events import SHOWN_FAILURES, ChunkDone, Failure
 from scaledproc.extractors import Extractor, Task, load_extractor
-from scaledproc.extractors.fingerprint import code_digest, fingerprint_of
+from scaledproc.extractors.fingerprint import edited_file
 from scaledproc.extractors.rows import RowCollector, SchemaError
 from scaledproc.faults import Piece, Verdict
 from scaledproc.guard import Printed, between_tasks, guard
@@ -68,7 +68,7 @@ class ChunkWork:
     shared
         Where the files are that the extractor declared with `reads`.
     code
-        What the extractor's code has to be, as `code_digest` gives it; nothing where it is not looked at.
+        The files that the extractor's code was read from when the work was begun, with their times and sizes.
     """
 
     plan_id: str
@@ -85,7 +85,7 @@ class ChunkWork:
     retries: int = 0
     ahead: int = 0
     shared: Mapping[str, Path] = field(default_factory=dict)
-    code: str = ""
+    code: tuple[tuple[str, int, int], ...] = ()
 
     def error_row(self, verdict: Verdict) -> dict[str, Any]:
         """A task's row of errors."""
@@ -319,12 +319,12 @@ def warm_up(source: str | Extractor, options: Mapping[str, Any]) -> None:
     _load(source, options)
 
 
-def _load(source: str | Extractor, options: Mapping[str, Any], code: str = "") -> Extractor:
-    if isinstance(source, Extractor):
-        return source
-    found = _load_named(source, json.dumps(options, sort_keys=True))
+def _load(
+    source: str | Extractor, options: Mapping[str, Any], code: tuple[tuple[str, int, int], ...] = ()
+) -> Extractor:
+    found = source if isinstance(source, Extractor) else _load_named(source, json.dumps(options, sort_keys=True))
     if code:
-        _check_code(found, code)
+        _check_code(code, found.label)
     return found
 
 
@@ -335,7 +335,7 @@ def _load_named(spec: str, options: str) -> Extractor:
 
 
 @lru_cache(maxsize=4)
-def _check_code(extractor: Extractor, code: str) -> None:
+def _check_code(code: tuple[tuple[str, int, int], ...], label: str) -> None:
     """See, once in each process, that it loaded the code that the run was planned with.
 
     Raises
@@ -343,9 +343,10 @@ def _check_code(extractor: Extractor, code: str) -> None:
     UsageError
         If it was edited meanwhile.
     """
-    if code_digest(fingerprint_of(extractor).parts) != code:
+    path = edited_file(code)
+    if path is not None:
         raise UsageError(
-            f"the code of {extractor.label} was edited while the run was at work; what is committed is of the code "
+            f"{path}, which {label} is made of, was edited while the run was at work; what is committed is of the code "
             "before: the same command tells what differs"
         )
 

@@ -21,7 +21,7 @@ from scaledproc import starting
 from scaledproc.chunks import ChunkWork, PieceDone, assemble_chunk, committed_chunks, run_chunk, run_piece
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, ShardState
-from scaledproc.extractors.fingerprint import code_digest, fingerprint_of
+from scaledproc.extractors.fingerprint import fingerprint_of
 from scaledproc.extractors.registry import place
 from scaledproc.faults import LOADS, Loss, Piece, WorkerLostError, after_loss
 from scaledproc.limits import Limits
@@ -124,7 +124,7 @@ def run_shards(
         files = plan.reads if queue else ()
         common = _Common(
             at_hand(files, shared or stager.share(files)) if files else {},
-            code_digest(fingerprint_of(run.extractor).parts) if queue else "",
+            fingerprint_of(run.extractor).files if queue else (),
         )
         if pool is None or is_here:
             processes = 1 if is_here else min(jobs, max(len(queue), 1))
@@ -145,8 +145,8 @@ class _Common:
 
     shared: Mapping[str, Path]
     """Where the files are that the extractor declared."""
-    code: str
-    """What the extractor's code has to be, as `code_digest` gives it."""
+    code: tuple[tuple[str, int, int], ...]
+    """The files that the extractor's code was read from."""
 
 
 @dataclass

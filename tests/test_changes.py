@@ -172,7 +172,9 @@ def test_code_that_is_edited_while_it_is_at_work(lab: Path) -> None:
             edited = True
             (lab / "feat.py").write_text(FEAT.replace("PAUSE", "0").replace('"v": scale', '"v": -scale'))
 
-    with pytest.raises(scaledproc.UsageError, match="f was edited while the run was at work"):
+    with pytest.raises(
+        scaledproc.UsageError, match=r"feat.py, which f is made of, was edited while the run was at work"
+    ):
         scaledproc.run(
             lab / "data",
             lab / "out",

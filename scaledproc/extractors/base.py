@@ -116,6 +116,13 @@ class Extractor(ABC):
     apart: ClassVar[frozenset[str]] = frozenset()
     """Attributes that are no part of the fingerprint, as no row depends on them."""
 
+    def __init_subclass__(cls, **words: Any) -> None:
+        """Let a single text stand for a tuple of one."""
+        super().__init_subclass__(**words)
+        for name in ("reads", "env"):
+            if name in vars(cls) and not isinstance(vars(cls)[name], property):
+                setattr(cls, name, _texts(vars(cls)[name]))
+
     @property
     @abstractmethod
     def schema(self) -> pa.Schema:

@@ -19,6 +19,7 @@ _OWN = Path(__file__).resolve().parent.parent
 _STDLIB = tuple({Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")})
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+_SILENT = frozenset({"type_comment", "type_ignores", "kind", "ctx"})
 _BLOCKS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -117,34 +118,34 @@ def _read_source(path: str, *_version: int) -> Source:
 
 def digest_of_node(node: ast.AST) -> str:
     """A hash of what a piece of code says, the same in all versions of Python that have the same grammar for it."""
-    return hashlib.sha256("".join(_words(node)).encode(errors="surrogatepass")).hexdigest()
+    words: list[str] = []
+    _add_words(node, words)
+    return hashlib.sha256("".join(words).encode(errors="surrogatepass")).hexdigest()
 
 
-def _words(node: Any) -> Iterator[str]:
+def _add_words(node: Any, words: list[str]) -> None:
     """A syntax tree as text, without what does not matter, and without fields that only some versions have."""
     if isinstance(node, ast.AST):
-        yield f"({type(node).__name__}"
+        words.append(f"({type(node).__name__}")
         for name in node._fields:
-            value = getattr(node, name, None)
-            if value in (None, []) and not (name == "value" and isinstance(node, ast.Constant)):
+            if name in _SILENT:
                 continue
-            if name in ("type_comment", "type_ignores", "kind", "ctx"):
+            value = getattr(node, name, None)
+            if (value is None or value == []) and not isinstance(node, ast.Constant):
                 continue
             if name == "body" and isinstance(node, _BLOCKS):
                 value = _without_docstring(node)
-            yield f" {name}="
-            yield from _words(value)
-        yield ")"
+            words.append(f" {name}=")
+            _add_words(value, words)
+        words.append(")")
     elif isinstance(node, list):
-        yield "["
+        words.append("[")
         for each in node:
-            yield from _words(each)
-            yield ","
-        yield "]"
-    elif isinstance(node, frozenset):
-        yield repr(sorted(map(repr, node)))
+            _add_words(each, words)
+            words.append(",")
+        words.append("]")
     else:
-        yield f"{type(node).__name__}:{node!r}"
+        words.append(f"{type(node).__name__}:{node!r}")
 
 
 def _without_docstring(node: Any) -> list[ast.stmt]:

@@ -19,6 +19,7 @@ from types import CodeType, ModuleType
 
 __path__: list[str] = []  # so that modules may have names below this one's
 
+PREFIX = f"{__name__}."
 _NAME = re.compile(rf"{re.escape(__name__)}\.(?P<stem>\w+?)_(?P<digest>[0-9a-f]{{16}})_(?P<path>(?:[0-9a-f]{{2}})+)")
 
 
@@ -58,7 +59,7 @@ class _Loader(SourceFileLoader):
 class _Finder:
     @staticmethod
     def find_spec(fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:  # noqa: ARG004 - Python's own signature
-        if not fullname.startswith(f"{__name__}."):
+        if not fullname.startswith(PREFIX):
             return None
         match = _NAME.fullmatch(fullname)
         if match is None:  # the file says `from .neighbour import …`

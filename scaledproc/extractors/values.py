@@ -125,7 +125,7 @@ class Writer:
             value, types.MethodDescriptorType | types.WrapperDescriptorType | types.ClassMethodDescriptorType
         ):
             return f"{value.__objclass__.__qualname__}.{value.__name__}"
-        if callable(value) and isinstance(getattr(value, "__wrapped__", None), types.FunctionType):
+        if callable(value) and callable(getattr(value, "__wrapped__", None)):
             return f"{self._code(kind)}({self._text(value.__wrapped__, name)})"  # functools.cache and the like
         if isinstance(value, logging.Logger):
             return f"logger {value.name!r}"
