@@ -82,11 +82,16 @@ def _rows(rng: np.random.Generator) -> pa.Table:
         "fs": np.full(n, 125.0),
         "n_samples": samples,
         "n_missing": samples // rng.integers(2, 1_000, n),
+        "n_zero": rng.integers(0, 1_000, n),
+        "n_distinct": rng.integers(1, 256, n),
+        "n_at_min": rng.integers(0, 10, n),
+        "n_at_max": rng.integers(0, 10, n),
         **floats,
         "start_date": pa.nulls(n, pa.date32()),
         "start_time": pa.array(rng.integers(86_400_000_000, size=n)).cast(pa.time64("us")),
         "duration_s": samples / 125.0,
         "checksum_ok": rng.random(n) < 0.99,
+        "header_note": pa.nulls(n, pa.string()),
     }
     return pa.table([pa.array(columns[field.name]).cast(field.type) for field in SCHEMA], schema=SCHEMA)
 

@@ -40,6 +40,8 @@ def plan(
     anchors: Iterable[str] | str = (),
     include: Iterable[str] | str = (),
     exclude: Iterable[str] | str = (),
+    only: Where | None = None,
+    hidden: bool = False,
     limit: int | None = None,
     shards: str | int = "folder",
     chunk: str | int = "auto",
@@ -63,6 +65,11 @@ def plan(
         Globs of the files that start a task, instead of the extractor's.
     include, exclude
         Globs of the files to look at.
+    only
+        A file that lists the records, folders or subjects to work on, one a line, or in a column of a CSV file
+        (`FILE:COLUMN`). What is in no dataset is told.
+    hidden
+        Whether to look at files and folders whose names begin with a dot, too.
     limit
         Only so many units.
     shards
@@ -94,6 +101,8 @@ def plan(
         shards,
         chunk,
         inventory=inventory,
+        only=only,
+        hidden=hidden,
     )
     inputs, _ = split_options(storage_options)
     return make(Store.at(dataset, inputs), options, load_extractor(extractor), cores=cores(jobs), together=True)
@@ -105,6 +114,7 @@ def save_inventory(
     *,
     include: Iterable[str] | str = (),
     exclude: Iterable[str] | str = (),
+    hidden: bool = False,
     inventory: Where | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Inventory:
@@ -112,7 +122,7 @@ def save_inventory(
 
     Parameters
     ----------
-    dataset, include, exclude, inventory
+    dataset, include, exclude, hidden, inventory
         As for `plan`.
     file
         The Parquet file to write, as a path or URL.
@@ -126,7 +136,7 @@ def save_inventory(
     """
     from scaledproc import saved_inventory
 
-    options = Options(include=_strings(include), exclude=_strings(exclude), inventory=inventory)
+    options = Options(include=_strings(include), exclude=_strings(exclude), inventory=inventory, hidden=hidden)
     inputs, _ = split_options(storage_options)
     with reporting(f"{os.fspath(file)} cannot be written: "):
         source = Store.at(dataset, inputs)
@@ -144,6 +154,8 @@ def run(
     anchors: Iterable[str] | str = (),
     include: Iterable[str] | str = (),
     exclude: Iterable[str] | str = (),
+    only: Where | None = None,
+    hidden: bool = False,
     limit: int | None = None,
     shards: str | int = "folder",
     chunk: str | int = "auto",
@@ -166,7 +178,7 @@ def run(
 
     Parameters
     ----------
-    dataset, extractor, unit, anchors, include, exclude, limit, shards, chunk, inventory
+    dataset, extractor, unit, anchors, include, exclude, only, hidden, limit, shards, chunk, inventory
         As for `plan`.
     output
         The folder to write, as a path or URL. A finished run of the same plan in it is left as it is, an unfinished
@@ -223,6 +235,8 @@ def run(
         signal_names,
         Limits.parse(task_timeout, memory_per_worker, task_retries, worker_lifespan),
         inventory,
+        only,
+        hidden,
     )
     inputs, outputs = split_options(storage_options)
     machine = backend if isinstance(backend, Backend) else make_backend(backend, jobs, scratch, settings)
@@ -430,7 +444,9 @@ def verify(
 
         def list_now() -> Inventory:
             chosen = {name: tuple(options.get(name) or ()) for name in ("include", "exclude")}
-            return take_inventory(source, **chosen, skip=source.contains(found.store))
+            # Runs of before there was such an option took what is hidden.
+            takes_hidden = bool(options.get("hidden", True))
+            return take_inventory(source, **chosen, skip=source.contains(found.store), hidden=takes_hidden)
 
         return verify_run(found, list_now if inventory or dataset is not None else None)
 
@@ -489,6 +505,7 @@ def fetch(
     limit: int | None = None,
     include: Iterable[str] | str = (),
     exclude: Iterable[str] | str = (),
+    only: Where | None = None,
     parallel: int = PARALLEL,
     base_url: str = PHYSIONET,
     username: str | None = None,
@@ -513,6 +530,8 @@ def fetch(
         At most so many records altogether.
     include, exclude
         Globs of the files to copy, as for `plan`.
+    only
+        A file that lists the records, folders or subjects to copy, as for `plan`.
     parallel
         Files at once.
     base_url
@@ -538,10 +557,12 @@ def fetch(
     """
     from scaledproc.choosing import Choice
     from scaledproc.fetching import fetch_files, open_source, open_store
+    from scaledproc.selection import Selection
 
     if parallel < 1:
         raise UsageError(f"--parallel {parallel}: give 1 or more")
-    choice = Choice(groups, records, limit, _strings(include), _strings(exclude))
+    selection = None if only is None else Selection.read(only)
+    choice = Choice(groups, records, limit, _strings(include), _strings(exclude), selection)
     inputs, outputs = split_options(storage_options)
     store = open_store(os.fspath(dest), outputs)
     notes: list[str] = []

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from scaledproc.errors import UsageError
+
+if TYPE_CHECKING:
+    from scaledproc.selection import Selection
 
 SHOWN_GROUPS = 10
 _RANGE = re.compile(r"(?P<prefix>.*?)(?P<first>[0-9]+)-(?P=prefix)?(?P<last>[0-9]+)")
@@ -28,6 +31,8 @@ class Choice:
         At most so many altogether.
     include, exclude
         Globs over the paths, as of `scaledproc plan`.
+    only
+        The records, folders or subjects that a list names.
     """
 
     groups: str | None = None
@@ -35,6 +40,7 @@ class Choice:
     limit: int | None = None
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
+    only: Selection | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("records", self.records), ("limit", self.limit)):
@@ -51,7 +57,7 @@ class Choice:
     @property
     def is_all(self) -> bool:
         """Whether no folder is left out."""
-        return self.groups is None and not self.counts
+        return self.groups is None and not self.counts and self.only is None
 
     def has_group(self, group: str) -> bool:
         """Whether a top folder is wanted (`.` for what lies directly under the root)."""
@@ -150,6 +156,15 @@ def above(path: str) -> Iterable[str]:
     """The folders that a file lies in, from its own upwards, without the root."""
     while path := folder_of(path):
         yield path
+
+
+def stems(path: str) -> Iterator[str]:
+    """The records that a file can belong to, by its name: what stands before one of its dots."""
+    start = path.rfind("/") + 1
+    at = path.find(".", start + 1)
+    while at > 0:
+        yield path[:at]
+        at = path.find(".", at + 1)
 
 
 def unit_folders(paths: Iterable[str]) -> list[Record]:

@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import wait
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scaledproc.away import Bearing, UnreadError
+from scaledproc.describe import clean_text
 from scaledproc.errors import UsageError
 from scaledproc.events import SHOWN_FAILURES, ChunkDone, Failure
 from scaledproc.extractors import Extractor, Task, load_extractor
@@ -27,7 +30,9 @@ from scaledproc.extractors.fingerprint import edited_file
 from scaledproc.extractors.rows import RowCollector, SchemaError
 from scaledproc.faults import Piece, Verdict
 from scaledproc.guard import Printed, between_tasks, guard
+from scaledproc.opening import Watch, forget
 from scaledproc.run_folder import INVENTORY, WORK_ERROR_SCHEMA, work_name
+from scaledproc.stopping import stopping
 from scaledproc.storage import Store, is_refusal, redacted
 from scaledproc.tables import open_reader, open_writer, write_table
 
@@ -69,6 +74,8 @@ class ChunkWork:
         Where the files are that the extractor declared with `reads`.
     code
         The files that the extractor's code was read from when the work was begun, with their times and sizes.
+    is_last
+        Whether tasks whose files cannot be read are put into quarantine now, instead of being left to the end.
     """
 
     plan_id: str
@@ -86,6 +93,7 @@ class ChunkWork:
     ahead: int = 0
     shared: Mapping[str, Path] = field(default_factory=dict)
     code: tuple[tuple[str, int, int], ...] = ()
+    is_last: bool = False
 
     def error_row(self, verdict: Verdict) -> dict[str, Any]:
         """A task's row of errors."""
@@ -136,6 +144,10 @@ def run_chunk(work: ChunkWork) -> ChunkDone:
         The run's folder cannot be written.
     WorkerLostError
         This process has too little left for its tasks.
+    DatasetAwayError
+        The dataset is not there any more.
+    UnreadError
+        Some files could not be read, and it is not the last time that this is tried.
     """
     everything = Piece(0, len(work.tasks))
     return _commit(work, lambda writer: _run_tasks(work, everything, writer))
@@ -144,7 +156,7 @@ def run_chunk(work: ChunkWork) -> ChunkDone:
 def run_piece(work: ChunkWork, piece: Piece, path: Path) -> PieceDone:
     """Extract the features of some of a chunk's tasks, and keep them in a local file; raises what `run_chunk` does."""
     with open_writer(path, _load(work.source, work.options, work.code).schema) as writer:
-        return replace(_run_tasks(work, piece, writer), path=path)
+        return replace(_run_tasks(replace(work, is_last=True), piece, writer), path=path)
 
 
 def assemble_chunk(work: ChunkWork, pieces: Sequence[PieceDone]) -> ChunkDone:
@@ -206,16 +218,18 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: pq.ParquetWriter) -> Piece
     errors: list[dict[str, Any]] = []
     ends: list[int] = []
     own = guard()
+    bearing = Bearing(_say)
     try:
         for place in range(piece.start, piece.stop):
             group, unit, anchor = work.tasks[place]
             staged = work.staged[unit]
             listed = work.files[unit]
             files = _listed_files(work.store, listed) if isinstance(listed, int) else listed
-            task = Task(group, unit, anchor, staged.root, files, work.shared)
+            task = Task(group, unit, anchor, staged.root, files, work.shared, watch=Watch(str(staged.root)))
             if own is not None and place > piece.start:
                 own.between(place)
-            error = _attempt(extractor, task, staged.problem, collector, place, piece.losses, work.retries)
+            may_wait = bearing if staged.is_dataset else None
+            error = _attempt(extractor, task, staged.problem, collector, place, piece.losses, work.retries, may_wait)
             if error:
                 errors.append(error)
             ends.append(collector.rows)
@@ -227,6 +241,10 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: pq.ParquetWriter) -> Piece
         if own is not None:
             own.out_of_memory(None)
         raise
+    finally:
+        forget()
+    if any(bearing.counts.values()) and not work.is_last:
+        raise UnreadError(bearing.counts["unread"], bearing.counts["gone"], len(ends), redacted(bearing.example))
     return PieceDone(piece.start, tuple(ends), tuple(errors), time.perf_counter() - started)
 
 
@@ -366,15 +384,29 @@ def _attempt(
     place: int,
     losses: int,
     retries: int,
+    bearing: Bearing | None,
 ) -> dict[str, Any] | None:
     """Add one task's rows; or say why it goes into quarantine, after as many attempts as it may have."""
     own = guard()
-    for attempt in range(losses + 1, max(losses, retries) + 2):
+
+    def attempted() -> BaseException | None:
         if own is not None:
             own.begin_task(place)
         error = _extract(extractor, task, problem, collector)
         if own is not None:
             own.end_task()
+        return error
+
+    for attempt in range(losses + 1, max(losses, retries) + 2):
+        error = attempted()
+        if error is None:
+            return None
+        tries = 1  # those that failed for the file system's reasons do not count as attempts
+        while error is not None and bearing is not None and (pause := bearing.pause(error, task, tries)) is not None:
+            if pause:
+                wait([stopping().asked], pause)
+            tries += 1
+            error = attempted()
         if error is None:
             return None
         if own is not None and isinstance(error, MemoryError):
@@ -406,7 +438,10 @@ def _extract(extractor: Extractor, task: Task, problem: str | None, collector: R
             raise StagingError(problem)
         # What an extractor prints must not mix with what a program reads from standard output, nor fill a disk.
         sys.stdout = sys.stderr = printed
-        collector.add(extractor.extract(task))
+        watch = task.watch
+        assert watch is not None  # noqa: S101
+        watch.begin(task.anchor)
+        collector.add(_watched(extractor.extract(task), watch))
     except BaseException as error:  # one bad task costs one task, sys.exit() included
         if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
             raise  # a person's, in this process
@@ -415,6 +450,24 @@ def _extract(extractor: Extractor, task: Task, problem: str | None, collector: R
         sys.stdout, sys.stderr = out, err
         printed.end(task.anchor)
     return None
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # nobody may be there to read it
+        print(clean_text(text), file=sys.stderr, flush=True)  # noqa: T201 - a process of a pool has no other way
+
+
+def _watched(returned: Any, watch: Watch) -> Any:
+    """What a task returned, unless its files changed while it was at work."""
+    if isinstance(returned, Iterator) and not hasattr(returned, "__arrow_c_stream__"):
+        return _watched_to_the_end(returned, watch)  # its rows are yet to be made
+    watch.check()
+    return returned
+
+
+def _watched_to_the_end(rows: Iterator[Any], watch: Watch) -> Iterator[Any]:
+    yield from rows
+    watch.check()
 
 
 def _trace(error: BaseException) -> str:

@@ -131,6 +131,17 @@ Include = Annotated[
 Exclude = Annotated[
     list[str] | None, typer.Option(show_default=False, help="No files that match this glob; can be repeated.")
 ]
+Only = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE[:COLUMN]",
+        show_default=False,
+        help="Only the records, folders or subjects that this file lists: one a line, or in a column of a CSV file.",
+    ),
+]
+Hidden = Annotated[
+    bool, typer.Option("--hidden", help="Take files and folders too whose names begin with a dot, such as .git.")
+]
 Limit = Annotated[int | None, typer.Option(show_default=False, help="Only so many units, for a try.")]
 Shards = Annotated[
     str, typer.Option(help="Cut for machines: folder (one per top folder), a number, or a size such as 50GB.")
@@ -197,6 +208,8 @@ def run(
     anchor: Anchor = None,
     include: Include = None,
     exclude: Exclude = None,
+    only: Only = None,
+    hidden: Hidden = False,
     limit: Limit = None,
     shards: Shards = "folder",
     chunk: Chunk = "auto",
@@ -289,6 +302,8 @@ def run(
             anchors=anchor or (),
             include=include or (),
             exclude=exclude or (),
+            only=only,
+            hidden=hidden,
             limit=limit,
             shards=shards,
             chunk=chunk,
@@ -321,6 +336,8 @@ def plan(
     anchor: Anchor = None,
     include: Include = None,
     exclude: Exclude = None,
+    only: Only = None,
+    hidden: Hidden = False,
     limit: Limit = None,
     shards: Shards = "folder",
     chunk: Chunk = "auto",
@@ -350,6 +367,8 @@ def plan(
             anchors=anchor or (),
             include=include or (),
             exclude=exclude or (),
+            only=only,
+            hidden=hidden,
             limit=limit,
             shards=shards,
             chunk=chunk,
@@ -378,6 +397,7 @@ def save_inventory(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The Parquet file to write: a path or a URL.")],
     include: Include = None,
     exclude: Exclude = None,
+    hidden: Hidden = False,
     inventory: InventoryFile = None,
     storage_option: StorageOption = None,
 ) -> None:
@@ -390,6 +410,7 @@ def save_inventory(
         file,
         include=include or (),
         exclude=exclude or (),
+        hidden=hidden,
         inventory=inventory,
         storage_options=_parse_options(storage_option),
     )
@@ -570,6 +591,7 @@ def fetch(
     limit: Annotated[int | None, typer.Option(show_default=False, help="Only so many records altogether.")] = None,
     include: Include = None,
     exclude: Exclude = None,
+    only: Only = None,
     parallel: Annotated[int, typer.Option(help="Files at once; a public server is thankful for few.")] = 4,
     base_url: Annotated[
         str | None,
@@ -609,6 +631,7 @@ def fetch(
             limit=limit,
             include=include or (),
             exclude=exclude or (),
+            only=only,
             parallel=parallel,
             base_url=base_url or PHYSIONET,
             username=username,

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.fingerprint import working_here
 from scaledproc.extractors.rows import RowCollector
 from scaledproc.holding import HeldError, holding
-from scaledproc.inventory import Inventory, choose, take_inventory
+from scaledproc.inventory import Inventory, choose, matches, take_inventory
 from scaledproc.limits import Limits
 from scaledproc.options import BUILT_IN, Listener, Options, Where
 from scaledproc.preflight import (
@@ -220,19 +221,31 @@ def make(
     if options.limit is not None and options.limit < 1:
         raise UsageError(f"--limit {options.limit}: give 1 or more")
     shards, chunks = ShardCut.parse(options.shards), ChunkCut.parse(options.chunk)
+    selected = None
+    if options.only is not None:
+        from scaledproc.selection import Selected, Selection, read_headers
+
+        selected = Selected(Selection.read(options.only))
     inventory = find_inventory(dataset, options, skip=skip)
+    if selected is not None:
+        headers = inventory.files["path"].filter(matches(inventory.files["path"], ["*.hea"]))
+        selected.follow(headers.to_pylist(), partial(read_headers, dataset), into_segments=False)
     made = make_plan(
         inventory,
         extractor,
         unit=options.unit,
         anchors=options.anchors or None,
         limit=options.limit,
+        wants=None if selected is None else selected.wants,
         shards=shards,
         chunks=chunks,
         cores=cores,
         together=together,
         reads=find_shared(dataset, extractor.reads, extractor.label),
     )
+    missing = None if selected is None else selected.missing_text(str(dataset))
+    if missing:
+        made = replace(made, warnings=(missing, *made.warnings))
     if made.n_tasks:
         return made
     reason = why_empty(
@@ -242,17 +255,19 @@ def make(
         inventory.files,
         chosen=bool(options.include or options.exclude),
     )
-    return replace(made, warnings=(reason, *made.warnings))
+    return replace(made, warnings=made.warnings if missing else (reason, *made.warnings))
 
 
 def find_inventory(dataset: Store, options: Options, *, skip: str | None = None) -> Inventory:
     """The dataset as it is listed now, or as it was listed before."""
     if options.inventory is None:
-        return take_inventory(dataset, include=options.include, exclude=options.exclude, skip=skip)
+        return take_inventory(
+            dataset, include=options.include, exclude=options.exclude, skip=skip, hidden=options.hidden
+        )
     from scaledproc.saved_inventory import read_inventory
 
     saved = read_inventory(options.inventory, dataset)
-    return choose(saved, include=options.include, exclude=options.exclude, skip=skip)
+    return choose(saved, include=options.include, exclude=options.exclude, skip=skip, hidden=options.hidden)
 
 
 def _resume(new: Run, existing: RunRecord, planned: Plan, backend: Backend, on_event: Listener | None) -> Run:

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import re
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from scaledproc.choosing import Choice, Item, folder_of, group_of, is_plain, pick, unit_folders
+from scaledproc.choosing import Choice, Item, folder_of, group_of, is_plain
 from scaledproc.crew import each
 from scaledproc.describe import bytes_text, count_text
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, FetchMoved, FetchStarted, Note
-from scaledproc.inventory import matches
 from scaledproc.listing import FileInfo
+from scaledproc.opening import open_file
 from scaledproc.options import PARALLEL
 from scaledproc.physionet import Database
 from scaledproc.receipts import Receipt, Receipts
+from scaledproc.selection import Selected, choose_files, matching, read_headers
 from scaledproc.storage import Store, describe, store_errors
 from scaledproc.web import GIVE_UP, Client, LoginError, StoppedError, UnreachableError, WebError
 
@@ -118,16 +120,20 @@ class Folder:
         if len(files) < len(listing.files):
             self._note(f"{count_text(len(listing.files) - len(files), 'file')} with strange names left out")
         choice.check_groups({group_of(file.path) for file in files})
-        folders = {record.folder for record in pick(unit_folders(file.path for file in files), choice)}
-        return sorted(
-            Item(file.path, file.size, version=file.version)
-            for file in files
-            if (folder_of(file.path) in folders if choice.counts else choice.has_group(group_of(file.path)))
-        )
+        chosen = set(choose_files([file.path for file in files], choice, self._read_headers))
+        return sorted(Item(file.path, file.size, version=file.version) for file in files if file.path in chosen)
+
+    def _read_headers(self, headers: Sequence[str]) -> list[tuple[list[str], list[str]]]:
+        return read_headers(self.store, headers)
 
     def fill_sizes(self, items: list[Item]) -> tuple[list[Item], dict[str, str]]:
         """Nothing is to be asked: the listing has the sizes."""
         return items, {}
+
+    def _open(self, path: str) -> IO[bytes]:
+        if self.store.local is None:
+            return self.store.open(path)
+        return os.fdopen(open_file(self.store.root, path), "rb")
 
     def fetch(self, item: Item, part: Path, tell: Tell) -> None:
         """Copy a file.
@@ -152,7 +158,7 @@ class Folder:
             if self.store.local is None and not self.store.is_s3:
                 self.store.fs.get_file(self.store.path(item.path), str(part), callback=Hearing())
                 return
-            with self.store.open(item.path) as file, part.open("wb") as copy:
+            with self._open(item.path) as file, part.open("wb") as copy:
                 if item.version not in (None, "", getattr(file, "etag", item.version)):
                     raise SourceError(f"{item.path} changed since it was listed")
                 while piece := file.read(PIECE):
@@ -245,7 +251,14 @@ def fetch_files(
         raise UsageError(f"DEST {dest} lies in SOURCE {source}: give a folder outside")
     if dest.local is not None and dest.local.exists() and not dest.local.is_dir():
         raise UsageError(f"DEST {dest} is a file: give a folder")
-    items = _matching(source.items(choice), choice)
+    items = source.items(choice)
+    if choice.only is not None:
+        selected = Selected(choice.only)
+        for item in items:
+            selected.wants(item.path)
+        if missing := selected.missing_text(str(source)):
+            on_event(Note(missing))
+    items = matching(items, choice)
     if not items:
         raise ScaledprocError(f"{source} has no file that was asked for")
     receipts = Receipts(dest)
@@ -292,7 +305,10 @@ class _Fetch:
         there = self._there(items)
         proven = {item.path for item in items if item.path in there and self._is_proven(item, there[item.path])}
         already_size = sum(there[path].size for path in proven)
-        rest, problems = self._source.fill_sizes([item for item in items if item.path not in proven])
+        asked = {item.path: item for item in items if item.path not in proven}
+        rest, problems = self._source.fill_sizes(list(asked.values()))
+        if more := [item for item in rest if item.path not in asked]:
+            there.update(self._there(more))
         failed = [Failed(path, reason) for path, reason in problems.items()]
         found = [item for item in rest if item.path in there]
         if any(item.sha256 for item in found) and self._dest.local is not None:
@@ -463,20 +479,6 @@ def _what_is_wrong(part: Path, size: int, item: Item) -> str | None:
     if item.size not in (None, size):
         return f"{size:,} bytes came, {item.size:,} were announced"
     return None
-
-
-def _matching(items: list[Item], choice: Choice) -> list[Item]:
-    """The files that the globs want."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    wanted = pa.chunked_array([pa.array([True] * len(items), pa.bool_())])
-    paths = pa.chunked_array([pa.array([item.path for item in items], pa.large_string())])
-    if choice.include:
-        wanted = pc.and_(wanted, matches(paths, choice.include))
-    if choice.exclude:
-        wanted = pc.and_not(wanted, matches(paths, choice.exclude))
-    return [item for item, is_wanted in zip(items, wanted.to_pylist(), strict=True) if is_wanted]
 
 
 def _sha256(path: Path) -> str:

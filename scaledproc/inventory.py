@@ -9,11 +9,17 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 from scaledproc.errors import UsageError
+from scaledproc.listing import count_note, hidden_note
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from scaledproc.storage import Store
+
+
+RUN_FILES = ("run.json", "plan.parquet", "inventory.parquet")
+"""What a folder of a run holds from its beginning on."""
+AT_ONCE = 500  # folders in one expression
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,12 @@ class Inventory:
 
 
 def take_inventory(
-    dataset: Store, *, include: Sequence[str] = (), exclude: Sequence[str] = (), skip: str | None = None
+    dataset: Store,
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    skip: str | None = None,
+    hidden: bool = False,
 ) -> Inventory:
     """List a dataset.
 
@@ -53,30 +64,105 @@ def take_inventory(
         and no `exclude`.
     skip
         A folder below the root to pass over without a word: the run's own output.
+    hidden
+        Whether to take files and folders whose names begin with a dot.
 
     Raises
     ------
     ScaledprocError
         The dataset does not exist or cannot be listed.
     """
-    listing = dataset.listing()
-    return choose(Inventory(listing.table, listing.notes), include=include, exclude=exclude, skip=skip)
+
+    def leaves_out(folder: str) -> bool:
+        return _covers(exclude, folder) or (bool(include) and not any(_may_match_in(glob, folder) for glob in include))
+
+    listing = dataset.listing(hidden=hidden, leaves_out=leaves_out)
+    return choose(Inventory(listing.table, listing.notes), include=include, exclude=exclude, skip=skip, hidden=hidden)
 
 
 def choose(
-    inventory: Inventory, *, include: Sequence[str] = (), exclude: Sequence[str] = (), skip: str | None = None
+    inventory: Inventory,
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    skip: str | None = None,
+    hidden: bool = False,
 ) -> Inventory:
     """What `take_inventory` would leave of an inventory; the parameters are its own."""
     import pyarrow.compute as pc
 
-    files = inventory.files
+    files, notes = inventory.files, list(inventory.notes)
     if skip:
         files = files.filter(pc.invert(pc.starts_with(files["path"], skip.rstrip("/") + "/")))
+    if not hidden:
+        files, found = _without_hidden(files)
+        notes += found
+    files, found = _without_runs(files)
+    notes += found
     if include:
         files = files.filter(matches(files["path"], include))
     if exclude:
         files = files.filter(pc.invert(matches(files["path"], exclude)))
-    return Inventory(files, inventory.notes)
+    return Inventory(files, tuple(notes))
+
+
+def _without_hidden(files: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
+    """The files of which no part of the path begins with a dot; and a note of the others."""
+    import pyarrow.compute as pc
+
+    is_hidden = pc.or_(pc.match_substring(files["path"], "/."), pc.starts_with(files["path"], "."))
+    if not pc.any(is_hidden).as_py():
+        return files, ()
+    names = pc.replace_substring_regex(files["path"].filter(is_hidden), r"(?s)\A((?:.*?/)??\.[^/]*).*", r"\1").unique()
+    return files.filter(pc.invert(is_hidden)), hidden_note(len(names), names[0].as_py())
+
+
+def _without_runs(files: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
+    """The files that are in no folder of a run, which is known by the three files that say what it is; and a note."""
+    import pyarrow.compute as pc
+
+    paths = files["path"]
+    folders: pa.Array | None = None
+    for name in RUN_FILES:
+        found = paths.filter(pc.ends_with(paths, f"/{name}"))
+        found = pc.utf8_slice_codeunits(found, 0, -len(name)).combine_chunks()
+        folders = found if folders is None else folders.filter(pc.is_in(folders, value_set=found))
+        if not len(folders):
+            return files, ()
+    assert folders is not None  # noqa: S101
+    outermost: list[str] = []
+    for folder in sorted(folders.to_pylist()):
+        if not (outermost and folder.startswith(outermost[-1])):
+            outermost.append(folder)
+    for start in range(0, len(outermost), AT_ONCE):
+        some = "|".join(map(re.escape, outermost[start : start + AT_ONCE]))
+        files = files.filter(pc.invert(pc.match_substring_regex(files["path"], rf"\A(?:{some})")))
+    first = (
+        f"of earlier runs {{}} left out (the first is {outermost[0].rstrip('/')}); to take its files name it as INPUT"
+    )
+    return files, count_note(len(outermost), "folder", first)
+
+
+def _covers(globs: Sequence[str], folder: str) -> bool:
+    """Whether globs stand for a folder, or for whatever is in it."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    inside = pa.chunked_array([[folder, f"{folder}/\x01", f"{folder}/\x01/\x01"]], pa.large_string())
+    return bool(globs) and bool(pc.any(matches(inside, globs)).as_py())
+
+
+def _may_match_in(glob: str, folder: str) -> bool:
+    """Whether a glob may match something below a folder."""
+    parts = glob.removeprefix("/").split("/")
+    if len(parts) == 1:  # matched against the last name
+        return True
+    for part, name in zip(parts[:-1], folder.split("/"), strict=False):
+        if "**" in part:
+            return True
+        if not re.fullmatch(_to_regex(part).removeprefix(r"(?s)(?:\A|/)").removesuffix(r"\z"), name, re.DOTALL):
+            return False
+    return "**" in glob or glob.endswith("/") or len(parts) > len(folder.split("/"))
 
 
 def matches(paths: pa.ChunkedArray, globs: Sequence[str]) -> pa.ChunkedArray:

@@ -56,10 +56,14 @@ class Layout:
         group named `unit`, searched in the relative path.
     anchors
         Globs of the files that start a task.
+    companions
+        Globs of files that mean nothing without an anchor. Where folders are units, such a file in a folder without an
+        anchor belongs to the nearest folder above that has one.
     """
 
     unit: str = "folder"
     anchors: tuple[str, ...] = ("*",)
+    companions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.anchors:
@@ -85,6 +89,9 @@ class Layout:
         """
         paths = files["path"].cast(pa.large_string())
         codes, names, groups = self._units(paths)
+        starts_task = matches(paths, self.anchors).combine_chunks().to_numpy(zero_copy_only=False)
+        if self.unit == "folder" and self.companions:
+            codes = self._with_companions(paths, codes, names, starts_task)
         by_name = pc.sort_indices(pa.record_batch([groups, names], ["group", "unit"]), _ascending("group", "unit"))
         ranks = np.full(len(names) + 1, -1, np.int32)  # the last is that of no unit, whose code is -1
         ranks[by_name.to_numpy()] = np.arange(len(names), dtype=np.int32)
@@ -92,10 +99,34 @@ class Layout:
         del codes
         order = _sort(paths, ranks)
         lengths = np.bincount(ranks[order], minlength=len(names))
-        is_anchor = matches(paths, self.anchors).combine_chunks().to_numpy(zero_copy_only=False)[order]
         return Arranged(
-            order, is_anchor, groups.take(by_name), names.take(by_name), np.concatenate([[0], np.cumsum(lengths)])
+            order,
+            starts_task[order],
+            groups.take(by_name),
+            names.take(by_name),
+            np.concatenate([[0], np.cumsum(lengths)]),
         )
+
+    def _with_companions(
+        self, paths: pa.ChunkedArray, codes: NDArray[np.int32], names: pa.Array, starts_task: NDArray[np.bool_]
+    ) -> NDArray[np.int32]:
+        """The same units, but for companions in folders without an anchor."""
+        has_anchor = np.zeros(len(names), bool)
+        has_anchor[codes[starts_task]] = True
+        rows = np.flatnonzero(~has_anchor[codes])
+        rows = rows[
+            matches(paths.take(pa.array(rows)), self.companions).combine_chunks().to_numpy(zero_copy_only=False)
+        ]
+        folders_of = np.unique(codes[rows])
+        above, wanted = folders_of.copy(), names.take(pa.array(folders_of)).to_pylist()
+        while any(name != ROOT for name in wanted):
+            wanted = [name.rpartition("/")[0] or ROOT for name in wanted]
+            places = pc.index_in(pa.array(wanted, names.type), value_set=names).fill_null(-1).to_numpy()
+            is_found = (above == folders_of) & (places >= 0) & np.append(has_anchor, False)[places]
+            above[is_found] = places[is_found]
+        moved = codes.copy()
+        moved[rows] = above[np.searchsorted(folders_of, codes[rows])]
+        return moved
 
     def _units(self, paths: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.Array, pa.Array]:
         """For each file the place of its unit (-1 for none) among the units, whose names and groups these are."""
@@ -108,6 +139,10 @@ class Layout:
         try:
             codes, names = encode(paths, partial(_extract, regex=self.unit))
         except pa.ArrowInvalid as error:
+            if "unnamed groups" in str(error):
+                raise UsageError(
+                    f"--unit {self.unit!r} has a group without a name: write (?:…) where ( ) only holds together"
+                ) from None
             raise UsageError(f"--unit {self.unit!r} cannot be read as a regular expression: {error}") from None
         return codes, names, _first_groups(paths, codes, len(names))
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from scaledproc.links import LARGEST_POINTER, Links
+from scaledproc.opening import READ, open_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,6 +23,10 @@ LISTINGS = 16  # at once: a store answers each with 1,000 names, after a while
 ENOUGH = 8  # folders, from which on it is them that are listed, not what is in them
 MOST = 1_000  # folders, above which asking for each costs more than it saves
 DEPTH = 4  # levels that are looked at for that many
+
+
+class SizesUnknownError(Exception):
+    """A listing does not tell how large a file is."""
 
 
 OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss"})
@@ -62,10 +70,12 @@ class Columns:
     def __init__(self) -> None:
         self._blocks: list[pa.RecordBatch] = []
         self._rows: tuple[list[str], list[int], list[str]] = ([], [], [])
+        self.count = 0
 
     def add(self, path: str, size: int, version: str) -> None:
         """Take a file."""
         paths, sizes, versions = self._rows
+        self.count += 1
         paths.append(path)
         sizes.append(size)
         versions.append(version)
@@ -142,13 +152,15 @@ class _Found:
         """Take files of a folder."""
         inside = folder if folder.endswith("/") else folder + "/"
         for info in files:
-            path = info["name"]
+            path = info["name"] if self._prefix != "/" else "/" + info["name"].lstrip("/")  # as archives name theirs
             if not path.startswith(inside):  # where a folder is gone, a file of its name may be found
                 continue
             self.anything = True
             name = path.removeprefix(self._prefix)
+            if info.get("size") is None:
+                raise SizesUnknownError(name)
             if is_safe_name(name):
-                self.columns.add(name, int(info.get("size") or 0), version_of(info))
+                self.columns.add(name, int(info["size"]), version_of(info))
             elif not name.endswith("/"):  # some tools mark folders with an empty object named `folder/`
                 self.strange += 1
 
@@ -192,60 +204,168 @@ def _is_object_store(fs: Any) -> bool:
     return bool(OBJECT_STORES & set(protocols))
 
 
-def list_folder(root: Path) -> Listing:
+def list_folder(root: Path, *, hidden: bool = True, leaves_out: Callable[[str], bool] = lambda _: False) -> Listing:
     """Every file below a local folder.
 
-    Links to files are followed only while they stay below the root; links to folders are not followed.
+    Links to files are followed as `Links` says; links to folders are not followed. What comes and goes meanwhile is
+    there or not.
+
+    Parameters
+    ----------
+    root
+        The folder.
+    hidden
+        Whether files and folders whose names begin with a dot are listed too.
+    leaves_out
+        Whether nothing below a folder is wanted: such a one need not be readable.
+
+    Raises
+    ------
+    FileNotFoundError, NotADirectoryError
+        There is no such folder.
+    PermissionError
+        It, or a folder in it, may not be read.
     """
-    columns = Columns()
-    away = folders = other = unspeakable = 0
-    real_root = os.path.realpath(root)
+    found = _FoundHere(str(root), hidden=hidden)
     pending = [""]
     while pending:
         folder = pending.pop()
-        with _entries(root / folder) as entries:
-            for entry in entries:
-                name = f"{folder}/{entry.name}" if folder else entry.name
+        try:
+            handle = open_folder(found.root, folder)
+        except FileNotFoundError:
+            if not folder:
+                raise
+            found.counts["vanished"] += 1
+            continue
+        except PermissionError:
+            if folder and leaves_out(folder):
+                continue
+            raise
+        try:
+            with os.scandir(handle) as entries:
+                pending += found.take(folder, entries, handle)
+        finally:
+            os.close(handle)
+    return Listing(found.columns.table(), found.notes())
+
+
+class _FoundHere:
+    """What was found in local folders."""
+
+    def __init__(self, root: str, *, hidden: bool) -> None:
+        self.root = root
+        self.columns = Columns()
+        self.counts: Counter[str] = Counter()
+        self._first: dict[str, str] = {}
+        self._takes_hidden = hidden
+        self._links = Links(root)
+
+    def take(self, folder: str, entries: Iterator[os.DirEntry[str]], handle: int) -> list[str]:
+        """Take the files of a folder; the folders in it are returned."""
+        folders = []
+        pointers: tuple[bytes, ...] | None = None
+        for entry in entries:
+            name = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.name.startswith(".") and not self._takes_hidden:
+                self._leave("hidden", name)
+                continue
+            try:
                 if entry.is_dir(follow_symlinks=False):
-                    pending.append(name)
+                    if self._links.is_store(name):
+                        self._leave("store", name)
+                    else:
+                        folders.append(name)
                     continue
-                if entry.is_symlink():
-                    target = os.path.realpath(root / name)
-                    if Path(target).is_dir():
-                        folders += 1
+                status = self._status(entry, name)
+            except FileNotFoundError:
+                self._leave("vanished", name)
+                continue
+            except OSError as error:
+                error.filename = f"{self.root}/{name}"
+                raise
+            if status is None:
+                continue
+            if not stat.S_ISREG(status.st_mode):
+                self._leave("special", name)
+            elif not is_text(name):
+                self._leave("unspeakable", name)
+            else:
+                if status.st_size <= LARGEST_POINTER:
+                    pointers = self._links.pointers(folder) if pointers is None else pointers
+                    if pointers and _begins_with(handle, entry.name, pointers):
+                        self._leave("content", name)
                         continue
-                    if os.path.commonpath([real_root, target]) != real_root or not Path(target).exists():
-                        away += 1
-                        continue
-                try:
-                    status = entry.stat()
-                except OSError as error:
-                    error.filename = str(root / name)
-                    raise
-                if not stat.S_ISREG(status.st_mode):
-                    other += 1
-                elif not is_text(name):
-                    unspeakable += 1
-                else:
-                    columns.add(name, status.st_size, str(status.st_mtime_ns))
-    notes = (
-        *count_note(away, "link", "leading outside the dataset (or nowhere) {} left out"),
-        *count_note(folders, "folder link", "{} not followed"),
-        *count_note(other, "special file", "(a pipe, a socket, a device) {} left out"),
-        *count_note(unspeakable, "file", "whose name is not UTF-8 {} left out"),
-    )
-    return Listing(columns.table(), notes)
+                self.columns.add(name, status.st_size, str(status.st_mtime_ns))
+        return folders
+
+    def _status(self, entry: os.DirEntry[str], name: str) -> os.stat_result | None:
+        """Of a file, or of what a link leads to; None where the link is not followed."""
+        if not entry.is_symlink():
+            return entry.stat()
+        followed = self._links.follow(name)
+        with contextlib.suppress(OSError):
+            target = Path(*followed).stat() if followed else entry.stat()
+            if stat.S_ISDIR(target.st_mode):
+                self._leave("folder", name)
+                return None
+            if followed:
+                return target
+        self._leave("content" if self._links.is_annexed(name) else "away", name)
+        return None
+
+    def _leave(self, why: str, name: str) -> None:
+        self.counts[why] += 1
+        self._first.setdefault(why, name)
+
+    def notes(self) -> tuple[str, ...]:
+        """What was left out, for a person."""
+        counts = self.counts
+        away = ""
+        if counts["away"]:
+            link = self._first["away"]
+            target = os.readlink(f"{self.root}/{link}")  # noqa: PTH115 - of a text
+            away = f"leading outside the dataset (or nowhere) {{}} left out; the first is {link} -> {target}"
+        all_are = not self.columns.count and counts["away"] + counts["content"] > 0
+        return (
+            *(["all of its files are links or stand for content that is elsewhere"] if all_are else []),
+            *count_note(counts["away"], "link", away + ("; " + _COPY_LINKS if all_are and counts["away"] else "")),
+            *count_note(
+                counts["content"],
+                "file",
+                f"of git-annex, DataLad or Git LFS whose content is not here {{}} left out; the first is "
+                f"{self._first.get('content')}; in its folder, git annex get, datalad get or git lfs pull fetches it",
+            ),
+            *count_note(counts["folder"], "folder link", "{} not followed"),
+            *hidden_note(counts["hidden"], self._first.get("hidden", "")),
+            *count_note(counts["store"], "folder", "of content {} left out, as links in the dataset name its files"),
+            *count_note(counts["special"], "special file", "(a pipe, a socket, a device) {} left out"),
+            *count_note(counts["unspeakable"], "file", "whose name is not UTF-8 {} left out"),
+            *count_note(counts["vanished"], "name", "in INPUT {} gone before they were looked at"),
+        )
 
 
-@contextlib.contextmanager
-def _entries(folder: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
-    """A folder's entries, each looked up from there: from the root, all folders above it would be, for each of them."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+_COPY_LINKS = "name a folder that holds both the links and what they lead to, or copy the files: cp -rL"
+
+
+def _begins_with(folder: int, name: str, beginnings: tuple[bytes, ...]) -> bool:
+    """Whether a file begins in one of these ways."""
     try:
-        with os.scandir(handle) as entries:
-            yield entries
+        handle = os.open(name, READ, dir_fd=folder)
+    except OSError:
+        return False
+    try:
+        return os.read(handle, max(map(len, beginnings))).startswith(beginnings)
     finally:
         os.close(handle)
+
+
+def hidden_note(count: int, first: str) -> tuple[str, ...]:
+    """A note of hidden files and folders that are not taken."""
+    if count == 1:
+        return (f"1 hidden file or folder was left out ({first}); --hidden takes it too",)
+    return (f"{count:,} hidden files and folders were left out (the first is {first}); --hidden takes them too",) * (
+        count > 0
+    )
 
 
 def is_safe_name(name: str) -> bool:
@@ -267,7 +387,18 @@ def is_text(name: str) -> bool:
 
 def version_of(info: Mapping[str, Any]) -> str:
     """What changes when a file's content does, from what a filesystem says of it."""
-    for key in ("ETag", "etag", "md5Hash", "content_hash", "sha256", "LastModified", "mtime", "updated", "created"):
+    for key in (
+        "ETag",
+        "etag",
+        "md5Hash",
+        "content_hash",
+        "sha256",
+        "CRC",
+        "LastModified",
+        "mtime",
+        "updated",
+        "created",
+    ):
         if info.get(key):
             return str(info[key]).strip('"')
     return ""

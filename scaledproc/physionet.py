@@ -5,20 +5,29 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from html import unescape
 from pathlib import Path
 from threading import Event
-from typing import NamedTuple, TypeVar
-from urllib.parse import quote, unquote, urlsplit
+from typing import TypeVar
+from urllib.parse import quote, urlsplit
 
-from scaledproc.choosing import Choice, Item, Record, above, folder_of, group_of, is_plain, pick, unit_folders
+from scaledproc.choosing import Choice, Item, Record, above, folder_of, group_of, pick, stems, unit_folders
 from scaledproc.crew import each
+from scaledproc.database_lists import (
+    Page,
+    is_file,
+    is_list,
+    is_usable,
+    names_in,
+    read_index,
+    read_lines,
+    read_sum,
+)
 from scaledproc.describe import bytes_text, count_text
 from scaledproc.errors import ScaledprocError, UsageError
-from scaledproc.listing import is_safe_name
 from scaledproc.receipts import Lists
+from scaledproc.selection import Selected, choose_files, matching
 from scaledproc.storage import redacted, scratch_folder
 from scaledproc.web import GIVE_UP, Client, ForbiddenError, LoginError, MissingError, UnreachableError, WebError
 
@@ -33,16 +42,6 @@ Thing = TypeVar("Thing")
 Result = TypeVar("Result")
 
 _NAME = re.compile(r"(?P<name>\w[\w.-]*)(?:/(?P<version>\w[\w.-]*))?/?", re.ASCII)
-_SUM = re.compile(r"(?P<sha256>[0-9a-fA-F]{64})[ \t]+\*?(?P<path>\S.*)")
-_LINK = re.compile(r"""<a\s[^>]*?href=["']([^"'?#]+)["'][^>]*>.*?</a>([^<]*)""", re.IGNORECASE | re.DOTALL)
-_INDEX = re.compile("index of|directory listing", re.IGNORECASE)
-
-
-class _Page(NamedTuple):
-    """A folder's index page."""
-
-    files: dict[str, int | None]
-    folders: list[str]
 
 
 class Database:
@@ -67,7 +66,12 @@ class Database:
         self.url = f"{base_url.rstrip('/')}/{name}/{version}"
         self._tell = note
         self._told: set[str] = set()
-        self._pages: dict[str, _Page | None] = {}
+        self._pages: dict[str, Page | None] = {}
+        self._top_records: tuple[str | None] | None = None
+        self._folders: frozenset[str] | None = None  # that the list of checksums has, where there is one
+        self._wants: Callable[[str], bool] = lambda _: False
+        self._choice = Choice()
+        self._items: list[Item] = []
         self._annotators: list[str] | None = None
 
     def __str__(self) -> str:
@@ -110,25 +114,28 @@ class Database:
             try:
                 size, changed = self.client.about(self._url(SUMS))
             except MissingError:
+                self._note(f"{self} has no {SUMS}: the files cannot be checked against it")
                 return sorted(self._from_lists(choice))
-            known = Lists(self.url, size, changed, choice)
-            items = known.read() if changed else None
-            if items is None:
-                items = sorted(self._from_sums(size, choice))
-                if changed and len(items) <= MANY:
-                    known.write(items)
+            with scratch_folder() as folder:
+                self._choice = choice
+                self._items = sorted(self._from_sums(folder / SUMS, size, changed, choice))
+                return self._items
         except (LoginError, ForbiddenError) as error:
             raise ScaledprocError(self.credentials_text(error)) from None
         except WebError as error:
             raise ScaledprocError(f"{self} cannot be read: {error}") from None
-        return items
 
     def fill_sizes(self, items: list[Item]) -> tuple[list[Item], dict[str, str]]:
-        """Ask for the sizes that are not known; also which files cannot be had, and why."""
+        """Ask for the sizes that are not known; also which files cannot be had, and why.
+
+        Where index pages tell the sizes, files that stand there beside the wanted ones and that no list of checksums
+        has are wanted too.
+        """
         by_folder = Counter(folder_of(item.path) for item in items if item.size is None)
         many = [folder for folder, count in by_folder.items() if count > FEW]
         if many and self._page(many[0]) is not None:  # one request instead of many, where the server has such pages
             self._run(self._page, many[1:])
+            items = [*items, *self._unchecked(many)]
         sized = [item if item.size is not None else item._replace(size=self._listed_size(item.path)) for item in items]
         asked = {item.path: item for item in sized if item.size is None}
         problems: dict[str, str] = {}
@@ -173,62 +180,124 @@ class Database:
 
     # The files, from the list of checksums
 
-    def _from_sums(self, size: int | None, choice: Choice) -> list[Item]:
-        if size is None or size > LONG:
-            self._note(f"reading {SUMS}" + (f", {bytes_text(size)}" if size else ""))
-        with scratch_folder() as folder:
-            sums = folder / SUMS
+    def _from_sums(self, sums: Path, size: int | None, changed: str | None, choice: Choice) -> list[Item]:
+        known = Lists(self.url, size, changed, choice, self._text_of_records())
+        found = known.read() if changed else None
+        if found is None:
+            if size is None or size > LONG:
+                self._note(f"reading {SUMS}" + (f", {bytes_text(size)}" if size else ""))
             self.client.download(self._url(SUMS), sums)
-            if choice.is_all:
-                return [*self._sums(sums), Item(SUMS)]
-            choice.check_groups({group_of(item.path) for item in self._sums(sums)})
-            if not choice.counts:
-                return [item for item in self._sums(sums) if choice.has_group(group_of(item.path))]
-            return self._records_from_sums(sums, choice)
-
-    def _records_from_sums(self, sums: Path, choice: Choice) -> list[Item]:
-        listed = self._records("")
-        if listed is None:
-            records = pick(unit_folders(item.path for item in self._sums(sums)), choice)
+            if next(self._sums(sums), None) is None:
+                self._note(f"{SUMS} of {self} is no list of checksums: the files cannot be checked against it")
+                return self._from_lists(choice)
+            self._folders = _folders_in(item.path for item in self._sums(sums))
+            found = self._chosen_from_sums(sums, choice)
+            if changed and len(found[0]) <= MANY:
+                known.write(*found)
+        items, owners = found
+        if choice.only is not None:
+            self._wants = Selected(choice.only).wants
+        elif choice.counts:
+            wanted = frozenset(owners)
+            self._wants = lambda path: not wanted.isdisjoint(_owners(path))
         else:
-            records = pick(listed, choice, self._within)
-        wanted = {record.path for record in records}
-        named = set(self._run_flat(self._named_files, [record for record in records if record.stem]))
-        found: list[Item] = []
-        lacking = set(wanted)
-        for item in self._sums(sums):
-            of = wanted.intersection(_owners(item.path))
-            if of or item.path in named:
-                found.append(item)
-                lacking -= of
-        if lacking:
-            self._note(
-                f"{SUMS} has no file of {count_text(len(lacking), 'record')} in RECORDS ({min(lacking)}): not checked"
+            self._wants = lambda path: choice.has_group(group_of(path))
+            items = [*items, *self._lacking_folders(items, choice)]
+        return items
+
+    def _chosen_from_sums(self, sums: Path, choice: Choice) -> tuple[list[Item], list[str]]:
+        """The wanted files, and the records that they are of, where these were counted."""
+        listed = [record for record in self._records("") or () if choice.has_group(record.group)]
+        if choice.groups is not None:
+            choice.check_groups({group_of(item.path) for item in self._sums(sums)} | {r.group for r in listed})
+        items = (item for item in self._sums(sums) if choice.has_group(group_of(item.path)))
+        if choice.only is not None:
+            found = list(items)
+            selected = Selected(choice.only)
+            selected.follow((item.path for item in found), self._read_headers, into_segments=True)
+            found = [item for item in found if selected.wants(item.path)]
+            records = [record for record in listed if _is_selected(record, selected)]
+            if choice.counts:
+                records = pick(records or unit_folders(item.path for item in found), choice)
+                counted = {record.path for record in records}
+                found = [item for item in found if not counted.isdisjoint(_owners(item.path))]
+            return [*found, *self._lacking(found, records)], []
+        if choice.counts:
+            records = (
+                pick(listed, choice, self._within) if listed else pick(unit_folders(i.path for i in items), choice)
             )
-            paths = self._run_flat(self._files_of, [record for record in records if record.path in lacking])
-            found += [Item(path) for path in set(paths) - {item.path for item in found}]
-        return found
+            wanted = {record.path for record in records}
+            named = set(self._run_flat(self._named_files, [record for record in records if record.stem]))
+            found = [i for i in self._sums(sums) if i.path in named or not wanted.isdisjoint(_owners(i.path))]
+            return [*found, *self._lacking(found, records)], sorted(wanted)
+        found = list(items)
+        return [*found, *self._lacking(found, listed), *([Item(SUMS)] if choice.is_all else [])], []
+
+    def _lacking(self, found: list[Item], records: list[Record]) -> list[Item]:
+        """The files of records of which the sums have none; they cannot be checked."""
+        lacking = {record.path: record for record in records}
+        for item in found:
+            for owner in _owners(item.path):
+                lacking.pop(owner, None)
+        if not lacking:
+            return []
+        self._note(
+            f"{SUMS} has no file of {count_text(len(lacking), 'record')} in RECORDS ({min(lacking)}): not checked"
+        )
+        there = {item.path for item in found}
+        paths = dict.fromkeys(self._run_flat(self._files_of, lacking.values()))
+        return [Item(path, self._listed_size(path)) for path in paths if path not in there]
+
+    def _lacking_folders(self, found: list[Item], choice: Choice) -> list[Item]:
+        """The files of folders that index pages show and the sums do not have; they cannot be checked."""
+        known = _folders_in(item.path for item in found)
+        top = self._page("")
+        groups = [group for group in (top.folders if top else ()) if choice.has_group(group)]
+        self._run(self._page, [group for group in groups if group in known])
+        inner = [
+            _join(group, folder)
+            for group in groups
+            if group in known and (page := self._page(group)) is not None
+            for folder in page.folders
+        ]
+        lacking = [folder for folder in (*groups, *inner) if folder not in known]
+        if not lacking:
+            return []
+        self._note(
+            f"{SUMS} has no file of {count_text(len(lacking), 'folder')} on the index pages ({min(lacking)}/): "
+            "not checked"
+        )
+        return [Item(path, self._listed_size(path)) for path in self._run_flat(self._crawl, lacking)]
+
+    def _unchecked(self, folders: Iterable[str]) -> list[Item]:
+        """The files on these folders' index pages that are wanted by where they are, and that no list has."""
+        pages = {folder: page for folder in folders if (page := self._page(folder)) is not None}
+        paths = [_join(folder, name) for folder, page in pages.items() for name in page.files]
+        known = {item.path for item in self._items if folder_of(item.path) in pages}
+        more = [Item(path) for path in paths if path not in known and self._wants(path)]
+        more = matching(more, self._choice)
+        if more:
+            self._note(
+                f"{SUMS} has no line for {count_text(len(more), 'file')} on the index pages ({more[0].path}): "
+                "not checked"
+            )
+        return more
 
     def _sums(self, sums: Path) -> Iterator[Item]:
         """The list of checksums, line by line: it can have millions."""
         strange = 0
         with sums.open(encoding="utf-8", errors="replace") as lines:
             for line in lines:
-                found = _SUM.fullmatch(line.rstrip("\r\n"))
-                if found is None:
-                    strange += bool(line.strip())
-                    continue
-                path = found["path"].removeprefix("./")
-                if _is_usable(path):
-                    yield Item(path, sha256=found["sha256"].lower())
+                found = read_sum(line)
+                if found is not None:
+                    yield Item(found[0], sha256=found[1])
                 else:
-                    strange += 1
+                    strange += bool(line.strip())
         self._note_lines(strange, SUMS)
 
     # The files, from the lists of records
 
     def _from_lists(self, choice: Choice) -> list[Item]:
-        self._note(f"{self} has no {SUMS}: the files cannot be checked against it")
         listed = self._records("")
         if listed is None:
             paths = self._crawl("")
@@ -238,19 +307,28 @@ class Database:
                     f"{self.name}/{self.version} here; is it spelled right?"
                 )
             choice.check_groups({group_of(path) for path in paths})
-            folders = {record.folder for record in pick(unit_folders(paths), choice)}
-            return [
-                Item(path, self._listed_size(path))
-                for path in paths
-                if (folder_of(path) in folders if choice.counts else choice.has_group(group_of(path)))
-            ]
+            chosen = choose_files(paths, choice, self._read_headers)
+            return [Item(path, self._listed_size(path)) for path in chosen]
         choice.check_groups({record.group for record in listed})
-        records = pick(listed, choice, self._within) if choice.counts else pick(listed, choice)
+        if choice.only is not None:
+            selected = Selected(choice.only)
+            inside = (r for record in listed if choice.has_group(record.group) for r in self._search(record, selected))
+            records = pick(inside, choice)
+        else:
+            records = pick(listed, choice, self._within) if choice.counts else pick(listed, choice)
         found = set(self._run_flat(self._files_of, records))
         if choice.is_all:
             page = self._page("")
             found.update(page.files if page else ["RECORDS"])
         return [Item(path, self._listed_size(path)) for path in found]
+
+    def _search(self, record: Record, selected: Selected, depth: int = DEPTH) -> Iterator[Record]:
+        """The records in a listed one that a selection wants; lists are read as long as a name is not found."""
+        if _is_selected(record, selected):
+            yield record
+        elif not record.stem and depth and selected.missing:
+            for inside in self._records(record.folder) or ():
+                yield from self._search(inside, selected, depth - 1)
 
     def _files_of(self, record: Record) -> list[str]:
         """The paths of a record's files."""
@@ -260,7 +338,7 @@ class Database:
         if page:
             beside = [_join(record.folder, name) for name in page.files]
             named = set(self._named_files(record))
-            return [path for path in beside if path in named or record.path in _stems(path)]
+            return [path for path in beside if path in named or record.path in stems(path)]
         annotations = [f"{record.path}.{suffix}" for suffix in self._annotator_names()]
         return [*self._named_files(record), *(path for path in annotations if self._exists(path))]
 
@@ -282,14 +360,20 @@ class Database:
                 segments, files = names_in(self.client.text(self._url(found[-1])))
             except MissingError:
                 continue  # told when its size is asked for
-            found += [_join(record.folder, name) for name in files if is_file(name)]
+            found += [_join(record.folder, name) for name in files if is_usable(name)]
             pending += [name for name in segments if name not in seen and is_file(name)]
             seen.update(segments)
         return found
 
+    def _read_headers(self, headers: Sequence[str]) -> list[tuple[list[str], list[str]]]:
+        """The segments and the files that headers name; none for those that are not there."""
+        found = dict(self._run(lambda header: (header, names_in(self._text(header) or "")), headers))
+        return [found[header] for header in headers]
+
     def _annotator_names(self) -> list[str]:
         if self._annotators is None:
-            lines = (self._text("ANNOTATORS") or "").splitlines()
+            text = self._text("ANNOTATORS") or ""
+            lines = text.splitlines() if is_list(text) else []
             self._annotators = [words[0] for line in lines if (words := line.split()) and is_file(words[0])]
         return self._annotators
 
@@ -303,15 +387,43 @@ class Database:
         if not inner:
             yield record
 
+    def _text_of_records(self) -> str | None:
+        """The first RECORDS file, which is asked for once."""
+        if self._top_records is None:
+            self._top_records = (self._text("RECORDS"),)
+        return self._top_records[0]
+
     def _records(self, folder: str) -> list[Record] | None:
-        content = self._text(_join(folder, "RECORDS"))
+        content = self._text(_join(folder, "RECORDS")) if folder else self._text_of_records()
         if content is None:
             return None
-        lines = [line.strip() for line in content.splitlines()]
-        paths = [_join(folder, line) for line in lines if line]
-        usable = [path for path in paths if _is_usable(path.rstrip("/"))]
+        if not is_list(content):
+            self._note(f"{_join(folder, 'RECORDS')} of {self} is no list of records: it is passed over")
+            return None
+        paths = [_join(folder, line) for line in read_lines(content)]
+        usable = [path for path in paths if is_usable(path.rstrip("/"))]
         self._note_lines(len(paths) - len(usable), "RECORDS")
-        return list(dict.fromkeys(_record(path) for path in usable))
+        records = list(dict.fromkeys(map(_record, usable)))
+        named = next((record for record in records if record.stem), None)
+        if named is None:
+            return records
+        is_folder = self._folder_test(named)
+        return [Record(record.path) if record.stem and is_folder(record) else record for record in records]
+
+    def _folder_test(self, first: Record) -> Callable[[Record], bool]:
+        """What tells of records that a list names without a slash at the end whether they are folders."""
+        folders = self._folders
+        if folders is not None:
+            return lambda record: record.path in folders
+        page = self._page(first.folder)
+        if page is not None:
+            return lambda record: (
+                (found := self._page(record.folder)) is not None
+                and record.stem in found.folders
+                and f"{record.stem}.hea" not in found.files
+            )
+        are_folders = not self._exists(f"{first.path}.hea") and self._exists(f"{first.path}/RECORDS")
+        return lambda _: are_folders
 
     # Index pages
 
@@ -325,10 +437,11 @@ class Database:
             *(path for name in page.folders for path in self._crawl(_join(folder, name))),
         ]
 
-    def _page(self, folder: str) -> _Page | None:
+    def _page(self, folder: str) -> Page | None:
         if folder not in self._pages:
             content = self._text(f"{folder}/" if folder else "")
-            self._pages[folder] = read_index(content) if content is not None else None
+            url = self._url(f"{folder}/" if folder else "")
+            self._pages[folder] = read_index(content, url) if content is not None else None
         return self._pages[folder]
 
     def _listed_size(self, path: str) -> int | None:
@@ -385,41 +498,6 @@ class Database:
             self._tell(text)
 
 
-def names_in(header: str) -> tuple[list[str], list[str]]:
-    """The segments and the signal files that a WFDB header names; leniently, as nothing is computed from them."""
-    lines = [line.split("#")[0].split() for line in header.splitlines()]
-    lines = [words for words in lines if words]
-    if not lines:
-        return [], []
-    names = list(dict.fromkeys(words[0] for words in lines[1:] if words[0] != "~"))
-    return (names, []) if "/" in lines[0][0] else ([], names)
-
-
-def read_index(content: str) -> _Page | None:
-    """The files (with their sizes in bytes, where they stand there) and folders of an index page; None for another."""
-    if not _INDEX.search(content):
-        return None
-    files: dict[str, int | None] = {}
-    folders: list[str] = []
-    for link, rest in _LINK.findall(content):
-        name = unquote(unescape(link)).removeprefix("./")
-        if is_file(name):
-            words = rest.split()
-            files[name] = int(words[-1]) if len(words) > 1 and words[-1].isascii() and words[-1].isdigit() else None
-        elif name.endswith("/") and is_file(name[:-1]):
-            folders.append(name[:-1])
-    return _Page(files, list(dict.fromkeys(folders)))
-
-
-def is_file(name: str) -> bool:
-    """Whether a name from a server can be a file's in one folder."""
-    return "/" not in name and _is_usable(name)
-
-
-def _is_usable(path: str) -> bool:
-    return is_safe_name(path) and is_plain(path)
-
-
 def _join(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
@@ -429,18 +507,17 @@ def _record(path: str) -> Record:
     return Record(folder, stem)
 
 
-def _stems(path: str) -> Iterator[str]:
-    """The records that a file can belong to, by its name: what stands before one of its dots."""
-    start = path.rfind("/") + 1
-    at = path.find(".", start)
-    while at > 0:
-        yield path[:at]
-        at = path.find(".", at + 1)
+def _folders_in(paths: Iterable[str]) -> frozenset[str]:
+    return frozenset(parent for folder in {folder_of(path) for path in paths} for parent in (folder, *above(folder)))
+
+
+def _is_selected(record: Record, selected: Selected) -> bool:
+    return selected.wants(f"{record.path}.hea") if record.stem else selected.wants_folder(record.folder)
 
 
 def _owners(path: str) -> Iterator[str]:
     """All that a RECORDS file can list which the file belongs to: folders above it, and records beside it."""
-    yield from _stems(path)
+    yield from stems(path)
     yield from (f"{folder}/" for folder in above(path))
     if "/" not in path:
         yield "/"
@@ -457,7 +534,7 @@ def _newest(client: Client, name: str, base_url: str) -> str:
             except (MissingError, ForbiddenError, ValueError, TypeError, KeyError):
                 listed = []
         if not listed:
-            page = read_index(client.text(f"{base_url}/{name}/"))
+            page = read_index(client.text(f"{base_url}/{name}/"), f"{base_url}/{name}/")
             listed = [folder for folder in page.folders if folder[0].isdigit()] if page else []
     except (MissingError, ForbiddenError):
         listed = []

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,6 +35,7 @@ FORMAT = 1
 TASK_COLUMNS = ("group", "unit", "anchor", "size")
 FILE_COLUMNS = ("path", "size", "version")
 MANY_SHARDS = 1_000
+HALF = 0.505  # of all bytes, from which on a share is shown as more than 50 %
 SLICES = 1_000  # ranges of rows, up to which they are put together without being copied
 
 
@@ -185,8 +186,6 @@ class Plan:
         together
             Whether these cores do all shards, not one.
         """
-        from dataclasses import replace
-
         of_units = self.tasks["group"].take(pa.array(self.unit_tasks[:-1])).combine_chunks()
         groups = of_units.dictionary_encode().indices.to_numpy(zero_copy_only=False)
         shard_cuts = self.unit_tasks[cut_shards(self.unit_sizes, groups, shards)]
@@ -242,6 +241,7 @@ def make_plan(
     unit: str | None = None,
     anchors: tuple[str, ...] | None = None,
     limit: int | None = None,
+    wants: Callable[[str], bool] | None = None,
     shards: ShardCut = ShardCut("folder"),  # noqa: B008 - frozen
     chunks: ChunkCut = ChunkCut("auto"),  # noqa: B008 - frozen
     cores: int = 1,
@@ -260,6 +260,8 @@ def make_plan(
         Instead of the extractor's own.
     limit
         Only so many units, the first ones.
+    wants
+        Which anchors start a task, of those that could; all where none is given.
     shards, chunks
         The two cuts.
     cores, together
@@ -274,13 +276,15 @@ def make_plan(
     ScaledprocError
         A file is in the inventory twice.
     """
-    layout = Layout(unit or extractor.unit, anchors or extractor.anchors)
+    layout = Layout(unit or extractor.unit, anchors or extractor.anchors, extractor.companions)
     listed = inventory.files
     if reads:
         shared = pa.array([file.path for file in reads], listed.schema.field("path").type)
         listed = listed.filter(pc.invert(pc.is_in(listed["path"], value_set=shared)))
     found = fingerprint_of(extractor)
     arranged = layout.arrange(listed)
+    if wants is not None:
+        arranged = _with_anchors(arranged, listed["path"], wants)
     tasks_per_unit = np.diff(np.concatenate([[0], np.cumsum(arranged.is_anchor)])[arranged.offsets])
     chosen = np.flatnonzero(tasks_per_unit)[:limit]
     is_chosen = np.zeros(len(arranged.units), bool)
@@ -309,7 +313,7 @@ def make_plan(
         left_out = listed.num_rows - len(arranged.order)
         if left_out:
             warnings.append(f"{left_out:,} files were left out: the expression for units does not match their paths")
-        if len(tasks) and limit is None:
+        if len(tasks) and limit is None and wants is None:
             stands_alone = np.ones(len(is_in), bool)
             stands_alone[is_in] = ~has_anchor
             warnings += _warn_of_orphans(listed["path"], arranged, stands_alone, extractor.companions)
@@ -326,6 +330,15 @@ def make_plan(
         reads=tuple(reads),
     )
     return plan.cut(shards, chunks, cores=cores, together=together)
+
+
+def _with_anchors(arranged: Arranged, paths: pa.ChunkedArray, wants: Callable[[str], bool]) -> Arranged:
+    """The same files, of which only wanted ones start a task."""
+    anchors = np.flatnonzero(arranged.is_anchor)
+    is_wanted = [wants(path) for path in paths.take(pa.array(arranged.order[anchors])).to_pylist()]
+    is_anchor = np.zeros(len(arranged.is_anchor), bool)
+    is_anchor[anchors[np.array(is_wanted, bool)]] = True
+    return replace(arranged, is_anchor=is_anchor)
 
 
 def _refuse_twins(paths: pa.ChunkedArray) -> None:
@@ -465,7 +478,7 @@ def _begins_with_any(texts: pa.Array, beginnings: pa.Array) -> pa.Array:
 
 
 def _warn_of_cuts(plan: Plan, shards: ShardCut) -> list[str]:
-    if plan.n_shards > 1 and shards.by == "folder" and plan.shard_sizes.max() * 2 > plan.size:
+    if plan.n_shards > 1 and shards.by == "folder" and plan.shard_sizes.max() > HALF * plan.size:
         largest = int(plan.shard_sizes.argmax())
         group, share = plan.tasks["group"][int(plan.shard_cuts[largest])].as_py(), plan.shard_sizes[largest] / plan.size
         return [
@@ -474,7 +487,7 @@ def _warn_of_cuts(plan: Plan, shards: ShardCut) -> list[str]:
                 f"--shards {plan.n_shards} cuts inside groups and balances better"
             )
         ]
-    if plan.n_shards > 1 and plan.unit_sizes.max() * 2 > plan.size:
+    if plan.n_shards > 1 and plan.unit_sizes.max() > HALF * plan.size:
         unit, share = int(plan.unit_sizes.argmax()), plan.unit_sizes.max() / plan.size
         return [f"unit {plan.unit_name(unit)!r} holds {share:.0%} of all bytes, and a unit is never cut"]
     if plan.n_shards > MANY_SHARDS and shards.by == "folder":

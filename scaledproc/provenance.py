@@ -54,6 +54,8 @@ def new_record(
             "anchors": list(options.anchors or extractor.anchors),
             "include": list(options.include),
             "exclude": list(options.exclude),
+            "only": None if options.only is None else os.fspath(options.only),
+            "hidden": options.hidden,
             "limit": options.limit,
             "inventory": None if options.inventory is None else redacted(os.fspath(options.inventory)),
             "shards": str(options.shards),

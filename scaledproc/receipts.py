@@ -72,16 +72,17 @@ class Lists:
     def __init__(self, *made_from: object) -> None:
         self._path = _cached(json.dumps(made_from, default=str))
 
-    def read(self) -> list[Item] | None:
-        """The list; None where it is not known."""
+    def read(self) -> tuple[list[Item], list[str]] | None:
+        """The list, and the records that it is of; None where it is not known."""
         with contextlib.suppress(OSError, ValueError, TypeError):
-            return [Item(*fields) for fields in json.loads(self._path.read_text(encoding="utf-8"))]
+            items, records = json.loads(self._path.read_text(encoding="utf-8"))
+            return [Item(*fields) for fields in items], [str(record) for record in records]
         return None
 
-    def write(self, items: list[Item]) -> None:
+    def write(self, items: list[Item], records: list[str]) -> None:
         """Remember a list."""
         with contextlib.suppress(OSError):
-            Store.at(self._path.parent).write(self._path.name, json.dumps(items).encode())
+            Store.at(self._path.parent).write(self._path.name, json.dumps([items, records]).encode())
 
 
 def _cached(key: str) -> Path:

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.inventory import Inventory
 from scaledproc.listing import count_note, file_schema
-from scaledproc.storage import Store, describe, redacted, scratch_folder, store_errors
+from scaledproc.storage import Store, describe, redacted, refuse_lost_slash, scratch_folder, store_errors
 from scaledproc.tables import ROW_GROUP, open_reader, write_table
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def read_inventory(where: Where, dataset: Store) -> Inventory:
 def _split(where: Where, options: Mapping[str, Any]) -> tuple[Store, str]:
     """The folder that a file lies in, and its name."""
     text = os.fspath(where)
+    refuse_lost_slash(text)
     folder, slash, name = text.rpartition("/")
     if not name:
         raise UsageError(f"{text!r} is no file for an inventory: name one, such as inventory.parquet")

@@ -31,6 +31,8 @@ class StagedUnit(NamedTuple):
     root: Path
     problem: str | None = None
     """Why they are not there."""
+    is_dataset: bool = False
+    """Whether that is the dataset itself, not a copy."""
 
 
 class Direct:
@@ -38,7 +40,7 @@ class Direct:
 
     def __init__(self, dataset: Store) -> None:
         assert dataset.local is not None  # noqa: S101
-        self._unit = StagedUnit(dataset.local)
+        self._unit = StagedUnit(dataset.local, is_dataset=True)
         self._root = dataset.local
 
     def share(self, files: Sequence[SharedFile]) -> Path:  # noqa: ARG002 - as Stager's

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shlex
 import shutil
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +18,15 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from scaledproc.errors import ScaledprocError, UsageError
-from scaledproc.listing import OBJECT_STORES, FileInfo, is_safe_name, list_folder, list_objects, version_of
+from scaledproc.listing import (
+    OBJECT_STORES,
+    FileInfo,
+    SizesUnknownError,
+    is_safe_name,
+    list_folder,
+    list_objects,
+    version_of,
+)
 from scaledproc.redaction import redacted as redacted
 from scaledproc.redaction import remember_secrets
 from scaledproc.s3_objects import ChangedError, problem_of, writing
@@ -31,6 +42,7 @@ READERS = 16  # requests at once
 LISTINGS = 5  # of a folder that is removed, until one is empty
 MOST_REMOVED = 1000  # objects by one request
 PIECE = 4 * 2**20  # bytes that are copied at once
+_archives = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,7 @@ class Store:
         uri = os.fspath(where)
         if not uri.strip():
             raise UsageError("an empty path was given; name a folder or a URL")
+        refuse_lost_slash(uri)
         try:
             if "://" not in uri:
                 return cls(str(Path(uri).expanduser().absolute()), {})
@@ -132,6 +145,12 @@ class Store:
     def is_s3(self) -> bool:
         """Whether its objects are S3's, whoever has them."""
         return bool(self._protocols & {"s3", "s3a"})
+
+    @property
+    def _is_archive(self) -> bool:
+        from fsspec.archive import AbstractArchiveFileSystem
+
+        return isinstance(self.fs, AbstractArchiveFileSystem)
 
     @property
     def _protocols(self) -> frozenset[str]:
@@ -218,24 +237,39 @@ class Store:
             return {}
         return {info["name"].rpartition("/")[2]: version_of(info) for info in found if info["type"] == "file"}
 
-    def listing(self) -> Listing:
+    def listing(self, *, hidden: bool = True, leaves_out: Callable[[str], bool] = lambda _: False) -> Listing:
         """Every file below the root.
 
-        Links to files are followed only while they stay below the root; links to folders are not followed.
+        Parameters
+        ----------
+        hidden, leaves_out
+            As for `list_folder`, where the root is a local one; others are always listed whole.
 
         Raises
         ------
         ScaledprocError
-            The root does not exist, is a file, or may not be read.
+            The root does not exist, is a file, may not be read, or its listing does not tell the files' sizes.
         """
         try:
-            listing = list_folder(self.local) if self.local is not None else list_objects(self.fs, self.root)
+            if self.local is not None:
+                listing = list_folder(self.local, hidden=hidden, leaves_out=leaves_out)
+            else:
+                listing = list_objects(self.fs, self.root)
         except FileNotFoundError:
             raise ScaledprocError(f"{self} does not exist") from None
         except NotADirectoryError:
             raise ScaledprocError(f"{self} is a file; give the folder that holds the dataset") from None
         except PermissionError as error:
-            raise ScaledprocError(f"{self} may not be read: {redacted(str(error))}") from None
+            inside = str(error.filename or "").removeprefix(f"{self.root}/")
+            remedy = (
+                f"; leave it out with --exclude {shlex.quote(f'{inside}/')}" if inside not in ("", self.root) else ""
+            )
+            raise ScaledprocError(f"{self} may not be read: {redacted(str(error))}{remedy}") from None
+        except SizesUnknownError as error:
+            raise ScaledprocError(
+                f"{self} cannot be listed: the sizes of its files are not told, as web servers do not (the first is "
+                f"{error}); copy the files to a folder or to S3, and name that"
+            ) from None
         except store_errors() as error:
             raise ScaledprocError(f"{self} cannot be listed: {describe(error)}") from None
         return listing
@@ -328,6 +362,9 @@ class Store:
 
         if not any(groups):
             return [None] * len(groups)
+        if self._is_archive:  # whose files share one handle
+            with _archives:
+                return [problem_of(partial(get, group)) for group in groups]
         with ThreadPoolExecutor(READERS, thread_name_prefix="copy") as pool:
             return list(pool.map(lambda group: problem_of(partial(get, group)), groups))
 
@@ -458,6 +495,29 @@ def scratch_folder() -> Iterator[Path]:
     """A private temporary folder, removed at the end; at the next start, where this process was killed."""
     with PrivateFolder() as folder:
         yield Path(folder)
+
+
+def refuse_lost_slash(where: str) -> None:
+    """See that a URL was not taken for a path, as `pathlib` does: of two slashes it leaves one.
+
+    Raises
+    ------
+    UsageError
+        It was.
+    """
+    found = _ONE_SLASH.search(where)
+    if found:
+        scheme, rest = found["scheme"] or found["store"], where[found.end() :]
+        url = f"{scheme}://{rest.lstrip('/')}"
+        raise UsageError(
+            f"{redacted(where)} is a URL that lost a slash, as pathlib.Path makes of one: give it as text, "
+            f"{redacted(url)}"
+        )
+
+
+_ONE_SLASH = re.compile(
+    rf"^(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/(?!/)|(?:^|/)(?P<store>{'|'.join(sorted(OBJECT_STORES))}|https?|memory):/(?!/)"
+)
 
 
 def _target(file: FileInfo, into: Path) -> Path:

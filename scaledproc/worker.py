@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from scaledproc import starting
+from scaledproc.away import UnreadError
 from scaledproc.chunks import ChunkWork, PieceDone, assemble_chunk, committed_chunks, run_chunk, run_piece
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, ShardState
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 
 PATIENCE = 2.0  # seconds that others get to end what they are at, where the run must end
+MOST_UNREAD = 10  # tasks that could not be read, from which on it is asked whether any can
 FILES_SENT = 1_000  # files of a unit that are sent along with each chunk
 
 
@@ -201,6 +203,9 @@ class _Loop:
         self._merging: dict[Future[Any], tuple[int, int]] = {}  # the shard, and how many processes that ended
         self._states: dict[int, str] = {}
         self._news: deque[Event] = deque()
+        self._postponed: list[tuple[_Call, UnreadError]] = []
+        self._last: deque[_Call] = deque()  # the postponed ones, when all else is done
+        self._tasks = self._read = self._unread = 0
         self._files = 0
         self._ahead = sum(chunk.size for chunk in queue)  # bytes that are not handed out yet
         self._asked = stopping().asked
@@ -211,7 +216,7 @@ class _Loop:
             if not left:  # an earlier process ended between a shard's last chunk and the shard
                 self._merge(shard)
         with stopping().orderly():
-            while self._queue or self._staging or self._ready or self._pieces or self._working or self._merging:
+            while self._is_left() or self._postponed or self._last or self._merging:
                 removals = [*self._stager.removals()] if self._queue else []  # before it is seen what has room
                 self._stage()
                 self._work()
@@ -227,11 +232,15 @@ class _Loop:
                         yield from self._end(future)
         stopping().leave()  # also where the signal came with the very last event
 
+    def _is_left(self) -> bool:
+        """Whether there are chunks that were not tried yet."""
+        return bool(self._queue or self._staging or self._ready or self._pieces or self._working)
+
     def _withdraw(self) -> None:
         """Leave what is not at work to the next start."""
         self._is_ending = True
         self._pool.withdraw()
-        for waiting in (self._queue, self._staging, self._ready, self._pieces):
+        for waiting in (self._queue, self._staging, self._ready, self._pieces, self._postponed, self._last):
             waiting.clear()
         for calls in (self._working, self._merging):
             for future in [future for future in calls if future.cancelled()]:
@@ -275,6 +284,12 @@ class _Loop:
             )
             self._ahead -= chunk.size
             self._working[self._pool.submit(partial(run_chunk, work))] = _Call(chunk, work)
+
+        if self._postponed and not self._is_left() and not self._asked.done():
+            self._see_whose_fault()
+        while self._has_room() and self._last:
+            call = self._last.popleft()
+            self._working[self._pool.submit(partial(run_chunk, call.work))] = call
 
     def _has_room(self) -> bool:
         return len(self._working) < 2 * self._pool.jobs  # one at work and one waiting for each core
@@ -326,12 +341,17 @@ class _Loop:
         except WorkerLostError as error:
             self._mend(call, error.loss)
             return
+        except UnreadError as error:
+            self._postpone(call, error)
+            return
         if call.repair is not None and call.piece is not None:
             call.repair.left -= 1
             call.repair.done.append(result)
             self._assemble(call.repair)
             return
         yield result
+        self._tasks += result.tasks
+        self._read += result.tasks - result.quarantined
         for piece in call.repair.done if call.repair else ():
             if piece.path is not None:
                 piece.path.unlink(missing_ok=True)
@@ -339,6 +359,46 @@ class _Loop:
         self._left[call.chunk.shard] -= 1
         if not self._left[call.chunk.shard] and not self._is_ending:
             self._merge(call.chunk.shard)
+
+    def _postpone(self, call: _Call, error: UnreadError) -> None:
+        """Some files of a chunk could not be read: have it done again when all others are, unless nothing can be read.
+
+        Raises
+        ------
+        ScaledprocError
+            Since the first such task, more could not be read than could.
+        """
+        if not self._postponed:
+            self._read = 0
+        self._postponed.append((call, error))
+        self._tasks += error.tasks
+        self._unread += error.unread
+        self._read += error.tasks - error.unread - error.gone
+        if self._unread >= MOST_UNREAD and self._unread > self._read:
+            raise self._cannot_read()
+
+    def _see_whose_fault(self) -> None:
+        """All but the postponed chunks are done: do these for the last time, unless most tasks are among them.
+
+        Raises
+        ------
+        ScaledprocError
+            They are.
+        """
+        unread = sum(error.unread + error.gone for _, error in self._postponed)
+        if 2 * unread > self._tasks:
+            raise self._cannot_read()
+        self._last += [replace(call, work=replace(call.work, is_last=True)) for call, _ in self._postponed]
+        self._tasks -= sum(error.tasks for _, error in self._postponed)
+        self._postponed.clear()
+
+    def _cannot_read(self) -> ScaledprocError:
+        unread = sum(error.unread + error.gone for _, error in self._postponed)
+        return ScaledprocError(
+            f"{self._run.dataset}: the files of {unread:,} of {self._tasks:,} tasks cannot be read (the first: "
+            f"{self._postponed[0][1].example}); is the disk or the network there? What is committed is kept, the same "
+            "command continues"
+        )
 
     def _mend(self, call: _Call, loss: Loss) -> None:
         """A process was lost: have its work done in smaller pieces, or put a task into quarantine."""

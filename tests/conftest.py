@@ -107,6 +107,15 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_cases(shared_data: Path) -> Path:
+    """The folder of cases that are too large for this repository, beside that of real records."""
+    folder = shared_data.parent / "cases/wfdb"
+    if not folder.is_dir():
+        _lacks(f"needs the real cases: there is no {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
     """A bucket on a real S3 server, for all tests of the session: each takes prefixes of its own."""
     if weed_binary() is None:

@@ -25,7 +25,6 @@ from scaledproc import fetching, web
 from scaledproc.choosing import Choice, Record, pick, unit_folders
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, FetchStarted, Note
-from scaledproc.physionet import names_in, read_index
 
 NAME = "mimic3wdb/1.0"
 ONE = f"{NAME}/30/3000003/3000003_0001.dat"
@@ -167,6 +166,130 @@ def test_record_without_checksums(net: PhysioNet, dest: Path, demo: Path) -> Non
     done = fetch(net, dest, groups="30", records=2)
     assert tree_bytes(dest) == of(demo, "30/3000003/", "30/3000105/")
     assert done.notes == ("SHA256SUMS.txt has no file of 1 record in RECORDS (30/3000003/): not checked",)
+
+
+@pytest.mark.parametrize("options", [{}, {"groups": "30"}, {"groups": "30,39"}])
+def test_records_and_folders_that_the_sums_lack(
+    net: PhysioNet, dest: Path, demo: Path, options: dict[str, Any]
+) -> None:
+    """A whole database or group has what RECORDS and the index pages show, also where no checksum is listed."""
+    sums = net.files[f"{NAME}/SHA256SUMS.txt"].splitlines(keepends=True)
+    lacking = (b" 30/3000003/", b" RECORDS")
+    net.files[f"{NAME}/SHA256SUMS.txt"] = b"".join(s for s in sums if not any(name in s for name in lacking))
+    net.files[f"{NAME}/RECORDS"] += b"39/3900001/\n"
+    added = {"39/3900001/x.hea": b"x 0 1 1\n", "30/new/y.hea": b"y 0 1 1\n", "30/3000105/z.txt": b"beside"}
+    net.files |= {f"{NAME}/{path}": content for path, content in added.items()}
+    done = fetch(net, dest, **options)
+    groups = tuple(f"{group}/" for group in options.get("groups", "30,31,32,39").split(","))
+    expected = {path: content for path, content in {**tree_bytes(demo), **added}.items() if path.startswith(groups)}
+    fetched = tree_bytes(dest)
+    assert {path: fetched[path] for path in expected} == expected
+    assert not done.failed
+    told = " ".join(done.notes)
+    assert "1 record in RECORDS (30/3000003/)" in told or "2 records in RECORDS (30/3000003/)" in told
+    assert "1 folder on the index pages (30/new/): not checked" in told
+    assert "no line for 1 file on the index pages (30/3000105/z.txt): not checked" in told
+    again = fetch(net, dest, **options)
+    assert (again.files, again.failed) == (0, ())
+
+
+@pytest.mark.parametrize("page", [b"<html><body>Log in</body></html>", b"\x1f\x8b\x08\0\0\0", b"", b"what\n"])
+def test_sums_that_are_none(net: PhysioNet, dest: Path, demo: Path, page: bytes) -> None:
+    """A page with status 200, or a packed file, is no list of checksums: the other lists are read."""
+    net.files[f"{NAME}/SHA256SUMS.txt"] = page
+    done = fetch(net, dest, groups="30")
+    assert {path for path in of(demo, "30/") if not path.endswith("RECORDS")} <= set(tree_bytes(dest))
+    assert any("is no list of checksums: the files cannot be checked against it" in note for note in done.notes)
+
+
+def test_pages_for_everything(net: PhysioNet, dest: Path) -> None:
+    """A portal that answers each request with a page of its own gives nothing that is taken for data."""
+    page = b"<html><body>Please log in to this network</body></html>"
+    net.files = dict.fromkeys([f"wifi/1/{name}" for name in ("SHA256SUMS.txt", "RECORDS", "ANNOTATORS")], page)
+    net.indexes = False
+    with pytest.raises(ScaledprocError, match="there is no database at"):
+        fetch(net, dest, "wifi/1")
+    assert not dest.exists()
+
+
+@pytest.mark.parametrize("sums", [True, False])
+@pytest.mark.parametrize("indexes", [True, False])
+def test_records_without_slashes(net: PhysioNet, dest: Path, demo: Path, sums: bool, indexes: bool) -> None:
+    """Folders are known for such, however RECORDS is written."""
+    lines = net.files[f"{NAME}/RECORDS"].decode().splitlines()
+    net.files[f"{NAME}/RECORDS"] = "\ufeff".encode() + "".join(f"./{line.rstrip('/')}\r\n" for line in lines).encode()
+    net.indexes = indexes
+    for folder in {path.rpartition("/")[0] for path in of(demo, "30/3", "31/3", "32/3")}:
+        net.files[f"{NAME}/{folder}/RECORDS"] = f"{folder[3:]}\n{folder[3:]}n\n".encode()
+    if not sums:
+        del net.files[f"{NAME}/SHA256SUMS.txt"]
+    done = fetch(net, dest, records=1)
+    fetched = {path: content for path, content in tree_bytes(dest).items() if not path.endswith("RECORDS")}
+    assert fetched == of(demo, "30/3000003/", "31/3100011/", "32/3200058/")
+    assert not done.failed
+
+
+@pytest.mark.parametrize("sums", [True, False])
+@pytest.mark.parametrize("indexes", [True, False])
+def test_only_what_a_list_names(
+    net: PhysioNet, dest: Path, demo: Path, tmp_path: Path, sums: bool, indexes: bool
+) -> None:
+    """Records by name or path, folders; what is not there is named."""
+    net.indexes = indexes
+    if not sums:
+        del net.files[f"{NAME}/SHA256SUMS.txt"]
+        for folder in {path.rpartition("/")[0] for path in of(demo, "30/3", "31/3", "32/3")}:
+            net.files[f"{NAME}/{folder}/RECORDS"] = f"{folder[3:]}\n{folder[3:]}n\n".encode()
+    names = tmp_path / "cohort.txt"
+    names.write_text("# mine\n3000003\n31/3100112/\n\nnobody\n39/x\n")
+    done = fetch(net, dest, only=names)
+    fetched = {path: content for path, content in tree_bytes(dest).items() if sums or not path.endswith("RECORDS")}
+    assert fetched == of(demo, "30/3000003/", "31/3100112/")
+    assert f"2 of 4 names in {names} are not in {net.base_url}/{NAME}: nobody, 39/x" in done.notes
+    assert fetch(net, dest, only=names).files == 0
+    names.write_text("nobody\n")
+    with pytest.raises(ScaledprocError, match="no file that was asked for"):
+        fetch(net, dest, only=names)
+
+
+@pytest.mark.parametrize("sums", [True, False])
+@pytest.mark.parametrize("indexes", [True, False])
+def test_only_records_with_segments_of_other_names(
+    net: PhysioNet, dest: Path, tmp_path: Path, sums: bool, indexes: bool
+) -> None:
+    """As in the matched subset of MIMIC-III: the master is called after the patient, its segments are not."""
+    folder = "p00/p000020"
+    files = {
+        "RECORDS": b"p00/p000020/\np00/p000030/\n",
+        f"{folder}/RECORDS": b"p000020-2183-04-28-17-47\np000020-2183-04-28-17-47n\np000020-2184-01-01-00-00\n",
+        f"{folder}/p000020-2183-04-28-17-47.hea": b"p000020-2183-04-28-17-47/2 1 125 20\n3544749_0001 10\nodd 10\n",
+        f"{folder}/p000020-2183-04-28-17-47n.hea": b"p000020-2183-04-28-17-47n 1 1 5\n3544749n.dat 16\n",
+        f"{folder}/3544749n.dat": b"n" * 10,
+        f"{folder}/3544749_0001.hea": b"3544749_0001 1 125 10\n3544749_0001.dat 80\n",
+        f"{folder}/3544749_0001.dat": b"a" * 10,
+        f"{folder}/odd.hea": b"odd 1 125 10\nother.dat 80\n",
+        f"{folder}/other.dat": b"b" * 10,
+        f"{folder}/p000020-2184-01-01-00-00.hea": b"p000020-2184-01-01-00-00/1 1 125 10\n3544750_0001 10\n",
+        f"{folder}/3544750_0001.hea": b"3544750_0001 1 125 10\n3544750_0001.dat 80\n",
+        f"{folder}/3544750_0001.dat": b"c" * 10,
+        "p00/p000030/RECORDS": b"p000030-2100-01-01-00-00\n",
+        "p00/p000030/p000030-2100-01-01-00-00.hea": b"p000030-2100-01-01-00-00/1 1 125 10\n~ 10\n",
+    }
+    net.publish("matched/1.0", files, sums=sums)
+    net.indexes = indexes
+    cohort = tmp_path / "cohort.csv"
+    cohort.write_text("subject_id,record\n20,p000020-2183-04-28-17-47\n30,\n")
+    done = fetch(net, dest, "matched/1.0", only=f"{cohort}:record")
+    mine = ("p000020-2183-04-28-17-47.hea", "3544749_0001.hea", "3544749_0001.dat", "odd.hea", "other.dat")
+    assert set(tree_bytes(dest)) == {f"{folder}/{name}" for name in mine}
+    assert not done.failed
+    planned = scaledproc.plan(dest, only=f"{cohort}:record")
+    assert planned.n_tasks == 3
+    subjects = dest.with_name("subjects")
+    done = fetch(net, subjects, "matched/1.0", only=f"{cohort}:subject_id")
+    assert set(tree_bytes(subjects)) == set(files) - {"RECORDS"}
+    copied = scaledproc.fetch(subjects, dest.with_name("copy"), only=f"{cohort}:record")
+    assert copied.files == len(mine)
 
 
 def test_pasted_url(net: PhysioNet, dest: Path, demo: Path) -> None:
@@ -405,7 +528,8 @@ def test_again_fetches_nothing(net: PhysioNet, dest: Path, monkeypatch: pytest.M
     again = fetch(net, dest)
     assert (again.files, again.already, again.already_size) == (0, first.files, first.size)
     assert hashed == []  # nor does it read what it once found right
-    assert not net.asked()  # nor does it read the list, which can be long, again
+    lists = {f"{NAME}/{name}" for name in ("RECORDS", "", "30/", "31/", "32/")}
+    assert set(net.asked()) == lists  # nor does it read the checksums, which can be many, again
     net.files[f"{NAME}/SHA256SUMS.txt"] += b"\n"
     fetch(net, dest)
     assert net.asked()[f"{NAME}/SHA256SUMS.txt"] == 2  # read, as it changed, and fetched
@@ -718,21 +842,3 @@ def test_unit_folders() -> None:
     assert unit_folders(["RECORDS", "30/RECORDS", "30/a/x", "30/a/y", "31/b/c/z"]) == [Record("30/a"), Record("31/b/c")]
     assert unit_folders(["x", "y"]) == [Record("")]
     assert unit_folders([]) == []
-
-
-def test_names_in_headers() -> None:
-    assert names_in("m/3 2 125 50 # of three\nm_layout 0\nm_0001 20\n~ 30\n# m_9\n") == (["m_layout", "m_0001"], [])
-    assert names_in("r 3 125\na.dat 80\na.dat 80\n~ 0\n") == ([], ["a.dat"])
-    assert names_in("") == ([], [])
-
-
-def test_index_pages() -> None:
-    page = read_index(
-        '<h1>Index of /files/x/</h1><a href="../">../</a>\n<a href="b/">b/</a> 1-Jan-2020 10:00 -\n'
-        '<a href="a%20b.dat">a b.dat</a> 1-Jan-2020 10:00   12345\n<a href="c&amp;d">c&amp;d</a> 1-Jan-2020 10:00 1K\n'
-        '<a href="?C=N">Name</a><a href="/etc/passwd">x</a> 1 2 3<a href="http://x.org/y">y</a>'
-    )
-    assert page is not None
-    assert page.files == {"a b.dat": 12345, "c&d": None}
-    assert page.folders == ["b"]
-    assert read_index("<html>Welcome to <a href='x.dat'>x</a></html>") is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -153,10 +153,12 @@ def test_links(tree: TreeWriter, tmp_path: Path) -> None:
     }.items():
         (root / link).symlink_to(target)
     inventory = take_inventory(Store.at(root))
+    first = next(link for link in inventory.notes[0].split() if link.startswith("b/"))
+    leads_to = (root / first).readlink()
     assert found(inventory) == ["a/file", "b/inside", "b/other"]
     assert dict(inventory.files.select(["path", "size"]).to_pandas().to_numpy())["b/inside"] == 2
     assert inventory.notes == (
-        "4 links leading outside the dataset (or nowhere) were left out",
+        f"4 links leading outside the dataset (or nowhere) were left out; the first is {first} -> {leads_to}",
         "2 folder links were not followed",
     )
 
@@ -208,6 +210,25 @@ def test_unreadable_folder(ordinary_user: Path) -> None:
     with pytest.raises(ScaledprocError, match=r"may not be read: .*closed"):
         take_inventory(Store.at(ordinary_user))
     (ordinary_user / "closed").chmod(0o700)
+
+
+def test_closed_folder_that_is_left_out(ordinary_user: Path) -> None:
+    def take(include: Sequence[str] = (), exclude: Sequence[str] = ()) -> list[str]:
+        return found(take_inventory(Store.at(ordinary_user), include=include, exclude=exclude))
+
+    (ordinary_user / "a.csv").touch()
+    (ordinary_user / "lost+found").mkdir(mode=0)
+    with pytest.raises(ScaledprocError, match=r"lost\+found'; leave it out with --exclude lost\+found/"):
+        take()
+    for glob in ("lost+found/", "lost+found/**", "lost+found", "lost*", "lost+found/*", "**/lost+found/**"):
+        assert take(exclude=[glob]) == ["a.csv"], glob
+    assert take(include=["30/**", "/31/*.csv"]) == []
+    for include in ("*.csv", "**/a", "lost*/x", "lost+found/", "*/y"):
+        with pytest.raises(ScaledprocError, match="may not be read"):
+            take(include=[include])
+    with pytest.raises(ScaledprocError, match="may not be read"):
+        take(exclude=["lost+found/a.csv/", "*.hea"])
+    (ordinary_user / "lost+found").chmod(0o700)
 
 
 @pytest.mark.parametrize("where", ["{tmp}/nowhere", "file://{tmp}/nowhere", "memory://nowhere"])

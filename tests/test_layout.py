@@ -48,6 +48,35 @@ def test_folder() -> None:
     ]
 
 
+def test_companions_below_an_anchor_are_of_its_unit() -> None:
+    paths = [
+        "a/r.hea",
+        "a/notes/x.txt",
+        "a/sig/r.dat",
+        "a/sig/deep/r.dat",
+        "a/b/s.hea",
+        "a/b/s.dat",
+        "c/d/t.dat",
+        "u.dat",
+    ]
+    table = pa.table({"path": pa.array(paths, pa.large_string())})
+    found = Layout("folder", ("*.hea",), ("*.dat",)).arrange(table)
+    units: dict[str, list[str]] = {name: [] for name in found.units.to_pylist()}
+    for name, first, stop in zip(units, found.offsets, found.offsets[1:], strict=False):
+        units[name] = [paths[row] for row in found.order[first:stop]]
+    assert {name: files for name, files in units.items() if files} == {
+        ".": ["u.dat"],
+        "a": ["a/r.hea", "a/sig/deep/r.dat", "a/sig/r.dat"],
+        "a/b": ["a/b/s.dat", "a/b/s.hea"],
+        "a/notes": ["a/notes/x.txt"],
+        "c/d": ["c/d/t.dat"],
+    }
+    with_root = Layout("folder", ("*.hea",), ("*.dat",)).arrange(
+        pa.table({"path": pa.array(["r.hea", "x/y/r.dat"], pa.large_string())})
+    )
+    assert np.diff(with_root.offsets)[with_root.units.to_pylist().index(".")] == 2
+
+
 @pytest.mark.parametrize(
     ("path", "stem"),
     [

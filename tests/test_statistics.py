@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from scaledproc.extractors.signal_stats import signal_stats
-from scaledproc.extractors.statistics import QUANTILES, count, statistics
+from scaledproc.extractors.statistics import QUANTILES, Coding, count, statistics
 
 DTYPES = st.sampled_from([np.int8, np.int16, np.int32])
 SAMPLES = DTYPES.flatmap(lambda dtype: npst.arrays(dtype, st.one_of(st.integers(0, 40), st.just(9000))))
@@ -20,7 +20,7 @@ GAINS = st.sampled_from([200.0, -200.0, 1.0, 0.001, 4096.0, 12.84])
 @given(SAMPLES, GAINS, st.integers(-(2**15), 2**15), st.booleans())
 def test_statistics_equal_numpy(samples: np.ndarray, gain: float, baseline: int, has_missing: bool) -> None:
     missing = int(np.iinfo(samples.dtype).min) if has_missing else None
-    found = statistics(count(samples), missing=missing, gain=gain, baseline=baseline)
+    found = statistics(count(samples), Coding(missing, gain, baseline))
     valid = samples[samples != missing] if has_missing else samples
     physical = (valid.astype(np.float64) - baseline) / gain
     assert (found.n, found.missing) == (len(samples), len(samples) - len(valid))
@@ -40,13 +40,13 @@ def test_statistics_equal_numpy(samples: np.ndarray, gain: float, baseline: int,
 def test_large_sums_do_not_overflow() -> None:
     samples = np.full(9000, 2**31 - 1, np.int32)
     samples[0] -= 1
-    found = statistics(count(samples), missing=None, gain=1.0, baseline=0)
+    found = statistics(count(samples), Coding(None, 1.0, 0))
     assert found.mean == pytest.approx(2**31 - 1 - 1 / 9000, abs=1e-6)
     assert found.std == pytest.approx(np.sqrt((1 - 1 / 9000) / 9000 * 9000 / 8999), rel=1e-9)
 
 
 def test_a_constant_signal_has_no_deviation() -> None:
-    assert statistics(count(np.full(1001, 7, np.int16)), missing=None, gain=3.0, baseline=1).std == 0.0
+    assert statistics(count(np.full(1001, 7, np.int16)), Coding(None, 3.0, 1)).std == 0.0
 
 
 def rows(signals: list[tuple[str, str, np.ndarray, int]]) -> pa.Table:

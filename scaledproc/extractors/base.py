@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 import functools
 import os
-import stat
+import posixpath
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from scaledproc.errors import UsageError
+from scaledproc.opening import Watch, find, open_located, remember
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,16 +23,39 @@ if TYPE_CHECKING:
 class Task:
     """The smallest piece of work: one anchor, with its unit's files beside it.
 
+    Paths are relative to the dataset's root and have `/` between folders, wherever the dataset lies. `task.path`,
+    `task.beside(name)` and `task.open(name)` give files; other files of the dataset may not be on this machine.
+
     Parameters
     ----------
-    group, unit, anchor
-        Relative to the dataset's root; `.` is the root itself.
+    group
+        The top folder that the unit lies in, such as `30`; `.` for files directly under the root.
+    unit
+        What names the files that belong together: by default their folder, such as `30/3000003` (`.` is the root
+        itself); with `--unit stem` or `file` a path; with a regular expression what its group `unit` matched.
+    anchor
+        The path of the file that started this task.
     root
-        The local folder below which the unit's files lie under their relative paths.
+        The local folder below which the unit's files lie under their relative paths: the dataset itself, or a private
+        copy of the unit.
     files
-        The relative paths of all the unit's files.
+        The relative paths of all the unit's files, the anchor and those of other tasks of the unit among them.
     shared_files
         Where the files are that the extractor declared with `reads`.
+
+    Examples
+    --------
+    Of the unit `sub-01`, whose files are in two folders:
+
+    >>> from pathlib import Path
+    >>> files = frozenset({"sub-01/raw/0.bin", "sub-01/labels/0.json"})
+    >>> task = Task("sub-01", "sub-01", "sub-01/raw/0.bin", Path("/data"), files)
+    >>> str(task.path)
+    '/data/sub-01/raw/0.bin'
+    >>> sorted(task.files)
+    ['sub-01/labels/0.json', 'sub-01/raw/0.bin']
+
+    `task.beside("../labels/0.json")` is the file of its labels.
     """
 
     group: str
@@ -40,6 +64,8 @@ class Task:
     root: Path
     files: frozenset[str] = field(repr=False)
     shared_files: Mapping[str, Path] | None = field(default=None, repr=False)
+    watch: Watch | None = field(default=None, repr=False, compare=False, kw_only=True)
+    """The engine's own: what of the files was looked at, to be compared when the task is done."""
 
     @property
     def path(self) -> Path:
@@ -47,7 +73,7 @@ class Task:
         return self.root / self.anchor
 
     def beside(self, name: str) -> Path:
-        """A file named relative to the anchor's folder, which must be one of the unit's.
+        """A file named relative to the anchor's folder, such as `x.dat` or `../labels/x.json`: one of the unit's.
 
         Raises
         ------
@@ -56,6 +82,21 @@ class Task:
             is ever looked at.
         """
         return Path(self.locate(name))
+
+    def open(self, name: str | None = None) -> BinaryIO:
+        """A file that is named as for `beside`, or the anchor, open for reading.
+
+        It is the unit's file also where somebody exchanges its folder with a link to elsewhere meanwhile, to which a
+        path would lead.
+
+        Raises
+        ------
+        FileNotFoundError
+            As `beside`.
+        OSError
+            It cannot be opened.
+        """
+        return os.fdopen(open_located(self.locate(self.anchor.rpartition("/")[2] if name is None else name)), "rb")
 
     def shared(self, name: str) -> Path:
         """A file of the dataset that the extractor declared with `reads`, named relative to the dataset's root.
@@ -74,21 +115,15 @@ class Task:
         """What `beside` gives, as text: making a `Path` takes longer than opening the file."""
         folder, slash, _ = self.anchor.rpartition("/")
         relative = f"{folder}{slash}{name}"
-        if relative not in self.files:
-            raise FileNotFoundError(f"the unit {self.unit!r} has no file {relative!r}")
         path = f"{self.root}/{relative}"
+        if relative not in self.files:
+            plain = posixpath.normpath(relative)
+            if name.startswith("/") or plain not in self.files:
+                raise FileNotFoundError(f"the unit {self.unit!r} has no file {relative!r}")
+            relative = plain
         # What was listed may have been replaced since: by a pipe, on which one would wait, or by a link elsewhere.
-        at = relative.find("/")
-        while at >= 0:
-            if stat.S_ISLNK(os.lstat(f"{self.root}/{relative[:at]}").st_mode):  # which no listing follows
-                raise FileNotFoundError(f"{relative[:at]!r} is no folder of the dataset any more")
-            at = relative.find("/", at + 1)
-        kind = os.lstat(path).st_mode
-        if stat.S_ISLNK(kind):
-            target = Path(path).resolve()
-            kind = target.stat().st_mode if target.is_relative_to(self.root.resolve()) else 0
-        if not stat.S_ISREG(kind):
-            raise FileNotFoundError(f"{relative!r} is no file of the dataset any more")
+        found = self.watch.find(relative) if self.watch is not None else find(str(self.root), relative)
+        remember(path, found)
         return path
 
 

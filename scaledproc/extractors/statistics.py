@@ -7,8 +7,8 @@ correctly rounded operations in a fixed order.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -39,6 +39,32 @@ class Counts(NamedTuple):
         return int(self.values @ self.counts)
 
 
+class Limits(NamedTuple):
+    """The lowest and the highest digital value that a sample can have."""
+
+    low: int
+    high: int
+
+
+class Coding(NamedTuple):
+    """How digital samples stand for physical values.
+
+    Parameters
+    ----------
+    missing
+        The digital value of a missing sample, which is the lowest of a format; None where the format has none.
+    gain, baseline
+        The physical value is `(digital - baseline) / gain`, as the WFDB header specification (header(5)) has it.
+    limits
+        Of the format and of the converter, as far as known.
+    """
+
+    missing: int | None
+    gain: float
+    baseline: int
+    limits: tuple[Limits, ...] = ()
+
+
 class Statistics(NamedTuple):
     """Statistics over valid samples, in physical units; None where undefined.
 
@@ -48,6 +74,10 @@ class Statistics(NamedTuple):
         All samples, and those that hold the format's missing value.
     total
         The sum of all digital samples, the missing ones too.
+    zero, distinct
+        How many valid samples are physically 0; how many different values they have.
+    at_min, at_max
+        How many are at a lower, at an upper limit; None where none is known. Limits that samples lie beyond are none.
     mean, std, min, max
         `std` with ddof=1.
     quantiles
@@ -57,6 +87,10 @@ class Statistics(NamedTuple):
     n: int
     missing: int
     total: int
+    zero: int = 0
+    distinct: int = 0
+    at_min: int | None = None
+    at_max: int | None = None
     mean: float | None = None
     std: float | None = None
     min: float | None = None
@@ -64,65 +98,65 @@ class Statistics(NamedTuple):
     max: float | None = None
 
 
-def statistics(found: Counts, *, missing: int | None, gain: float, baseline: int) -> Statistics:
-    """Statistics of one signal.
-
-    Parameters
-    ----------
-    found
-        Its digital samples.
-    missing
-        The digital value of a missing sample; None where the format has none.
-    gain, baseline
-        The physical value is `(digital - baseline) / gain`, as the WFDB header specification (header(5)) has it.
-    """
+def statistics(found: Counts, coding: Coding) -> Statistics:
+    """Statistics of one signal, from the counts of its digital samples."""
     values, counts = found
+    missing = coding.missing
     ranks = counts.cumsum()
     size = int(ranks[-1]) if len(ranks) else 0
     total = found.total
-    # The missing value is always the lowest one of a format: it stands before all others.
+    # The missing value stands before all others.
     gone = int(counts[0]) if missing is not None and size and values[0] == missing else 0
     n = size - gone
     if n == 0:
         return Statistics(size, size, total)
-    places = ranks.searchsorted(_wanted(n, gone, gain), "right")
+
+    def how_often(value: int) -> int:
+        place = int(values.searchsorted(value))
+        return int(counts[place]) if values[place] == value else 0
+
+    places = ranks.searchsorted(_wanted(n, gone, coding.gain), "right")
     lost = missing or 0
     return _finish(
-        Statistics(size, gone, total),
+        _Samples(size, gone, total, len(values) - (gone > 0)),
         total - lost * gone,
         _sum_of_squares(values, counts, size) - lost * lost * gone,
         values[places].tolist(),
-        gain,
-        baseline,
+        coding,
+        how_often,
     )
 
 
-def statistics_of_bytes(
-    histograms: NDArray[np.int64], gains: Sequence[float], baselines: Sequence[int]
-) -> list[Statistics]:
+def statistics_of_bytes(histograms: NDArray[np.int64], codings: Sequence[Coding]) -> list[Statistics]:
     """The same for several signals of 8 bits at once, of which the lowest value is the missing one.
 
     Parameters
     ----------
     histograms
         How often each value from -128 to 127 occurs, shape (signals, 256).
-    gains, baselines
+    codings
         Of each signal.
     """
     all_ranks = histograms.cumsum(axis=1)
     sizes, missing = all_ranks[:, -1].tolist(), all_ranks[:, 0].tolist()
     totals, squares = (histograms @ _BYTES).tolist(), (histograms @ _SQUARES).tolist()
     found = []
-    for ranks, size, gone, total, square, gain, baseline in zip(
-        all_ranks, sizes, missing, totals, squares, gains, baselines, strict=True
+    for counts, ranks, size, gone, total, square, coding in zip(
+        histograms, all_ranks, sizes, missing, totals, squares, codings, strict=True
     ):
-        described = Statistics(size, gone, total)
         n = size - gone
-        if n:
-            values = (ranks.searchsorted(_wanted(n, gone, gain), "right") - 128).tolist()
-            described = _finish(described, total + 128 * gone, square - 16_384 * gone, values, gain, baseline)
-        found.append(described)
+        if not n:
+            found.append(Statistics(size, gone, total))
+            continue
+        values = (ranks.searchsorted(_wanted(n, gone, coding.gain), "right") - 128).tolist()
+        samples = _Samples(size, gone, total, int(np.count_nonzero(counts)) - (gone > 0))
+        how_often = partial(_of_byte, counts)
+        found.append(_finish(samples, total + 128 * gone, square - 16_384 * gone, values, coding, how_often))
     return found
+
+
+def _of_byte(counts: NDArray[np.int64], value: int) -> int:
+    return counts.item(value + 128)
 
 
 _BYTES = np.arange(-128, 128)
@@ -146,18 +180,46 @@ def _wanted(n: int, gone: int, gain: float) -> list[int]:
     return [gone + rank for rank in ranks]
 
 
+class _Samples(NamedTuple):
+    """How many samples there are, how many of them are missing, the sum of all, and how many values the others have."""
+
+    n: int
+    missing: int
+    total: int
+    distinct: int
+
+
 def _finish(
-    begun: Statistics, total: int, squares: int, values: Sequence[int], gain: float, baseline: int
+    samples: _Samples,
+    total: int,
+    squares: int,
+    values: Sequence[int],
+    coding: Coding,
+    how_often: Callable[[int], int],
 ) -> Statistics:
-    """What valid samples sum up to, and the digital values at the ranks of `_order`, in physical units."""
-    size, gone, all_total, *_ = begun
+    """What valid samples sum up to, and the digital values at the ranks of `_order`, in physical units.
+
+    Of values between the lowest and the highest valid one `how_often` tells how many samples have them.
+    """
+    size, gone, all_total, distinct = samples
+    _, gain, baseline, limits = coding
     n = size - gone
+    lowest, highest = (values[0], values[1]) if gain > 0 else (values[1], values[0])
+    at_min = at_max = None
+    for least, most in limits:
+        if least <= lowest and highest <= most:
+            at_min = how_often(lowest) if least == lowest else at_min or 0
+            at_max = how_often(highest) if most == highest else at_max or 0
     low, high, *around = [(float(value) - baseline) / gain for value in values]
     _, fractions = _order(n)
     return Statistics(
         size,
         gone,
         all_total,
+        how_often(baseline) if lowest <= baseline <= highest else 0,
+        distinct,
+        at_min,
+        at_max,
         (total - n * baseline) / n / gain,
         math.sqrt((n * squares - total * total) / (n * (n - 1))) / abs(gain) if n > 1 else None,
         low,

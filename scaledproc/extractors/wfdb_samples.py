@@ -1,38 +1,38 @@
 """Statistics of the samples in WFDB signal files, from how often each value occurs, without ever making floats of them.
 
-Formats whose samples stand at fixed places are read here. All others (differences, three samples in four bytes, FLAC),
-skewed signals, and files that do not hold what their header says go through wfdb, which is the reference for all.
+All formats of signal(5) are read here, block by block, so that a header may claim what it wants.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from scaledproc.extractors.byte_counting import ByteCounts
-from scaledproc.extractors.statistics import Counts, Statistics, count, merged, statistics, statistics_of_bytes
-from scaledproc.extractors.wfdb_blocks import BITS, byte_count, frames, open_regular
-from scaledproc.extractors.wfdb_claims import check_samples
-from scaledproc.extractors.wfdb_header import refuse_chains
+from scaledproc.extractors.statistics import (
+    Coding,
+    Counts,
+    Limits,
+    Statistics,
+    count,
+    merged,
+    statistics,
+    statistics_of_bytes,
+)
+from scaledproc.extractors.wfdb_blocks import BITS, byte_count, frames, frames_in, open_regular
+from scaledproc.extractors.wfdb_flac import FLAC, FlacFile
+from scaledproc.extractors.wfdb_header import DIFFERENCES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from scaledproc.extractors.wfdb_header import Header, Signal
-
-_BITS_OF_OTHERS = {"310": 10, "311": 10, "508": 8, "516": 16, "524": 24}
-# The smallest integer type that wfdb gives a format's samples in, where not 16 bits; format 8 holds differences.
-_WFDB_BITS = {"80": 8, "508": 8, "8": 32, "24": 32, "32": 32, "524": 32}
-MISSING: dict[str, int | None] = {
-    **{fmt: -(1 << (bits - 1)) for fmt, bits in {**BITS, **_BITS_OF_OTHERS}.items()},
-    "8": None,
-}
-"""The digital value that stands for a missing sample, by storage format."""
-
+    from scaledproc.extractors.wfdb_header import Header, SignalLine
 
 WIDEST = 1_024
 """Samples of a frame, up to which each gets 256 counters at once: 2 MB."""
@@ -42,112 +42,174 @@ class Described(NamedTuple):
     """A signal's samples, summed up."""
 
     statistics: Statistics
-    """Over the samples as `wfdb.rdrecord` gives them, in time with the other signals."""
+    """Over the samples in time with other signals: those before sample 0 are left out, those after the end missing."""
     stored_total: int
     """The sum of the samples as stored, which the header's checksum is about."""
 
 
-def describe_samples(header_path: str, header: Header) -> list[Described]:
-    """Statistics of all signals of a record.
+def describe_samples(paths: Mapping[str, str], header: Header) -> list[Described]:
+    """Statistics of all signals of a record; none of one that has no samples.
 
     Parameters
     ----------
-    header_path
-        Where the header is, beside its signal files.
+    paths
+        Where each signal file is that the header names.
     header
         What it says.
 
     Raises
     ------
     OSError
-        A signal file cannot be read.
+        If a signal file cannot be read.
     ValueError
-        A signal file does not hold what the header says.
+        If a signal file does not hold what the header says.
     """
-    for signal in header.signals:
-        if signal.fmt not in MISSING:
-            raise ValueError(f"the storage format {signal.fmt} is none of WFDB's")
-    found = _describe_files(os.path.dirname(header_path), header)  # noqa: PTH120 - of a text
-    if found is not None:
-        return [Described(each, each.total) for each in found]
-    path = Path(header_path)
-    check_samples(path.parent, header)
-    try:
-        signals = _read_with_wfdb(path, header)
-        is_skewed = any(signal.skew for signal in header.signals)
-        stored = _read_with_wfdb(path, header, ignore_skew=True) if is_skewed else signals
-    except (MemoryError, OSError):
-        raise
-    except Exception as error:  # whatever it comes across: it trusts files to hold what a header says
-        raise ValueError(f"wfdb cannot read the samples: {type(error).__name__}: {error}") from error
-    counts = [count(samples) for samples in signals]
-    totals = [int(samples.sum(dtype=np.int64)) for samples in stored]
-    return list(map(Described, _described(counts, header.signals), totals))
-
-
-def _describe_files(folder: str, header: Header) -> list[Statistics] | None:
-    """Without wfdb, where that can be; else None."""
-    if not header.n_frames:
-        return None
-    files: dict[str, list[Signal]] = {}
-    last = None
-    for signal in header.signals:
-        if signal.skew or signal.fmt not in BITS:
-            return None
-        if signal.file != last:
-            last = signal.file
-            if last in files:  # its signals are not together
-                return None
-            files[last] = []
-        elif signal.fmt != files[last][0].fmt:
-            return None
-        files[last].append(signal)
-    found: list[Statistics] = []
-    for file, those in files.items():
-        described = _describe_file(f"{folder}/{file}", header.n_frames, those)
-        if described is None:
-            return None
-        found += described
+    files = [(file, list(signals)) for file, signals in groupby(header.signals, _file_of)]
+    n_frames = header.n_frames
+    if n_frames is None:  # header(5): not specified; the C library reads up to the end of the shortest file
+        n_frames = min((_frames_in(paths[file], signals) for file, signals in files if file is not None), default=0)
+        if n_frames == 0 and all(file is None for file, _ in files):
+            return []
+    found: list[Described] = []
+    for file, signals in files:
+        if file is None:
+            found += [_nothing(n_frames * signal.samples_per_frame) for signal in signals]
+        else:
+            found += _describe_file(paths[file], n_frames, signals)
     return found
 
 
-def _describe_file(path: str, n_frames: int, signals: Sequence[Signal]) -> list[Statistics] | None:
-    fmt, offset = signals[0].fmt, signals[0].byte_offset
-    widths = [signal.samples_per_frame for signal in signals]
-    width = sum(widths)
+def _file_of(signal: SignalLine) -> str | None:
+    return None if signal.is_null else signal.file
+
+
+def _nothing(n: int) -> Described:
+    return Described(Statistics(n, n, 0), 0)
+
+
+def _frames_in(path: str, signals: Sequence[SignalLine]) -> int:
+    """How many whole frames a signal file has."""
+    first, widths = signals[0], [signal.samples_per_frame for signal in signals]
     handle = open_regular(path)
     try:
-        if not all(widths) or os.fstat(handle).st_size < offset + byte_count(fmt, n_frames * width):
-            return None
-        blocks = frames(handle, fmt, offset, n_frames, width)
-        if fmt == "80" and width > WIDEST:
-            signed = ((block.view(np.uint8) ^ np.uint8(128)).view(np.int8) for block in blocks)
-            return _described(_count_values(signed, widths), signals)
-        if fmt != "80":
-            return _described(_count_values(blocks, widths), signals)
-        gains, baselines = [signal.gain for signal in signals], [signal.baseline for signal in signals]
-        return statistics_of_bytes(_count_bytes(blocks, widths), gains, baselines)
+        if first.fmt not in FLAC:
+            size = os.fstat(handle).st_size
+            if size < first.byte_offset:
+                raise ValueError(
+                    f"{_name(path)} has {size:,} bytes; the header says that it has {first.byte_offset:,} or more"
+                )
+            return frames_in(size - first.byte_offset, first.fmt, sum(widths))
+        with _flac(handle, path, first, widths) as stream:
+            return stream.n_frames
     finally:
         os.close(handle)
 
 
-def _described(counts: Sequence[Counts], signals: Sequence[Signal]) -> list[Statistics]:
-    return [
-        statistics(found, missing=MISSING[signal.fmt], gain=signal.gain, baseline=signal.baseline)
-        for found, signal in zip(counts, signals, strict=True)
-    ]
+def _describe_file(path: str, n_frames: int, signals: Sequence[SignalLine]) -> list[Described]:
+    first, widths = signals[0], [signal.samples_per_frame for signal in signals]
+    width = sum(widths)
+    for signal in signals:
+        if signal.skew > n_frames * signal.samples_per_frame:
+            raise ValueError(
+                f"the header has {signal.skew:,} samples of a signal of {_name(path)} before sample 0, and "
+                f"{n_frames * signal.samples_per_frame:,} in all"
+            )
+    handle = open_regular(path)
+    try:
+        if first.fmt in FLAC:
+            with _flac(handle, path, first, widths) as stream:
+                return _count_values(stream.frames(n_frames), signals)
+        size, needed = os.fstat(handle).st_size, first.byte_offset + byte_count(first.fmt, n_frames * width)
+        if size < needed:
+            raise ValueError(f"{_name(path)} has {size:,} bytes; the header says that it has {needed:,} or more")
+        blocks = frames(handle, first.fmt, first.byte_offset, n_frames, width)
+        if first.fmt != "80":
+            return _count_values(blocks, signals)
+        if width > WIDEST or any(signal.skew for signal in signals):
+            signed = ((block.view(np.uint8) ^ np.uint8(128)).view(np.int8) for block in blocks)
+            return _count_values(signed, signals)
+        described = statistics_of_bytes(_count_bytes(blocks, widths), [coding_of(signal) for signal in signals])
+        return [Described(each, each.total) for each in described]
+    finally:
+        os.close(handle)
 
 
-def _count_values(blocks: Iterable[NDArray[np.integer]], widths: Sequence[int]) -> list[Counts]:
-    """Counts of each signal, which has so many neighbouring columns of the blocks."""
-    parts: list[list[Counts]] = [[] for _ in widths]
-    stops = np.cumsum(widths).tolist()
+@contextmanager
+def _flac(handle: int, path: str, first: SignalLine, widths: list[int]) -> Iterator[FlacFile]:
+    stream = FlacFile(handle, _name(path), first.fmt, first.byte_offset, widths)
+    try:
+        yield stream
+    finally:
+        stream.close()
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def coding_of(signal: SignalLine) -> Coding:
+    """How the samples of a signal stand for physical values."""
+    return Coding(
+        _missing(signal.fmt),
+        signal.gain,
+        signal.baseline,
+        _limits(signal.fmt, signal.adc_resolution, signal.adc_zero),
+    )
+
+
+def _missing(fmt: str) -> int | None:
+    """The digital value that stands for a missing sample; differences have none."""
+    return None if fmt == DIFFERENCES else -(1 << ((BITS.get(fmt) or FLAC[fmt]) - 1))
+
+
+@lru_cache(1024)
+def _limits(fmt: str, resolution: int, zero: int) -> tuple[Limits, ...]:
+    """The lowest and the highest sample that the format has; then those that the ADC has, where it is described."""
+    missing = _missing(fmt)
+    found = [] if missing is None else [Limits(missing + 1, -missing - 1)]
+    if 0 < resolution <= 32:
+        half = 1 << (resolution - 1)
+        found.append(Limits(zero - half, zero + half - 1))
+    return tuple(found)
+
+
+def _count_values(blocks: Iterable[NDArray[np.integer]], signals: Sequence[SignalLine]) -> list[Described]:
+    """What the signals have, which have neighbouring columns of the blocks."""
+    counters = [_Counter(signal) for signal in signals]
+    stops = np.cumsum([signal.samples_per_frame for signal in signals]).tolist()
     for block in blocks:
-        for part, stop, width in zip(parts, stops, widths, strict=True):
-            part.append(count(block[:, stop - width : stop].reshape(-1)))
-            if len(part) > 1:
-                part[:] = [merged(part)]
-    return [part[0] for part in parts]
+        for counter, stop in zip(counters, stops, strict=True):
+            counter.add(block[:, stop - counter.signal.samples_per_frame : stop].reshape(-1))
+    return [counter.described() for counter in counters]
+
+
+class _Counter:
+    """How often each value occurs in a signal that comes block by block."""
+
+    def __init__(self, signal: SignalLine) -> None:
+        self.signal = signal
+        self._early = signal.skew  # samples before sample 0 that are still to come
+        self._early_total = 0
+        self._last = signal.init_value
+        self._counts: Counts | None = None
+
+    def add(self, samples: NDArray[np.integer]) -> None:
+        if self.signal.fmt == DIFFERENCES and len(samples):
+            samples = samples.cumsum(dtype=np.int64) + self._last
+            self._last = int(samples[-1])
+        if self._early:
+            early, samples = samples[: self._early], samples[self._early :]
+            self._early -= len(early)
+            self._early_total += int(early.sum(dtype=np.int64))
+        counts = count(samples)
+        self._counts = counts if self._counts is None else merged([self._counts, counts])
+
+    def described(self) -> Described:
+        counts = self._counts or count(np.empty(0, np.int8))
+        found = statistics(counts, coding_of(self.signal))
+        late = self.signal.skew
+        total = found.total + self._early_total
+        return Described(found._replace(n=found.n + late, missing=found.missing + late) if late else found, total)
 
 
 def _count_bytes(blocks: Iterable[NDArray[np.integer]], widths: Sequence[int]) -> NDArray[np.int64]:
@@ -157,34 +219,3 @@ def _count_bytes(blocks: Iterable[NDArray[np.integer]], widths: Sequence[int]) -
         counts.add(block.view(np.uint8))
     found = counts.total()
     return found if len(found) == len(widths) else np.add.reduceat(found, np.cumsum([0, *widths[:-1]]))
-
-
-def _read_with_wfdb(header_path: Path, header: Header, *, ignore_skew: bool = False) -> list[NDArray[np.integer]]:
-    """Every channel's digital samples, all samples of all frames."""
-    import wfdb
-
-    refuse_chains(header_path)
-    formats = [signal.fmt for signal in header.signals]
-    # wfdb 4.3 cannot name the integer type of format 61, which is big-endian; its physical values are right.
-    physical = "61" in formats
-    record = wfdb.rdrecord(
-        str(header_path.with_suffix("")),
-        physical=physical,
-        smooth_frames=False,
-        ignore_skew=ignore_skew,
-        return_res=64 if physical else max(_WFDB_BITS.get(fmt, 16) for fmt in formats),
-    )
-    if not physical:
-        signals: list[NDArray[np.integer]] = record.e_d_signal
-        return signals
-    return [_digital(*pair) for pair in zip(record.e_p_signal, header.signals, strict=True)]
-
-
-def _digital(physical: NDArray[np.float64], signal: Signal) -> NDArray[np.integer]:
-    """The samples that physical values were made from; rounding gives them back exactly, up to 32 bits."""
-    digital = physical * signal.gain + signal.baseline
-    missing = MISSING[signal.fmt]
-    if missing is not None:
-        digital[np.isnan(digital)] = missing
-    rounded: NDArray[np.integer] = np.rint(digital).astype(np.int64)
-    return rounded

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import posixpath
 import resource
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -34,11 +36,16 @@ SCHEMA = pa.schema(
         pa.field("fs", pa.float64(), nullable=False),
         pa.field("n_samples", pa.int64(), nullable=False),
         pa.field("n_missing", pa.int64(), nullable=False),
+        pa.field("n_zero", pa.int64(), nullable=False),
+        pa.field("n_distinct", pa.int64(), nullable=False),
+        ("n_at_min", pa.int64()),
+        ("n_at_max", pa.int64()),
         *((name, pa.float64()) for name in ("mean", "std", "min", *QUANTILES, "max")),
         ("start_date", pa.date32()),
         ("start_time", pa.time64("us")),
         ("duration_s", pa.float64()),
         ("checksum_ok", pa.bool_()),
+        ("header_note", pa.string()),
     ]
 )
 NUMERICS_FS = 2.0  # Hz; MIMIC's numerics come once a second or once a minute, its waveforms at 62.5 Hz and more
@@ -48,7 +55,7 @@ class WfdbSummary(Extractor):
     """Statistics of every signal of every WFDB record, over its valid samples, in physical units.
 
     Anchors are headers, units are folders. Multi-segment masters and layout headers give no rows: their segments are
-    tasks of their own. Every value equals that of `wfdb.rdrecord(…, smooth_frames=False)` and numpy.
+    tasks of their own. Headers and samples are read by their specifications, header(5) and signal(5).
 
     Parameters
     ----------
@@ -57,7 +64,7 @@ class WfdbSummary(Extractor):
     """
 
     name = "wfdb-summary"
-    version = "1"
+    version = "2"
     anchors = ("*.hea",)
     companions = ("*.dat",)
     apart = frozenset({"_signal_names", "_names"})  # the combine step's
@@ -94,24 +101,19 @@ class WfdbSummary(Extractor):
         Raises
         ------
         FileNotFoundError
-            A signal file that the header names is not in the unit.
+            If a signal file that the header names is not in the unit.
         ValueError
-            The header cannot be read, or the signal file does not hold what it says.
+            If the header cannot be read, or a signal file does not hold what it says.
         """
         folder, _, name = task.anchor.rpartition("/")
-        path = task.locate(name)
-        header = read_header(path)
-        files = dict.fromkeys([signal.file for signal in header.signals])
-        if header.is_master or files.keys() <= {"~"}:
-            return []
-        for file in files:
-            task.locate(file)
+        header = read_header(task.locate(name))
+        paths = {file: task.locate(posixpath.normpath(file) if "/" in file else file) for file in header.files}
         record = os.path.splitext(name)[0]  # noqa: PTH122 - of a text
-        kind = _kind(record, folder.rpartition("/")[2], header.fs)
+        is_numerics = record == f"{folder.rpartition('/')[2]}n"
         try:
             return [
-                _row(task, record, header, kind, channel, samples)
-                for channel, samples in enumerate(describe_samples(path, header))
+                _row(task, record, header, channel, samples, is_numerics, header.note)
+                for channel, samples in enumerate(describe_samples(paths, header))
             ]
         except ArithmeticError as error:
             raise ValueError(f"the header has numbers that nothing can be computed with: {error}") from None
@@ -128,15 +130,21 @@ class WfdbSummary(Extractor):
         return {"signal_stats": signal_stats(tables)}
 
 
-def _row(task: Task, record: str, header: Header, kind: str, channel: int, samples: Described) -> dict[str, Any]:
+def _row(
+    task: Task, record: str, header: Header, channel: int, samples: Described, is_numerics: bool, note: str | None
+) -> dict[str, Any]:
     signal = header.signals[channel]
     fs = header.fs * signal.samples_per_frame
+    if math.isinf(fs) or samples.statistics.n >= 2**63:
+        raise OverflowError("too many samples")
     found = samples.statistics
+    # header(5): where the number of samples is not specified the checksum is not verified.
+    checksum = None if header.n_frames is None or signal.is_null else signal.checksum
     return {
         "group": task.group,
         "unit": task.unit,
         "record": record,
-        "kind": kind,
+        "kind": "numerics" if is_numerics or fs <= NUMERICS_FS else "waveform",
         "channel": channel,
         "signal": signal.name,
         "units": signal.units,
@@ -144,6 +152,10 @@ def _row(task: Task, record: str, header: Header, kind: str, channel: int, sampl
         "fs": fs,
         "n_samples": found.n,
         "n_missing": found.missing,
+        "n_zero": found.zero,
+        "n_distinct": found.distinct,
+        "n_at_min": found.at_min,
+        "n_at_max": found.at_max,
         "mean": found.mean,
         "std": found.std,
         "min": found.min,
@@ -151,10 +163,7 @@ def _row(task: Task, record: str, header: Header, kind: str, channel: int, sampl
         "max": found.max,
         "start_date": header.date,
         "start_time": header.time,
-        "duration_s": found.n / fs if fs else None,
-        "checksum_ok": None if signal.checksum is None else (samples.stored_total - signal.checksum) % 65_536 == 0,
+        "duration_s": found.n / fs,
+        "checksum_ok": None if checksum is None else (samples.stored_total - checksum) % 65_536 == 0,
+        "header_note": note,
     }
-
-
-def _kind(record: str, folder: str, fs: float) -> str:
-    return "numerics" if record == f"{folder}n" or fs <= NUMERICS_FS else "waveform"
