@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import wait
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -23,8 +23,10 @@ import pyarrow.parquet as pq
 
 from scaledproc.away import Bearing, UnreadError
 from scaledproc.describe import clean_text
+from scaledproc.errors import UsageError
 from scaledproc.events import SHOWN_FAILURES, ChunkDone, Failure
 from scaledproc.extractors import Extractor, Task, load_extractor
+from scaledproc.extractors.fingerprint import edited_file
 from scaledproc.extractors.rows import RowCollector, SchemaError
 from scaledproc.faults import Piece, Verdict
 from scaledproc.guard import Printed, between_tasks, guard
@@ -68,6 +70,10 @@ class ChunkWork:
         How often a task that failed is tried again.
     ahead
         Bytes that the process may be given from now on, about.
+    shared
+        Where the files are that the extractor declared with `reads`.
+    code
+        The files that the extractor's code was read from when the work was begun, with their times and sizes.
     is_last
         Whether tasks whose files cannot be read are put into quarantine now, instead of being left to the end.
     """
@@ -85,6 +91,8 @@ class ChunkWork:
     positions: tuple[int, ...] = ()
     retries: int = 0
     ahead: int = 0
+    shared: Mapping[str, Path] = field(default_factory=dict)
+    code: tuple[tuple[str, int, int], ...] = ()
     is_last: bool = False
 
     def error_row(self, verdict: Verdict) -> dict[str, Any]:
@@ -147,7 +155,7 @@ def run_chunk(work: ChunkWork) -> ChunkDone:
 
 def run_piece(work: ChunkWork, piece: Piece, path: Path) -> PieceDone:
     """Extract the features of some of a chunk's tasks, and keep them in a local file; raises what `run_chunk` does."""
-    with open_writer(path, _load(work.source, work.options).schema) as writer:
+    with open_writer(path, _load(work.source, work.options, work.code).schema) as writer:
         return replace(_run_tasks(replace(work, is_last=True), piece, writer), path=path)
 
 
@@ -170,7 +178,7 @@ def _put_together(pieces: Sequence[PieceDone], writer: pq.ParquetWriter) -> Piec
 
 
 def _commit(work: ChunkWork, write: Callable[[pq.ParquetWriter], PieceDone]) -> ChunkDone:
-    extractor = _load(work.source, work.options)
+    extractor = _load(work.source, work.options, work.code)
     name = chunk_name(work.shard, work.chunk)
     with work.store.committing(f"{name}.parquet") as part:
         with open_writer(part, extractor.schema) as writer:
@@ -204,7 +212,7 @@ def _commit(work: ChunkWork, write: Callable[[pq.ParquetWriter], PieceDone]) -> 
 def _run_tasks(work: ChunkWork, piece: Piece, writer: pq.ParquetWriter) -> PieceDone:
     """Extract some of a chunk's tasks, and write their rows."""
     started = time.perf_counter()
-    extractor = _load(work.source, work.options)
+    extractor = _load(work.source, work.options, work.code)
     extractor.expect(work.ahead)
     collector = RowCollector(extractor.schema)
     errors: list[dict[str, Any]] = []
@@ -217,7 +225,7 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: pq.ParquetWriter) -> Piece
             staged = work.staged[unit]
             listed = work.files[unit]
             files = _listed_files(work.store, listed) if isinstance(listed, int) else listed
-            task = Task(group, unit, anchor, staged.root, files, watch=Watch(str(staged.root)))
+            task = Task(group, unit, anchor, staged.root, files, work.shared, watch=Watch(str(staged.root)))
             if own is not None and place > piece.start:
                 own.between(place)
             may_wait = bearing if staged.is_dataset else None
@@ -329,14 +337,36 @@ def warm_up(source: str | Extractor, options: Mapping[str, Any]) -> None:
     _load(source, options)
 
 
-def _load(source: str | Extractor, options: Mapping[str, Any]) -> Extractor:
-    return source if isinstance(source, Extractor) else _load_named(source, json.dumps(options, sort_keys=True))
+def _load(
+    source: str | Extractor, options: Mapping[str, Any], code: tuple[tuple[str, int, int], ...] = ()
+) -> Extractor:
+    found = source if isinstance(source, Extractor) else _load_named(source, json.dumps(options, sort_keys=True))
+    if code:
+        _check_code(code, found.label)
+    return found
 
 
 @lru_cache(maxsize=4)
 def _load_named(spec: str, options: str) -> Extractor:
     """Made once in each process."""
     return load_extractor(spec, json.loads(options))
+
+
+@lru_cache(maxsize=4)
+def _check_code(code: tuple[tuple[str, int, int], ...], label: str) -> None:
+    """See, once in each process, that it loaded the code that the run was planned with.
+
+    Raises
+    ------
+    UsageError
+        If it was edited meanwhile.
+    """
+    path = edited_file(code)
+    if path is not None:
+        raise UsageError(
+            f"{path}, which {label} is made of, was edited while the run was at work; what is committed is of the code "
+            "before: the same command tells what differs"
+        )
 
 
 @lru_cache(maxsize=4)

@@ -285,7 +285,11 @@ def run(
         dataset, output = _demo(quiet=quiet or as_json), DEMO
     elif output is None:
         raise UsageError("name the folder to write: scaledproc --backend local INPUT OUTPUT")
-    with progress.choose(quiet=quiet, as_json=as_json) as display, _continuable(patience):
+    with (
+        progress.choose(quiet=quiet, as_json=as_json) as display,
+        _failure_told(display.listen if as_json else None),
+        _continuable(patience),
+    ):
         if _from_file(ctx, "chunk"):
             from scaledproc.events import Note
 
@@ -484,6 +488,9 @@ def worker(
     ] = None,
     extractor: Annotated[str | None, typer.Option(show_default=False, help="Where the extractor is here.")] = None,
     code: Annotated[str | None, typer.Option(show_default=False, help="Folder of modules for the extractor.")] = None,
+    shared: Annotated[
+        str | None, typer.Option(show_default=False, help="Folder of the files that the extractor reads for all tasks.")
+    ] = None,
     report: Annotated[str | None, typer.Option(show_default=False, help="Tell how it goes on.")] = None,
     jobs: Jobs = None,
     storage_option: StorageOption = None,
@@ -517,6 +524,7 @@ def worker(
         output=output,
         extractor=extractor,
         code=code,
+        shared=shared,
         report=report,
         jobs=jobs,
         scratch=scratch,
@@ -649,6 +657,20 @@ def _continuable(grace: float = 0.0) -> Iterator[None]:
                 f"interrupted; what is committed is kept, this continues: {shlex.join(words)}",
                 asked.signal or signal.SIGINT,
             ) from None
+
+
+@contextlib.contextmanager
+def _failure_told(listen: Callable[[Any], None] | None) -> Iterator[None]:
+    """Tell a program of an error that ends the command, besides what standard error says."""
+    try:
+        yield
+    except ScaledprocError as error:
+        if listen is not None:
+            from scaledproc.events import RunFailed
+            from scaledproc.redaction import redacted
+
+            listen(RunFailed(type(error).__name__, redacted(str(error)), error.exit_code, error.differences))
+        raise
 
 
 def _without_secret(word: str) -> str:

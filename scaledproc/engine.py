@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from scaledproc.backend import Backend, Job, load_backend
 from scaledproc.calibration import remember
 from scaledproc.cuts import ChunkCut, ShardCut
-from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.events import SHOWN_FAILURES, CombineDone, Detached, Event, Failure, Note, RunFinished, RunStarted
 from scaledproc.extractors import Extractor, load_extractor
+from scaledproc.extractors.fingerprint import working_here
 from scaledproc.extractors.rows import RowCollector
 from scaledproc.holding import HeldError, holding
 from scaledproc.inventory import Inventory, choose, matches, take_inventory
@@ -26,12 +27,15 @@ from scaledproc.preflight import (
     check_places,
     differences,
     foreign_names,
+    other_plan,
     refuse_changes,
     refuse_unfinished,
     why_empty,
 )
 from scaledproc.provenance import finished_record, new_record
 from scaledproc.run_folder import Decision, Run, RunRecord, begin, decide, read_record
+from scaledproc.sending import check_sendable
+from scaledproc.shared_files import find_shared
 from scaledproc.storage import Store, describe, store_errors
 
 if TYPE_CHECKING:
@@ -51,6 +55,11 @@ def execute(
 ) -> Run:
     """Run a plan, or what is left of it."""
     started = time.perf_counter()
+    works_here = backend.capabilities.is_here and backend.capabilities.executes
+    is_private = dataset.is_private or output.is_private
+    in_process = works_here and (is_private or (backend.cores == 1 and not options.limits.need_processes))
+    if works_here and not in_process and isinstance(options.extractor, Extractor):
+        check_sendable(options.extractor)
     with _prepared(dataset, output, options, backend, overwrite):  # before all that takes time, imports too
         from scaledproc.combining import finished_schema
 
@@ -58,7 +67,8 @@ def execute(
         RowCollector(extractor.schema)  # complains of a schema that cannot be, as the next does
         finished_schema(extractor)
         check_places(dataset, output, options.extractor, backend)
-        return _carry_out(dataset, output, options, extractor, backend, overwrite, on_event, ask, started)
+        with working_here(extractor) if in_process else contextlib.nullcontext():
+            return _carry_out(dataset, output, options, extractor, backend, overwrite, on_event, ask, started)
 
 
 def _prepared(
@@ -95,7 +105,7 @@ def _carry_out(
         for event in backend.run(new, [*(Job(shard) for shard in range(planned.n_shards)), Job()]):
             _tell(on_event, event)
         return new
-    existing, decision = _look(new, overwrite=overwrite)
+    existing, decision = _look(new, planned, overwrite=overwrite)
     if existing is not None and decision == "finished":
         return _leave(new, existing, planned, options, backend, on_event)
     for note in backend.check(new, planned):
@@ -112,12 +122,15 @@ def _carry_out(
         return done.within(output)
 
 
-def _look(new: Run, *, overwrite: bool) -> tuple[RunRecord | None, Decision]:
+def _look(new: Run, planned: Plan, *, overwrite: bool) -> tuple[RunRecord | None, Decision]:
     """What is in the output folder, and what to do with it."""
     existing = None if overwrite else read_record(new.store)
     names = foreign_names(new.store, new.dataset)
     try:
         return existing, decide(existing, new.record.plan_id, names, overwrite=overwrite)
+    except OtherPlanError as error:
+        assert existing is not None  # noqa: S101
+        raise other_plan(new, existing, planned, str(error)) from None
     except UsageError as error:
         raise UsageError(f"{new.store}: {error}") from None
 
@@ -135,7 +148,7 @@ def _execute(
 ) -> Run:
     """Write the output, which nobody else does meanwhile."""
     output = new.store
-    existing, decision = _look(new, overwrite=overwrite)  # again: another driver may have ended in between
+    existing, decision = _look(new, planned, overwrite=overwrite)  # again: another driver may have ended in between
     if existing is not None and decision == "finished":
         return _leave(new, existing, planned, options, backend, on_event)
     resumed = existing is not None and decision == "continue"
@@ -228,6 +241,7 @@ def make(
         chunks=chunks,
         cores=cores,
         together=together,
+        reads=find_shared(dataset, extractor.reads, extractor.label),
     )
     missing = None if selected is None else selected.missing_text(str(dataset))
     if missing:

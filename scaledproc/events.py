@@ -178,6 +178,18 @@ class RunFinished(Event):
 
 
 @dataclass(frozen=True)
+class RunFailed(Event):
+    """The end of a command that could not do what was asked; told to programs."""
+
+    error: str
+    """The name of its class."""
+    message: str
+    exit_code: int
+    differences: tuple[Mapping[str, Any], ...] = ()
+    """Where the output folder holds the run of another plan, what differs: each with its kind, name and text."""
+
+
+@dataclass(frozen=True)
 class FetchStarted(Event):
     """It is known what is to be fetched, and there is room for it."""
 

@@ -141,6 +141,8 @@ def status_text(status: Status) -> str:
             f"{f', {quarantined:,} quarantined' if quarantined else ''}"
         ),
     ]
+    if status.note:
+        lines.append(clean_text(status.note))
     if status.held_by:
         lines.append(f"driven by {shown(status.held_by)}")
     if elsewhere:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,10 +15,12 @@ import pyarrow.compute as pc
 
 from scaledproc.cuts import ChunkCut, ShardCut, assumed_work, cut_chunks, cut_shards
 from scaledproc.errors import ScaledprocError
+from scaledproc.extractors.fingerprint import fingerprint_of
 from scaledproc.inventory import matches
 from scaledproc.layout import Layout
 from scaledproc.listing import FileInfo
 from scaledproc.paths import blocks, stems
+from scaledproc.shared_files import shared_parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from scaledproc.extractors import Extractor
     from scaledproc.inventory import Inventory
     from scaledproc.layout import Arranged
+    from scaledproc.shared_files import SharedFile
 
 FORMAT = 1
 TASK_COLUMNS = ("group", "unit", "anchor", "size")
@@ -65,6 +68,10 @@ class Plan:
         Offsets of macro shards and of chunks in `tasks`; every shard's are also a chunk's.
     warnings
         What a person should know before the run.
+    fingerprint
+        What the rows depend on besides the tasks' files, part by part.
+    reads
+        The files that the extractor declared for all its tasks.
     """
 
     plan_id: str
@@ -75,6 +82,8 @@ class Plan:
     shard_cuts: Offsets
     chunk_cuts: Offsets
     warnings: tuple[str, ...] = field(default=())
+    fingerprint: Mapping[str, str] = field(default_factory=dict)
+    reads: tuple[SharedFile, ...] = ()
 
     def __repr__(self) -> str:
         from scaledproc.describe import bytes_text, count_text
@@ -237,6 +246,7 @@ def make_plan(
     chunks: ChunkCut = ChunkCut("auto"),  # noqa: B008 - frozen
     cores: int = 1,
     together: bool = False,
+    reads: Sequence[SharedFile] = (),
 ) -> Plan:
     """Group the files of a dataset into units and tasks, sort them, cut them.
 
@@ -256,6 +266,8 @@ def make_plan(
         The two cuts.
     cores, together
         Cores of one machine, and whether they do all shards.
+    reads
+        The files that the extractor declared. They belong to no unit, and start no task.
 
     Raises
     ------
@@ -266,6 +278,10 @@ def make_plan(
     """
     layout = Layout(unit or extractor.unit, anchors or extractor.anchors, extractor.companions)
     listed = inventory.files
+    if reads:
+        shared = pa.array([file.path for file in reads], listed.schema.field("path").type)
+        listed = listed.filter(pc.invert(pc.is_in(listed["path"], value_set=shared)))
+    found = fingerprint_of(extractor)
     arranged = layout.arrange(listed)
     if wants is not None:
         arranged = _with_anchors(arranged, listed["path"], wants)
@@ -289,11 +305,11 @@ def make_plan(
         }
     )
     with ThreadPoolExecutor(1) as beside:  # hashing leaves the interpreter to others
-        plan_id = beside.submit(plan_id_of, extractor, layout.unit, tasks, files, unit_files)
+        plan_id = beside.submit(plan_id_of, found.text, extractor, layout.unit, tasks, files, unit_files, reads)
         task_of_file = _attribute(files["path"], is_anchor, unit_files, unit_tasks)
         sizes = np.bincount(task_of_file, weights=_integers(files["size"]), minlength=int(unit_tasks[-1]))
         del task_of_file
-        warnings = [*inventory.notes]
+        warnings = [*inventory.notes, *found.notes]
         left_out = listed.num_rows - len(arranged.order)
         if left_out:
             warnings.append(f"{left_out:,} files were left out: the expression for units does not match their paths")
@@ -309,6 +325,8 @@ def make_plan(
         shard_cuts=np.array([0, len(tasks)]) if len(tasks) else np.zeros(1, np.int64),
         chunk_cuts=np.array([0, len(tasks)]) if len(tasks) else np.zeros(1, np.int64),
         warnings=tuple(warnings),
+        fingerprint={**found.parts, **shared_parts(reads)},
+        reads=tuple(reads),
     )
     return plan.cut(shards, chunks, cores=cores, together=together)
 
@@ -442,9 +460,19 @@ def _warn_of_cuts(plan: Plan, shards: ShardCut) -> list[str]:
     return []
 
 
-def plan_id_of(extractor: Extractor, unit: str, tasks: pa.Table, files: pa.Table, unit_files: Offsets) -> str:
-    """What determines the output, as a hash."""
-    digest = hashlib.sha256(f"{FORMAT}\0{extractor.fingerprint}\0{extractor.schema}\0{unit}\0".encode())
+def plan_id_of(
+    fingerprint: str,
+    extractor: Extractor,
+    unit: str,
+    tasks: pa.Table,
+    files: pa.Table,
+    unit_files: Offsets,
+    reads: Sequence[SharedFile] = (),
+) -> str:
+    """What determines the output, as a hash; `fingerprint` is the extractor's, as text."""
+    digest = hashlib.sha256(f"{FORMAT}\0{fingerprint}\0{extractor.schema}\0{unit}\0".encode())
+    for file in sorted(reads):
+        digest.update(f"{file.path}\0{file.digest}\0".encode(errors="surrogateescape"))
     for column in (tasks["group"], tasks["unit"], tasks["anchor"], files["path"]):
         _hash_strings(digest, column)
     for chunk in files["size"].chunks:

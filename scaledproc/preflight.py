@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaledproc.changes import run_differences, texts_of, unit_differences
 from scaledproc.describe import count_text
-from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.extractors import Extractor
 from scaledproc.run_folder import FEATURES, OWN_NAMES, RECORD, Run, RunRecord, changed_files
 from scaledproc.storage import Store
@@ -58,6 +59,20 @@ def foreign_names(output: Store, dataset: Store) -> list[str]:
     return [name for name in names if name != inner.partition("/")[0]] if inner else names
 
 
+def other_plan(new: Run, existing: RunRecord, planned: Plan, reason: str) -> OtherPlanError:
+    """Why the run in the output folder is not the one that is asked for."""
+    try:
+        stored = Run(new.store, new.dataset, new.source, existing).plan
+    except ScaledprocError:  # damaged; what differs besides can be told all the same
+        stored = None
+    found = run_differences(existing, new.record, stored, planned)
+    why = texts_of(found) or "other files, another extractor or another layout"
+    return OtherPlanError(
+        f"{new.store}: {reason}: {why}; name another folder, or give --overwrite to throw that run away",
+        [each.to_dict() for each in found],
+    )
+
+
 def refuse_changes(current: Run, planned: Plan) -> None:
     """See whether the dataset is still what a run listed.
 
@@ -68,10 +83,12 @@ def refuse_changes(current: Run, planned: Plan) -> None:
     """
     changed = changed_files(current, planned)
     if changed:
-        raise ScaledprocError(
+        error = ScaledprocError(
             f"{count_text(changed, 'file')} of the dataset changed, though not in size, since the run in "
             f"{current.store} listed them; its results are not theirs any more: --overwrite starts afresh"
         )
+        error.differences = tuple(each.to_dict() for each in unit_differences(current.plan, planned))
+        raise error
 
 
 def refuse_unfinished(finished: Run, wanted: Mapping[str, Any] | None) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaledproc.events import CombineDone, ShardDone
 from scaledproc.run_folder import FEATURES, Run, RunRecord, shard_name
+from scaledproc.shared_files import to_record
 from scaledproc.storage import Store, redacted
 
 if TYPE_CHECKING:
@@ -44,8 +45,9 @@ def new_record(
         extractor={
             "spec": spec if isinstance(spec, str) else f"(in memory) {extractor.label}",
             "label": extractor.label,
-            "fingerprint": extractor.fingerprint,
+            "fingerprint": dict(planned.fingerprint),
             "options": dict(extractor_options),
+            **({"reads": to_record(planned.reads)} if planned.reads else {}),
         },
         options={
             "unit": options.unit or extractor.unit,

@@ -83,6 +83,12 @@ def redacted(text: str) -> str:
     return _SIGNED.sub(rf"\1{HIDDEN}", text)
 
 
+def is_secret_name(name: str) -> bool:
+    """Whether what is called so is likely a secret."""
+    upper = name.upper()
+    return bool(_SECRET_VARIABLE.fullmatch(upper) or _SECRET_OPTION.search(upper)) and not _NO_SECRET.fullmatch(upper)
+
+
 def remember_secrets(options: Mapping[str, Any]) -> None:
     """Have `redacted` know the values of storage options, as far as they are secret by their name."""
     for name, value in options.items():

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
-from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.events import ShardDone
 from scaledproc.extractors import Extractor, load_extractor
+from scaledproc.shared_files import of_record
 from scaledproc.storage import Store, redacted
 from scaledproc.tables import digest_of, read_csv, read_tables, write_table
 
@@ -92,7 +93,7 @@ class RunRecord:
     dataset
         The input's URL.
     extractor
-        spec, label, fingerprint and options.
+        spec, label, options; fingerprint: what the rows depend on, part by part; and the files that it `reads`.
     options
         What the user asked for.
     versions
@@ -165,6 +166,8 @@ class RunRecord:
         for name, keys in _NEEDED.items():
             if not keys <= found.get(name, {}).keys():
                 raise ValueError(f"{name} is incomplete")
+        if not _is_fingerprint(found["extractor"]["fingerprint"]):
+            raise ValueError("extractor is not what it should be")
         if found.get("state") == "done" and not {"rows", "quarantined", "tasks"} <= found["counts"].keys():
             raise ValueError("counts is incomplete")
         try:
@@ -208,6 +211,10 @@ def _is_replaces(found: Any) -> bool:
     return found == {} or (
         isinstance(found, dict) and _is_texts(found.get("summaries")) and _is_counts({"shards": found.get("shards")})
     )
+
+
+def _is_fingerprint(found: Any) -> bool:
+    return _is_text(found) or _is_digests(found)  # a text: of an earlier version
 
 
 def _is_shards(found: Any) -> bool:
@@ -302,7 +309,7 @@ class Run:
     def plan(self) -> Plan:
         """The plan as it was stored, with its cuts."""
         try:
-            return read_plan(self.store, self.record.plan_id)
+            return replace(read_plan(self.store, self.record.plan_id), reads=of_record(self.record.extractor))
         except (FileNotFoundError, ScaledprocError, LookupError, ValueError, TypeError) as error:  # whatever is there
             raise ScaledprocError(f"the plan cannot be read: {error}; start afresh with --overwrite") from None
 
@@ -494,8 +501,10 @@ def decide(existing: RunRecord | None, plan_id: str, names: Sequence[str], *, ov
 
     Raises
     ------
+    OtherPlanError
+        If the folder holds another plan's run.
     UsageError
-        The folder holds another plan's run, or files that are not a run's.
+        If it holds files that are not a run's.
     """
     if RECORD not in names and existing is None:
         foreign = [name for name in names if not name.startswith(".") and name != LEASE]
@@ -508,10 +517,7 @@ def decide(existing: RunRecord | None, plan_id: str, names: Sequence[str], *, ov
     if overwrite or existing is None or existing.state == "beginning":
         return "begin"
     if existing.plan_id != plan_id:
-        raise UsageError(
-            f"it holds the run of another plan ({existing.plan_id[:12]}, this is {plan_id[:12]}: other files, another "
-            "extractor or another layout); name another folder, or give --overwrite to throw that run away"
-        )
+        raise OtherPlanError(f"it holds the run of another plan ({existing.plan_id[:12]}, this is {plan_id[:12]})")
     return "finished" if existing.state == "done" else "continue"
 
 

@@ -50,6 +50,8 @@ class Status:
     done: tuple[ShardDone, ...]
     states: tuple[ShardState, ...]
     held_by: str = ""
+    note: str = ""
+    """Why the machines could not be asked, where they could not."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -57,8 +59,8 @@ class Status:
         return dict(Counter([*("done" for _ in self.done), *(state.state for state in self.states)]))
 
 
-def find_status(run: Run, backend: Backend) -> Status:
-    """Look at a run's folder, and ask its backend.
+def find_status(run: Run, backend: Backend | None, note: str = "") -> Status:
+    """Look at a run's folder, and ask its backend; where that cannot be had, `note` says why.
 
     Raises
     ------
@@ -80,7 +82,7 @@ def find_status(run: Run, backend: Backend) -> Status:
         )
         states: tuple[ShardState, ...] = ()
     else:
-        known = {state.shard: state for state in backend.states(run)}
+        known = {state.shard: state for state in backend.states(run)} if backend is not None else {}
         committed = run.committed_shards()  # afterwards: a job may have committed its shard and ended meanwhile
         done = tuple(run.shard_reports(sorted(committed)))
         left = (shard for shard in range(record.counts["shards"]) if shard not in committed)
@@ -95,6 +97,7 @@ def find_status(run: Run, backend: Backend) -> Status:
         done=done,
         states=states,
         held_by=_held_by(run),
+        note=note,
     )
 
 

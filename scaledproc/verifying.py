@@ -12,10 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scaledproc.changes import extractor_differences, texts_of
 from scaledproc.chunks import METADATA
 from scaledproc.combining import finish_table, finished_schema
 from scaledproc.describe import count_text
 from scaledproc.errors import ScaledprocError
+from scaledproc.extractors.fingerprint import fingerprint_of
 from scaledproc.planning import plan_id_of
 from scaledproc.run_folder import (
     ERROR_LOG,
@@ -30,6 +32,7 @@ from scaledproc.run_folder import (
     digest_of_content,
     shard_name,
 )
+from scaledproc.shared_files import of_record
 from scaledproc.tables import read_tables, rebatch
 
 if TYPE_CHECKING:
@@ -229,7 +232,8 @@ class _Check:
             return
         unit = str(self._run.record.options["unit"])
         tasks = plan.tasks.select(["group", "unit", "anchor"])
-        if plan_id_of(extractor, unit, tasks, plan.files, plan.unit_files) != self._run.record.plan_id:
+        text, reads = fingerprint_of(extractor).text, of_record(self._run.record.extractor)
+        if plan_id_of(text, extractor, unit, tasks, plan.files, plan.unit_files, reads) != self._run.record.plan_id:
             self._wrong(PLAN, "has another plan id than run.json: other tasks, files or sizes")
 
     def _extractor(self) -> Extractor | None:
@@ -239,9 +243,10 @@ class _Check:
         except Exception as error:  # another machine's, or a module that is gone
             reason = str(error)
         else:
-            if extractor.fingerprint == self._run.record.extractor["fingerprint"]:
+            differ = extractor_differences(self._run.record.extractor["fingerprint"], fingerprint_of(extractor))
+            if not differ:
                 return extractor
-            reason = f"{extractor.label} is not what it was"
+            reason = f"{extractor.label} is not what it was: {texts_of(differ)}"
         note = f"the plan's id and what finish() made of the rows were not looked at: {reason}"
         if note not in self.notes:
             self.notes.append(note)

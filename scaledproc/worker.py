@@ -7,7 +7,7 @@ shard are there they become the shard's one file, and the chunks go.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -22,6 +22,7 @@ from scaledproc.away import UnreadError
 from scaledproc.chunks import ChunkWork, PieceDone, assemble_chunk, committed_chunks, run_chunk, run_piece
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, ShardState
+from scaledproc.extractors.fingerprint import fingerprint_of
 from scaledproc.extractors.registry import place
 from scaledproc.faults import LOADS, Loss, Piece, WorkerLostError, after_loss
 from scaledproc.limits import Limits
@@ -29,6 +30,7 @@ from scaledproc.merging import merge_part, merge_shard
 from scaledproc.pool import Pool
 from scaledproc.run_folder import Run
 from scaledproc.scratch import remove_left
+from scaledproc.shared_files import at_hand
 from scaledproc.staging import FILES_AHEAD, Direct, StagedUnits, Stager
 from scaledproc.stopping import stopping
 
@@ -52,6 +54,7 @@ def run_shards(
     scratch: Path | None = None,
     here: NDArray[np.bool_] | None = None,
     pool: Pool | None = None,
+    shared: Path | None = None,
 ) -> Iterator[Event]:
     """Make the features of macro shards with so many processes, and tell what happened.
 
@@ -71,6 +74,8 @@ def run_shards(
         are made instead of shards.
     pool
         Processes that are there already, with the run's limits; the caller ends them. Else there are new ones.
+    shared
+        A folder of the files that the extractor declared, where they are not to be taken from the dataset.
 
     Yields
     ------
@@ -118,17 +123,32 @@ def run_shards(
         stager: Direct | Stager
         stager = Direct(run.dataset) if run.dataset.local else Stager(run.dataset, plan, list(queue), scratch)
         held.enter_context(stager)
+        files = plan.reads if queue else ()
+        common = _Common(
+            at_hand(files, shared or stager.share(files)) if files else {},
+            fingerprint_of(run.extractor).files if queue else (),
+        )
         if pool is None or is_here:
             processes = 1 if is_here else min(jobs, max(len(queue), 1))
             pool = held.enter_context(Pool(processes, limits, scratch, in_process=is_here))
         try:
-            yield from _Loop(run, plan, stager, pool, queue, left, here).events()
+            yield from _Loop(run, plan, stager, pool, queue, left, common, here).events()
         except Exception:
             pool.close(PATIENCE)
             raise
         except BaseException:  # who leaves at once does not wait
             pool.close()
             raise
+
+
+@dataclass(frozen=True)
+class _Common:
+    """What all chunks get."""
+
+    shared: Mapping[str, Path]
+    """Where the files are that the extractor declared."""
+    code: tuple[tuple[str, int, int], ...]
+    """The files that the extractor's code was read from."""
 
 
 @dataclass
@@ -165,6 +185,7 @@ class _Loop:
         pool: Pool,
         queue: deque[Chunk],
         left: dict[int, int],
+        common: _Common,
         here: NDArray[np.bool_] | None = None,
     ) -> None:
         self._run = run
@@ -173,6 +194,7 @@ class _Loop:
         self._pool = pool
         self._queue = queue
         self._left = left
+        self._common = common
         self._here = here
         self._staging: dict[Future[Any], Chunk] = {}
         self._ready: deque[tuple[Chunk, StagedUnits]] = deque()
@@ -254,7 +276,12 @@ class _Loop:
             chunk, units = self._ready.popleft()
             self._tell(chunk.shard, "running")
             work = _chunk_work(self._run, self._plan, chunk, units, self._here)
-            work = replace(work, ahead=max(self._ahead // self._pool.jobs, chunk.size))
+            work = replace(
+                work,
+                ahead=max(self._ahead // self._pool.jobs, chunk.size),
+                shared=self._common.shared,
+                code=self._common.code,
+            )
             self._ahead -= chunk.size
             self._working[self._pool.submit(partial(run_chunk, work))] = _Call(chunk, work)
 

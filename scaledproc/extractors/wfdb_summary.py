@@ -82,6 +82,7 @@ class WfdbSummary(Extractor):
     anchors = ("*.hea", f"{'[0-9]' * 8}n{ENDING}")
     companions = ("*.dat",)
     companion_column = "signal_file"
+    apart = frozenset({"_signal_names", "_names"})  # the combine step's
 
     def __init__(self, signal_names: str | None = None) -> None:
         self._signal_names = signal_names
