@@ -93,7 +93,12 @@ def _frames_in(path: str, signals: Sequence[SignalLine]) -> int:
     handle = open_regular(path)
     try:
         if first.fmt not in FLAC:
-            return frames_in(os.fstat(handle).st_size - first.byte_offset, first.fmt, sum(widths))
+            size = os.fstat(handle).st_size
+            if size < first.byte_offset:
+                raise ValueError(
+                    f"{_name(path)} has {size:,} bytes; the header says that it has {first.byte_offset:,} or more"
+                )
+            return frames_in(size - first.byte_offset, first.fmt, sum(widths))
         with _flac(handle, path, first, widths) as stream:
             return stream.n_frames
     finally:

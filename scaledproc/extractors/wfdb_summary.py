@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import posixpath
 import resource
@@ -159,7 +160,7 @@ def _shared(
     comments = own if not place.comments or place.comments == own else (*own, *place.comments)
     names = (record,) if place.record_name is None else (record, place.record_name)
     who = identity(task.anchor.rpartition("/")[0], names, comments)
-    notes = [*(() if header is None else header.notes), *place.notes, *more]
+    notes = [*place.notes, *more] if header is None or header.note is None else [header.note, *place.notes, *more]
     if who.note:
         notes.append(who.note)
     text = "\n".join(comments) if comments else None
@@ -192,6 +193,8 @@ def _row(
 ) -> dict[str, Any]:
     signal = header.signals[channel]
     fs = header.fs * signal.samples_per_frame
+    if math.isinf(fs) or samples.statistics.n >= 2**63:
+        raise OverflowError("too many samples")
     # header(5): where the number of samples is not specified the checksum is not verified.
     checksum = None if header.n_frames is None or signal.is_null else signal.checksum
     return {
