@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from scaledproc.extractors.wfdb_blocks import open_regular
@@ -28,7 +29,8 @@ MOST_MASTERS = 2**26
 """Bytes of a unit's master headers that are read: one of 14,000 segments has 300 kB."""
 MOST_KEPT = 2**22
 """Bytes of a unit's headers that are kept until their tasks come."""
-MOST_NOTES = 3
+MOST_MISSED = 3
+"""Of several headers that may be a segment's master and cannot be read, so many are named."""
 _BEGINNING = 4_096  # bytes that are looked at to tell what a header is; most have a tenth of them
 _DAY = 24 * 60 * 60 * 10**6
 _TOLERANCE = 10**6  # microseconds: some headers give whole seconds only
@@ -161,12 +163,14 @@ class UnitRecords:
             return _place_of_segment(listed, header)
         if path[-1:] == "n" and (master := self._masters.get(path[:-1])):
             return _place_of_numerics(master, header)
-        return Place(None, started(header), None, (), tuple(self._missed(path)) if self._unread else ())
+        return Place(
+            None, started(header), None, (), tuple(islice(self._missed(path), MOST_MISSED)) if self._unread else ()
+        )
 
     def master(self, path: str) -> tuple[Master | None, tuple[str, ...]]:
         """A master header by its path without the ending; else what is to be noted."""
         found = self._masters.get(path)
-        return found, () if found else tuple(self._missed(path))
+        return found, () if found else tuple(islice(self._missed(path), MOST_MISSED))
 
     def _missed(self, path: str) -> Iterator[str]:
         """Which masters may have had it, and could not be read."""
@@ -321,9 +325,8 @@ def _segments(master: Master, files: frozenset[str]) -> dict[str, _Listed]:
 def _doubts(path: str, header: Header) -> Iterator[str]:
     """What a master header's segments should know of it."""
     file = f"{path}{HEADER}"
-    yield from (f"{file}: {note}" for note in header.notes[:MOST_NOTES])
-    if len(header.notes) > MOST_NOTES:
-        yield f"{file}: and {len(header.notes) - MOST_NOTES:,} things more"
+    if header.note is not None:
+        yield f"{file}: {header.note}"
     total = sum(segment.n_frames for segment in header.segments)
     if header.n_frames is not None and total != header.n_frames:
         yield f"{file}: its segments have {total:,} frames, the record {header.n_frames:,}"

@@ -161,7 +161,7 @@ def _shared(
     comments = own if not place.comments or place.comments == own else (*own, *place.comments)
     names = (record,) if place.record_name is None else (record, place.record_name)
     who = identity(task.anchor.rpartition("/")[0], names, comments)
-    notes = [*(() if header is None or header.note is None else (header.note,)), *place.notes, *more]
+    notes = [*place.notes, *more] if header is None or header.note is None else [header.note, *place.notes, *more]
     if who.note:
         notes.append(who.note)
     text = "\n".join(comments) if comments else None
