@@ -270,7 +270,7 @@ def odd_dataset(tree: TreeWriter) -> Path:
 def test_odd_names(odd_dataset: Path, cli: Cli, tmp_path: Path) -> None:
     for arguments in ([], ["--json"], ["--quiet"]):
         out = tmp_path / f"out{len(arguments)}{''.join(arguments)}"
-        done = cli("--backend", "local", odd_dataset, out, *arguments)
+        done = cli("--backend", "local", "--hidden", odd_dataset, out, *arguments)  # one begins with a dot
         assert done.returncode == 3, done.stderr
         check_shown(done.stdout)
         check_shown(done.stderr)
