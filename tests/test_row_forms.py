@@ -6,8 +6,9 @@ import copy
 import datetime as dt
 import decimal
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -103,7 +104,6 @@ NS = np.datetime64("2020-01-01T00:00:00.000000001")
         (0.1, pa.float16(), float(np.float16(0.1))),
         (np.float32(0.5), pa.float16(), 0.5),
         (memoryview(b"ab"), pa.binary(), b"ab"),
-        (uuid.UUID(int=5), pa.list_(pa.uuid()), None),
         ([uuid.UUID(int=5)], pa.list_(pa.uuid()), [uuid.UUID(int=5)]),
         (True, pa.bool8(), True),
         (decimal.Decimal("1.1"), pa.decimal128(10, 2), decimal.Decimal("1.10")),
@@ -113,10 +113,6 @@ NS = np.datetime64("2020-01-01T00:00:00.000000001")
     ],
 )  # fmt: skip
 def test_what_a_value_becomes(value: Any, kind: pa.DataType, expected: Any) -> None:
-    if isinstance(value, uuid.UUID) and pa.types.is_list(kind):
-        with pytest.raises(SchemaError, match="is a UUID, not list"):
-            stored(value, kind)
-        return
     assert stored(value, kind) == expected
 
 
@@ -127,8 +123,8 @@ class _Quantity(np.ndarray[Any, Any]):
 @pytest.mark.parametrize(
     ("value", "kind", "message"),
     [
-        (NOON, pa.timestamp("us", "UTC"), "has no time zone, .* tz_localize"),
-        (NOON.replace(tzinfo=BERLIN), pa.timestamp("us"), r"12:00:00\+02:00 has a time zone, .* tz_localize\(None\)"),
+        (NOON, pa.timestamp("us", "UTC"), "has no time zone, .*tz_localize"),
+        (NOON.replace(tzinfo=BERLIN), pa.timestamp("us"), r"12:00:00\+02:00 has a time zone, .*tz_localize\(None\)"),
         (NS, pa.timestamp("us"), "is finer than .* unit ns"),
         (NS.astype("M8[s]"), pa.timestamp("us", "UTC"), "has no time zone"),
         (dt.datetime(3000, 1, 1), pa.timestamp("ns"), "out of range .* coarser"),
@@ -137,14 +133,14 @@ class _Quantity(np.ndarray[Any, Any]):
         (np.timedelta64(1500, "ms"), F64, "is a timedelta, not double"),
         (np.timedelta64(1500, "ms"), I64, "is a timedelta, not int64"),
         (np.timedelta64(1500, "ms"), pa.decimal128(10, 2), "is a timedelta"),
-        (__import__("fractions").Fraction(1, 3), F64, "is a Fraction, not double"),
+        (Fraction(1, 3), F64, "is a Fraction, not double"),
         ([None], pa.map_(TEXT, I64), "pairs of keys and values"),
-        ({None: 1}, pa.map_(TEXT, I64), "'x'.None.: it may not be null"),
-        ({"a": 1.5}, pa.map_(TEXT, I64), "'x'.'a'.: 1.5 is no whole number"),
-        ([[1.0], [2.0, "x"]], pa.list_(pa.list_(F64)), r"'x'\[1\]\[1\]: 'x' is a text, not double"),
+        ({None: 1}, pa.map_(TEXT, I64), ".None.: it may not be null"),
+        ({"a": 1.5}, pa.map_(TEXT, I64), ".'a'.: 1.5 is no whole number"),
+        ([[1.0], [2.0, "x"]], pa.list_(pa.list_(F64)), r"\[1\]\[1\]: 'x' is a text, not double"),
         ({"a": 1}, pa.struct([("a", I64), ("b", I64)]), "lacks 'b'"),
         ({"a": 1, "b": 2}, pa.struct([("a", I64)]), "does not: b"),
-        ([None], pa.list_(pa.field("item", I64, nullable=False)), r"'x'\[0\]: it may not be null"),
+        ([None], pa.list_(pa.field("item", I64, nullable=False)), r"\[0\]: it may not be null"),
         (None, PAIR, "Parquet cannot keep a null"),
         ({"a": None}, pa.struct([("a", PAIR)]), "Parquet cannot keep a null"),
         (None, pa.struct([("a", PAIR)]), "Parquet cannot keep a null"),
@@ -156,19 +152,20 @@ class _Quantity(np.ndarray[Any, Any]):
         (np.zeros(2).view(_Quantity), pa.list_(F64), "numpy.asarray"),
         (decimal.Decimal("NaN"), pa.decimal128(10, 2), "is no number"),
         (decimal.Decimal("1E+1000000"), pa.decimal128(10, 2), "too many digits"),
-        (10**5000, pa.decimal128(10, 2), "too many digits"),
-        (10**5000, F64, "not exact|out of range"),
+        pytest.param(10**5000, pa.decimal128(10, 2), "too many digits", id="long decimal"),
+        pytest.param(10**5000, F64, "not exact|out of range", id="long"),
         (2.0**63, I64, "out of range"),
         (2**1024, F64, "out of range"),
         (3.4028235677973366e38, F32, "out of range"),
         (65520.0, pa.float16(), "out of range"),
         (["\udc80"], pa.list_(TEXT), "not valid Unicode"),
         (1j, F64, "is a complex"),
+        (uuid.UUID(int=5), pa.list_(pa.uuid()), "is a UUID, not list"),
         ([1, 2], I64, "is a list, not int64"),
     ],
 )  # fmt: skip
 def test_what_is_refused_and_how(value: Any, kind: pa.DataType, message: str) -> None:
-    with pytest.raises(SchemaError, match=f"row 1, column 'x'.*{message}") as caught:
+    with pytest.raises(SchemaError, match=f"(?s)row 1, column 'x'.*{message}") as caught:
         stored(value, kind)
     assert ";" in str(caught.value) or "(" in str(caught.value)  # a remedy
 
@@ -191,7 +188,9 @@ def test_types_that_no_row_can_have(kind: pa.DataType) -> None:
 # Any rows, in every form
 
 WHEN = st.datetimes(dt.datetime(1700, 1, 1), dt.datetime(2200, 1, 1))
-ZONED = st.datetimes(dt.datetime(1700, 1, 1), dt.datetime(2200, 1, 1), timezones=st.sampled_from([dt.UTC, BERLIN, TOKYO]))
+ZONED = st.datetimes(
+    dt.datetime(1700, 1, 1), dt.datetime(2200, 1, 1), timezones=st.sampled_from([dt.UTC, BERLIN, TOKYO])
+)
 SMALL = st.integers(-3, 300)
 POOLS: dict[str, st.SearchStrategy[Any]] = {
     "ints": st.one_of(SMALL, st.integers(-(2**63), 2**63 - 1)),
@@ -264,7 +263,7 @@ def forms(values: list[Any]) -> Iterator[tuple[str, Any, list[Any]]]:
             yield "DataFrame of Arrow's types", table.to_pandas(types_mapper=pd.ArrowDtype), found
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(columns())
 def test_any_rows_are_the_same_in_every_form(column: tuple[pa.Field, list[Any]]) -> None:
     field, values = column
@@ -276,7 +275,7 @@ def test_any_rows_are_the_same_in_every_form(column: tuple[pa.Field, list[Any]])
             assert outcome(schema, *({"x": value} for value in found)) == expected  # also one by one
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(columns())
 def test_a_value_is_refused_or_not_whatever_stands_beside_it(column: tuple[pa.Field, list[Any]]) -> None:
     field, values = column
@@ -290,7 +289,7 @@ def test_a_value_is_refused_or_not_whatever_stands_beside_it(column: tuple[pa.Fi
         assert together == ("taken", "[" + ", ".join(text[1:-1] for _, text in alone) + "]")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(columns())
 def test_what_is_taken_comes_back_from_parquet(column: tuple[pa.Field, list[Any]]) -> None:
     field, values = column
@@ -315,15 +314,12 @@ def test_nothing_fits_every_schema(nothing: Any, kind: pa.DataType) -> None:
     assert outcome(pa.schema([pa.field("x", kind, nullable=False)]), nothing) == ("taken", "[]")
 
 
-class Frame(pd.DataFrame):
-    """A subclass, as geopandas has one."""
-
-    @property
-    def _constructor(self) -> type[Frame]:
-        return Frame
+Frame = type("Frame", (pd.DataFrame,), {})  # a subclass, as geopandas has one
 
 
-@pytest.mark.parametrize("dtype", ["object", "str", "category", "Int64", "float64", "datetime64[ns]", "timedelta64[ns]"])
+@pytest.mark.parametrize(
+    "dtype", ["object", "str", "category", "Int64", "float64", "datetime64[ns]", "timedelta64[ns]"]
+)
 def test_a_column_of_nothing_fits_every_type(dtype: str) -> None:
     for times in (1, 60):
         frame = pd.DataFrame({"x": pd.Series([None] * times, dtype=dtype)})
@@ -371,68 +367,210 @@ def scribble(thing: Any) -> None:
     elif isinstance(thing, list):
         for value in thing:
             scribble(value)
-        thing[:] = [None, "scribble"]
+        thing[:] = ["scribble"]
     elif isinstance(thing, np.ndarray):
-        thing[...] = 0
+        thing[...] = 7
     elif isinstance(thing, pd.DataFrame):
-        thing.iloc[:, :] = 0
+        for name in thing:
+            thing[name].array[:] = thing[name].iloc[-1]
     elif isinstance(thing, bytearray):
-        thing[:] = b"scribble"
+        thing[:] = b"\x01" * len(thing)
 
 
-def lent(form: str, buffer: np.ndarray[Any, Any]) -> tuple[Any, list[Any]]:
-    """Rows over a buffer in some form; and what an extractor could scribble over."""
-    if form == "frame":
-        frame = pd.DataFrame(buffer.reshape(-1, 1), columns=["x"], copy=False)
-        return frame, [buffer]
-    if form in ("table", "batch", "stream"):
-        table = pa.table({"x": buffer})
-        return {"table": table, "batch": table.to_batches()[0], "stream": Stream(table)}[form], [buffer]
-    made = [{"x": value} for value in buffer.tolist()]
-    return made, [made]
+ARRAYS = st.lists(st.integers(0, 9), min_size=1, max_size=3).map(np.array)
 
 
-@given(st.lists(st.sampled_from(["frame", "table", "batch", "stream", "rows"]), max_size=5), st.integers(1, 100))
-def test_rows_are_taken_by_value(names: list[str], size: int) -> None:
-    collector = RowCollector(pa.schema([("x", F64)]))
-    for number, form in enumerate(names):
-        returned, owned = lent(form, np.full(size, float(number)))
-        collector.add(returned)
-        for each in owned:
-            scribble(each)
-    assert collector.take()["x"].to_pylist() == [float(n) for n in range(len(names)) for _ in range(size)]
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(columns(), st.lists(ARRAYS | ARRAYS.map(lambda array: array / 2)), st.booleans())
+def test_what_becomes_of_values_later_changes_nothing(
+    column: tuple[pa.Field, list[Any]], arrays: list[Any], is_framed: bool
+) -> None:
+    field, values = column
+    values = [value for value in [*values, *arrays] if outcome(pa.schema([field]), {"x": value})[0] == "taken"]
+    expected = RowCollector(pa.schema([field]))
+    expected.add([{"x": value} for value in copy.deepcopy(values)])
+    collector = RowCollector(pa.schema([field]))
+    rows = [{"x": value} for value in values]
+    collector.add(pd.DataFrame({"x": pd.Series(values, dtype=object)}) if is_framed else rows)
+    scribble(rows)
+    assert repr(collector.take().to_pylist()) == repr(expected.take().to_pylist())
 
 
-NESTED = st.recursive(
-    st.floats(allow_nan=False).map(lambda x: np.array([x])) | st.lists(st.floats(allow_nan=False), max_size=2),
-    lambda inner: st.fixed_dictionaries({"a": inner, "b": st.lists(st.integers(0, 9), max_size=2)}),
-    max_leaves=3,
-)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(columns(), st.integers(1, 3))
+def test_arrow_tables_are_copied_whatever_their_type(column: tuple[pa.Field, list[Any]], size: int) -> None:
+    """Of a table over memory that is written over later: here it is a message of Arrow's that was received."""
+    field, values = column
+    expected = RowCollector(pa.schema([field]))
+    try:
+        expected.add([{"x": value} for value in values])
+    except SchemaError:
+        return
+    table = expected.take()
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=size)
+    memory = bytearray(sink.getvalue().to_pybytes())
+    for drop in (False, True):  # with the declared nullability, and without
+        lent = pa.ipc.open_stream(pa.py_buffer(memory)).read_all()
+        collector = RowCollector(table.schema)
+        collector.add(pa.table({"x": lent["x"]}) if drop else lent)
+        content = bytes(memory)
+        scribble(memory)
+        assert repr(collector.take().to_pylist()) == repr(table.to_pylist())
+        memory[:] = content
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_tables_of_every_type_are_taken_by_value(kind: pa.DataType) -> None:
-    """Written over where it lies: whatever Arrow's memory belongs to."""
-    schema = pa.schema([pa.field("x", kind)])
-    source = pa.chunked_array([pa.array([None] * 3 if not pa.types.is_fixed_size_list(kind) else [[0, 1]] * 3, kind)])
-    buffers: list[bytearray] = []
-
-    def own(buffer: pa.Buffer | None) -> pa.Buffer | None:
-        if buffer is None:
-            return None
-        buffers.append(bytearray(buffer.to_pybytes()))
-        return pa.py_buffer(buffers[-1])
-
-    def rebuilt(array: pa.Array) -> pa.Array:
-        kind, count = array.type, len(array)
-        if pa.types.is_nested(kind):
-            return array
-        return pa.Array.from_buffers(kind, count, [own(buffer) for buffer in array.buffers()])
-
-    table = pa.table({"x": rebuilt(source.chunk(0))})
+@pytest.mark.parametrize("times", [1, 60])
+def test_data_frames_are_copied(times: int) -> None:
+    schema = pa.schema([("x", F64), ("n", I64), ("t", pa.timestamp("ns")), ("b", pa.bool_()), ("f", F32)])
+    frame = pd.DataFrame(
+        {
+            "x": np.arange(2.0 * times),
+            "n": pd.array(range(2 * times), "Int64"),
+            "t": np.arange(2 * times).astype("M8[ns]"),
+            "b": [False, True] * times,
+            "f": np.arange(2.0 * times, dtype="f4"),
+        }
+    )
+    expected = outcome(schema, frame.to_dict("records"))
     collector = RowCollector(schema)
-    collector.add(table)
-    expected = copy.deepcopy(collector._parts[0].to_pylist())
-    for buffer in buffers:
-        buffer[:] = b"\x01" * len(buffer)
-    assert collector.take().to_pylist() == expected
+    collector.add(frame)
+    scribble(frame)
+    assert repr(collector.take().to_pylist()) == expected[1] != outcome(schema, frame)[1]
+
+
+NUMBERS = {"name": "string", "x": "float64", "l": pa.list_(I64), "s": pa.struct([("a", I64)])}
+_ROW: dict[str, Any] = {"name": "", "x": 0.0, "l": np.zeros(2, int), "s": {"a": 0}}
+_BUFFER = np.zeros((60, 1))
+
+
+def _filled(number: int, row: dict[str, Any]) -> dict[str, Any]:
+    row["x"], row["s"]["a"] = float(number), number
+    row["l"][:] = number
+    return row
+
+
+def _handed_over(form: str, number: int) -> Any:
+    """The same objects each time, with other content."""
+    row = _ROW | {"name": form}
+    if form == "generator":
+        return (_filled(number + more, row) for more in range(3))
+    if form in ("frame", "table", "stream"):
+        _BUFFER[:] = number
+        lists, structs = [[number]] * 60, [{"a": number}] * 60
+        content = {"name": [form] * 60, "x": _BUFFER[:, 0], "l": lists, "s": structs}
+        if form == "frame":
+            return pd.DataFrame(_BUFFER, columns=["x"], copy=False).assign(name=form, l=lists, s=structs)
+        return pa.table(content) if form == "table" else Stream(pa.table(content))
+    return [_filled(number, row)] if form == "list" else _filled(number, row)
+
+
+@scaledproc.extractor(schema=NUMBERS, anchor="*.txt", unit="file")
+def lends(task: Task) -> Any:
+    return _handed_over(task.path.stem.split("-")[0], int(task.path.read_text()))
+
+
+def test_bytes_do_not_depend_on_cuts_where_objects_are_used_again(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for form in ("template", "list", "generator", "frame", "table", "stream"):
+        for number in range(3):
+            (tmp_path / f"in/{form}-{number}.txt").write_text(str(number))
+    made = {}
+    for chunk in ("1", "4", "100"):
+        run = scaledproc.run(tmp_path / "in", tmp_path / chunk, extractor=lends, chunk=chunk, jobs=1)
+        made[chunk] = (tmp_path / chunk / "features.parquet").read_bytes()
+        assert run.quarantined == 0
+    assert len(set(made.values())) == 1
+    for row in run.to_arrow().to_pylist():
+        assert set(row["l"]) == {row["s"]["a"]} == {row["x"]}
+    xs = run.to_arrow().filter(pa.compute.equal(run.to_arrow()["name"], "generator"))["x"].to_pylist()
+    assert xs == [0.0, 1.0, 2.0, 1.0, 2.0, 3.0, 2.0, 3.0, 4.0]
+
+
+# One bad value
+
+
+BAD: dict[str, tuple[Any, Any, Any]] = {
+    "timedelta": (F64, np.timedelta64(1500, "ms"), 1.0),
+    "fraction": (F64, Fraction(1, 3), 1.0),
+    "map": (pa.map_(TEXT, I64), [None], {"a": 1}),
+    "surrogate": (pa.list_(TEXT), ["\udc80"], ["a"]),
+    "null": (PAIR, None, [1.0, 2.0]),
+    "digits": (pa.decimal128(5, 2), decimal.Decimal("1e9"), decimal.Decimal("1.5")),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_one_bad_value_costs_one_task(name: str, tmp_path: Path) -> None:
+    kind, bad, good = BAD[name]
+
+    @scaledproc.extractor(schema={"name": "string", "x": kind}, anchor="*.txt", unit="file")
+    def one(task: Task) -> Any:
+        return {"name": task.path.stem, "x": bad if task.path.stem == "f2" else good}
+
+    (tmp_path / "in").mkdir()
+    for number in range(5):
+        (tmp_path / f"in/f{number}.txt").touch()
+    made = set()
+    for chunk in ("1", "5"):
+        run = scaledproc.run(tmp_path / "in", tmp_path / chunk, extractor=one, chunk=chunk, jobs=1)
+        made.add(tuple((tmp_path / chunk / f"{file}.parquet").read_bytes() for file in ("features", "errors")))
+    assert len(made) == 1
+    assert run.to_arrow()["name"].to_pylist() == ["f0", "f1", "f3", "f4"]
+    error = run.errors().to_pylist()[0]
+    assert (error["anchor"], error["kind"]) == ("f2.txt", "schema")
+    assert error["message"].startswith("row 1, column 'x'")
+
+
+@scaledproc.extractor(schema={"n": "int64"}, anchor="*.txt", unit="file")
+def counted(task: Task) -> Any:
+    number = int(task.path.read_text())
+    return [{"n": number}] * (number % 3)
+
+
+@pytest.mark.parametrize("where", ["Arrow", "Parquet", "both"])
+@pytest.mark.parametrize("chunk", ["1", "7", "100"])
+def test_what_no_rule_foresaw_costs_its_tasks_alone(
+    where: str, chunk: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arrow refuses 5 and 13 as it is, Parquet 8: their rows pass all checks, and are found by halving."""
+    to_arrow, write_table = rows.to_arrow, pq.ParquetWriter.write_table
+
+    def refuse(values: Any) -> Any:
+        if where != "Parquet" and {5, 13} & set(values):
+            raise pa.ArrowInvalid("no 5, no 13")
+        return values
+
+    def write(self: pq.ParquetWriter, table: pa.Table, *arguments: Any, **options: Any) -> None:
+        if where != "Arrow" and "n" in table.schema.names and 8 in table["n"].to_pylist():
+            raise pa.ArrowNotImplementedError("no 8")
+        write_table(self, table, *arguments, **options)
+
+    monkeypatch.setattr(rows, "to_arrow", lambda values, taker: to_arrow(refuse(values), taker))
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", write)
+    (tmp_path / "in").mkdir()
+    for number in range(20):
+        (tmp_path / f"in/f{number:02}.txt").write_text(str(number))
+    run = scaledproc.run(tmp_path / "in", tmp_path / "out", extractor=counted, chunk=chunk, jobs=1)
+    bad = {"Arrow": [5, 13], "Parquet": [8], "both": [5, 8, 13]}[where]
+    expected = [number for number in range(20) if number not in bad for _ in range(number % 3)]
+    assert run.to_arrow()["n"].to_pylist() == expected
+    errors = run.errors().to_pylist()
+    assert [error["anchor"] for error in errors] == [f"f{number:02}.txt" for number in bad]
+    assert {error["kind"] for error in errors} == {"schema"}
+    assert {error["message"] for error in errors} <= {
+        f"Arrow or Parquet refuses the rows: no {n}" for n in ("5, no 13", 8)
+    }
+
+
+def test_memory_is_bounded_by_bytes_too() -> None:
+    collector = RowCollector(pa.schema([("x", TEXT), ("l", pa.list_(F64))]))
+    for number in range(1000):
+        collector.add({"x": "x" * 2**18, "l": np.zeros(2**10)})
+        if collector.is_full:
+            break
+    assert number == pytest.approx(rows.HELD / (2**18 + 2**13), rel=0.05)
+    assert collector.take().num_rows == number + 1
+    assert collector.size == 0
+    assert not collector.is_full

@@ -15,6 +15,25 @@ _EXACT_IN_FLOAT = {pa.float64(): 2**53, pa.float32(): 2**24, pa.float16(): 2**11
 _LARGEST = {pa.float32(): float(np.finfo(np.float32).max), pa.float16(): float(np.finfo(np.float16).max)}
 
 
+def take_table(table: pa.Table, takers: Sequence[Taker], declared: pa.Schema) -> pa.Table | None:
+    """A table whose columns are in their order and of the declared types, in memory of its own.
+
+    None where they are not, and where a value may have to be refused.
+    """
+    is_declared = table.schema.equals(declared)
+    if (
+        not (is_declared or table.schema.types == declared.types)
+        or any(taker.has_rules for taker in takers)
+        or _is_damaged(table)
+    ):
+        return None
+    for column, taker in zip(table.columns, takers, strict=True):
+        if (column.null_count and not taker.nullable) or _may_be_too_long(column):
+            return None
+    copied = _copied(table)
+    return copied if is_declared else copied.cast(declared)
+
+
 def take_column(column: pa.ChunkedArray | Sequence[Any], taker: Taker) -> pa.ChunkedArray:
     """A column in its declared type and in memory of its own.
 
@@ -26,16 +45,13 @@ def take_column(column: pa.ChunkedArray | Sequence[Any], taker: Taker) -> pa.Chu
     if not isinstance(column, pa.ChunkedArray):
         return to_arrow(taker.take_all(column), taker)
     _check_valid(column)
-    if column.null_count and not taker.nullable:
-        _refuse_row(column, pc.index(pc.is_null(column), True).as_py(), taker)
-    if column.null_count == len(column):  # of which type nothing is, says nothing
+    if column.null_count == len(column) and taker.nullable:  # of which type nothing is, says nothing
         return pa.chunked_array([pa.nulls(len(column), taker.kind)])
-    fast = None if taker.has_rules else _cast(column, taker.kind)
-    if taker.kind in _LARGE and column.nbytes > LARGEST_BINARY:
-        fast = None  # the takers see whether one value is too long for Parquet
-    if fast is None:
+    has_rules = taker.has_rules or (column.null_count and not taker.nullable)
+    fast = None if has_rules else _cast(column, taker.kind)
+    if fast is None or _may_be_too_long(fast):
         return to_arrow(taker.take_all(column), taker)
-    return pa.chunked_array([_copied(chunk) for chunk in fast.chunks], type=taker.kind)
+    return _copied(pa.table([fast], ["x"])).column(0)
 
 
 def columns_of(frame: Any) -> list[pa.ChunkedArray | list[Any]]:
@@ -54,6 +70,8 @@ def _series(series: Any) -> pa.ChunkedArray | list[Any]:
         values = series.to_numpy()
         if values.dtype.kind not in "biufmM":  # objects are of any type, each
             return _without_nan(values.tolist())
+    if getattr(series.dtype, "tz", None) is not None:
+        return _zoned(series)
     try:
         made = pa.array(values, from_pandas=True)
     except (pa.ArrowException, TypeError, ValueError, NotImplementedError):
@@ -61,6 +79,16 @@ def _series(series: Any) -> pa.ChunkedArray | list[Any]:
     if made is None or isinstance(made.type, pa.BaseExtensionType):  # periods, intervals
         return _without_nan(list(values)) if nan_is_null(series.dtype) else list(values)
     return made if isinstance(made, pa.ChunkedArray) else pa.chunked_array([made])
+
+
+def _zoned(series: Any) -> pa.ChunkedArray:
+    """Datetimes with a time zone; pandas' own are without it for Arrow."""
+    try:
+        zone = pa.lib.tzinfo_to_string(series.dtype.tz)
+    except ValueError:
+        zone = "UTC"  # the instants are the same
+    made = pa.array(series.dt.tz_convert(None).to_numpy(), from_pandas=True)
+    return pa.chunked_array([made.view(pa.timestamp(made.type.unit, zone))])
 
 
 def _without_nan(values: list[Any]) -> list[Any]:
@@ -119,7 +147,6 @@ def _widens(given: pa.DataType, declared: pa.DataType) -> bool:
 
 _TEXTS = (pa.string(), pa.large_string(), pa.string_view())
 _BINARIES = (pa.binary(), pa.large_binary(), pa.binary_view())
-_LARGE = (pa.large_string(), pa.large_binary(), pa.string_view(), pa.binary_view())
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -132,9 +159,19 @@ def _is_between(column: pa.ChunkedArray, limit: float) -> bool:
     return all(is_within(chunk.to_numpy(zero_copy_only=False), -limit, limit) for chunk in numbers.chunks)
 
 
-def _copied(array: pa.Array) -> pa.Array:
-    """The same in memory of its own: what an extractor built it over may change."""
-    return pa.concat_arrays([array, array.slice(0, 0)])
+def _copied(table: pa.Table) -> pa.Table:
+    """The same in memory of its own: what an extractor built it over may change.
+
+    Piece by piece, as what fits pieces may not fit one.
+    """
+    pieces = (pa.concat_batches([batch, batch.slice(0, 0)]) for batch in table.to_batches())
+    return pa.Table.from_batches(pieces, table.schema)
+
+
+def _may_be_too_long(column: pa.ChunkedArray) -> bool:
+    """Whether a value may be longer than what Parquet keeps: then each is looked at."""
+    is_long = column.type in (*_TEXTS, *_BINARIES) and column.get_total_buffer_size() > LARGEST_BINARY
+    return bool(is_long and pc.max(pc.binary_length(column)).as_py() > LARGEST_BINARY)
 
 
 def _check_valid(column: pa.ChunkedArray) -> None:
@@ -148,7 +185,7 @@ def _check_valid(column: pa.ChunkedArray) -> None:
         raise refused from None
 
 
-def _is_damaged(column: pa.ChunkedArray) -> bool:
+def _is_damaged(column: pa.ChunkedArray | pa.Table) -> bool:
     try:
         column.validate(full=True)
     except pa.ArrowInvalid:
@@ -163,12 +200,3 @@ def _first(count: int, is_bad: Callable[[int, int], bool]) -> int:
         middle = (start + stop) // 2
         start, stop = (start, middle) if is_bad(start, middle) else (middle, stop)
     return start
-
-
-def _refuse_row(column: pa.ChunkedArray, row: int, taker: Taker) -> None:
-    """Say of one row what the taker says of it."""
-    try:
-        taker.take(column[row])
-    except Refused as error:
-        error.path = (row, *error.path)
-        raise

@@ -20,6 +20,7 @@ import pyarrow as pa
 LARGEST_BINARY = 2**31 - 1  # bytes; Parquet's own limit
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9, "ps": 10**12, "fs": 10**15, "as": 10**18}
 _SECONDS = {"m": 60, "h": 3600, "D": 86400, "W": 604800}
+_SHOWN = 60  # characters of a value in a message
 _EPOCH = dt.date(1970, 1, 1).toordinal()
 
 
@@ -74,13 +75,13 @@ class Taker:
         Refused
             If it does not fit.
         """
-        if type(value) not in self.exact:
+        if value is not None and type(value) not in self.exact:
             value = bare(value)
-            if value is None:
-                if self.nullable:
-                    return None
-                raise Refused(self._no_null())
-        return self._take(value)
+        if value is not None:
+            return self._take(value)
+        if self.nullable:
+            return None
+        raise Refused(self._no_null())
 
     def take_all(self, values: Iterable[Any]) -> list[Any]:
         """Each of the values, in a list of its own; raises what `take` does, with the place of the value."""
@@ -140,6 +141,9 @@ class _Integer(Taker):
         self.low = -(2 ** (kind.bit_width - 1)) if signed else 0
         self.high = 2 ** (kind.bit_width - signed) - 1
 
+    def take(self, value: Any) -> Any:
+        return value if type(value) is int and self.low <= value <= self.high else super().take(value)
+
     def _take(self, value: Any) -> Any:
         if type(value) is not int:
             if isinstance(value, float):
@@ -174,7 +178,7 @@ class _Integer(Taker):
 class _Float(Taker):
     exact = (float, int)
     digits: ClassVar[Mapping[int, int]] = {16: 11, 32: 24, 64: 53}
-    too_large: ClassVar[Mapping[int, float]] = {16: 65520.0, 32: 3.4028235677973366e38, 64: math.inf}
+    too_large: ClassVar[Mapping[int, int]] = {16: 65520, 32: 2**128 - 2**103, 64: 2**1024 - 2**970}
     """From where on rounding gives infinity."""
 
     def __init__(self, kind: pa.DataType, *, nullable: bool = True) -> None:
@@ -191,17 +195,16 @@ class _Float(Taker):
         if isinstance(value, (bool, np.timedelta64)) or not isinstance(value, numbers.Integral):
             raise self._wrong(value)
         number = int(value)
-        # Without its trailing zeros: what is left has to fit the digits of a float.
-        if number and ((number // (number & -number)).bit_length() > self.precision or number.bit_length() > 1024):
-            raise Refused(
-                f"{shown(number)} is not exact as {self.kind}; declare int64 or decimal128, or round it by float()"
-            )
         if self.limit <= abs(number):
             raise Refused(f"{shown(number)} is out of range for {self.kind}; {self._wider()}")
+        # Without its trailing zeros: what is left has to fit the digits of a float.
+        if number and (number // (number & -number)).bit_length() > self.precision:
+            remedy = "declare int64 or decimal128, or round it by float()"
+            raise Refused(f"{shown(number)} is not exact as {self.kind}; {remedy}")
         return float(number)
 
     def _wider(self) -> str:
-        return "declare the column as float64" if self.precision < 53 else "convert it to a float"
+        return "declare the column as float64" if self.precision < 53 else "declare the column as decimal256 or string"
 
     def take_array(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
         target = np.dtype(self.kind.to_pandas_dtype())
@@ -410,10 +413,8 @@ class _List(Taker):
     def __init__(self, kind: pa.DataType, *, nullable: bool = True) -> None:
         super().__init__(kind, nullable=nullable)
         field = kind.value_field
-        self.item = taker_for(field.type, nullable=field.nullable)
+        self.item = _inner_taker(field)
         self.has_rules = self.item.has_rules or not self.item.nullable
-        if self.item.storage != field.type:
-            self.storage = _list_of(kind, field.with_type(self.item.storage))
 
     def _take(self, value: Any) -> Any:
         if isinstance(value, np.ndarray):
@@ -471,12 +472,9 @@ class _Struct(Taker):
 
     def __init__(self, kind: pa.DataType, *, nullable: bool = True) -> None:
         super().__init__(kind, nullable=nullable)
-        fields = list(kind)
-        self.fields = {field.name: taker_for(field.type, nullable=field.nullable) for field in fields}
+        self.fields = {field.name: _inner_taker(field) for field in kind}
         self.has_rules = any(taker.has_rules or not taker.nullable for taker in self.fields.values())
         self.nullable = nullable and not any(map(_holds_no_null, self.fields.values()))
-        if any(self.fields[field.name].storage != field.type for field in fields):
-            self.storage = pa.struct([field.with_type(self.fields[field.name].storage) for field in fields])
 
     def _take(self, value: Any) -> Any:
         if not isinstance(value, Mapping):
@@ -508,12 +506,9 @@ class _Map(Taker):
 
     def __init__(self, kind: pa.DataType, *, nullable: bool = True) -> None:
         super().__init__(kind, nullable=nullable)
-        item = kind.item_field
-        self.key = taker_for(kind.key_type, nullable=False)
-        self.item = taker_for(item.type, nullable=item.nullable)
+        self.key = _inner_taker(kind.key_field)
+        self.item = _inner_taker(kind.item_field)
         self.has_rules = self.key.has_rules or self.item.has_rules or not self.item.nullable
-        if (self.key.storage, self.item.storage) != (kind.key_type, item.type):
-            self.storage = pa.map_(self.key.storage, item.with_type(self.item.storage), keys_sorted=kind.keys_sorted)
 
     def _take(self, value: Any) -> Any:
         if isinstance(value, pa.MapScalar):
@@ -578,6 +573,12 @@ def taker_for(kind: pa.DataType, *, nullable: bool = True) -> Taker:
     raise TypeError("rows cannot have values of it")
 
 
+def _inner_taker(field: pa.Field) -> Taker:
+    if isinstance(field.type, pa.BaseExtensionType):
+        raise TypeError(f"Arrow makes no {field.type} within another type; declare {field.type.storage_type} there")
+    return taker_for(field.type, nullable=field.nullable)
+
+
 _TAKERS: tuple[tuple[Callable[[pa.DataType], bool], type[Taker]], ...] = (
     (pa.types.is_null, _Null),
     (pa.types.is_boolean, _Bool),
@@ -604,6 +605,10 @@ def to_arrow(values: Sequence[Any], taker: Taker) -> pa.ChunkedArray:
     made = pa.array(values, type=taker.storage)
     chunked = made if isinstance(made, pa.ChunkedArray) else pa.chunked_array([made])
     return chunked if taker.storage == taker.kind else chunked.cast(taker.kind)
+
+
+SIZED = frozenset((str, bytes, list, dict, np.ndarray))
+"""Of which types values take memory beyond their place in a row."""
 
 
 def size_of(value: Any) -> int:
@@ -668,16 +673,27 @@ def is_within(array: np.ndarray[Any, Any], low: float, high: float) -> bool:
 def shown(value: Any) -> str:
     """A value for a message, whatever form it came in."""
     try:
-        if isinstance(value, pa.Scalar):
-            value = value.as_py()
-        if isinstance(value, np.datetime64):
-            return str(value).replace("T", " ")
-        value = value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+        value = _plainly(value)
         is_time = isinstance(value, (dt.date, dt.time, dt.timedelta))
-        text = str(value) if is_time else repr(value)
+        text = str(value).replace("T", " ") if is_time or isinstance(value, np.datetime64) else repr(value)
     except Exception as error:
         text = f"a {type(value).__name__} that cannot be shown ({type(error).__name__})"
-    return text if len(text) <= 60 else text[:57] + "…"
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def _plainly(value: Any) -> Any:
+    """A value as Python's own, and no more of long ones than is shown."""
+    if isinstance(value, pa.Scalar):
+        value = value.as_py()
+    if isinstance(value, np.ndarray):
+        value = value[:_SHOWN].tolist() if value.ndim else value.tolist()
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_plainly, value[:_SHOWN])) if type(value) in (list, tuple) else value
+    if type(value) is dict:
+        return {key: _plainly(each) for key, each in list(value.items())[:_SHOWN]}
+    if isinstance(value, dt.timedelta) and not getattr(value, "nanoseconds", 0):
+        return dt.timedelta(value.days, value.seconds, value.microseconds)  # pandas shows its own otherwise
+    return value.item() if isinstance(value, np.generic) and not isinstance(value, np.datetime64) else value
 
 
 def _described(value: Any) -> tuple[str, str]:
@@ -729,12 +745,6 @@ def _holds_no_null(taker: Taker) -> bool:
     if isinstance(taker, _Struct):
         return any(map(_holds_no_null, taker.fields.values()))
     return isinstance(taker, _FixedList)
-
-
-def _list_of(kind: pa.DataType, item: pa.Field) -> pa.DataType:
-    if pa.types.is_fixed_size_list(kind):
-        return pa.list_(item, kind.list_size)
-    return pa.large_list(item) if pa.types.is_large_list(kind) else pa.list_(item)
 
 
 def _fields_of(scalar: pa.StructScalar) -> Mapping[str, Any]:

@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 import pyarrow as pa
 
 from scaledproc.errors import UsageError
-from scaledproc.extractors.row_columns import columns_of, nan_is_null, take_column
-from scaledproc.extractors.row_values import Refused, Taker, is_pandas, size_of, taker_for, to_arrow
+from scaledproc.extractors.row_columns import columns_of, nan_is_null, take_column, take_table
+from scaledproc.extractors.row_values import SIZED, Refused, Taker, is_pandas, size_of, taker_for, to_arrow
 
 PIECE = 8192
 """Rows that are gathered before they are written."""
@@ -75,7 +75,7 @@ def refused_among(ends: Sequence[int], make: Callable[[int, int], object]) -> di
 class _Taken:
     """What was taken of a task so far: lists of rows, and tables, in order; the bytes of all, and of the tables."""
 
-    parts: list[pa.Table | list[list[Any]]] = field(default_factory=list)
+    parts: list[pa.Table | list[dict[str, Any]]] = field(default_factory=list)
     rows: int = 0
     size: int = 0
     packed: int = 0
@@ -106,12 +106,14 @@ class RowCollector:
         if len(set(schema.names)) != len(schema.names):
             raise UsageError("the extractor's schema names a column twice")
         self._takers = [_taker_of(declared) for declared in schema]
+        self._names = schema.names
         self._columns: list[tuple[str, Any, Callable[[Any], Any]]] = [
             (name, taker.plain, taker.take) for name, taker in zip(schema.names, self._takers, strict=True)
         ]
+        self._row_size = 100 + _PER_VALUE * len(self._columns)
         self.schema = schema
         self.rows = self.size = 0
-        self._parts: list[pa.Table | list[list[Any]]] = []
+        self._parts: list[pa.Table | list[dict[str, Any]]] = []
         self._ends: list[int] = []
 
     @property
@@ -180,11 +182,12 @@ class RowCollector:
             before += len(part)
         return pa.concat_tables(tables)
 
-    def _to_table(self, rows: list[list[Any]]) -> pa.Table:
-        columns = zip(*rows, strict=True)
-        return pa.Table.from_arrays(
-            [to_arrow(values, taker) for values, taker in zip(columns, self._takers, strict=True)], schema=self.schema
-        )
+    def _to_table(self, rows: list[dict[str, Any]]) -> pa.Table:
+        names = self.schema.names
+        columns = [
+            to_arrow([row[name] for row in rows], taker) for name, taker in zip(names, self._takers, strict=True)
+        ]
+        return pa.Table.from_arrays(columns, schema=self.schema)
 
     def _take_item(self, item: Any, taken: _Taken) -> bool:
         """Take a row or a table; False where it is neither."""
@@ -192,8 +195,10 @@ class RowCollector:
             self._take_row(item, taken)
         elif isinstance(item, (list, tuple, str, bytes)) or item is None:
             return False
-        elif isinstance(item, (pa.Table, pa.RecordBatch)):
+        elif isinstance(item, pa.Table):
             self._take_table(item, taken)
+        elif isinstance(item, pa.RecordBatch):
+            self._take_table(pa.Table.from_batches([item]), taken)
         elif is_pandas(item, "DataFrame"):
             self._take_frame(item, taken)
         elif is_pandas(item, "Series"):
@@ -211,33 +216,34 @@ class RowCollector:
     # A row
 
     def _take_row(self, row: Mapping[Any, Any], taken: _Taken) -> None:
-        values: list[Any] = []
-        size = _PER_VALUE * len(self._columns)
+        row = row.copy() if type(row) is dict else dict(row)
+        size = self._row_size
+        name = ""
         try:
             for name, plain, take in self._columns:
                 value = row[name]
-                if type(value) is not plain or (plain is str and not (value.isascii() and len(value) <= _SHORT)):
-                    value = take(value)
-                    if type(value) is not int:
-                        size += size_of(value)
-                values.append(value)
+                if type(value) is plain and (plain is not str or (value.isascii() and len(value) <= _SHORT)):
+                    continue
+                row[name] = value = take(value)
+                if type(value) in SIZED:
+                    size += size_of(value)
         except (KeyError, Refused) as error:
             self._check_names(list(row), taken)
             if isinstance(error, KeyError):
                 raise
-            self._refuse(error, len(values), taken)
-        if len(row) != len(values):
+            self._refuse(error, name, taken)
+        if len(row) != len(self._columns):
             self._check_names(list(row), taken)
         if not taken.parts or not isinstance(taken.parts[-1], list):
             taken.parts.append([])
         rows = taken.parts[-1]
-        rows.append(values)
+        rows.append(row)
         taken.rows += 1
         taken.size += size
         if len(rows) >= PIECE or taken.size - taken.packed >= HELD:  # as Arrow's they need less
             self._pack(rows, taken)
 
-    def _pack(self, rows: list[list[Any]], taken: _Taken) -> None:
+    def _pack(self, rows: list[dict[str, Any]], taken: _Taken) -> None:
         """Make a task's last rows Arrow's."""
         try:
             table = self._to_table(rows)
@@ -246,7 +252,7 @@ class RowCollector:
         except REFUSALS as error:
             raise SchemaError(f"Arrow refuses the rows: {error}") from error
         taken.parts[-1] = table
-        taken.packed += table.nbytes
+        taken.packed += table.get_total_buffer_size()
         taken.size = taken.packed
 
     def _check_names(self, names: Sequence[Any], taken: _Taken, hint: str = "") -> None:
@@ -262,17 +268,23 @@ class RowCollector:
                 raise SchemaError(f"row {taken.rows + 1} has a column twice: {', '.join(map(str, names))}")
             raise SchemaError(f"row {taken.rows + 1} has columns that the schema does not: {', '.join(extra)}")
 
-    def _refuse(self, error: Refused, column: int, taken: _Taken, row: int = 0) -> NoReturn:
+    def _refuse(self, error: Refused, name: str, taken: _Taken, row: int = 0) -> NoReturn:
         path = "".join(f"[{part!r}]" for part in error.path)
-        name = self.schema.names[column]
         raise SchemaError(f"row {taken.rows + row + 1}, column {name!r}{path}: {error}") from None
 
     # Many rows
 
-    def _take_table(self, table: pa.Table | pa.RecordBatch, taken: _Taken) -> None:
-        if table.num_rows:  # of what nothing is there, the columns say nothing
+    def _take_table(self, table: pa.Table, taken: _Taken) -> None:
+        if not table.num_rows:  # of what nothing is there, the columns say nothing
+            return
+        if table.schema.names != self._names:
             self._check_names(table.schema.names, taken)
-            self._take_columns([pa.chunked_array(table.column(name)) for name in self.schema.names], taken)
+            table = table.select(self._names)
+        made = take_table(table, self._takers, self.schema)
+        if made is None:
+            self._take_columns(table.columns, taken)
+        else:
+            self._hold(made, taken)
 
     def _take_stream(self, stream: Any, taken: _Taken) -> None:
         """Another library's table: polars', DuckDB's, or one that is read as it is taken."""
@@ -281,7 +293,7 @@ class RowCollector:
         except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
             raise SchemaError(f"a {type(stream).__name__} is no table: {error}") from None
         for batch in reader:
-            self._take_table(batch, taken)
+            self._take_table(pa.Table.from_batches([batch]), taken)
 
     def _take_frame(self, frame: Any, taken: _Taken) -> None:
         """Take a DataFrame; a small one as rows, as Arrow takes longer to make a table of it than many tasks take."""
@@ -290,19 +302,28 @@ class RowCollector:
         columns = frame.columns.tolist()
         levels = [name for name in frame.index.names if name in self.schema.names and name not in columns]
         self._check_names(columns, taken, "; it is in the index: use reset_index()" if levels else "")
-        names = self.schema.names
+        names = self._names
         if columns != names:
             frame = frame[names]
-        if len(frame) > _SMALL:
+        rows = self._rows_of(frame) if len(frame) <= _SMALL else None
+        if rows is None:
             self._take_columns(columns_of(frame), taken)
             return
+        for values in rows:
+            self._take_row(dict(zip(names, values, strict=True)), taken)
+
+    def _rows_of(self, frame: Any) -> list[list[Any]] | None:
+        """A small DataFrame's values; None where pandas would change some."""
         kinds: list[Any] = []
-        for values in frame.to_numpy(dtype=object).tolist():  # asking for the columns' types would take as long again
+        rows: list[list[Any]] = frame.to_numpy(dtype=object).tolist()  # asking for the types would take as long again
+        for values in rows:
             for column, value in enumerate(values):
                 if type(value) is float and value != value:
                     kinds = kinds or frame.dtypes.tolist()
+                    if str(kinds[column]) == "category":  # beside NaN its integers are floats
+                        return None
                     values[column] = None if nan_is_null(kinds[column]) else value
-            self._take_row(dict(zip(names, values, strict=True)), taken)
+        return rows
 
     def _take_columns(self, columns: Sequence[pa.ChunkedArray | list[Any]], taken: _Taken) -> None:
         made = []
@@ -319,12 +340,15 @@ class RowCollector:
                 raise SchemaError(f"column {self.schema.names[place]!r}: Arrow refuses the values: {error}") from error
         if refused:  # the first row's, as if they had come row by row
             row, place, first = min(refused, key=lambda each: each[:2])
-            self._refuse(first, place, taken, row)
-        table = pa.Table.from_arrays(made, schema=self.schema)
+            self._refuse(first, self._names[place], taken, row)
+        self._hold(pa.Table.from_arrays(made, schema=self.schema), taken)
+
+    def _hold(self, table: pa.Table, taken: _Taken) -> None:
+        size = table.get_total_buffer_size()
         taken.parts.append(table)
         taken.rows += table.num_rows
-        taken.packed += table.nbytes
-        taken.size += table.nbytes
+        taken.packed += size
+        taken.size += size
 
 
 def _taker_of(declared: pa.Field) -> Taker:
