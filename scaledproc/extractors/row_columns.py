@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -47,8 +48,10 @@ def take_column(column: pa.ChunkedArray | Sequence[Any], taker: Taker) -> pa.Chu
     _check_valid(column)
     if column.null_count == len(column) and taker.nullable:  # of which type nothing is, says nothing
         return pa.chunked_array([pa.nulls(len(column), taker.kind)])
-    has_rules = taker.has_rules or (column.null_count and not taker.nullable)
-    fast = None if has_rules else _cast(column, taker.kind)
+    fast = None
+    if not taker.has_rules and (taker.nullable or not column.null_count):
+        with contextlib.suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            fast = _cast(column, taker.kind)
     if fast is None or _may_be_too_long(fast):
         return to_arrow(taker.take_all(column), taker)
     return _copied(pa.table([fast], ["x"])).column(0)
@@ -98,7 +101,7 @@ def _without_nan(values: list[Any]) -> list[Any]:
 def _cast(column: pa.ChunkedArray, declared: pa.DataType) -> pa.ChunkedArray | None:
     """The column in the declared type, where Arrow is known to keep or refuse all values as the takers do.
 
-    None where it refuses one, and where it is not known: then each value is looked at.
+    None where that is not known. Where it raises or gives None, each value is looked at.
     """
     given, kinds = column.type, pa.types
     if given == declared:
@@ -119,12 +122,7 @@ def _cast(column: pa.ChunkedArray, declared: pa.DataType) -> pa.ChunkedArray | N
         is_checked = _is_between(column, _EXACT_IN_FLOAT[given])
     elif given in (pa.float64(), pa.float32()) and declared in _LARGEST:
         is_checked = _is_between(pc.filter(column, pc.is_finite(column)), _LARGEST[declared])
-    if not is_checked:
-        return None
-    try:
-        return column.cast(declared, safe=True)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return None
+    return column.cast(declared, safe=True) if is_checked else None
 
 
 def _widens(given: pa.DataType, declared: pa.DataType) -> bool:

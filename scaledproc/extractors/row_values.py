@@ -513,6 +513,8 @@ class _Map(Taker):
     def _take(self, value: Any) -> Any:
         if isinstance(value, pa.MapScalar):
             value = [(pair["key"], pair["value"]) for pair in map(_fields_of, value.values)]
+        elif isinstance(value, pa.ListScalar):
+            value = value.as_py()
         pairs = list(value.items()) if isinstance(value, Mapping) else value
         if not isinstance(pairs, (list, tuple)):
             raise self._wrong(value, "give a dict, or pairs of keys and values")
