@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,7 +27,7 @@ from scaledproc.errors import UsageError
 from scaledproc.events import SHOWN_FAILURES, ChunkDone, Failure
 from scaledproc.extractors import Extractor, Task, load_extractor
 from scaledproc.extractors.fingerprint import edited_file
-from scaledproc.extractors.rows import RowCollector, SchemaError
+from scaledproc.extractors.rows import REFUSALS, RefusedRowsError, RowCollector, SchemaError, refused_among
 from scaledproc.faults import Piece, Verdict
 from scaledproc.guard import Printed, between_tasks, guard
 from scaledproc.opening import Watch, forget
@@ -39,6 +39,7 @@ from scaledproc.tables import open_reader, open_writer, write_table
 if TYPE_CHECKING:
     from scaledproc.staging import StagedUnit
 
+T = TypeVar("T")
 METADATA = b"scaledproc"
 """The key of what a part says of itself in its Parquet footer."""
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
@@ -46,6 +47,14 @@ _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
 
 class StagingError(Exception):
     """A unit's files could not be fetched."""
+
+
+class _RefusedTasksError(Exception):
+    """Rows of some tasks cannot be written: what was done has to be done again without these."""
+
+    def __init__(self, errors: Mapping[int, SchemaError]) -> None:
+        super().__init__("; ".join(map(str, errors.values())))
+        self.errors = errors
 
 
 @dataclass(frozen=True)
@@ -150,13 +159,29 @@ def run_chunk(work: ChunkWork) -> ChunkDone:
         Some files could not be read, and it is not the last time that this is tried.
     """
     everything = Piece(0, len(work.tasks))
-    return _commit(work, lambda writer: _run_tasks(work, everything, writer))
+    return _until_taken(lambda refused: _commit(work, lambda writer: _run_tasks(work, everything, writer, refused)))
 
 
 def run_piece(work: ChunkWork, piece: Piece, path: Path) -> PieceDone:
     """Extract the features of some of a chunk's tasks, and keep them in a local file; raises what `run_chunk` does."""
-    with open_writer(path, _load(work.source, work.options, work.code).schema) as writer:
-        return replace(_run_tasks(replace(work, is_last=True), piece, writer), path=path)
+
+    def make(refused: Mapping[int, SchemaError]) -> PieceDone:
+        with open_writer(path, _load(work.source, work.options, work.code).schema) as writer:
+            return replace(_run_tasks(replace(work, is_last=True), piece, writer, refused), path=path)
+
+    return _until_taken(make)
+
+
+def _until_taken(make: Callable[[Mapping[int, SchemaError]], T]) -> T:
+    """Do it with all tasks; where rows are refused that passed all checks, once more without their tasks."""
+    refused: dict[int, SchemaError] = {}
+    while True:
+        try:
+            return make(refused)
+        except _RefusedTasksError as error:
+            if refused.keys() & error.errors.keys():
+                raise
+            refused |= error.errors
 
 
 def assemble_chunk(work: ChunkWork, pieces: Sequence[PieceDone]) -> ChunkDone:
@@ -209,14 +234,17 @@ def _commit(work: ChunkWork, write: Callable[[pq.ParquetWriter], PieceDone]) -> 
     return done
 
 
-def _run_tasks(work: ChunkWork, piece: Piece, writer: pq.ParquetWriter) -> PieceDone:
-    """Extract some of a chunk's tasks, and write their rows."""
+def _run_tasks(
+    work: ChunkWork, piece: Piece, writer: pq.ParquetWriter, refused: Mapping[int, SchemaError]
+) -> PieceDone:
+    """Extract some of a chunk's tasks, but those whose rows were refused, and write their rows."""
     started = time.perf_counter()
     extractor = _load(work.source, work.options, work.code)
     extractor.expect(work.ahead)
     collector = RowCollector(extractor.schema)
     errors: list[dict[str, Any]] = []
     ends: list[int] = []
+    held: list[int] = []  # whose rows are not yet written
     own = guard()
     bearing = Bearing(_say)
     try:
@@ -228,15 +256,22 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: pq.ParquetWriter) -> Piece
             task = Task(group, unit, anchor, staged.root, files, work.shared, watch=Watch(str(staged.root)))
             if own is not None and place > piece.start:
                 own.between(place)
-            may_wait = bearing if staged.is_dataset else None
-            error = _attempt(extractor, task, staged.problem, collector, place, piece.losses, work.retries, may_wait)
+            if place in refused:
+                error: dict[str, Any] | None = _error_row(task, refused[place], 1)
+            else:
+                may_wait = bearing if staged.is_dataset else None
+                error = _attempt(
+                    extractor, task, staged.problem, collector, place, piece.losses, work.retries, may_wait
+                )
             if error:
                 errors.append(error)
+            else:
+                held.append(place)
             ends.append(collector.rows)
             if collector.is_full:
-                writer.write_table(collector.take())
+                _write_rows(writer, collector, held)
         between_tasks()
-        writer.write_table(collector.take())
+        _write_rows(writer, collector, held)
     except MemoryError:  # not in a task's own work
         if own is not None:
             own.out_of_memory(None)
@@ -246,6 +281,36 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: pq.ParquetWriter) -> Piece
     if any(bearing.counts.values()) and not work.is_last:
         raise UnreadError(bearing.counts["unread"], bearing.counts["gone"], len(ends), redacted(bearing.example))
     return PieceDone(piece.start, tuple(ends), tuple(errors), time.perf_counter() - started)
+
+
+def _write_rows(writer: pq.ParquetWriter, collector: RowCollector, held: list[int]) -> None:
+    """Write the rows that wait, which are these tasks'.
+
+    Raises
+    ------
+    _RefusedTasksError
+        If rows of some of them are refused.
+    """
+    ends = collector.ends
+    try:
+        table = collector.take()
+    except RefusedRowsError as error:
+        raise _RefusedTasksError({held[number]: each for number, each in error.errors.items()}) from None
+    try:
+        writer.write_table(table)
+    except MemoryError:
+        raise
+    except REFUSALS:
+        errors = refused_among(ends, lambda start, stop: _try_to_write(table.slice(start, stop - start)))
+        if not errors:
+            raise
+        raise _RefusedTasksError({held[number]: each for number, each in errors.items()}) from None
+    held.clear()
+
+
+def _try_to_write(table: pa.Table) -> None:
+    with open_writer(pa.BufferOutputStream(), table.schema) as writer:
+        writer.write_table(table)
 
 
 @dataclass(frozen=True)
@@ -415,6 +480,10 @@ def _attempt(
         if attempt > retries:
             break
     assert error is not None  # noqa: S101
+    return _error_row(task, error, attempt)
+
+
+def _error_row(task: Task, error: BaseException, attempts: int) -> dict[str, Any]:
     return {
         "group": task.group,
         "unit": task.unit,
@@ -422,7 +491,7 @@ def _attempt(
         "kind": _kind(error),
         "error": type(error).__name__,
         "message": _message(error, task),
-        "attempts": attempt,
+        "attempts": attempts,
         "traceback": _trace(error),
     }
 

@@ -63,7 +63,7 @@ def check_schema(schema: pa.Schema) -> None:
             raise UsageError(f"column {field.name!r} is declared as {field.type}, which Parquet keeps as {back.type}")
 
 
-def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+def open_writer(path: Path | pa.BufferOutputStream, schema: pa.Schema) -> pq.ParquetWriter:
     """A writer with this project's settings."""
     return pq.ParquetWriter(path, schema, compression="snappy", version="2.6", write_statistics=True)
 
