@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing.resource_tracker
 import os
 import re
 import shutil
@@ -25,9 +26,10 @@ from scaledproc.faults import WorkerLostError
 from scaledproc.guard import guard, read_loss, start_guard, write_marker
 from scaledproc.lazy_pandas import defer_pandas
 from scaledproc.limits import Limits
+from scaledproc.printing import refuse_questions
 from scaledproc.redaction import known_secrets, remember_secrets
 from scaledproc.scratch import PrivateFolder
-from scaledproc.stopping import SIGNALS
+from scaledproc.stopping import SIGNALS, leave_to_driver
 
 T = TypeVar("T")
 
@@ -233,7 +235,9 @@ class _Core:
 
     def warm_up(self, function: Callable[[], object]) -> None:
         """Start the process; calls wait until it is done with a function."""
-        self._running().submit(function)
+        executor = self._running()
+        with _held_signals():
+            executor.submit(function)
 
     def result(self, done: Future[Any]) -> Any:
         """What a call gave.
@@ -279,15 +283,19 @@ class _Core:
     def _submit(self, function: Callable[[], Any]) -> Future[Any]:
         executor = self._running()
         self._calls += 1
-        call: Future[Any] = executor.submit(_call, self._calls, function)
+        with _held_signals():
+            call: Future[Any] = executor.submit(_call, self._calls, function)
         return call
 
     def _running(self) -> Any:
         """The executor, made where there is none."""
         if self._executor is None:
             # joblib.Parallel gives results in order or none at all; the executor below it gives futures.
+            from joblib.externals.loky.backend import resource_tracker
             from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
+            resource_tracker.ensure_running()  # not later, as this and Python's own let signals through
+            multiprocessing.resource_tracker.ensure_running()
             self._generation += 1
             self._own.mkdir()
             write_marker(self._marker)
@@ -344,6 +352,16 @@ def _call(number: int, function: Callable[[], T]) -> tuple[T, bool]:
 
 
 @contextlib.contextmanager
+def _held_signals() -> Iterator[None]:
+    """A process that is started meanwhile gets no signal before it can handle it: Python's own way is a traceback."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
 def _deaf() -> Iterator[None]:
     """Ctrl-C again, while the processes are being ended, would leave some of them."""
     if threading.current_thread() is not threading.main_thread():
@@ -364,8 +382,10 @@ def _start(driver: int, marker: Path, dump: Path, limits: Limits, secrets: Mappi
     """
     starting.begin()
     sys.stdout = sys.stderr
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: None)  # sent to the whole group; ignored, programs of a task would be deaf
+    leave_to_driver()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    refuse_questions()
+    multiprocessing.set_start_method(None, force=True)  # an extractor's own pools are Python's, not of loky's kind
     threading.Thread(target=_end_with, args=(driver,), daemon=True).start()
     _end_by_signal(marker.parent.with_name(ALIVE))
     defer_pandas()
