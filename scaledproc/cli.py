@@ -746,13 +746,23 @@ def _parse_max_failures(text: str) -> int | float:
     raise UsageError(f"--max-failures {text!r}: give a number of tasks such as 10, or a share such as 5%")
 
 
+def _check_folder() -> None:
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError(f"the working folder is gone ({error.strerror}): cd into one that is there") from None
+
+
 def main() -> None:
     """Run the command that this process was started with."""
+    from scaledproc.machine import raise_file_limit
     from scaledproc.streams import keep_streams
 
     keep_streams()
     starting.begin()
+    raise_file_limit()
     try:
+        _check_folder()
         app()
     except ScaledprocError as error:
         from scaledproc.describe import clean_text

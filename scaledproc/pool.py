@@ -26,9 +26,10 @@ from scaledproc.faults import WorkerLostError
 from scaledproc.guard import guard, read_loss, start_guard, write_marker
 from scaledproc.lazy_pandas import defer_pandas
 from scaledproc.limits import Limits
+from scaledproc.machine import cannot_start, fitting
 from scaledproc.printing import refuse_questions
 from scaledproc.redaction import known_secrets, remember_secrets
-from scaledproc.scratch import PrivateFolder
+from scaledproc.scratch import PrivateFolder, scratch_error
 from scaledproc.stopping import SIGNALS, leave_to_driver
 
 T = TypeVar("T")
@@ -58,6 +59,8 @@ def cores(jobs: int | None = None) -> int:
         if jobs < 1:
             raise UsageError(f"--jobs {jobs}: give 1 or more")
         return jobs
+    if multiprocessing.current_process().daemon:  # Python lets such a process start no others
+        return 1
     import joblib
 
     return int(joblib.cpu_count())
@@ -72,7 +75,7 @@ class Pool:
     Parameters
     ----------
     jobs
-        Number of processes.
+        Number of processes; there are fewer where the system does not allow the files that they need.
     limits
         What ends a task, and a process.
     scratch
@@ -84,8 +87,8 @@ class Pool:
     def __init__(
         self, jobs: int, limits: Limits | None = None, scratch: Path | None = None, *, in_process: bool | None = None
     ) -> None:
-        self.jobs = jobs
         self.limits = limits or Limits()
+        self.jobs = jobs = fitting(jobs)
         self.is_here = (jobs == 1 and not self.limits.need_processes) if in_process is None else in_process
         self._scratch = scratch
         self._lock = threading.RLock()
@@ -97,10 +100,17 @@ class Pool:
 
     def __enter__(self) -> Self:
         if not self.is_here:
+            if multiprocessing.current_process().daemon:
+                raise UsageError(
+                    "this is a daemonic process, such as those of multiprocessing.Pool, which may start no others: use "
+                    "jobs=1 without limits, or a concurrent.futures.ProcessPoolExecutor to call from"
+                )
             self._folder = PrivateFolder(self._scratch)
-            os.mkfifo(self.folder / ALIVE)
-            self._alive = os.open(self.folder / ALIVE, os.O_RDWR | os.O_NONBLOCK)
-            self._cores = [_Core(self.folder, number, self.limits) for number in range(self.jobs)]
+            self._alive = -1
+            with contextlib.suppress(OSError):  # a disk without pipes: who is left without a driver sees it later
+                os.mkfifo(self.folder / ALIVE)
+                self._alive = os.open(self.folder / ALIVE, os.O_RDWR | os.O_NONBLOCK)
+            self._cores = [_Core(self.folder, number, self.limits, self._scratch) for number in range(self.jobs)]
             self._idle = list(reversed(self._cores))
         return self
 
@@ -127,7 +137,8 @@ class Pool:
                 core.retire()
             for core in self._cores:
                 core.join()
-            os.close(self._alive)
+            if self._alive >= 0:
+                os.close(self._alive)
             self._folder.cleanup()
 
     @property
@@ -212,8 +223,9 @@ class _Call:
 class _Core:
     """One process at a time, and what is known of it."""
 
-    def __init__(self, folder: Path, number: int, limits: Limits) -> None:
+    def __init__(self, folder: Path, number: int, limits: Limits, scratch: Path | None) -> None:
         self._folder = folder
+        self._scratch = scratch
         self._number = number
         self._limits = limits
         self._executor: Any = None
@@ -235,9 +247,8 @@ class _Core:
 
     def warm_up(self, function: Callable[[], object]) -> None:
         """Start the process; calls wait until it is done with a function."""
-        executor = self._running()
-        with _held_signals():
-            executor.submit(function)
+        with _starting():
+            self._running().submit(function)
 
     def result(self, done: Future[Any]) -> Any:
         """What a call gave.
@@ -281,9 +292,9 @@ class _Core:
             thread.join()
 
     def _submit(self, function: Callable[[], Any]) -> Future[Any]:
-        executor = self._running()
-        self._calls += 1
-        with _held_signals():
+        with _starting():
+            executor = self._running()
+            self._calls += 1
             call: Future[Any] = executor.submit(_call, self._calls, function)
         return call
 
@@ -297,8 +308,11 @@ class _Core:
             resource_tracker.ensure_running()  # not later, as this and Python's own let signals through
             multiprocessing.resource_tracker.ensure_running()
             self._generation += 1
-            self._own.mkdir()
-            write_marker(self._marker)
+            try:
+                self._own.mkdir()
+                write_marker(self._marker)
+            except OSError as error:
+                raise scratch_error(error, self._scratch) from error
             self._executor = ProcessPoolExecutor(
                 1,
                 env={**starting.ENVIRONMENT, "TMPDIR": str(self._own)},
@@ -327,7 +341,7 @@ def _end(executor: Any, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_broken(error: RuntimeError) -> bool:
+def _is_broken(error: Exception) -> bool:
     return type(error).__name__ in ("TerminatedWorkerError", "BrokenProcessPool")
 
 
@@ -352,11 +366,21 @@ def _call(number: int, function: Callable[[], T]) -> tuple[T, bool]:
 
 
 @contextlib.contextmanager
-def _held_signals() -> Iterator[None]:
-    """A process that is started meanwhile gets no signal before it can handle it: Python's own way is a traceback."""
+def _starting() -> Iterator[None]:
+    """A process that is started meanwhile gets no signal before it can handle it: Python's own way is a traceback.
+
+    Raises
+    ------
+    ScaledprocError
+        The machine does not let it start.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
+    except (OSError, MemoryError, RuntimeError, UnboundLocalError) as error:  # the last is loky's where a pipe fails
+        if (reason := cannot_start(error)) is None or _is_broken(error):
+            raise
+        raise reason from error
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -411,6 +435,9 @@ def _end_by_signal(pipe: Path) -> None:
     import fcntl
 
     signal.signal(signal.SIGIO, signal.SIG_DFL)  # which ends the process
-    end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:  # its disk has no pipes
+        return
     fcntl.fcntl(end, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(end, fcntl.F_SETFL, fcntl.fcntl(end, fcntl.F_GETFL) | os.O_ASYNC)
