@@ -755,7 +755,7 @@ def _check_folder() -> None:
 
 def main() -> None:
     """Run the command that this process was started with."""
-    from scaledproc.machine import raise_file_limit
+    from scaledproc.machine import raise_file_limit, shortage
     from scaledproc.streams import keep_streams
 
     keep_streams()
@@ -770,7 +770,11 @@ def main() -> None:
 
         typer.echo(f"scaledproc: {clean_text(redacted(str(error)))}", err=True)
         sys.exit(error.exit_code)
-    except Exception:  # our own fault: as Python shows it, but for what must not be shown
+    except Exception as error:
+        if (reason := shortage(error)) is not None:
+            typer.echo(f"scaledproc: {type(error).__name__}: {reason}", err=True)
+            sys.exit(1)
+        # Our own fault: as Python shows it, but for what must not be shown.
         import traceback
 
         from scaledproc.redaction import redacted

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import resource
 import sys
 from pathlib import Path
@@ -50,29 +49,37 @@ def too_few_files(jobs: int, fits: int) -> str:
     )
 
 
+def shortage(error: BaseException | None) -> str | None:
+    """What a process may have no more of, and what to do, where that is behind an error; None where it is not."""
+    while error is not None:
+        number = error.errno if isinstance(error, OSError) else None
+        if number in (errno.EMFILE, errno.ENFILE):
+            allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            return f"{allowed:,} open files are allowed: raise that (ulimit -n), or use fewer processes (--jobs)"
+        if number == errno.EAGAIN or "start new thread" in str(error):
+            return (
+                "no more processes and threads are allowed (ulimit -u, a container's limit), or no more memory for "
+                "them (ulimit -v): raise that, or use fewer (--jobs)"
+            )
+        if number == errno.ENOMEM or isinstance(error, MemoryError) or "failed to map segment" in str(error):
+            return "memory is short (ulimit -v, or a container's limit): raise that, or use fewer processes (--jobs)"
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def cannot_start(error: BaseException) -> ScaledprocError | None:
     """Why no process can be started, from what became of it; None where it is none of the machine's refusals."""
-    found: BaseException | None = error
-    while found is not None and not isinstance(found, OSError | MemoryError) and "start new thread" not in str(found):
-        found = found.__cause__ or found.__context__
-    if found is None:
+    advice = shortage(error)
+    if advice is None and not isinstance(error, OSError):
         return None
-    number = found.errno if isinstance(found, OSError) else errno.ENOMEM if isinstance(found, MemoryError) else None
-    reason = os.strerror(number) if number else str(found)
-    if number in (errno.EMFILE, errno.ENFILE):
-        allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        advice = f"{allowed:,} open files are allowed: raise that (ulimit -n), or use fewer processes (--jobs)"
-    elif number in (None, errno.EAGAIN):
-        advice = "no more processes and threads are allowed (ulimit -u, or a container's limit): use fewer (--jobs)"
-    elif number == errno.ENOMEM:
-        advice = "memory is short (ulimit -v, or a container's limit): use fewer processes (--jobs)"
-    elif number == errno.ENOENT and not _has_folder():
+    if advice is None and not _has_folder():
         advice = "the working folder is gone: change into one that is there"
-    else:  # all else that they need are locks, which the system keeps there
-        advice = (
-            "processes share locks through /dev/shm, which must be there, writable and not full (docker run "
-            "--shm-size): mend that, or use --jobs 1"
-        )
+    # All else that they need are locks, which the system keeps there.
+    advice = advice or (
+        "processes share locks through /dev/shm, which must be there, writable and not full (docker run --shm-size): "
+        "mend that, or use --jobs 1"
+    )
+    reason = (isinstance(error, OSError) and error.strerror) or type(error).__name__
     return ScaledprocError(f"no worker process can be started ({reason}): {advice}")
 
 

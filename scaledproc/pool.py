@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
@@ -61,9 +62,15 @@ def cores(jobs: int | None = None) -> int:
         return jobs
     if multiprocessing.current_process().daemon:  # Python lets such a process start no others
         return 1
-    import joblib
+    return int(_joblib().cpu_count())
 
-    return int(joblib.cpu_count())
+
+def _joblib() -> Any:
+    """The module; without its warning of locks that cannot be had, which comes again as an error where that matters."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*joblib will operate in serial mode")
+        import joblib
+    return joblib
 
 
 class Pool:
@@ -283,7 +290,8 @@ class _Core:
         # Killed, as threads and programs that an extractor left would hold up its end. Elsewhere, as this may be a
         # thread of the executor's own.
         thread = threading.Thread(target=_end, args=(executor, self._own))
-        thread.start()
+        with contextlib.suppress(RuntimeError):  # no more threads are allowed: it goes with this process
+            thread.start()
         self._ending = [each for each in (*self._ending, thread) if each.is_alive()]
 
     def join(self) -> None:
@@ -302,6 +310,7 @@ class _Core:
         """The executor, made where there is none."""
         if self._executor is None:
             # joblib.Parallel gives results in order or none at all; the executor below it gives futures.
+            _joblib()
             from joblib.externals.loky.backend import resource_tracker
             from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
@@ -413,6 +422,8 @@ def _start(driver: int, marker: Path, dump: Path, limits: Limits, secrets: Mappi
     threading.Thread(target=_end_with, args=(driver,), daemon=True).start()
     _end_by_signal(marker.parent.with_name(ALIVE))
     defer_pandas()
+    if not marker.exists():
+        os._exit(1)  # the driver has given up meanwhile
     import pyarrow as pa
     from joblib.externals.loky import process_executor
 
