@@ -143,6 +143,8 @@ def status_text(status: Status) -> str:
     ]
     if status.held_by:
         lines.append(f"driven by {shown(status.held_by)}")
+    if status.state == "stopped":
+        lines.append("nobody is at work on it: the command that began it continues")
     if elsewhere:
         size = bytes_text(sum(state.size for state in elsewhere))
         lines.append(f"at work: {sum(state.tasks for state in elsewhere):,} tasks more, {size}")
@@ -150,7 +152,7 @@ def status_text(status: Status) -> str:
         (state for state in status.states if state.state in (*AT_WORK, "begun")),
         key=lambda state: ((*AT_WORK, "begun").index(state.state), state.shard),
     )
-    if any(state.state == "begun" for state in status.states):
+    if status.state != "stopped" and any(state.state == "begun" for state in status.states):
         lines.append(
             "whether a process is at work on begun shards cannot be seen from here; the same command continues"
         )
