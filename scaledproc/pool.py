@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import sys
 import threading
 import time
@@ -418,6 +419,7 @@ def _start(driver: int, marker: Path, dump: Path, limits: Limits, secrets: Mappi
     leave_to_driver()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     refuse_questions()
+    _keep_from_children()
     multiprocessing.set_start_method(None, force=True)  # an extractor's own pools are Python's, not of loky's kind
     threading.Thread(target=_end_with, args=(driver,), daemon=True).start()
     _end_by_signal(marker.parent.with_name(ALIVE))
@@ -432,6 +434,36 @@ def _start(driver: int, marker: Path, dump: Path, limits: Limits, secrets: Mappi
     process_executor._USE_PSUTIL = False  # noqa: SLF001
     remember_secrets(secrets)  # of all stores: an extractor may come to show those of the dataset's
     start_guard(marker, dump, limits)
+
+
+def _keep_from_children() -> None:
+    """Have no child of this process keep open what is closed when this process ends: the driver waits for just that.
+
+    The system marks none of its pipes as the one. Those that are written to, but for the trackers' of resources, are of
+    no use to a child: a forked one gets the null device in their place.
+    """
+    import fcntl
+
+    from joblib.externals.loky.backend import resource_tracker
+
+    trackers = {resource_tracker.getfd(), multiprocessing.resource_tracker.getfd()}
+    with os.scandir("/dev/fd") as found:
+        numbers = {int(entry.name) for entry in found} - trackers - {0, 1, 2}
+    kept = []
+    for number in numbers:
+        with contextlib.suppress(OSError):  # what the folder was read by
+            is_written = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY
+            if is_written and stat.S_ISFIFO(os.fstat(number).st_mode):
+                os.set_inheritable(number, False)
+                kept.append(number)
+
+    def give_up() -> None:
+        null = os.open(os.devnull, os.O_WRONLY)
+        for number in kept:
+            os.dup2(null, number, inheritable=False)
+        os.close(null)
+
+    os.register_at_fork(after_in_child=give_up)
 
 
 def _end_with(driver: int) -> None:

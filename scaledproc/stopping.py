@@ -52,6 +52,8 @@ class Stopping:
         """
         self._heard += 1
         if self._heard > 2:  # what is at work may have caught the first two as errors of its own
+            if os.isatty(2):  # where a moving display has hidden the cursor
+                os.write(2, b"\x1b[?25h\n")
             os._exit(128 + number)
         is_first, self.signal = self.signal is None, self.signal or number
         if not is_first or not self._is_orderly or self.grace <= 0:
