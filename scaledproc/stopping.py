@@ -134,14 +134,31 @@ _ours: set[Any] = set()
 def _handle(handler: Any) -> dict[int, Any]:
     """Have both signals handled, but not in processes that are forked: these end of them as any other."""
     if not _usual:
-        os.register_at_fork(after_in_child=_be_usual)
+        os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_be_usual)
     _ours.add(handler)
     before: dict[int, Any] = {number: signal.signal(number, handler) for number in SIGNALS}
     _usual.update({number: found for number, found in before.items() if found not in _ours})
     return before
 
 
+class _Held(threading.local):
+    mask: Any = ()
+
+
+_held = _Held()
+
+
+def _hold() -> None:
+    """Signals wait while a process is forked: one to the child would be lost before it is ready for it."""
+    _held.mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def _release() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _held.mask)
+
+
 def _be_usual() -> None:
     for number, handler in _usual.items():
         if signal.getsignal(number) in _ours:
             signal.signal(number, handler)
+    _release()
