@@ -272,7 +272,7 @@ def remember(extractor: Extractor, record: RunRecord) -> None:
         found = throughput_of(record)
     except UsageError:
         return
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RuntimeError):  # a user without a home has no cache
         path = _cache(extractor)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asdict(found)), encoding="utf-8")
@@ -282,7 +282,7 @@ def last_throughput(extractor: Extractor) -> Throughput | None:
     """What the last finished run with this extractor measured on this machine; None where there was none."""
     try:
         return Throughput(**json.loads(_cache(extractor).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, RuntimeError, ValueError, TypeError):
         return None
 
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,8 +29,9 @@ from scaledproc.extractors import Extractor, Task, load_extractor
 from scaledproc.extractors.fingerprint import edited_file
 from scaledproc.extractors.rows import REFUSALS, RefusedRowsError, RowCollector, SchemaError, refused_among
 from scaledproc.faults import Piece, Verdict
-from scaledproc.guard import Printed, between_tasks, guard
+from scaledproc.guard import between_tasks, guard
 from scaledproc.opening import Watch, forget
+from scaledproc.printing import DebuggerError, printed, was_debugged, watch_questions
 from scaledproc.run_folder import INVENTORY, WORK_ERROR_SCHEMA, work_name
 from scaledproc.stopping import stopping
 from scaledproc.storage import Store, is_refusal, redacted
@@ -247,6 +248,8 @@ def _run_tasks(
     held: list[int] = []  # whose rows are not yet written
     own = guard()
     bearing = Bearing(_say)
+    if own is None:
+        watch_questions()
     try:
         for place in range(piece.start, piece.stop):
             group, unit, anchor = work.tasks[place]
@@ -458,6 +461,8 @@ def _attempt(
         if own is not None:
             own.begin_task(place)
         error = _extract(extractor, task, problem, collector)
+        if error is not None and was_debugged(error):
+            error = DebuggerError().with_traceback(error.__traceback__)
         if own is not None:
             own.end_task()
         return error
@@ -498,27 +503,50 @@ def _error_row(task: Task, error: BaseException, attempts: int) -> dict[str, Any
 
 def _extract(extractor: Extractor, task: Task, problem: str | None, collector: RowCollector) -> BaseException | None:
     """Add one task's rows; or say what stood in the way."""
-    # What an earlier task left running may have deleted them.
-    out: Any = getattr(sys, "stdout", sys.__stdout__)
-    err: Any = getattr(sys, "stderr", sys.__stderr__)
-    printed = Printed(err)
+    process, was_asked = os.getpid(), stopping().signal is not None
+    # What an extractor prints must not mix with what a program reads from standard output, nor fill a disk.
+    before = printed.begin()
+    found: BaseException | None = None
     try:
         if problem is not None:
             raise StagingError(problem)
-        # What an extractor prints must not mix with what a program reads from standard output, nor fill a disk.
-        sys.stdout = sys.stderr = printed
         watch = task.watch
         assert watch is not None  # noqa: S101
         watch.begin(task.anchor)
         collector.add(_watched(extractor.extract(task), watch))
     except BaseException as error:  # one bad task costs one task, sys.exit() included
-        if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-            raise  # a person's, in this process
-        return error
+        found = error
     finally:
-        sys.stdout, sys.stderr = out, err
-        printed.end(task.anchor)
-    return None
+        printed.end(before, task.anchor)
+    if os.getpid() != process:
+        _end_fork(found)
+    if found is not None and guard() is None:
+        # In the driver's process Ctrl-C reaches the task too, and the programs that it runs.
+        if isinstance(found, KeyboardInterrupt) and _is_a_persons():
+            raise found
+        if (stopping().signal is not None and not was_asked) or (was_debugged(found) and sys.stdin.isatty()):
+            raise KeyboardInterrupt from found
+    return found
+
+
+def _is_a_persons() -> bool:
+    """Whether a KeyboardInterrupt is of a signal: where none came, the extractor raised it by itself."""
+    return stopping().signal is not None or signal.getsignal(signal.SIGINT) != stopping().hear
+
+
+def _end_fork(error: BaseException | None) -> NoReturn:
+    """A process that the extractor forked came out of it: it must not do the rest of the work once more."""
+    code: Any = 0 if error is None else 1
+    if isinstance(error, SystemExit):
+        code = 0 if error.code is None else error.code
+    if not isinstance(code, int) or (error is not None and not isinstance(error, SystemExit)):
+        text = str(code) if isinstance(error, SystemExit) else "".join(traceback.format_exception(error))
+        with contextlib.suppress(OSError):
+            os.write(2, f"{text}\n".encode(errors="replace"))
+        code = 1
+    with contextlib.suppress(Exception):
+        sys.stderr.flush()
+    os._exit(code & 0xFF)
 
 
 def _say(text: str) -> None:

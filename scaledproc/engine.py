@@ -22,6 +22,7 @@ from scaledproc.extractors.rows import RowCollector
 from scaledproc.holding import HeldError, holding
 from scaledproc.inventory import Inventory, choose, matches, take_inventory
 from scaledproc.limits import Limits
+from scaledproc.machine import shortage
 from scaledproc.options import BUILT_IN, Listener, Options, Where
 from scaledproc.preflight import (
     check_places,
@@ -366,6 +367,8 @@ def reporting(where: str = "", consolation: str = "") -> Iterator[None]:
     except Exception as error:
         if isinstance(error, store_errors()):  # known only once the store's library is in use
             raise ScaledprocError(f"{where}{describe(error)}{consolation}") from error
+        if not isinstance(error, ScaledprocError) and (reason := shortage(error)):
+            raise ScaledprocError(f"{describe(error)}: {reason}{consolation}") from error
         raise
 
 
@@ -411,5 +414,9 @@ def extractor_options(signal_names: Where | None) -> dict[str, Any]:
 
 
 def _tell(on_event: Listener | None, event: Event) -> None:
-    if on_event is not None:
+    if on_event is None:
+        return
+    try:
         on_event(event)
+    except OSError as error:  # a notebook's or a script's output that cannot be written: nobody else is to blame
+        raise ScaledprocError(f"on_event cannot tell of {type(event).__name__}: {describe(error)}") from error

@@ -33,6 +33,17 @@ def is_alive(process: Process) -> bool | None:
     return None if _UNTOLD in (born, process.born) else born == process.born
 
 
+def text_of(process: Process) -> str:
+    """A process as one line."""
+    return f"{process.pid} {process.born} {process.machine}"
+
+
+def process_of(text: str) -> Process:
+    """The process of a line."""
+    pid, born, machine = (*text.split(" ", 2), "", "")[:3]
+    return Process(machine, int(pid) if pid.isdecimal() else 0, born)
+
+
 def _machine() -> str:
     boot = pids = ""
     with contextlib.suppress(OSError):

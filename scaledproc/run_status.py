@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from scaledproc.chunks import committed_chunks
 from scaledproc.events import ShardDone, ShardState
 from scaledproc.keepers import read_lease
 from scaledproc.processes import is_alive
-from scaledproc.run_folder import READERS, WORK
+from scaledproc.run_folder import LEASE, READERS, WORK
 from scaledproc.tally import AT_WORK
 
 if TYPE_CHECKING:
     from scaledproc.backend import Backend
+    from scaledproc.leases import Lease
     from scaledproc.run_folder import Run
+
+SILENT = 2.0
+"""Times the time after which another driver may take a lease: this machine's clock may differ from the store's."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,7 @@ class Status:
     Parameters
     ----------
     output, plan_id, state
-        Which run; `running` or `done`.
+        Which run; `running`, `done`, or `stopped`: unfinished, and nobody is at work on it.
     backend
         The name of the one that has it.
     tasks, size
@@ -87,22 +93,43 @@ def find_status(run: Run, backend: Backend | None, note: str = "") -> Status:
         done = tuple(run.shard_reports(sorted(committed)))
         left = (shard for shard in range(record.counts["shards"]) if shard not in committed)
         states = _with_chunks(run, [known.get(shard, ShardState(shard, "waiting")) for shard in left])
+    lease = read_lease(run.store)
     return Status(
         output=str(run.store),
         plan_id=record.plan_id,
-        state=record.state,
+        state="done" if record.state == "done" else _state(run, backend, lease, states),
         backend=str(record.backend.get("name") or "local"),
         tasks=record.counts["tasks"],
         size=record.bytes["input"],
         done=done,
         states=states,
-        held_by=_held_by(run),
+        held_by=_held_by(lease),
         note=note,
     )
 
 
-def _held_by(run: Run) -> str:
-    lease = read_lease(run.store)
+def _state(run: Run, backend: Backend, lease: Lease | None, states: Sequence[ShardState]) -> str:
+    """Whether somebody is at work: a driver, or machines that need none."""
+    if _is_held(run, lease):
+        return "running"
+    is_left = backend.capabilities.is_here or (
+        not any(state.state in (*AT_WORK, "queued") for state in states) and not backend.at_work(run)
+    )
+    return "stopped" if is_left else "running"
+
+
+def _is_held(run: Run, lease: Lease | None) -> bool:
+    if lease is None:
+        return False
+    alive = is_alive(lease.holder)
+    if alive is None:  # another machine's: it shows that it is there by renewing the lease
+        with contextlib.suppress(OSError, NotImplementedError, TypeError):
+            renewed: datetime = run.store.fs.modified(run.store.path(LEASE))
+            return datetime.now(UTC) - renewed < timedelta(seconds=SILENT * lease.ttl)
+    return alive is not False
+
+
+def _held_by(lease: Lease | None) -> str:
     if lease is None:
         return ""
     ends = {True: "", False: ", which is gone", None: "; whether it is alive cannot be seen from here"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import random
 import re
 import time
@@ -79,8 +80,11 @@ class PatientS3FileSystem(S3FileSystem):  # type: ignore[misc]
         return {**super()._prepare_config_kwargs(), "retries": {"total_max_attempts": 1, "mode": "standard"}}
 
     async def _call_s3(self, method: str, *more: Mapping[str, Any], **given: Any) -> Any:
-        await self.set_session()
-        client = await self.get_s3(given.get("Bucket"))
+        try:
+            await self.set_session()
+            client = await self.get_s3(given.get("Bucket"))
+        except (TypeError, ValueError, AttributeError) as error:  # botocore's way to say it
+            raise OSError(errno.EINVAL, f"a storage option or setting of S3 cannot be: {error}") from error
         await self._remember_secrets(client)
         operation = getattr(client, method)
         change = current_change()

@@ -310,6 +310,11 @@ class Store:
             ) from None
         except store_errors() as error:
             raise ScaledprocError(f"{self} cannot be listed: {describe(error)}") from None
+        except (TypeError, ValueError, AttributeError) as error:
+            if not self.options:
+                raise
+            names = ", ".join(self.options)
+            raise UsageError(f"{self} cannot be listed with the storage options {names}: {describe(error)}") from error
         return listing
 
     # Reading
@@ -641,9 +646,13 @@ def describe(error: BaseException) -> str:
 
 
 def store_errors() -> tuple[type[Exception], ...]:
-    """What a filesystem raises: botocore's own base errors are no OSError."""
-    exceptions = sys.modules.get("botocore.exceptions")
-    return (OSError, exceptions.BotoCoreError, exceptions.ClientError) if exceptions else (OSError,)
+    """What a filesystem raises: the base errors of botocore and of aiohttp, which `http://` goes by, are no OSError."""
+    exceptions, aiohttp = sys.modules.get("botocore.exceptions"), sys.modules.get("aiohttp")
+    return (
+        OSError,
+        *((exceptions.BotoCoreError, exceptions.ClientError) if exceptions else ()),
+        *((aiohttp.ClientError,) if aiohttp else ()),
+    )
 
 
 def is_refusal(error: OSError) -> bool:

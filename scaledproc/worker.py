@@ -21,11 +21,12 @@ from scaledproc import starting
 from scaledproc.away import UnreadError
 from scaledproc.chunks import ChunkWork, PieceDone, assemble_chunk, committed_chunks, run_chunk, run_piece
 from scaledproc.errors import ScaledprocError, UsageError
-from scaledproc.events import Event, ShardState
+from scaledproc.events import Event, Note, ShardState
 from scaledproc.extractors.fingerprint import fingerprint_of
 from scaledproc.extractors.registry import place
 from scaledproc.faults import LOADS, Loss, Piece, WorkerLostError, after_loss
 from scaledproc.limits import Limits
+from scaledproc.machine import fitting, too_few_files
 from scaledproc.merging import merge_part, merge_shard
 from scaledproc.pool import Pool
 from scaledproc.run_folder import Run
@@ -79,7 +80,7 @@ def run_shards(
 
     Yields
     ------
-    ShardState, ChunkDone, ShardDone
+    Note, ShardState, ChunkDone, ShardDone
         As it happens: a shard is staging, running; chunks and shards in the order in which they end.
 
     Raises
@@ -90,6 +91,9 @@ def run_shards(
         The run has limits, but its dataset or its folder can only be seen by this process.
     """
     starting.end()
+    asked, jobs = jobs, fitting(jobs) if pool is None else pool.jobs
+    if jobs < asked:
+        yield Note(too_few_files(asked, jobs))
     plan = run.plan
     left: dict[int, int] = {}
     queue: deque[Chunk] = deque()

@@ -282,7 +282,7 @@ def test_plain_lines_where_there_is_no_terminal(cli: Cli, project: Path) -> None
     result = cli(*RUN)
     assert "\x1b" not in result.stderr + result.stdout
     assert "\r" not in result.stderr
-    assert "3/3 records, 21 B of 21 B" in result.stderr
+    assert "3/3 tasks, 21 B of 21 B" in result.stderr
     assert "combined 3 rows" in result.stderr
 
 
