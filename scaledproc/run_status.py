@@ -108,10 +108,12 @@ def find_status(run: Run, backend: Backend | None, note: str = "") -> Status:
     )
 
 
-def _state(run: Run, backend: Backend, lease: Lease | None, states: Sequence[ShardState]) -> str:
+def _state(run: Run, backend: Backend | None, lease: Lease | None, states: Sequence[ShardState]) -> str:
     """Whether somebody is at work: a driver, or machines that need none."""
     if _is_held(run, lease):
         return "running"
+    if backend is None:
+        return "running"  # by a plug-in that is not installed here, whose machines cannot be asked
     is_left = backend.capabilities.is_here or (
         not any(state.state in (*AT_WORK, "queued") for state in states) and not backend.at_work(run)
     )
