@@ -13,27 +13,26 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scaledproc.events import SHOWN_FAILURES, ChunkDone, Failure
+from scaledproc.events import ChunkDone
 from scaledproc.extractors import Extractor, Task, load_extractor
 from scaledproc.extractors.rows import RowCollector, SchemaError
 from scaledproc.faults import Piece, Verdict
 from scaledproc.guard import Printed, between_tasks, guard
-from scaledproc.run_folder import INVENTORY, WORK_ERROR_SCHEMA, work_name
-from scaledproc.storage import Store, is_refusal, redacted
-from scaledproc.tables import open_reader, open_writer, write_table
+from scaledproc.quarantine import MESSAGE, NAME, TRACE, ErrorRows, bounded, cleaned
+from scaledproc.run_folder import INVENTORY, work_name
+from scaledproc.storage import Store, is_refusal
+from scaledproc.tables import Writer, open_reader, read_note, tables_in
 
 if TYPE_CHECKING:
     from scaledproc.staging import StagedUnit
 
-METADATA = b"scaledproc"
-"""The key of what a part says of itself in its Parquet footer."""
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
 
 
@@ -97,19 +96,26 @@ class PieceDone:
         The first one's place in the chunk.
     ends
         How many rows there are up to the end of each task.
-    errors
-        Rows of errors.
     seconds
         Time at work.
-    path
-        A local file that has the rows, where they are not yet in the chunk.
+    errors
+        Rows of errors that are in no file.
+    path, error_path
+        Local files that have the rows and the rows of errors, where they are not yet in the chunk.
     """
 
     start: int
     ends: tuple[int, ...]
-    errors: tuple[Mapping[str, Any], ...]
     seconds: float
+    errors: tuple[Mapping[str, Any], ...] = ()
     path: Path | None = None
+    error_path: Path | None = None
+
+    def discard(self) -> None:
+        """Remove its files."""
+        for path in (self.path, self.error_path):
+            if path is not None:
+                path.unlink(missing_ok=True)
 
 
 def chunk_name(shard: int, chunk: int) -> str:
@@ -130,72 +136,78 @@ def run_chunk(work: ChunkWork) -> ChunkDone:
         This process has too little left for its tasks.
     """
     everything = Piece(0, len(work.tasks))
-    return _commit(work, lambda writer: _run_tasks(work, everything, writer))
+    return _commit(work, lambda writer, errors: _run_tasks(work, everything, writer, errors))
 
 
 def run_piece(work: ChunkWork, piece: Piece, path: Path) -> PieceDone:
     """Extract the features of some of a chunk's tasks, and keep them in a local file; raises what `run_chunk` does."""
-    with open_writer(path, _load(work.source, work.options).schema) as writer:
-        return replace(_run_tasks(work, piece, writer), path=path)
+    error_path = path.with_suffix(".errors.parquet")
+    with (
+        Writer(path, _load(work.source, work.options).schema) as writer,
+        ErrorRows(lambda: contextlib.nullcontext(error_path)) as errors,
+    ):
+        made = _run_tasks(work, piece, writer, errors)
+    return replace(made, path=path, error_path=error_path if errors.count else None)
 
 
 def assemble_chunk(work: ChunkWork, pieces: Sequence[PieceDone]) -> ChunkDone:
     """Commit a chunk that was made in pieces, which are given in order and have all its tasks."""
-    return _commit(work, lambda writer: _put_together(pieces, writer))
+    return _commit(work, lambda writer, errors: _put_together(pieces, writer, errors))
 
 
-def _put_together(pieces: Sequence[PieceDone], writer: pq.ParquetWriter) -> PieceDone:
+def _put_together(pieces: Sequence[PieceDone], writer: Writer, errors: ErrorRows) -> PieceDone:
     ends: list[int] = []
     for piece in pieces:
         before = ends[-1] if ends else 0
         ends += [before + end for end in piece.ends]
         if piece.path is not None:
-            with pq.ParquetFile(piece.path) as file:
-                for batch in file.iter_batches(use_threads=False):
-                    writer.write_batch(batch)
-    errors = tuple(error for piece in pieces for error in piece.errors)
-    return PieceDone(0, tuple(ends), errors, sum(piece.seconds for piece in pieces))
+            with open_reader(piece.path) as file:
+                for table in tables_in(file):
+                    writer.write_table(table)
+        if piece.error_path is not None:
+            with open_reader(piece.error_path) as file:
+                for table in tables_in(file):
+                    for row in table.to_pylist():
+                        errors.append(row)
+        for row in piece.errors:
+            errors.append(row)
+    return PieceDone(0, tuple(ends), sum(piece.seconds for piece in pieces))
 
 
-def _commit(work: ChunkWork, write: Callable[[pq.ParquetWriter], PieceDone]) -> ChunkDone:
-    extractor = _load(work.source, work.options)
+def _commit(work: ChunkWork, write: Callable[[Writer, ErrorRows], PieceDone]) -> ChunkDone:
     name = chunk_name(work.shard, work.chunk)
-    with work.store.committing(f"{name}.parquet") as part:
-        with open_writer(part, extractor.schema) as writer:
-            made = write(writer)
-            errors = list(made.errors)
-            shown = Failure.__dataclass_fields__
-            done = ChunkDone(
-                shard=work.shard,
-                chunk=work.chunk,
-                tasks=len(work.tasks),
-                rows=made.ends[-1] if made.ends else 0,
-                size=work.size,
-                seconds=made.seconds,
-                quarantined=len(errors),
-                failures=tuple(Failure(**{key: error[key] for key in shown}) for error in errors[:SHOWN_FAILURES]),
-            )
-            said = {
-                "plan_id": work.plan_id,
-                "done": done.to_dict(),
-                "ends": made.ends,
-                "positions": work.positions,
-            }
-            writer.add_key_value_metadata({METADATA: json.dumps(said)})
-        if errors:  # before the features: these are what says that the chunk is there
-            with work.store.committing(f"{name}.errors.parquet") as error_part:
-                table = pa.Table.from_pylist(errors, schema=WORK_ERROR_SCHEMA)
-                write_table(error_part, WORK_ERROR_SCHEMA, [table])
+    with (
+        work.store.committing(f"{name}.parquet") as part,
+        Writer(part, _load(work.source, work.options).schema) as writer,
+        # Left, and so committed, before the features: these are what says that the chunk is there.
+        ErrorRows(lambda: work.store.committing(f"{name}.errors.parquet")) as errors,
+    ):
+        made = write(writer, errors)
+        done = _done(work, made, errors)
+        said = {"plan_id": work.plan_id, "done": done.to_dict()}
+        writer.note(said, {"ends": made.ends, "positions": work.positions})
     return done
 
 
-def _run_tasks(work: ChunkWork, piece: Piece, writer: pq.ParquetWriter) -> PieceDone:
+def _done(work: ChunkWork, made: PieceDone, errors: ErrorRows) -> ChunkDone:
+    return ChunkDone(
+        shard=work.shard,
+        chunk=work.chunk,
+        tasks=len(work.tasks),
+        rows=made.ends[-1] if made.ends else 0,
+        size=work.size,
+        seconds=made.seconds,
+        quarantined=errors.count,
+        failures=errors.first,
+    )
+
+
+def _run_tasks(work: ChunkWork, piece: Piece, writer: Writer, errors: ErrorRows) -> PieceDone:
     """Extract some of a chunk's tasks, and write their rows."""
     started = time.perf_counter()
     extractor = _load(work.source, work.options)
     extractor.expect(work.ahead)
     collector = RowCollector(extractor.schema)
-    errors: list[dict[str, Any]] = []
     ends: list[int] = []
     own = guard()
     try:
@@ -219,7 +231,7 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: pq.ParquetWriter) -> Piece
         if own is not None:
             own.out_of_memory(None)
         raise
-    return PieceDone(piece.start, tuple(ends), tuple(errors), time.perf_counter() - started)
+    return PieceDone(piece.start, tuple(ends), time.perf_counter() - started)
 
 
 @dataclass(frozen=True)
@@ -258,20 +270,21 @@ def open_chunk(
     name = chunk_name(shard, chunk)
     with contextlib.ExitStack() as held:
         try:
-            file = held.enter_context(open_reader(held.enter_context(store.open(f"{name}.parquet"))))
-            metadata, schema = file.metadata, file.schema_arrow.remove_metadata()
-            found = json.loads(metadata.metadata[METADATA])
+            source = held.enter_context(store.open_for_arrow(f"{name}.parquet"))
+            file = held.enter_context(open_reader(source))
+            found = read_note(file, source)
             done = ChunkDone.from_dict(found["done"], resumed=True)
-            counts = tuple(end - start for start, end in pairwise((0, *found["ends"])))
-            footer = ChunkFooter(done, counts, tuple(found["positions"]), schema)
+            counts = tuple(np.diff(np.asarray(found["ends"], np.int64), prepend=0).tolist())
+            positions = tuple(np.asarray(found["positions"], np.int64).tolist())
+            footer = ChunkFooter(done, counts, positions, file.schema_arrow.remove_metadata())
             is_whole = (
                 found["plan_id"] == plan_id
                 and (done.shard, done.chunk) == (shard, chunk)
-                and metadata.num_rows == done.rows == sum(counts)
+                and file.metadata.num_rows == done.rows == sum(counts)
                 and len(counts) == done.tasks
                 and min(counts, default=0) >= 0
             )
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
             is_whole = False
         except OSError as error:
             if is_refusal(error):
@@ -358,7 +371,7 @@ def _attempt(
         "unit": task.unit,
         "anchor": task.anchor,
         "kind": _kind(error),
-        "error": type(error).__name__,
+        "error": bounded(type(error).__name__, NAME),
         "message": _message(error, task),
         "attempts": attempt,
         "traceback": _trace(error),
@@ -388,7 +401,7 @@ def _extract(extractor: Extractor, task: Task, problem: str | None, collector: R
 
 
 def _trace(error: BaseException) -> str:
-    return redacted("".join(traceback.format_exception(error))).encode(errors="replace").decode()
+    return bounded(cleaned("".join(traceback.format_exception(error))), TRACE)
 
 
 def _kind(error: BaseException) -> str:
@@ -403,7 +416,8 @@ def _message(error: BaseException, task: Task) -> str:
         text = str(error)
     except Exception as broken:
         text = f"(its text cannot be had: {type(broken).__name__})"
+    text = cleaned(text)
     for root in dict.fromkeys((str(task.root), os.path.realpath(task.root), repr(str(task.root))[1:-1])):
         if len(root) > 1:
             text = re.sub(rf"{re.escape(root)}(?:/|(?![\w.-]))", "", text)
-    return _ADDRESS.sub("0x…", redacted(text)).encode(errors="replace").decode()
+    return bounded(_ADDRESS.sub("0x…", text), MESSAGE)

@@ -244,7 +244,18 @@ class Store:
 
     def open(self, name: str) -> IO[bytes]:
         """A file for reading, seekable."""
+        if self.local is not None:
+            return Path(self.path(name)).open("rb")
         handle: IO[bytes] = self.fs.open(self.path(name), "rb")
+        return handle
+
+    def open_for_arrow(self, name: str) -> IO[bytes]:
+        """The same for Arrow. A local one is Arrow's own: its threads may hold it when the interpreter ends."""
+        if self.local is None:
+            return self.open(name)
+        import pyarrow as pa
+
+        handle: IO[bytes] = pa.OSFile(self.path(name))
         return handle
 
     def read(self, name: str, most: int = -1) -> bytes:

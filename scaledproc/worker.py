@@ -306,8 +306,7 @@ class _Loop:
             return
         yield result
         for piece in call.repair.done if call.repair else ():
-            if piece.path is not None:
-                piece.path.unlink(missing_ok=True)
+            piece.discard()
         self._stager.release(call.chunk)
         self._left[call.chunk.shard] -= 1
         if not self._left[call.chunk.shard] and not self._is_ending:
@@ -330,7 +329,7 @@ class _Loop:
         pieces, verdict = after_loss(lost, loss, self._pool.limits)
         if verdict is not None:
             row = call.work.error_row(verdict)
-            repair.done.append(PieceDone(verdict.task, (0,), (row,), 0.0))
+            repair.done.append(PieceDone(verdict.task, (0,), 0.0, (row,)))
         elif not pieces:
             raise _cannot_go_on(loss, f"a chunk was begun that begins with {call.work.tasks[lost.start][2]!r}")
         repair.left += len(pieces)

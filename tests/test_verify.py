@@ -16,8 +16,8 @@ from support import Bucket, Cli
 
 import scaledproc
 import scaledproc.api
-from scaledproc.chunks import METADATA
 from scaledproc.events import ChunkDone, Event, ShardDone
+from scaledproc.tables import METADATA
 from scaledproc.testing import PROBE, output_bytes, write_probe_dataset
 
 
