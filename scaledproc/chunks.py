@@ -162,8 +162,7 @@ def _put_together(pieces: Sequence[PieceDone], writer: Writer, errors: ErrorRows
         ends += [before + end for end in piece.ends]
         if piece.path is not None:
             with open_reader(piece.path) as file:
-                for table in tables_in(file):
-                    writer.write_table(table)
+                writer.write_tables(tables_in(file))
         if piece.error_path is not None:
             with open_reader(piece.error_path) as file:
                 for table in tables_in(file):

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -74,10 +75,9 @@ def _write_features(
 ) -> tuple[int, Mapping[str, pa.Table]]:
     extractor = run.extractor
     schema = finished_schema(extractor)
-    shards = (
-        table.replace_schema_metadata(None)
+    shards = chain.from_iterable(
+        _rows_of(run, shard, None if reports is None else reports[shard])
         for shard in range(run.record.counts["shards"])
-        for table in _rows_of(run, shard, None if reports is None else reports[shard])
     )
 
     def written(writer: Writer) -> Iterator[pa.Table]:
@@ -91,6 +91,7 @@ def _write_features(
                 )
             writer.write_table(finished)
             yield finished
+            del piece, finished  # while the next ones are made
 
     with run.store.committing(FEATURES) as part:
         with Writer(part, schema) as writer:

@@ -80,8 +80,7 @@ def merge_shard(store: Store, plan_id: str, shard: int, chunks: int) -> ShardDon
     tables = _read_chunks(store, plan_id, shard, range(chunks), footers)
     with store.committing(shard_name(shard)) as target:
         with Writer(target, next(tables).schema) as writer:
-            for table in tables:
-                writer.write_table(table)
+            writer.write_tables(tables)
             note_shard(writer, plan_id, shard, [count for footer in footers for count in footer.counts])
         parts = [footer.done for footer in footers]
         _write_errors(store, parts, shard_errors_name(shard))
@@ -101,8 +100,7 @@ def merge_part(store: Store, plan_id: str, shard: int, chunks: Sequence[int]) ->
     tables = _read_chunks(store, plan_id, shard, chunks, footers)
     with store.committing(f"{part_name(shard)}.parquet") as target:
         with Writer(target, next(tables).schema) as writer:
-            for table in tables:
-                writer.write_table(table)
+            writer.write_tables(tables)
             parts = [footer.done for footer in footers]
             done = _added_up(parts, writer.rows, time.perf_counter() - started)
             positions = [position for footer in footers for position in footer.positions]
@@ -140,8 +138,7 @@ def assemble_shard(run: Run, shard: int, folders: Sequence[str]) -> ShardDone:
     with store.committing(shard_name(shard)) as target:
         counts = [iter(part.counts.tolist()) for part in parts]
         with Writer(target, _schema_of(store, parts[0].name)) as writer:
-            for table in _interleaved(store, parts, machine):
-                writer.write_table(table)
+            writer.write_tables(_interleaved(store, parts, machine))
             note_shard(writer, run.record.plan_id, shard, [next(counts[number]) for number in machine.tolist()])
         merged = _added_up([part.done for part in parts], writer.rows, time.perf_counter() - started)
         merged = replace(merged, digest=digest_of(target))
@@ -233,7 +230,7 @@ class Rows:
                 table = next(self._tables, None)
                 if table is None:
                     return
-                self._table, self._at = table.replace_schema_metadata(None), 0
+                self._table, self._at = table, 0
             piece = self._table.slice(self._at, count)
             self._at += piece.num_rows
             count -= piece.num_rows
@@ -261,8 +258,7 @@ def _read_chunks(
             footers.append(footer)
             try:
                 with damage_told(f"{store}/{name}"):
-                    for table in tables_in(file):
-                        yield table.replace_schema_metadata(None)
+                    yield from tables_in(file)
             except DamagedError:
                 store.remove(name)  # so that it is made anew
                 raise

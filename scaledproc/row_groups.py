@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ROW_GROUP = 65_536
 """Most rows of a row group; fixed, so that the bytes do not depend on how the rows were cut before."""
-GROUP_BYTES = 64 * 2**20
+GROUP_BYTES = 32 * 2**20
 """Most bytes of a row group as Arrow has it, unless one row has more: a few copies of it are all that is in memory."""
 _COLUMN_BYTES = 16 * 2**10  # of each column, at least, where there are thousands: each takes room in the file's footer
 
@@ -87,6 +87,7 @@ def rebatch(tables: Iterable[pa.Table], rows: int = ROW_GROUP, size: int = GROUP
     for table in tables:
         groups = groups or RowGroups(table.schema, rows, size)
         yield from groups.add(table)
+        del table  # while the next one is made
     if groups is not None:
         yield from groups.rest()
 

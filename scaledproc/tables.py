@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from scaledproc.errors import DamagedError, UsageError
 from scaledproc.row_groups import ROW_GROUP, RowGroups
+from scaledproc.row_groups import rebatch as rebatch
 
 if TYPE_CHECKING:
     from scaledproc.storage import Store
@@ -84,6 +85,12 @@ class Writer:
         self.rows += table.num_rows
         self._write(self._groups.add(table))
 
+    def write_tables(self, tables: Iterable[pa.Table]) -> None:
+        """Take the rows of several, one after the other."""
+        for table in tables:
+            self.write_table(table)
+            del table  # while the next one is made: each may be as large as memory bears
+
     def note(self, said: Mapping[str, Any], numbers: Mapping[str, Sequence[Any]]) -> None:
         """What the file says of itself, once all rows are there.
 
@@ -110,6 +117,7 @@ class Writer:
     def _write(self, groups: Iterable[pa.Table]) -> None:
         for group in groups:
             self._parquet.write_table(group, row_group_size=ROW_GROUP)
+            del group
 
 
 def read_note(file: pq.ParquetFile, source: IO[bytes]) -> dict[str, Any]:
@@ -147,8 +155,7 @@ def open_reader(source: IO[bytes] | Path) -> pq.ParquetFile:
 def write_table(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
     """Write rows as one Parquet file, the same bytes however `tables` cuts them; their number."""
     with Writer(path, schema) as writer:
-        for table in tables:
-            writer.write_table(table)
+        writer.write_tables(tables)
     return writer.rows
 
 
@@ -188,8 +195,12 @@ def read_tables(
 def tables_in(file: pq.ParquetFile, columns: list[str] | None = None) -> Iterator[pa.Table]:
     """An open file a row group at a time: read across them, a batch would have as many bytes as there are."""
     for group in range(file.num_row_groups):
-        for batch in file.iter_batches(ROW_GROUP, row_groups=[group], columns=columns, use_threads=False):
-            yield pa.Table.from_batches([batch])
+        batches = file.iter_batches(ROW_GROUP, row_groups=[group], columns=columns, use_threads=False)
+        yield from map(_table_of, batches)  # a loop would hold one while the next is read
+
+
+def _table_of(batch: pa.RecordBatch) -> pa.Table:
+    return pa.Table.from_batches([batch]).replace_schema_metadata(None)
 
 
 def read_whole(store: Store, name: str) -> pa.Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -300,8 +301,7 @@ class _Check:
     def _made(self, extractor: Extractor | None) -> Iterator[pa.Table]:
         """The table's rows as the shards have them; without the extractor, as they were before its `finish`."""
         names = map(shard_name, range(self._run.record.counts["shards"]))
-        tables = (table.replace_schema_metadata(None) for name in names for table in read_tables(self._run.store, name))
-        for piece in rebatch(tables):
+        for piece in rebatch(chain.from_iterable(read_tables(self._run.store, name) for name in names)):
             yield piece if extractor is None else finish_table(extractor, piece)
 
     def inventory(self, plan: Plan, now: Inventory) -> None:

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 import scaledproc
 from scaledproc.events import ChunkDone, Event, Note, RunFinished, ShardDone, ShardState
 from scaledproc.extractors import Task
-from scaledproc.row_groups import rebatch
 from scaledproc.run_folder import decide, read_record
 from scaledproc.storage import Store
+from scaledproc.tables import rebatch
 from scaledproc.testing import PROBE, output_bytes, write_probe_dataset
 
 
