@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaledproc.backend import Backend, Expected, load_backend
-from scaledproc.engine import execute, extractor_options, find_inventory, finish, make, reporting, settled
+from scaledproc.engine import combine_anew, execute, extractor_options, find_inventory, finish, make, reporting, settled
 from scaledproc.errors import UsageError
 from scaledproc.events import Event, Note
 from scaledproc.extractors import Extractor, load_extractor
@@ -355,27 +355,25 @@ def combine(
         There is no run, or a shard of it is missing.
     """
     from scaledproc.combining import combine as combine_shards
-    from scaledproc.provenance import size_of_table
 
     _, outputs = split_options(storage_options)
     with reporting():
         found = Run.open(Store.at(output, outputs))
-        if signal_names is not None:
-            options = extractor_options(signal_names)
+        options = None if signal_names is None else extractor_options(signal_names)
+        if options is not None:
             load_extractor(found.source, options)
-            record = replace(found.record, extractor={**found.record.extractor, "options": options})
-            found = Run(found.store, found.dataset, found.source, record)
         open_store = found.store
         with holding(open_store, str(found.record.backend.get("name") or "local"), on_event) as store:
             found = found.within(store)
-            done = combine_shards(found)
-            if on_event is not None:
-                on_event(done)
             if found.record.state == "done":
-                sizes = {**found.record.bytes, "features": size_of_table(found)}
-                digests = {**found.record.digests, **done.digests}
-                combined = found.with_record(summaries=done.summaries, bytes=sizes, digests=digests)
+                combined = combine_anew(found, on_event, options)
             else:
+                if options is not None:
+                    extractor = {**found.record.extractor, "options": options}
+                    found = replace(found, record=replace(found.record, extractor=extractor))
+                done = combine_shards(found)
+                if on_event is not None:
+                    on_event(done)
                 combined = finish(found, done, time.perf_counter() - done.seconds, on_event)
         return combined.within(open_store)
 

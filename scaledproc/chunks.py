@@ -155,6 +155,24 @@ def assemble_chunk(work: ChunkWork, pieces: Sequence[PieceDone]) -> ChunkDone:
     return _commit(work, lambda writer, errors: _put_together(pieces, writer, errors))
 
 
+def fill(work: ChunkWork, writer: Writer, errors: ErrorRows) -> tuple[ChunkDone, list[int]]:
+    """Write what all of a chunk's tasks give; what became of them, and how many rows each gave."""
+    made = _run_tasks(work, Piece(0, len(work.tasks)), writer, errors)
+    return _done(work, made, errors), np.diff(made.ends, prepend=0).tolist()
+
+
+def stored_schema(work: ChunkWork) -> pa.Schema:
+    """The columns of a chunk as they are read from its file, which a shard is made with."""
+    return _stored(_load(work.source, work.options).schema)
+
+
+@lru_cache(maxsize=4)
+def _stored(schema: pa.Schema) -> pa.Schema:
+    sink = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), sink, version="2.6")
+    return pq.read_schema(pa.BufferReader(sink.getvalue())).remove_metadata()
+
+
 def _put_together(pieces: Sequence[PieceDone], writer: Writer, errors: ErrorRows) -> PieceDone:
     ends: list[int] = []
     for piece in pieces:

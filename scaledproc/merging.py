@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scaledproc.chunks import ChunkFooter, chunk_name, open_chunk
+from scaledproc.chunks import ChunkFooter, chunk_name, fill, open_chunk, stored_schema
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import SHOWN_FAILURES, ChunkDone, ShardDone
+from scaledproc.guard import is_worn
+from scaledproc.quarantine import ErrorRows
 from scaledproc.run_folder import WORK_ERROR_SCHEMA, report_name, shard_errors_name, shard_name
+from scaledproc.storage import scratch_folder
 from scaledproc.tables import (
     Writer,
     damage_told,
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from scaledproc.chunks import ChunkWork
     from scaledproc.run_folder import Run
     from scaledproc.storage import Store
 
@@ -42,6 +48,9 @@ PARTS = "parts"
 
 
 PRESENT = "present.json"
+
+TOGETHER = 0.25
+"""Seconds, after which shards that are made together are committed."""
 
 
 def part_name(shard: int, folder: str = f"work/{PARTS}") -> str:
@@ -88,6 +97,45 @@ def merge_shard(store: Store, plan_id: str, shard: int, chunks: int) -> ShardDon
         store.write(report_name(shard), json.dumps(done.to_dict()).encode())
     _remove_chunks(store, parts)
     return done
+
+
+def make_shards(works: Sequence[ChunkWork]) -> list[tuple[ChunkDone, ShardDone]]:
+    """Make small macro shards that are one chunk each, and commit them together; only the first where it takes long.
+
+    They are as `run_chunk` and `merge_shard` make them, without the steps between. For local disks.
+    """
+    started = time.perf_counter()
+    made: list[tuple[ChunkDone, ShardDone]] = []
+    with works[0].store.committing_together() as path:
+        for work in works:
+            if made and (time.perf_counter() - started > TOGETHER or is_worn()):
+                break
+            made.append(_make_shard(work, path))
+    return made
+
+
+def _make_shard(work: ChunkWork, path: Callable[[str, int], Path]) -> tuple[ChunkDone, ShardDone]:
+    started = time.perf_counter()
+    target, error_target = path(shard_name(work.shard), 1), path(shard_errors_name(work.shard), 0)
+    with (
+        Writer(target, stored_schema(work)) as writer,
+        ErrorRows(lambda: contextlib.nullcontext(error_target)) as errors,
+    ):
+        chunk, counts = fill(work, writer, errors)
+        note_shard(writer, work.plan_id, work.shard, counts)
+    if not errors.count:
+        error_target.write_bytes(_no_errors())
+    done = _added_up([chunk], writer.rows, time.perf_counter() - started - chunk.seconds)
+    done = replace(done, digest=digest_of(target))
+    path(report_name(work.shard), 0).write_bytes(json.dumps(done.to_dict()).encode())
+    return chunk, done
+
+
+@lru_cache(maxsize=1)
+def _no_errors() -> bytes:
+    with scratch_folder() as folder:
+        write_table(folder / "errors", WORK_ERROR_SCHEMA, [])
+        return (folder / "errors").read_bytes()
 
 
 def merge_part(store: Store, plan_id: str, shard: int, chunks: Sequence[int]) -> ShardDone:

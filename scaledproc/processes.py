@@ -6,6 +6,7 @@ import contextlib
 import os
 import platform
 import time
+from functools import lru_cache
 from pathlib import Path
 
 from scaledproc.leases import Process
@@ -33,6 +34,7 @@ def is_alive(process: Process) -> bool | None:
     return None if _UNTOLD in (born, process.born) else born == process.born
 
 
+@lru_cache(maxsize=1)
 def _machine() -> str:
     boot = pids = ""
     with contextlib.suppress(OSError):

@@ -382,13 +382,44 @@ class Store:
         part = target.with_name(f".{target.name}.{uuid.uuid4().hex}{TEMPORARY}")
         try:
             yield part
-            with part.open("rb+") as file:
-                os.fsync(file.fileno())
+            _sync_file(part)
             self._ask_fence()
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
         _sync_folder(target.parent)
+
+    @contextlib.contextmanager
+    def committing_together(self) -> Iterator[Callable[[str, int], Path]]:
+        """What gives local paths to write, by name and step; when the block ends well, all appear, step after step.
+
+        For local disks: to flush many files at once takes little longer than to flush one.
+        """
+        assert self.local is not None  # noqa: S101
+        self._ask_fence()
+        parts: list[tuple[int, Path, Path]] = []
+
+        def path(name: str, step: int) -> Path:
+            target = Path(self.path(name))
+            parts.append((step, target.with_name(f".{target.name}.{uuid.uuid4().hex}{TEMPORARY}"), target))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            return parts[-1][1]
+
+        try:
+            yield path
+            with ThreadPoolExecutor(READERS, thread_name_prefix="flush") as pool:
+                list(pool.map(_sync_file, [part for _, part, _ in parts]))
+            for step in sorted({step for step, _, _ in parts}):
+                self._ask_fence()
+                done = [(part, target) for at, part, target in parts if at == step]
+                for part, target in done:
+                    part.replace(target)
+                for folder in {target.parent for _, target in done}:
+                    _sync_folder(folder)
+        except BaseException:
+            for _, part, _ in parts:
+                part.unlink(missing_ok=True)
+            raise
 
     def _ask_fence(self) -> None:
         if self.fence is not None:
@@ -495,6 +526,11 @@ def store_errors() -> tuple[type[Exception], ...]:
 def is_refusal(error: OSError) -> bool:
     """Whether a disk or a store said no; else a reader of file formats did, which has no other word for damage."""
     return error.errno is not None or isinstance(error, (ConnectionError, PermissionError, TimeoutError))
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:
