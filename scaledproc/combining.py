@@ -114,14 +114,15 @@ def _write_features(
 def _rows_of(run: Run, shard: int, report: ShardDone | None) -> Iterator[pa.Table]:
     """The rows of a shard. In an unfinished run one that is not what its report says is made anew by the next start."""
     name = shard_name(shard)
-    shown = f"{run.store}/{name}"
     try:
-        with damage_told(shown), run.store.open_for_arrow(name) as source, open_reader(source) as file:
+        with damage_told(run.store, name), run.store.open_for_arrow(name) as source, open_reader(source) as file:
             said = json.loads((file.metadata.metadata or {}).get(METADATA, b"{}"))
             if (said.get("plan_id"), said.get("shard")) != (run.record.plan_id, shard):
-                raise DamagedError(f"{shown} is of another plan or place{_AGAIN}")
+                raise DamagedError(f"{run.store}/{name} is of another plan or place{_AGAIN}")
             if report is not None and file.metadata.num_rows != report.rows:
-                raise DamagedError(f"{shown} has {file.metadata.num_rows:,} rows, not {report.rows:,}{_AGAIN}")
+                raise DamagedError(
+                    f"{run.store}/{name} has {file.metadata.num_rows:,} rows, not {report.rows:,}{_AGAIN}"
+                )
             yield from tables_in(file)
     except DamagedError:
         if report is not None:

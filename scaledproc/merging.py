@@ -305,7 +305,7 @@ def _read_chunks(
                 yield footer.schema.empty_table()
             footers.append(footer)
             try:
-                with damage_told(f"{store}/{name}"):
+                with damage_told(store, name):
                     yield from tables_in(file)
             except DamagedError:
                 store.remove(name)  # so that it is made anew

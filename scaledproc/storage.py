@@ -398,17 +398,22 @@ class Store:
         assert self.local is not None  # noqa: S101
         self._ask_fence()
         parts: list[tuple[int, Path, Path]] = []
+        folders: set[str] = set()
 
         def path(name: str, step: int) -> Path:
-            target = Path(self.path(name))
-            parts.append((step, target.with_name(f".{target.name}.{uuid.uuid4().hex}{TEMPORARY}"), target))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            return parts[-1][1]
+            folder, _, last = self.path(name).rpartition("/")
+            if folder not in folders:
+                Path(folder).mkdir(parents=True, exist_ok=True)
+                folders.add(folder)
+            part = Path(f"{folder}/.{last}.{uuid.uuid4().hex}{TEMPORARY}")
+            parts.append((step, part, Path(f"{folder}/{last}")))
+            return part
 
         try:
             yield path
+            paths = [part for _, part, _ in parts]
             with ThreadPoolExecutor(READERS, thread_name_prefix="flush") as pool:
-                list(pool.map(_sync_file, [part for _, part, _ in parts]))
+                list(pool.map(_sync_files, [paths[n::READERS] for n in range(READERS)]))
             for step in sorted({step for step, _, _ in parts}):
                 self._ask_fence()
                 done = [(part, target) for at, part, target in parts if at == step]
@@ -526,6 +531,11 @@ def store_errors() -> tuple[type[Exception], ...]:
 def is_refusal(error: OSError) -> bool:
     """Whether a disk or a store said no; else a reader of file formats did, which has no other word for damage."""
     return error.errno is not None or isinstance(error, (ConnectionError, PermissionError, TimeoutError))
+
+
+def _sync_files(paths: Iterable[Path]) -> None:
+    for path in paths:
+        _sync_file(path)
 
 
 def _sync_file(path: Path) -> None:

@@ -184,7 +184,7 @@ def read_tables(
     DamagedError
         It cannot be read, or has another number of rows.
     """
-    with damage_told(f"{store}/{name}"), store.open_for_arrow(name) as source, open_reader(source) as file:
+    with damage_told(store, name), store.open_for_arrow(name) as source, open_reader(source) as file:
         if rows is not None and file.metadata.num_rows != rows:
             raise DamagedError(
                 f"{store}/{name} has {file.metadata.num_rows:,} rows, not {rows:,}; run the same command again"
@@ -213,16 +213,16 @@ def read_whole(store: Store, name: str) -> pa.Table:
 
 
 @contextlib.contextmanager
-def damage_told(name: str) -> Iterator[None]:
+def damage_told(store: Store, name: str) -> Iterator[None]:
     """What Arrow cannot read becomes a `DamagedError`; what the system or a store refuses stays what it is."""
     try:
         yield
     except pa.ArrowInvalid as error:
-        raise DamagedError(f"{name} is damaged: {error}; run the same command again") from None
+        raise DamagedError(f"{store}/{name} is damaged: {error}; run the same command again") from None
     except OSError as error:
         if error.errno is not None or type(error) is not OSError:  # the system's or the store's; Arrow's have no number
             raise
-        raise DamagedError(f"{name} is damaged: {error}; run the same command again") from None
+        raise DamagedError(f"{store}/{name} is damaged: {error}; run the same command again") from None
 
 
 def write_csv(path: Path, table: pa.Table) -> None:
