@@ -182,6 +182,7 @@ class _Loop:
         self._pieces: deque[tuple[_Repair, Piece]] = deque()
         self._working: dict[Future[Any], _Call] = {}
         self._together: dict[Future[Any], list[tuple[Chunk, StagedUnits, ChunkWork]]] = {}
+        self._most = MOST_TOGETHER
         self._single = {shard for shard in left if self._may_be_together(shard)}
         self._merging: dict[Future[Any], tuple[int, int]] = {}  # the shard, and how many processes that ended
         self._states: dict[int, str] = {}
@@ -263,7 +264,7 @@ class _Loop:
 
     def _next_works(self) -> list[tuple[Chunk, StagedUnits, ChunkWork]]:
         """A chunk that is ready; or several that are a shard each, a part of what is ready for each core."""
-        most = min(MOST_TOGETHER, len(self._ready) // (2 * self._pool.jobs))
+        most = min(self._most, len(self._ready) // (2 * self._pool.jobs))
         works: list[tuple[Chunk, StagedUnits, ChunkWork]] = []
         while self._ready and (not works or (len(works) < most and self._ready[0][0].shard in self._single)):
             chunk, units = self._ready.popleft()
@@ -326,6 +327,7 @@ class _Loop:
             made = future.result()
         except WorkerLostError:
             self._single.difference_update(chunk.shard for chunk, _, _ in works)
+        self._most = min(2 * len(made) + 1, MOST_TOGETHER)  # what is sent and not made is sent again
         for (chunk, _, _), events in zip(works, made, strict=False):
             yield from events
             self._stager.release(chunk)
