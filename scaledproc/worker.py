@@ -325,9 +325,9 @@ class _Loop:
         made: list[tuple[ChunkDone, ShardDone]] = []
         try:
             made = future.result()
+            self._most = min(2 * len(made) + 1, MOST_TOGETHER)  # what is sent and not made is sent again
         except WorkerLostError:
             self._single.difference_update(chunk.shard for chunk, _, _ in works)
-        self._most = min(2 * len(made) + 1, MOST_TOGETHER)  # what is sent and not made is sent again
         for (chunk, _, _), events in zip(works, made, strict=False):
             yield from events
             self._stager.release(chunk)
