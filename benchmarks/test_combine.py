@@ -25,7 +25,7 @@ from scaledproc import starting
 from scaledproc.combining import combine
 from scaledproc.events import ShardDone
 from scaledproc.extractors.wfdb_summary import SCHEMA
-from scaledproc.merging import shard_footer
+from scaledproc.merging import note_shard
 from scaledproc.run_folder import (
     INVENTORY,
     WORK_ERROR_SCHEMA,
@@ -36,7 +36,7 @@ from scaledproc.run_folder import (
     shard_name,
 )
 from scaledproc.storage import Store
-from scaledproc.tables import write_table
+from scaledproc.tables import Writer, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,7 +61,9 @@ def write_shards(folder: Path, rows: int, seed: int = 3) -> Run:
     files = pa.table({"path": same["signal_file"].unique().cast(pa.large_string())})
     write_table(folder / INVENTORY, files.schema, [files])
     for shard in range(shards):
-        write_table(folder / shard_name(shard), SCHEMA, [same], shard_footer(PLAN, shard, [4] * (SHARD // 4)))
+        with Writer(folder / shard_name(shard), SCHEMA) as writer:
+            writer.write_table(same)
+            note_shard(writer, PLAN, shard, [4] * (SHARD // 4))
         write_table(folder / shard_errors_name(shard), WORK_ERROR_SCHEMA, [])
         done = ShardDone(shard=shard, tasks=SHARD // 4, rows=SHARD, quarantined=0, size=0, seconds=0.0)
         (folder / report_name(shard)).write_text(json.dumps(done.to_dict()))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaledproc.backend import Backend, Expected, MissingBackendError, load_backend
-from scaledproc.engine import execute, extractor_options, find_inventory, finish, make, reporting, settled
+from scaledproc.engine import combine_anew, execute, extractor_options, find_inventory, finish, make, reporting, settled
 from scaledproc.errors import UsageError
 from scaledproc.events import Event, Note
 from scaledproc.extractors import Extractor, load_extractor
@@ -19,7 +19,7 @@ from scaledproc.holding import holding
 from scaledproc.limits import Limits
 from scaledproc.options import PARALLEL, PHYSIONET, Listener, Options, Where
 from scaledproc.pool import cores
-from scaledproc.run_folder import FEATURES, Run
+from scaledproc.run_folder import Run
 from scaledproc.storage import Store
 
 AnExtractor = str | Extractor | Callable[..., Any]
@@ -382,25 +382,23 @@ def combine(
     _, outputs = split_options(storage_options)
     with reporting():
         found = Run.open(Store.at(output, outputs))
-        if signal_names is not None:
-            options = extractor_options(signal_names)
+        options = None if signal_names is None else extractor_options(signal_names)
+        if options is not None:
             load_extractor(found.source, options)
-            record = replace(found.record, extractor={**found.record.extractor, "options": options})
-            found = Run(found.store, found.dataset, found.source, record)
         open_store = found.store
         with holding(open_store, str(found.record.backend.get("name") or "local"), on_event) as store:
             found = found.within(store)
-            done = combine_shards(found)
-            if on_event is not None:
-                on_event(done)
-                for note in done.notes:
-                    on_event(Note(note))
             if found.record.state == "done":
-                digests = {**found.record.digests, **done.digests}
-                sizes = {**found.record.sizes, **found.store.sizes(done.digests, listed=False)}
-                counted = {**found.record.bytes, "features": sizes[FEATURES]}
-                combined = found.with_record(summaries=done.summaries, bytes=counted, digests=digests, sizes=sizes)
+                combined = combine_anew(found, on_event, options)
             else:
+                if options is not None:
+                    extractor = {**found.record.extractor, "options": options}
+                    found = replace(found, record=replace(found.record, extractor=extractor))
+                done = combine_shards(found)
+                if on_event is not None:
+                    on_event(done)
+                    for note in done.notes:
+                        on_event(Note(note))
                 combined = finish(found, done, time.perf_counter() - done.seconds, on_event)
         return combined.within(open_store)
 

@@ -14,17 +14,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import wait
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scaledproc.away import Bearing, UnreadError
 from scaledproc.describe import clean_text
 from scaledproc.errors import UsageError
-from scaledproc.events import SHOWN_FAILURES, ChunkDone, Failure
+from scaledproc.events import ChunkDone
 from scaledproc.extractors import Extractor, Task, load_extractor
 from scaledproc.extractors.fingerprint import edited_file
 from scaledproc.extractors.rows import REFUSALS, RefusedRowsError, RowCollector, SchemaError, refused_among
@@ -32,17 +32,16 @@ from scaledproc.faults import Piece, Verdict
 from scaledproc.guard import between_tasks, guard
 from scaledproc.opening import Watch, forget
 from scaledproc.printing import DebuggerError, printed, was_debugged, watch_questions
-from scaledproc.run_folder import INVENTORY, WORK_ERROR_SCHEMA, work_name
+from scaledproc.quarantine import MESSAGE, NAME, TRACE, ErrorRows, bounded, cleaned
+from scaledproc.run_folder import INVENTORY, work_name
 from scaledproc.stopping import stopping
 from scaledproc.storage import Store, is_refusal, redacted
-from scaledproc.tables import open_reader, open_writer, write_table
+from scaledproc.tables import Writer, open_reader, read_note, tables_in
 
 if TYPE_CHECKING:
     from scaledproc.staging import StagedUnit
 
 T = TypeVar("T")
-METADATA = b"scaledproc"
-"""The key of what a part says of itself in its Parquet footer."""
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
 
 
@@ -123,19 +122,26 @@ class PieceDone:
         The first one's place in the chunk.
     ends
         How many rows there are up to the end of each task.
-    errors
-        Rows of errors.
     seconds
         Time at work.
-    path
-        A local file that has the rows, where they are not yet in the chunk.
+    errors
+        Rows of errors that are in no file.
+    path, error_path
+        Local files that have the rows and the rows of errors, where they are not yet in the chunk.
     """
 
     start: int
     ends: tuple[int, ...]
-    errors: tuple[Mapping[str, Any], ...]
     seconds: float
+    errors: tuple[Mapping[str, Any], ...] = ()
     path: Path | None = None
+    error_path: Path | None = None
+
+    def discard(self) -> None:
+        """Remove its files."""
+        for path in (self.path, self.error_path):
+            if path is not None:
+                path.unlink(missing_ok=True)
 
 
 def chunk_name(shard: int, chunk: int) -> str:
@@ -160,90 +166,135 @@ def run_chunk(work: ChunkWork) -> ChunkDone:
         Some files could not be read, and it is not the last time that this is tried.
     """
     everything = Piece(0, len(work.tasks))
-    return _until_taken(lambda refused: _commit(work, lambda writer: _run_tasks(work, everything, writer, refused)))
+    return until_taken(
+        lambda refused: _commit(work, lambda writer, errors: _run_tasks(work, everything, writer, errors, refused))
+    )
 
 
 def run_piece(work: ChunkWork, piece: Piece, path: Path) -> PieceDone:
     """Extract the features of some of a chunk's tasks, and keep them in a local file; raises what `run_chunk` does."""
+    error_path = path.with_suffix(".errors.parquet")
 
-    def make(refused: Mapping[int, SchemaError]) -> PieceDone:
-        with open_writer(path, _load(work.source, work.options, work.code).schema) as writer:
-            return replace(_run_tasks(replace(work, is_last=True), piece, writer, refused), path=path)
+    def make(refused: Refused) -> PieceDone:
+        with (
+            Writer(path, _load(work.source, work.options, work.code).schema) as writer,
+            ErrorRows(lambda: contextlib.nullcontext(error_path)) as errors,
+        ):
+            made = _run_tasks(replace(work, is_last=True), piece, writer, errors, refused)
+        return replace(made, path=path, error_path=error_path if errors.count else None)
 
-    return _until_taken(make)
+    return until_taken(make)
 
 
-def _until_taken(make: Callable[[Mapping[int, SchemaError]], T]) -> T:
-    """Do it with all tasks; where rows are refused that passed all checks, once more without their tasks."""
-    refused: dict[int, SchemaError] = {}
+@dataclass(frozen=True)
+class Refused:
+    """What of a chunk was refused when it was made before.
+
+    Parameters
+    ----------
+    errors
+        Why, by the tasks' places.
+    is_careful
+        Whether Parquet refused some rows: then each task's are tried alone, so that it is known whose they are.
+    """
+
+    errors: Mapping[int, SchemaError] = field(default_factory=dict)
+    is_careful: bool = False
+
+
+def until_taken(make: Callable[[Refused], T]) -> T:
+    """Make something of all tasks; where rows are refused that passed all checks, once more without their tasks."""
+    refused = Refused()
     while True:
         try:
             return make(refused)
         except _RefusedTasksError as error:
-            if refused.keys() & error.errors.keys():
+            if refused.errors.keys() & error.errors.keys():
                 raise
-            refused |= error.errors
+            refused = replace(refused, errors={**refused.errors, **error.errors})
+        except MemoryError:
+            raise
+        except REFUSALS:
+            if refused.is_careful:
+                raise
+            refused = replace(refused, is_careful=True)
 
 
 def assemble_chunk(work: ChunkWork, pieces: Sequence[PieceDone]) -> ChunkDone:
     """Commit a chunk that was made in pieces, which are given in order and have all its tasks."""
-    return _commit(work, lambda writer: _put_together(pieces, writer))
+    return _commit(work, lambda writer, errors: _put_together(pieces, writer, errors))
 
 
-def _put_together(pieces: Sequence[PieceDone], writer: pq.ParquetWriter) -> PieceDone:
+def fill(work: ChunkWork, writer: Writer, errors: ErrorRows, refused: Refused) -> tuple[ChunkDone, list[int]]:
+    """Write what all of a chunk's tasks give; what became of them, and how many rows each gave."""
+    made = _run_tasks(work, Piece(0, len(work.tasks)), writer, errors, refused)
+    return _done(work, made, errors), np.diff(made.ends, prepend=0).tolist()
+
+
+def stored_schema(work: ChunkWork) -> pa.Schema:
+    """The columns of a chunk as they are read from its file, which a shard is made with."""
+    return _stored(_load(work.source, work.options).schema)
+
+
+@lru_cache(maxsize=4)
+def _stored(schema: pa.Schema) -> pa.Schema:
+    sink = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), sink, version="2.6")
+    return pq.read_schema(pa.BufferReader(sink.getvalue())).remove_metadata()
+
+
+def _put_together(pieces: Sequence[PieceDone], writer: Writer, errors: ErrorRows) -> PieceDone:
     ends: list[int] = []
     for piece in pieces:
         before = ends[-1] if ends else 0
         ends += [before + end for end in piece.ends]
         if piece.path is not None:
-            with pq.ParquetFile(piece.path) as file:
-                for batch in file.iter_batches(use_threads=False):
-                    writer.write_batch(batch)
-    errors = tuple(error for piece in pieces for error in piece.errors)
-    return PieceDone(0, tuple(ends), errors, sum(piece.seconds for piece in pieces))
+            with open_reader(piece.path) as file:
+                writer.write_tables(tables_in(file))
+        if piece.error_path is not None:
+            with open_reader(piece.error_path) as file:
+                for table in tables_in(file):
+                    for row in table.to_pylist():
+                        errors.append(row)
+        for row in piece.errors:
+            errors.append(row)
+    return PieceDone(0, tuple(ends), sum(piece.seconds for piece in pieces))
 
 
-def _commit(work: ChunkWork, write: Callable[[pq.ParquetWriter], PieceDone]) -> ChunkDone:
-    extractor = _load(work.source, work.options, work.code)
+def _commit(work: ChunkWork, write: Callable[[Writer, ErrorRows], PieceDone]) -> ChunkDone:
     name = chunk_name(work.shard, work.chunk)
-    with work.store.committing(f"{name}.parquet") as part:
-        with open_writer(part, extractor.schema) as writer:
-            made = write(writer)
-            errors = list(made.errors)
-            shown = Failure.__dataclass_fields__
-            done = ChunkDone(
-                shard=work.shard,
-                chunk=work.chunk,
-                tasks=len(work.tasks),
-                rows=made.ends[-1] if made.ends else 0,
-                size=work.size,
-                seconds=made.seconds,
-                quarantined=len(errors),
-                failures=tuple(Failure(**{key: error[key] for key in shown}) for error in errors[:SHOWN_FAILURES]),
-            )
-            said = {
-                "work_id": work.work_id,
-                "done": done.to_dict(),
-                "ends": made.ends,
-                "positions": work.positions,
-            }
-            writer.add_key_value_metadata({METADATA: json.dumps(said)})
-        if errors:  # before the features: these are what says that the chunk is there
-            with work.store.committing(f"{name}.errors.parquet") as error_part:
-                table = pa.Table.from_pylist(errors, schema=WORK_ERROR_SCHEMA)
-                write_table(error_part, WORK_ERROR_SCHEMA, [table])
+    with (
+        work.store.committing(f"{name}.parquet") as part,
+        Writer(part, _load(work.source, work.options, work.code).schema) as writer,
+        # Left, and so committed, before the features: these are what says that the chunk is there.
+        ErrorRows(lambda: work.store.committing(f"{name}.errors.parquet")) as errors,
+    ):
+        made = write(writer, errors)
+        done = _done(work, made, errors)
+        said = {"work_id": work.work_id, "done": done.to_dict()}
+        writer.note(said, {"ends": made.ends, "positions": work.positions})
     return done
 
 
-def _run_tasks(
-    work: ChunkWork, piece: Piece, writer: pq.ParquetWriter, refused: Mapping[int, SchemaError]
-) -> PieceDone:
+def _done(work: ChunkWork, made: PieceDone, errors: ErrorRows) -> ChunkDone:
+    return ChunkDone(
+        shard=work.shard,
+        chunk=work.chunk,
+        tasks=len(work.tasks),
+        rows=made.ends[-1] if made.ends else 0,
+        size=work.size,
+        seconds=made.seconds,
+        quarantined=errors.count,
+        failures=errors.first,
+    )
+
+
+def _run_tasks(work: ChunkWork, piece: Piece, writer: Writer, errors: ErrorRows, refused: Refused) -> PieceDone:
     """Extract some of a chunk's tasks, but those whose rows were refused, and write their rows."""
     started = time.perf_counter()
     extractor = _load(work.source, work.options, work.code)
     extractor.expect(work.ahead)
     collector = RowCollector(extractor.schema)
-    errors: list[dict[str, Any]] = []
     ends: list[int] = []
     held: list[int] = []  # whose rows are not yet written
     own = guard()
@@ -259,8 +310,8 @@ def _run_tasks(
             task = Task(group, unit, anchor, staged.root, files, work.shared, watch=Watch(str(staged.root)))
             if own is not None and place > piece.start:
                 own.between(place)
-            if place in refused:
-                error: dict[str, Any] | None = _error_row(task, refused[place], 1)
+            if place in refused.errors:
+                error: dict[str, Any] | None = _error_row(task, refused.errors[place], 1)
             else:
                 may_wait = bearing if staged.is_dataset else None
                 error = _attempt(
@@ -272,9 +323,9 @@ def _run_tasks(
                 held.append(place)
             ends.append(collector.rows)
             if collector.is_full:
-                _write_rows(writer, collector, held)
+                _write_rows(writer, collector, held, is_careful=refused.is_careful)
         between_tasks()
-        _write_rows(writer, collector, held)
+        _write_rows(writer, collector, held, is_careful=refused.is_careful)
     except MemoryError:  # not in a task's own work
         if own is not None:
             own.out_of_memory(None)
@@ -283,10 +334,10 @@ def _run_tasks(
         forget()
     if any(bearing.counts.values()) and not work.is_last:
         raise UnreadError(bearing.counts["unread"], bearing.counts["gone"], len(ends), redacted(bearing.example))
-    return PieceDone(piece.start, tuple(ends), tuple(errors), time.perf_counter() - started)
+    return PieceDone(piece.start, tuple(ends), time.perf_counter() - started)
 
 
-def _write_rows(writer: pq.ParquetWriter, collector: RowCollector, held: list[int]) -> None:
+def _write_rows(writer: Writer, collector: RowCollector, held: list[int], *, is_careful: bool) -> None:
     """Write the rows that wait, which are these tasks'.
 
     Raises
@@ -297,23 +348,16 @@ def _write_rows(writer: pq.ParquetWriter, collector: RowCollector, held: list[in
     ends = collector.ends
     try:
         table = collector.take()
+        if is_careful and (errors := refused_among(ends, lambda *part: _try_to_write(table, *part))):
+            raise RefusedRowsError(errors)
     except RefusedRowsError as error:
         raise _RefusedTasksError({held[number]: each for number, each in error.errors.items()}) from None
-    try:
-        writer.write_table(table)
-    except MemoryError:
-        raise
-    except REFUSALS:
-        errors = refused_among(ends, lambda start, stop: _try_to_write(table.slice(start, stop - start)))
-        if not errors:
-            raise
-        raise _RefusedTasksError({held[number]: each for number, each in errors.items()}) from None
+    writer.write_table(table)
     held.clear()
 
 
-def _try_to_write(table: pa.Table) -> None:
-    with open_writer(pa.BufferOutputStream(), table.schema) as writer:
-        writer.write_table(table)
+def _try_to_write(table: pa.Table, start: int, stop: int) -> None:
+    pq.write_table(table.slice(start, stop - start), pa.BufferOutputStream(), version="2.6")
 
 
 @dataclass(frozen=True)
@@ -352,20 +396,21 @@ def open_chunk(
     name = chunk_name(shard, chunk)
     with contextlib.ExitStack() as held:
         try:
-            file = held.enter_context(open_reader(held.enter_context(store.open(f"{name}.parquet"))))
-            metadata, schema = file.metadata, file.schema_arrow.remove_metadata()
-            found = json.loads(metadata.metadata[METADATA])
+            source = held.enter_context(store.open_for_arrow(f"{name}.parquet"))
+            file = held.enter_context(open_reader(source))
+            found = read_note(file, source)
             done = ChunkDone.from_dict(found["done"], resumed=True)
-            counts = tuple(end - start for start, end in pairwise((0, *found["ends"])))
-            footer = ChunkFooter(done, counts, tuple(found["positions"]), schema)
+            counts = tuple(np.diff(np.asarray(found["ends"], np.int64), prepend=0).tolist())
+            positions = tuple(np.asarray(found["positions"], np.int64).tolist())
+            footer = ChunkFooter(done, counts, positions, file.schema_arrow.remove_metadata())
             is_whole = (
                 found["work_id"] == work_id
                 and (done.shard, done.chunk) == (shard, chunk)
-                and metadata.num_rows == done.rows == sum(counts)
+                and file.metadata.num_rows == done.rows == sum(counts)
                 and len(counts) == done.tasks
                 and min(counts, default=0) >= 0
             )
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
             is_whole = False
         except OSError as error:
             if is_refusal(error):
@@ -494,7 +539,7 @@ def _error_row(task: Task, error: BaseException, attempts: int) -> dict[str, Any
         "unit": task.unit,
         "anchor": task.anchor,
         "kind": _kind(error),
-        "error": type(error).__name__,
+        "error": bounded(type(error).__name__, NAME),
         "message": _message(error, task),
         "attempts": attempts,
         "traceback": _trace(error),
@@ -568,7 +613,7 @@ def _watched_to_the_end(rows: Iterator[Any], watch: Watch) -> Iterator[Any]:
 
 
 def _trace(error: BaseException) -> str:
-    return redacted("".join(traceback.format_exception(error))).encode(errors="replace").decode()
+    return bounded(cleaned("".join(traceback.format_exception(error))), TRACE)
 
 
 def _kind(error: BaseException) -> str:
@@ -583,7 +628,8 @@ def _message(error: BaseException, task: Task) -> str:
         text = str(error)
     except Exception as broken:
         text = f"(its text cannot be had: {type(broken).__name__})"
+    text = cleaned(text)
     for root in dict.fromkeys((str(task.root), os.path.realpath(task.root), repr(str(task.root))[1:-1])):
         if len(root) > 1:
             text = re.sub(rf"{re.escape(root)}(?:/|(?![\w.-]))", "", text)
-    return _ADDRESS.sub("0x…", redacted(text)).encode(errors="replace").decode()
+    return bounded(_ADDRESS.sub("0x…", text), MESSAGE)

@@ -34,7 +34,19 @@ from scaledproc.preflight import (
     why_empty,
 )
 from scaledproc.provenance import finished_record, new_record
-from scaledproc.run_folder import Decision, Run, RunRecord, begin, decide, read_record
+from scaledproc.run_folder import (
+    ERROR_LOG,
+    ERRORS,
+    FEATURES,
+    INVENTORY,
+    PLAN,
+    Decision,
+    Run,
+    RunRecord,
+    begin,
+    decide,
+    read_record,
+)
 from scaledproc.sending import check_sendable
 from scaledproc.shared_files import find_shared
 from scaledproc.storage import Store, describe, store_errors
@@ -294,13 +306,57 @@ def _leave(
     finished = Run(new.store, new.dataset, new.source, existing)
     refuse_unfinished(finished, new.record.extractor["options"] if options.signal_names is not None else None)
     refuse_changes(finished, planned)
-    with contextlib.suppress(OSError, HeldError), contextlib.ExitStack() as stack:  # it may have been made read-only
+    is_combined = FEATURES in finished.record.digests
+    # What only tidies up may be refused, as it may have been made read-only.
+    with contextlib.suppress(*((OSError, HeldError) if is_combined else ())), contextlib.ExitStack() as stack:
         if finished.store.fence is None:
             finished = finished.within(stack.enter_context(holding(finished.store, backend.name, on_event)))
         finished = settled(finished, backend)
-        finished.clean_up()
+        if is_combined:
+            finished.clean_up()
+        else:
+            _tell(on_event, Note("the table was being combined anew when that was ended: doing it again"))
+            finished = combine_anew(finished, on_event)
     _tell(on_event, _finished(finished, 0.0, already=True))
     return finished.within(new.store)
+
+
+def combine_anew(run: Run, on_event: Listener | None, options: Mapping[str, Any] | None = None) -> Run:
+    """Write the table and the summaries of a finished run again.
+
+    Until they are there, run.json has no digests of them, which tells the next command that they may be of two kinds.
+
+    Parameters
+    ----------
+    run, on_event
+        The run; who listens.
+    options
+        Others for the extractor than those that the run has.
+    """
+    from scaledproc.combining import combine
+
+    run.clean_up()
+    kept = {name: digest for name, digest in run.record.digests.items() if name in (INVENTORY, PLAN, ERRORS, ERROR_LOG)}
+    extractor = run.record.extractor if options is None else {**run.record.extractor, "options": options}
+    before = run.store.versions().get(FEATURES)
+    sizes = {name: size for name, size in run.record.sizes.items() if name in kept or name not in run.record.digests}
+    begun = run.with_record(digests=kept, sizes=sizes, extractor=extractor)
+    try:
+        combined = combine(begun)
+    except Exception:
+        if run.store.versions().get(FEATURES) == before:  # nothing was written
+            run.with_record()
+        raise
+    _tell(on_event, combined)
+    for note in combined.notes:
+        _tell(on_event, Note(note))
+    sizes |= run.store.sizes(combined.digests, listed=False)
+    return begun.with_record(
+        summaries=combined.summaries,
+        bytes={**run.record.bytes, "features": sizes[FEATURES]},
+        digests={**kept, **combined.digests},
+        sizes=sizes,
+    )
 
 
 def settled(run: Run, backend: Backend) -> Run:

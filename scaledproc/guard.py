@@ -140,6 +140,11 @@ class Guard:
 _guard: Guard | None = None
 
 
+def is_worn() -> bool:
+    """Whether this is a worker process that a fresh one should take the place of."""
+    return _guard is not None and _guard.is_worn()
+
+
 def start_guard(marker: Path, dump: Path, limits: Limits) -> None:
     """Guard this process from now on."""
     global _guard

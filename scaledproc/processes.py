@@ -6,6 +6,7 @@ import contextlib
 import os
 import platform
 import time
+from functools import lru_cache
 from pathlib import Path
 
 from scaledproc.leases import Process
@@ -44,6 +45,7 @@ def process_of(text: str) -> Process:
     return Process(machine, int(pid) if pid.isdecimal() else 0, born)
 
 
+@lru_cache(maxsize=1)
 def _machine() -> str:
     boot = pids = ""
     with contextlib.suppress(OSError):

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -20,7 +20,7 @@ from scaledproc.events import ShardDone
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.shared_files import of_record
 from scaledproc.storage import Store, redacted
-from scaledproc.tables import digest_of, read_csv, read_tables, write_table
+from scaledproc.tables import digest_of, read_csv, read_tables, read_whole, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -349,16 +349,12 @@ class Run:
         if name not in self.record.summaries:
             known = ", ".join(self.record.summaries) or "none"
             raise ScaledprocError(f"{self.store} has no summary {name!r}; there are: {known}")
-        with self.store.open(f"{name}.csv") as file:
-            return read_csv(file)
+        return read_csv(self.store.read(f"{name}.csv"))
 
     def _read(self, name: str) -> pa.Table:
         if self.record.state != "done":
             raise ScaledprocError(f"the run in {self.store} is not finished; run the same command again")
-        import pyarrow.parquet as pq
-
-        with self.store.open(name) as file:
-            return pq.read_table(file)
+        return read_whole(self.store, name)
 
     # What the engine and the workers ask and say
 
@@ -422,11 +418,6 @@ class Run:
         """What became of several, in their order."""
         with ThreadPoolExecutor(READERS, thread_name_prefix="reports") as pool:
             return list(pool.map(self.shard_report, shards))
-
-    def shard_errors(self) -> Iterator[pa.Table]:
-        """The quarantined tasks of all shards in order, with tracebacks; only before the run is finished."""
-        for shard in range(self.record.counts["shards"]):
-            yield from read_tables(self.store, shard_errors_name(shard))
 
     def clean_up(self) -> None:
         """Remove what only an unfinished run needs, and what killed commits left."""

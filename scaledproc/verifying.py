@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scaledproc.changes import extractor_differences, texts_of
-from scaledproc.chunks import METADATA
 from scaledproc.combining import finish_table, finished_schema
 from scaledproc.describe import count_text
 from scaledproc.errors import ScaledprocError
 from scaledproc.extractors.fingerprint import fingerprint_of
+from scaledproc.merging import Rows
 from scaledproc.planning import plan_id_of
+from scaledproc.row_groups import rebatch
 from scaledproc.run_folder import (
     ERROR_LOG,
     ERROR_SCHEMA,
@@ -33,7 +34,7 @@ from scaledproc.run_folder import (
     shard_name,
 )
 from scaledproc.shared_files import of_record
-from scaledproc.tables import read_tables, rebatch
+from scaledproc.tables import open_reader, read_note, read_tables
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -287,8 +288,8 @@ class _Check:
             name = shard_name(shard)
             start, stop = int(plan.shard_cuts[shard]), int(plan.shard_cuts[shard + 1])
             try:
-                with self._run.store.open(name) as opened, pq.ParquetFile(opened) as file:
-                    rows, said = file.metadata.num_rows, json.loads((file.metadata.metadata or {})[METADATA])
+                with self._run.store.open_for_arrow(name) as opened, open_reader(opened) as file:
+                    rows, said = file.metadata.num_rows, read_note(file, opened)
                 counts = _counts(said["counts"], stop - start)
                 place = (said["plan_id"], int(said["shard"]))
             except FileNotFoundError:
@@ -330,7 +331,7 @@ class _Check:
         """The table is the shards, one after the other."""
         extractor = self._extractor()
         try:
-            with self._run.store.open(FEATURES) as opened, pq.ParquetFile(opened) as file:
+            with self._run.store.open_for_arrow(FEATURES) as opened, open_reader(opened) as file:
                 self.rows, schema = file.metadata.num_rows, file.schema_arrow.remove_metadata()
         except FileNotFoundError:
             self._wrong(FEATURES, "is gone")
@@ -344,24 +345,27 @@ class _Check:
             self._wrong(FEATURES, "has other columns than the extractor declares")
             return
         at = 0
+        rows = Rows(read_tables(self._run.store, FEATURES))
         try:
-            for made, found in zip(self._made(extractor, shards), self._pieces(FEATURES), strict=True):
-                if not _same(made, found, extractor is not None):
+            for made in self._made(extractor, shards):
+                found = pa.concat_tables([schema.empty_table(), *rows.take(made.num_rows)])
+                if found.num_rows < made.num_rows:
+                    raise ValueError
+                if extractor is not None and not _same(made, found):
                     self._wrong(FEATURES, f"differs from the shards in the rows from {at:,} on")
                     return
                 at += found.num_rows
+            if next(rows.take(1), None) is not None:
+                raise ValueError
         except ValueError:
             self._wrong(FEATURES, "has not as many rows as the shards")
         except Exception as error:
             self._wrong(FEATURES, f"cannot be compared with the shards: {error}")
 
-    def _pieces(self, *names: str) -> Iterator[pa.Table]:
-        tables = (table.replace_schema_metadata(None) for name in names for table in read_tables(self._run.store, name))
-        return rebatch(tables)
-
     def _made(self, extractor: Extractor | None, shards: int) -> Iterator[pa.Table]:
         """The table's rows as the shards have them; without the extractor, as they were before its `finish`."""
-        for piece in self._pieces(*map(shard_name, range(shards))):
+        tables = chain.from_iterable(read_tables(self._run.store, shard_name(shard)) for shard in range(shards))
+        for piece in rebatch(table.replace_schema_metadata(None) for table in tables):
             yield piece if extractor is None else finish_table(extractor, piece)
 
     def inventory(self, plan: Plan, now: Inventory) -> None:
@@ -377,10 +381,10 @@ class _Check:
                 self._wrong(INVENTORY, f"{len(paths):,} files {what} (the first is {paths[0]!r})")
 
 
-def _counts(runs: list[list[int]], most: int) -> NDArray[np.int64]:
+def _counts(runs: Any, most: int) -> NDArray[np.int64]:
     """How many rows each task gave; no more than one too many, as anybody may have written the footer."""
     counts: list[int] = []
-    for count, times in runs:
+    for count, times in np.asarray(runs, np.int64).reshape(-1, 2).tolist():
         if count < 0 or times < 0:
             raise ValueError("a task cannot have given less than nothing")
         counts += [count] * min(times, most + 1 - len(counts))
@@ -395,11 +399,8 @@ def _first(names: list[str]) -> str:
     return repr(names[0]) if len(names) == 1 else f"the first is {names[0]!r}"
 
 
-def _same(made: pa.Table, found: pa.Table, are_finished: bool) -> bool:
-    """Whether rows are the same; only their number where it is not known what `finish` made of them."""
-    if made.num_rows != found.num_rows:
-        return False
-    return not are_finished or all(_equal(made[name], found[name]) for name in made.schema.names)
+def _same(made: pa.Table, found: pa.Table) -> bool:
+    return all(_equal(made[name], found[name]) for name in made.schema.names)
 
 
 def _equal(made: pa.ChunkedArray, found: pa.ChunkedArray) -> bool:

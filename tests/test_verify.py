@@ -18,9 +18,9 @@ from support import Bucket, Cli
 
 import scaledproc
 import scaledproc.api
-from scaledproc.chunks import METADATA
-from scaledproc.events import ChunkDone, Event, ShardDone
+from scaledproc.events import ChunkDone, CombineDone, Event, Note, ShardDone
 from scaledproc.run_folder import digest_of_content
+from scaledproc.tables import METADATA
 from scaledproc.testing import PROBE, output_bytes, write_probe_dataset
 
 
@@ -577,3 +577,43 @@ def test_run_on_a_finished_folder_looks_for_its_files(small: Path, tmp_path: Pat
         again()
     scaledproc.combine(output)
     assert again().record.state == "done"
+
+
+def test_combining_that_is_cut_short_is_noticed(demo: Path, tmp_path: Path) -> None:
+    """Between the new table and run.json: the next command does it again, and removes what a killed one left."""
+    output = tmp_path / "out"
+    (tmp_path / "names.toml").write_text('[waveform]\nlead_two = ["II"]\n')
+    scaledproc.run(demo, output, jobs=1)
+
+    def stop(event: Event) -> None:
+        if isinstance(event, CombineDone):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scaledproc.combine(output, signal_names=tmp_path / "names.toml", on_event=stop)
+    table = (output / FEATURES).read_bytes()
+    left = output / f".{FEATURES}.0123.part"
+    left.write_bytes(b"half")
+    notes: list[str] = []
+    run = scaledproc.run(
+        demo, output, jobs=1, on_event=lambda event: notes.append(event.text) if isinstance(event, Note) else None
+    )
+    assert "lead_two" in run.to_arrow()["signal_name"].to_pylist()
+    assert any("combined anew" in note for note in notes)
+    assert (output / FEATURES).read_bytes() == table
+    assert scaledproc.api.verify(output).ok
+    assert not left.exists()
+    left.write_bytes(b"half")
+    scaledproc.combine(output)
+    assert not left.exists()
+
+
+def test_combining_that_fails_leaves_a_finished_run_as_it_was(demo: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    scaledproc.run(demo, output, jobs=1)
+    before = (output / "run.json").read_bytes()
+    shard = next((output / "shards").iterdir())
+    shard.rename(tmp_path / "away")
+    with pytest.raises(scaledproc.ScaledprocError, match="not there"):
+        scaledproc.combine(output, signal_names="built-in")
+    assert (output / "run.json").read_bytes() == before
