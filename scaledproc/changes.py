@@ -21,7 +21,7 @@ OLD = (
     "it was made by an earlier version of scaledproc, which did not note what the rows depend on: whether the code "
     "changed cannot be told"
 )
-_OPTIONS = ("unit", "anchors", "include", "exclude", "limit")
+_OPTIONS = ("unit", "anchors", "include", "exclude", "limit", "only", "hidden")
 _HASH = "sha256:"
 
 
