@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.links import Links
 from scaledproc.listing import FileInfo, version_of
 
 if TYPE_CHECKING:
@@ -83,9 +84,11 @@ def _find(dataset: Store, name: str, who: str) -> SharedFile:
 
 
 def _check_local(root: Path, name: str) -> None:
-    """See that it is a regular file below the root; a link may lead to one there."""
-    found = (root / name).resolve(strict=True)
-    if not found.is_relative_to(root.resolve()) or not stat.S_ISREG(found.stat().st_mode):
+    """See that it is a regular file below the root, or a link that a listing would follow."""
+    path = root / name
+    is_inside = path.parent.resolve().is_relative_to(root.resolve())
+    is_followed = not path.is_symlink() or Links(str(root)).follow(name) is not None
+    if not (is_inside and is_followed and stat.S_ISREG(path.stat().st_mode)):
         raise FileNotFoundError(name)
 
 

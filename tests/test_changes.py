@@ -18,6 +18,7 @@ import scaledproc
 from scaledproc import api
 from scaledproc.errors import OtherPlanError
 from scaledproc.events import Event
+from scaledproc.extractors.wfdb_summary import WfdbSummary
 from scaledproc.run_folder import read_record
 from scaledproc.storage import Store
 
@@ -154,8 +155,8 @@ def test_folders_of_earlier_versions(lab: Path) -> None:
 
 def test_folders_of_earlier_versions_of_a_built_in(demo: Path, tmp_path: Path) -> None:
     run = scaledproc.run(demo, tmp_path / "out", include=["30/3000003/*"], jobs=1)
-    assert run.record.extractor["fingerprint"] == {"name": "'wfdb-summary'", "version": "'1'"}
-    edit_record(tmp_path / "out", fingerprint="wfdb-summary 1")
+    assert run.record.extractor["fingerprint"] == {"name": "'wfdb-summary'", "version": repr(WfdbSummary.version)}
+    edit_record(tmp_path / "out", fingerprint=f"wfdb-summary {WfdbSummary.version}")
     scaledproc.run(demo, tmp_path / "out", include=["30/3000003/*"], jobs=1)
     with pytest.raises(OtherPlanError) as caught:
         scaledproc.run(demo, tmp_path / "out", jobs=1)

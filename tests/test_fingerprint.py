@@ -20,6 +20,7 @@ import scaledproc
 from scaledproc.changes import extractor_differences, texts_of
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.fingerprint import Fingerprint, fingerprint_of
+from scaledproc.extractors.wfdb_summary import WfdbSummary
 
 FEAT = '''
 """Features."""
@@ -253,8 +254,8 @@ def test_installed_packages_count_by_their_version(lab: Lab, monkeypatch: pytest
 
 
 def test_a_built_in_extractor_counts_by_name_and_version() -> None:
-    assert fingerprint_of(load_extractor("wfdb-summary")).text == "wfdb-summary 1"
-    assert load_extractor("wfdb-summary", {"signal_names": "x"}).fingerprint == "wfdb-summary 1", "of the combine step"
+    assert fingerprint_of(load_extractor("wfdb-summary")).text == f"wfdb-summary {WfdbSummary.version}"
+    assert load_extractor("wfdb-summary", {"signal_names": "x"}).fingerprint == f"wfdb-summary {WfdbSummary.version}"
 
 
 def test_what_derives_from_a_built_in_is_told_by_its_own_code(lab: Lab) -> None:
@@ -265,7 +266,7 @@ def test_what_derives_from_a_built_in_is_told_by_its_own_code(lab: Lab) -> None:
         }
     )
     before = lab.look("Mine", "mine.py")
-    assert before.parts["base wfdb-summary"] == "'1'"
+    assert before.parts["base wfdb-summary"] == repr(WfdbSummary.version)
     lab.edit("mine.py", "return []", "return super().extract(task)")
     assert told(before, lab.look("Mine", "mine.py")) == "mine.py changed"
 
