@@ -162,13 +162,22 @@ class PatientS3FileSystem(S3FileSystem):  # type: ignore[misc]
 
     version_now = sync_wrapper(_version_now)
 
-    async def _remove_versions(self, versions: Mapping[str, str]) -> None:
-        """Remove objects of one bucket, each only if it still has an etag; whatever it is, where that is empty."""
-        places = {path: self.split_path(path) for path in versions}
-        objects = [{"Key": places[path][1], **({"ETag": etag} if etag else {})} for path, etag in versions.items()]
-        if objects:
-            bucket = next(iter(places.values()))[0]
-            await self._call_s3("delete_objects", Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+    async def _remove_versions(self, versions: Mapping[str, str]) -> list[str]:
+        """Remove objects of one bucket, each only if it still has an etag; whatever it is, where that is empty.
+
+        Returns
+        -------
+        list
+            Those that have another etag.
+        """
+        keys = {path: self.split_path(path)[1] for path in versions}
+        objects = [{"Key": keys[path], **({"ETag": etag} if etag else {})} for path, etag in versions.items()]
+        if not objects:
+            return []
+        bucket = self.split_path(next(iter(versions)))[0]
+        answer = await self._call_s3("delete_objects", Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+        refused = {error.get("Key") for error in answer.get("Errors") or () if error.get("Code") in _REFUSED}
+        return [path for path, key in keys.items() if key in refused]
 
     remove_versions = sync_wrapper(_remove_versions)
 

@@ -630,7 +630,11 @@ class Store:
         plain = [path for path in versions if path.isprintable()]
         with subject_to(Change(self.fence)):
             for start in range(0, len(plain), MOST_REMOVED):
-                self.fs.remove_versions({path: versions[path] for path in plain[start : start + MOST_REMOVED]})
+                batch = {path: versions[path] for path in plain[start : start + MOST_REMOVED]}
+                # A listing that lags behind shows what was there before. What is there now is this driver's to remove
+                # if it was seen before the fence is asked, as it is for each request.
+                others = {path: self.fs.version_now(path) for path in self.fs.remove_versions(batch)}
+                self.fs.remove_versions({path: version for path, version in others.items() if version})
             for path in versions.keys() - set(plain):  # XML has no way to name it
                 self.fs.rm_file(path)
 

@@ -400,7 +400,7 @@ def test_every_change_of_run_json_is_noticed(small: Path, tmp_path: Path, is_sig
     path = output / "run.json"
     good = json.loads(path.read_text())
     tried, unnoticed = 0, []
-    values: tuple[Any, ...] = (None, "x", -1, 2**70, [], ...) if is_signed else ("x", 7, ...)
+    values: tuple[Any, ...] = (None, -1, [], ...) if is_signed else ("x", 7, ...)
     for way in places(good):
         for value in values:
             record = json.loads(json.dumps(good))
