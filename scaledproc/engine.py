@@ -421,10 +421,10 @@ def reporting(where: str = "", consolation: str = "") -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if not isinstance(error, ScaledprocError) and (reason := shortage(error)):  # whatever it was needed for
+            raise ScaledprocError(f"{describe(error)}: {reason}{consolation}") from error
         if isinstance(error, store_errors()):  # known only once the store's library is in use
             raise ScaledprocError(f"{where}{describe(error)}{consolation}") from error
-        if not isinstance(error, ScaledprocError) and (reason := shortage(error)):
-            raise ScaledprocError(f"{describe(error)}: {reason}{consolation}") from error
         raise
 
 

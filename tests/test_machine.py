@@ -104,10 +104,10 @@ def test_the_soft_limit_is_raised_as_far_as_it_is_needed(jobs: int) -> None:
 def test_why_no_process_starts(
     number: int, words: str, data: Path, extractor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: Any) -> NoReturn:
+    def refuse(*_: Any, **__: Any) -> NoReturn:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("multiprocessing.synchronize.SemLock.__init__", refuse)
+    monkeypatch.setattr("joblib.externals.loky.process_executor.ProcessPoolExecutor.__init__", refuse)
     with pytest.raises(ScaledprocError, match=words) as told:
         scaledproc.run(data, tmp_path / "out", extractor=extractor, jobs=2)
     assert "cannot be read or written" not in str(told.value)
