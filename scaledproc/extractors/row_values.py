@@ -113,7 +113,8 @@ class Taker:
 
     def _wrong(self, value: Any, remedy: str = "") -> Refused:
         what, declare = _described(value)
-        by = f" by {self.python}()" if self.python else ""
+        is_one = not isinstance(value, (list, tuple, np.ndarray, Mapping, pa.ListScalar))
+        by = f" by {self.python}()" if self.python and is_one else ""
         remedy = remedy or f"convert it{by}" + (f", or declare the column as {declare}" if declare else "")
         return Refused(f"{shown(value)} is {what}, not {self.kind}; {remedy}")
 
@@ -684,6 +685,8 @@ def shown(value: Any) -> str:
         is_time = isinstance(value, (dt.date, dt.time, dt.timedelta))
         text = str(value).replace("T", " ") if is_time or isinstance(value, np.datetime64) else repr(value)
     except Exception as error:
+        if isinstance(value, _KEPT[:6]):  # farther away than Python's years
+            return f"{value.value} as {value.type}"
         text = f"a {type(value).__name__} that cannot be shown ({type(error).__name__})"
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
