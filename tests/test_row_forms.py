@@ -335,6 +335,14 @@ def test_a_column_of_nothing_fits_every_type(dtype: str) -> None:
             assert outcome(pa.schema([("x", kind)]), frame) == ("taken", repr([{"x": None}] * times))
 
 
+@pytest.mark.parametrize("times", [1, 60])
+def test_null_in_a_list_of_arrow_stays_null_in_pandas(times: int) -> None:
+    table = pa.table({"x": [[None, 0.5]] * times, "s": [{"a": [1.5, None]}] * times})
+    expected = outcome(table.schema, table)
+    assert "nan" not in expected[1]
+    assert outcome(table.schema, table.to_pandas(types_mapper=pd.ArrowDtype)) == expected
+
+
 def test_forms_within_forms() -> None:
     schema = pa.schema([("n", I64), ("x", F64)])
     frame = pd.DataFrame({"n": [1, 2], "x": [0.5, None]})

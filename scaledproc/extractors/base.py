@@ -136,8 +136,8 @@ class Extractor(ABC):
     """Turns tasks into rows of features.
 
     Derive from it for full control, or decorate a plain function with `extractor`. An instance is made once in each
-    process. What `extract` returns must fit `schema`: a mapping (one row), an iterable of mappings, an Arrow table or
-    record batch, or a pandas DataFrame.
+    process. What `extract` returns must fit `schema`: a mapping (one row), a table of Arrow, pandas or polars, or
+    an iterable of these, such as a generator. docs/values.md tells what each type takes.
     """
 
     name: ClassVar[str]

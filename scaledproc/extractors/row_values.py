@@ -56,6 +56,8 @@ class Taker:
 
     plain: ClassVar[type | None] = None
     """Values of exactly this type are stored as they are; text in ASCII only."""
+    python: ClassVar[str] = ""
+    """The function that makes what it takes of other values."""
     exact: ClassVar[tuple[type, ...]] = ()
     """Types that `_take` knows, so that nothing has to be unwrapped first."""
 
@@ -111,7 +113,9 @@ class Taker:
 
     def _wrong(self, value: Any, remedy: str = "") -> Refused:
         what, declare = _described(value)
-        remedy = remedy or "convert it" + (f", or declare the column as {declare}" if declare else "")
+        is_one = not isinstance(value, (list, tuple, np.ndarray, Mapping, pa.ListScalar))
+        by = f" by {self.python}()" if self.python and is_one else ""
+        remedy = remedy or f"convert it{by}" + (f", or declare the column as {declare}" if declare else "")
         return Refused(f"{shown(value)} is {what}, not {self.kind}; {remedy}")
 
 
@@ -121,7 +125,7 @@ class _Null(Taker):
 
 
 class _Bool(Taker):
-    plain, exact = bool, (bool,)
+    plain, python, exact = bool, "bool", (bool,)
 
     def _take(self, value: Any) -> Any:
         if type(value) is bool:
@@ -133,7 +137,7 @@ class _Bool(Taker):
 
 
 class _Integer(Taker):
-    exact = (int, float)
+    python, exact = "int", (int, float)
 
     def __init__(self, kind: pa.DataType, *, nullable: bool = True) -> None:
         super().__init__(kind, nullable=nullable)
@@ -176,7 +180,7 @@ class _Integer(Taker):
 
 
 class _Float(Taker):
-    exact = (float, int)
+    python, exact = "float", (float, int)
     digits: ClassVar[Mapping[int, int]] = {16: 11, 32: 24, 64: 53}
     too_large: ClassVar[Mapping[int, int]] = {16: 65520, 32: 2**128 - 2**103, 64: 2**1024 - 2**970}
     """From where on rounding gives infinity."""
@@ -224,11 +228,13 @@ class _Double(_Float):
 
 
 class _Text(Taker):
-    plain, exact = str, (str,)
+    plain, python, exact = str, "str", (str,)
 
     def _take(self, value: Any) -> Any:
         if not isinstance(value, str):
             is_nan = isinstance(value, float) and math.isnan(value)
+            if isinstance(value, (bytes, bytearray, memoryview)):
+                raise self._wrong(value, "convert it by .decode(), or declare the column as binary")
             raise self._wrong(value, "give None for a missing value" if is_nan else "")
         value = str.__str__(value)  # what a subclass shows may be something else than what it holds
         if not value.isascii() or len(value) > LARGEST_BINARY:
@@ -513,14 +519,14 @@ class _Map(Taker):
     def _take(self, value: Any) -> Any:
         if isinstance(value, pa.MapScalar):
             value = [(pair["key"], pair["value"]) for pair in map(_fields_of, value.values)]
-        elif isinstance(value, pa.ListScalar):
-            value = value.as_py()
+        elif isinstance(value, (pa.ListScalar, np.ndarray)):  # as other forms have a list of pairs, or an empty one
+            value = value.as_py() if isinstance(value, pa.Scalar) else value.tolist()
         pairs = list(value.items()) if isinstance(value, Mapping) else value
         if not isinstance(pairs, (list, tuple)):
             raise self._wrong(value, "give a dict, or pairs of keys and values")
         taken = []
         for place, pair in enumerate(pairs):
-            if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+            if not isinstance(pair, (list, tuple, np.ndarray)) or len(pair) != 2:
                 raise self._wrong(pair, "give a dict, or pairs of keys and values")
             try:
                 taken.append((self.key.take(pair[0]), self.item.take(pair[1])))
@@ -679,6 +685,8 @@ def shown(value: Any) -> str:
         is_time = isinstance(value, (dt.date, dt.time, dt.timedelta))
         text = str(value).replace("T", " ") if is_time or isinstance(value, np.datetime64) else repr(value)
     except Exception as error:
+        if isinstance(value, _KEPT[:6]):  # farther away than Python's years
+            return f"{value.value} as {value.type}"
         text = f"a {type(value).__name__} that cannot be shown ({type(error).__name__})"
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 

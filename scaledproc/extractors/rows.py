@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+import numpy as np
 import pyarrow as pa
 
 from scaledproc.errors import UsageError
@@ -21,6 +22,7 @@ PIECE = 8192
 HELD = 64 * 2**20
 """Bytes of rows that are gathered before they are written, about."""
 _SMALL = 50  # rows of a DataFrame, up to which it is taken as rows
+_NESTED = frozenset((np.ndarray, list, tuple, dict))
 _SHORT = 100  # characters of text that do not count by themselves
 _PER_VALUE = 60  # bytes that a value of a row takes, with the short text that it may be
 REFUSALS = (pa.ArrowException, TypeError, ValueError, OverflowError)
@@ -318,11 +320,14 @@ class RowCollector:
         rows: list[list[Any]] = frame.to_numpy(dtype=object).tolist()  # asking for the types would take as long again
         for values in rows:
             for column, value in enumerate(values):
-                if type(value) is float and value != value:
+                is_nan = type(value) is float and value != value
+                if is_nan or type(value) in _NESTED:
                     kinds = kinds or frame.dtypes.tolist()
-                    if str(kinds[column]) == "category":  # beside NaN its integers are floats
+                    kind = kinds[column]
+                    # Beside NaN a category's integers are floats; in Arrow's lists null is NaN.
+                    if str(kind) == "category" or (not is_nan and str(kind) != "object"):
                         return None
-                    values[column] = None if nan_is_null(kinds[column]) else value
+                    values[column] = None if is_nan and nan_is_null(kind) else value
         return rows
 
     def _take_columns(self, columns: Sequence[pa.ChunkedArray | list[Any]], taken: _Taken) -> None:
