@@ -191,8 +191,9 @@ class _Check:
         if inner := store.contains(self._run.dataset):
             known.add(inner.partition("/")[0])
         others = [name for name in store.names() if name not in known]
-        if store.local is None:  # some stores go on to list a folder that is empty
-            others = [name for name in others if store.fs.find(store.path(name))]
+        if store.local is None:  # some stores go on to list a folder that is empty, and find it in itself
+            files = store.versions()
+            others = [name for name in others if name in files or {*store.fs.find(path := store.path(name))} - {path}]
         if others:
             self.notes.append(f"{count_text(len(others), 'name')} here {_are(others)} not the run's ({_first(others)})")
 

@@ -266,6 +266,9 @@ def test_in_s3(s3: Bucket, data: Path, tmp_path: Path) -> None:
     )
     found = scaledproc.api.verify(s3.url("verify"), storage_options=s3.storage_options)
     assert (found.problems, found.notes) == ((), ())
+    run.store.write("mine/thesis.tex", b"")
+    found = scaledproc.api.verify(s3.url("verify"), storage_options=s3.storage_options)
+    assert found.notes == ("1 name here is not the run's ('mine')",)
     run.store.remove("shards/00001.parquet")
     assert not scaledproc.api.verify(s3.url("verify"), storage_options=s3.storage_options).ok
 
