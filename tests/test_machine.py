@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
-import multiprocessing
 import os
 import pwd
 import resource
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,7 +22,7 @@ from support import Cli, TreeWriter, clean_environment
 
 import scaledproc
 from scaledproc import api, calibration, machine, scratch
-from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.errors import ScaledprocError
 from scaledproc.events import Event
 from scaledproc.extractors import load_extractor
 from scaledproc.leases import Process
@@ -113,20 +113,31 @@ def test_why_no_process_starts(
     assert "cannot be read or written" not in str(told.value)
 
 
-def _in_daemon(data: str, output: str, extractor: str, jobs: int | None) -> str:
+DAEMON = """
+import multiprocessing, sys
+import scaledproc
+
+def work(jobs):
     try:
-        return str(scaledproc.run(data, output, extractor=extractor, jobs=jobs).to_arrow().num_rows)
-    except UsageError as error:
+        return scaledproc.run("data", f"out{jobs}", extractor="e.py:sizes", jobs=jobs).to_arrow().num_rows
+    except scaledproc.UsageError as error:
         return str(error)
 
-
-def test_in_a_daemonic_process(data: Path, extractor: str, tmp_path: Path) -> None:
+if __name__ == "__main__":
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        found = pool.starmap(
-            _in_daemon, [(str(data), str(tmp_path / f"out{jobs}"), extractor, jobs) for jobs in (2, None, 1)]
-        )
-    assert "this is a daemonic process" in found[0]
-    assert found[1:] == ["4", "4"]
+        print(*pool.map(work, [2, None, 1]), sep="\\n")
+"""
+
+
+@pytest.mark.usefixtures("data", "extractor")
+def test_in_a_daemonic_process(tmp_path: Path) -> None:
+    (tmp_path / "daemon.py").write_text(DAEMON)
+    done = subprocess.run(
+        [sys.executable, "daemon.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+    )
+    refused, *rows = done.stdout.splitlines()
+    assert "this is a daemonic process" in refused
+    assert rows == ["4", "4"]
 
 
 # Scratch space
@@ -158,7 +169,7 @@ def test_disks_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(fcntl, "flock", refuse)
     with PrivateFolder(tmp_path) as own, PrivateFolder(tmp_path) as left, PrivateFolder(tmp_path) as elsewhere:
         this = process_of(Path(left, ".lock").read_text())
-        Path(left, ".lock").write_text(text_of(Process(this.machine, this.pid, "another time")))
+        Path(left, ".lock").write_text(text_of(Process(this.machine, this.pid, "123")))
         Path(elsewhere, ".lock").write_text(text_of(Process("another", 1, "1")))
         for folder in (own, left, elsewhere):
             os.utime(Path(folder, ".lock"), (0, 0))

@@ -335,6 +335,20 @@ def test_a_column_of_nothing_fits_every_type(dtype: str) -> None:
             assert outcome(pa.schema([("x", kind)]), frame) == ("taken", repr([{"x": None}] * times))
 
 
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+def test_time_zones_are_neither_added_nor_dropped_in_any_form(unit: str) -> None:
+    naive, zoned = pa.schema([("x", pa.timestamp(unit))]), pa.schema([("x", pa.timestamp(unit, "Asia/Tokyo"))])
+    there = NOON.replace(tzinfo=BERLIN)
+    for name, form, _ in forms([there]):
+        assert "has a time zone" in outcome(naive, form)[1], name
+    for name, form, _ in forms([NOON]):
+        assert "has no time zone" in outcome(zoned, form)[1], name
+    for name, form, found in forms([there]):
+        collector = RowCollector(zoned)
+        collector.add(form)
+        assert collector.take()["x"].to_pylist() == [there] * len(found), name
+
+
 @pytest.mark.parametrize("times", [1, 60])
 def test_null_in_a_list_of_arrow_stays_null_in_pandas(times: int) -> None:
     table = pa.table({"x": [[None, 0.5]] * times, "s": [{"a": [1.5, None]}] * times})

@@ -227,6 +227,11 @@ class _Double(_Float):
     plain = float
 
 
+class _Half(_Float):
+    def _take(self, value: Any) -> Any:
+        return np.float16(super()._take(value))  # older versions of Arrow take nothing else
+
+
 class _Text(Taker):
     plain, python, exact = str, "str", (str,)
 
@@ -350,16 +355,18 @@ class _Timestamp(_Clocked):
 
     def _check_zone(self, value: Any, *, has_zone: bool) -> None:
         """One rule: no zone is ever added or dropped; from one zone to another the instant stays."""
+        unit = self.kind.unit
         if has_zone and self.kind.tz is None:
             raise Refused(
-                f"{shown(value)} has a time zone, {self.kind} has none; declare the column with a zone as "
-                f'pyarrow.timestamp("{self.kind.unit}", "UTC"), or convert to the zone that is meant and remove it '
-                "(.replace(tzinfo=None), in pandas .dt.tz_localize(None))"
+                f"{shown(value)} has a time zone, {self.kind} has none; "
+                f'declare pyarrow.timestamp("{unit}", "UTC"), or remove it '
+                "(.replace(tzinfo=None), .dt.tz_localize(None))"
             )
         if not has_zone and self.kind.tz is not None:
             raise Refused(
-                f"{shown(value)} has no time zone, {self.kind} has one; give it the zone that is meant "
-                f"(.replace(tzinfo=...), in pandas .dt.tz_localize(...)), or declare the column without a zone"
+                f"{shown(value)} has no time zone, {self.kind} has one; "
+                f'declare pyarrow.timestamp("{unit}"), or give it the zone that is meant '
+                "(.replace(tzinfo=...), .dt.tz_localize(...))"
             )
 
 
@@ -592,6 +599,7 @@ _TAKERS: tuple[tuple[Callable[[pa.DataType], bool], type[Taker]], ...] = (
     (pa.types.is_boolean, _Bool),
     (pa.types.is_integer, _Integer),
     (pa.types.is_float64, _Double),
+    (pa.types.is_float16, _Half),
     (pa.types.is_floating, _Float),
     (lambda kind: kind in (pa.string(), pa.large_string(), pa.string_view()), _Text),
     (lambda kind: kind in (pa.binary(), pa.large_binary(), pa.binary_view()), _Binary),
