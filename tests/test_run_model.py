@@ -14,12 +14,14 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import fsspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
@@ -31,7 +33,7 @@ from support import forget_memory
 import scaledproc
 from scaledproc import processes
 from scaledproc.events import ChunkDone, Event, ShardDone
-from scaledproc.extractors import Task
+from scaledproc.extractors import Extractor, Task
 from scaledproc.fencing import OvertakenError, current_change
 from scaledproc.holding import HeldError, LeaseLostError
 from scaledproc.leases import Lease, Process
@@ -170,7 +172,40 @@ class World:
             self.alive.discard(number)
 
 
-EDITION = [0]  # no part of the plan: what nobody can see, such as a library's new version
+EDITION = "SCALEDPROC_TEST_EDITION"
+"""A variable of the environment: no part of the plan, as what nobody can see, such as a library built anew in place."""
+
+
+def edition_now() -> int:
+    return int(os.environ.get(EDITION, "0"))
+
+
+def become(edition: int) -> None:
+    os.environ[EDITION] = str(edition)
+
+
+class Model(Extractor):
+    """Notes what it computes, which is no part of what its rows depend on."""
+
+    name = "model"
+    anchors = ("*.txt",)
+
+    def __init__(self, computed: list[str]) -> None:
+        self._computed = computed
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema({"path": pa.string(), "edition": pa.int64()})
+
+    @property
+    def fingerprint(self) -> str:
+        return "model"
+
+    def extract(self, task: Task) -> dict[str, Any]:
+        self._computed.append(task.anchor)
+        if "bad" in task.anchor:
+            raise ValueError("bad")
+        return {"path": task.anchor, "edition": int(os.environ[EDITION])}
 
 
 class RunModel(RuleBasedStateMachine):
@@ -193,14 +228,7 @@ class RunModel(RuleBasedStateMachine):
         self.stack.enter_context(patch.object(processes, "is_alive", lambda process: process.pid in self.world.alive))
         self.stack.enter_context(patch.object(processes, "elapsed", lambda: self.world.clock))
 
-        @scaledproc.extractor(schema={"path": "string", "edition": "int64"}, anchor="*.txt")
-        def model(task: Task) -> dict[str, Any]:
-            self.computed.append(task.anchor)
-            if "bad" in task.anchor:
-                raise ValueError("bad")
-            return {"path": task.anchor, "edition": EDITION[0]}
-
-        self.extractor = model
+        self.extractor = Model(self.computed)
 
     def teardown(self) -> None:
         self.stack.close()
@@ -211,7 +239,7 @@ class RunModel(RuleBasedStateMachine):
         fs = fsspec.filesystem("memory")
         for number in range(TASKS):
             fs.pipe_file(f"/model/in/g{number % 2}/{'bad' if number == 4 else 't'}{number}.txt", b"x" * number)
-        EDITION[0] = 0
+        become(0)
         run = self.start(WHOLE)
         self.expected = {0: output_bytes(run.store)}
         for row in run.plan.task_table().to_pylist():
@@ -253,7 +281,7 @@ class RunModel(RuleBasedStateMachine):
 
     def finished(self, run: Any) -> None:
         assert run.record.state == "done"
-        assert output_bytes(run.store) == self.expected[EDITION[0]]
+        assert output_bytes(run.store) == self.expected[edition_now()]
         below = sorted(
             path.removeprefix("/model/out/") for path in fsspec.filesystem("memory").store if "/model/out" in path
         )
@@ -357,9 +385,9 @@ class RunModel(RuleBasedStateMachine):
 
     def next_edition(self) -> None:
         """What an overwritten run gives from now on."""
-        EDITION[0] += 1
-        if EDITION[0] not in self.expected:
-            self.expected[EDITION[0]] = output_bytes(self.start(WHOLE, overwrite=True).store)
+        become(edition_now() + 1)
+        if edition_now() not in self.expected:
+            self.expected[edition_now()] = output_bytes(self.start(WHOLE, overwrite=True).store)
             self.computed.clear()
 
     @rule(step=st.integers(1, 30), overwrite=st.booleans(), arrives=st.none() | st.integers(1, 100), anew=st.booleans())
@@ -382,8 +410,8 @@ class RunModel(RuleBasedStateMachine):
         if anew:
             self.next_edition()
         elif read_state() == "done":  # of before: nothing was begun, or all was done
-            EDITION[0] = edition_there()
-        edition = EDITION[0]
+            become(edition_there())
+        edition = edition_now()
         self.world.arrives = arrives
         run = None
         with contextlib.suppress(*((scaledproc.ScaledprocError, FileNotFoundError) if arrives is not None else ())):
