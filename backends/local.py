@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaledproc.backend import Backend, Capabilities, Job
 from scaledproc.events import Event
+from scaledproc.machine import fitting
 from scaledproc.pool import cores
 from scaledproc.run_folder import Run
 
@@ -27,8 +28,8 @@ class LocalBackend(Backend):
 
     @property
     def cores(self) -> int:
-        """Those that this process may use, or as many as were asked for."""
-        return cores(self.jobs)
+        """Those that this process may use, or as many as were asked for; as far as the system lets them be started."""
+        return self._pool.jobs if self._pool is not None else fitting(cores(self.jobs))
 
     @contextmanager
     def prepared(self, limits: Limits, source: str | Extractor, options: Mapping[str, Any]) -> Iterator[None]:
@@ -53,6 +54,6 @@ class LocalBackend(Backend):
 
         shards = [job.shard for job in jobs if job.shard is not None]
         if shards:
-            yield from run_shards(run, shards, jobs=self.cores, scratch=self.scratch, pool=self._pool)
+            yield from run_shards(run, shards, jobs=cores(self.jobs), scratch=self.scratch, pool=self._pool)
         if any(job.shard is None for job in jobs):
             yield combine(run)

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from scaledproc.extractors import Task, load_extractor
 
@@ -25,15 +28,26 @@ def find_tasks(root: Path) -> list[Task]:
     return tasks
 
 
+def is_lazy(returned: Any) -> bool:
+    """Whether rows are made only while they are taken, as a generator's."""
+    return isinstance(returned, Iterable) and not hasattr(returned, "__len__")
+
+
+def exhaust(returned: Any) -> None:
+    """Have all rows made."""
+    if is_lazy(returned):
+        deque(returned, maxlen=0)
+
+
 def main(spec: str, folder: str, part: int, parts: int) -> None:
     """Do each `parts`-th task."""
     extractor, tasks = load_extractor(spec), find_tasks(Path(folder))[part::parts]
-    extractor.extract(tasks[0])
+    exhaust(extractor.extract(tasks[0]))
     print("ready", flush=True)
     sys.stdin.readline()
     started = time.perf_counter()
     for task in tasks:
-        extractor.extract(task)
+        exhaust(extractor.extract(task))
     print(time.perf_counter() - started, flush=True)
 
 

@@ -25,10 +25,18 @@ from scaledproc import starting
 from scaledproc.combining import combine
 from scaledproc.events import ShardDone
 from scaledproc.extractors.wfdb_summary import SCHEMA
-from scaledproc.merging import shard_footer
-from scaledproc.run_folder import WORK_ERROR_SCHEMA, Run, RunRecord, report_name, shard_errors_name, shard_name
+from scaledproc.merging import note_shard
+from scaledproc.run_folder import (
+    INVENTORY,
+    WORK_ERROR_SCHEMA,
+    Run,
+    RunRecord,
+    report_name,
+    shard_errors_name,
+    shard_name,
+)
 from scaledproc.storage import Store
-from scaledproc.tables import write_table
+from scaledproc.tables import Writer, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,8 +58,12 @@ def write_shards(folder: Path, rows: int, seed: int = 3) -> Run:
     for name in ("shards", "work/done"):
         (folder / name).mkdir(parents=True)
     same = _rows(np.random.default_rng(seed))
+    files = pa.table({"path": same["signal_file"].unique().cast(pa.large_string())})
+    write_table(folder / INVENTORY, files.schema, [files])
     for shard in range(shards):
-        write_table(folder / shard_name(shard), SCHEMA, [same], shard_footer(PLAN, shard, [4] * (SHARD // 4)))
+        with Writer(folder / shard_name(shard), SCHEMA) as writer:
+            writer.write_table(same)
+            note_shard(writer, PLAN, shard, [4] * (SHARD // 4))
         write_table(folder / shard_errors_name(shard), WORK_ERROR_SCHEMA, [])
         done = ShardDone(shard=shard, tasks=SHARD // 4, rows=SHARD, quarantined=0, size=0, seconds=0.0)
         (folder / report_name(shard)).write_text(json.dumps(done.to_dict()))
@@ -78,15 +90,29 @@ def _rows(rng: np.random.Generator) -> pa.Table:
         "channel": np.arange(n) % 4,
         "signal": pa.array(SIGNALS).take(pa.array(rng.integers(len(SIGNALS), size=n))),
         "units": pa.array(["mV", "mmHg", "bpm", None]).take(pa.array(rng.integers(4, size=n))),
+        "record_name": pa.array([unit[3:] for unit in units]).take(of_task),
+        "subject_id": numbers // 500,
+        "hadm_id": pa.nulls(n, pa.int64()),
+        "signal_file": pa.array([f"{pair[0]}/{pair[1]}.dat" for pair in zip(units, records, strict=True)]).take(
+            of_task
+        ),
         "fmt": pa.array(["80"]).take(pa.array(np.zeros(n, np.int64))),
         "fs": np.full(n, 125.0),
         "n_samples": samples,
         "n_missing": samples // rng.integers(2, 1_000, n),
+        "n_zero": rng.integers(0, 1_000, n),
+        "n_distinct": rng.integers(1, 256, n),
+        "n_at_min": rng.integers(0, 10, n),
+        "n_at_max": rng.integers(0, 10, n),
         **floats,
+        "start": pa.array(rng.integers(4 * 10**15, 6 * 10**15, size=n)).cast(pa.timestamp("us")),
+        "offset_s": rng.integers(10**8, size=n) / 125.0,
         "start_date": pa.nulls(n, pa.date32()),
         "start_time": pa.array(rng.integers(86_400_000_000, size=n)).cast(pa.time64("us")),
         "duration_s": samples / 125.0,
         "checksum_ok": rng.random(n) < 0.99,
+        "comments": pa.nulls(n, pa.string()),
+        "header_note": pa.nulls(n, pa.string()),
     }
     return pa.table([pa.array(columns[field.name]).cast(field.type) for field in SCHEMA], schema=SCHEMA)
 

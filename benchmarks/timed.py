@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import wfdb  # noqa: F401 - here, so that no task's time has the import in it
+from alone import is_lazy
 from measure import cpu_seconds
 
 import scaledproc
@@ -23,7 +24,7 @@ from scaledproc.events import ShardDone
 from scaledproc.extractors import load_extractor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     import pyarrow as pa
 
@@ -53,12 +54,36 @@ class Timed(scaledproc.Extractor):
         self._inner.expect(size)
 
     def extract(self, task: scaledproc.Task) -> Any:
-        began, cpu = time.perf_counter(), time.process_time()
+        watch = _Watch()
+        is_over = True
         try:
-            return self._inner.extract(task)
+            with watch:
+                returned = self._inner.extract(task)
+            if is_lazy(returned):  # most of its time is still to come
+                is_over = False
+                return self._rows(returned, task, watch)
+            return returned
         finally:  # the time of a task that fails is the extractor's too
-            cpu, ended = time.process_time() - cpu, time.perf_counter()
-            self._stamp(f"{began!r} {ended!r} {cpu!r} {json.dumps(task.anchor)}\n")
+            if is_over:
+                self._end(task, watch)
+
+    def _rows(self, returned: Iterable[Any], task: scaledproc.Task, watch: _Watch) -> Iterator[Any]:
+        """Rows that are made while they are taken, which time is the engine's."""
+        try:
+            with watch:
+                rows = iter(returned)
+            while True:
+                with watch:
+                    row = next(rows, _END)
+                if row is _END:
+                    return
+                yield row
+        finally:
+            self._end(task, watch)
+
+    def _end(self, task: scaledproc.Task, watch: _Watch) -> None:
+        ended = watch.began + watch.seconds
+        self._stamp(f"{watch.began!r} {ended!r} {watch.cpu!r} {json.dumps(task.anchor)}\n")
 
     def finish(self, table: pa.Table) -> pa.Table:
         return self._inner.finish(table)
@@ -71,6 +96,24 @@ class Timed(scaledproc.Extractor):
         if self._stamps is None or self._stamps.folder != folder:  # one instance in a process, for all its runs
             self._stamps = _Stamps(folder)
         self._stamps.write(line.encode())
+
+
+_END = object()
+
+
+class _Watch:
+    """Seconds inside the extractor, which may be entered more than once for a task."""
+
+    def __init__(self) -> None:
+        self.began = time.perf_counter()
+        self.seconds = self.cpu = 0.0
+
+    def __enter__(self) -> None:
+        self._entered = time.perf_counter(), time.process_time()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self._entered[0]
+        self.cpu += time.process_time() - self._entered[1]
 
 
 class _Stamps:

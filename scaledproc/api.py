@@ -9,17 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaledproc.backend import Backend, Expected, load_backend
-from scaledproc.engine import execute, extractor_options, find_inventory, finish, make, reporting, settled
+from scaledproc.backend import Backend, Expected, MissingBackendError, load_backend
+from scaledproc.engine import combine_anew, execute, extractor_options, find_inventory, finish, make, reporting, settled
 from scaledproc.errors import UsageError
 from scaledproc.events import Event, Note
 from scaledproc.extractors import Extractor, load_extractor
+from scaledproc.extractors.registry import as_source
 from scaledproc.holding import holding
 from scaledproc.limits import Limits
 from scaledproc.options import PARALLEL, PHYSIONET, Listener, Options, Where
 from scaledproc.pool import cores
 from scaledproc.run_folder import Run
 from scaledproc.storage import Store
+
+AnExtractor = str | Extractor | Callable[..., Any]
 
 if TYPE_CHECKING:
     from scaledproc.fetching import Fetched
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 def plan(
     dataset: Where,
     *,
-    extractor: str | Extractor = "wfdb-summary",
+    extractor: AnExtractor = "wfdb-summary",
     unit: str | None = None,
     anchors: Iterable[str] | str = (),
     include: Iterable[str] | str = (),
@@ -53,7 +56,8 @@ def plan(
     dataset
         A folder's path, or the URL of one on any fsspec filesystem.
     extractor
-        A name, `package.module:name`, `path/to/file.py:name`, or an extractor.
+        A name, `package.module:name`, `path/to/file.py:name`, or an extractor: a decorated function, a `partial` of
+        one, an instance of a class or the class.
     unit
         How files form units: `folder`, `stem`, `file`, or a regular expression with a group named `unit`; the
         extractor's own way where none is given.
@@ -88,7 +92,7 @@ def plan(
         The dataset cannot be listed.
     """
     options = Options(
-        extractor,
+        as_source(extractor),
         unit,
         _strings(anchors),
         _strings(include),
@@ -145,7 +149,7 @@ def run(
     dataset: Where,
     output: Where,
     *,
-    extractor: str | Extractor = "wfdb-summary",
+    extractor: AnExtractor = "wfdb-summary",
     unit: str | None = None,
     anchors: Iterable[str] | str = (),
     include: Iterable[str] | str = (),
@@ -220,7 +224,7 @@ def run(
         The run cannot go on. What is committed is kept: the same call continues.
     """
     options = Options(
-        extractor,
+        as_source(extractor),
         unit,
         _strings(anchors),
         _strings(include),
@@ -259,7 +263,7 @@ def expect(
     made: Plan,
     backend: Backend,
     dataset: Where,
-    extractor: str | Extractor = "wfdb-summary",
+    extractor: AnExtractor = "wfdb-summary",
     *,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Expected | None:
@@ -300,7 +304,12 @@ def status(
     """
     from scaledproc.run_status import find_status
 
-    run, backend = _recalled(output, storage_options, settings)
+    try:
+        run, backend = _recalled(output, storage_options, settings)
+    except MissingBackendError as error:
+        _, outputs = split_options(storage_options)
+        with reporting(f"{output} cannot be read: "):
+            return find_status(Run.open(Store.at(output, outputs)), None, f"what its machines do is not known: {error}")
     with reporting(f"{run.store} cannot be read: "):
         return find_status(settled(run, backend), backend)
 
@@ -369,27 +378,27 @@ def combine(
         There is no run, or a shard of it is missing.
     """
     from scaledproc.combining import combine as combine_shards
-    from scaledproc.provenance import size_of_table
 
     _, outputs = split_options(storage_options)
     with reporting():
         found = Run.open(Store.at(output, outputs))
-        if signal_names is not None:
-            options = extractor_options(signal_names)
+        options = None if signal_names is None else extractor_options(signal_names)
+        if options is not None:
             load_extractor(found.source, options)
-            record = replace(found.record, extractor={**found.record.extractor, "options": options})
-            found = Run(found.store, found.dataset, found.source, record)
         open_store = found.store
         with holding(open_store, str(found.record.backend.get("name") or "local"), on_event) as store:
             found = found.within(store)
-            done = combine_shards(found)
-            if on_event is not None:
-                on_event(done)
             if found.record.state == "done":
-                sizes = {**found.record.bytes, "features": size_of_table(found)}
-                digests = {**found.record.digests, **done.digests}
-                combined = found.with_record(summaries=done.summaries, bytes=sizes, digests=digests)
+                combined = combine_anew(found, on_event, options)
             else:
+                if options is not None:
+                    extractor = {**found.record.extractor, "options": options}
+                    found = replace(found, record=replace(found.record, extractor=extractor))
+                done = combine_shards(found)
+                if on_event is not None:
+                    on_event(done)
+                    for note in done.notes:
+                        on_event(Note(note))
                 combined = finish(found, done, time.perf_counter() - done.seconds, on_event)
         return combined.within(open_store)
 

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "scaledproc.backends"
 
 
+class MissingBackendError(UsageError):
+    """A backend is not installed here."""
+
+
 @dataclass(frozen=True)
 class Job:
     """What a backend is given: make a macro shard's features, or combine.
@@ -241,19 +245,21 @@ def load_backend(name: str) -> type[Backend]:
 
     Raises
     ------
+    MissingBackendError
+        If there is none, or what it needs is not installed.
     UsageError
-        There is none, or what it needs is not installed.
+        If what is registered is no backend.
     """
     for point in plugins(ENTRY_POINTS, name):
         try:
             backend = point.load()
         except ImportError as error:
-            raise UsageError(f"backend {name!r} cannot be used: {error}; {_install_hint(point)}") from error
+            raise MissingBackendError(f"backend {name!r} cannot be used: {error}; {_install_hint(point)}") from error
         if not (isinstance(backend, type) and issubclass(backend, Backend)):
             raise UsageError(f"{point.value}, registered as backend {name!r}, is no scaledproc.Backend")
         return backend
     known = [point.name for point in plugins(ENTRY_POINTS)]
-    raise UsageError(f"no backend is called {name!r}; there are: {', '.join(known)}")
+    raise MissingBackendError(f"no backend is called {name!r}; there are: {', '.join(known)}")
 
 
 def _install_hint(point: EntryPoint) -> str:

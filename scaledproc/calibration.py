@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.extractors import Extractor, Task
 from scaledproc.extractors.rows import RowCollector
 from scaledproc.scratch import PrivateFolder
+from scaledproc.shared_files import at_hand
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -111,9 +112,9 @@ def calibrate(
     collector = RowCollector(extractor.schema)
     read_seconds, read_bytes = 0.0, 0
     for position, index in enumerate(chosen):
-        with PrivateFolder(scratch) as folder:
+        with PrivateFolder(scratch) as folder, _shared(plan, dataset, scratch) as shared:
             started = time.perf_counter()
-            task, unit_bytes = _at_hand(plan, dataset, index, Path(folder))
+            task, unit_bytes = _at_hand(plan, dataset, index, Path(folder), shared)
             read_seconds += time.perf_counter() - started
             read_bytes += unit_bytes
             if position == 0:
@@ -218,7 +219,18 @@ def fit(tasks: ArrayLike, sizes: ArrayLike, seconds: ArrayLike) -> tuple[float, 
     return float(found[0] / scale[0]), float(found[1] / scale[1])
 
 
-def _at_hand(plan: Plan, dataset: Store, index: int, folder: Path) -> tuple[Task, int]:
+@contextlib.contextmanager
+def _shared(plan: Plan, dataset: Store, scratch: Path | None) -> Iterator[Mapping[str, Path]]:
+    """The files that the extractor declared, on this machine."""
+    if dataset.local is not None or not plan.reads:
+        yield at_hand(plan.reads, dataset.local or Path())
+        return
+    with PrivateFolder(scratch) as folder:
+        dataset.fetch([file.listed for file in plan.reads], Path(folder))
+        yield at_hand(plan.reads, Path(folder))
+
+
+def _at_hand(plan: Plan, dataset: Store, index: int, folder: Path, shared: Mapping[str, Path]) -> tuple[Task, int]:
     """A task with its unit's files on this machine, and their bytes."""
     unit = plan.units_of(index, index + 1)[0]
     files = plan.files_of(unit)
@@ -233,7 +245,7 @@ def _at_hand(plan: Plan, dataset: Store, index: int, folder: Path) -> tuple[Task
                 while file.read(2**20):
                     pass
     group, unit_name, anchor = (plan.tasks[name][index].as_py() for name in ("group", "unit", "anchor"))
-    return Task(group, unit_name, anchor, root, frozenset(names)), sum(files["size"].to_pylist())
+    return Task(group, unit_name, anchor, root, frozenset(names), shared), sum(files["size"].to_pylist())
 
 
 def _timed(extractor: Extractor, task: Task, collector: RowCollector) -> float | BaseException:
@@ -260,7 +272,7 @@ def remember(extractor: Extractor, record: RunRecord) -> None:
         found = throughput_of(record)
     except UsageError:
         return
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RuntimeError):  # a user without a home has no cache
         path = _cache(extractor)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asdict(found)), encoding="utf-8")
@@ -270,7 +282,7 @@ def last_throughput(extractor: Extractor) -> Throughput | None:
     """What the last finished run with this extractor measured on this machine; None where there was none."""
     try:
         return Throughput(**json.loads(_cache(extractor).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, RuntimeError, ValueError, TypeError):
         return None
 
 

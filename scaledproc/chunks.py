@@ -12,38 +12,49 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import wait
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scaledproc.away import Bearing, UnreadError
 from scaledproc.describe import clean_text
-from scaledproc.events import SHOWN_FAILURES, ChunkDone, Failure
+from scaledproc.errors import UsageError
+from scaledproc.events import ChunkDone
 from scaledproc.extractors import Extractor, Task, load_extractor
-from scaledproc.extractors.rows import RowCollector, SchemaError
+from scaledproc.extractors.fingerprint import edited_file
+from scaledproc.extractors.rows import REFUSALS, RefusedRowsError, RowCollector, SchemaError, refused_among
 from scaledproc.faults import Piece, Verdict
-from scaledproc.guard import Printed, between_tasks, guard
+from scaledproc.guard import between_tasks, guard
 from scaledproc.opening import Watch, forget
-from scaledproc.run_folder import INVENTORY, WORK_ERROR_SCHEMA, work_name
+from scaledproc.printing import DebuggerError, printed, was_debugged, watch_questions
+from scaledproc.quarantine import MESSAGE, NAME, TRACE, ErrorRows, bounded, cleaned
+from scaledproc.run_folder import INVENTORY, work_name
 from scaledproc.stopping import stopping
 from scaledproc.storage import Store, is_refusal, redacted
-from scaledproc.tables import open_reader, open_writer, write_table
+from scaledproc.tables import Writer, open_reader, read_note, tables_in
 
 if TYPE_CHECKING:
     from scaledproc.staging import StagedUnit
 
-METADATA = b"scaledproc"
-"""The key of what a part says of itself in its Parquet footer."""
+T = TypeVar("T")
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
 
 
 class StagingError(Exception):
     """A unit's files could not be fetched."""
+
+
+class _RefusedTasksError(Exception):
+    """Rows of some tasks cannot be written: what was done has to be done again without these."""
+
+    def __init__(self, errors: Mapping[int, SchemaError]) -> None:
+        super().__init__("; ".join(map(str, errors.values())))
+        self.errors = errors
 
 
 @dataclass(frozen=True)
@@ -52,8 +63,8 @@ class ChunkWork:
 
     Parameters
     ----------
-    plan_id, shard, chunk, size
-        Which chunk it is; its bytes.
+    work_id, shard, chunk, size
+        Of which beginning of which run it is (`RunRecord.work_id`), and its place; its bytes.
     tasks
         (group, unit, anchor) of each.
     files, staged
@@ -68,11 +79,15 @@ class ChunkWork:
         How often a task that failed is tried again.
     ahead
         Bytes that the process may be given from now on, about.
+    shared
+        Where the files are that the extractor declared with `reads`.
+    code
+        The files that the extractor's code was read from when the work was begun, with their times and sizes.
     is_last
         Whether tasks whose files cannot be read are put into quarantine now, instead of being left to the end.
     """
 
-    plan_id: str
+    work_id: str
     shard: int
     chunk: int
     size: int
@@ -85,6 +100,8 @@ class ChunkWork:
     positions: tuple[int, ...] = ()
     retries: int = 0
     ahead: int = 0
+    shared: Mapping[str, Path] = field(default_factory=dict)
+    code: tuple[tuple[str, int, int], ...] = ()
     is_last: bool = False
 
     def error_row(self, verdict: Verdict) -> dict[str, Any]:
@@ -105,19 +122,26 @@ class PieceDone:
         The first one's place in the chunk.
     ends
         How many rows there are up to the end of each task.
-    errors
-        Rows of errors.
     seconds
         Time at work.
-    path
-        A local file that has the rows, where they are not yet in the chunk.
+    errors
+        Rows of errors that are in no file.
+    path, error_path
+        Local files that have the rows and the rows of errors, where they are not yet in the chunk.
     """
 
     start: int
     ends: tuple[int, ...]
-    errors: tuple[Mapping[str, Any], ...]
     seconds: float
+    errors: tuple[Mapping[str, Any], ...] = ()
     path: Path | None = None
+    error_path: Path | None = None
+
+    def discard(self) -> None:
+        """Remove its files."""
+        for path in (self.path, self.error_path):
+            if path is not None:
+                path.unlink(missing_ok=True)
 
 
 def chunk_name(shard: int, chunk: int) -> str:
@@ -142,93 +166,166 @@ def run_chunk(work: ChunkWork) -> ChunkDone:
         Some files could not be read, and it is not the last time that this is tried.
     """
     everything = Piece(0, len(work.tasks))
-    return _commit(work, lambda writer: _run_tasks(work, everything, writer))
+    return until_taken(
+        lambda refused: _commit(work, lambda writer, errors: _run_tasks(work, everything, writer, errors, refused))
+    )
 
 
 def run_piece(work: ChunkWork, piece: Piece, path: Path) -> PieceDone:
     """Extract the features of some of a chunk's tasks, and keep them in a local file; raises what `run_chunk` does."""
-    with open_writer(path, _load(work.source, work.options).schema) as writer:
-        return replace(_run_tasks(replace(work, is_last=True), piece, writer), path=path)
+    error_path = path.with_suffix(".errors.parquet")
+
+    def make(refused: Refused) -> PieceDone:
+        with (
+            Writer(path, _load(work.source, work.options, work.code).schema) as writer,
+            ErrorRows(lambda: contextlib.nullcontext(error_path)) as errors,
+        ):
+            made = _run_tasks(replace(work, is_last=True), piece, writer, errors, refused)
+        return replace(made, path=path, error_path=error_path if errors.count else None)
+
+    return until_taken(make)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """What of a chunk was refused when it was made before.
+
+    Parameters
+    ----------
+    errors
+        Why, by the tasks' places.
+    is_careful
+        Whether Parquet refused some rows: then each task's are tried alone, so that it is known whose they are.
+    """
+
+    errors: Mapping[int, SchemaError] = field(default_factory=dict)
+    is_careful: bool = False
+
+
+def until_taken(make: Callable[[Refused], T]) -> T:
+    """Make something of all tasks; where rows are refused that passed all checks, once more without their tasks."""
+    refused = Refused()
+    while True:
+        try:
+            return make(refused)
+        except _RefusedTasksError as error:
+            if refused.errors.keys() & error.errors.keys():
+                raise
+            refused = replace(refused, errors={**refused.errors, **error.errors})
+        except MemoryError:
+            raise
+        except REFUSALS:
+            if refused.is_careful:
+                raise
+            refused = replace(refused, is_careful=True)
 
 
 def assemble_chunk(work: ChunkWork, pieces: Sequence[PieceDone]) -> ChunkDone:
     """Commit a chunk that was made in pieces, which are given in order and have all its tasks."""
-    return _commit(work, lambda writer: _put_together(pieces, writer))
+    return _commit(work, lambda writer, errors: _put_together(pieces, writer, errors))
 
 
-def _put_together(pieces: Sequence[PieceDone], writer: pq.ParquetWriter) -> PieceDone:
+def fill(work: ChunkWork, writer: Writer, errors: ErrorRows, refused: Refused) -> tuple[ChunkDone, list[int]]:
+    """Write what all of a chunk's tasks give; what became of them, and how many rows each gave."""
+    made = _run_tasks(work, Piece(0, len(work.tasks)), writer, errors, refused)
+    return _done(work, made, errors), np.diff(made.ends, prepend=0).tolist()
+
+
+def stored_schema(work: ChunkWork) -> pa.Schema:
+    """The columns of a chunk as they are read from its file, which a shard is made with."""
+    return _stored(_load(work.source, work.options).schema)
+
+
+@lru_cache(maxsize=4)
+def _stored(schema: pa.Schema) -> pa.Schema:
+    sink = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), sink, version="2.6")
+    return pq.read_schema(pa.BufferReader(sink.getvalue())).remove_metadata()
+
+
+def _put_together(pieces: Sequence[PieceDone], writer: Writer, errors: ErrorRows) -> PieceDone:
     ends: list[int] = []
     for piece in pieces:
         before = ends[-1] if ends else 0
         ends += [before + end for end in piece.ends]
         if piece.path is not None:
-            with pq.ParquetFile(piece.path) as file:
-                for batch in file.iter_batches(use_threads=False):
-                    writer.write_batch(batch)
-    errors = tuple(error for piece in pieces for error in piece.errors)
-    return PieceDone(0, tuple(ends), errors, sum(piece.seconds for piece in pieces))
+            with open_reader(piece.path) as file:
+                writer.write_tables(tables_in(file))
+        if piece.error_path is not None:
+            with open_reader(piece.error_path) as file:
+                for table in tables_in(file):
+                    for row in table.to_pylist():
+                        errors.append(row)
+        for row in piece.errors:
+            errors.append(row)
+    return PieceDone(0, tuple(ends), sum(piece.seconds for piece in pieces))
 
 
-def _commit(work: ChunkWork, write: Callable[[pq.ParquetWriter], PieceDone]) -> ChunkDone:
-    extractor = _load(work.source, work.options)
+def _commit(work: ChunkWork, write: Callable[[Writer, ErrorRows], PieceDone]) -> ChunkDone:
     name = chunk_name(work.shard, work.chunk)
-    with work.store.committing(f"{name}.parquet") as part:
-        with open_writer(part, extractor.schema) as writer:
-            made = write(writer)
-            errors = list(made.errors)
-            shown = Failure.__dataclass_fields__
-            done = ChunkDone(
-                shard=work.shard,
-                chunk=work.chunk,
-                tasks=len(work.tasks),
-                rows=made.ends[-1] if made.ends else 0,
-                size=work.size,
-                seconds=made.seconds,
-                quarantined=len(errors),
-                failures=tuple(Failure(**{key: error[key] for key in shown}) for error in errors[:SHOWN_FAILURES]),
-            )
-            said = {
-                "plan_id": work.plan_id,
-                "done": done.to_dict(),
-                "ends": made.ends,
-                "positions": work.positions,
-            }
-            writer.add_key_value_metadata({METADATA: json.dumps(said)})
-        if errors:  # before the features: these are what says that the chunk is there
-            with work.store.committing(f"{name}.errors.parquet") as error_part:
-                table = pa.Table.from_pylist(errors, schema=WORK_ERROR_SCHEMA)
-                write_table(error_part, WORK_ERROR_SCHEMA, [table])
+    with (
+        work.store.committing(f"{name}.parquet") as part,
+        Writer(part, _load(work.source, work.options, work.code).schema) as writer,
+        # Left, and so committed, before the features: these are what says that the chunk is there.
+        ErrorRows(lambda: work.store.committing(f"{name}.errors.parquet")) as errors,
+    ):
+        made = write(writer, errors)
+        done = _done(work, made, errors)
+        said = {"work_id": work.work_id, "done": done.to_dict()}
+        writer.note(said, {"ends": made.ends, "positions": work.positions})
     return done
 
 
-def _run_tasks(work: ChunkWork, piece: Piece, writer: pq.ParquetWriter) -> PieceDone:
-    """Extract some of a chunk's tasks, and write their rows."""
+def _done(work: ChunkWork, made: PieceDone, errors: ErrorRows) -> ChunkDone:
+    return ChunkDone(
+        shard=work.shard,
+        chunk=work.chunk,
+        tasks=len(work.tasks),
+        rows=made.ends[-1] if made.ends else 0,
+        size=work.size,
+        seconds=made.seconds,
+        quarantined=errors.count,
+        failures=errors.first,
+    )
+
+
+def _run_tasks(work: ChunkWork, piece: Piece, writer: Writer, errors: ErrorRows, refused: Refused) -> PieceDone:
+    """Extract some of a chunk's tasks, but those whose rows were refused, and write their rows."""
     started = time.perf_counter()
-    extractor = _load(work.source, work.options)
+    extractor = _load(work.source, work.options, work.code)
     extractor.expect(work.ahead)
     collector = RowCollector(extractor.schema)
-    errors: list[dict[str, Any]] = []
     ends: list[int] = []
+    held: list[int] = []  # whose rows are not yet written
     own = guard()
     bearing = Bearing(_say)
+    if own is None:
+        watch_questions()
     try:
         for place in range(piece.start, piece.stop):
             group, unit, anchor = work.tasks[place]
             staged = work.staged[unit]
             listed = work.files[unit]
             files = _listed_files(work.store, listed) if isinstance(listed, int) else listed
-            task = Task(group, unit, anchor, staged.root, files, watch=Watch(str(staged.root)))
+            task = Task(group, unit, anchor, staged.root, files, work.shared, watch=Watch(str(staged.root)))
             if own is not None and place > piece.start:
                 own.between(place)
-            may_wait = bearing if staged.is_dataset else None
-            error = _attempt(extractor, task, staged.problem, collector, place, piece.losses, work.retries, may_wait)
+            if place in refused.errors:
+                error: dict[str, Any] | None = _error_row(task, refused.errors[place], 1)
+            else:
+                may_wait = bearing if staged.is_dataset else None
+                error = _attempt(
+                    extractor, task, staged.problem, collector, place, piece.losses, work.retries, may_wait
+                )
             if error:
                 errors.append(error)
+            else:
+                held.append(place)
             ends.append(collector.rows)
             if collector.is_full:
-                writer.write_table(collector.take())
+                _write_rows(writer, collector, held, is_careful=refused.is_careful)
         between_tasks()
-        writer.write_table(collector.take())
+        _write_rows(writer, collector, held, is_careful=refused.is_careful)
     except MemoryError:  # not in a task's own work
         if own is not None:
             own.out_of_memory(None)
@@ -237,7 +334,30 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: pq.ParquetWriter) -> Piece
         forget()
     if any(bearing.counts.values()) and not work.is_last:
         raise UnreadError(bearing.counts["unread"], bearing.counts["gone"], len(ends), redacted(bearing.example))
-    return PieceDone(piece.start, tuple(ends), tuple(errors), time.perf_counter() - started)
+    return PieceDone(piece.start, tuple(ends), time.perf_counter() - started)
+
+
+def _write_rows(writer: Writer, collector: RowCollector, held: list[int], *, is_careful: bool) -> None:
+    """Write the rows that wait, which are these tasks'.
+
+    Raises
+    ------
+    _RefusedTasksError
+        If rows of some of them are refused.
+    """
+    ends = collector.ends
+    try:
+        table = collector.take()
+        if is_careful and (errors := refused_among(ends, lambda *part: _try_to_write(table, *part))):
+            raise RefusedRowsError(errors)
+    except RefusedRowsError as error:
+        raise _RefusedTasksError({held[number]: each for number, each in error.errors.items()}) from None
+    writer.write_table(table)
+    held.clear()
+
+
+def _try_to_write(table: pa.Table, start: int, stop: int) -> None:
+    pq.write_table(table.slice(start, stop - start), pa.BufferOutputStream(), version="2.6")
 
 
 @dataclass(frozen=True)
@@ -262,34 +382,35 @@ class ChunkFooter:
     schema: pa.Schema
 
 
-def read_footer(store: Store, plan_id: str, shard: int, chunk: int) -> ChunkFooter | None:
-    """What a committed chunk says; None where it is not there whole, contradicts itself, or is another plan's."""
-    with open_chunk(store, plan_id, shard, chunk) as found:
+def read_footer(store: Store, work_id: str, shard: int, chunk: int) -> ChunkFooter | None:
+    """What a committed chunk says; None where it is not there whole, contradicts itself, or is another run's."""
+    with open_chunk(store, work_id, shard, chunk) as found:
         return found[0] if found else None
 
 
 @contextlib.contextmanager
 def open_chunk(
-    store: Store, plan_id: str, shard: int, chunk: int
+    store: Store, work_id: str, shard: int, chunk: int
 ) -> Iterator[tuple[ChunkFooter, pq.ParquetFile] | None]:
     """A committed chunk's footer as `read_footer` gives it, and its file: who wants both asks the store once."""
     name = chunk_name(shard, chunk)
     with contextlib.ExitStack() as held:
         try:
-            file = held.enter_context(open_reader(held.enter_context(store.open(f"{name}.parquet"))))
-            metadata, schema = file.metadata, file.schema_arrow.remove_metadata()
-            found = json.loads(metadata.metadata[METADATA])
+            source = held.enter_context(store.open_for_arrow(f"{name}.parquet"))
+            file = held.enter_context(open_reader(source))
+            found = read_note(file, source)
             done = ChunkDone.from_dict(found["done"], resumed=True)
-            counts = tuple(end - start for start, end in pairwise((0, *found["ends"])))
-            footer = ChunkFooter(done, counts, tuple(found["positions"]), schema)
+            counts = tuple(np.diff(np.asarray(found["ends"], np.int64), prepend=0).tolist())
+            positions = tuple(np.asarray(found["positions"], np.int64).tolist())
+            footer = ChunkFooter(done, counts, positions, file.schema_arrow.remove_metadata())
             is_whole = (
-                found["plan_id"] == plan_id
+                found["work_id"] == work_id
                 and (done.shard, done.chunk) == (shard, chunk)
-                and metadata.num_rows == done.rows == sum(counts)
+                and file.metadata.num_rows == done.rows == sum(counts)
                 and len(counts) == done.tasks
                 and min(counts, default=0) >= 0
             )
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
             is_whole = False
         except OSError as error:
             if is_refusal(error):
@@ -302,7 +423,7 @@ def open_chunk(
 
 
 def committed_chunks(
-    store: Store, plan_id: str, shard: int, wanted: Iterable[int] = (), schema: pa.Schema | None = None
+    store: Store, work_id: str, shard: int, wanted: Iterable[int] = (), schema: pa.Schema | None = None
 ) -> Iterator[ChunkDone]:
     """The chunks of a macro shard that are committed and not yet made into the shard.
 
@@ -319,7 +440,7 @@ def committed_chunks(
         unlisted = {f"{chunk_name(shard, number)}.parquet": number for number in wanted if number not in numbers}
         numbers.update(unlisted[name] for name in store.there(unlisted))
     for number in sorted(numbers):
-        chunk = read_footer(store, plan_id, shard, number)
+        chunk = read_footer(store, work_id, shard, number)
         if chunk is not None and (schema is None or chunk.schema.equals(schema.remove_metadata())):
             yield chunk.done
 
@@ -329,14 +450,36 @@ def warm_up(source: str | Extractor, options: Mapping[str, Any]) -> None:
     _load(source, options)
 
 
-def _load(source: str | Extractor, options: Mapping[str, Any]) -> Extractor:
-    return source if isinstance(source, Extractor) else _load_named(source, json.dumps(options, sort_keys=True))
+def _load(
+    source: str | Extractor, options: Mapping[str, Any], code: tuple[tuple[str, int, int], ...] = ()
+) -> Extractor:
+    found = source if isinstance(source, Extractor) else _load_named(source, json.dumps(options, sort_keys=True))
+    if code:
+        _check_code(code, found.label)
+    return found
 
 
 @lru_cache(maxsize=4)
 def _load_named(spec: str, options: str) -> Extractor:
     """Made once in each process."""
     return load_extractor(spec, json.loads(options))
+
+
+@lru_cache(maxsize=4)
+def _check_code(code: tuple[tuple[str, int, int], ...], label: str) -> None:
+    """See, once in each process, that it loaded the code that the run was planned with.
+
+    Raises
+    ------
+    UsageError
+        If it was edited meanwhile.
+    """
+    path = edited_file(code)
+    if path is not None:
+        raise UsageError(
+            f"{path}, which {label} is made of, was edited while the run was at work; what is committed is of the code "
+            "before: the same command tells what differs"
+        )
 
 
 @lru_cache(maxsize=4)
@@ -363,6 +506,8 @@ def _attempt(
         if own is not None:
             own.begin_task(place)
         error = _extract(extractor, task, problem, collector)
+        if error is not None and was_debugged(error):
+            error = DebuggerError().with_traceback(error.__traceback__)
         if own is not None:
             own.end_task()
         return error
@@ -385,41 +530,68 @@ def _attempt(
         if attempt > retries:
             break
     assert error is not None  # noqa: S101
+    return _error_row(task, error, attempt)
+
+
+def _error_row(task: Task, error: BaseException, attempts: int) -> dict[str, Any]:
     return {
         "group": task.group,
         "unit": task.unit,
         "anchor": task.anchor,
         "kind": _kind(error),
-        "error": type(error).__name__,
+        "error": bounded(type(error).__name__, NAME),
         "message": _message(error, task),
-        "attempts": attempt,
+        "attempts": attempts,
         "traceback": _trace(error),
     }
 
 
 def _extract(extractor: Extractor, task: Task, problem: str | None, collector: RowCollector) -> BaseException | None:
     """Add one task's rows; or say what stood in the way."""
-    # What an earlier task left running may have deleted them.
-    out: Any = getattr(sys, "stdout", sys.__stdout__)
-    err: Any = getattr(sys, "stderr", sys.__stderr__)
-    printed = Printed(err)
+    process, was_asked = os.getpid(), stopping().signal is not None
+    # What an extractor prints must not mix with what a program reads from standard output, nor fill a disk.
+    before = printed.begin()
+    found: BaseException | None = None
     try:
         if problem is not None:
             raise StagingError(problem)
-        # What an extractor prints must not mix with what a program reads from standard output, nor fill a disk.
-        sys.stdout = sys.stderr = printed
         watch = task.watch
         assert watch is not None  # noqa: S101
         watch.begin(task.anchor)
         collector.add(_watched(extractor.extract(task), watch))
     except BaseException as error:  # one bad task costs one task, sys.exit() included
-        if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-            raise  # a person's, in this process
-        return error
+        found = error
     finally:
-        sys.stdout, sys.stderr = out, err
-        printed.end(task.anchor)
-    return None
+        printed.end(before, task.anchor)
+    if os.getpid() != process:
+        _end_fork(found)
+    if found is not None and guard() is None:
+        # In the driver's process Ctrl-C reaches the task too, and the programs that it runs.
+        if isinstance(found, KeyboardInterrupt) and _is_a_persons():
+            raise found
+        if (stopping().signal is not None and not was_asked) or (was_debugged(found) and sys.stdin.isatty()):
+            raise KeyboardInterrupt from found
+    return found
+
+
+def _is_a_persons() -> bool:
+    """Whether a KeyboardInterrupt is of a signal: where none came, the extractor raised it by itself."""
+    return stopping().signal is not None or signal.getsignal(signal.SIGINT) != stopping().hear
+
+
+def _end_fork(error: BaseException | None) -> NoReturn:
+    """A process that the extractor forked came out of it: it must not do the rest of the work once more."""
+    code: Any = 0 if error is None else 1
+    if isinstance(error, SystemExit):
+        code = 0 if error.code is None else error.code
+    if not isinstance(code, int) or (error is not None and not isinstance(error, SystemExit)):
+        text = str(code) if isinstance(error, SystemExit) else "".join(traceback.format_exception(error))
+        with contextlib.suppress(OSError):
+            os.write(2, f"{text}\n".encode(errors="replace"))
+        code = 1
+    with contextlib.suppress(Exception):
+        sys.stderr.flush()
+    os._exit(code & 0xFF)
 
 
 def _say(text: str) -> None:
@@ -445,7 +617,7 @@ def _watched_to_the_end(rows: Iterator[Any], watch: Watch) -> Iterator[Any]:
 
 
 def _trace(error: BaseException) -> str:
-    return redacted("".join(traceback.format_exception(error))).encode(errors="replace").decode()
+    return bounded(cleaned("".join(traceback.format_exception(error))), TRACE)
 
 
 def _kind(error: BaseException) -> str:
@@ -460,7 +632,8 @@ def _message(error: BaseException, task: Task) -> str:
         text = str(error)
     except Exception as broken:
         text = f"(its text cannot be had: {type(broken).__name__})"
+    text = cleaned(text)
     for root in dict.fromkeys((str(task.root), os.path.realpath(task.root), repr(str(task.root))[1:-1])):
         if len(root) > 1:
             text = re.sub(rf"{re.escape(root)}(?:/|(?![\w.-]))", "", text)
-    return _ADDRESS.sub("0x…", redacted(text)).encode(errors="replace").decode()
+    return bounded(_ADDRESS.sub("0x…", text), MESSAGE)

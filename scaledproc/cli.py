@@ -40,9 +40,20 @@ class _RunByDefault(TyperGroup):
             for point in points:
                 self.add_command(typer.main.get_command(point.load()), point.name)
             if not points:
+                self._refuse_misspelt(args[0])
                 args = ["run", *args]
         ctx.default_map = _configured(self.commands)
         return super().parse_args(ctx, args)
+
+    def _refuse_misspelt(self, word: str) -> None:
+        """See that a word that is no command is not meant to be one; what exists is an INPUT, whatever it is called."""
+        if not re.fullmatch(r"[A-Za-z-]+", word) or word.startswith("-") or Path(word).exists():
+            return
+        from difflib import get_close_matches
+
+        names = [*self.commands, *(point.name for point in plugins(COMMANDS))]
+        if found := get_close_matches(word.lower(), names, n=1, cutoff=0.7):
+            raise UsageError(f"there is neither a command nor a folder {word!r}: is {found[0]!r} meant?")
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         for point in plugins(COMMANDS):
@@ -279,13 +290,18 @@ def run(
     from scaledproc.limits import parse_seconds
     from scaledproc.stopping import GRACE
 
+    starting.loaded()
     patience = GRACE if grace is None else parse_seconds(grace, "--grace", least=0)
     machine = api.make_backend(backend, jobs, scratch, settings_for(backend, settings))
     if dataset is None:
         dataset, output = _demo(quiet=quiet or as_json), DEMO
     elif output is None:
         raise UsageError("name the folder to write: scaledproc --backend local INPUT OUTPUT")
-    with progress.choose(quiet=quiet, as_json=as_json) as display, _continuable(patience):
+    with (
+        progress.choose(quiet=quiet, as_json=as_json) as display,
+        _failure_told(display.listen if as_json else None),
+        _continuable(patience),
+    ):
         if _from_file(ctx, "chunk"):
             from scaledproc.events import Note
 
@@ -352,6 +368,7 @@ def plan(
     from scaledproc import api
     from scaledproc.plan_text import plan_json, plan_text
 
+    starting.loaded()
     machine = api.make_backend(backend, jobs, None, settings_for(backend, settings))
     on = machine.cores
     options = _parse_options(storage_option)
@@ -382,7 +399,7 @@ def plan(
         | {"chunk": chunk, "chunk_from": source}
         | ({} if expected is None else {"expected": expected.content})
     )
-    typer.echo(json.dumps(content, indent=1) if as_json else "\n".join([plan_text(made, on), *lines]))
+    _show(json.dumps(content, indent=1) if as_json else "\n".join([plan_text(made, on), *lines]))
     if not made.n_tasks:
         raise typer.Exit(1)
 
@@ -401,6 +418,7 @@ def save_inventory(
     from scaledproc import api
     from scaledproc.describe import bytes_text, clean_text, count_text
 
+    starting.loaded()
     found = api.save_inventory(
         dataset,
         file,
@@ -429,6 +447,7 @@ def combine(
     defer_pandas()
     from scaledproc import api, progress
 
+    starting.loaded()
     display = progress.JsonProgress() if as_json else progress.Progress() if quiet else progress.PlainProgress()
     with display:
         api.combine(
@@ -460,8 +479,9 @@ def verify(
     from scaledproc import api
     from scaledproc.plan_text import verified_text
 
+    starting.loaded()
     found = api.verify(output, dataset=dataset, inventory=inventory, storage_options=_parse_options(storage_option))
-    typer.echo(json.dumps({**asdict(found), "ok": found.ok}, indent=1) if as_json else verified_text(found))
+    _show(json.dumps({**asdict(found), "ok": found.ok}, indent=1) if as_json else verified_text(found))
     if not found.ok:
         raise typer.Exit(1)
 
@@ -484,6 +504,9 @@ def worker(
     ] = None,
     extractor: Annotated[str | None, typer.Option(show_default=False, help="Where the extractor is here.")] = None,
     code: Annotated[str | None, typer.Option(show_default=False, help="Folder of modules for the extractor.")] = None,
+    shared: Annotated[
+        str | None, typer.Option(show_default=False, help="Folder of the files that the extractor reads for all tasks.")
+    ] = None,
     report: Annotated[str | None, typer.Option(show_default=False, help="Tell how it goes on.")] = None,
     jobs: Jobs = None,
     storage_option: StorageOption = None,
@@ -503,6 +526,7 @@ def worker(
     from scaledproc.progress import JsonProgress
     from scaledproc.stopping import GRACE_IN_JOBS, listening
 
+    starting.loaded()
     # A service stops jobs by SIGTERM, which the first process of a container ignores unless it says otherwise.
     inputs, outputs = split_options(_parse_options(storage_option))
     order = JobOrder(
@@ -517,6 +541,7 @@ def worker(
         output=output,
         extractor=extractor,
         code=code,
+        shared=shared,
         report=report,
         jobs=jobs,
         scratch=scratch,
@@ -545,8 +570,9 @@ def status(
     from scaledproc import api
     from scaledproc.plan_text import status_json, status_text
 
+    starting.loaded()
     found = api.status(output, storage_options=_parse_options(storage_option), settings=settings)
-    typer.echo(json.dumps(status_json(found), indent=1) if as_json else status_text(found))
+    _show(json.dumps(status_json(found), indent=1) if as_json else status_text(found))
 
 
 @app.command()
@@ -561,6 +587,7 @@ def stop(
     from scaledproc import api
     from scaledproc.describe import count_text
 
+    starting.loaded()
     count = api.stop(output, storage_options=_parse_options(storage_option), settings=settings)
     typer.echo(f"{count_text(count, 'job')} told to stop" if count else "no job was at work")
 
@@ -614,6 +641,7 @@ def fetch(
     from scaledproc import api, fetch_progress
     from scaledproc.options import PHYSIONET
 
+    starting.loaded()
     with fetch_progress.choose(quiet=quiet, as_json=as_json) as display, _continuable():
         done = api.fetch(
             source,
@@ -651,6 +679,20 @@ def _continuable(grace: float = 0.0) -> Iterator[None]:
             ) from None
 
 
+@contextlib.contextmanager
+def _failure_told(listen: Callable[[Any], None] | None) -> Iterator[None]:
+    """Tell a program of an error that ends the command, besides what standard error says."""
+    try:
+        yield
+    except ScaledprocError as error:
+        if listen is not None:
+            from scaledproc.events import RunFailed
+            from scaledproc.redaction import redacted
+
+            listen(RunFailed(type(error).__name__, redacted(str(error)), error.exit_code, error.differences))
+        raise
+
+
 def _without_secret(word: str) -> str:
     """A word of the command line as it may be shown: storage options can be keys and passwords."""
     from scaledproc.storage import redacted
@@ -658,6 +700,22 @@ def _without_secret(word: str) -> str:
     key, equals, _ = word.removeprefix("--storage-option=").partition("=")
     is_option = equals and re.fullmatch(r"[\w.]+", key)
     return f"{key}=***" if is_option else redacted(word)
+
+
+def _show(text: str) -> None:
+    """Write what a command is there to tell.
+
+    Raises
+    ------
+    ScaledprocError
+        Standard output cannot be written. A reader that is gone (`| head`) wanted no more.
+    """
+    from scaledproc.streams import lost_output
+
+    typer.echo(text)
+    sys.stdout.flush()
+    if (error := lost_output()) is not None:
+        raise ScaledprocError(f"standard output cannot be written: {error.strerror}")
 
 
 def _ask(pause: Callable[[], None], question: str) -> bool:
@@ -733,10 +791,23 @@ def _parse_max_failures(text: str) -> int | float:
     raise UsageError(f"--max-failures {text!r}: give a number of tasks such as 10, or a share such as 5%")
 
 
-def main() -> None:
-    """The console script."""
-    starting.begin()
+def _check_folder() -> None:
     try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError(f"the working folder is gone ({error.strerror}): cd into one that is there") from None
+
+
+def main() -> None:
+    """Run the command that this process was started with."""
+    from scaledproc.machine import raise_file_limit, shortage
+    from scaledproc.streams import keep_streams
+
+    keep_streams()
+    starting.begin()
+    raise_file_limit()
+    try:
+        _check_folder()
         app()
     except ScaledprocError as error:
         from scaledproc.describe import clean_text
@@ -744,14 +815,14 @@ def main() -> None:
 
         typer.echo(f"scaledproc: {clean_text(redacted(str(error)))}", err=True)
         sys.exit(error.exit_code)
-    except Exception:  # our own fault: as Python shows it, but for what must not be shown
+    except Exception as error:
+        if (reason := shortage(error)) is not None:
+            typer.echo(f"scaledproc: {type(error).__name__}: {reason}", err=True)
+            sys.exit(1)
+        # Our own fault: as Python shows it, but for what must not be shown.
         import traceback
 
         from scaledproc.redaction import redacted
 
         typer.echo(redacted(traceback.format_exc()), err=True, nl=False)
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,7 @@
-"""A demo laid out as the MIMIC-III Waveform Database; seeded integers only, so every machine writes the same bytes."""
+"""A demo laid out as the MIMIC-III Waveform Database; seeded integers only, so every machine writes the same bytes.
+
+As there, only the master headers have dates: those of segments and numerics have the time of day.
+"""
 
 from __future__ import annotations
 
@@ -104,9 +107,9 @@ def _write_record(folder: Path, begin: str, bpm: int, waves: str, plan: str, num
     # By hand: wfdb does not write layouts, and its version 4.3.0 gets the date of a master wrong.
     layout = ["~ 0 {}({})/{} 8 0 0 0 0 ".format(*WAVES[signal]) + signal for signal in signals]
     parts = [f"{segment} {FS * seconds}" for segment, seconds in zip(segments, [0, *lengths], strict=True)]
-    stamp = f"{begin[11:]} {start:%d/%m/%Y}"
-    _write_lines(folder / f"{name}_layout.hea", [f"{name}_layout {len(signals)} {FS} 0 {stamp}", *layout])
-    _write_lines(folder / f"{name}.hea", [f"{name}/{len(parts)} {len(signals)} {FS} {FS * at} {stamp}", *parts])
+    time, date = begin[11:], f"{start:%d/%m/%Y}"
+    _write_lines(folder / f"{name}_layout.hea", [f"{name}_layout {len(signals)} {FS} 0 {time}", *layout])
+    _write_lines(folder / f"{name}.hea", [f"{name}/{len(parts)} {len(signals)} {FS} {FS * at} {time} {date}", *parts])
 
     specs, columns = {label: NUMERICS[label][:3] for label in numerics.split(",")}, [10 * rate[::period]]
     for gain, _, _, centre, swing in (NUMERICS[label] for label in list(specs)[1:]):
@@ -142,7 +145,9 @@ def _write_signals(rng: Rng, path: Path, start: datetime, fs: float, fmt: str, s
             column[begin : begin + length] = MISSING[fmt]
     gains, baselines, units = map(list, zip(*specs.values(), strict=True))
     samples, stored = np.column_stack(data), {"fmt": [fmt] * len(specs), "adc_gain": gains, "baseline": baselines}
-    wfdb.wrsamp(path.name, fs, units, list(specs), None, samples, base_datetime=start, write_dir=path.parent, **stored)
+    wfdb.wrsamp(
+        path.name, fs, units, list(specs), None, samples, base_time=start.time(), write_dir=path.parent, **stored
+    )
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:

@@ -14,24 +14,41 @@ from typing import TYPE_CHECKING, Any
 from scaledproc.backend import Backend, Job, load_backend
 from scaledproc.calibration import remember
 from scaledproc.cuts import ChunkCut, ShardCut
-from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.events import SHOWN_FAILURES, CombineDone, Detached, Event, Failure, Note, RunFinished, RunStarted
 from scaledproc.extractors import Extractor, load_extractor
+from scaledproc.extractors.fingerprint import working_here
 from scaledproc.extractors.rows import RowCollector
 from scaledproc.holding import HeldError, holding
 from scaledproc.inventory import Inventory, choose, matches, take_inventory
 from scaledproc.limits import Limits
+from scaledproc.machine import shortage
 from scaledproc.options import BUILT_IN, Listener, Options, Where
 from scaledproc.preflight import (
     check_places,
     differences,
     foreign_names,
+    other_plan,
     refuse_changes,
     refuse_unfinished,
     why_empty,
 )
 from scaledproc.provenance import finished_record, new_record
-from scaledproc.run_folder import Decision, Run, RunRecord, begin, decide, read_record
+from scaledproc.run_folder import (
+    ERROR_LOG,
+    ERRORS,
+    FEATURES,
+    INVENTORY,
+    PLAN,
+    Decision,
+    Run,
+    RunRecord,
+    begin,
+    decide,
+    read_record,
+)
+from scaledproc.sending import check_sendable
+from scaledproc.shared_files import find_shared
 from scaledproc.storage import Store, describe, store_errors
 
 if TYPE_CHECKING:
@@ -51,6 +68,11 @@ def execute(
 ) -> Run:
     """Run a plan, or what is left of it."""
     started = time.perf_counter()
+    works_here = backend.capabilities.is_here and backend.capabilities.executes
+    is_private = dataset.is_private or output.is_private
+    in_process = works_here and (is_private or (backend.cores == 1 and not options.limits.need_processes))
+    if works_here and not in_process and isinstance(options.extractor, Extractor):
+        check_sendable(options.extractor)
     with _prepared(dataset, output, options, backend, overwrite):  # before all that takes time, imports too
         from scaledproc.combining import finished_schema
 
@@ -58,7 +80,8 @@ def execute(
         RowCollector(extractor.schema)  # complains of a schema that cannot be, as the next does
         finished_schema(extractor)
         check_places(dataset, output, options.extractor, backend)
-        return _carry_out(dataset, output, options, extractor, backend, overwrite, on_event, ask, started)
+        with working_here(extractor) if in_process else contextlib.nullcontext():
+            return _carry_out(dataset, output, options, extractor, backend, overwrite, on_event, ask, started)
 
 
 def _prepared(
@@ -95,7 +118,7 @@ def _carry_out(
         for event in backend.run(new, [*(Job(shard) for shard in range(planned.n_shards)), Job()]):
             _tell(on_event, event)
         return new
-    existing, decision = _look(new, overwrite=overwrite)
+    existing, decision = _look(new, planned, overwrite=overwrite)
     if existing is not None and decision == "finished":
         return _leave(new, existing, planned, options, backend, on_event)
     for note in backend.check(new, planned):
@@ -112,12 +135,15 @@ def _carry_out(
         return done.within(output)
 
 
-def _look(new: Run, *, overwrite: bool) -> tuple[RunRecord | None, Decision]:
+def _look(new: Run, planned: Plan, *, overwrite: bool) -> tuple[RunRecord | None, Decision]:
     """What is in the output folder, and what to do with it."""
     existing = None if overwrite else read_record(new.store)
     names = foreign_names(new.store, new.dataset)
     try:
         return existing, decide(existing, new.record.plan_id, names, overwrite=overwrite)
+    except OtherPlanError as error:
+        assert existing is not None  # noqa: S101
+        raise other_plan(new, existing, planned, str(error)) from None
     except UsageError as error:
         raise UsageError(f"{new.store}: {error}") from None
 
@@ -135,7 +161,7 @@ def _execute(
 ) -> Run:
     """Write the output, which nobody else does meanwhile."""
     output = new.store
-    existing, decision = _look(new, overwrite=overwrite)  # again: another driver may have ended in between
+    existing, decision = _look(new, planned, overwrite=overwrite)  # again: another driver may have ended in between
     if existing is not None and decision == "finished":
         return _leave(new, existing, planned, options, backend, on_event)
     resumed = existing is not None and decision == "continue"
@@ -228,6 +254,7 @@ def make(
         chunks=chunks,
         cores=cores,
         together=together,
+        reads=find_shared(dataset, extractor.reads, extractor.label),
     )
     missing = None if selected is None else selected.missing_text(str(dataset))
     if missing:
@@ -279,13 +306,57 @@ def _leave(
     finished = Run(new.store, new.dataset, new.source, existing)
     refuse_unfinished(finished, new.record.extractor["options"] if options.signal_names is not None else None)
     refuse_changes(finished, planned)
-    with contextlib.suppress(OSError, HeldError), contextlib.ExitStack() as stack:  # it may have been made read-only
+    is_combined = FEATURES in finished.record.digests
+    # What only tidies up may be refused, as it may have been made read-only.
+    with contextlib.suppress(*((OSError, HeldError) if is_combined else ())), contextlib.ExitStack() as stack:
         if finished.store.fence is None:
             finished = finished.within(stack.enter_context(holding(finished.store, backend.name, on_event)))
         finished = settled(finished, backend)
-        finished.clean_up()
+        if is_combined:
+            finished.clean_up()
+        else:
+            _tell(on_event, Note("the table was being combined anew when that was ended: doing it again"))
+            finished = combine_anew(finished, on_event)
     _tell(on_event, _finished(finished, 0.0, already=True))
     return finished.within(new.store)
+
+
+def combine_anew(run: Run, on_event: Listener | None, options: Mapping[str, Any] | None = None) -> Run:
+    """Write the table and the summaries of a finished run again.
+
+    Until they are there, run.json has no digests of them, which tells the next command that they may be of two kinds.
+
+    Parameters
+    ----------
+    run, on_event
+        The run; who listens.
+    options
+        Others for the extractor than those that the run has.
+    """
+    from scaledproc.combining import combine
+
+    run.clean_up()
+    kept = {name: digest for name, digest in run.record.digests.items() if name in (INVENTORY, PLAN, ERRORS, ERROR_LOG)}
+    extractor = run.record.extractor if options is None else {**run.record.extractor, "options": options}
+    before = run.store.versions().get(FEATURES)
+    sizes = {name: size for name, size in run.record.sizes.items() if name in kept or name not in run.record.digests}
+    begun = run.with_record(digests=kept, sizes=sizes, extractor=extractor)
+    try:
+        combined = combine(begun)
+    except Exception:
+        if run.store.versions().get(FEATURES) == before:  # nothing was written
+            run.with_record()
+        raise
+    _tell(on_event, combined)
+    for note in combined.notes:
+        _tell(on_event, Note(note))
+    sizes |= run.store.sizes(combined.digests, listed=False)
+    return begun.with_record(
+        summaries=combined.summaries,
+        bytes={**run.record.bytes, "features": sizes[FEATURES]},
+        digests={**kept, **combined.digests},
+        sizes=sizes,
+    )
 
 
 def settled(run: Run, backend: Backend) -> Run:
@@ -308,6 +379,8 @@ def _do_jobs(
                 _tell(on_event, event)
                 if isinstance(event, CombineDone):
                     combined = event
+                    for note in event.notes:
+                        _tell(on_event, Note(note))
     except KeyboardInterrupt:
         parting = backend.interrupt(ask)
         if parting:
@@ -348,6 +421,8 @@ def reporting(where: str = "", consolation: str = "") -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if not isinstance(error, ScaledprocError) and (reason := shortage(error)):  # whatever it was needed for
+            raise ScaledprocError(f"{describe(error)}: {reason}{consolation}") from error
         if isinstance(error, store_errors()):  # known only once the store's library is in use
             raise ScaledprocError(f"{where}{describe(error)}{consolation}") from error
         raise
@@ -395,5 +470,9 @@ def extractor_options(signal_names: Where | None) -> dict[str, Any]:
 
 
 def _tell(on_event: Listener | None, event: Event) -> None:
-    if on_event is not None:
+    if on_event is None:
+        return
+    try:
         on_event(event)
+    except OSError as error:  # a notebook's or a script's output that cannot be written: nobody else is to blame
+        raise ScaledprocError(f"on_event cannot tell of {type(event).__name__}: {describe(error)}") from error

@@ -1,10 +1,17 @@
 """Errors that are meant for the person at the keyboard: what is wrong, where, what to do."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 
 class ScaledprocError(Exception):
     """The run itself cannot go on. Shown as one line, without a traceback; exit code 1."""
 
     exit_code = 1
+    differences: tuple[Mapping[str, Any], ...] = ()
+    """What differs from the run that a folder holds, where that is the reason: each with its `kind`, `name`, `text`."""
 
 
 class RunInterruptedError(ScaledprocError):
@@ -25,3 +32,22 @@ class UsageError(ScaledprocError):
     """What was asked for makes no sense or cannot be. Exit code 2."""
 
     exit_code = 2
+
+
+class OtherPlanError(UsageError):
+    """The output folder holds the run of another plan.
+
+    Parameters
+    ----------
+    message
+        For a person.
+    differences
+        What differs, as JSON's types, each with its `kind`, `name` and `text`.
+    """
+
+    def __init__(self, message: str, differences: Sequence[Mapping[str, Any]] = ()) -> None:
+        super().__init__(message)
+        self.differences = tuple(differences)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.differences)

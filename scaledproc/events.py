@@ -141,6 +141,8 @@ class CombineDone(Event):
     seconds: float
     digests: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of each file, by its name, taken as it was written."""
+    notes: tuple[str, ...] = ()
+    """What a person should read."""
 
     def to_json(self) -> bytes:
         """For a worker to leave, and whoever began the run to find."""
@@ -150,7 +152,7 @@ class CombineDone(Event):
     def from_json(cls, content: bytes) -> CombineDone:
         """From what `to_json` gave."""
         found = json.loads(content)
-        return cls(**{**found, "summaries": tuple(found["summaries"])})
+        return cls(**{**found, "summaries": tuple(found["summaries"]), "notes": tuple(found.get("notes", ()))})
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,18 @@ class RunFinished(Event):
     seconds: float
     already: bool = False
     failures: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunFailed(Event):
+    """The end of a command that could not do what was asked; told to programs."""
+
+    error: str
+    """The name of its class."""
+    message: str
+    exit_code: int
+    differences: tuple[Mapping[str, Any], ...] = ()
+    """Where the output folder holds the run of another plan, what differs: each with its kind, name and text."""
 
 
 @dataclass(frozen=True)

@@ -12,22 +12,18 @@ from __future__ import annotations
 
 import errno
 import faulthandler
-import io
 import mmap
 import os
 import resource
 import select
 import struct
 import sys
-from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from scaledproc.faults import Loss, WorkerLostError
 from scaledproc.limits import Limits
 
-PRINTED = 64 * 2**10
-"""Characters that one task may print; the rest is dropped."""
 LEAKED_FILES = 64
 """File handles that a process may have kept open at the end of a chunk; then it is replaced."""
 LEAKED_MEMORY = 300 * 10**6
@@ -144,6 +140,11 @@ class Guard:
 _guard: Guard | None = None
 
 
+def is_worn() -> bool:
+    """Whether this is a worker process that a fresh one should take the place of."""
+    return _guard is not None and _guard.is_worn()
+
+
 def start_guard(marker: Path, dump: Path, limits: Limits) -> None:
     """Guard this process from now on."""
     global _guard
@@ -208,68 +209,3 @@ class _Probe:
 def _file_limit() -> int:
     limit: int = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return limit if 0 <= limit < _ENDLESS else _ENDLESS
-
-
-class Printed(io.TextIOBase):
-    """Standard output and error of one task: what it prints goes to standard error, up to so many characters."""
-
-    def __init__(self, target: IO[str], allowed: int = PRINTED) -> None:
-        super().__init__()
-        self._target = target
-        self._left = allowed
-        self.dropped = 0
-
-    @cached_property
-    def buffer(self) -> io.RawIOBase:
-        """As of standard output: for bytes."""
-        return _PrintedBytes(self)
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        """As of what it goes to."""
-        return str(getattr(self._target, "encoding", "utf-8"))
-
-    def writable(self) -> bool:
-        """It is."""
-        return True
-
-    def isatty(self) -> bool:
-        """As what it goes to."""
-        return self._target.isatty()
-
-    def fileno(self) -> int:
-        """For programs that are started; what they print is not counted."""
-        return self._target.fileno()
-
-    def write(self, text: str) -> int:
-        """Pass on what is allowed."""
-        shown = text[: self._left]
-        if shown:
-            self._left -= len(shown)
-            self._target.write(shown)
-        self.dropped += len(text) - len(shown)
-        return len(text)
-
-    def flush(self) -> None:
-        """Pass it on now."""
-        self._target.flush()
-
-    def end(self, who: str) -> None:
-        """Say how much was dropped."""
-        if self.dropped:
-            self._target.write(f"\n… {who} printed {self.dropped:,} more characters, which are left out\n")
-
-
-class _PrintedBytes(io.RawIOBase):
-    """`sys.stdout.buffer`."""
-
-    def __init__(self, text: Printed) -> None:
-        super().__init__()
-        self._text = text
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, content: Any) -> int:
-        self._text.write(bytes(content).decode(errors="replace"))
-        return len(content)

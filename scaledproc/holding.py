@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from scaledproc import processes
-from scaledproc.errors import ScaledprocError
+from scaledproc.fencing import OvertakenError
 from scaledproc.keepers import HeldError as HeldError
 from scaledproc.keepers import Keeper, read_lease
 from scaledproc.leases import TTL, Lease, Process, Renewal, still_holds
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from scaledproc.events import Event
 
 _DEADLINE = struct.Struct("<d")
+_SLACK = 1 / 3  # of a lease's time, which is left to a change that is begun at the last moment
 _PARTING = 3.0  # seconds that a store may take to get the lease back from somebody who leaves at once
 
 
-class LeaseLostError(ScaledprocError):
+class LeaseLostError(OvertakenError):
     """The lease of this driver is another's, so that it must not change anything any more."""
 
 
@@ -52,25 +53,31 @@ class Fence:
     lease: Lease
     deadline: Path
 
-    def __call__(self) -> None:
-        """See whether something may be changed.
+    def __call__(self) -> float:
+        """See whether something may be changed; seconds that it may take.
 
         Raises
         ------
         LeaseLostError
-            It may not.
+            If it may not.
         """
         if processes.is_alive(self.lease.holder) is False:  # a worker outlives its driver: the next may be at work
             raise LeaseLostError(f"process {self.lease.holder.pid} is gone, and nothing is committed for it any more")
-        try:
-            (until,) = _DEADLINE.unpack(self.deadline.read_bytes())
-        except (OSError, struct.error):
-            until = 0.0
-        if processes.elapsed() <= until:
-            return
+        if (seconds := self.sure()) > 0:
+            return seconds
         found = read_lease(self.store)
         if found is None or found.token != self.lease.token:
             raise LeaseLostError(_lost_text(self.store, found))
+        return self.lease.ttl * _SLACK
+
+    def sure(self) -> float:
+        """Seconds until another driver might take the lease, without asking the store; 0 where that may be now."""
+        try:
+            (until,) = _DEADLINE.unpack(self.deadline.read_bytes())
+        except (OSError, struct.error):
+            return 0.0
+        left = float(until) - processes.elapsed()
+        return left + self.lease.ttl * _SLACK if left >= 0 else 0.0
 
 
 def _lost_text(store: Store, lease: Lease | None) -> str:
@@ -181,7 +188,7 @@ class _Renewing:
         """Let changes pass without a question: not for all of the lease's time, as one may take a while."""
         part = self._deadline.with_name("next")
         try:
-            part.write_bytes(_DEADLINE.pack(self._confirmed + ttl * 2 / 3))
+            part.write_bytes(_DEADLINE.pack(self._confirmed + ttl * (1 - _SLACK)))
             part.replace(self._deadline)
         except OSError:  # a full disk: each change asks the store then
             with contextlib.suppress(OSError):

@@ -179,10 +179,14 @@ def matches(paths: pa.ChunkedArray, globs: Sequence[str]) -> pa.ChunkedArray:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    # `*.hea` is what is asked for most, and no expression is needed for it.
+    # `*.hea` is what is asked for most, and no expression is needed for it; nor for what nothing ends like.
     endings = [glob[1:] for glob in globs if _ENDING.fullmatch(glob)]
-    rest = [glob for glob in globs if not _ENDING.fullmatch(glob)]
     found = [pc.ends_with(paths, ending) for ending in endings]
+    rest = [
+        glob
+        for glob in globs
+        if not _ENDING.fullmatch(glob) and not (found and _ends_nothing(paths, _LITERAL_END.search(glob)))
+    ]
     try:
         if rest or not found:
             found.append(pc.match_substring_regex(paths, "|".join(f"(?:{_to_regex(glob)})" for glob in rest)))
@@ -191,7 +195,15 @@ def matches(paths: pa.ChunkedArray, globs: Sequence[str]) -> pa.ChunkedArray:
         raise UsageError(f"no file can match the glob {' or '.join(map(repr, globs))}: look at its [ and ]") from None
 
 
+def _ends_nothing(paths: pa.ChunkedArray, end: re.Match[str] | None) -> bool:
+    """Whether no path has the end that a glob asks for."""
+    import pyarrow.compute as pc
+
+    return end is not None and not pc.any(pc.ends_with(paths, end[0])).as_py()
+
+
 _ENDING = re.compile(r"\*[^*?\[\]/]*")
+_LITERAL_END = re.compile(r"(?<=[*?\]])[^*?\[\]/]+\Z")
 _GLOB_PART = re.compile(r"\*\*/|\*\*|\*|\?|\[!?[^\]/]+\]|.", re.DOTALL)
 _GLOB_TO_REGEX = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 

@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaledproc.changes import extractor_differences, texts_of
 from scaledproc.combining import combine
 from scaledproc.container import ml_path, say, scratch_root, this_host
 from scaledproc.cuts import share_out
 from scaledproc.engine import finish, reporting
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import CombineDone, Event, ShardDone
+from scaledproc.extractors.fingerprint import CODE, fingerprint_of
 from scaledproc.heartbeat import PROGRESS, Beating, Heartbeat
 from scaledproc.merging import PARTS, assemble_shard, note_present
 from scaledproc.pool import cores
@@ -78,6 +80,8 @@ class JobOrder:
         What finds the extractor on this machine, if not what run.json says.
     code
         A folder of modules that the extractor needs.
+    shared
+        A folder of the files that the extractor declared for all tasks, if they are not in the dataset's.
     report
         The name under which to tell how the work goes on; none tells nothing.
     jobs, scratch
@@ -97,6 +101,7 @@ class JobOrder:
     output: str | None = None
     extractor: str | None = None
     code: str | None = None
+    shared: str | None = None
     report: str | None = None
     jobs: int | None = None
     scratch: Path | None = None
@@ -187,7 +192,8 @@ def _work(
         sizes = [int(run.plan.shard_sizes[shard]) for shard in shards]
         shards = [shards[at] for at in share_out(sizes, host.count)[host.index]]
     if shards:
-        yield from run_shards(run, shards, jobs=count, scratch=scratch, here=here)
+        shared = Path(ml_path(order.shared)) if order.shared else None
+        yield from run_shards(run, shards, jobs=count, scratch=scratch, here=here, shared=shared)
     if not order.combine:
         return
     if order.parts:
@@ -215,8 +221,11 @@ def _here(run: Run) -> NDArray[np.bool_]:
 def _check(order: JobOrder, run: Run) -> None:
     if run.record.state == "done":
         raise UsageError(f"{run.store} is finished; there is nothing to do")
-    if run.extractor.fingerprint != run.record.extractor["fingerprint"]:
-        raise UsageError(f"{run.extractor.label} is not what it was when {run.store} was begun")
+    differ = extractor_differences(
+        run.record.extractor["fingerprint"], fingerprint_of(run.extractor), only={*CODE, "env"}
+    )
+    if differ:
+        raise UsageError(f"{run.extractor.label} is not what it was when {run.store} was begun: {texts_of(differ)}")
     count = run.record.counts["shards"]
     strange = [shard for shard in order.shards if not 0 <= shard < count]
     if strange or not (order.shards or order.combine):

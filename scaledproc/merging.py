@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -13,17 +15,30 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scaledproc.chunks import METADATA, ChunkFooter, chunk_name, open_chunk
+from scaledproc.chunks import ChunkFooter, Refused, chunk_name, fill, open_chunk, stored_schema, until_taken
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import SHOWN_FAILURES, ChunkDone, ShardDone
-from scaledproc.run_folder import WORK_ERROR_SCHEMA, report_name, shard_errors_name, shard_name
-from scaledproc.tables import digest_of, open_writer, read_tables, tables_in, write_rows, write_table
+from scaledproc.guard import is_worn
+from scaledproc.quarantine import ErrorRows
+from scaledproc.run_folder import WORK_ERROR_SCHEMA, plan_of, report_name, shard_errors_name, shard_name
+from scaledproc.storage import scratch_folder
+from scaledproc.tables import (
+    Writer,
+    damage_told,
+    digest_of,
+    open_reader,
+    read_note,
+    read_tables,
+    tables_in,
+    write_table,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from scaledproc.chunks import ChunkWork
     from scaledproc.run_folder import Run
     from scaledproc.storage import Store
 
@@ -33,6 +48,9 @@ PARTS = "parts"
 
 
 PRESENT = "present.json"
+
+TOGETHER = 0.25
+"""Seconds, after which shards that are made together are committed."""
 
 
 def part_name(shard: int, folder: str = f"work/{PARTS}") -> str:
@@ -56,10 +74,10 @@ def present_tasks(store: Store, folder: str) -> dict[str, int]:
     return found
 
 
-def merge_shard(store: Store, plan_id: str, shard: int, chunks: int) -> ShardDone:
+def merge_shard(store: Store, work_id: str, shard: int, chunks: int) -> ShardDone:
     """Make a macro shard's one file of its chunks, in order, and remove them.
 
-    The errors and the report come first: the shard's file is what says that all of it is there.
+    The report comes last, and says that all of it is there: a file of the shard may be an earlier run's.
 
     Raises
     ------
@@ -68,41 +86,81 @@ def merge_shard(store: Store, plan_id: str, shard: int, chunks: int) -> ShardDon
     """
     started = time.perf_counter()
     footers: list[ChunkFooter] = []
-    tables = _read_chunks(store, plan_id, shard, range(chunks), footers)
-    with store.committing(shard_name(shard)) as target:
-        with open_writer(target, next(tables).schema) as writer:
-            rows = write_rows(writer, tables)
-            counts = [count for footer in footers for count in footer.counts]
-            writer.add_key_value_metadata(shard_footer(plan_id, shard, counts))
+    tables = _read_chunks(store, work_id, shard, range(chunks), footers)
+    with store.committing(shard_name(shard), replacing=True) as target:
+        with Writer(target, next(tables).schema) as writer:
+            writer.write_tables(tables)
+            note_shard(writer, plan_of(work_id), shard, [count for footer in footers for count in footer.counts])
         parts = [footer.done for footer in footers]
-        _write_errors(store, parts, shard_errors_name(shard))
-        done = replace(_added_up(parts, rows, time.perf_counter() - started), digest=digest_of(target))
-        store.write(report_name(shard), json.dumps(done.to_dict()).encode())
+        done = replace(_added_up(parts, writer.rows, time.perf_counter() - started), digest=digest_of(target))
+    _write_errors(store, parts, shard_errors_name(shard))
+    store.write(report_name(shard), json.dumps(done.to_dict()).encode())
     _remove_chunks(store, parts)
     return done
 
 
-def merge_part(store: Store, plan_id: str, shard: int, chunks: Sequence[int]) -> ShardDone:
+def make_shards(works: Sequence[ChunkWork]) -> list[tuple[ChunkDone, ShardDone]]:
+    """Make small macro shards that are one chunk each, and commit them together; only the first where it takes long.
+
+    They are as `run_chunk` and `merge_shard` make them, without the steps between. For local disks.
+    """
+    started = time.perf_counter()
+    made: list[tuple[ChunkDone, ShardDone]] = []
+    with works[0].store.committing_together() as path:
+        for work in works:
+            if made and (time.perf_counter() - started > TOGETHER or is_worn()):
+                break
+            made.append(_make_shard(work, path))
+    return made
+
+
+def _make_shard(work: ChunkWork, path: Callable[[str, int], Path]) -> tuple[ChunkDone, ShardDone]:
+    target, error_target = path(shard_name(work.shard), 0), path(shard_errors_name(work.shard), 0)
+
+    def make(refused: Refused) -> tuple[ChunkDone, int, float]:
+        started = time.perf_counter()
+        with (
+            Writer(target, stored_schema(work)) as writer,
+            ErrorRows(lambda: contextlib.nullcontext(error_target)) as errors,
+        ):
+            chunk, counts = fill(work, writer, errors, refused)
+            note_shard(writer, plan_of(work.work_id), work.shard, counts)
+        if not errors.count:
+            error_target.write_bytes(_no_errors())
+        return chunk, writer.rows, time.perf_counter() - started
+
+    chunk, rows, seconds = until_taken(make)
+    done = _added_up([chunk], rows, seconds - chunk.seconds)
+    done = replace(done, digest=digest_of(target))
+    path(report_name(work.shard), 1).write_bytes(json.dumps(done.to_dict()).encode())
+    return chunk, done
+
+
+@lru_cache(maxsize=1)
+def _no_errors() -> bytes:
+    with scratch_folder() as folder:
+        write_table(folder / "errors", WORK_ERROR_SCHEMA, [])
+        return (folder / "errors").read_bytes()
+
+
+def merge_part(store: Store, work_id: str, shard: int, chunks: Sequence[int]) -> ShardDone:
     """Make one file of the chunks of a macro shard of which this machine had some tasks, and remove them.
 
     Its footer says which tasks these were and how many rows each gave: `assemble_shard` puts a shard together by that.
     """
     started = time.perf_counter()
     footers: list[ChunkFooter] = []
-    tables = _read_chunks(store, plan_id, shard, chunks, footers)
-    with (
-        store.committing(f"{part_name(shard)}.parquet") as target,
-        open_writer(target, next(tables).schema) as writer,
-    ):
-        for table in tables:
-            writer.write_table(table)
-        parts = [footer.done for footer in footers]
-        positions = [position for footer in footers for position in footer.positions]
-        counts = [count for footer in footers for count in footer.counts]
+    tables = _read_chunks(store, work_id, shard, chunks, footers)
+    with store.committing(f"{part_name(shard)}.parquet") as target:
+        with Writer(target, next(tables).schema) as writer:
+            writer.write_tables(tables)
+            parts = [footer.done for footer in footers]
+            done = _added_up(parts, writer.rows, time.perf_counter() - started)
+            positions = [position for footer in footers for position in footer.positions]
+            counts = [count for footer in footers for count in footer.counts]
+            said = {"plan_id": plan_of(work_id), "done": done.to_dict()}
+            writer.note(said, {"positions": positions, "counts": counts})
         _write_errors(store, parts, f"{part_name(shard)}.errors.parquet")
-        done = _added_up(parts, sum(part.rows for part in parts), time.perf_counter() - started)
-        said = {"plan_id": plan_id, "positions": positions, "counts": counts, "done": done.to_dict()}
-        writer.add_key_value_metadata({METADATA: json.dumps(said)})
     _remove_chunks(store, parts)
     return done
 
@@ -129,20 +187,33 @@ def assemble_shard(run: Run, shard: int, folders: Sequence[str]) -> ShardDone:
     start, stop = int(plan.shard_cuts[shard]), int(plan.shard_cuts[shard + 1])
     parts = [part for folder in folders if (part := _Part.read(store, part_name(shard, folder), run.record.plan_id))]
     machine = _who_did(parts, start, stop, lambda task: str(plan.tasks["anchor"][task].as_py()))
-    errors = [table for part in parts for table in read_tables(store, f"{part.name}.errors.parquet")]
-    failed = pa.concat_tables([WORK_ERROR_SCHEMA.empty_table(), *errors])
-    place = {anchor: at for at, anchor in enumerate(plan.tasks["anchor"].slice(start, stop - start).to_pylist())}
-    order = np.argsort([place[anchor] for anchor in failed["anchor"].to_pylist()], kind="stable").astype(np.int64)
-    with store.committing(shard_errors_name(shard)) as target:
-        write_table(target, WORK_ERROR_SCHEMA, [failed.take(pa.array(order))])
-    with store.committing(shard_name(shard)) as target:
+    _assemble_errors(run, shard, parts)
+    with store.committing(shard_name(shard), replacing=True) as target:
         counts = [iter(part.counts.tolist()) for part in parts]
-        footer = shard_footer(run.record.plan_id, shard, [next(counts[number]) for number in machine.tolist()])
-        rows = write_table(target, _schema_of(store, parts[0].name), _interleaved(store, parts, machine), footer)
-        merged = _added_up([part.done for part in parts], rows, time.perf_counter() - started)
+        with Writer(target, _schema_of(store, parts[0].name)) as writer:
+            writer.write_tables(_interleaved(store, parts, machine))
+            note_shard(writer, run.record.plan_id, shard, [next(counts[number]) for number in machine.tolist()])
+        merged = _added_up([part.done for part in parts], writer.rows, time.perf_counter() - started)
         merged = replace(merged, digest=digest_of(target))
-        store.write(report_name(shard), json.dumps(merged.to_dict()).encode())
+    store.write(report_name(shard), json.dumps(merged.to_dict()).encode())
     return merged
+
+
+def _assemble_errors(run: Run, shard: int, parts: Sequence[_Part]) -> None:
+    """The quarantined tasks of all parts in the plan's order, which each part has its own in already."""
+    plan = run.plan
+    start, stop = int(plan.shard_cuts[shard]), int(plan.shard_cuts[shard + 1])
+    place = {anchor: at for at, anchor in enumerate(plan.tasks["anchor"].slice(start, stop - start).to_pylist())}
+    names = [f"{part.name}.errors.parquet" for part in parts]
+    failed = [
+        (place[anchor], number)
+        for number, name in enumerate(names)
+        for table in read_tables(run.store, name, ["anchor"])
+        for anchor in table["anchor"].to_pylist()
+    ]
+    rows = [Rows(read_tables(run.store, name)) for name in names]
+    with run.store.committing(shard_errors_name(shard)) as target:
+        write_table(target, WORK_ERROR_SCHEMA, (row for _, number in sorted(failed) for row in rows[number].take(1)))
 
 
 class _Part:
@@ -157,11 +228,11 @@ class _Part:
     @classmethod
     def read(cls, store: Store, name: str, plan_id: str) -> _Part | None:
         try:
-            with store.open(f"{name}.parquet") as file:
-                said = json.loads(pq.read_metadata(file).metadata[METADATA])
+            with store.open_for_arrow(f"{name}.parquet") as source, open_reader(source) as file:
+                said = read_note(file, source)
         except FileNotFoundError:
             return None  # a machine that had none of its tasks
-        except (pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ScaledprocError(f"{store}/{name}.parquet is damaged: {error}") from None
         if said["plan_id"] != plan_id:
             raise ScaledprocError(f"{store}/{name}.parquet is of another plan")
@@ -191,13 +262,13 @@ def _who_did(parts: Sequence[_Part], start: int, stop: int, name: Callable[[int]
 
 def _interleaved(store: Store, parts: Sequence[_Part], machine: NDArray[np.int64]) -> Iterator[pa.Table]:
     """The rows of all parts in the plan's order."""
-    rows = [_Rows(read_tables(store, f"{part.name}.parquet")) for part in parts]
+    rows = [Rows(read_tables(store, f"{part.name}.parquet")) for part in parts]
     counts = [iter(part.counts.tolist()) for part in parts]
     for number in machine.tolist():
         yield from rows[number].take(next(counts[number]))
 
 
-class _Rows:
+class Rows:
     """Rows that are taken from a stream of tables, so many at a time."""
 
     def __init__(self, tables: Iterator[pa.Table]) -> None:
@@ -206,28 +277,32 @@ class _Rows:
         self._at = 0
 
     def take(self, count: int) -> Iterator[pa.Table]:
+        """The next ones; fewer where there are no more."""
         while count:
             if self._table is None or self._at == self._table.num_rows:
-                self._table, self._at = next(self._tables).replace_schema_metadata(None), 0
+                table = next(self._tables, None)
+                if table is None:
+                    return
+                self._table, self._at = table, 0
             piece = self._table.slice(self._at, count)
             self._at += piece.num_rows
             count -= piece.num_rows
             yield piece
 
 
-def shard_footer(plan_id: str, shard: int, counts: Sequence[int]) -> dict[bytes, str]:
+def note_shard(writer: Writer, plan_id: str, shard: int, counts: Sequence[int]) -> None:
     """What a shard's file says of itself: its plan, its place, and how many rows each of its tasks gave, in runs."""
     runs = [[count, sum(1 for _ in same)] for count, same in groupby(counts)]
-    return {METADATA: json.dumps({"counts": runs, "plan_id": plan_id, "shard": shard}, sort_keys=True)}
+    writer.note({"plan_id": plan_id, "shard": shard}, {"counts": runs})
 
 
 def _read_chunks(
-    store: Store, plan_id: str, shard: int, chunks: Sequence[int], footers: list[ChunkFooter]
+    store: Store, work_id: str, shard: int, chunks: Sequence[int], footers: list[ChunkFooter]
 ) -> Iterator[pa.Table]:
     """An empty table of the chunks' columns, then their rows; each is asked for once, and its footer is added."""
     for number in chunks:
         name = f"{chunk_name(shard, number)}.parquet"
-        with open_chunk(store, plan_id, shard, number) as found:
+        with open_chunk(store, work_id, shard, number) as found:
             if found is None or (footers and not found[0].schema.equals(footers[0].schema)):
                 raise ScaledprocError(f"chunk {number} of shard {shard} is gone or damaged; run the same command again")
             footer, file = found
@@ -235,15 +310,15 @@ def _read_chunks(
                 yield footer.schema.empty_table()
             footers.append(footer)
             try:
-                for table in tables_in(file, f"{store}/{name}"):
-                    yield table.replace_schema_metadata(None)
+                with damage_told(store, name):
+                    yield from tables_in(file)
             except DamagedError:
                 store.remove(name)  # so that it is made anew
                 raise
 
 
 def _schema_of(store: Store, name: str) -> pa.Schema:
-    with store.open(f"{name}.parquet") as source:
+    with store.open_for_arrow(f"{name}.parquet") as source:
         return pq.read_schema(source).remove_metadata()
 
 
@@ -260,13 +335,10 @@ def _errors_of(store: Store, parts: Sequence[ChunkDone]) -> Iterator[pa.Table]:
             continue
         name = chunk_name(part.shard, part.chunk)
         try:
-            tables = list(read_tables(store, f"{name}.errors.parquet"))
-            if sum(table.num_rows for table in tables) != part.quarantined:
-                raise DamagedError(f"{store}/{name}.errors.parquet lacks errors; run the same command again")
+            yield from read_tables(store, f"{name}.errors.parquet", rows=part.quarantined)
         except DamagedError:
             store.remove(f"{name}.parquet")  # which says that the chunk is there
             raise
-        yield from tables
 
 
 def _added_up(parts: Sequence[ChunkDone | ShardDone], rows: int, seconds: float) -> ShardDone:

@@ -136,21 +136,25 @@ def status_text(status: Status) -> str:
         f"{status.output}: {status.state}, plan {status.plan_id[:12]}, backend {shown(status.backend)}",
         f"shards: {counts_text(status.counts)}",
         (
-            f"committed: {sum(shard.tasks for shard in committed):,}/{status.tasks:,} records, "
+            f"committed: {sum(shard.tasks for shard in committed):,}/{status.tasks:,} tasks, "
             f"{bytes_text(sum(shard.size for shard in committed))} of {bytes_text(status.size)}"
             f"{f', {quarantined:,} quarantined' if quarantined else ''}"
         ),
     ]
+    if status.note:
+        lines.append(clean_text(status.note))
     if status.held_by:
         lines.append(f"driven by {shown(status.held_by)}")
+    if status.state == "stopped":
+        lines.append("nobody is at work on it: the command that began it continues")
     if elsewhere:
         size = bytes_text(sum(state.size for state in elsewhere))
-        lines.append(f"at work: {sum(state.tasks for state in elsewhere):,} records more, {size}")
+        lines.append(f"at work: {sum(state.tasks for state in elsewhere):,} tasks more, {size}")
     active = sorted(
         (state for state in status.states if state.state in (*AT_WORK, "begun")),
         key=lambda state: ((*AT_WORK, "begun").index(state.state), state.shard),
     )
-    if any(state.state == "begun" for state in status.states):
+    if status.state != "stopped" and any(state.state == "begun" for state in status.states):
         lines.append(
             "whether a process is at work on begun shards cannot be seen from here; the same command continues"
         )
@@ -181,7 +185,7 @@ def shard_lines(states: Sequence[ShardState], width: int | None = None) -> list[
     """
     if not states:
         return []
-    lines = [f"{'shard':>6}  {'state':<9} {'records':>9} {'size':>9} {'speed':>11}  job".rstrip()]
+    lines = [f"{'shard':>6}  {'state':<9} {'tasks':>9} {'size':>9} {'speed':>11}  job".rstrip()]
     for state in states:
         speed = f"{bytes_text(state.size / state.seconds)}/s" if state.size and state.seconds else ""
         done = (f"{state.tasks:,}", bytes_text(state.size)) if state.tasks else ("", "")

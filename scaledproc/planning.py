@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,10 +15,12 @@ import pyarrow.compute as pc
 
 from scaledproc.cuts import ChunkCut, ShardCut, assumed_work, cut_chunks, cut_shards
 from scaledproc.errors import ScaledprocError
+from scaledproc.extractors.fingerprint import fingerprint_of
 from scaledproc.inventory import matches
 from scaledproc.layout import Layout
 from scaledproc.listing import FileInfo
 from scaledproc.paths import blocks, stems
+from scaledproc.shared_files import shared_parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from scaledproc.extractors import Extractor
     from scaledproc.inventory import Inventory
     from scaledproc.layout import Arranged
+    from scaledproc.shared_files import SharedFile
 
 FORMAT = 1
 TASK_COLUMNS = ("group", "unit", "anchor", "size")
@@ -65,6 +68,10 @@ class Plan:
         Offsets of macro shards and of chunks in `tasks`; every shard's are also a chunk's.
     warnings
         What a person should know before the run.
+    fingerprint
+        What the rows depend on besides the tasks' files, part by part.
+    reads
+        The files that the extractor declared for all its tasks.
     """
 
     plan_id: str
@@ -75,6 +82,8 @@ class Plan:
     shard_cuts: Offsets
     chunk_cuts: Offsets
     warnings: tuple[str, ...] = field(default=())
+    fingerprint: Mapping[str, str] = field(default_factory=dict)
+    reads: tuple[SharedFile, ...] = ()
 
     def __repr__(self) -> str:
         from scaledproc.describe import bytes_text, count_text
@@ -237,6 +246,7 @@ def make_plan(
     chunks: ChunkCut = ChunkCut("auto"),  # noqa: B008 - frozen
     cores: int = 1,
     together: bool = False,
+    reads: Sequence[SharedFile] = (),
 ) -> Plan:
     """Group the files of a dataset into units and tasks, sort them, cut them.
 
@@ -256,6 +266,8 @@ def make_plan(
         The two cuts.
     cores, together
         Cores of one machine, and whether they do all shards.
+    reads
+        The files that the extractor declared. They belong to no unit, and start no task.
 
     Raises
     ------
@@ -266,6 +278,10 @@ def make_plan(
     """
     layout = Layout(unit or extractor.unit, anchors or extractor.anchors, extractor.companions)
     listed = inventory.files
+    if reads:
+        shared = pa.array([file.path for file in reads], listed.schema.field("path").type)
+        listed = listed.filter(pc.invert(pc.is_in(listed["path"], value_set=shared)))
+    found = fingerprint_of(extractor)
     arranged = layout.arrange(listed)
     if wants is not None:
         arranged = _with_anchors(arranged, listed["path"], wants)
@@ -289,18 +305,17 @@ def make_plan(
         }
     )
     with ThreadPoolExecutor(1) as beside:  # hashing leaves the interpreter to others
-        plan_id = beside.submit(plan_id_of, extractor, layout.unit, tasks, files, unit_files)
-        task_of_file, has_anchor = _attribute(files["path"], is_anchor, unit_files, unit_tasks)
+        plan_id = beside.submit(plan_id_of, found.text, extractor, layout.unit, tasks, files, unit_files, reads)
+        task_of_file = _attribute(files["path"], is_anchor, unit_files, unit_tasks)
         sizes = np.bincount(task_of_file, weights=_integers(files["size"]), minlength=int(unit_tasks[-1]))
         del task_of_file
-        warnings = [*inventory.notes]
+        warnings = [*inventory.notes, *found.notes]
         left_out = listed.num_rows - len(arranged.order)
         if left_out:
             warnings.append(f"{left_out:,} files were left out: the expression for units does not match their paths")
         if len(tasks) and limit is None and wants is None:
-            stands_alone = np.ones(len(is_in), bool)
-            stands_alone[is_in] = ~has_anchor
-            warnings += _warn_of_orphans(listed["path"], arranged, stands_alone, extractor.companions)
+            idle = listed["path"].take(pa.array(arranged.order[~is_in]))
+            warnings += _warn_of_orphans(idle, extractor.companions)
     plan = Plan(
         plan_id=plan_id.result(),
         tasks=tasks.append_column("size", pa.array(sizes.astype(np.int64))),
@@ -310,6 +325,8 @@ def make_plan(
         shard_cuts=np.array([0, len(tasks)]) if len(tasks) else np.zeros(1, np.int64),
         chunk_cuts=np.array([0, len(tasks)]) if len(tasks) else np.zeros(1, np.int64),
         warnings=tuple(warnings),
+        fingerprint={**found.parts, **shared_parts(reads)},
+        reads=tuple(reads),
     )
     return plan.cut(shards, chunks, cores=cores, together=together)
 
@@ -354,10 +371,10 @@ def take_rows(table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
 
 def _attribute(
     paths: pa.ChunkedArray, is_anchor: NDArray[np.bool_], unit_files: Offsets, unit_tasks: Offsets
-) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+) -> NDArray[np.int32]:
     """Which task each file is counted to: its own, else the one of its stem, else the anchor before it in the unit.
 
-    Only the balance of the chunks depends on it. Also tells which files have an anchor of just their stem.
+    Only the balance of the chunks depends on it.
 
     Files of one stem mostly stand beside each other. Only those whose neighbours have no anchor are looked up.
     """
@@ -379,10 +396,9 @@ def _attribute(
     if len(alone):
         unit_of_file = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
         same_stem[alone] = _find_in_unit(paths, alone, anchor_rows, unit_of_file)
-    has_anchor = is_anchor | (same_stem >= 0)
     found = (same_stem >= 0) & ~is_anchor
     task[found] = same_stem[found]
-    return task, has_anchor
+    return task
 
 
 def _begins_stem(paths: pa.ChunkedArray) -> NDArray[np.bool_]:
@@ -415,48 +431,15 @@ def _stems_at(paths: pa.ChunkedArray, rows: NDArray[np.int64]) -> pa.Array:
     return pa.concat_arrays([pa.array([], pa.large_string()), *map(stems, blocks(taken))])
 
 
-def _warn_of_orphans(
-    paths: pa.ChunkedArray, arranged: Arranged, stands_alone: NDArray[np.bool_], companions: tuple[str, ...]
-) -> list[str]:
-    """Files such as a `.dat` that no header of its name, or of a name that begins its own, accompanies.
-
-    Parameters
-    ----------
-    paths
-        As they were listed.
-    arranged
-        Their order.
-    stands_alone
-        Which of them, in that order, have no anchor of just their stem.
-    companions
-        Globs.
-    """
-    if not companions:
-        return []
-    is_companion = matches(paths, companions).combine_chunks().to_numpy(zero_copy_only=False)
-    suspects = paths.take(pa.array(arranged.order[stands_alone & is_companion[arranged.order]])).combine_chunks()
-    if not len(suspects):
-        return []
-    headers = _stems_at(paths, arranged.order[arranged.is_anchor])
-    orphans = suspects.filter(pc.invert(_begins_with_any(suspects, headers)))
+def _warn_of_orphans(paths: pa.ChunkedArray, companions: tuple[str, ...]) -> list[str]:
+    """Companions, such as a `.dat`, among files that no unit with a task has."""
+    orphans = paths.filter(matches(paths, companions)) if companions and len(paths) else paths.slice(0, 0)
     if not len(orphans):
         return []
     shown = ", ".join(repr(path) for path in orphans[:3].to_pylist()) + (", …" if len(orphans) > 3 else "")
-    accompany = "it" if len(orphans) == 1 else "them"
-    return [f"{len(orphans):,} {' or '.join(companions)} without a header to accompany {accompany}: {shown}"]
-
-
-def _begins_with_any(texts: pa.Array, beginnings: pa.Array) -> pa.Array:
-    """Which texts begin with one of others, and go on after it."""
-    texts, beginnings = texts.cast(pa.large_binary()), beginnings.cast(pa.large_binary())
-    lengths, ends = pc.binary_length(texts).to_numpy(), pc.binary_length(beginnings).to_numpy()
-    found = np.zeros(len(texts), bool)
-    for length in np.unique(ends).tolist():
-        rows = np.flatnonzero(~found & (lengths > length))
-        cut = pc.binary_slice(texts.take(pa.array(rows)), 0, length)
-        known = beginnings.filter(pa.array(ends == length))
-        found[rows] = pc.is_in(cut, value_set=known).to_numpy(zero_copy_only=False)
-    return pa.array(found)
+    return [
+        f"{len(orphans):,} {' or '.join(companions)} in folders without a header, so that no task reads them: {shown}"
+    ]
 
 
 def _warn_of_cuts(plan: Plan, shards: ShardCut) -> list[str]:
@@ -477,9 +460,19 @@ def _warn_of_cuts(plan: Plan, shards: ShardCut) -> list[str]:
     return []
 
 
-def plan_id_of(extractor: Extractor, unit: str, tasks: pa.Table, files: pa.Table, unit_files: Offsets) -> str:
-    """What determines the output, as a hash."""
-    digest = hashlib.sha256(f"{FORMAT}\0{extractor.fingerprint}\0{extractor.schema}\0{unit}\0".encode())
+def plan_id_of(
+    fingerprint: str,
+    extractor: Extractor,
+    unit: str,
+    tasks: pa.Table,
+    files: pa.Table,
+    unit_files: Offsets,
+    reads: Sequence[SharedFile] = (),
+) -> str:
+    """What determines the output, as a hash; `fingerprint` is the extractor's, as text."""
+    digest = hashlib.sha256(f"{FORMAT}\0{fingerprint}\0{extractor.schema}\0{unit}\0".encode())
+    for file in sorted(reads):
+        digest.update(f"{file.path}\0{file.digest}\0".encode(errors="surrogateescape"))
     for column in (tasks["group"], tasks["unit"], tasks["anchor"], files["path"]):
         _hash_strings(digest, column)
     for chunk in files["size"].chunks:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing.resource_tracker
 import os
 import re
 import shutil
 import signal
+import stat
 import sys
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
@@ -25,9 +28,11 @@ from scaledproc.faults import WorkerLostError
 from scaledproc.guard import guard, read_loss, start_guard, write_marker
 from scaledproc.lazy_pandas import defer_pandas
 from scaledproc.limits import Limits
+from scaledproc.machine import cannot_start, fitting
+from scaledproc.printing import refuse_questions
 from scaledproc.redaction import known_secrets, remember_secrets
-from scaledproc.scratch import PrivateFolder
-from scaledproc.stopping import SIGNALS
+from scaledproc.scratch import PrivateFolder, scratch_error
+from scaledproc.stopping import SIGNALS, leave_to_driver
 
 T = TypeVar("T")
 
@@ -56,9 +61,17 @@ def cores(jobs: int | None = None) -> int:
         if jobs < 1:
             raise UsageError(f"--jobs {jobs}: give 1 or more")
         return jobs
-    import joblib
+    if multiprocessing.current_process().daemon:  # Python lets such a process start no others
+        return 1
+    return int(_joblib().cpu_count())
 
-    return int(joblib.cpu_count())
+
+def _joblib() -> Any:
+    """The module; without its warning of locks that cannot be had, which comes again as an error where that matters."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*joblib will operate in serial mode")
+        import joblib
+    return joblib
 
 
 class Pool:
@@ -70,7 +83,7 @@ class Pool:
     Parameters
     ----------
     jobs
-        Number of processes.
+        Number of processes; there are fewer where the system does not allow the files that they need.
     limits
         What ends a task, and a process.
     scratch
@@ -82,8 +95,8 @@ class Pool:
     def __init__(
         self, jobs: int, limits: Limits | None = None, scratch: Path | None = None, *, in_process: bool | None = None
     ) -> None:
-        self.jobs = jobs
         self.limits = limits or Limits()
+        self.jobs = jobs = fitting(jobs)
         self.is_here = (jobs == 1 and not self.limits.need_processes) if in_process is None else in_process
         self._scratch = scratch
         self._lock = threading.RLock()
@@ -95,10 +108,17 @@ class Pool:
 
     def __enter__(self) -> Self:
         if not self.is_here:
+            if multiprocessing.current_process().daemon:
+                raise UsageError(
+                    "this is a daemonic process, such as those of multiprocessing.Pool, which may start no others: use "
+                    "jobs=1 without limits, or a concurrent.futures.ProcessPoolExecutor to call from"
+                )
             self._folder = PrivateFolder(self._scratch)
-            os.mkfifo(self.folder / ALIVE)
-            self._alive = os.open(self.folder / ALIVE, os.O_RDWR | os.O_NONBLOCK)
-            self._cores = [_Core(self.folder, number, self.limits) for number in range(self.jobs)]
+            self._alive = -1
+            with contextlib.suppress(OSError):  # a disk without pipes: who is left without a driver sees it later
+                os.mkfifo(self.folder / ALIVE)
+                self._alive = os.open(self.folder / ALIVE, os.O_RDWR | os.O_NONBLOCK)
+            self._cores = [_Core(self.folder, number, self.limits, self._scratch) for number in range(self.jobs)]
             self._idle = list(reversed(self._cores))
         return self
 
@@ -125,7 +145,8 @@ class Pool:
                 core.retire()
             for core in self._cores:
                 core.join()
-            os.close(self._alive)
+            if self._alive >= 0:
+                os.close(self._alive)
             self._folder.cleanup()
 
     @property
@@ -210,8 +231,9 @@ class _Call:
 class _Core:
     """One process at a time, and what is known of it."""
 
-    def __init__(self, folder: Path, number: int, limits: Limits) -> None:
+    def __init__(self, folder: Path, number: int, limits: Limits, scratch: Path | None) -> None:
         self._folder = folder
+        self._scratch = scratch
         self._number = number
         self._limits = limits
         self._executor: Any = None
@@ -233,7 +255,8 @@ class _Core:
 
     def warm_up(self, function: Callable[[], object]) -> None:
         """Start the process; calls wait until it is done with a function."""
-        self._running().submit(function)
+        with _starting():
+            self._running().submit(function)
 
     def result(self, done: Future[Any]) -> Any:
         """What a call gave.
@@ -268,7 +291,8 @@ class _Core:
         # Killed, as threads and programs that an extractor left would hold up its end. Elsewhere, as this may be a
         # thread of the executor's own.
         thread = threading.Thread(target=_end, args=(executor, self._own))
-        thread.start()
+        with contextlib.suppress(RuntimeError):  # no more threads are allowed: it goes with this process
+            thread.start()
         self._ending = [each for each in (*self._ending, thread) if each.is_alive()]
 
     def join(self) -> None:
@@ -277,20 +301,28 @@ class _Core:
             thread.join()
 
     def _submit(self, function: Callable[[], Any]) -> Future[Any]:
-        executor = self._running()
-        self._calls += 1
-        call: Future[Any] = executor.submit(_call, self._calls, function)
+        with _starting():
+            executor = self._running()
+            self._calls += 1
+            call: Future[Any] = executor.submit(_call, self._calls, function)
         return call
 
     def _running(self) -> Any:
         """The executor, made where there is none."""
         if self._executor is None:
             # joblib.Parallel gives results in order or none at all; the executor below it gives futures.
+            _joblib()
+            from joblib.externals.loky.backend import resource_tracker
             from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
+            resource_tracker.ensure_running()  # not later, as this and Python's own let signals through
+            multiprocessing.resource_tracker.ensure_running()
             self._generation += 1
-            self._own.mkdir()
-            write_marker(self._marker)
+            try:
+                self._own.mkdir()
+                write_marker(self._marker)
+            except OSError as error:
+                raise scratch_error(error, self._scratch) from error
             self._executor = ProcessPoolExecutor(
                 1,
                 env={**starting.ENVIRONMENT, "TMPDIR": str(self._own)},
@@ -319,7 +351,7 @@ def _end(executor: Any, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_broken(error: RuntimeError) -> bool:
+def _is_broken(error: Exception) -> bool:
     return type(error).__name__ in ("TerminatedWorkerError", "BrokenProcessPool")
 
 
@@ -344,6 +376,26 @@ def _call(number: int, function: Callable[[], T]) -> tuple[T, bool]:
 
 
 @contextlib.contextmanager
+def _starting() -> Iterator[None]:
+    """A process that is started meanwhile gets no signal before it can handle it: Python's own way is a traceback.
+
+    Raises
+    ------
+    ScaledprocError
+        The machine does not let it start.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    except (OSError, MemoryError, RuntimeError, UnboundLocalError) as error:  # the last is loky's where a pipe fails
+        if (reason := cannot_start(error)) is None or _is_broken(error):
+            raise
+        raise reason from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
 def _deaf() -> Iterator[None]:
     """Ctrl-C again, while the processes are being ended, would leave some of them."""
     if threading.current_thread() is not threading.main_thread():
@@ -364,11 +416,16 @@ def _start(driver: int, marker: Path, dump: Path, limits: Limits, secrets: Mappi
     """
     starting.begin()
     sys.stdout = sys.stderr
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: None)  # sent to the whole group; ignored, programs of a task would be deaf
+    leave_to_driver()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    refuse_questions()
+    _keep_from_children()
+    multiprocessing.set_start_method(None, force=True)  # an extractor's own pools are Python's, not of loky's kind
     threading.Thread(target=_end_with, args=(driver,), daemon=True).start()
     _end_by_signal(marker.parent.with_name(ALIVE))
     defer_pandas()
+    if not marker.exists():
+        os._exit(1)  # the driver has given up meanwhile
     import pyarrow as pa
     from joblib.externals.loky import process_executor
 
@@ -377,6 +434,36 @@ def _start(driver: int, marker: Path, dump: Path, limits: Limits, secrets: Mappi
     process_executor._USE_PSUTIL = False  # noqa: SLF001
     remember_secrets(secrets)  # of all stores: an extractor may come to show those of the dataset's
     start_guard(marker, dump, limits)
+
+
+def _keep_from_children() -> None:
+    """Have no child of this process keep open what is closed when this process ends: the driver waits for just that.
+
+    The system marks none of its pipes as the one. Those that are written to, but for the trackers' of resources, are of
+    no use to a child: a forked one gets the null device in their place.
+    """
+    import fcntl
+
+    from joblib.externals.loky.backend import resource_tracker
+
+    trackers = {resource_tracker.getfd(), multiprocessing.resource_tracker.getfd()}
+    with os.scandir("/dev/fd") as found:
+        numbers = {int(entry.name) for entry in found} - trackers - {0, 1, 2}
+    kept = []
+    for number in numbers:
+        with contextlib.suppress(OSError):  # what the folder was read by
+            is_written = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY
+            if is_written and stat.S_ISFIFO(os.fstat(number).st_mode):
+                os.set_inheritable(number, False)
+                kept.append(number)
+
+    def give_up() -> None:
+        null = os.open(os.devnull, os.O_WRONLY)
+        for number in kept:
+            os.dup2(null, number, inheritable=False)
+        os.close(null)
+
+    os.register_at_fork(after_in_child=give_up)
 
 
 def _end_with(driver: int) -> None:
@@ -391,6 +478,9 @@ def _end_by_signal(pipe: Path) -> None:
     import fcntl
 
     signal.signal(signal.SIGIO, signal.SIG_DFL)  # which ends the process
-    end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:  # its disk has no pipes
+        return
     fcntl.fcntl(end, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(end, fcntl.F_SETFL, fcntl.fcntl(end, fcntl.F_GETFL) | os.O_ASYNC)

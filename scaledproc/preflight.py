@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaledproc.changes import run_differences, texts_of, unit_differences
 from scaledproc.describe import count_text
-from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.extractors import Extractor
 from scaledproc.run_folder import FEATURES, OWN_NAMES, RECORD, Run, RunRecord, changed_files
 from scaledproc.storage import Store
@@ -58,6 +59,20 @@ def foreign_names(output: Store, dataset: Store) -> list[str]:
     return [name for name in names if name != inner.partition("/")[0]] if inner else names
 
 
+def other_plan(new: Run, existing: RunRecord, planned: Plan, reason: str) -> OtherPlanError:
+    """Why the run in the output folder is not the one that is asked for."""
+    try:
+        stored = Run(new.store, new.dataset, new.source, existing).plan
+    except ScaledprocError:  # damaged; what differs besides can be told all the same
+        stored = None
+    found = run_differences(existing, new.record, stored, planned)
+    why = texts_of(found) or "other files, another extractor or another layout"
+    return OtherPlanError(
+        f"{new.store}: {reason}: {why}; name another folder, or give --overwrite to throw that run away",
+        [each.to_dict() for each in found],
+    )
+
+
 def refuse_changes(current: Run, planned: Plan) -> None:
     """See whether the dataset is still what a run listed.
 
@@ -68,10 +83,12 @@ def refuse_changes(current: Run, planned: Plan) -> None:
     """
     changed = changed_files(current, planned)
     if changed:
-        raise ScaledprocError(
+        error = ScaledprocError(
             f"{count_text(changed, 'file')} of the dataset changed, though not in size, since the run in "
             f"{current.store} listed them; its results are not theirs any more: --overwrite starts afresh"
         )
+        error.differences = tuple(each.to_dict() for each in unit_differences(current.plan, planned))
+        raise error
 
 
 def refuse_unfinished(finished: Run, wanted: Mapping[str, Any] | None) -> None:
@@ -89,18 +106,38 @@ def refuse_unfinished(finished: Run, wanted: Mapping[str, Any] | None) -> None:
     UsageError
         It has other options.
     ScaledprocError
-        Its table is gone.
+        Some of its files are gone, or are not of their size.
     """
     if wanted is not None and finished.record.extractor["options"] != wanted:
         raise UsageError(
             f"{finished.store} is finished, with other signal names; to change them without extracting again: "
             f"scaledproc combine {finished.store} --signal-names FILE"
         )
-    if not finished.store.there([FEATURES]):
-        raise ScaledprocError(
-            f"{finished.store} is finished, but {FEATURES} is gone; scaledproc combine {finished.store} makes it of "
-            "the shards"
-        )
+    wrong = changed_sizes(finished)
+    if not wrong:
+        return
+    remedy = f"scaledproc verify {finished.store} tells more, --overwrite starts afresh"
+    if all(name == FEATURES or name.endswith(".csv") for name in wrong):
+        remedy = f"scaledproc combine {finished.store} makes it of the shards"
+    more = f", and {len(wrong) - 1:,} more of its files are not as they were written" if len(wrong) > 1 else ""
+    name, what = next(iter(wrong.items()))
+    raise ScaledprocError(f"{finished.store} is finished, but {name} {what}{more}; {remedy}")
+
+
+def changed_sizes(finished: Run) -> dict[str, str]:
+    """The files of a finished run that are gone or of another size than they were, each with what is wrong."""
+    expected: Mapping[str, int | None] = finished.record.sizes or {FEATURES: None}
+    found = finished.store.sizes(expected)
+
+    def is_wrong(name: str) -> bool:
+        return name not in found or expected[name] not in (found[name], None)
+
+    suspect = list(filter(is_wrong, expected))
+    found |= finished.store.sizes(suspect, listed=False)  # where a listing lags behind
+    return {
+        name: f"has {found[name]:,} bytes, not {expected[name]:,}" if name in found else "is gone"
+        for name in filter(is_wrong, suspect)
+    }
 
 
 def differences(existing: RunRecord, wanted: RunRecord) -> list[str]:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import platform
 import time
+from functools import lru_cache
 from pathlib import Path
 
 from scaledproc.leases import Process
@@ -33,6 +34,18 @@ def is_alive(process: Process) -> bool | None:
     return None if _UNTOLD in (born, process.born) else born == process.born
 
 
+def text_of(process: Process) -> str:
+    """A process as one line."""
+    return f"{process.pid} {process.born} {process.machine}"
+
+
+def process_of(text: str) -> Process:
+    """The process of a line."""
+    pid, born, machine = (*text.split(" ", 2), "", "")[:3]
+    return Process(machine, int(pid) if pid.isdecimal() else 0, born)
+
+
+@lru_cache(maxsize=1)
 def _machine() -> str:
     boot = pids = ""
     with contextlib.suppress(OSError):

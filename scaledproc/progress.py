@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import IO, TYPE_CHECKING, Any
 
+from scaledproc import printing
 from scaledproc.describe import bytes_text, clean_text, count_text, seconds_text
 from scaledproc.events import (
     ChunkDone,
@@ -27,6 +28,7 @@ from scaledproc.events import (
     ShardState,
 )
 from scaledproc.plan_text import counts_text, shard_lines, trouble_lines
+from scaledproc.streams import tolerant
 from scaledproc.tally import TROUBLE, Tally
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ class JsonProgress(Progress):
             os.dup2(sys.stderr.fileno(), descriptor)
             self._redirections.callback(os.close, kept)
             self._redirections.callback(os.dup2, kept, descriptor)
-            self._stream = self._redirections.enter_context(open(os.dup(kept), "w", encoding="utf-8"))  # noqa: PTH123
+            self._stream = tolerant(kept)
         return self
 
     def __exit__(
@@ -200,7 +202,8 @@ class LiveProgress(Progress):
     def __init__(self, console: Console | None = None) -> None:
         from rich.console import Console
 
-        self.console = console or Console(stderr=True, highlight=False, emoji=False)
+        # The stream itself: what stands in for sys.stderr while a task is at work writes to the console.
+        self.console = console or Console(file=sys.stderr, highlight=False, emoji=False)
         self._task: Any = None
         self._tally: Tally | None = None
         self._troubles: list[ShardState] = []
@@ -211,12 +214,14 @@ class LiveProgress(Progress):
         self._bar = _bar(self.console, self._render)
 
     def __enter__(self) -> Self:
+        printing.on_question = self.pause
         self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        printing.on_question = None
         self.pause()
 
     def listen(self, event: Event) -> None:
@@ -343,7 +348,7 @@ def choose(*, quiet: bool, as_json: bool) -> Progress:
 def started_text(event: RunStarted) -> str:
     """What is about to happen."""
     return (
-        f"plan {event.plan_id[:12]}: {count_text(event.tasks, 'record')}, {bytes_text(event.size)}, "
+        f"plan {event.plan_id[:12]}: {count_text(event.tasks, 'task')}, {bytes_text(event.size)}, "
         f"{count_text(event.shards, 'shard')}, {count_text(event.chunks, 'chunk')}, "
         f"{count_text(event.cores, 'core')} (one thread each){'; continuing' if event.resumed else ''}"
     )

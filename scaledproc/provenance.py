@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaledproc.events import CombineDone, ShardDone
-from scaledproc.run_folder import FEATURES, Run, RunRecord
+from scaledproc.run_folder import FEATURES, Run, RunRecord, shard_name
+from scaledproc.shared_files import to_record
 from scaledproc.storage import Store, redacted
 
 if TYPE_CHECKING:
@@ -44,8 +45,9 @@ def new_record(
         extractor={
             "spec": spec if isinstance(spec, str) else f"(in memory) {extractor.label}",
             "label": extractor.label,
-            "fingerprint": extractor.fingerprint,
+            "fingerprint": dict(planned.fingerprint),
             "options": dict(extractor_options),
+            **({"reads": to_record(planned.reads)} if planned.reads else {}),
         },
         options={
             "unit": options.unit or extractor.unit,
@@ -86,6 +88,9 @@ def finished_record(run: Run, combined: CombineDone, shards: Sequence[ShardDone]
     seconds
         Since the command was started.
     """
+    digests = {**run.record.digests, **combined.digests}
+    names = [*digests, *(shard_name(shard.shard) for shard in shards)]
+    sizes = run.store.sizes(names, listed=not run.record.replaces)  # a listing that lags would show what was there
     return {
         "state": "done",
         "counts": {
@@ -93,7 +98,7 @@ def finished_record(run: Run, combined: CombineDone, shards: Sequence[ShardDone]
             "rows": combined.rows,
             "quarantined": sum(shard.quarantined for shard in shards),
         },
-        "bytes": {**run.record.bytes, "features": size_of_table(run)},
+        "bytes": {**run.record.bytes, "features": sizes.get(FEATURES, 0)},
         "timings": {
             **run.record.timings,
             "finished": now(),
@@ -114,13 +119,9 @@ def finished_record(run: Run, combined: CombineDone, shards: Sequence[ShardDone]
             for shard in shards
         ],
         "summaries": combined.summaries,
-        "digests": {**run.record.digests, **combined.digests},
+        "digests": digests,
+        "sizes": sizes,
     }
-
-
-def size_of_table(run: Run) -> int:
-    """Bytes of `features.parquet`."""
-    return int(run.store.fs.size(run.store.path(FEATURES)))
 
 
 def versions() -> dict[str, str]:

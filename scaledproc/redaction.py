@@ -2,28 +2,67 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus, unquote
 
 HIDDEN = "***"
 
-_USER = re.compile(r"(\w://)[^/\s]+@")
-_QUERY = re.compile(r"(\w://[^\s?]+)\?[^\s'\"]+")
+_URL = re.compile(r"\w://")
+_END = re.compile(r"[\s'\"`<>]|::\w+:")
+"""What no URL has in it: where one ends in a text, or the next one of a chain begins."""
 # Without the URL that they are usually part of: an error may show a request's parts.
 _SIGNED = re.compile(
     r"(?i)\b((?:X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)|AWSAccessKeyId|Signature|Credential)['\"]?\s*[=:]\s*)"
     r"['\"]?[^\s&,;'\"<>]+"
 )
 _AUTHORIZATION = re.compile(r"(?i)\b(authorization['\"]?\s*[=:]\s*['\"]?)[^'\"\n]+")
+_PORT = re.compile(r"(?:[\w-]+(?:\.[\w-]+)+|localhost|\[[0-9a-fA-F:.]+\]):\d{1,5}")
 
+_WORDS = "SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|PASS|PWD|PAT|CREDENTIALS?|SAS"
+_KEYS = "(?:SECRET|ACCESS|API|PRIVATE|ACCOUNT|SIGNING|ENCRYPTION|MASTER|STORAGE)_?KEY|CONNECTION_STRING"
 _SECRET_VARIABLE = re.compile(
-    r"(?:SECRET|TOKEN|PASSWORD|PASSWD|(?:ACCESS|API|PRIVATE|ACCOUNT)_KEY|CONNECTION_STRING|_SAS)$"
+    rf"(?:.*_)?(?:{_KEYS})(?:_\w+)?|.+_(?:{_WORDS})(?:_\w+)?|(?:{_WORDS})_\w+"
+    r"|.*(?:SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|APIKEY)"
 )
-_SECRET_OPTION = re.compile(r"(?i)key|secret|token|passw|credential|sas|auth|connection_string")
-_SHORTEST = 6  # characters: shorter ones would be found in any text
+_MAYBE_SECRET = re.compile(r".+_(?:KEY|AUTH)")
+"""A secret where its value is no short word: SORT_KEY."""
+_NO_SECRET = re.compile(
+    r".*_(?:FILE|PATH|DIR|NAME|URL|URI|ENDPOINT|HOST|PORT|TYPE|TTL|EXPIRY|EXPIRATION|EXPIRES|LIFETIME|TIMEOUT|LENGTH|COUNT"
+    r"|ID|ARN|MODE|VERSION|ENABLED|PROVIDER|SOCK|COMMAND|CMD|USER|USERNAME|REGION)"
+)
+"""What tells of a secret, and is none: AWS_WEB_IDENTITY_TOKEN_FILE, AWS_ACCESS_KEY_ID."""
+_SECRET_OPTION = re.compile(r"(?i)key|secret|token|passw|passphrase|pwd|credential|sas|auth|connection_string")
+_SHORTEST = 6
+"""Characters: shorter ones would be found in any text."""
+_SHORTEST_LINE = 16
+_SHORTEST_NUMBER = 8
+_SETTINGS = frozenset(
+    {
+        *(
+            "default",
+            "disable",
+            "disabled",
+            "enable",
+            "enabled",
+            "required",
+            "optional",
+            "automatic",
+            "always",
+            "never",
+        ),
+        *("bearer", "digest", "anonymous", "public", "private", "remote", "session", "cookie", "header", "string"),
+        *("password", "passwd", "secret", "unknown", "undefined", "encrypted", "plaintext", "prompt", "keyring"),
+        *("cached", "native", "standard", "environment"),
+    }
+)
+"""Words that settings of such names have, and that all texts would lack."""
 
 _known: set[str] = set()
 
@@ -33,26 +72,49 @@ def redacted(text: str) -> str:
 
     That is, wherever it stands: users, passwords and queries in URLs, signatures, `Authorization` headers, the values
     of this process's environment variables that are secret by their name, and those of the storage options that it
-    was given; also what a client of S3 found in a profile, or was given for a role.
+    was given; also what a client of S3 found in a profile, or was given for a role. Known values are found as they
+    are, and as JSON, URLs, Base64, HTML, hexadecimals and Python's own representation have them.
     """
-    text = _USER.sub(rf"\1{HIDDEN}@", text)
-    text = _QUERY.sub(rf"\1?{HIDDEN}", text)
-    text = _AUTHORIZATION.sub(rf"\1{HIDDEN}", text)
-    text = _SIGNED.sub(rf"\1{HIDDEN}", text)
-    # Longest first: one may be part of another.
-    for value in sorted(_known | _of_environment(), key=len, reverse=True):
-        for form in (value, quote(value, safe=""), quote(value)):
+    for form in _forms_of(frozenset(_known | _of_environment())):
+        if form in text:
             text = text.replace(form, HIDDEN)
-    return text
+    text = "".join(_without_logins(text))
+    text = _AUTHORIZATION.sub(rf"\1{HIDDEN}", text)
+    return _SIGNED.sub(rf"\1{HIDDEN}", text)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether what is called so is likely a secret."""
+    upper = name.upper()
+    return bool(_SECRET_VARIABLE.fullmatch(upper) or _SECRET_OPTION.search(upper)) and not _NO_SECRET.fullmatch(upper)
 
 
 def remember_secrets(options: Mapping[str, Any]) -> None:
     """Have `redacted` know the values of storage options, as far as they are secret by their name."""
     for name, value in options.items():
-        if isinstance(value, Mapping):
-            remember_secrets(value)
-        elif isinstance(value, str) and len(value) >= _SHORTEST and _SECRET_OPTION.search(str(name)):
-            _known.add(value)
+        is_secret = _SECRET_OPTION.search(str(name)) is not None
+        for inner in value if isinstance(value, (list, tuple, set)) else (value,):
+            if isinstance(inner, Mapping):
+                remember_secrets(inner)
+            elif is_secret:
+                _remember(inner)
+
+
+def remember_login(url: str) -> None:
+    """Have `redacted` know the password that a URL has, which the filesystem may show without the rest of it."""
+    for start, end in _logins_in(url):
+        login = url[start:end]
+        password = login.partition(":")[2]
+        if not password and len(login) < _SHORTEST_LINE:
+            continue  # a user's name; a token is longer
+        # With a slash in it, what reads the URL takes the login for other parts of one.
+        for each in (login, password, *login.split("/"), *password.split("/")):
+            _remember(each)
+
+
+def has_login(url: str) -> bool:
+    """Whether a URL has a user or a password in it."""
+    return next(_logins_in(url), None) is not None
 
 
 def known_secrets() -> dict[str, str]:
@@ -60,10 +122,148 @@ def known_secrets() -> dict[str, str]:
     return {f"secret {number}": value for number, value in enumerate(sorted(_known))}
 
 
+def _remember(value: Any) -> None:
+    text = value.decode(errors="replace") if isinstance(value, bytes) else value
+    if isinstance(text, str) and len(text) >= _SHORTEST and text.lower() not in _SETTINGS:
+        _known.add(text)
+
+
+# URLs
+
+
+def _without_logins(text: str) -> Iterator[str]:
+    """The text in pieces, with neither logins nor queries in its URLs."""
+    at = 0
+    for found in _URL.finditer(text):
+        start = found.end()
+        if start < at:
+            continue  # within a login or a query
+        end = _end_of_url(text, start)
+        stop = _end_of_login(text[start:end])
+        yield text[at:start]
+        if stop:
+            yield f"{HIDDEN}@"
+            start += stop + 1
+        query = text.find("?", start, end)
+        if query >= 0 and query + 1 < end:
+            yield f"{text[start:query]}?{HIDDEN}"
+            at = end
+        else:
+            at = start
+    yield text[at:]
+
+
+def _logins_in(text: str) -> Iterator[tuple[int, int]]:
+    """Where the logins of a text's URLs stand."""
+    for found in _URL.finditer(text):
+        start = found.end()
+        stop = _end_of_login(text[start : _end_of_url(text, start)])
+        if stop:
+            yield start, start + stop
+
+
+def _end_of_url(text: str, start: int) -> int:
+    found = _END.search(text, start)
+    return found.start() if found else len(text)
+
+
+def _end_of_login(rest: str) -> int:
+    """Where the login of a URL ends, in what comes after `://`; 0 where there is none.
+
+    By the standard a login has no slash. But secrets do, and who writes one into a URL does not think of that: so what
+    begins like one, with a colon before the first slash, goes on to the last `@`.
+    """
+    last = rest.rfind("@")
+    if last < 0:
+        return 0
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if "@" not in host and (":" not in host or _PORT.fullmatch(host)):
+        return 0
+    return last if ":" in rest[: rest.index("@")] else host.rfind("@")
+
+
+# Known values
+
+
 def _of_environment() -> set[str]:
-    """Values of variables such as AWS_SECRET_ACCESS_KEY; no plain words, which some settings of such names are."""
-    return {
-        value
-        for name, value in os.environ.items()
-        if len(value) >= 8 and _SECRET_VARIABLE.search(name.upper()) and not (value.isalpha() and value.islower())
-    }
+    """Values of variables such as AWS_SECRET_ACCESS_KEY, and passwords in URLs such as HTTPS_PROXY."""
+    found: set[str] = set()
+    for name, value in os.environ.items():
+        upper = name.upper()
+        if "://" in value:
+            found.update(
+                password
+                for start, end in _logins_in(value)
+                if len(password := value[start:end].partition(":")[2]) >= _SHORTEST
+            )
+        if _NO_SECRET.fullmatch(upper):
+            continue
+        shortest = _SHORTEST if _SECRET_VARIABLE.fullmatch(upper) else _SHORTEST_LINE
+        if len(value) < shortest or (shortest > _SHORTEST and not _MAYBE_SECRET.fullmatch(upper)):
+            continue
+        if not _is_setting(value):
+            found.add(value)
+    return found
+
+
+def _is_setting(value: str) -> bool:
+    """Whether a value is no secret whatever it is called: a usual word, a small number, a file's name."""
+    is_number = value.isdecimal() and len(value) < _SHORTEST_NUMBER
+    return value.lower() in _SETTINGS or is_number or (value.startswith("/") and os.path.exists(value))  # noqa: PTH110
+
+
+@lru_cache(maxsize=8)
+def _forms_of(secrets: frozenset[str]) -> tuple[str, ...]:
+    """All that some secrets may look like; longest first, as one may be part of another."""
+    forms = {form for secret in secrets for form in _forms(secret)}
+    return tuple(sorted((form for form in forms if len(form) >= _SHORTEST), key=lambda form: (-len(form), form)))
+
+
+def _forms(secret: str) -> Iterator[str]:
+    lines = [line.strip() for line in secret.splitlines()]
+    for value in {secret, unquote(secret), *(line for line in lines if len(line) >= _SHORTEST_LINE)}:
+        yield value
+        for once in {encode(value) for encode in _ENCODINGS}:
+            yield once
+            yield from (encode(once) for encode in _ENCODINGS)  # as a message in a message has it
+        content = value.encode(errors="surrogatepass")
+        yield from (content.hex(), content.hex().upper())
+        yield from _base64_of(content)
+
+
+def _lower_quoted(quoted: str) -> str:
+    return re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), quoted)
+
+
+def _quoted(value: str, safe: str = "") -> str:
+    return quote(value, safe=safe, errors="replace")
+
+
+_ENCODINGS: tuple[Callable[[str], str], ...] = (
+    _quoted,
+    lambda value: _quoted(value, "/"),
+    lambda value: _quoted(value, "/+="),
+    lambda value: quote_plus(value, errors="replace"),
+    lambda value: _lower_quoted(_quoted(value)),
+    lambda value: _lower_quoted(_quoted(value, "/")),
+    lambda value: json.dumps(value)[1:-1],
+    lambda value: json.dumps(value, ensure_ascii=False)[1:-1],
+    lambda value: json.dumps(value)[1:-1].replace("/", "\\/"),
+    lambda value: repr(value)[1:-1],
+    lambda value: repr(f"'\"{value}")[4:-1],  # beside quotes of both kinds
+    lambda value: repr(value.encode(errors="replace"))[2:-1],
+    lambda value: ascii(value)[1:-1],
+    lambda value: html.escape(value),
+    lambda value: html.escape(value, quote=False),
+    lambda value: value.replace("'", "'\"'\"'"),  # in a shell
+)
+
+
+def _base64_of(content: bytes) -> Iterator[str]:
+    """Base64, also as a part of a longer text's: what stands before it moves it by up to two bytes."""
+    for before in range(3):
+        whole = base64.b64encode(bytes(before) + content).decode()
+        first = -(-before * 4 // 3)  # the first character that has bits of the secret alone
+        last = (before + len(content)) * 8 // 6
+        yield whole[first:last]
+        yield whole[first:last].replace("+", "-").replace("/", "_")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -13,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
-from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.events import ShardDone
 from scaledproc.extractors import Extractor, load_extractor
+from scaledproc.shared_files import of_record
 from scaledproc.storage import Store, redacted
-from scaledproc.tables import digest_of, read_csv, read_tables, write_table
+from scaledproc.tables import digest_of, read_csv, read_tables, read_whole, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from scaledproc.planning import Plan
 
 FORMAT = 1
+_BEGINNING = "@"
 READERS = 16  # files read at once: each may be a round trip
 
 RECORD = "run.json"
@@ -89,7 +93,7 @@ class RunRecord:
     dataset
         The input's URL.
     extractor
-        spec, label, fingerprint and options.
+        spec, label, options; fingerprint: what the rows depend on, part by part; and the files that it `reads`.
     options
         What the user asked for.
     versions
@@ -102,6 +106,13 @@ class RunRecord:
         Which one has it, under `name`, and what that needs to find its jobs again or tells of them at the end.
     digests
         SHA-256 of the files beside run.json, by name, taken as they were written; those of the shards are in `shards`.
+    sizes
+        Bytes of all these files, the shards' too, once the run is done.
+    beginning
+        Tells one beginning of a run in this folder from all others.
+    replaces
+        What an earlier run left in a folder elsewhere, where its files stay until this run's take their places: its
+        `summaries`, and how many `shards`.
     """
 
     state: Literal["beginning", "running", "done"]
@@ -117,11 +128,22 @@ class RunRecord:
     summaries: Sequence[str] = ()
     backend: Mapping[str, Any] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    beginning: str = ""
+    replaces: Mapping[str, Any] = field(default_factory=dict)
     format: int = FORMAT
+    digest: str = ""
+    """SHA-256 of all else, as `digest_of_content` takes it."""
+
+    @property
+    def work_id(self) -> str:
+        """What the chunks of this beginning of the run name: those of another one may come late, and do not count."""
+        return f"{self.plan_id}{_BEGINNING}{self.beginning}" if self.beginning else self.plan_id
 
     def to_json(self) -> str:
         """The file's content."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+        content = asdict(self)
+        return json.dumps({**content, "digest": digest_of_content(content)}, indent=1, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, content: str) -> RunRecord:
@@ -132,7 +154,10 @@ class RunRecord:
         ValueError
             It is something else, or of a later format.
         """
-        found = json.loads(content)
+        try:
+            found = json.loads(content)
+        except RecursionError:
+            raise ValueError("it is nested too deep") from None
         if not isinstance(found, dict) or found.get("format") != FORMAT:
             raise ValueError("not a run.json of this version of scaledproc")
         wrong = [name for name, is_right in _SHAPES.items() if name in found and not is_right(found[name])]
@@ -141,12 +166,25 @@ class RunRecord:
         for name, keys in _NEEDED.items():
             if not keys <= found.get(name, {}).keys():
                 raise ValueError(f"{name} is incomplete")
+        if not _is_fingerprint(found["extractor"]["fingerprint"]):
+            raise ValueError("extractor is not what it should be")
         if found.get("state") == "done" and not {"rows", "quarantined", "tasks"} <= found["counts"].keys():
             raise ValueError("counts is incomplete")
         try:
             return cls(**found)
         except TypeError as error:
             raise ValueError(str(error)) from None
+
+
+def plan_of(work_id: str) -> str:
+    """The plan's id in a `RunRecord.work_id`."""
+    return work_id.partition(_BEGINNING)[0]
+
+
+def digest_of_content(content: Mapping[str, Any]) -> str:
+    """SHA-256 of all that a run.json says, but for this digest."""
+    others = {name: value for name, value in content.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(others, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _is_text(found: Any) -> bool:
@@ -169,9 +207,20 @@ def _is_digests(found: Any) -> bool:
     return isinstance(found, dict) and all(map(_is_text, found.values()))
 
 
+def _is_replaces(found: Any) -> bool:
+    return found == {} or (
+        isinstance(found, dict) and _is_texts(found.get("summaries")) and _is_counts({"shards": found.get("shards")})
+    )
+
+
+def _is_fingerprint(found: Any) -> bool:
+    return _is_text(found) or _is_digests(found)  # a text: of an earlier version
+
+
 def _is_shards(found: Any) -> bool:
     return isinstance(found, list) and all(
-        isinstance(shard, dict) and _is_counts({name: shard.get(name) for name in ("shard", "tasks", "rows")})
+        isinstance(shard, dict)
+        and _is_counts({name: shard.get(name) for name in ("shard", "tasks", "rows", "quarantined")})
         for shard in found
     )
 
@@ -184,6 +233,9 @@ _SHAPES: Mapping[str, Callable[[Any], bool]] = {
     "shards": _is_shards,
     "summaries": _is_texts,
     "digests": _is_digests,
+    "sizes": _is_counts,
+    **dict.fromkeys(("beginning", "digest"), _is_text),
+    "replaces": _is_replaces,
 }
 """What run.json has to be like, which anybody may have damaged."""
 _NEEDED = {
@@ -257,7 +309,7 @@ class Run:
     def plan(self) -> Plan:
         """The plan as it was stored, with its cuts."""
         try:
-            return read_plan(self.store, self.record.plan_id)
+            return replace(read_plan(self.store, self.record.plan_id), reads=of_record(self.record.extractor))
         except (FileNotFoundError, ScaledprocError, LookupError, ValueError, TypeError) as error:  # whatever is there
             raise ScaledprocError(f"the plan cannot be read: {error}; start afresh with --overwrite") from None
 
@@ -297,23 +349,19 @@ class Run:
         if name not in self.record.summaries:
             known = ", ".join(self.record.summaries) or "none"
             raise ScaledprocError(f"{self.store} has no summary {name!r}; there are: {known}")
-        with self.store.open(f"{name}.csv") as file:
-            return read_csv(file)
+        return read_csv(self.store.read(f"{name}.csv"))
 
     def _read(self, name: str) -> pa.Table:
         if self.record.state != "done":
             raise ScaledprocError(f"the run in {self.store} is not finished; run the same command again")
-        import pyarrow.parquet as pq
-
-        with self.store.open(name) as file:
-            return pq.read_table(file)
+        return read_whole(self.store, name)
 
     # What the engine and the workers ask and say
 
     def with_record(self, **changes: Any) -> Run:
         """The run after a change of run.json, which is written."""
         changed = replace(self, record=replace(self.record, **changes))
-        changed.store.write(RECORD, changed.record.to_json().encode())
+        changed.store.write(RECORD, changed.record.to_json().encode(), replacing=True)
         return changed.knowing(self.__dict__.get("plan"))
 
     def within(self, store: Store) -> Run:
@@ -371,17 +419,23 @@ class Run:
         with ThreadPoolExecutor(READERS, thread_name_prefix="reports") as pool:
             return list(pool.map(self.shard_report, shards))
 
-    def shard_errors(self) -> Iterator[pa.Table]:
-        """The quarantined tasks of all shards in order, with tracebacks; only before the run is finished."""
-        for shard in range(self.record.counts["shards"]):
-            yield from read_tables(self.store, shard_errors_name(shard))
-
     def clean_up(self) -> None:
         """Remove what only an unfinished run needs, and what killed commits left."""
         _remove_unlisted(self.store, [name for shard in range(self.record.counts["shards"]) for name in _beside(shard)])
         _remove_own(self.store, WORK, _IN_WORK)
+        self._remove_replaced()
         for folder in ("", SHARDS):
             self.store.remove_temporaries(folder)
+
+    def _remove_replaced(self) -> None:
+        """Remove what an earlier run left, as far as this one has put nothing in its place."""
+        replaces = self.record.replaces
+        if not replaces:
+            return
+        count = self.record.counts["shards"]
+        shards = {*range(replaces["shards"]), *_numbers(self.store.names(SHARDS), ".parquet")}
+        names = [f"{name}.csv" for name in replaces["summaries"] if name not in self.record.summaries]
+        self.store.remove_files(names + [shard_name(shard) for shard in sorted(shards) if shard >= count])
 
 
 def _beside(shard: int) -> tuple[str, str]:
@@ -438,8 +492,10 @@ def decide(existing: RunRecord | None, plan_id: str, names: Sequence[str], *, ov
 
     Raises
     ------
+    OtherPlanError
+        If the folder holds another plan's run.
     UsageError
-        The folder holds another plan's run, or files that are not a run's.
+        If it holds files that are not a run's.
     """
     if RECORD not in names and existing is None:
         foreign = [name for name in names if not name.startswith(".") and name != LEASE]
@@ -452,10 +508,7 @@ def decide(existing: RunRecord | None, plan_id: str, names: Sequence[str], *, ov
     if overwrite or existing is None or existing.state == "beginning":
         return "begin"
     if existing.plan_id != plan_id:
-        raise UsageError(
-            f"it holds the run of another plan ({existing.plan_id[:12]}, this is {plan_id[:12]}: other files, another "
-            "extractor or another layout); name another folder, or give --overwrite to throw that run away"
-        )
+        raise OtherPlanError(f"it holds the run of another plan ({existing.plan_id[:12]}, this is {plan_id[:12]})")
     return "finished" if existing.state == "done" else "continue"
 
 
@@ -464,28 +517,46 @@ def begin(run: Run, plan: Plan) -> Run:
 
     run.json comes first, to say whose folder it is from now on, and again last: only then there is a plan to run.
     Nothing goes but what a run writes.
+
+    In a store elsewhere the earlier run's table and shards stay until this run's take their places. A removal that
+    arrives there late, when another driver was at work meanwhile, would take that one's files, which have the same
+    names and may have the same bytes. What has no successor is removed when the run is done.
     """
     try:
         previous = read_record(run.store)
-        summaries = previous.summaries if previous else ()
-        shards = previous.counts["shards"] if previous else 0
+        replaces = _replaced_by_next(previous)
     except ScaledprocError:  # a damaged one is what --overwrite is for
-        summaries, shards = (), plan.n_shards
-    begun = run.with_record(state="beginning", summaries=summaries)
-    begun.store.remove_files([*sorted(_OWN_FILES - {RECORD}), *(f"{summary}.csv" for summary in summaries)])
-    _remove_unlisted(begun.store, [name for shard in range(shards) for name in (shard_name(shard), *_beside(shard))])
-    _remove_own(begun.store, SHARDS, _SHARD_FILE)
-    _remove_own(begun.store, WORK, _IN_WORK)
-    begun.store.remove_temporaries()
-    digests = write_plan(begun.store, plan)
-    return begun.with_record(state="running", summaries=(), digests=digests).knowing(plan)
+        replaces = {"summaries": [], "shards": plan.n_shards}
+    begun = run.with_record(state="beginning", beginning=uuid.uuid4().hex, replaces=replaces)
+    store = begun.store
+    shards = max(plan.n_shards, replaces.get("shards", 0))
+    if replaces and store.local is not None:
+        store.remove_files([*sorted(_OWN_FILES - {RECORD}), *(f"{summary}.csv" for summary in replaces["summaries"])])
+        _remove_own(store, SHARDS, _SHARD_FILE)
+        replaces = {}
+    _remove_unlisted(store, [name for shard in range(shards) for name in _beside(shard)])
+    _remove_own(store, WORK, _IN_WORK)
+    store.remove_temporaries()
+    digests = write_plan(store, plan)
+    return begun.with_record(state="running", digests=digests, replaces=replaces).knowing(plan)
+
+
+def _replaced_by_next(record: RunRecord | None) -> dict[str, Any]:
+    """What a run leaves to the one that begins in its place."""
+    if record is None:
+        return {}
+    before = record.replaces or {"summaries": [], "shards": 0}
+    return {
+        "summaries": sorted({*record.summaries, *before["summaries"]}),
+        "shards": max(record.counts["shards"], before["shards"]),
+    }
 
 
 def write_plan(store: Store, plan: Plan) -> dict[str, str]:
     """Write a plan's two files, side by side; their digests."""
 
     def write(name: str, table: pa.Table) -> str:
-        with store.committing(name) as part:
+        with store.committing(name, replacing=True) as part:
             write_table(part, table.schema, [table])
             return digest_of(part)
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from scaledproc.chunks import committed_chunks
 from scaledproc.events import ShardDone, ShardState
 from scaledproc.keepers import read_lease
 from scaledproc.processes import is_alive
-from scaledproc.run_folder import READERS, WORK
+from scaledproc.run_folder import LEASE, READERS, WORK
 from scaledproc.tally import AT_WORK
 
 if TYPE_CHECKING:
     from scaledproc.backend import Backend
+    from scaledproc.leases import Lease
     from scaledproc.run_folder import Run
+
+SILENT = 2.0
+"""Times the time after which another driver may take a lease: this machine's clock may differ from the store's."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,7 @@ class Status:
     Parameters
     ----------
     output, plan_id, state
-        Which run; `running` or `done`.
+        Which run; `running`, `done`, or `stopped`: unfinished, and nobody is at work on it.
     backend
         The name of the one that has it.
     tasks, size
@@ -50,6 +56,8 @@ class Status:
     done: tuple[ShardDone, ...]
     states: tuple[ShardState, ...]
     held_by: str = ""
+    note: str = ""
+    """Why the machines could not be asked, where they could not."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -57,8 +65,8 @@ class Status:
         return dict(Counter([*("done" for _ in self.done), *(state.state for state in self.states)]))
 
 
-def find_status(run: Run, backend: Backend) -> Status:
-    """Look at a run's folder, and ask its backend.
+def find_status(run: Run, backend: Backend | None, note: str = "") -> Status:
+    """Look at a run's folder, and ask its backend; where that cannot be had, `note` says why.
 
     Raises
     ------
@@ -80,26 +88,50 @@ def find_status(run: Run, backend: Backend) -> Status:
         )
         states: tuple[ShardState, ...] = ()
     else:
-        known = {state.shard: state for state in backend.states(run)}
+        known = {state.shard: state for state in backend.states(run)} if backend is not None else {}
         committed = run.committed_shards()  # afterwards: a job may have committed its shard and ended meanwhile
         done = tuple(run.shard_reports(sorted(committed)))
         left = (shard for shard in range(record.counts["shards"]) if shard not in committed)
         states = _with_chunks(run, [known.get(shard, ShardState(shard, "waiting")) for shard in left])
+    lease = read_lease(run.store)
     return Status(
         output=str(run.store),
         plan_id=record.plan_id,
-        state=record.state,
+        state="done" if record.state == "done" else _state(run, backend, lease, states),
         backend=str(record.backend.get("name") or "local"),
         tasks=record.counts["tasks"],
         size=record.bytes["input"],
         done=done,
         states=states,
-        held_by=_held_by(run),
+        held_by=_held_by(lease),
+        note=note,
     )
 
 
-def _held_by(run: Run) -> str:
-    lease = read_lease(run.store)
+def _state(run: Run, backend: Backend | None, lease: Lease | None, states: Sequence[ShardState]) -> str:
+    """Whether somebody is at work: a driver, or machines that need none."""
+    if _is_held(run, lease):
+        return "running"
+    if backend is None:
+        return "running"  # by a plug-in that is not installed here, whose machines cannot be asked
+    is_left = backend.capabilities.is_here or (
+        not any(state.state in (*AT_WORK, "queued") for state in states) and not backend.at_work(run)
+    )
+    return "stopped" if is_left else "running"
+
+
+def _is_held(run: Run, lease: Lease | None) -> bool:
+    if lease is None:
+        return False
+    alive = is_alive(lease.holder)
+    if alive is None:  # another machine's: it shows that it is there by renewing the lease
+        with contextlib.suppress(OSError, NotImplementedError, TypeError):
+            renewed: datetime = run.store.fs.modified(run.store.path(LEASE))
+            return datetime.now(UTC) - renewed < timedelta(seconds=SILENT * lease.ttl)
+    return alive is not False
+
+
+def _held_by(lease: Lease | None) -> str:
     if lease is None:
         return ""
     ends = {True: "", False: ", which is gone", None: "; whether it is alive cannot be seen from here"}
@@ -113,7 +145,7 @@ def _with_chunks(run: Run, states: Sequence[ShardState]) -> tuple[ShardState, ..
     def look(state: ShardState) -> ShardState:
         if state.shard not in parted or state.state in AT_WORK:
             return state
-        chunks = list(committed_chunks(run.store, run.record.plan_id, state.shard))
+        chunks = list(committed_chunks(run.store, run.record.work_id, state.shard))
         return replace(
             state,
             state="begun" if state.state == "waiting" and chunks else state.state,

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import random
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from hashlib import md5
 from typing import Any
 
@@ -34,6 +35,7 @@ from fsspec.spec import AbstractBufferedFile
 from s3fs import S3FileSystem
 from s3fs.errors import translate_boto_error
 
+from scaledproc.fencing import Change, Fence, OvertakenError, current_change
 from scaledproc.patience import Fault, Patience, fault_of_answer, refuses_object, retry_after, seconds_for
 from scaledproc.redaction import remember_secrets
 from scaledproc.s3_objects import ChangedError, CredentialsError, WrongAnswerError
@@ -41,6 +43,11 @@ from scaledproc.s3_objects import ChangedError, CredentialsError, WrongAnswerErr
 FIRST = 2**20  # bytes that are asked for before it is known how many there are: most objects of a run have less
 BLOCK = 16 * 2**20  # bytes of a request for more
 ASSEMBLING = 900.0  # seconds that S3 may take to put an upload together; it sends blanks meanwhile
+CHANGES = frozenset({"put_object", "delete_object", "delete_objects", "complete_multipart_upload"})
+"""What changes what others see; the parts of an upload do not."""
+_MARK = "scaledproc-commit"
+_NO_CONDITIONS = frozenset({"NotImplemented", "501", "MalformedXML"})
+_REFUSED = frozenset({"PreconditionFailed", "412"})
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _PASSING = (
     *(HTTPClientError, NoConnectionError, IncompleteReadError, FlexibleChecksumError, ResponseParserError),
@@ -73,22 +80,34 @@ class PatientS3FileSystem(S3FileSystem):  # type: ignore[misc]
         return {**super()._prepare_config_kwargs(), "retries": {"total_max_attempts": 1, "mode": "standard"}}
 
     async def _call_s3(self, method: str, *more: Mapping[str, Any], **given: Any) -> Any:
-        await self.set_session()
-        client = await self.get_s3(given.get("Bucket"))
+        try:
+            await self.set_session()
+            client = await self.get_s3(given.get("Bucket"))
+        except (TypeError, ValueError, AttributeError) as error:  # botocore's way to say it
+            raise OSError(errno.EINVAL, f"a storage option or setting of S3 cannot be: {error}") from error
         await self._remember_secrets(client)
         operation = getattr(client, method)
-        arguments = self._get_s3_method_kwargs(operation, *more, **given)
+        change = current_change()
+        conditions = _conditions(method, change)
+        arguments = self._get_s3_method_kwargs(operation, *more, **{**given, **conditions})
         started, attempt = time.monotonic(), 0
         while True:
             attempt += 1
+            fence = change.fence if method in CHANGES else None
+            # In a thread, as it may come to ask the store.
+            allowed = await asyncio.to_thread(fence) if fence is not None else None
             try:
                 async with asyncio.timeout(self._seconds(method, arguments)):
-                    answer = await operation(**arguments)
+                    answer = await _while_sure(operation(**arguments), fence, allowed)
                     await _check(method, arguments, answer)
             except Exception as error:
                 await self._remember_secrets(client)  # those of a role are others by now
+                if conditions and _is_refused(error):
+                    return await self._landed(arguments, change.mark)
                 if attempt > 1 and (lost := await self._lost_answer(method, arguments, error)) is not None:
                     return lost
+                if (conditions or method == "delete_objects") and _knows_none(error) and _drop(arguments):
+                    continue
                 wait = self.patience.wait(
                     attempt, time.monotonic() - started, self._fault(error), _asked(error), _random.random()
                 )
@@ -132,6 +151,54 @@ class PatientS3FileSystem(S3FileSystem):  # type: ignore[misc]
             return "absent" if is_refused else "passing"
         return "passing" if isinstance(error, (*_PASSING, WrongAnswerError)) else "final"
 
+    # What is there, and only that
+
+    async def _version_now(self, path: str) -> str:
+        """The etag of an object that is there; empty where there is none."""
+        bucket, key, _ = self.split_path(path)
+        with contextlib.suppress(FileNotFoundError):
+            return str((await self._call_s3("head_object", Bucket=bucket, Key=key))["ETag"])
+        return ""
+
+    version_now = sync_wrapper(_version_now)
+
+    async def _remove_versions(self, versions: Mapping[str, str]) -> list[str]:
+        """Remove objects of one bucket, each only if it still has an etag; whatever it is, where that is empty.
+
+        Returns
+        -------
+        list
+            Those that have another etag.
+        """
+        keys = {path: self.split_path(path)[1] for path in versions}
+        objects = [{"Key": keys[path], **({"ETag": etag} if etag else {})} for path, etag in versions.items()]
+        if not objects:
+            return []
+        bucket = self.split_path(next(iter(versions)))[0]
+        answer = await self._call_s3("delete_objects", Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+        refused = {error.get("Key") for error in answer.get("Errors") or () if error.get("Code") in _REFUSED}
+        return [path for path, key in keys.items() if key in refused]
+
+    remove_versions = sync_wrapper(_remove_versions)
+
+    async def _landed(self, arguments: Mapping[str, Any], mark: str) -> dict[str, Any]:
+        """The object that was refused because an earlier attempt had put it there.
+
+        Raises
+        ------
+        OvertakenError
+            If it is somebody else's.
+        """
+        where = {"Bucket": arguments["Bucket"], "Key": arguments["Key"]}
+        with contextlib.suppress(FileNotFoundError):
+            found: dict[str, Any] = await self._call_s3("head_object", **where)
+            if found.get("Metadata", {}).get(_MARK) == mark:
+                return found
+        raise OvertakenError(
+            f"s3://{where['Bucket']}/{where['Key']} was changed by another scaledproc meanwhile, so that this one "
+            "commits nothing any more; scaledproc status shows how far the run is"
+        )
+
     # Answers that were lost
 
     async def _lost_answer(self, method: str, arguments: Mapping[str, Any], error: Exception) -> dict[str, Any] | None:
@@ -159,8 +226,6 @@ class PatientS3FileSystem(S3FileSystem):  # type: ignore[misc]
             for upload in found.get("Uploads") or ():
                 if upload["Key"] == arguments["Key"]:
                     await self._abort_mpu(where["Bucket"], upload["Key"], upload["UploadId"])
-
-    bulk_delete = sync_wrapper(S3FileSystem._bulk_delete)  # noqa: SLF001 - the part of rm that takes no patterns
 
     # Reading
 
@@ -195,7 +260,7 @@ class OneVersion(AbstractBufferedFile):  # type: ignore[misc]
         try:
             answer = _ranged(self.fs, self._where, start, end, **wanted)
         except OSError as error:
-            if isinstance(error.__cause__, ClientError) and _code(error.__cause__) in ("PreconditionFailed", "412"):
+            if isinstance(error.__cause__, Exception) and _is_refused(error.__cause__):
                 raise ChangedError(f"{self.path} changed while it was read") from None
             raise
         found = _RANGE.fullmatch(answer.get("ContentRange") or "")
@@ -233,6 +298,50 @@ def _ranged(fs: PatientS3FileSystem, where: Mapping[str, str], start: int, end: 
     return answer
 
 
+def _conditions(method: str, change: Change) -> dict[str, Any]:
+    """What a request says of the object that it replaces, and of its own."""
+    if change.version is None:
+        return {}
+    if method == "create_multipart_upload":
+        return {"Metadata": {_MARK: change.mark}}
+    if method not in ("put_object", "complete_multipart_upload"):
+        return {}
+    condition = {"IfMatch": change.version} if change.version else {"IfNoneMatch": "*"}
+    return {**condition, "Metadata": {_MARK: change.mark}} if method == "put_object" else condition
+
+
+def _knows_none(error: Exception) -> bool:
+    return isinstance(error, ClientError) and _code(error) in _NO_CONDITIONS
+
+
+def _drop(arguments: dict[str, Any]) -> bool:
+    """Take a request's conditions out, for a store that knows none; whether there were any."""
+    places = (arguments, *arguments.get("Delete", {}).get("Objects", ()))
+    found = [place.pop(name) for place in places for name in ("IfMatch", "IfNoneMatch", "ETag") if name in place]
+    return bool(found)
+
+
+async def _while_sure(answer: Awaitable[Any], fence: Fence | None, allowed: float | None) -> Any:
+    """An answer, as long as the fence is sure that nobody else can be at work.
+
+    Raises
+    ------
+    TimeoutError
+        If it is not any more.
+    """
+    if fence is None:
+        return await answer
+    task = asyncio.ensure_future(answer)
+    try:
+        while not (await asyncio.wait([task], timeout=allowed))[0]:
+            allowed = fence.sure()
+            if allowed <= 0:
+                raise TimeoutError
+        return task.result()
+    finally:
+        task.cancel()
+
+
 async def _check(method: str, arguments: Mapping[str, Any], answer: dict[str, Any]) -> None:
     """Read a body of a known length, and see whether it is whole; see whether all was removed that was to be.
 
@@ -252,12 +361,28 @@ async def _check(method: str, arguments: Mapping[str, Any], answer: dict[str, An
         if len(content) != length:
             raise WrongAnswerError(f"{len(content)} bytes came of {length}")
         answer["Body"] = _Body(content)
-    elif method == "delete_objects" and answer.get("Errors"):
-        first = answer["Errors"][0]
+    elif method == "delete_objects" and (errors := _errors(arguments, answer)):
+        first = errors[0]
         code, text = str(first.get("Code", "")), f"{first.get('Key', '')}: {first.get('Message', '')}"
         if fault_of_answer(0, code) == "passing":
             raise WrongAnswerError(text)
         raise (PermissionError if code == "AccessDenied" else OSError)(text)
+
+
+def _errors(arguments: Mapping[str, Any], answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What was not removed, but for what is gone or another object by now, where a certain one was to be removed."""
+    certain = {each["Key"] for each in arguments["Delete"]["Objects"] if "ETag" in each}
+    expected = _REFUSED | {"NoSuchKey", "404"}
+    return [
+        error
+        for error in answer.get("Errors") or ()
+        if error.get("Key") not in certain or str(error.get("Code", "")) not in expected
+    ]
+
+
+def _is_refused(error: Exception) -> bool:
+    """Whether the store said that a condition does not hold."""
+    return isinstance(error, ClientError) and _code(error) in _REFUSED
 
 
 def _length(asked: str, answer: Mapping[str, Any]) -> int:

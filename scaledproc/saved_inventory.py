@@ -19,8 +19,9 @@ import pyarrow.compute as pc
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.inventory import Inventory
 from scaledproc.listing import count_note, file_schema
+from scaledproc.row_groups import ROW_GROUP
 from scaledproc.storage import Store, describe, redacted, refuse_lost_slash, scratch_folder, store_errors
-from scaledproc.tables import ROW_GROUP, open_reader, write_table
+from scaledproc.tables import open_reader, write_table
 
 if TYPE_CHECKING:
     from scaledproc.options import Where
@@ -105,14 +106,14 @@ def _split(where: Where, options: Mapping[str, Any]) -> tuple[Store, str]:
 
 
 def _read_saved(store: Store, name: str, dataset: Store, shown: str) -> Inventory:
-    with store.open(name) as source, open_reader(source) as file:
+    with store.open_for_arrow(name) as source, open_reader(source) as file:
         schema = file.schema_arrow
         missing = [column for column in file_schema().names if column not in schema.names]
         if missing:
             raise UsageError(f"{shown} has no column {', '.join(missing)}: scaledproc inventory makes such files")
         metadata = schema.metadata or {}
         inside = _inside(metadata.get(DATASET), dataset, shown)
-        batches = file.iter_batches(ROW_GROUP * 4, columns=file_schema().names)
+        batches = file.iter_batches(ROW_GROUP * 4, columns=file_schema().names, use_threads=False)
         found = _Paths(inside)
         files = found.table(pa.Table.from_batches([batch]).cast(file_schema()) for batch in batches)
     return Inventory(files, (*json.loads(metadata.get(NOTES, b"[]")), *found.notes))

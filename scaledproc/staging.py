@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from scaledproc.errors import ScaledprocError
 from scaledproc.s3_objects import REQUESTS, ChangedError, UnwritableError
 from scaledproc.scratch import PrivateFolder
 from scaledproc.storage import describe
@@ -17,6 +18,7 @@ from scaledproc.storage import describe
 if TYPE_CHECKING:
     from scaledproc.listing import FileInfo
     from scaledproc.planning import Chunk, Plan
+    from scaledproc.shared_files import SharedFile
     from scaledproc.storage import Store
 
 FILES_AHEAD = 2 * REQUESTS  # files that are fetched ahead where chunks have few: else requests would be idle
@@ -39,6 +41,11 @@ class Direct:
     def __init__(self, dataset: Store) -> None:
         assert dataset.local is not None  # noqa: S101
         self._unit = StagedUnit(dataset.local, is_dataset=True)
+        self._root = dataset.local
+
+    def share(self, files: Sequence[SharedFile]) -> Path:  # noqa: ARG002 - as Stager's
+        """Have files at hand for all tasks; the folder below which they are."""
+        return self._root
 
     def __enter__(self) -> Self:
         return self
@@ -124,6 +131,22 @@ class Stager:
         self._fetchers.shutdown(wait=True, cancel_futures=True)
         self._remover.shutdown(wait=True, cancel_futures=True)
         self._scratch.cleanup()
+
+    def share(self, files: Sequence[SharedFile]) -> Path:
+        """Fetch files for all tasks, to stay until the end; the folder below which they are.
+
+        Raises
+        ------
+        ScaledprocError
+            If one cannot be had as it was listed.
+        """
+        root = self._folder / "shared"
+        try:
+            self._dataset.fetch([file.listed for file in files], root)
+        except OSError as error:
+            raise ScaledprocError(f"what the extractor reads cannot be fetched: {describe(error)}") from error
+        self._capacity = max(self._capacity - sum(file.size for file in files), 0)
+        return root
 
     def admits(self, chunk: Chunk) -> bool:
         """Whether there is room for a chunk's units; always where nothing else is held."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 
 # Every process has one core: threads of numeric libraries below it would only fight over them. The command line's has
 # nothing for them to do, and they spin while they wait.
@@ -40,6 +41,25 @@ def begin() -> None:
     if _usual is None:
         _usual = gc.get_threshold()
         gc.set_threshold(_MANY)
+
+
+def load() -> None:
+    """Before a command's modules are loaded: Ctrl-C meanwhile ends it without a word, as there is nothing to tell yet.
+
+    As an exception it would be a traceback, or be lost where an import's own callbacks are at work.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else somebody ignores it, or has his own
+        signal.signal(signal.SIGINT, _leave)
+
+
+def loaded() -> None:
+    """Once a command has what it needs: Ctrl-C is an exception again, so that what was begun is undone."""
+    if signal.getsignal(signal.SIGINT) is _leave:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _leave(number: int, _: object) -> None:
+    os._exit(128 + number)
 
 
 def end() -> None:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from types import FrameType
+from typing import Any
 
 GRACE = 30.0
 """Seconds that what is at work may take to its end."""
@@ -37,6 +38,7 @@ class Stopping:
         """The first signal that came."""
         self.asked: Future[None] = Future()
         """Done once an end is asked for, so that one can wait for it among other things."""
+        self._heard = 0
         self._is_orderly = False
         self._timer: threading.Timer | None = None
 
@@ -48,6 +50,11 @@ class Stopping:
         KeyboardInterrupt
             There is nothing to be finished, the time for it is over, or it is the second signal.
         """
+        self._heard += 1
+        if self._heard > 2:  # what is at work may have caught the first two as errors of its own
+            if os.isatty(2):  # where a moving display has hidden the cursor
+                os.write(2, b"\x1b[?25h\n")
+            os._exit(128 + number)
         is_first, self.signal = self.signal is None, self.signal or number
         if not is_first or not self._is_orderly or self.grace <= 0:
             raise KeyboardInterrupt
@@ -63,6 +70,7 @@ class Stopping:
     @contextlib.contextmanager
     def orderly(self) -> Iterator[None]:
         """A block that looks at `asked`, and ends by itself soon after that is done."""
+        self.leave()  # a KeyboardInterrupt that came in a callback, of an import or a finalizer, was lost
         self._is_orderly = True
         try:
             yield
@@ -97,10 +105,60 @@ def listening(grace: float) -> Iterator[Stopping]:
     global _current
     before, _current = _current, Stopping(grace)
     is_main = threading.current_thread() is threading.main_thread()  # no other may listen
-    handlers = {number: signal.signal(number, _current.hear) for number in SIGNALS} if is_main else {}
+    handlers = _handle(_current.hear) if is_main else {}
     try:
         yield _current
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+        _ours.discard(_current.hear)
         _current = before
+
+
+def leave_to_driver() -> None:
+    """In a worker process: leave it to the driver when its work ends, also where a signal goes to all of a group.
+
+    It gets a session of its own, so that Ctrl-C in the terminal does not reach the programs that a task runs, which
+    would fail of it. Both signals are heard and not ignored: a program that is started would inherit that.
+    """
+    with contextlib.suppress(OSError):  # it leads one already
+        os.setsid()
+    vars(os)["setpgrp"] = lambda: None  # leads a group too; the system refuses that to who leads a session
+    _handle(lambda *_: None)
+
+
+_usual: dict[int, Any] = {}
+_ours: set[Any] = set()
+
+
+def _handle(handler: Any) -> dict[int, Any]:
+    """Have both signals handled, but not in processes that are forked: these end of them as any other."""
+    if not _usual:
+        os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_be_usual)
+    _ours.add(handler)
+    before: dict[int, Any] = {number: signal.signal(number, handler) for number in SIGNALS}
+    _usual.update({number: found for number, found in before.items() if found not in _ours})
+    return before
+
+
+class _Held(threading.local):
+    mask: Any = ()
+
+
+_held = _Held()
+
+
+def _hold() -> None:
+    """Signals wait while a process is forked: one to the child would be lost before it is ready for it."""
+    _held.mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def _release() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _held.mask)
+
+
+def _be_usual() -> None:
+    for number, handler in _usual.items():
+        if signal.getsignal(number) in _ours:
+            signal.signal(number, handler)
+    _release()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shlex
 import shutil
+import stat
 import sys
 import threading
 import uuid
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.fencing import Change, Fence, subject_to
 from scaledproc.listing import (
     OBJECT_STORES,
     FileInfo,
@@ -27,8 +30,8 @@ from scaledproc.listing import (
     list_objects,
     version_of,
 )
+from scaledproc.redaction import has_login, remember_login, remember_secrets
 from scaledproc.redaction import redacted as redacted
-from scaledproc.redaction import remember_secrets
 from scaledproc.s3_objects import ChangedError, problem_of, writing
 from scaledproc.scratch import PrivateFolder
 
@@ -45,7 +48,7 @@ PIECE = 4 * 2**20  # bytes that are copied at once
 _archives = threading.Lock()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Store:
     """A folder on some filesystem; cheap to make, safe to send to another process.
 
@@ -56,15 +59,16 @@ class Store:
     options
         Arguments for the fsspec filesystem. They can hold secrets, so they are never shown or written.
     fence
-        Asked before each commit and each removal; raises where this process may not change anything any more.
+        Asked before each attempt of a commit or a removal; raises where this process may not change anything any more.
     """
 
     uri: str
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    fence: Callable[[], None] | None = field(default=None, repr=False, compare=False)
+    fence: Fence | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         remember_secrets(self.options)
+        remember_login(self.uri)
 
     @classmethod
     def at(cls, where: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> Store:
@@ -79,6 +83,12 @@ class Store:
         if not uri.strip():
             raise UsageError("an empty path was given; name a folder or a URL")
         refuse_lost_slash(uri)
+        remember_login(uri)
+        if uri.startswith(("s3://", "s3a://")) and has_login(uri):
+            raise UsageError(
+                f"{redacted(uri)}: a URL of S3 holds no keys; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give "
+                "--storage-option key=… and secret=…"
+            )
         try:
             if "://" not in uri:
                 return cls(str(Path(uri).expanduser().absolute()), {})
@@ -93,6 +103,9 @@ class Store:
     def __str__(self) -> str:
         return redacted(self.uri)
 
+    def __repr__(self) -> str:
+        return f"Store({str(self)!r})"
+
     def __hash__(self) -> int:
         return hash(self.uri)
 
@@ -102,7 +115,7 @@ class Store:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        remember_secrets(self.options)
+        self.__post_init__()
 
     @cached_property
     def _filesystem(self) -> tuple[Any, str]:
@@ -210,6 +223,35 @@ class Store:
             return False
         return True
 
+    def sizes(self, names: Iterable[str], *, listed: bool = True) -> dict[str, int]:
+        """Bytes of those of some files that are there.
+
+        Parameters
+        ----------
+        names
+            Relative to the root.
+        listed
+            Whether to believe a listing; each file that it lacks is asked for by its name all the same.
+        """
+        wanted, found = list(names), dict[str, int]()
+        if listed and self.local is None:
+            for folder in sorted({name.rpartition("/")[0] for name in wanted}):
+                found |= {info["name"]: int(info["size"]) for info in self._listed(folder) if info["type"] == "file"}
+        sizes = {name: found[path] for name in wanted if (path := self.path(name)) in found}
+        left = [name for name in wanted if name not in sizes]
+        with ThreadPoolExecutor(READERS, thread_name_prefix="sizes") as pool:
+            asked = zip(left, pool.map(self._size, left), strict=True)
+            return sizes | {name: size for name, size in asked if size is not None}
+
+    def _size(self, name: str) -> int | None:
+        try:
+            if self.local is not None:
+                return Path(self.path(name)).stat().st_size
+            info = self.fs.info(self.path(name), **({"refresh": True} if self.is_s3 else {}))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return int(info["size"]) if info["type"] == "file" else None
+
     def names(self, folder: str = "") -> list[str]:
         """The names directly in a folder, sorted; none where there is no such folder."""
         self.fs.invalidate_cache()
@@ -230,11 +272,7 @@ class Store:
 
     def versions(self, folder: str = "") -> dict[str, str]:
         """The files directly in a folder, each with what changes when its content does."""
-        self.fs.invalidate_cache()
-        try:
-            found = self.fs.ls(self.path(folder), detail=True)
-        except (FileNotFoundError, NotADirectoryError):
-            return {}
+        found = self._listed(folder)
         return {info["name"].rpartition("/")[2]: version_of(info) for info in found if info["type"] == "file"}
 
     def listing(self, *, hidden: bool = True, leaves_out: Callable[[str], bool] = lambda _: False) -> Listing:
@@ -272,13 +310,37 @@ class Store:
             ) from None
         except store_errors() as error:
             raise ScaledprocError(f"{self} cannot be listed: {describe(error)}") from None
+        except (TypeError, ValueError, AttributeError) as error:
+            if not self.options:
+                raise
+            names = ", ".join(self.options)
+            raise UsageError(f"{self} cannot be listed with the storage options {names}: {describe(error)}") from error
         return listing
 
     # Reading
 
     def open(self, name: str) -> IO[bytes]:
-        """A file for reading, seekable."""
+        """A file for reading, seekable.
+
+        Raises
+        ------
+        OSError
+            If it is none: a pipe would be waited for.
+        """
+        if self.local is not None and not stat.S_ISREG(os.stat(self.path(name)).st_mode):  # noqa: PTH116 - hot
+            raise OSError(errno.EINVAL, "is no regular file", name)
+        if self.local is not None:
+            return Path(self.path(name)).open("rb")
         handle: IO[bytes] = self.fs.open(self.path(name), "rb")
+        return handle
+
+    def open_for_arrow(self, name: str) -> IO[bytes]:
+        """The same for Arrow. A local one is Arrow's own: its threads may hold it when the interpreter ends."""
+        if self.local is None:
+            return self.open(name)
+        import pyarrow as pa
+
+        handle: IO[bytes] = pa.OSFile(self.path(name))
         return handle
 
     def read(self, name: str, most: int = -1) -> bytes:
@@ -388,33 +450,90 @@ class Store:
     # Writing
 
     @contextlib.contextmanager
-    def committing(self, name: str) -> Iterator[Path]:
+    def committing(self, name: str, *, replacing: bool = False) -> Iterator[Path]:
         """A local path to write; when the block ends well, its content appears under `name` in one step.
 
         On local disks that is a flush and a rename, elsewhere one upload. When the block raises, nothing appears.
+
+        Parameters
+        ----------
+        name
+            Relative to the root.
+        replacing
+            Whether it may only replace what is there now, so that it replaces nothing newer even if it arrives late;
+            where the store knows such conditions.
+
+        Raises
+        ------
+        OvertakenError
+            If something else is there by then; or if nothing may be changed any more.
         """
         self._ask_fence()  # before a folder is made, and again at the end
         if self.local is None:
+            change = self._replacing(name) if replacing else Change(self.fence)
             with scratch_folder() as folder:
                 part = folder / "part"
                 yield part
                 if not part.exists():
                     raise FileNotFoundError(f"nothing was written to be {name}")
                 self._ask_fence()
-                self._upload(part, self.path(name))
+                with subject_to(change):
+                    self._upload(part, self.path(name))
             return
         target = Path(self.path(name))
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.{uuid.uuid4().hex}{TEMPORARY}")
         try:
             yield part
-            with part.open("rb+") as file:
-                os.fsync(file.fileno())
+            _sync_file(part)
             self._ask_fence()
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
         _sync_folder(target.parent)
+
+    def _replacing(self, name: str) -> Change:
+        """A change of what is there now. It is looked at before the fence is asked: so it is not another driver's."""
+        if self.fence is None or not hasattr(self.fs, "version_now"):
+            return Change(self.fence)
+        return Change(self.fence, self.fs.version_now(self.path(name)), uuid.uuid4().hex)
+
+    @contextlib.contextmanager
+    def committing_together(self) -> Iterator[Callable[[str, int], Path]]:
+        """What gives local paths to write, by name and step; when the block ends well, all appear, step after step.
+
+        For local disks: to flush many files at once takes little longer than to flush one.
+        """
+        assert self.local is not None  # noqa: S101
+        self._ask_fence()
+        parts: list[tuple[int, Path, Path]] = []
+        folders: set[str] = set()
+
+        def path(name: str, step: int) -> Path:
+            folder, _, last = self.path(name).rpartition("/")
+            if folder not in folders:
+                Path(folder).mkdir(parents=True, exist_ok=True)
+                folders.add(folder)
+            part = Path(f"{folder}/.{last}.{uuid.uuid4().hex}{TEMPORARY}")
+            parts.append((step, part, Path(f"{folder}/{last}")))
+            return part
+
+        try:
+            yield path
+            paths = [part for _, part, _ in parts]
+            with ThreadPoolExecutor(READERS, thread_name_prefix="flush") as pool:
+                list(pool.map(_sync_files, [paths[n::READERS] for n in range(READERS)]))
+            for step in sorted({step for step, _, _ in parts}):
+                self._ask_fence()
+                done = [(part, target) for at, part, target in parts if at == step]
+                for part, target in done:
+                    part.replace(target)
+                for folder in {target.parent for _, target in done}:
+                    _sync_folder(folder)
+        except BaseException:
+            for _, part, _ in parts:
+                part.unlink(missing_ok=True)
+            raise
 
     def _ask_fence(self) -> None:
         if self.fence is not None:
@@ -429,37 +548,51 @@ class Store:
             self.fs.makedirs(target.rpartition("/")[0], exist_ok=True)
             self.fs.put_file(str(part), target)
 
-    def write(self, name: str, content: bytes) -> None:
-        """Commit a whole file."""
-        with self.committing(name) as part:
+    def write(self, name: str, content: bytes, *, replacing: bool = False) -> None:
+        """Commit a whole file; see `committing`."""
+        with self.committing(name, replacing=replacing) as part:
             part.write_bytes(content)
 
     def remove(self, name: str) -> None:
         """Remove a file, or a folder with all that is in it; nothing happens where there is none."""
         self._ask_fence()
-        if self.local is not None:
-            path = Path(self.path(name))
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-            return
         target = self.path(name)
-        if self.is_s3:
+        if self.local is not None:
+            self._remove_local(Path(target))
+        elif self.is_s3:
             for _ in range(LISTINGS):  # the last ones show what is gone already
-                found = self.fs.find(target, withdirs=True)  # some stores keep folders
-                self._remove_objects([*sorted(found, reverse=True), target])
+                found = self.fs.find(target, withdirs=True, detail=True)  # some stores keep folders
+                versions = {path: _etag(found[path]) for path in sorted(found, reverse=True)}
+                if target not in versions and (found or (version := self.fs.version_now(target))):
+                    versions[target] = "" if found else version  # a folder, which some stores keep too
+                self._remove_objects(versions)
                 if not found:
                     return
-            return
+        else:
+            self._remove_elsewhere(target)
+
+    def _remove_local(self, path: Path) -> None:
+        if path.is_dir() and not path.is_symlink():
+            for each in list(path.iterdir()):
+                self._ask_fence()
+                shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink(missing_ok=True)
+            path.rmdir()
+        else:
+            path.unlink(missing_ok=True)
+
+    def _remove_elsewhere(self, target: str) -> None:
         self.fs.invalidate_cache()
         found = self.fs.find(target, withdirs=True, detail=True)
         if not found:
             return
+        names = [target, *found]
         if not any(char in target for char in "*?["):
-            self.fs.rm([target, *found])
+            for start in range(0, len(names), MOST_REMOVED):
+                self._ask_fence()
+                self.fs.rm(names[start : start + MOST_REMOVED])
             return
         for path in (*sorted(found, reverse=True), target):  # fsspec's rm would take such a name for a pattern
+            self._ask_fence()
             with contextlib.suppress(FileNotFoundError):
                 if (path in found and found[path]["type"] == "file") or self._protocols & OBJECT_STORES:
                     self.fs.rm_file(path)
@@ -467,20 +600,43 @@ class Store:
                     self.fs.rmdir(path)
 
     def remove_files(self, names: Sequence[str]) -> None:
-        """Remove files; nothing happens where one is not there."""
+        """Remove files; nothing happens where one is not there.
+
+        In S3 each only as it is listed now, so that a removal that arrives late does not meet a newer one. What is not
+        listed is removed whatever it is, as a listing may lag behind.
+        """
         if not self.is_s3:
             for name in names:
                 self.remove(name)
             return
+        listed = {
+            info["name"]: _etag(info)
+            for folder in sorted({name.rpartition("/")[0] for name in names})
+            for info in self._listed(folder)
+        }
         self._ask_fence()
-        self._remove_objects([self.path(name) for name in names])
+        self._remove_objects({path: listed.get(path, "") for path in map(self.path, names)})
 
-    def _remove_objects(self, paths: Sequence[str]) -> None:
-        plain = [path for path in paths if path.isprintable()]
-        for start in range(0, len(plain), MOST_REMOVED):
-            self.fs.bulk_delete(plain[start : start + MOST_REMOVED])
-        for path in set(paths) - set(plain):  # XML has no way to name it
-            self.fs.rm_file(path)
+    def _listed(self, folder: str) -> list[dict[str, Any]]:
+        """What is directly in a folder, as the filesystem tells it."""
+        self.fs.invalidate_cache()
+        try:
+            return list(self.fs.ls(self.path(folder), detail=True))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def _remove_objects(self, versions: Mapping[str, str]) -> None:
+        """Remove objects as they were seen; each batch, and each attempt, asks the fence."""
+        plain = [path for path in versions if path.isprintable()]
+        with subject_to(Change(self.fence)):
+            for start in range(0, len(plain), MOST_REMOVED):
+                batch = {path: versions[path] for path in plain[start : start + MOST_REMOVED]}
+                # A listing that lags behind shows what was there before. What is there now is this driver's to remove
+                # if it was seen before the fence is asked, as it is for each request.
+                others = {path: self.fs.version_now(path) for path in self.fs.remove_versions(batch)}
+                self.fs.remove_versions({path: version for path, version in others.items() if version})
+            for path in versions.keys() - set(plain):  # XML has no way to name it
+                self.fs.rm_file(path)
 
     def remove_temporaries(self, folder: str = "") -> None:
         """Remove what a killed commit left in a folder (object stores leave nothing)."""
@@ -520,6 +676,11 @@ _ONE_SLASH = re.compile(
 )
 
 
+def _etag(info: Mapping[str, Any]) -> str:
+    """What a listing says of an object's version; empty for what is none."""
+    return str(info.get("ETag") or "") if info.get("type") == "file" else ""
+
+
 def _target(file: FileInfo, into: Path) -> Path:
     if not is_safe_name(file.path):
         raise ScaledprocError(f"the name {file.path!r} leads out of its folder")
@@ -536,14 +697,28 @@ def describe(error: BaseException) -> str:
 
 
 def store_errors() -> tuple[type[Exception], ...]:
-    """What a filesystem raises: botocore's own base errors are no OSError."""
-    exceptions = sys.modules.get("botocore.exceptions")
-    return (OSError, exceptions.BotoCoreError, exceptions.ClientError) if exceptions else (OSError,)
+    """What a filesystem raises: the base errors of botocore and of aiohttp, which `http://` goes by, are no OSError."""
+    exceptions, aiohttp = sys.modules.get("botocore.exceptions"), sys.modules.get("aiohttp")
+    return (
+        OSError,
+        *((exceptions.BotoCoreError, exceptions.ClientError) if exceptions else ()),
+        *((aiohttp.ClientError,) if aiohttp else ()),
+    )
 
 
 def is_refusal(error: OSError) -> bool:
     """Whether a disk or a store said no; else a reader of file formats did, which has no other word for damage."""
     return error.errno is not None or isinstance(error, (ConnectionError, PermissionError, TimeoutError))
+
+
+def _sync_files(paths: Iterable[Path]) -> None:
+    for path in paths:
+        _sync_file(path)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""How far a run is, counted from what its events tell; shards, records, bytes, pace."""
+"""How far a run is, counted from what its events tell; shards, tasks, bytes, pace."""
 
 from __future__ import annotations
 
@@ -151,12 +151,12 @@ class Tally:
 
     @property
     def quarantined(self) -> int:
-        """How many of the records failed."""
+        """How many of the tasks failed."""
         return self._done.quarantined
 
     @property
     def resumed_tasks(self) -> int:
-        """How many of the records an earlier process did."""
+        """How many of the tasks an earlier process did."""
         return self._resumed.tasks
 
     @property
@@ -166,7 +166,7 @@ class Tally:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all records are done, and where shards are told of, these too."""
+        """Whether all tasks are done, and where shards are told of, these too."""
         return self.tasks == self.total_tasks and (not self.has_machines or self._names["done"] >= self.total_shards)
 
     @property
@@ -194,7 +194,7 @@ class Tally:
         """What is done, in one line."""
         left = self.seconds_left
         parts = [
-            f"{self.tasks:,}/{self.total_tasks:,} records",
+            f"{self.tasks:,}/{self.total_tasks:,} tasks",
             f"{bytes_text(self.size)} of {bytes_text(self.total_size)}",
         ]
         if left is not None:

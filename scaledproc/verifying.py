@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scaledproc.chunks import METADATA
+from scaledproc.changes import extractor_differences, texts_of
 from scaledproc.combining import finish_table, finished_schema
+from scaledproc.describe import count_text
 from scaledproc.errors import ScaledprocError
+from scaledproc.extractors.fingerprint import fingerprint_of
+from scaledproc.merging import Rows
 from scaledproc.planning import plan_id_of
-from scaledproc.run_folder import ERROR_SCHEMA, ERRORS, FEATURES, INVENTORY, PLAN, RECORD, shard_name
-from scaledproc.storage import store_errors
-from scaledproc.tables import read_tables, rebatch
+from scaledproc.row_groups import rebatch
+from scaledproc.run_folder import (
+    ERROR_LOG,
+    ERROR_SCHEMA,
+    ERRORS,
+    FEATURES,
+    INVENTORY,
+    LEASE,
+    PLAN,
+    RECORD,
+    SHARDS,
+    digest_of_content,
+    shard_name,
+)
+from scaledproc.shared_files import of_record
+from scaledproc.tables import open_reader, read_note, read_tables
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,6 +44,7 @@ if TYPE_CHECKING:
     from scaledproc.planning import Plan
     from scaledproc.run_folder import Run
 
+T = TypeVar("T")
 _BLOCK = 2**20
 
 
@@ -97,14 +114,18 @@ def verify_run(run: Run, inventory: Callable[[], Inventory] | None = None) -> Ve
     if run.record.state != "done":
         raise ScaledprocError(f"the run in {run.store} is not finished; run the same command again")
     check = _Check(run)
-    check.digests()
-    plan = check.plan()
+    check.step(RECORD, check.record)
+    check.step(RECORD, check.digests)
+    plan = check.step(PLAN, check.plan)
     if plan is not None:
-        failed = check.errors(plan)
-        check.shards(plan, failed)
+        check.step(PLAN, lambda: check.plan_id(plan))
+        failed = check.step(ERRORS, lambda: check.errors(plan))
+        check.step(SHARDS, lambda: check.shards(plan, np.zeros(plan.n_tasks, bool) if failed is None else failed))
         if inventory is not None:
-            check.inventory(plan, inventory())
-    check.table()
+            now = inventory()
+            check.step(INVENTORY, lambda: check.inventory(plan, now))
+    check.step(FEATURES, lambda: check.table(len(run.record.shards) if plan is None else plan.n_shards))
+    check.step(RECORD, check.strays)
     return Verified(
         output=str(run.store),
         plan_id=run.record.plan_id,
@@ -128,21 +149,53 @@ class _Check:
     def _wrong(self, file: str, text: str) -> None:
         self.problems.append(Problem(file, text))
 
+    def step(self, file: str, look: Callable[[], T]) -> T | None:
+        """What a look at something gives; None where damage is so bad that it ends in an error."""
+        try:
+            return look()
+        except Exception as error:  # whatever damaged files give: nothing that they say may end this
+            self._wrong(file, f"cannot be looked at: {type(error).__name__}: {error}")
+            return None
+
+    def record(self) -> None:
+        """run.json is what was written, and does not contradict itself."""
+        record = self._run.record
+        if record.digest != digest_of_content(asdict(record)):
+            self._wrong(RECORD, "is not what was written: its SHA-256 of itself differs")
+        for what in ("rows", "quarantined", "tasks"):
+            total = sum(int(shard[what]) for shard in record.shards)
+            if total != record.counts[what]:
+                self._wrong(RECORD, f"says {record.counts[what]:,} {what}, and {total:,} of all shards together")
+
+    def _wanted(self) -> dict[str, str]:
+        """The digest of each of the run's files; empty where run.json has none."""
+        record = self._run.record
+        needed = [PLAN, INVENTORY, FEATURES, ERRORS, *(f"{name}.csv" for name in record.summaries)]
+        needed += [ERROR_LOG] if record.counts["quarantined"] else []
+        shards = {shard_name(int(shard["shard"])): str(shard.get("digest") or "") for shard in record.shards}
+        return {**dict.fromkeys(needed, ""), **record.digests, **shards}
+
     def digests(self) -> None:
         """Each file is what was written."""
-        record = self._run.record
-        wanted = dict(record.digests)
-        for shard in record.shards:
-            wanted[shard_name(int(shard["shard"]))] = str(shard.get("digest") or "")
-        lacking = [name for name, digest in wanted.items() if not digest]
-        needed = {PLAN, INVENTORY, FEATURES, ERRORS, *(f"{name}.csv" for name in record.summaries)}
-        lacking += sorted(needed - wanted.keys())
-        if lacking:
-            self.notes.append(f"run.json has no digest of {len(lacking)} files (the first is {lacking[0]})")
-        for name, digest in sorted(wanted.items()):
+        for name, digest in sorted(self._wanted().items()):
             if digest:
                 self.n_digests += 1
                 self._compare(name, digest)
+            else:
+                self._wrong(RECORD, f"has no digest of {name}")
+
+    def strays(self) -> None:
+        """What else is in the folder."""
+        store = self._run.store
+        known = {name.partition("/")[0] for name in self._wanted()} | {RECORD, LEASE, SHARDS}
+        if inner := store.contains(self._run.dataset):
+            known.add(inner.partition("/")[0])
+        others = [name for name in store.names() if name not in known]
+        if store.local is None:  # some stores go on to list a folder that is empty, and find it in itself
+            files = store.versions()
+            others = [name for name in others if name in files or {*store.fs.find(path := store.path(name))} - {path}]
+        if others:
+            self.notes.append(f"{count_text(len(others), 'name')} here {_are(others)} not the run's ({_first(others)})")
 
     def _compare(self, name: str, digest: str) -> None:
         found = hashlib.sha256()
@@ -152,30 +205,38 @@ class _Check:
                     found.update(block)
         except FileNotFoundError:
             self._wrong(name, "is gone")
-        except store_errors() as error:
+        except Exception as error:  # a name may be one that no file can have
             self._wrong(name, f"cannot be read: {error}")
         else:
             if found.hexdigest() != digest:
                 self._wrong(name, "is not what was written: its SHA-256 differs")
 
     def plan(self) -> Plan | None:
-        """The plan is what the run's id says."""
+        """The plan has as much as run.json says."""
         try:
             plan = self._run.plan
         except Exception as error:  # whatever damaged tables give
             self._wrong(PLAN, f"cannot be read: {error}")
             return None
-        counts = self._run.record.counts
-        for what, count in (("tasks", plan.n_tasks), ("shards", plan.n_shards), ("files", plan.files.num_rows)):
-            if count != counts.get(what, count):
-                self._wrong(PLAN, f"has {count:,} {what}; run.json says {counts[what]:,}")
-        extractor = self._extractor()
-        if extractor is not None:
-            unit = str(self._run.record.options["unit"])
-            tasks = plan.tasks.select(["group", "unit", "anchor"])
-            if plan_id_of(extractor, unit, tasks, plan.files, plan.unit_files) != self._run.record.plan_id:
-                self._wrong(PLAN, "has another plan id than run.json: other tasks, files or sizes")
+        record = self._run.record
+        sizes = {"tasks": plan.n_tasks, "units": plan.n_units, "files": plan.files.num_rows}
+        sizes |= {"shards": plan.n_shards, "chunks": plan.n_chunks}
+        told = {**record.counts, "bytes": record.bytes.get("input")}
+        for what, count in {**sizes, "bytes": plan.size}.items():
+            if count != told.get(what):
+                self._wrong(PLAN, f"has {count:,} {what}; run.json says {told.get(what)}")
         return plan
+
+    def plan_id(self, plan: Plan) -> None:
+        """The plan is what the run's id says."""
+        extractor = self._extractor()
+        if extractor is None:
+            return
+        unit = str(self._run.record.options["unit"])
+        tasks = plan.tasks.select(["group", "unit", "anchor"])
+        text, reads = fingerprint_of(extractor).text, of_record(self._run.record.extractor)
+        if plan_id_of(text, extractor, unit, tasks, plan.files, plan.unit_files, reads) != self._run.record.plan_id:
+            self._wrong(PLAN, "has another plan id than run.json: other tasks, files or sizes")
 
     def _extractor(self) -> Extractor | None:
         """The extractor, where it can be had as it was."""
@@ -184,9 +245,10 @@ class _Check:
         except Exception as error:  # another machine's, or a module that is gone
             reason = str(error)
         else:
-            if extractor.fingerprint == self._run.record.extractor["fingerprint"]:
+            differ = extractor_differences(self._run.record.extractor["fingerprint"], fingerprint_of(extractor))
+            if not differ:
                 return extractor
-            reason = f"{extractor.label} is not what it was"
+            reason = f"{extractor.label} is not what it was: {texts_of(differ)}"
         note = f"the plan's id and what finish() made of the rows were not looked at: {reason}"
         if note not in self.notes:
             self.notes.append(note)
@@ -227,9 +289,9 @@ class _Check:
             name = shard_name(shard)
             start, stop = int(plan.shard_cuts[shard]), int(plan.shard_cuts[shard + 1])
             try:
-                with self._run.store.open(name) as opened, pq.ParquetFile(opened) as file:
-                    rows, said = file.metadata.num_rows, json.loads((file.metadata.metadata or {})[METADATA])
-                counts = np.repeat(*np.array(said["counts"], np.int64).reshape(-1, 2).T)
+                with self._run.store.open_for_arrow(name) as opened, open_reader(opened) as file:
+                    rows, said = file.metadata.num_rows, read_note(file, opened)
+                counts = _counts(said["counts"], stop - start)
                 place = (said["plan_id"], int(said["shard"]))
             except FileNotFoundError:
                 self._wrong(name, "is gone")
@@ -250,6 +312,10 @@ class _Check:
             if shard not in reported:
                 self._wrong(RECORD, f"says nothing of shard {shard}")
                 continue
+            if reported[shard]["tasks"] != stop - start:
+                self._wrong(
+                    RECORD, f"says {reported[shard]['tasks']:,} tasks of shard {shard}; the plan has {stop - start:,}"
+                )
             for what, expected in (("its tasks", int(counts.sum())), ("run.json", int(reported[shard]["rows"]))):
                 if rows != expected:
                     self._wrong(name, f"has {rows:,} rows; by {what} it is {expected:,}")
@@ -262,11 +328,11 @@ class _Check:
             task = plan.tasks["anchor"][start + int(both[0])].as_py()
             self._wrong(name, f"has rows of {len(both):,} tasks that are in the errors (the first is {task!r})")
 
-    def table(self) -> None:
+    def table(self, shards: int) -> None:
         """The table is the shards, one after the other."""
         extractor = self._extractor()
         try:
-            with self._run.store.open(FEATURES) as opened, pq.ParquetFile(opened) as file:
+            with self._run.store.open_for_arrow(FEATURES) as opened, open_reader(opened) as file:
                 self.rows, schema = file.metadata.num_rows, file.schema_arrow.remove_metadata()
         except FileNotFoundError:
             self._wrong(FEATURES, "is gone")
@@ -280,24 +346,27 @@ class _Check:
             self._wrong(FEATURES, "has other columns than the extractor declares")
             return
         at = 0
+        rows = Rows(read_tables(self._run.store, FEATURES))
         try:
-            for made, found in zip(self._made(extractor), self._pieces(FEATURES), strict=True):
-                if not _same(made, found, extractor is not None):
+            for made in self._made(extractor, shards):
+                found = pa.concat_tables([schema.empty_table(), *rows.take(made.num_rows)])
+                if found.num_rows < made.num_rows:
+                    raise ValueError
+                if extractor is not None and not _same(made, found):
                     self._wrong(FEATURES, f"differs from the shards in the rows from {at:,} on")
                     return
                 at += found.num_rows
+            if next(rows.take(1), None) is not None:
+                raise ValueError
         except ValueError:
             self._wrong(FEATURES, "has not as many rows as the shards")
         except Exception as error:
             self._wrong(FEATURES, f"cannot be compared with the shards: {error}")
 
-    def _pieces(self, *names: str) -> Iterator[pa.Table]:
-        tables = (table.replace_schema_metadata(None) for name in names for table in read_tables(self._run.store, name))
-        return rebatch(tables)
-
-    def _made(self, extractor: Extractor | None) -> Iterator[pa.Table]:
+    def _made(self, extractor: Extractor | None, shards: int) -> Iterator[pa.Table]:
         """The table's rows as the shards have them; without the extractor, as they were before its `finish`."""
-        for piece in self._pieces(*map(shard_name, range(self._run.record.counts["shards"]))):
+        tables = chain.from_iterable(read_tables(self._run.store, shard_name(shard)) for shard in range(shards))
+        for piece in rebatch(table.replace_schema_metadata(None) for table in tables):
             yield piece if extractor is None else finish_table(extractor, piece)
 
     def inventory(self, plan: Plan, now: Inventory) -> None:
@@ -313,11 +382,26 @@ class _Check:
                 self._wrong(INVENTORY, f"{len(paths):,} files {what} (the first is {paths[0]!r})")
 
 
-def _same(made: pa.Table, found: pa.Table, are_finished: bool) -> bool:
-    """Whether rows are the same; only their number where it is not known what `finish` made of them."""
-    if made.num_rows != found.num_rows:
-        return False
-    return not are_finished or all(_equal(made[name], found[name]) for name in made.schema.names)
+def _counts(runs: Any, most: int) -> NDArray[np.int64]:
+    """How many rows each task gave; no more than one too many, as anybody may have written the footer."""
+    counts: list[int] = []
+    for count, times in np.asarray(runs, np.int64).reshape(-1, 2).tolist():
+        if count < 0 or times < 0:
+            raise ValueError("a task cannot have given less than nothing")
+        counts += [count] * min(times, most + 1 - len(counts))
+    return np.array(counts, np.int64)
+
+
+def _are(names: list[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def _first(names: list[str]) -> str:
+    return repr(names[0]) if len(names) == 1 else f"the first is {names[0]!r}"
+
+
+def _same(made: pa.Table, found: pa.Table) -> bool:
+    return all(_equal(made[name], found[name]) for name in made.schema.names)
 
 
 def _equal(made: pa.ChunkedArray, found: pa.ChunkedArray) -> bool:

@@ -7,7 +7,7 @@ shard are there they become the shard's one file, and the chunks go.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -21,14 +21,17 @@ from scaledproc import starting
 from scaledproc.away import UnreadError
 from scaledproc.chunks import ChunkWork, PieceDone, assemble_chunk, committed_chunks, run_chunk, run_piece
 from scaledproc.errors import ScaledprocError, UsageError
-from scaledproc.events import Event, ShardState
+from scaledproc.events import ChunkDone, Event, Note, ShardDone, ShardState
+from scaledproc.extractors.fingerprint import fingerprint_of
 from scaledproc.extractors.registry import place
 from scaledproc.faults import LOADS, Loss, Piece, WorkerLostError, after_loss
 from scaledproc.limits import Limits
-from scaledproc.merging import merge_part, merge_shard
+from scaledproc.machine import fitting, too_few_files
+from scaledproc.merging import make_shards, merge_part, merge_shard
 from scaledproc.pool import Pool
-from scaledproc.run_folder import Run
+from scaledproc.run_folder import WORK, Run
 from scaledproc.scratch import remove_left
+from scaledproc.shared_files import at_hand
 from scaledproc.staging import FILES_AHEAD, Direct, StagedUnits, Stager
 from scaledproc.stopping import stopping
 
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 2.0  # seconds that others get to end what they are at, where the run must end
 MOST_UNREAD = 10  # tasks that could not be read, from which on it is asked whether any can
+MOST_TOGETHER = 64  # shards that are made together
 FILES_SENT = 1_000  # files of a unit that are sent along with each chunk
 
 
@@ -52,6 +56,7 @@ def run_shards(
     scratch: Path | None = None,
     here: NDArray[np.bool_] | None = None,
     pool: Pool | None = None,
+    shared: Path | None = None,
 ) -> Iterator[Event]:
     """Make the features of macro shards with so many processes, and tell what happened.
 
@@ -71,10 +76,12 @@ def run_shards(
         are made instead of shards.
     pool
         Processes that are there already, with the run's limits; the caller ends them. Else there are new ones.
+    shared
+        A folder of the files that the extractor declared, where they are not to be taken from the dataset.
 
     Yields
     ------
-    ShardState, ChunkDone, ShardDone
+    Note, ShardState, ChunkDone, ShardDone
         As it happens: a shard is staging, running; chunks and shards in the order in which they end.
 
     Raises
@@ -85,17 +92,24 @@ def run_shards(
         The run has limits, but its dataset or its folder can only be seen by this process.
     """
     starting.end()
+    asked, jobs = jobs, fitting(jobs) if pool is None else pool.jobs
+    if jobs < asked:
+        yield Note(too_few_files(asked, jobs))
     plan = run.plan
     left: dict[int, int] = {}
     queue: deque[Chunk] = deque()
     committed = run.committed_shards(shards)
+    begun = {*run.store.names(WORK)}
     schema = run.extractor.schema
     for shard in shards:
         if shard in committed:
             yield run.shard_report(shard)
             continue
         wanted = range(plan.n_chunks_of(shard)) if run.record.timings.get("starts", 1) > 1 else ()
-        done = {chunk.chunk: chunk for chunk in committed_chunks(run.store, run.record.plan_id, shard, wanted, schema)}
+        done: dict[int, ChunkDone] = {}
+        if f"{shard:05d}" in begun or not run.store.lists_all:
+            found = committed_chunks(run.store, run.record.work_id, shard, wanted, schema)
+            done = {chunk.chunk: chunk for chunk in found}
         yield from done.values()
         todo = [chunk for chunk in plan.chunks(shard) if chunk.number not in done]
         if here is not None:
@@ -118,17 +132,32 @@ def run_shards(
         stager: Direct | Stager
         stager = Direct(run.dataset) if run.dataset.local else Stager(run.dataset, plan, list(queue), scratch)
         held.enter_context(stager)
+        files = plan.reads if queue else ()
+        common = _Common(
+            at_hand(files, shared or stager.share(files)) if files else {},
+            fingerprint_of(run.extractor).files if queue else (),
+        )
         if pool is None or is_here:
             processes = 1 if is_here else min(jobs, max(len(queue), 1))
             pool = held.enter_context(Pool(processes, limits, scratch, in_process=is_here))
         try:
-            yield from _Loop(run, plan, stager, pool, queue, left, here).events()
+            yield from _Loop(run, plan, stager, pool, queue, left, common, here).events()
         except Exception:
             pool.close(PATIENCE)
             raise
         except BaseException:  # who leaves at once does not wait
             pool.close()
             raise
+
+
+@dataclass(frozen=True)
+class _Common:
+    """What all chunks get."""
+
+    shared: Mapping[str, Path]
+    """Where the files are that the extractor declared."""
+    code: tuple[tuple[str, int, int], ...]
+    """The files that the extractor's code was read from."""
 
 
 @dataclass
@@ -165,6 +194,7 @@ class _Loop:
         pool: Pool,
         queue: deque[Chunk],
         left: dict[int, int],
+        common: _Common,
         here: NDArray[np.bool_] | None = None,
     ) -> None:
         self._run = run
@@ -173,11 +203,15 @@ class _Loop:
         self._pool = pool
         self._queue = queue
         self._left = left
+        self._common = common
         self._here = here
         self._staging: dict[Future[Any], Chunk] = {}
         self._ready: deque[tuple[Chunk, StagedUnits]] = deque()
         self._pieces: deque[tuple[_Repair, Piece]] = deque()
         self._working: dict[Future[Any], _Call] = {}
+        self._together: dict[Future[Any], list[tuple[Chunk, StagedUnits, ChunkWork]]] = {}
+        self._most = MOST_TOGETHER
+        self._single = {shard for shard in left if self._may_be_together(shard)}
         self._merging: dict[Future[Any], tuple[int, int]] = {}  # the shard, and how many processes that ended
         self._states: dict[int, str] = {}
         self._news: deque[Event] = deque()
@@ -200,19 +234,20 @@ class _Loop:
                 self._work()
                 while self._news:
                     yield self._news.popleft()
-                at_work = [*self._staging, *self._working, *self._merging]
+                at_work = [*self._staging, *self._at_work()]
                 others = [] if self._is_ending else [self._asked, *removals]
                 ended, _ = wait([*at_work, *others], return_when=FIRST_COMPLETED)
                 if self._asked.done() and not self._is_ending:
                     self._withdraw()
                 for future in [future for future in at_work if future in ended and not future.cancelled()]:
-                    if not (self._is_ending and future not in self._working and future not in self._merging):
+                    if not (self._is_ending and future in self._staging):
                         yield from self._end(future)
         stopping().leave()  # also where the signal came with the very last event
 
     def _is_left(self) -> bool:
         """Whether there are chunks that were not tried yet."""
-        return bool(self._queue or self._staging or self._ready or self._pieces or self._working)
+        waits = self._queue or self._staging or self._ready or self._pieces
+        return bool(waits or self._working or self._together)
 
     def _withdraw(self) -> None:
         """Leave what is not at work to the next start."""
@@ -220,13 +255,14 @@ class _Loop:
         self._pool.withdraw()
         for waiting in (self._queue, self._staging, self._ready, self._pieces, self._postponed, self._last):
             waiting.clear()
-        for calls in (self._working, self._merging):
+        calls: dict[Future[Any], Any]
+        for calls in (self._working, self._together, self._merging):
             for future in [future for future in calls if future.cancelled()]:
                 del calls[future]
 
     def _stage(self) -> None:
         while self._queue and self._wants_more():
-            is_idle = not (self._staging or self._ready or self._pieces or self._working or self._stager.removals())
+            is_idle = not (self._staging or self._ready or self._pieces or self._at_work() or self._stager.removals())
             if not is_idle and not self._stager.admits(self._queue[0]):
                 return  # until a chunk at work gives up its units, and these are removed
             chunk = self._queue.popleft()
@@ -236,6 +272,9 @@ class _Loop:
 
     def _wants_more(self) -> bool:
         """Whether to stage another chunk ahead: for each core, and where chunks are small, for each request."""
+        if isinstance(self._stager, Direct):
+            most = MOST_TOGETHER if self._queue[0].shard in self._single else 1
+            return len(self._staging) + len(self._ready) < 2 * self._pool.jobs * most
         ahead = [*self._staging.values(), *(chunk for chunk, _ in self._ready)]
         return len(ahead) < 2 * self._pool.jobs or sum(map(self._stager.n_files, ahead)) < FILES_AHEAD
 
@@ -244,28 +283,57 @@ class _Loop:
             return
         while self._has_room() and self._pieces:
             repair, piece = self._pieces.popleft()
-            if piece.is_alone and (self._working or self._merging):
+            if piece.is_alone and self._at_work():
                 self._pieces.appendleft((repair, piece))
                 return
             self._begin_piece(repair, piece)
             if piece.is_alone:
                 return
         while self._has_room() and self._ready and not self._asked.done():
-            chunk, units = self._ready.popleft()
-            self._tell(chunk.shard, "running")
-            work = _chunk_work(self._run, self._plan, chunk, units, self._here)
-            work = replace(work, ahead=max(self._ahead // self._pool.jobs, chunk.size))
-            self._ahead -= chunk.size
-            self._working[self._pool.submit(partial(run_chunk, work))] = _Call(chunk, work)
-
+            works = self._next_works()
+            if len(works) > 1:
+                make = partial(make_shards, [work for _, _, work in works])
+                self._together[self._pool.submit(make)] = works
+            else:
+                ((chunk, _, work),) = works
+                self._working[self._pool.submit(partial(run_chunk, work))] = _Call(chunk, work)
         if self._postponed and not self._is_left() and not self._asked.done():
             self._see_whose_fault()
         while self._has_room() and self._last:
             call = self._last.popleft()
             self._working[self._pool.submit(partial(run_chunk, call.work))] = call
 
+    def _next_works(self) -> list[tuple[Chunk, StagedUnits, ChunkWork]]:
+        """A chunk that is ready; or several that are a shard each, a part of what is ready for each core."""
+        most = min(self._most, len(self._ready) // (2 * self._pool.jobs))
+        works: list[tuple[Chunk, StagedUnits, ChunkWork]] = []
+        while self._ready and (not works or (len(works) < most and self._ready[0][0].shard in self._single)):
+            chunk, units = self._ready.popleft()
+            self._tell(chunk.shard, "running")
+            work = _chunk_work(self._run, self._plan, chunk, units, self._here)
+            work = replace(
+                work,
+                ahead=max(self._ahead // self._pool.jobs, chunk.size),
+                shared=self._common.shared,
+                code=self._common.code,
+            )
+            works.append((chunk, units, work))
+            self._ahead -= chunk.size
+            if chunk.shard not in self._single:
+                break
+        return works
+
+    def _may_be_together(self, shard: int) -> bool:
+        """Whether a shard may be made by one call with others: it is one chunk, and there is a local disk to write."""
+        is_simple = self._here is None and not self._pool.limits.worker_lifespan and self._run.store.local is not None
+        return is_simple and self._plan.n_chunks_of(shard) == 1
+
+    def _at_work(self) -> list[Future[Any]]:
+        return [*self._working, *self._together, *self._merging]
+
     def _has_room(self) -> bool:
-        return len(self._working) < 2 * self._pool.jobs  # one at work and one waiting for each core
+        """Whether to hand out more: for each core one is at work and one waits."""
+        return len(self._working) + len(self._together) < 2 * self._pool.jobs
 
     def _begin_piece(self, repair: _Repair, piece: Piece) -> None:
         self._files += 1
@@ -280,13 +348,13 @@ class _Loop:
             self._news.append(ShardState(shard, state))
 
     def _merge(self, shard: int, losses: int = 0) -> None:
-        store, plan_id = self._run.store, self._run.record.plan_id
+        store, work_id = self._run.store, self._run.record.work_id
         merge: Callable[[], Event]
         if self._here is None:
-            merge = partial(merge_shard, store, plan_id, shard, self._plan.n_chunks_of(shard))
+            merge = partial(merge_shard, store, work_id, shard, self._plan.n_chunks_of(shard))
         else:
             present = [chunk.number for chunk in self._plan.chunks(shard) if self._here[chunk.start : chunk.stop].any()]
-            merge = partial(merge_part, store, plan_id, shard, present)
+            merge = partial(merge_part, store, work_id, shard, present)
         self._merging[self._pool.submit(merge)] = shard, losses
 
     def _end(self, future: Future[Any]) -> Iterator[Event]:
@@ -294,8 +362,27 @@ class _Loop:
             self._ready.append((self._staging.pop(future), future.result()))
         elif future in self._merging:
             yield from self._end_merge(future, *self._merging.pop(future))
+        elif future in self._together:
+            yield from self._end_together(future, self._together.pop(future))
         else:
             yield from self._end_call(future, self._working.pop(future))
+
+    def _end_together(self, future: Future[Any], works: list[tuple[Chunk, StagedUnits, ChunkWork]]) -> Iterator[Event]:
+        """Some shards are there; the others come next, or each by itself where a process or files were lost."""
+        made: list[tuple[ChunkDone, ShardDone]] = []
+        try:
+            made = future.result()
+            self._most = min(2 * len(made) + 1, MOST_TOGETHER)  # what is sent and not made is sent again
+        except (WorkerLostError, UnreadError):
+            self._single.difference_update(chunk.shard for chunk, _, _ in works)
+        for (chunk, _, _), events in zip(works, made, strict=False):
+            yield from events
+            self._count(events[0])
+            self._stager.release(chunk)
+            self._left[chunk.shard] -= 1
+        if not self._is_ending:
+            self._ready.extendleft((chunk, units) for chunk, units, _ in reversed(works[len(made) :]))
+            self._ahead += sum(chunk.size for chunk, _, _ in works[len(made) :])
 
     def _end_merge(self, future: Future[Any], shard: int, losses: int) -> Iterator[Event]:
         try:
@@ -323,15 +410,17 @@ class _Loop:
             self._assemble(call.repair)
             return
         yield result
-        self._tasks += result.tasks
-        self._read += result.tasks - result.quarantined
+        self._count(result)
         for piece in call.repair.done if call.repair else ():
-            if piece.path is not None:
-                piece.path.unlink(missing_ok=True)
+            piece.discard()
         self._stager.release(call.chunk)
         self._left[call.chunk.shard] -= 1
         if not self._left[call.chunk.shard] and not self._is_ending:
             self._merge(call.chunk.shard)
+
+    def _count(self, done: ChunkDone) -> None:
+        self._tasks += done.tasks
+        self._read += done.tasks - done.quarantined
 
     def _postpone(self, call: _Call, error: UnreadError) -> None:
         """Some files of a chunk could not be read: have it done again when all others are, unless nothing can be read.
@@ -390,7 +479,7 @@ class _Loop:
         pieces, verdict = after_loss(lost, loss, self._pool.limits)
         if verdict is not None:
             row = call.work.error_row(verdict)
-            repair.done.append(PieceDone(verdict.task, (0,), (row,), 0.0))
+            repair.done.append(PieceDone(verdict.task, (0,), 0.0, (row,)))
         elif not pieces:
             raise _cannot_go_on(loss, f"a chunk was begun that begins with {call.work.tasks[lost.start][2]!r}")
         repair.left += len(pieces)
@@ -423,7 +512,7 @@ def _chunk_work(
         positions = tuple((chunk.start + here[chunk.start : chunk.stop].nonzero()[0]).tolist())
     units = {plan.unit_name(unit): unit for unit in plan.units_of(chunk.start, chunk.stop)}
     return ChunkWork(
-        plan_id=run.record.plan_id,
+        work_id=run.record.work_id,
         shard=chunk.shard,
         chunk=chunk.number,
         size=chunk.size,

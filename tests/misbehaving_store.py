@@ -39,6 +39,9 @@ _REFUSALS = {
     "forbidden": ("403 Forbidden", "AccessDenied"),
     "expired": ("403 Forbidden", "ExpiredToken"),
 }
+HELD = "held"
+"""None of FAULTS either: silence until the test lets it go, and then carried out, whoever waits for it by then."""
+MOST_HELD = 120.0  # seconds
 OF_BODIES = frozenset({"reset_body", "truncated", "short_length", "long_length", "drip"})
 Head = dict[str, str]
 
@@ -58,6 +61,12 @@ class Request:
     @property
     def is_listing(self) -> bool:
         return self.method == "GET" and ("list-type", "2") in self.query
+
+    @property
+    def is_change(self) -> bool:
+        """Whether others see what it does."""
+        is_upload = any(name in ("uploads", "partNumber") for name, _ in self.query)
+        return self.method in ("PUT", "POST", "DELETE") and not is_upload
 
     @property
     def identity(self) -> str:
@@ -127,6 +136,9 @@ class MisbehavingStore:
     """Seconds from a request to the end of its connection, or of its answer: how long a client was made to wait."""
     hook: Callable[[Request], None] = lambda request: None
     """Called in a thread before a request is forwarded."""
+    let_go: threading.Event = field(default_factory=threading.Event)
+    """Set to carry out what is held."""
+    held: list[Request] = field(default_factory=list)
     _seen: Counter[str] = field(default_factory=Counter)
     _listings: dict[str, list[bytes]] = field(default_factory=dict)
     _fresh: dict[str, None] = field(default_factory=dict)
@@ -190,6 +202,9 @@ class MisbehavingStore:
         if fault == "reset_before":
             self.faults[fault] += 1
             return _reset(writer)
+        if fault == HELD:
+            self.held.append(request)
+            await asyncio.to_thread(self.let_go.wait, MOST_HELD)
         if fault == "late" and gone is not None:
             self.faults[fault] += 1
             await asyncio.wait([gone], timeout=self.pause)
@@ -265,6 +280,7 @@ def misbehaving(
     try:
         yield store
     finally:
+        store.let_go.set()
         loop.call_soon_threadsafe(over.set)
         thread.join(20)
         loop.close()

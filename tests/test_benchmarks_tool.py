@@ -358,3 +358,31 @@ def test_escaping_is_not_done_twice() -> None:
     seen.feed(page(results, {}))
     assert "a & b" in seen.text
     assert html.escape("1 < 2") not in seen.text
+
+
+LAZY = """
+import time
+import scaledproc
+
+@scaledproc.extractor(schema={"path": "string"}, anchor="*.hea")
+def lazy(task):
+    for _ in range(4):
+        time.sleep(0.02)
+        yield {"path": task.anchor}
+"""
+
+
+def test_extractors_that_yield_are_timed_to_their_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from measure import time_alone
+    from timed import FOLDER, OWN, timed_run
+
+    (tmp_path / "mine.py").write_text(LAZY)
+    for number in range(3):
+        (tmp_path / "data" / str(number)).mkdir(parents=True)
+        (tmp_path / "data" / str(number) / "a.hea").write_text("x")
+    monkeypatch.setenv(OWN, f"{tmp_path / 'mine.py'}:lazy")
+    monkeypatch.setenv(FOLDER, "")
+    found = timed_run(tmp_path / "data", tmp_path / "out", "own", jobs=1)
+    assert found.tasks >= 3 * 0.08
+    assert all(seconds >= 0.08 for seconds in found.seconds.values())
+    assert time_alone(f"{tmp_path / 'mine.py'}:lazy", tmp_path / "data", 1) >= 3 * 0.08

@@ -231,7 +231,7 @@ def test_damaged_output(call: Cli, project: Path) -> None:
 
 
 def test_plan_for_a_person(cli: Cli, tree: TreeWriter, tmp_path: Path) -> None:
-    tree({"30/a/a.hea": b"1", "30/a/a.dat": b"22", "31/b/b.hea": b"1", "31/b/c.dat": b"x" * 1_000})
+    tree({"30/a/a.hea": b"1", "30/a/a.dat": b"22", "31/b/b.hea": b"1", "31/b/c.dat": b"x" * 1_000, "c/d.dat": b""})
     before = state(tmp_path)
     result = cli("plan", "data", "--jobs", "2")
     assert result.returncode == 0, result.stderr
@@ -239,7 +239,7 @@ def test_plan_for_a_person(cli: Cli, tree: TreeWriter, tmp_path: Path) -> None:
     assert "2 shards, balance 1.99" in result.stdout
     assert "2 chunks for 2 cores" in result.stdout
     assert "30/a … 30/a" in result.stdout
-    assert "warning: 1 *.dat without a header to accompany it: '31/b/c.dat'" in result.stdout
+    assert "warning: 1 *.dat in folders without a header, so that no task reads them: 'c/d.dat'" in result.stdout
     assert "group '31' holds 100% of all bytes, more than the rest" in result.stdout
     assert state(tmp_path) == before
 
@@ -282,7 +282,7 @@ def test_plain_lines_where_there_is_no_terminal(cli: Cli, project: Path) -> None
     result = cli(*RUN)
     assert "\x1b" not in result.stderr + result.stdout
     assert "\r" not in result.stderr
-    assert "3/3 records, 21 B of 21 B" in result.stderr
+    assert "3/3 tasks, 21 B of 21 B" in result.stderr
     assert "combined 3 rows" in result.stderr
 
 

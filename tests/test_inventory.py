@@ -57,6 +57,7 @@ def matched(paths: list[str], *globs: str) -> list[str]:
 )
 def test_glob(glob: str, expected: list[str]) -> None:
     assert matched(PATHS, glob) == expected
+    assert matched(PATHS, "*.hea", glob) == [path for path in PATHS if path.endswith(".hea") or path in expected]
 
 
 @pytest.mark.parametrize(

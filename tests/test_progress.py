@@ -124,7 +124,7 @@ def test_pace_is_what_this_process_did() -> None:
     clock.now = 10.0
     tally.add(chunk(1, 1, 25, 250))
     assert (tally.tasks, tally.throughput, tally.seconds_left) == (75, 25.0, 10.0)
-    assert tally.text() == "75/100 records, 750 B of 1.0 kB, 25 B/s, 10.0 s left"
+    assert tally.text() == "75/100 tasks, 750 B of 1.0 kB, 25 B/s, 10.0 s left"
     assert not tally.has_machines
 
 
@@ -251,16 +251,16 @@ def test_log_of_machines() -> None:
         shard_done(0, 40, 400),
     ]
     lines = log(events)
-    assert [line for line in lines if line.startswith("shards: 1 running, 1 starting, 1 queued; 25/100 records, 250 B")]
+    assert [line for line in lines if line.startswith("shards: 1 running, 1 starting, 1 queued; 25/100 tasks, 250 B")]
     assert "shard 1 failed: denied (job-1)" in lines
-    assert lines[-1].startswith("shards: 1 queued, 1 done, 1 failed; 40/100 records")
+    assert lines[-1].startswith("shards: 1 queued, 1 done, 1 failed; 40/100 tasks")
 
 
 def test_log_of_a_local_run() -> None:
     events = [started(10, 100, 2), *(chunk(0, at) for at in range(5)), shard_done(0, 5, 50), CombineDone(10, 0, (), 1)]
     lines = log(events)
     assert [line.split(",")[0] for line in lines[1:]] == [
-        *(f"{done}/10 records" for done in range(1, 6)),
+        *(f"{done}/10 tasks" for done in range(1, 6)),
         "combined 10 rows in 1.0 s",
     ]
 
@@ -275,7 +275,7 @@ def test_log_is_not_flooded() -> None:
     lines = log(events, interval=60.0)
     assert len(lines) == 1 + 11 + 1
     assert lines[-2].startswith("… and 990 more shards")
-    assert lines[-1].startswith("shards: 1,000 done; 1,000/1,000 records")
+    assert lines[-1].startswith("shards: 1,000 done; 1,000/1,000 tasks")
 
 
 def test_log_tells_the_last_state_also_when_nothing_follows() -> None:
@@ -287,7 +287,7 @@ def test_log_tells_the_last_state_also_when_nothing_follows() -> None:
         while "1 failed" not in stream.getvalue():
             assert time.monotonic() < end, stream.getvalue()
             time.sleep(0.01)
-    assert "shard 1 failed: denied (job-1)\nshards: 1 starting, 1 failed; 0/100 records" in stream.getvalue()
+    assert "shard 1 failed: denied (job-1)\nshards: 1 starting, 1 failed; 0/100 tasks" in stream.getvalue()
 
 
 # A terminal
@@ -321,7 +321,7 @@ def test_a_local_run_is_a_bar(width: int) -> None:
         shown = frame(display)
     assert "extracting" in shown[0]
     assert "50 %" in shown[0]
-    assert "50/100 records, 500 B of 1.0 kB" in " ".join(shown)
+    assert "50/100 tasks, 500 B of 1.0 kB" in " ".join(shown)
     assert len(shown) == (1 if width == 160 else 2)
     assert "shard" not in " ".join(shown)
 
@@ -420,8 +420,8 @@ def test_status_of_shards_elsewhere() -> None:
     assert lines[:4] == [
         "s3://b/out: running, plan aaaaaaaaaaaa, backend sagemaker",
         "shards: 1 running, 1 starting, 4 waiting, 2 done, 1 failed",
-        "committed: 20/90 records, 200 B of 900 B",
-        "at work: 5 records more, 50 B",
+        "committed: 20/90 tasks, 200 B of 900 B",
+        "at work: 5 tasks more, 50 B",
     ]
     assert lines[5].split() == ["2", "running", "5", "50", "B", "5", "B/s", "job-2"]
     assert lines[6].split() == ["3", "starting", "job-3"]
@@ -453,14 +453,14 @@ def test_status_of_a_local_run(tmp_path: Path) -> None:
     assert found.counts["done"] >= len(whole)
     assert found.counts.get("begun", 0) + found.counts.get("waiting", 0) + found.counts["done"] == 3
     text = status_text(found)
-    assert re.search(r"committed: (\d+)/39 records", text)
+    assert re.search(r"committed: (\d+)/39 tasks", text)
     events: list[Event] = []
     scaledproc.run(tmp_path / "data", tmp_path / "out", on_event=events.append, **options)
     resumed = [event for event in events if isinstance(event, (ChunkDone, ShardDone)) and event.resumed]
     again = sum(event.tasks for event in resumed)
-    assert f"committed: {again}/39 records" in text
+    assert f"committed: {again}/39 tasks" in text
     after = status_text(api.status(tmp_path / "out")).splitlines()
-    assert after[1:] == ["shards: 3 done", "committed: 39/39 records, 14.8 kB of 14.8 kB, 2 quarantined"]
+    assert after[1:] == ["shards: 3 done", "committed: 39/39 tasks, 14.8 kB of 14.8 kB, 2 quarantined"]
 
 
 # Real machines, emulated service

@@ -49,6 +49,11 @@ def stored(value: Any, kind: pa.DataType) -> Any:
         ({"a": 1, "b": "x"}, pa.struct([("a", I64), ("b", pa.string())])),
         (decimal.Decimal("1.25"), pa.decimal128(5, 2)),
         (None, I64),
+        (1.0, I32),
+        (np.float64(2**62), I64),
+        (2**60, F64),
+        ([True, np.True_], pa.list_(pa.bool_())),
+        ({"a": 1}, pa.struct([("a", F64)])),
     ],
 )
 def test_values_that_fit_are_stored_as_they_are(value: Any, kind: pa.DataType) -> None:
@@ -62,8 +67,10 @@ def test_nan_stays_nan() -> None:
 @pytest.mark.parametrize(
     ("value", "kind"),
     [
-        (1.0, I32),
         (1.5, I64),
+        (float("nan"), I64),
+        (2.0**63, I64),
+        (float("nan"), pa.string()),
         ("1", I64),
         (True, I64),
         (2**31, I32),
@@ -105,11 +112,15 @@ def collector() -> RowCollector:
         ({"n": 1}, "lacks the column 's'"),
         ({"n": 1, "s": "", "more": 2}, "more"),
         ({"n": None, "s": ""}, "may not be null"),
-        (pa.table({"n": [1]}), "declared are"),
-        (pa.table({"n": pa.array([1], I32), "s": ["a"]}), "int32"),
+        (pa.table({"n": [1]}), "row 1 lacks the column 's'"),
+        (pa.table({"n": pa.array([1, 1.5], F64), "s": ["a", "b"]}), "row 2, column 'n': 1.5 is no whole number"),
         (pa.table({"n": pa.array([None], I64), "s": ["a"]}), "may not be null"),
-        (pd.DataFrame({"n": [1.5], "s": ["a"]}), "truncated"),
-        (pd.DataFrame({"n": ["1"], "s": ["a"]}), "declared is int64"),
+        (pd.DataFrame({"n": [1.5], "s": ["a"]}), "row 1, column 'n': 1.5 is no whole number"),
+        (pd.DataFrame({"n": ["1"], "s": ["a"]}), "'1' is a text, not int64"),
+        (pd.DataFrame({"n": [1]}, index=pd.Index(["a"], name="s")), r"reset_index\(\)"),
+        (pd.DataFrame([[1, "a"]]), "lacks the column 'n'"),
+        (pa.chunked_array([[1]]), "a row is a Int64Scalar"),
+        (np.zeros(3, [("n", "i8")]), "a row is a void"),
     ],
 )
 def test_a_task_that_does_not_fit_leaves_nothing(collector: RowCollector, returned: Any, message: str) -> None:

@@ -2,16 +2,25 @@
 
 The engine is the real one, in one process, on the memory filesystem. A kill is an exception after which nothing that
 the driver does to the store has any effect: so nothing that a process does on its way out can help.
+
+A request of a driver that is gone may be under way still: it is carried out at any later step, of another driver or
+after its end. The filesystem knows conditions on what is replaced, as S3 does, and versions that are the same for the
+same content, as S3's are. With each `overwrite` the extractor gives other rows, so that it shows what is of before.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import fsspec
+import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import settings
@@ -23,6 +32,7 @@ import scaledproc
 from scaledproc import processes
 from scaledproc.events import ChunkDone, Event, ShardDone
 from scaledproc.extractors import Task
+from scaledproc.fencing import OvertakenError, current_change
 from scaledproc.holding import HeldError, LeaseLostError
 from scaledproc.leases import Lease, Process
 from scaledproc.testing import output_bytes
@@ -36,22 +46,67 @@ class KilledError(BaseException):
     """The process is gone."""
 
 
+CHANGES = ("put_file", "pipe_file", "rm", "rm_file")
+
+
+def version_now(fs: MemoryFileSystem, path: str) -> str:
+    """As an etag: of the content alone."""
+    file = fs.store.get(fs._strip_protocol(path))
+    return "" if file is None else hashlib.md5(file.getvalue(), usedforsecurity=False).hexdigest()
+
+
 class World:
     """The store, and the processes that are alive; what is to happen at which operation."""
 
     def __init__(self) -> None:
-        self.operations = 0
+        self.operations = self.changes = 0
         self.left: int | None = None
         self.fault: Callable[[], BaseException] = KilledError
         self.is_after = False
+        self.is_held = False
+        self.held: Callable[[], None] | None = None
+        self.arrives: int | None = None
+        self.arrivals = 0
         self.is_dead = False
         self.is_within = False
         self.alive: set[int] = set()
         self.clock = 0.0
         self.drivers = 0
 
-    def after(self, operations: int | None, fault: Callable[[], BaseException], *, is_after: bool) -> None:
+    def after(
+        self, operations: int | None, fault: Callable[[], BaseException], *, is_after: bool, is_held: bool = False
+    ) -> None:
         self.left, self.fault, self.is_after, self.is_dead = operations, fault, is_after, False
+        self.is_held = is_held
+
+    def arrive(self) -> bool:
+        """Carry out the request that is under way; whether there was one."""
+        held, self.held, self.arrives = self.held, None, None
+        if held is not None:
+            self.arrivals += 1
+            held()
+        return held is not None
+
+    def hold(self, function: Callable[..., Any], fs: MemoryFileSystem, path: Any, *arguments: Any) -> None:
+        """Keep a request that changes something, with what it has to say and to be true."""
+        change = current_change()
+        if function.__name__ == "put_file":  # the local file is gone by then
+            content, path = Path(path).read_bytes(), arguments[0]
+        else:
+            content = arguments[0] if arguments else b""
+
+        def late() -> None:
+            self.is_within = True
+            try:
+                if function.__name__ in ("rm", "rm_file"):
+                    for each in [path] if isinstance(path, str) else path:
+                        fs.store.pop(fs._strip_protocol(each), None)
+                elif change.version in (None, version_now(fs, path)):
+                    fs.pipe_file(path, content)
+            finally:
+                self.is_within = False
+
+        self.held = late
 
     def operation(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """`function`, before or after which the fault may come, but not within: an object is there whole or not at all.
@@ -66,11 +121,23 @@ class World:
                 raise KilledError
             is_now = False
             self.operations += 1
-            if self.left is not None:
+            is_change = function.__name__ in CHANGES and "lease.json" not in f"{path}{arguments}"
+            self.changes += is_change
+            if self.left is not None and (is_change or not self.is_held):
                 self.left -= 1
                 is_now = self.left == 0
+            if self.arrives is not None:
+                self.arrives -= 1
+                if not self.arrives:
+                    self.arrive()
+            if is_now and self.is_held:
+                self.hold(function, fs, path, *arguments)
             if is_now and not self.is_after:
                 self._fail()
+            if function.__name__ in ("put_file", "pipe_file"):
+                target = arguments[0] if function.__name__ == "put_file" else path
+                if current_change().version not in (None, version_now(fs, target)):
+                    raise OvertakenError(f"{target} was changed by another")
             self.is_within = True
             try:
                 result = function(fs, path, *arguments, **options)
@@ -103,6 +170,9 @@ class World:
             self.alive.discard(number)
 
 
+EDITION = [0]  # no part of the plan: what nobody can see, such as a library's new version
+
+
 class RunModel(RuleBasedStateMachine):
     """What is committed is not computed again; what is finished is right."""
 
@@ -118,16 +188,17 @@ class RunModel(RuleBasedStateMachine):
         for name in OPERATIONS:
             own = self.world.operation(getattr(MemoryFileSystem, name))
             self.stack.enter_context(patch.object(MemoryFileSystem, name, own))
+        self.stack.enter_context(patch.object(MemoryFileSystem, "version_now", version_now, create=True))
         self.stack.enter_context(patch.object(processes, "this_process", self.world.process))
         self.stack.enter_context(patch.object(processes, "is_alive", lambda process: process.pid in self.world.alive))
         self.stack.enter_context(patch.object(processes, "elapsed", lambda: self.world.clock))
 
-        @scaledproc.extractor(schema={"path": "string", "size": "int64"}, anchor="*.txt")
+        @scaledproc.extractor(schema={"path": "string", "edition": "int64"}, anchor="*.txt")
         def model(task: Task) -> dict[str, Any]:
             self.computed.append(task.anchor)
             if "bad" in task.anchor:
                 raise ValueError("bad")
-            return {"path": task.anchor, "size": task.path.stat().st_size}
+            return {"path": task.anchor, "edition": EDITION[0]}
 
         self.extractor = model
 
@@ -140,8 +211,9 @@ class RunModel(RuleBasedStateMachine):
         fs = fsspec.filesystem("memory")
         for number in range(TASKS):
             fs.pipe_file(f"/model/in/g{number % 2}/{'bad' if number == 4 else 't'}{number}.txt", b"x" * number)
+        EDITION[0] = 0
         run = self.start(WHOLE)
-        self.expected = output_bytes(run.store)
+        self.expected = {0: output_bytes(run.store)}
         for row in run.plan.task_table().to_pylist():
             self.chunks[row["anchor"]] = (row["shard"], row["chunk"])
         self.computed.clear()
@@ -181,7 +253,7 @@ class RunModel(RuleBasedStateMachine):
 
     def finished(self, run: Any) -> None:
         assert run.record.state == "done"
-        assert output_bytes(run.store) == self.expected
+        assert output_bytes(run.store) == self.expected[EDITION[0]]
         below = sorted(
             path.removeprefix("/model/out/") for path in fsspec.filesystem("memory").store if "/model/out" in path
         )
@@ -283,13 +355,76 @@ class RunModel(RuleBasedStateMachine):
         if run is not None:
             self.finished(run)
 
+    def next_edition(self) -> None:
+        """What an overwritten run gives from now on."""
+        EDITION[0] += 1
+        if EDITION[0] not in self.expected:
+            self.expected[EDITION[0]] = output_bytes(self.start(WHOLE, overwrite=True).store)
+            self.computed.clear()
+
+    @rule(step=st.integers(1, 30), overwrite=st.booleans(), arrives=st.none() | st.integers(1, 100), anew=st.booleans())
+    def is_killed_and_a_request_is_under_way(self, step: int, overwrite: bool, arrives: int | None, anew: bool) -> None:
+        """It is carried out while the next driver is at work, or after its end."""
+        self.world.held = None
+        if overwrite:
+            self.next_edition()
+        else:
+            self.begin_if_done()
+        self.world.after(step, KilledError, is_after=False, is_held=True)
+        with contextlib.suppress(KilledError):
+            self.start(overwrite=overwrite)
+        self.world.after(None, KilledError, is_after=False)
+        self.computed.clear()
+        self.overtaken(arrives, anew)
+
+    def overtaken(self, arrives: int | None, anew: bool) -> None:
+        """The next driver comes to its end, whatever arrives meanwhile: the run is right, or it is told and goes on."""
+        if anew:
+            self.next_edition()
+        elif read_state() == "done":  # of before: nothing was begun, or all was done
+            EDITION[0] = edition_there()
+        edition = EDITION[0]
+        self.world.arrives = arrives
+        run = None
+        with contextlib.suppress(*((scaledproc.ScaledprocError, FileNotFoundError) if arrives is not None else ())):
+            run = self.start(overwrite=anew)
+        run = run or self.start()
+        if self.world.arrive():
+            names = {name for name in paths() if not name.startswith("work/")}
+            assert names == {name for name in paths("whole") if not name.startswith("work/")}
+            if read_state() == "done":
+                assert output_bytes(run.store) == self.expected[edition]
+            else:  # the very first request of the one that is gone: to throw the run away
+                assert read_state() == "beginning"
+                assert not anew
+        run = self.start()
+        self.computed.clear()
+        self.finished(run)
+        self.committed = set(self.chunks.values())
+
     @rule()
     def overwrite(self) -> None:
         self.committed.clear()
+        self.next_edition()
         run = self.start(on_event=self.hear, overwrite=True)
         assert len(self.computed) == TASKS
         self.check(set())
         self.finished(run)
+
+
+def paths(folder: str = "out") -> list[str]:
+    start = f"/model/{folder}/"
+    return [path.removeprefix(start) for path in fsspec.filesystem("memory").store if path.startswith(start)]
+
+
+def read_state() -> str | None:
+    file = fsspec.filesystem("memory").store.get("/model/out/run.json")
+    return None if file is None else json.loads(file.getvalue())["state"]
+
+
+def edition_there() -> int:
+    table = pq.read_table(io.BytesIO(fsspec.filesystem("memory").store["/model/out/features.parquet"].getvalue()))
+    return int(table["edition"][0].as_py())
 
 
 TestRunModel = RunModel.TestCase
@@ -308,5 +443,24 @@ def test_killed_at_every_step(is_after: bool) -> None:
         for step in range(1, steps + 1):
             model.is_killed(step, is_after)
             model.run_to_the_end()
+    finally:
+        model.teardown()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_late_request_at_every_step(overwrite: bool) -> None:
+    """Each change that a driver was about to make arrives when another one has finished, or is in the middle."""
+    model = RunModel()
+    try:
+        model.place()
+        model.run_to_the_end()
+        model.world.changes = 0
+        model.overwrite()
+        changes = model.world.changes
+        for step in range(1, changes + 1):
+            model.is_killed_and_a_request_is_under_way(
+                step, overwrite, None if step % 2 else 17 * step % 90, step % 4 < 2
+            )
+        assert model.world.arrivals == changes > 20
     finally:
         model.teardown()

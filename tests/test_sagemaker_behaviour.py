@@ -394,7 +394,7 @@ def test_detached_and_stopped(account: Account) -> None:
     assert stop(account.output) == 1
     (execution,) = account.emulator.executions
     account.emulator.wait_for_execution(execution.arn)
-    assert status(account.output).state == "running"
+    assert status(account.output).state == "stopped"
     found = account.run(backend="local")  # begun there, finished here
     account.assert_as_local(found)
 

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import ast
+import base64
 import contextlib
+import html
+import json
 import os
 import pickle
+import re
+import shlex
 import signal
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
+from urllib.parse import quote, quote_plus
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import COMMAND
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from support import Bucket, Cli, TreeWriter, clean_environment
 
 import scaledproc
 from scaledproc.chunks import committed_chunks
 from scaledproc.errors import ScaledprocError
-from scaledproc.redaction import redacted, remember_secrets
+from scaledproc.redaction import _SETTINGS, redacted, remember_secrets
 from scaledproc.storage import Store
 
 REPOSITORY = Path(__file__).parents[1]
@@ -204,6 +213,21 @@ def test_requests_to_sagemaker() -> None:
         ("{'X-Amz-Security-Token': 'abc/def=='}", "{'X-Amz-Security-Token': ***'}"),
         ("Authorization: Bearer abc.def", "Authorization: ***"),
         ("no secret: 3 + 4, a@b.org, key 17", "no secret: 3 + 4, a@b.org, key 17"),
+        ("s3://KEY:a/b@bucket/x", "s3://***@bucket/x"),
+        ("http://user:to/ken@host:80/x is gone", "http://***@host:80/x is gone"),
+        ("s3://KEY:a/b@c/d@bucket", "s3://***@bucket"),
+        ("s3://KEY:a?b#c/d@bucket: no", "s3://***@bucket: no"),
+        ("simplecache::s3://KEY:a/b@bucket::x", "simplecache::s3://***@bucket::x"),
+        ("zip://a@b.zip::http://u:p/q@host/z.zip", "zip://***@b.zip::http://***@host/z.zip"),
+        ('["s3://K:a/b@c","s3://K:d/e@f"]', '["s3://***@c","s3://***@f"]'),
+        ("https://token@host/path@2", "https://***@host/path@2"),
+        ("s3://bucket/a:b@c, s3://bucket/model@v1/x", "s3://bucket/a:b@c, s3://bucket/model@v1/x"),
+        (
+            "http://127.0.0.1:8333/a@b and http://localhost:1/a@b",
+            "http://127.0.0.1:8333/a@b and http://localhost:1/a@b",
+        ),
+        ("http://[::1]:80/a@b", "http://[::1]:80/a@b"),
+        ("http://user:80/ken@host", "http://***@host"),
     ],
 )
 def test_redacted(text: str, shown: str) -> None:
@@ -220,6 +244,109 @@ def test_what_is_known_to_be_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     assert redacted("disabled in eu-west-1 abc nested-secret") == "disabled in eu-west-1 abc ***"
     stored = pickle.loads(pickle.dumps(Store("memory://x", {"secret": "of-another-process"})))
     assert redacted(f"{stored.options}") == "{'secret': '***'}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "S3_SECRET_KEY",
+            "MYSQL_PWD",
+            "GITHUB_PAT",
+            "SMTP_PASS",
+            "PGPASSWORD",
+            "DB_PASSWORD_PROD",
+            "AWS_SESSION_TOKEN",
+        ),
+        *(
+            "AZURE_STORAGE_KEY",
+            "HF_TOKEN",
+            "TOKEN_OF_MINE",
+            "api_key",
+            "AZURE_STORAGE_CONNECTION_STRING",
+            "SSH_PASSPHRASE",
+        ),
+    ],
+)
+def test_variables_that_are_secret_by_their_names(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in ("hunter2", "/begins/with+slash", "correcthorsebatterystaple"):
+        monkeypatch.setenv(name, value)
+        assert redacted(f"it is {value}!") == "it is ***!"
+    for value in ("x", "true", "disabled", "Required", "12345", str(REPOSITORY)):
+        monkeypatch.setenv(name, value)
+        assert redacted(f"x is {value}, not true") == f"x is {value}, not true"
+
+
+def test_variables_that_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("PWD", "OLDPWD", "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "SORT_KEY", "COMPASS", "TOKENIZERS_X")
+    for name in names:
+        monkeypatch.setenv(name, "ordinary-text")
+    assert redacted("ordinary-text") == "ordinary-text"
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:pr0xy/pass@proxy:80")
+    assert redacted("auth failed: pr0xy/pass of me") == "auth failed: *** of me"
+
+
+ENCODINGS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "URL": lambda text: quote(text, safe=""),
+    "URL with slashes": quote,
+    "form": quote_plus,
+    "URL in small letters": lambda text: re.sub("%..", lambda found: found[0].lower(), quote(text, safe="")),
+    "JSON": json.dumps,
+    "JSON in JSON": lambda text: json.dumps(json.dumps(text)),
+    "JSON with letters": lambda text: json.dumps(text, ensure_ascii=False),
+    "representation": repr,
+    "representation of bytes": lambda text: repr(text.encode()),
+    "representation in one": lambda text: repr({"x": [repr(text)]}),
+    "Base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "Base64 for URLs": lambda text: base64.urlsafe_b64encode(text.encode()).decode().rstrip("="),
+    "Basic": lambda text: "Basic " + base64.b64encode(f"user:{text}".encode()).decode(),
+    "Base64 of more": lambda text: base64.b64encode(f'{{"x":"{text}", "y": 1}}'.encode()).decode(),
+    "hexadecimals": lambda text: text.encode().hex(),
+    "HTML": html.escape,
+    "XML": lambda text: html.escape(text, quote=False),
+    "shell": shlex.quote,
+    "twice": lambda text: quote(quote(text, safe=""), safe=""),
+}
+SECRETS = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"]), min_size=8, max_size=40
+)
+
+
+@given(secret=SECRETS | st.text("abcABC123/+=", min_size=8, max_size=40), name=st.sampled_from(sorted(ENCODINGS)))
+@settings(max_examples=200, deadline=None)
+def test_a_known_secret_in_any_form(secret: str, name: str) -> None:
+    with patch("scaledproc.redaction._known", set()):
+        remember_secrets({"secret": secret})
+        assume("***" not in secret and secret.lower() not in _SETTINGS)
+        shown = redacted(f"before {ENCODINGS[name](secret)} after")
+        assert shown.startswith("before ")
+        assert shown.endswith(" after")
+        kept = re.findall(r"[\w%+/=-]{8,}", shown)
+        whole = re.findall(r"[\w%+/=-]{8,}", ENCODINGS[name](secret))
+        assert not whole or kept != whole, "nothing was taken out"
+        assert secret not in shown
+        assert ENCODINGS[name](secret) not in shown
+
+
+@given(
+    user=st.text("abcKEY123", min_size=1),
+    password=st.text("abcXYZ123/+=:@?#&%", min_size=1),
+    host=st.text("abc", min_size=1),
+)
+@settings(max_examples=100, deadline=None)
+def test_a_login_in_a_url(user: str, password: str, host: str) -> None:
+    url = f"s3://{user}:{password}@{host}/folder"
+    assert redacted(f"cannot read {url} now") == f"cannot read s3://***@{host}/folder now"
+
+
+def test_a_url_of_s3_with_keys_is_refused(cli: Cli, tmp_path: Path) -> None:
+    done = cli("plan", "s3://AKIAX:wJalr/K7MDENG/bPxRfiCY@bucket/x")
+    assert done.returncode == 2
+    for piece in ("AKIAX", "wJalr", "K7MDENG", "bPxRfiCY"):
+        assert piece not in done.stdout + done.stderr
+    assert "AWS_SECRET_ACCESS_KEY" in done.stderr
+    assert "a/secret" not in repr(Store("http://u:a/secret@h/x"))
 
 
 def test_what_a_client_finds_by_itself_is_secret(s3: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,14 @@ def canonical(kind: str, name: str | None, names: SignalNames = BUILT_IN) -> str
         ("waveform", ["PLETH", "Pleth"], "PLETH"),
         ("waveform", ["PLETH L", "PLETHl"], "PLETH_left"),
         ("waveform", ["Resp", "Resp. Imp."], "RESP"),
+        # ISO/IEEE 11073-10101, and the names of CHoRUS's conversions.
+        ("waveform", ["II", "MDC_ECG_LEAD_II", "MDC_ECG_ELEC_POTL_II", "mdc_ecg_lead_ii"], "II"),
+        ("waveform", ["MDC_ECG_LEAD_AVR", "MDC_ECG_LEAD_aVR", "ECG Lead AVR"], "aVR"),
+        ("waveform", ["Pleth", "MDC_PULS_OXIM_PLETH", "SPO2 Waveform"], "PLETH"),
+        ("waveform", ["MDC_IMPED_TTHOR", "Chest Impedance"], "RESP"),
+        ("numerics", ["HR", "MDC_ECG_HEART_RATE"], "HR"),
+        ("numerics", ["Pulse (SpO2)", "MDC_PULS_OXIM_PULS_RATE"], "SpO2_pulse"),
+        ("numerics", ["NBPs", "MDC_PRESS_CUFF_SYS", "MDC_PRESS_BLD_NONINV_SYS"], "NBP_sys"),
     ],
 )
 def test_variants_become_one_name(kind: str, spellings: list[str], expected: str) -> None:
@@ -47,6 +55,13 @@ def test_variants_become_one_name(kind: str, spellings: list[str], expected: str
         ("numerics", ["SpO2", "SpO2 L", "SpO2 R", "dSpO2", "SpO2 Aperiodic"]),
         ("numerics", ["ABP Sys", "ART Sys", "AOBP Sys", "NBP Sys"]),
         ("waveform", ["PLETH", "PLETH L", "PLETH R", "PLTHPR"]),
+        ("waveform", [f"MDC_ECG_LEAD_{lead}" for lead in ("I", "II", "III", "V", "V1", "V2", "MCL", "MCL1", "AVF")]),
+        (
+            "waveform",
+            ["MDC_PRESS_BLD_ART", "MDC_PRESS_BLD_ART_ABP", "MDC_PRESS_BLD_ART_PULM", "MDC_PRESS_BLD_VEN_CENT"],
+        ),
+        ("numerics", ["MDC_PULS_RATE", "MDC_PULS_OXIM_PULS_RATE", "MDC_PULS_RATE_NON_INV", "MDC_ECG_HEART_RATE"]),
+        ("numerics", ["MDC_TTHOR_RESP_RATE", "MDC_CO2_RESP_RATE"]),
         ("waveform", ["ABP", "ART"]),
         ("waveform", ["MCL", "MCL1", "MLII", "II", "V", "V+", "V1"]),
     ],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import random
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,8 +18,9 @@ from support import Bucket, Cli
 
 import scaledproc
 import scaledproc.api
-from scaledproc.chunks import METADATA
-from scaledproc.events import ChunkDone, Event, ShardDone
+from scaledproc.events import ChunkDone, CombineDone, Event, Note, ShardDone
+from scaledproc.run_folder import digest_of_content
+from scaledproc.tables import METADATA
 from scaledproc.testing import PROBE, output_bytes, write_probe_dataset
 
 
@@ -263,6 +266,9 @@ def test_in_s3(s3: Bucket, data: Path, tmp_path: Path) -> None:
     )
     found = scaledproc.api.verify(s3.url("verify"), storage_options=s3.storage_options)
     assert (found.problems, found.notes) == ((), ())
+    run.store.write("mine/thesis.tex", b"")
+    found = scaledproc.api.verify(s3.url("verify"), storage_options=s3.storage_options)
+    assert found.notes == ("1 name here is not the run's ('mine')",)
     run.store.remove("shards/00001.parquet")
     assert not scaledproc.api.verify(s3.url("verify"), storage_options=s3.storage_options).ok
 
@@ -356,25 +362,261 @@ def places(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]
         yield from places(value, (*path, key))
 
 
-def test_a_run_json_that_is_damaged_is_told_of(tmp_path: Path) -> None:
-    """Each of its values is gone, or another one: what is found is a problem, or an error for a person."""
-    data = write_probe_dataset(tmp_path / "data")
-    scaledproc.run(data, tmp_path / "out", extractor=PROBE, jobs=1, shards=2)
-    path = tmp_path / "out/run.json"
-    good = path.read_text()
-    tried = 0
-    values: tuple[Any, ...] = (None, "x", -1, [], {}, 1.5, ...)
-    for way in places(json.loads(good)):
+def at(content: Any, way: tuple[Any, ...]) -> Any:
+    for key in way:
+        content = content[key]
+    return content
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run with errors and summaries of few files."""
+    folder = tmp_path_factory.mktemp("small")
+    for number in range(4):
+        (folder / f"data/{number % 2}").mkdir(parents=True, exist_ok=True)
+        (folder / f"data/{number % 2}/{number}.txt").write_text("poison" if number == 3 else "x")
+    (folder / "small.py").write_text(
+        "import scaledproc\n"
+        "@scaledproc.extractor(schema={'path': 'string'}, anchor='*.txt')\n"
+        "def small(task):\n"
+        "    if task.path.read_text() == 'poison': raise ValueError('poison')\n"
+        "    return {'path': task.anchor}\n"
+    )
+    scaledproc.run(folder / "data", folder / "out", extractor=f"{folder}/small.py:small", jobs=1, shards=2)
+    assert scaledproc.api.verify(folder / "out").ok
+    return folder / "out"
+
+
+def verdict(output: Path) -> str:
+    """What is found; an error for a person counts too, any other is raised."""
+    try:
+        found = scaledproc.api.verify(output)
+    except scaledproc.ScaledprocError as error:
+        return f"error: {error}"
+    return "whole" if found.ok else f"damaged: {found.problems}"
+
+
+@pytest.mark.parametrize("is_signed", [False, True], ids=["by hand", "with a digest that is right"])
+def test_every_change_of_run_json_is_noticed(small: Path, tmp_path: Path, is_signed: bool) -> None:
+    """Each of its values is gone, or another one. Who makes its digest anew may deceive, but nobody crashes it."""
+    output = Path(shutil.copytree(small, tmp_path / "out"))
+    path = output / "run.json"
+    good = json.loads(path.read_text())
+    tried, unnoticed = 0, []
+    values: tuple[Any, ...] = (None, -1, [], ...) if is_signed else ("x", 7, ...)
+    for way in places(good):
         for value in values:
-            record = content = json.loads(good)
-            for key in way[:-1]:
-                content = content[key]
+            record = json.loads(json.dumps(good))
+            inner = at(record, way[:-1])
             if value is ...:
-                del content[way[-1]]
+                del inner[way[-1]]
+            elif inner[way[-1]] == value:
+                continue
             else:
-                content[way[-1]] = value
+                inner[way[-1]] = value
+            if is_signed:
+                record["digest"] = digest_of_content(record)
             path.write_text(json.dumps(record))
-            with contextlib.suppress(scaledproc.ScaledprocError):
-                scaledproc.api.verify(tmp_path / "out")
             tried += 1
-    assert tried > 400
+            if verdict(output) == "whole":
+                unnoticed.append((way, value))
+    assert tried > 200
+    if not is_signed:
+        assert {way for way, _ in unnoticed} <= {("replaces",), ("summaries",)}, "as if empty"
+        return
+    # What only the digest tells; all else contradicts the plan or the files.
+    free = {
+        "beginning",
+        "timings",
+        "versions",
+        "backend",
+        "options",
+        "replaces",
+        "dataset",
+        "bytes",
+        "extractor",
+        "sizes",
+    }
+    others = [(way, value) for way, value in unnoticed if way[0] not in free]
+    assert {(way[0], way[-1]) for way, _ in others} <= {
+        *(("shards", name) for name in ("bytes", "work_seconds")),
+        ("format", "format"),
+        ("digest", "digest"),
+    }, others
+
+
+def test_numbers_in_run_json_that_are_wrong_are_noticed_without_its_digest(small: Path, tmp_path: Path) -> None:
+    output = Path(shutil.copytree(small, tmp_path / "out"))
+    path = output / "run.json"
+    good = json.loads(path.read_text())
+    ways = [("shards", 0, "tasks"), ("counts", "units"), ("counts", "chunks"), ("counts", "rows"), ("bytes", "input")]
+    for way in [*ways, ("digests", "errors.log"), ("digests", "features.parquet"), ("shards", 1, "digest")]:
+        record = json.loads(json.dumps(good))
+        inner = at(record, way[:-1])
+        inner[way[-1]] = "" if isinstance(inner[way[-1]], str) else inner[way[-1]] + 1
+        record["digest"] = digest_of_content(record)
+        path.write_text(json.dumps(record))
+        assert verdict(output).startswith("damaged"), way
+
+
+def other_type(kind: pa.DataType) -> Callable[[pa.Table, int], pa.Table]:
+    def change(table: pa.Table, column: int) -> pa.Table:
+        return table.set_column(column, table.schema.names[column], pa.nulls(table.num_rows, kind))
+
+    return change
+
+
+TABLE_CHANGES: dict[str, Callable[[pa.Table, int], pa.Table]] = {
+    "nulls": lambda table, column: other_type(table.schema.types[column])(table, column),
+    "lists": other_type(pa.list_(pa.int64())),
+    "structs": other_type(pa.struct({"a": pa.int8()})),
+    "text": other_type(pa.string()),
+    "no type": other_type(pa.null()),
+    "gone": lambda table, column: table.remove_column(column),
+    "twice": lambda table, column: table.append_column(table.schema.names[column], table.column(column)),
+    "other name": lambda table, column: table.rename_columns(
+        [f"{name}_" if at == column else name for at, name in enumerate(table.schema.names)]
+    ),
+    "no rows": lambda table, _: table.slice(0, 0),
+    "one null": lambda table, column: table.set_column(
+        column, table.schema.names[column], pa.array([None, *table.column(column).to_pylist()[1:]])
+    ),
+}
+TABLES = ["plan.parquet", "inventory.parquet", "features.parquet", "errors.parquet", "shards/00001.parquet"]
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("has_digests", [True, False])
+def test_tables_of_another_kind_are_noticed(small: Path, tmp_path: Path, name: str, has_digests: bool) -> None:
+    output = Path(shutil.copytree(small, tmp_path / "out"))
+    good = (output / name).read_bytes()
+    if not has_digests:
+        forget_digests(output)
+    for column in range(len(pq.read_schema(output / name).names)):
+        for change in TABLE_CHANGES.values():
+            (output / name).write_bytes(good)
+            with contextlib.suppress(pa.ArrowException):
+                rewrite(output / name, lambda table: change(table, column))  # noqa: B023 - called at once
+                assert verdict(output) != "whole"
+
+
+@pytest.mark.parametrize("name", [*TABLES, "run.json", "errors.log"])
+def test_bytes_of_any_kind_are_noticed(small: Path, tmp_path: Path, name: str) -> None:
+    output = Path(shutil.copytree(small, tmp_path / "out"))
+    path = output / name
+    good = path.read_bytes()
+    draw = random.Random(name)
+    for _ in range(60):
+        start, length = draw.randrange(len(good)), draw.choice([1, 1, 4, 64])
+        kind = draw.choice(["flip", "noise", "zeros", "gone", "twice"])
+        piece = good[start : start + length]
+        new = {
+            "flip": bytes([piece[0] ^ 1 << draw.randrange(8)]) + piece[1:],
+            "noise": draw.randbytes(len(piece)),
+            "zeros": bytes(len(piece)),
+            "gone": b"",
+            "twice": piece * 2,
+        }[kind]
+        changed = good[:start] + new + good[start + length :]
+        path.write_bytes(changed)
+        if name == "run.json":
+            with contextlib.suppress(ValueError):
+                if json.loads(changed) == json.loads(good):
+                    continue  # blanks
+        if changed != good:
+            assert verdict(output) != "whole", (kind, start, length)
+
+
+@pytest.mark.parametrize("name", [*TABLES, "run.json", "errors.log"])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link to nothing", "link to itself", "empty", "gone", "device"])
+def test_what_stands_in_a_files_place_is_noticed_at_once(small: Path, tmp_path: Path, name: str, kind: str) -> None:
+    path = Path(shutil.copytree(small, tmp_path / "out")) / name
+    path.unlink()
+    make: dict[str, Callable[[], Any]] = {
+        "pipe": lambda: os.mkfifo(path),
+        "folder": path.mkdir,
+        "link to nothing": lambda: path.symlink_to("nothing"),
+        "link to itself": lambda: path.symlink_to(path.name),
+        "empty": path.touch,
+        "gone": lambda: None,
+        "device": lambda: path.symlink_to("/dev/zero"),
+    }
+    make[kind]()
+    assert verdict(tmp_path / "out") != "whole"
+
+
+def test_what_is_not_the_runs_is_told(small: Path, tmp_path: Path) -> None:
+    output = Path(shutil.copytree(small, tmp_path / "out"))
+    (output / "thesis.tex").touch()
+    (output / "work").mkdir()
+    found = scaledproc.api.verify(output)
+    assert found.ok
+    assert found.notes == ("2 names here are not the run's (the first is 'thesis.tex')",)
+
+
+def test_a_footer_that_claims_much_takes_no_memory(output: Path) -> None:
+    rewrite(output / SHARD, lambda table: table, {"counts": [[1, 10**12]]})
+    assert any("accounts for" in problem.text for problem in scaledproc.api.verify(output).problems)
+
+
+def test_run_on_a_finished_folder_looks_for_its_files(small: Path, tmp_path: Path) -> None:
+    output = Path(shutil.copytree(small, tmp_path / "out"))
+
+    def again() -> scaledproc.Run:
+        return scaledproc.run(small.parent / "data", output, extractor=f"{small.parent}/small.py:small", jobs=1)
+
+    assert again().record.state == "done"
+    for name in (*TABLES, "errors.log"):
+        kept = (output / name).read_bytes()
+        (output / name).unlink()
+        with pytest.raises(scaledproc.ScaledprocError, match=r"is gone|cannot be read"):
+            again()
+        (output / name).write_bytes(kept[:-1])
+        with pytest.raises(scaledproc.ScaledprocError, match=r"bytes, not|cannot be read"):
+            again()
+        (output / name).write_bytes(kept)
+    (output / FEATURES).unlink()
+    with pytest.raises(scaledproc.ScaledprocError, match="scaledproc combine"):
+        again()
+    scaledproc.combine(output)
+    assert again().record.state == "done"
+
+
+def test_combining_that_is_cut_short_is_noticed(demo: Path, tmp_path: Path) -> None:
+    """Between the new table and run.json: the next command does it again, and removes what a killed one left."""
+    output = tmp_path / "out"
+    (tmp_path / "names.toml").write_text('[waveform]\nlead_two = ["II"]\n')
+    scaledproc.run(demo, output, jobs=1)
+
+    def stop(event: Event) -> None:
+        if isinstance(event, CombineDone):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scaledproc.combine(output, signal_names=tmp_path / "names.toml", on_event=stop)
+    table = (output / FEATURES).read_bytes()
+    left = output / f".{FEATURES}.0123.part"
+    left.write_bytes(b"half")
+    notes: list[str] = []
+    run = scaledproc.run(
+        demo, output, jobs=1, on_event=lambda event: notes.append(event.text) if isinstance(event, Note) else None
+    )
+    assert "lead_two" in run.to_arrow()["signal_name"].to_pylist()
+    assert any("combined anew" in note for note in notes)
+    assert (output / FEATURES).read_bytes() == table
+    assert scaledproc.api.verify(output).ok
+    assert not left.exists()
+    left.write_bytes(b"half")
+    scaledproc.combine(output)
+    assert not left.exists()
+
+
+def test_combining_that_fails_leaves_a_finished_run_as_it_was(demo: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    scaledproc.run(demo, output, jobs=1)
+    before = (output / "run.json").read_bytes()
+    shard = next((output / "shards").iterdir())
+    shard.rename(tmp_path / "away")
+    with pytest.raises(scaledproc.ScaledprocError, match="not there"):
+        scaledproc.combine(output, signal_names="built-in")
+    assert (output / "run.json").read_bytes() == before

@@ -218,6 +218,24 @@ def test_what_is_not_understood_but_not_needed_is_noted(lines: list[str], note: 
         assert found.signals[0][:8] == ("r.dat", "80", 1, 0, 0, 2.0, 0, "deg" if "deg" in lines[1] else "mV")
 
 
+def test_rows_have_few_of_many_notes() -> None:
+    """A row for each of many signals, each with the notes of all, would be more than any memory holds."""
+    found = parsed("r 6 125 4 x", *["r.dat 80 2 8 0 5 x"] * 6)
+    assert len(found.notes) == 7
+    assert found.note == "; ".join([*found.notes[:4], "and 3 more"])
+    assert parsed("r 1 125 4 x", SIGNAL).note == "line 1, base time: 'x' is no time as HH:MM:SS"
+    assert parsed("r 1 125 4", SIGNAL).note is None
+
+
+@given(headers(is_plain=True))
+@settings(max_examples=100)
+def test_more_blanks_change_nothing(header: tuple[bytes, Header]) -> None:
+    """Lines with single blanks have a shorter way through the parser."""
+    wide = re.sub(rb"(?m)^([^#\r\n]*)", lambda line: re.sub(rb"[ \t]+", b" \t", line[1]), header[0])
+    thin = re.sub(rb"(?m)^([^#\r\n]*)", lambda line: re.sub(rb"[ \t]+", b" ", line[1]), header[0])
+    assert parse_header(wide).signals == parse_header(thin).signals == header[1].signals
+
+
 def test_lines_are_lines_whatever_ends_them() -> None:
     lines = b"r 1 125 4", SIGNAL.encode(), b"#x"
     for ending in (b"\n", b"\r\n", b"\r"):

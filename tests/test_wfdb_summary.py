@@ -175,6 +175,22 @@ def test_flac_files_that_are_not_as_the_header_says(tmp_path: Path, header: str,
     assert [row["max"] * 200 for row in ANY.extract(task)] == samples.max(axis=0).tolist()
 
 
+def test_a_flac_stream_that_does_not_know_its_length(tmp_path: Path) -> None:
+    content = bytearray((Path(__file__).parent / "wfdb_cases/c02_flac_no_length/r.dat").read_bytes())
+    content[21] &= 0xF0  # STREAMINFO: 36 bits for the number of samples, 0 where it is not known
+    content[22:26] = bytes(4)
+    (tmp_path / "f.dat").write_bytes(content)
+    for length in ("", " 1000"):
+        with pytest.raises(ValueError, match=r"f\.dat, a FLAC file, does not say how many samples it has"):
+            ANY.extract(write(tmp_path, f"r 2 125{length}\nf.dat 516\nf.dat 516\n"))
+
+
+def test_numbers_beyond_all_measure(tmp_path: Path) -> None:
+    for header in ("r 1 1e308 1\n~ 0x99999\n", f"r 1 1 1{'0' * 17}\n~ 0x1{'0' * 17}\n"):
+        with pytest.raises(ValueError, match="the header has numbers that nothing can be computed with"):
+            ANY.extract(write(tmp_path, header))
+
+
 def test_a_length_that_is_not_given_is_that_of_the_shortest_file(tmp_path: Path) -> None:
     (tmp_path / "s.dat").write_bytes(b"\x81" * 7)
     rows = ANY.extract(write(tmp_path, "r 2 125\nr.dat 16\ns.dat 80x2 1 8 0 0 9 0 S\n", bytes(9)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,17 @@ from .instances import find_instance
 from .requests import Place, Work, encryption_options, instance_types, is_mounted, processing_job
 from .service import Jobs, Service, ServiceError
 from .settings import Settings
-from .works import COMBINE, KEYS, STOP, grouped_works, has_combined, manifest, shard_works
+from .works import (
+    COMBINE,
+    KEYS,
+    SHARED_FILES,
+    STOP,
+    grouped_works,
+    has_combined,
+    manifest,
+    manifest_of,
+    shard_works,
+)
 
 if TYPE_CHECKING:
     from scaledproc.backend import Expected
@@ -144,6 +155,7 @@ class SageMakerBackend(Backend):
         """See whether the account, the buckets and the plan allow it; nothing is written and no job is made."""
         settings = self.settings
         _check_places(run, settings)
+        _check_variables(run.extractor, settings)
         self._options(run)
         self._checked = Account.local(settings) if settings.is_local else Account.ask(self.service, settings)
         yield from self._checked.notes
@@ -446,6 +458,9 @@ class SageMakerBackend(Backend):
         if is_mounted(self.settings):  # else they read the run's own folder
             for name in (RECORD, PLAN, INVENTORY):
                 run.store.write(f"{WORK}/{CONTROL}/{name}", run.store.read(name))
+            if run.plan.reads:
+                names = [file.path for file in run.plan.reads]
+                run.store.write(SHARED_FILES, manifest_of(names, run.dataset.uri))
 
         def list_files(work: Work) -> None:
             if work.manifest:
@@ -467,6 +482,7 @@ class SageMakerBackend(Backend):
             code = make_bundle(
                 run.store, str(run.source), installs=settings.image_uri is None, wheelhouse=settings.wheelhouse
             )
+        has_list = bool(run.record.extractor.get("reads")) and is_mounted(settings) and not settings.is_local
         return Place(
             settings=settings,
             dataset=run.dataset.uri,
@@ -477,6 +493,7 @@ class SageMakerBackend(Backend):
             code=code,
             options=self._options(run),
             jobs=self.jobs,
+            shared=f"{run.store.uri}/{SHARED_FILES}" if has_list else None,
         )
 
     def _options(self, run: Run) -> dict[str, Any]:
@@ -511,6 +528,16 @@ def _has_preferences() -> bool:
 
     model = botocore.session.get_session().get_service_model("sagemaker")
     return "InstancePreferences" in model.shape_for("ProcessingClusterConfig").members
+
+
+def _check_variables(extractor: Extractor, settings: Settings) -> None:
+    """See whether the jobs get the environment variables that the rows depend on, as they are here."""
+    for name in extractor.env:
+        if settings.environment.get(name) != os.environ.get(name):
+            raise UsageError(
+                f"{extractor.label} depends on the environment variable {name}, which the jobs have not as it is here: "
+                f"give --env {name}=VALUE, and the same here"
+            )
 
 
 def _check_places(run: Run, settings: Settings) -> None:

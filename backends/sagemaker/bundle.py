@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib.util
 import re
@@ -10,12 +9,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaledproc.errors import UsageError
+from scaledproc.extractors.code_finder import Import, imports_of, kind_of, reach
 from scaledproc.extractors.registry import ENTRY_POINTS
 from scaledproc.plugins import plugins
 
@@ -177,8 +177,7 @@ def _copy_extractor(spec: str, folder: Path) -> str | None:
         path = Path(where).expanduser().absolute()
         if not path.is_file():
             raise UsageError(f"there is no file {path}")
-        files = {path, *_neighbours(path, path.parent)}
-        _copy(sorted(files), path.parent, folder)
+        _copy({path, *_beside(imports_of(path), path.parent)}, path.parent, folder)
         return f"{CODE}/{USER}/{path.name}:{name}"
     package = where.partition(".")[0]
     if package == "scaledproc":
@@ -206,14 +205,23 @@ def _copy_package(package: str, folder: Path) -> None:
         raise UsageError(f"module {package!r} cannot be found, so it cannot be sent to the machines")
     origin = Path(found.origin)
     if found.submodule_search_locations is None:
-        _copy([origin, *([] if _is_installed(origin) else _neighbours(origin, origin.parent))], origin.parent, folder)
-        return
-    _copy(_files(origin.parent), origin.parent.parent, folder)
+        files, root = [origin], origin.parent
+    else:
+        files, root = _files(origin.parent), origin.parent.parent
+    if kind_of(origin) == "local":
+        imports = [Import(package), *(line for file in files for line in imports_of(file) if not line.level)]
+        files += _beside(imports, root)
+    _copy(set(files), root, folder)
 
 
-def _is_installed(module: Path) -> bool:
-    """Whether it lies among all that is installed, where what it imports is not meant to be sent along."""
-    return bool({"site-packages", "dist-packages"} & set(module.parts))
+def _beside(imports: Iterable[Import], root: Path) -> set[Path]:
+    """The modules below a folder that code imports, and what these import; of packages all that is in them."""
+    found: set[Path] = set()
+    for path in reach(imports, folder=root).files.values():
+        if path.is_relative_to(root):
+            top = root / path.relative_to(root).parts[0]
+            found |= {path} if top == path else set(_files(top))
+    return found
 
 
 def _files(package: Path) -> list[Path]:
@@ -224,7 +232,7 @@ def _files(package: Path) -> list[Path]:
     ]
 
 
-def _copy(files: list[Path], root: Path, folder: Path) -> None:
+def _copy(files: Collection[Path], root: Path, folder: Path) -> None:
     if len(files) > MOST_FILES or sum(path.stat().st_size for path in files) > MOST_BYTES:
         raise UsageError(
             f"the extractor's code below {root} is more than {MOST_FILES:,} files or {MOST_BYTES // 2**20} MB: build "
@@ -234,35 +242,3 @@ def _copy(files: list[Path], root: Path, folder: Path) -> None:
         target = folder / path.relative_to(root)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-
-
-def _neighbours(path: Path, folder: Path) -> Iterator[Path]:
-    """The modules and packages beside a file that it imports, and what these import."""
-    seen: set[Path] = {path}
-    pending = [path]
-    while pending:
-        for name in _imported(pending.pop()):
-            module, package = folder / f"{name}.py", folder / name
-            found = [module] if module.is_file() else []
-            if (package / "__init__.py").is_file():
-                found = _files(package)
-            for each in found:
-                if each not in seen:
-                    seen.add(each)
-                    yield each
-                    if each.suffix == ".py":
-                        pending.append(each)
-
-
-def _imported(path: Path) -> set[str]:
-    try:
-        tree = ast.parse(path.read_bytes())
-    except SyntaxError:
-        return set()
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module.partition(".")[0])
-    return names

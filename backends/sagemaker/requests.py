@@ -17,6 +17,7 @@ from .volumes import volume_gb as needed_gb
 PROCESSING = "/opt/ml/processing"
 CODE = f"{PROCESSING}/code"
 DATASET = f"{PROCESSING}/input/dataset"
+SHARED = f"{PROCESSING}/input/shared"
 MOUNTED = f"{PROCESSING}/run"
 RESULTS = f"{PROCESSING}/output"
 PROGRESS = f"{PROCESSING}/progress"
@@ -66,6 +67,8 @@ class Place:
         Storage options that the workers are given.
     jobs
         Processes of each machine; None for all its cores.
+    shared
+        The URL of the list of the files that the extractor declared, where the service is to copy them.
     """
 
     settings: Settings
@@ -77,6 +80,7 @@ class Place:
     code: Code | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     jobs: int | None = None
+    shared: str | None = None
 
 
 @dataclass(frozen=True)
@@ -204,6 +208,7 @@ def _arguments(place: Place, name: str, work: Work) -> list[str]:
     words = [MOUNTED, "--output", RESULTS] if mounted else [place.run]
     if mounted and not work.combines:
         words += ["--dataset", DATASET]
+        words += ["--shared", SHARED] if place.shared else []
     words += _shard_words(work.shards)
     if work.combines:
         words.append("--combine")
@@ -287,10 +292,11 @@ def _inputs(place: Place, work: Work) -> list[dict[str, Any]]:
             inputs.append(_input("shards", f"{place.run}/shards/", f"{MOUNTED}/shards"))
             inputs.append(_input("done", f"{place.run}/work/done/", f"{MOUNTED}/done"))
         return inputs
+    if place.shared:
+        inputs.append(_manifest_input("shared", place.shared, SHARED))
     spread = "ShardedByS3Key" if settings.input_mode == "sharded-by-key" else "FullyReplicated"
     if work.manifest:
-        made = _input("dataset", work.manifest, DATASET)
-        made["S3Input"]["S3DataType"] = "ManifestFile"
+        made = _manifest_input("dataset", work.manifest, DATASET)
         made["S3Input"]["S3DataDistributionType"] = spread
         return [*inputs, made]
     for number, prefix in enumerate(work.prefixes):
@@ -303,6 +309,12 @@ def _inputs(place: Place, work: Work) -> list[dict[str, Any]]:
 
 def _input(name: str, uri: str, local: str) -> dict[str, Any]:
     return {"InputName": name, "AppManaged": False, "S3Input": _s3_input(uri, local)}
+
+
+def _manifest_input(name: str, uri: str, local: str) -> dict[str, Any]:
+    made = _input(name, uri, local)
+    made["S3Input"]["S3DataType"] = "ManifestFile"
+    return made
 
 
 def _s3_input(uri: str, local: str | None) -> dict[str, Any]:

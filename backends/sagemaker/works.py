@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from scaledproc.cuts import share_out
@@ -23,6 +23,8 @@ HOSTS, KEYS, COMBINE = "hosts", "keys", "combine"
 STOP = f"{WORK}/{CONTROL}/stop"
 """Somebody asked for the run's end: a driver that sees it starts no more jobs."""
 MANIFESTS = "work/manifests"
+SHARED_FILES = f"{MANIFESTS}/shared.json"
+"""The files that the extractor declared: each machine gets all of them."""
 MOST_PREFIXES = 6  # a job has ten inputs; code and control are two
 
 
@@ -91,16 +93,17 @@ def _keys(settings: Settings, plan: Plan, shards: Sequence[int], options: Mappin
 def _with_files(work: Work, settings: Settings, plan: Plan, options: Mapping[str, Any], run: str) -> Work:
     from dataclasses import replace
 
+    shared = sum(file.size for file in plan.reads)
     if not is_mounted(settings):
-        return replace(work, size=max(_largest_unit(plan, shard) for shard in work.shards))
-    work = replace(work, size=int(plan.shard_sizes[list(work.shards)].sum()))
+        return replace(work, size=shared + max(_largest_unit(plan, shard) for shard in work.shards))
+    work = replace(work, size=shared + int(plan.shard_sizes[list(work.shards)].sum()))
     groups = _groups(plan, work.shards)
     is_whole = (
         not any(options.get(name) for name in ("include", "exclude", "only", "limit", "inventory"))
         and options["shards"] == "folder"
     )
     if settings.is_local:  # knows no manifests; what is copied beside the plan's files is not looked at
-        prefixes = tuple(f"{group}/" for group in groups) if "." not in groups else ("",)
+        prefixes = tuple(f"{group}/" for group in groups) if "." not in groups and not plan.reads else ("",)
         return replace(work, prefixes=prefixes if len(prefixes) <= MOST_PREFIXES else ("",))
     if is_whole and "." not in groups and len(groups) <= MOST_PREFIXES:
         return replace(work, prefixes=tuple(f"{group}/" for group in groups))
@@ -127,6 +130,11 @@ def manifest(plan: Plan, shards: Sequence[int], dataset: str) -> bytes:
     for shard in shards:
         for unit in plan.units_of(int(plan.shard_cuts[shard]), int(plan.shard_cuts[shard + 1])):
             names += plan.files_of(unit)["path"].to_pylist()
+    return manifest_of(names, dataset)
+
+
+def manifest_of(names: Iterable[str], dataset: str) -> bytes:
+    """The service's list of some files of a dataset."""
     return json.dumps([{"prefix": f"{dataset}/"}, *names]).encode()
 
 

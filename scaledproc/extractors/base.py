@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
+import copy
+import functools
 import os
 import posixpath
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import CodeType
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from scaledproc.errors import UsageError
@@ -41,6 +40,8 @@ class Task:
         copy of the unit.
     files
         The relative paths of all the unit's files, the anchor and those of other tasks of the unit among them.
+    shared_files
+        Where the files are that the extractor declared with `reads`.
 
     Examples
     --------
@@ -62,6 +63,7 @@ class Task:
     anchor: str
     root: Path
     files: frozenset[str] = field(repr=False)
+    shared_files: Mapping[str, Path] | None = field(default=None, repr=False)
     watch: Watch | None = field(default=None, repr=False, compare=False, kw_only=True)
     """The engine's own: what of the files was looked at, to be compared when the task is done."""
 
@@ -96,14 +98,32 @@ class Task:
         """
         return os.fdopen(open_located(self.locate(self.anchor.rpartition("/")[2] if name is None else name)), "rb")
 
+    def shared(self, name: str) -> Path:
+        """A file of the dataset that the extractor declared with `reads`, named relative to the dataset's root.
+
+        Raises
+        ------
+        FileNotFoundError
+            If it was not declared.
+        """
+        path = (self.shared_files or {}).get(name)
+        if path is None:
+            raise FileNotFoundError(f"{name!r} is not declared: @extractor(…, reads=[{name!r}]) has it at hand")
+        return path
+
     def locate(self, name: str) -> str:
         """What `beside` gives, as text: making a `Path` takes longer than opening the file."""
         folder, slash, _ = self.anchor.rpartition("/")
-        relative = f"{folder}{slash}{name}"
+        if name.startswith("/"):
+            raise FileNotFoundError(f"the unit {self.unit!r} has no file {name!r}")
+        return self.locate_in_unit(f"{folder}{slash}{name}")
+
+    def locate_in_unit(self, relative: str) -> str:
+        """The same for a file that is named relative to the dataset's root."""
         path = f"{self.root}/{relative}"
         if relative not in self.files:
             plain = posixpath.normpath(relative)
-            if name.startswith("/") or plain not in self.files:
+            if plain not in self.files:
                 raise FileNotFoundError(f"the unit {self.unit!r} has no file {relative!r}")
             relative = plain
         # What was listed may have been replaced since: by a pipe, on which one would wait, or by a link elsewhere.
@@ -116,19 +136,35 @@ class Extractor(ABC):
     """Turns tasks into rows of features.
 
     Derive from it for full control, or decorate a plain function with `extractor`. An instance is made once in each
-    process. What `extract` returns must fit `schema`: a mapping (one row), an iterable of mappings, an Arrow table or
-    record batch, or a pandas DataFrame.
+    process. What `extract` returns must fit `schema`: a mapping (one row), a table of Arrow, pandas or polars, or
+    an iterable of these, such as a generator. docs/values.md tells what each type takes.
     """
 
     name: ClassVar[str]
     version: ClassVar[str] = "1"
-    """Raise it when the same input gives other rows: it is part of the plan's id."""
+    """Raise it when the same input gives other rows for a reason that the fingerprint does not see."""
     anchors: tuple[str, ...] = ("*",)
     """Globs of the files that start a task."""
     unit: str = "folder"
     """How files form units, as in `--unit`."""
     companions: tuple[str, ...] = ()
-    """Globs of files that mean nothing without an anchor of their name; the plan warns of those that lack one."""
+    """Globs of files that mean nothing without an anchor; the plan warns of those in folders that have none."""
+    companion_column: str | None = None
+    """The column that has the path, below the dataset's root, of the companion a row was made from: so the end of a run
+    tells of those that no row was made from."""
+    reads: tuple[str, ...] = ()
+    """Files of the dataset, relative to its root, that every task may read: `Task.shared` finds them."""
+    env: tuple[str, ...] = ()
+    """Environment variables that the rows depend on."""
+    apart: ClassVar[frozenset[str]] = frozenset()
+    """Attributes that are no part of the fingerprint, as no row depends on them."""
+
+    def __init_subclass__(cls, **words: Any) -> None:
+        """Let a single text stand for a tuple of one."""
+        super().__init_subclass__(**words)
+        for name in ("reads", "env"):
+            if name in vars(cls) and not isinstance(vars(cls)[name], property):
+                setattr(cls, name, _texts(vars(cls)[name]))
 
     @property
     @abstractmethod
@@ -163,11 +199,12 @@ class Extractor(ABC):
     def fingerprint(self) -> str:
         """Changes when the extractor's rows may; part of the plan's id.
 
-        Parameters count when they are public attributes with plain values. Override it where that is not enough.
+        It covers the code of the class and all that this reaches, and the attributes of the instance. Override it where
+        you know better: then it is all that counts.
         """
-        values = {name: value for name, value in sorted(vars(self).items()) if not name.startswith("_")}
-        parameters = ", ".join(f"{name}={_identity(value)}" for name, value in values.items())
-        return f"{self.name} {self.version} {parameters}".rstrip()
+        from scaledproc.extractors.fingerprint import fingerprint_of
+
+        return fingerprint_of(self).text
 
 
 class FunctionExtractor(Extractor):
@@ -177,24 +214,34 @@ class FunctionExtractor(Extractor):
 
     def __init__(
         self,
-        function: Callable[[Task], Any],
+        function: Callable[..., Any],
         schema: pa.Schema,
         *,
         anchors: tuple[str, ...],
         unit: str,
         finish: Callable[[pa.Table], pa.Table] | None,
         summarise: Callable[[Iterable[pa.Table]], Mapping[str, pa.Table]] | None,
+        reads: tuple[str, ...] = (),
+        env: tuple[str, ...] = (),
     ) -> None:
         self.function = function
         self.anchors = anchors
         self.unit = unit
+        self.reads = reads
+        self.env = env
+        self.given_finish = finish
+        self.given_summarise = summarise
         self._schema = schema
-        self._finish = finish
-        self._summarise = summarise
 
-    def __call__(self, task: Task) -> Any:
+    def __call__(self, task: Task, /, *arguments: Any, **named: Any) -> Any:
         """Call the function."""
-        return self.function(task)
+        return self.function(task, *arguments, **named)
+
+    def with_arguments(self, *arguments: Any, **named: Any) -> FunctionExtractor:
+        """The extractor of a `partial` of the function."""
+        made = copy.copy(self)
+        made.function = functools.partial(self.function, *arguments, **named)
+        return made
 
     def __repr__(self) -> str:
         return f"<extractor {self.label}: {', '.join(self.schema.names)}>"
@@ -207,13 +254,10 @@ class FunctionExtractor(Extractor):
     @property
     def label(self) -> str:
         """The name of the function."""
-        return self.function.__name__
-
-    @property
-    def fingerprint(self) -> str:
-        """The name and what can be told of the code."""
-        functions = [f for f in (self.function, self._finish, self._summarise) if f is not None]
-        return f"{self.label} {hashlib.sha256(chr(0).join(map(_source, functions)).encode()).hexdigest()}"
+        function: Any = self.function
+        while isinstance(function, functools.partial):
+            function = function.func
+        return str(getattr(function, "__name__", type(function).__name__))
 
     def extract(self, task: Task) -> Any:
         """What the function returns."""
@@ -221,11 +265,11 @@ class FunctionExtractor(Extractor):
 
     def finish(self, table: pa.Table) -> pa.Table:
         """As given to the decorator."""
-        return self._finish(table) if self._finish else table
+        return self.given_finish(table) if self.given_finish else table
 
     def summarise(self, tables: Iterable[pa.Table]) -> Mapping[str, pa.Table]:
         """As given to the decorator."""
-        return self._summarise(tables) if self._summarise else {}
+        return self.given_summarise(tables) if self.given_summarise else {}
 
 
 def extractor(
@@ -235,8 +279,10 @@ def extractor(
     unit: str = "folder",
     finish: Callable[[pa.Table], pa.Table] | None = None,
     summarise: Callable[[Iterable[pa.Table]], Mapping[str, pa.Table]] | None = None,
-) -> Callable[[Callable[[Task], Any]], FunctionExtractor]:
-    r"""Make an extractor of a function `task -> rows`.
+    reads: str | Iterable[str] = (),
+    env: str | Iterable[str] = (),
+) -> Callable[[Callable[..., Any]], FunctionExtractor]:
+    r"""Make an extractor of a function `task -> rows`, or of anything that can be called so.
 
     Parameters
     ----------
@@ -248,6 +294,11 @@ def extractor(
         How files form units: `folder`, `stem`, `file`, or a regular expression with a group named `unit`.
     finish, summarise
         As the methods of `Extractor`.
+    reads
+        Files of the dataset, relative to its root, that every task may read: `task.shared("labels.csv")` is where one
+        is. Their content is part of what the rows depend on.
+    env
+        Names of environment variables that the rows depend on.
 
     Examples
     --------
@@ -259,12 +310,27 @@ def extractor(
     <extractor count_lines: path, lines>
     """
     arrow_schema = _as_schema(schema)
-    anchors = (anchor,) if isinstance(anchor, str) else tuple(anchor)
+    anchors, files, variables = map(_texts, (anchor, reads, env))
 
-    def decorate(function: Callable[[Task], Any]) -> FunctionExtractor:
-        return FunctionExtractor(function, arrow_schema, anchors=anchors, unit=unit, finish=finish, summarise=summarise)
+    def decorate(function: Callable[..., Any]) -> FunctionExtractor:
+        if not callable(function):
+            raise UsageError(f"{function!r} cannot be called with a task, so it is no extractor")
+        return FunctionExtractor(
+            function,
+            arrow_schema,
+            anchors=anchors,
+            unit=unit,
+            finish=finish,
+            summarise=summarise,
+            reads=files,
+            env=variables,
+        )
 
     return decorate
+
+
+def _texts(given: str | Iterable[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _as_schema(schema: pa.Schema | Mapping[str, Any]) -> pa.Schema:
@@ -278,34 +344,3 @@ def _as_schema(schema: pa.Schema | Mapping[str, Any]) -> pa.Schema:
         )
     except (ValueError, TypeError, AttributeError) as error:
         raise UsageError(f"the extractor's schema cannot be read: {error}") from None
-
-
-def _source(function: Callable[..., Any]) -> str:
-    """What identifies a function's behaviour as far as can be told: its file or its own code, and what it encloses."""
-    enclosed = [_identity(cell.cell_contents) for cell in getattr(function, "__closure__", None) or ()]
-    try:
-        path = inspect.getsourcefile(function)
-        is_file = path is not None and Path(path).is_file()
-        text = Path(str(path)).read_text(encoding="utf-8") if is_file else inspect.getsource(function)
-    except (OSError, TypeError):
-        text = _code_text(function.__code__)
-    return "\n".join([function.__qualname__, text, *enclosed])
-
-
-def _code_text(code: CodeType) -> str:
-    """A function's code without addresses in memory."""
-    constants = [_code_text(value) if isinstance(value, CodeType) else _identity(value) for value in code.co_consts]
-    return f"{code.co_code.hex()} {constants} {code.co_names}"
-
-
-def _identity(value: Any) -> str:
-    """A text that changes with a value, for plain values; for others that of their type."""
-    if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
-        return repr(value)
-    if isinstance(value, (tuple, list)):
-        return f"[{', '.join(map(_identity, value))}]"
-    if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{_identity(key)}: {_identity(item)}' for key, item in value.items())}}}"
-    if inspect.isfunction(value):
-        return _code_text(value.__code__)
-    return f"{type(value).__module__}.{type(value).__qualname__}"

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import importlib
-import importlib.util
 import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from scaledproc.errors import UsageError
-from scaledproc.extractors.base import Extractor
+from scaledproc.extractors.base import Extractor, FunctionExtractor
 from scaledproc.plugins import plugins
 
 ENTRY_POINTS = "scaledproc.extractors"
 
 
-def load_extractor(spec: str | Extractor, options: Mapping[str, Any] | None = None) -> Extractor:
+def load_extractor(spec: Any, options: Mapping[str, Any] | None = None) -> Extractor:
     """The extractor of a specification.
 
     Parameters
     ----------
     spec
-        A built-in's or plug-in's name, `package.module:name`, `path/to/file.py:name`, or an extractor itself.
+        A built-in's or plug-in's name, `package.module:name`, `path/to/file.py:name`, or an extractor itself: an
+        instance, a class that is made without arguments, or a `partial` of a decorated function.
     options
         Arguments for the extractor's class.
 
@@ -33,18 +34,33 @@ def load_extractor(spec: str | Extractor, options: Mapping[str, Any] | None = No
     UsageError
         There is no such extractor, it cannot be imported, or it takes no such options.
     """
-    if not isinstance(spec, (str, Extractor)):
-        raise UsageError(f"{spec!r} is no extractor; decorate a function with @scaledproc.extractor(…)")
-    found = spec if isinstance(spec, Extractor) else _find(spec)
+    found = _taken(_find(spec) if isinstance(spec, str) else spec)
     if isinstance(found, type) and issubclass(found, Extractor):
         try:
             return found(**(options or {}))
         except TypeError as error:
             raise UsageError(f"extractor {spec!r} cannot be made with these options: {error}") from None
     if not isinstance(found, Extractor):
-        raise UsageError(f"{spec!r} is {type(found).__name__}, no extractor; decorate it with @scaledproc.extractor(…)")
+        what = (
+            f"{spec!r} is {type(found).__name__}, no extractor"
+            if isinstance(spec, str)
+            else f"{spec!r} is no extractor"
+        )
+        raise UsageError(f"{what}; decorate it with @scaledproc.extractor(…)")
     if options:
         raise UsageError(f"extractor {found.label!r} takes no option {', '.join(options)}")
+    return found
+
+
+def as_source(spec: Any) -> str | Extractor:
+    """What a user gave as extractor: a specification as it is, all else as the extractor that it is."""
+    return spec if isinstance(spec, str) else load_extractor(spec)
+
+
+def _taken(found: Any) -> Any:
+    """An extractor of which a `partial` was made is one with fewer parameters."""
+    if isinstance(found, functools.partial) and isinstance(found.func, FunctionExtractor):
+        return found.func.with_arguments(*found.args, **found.keywords)
     return found
 
 
@@ -69,7 +85,7 @@ def _find(spec: str) -> Any:
             try:
                 return point.load()
             except Exception as error:
-                raise UsageError(f"extractor {spec!r} cannot be imported: {type(error).__name__}: {error}") from error
+                raise UsageError(f"extractor {spec!r} cannot be imported: {_why(error)}") from error
         raise UsageError(
             f"no extractor is called {spec!r}; there are: {', '.join(names())}; your own is named "
             "package.module:name or path/to/file.py:name"
@@ -82,26 +98,15 @@ def _find(spec: str) -> Any:
 
 
 def _load_file(path: Path) -> ModuleType:
+    from scaledproc.extractors.files import import_file
+
     path = path.expanduser().absolute()
     if not path.is_file():
         raise UsageError(f"there is no file {path}")
-    version = hashlib.sha256(bytes(path) + b"\0" + path.read_bytes()).hexdigest()[:16]  # an edited file is a new module
-    module_name = f"_scaledproc_{path.stem}_{version}"
-    if module_name in sys.modules:
-        return sys.modules[module_name]
-    specification = importlib.util.spec_from_file_location(module_name, path)
-    if specification is None or specification.loader is None:
-        raise UsageError(f"{path} cannot be loaded as Python")
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[module_name] = module
-    if str(path.parent) not in sys.path:  # so that the file finds its neighbours, as when it is run itself
-        sys.path.append(str(path.parent))
     try:
-        specification.loader.exec_module(module)
+        return import_file(path)
     except (Exception, SystemExit) as error:
-        del sys.modules[module_name]
-        raise UsageError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
-    return module
+        raise UsageError(f"{path} cannot be loaded: {_why(error)}") from error
 
 
 def _load_module(name: str) -> ModuleType:
@@ -111,4 +116,24 @@ def _load_module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:
-        raise UsageError(f"module {name!r} cannot be imported: {type(error).__name__}: {error}") from error
+        raise UsageError(f"module {name!r} cannot be imported: {_why(error)}") from error
+
+
+def _why(error: BaseException) -> str:
+    """What an import failed with, and the line of the code that was imported."""
+    from scaledproc.extractors.code_finder import kind_of
+
+    text = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
+    if "relative import with no known parent package" in text:
+        text += "; name a module of a package as package.module:name"
+    if isinstance(error, SyntaxError):
+        place, line, code = error.filename, error.lineno, error.text
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+        users = [frame for frame in frames if frame.filename[:1] != "<" and kind_of(Path(frame.filename)) == "local"]
+        if not users:
+            return text
+        frame = users[-1]
+        place, line, code = frame.filename, frame.lineno, frame.line
+    excerpt = f": {code.strip()[:80]}" if code and code.strip() else ""
+    return f"{text} (line {line} of {place}{excerpt})"

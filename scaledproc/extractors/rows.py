@@ -1,25 +1,86 @@
-"""What an extractor returned, as Arrow rows of its declared schema; never a silent cast."""
+"""What an extractor returned, as Arrow rows of its declared schema; never a silent cast.
+
+Rows are taken by value at the moment they are returned or yielded: what the extractor does with its objects afterwards
+changes nothing.
+"""
 
 from __future__ import annotations
 
-import datetime as dt
-import numbers
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
 
+import numpy as np
 import pyarrow as pa
 
 from scaledproc.errors import UsageError
+from scaledproc.extractors.row_columns import columns_of, nan_is_null, take_column, take_table
+from scaledproc.extractors.row_values import SIZED, Refused, Taker, is_pandas, size_of, taker_for, to_arrow
 
-PIECE = 8192  # rows that are held as Python objects before they become Arrow
-HELD = 16 * 2**20  # bytes that are held as Arrow before they are written: each time it makes a row group
-_EXACT_IN_FLOAT = {pa.float64(): 2**53, pa.float32(): 2**24, pa.float16(): 2**11}
-_LARGEST_FLOAT32 = 3.4028235677973366e38
+PIECE = 8192
+"""Rows that are gathered before they are written."""
+HELD = 64 * 2**20
+"""Bytes of rows that are gathered before they are written, about."""
+_SMALL = 50  # rows of a DataFrame, up to which it is taken as rows
+_NESTED = frozenset((np.ndarray, list, tuple, dict))
+_SHORT = 100  # characters of text that do not count by themselves
+_PER_VALUE = 60  # bytes that a value of a row takes, with the short text that it may be
+REFUSALS = (pa.ArrowException, TypeError, ValueError, OverflowError)
+"""What Arrow and Parquet raise for values that they do not take; and for want of memory, which is none of them."""
 
 
 class SchemaError(Exception):
     """A row does not fit the extractor's declared schema."""
+
+
+class RefusedRowsError(Exception):
+    """Arrow or Parquet refuses rows that passed all checks.
+
+    Parameters
+    ----------
+    errors
+        Why, by the number of the call of `RowCollector.add`, among those since the last `take` that took something.
+    """
+
+    def __init__(self, errors: Mapping[int, SchemaError]) -> None:
+        super().__init__("; ".join(map(str, errors.values())))
+        self.errors = errors
+
+
+def refused_among(ends: Sequence[int], make: Callable[[int, int], object]) -> dict[int, SchemaError]:
+    """Which tasks' rows are refused, by halving; none where each alone is taken.
+
+    Parameters
+    ----------
+    ends
+        The number of rows up to the end of each task.
+    make
+        Does with a range of rows what is refused for some.
+    """
+
+    def search(start: int, stop: int) -> dict[int, SchemaError]:
+        try:
+            make(ends[start - 1] if start else 0, ends[stop - 1])
+        except MemoryError:
+            raise
+        except REFUSALS as error:
+            if stop - start == 1:
+                return {start: SchemaError(f"Arrow or Parquet refuses the rows: {error}")}
+            middle = (start + stop) // 2
+            return search(start, middle) | search(middle, stop)
+        return {}
+
+    return search(0, len(ends)) if ends else {}
+
+
+@dataclass
+class _Taken:
+    """What was taken of a task so far: lists of rows, and tables, in order; the bytes of all, and of the tables."""
+
+    parts: list[pa.Table | list[dict[str, Any]]] = field(default_factory=list)
+    rows: int = 0
+    size: int = 0
+    packed: int = 0
 
 
 class RowCollector:
@@ -30,30 +91,42 @@ class RowCollector:
     schema
         What every row must fit.
 
+    Attributes
+    ----------
+    rows
+        How many rows were taken.
+    size
+        How many bytes of memory the rows since the last `take` need, about.
+
     Raises
     ------
     UsageError
-        The schema has a type that cannot be written the same way whatever the cuts are.
+        If the schema has a type that cannot be written the same way whatever the cuts are.
     """
 
     def __init__(self, schema: pa.Schema) -> None:
-        for field in schema:
-            if pa.types.is_dictionary(field.type):
-                raise UsageError(
-                    f"column {field.name!r} is declared as a dictionary; declare its value type "
-                    f"{field.type.value_type} (Parquet dictionary-encodes by itself)"
-                )
         if len(set(schema.names)) != len(schema.names):
             raise UsageError("the extractor's schema names a column twice")
-        self.schema = schema
-        self.rows = 0
-        self._fields: list[tuple[str, bool, Any, Check]] = [
-            (field.name, field.nullable, _PLAIN.get(field.type), _check_for(field.type)) for field in schema
+        self._takers = [_taker_of(declared) for declared in schema]
+        self._names = schema.names
+        self._columns: list[tuple[str, Any, Callable[[Any], Any]]] = [
+            (name, taker.plain, taker.take) for name, taker in zip(schema.names, self._takers, strict=True)
         ]
-        self._plain_of_pandas = [_PLAIN_OF_PANDAS.get(field.type) for field in schema]
-        self._pending: list[Mapping[str, Any]] = []
-        self._tables: list[pa.Table] = []
-        self._held_rows = self._held_bytes = 0
+        self._row_size = 100 + _PER_VALUE * len(self._columns)
+        self.schema = schema
+        self.rows = self.size = 0
+        self._parts: list[pa.Table | list[dict[str, Any]]] = []
+        self._ends: list[int] = []
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The number of rows since the last `take` up to the end of each task that gave some."""
+        return tuple(self._ends)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to take the rows, to keep memory flat."""
+        return (bool(self._ends) and self._ends[-1] >= PIECE) or self.size >= HELD
 
     def add(self, returned: Any) -> None:
         """Take all that a task returned, or nothing of it.
@@ -61,300 +134,234 @@ class RowCollector:
         Raises
         ------
         SchemaError
-            It does not fit the schema.
+            If it does not fit the schema.
         """
-        if isinstance(returned, pa.RecordBatch):
-            returned = pa.Table.from_batches([returned])
-        elif type(returned).__name__ == "DataFrame" and "pandas" in sys.modules:
-            rows_of_frame = self._rows_of(returned)
-            returned = self._from_pandas(returned) if rows_of_frame is None else rows_of_frame
-        if isinstance(returned, pa.Table):
-            table = self._checked_table(returned)
-            self._flush_pending()
-            self._hold(table)
-            self.rows += table.num_rows
-            return
-        if isinstance(returned, Mapping):
-            returned = (returned,)
-        if returned is None or isinstance(returned, (str, bytes)) or not isinstance(returned, Iterable):
-            what = "nothing" if returned is None else f"a {type(returned).__name__}"
-            raise SchemaError(f"the extractor returned {what}; rows are mappings (return [] where there are none)")
-        rows: list[Mapping[str, Any]] = []
-        tables: list[pa.Table] = []
-        for row in returned:
-            self._check_row(row)
-            rows.append(row)
-            if len(rows) == PIECE:
-                tables.append(self._to_table(rows))
-                rows = []
-        if tables:
-            self._flush_pending()
-            for table in tables:
-                self._hold(table)
-            self.rows += sum(table.num_rows for table in tables)
-        self._pending += rows
-        self.rows += len(rows)
-        if len(self._pending) >= PIECE:
-            self._flush_pending()
+        taken = _Taken()
+        if not self._take_item(returned, taken):
+            if returned is None or isinstance(returned, (str, bytes)) or not isinstance(returned, Iterable):
+                what = "nothing" if returned is None else f"a {type(returned).__name__}"
+                raise SchemaError(f"the extractor returned {what}; rows are mappings (return [] where there are none)")
+            for item in returned:
+                if not self._take_item(item, taken):
+                    raise SchemaError(f"a row is a {type(item).__name__}, not a mapping of column names to values")
+        for part in taken.parts:
+            if isinstance(part, list) and self._parts and isinstance(self._parts[-1], list):
+                self._parts[-1] += part
+            else:
+                self._parts.append(part)
+        self.rows += taken.rows
+        self.size += taken.size
+        self._ends.append(taken.rows + (self._ends[-1] if self._ends else 0))
 
     def take(self) -> pa.Table:
-        """The rows gathered since the last call."""
-        self._flush_pending()
-        tables, self._tables = self._tables, []
-        self._held_rows = self._held_bytes = 0
-        return pa.concat_tables([self.schema.empty_table(), *tables])
+        """The rows gathered since the last call.
 
-    @property
-    def is_full(self) -> bool:
-        """Whether it is time to take the rows, to keep memory flat."""
-        return self._held_rows >= PIECE or self._held_bytes >= HELD
-
-    def _hold(self, table: pa.Table) -> None:
-        self._tables.append(table)
-        self._held_rows += table.num_rows
-        self._held_bytes += table.nbytes
-
-    def _flush_pending(self) -> None:
-        if self._pending:
-            self._hold(self._to_table(self._pending))
-            self._pending = []
-
-    def _to_table(self, rows: list[Mapping[str, Any]]) -> pa.Table:
-        try:
-            return pa.Table.from_pylist(rows, schema=self.schema)
-        except MemoryError:  # Arrow's is an ArrowException too
-            raise
-        except (pa.ArrowException, OverflowError, UnicodeError) as error:  # no check above lets this happen
-            raise SchemaError(str(error)) from error
-
-    def _check_row(self, row: Any) -> None:
-        if not isinstance(row, Mapping):
-            raise SchemaError(f"a row is a {type(row).__name__}, not a mapping of column names to values")
-        for name, nullable, plain, check in self._fields:
-            try:
-                value = row[name]
-            except KeyError:
-                raise SchemaError(f"a row lacks the column {name!r} (give None for a null)") from None
-            if type(value) is plain and (plain is not str or value.isascii()):
-                continue
-            if value is None:
-                if not nullable:
-                    raise SchemaError(f"column {name!r} may not be null")
-            elif problem := check(value):
-                raise SchemaError(f"column {name!r}: {problem}")
-        if len(row) != len(self._fields):
-            extra = [str(name) for name in row if name not in self.schema.names]
-            raise SchemaError(f"a row has columns that the schema does not: {', '.join(extra)}")
-
-    def _checked_table(self, table: pa.Table) -> pa.Table:
-        if sorted(table.schema.names) != sorted(self.schema.names):
-            raise SchemaError(f"columns are {table.schema.names}, declared are {self.schema.names}")
-        table = table.select(self.schema.names)
-        for field, column in zip(self.schema, table.columns, strict=True):
-            if column.type != field.type:
-                raise SchemaError(f"column {field.name!r} is {column.type}, declared is {field.type}")
-            if column.null_count and not field.nullable:
-                raise SchemaError(f"column {field.name!r} may not be null")
-        try:
-            table.validate(full=True)
-        except pa.ArrowInvalid as error:
-            raise SchemaError(f"the table is damaged: {error}") from None
-        return pa.Table.from_arrays(table.columns, schema=self.schema)
-
-    def _rows_of(self, frame: Any) -> list[dict[str, Any]] | None:
-        """A small DataFrame of plain values as rows: Arrow takes longer to make a table of it than many tasks take.
-
-        None for any other, also where its columns are not those that are declared.
+        Raises
+        ------
+        RefusedRowsError
+            If Arrow does not take some of them after all.
         """
-        names = self.schema.names
-        if len(frame) > _SMALL or frame.columns.tolist() != names:
-            return None
-        rows = frame.to_numpy(dtype=object).tolist()  # asking for the columns' types would take as long again
-        gaps = set()
-        for values in rows:
-            for column, (value, plain) in enumerate(zip(values, self._plain_of_pandas, strict=True)):
-                if type(value) is float and value != value:
-                    gaps.add(column)
-                elif type(value) is not plain:
-                    return None
-        if gaps and not self._are_nulls(gaps, frame.dtypes.tolist()):
-            return None
-        return [
-            dict(zip(names, [None if value != value else value for value in values], strict=True)) for values in rows
-        ]
-
-    def _are_nulls(self, gaps: Iterable[int], kinds: Sequence[Any]) -> bool:
-        """Whether NaN in these columns stands for null, whatever else is in them: in some of pandas' own it is NaN."""
-        return all(
-            str(kinds[column]) in ("str", "object")
-            or (str(kinds[column]) == "float64" and self._plain_of_pandas[column] is float)
-            for column in gaps
-        )
-
-    def _from_pandas(self, frame: Any) -> pa.Table:
-        """Arrow for a DataFrame, whose types are pandas' own: NaN for null, int64 for any integer."""
         try:
-            inferred = _columns(frame)
-            if inferred is None:
-                inferred = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-            for index, field in enumerate(inferred.schema):
-                declared = self.schema.field(field.name) if field.name in self.schema.names else None
-                if declared is None or field.type == declared.type:
-                    continue
-                column = inferred.column(index)
-                if column.null_count == len(column):  # of which type nothing is, is a guess
-                    inferred = inferred.set_column(index, declared, pa.nulls(len(column), declared.type))
-                elif _same_kind(field.type, declared.type):
-                    inferred = inferred.set_column(index, declared, column.cast(declared.type, safe=True))
+            table = self._table()
         except MemoryError:
             raise
-        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-            raise SchemaError(str(error)) from None
-        return inferred
+        except REFUSALS:
+            errors = refused_among(self._ends, self._table)
+            if not errors:
+                raise
+            raise RefusedRowsError(errors) from None
+        self._parts, self._ends, self.size = [], [], 0
+        return table
 
+    def _table(self, start: int = 0, stop: int | None = None) -> pa.Table:
+        """Some of the rows that are held."""
+        tables, before = [self.schema.empty_table()], 0
+        for part in self._parts:
+            first = max(0, start - before)
+            rows = part[first : None if stop is None else max(first, stop - before)]
+            if len(rows):
+                tables.append(self._to_table(rows) if isinstance(rows, list) else rows)
+            before += len(part)
+        return pa.concat_tables(tables)
 
-def _columns(frame: Any) -> pa.Table | None:
-    """What `Table.from_pandas` makes, without what it notes about the frame: that takes longer than small frames do.
+    def _to_table(self, rows: list[dict[str, Any]]) -> pa.Table:
+        names = self.schema.names
+        columns = [
+            to_arrow([row[name] for row in rows], taker) for name, taker in zip(names, self._takers, strict=True)
+        ]
+        return pa.Table.from_arrays(columns, schema=self.schema)
 
-    None where the columns have other names than texts of their own, and where one cannot be converted: Arrow's own way
-    tells why.
-    """
-    columns = dict(frame.items())
-    if len(columns) != frame.shape[1] or any(type(name) is not str for name in columns):
-        return None
-    try:
-        return pa.table({name: pa.array(_values(column), from_pandas=True) for name, column in columns.items()})
-    except (pa.ArrowException, TypeError, ValueError):
-        return None
-
-
-def _values(column: Any) -> Any:
-    """A column as Arrow takes it fastest: numpy's types as arrays, pandas' own as they are."""
-    return column.to_numpy() if type(column.dtype).__module__.startswith("numpy") else column
-
-
-Check = Callable[[Any], str | None]
-
-
-def _check_for(kind: pa.DataType) -> Check:
-    """A function that says what is wrong with a value of a column of this type, or None."""
-    if pa.types.is_boolean(kind):
-        return lambda value: None if type(value) in _BOOLEANS or _is_numpy_bool(value) else _wrong(value, kind)
-    if pa.types.is_integer(kind):
-        return _integer_check(kind)
-    if pa.types.is_floating(kind):
-        return _float_check(kind)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return lambda value: _text_problem(value) if isinstance(value, str) else _wrong(value, kind)
-    if pa.types.is_date32(kind):
-        return lambda value: None if type(value) is dt.date else _wrong(value, kind)
-    if kind == pa.time64("us"):
-        return lambda value: None if type(value) is dt.time and not value.tzinfo else _wrong(value, kind)
-    return lambda value: _round_trip_problem(value, kind)
-
-
-_PLAIN: dict[pa.DataType, type] = {
-    pa.float64(): float,
-    pa.bool_(): bool,
-    pa.date32(): dt.date,
-    **dict.fromkeys((pa.string(), pa.large_string()), str),
-}
-"""Of which Python type every value fits, of texts every one in ASCII: most values of most rows, so worth knowing."""
-_INTEGERS = (pa.int64(), pa.int32(), pa.int16(), pa.int8(), pa.uint64(), pa.uint32(), pa.uint16(), pa.uint8())
-_PLAIN_OF_PANDAS: dict[pa.DataType, type] = {**_PLAIN, **dict.fromkeys(_INTEGERS, int)}
-"""As which Python type values come out of a DataFrame, where the checks of rows say all that is to be said of them."""
-_SMALL = 50  # rows of a DataFrame, up to which it is taken as rows
-_BOOLEANS = (bool,)
-
-
-def _is_numpy_bool(value: Any) -> bool:
-    return type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_")
-
-
-def _integer_check(kind: pa.DataType) -> Check:
-    signed = pa.types.is_signed_integer(kind)
-    low = -(2 ** (kind.bit_width - 1)) if signed else 0
-    high = 2 ** (kind.bit_width - signed) - 1
-
-    def check(value: Any) -> str | None:
-        if type(value) is not int and not _is_integer(value):
-            return _wrong(value, kind)
-        return None if low <= value <= high else f"{value} is out of range for {kind}"
-
-    return check
-
-
-def _float_check(kind: pa.DataType) -> Check:
-    exact = _EXACT_IN_FLOAT[kind]
-    limit = {pa.float32(): _LARGEST_FLOAT32, pa.float16(): 65504.0}.get(kind)
-
-    def check(value: Any) -> str | None:
-        if type(value) is not float:
-            if _is_integer(value):
-                return None if -exact <= value <= exact else f"{value} is not exact in {kind}"
-            if isinstance(value, bool) or not isinstance(value, numbers.Real):
-                return _wrong(value, kind)
-        if limit is not None and limit < abs(float(value)) < float("inf"):
-            return f"{value} is out of range for {kind}"
-        return None
-
-    return check
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-
-
-def _text_problem(value: str) -> str | None:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return f"{value!r} is not valid Unicode text"
-    return None
-
-
-def _round_trip_problem(value: Any, kind: pa.DataType) -> str | None:
-    """For all other types: what Arrow would store must equal what was given."""
-    try:
-        stored = pa.scalar(value, type=kind).as_py()
-    except (pa.ArrowException, TypeError, ValueError, OverflowError, AttributeError) as error:
-        return f"{_wrong(value, kind)} ({error})"
-    if hasattr(value, "tolist"):  # a numpy array or scalar
-        value = value.tolist()
-    return None if _equal(stored, value) else f"{_wrong(value, kind)}: it would become {stored!r}"
-
-
-def _equal(stored: Any, given: Any) -> bool:
-    if isinstance(stored, list) and isinstance(given, (list, tuple)):
-        return len(stored) == len(given) and all(map(_equal, stored, given))
-    if isinstance(stored, dict) and isinstance(given, Mapping):
-        return stored.keys() == given.keys() and all(_equal(stored[key], given[key]) for key in stored)
-    if isinstance(stored, float) and isinstance(given, float):
-        return stored == given or given != given or abs(stored - given) <= 1e-6 * abs(given)  # NaN; float32's rounding
-    return (type(stored) is type(given) and bool(stored == given)) or (
-        not isinstance(given, bool) and not isinstance(stored, bool) and bool(stored == given)
-    )
-
-
-def _wrong(value: Any, kind: pa.DataType) -> str:
-    text = repr(value)
-    return f"{text if len(text) <= 60 else text[:57] + '…'} ({type(value).__name__}) is no {kind}"
-
-
-def _same_kind(given: pa.DataType, declared: pa.DataType) -> bool:
-    """Whether pandas can only have meant the declared type by what it gave; the cast itself is checked for loss."""
-    kinds = pa.types
-    if kinds.is_null(given):
+    def _take_item(self, item: Any, taken: _Taken) -> bool:
+        """Take a row or a table; False where it is neither."""
+        if type(item) is dict:
+            self._take_row(item, taken)
+        elif isinstance(item, (list, tuple, str, bytes)) or item is None:
+            return False
+        elif isinstance(item, pa.Table):
+            self._take_table(item, taken)
+        elif isinstance(item, pa.RecordBatch):
+            self._take_table(pa.Table.from_batches([item]), taken)
+        elif is_pandas(item, "DataFrame"):
+            self._take_frame(item, taken)
+        elif is_pandas(item, "Series"):
+            if not item.index.is_unique:
+                raise SchemaError(f"row {taken.rows + 1} names a column twice")
+            self._take_row({name: _without_nan(value) for name, value in item.items()}, taken)
+        elif isinstance(item, Mapping):
+            self._take_row(item, taken)
+        elif hasattr(item, "__arrow_c_stream__") and not isinstance(item, (pa.Array, pa.ChunkedArray)):
+            self._take_stream(item, taken)
+        else:
+            return False
         return True
-    if kinds.is_dictionary(given):
-        return bool(given.value_type == declared) or _same_kind(given.value_type, declared)
-    if kinds.is_integer(declared):  # integers with nulls are floats in pandas
-        return bool(kinds.is_integer(given) or kinds.is_floating(given))
-    if kinds.is_floating(declared):  # to a wider one nothing is lost
-        return bool(kinds.is_floating(given) and given.bit_width <= declared.bit_width)
-    pairs = (
-        (kinds.is_string, kinds.is_large_string),
-        (kinds.is_timestamp, kinds.is_timestamp),
-        (kinds.is_binary, kinds.is_large_binary),
-    )
-    return any((a(given) or b(given)) and (a(declared) or b(declared)) for a, b in pairs)
+
+    # A row
+
+    def _take_row(self, row: Mapping[Any, Any], taken: _Taken) -> None:
+        row = row.copy() if type(row) is dict else dict(row)
+        size = self._row_size
+        name = ""
+        try:
+            for name, plain, take in self._columns:
+                value = row[name]
+                if type(value) is plain and (plain is not str or (value.isascii() and len(value) <= _SHORT)):
+                    continue
+                row[name] = value = take(value)
+                if type(value) in SIZED:
+                    size += size_of(value)
+        except (KeyError, Refused) as error:
+            self._check_names(list(row), taken)
+            if isinstance(error, KeyError):
+                raise
+            self._refuse(error, name, taken)
+        if len(row) != len(self._columns):
+            self._check_names(list(row), taken)
+        if not taken.parts or not isinstance(taken.parts[-1], list):
+            taken.parts.append([])
+        rows = taken.parts[-1]
+        rows.append(row)
+        taken.rows += 1
+        taken.size += size
+        if len(rows) >= PIECE or taken.size - taken.packed >= HELD:  # as Arrow's they need less
+            self._pack(rows, taken)
+
+    def _pack(self, rows: list[dict[str, Any]], taken: _Taken) -> None:
+        """Make a task's last rows Arrow's."""
+        try:
+            table = self._to_table(rows)
+        except MemoryError:
+            raise
+        except REFUSALS as error:
+            raise SchemaError(f"Arrow refuses the rows: {error}") from error
+        taken.parts[-1] = table
+        taken.packed += table.get_total_buffer_size()
+        taken.size = taken.packed
+
+    def _check_names(self, names: Sequence[Any], taken: _Taken, hint: str = "") -> None:
+        """See that a row or a table has the declared columns."""
+        for name in self.schema.names:
+            if name not in names:
+                texts = [each for each in names if str(each) == name]
+                hint = hint or (f"; it has {texts[0]!r}, a {type(texts[0]).__name__}: use text" if texts else "")
+                raise SchemaError(f"row {taken.rows + 1} lacks the column {name!r} (give None for a null{hint})")
+        if len(names) != len(self.schema.names):
+            extra = [str(name) for name in names if name not in self.schema.names]
+            if not extra:
+                raise SchemaError(f"row {taken.rows + 1} has a column twice: {', '.join(map(str, names))}")
+            raise SchemaError(f"row {taken.rows + 1} has columns that the schema does not: {', '.join(extra)}")
+
+    def _refuse(self, error: Refused, name: str, taken: _Taken, row: int = 0) -> NoReturn:
+        path = "".join(f"[{part!r}]" for part in error.path)
+        raise SchemaError(f"row {taken.rows + row + 1}, column {name!r}{path}: {error}") from None
+
+    # Many rows
+
+    def _take_table(self, table: pa.Table, taken: _Taken) -> None:
+        if not table.num_rows:  # of what nothing is there, the columns say nothing
+            return
+        if table.schema.names != self._names:
+            self._check_names(table.schema.names, taken)
+            table = table.select(self._names)
+        made = take_table(table, self._takers, self.schema)
+        if made is None:
+            self._take_columns(table.columns, taken)
+        else:
+            self._hold(made, taken)
+
+    def _take_stream(self, stream: Any, taken: _Taken) -> None:
+        """Another library's table: polars', DuckDB's, or one that is read as it is taken."""
+        try:
+            reader = pa.RecordBatchReader.from_stream(stream)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
+            raise SchemaError(f"a {type(stream).__name__} is no table: {error}") from None
+        for batch in reader:
+            self._take_table(pa.Table.from_batches([batch]), taken)
+
+    def _take_frame(self, frame: Any, taken: _Taken) -> None:
+        """Take a DataFrame; a small one as rows, as Arrow takes longer to make a table of it than many tasks take."""
+        if not len(frame):
+            return
+        columns = frame.columns.tolist()
+        levels = [name for name in frame.index.names if name in self.schema.names and name not in columns]
+        self._check_names(columns, taken, "; it is in the index: use reset_index()" if levels else "")
+        names = self._names
+        if columns != names:
+            frame = frame[names]
+        rows = self._rows_of(frame) if len(frame) <= _SMALL else None
+        if rows is None:
+            self._take_columns(columns_of(frame), taken)
+            return
+        for values in rows:
+            self._take_row(dict(zip(names, values, strict=True)), taken)
+
+    def _rows_of(self, frame: Any) -> list[list[Any]] | None:
+        """A small DataFrame's values; None where pandas would change some."""
+        kinds: list[Any] = []
+        rows: list[list[Any]] = frame.to_numpy(dtype=object).tolist()  # asking for the types would take as long again
+        for values in rows:
+            for column, value in enumerate(values):
+                is_nan = type(value) is float and value != value
+                if is_nan or type(value) in _NESTED:
+                    kinds = kinds or frame.dtypes.tolist()
+                    kind = kinds[column]
+                    # Beside NaN a category's integers are floats; in Arrow's lists null is NaN.
+                    if str(kind) == "category" or (not is_nan and str(kind) != "object"):
+                        return None
+                    values[column] = None if is_nan and nan_is_null(kind) else value
+        return rows
+
+    def _take_columns(self, columns: Sequence[pa.ChunkedArray | list[Any]], taken: _Taken) -> None:
+        made = []
+        refused: list[tuple[int, int, Refused]] = []
+        for place, (column, taker) in enumerate(zip(columns, self._takers, strict=True)):
+            try:
+                made.append(take_column(column, taker))
+            except Refused as error:
+                row, error.path = error.path[0], error.path[1:]
+                refused.append((row, place, error))
+            except MemoryError:
+                raise
+            except REFUSALS as error:
+                raise SchemaError(f"column {self.schema.names[place]!r}: Arrow refuses the values: {error}") from error
+        if refused:  # the first row's, as if they had come row by row
+            row, place, first = min(refused, key=lambda each: each[:2])
+            self._refuse(first, self._names[place], taken, row)
+        self._hold(pa.Table.from_arrays(made, schema=self.schema), taken)
+
+    def _hold(self, table: pa.Table, taken: _Taken) -> None:
+        size = table.get_total_buffer_size()
+        taken.parts.append(table)
+        taken.rows += table.num_rows
+        taken.packed += size
+        taken.size += size
+
+
+def _taker_of(declared: pa.Field) -> Taker:
+    try:
+        return taker_for(declared.type, nullable=declared.nullable)
+    except TypeError as error:
+        raise UsageError(f"column {declared.name!r} is declared as {declared.type}: {error}") from None
+
+
+def _without_nan(value: Any) -> Any:
+    return None if isinstance(value, float) and value != value else value

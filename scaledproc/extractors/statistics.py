@@ -7,8 +7,10 @@ correctly rounded operations in a fixed order.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -153,6 +155,40 @@ def statistics_of_bytes(histograms: NDArray[np.int64], codings: Sequence[Coding]
         how_often = partial(_of_byte, counts)
         found.append(_finish(samples, total + 128 * gone, square - 16_384 * gone, values, coding, how_often))
     return found
+
+
+def statistics_of_numbers(counts: Sequence[tuple[int, int]], scale: int, size: int) -> Statistics:
+    """The same for numbers that are written in decimals, exact but for the last step of each.
+
+    Parameters
+    ----------
+    counts
+        Each number that occurs, times `scale`, ascending, and how often it does.
+    scale
+        What makes integers of them all.
+    size
+        How many there could be; the others are missing.
+    """
+    n = sum(often for _, often in counts)
+    total = sum(value * often for value, often in counts)
+    if n == 0:
+        return Statistics(size, size, total)
+    squares = sum(value * value * often for value, often in counts)
+    ranks = list(accumulate(often for _, often in counts))
+    wanted, fractions = _order(n)
+    low, high, *around = [counts[bisect_right(ranks, rank)][0] / scale for rank in wanted]
+    return Statistics(
+        n=size,
+        missing=size - n,
+        total=total,
+        zero=next((often for value, often in counts if value == 0), 0),
+        distinct=len(counts),
+        mean=total / (n * scale),
+        std=math.sqrt((n * squares - total * total) / (n * (n - 1))) / scale if n > 1 else None,
+        min=low,
+        quantiles=tuple(map(_between, around[::2], around[1::2], fractions)),
+        max=high,
+    )
 
 
 def _of_byte(counts: NDArray[np.int64], value: int) -> int:

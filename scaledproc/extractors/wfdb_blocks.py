@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scaledproc.opening import open_located
+from scaledproc.opening import READ, open_located
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,8 +45,8 @@ def frames_in(size: int, fmt: str, width: int) -> int:
     return (packs * (len(pack) - 1) + sum(need <= rest for need in pack[1:-1])) // width
 
 
-def open_regular(path: str) -> int:
-    """A file handle for reading; never waits for the other end of a pipe.
+def open_regular(path: str, flags: int = 0) -> int:
+    """A file handle for reading; never waits for the other end of a pipe. `flags` are further ones of `os.open`.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def open_regular(path: str) -> int:
     ValueError
         It is no regular file.
     """
-    handle = open_located(path)
+    handle = os.open(path, READ | flags) if flags else open_located(path)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise ValueError(f"{os.path.basename(path)} is no regular file")  # noqa: PTH119 - of a text

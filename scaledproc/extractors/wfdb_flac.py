@@ -16,6 +16,7 @@ FLAC = {"508": 8, "516": 16, "524": 24}
 _AT_ONCE = 2**20  # samples; libsndfile fails from 2²⁴ on
 _BITS = {"PCM_S8": 8, "PCM_16": 16, "PCM_24": 24}
 _MAGIC = b"fLaC"
+_UNKNOWN = 2**62  # libsndfile has a higher number of samples where the stream does not tell it, and cannot read it
 
 
 class FlacFile:
@@ -35,6 +36,11 @@ class FlacFile:
     widths
         Samples of a frame, of each signal.
 
+    Attributes
+    ----------
+    n_frames
+        How many whole frames it has.
+
     Raises
     ------
     ValueError
@@ -45,6 +51,8 @@ class FlacFile:
         import soundfile
 
         self._name, self._width, self._signals = name, widths[0], len(widths)
+        if self._width > _AT_ONCE:
+            raise ValueError(f"{name} is a FLAC file, and has at most {_AT_ONCE:,} samples in a frame")
         if len(set(widths)) > 1:
             raise ValueError(f"{name} is a FLAC file, and its signals have different numbers of samples in a frame")
         begins = next((place for place in dict.fromkeys([offset, 0]) if os.pread(handle, 4, place) == _MAGIC), None)
@@ -60,6 +68,8 @@ class FlacFile:
                 self._stream.seek(min(skipped, self._stream.frames))
         except soundfile.SoundFileError as error:
             raise ValueError(f"{name} cannot be read as FLAC: {error}") from None
+        if self._stream.frames >= _UNKNOWN:
+            raise ValueError(f"{name}, a FLAC file, does not say how many samples it has; encode it again")
         if self._stream.channels != self._signals:
             raise ValueError(f"{name} has {self._stream.channels} signals; the header says that it has {self._signals}")
         if bits > FLAC[fmt]:

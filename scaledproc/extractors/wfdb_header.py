@@ -20,6 +20,8 @@ LARGEST_HEADER = 2**24
 """Bytes of a header file; one of 20,000 segments has half a million."""
 LONGEST_LINE = 4096
 """Characters of a line that is no comment; WFDB allows 255."""
+MOST_NOTES = 4
+"""Notes that a row has."""
 FORMATS = frozenset(["0", "8", "16", "24", "32", "61", "80", "160", "212", "310", "311", "508", "516", "524"])
 """Storage formats: signal(5), and 0 for a signal without samples."""
 DIFFERENCES = "8"
@@ -109,6 +111,12 @@ class Header(NamedTuple):
         return bool(self.segments)
 
     @property
+    def note(self) -> str | None:
+        """The first notes as one text: a header of 20,000 signals may have as many, and as many rows with each."""
+        shown, more = self.notes[:MOST_NOTES], len(self.notes) - MOST_NOTES
+        return "; ".join([*shown, f"and {more:,} more"] if more > 0 else shown) or None
+
+    @property
     def files(self) -> list[str]:
         """The signal files, each once, as the header names them."""
         return list(dict.fromkeys([signal.file for signal in self.signals if not signal.is_null]))
@@ -143,8 +151,9 @@ _SIGNAL = re.compile(
 )
 # What nearly every signal's line is. It says the same as the long way does, in half the time: most of that of a header.
 _PLAIN = re.compile(
-    r"([^ \t]+) (\d{1,3})(?:x([1-9]\d{0,8}))?(?::(\d{1,9}))?(?:\+(\d{1,9}))? (\d{1,15}(?:\.\d{1,15})?)"
-    r"(?:\((-?\d{1,9})\))?(?:/([^ \t]+))? (\d{1,9}) (-?\d{1,9}) (-?\d{1,9}) (-?\d{1,9}) (\d{1,9}) ([^ \t].*)",
+    r"([^ \t]+) (\d{1,3})(?:x([1-9]\d{0,8}))?(?::(\d{1,9}))?(?:\+(\d{1,9}))?"
+    r" (\d{1,15}(?:\.\d{1,15})?)(?:\((-?\d{1,9})\))?(?:/([^ \t]+))?"
+    r" (\d{1,9}) (-?\d{1,9}) (-?\d{1,9}) (-?\d{1,9}) (\d{1,9}) ([^ \t].*)",
     re.ASCII | re.DOTALL,
 )
 _SEGMENT = re.compile(rf"({_F})(?:{_B}({_F})(?:{_B}(.*))?)?", re.DOTALL)

@@ -93,7 +93,12 @@ def _frames_in(path: str, signals: Sequence[SignalLine]) -> int:
     handle = open_regular(path)
     try:
         if first.fmt not in FLAC:
-            return frames_in(os.fstat(handle).st_size - first.byte_offset, first.fmt, sum(widths))
+            size = os.fstat(handle).st_size
+            if size < first.byte_offset:
+                raise ValueError(
+                    f"{_name(path)} has {size:,} bytes; the header says that it has {first.byte_offset:,} or more"
+                )
+            return frames_in(size - first.byte_offset, first.fmt, sum(widths))
         with _flac(handle, path, first, widths) as stream:
             return stream.n_frames
     finally:
@@ -103,11 +108,12 @@ def _frames_in(path: str, signals: Sequence[SignalLine]) -> int:
 def _describe_file(path: str, n_frames: int, signals: Sequence[SignalLine]) -> list[Described]:
     first, widths = signals[0], [signal.samples_per_frame for signal in signals]
     width = sum(widths)
-    for signal in signals:
-        if signal.skew > n_frames * signal.samples_per_frame:
+    skewed = [signal for signal in signals if signal.skew]
+    for signal in skewed:
+        n = n_frames * signal.samples_per_frame
+        if signal.skew > n:
             raise ValueError(
-                f"the header has {signal.skew:,} samples of a signal of {_name(path)} before sample 0, and "
-                f"{n_frames * signal.samples_per_frame:,} in all"
+                f"the header has {signal.skew:,} samples of a signal of {_name(path)} before sample 0, and {n:,} in all"
             )
     handle = open_regular(path)
     try:
@@ -120,7 +126,7 @@ def _describe_file(path: str, n_frames: int, signals: Sequence[SignalLine]) -> l
         blocks = frames(handle, first.fmt, first.byte_offset, n_frames, width)
         if first.fmt != "80":
             return _count_values(blocks, signals)
-        if width > WIDEST or any(signal.skew for signal in signals):
+        if width > WIDEST or skewed:
             signed = ((block.view(np.uint8) ^ np.uint8(128)).view(np.int8) for block in blocks)
             return _count_values(signed, signals)
         described = statistics_of_bytes(_count_bytes(blocks, widths), [coding_of(signal) for signal in signals])

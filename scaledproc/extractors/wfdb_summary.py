@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import posixpath
 import resource
@@ -14,12 +15,16 @@ import pyarrow as pa
 from scaledproc.extractors.base import Extractor, Task
 from scaledproc.extractors.byte_counting import MUCH, use_compiled
 from scaledproc.extractors.statistics import QUANTILES
-from scaledproc.extractors.wfdb_header import read_header
+from scaledproc.extractors.wfdb_header import parse_header, read_header
+from scaledproc.extractors.wfdb_identity import LONGEST_COMMENTS, identity
+from scaledproc.extractors.wfdb_record import records_of, when_counted
 from scaledproc.extractors.wfdb_samples import describe_samples
 
 if TYPE_CHECKING:
     from scaledproc.extractors.signal_names import SignalNames
+    from scaledproc.extractors.statistics import Statistics
     from scaledproc.extractors.wfdb_header import Header
+    from scaledproc.extractors.wfdb_record import Place
     from scaledproc.extractors.wfdb_samples import Described
 
 SCHEMA = pa.schema(
@@ -27,12 +32,16 @@ SCHEMA = pa.schema(
         pa.field("group", pa.string(), nullable=False),
         pa.field("unit", pa.string(), nullable=False),
         pa.field("record", pa.string(), nullable=False),
+        ("record_name", pa.string()),
+        ("subject_id", pa.int64()),
+        ("hadm_id", pa.int64()),
         pa.field("kind", pa.string(), nullable=False),
         pa.field("channel", pa.int32(), nullable=False),
         ("signal", pa.string()),
         ("units", pa.string()),
+        ("signal_file", pa.string()),
         pa.field("fmt", pa.string(), nullable=False),
-        pa.field("fs", pa.float64(), nullable=False),
+        ("fs", pa.float64()),
         pa.field("n_samples", pa.int64(), nullable=False),
         pa.field("n_missing", pa.int64(), nullable=False),
         pa.field("n_zero", pa.int64(), nullable=False),
@@ -40,13 +49,18 @@ SCHEMA = pa.schema(
         ("n_at_min", pa.int64()),
         ("n_at_max", pa.int64()),
         *((name, pa.float64()) for name in ("mean", "std", "min", *QUANTILES, "max")),
+        ("start", pa.timestamp("us")),
+        ("offset_s", pa.float64()),
         ("start_date", pa.date32()),
         ("start_time", pa.time64("us")),
         ("duration_s", pa.float64()),
         ("checksum_ok", pa.bool_()),
+        ("comments", pa.string()),
         ("header_note", pa.string()),
     ]
 )
+ENDING = ".csv.gz"
+"""Of MIMIC-IV's numerics, which are named after their master header: eight digits, and `n`."""
 NUMERICS_FS = 2.0  # Hz; MIMIC's numerics come once a second or once a minute, its waveforms at 62.5 Hz and more
 
 
@@ -54,7 +68,8 @@ class WfdbSummary(Extractor):
     """Statistics of every signal of every WFDB record, over its valid samples, in physical units.
 
     Anchors are headers, units are folders. Multi-segment masters and layout headers give no rows: their segments are
-    tasks of their own. Headers and samples are read by their specifications, header(5) and signal(5).
+    tasks of their own, and have their times from the master. Headers and samples are read by their specifications,
+    header(5) and signal(5). Beside a MIMIC-IV master its numerics in CSV are one row for each column.
 
     Parameters
     ----------
@@ -64,8 +79,10 @@ class WfdbSummary(Extractor):
 
     name = "wfdb-summary"
     version = "2"
-    anchors = ("*.hea",)
+    anchors = ("*.hea", f"{'[0-9]' * 8}n{ENDING}")
     companions = ("*.dat",)
+    companion_column = "signal_file"
+    apart = frozenset({"_signal_names", "_names"})  # the combine step's
 
     def __init__(self, signal_names: str | None = None) -> None:
         self._signal_names = signal_names
@@ -94,7 +111,7 @@ class WfdbSummary(Extractor):
             use_compiled()
 
     def extract(self, task: Task) -> list[dict[str, Any]]:
-        """The rows of one header.
+        """The rows of one header, or of one file of numerics.
 
         Raises
         ------
@@ -103,17 +120,24 @@ class WfdbSummary(Extractor):
         ValueError
             If the header cannot be read, or a signal file does not hold what it says.
         """
-        folder, _, name = task.anchor.rpartition("/")
-        header = read_header(task.locate(name))
-        paths = {file: task.locate(posixpath.normpath(file) if "/" in file else file) for file in header.files}
-        record = os.path.splitext(name)[0]  # noqa: PTH122 - of a text
+        if task.anchor.endswith(ENDING):
+            return _rows_of_numerics(task)
+        path, _ = os.path.splitext(task.anchor)  # noqa: PTH122 - of a text
+        folder, slash, record = path.rpartition("/")
+        records = records_of(task)
+        content = records.take(task.anchor)
+        header = read_header(task.locate_in_unit(task.anchor)) if content is None else parse_header(content)
+        if not header.signals:
+            return []
+        files = {file: f"{folder}{slash}{posixpath.normpath(file) if '/' in file else file}" for file in header.files}
+        paths = {file: task.locate_in_unit(relative) for file, relative in files.items()}
         is_numerics = record == f"{folder.rpartition('/')[2]}n"
-        note = "; ".join(header.notes) or None
         try:
-            return [
-                _row(task, record, header, channel, samples, is_numerics, note)
-                for channel, samples in enumerate(describe_samples(paths, header))
-            ]
+            samples = describe_samples(paths, header)
+            if not samples:
+                return []
+            shared = _shared(task, record, records.place(path, header), header)
+            return [_row(shared, header, files, channel, found, is_numerics) for channel, found in enumerate(samples)]
         except ArithmeticError as error:
             raise ValueError(f"the header has numbers that nothing can be computed with: {error}") from None
 
@@ -129,24 +153,68 @@ class WfdbSummary(Extractor):
         return {"signal_stats": signal_stats(tables)}
 
 
-def _row(
-    task: Task, record: str, header: Header, channel: int, samples: Described, is_numerics: bool, note: str | None
+def _shared(
+    task: Task, record: str, place: Place, header: Header | None = None, more: Iterable[str] = ()
 ) -> dict[str, Any]:
-    signal = header.signals[channel]
-    fs = header.fs * signal.samples_per_frame
-    found = samples.statistics
-    # header(5): where the number of samples is not specified the checksum is not verified.
-    checksum = None if header.n_frames is None or signal.is_null else signal.checksum
+    """What all rows of a task have: where and whose they are, and what the headers say."""
+    own = () if header is None else header.comments
+    comments = own if not place.comments or place.comments == own else (*own, *place.comments)
+    names = (record,) if place.record_name is None else (record, place.record_name)
+    who = identity(task.anchor.rpartition("/")[0], names, comments)
+    notes = [*place.notes, *more] if header is None or header.note is None else [header.note, *place.notes, *more]
+    if who.note:
+        notes.append(who.note)
+    text = "\n".join(comments) if comments else None
+    if text is not None and len(text) > LONGEST_COMMENTS:
+        text = text[:LONGEST_COMMENTS]
+        notes.append(f"the comments are cut off after {LONGEST_COMMENTS:,} characters")
     return {
         "group": task.group,
         "unit": task.unit,
         "record": record,
+        "record_name": place.record_name,
+        "subject_id": who.subject_id,
+        "hadm_id": who.hadm_id,
+        "start": place.start,
+        "offset_s": place.offset_s,
+        "start_date": None if header is None else header.date,
+        "start_time": None if header is None else header.time,
+        "comments": text,
+        "header_note": "; ".join(notes) or None,
+    }
+
+
+def _row(
+    shared: dict[str, Any],
+    header: Header,
+    files: Mapping[str, str],
+    channel: int,
+    samples: Described,
+    is_numerics: bool,
+) -> dict[str, Any]:
+    signal = header.signals[channel]
+    fs = header.fs * signal.samples_per_frame
+    if math.isinf(fs) or samples.statistics.n >= 2**63:
+        raise OverflowError("too many samples")
+    # header(5): where the number of samples is not specified the checksum is not verified.
+    checksum = None if header.n_frames is None or signal.is_null else signal.checksum
+    return {
+        **shared,
         "kind": "numerics" if is_numerics or fs <= NUMERICS_FS else "waveform",
         "channel": channel,
         "signal": signal.name,
         "units": signal.units,
+        "signal_file": files.get(signal.file),
         "fmt": signal.fmt,
         "fs": fs,
+        **_described(samples.statistics),
+        "duration_s": samples.statistics.n / fs,
+        "checksum_ok": None if checksum is None else (samples.stored_total - checksum) % 65_536 == 0,
+    }
+
+
+def _described(found: Statistics) -> dict[str, Any]:
+    return {
         "n_samples": found.n,
         "n_missing": found.missing,
         "n_zero": found.zero,
@@ -158,9 +226,39 @@ def _row(
         "min": found.min,
         **dict(zip(QUANTILES, found.quantiles, strict=True)),
         "max": found.max,
-        "start_date": header.date,
-        "start_time": header.time,
-        "duration_s": found.n / fs,
-        "checksum_ok": None if checksum is None else (samples.stored_total - checksum) % 65_536 == 0,
-        "header_note": note,
     }
+
+
+def _rows_of_numerics(task: Task) -> list[dict[str, Any]]:
+    """A row for each column of a MIMIC-IV file of numerics."""
+    from scaledproc.extractors.wfdb_numerics import read_numerics
+
+    file = task.anchor.rpartition("/")[2]
+    record = file.removesuffix(ENDING)
+    master, notes = records_of(task).master(task.anchor.removesuffix(f"n{ENDING}"))
+    columns = read_numerics(task.locate(file))
+    if columns is None:
+        if master is None:  # of another origin, which has a name as MIMIC-IV's have
+            return []
+        raise ValueError("the first column is not called time")
+    if master is None:
+        notes = notes or (f"there is no master header {record[:-1]}.hea, so no time",)
+    rows = []
+    for channel, column in enumerate(columns):
+        place, duration = when_counted(master, column.first, column.last)
+        more = notes if column.note is None else (*notes, column.note)
+        row = {
+            **_shared(task, record, place, more=more),
+            "kind": "numerics",
+            "channel": channel,
+            "signal": column.name,
+            "units": column.units,
+            "signal_file": task.anchor,
+            "fmt": "csv",
+            "fs": None,
+            **_described(column.statistics),
+            "duration_s": duration,
+            "checksum_ok": None,
+        }
+        rows.append(row)
+    return rows

@@ -1,0 +1,179 @@
+"""What a task prints: so much of it, to standard error; and a debugger in a task, which gets the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Callable
+from typing import IO, Any
+
+PRINTED = 64 * 2**10
+"""Characters that one task may print; the rest is dropped."""
+_QUESTIONS = ("builtins.input", "pdb.Pdb")  # Python's audit events: somebody is about to be asked
+_NO_TERMINAL = (
+    "a debugger needs the terminal, which worker processes do not have: run with --jobs 1, and without --task-timeout, "
+    "--memory-per-worker and --worker-lifespan"
+)
+
+
+class DebuggerError(RuntimeError):
+    """A task asked for a debugger where nobody can answer it."""
+
+    def __init__(self) -> None:
+        super().__init__(_NO_TERMINAL)
+
+
+class Printed(io.TextIOWrapper):
+    """Standard output and error of tasks: what they print goes to standard error, so many characters of each.
+
+    One for the process, as a task's logging may keep what it found as standard output. It has all that programs look
+    for there, and neither a task that closes it nor a stream that cannot be written any more harms the next one.
+    """
+
+    mode = "w"
+
+    def __init__(self) -> None:
+        super().__init__(_PrintedBytes(self), encoding="utf-8", errors="backslashreplace", line_buffering=True)
+        self._target: IO[str] | None = None
+        self._left = PRINTED
+        self._dropped = 0
+        self._streams: tuple[Any, Any] | None = None
+
+    def begin(self) -> tuple[Any, ...]:
+        """Stand in for both streams while a task is at work; gives what `end` needs. One task may run others."""
+        # What an earlier task left running may have deleted them.
+        out: Any = getattr(sys, "stdout", sys.__stdout__)
+        err: Any = getattr(sys, "stderr", sys.__stderr__)
+        before = (self._target, self._left, self._dropped, self._streams)
+        self._streams = (out, err)
+        if err is not self:
+            self._target, self._left, self._dropped = err, PRINTED, 0
+        sys.stdout = sys.stderr = self
+        return before
+
+    def end(self, before: tuple[Any, ...], who: str) -> None:
+        """Give the streams back, and say how much was dropped."""
+        if self._streams is not None:  # else a debugger has them already
+            sys.stdout, sys.stderr = self._streams
+        if self._streams is None or self._streams[1] is not self:
+            dropped, self._dropped = self._dropped, 0
+            if dropped:
+                self._pass_on(f"\n… {who} printed {dropped:,} more characters, which are left out\n")
+            self._target, self._left, self._dropped = before[:3]
+        self._streams = before[3]
+
+    def give_way(self) -> None:
+        """Leave the streams to a debugger until the task ends."""
+        if self._streams is None:
+            return
+        (sys.stdout, sys.stderr), self._streams = self._streams, None
+        if on_question is not None:
+            on_question()
+        self._target, self._left = sys.stderr, sys.maxsize  # for what has been kept of this
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """As of what it goes to."""
+        return str(getattr(self._target, "encoding", None) or "utf-8")
+
+    def isatty(self) -> bool:
+        """As what it goes to."""
+        return self._target is not None and self._target.isatty()
+
+    def fileno(self) -> int:
+        """For programs that are started; what they print is not counted."""
+        return 2 if self._target is None else self._target.fileno()
+
+    def write(self, text: str) -> int:
+        """Pass on what is allowed."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        shown = text[: self._left]
+        if shown:
+            self._left -= len(shown)
+            self._pass_on(shown)
+        self._dropped += len(text) - len(shown)
+        return len(text)
+
+    def flush(self) -> None:
+        """Pass it on now."""
+        if self._target is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._target.flush()
+
+    def close(self) -> None:
+        """Stay open: the next task prints too."""
+
+    def detach(self) -> Any:
+        """What takes bytes, without giving it away."""
+        return self.buffer
+
+    def _pass_on(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # a full disk, a reader that is gone: no fault of the task's
+            (self._target or sys.__stderr__ or io.StringIO()).write(text)
+
+
+class _PrintedBytes(io.RawIOBase):
+    """`sys.stdout.buffer`."""
+
+    name = "<stdout>"
+
+    def __init__(self, text: Printed) -> None:
+        super().__init__()
+        self._text = text
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        self._text.write(bytes(content).decode(errors="replace"))
+        return len(content)
+
+    def close(self) -> None:
+        pass
+
+    def fileno(self) -> int:
+        return self._text.fileno()
+
+
+printed = Printed()
+"""This process's."""
+on_question: Callable[[], None] | None = None
+"""Takes a moving display out of the way, where there is one."""
+_is_watched = False
+
+
+def watch_questions() -> None:
+    """In a process that has a terminal: a task that asks a person, or starts a debugger, gets its streams back.
+
+    By Python's audit events, as there are many ways to it: breakpoint(), pdb.set_trace(), ipdb, input().
+    """
+    global _is_watched
+    if not _is_watched:
+        _is_watched = True
+        sys.addaudithook(_hear_audit)
+
+
+def _hear_audit(event: str, _: Any) -> None:
+    if event in _QUESTIONS:
+        printed.give_way()
+
+
+def refuse_questions() -> None:
+    """In a process that has none: say so, and have nobody wait for it. A debugger of another kind may work."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    if not os.environ.get("PYTHONBREAKPOINT"):
+        sys.breakpointhook = _refuse
+
+
+def _refuse(*_: Any, **__: Any) -> None:
+    raise DebuggerError
+
+
+def was_debugged(error: BaseException) -> bool:
+    """Whether a debugger that was started by its own name was told to quit, or found nobody to ask."""
+    return type(error).__name__ == "BdbQuit" and type(error).__module__ == "bdb"
