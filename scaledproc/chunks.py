@@ -601,7 +601,11 @@ def _say(text: str) -> None:
 
 def _watched(returned: Any, watch: Watch) -> Any:
     """What a task returned, unless its files changed while it was at work."""
-    if isinstance(returned, Iterator) and not hasattr(returned, "__arrow_c_stream__"):
+    if (
+        not isinstance(returned, (list, dict))
+        and isinstance(returned, Iterator)
+        and not hasattr(returned, "__arrow_c_stream__")
+    ):
         return _watched_to_the_end(returned, watch)  # its rows are yet to be made
     watch.check()
     return returned

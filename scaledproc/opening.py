@@ -21,7 +21,7 @@ READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 _IS_NO_FOLDER = {errno.ENOTDIR, errno.ELOOP, errno.EMLINK}
 _KEPT = 4  # folders of each thread whose handles are kept: tasks beside each other share them
 _LEVELS = 8  # folders above such a one whose handles are kept
-_KNOWN = 64  # paths that are remembered for `open_located` where nobody clears them
+_KNOWN = 16  # paths that are remembered for `open_located` where nobody clears them
 
 
 class FileChangedError(Exception):
@@ -39,9 +39,9 @@ Stamp = tuple[int, int, int, int]
 class Found(NamedTuple):
     """A file that is there."""
 
-    base: str
-    """A folder, below which the content lies without links."""
-    relative: str
+    folder: _Folder
+    """The one that its content lies in, which for a link is another than the link's."""
+    name: str
     stamp: Stamp
 
 
@@ -65,15 +65,15 @@ def find(root: str, relative: str, *, afresh: bool = True) -> Found:
         It cannot be looked at.
     """
     if afresh:
-        forget()
-    status = _status(root, relative)
+        _own.folders.clear()
+    folder, name, status = _look(root, relative)
     if stat.S_ISREG(status.st_mode):
-        return Found(root, relative, _stamp(status))
+        return Found(folder, name, _stamp(status))
     followed = Links(root).follow(relative) if stat.S_ISLNK(status.st_mode) else None
     if followed is not None:
-        target = _status(*followed)
-        if stat.S_ISREG(target.st_mode):
-            return Found(*followed, _stamp(target))
+        folder, name, status = _look(*followed)
+        if stat.S_ISREG(status.st_mode):
+            return Found(folder, name, _stamp(status))
     raise FileNotFoundError(f"{relative!r} is no file of the dataset any more")
 
 
@@ -115,7 +115,7 @@ def open_folder(root: str, folder: str) -> int:
 
 def remember(path: str, found: Found) -> None:
     """Have `open_located` know what was located."""
-    if len(_own.located) >= _KNOWN:
+    if len(_own.located) >= _KNOWN and not _own.is_watched:
         _own.located.clear()
     _own.located[path] = found
 
@@ -123,6 +123,7 @@ def remember(path: str, found: Found) -> None:
 def forget() -> None:
     """Close the handles that this thread has kept: a dataset whose folders are open cannot be unmounted."""
     _own.folders.clear()
+    _own.located, _own.is_watched = {}, False
 
 
 class Watch:
@@ -139,7 +140,7 @@ class Watch:
     def __init__(self, root: str) -> None:
         self.root = root
         self.found: dict[str, Found] = {}
-        _own.located = {}
+        _own.located, _own.is_watched = {}, True
 
     def begin(self, anchor: str) -> None:
         """Forget an attempt at the task before, and look at its anchor; raises what `find` does."""
@@ -163,18 +164,20 @@ class Watch:
         OSError
             One is gone, or cannot be looked at.
         """
-        folders: dict[tuple[str, str], str | None] = {}  # with a file whose name or rights changed
-        for relative, (base, inside, before) in self.found.items():
+        folders: dict[_Folder, str | None] = {}  # with a file whose status changed
+        for relative, (folder, _, before) in self.found.items():
             # By its path, as an extractor that was given the path went: what lies there must be what was found.
             after = _stamp(os.stat(f"{self.root}/{relative}"))  # noqa: PTH116 - a Path takes longer than the call
-            if after[:3] != before[:3]:
+            if after == before:
+                folders.setdefault(folder, None)
+            elif after[:3] == before[:3]:
+                folders[folder] = relative
+            else:
                 sizes = f"it had {before[1]:,} bytes, and has {after[1]:,}"
                 how = sizes if after[1] != before[1] else "it was written or replaced"
                 raise FileChangedError(f"{relative!r} changed while its task was at work: {how}")
-            place = base, inside.rpartition("/")[0]
-            folders[place] = relative if after != before else folders.get(place)
-        for place, file in folders.items():
-            moved = _own.folder(*place).moved(file)
+        for folder, file in folders.items():
+            moved = folder.moved(file)
             if moved is not None:
                 raise UnsettledError(f"{moved!r} was moved while its task was at work")
 
@@ -206,11 +209,14 @@ class _Folder:
         file
             A file of the folder whose status changed, if one did.
         """
-        after = [_stamp(os.fstat(handle)) for handle in self._handles[1:]]
-        if file is None and after == self._stamps[1:]:
-            return None
-        after.insert(0, _stamp(os.fstat(self._handles[0])))
-        before, self._stamps = self._stamps, after
+        before = self._stamps
+        for at in range(1, len(before)):
+            if _stamp(os.fstat(self._handles[at])) != before[at]:
+                break
+        else:
+            if file is None:  # as nearly always
+                return None
+        self._stamps = after = [_stamp(os.fstat(handle)) for handle in self._handles]
         is_written = [was[2] != now[2] for was, now in zip(before, after, strict=True)]
         for at in range(1, len(after)):
             if after[at][3] != before[at][3] and is_written[at - 1] and not is_written[at]:
@@ -224,6 +230,8 @@ class _Own(threading.local):
     def __init__(self) -> None:
         self.folders: dict[tuple[str, str], _Folder] = {}
         self.located: dict[str, Found] = {}
+        self.is_watched = False
+        """Whether a task of the engine's is at work, at whose end they are forgotten."""
 
     def folder(self, base: str, folder: str) -> _Folder:
         """A folder, from which its files can be looked up."""
@@ -238,38 +246,31 @@ class _Own(threading.local):
 _own = _Own()
 
 
-def _status(base: str, relative: str) -> os.stat_result:
-    """Of what stands there, a link too."""
-    folder, _, name = relative.rpartition("/")
-    kept = _own.folders.get((base, folder))
+def _look(base: str, relative: str) -> tuple[_Folder, str, os.stat_result]:
+    """A folder, a name in it, and what stands there, be it a link."""
+    place, _, name = relative.rpartition("/")
+    folder = _own.folders.get((base, place))
+    if folder is not None:
+        try:
+            return folder, name, os.stat(name, dir_fd=folder.handle, follow_symlinks=False)
+        except OSError:  # the handle may be of a file system that was mounted anew since
+            del _own.folders[base, place]
     try:
-        if kept is None:
-            kept = _own.folder(base, folder)
-        else:
-            try:
-                return os.stat(name, dir_fd=kept.handle, follow_symlinks=False)
-            except OSError:  # the handle may be of a file system that was mounted anew since
-                del _own.folders[base, folder]
-                kept = _own.folder(base, folder)
-        return os.stat(name, dir_fd=kept.handle, follow_symlinks=False)
+        folder = _own.folder(base, place)
+        return folder, name, os.stat(name, dir_fd=folder.handle, follow_symlinks=False)
     except OSError as error:
-        _own.folders.pop((base, folder), None)
+        _own.folders.pop((base, place), None)
         raise _named(error, base, relative) from None
 
 
 def _open(found: Found) -> int:
-    base, relative, stamp = found
-    folder, _, name = relative.rpartition("/")
     try:
-        handle = os.open(name, READ, dir_fd=_own.folder(base, folder).handle)
+        return os.open(found.name, READ, dir_fd=found.folder.handle)
     except OSError as error:
         if error.errno in _IS_NO_FOLDER:  # but a link
-            raise FileNotFoundError(f"{relative!r} is no file of the dataset any more") from None
-        raise _named(error, base, relative) from None
-    if os.fstat(handle).st_ino != stamp[0]:
-        os.close(handle)
-        raise FileNotFoundError(f"{relative!r} is no file of the dataset any more")
-    return handle
+            raise FileNotFoundError(f"{found.name!r} is no file of the dataset any more") from None
+        error.filename = found.name
+        raise
 
 
 def _walk(base: str, folder: str, how: int) -> list[tuple[str, int]]:

@@ -404,6 +404,18 @@ def test_open_by_handle_reads_the_unit_whatever_its_path_leads_to(tree: TreeWrit
     opening.forget()
 
 
+def test_as_many_files_as_a_task_locates_are_opened_by_handle(tree: TreeWriter, tmp_path: Path) -> None:
+    names = [f"u/{number}.txt" for number in range(40)]
+    root = tree(dict.fromkeys(names, b"right"))
+    task = Task("u", "u", names[0], root, frozenset(names), watch=opening.Watch(str(root)))
+    paths = [task.locate(f"{number}.txt") for number in range(40)]
+    exchanged(root / "u", tmp_path)
+    for path in paths:
+        with os.fdopen(opening.open_located(path)) as file:
+            assert file.read() == "right"
+    opening.forget()
+
+
 def test_no_handle_is_left(tree: TreeWriter, tmp_path: Path) -> None:
     root = tree({f"{number}/{number}/a.txt": b"x" for number in range(30)})
     extract = made(lambda task: row(task, task.path.read_text()))
@@ -411,10 +423,11 @@ def test_no_handle_is_left(tree: TreeWriter, tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     scaledproc.run(root, tmp_path / "second", extractor=extract, jobs=1)
     assert len(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208
-    for number in range(30):  # without the engine: a few at most
+    for number in range(30):  # without the engine: those of the last ones that were located
         Task("", "", f"{number}/{number}/a.txt", root, frozenset({f"{number}/{number}/a.txt"})).beside("a.txt")
-    assert len(os.listdir("/proc/self/fd")) <= before + 8  # noqa: PTH208
+    assert len(os.listdir("/proc/self/fd")) <= before + 17 * 3  # noqa: PTH208
     opening.forget()
+    assert len(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208
 
 
 def test_staged_units_are_copies_of_which_nobody_asks_for_patience() -> None:
