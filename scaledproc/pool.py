@@ -315,8 +315,10 @@ class _Core:
             from joblib.externals.loky.backend import resource_tracker
             from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
-            resource_tracker.ensure_running()  # not later, as this and Python's own let signals through
+            # Not later, as both trackers let signals through; and loky's complains where there can be no locks.
             multiprocessing.resource_tracker.ensure_running()
+            multiprocessing.get_context("spawn").Lock()
+            resource_tracker.ensure_running()
             self._generation += 1
             try:
                 self._own.mkdir()

@@ -157,7 +157,7 @@ class Killed:
                 process.wait(rng.uniform(0, 0.3 if kind == "worker" else 0.8) * typical)
             is_killed = process.poll() is None and self._kill(process, kind, rng)
         _, errors = process.communicate(timeout=HANG * 2)
-        self._wait_for_all(process.pid)
+        self._wait_for_all()
         is_killed = is_killed or Path(f"{steps}.over").exists()
         if is_killed:
             self.tally.kills[f"of {kind}{' in a commit' if is_in_commit else ''}"] += 1
@@ -176,15 +176,14 @@ class Killed:
         first.stderr.close()  # of which nobody will tell the end: its workers have it too
         self._mark()
         assert Path(f"{steps}.over").exists(), "it was killed by its worker"
-        os.killpg(first.pid, 0)  # which is there
+        assert self._processes()  # which are there
         if not same_scratch:  # what the first one left is for the next start there
             self.scratch = self.folder / "other"
             self.scratch.mkdir()
         second = self._start({"LOG": str(self.log), "TMPDIR": str(self.scratch)}, "2")
         _, errors = second.communicate(timeout=HANG * 2)
         assert second.returncode == 0, errors
-        self._wait_for_all(first.pid)
-        self._wait_for_all(second.pid)
+        self._wait_for_all()
         self.tally.kills["of driver, outlived"] += 1
 
     def _start(self, environment: dict[str, str], jobs: str) -> subprocess.Popen[str]:
@@ -203,7 +202,9 @@ class Killed:
 
     def _kill(self, process: subprocess.Popen[str], kind: str, rng: random.Random) -> bool:
         if kind == "group":
-            os.killpg(process.pid, signal.SIGKILL)
+            for each in self._processes():  # at once, but for a moment
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.kill()
         elif kind == "driver":
             process.kill()
         else:
@@ -215,13 +216,18 @@ class Killed:
             return False
         return True
 
-    def _wait_for_all(self, group: int) -> None:
+    def _processes(self) -> list[psutil.Process]:
+        """All of this case that are there, whichever session they are in."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.environ().get("LOG") == str(self.log) and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
+    def _wait_for_all(self) -> None:
         began = time.monotonic()
-        while True:
-            try:
-                os.killpg(group, 0)
-            except ProcessLookupError:
-                break
+        while self._processes():
             assert time.monotonic() - began < HANG, "processes outlive their driver"
             time.sleep(0.02)
         self.tally.hang = max(self.tally.hang, time.monotonic() - began)
