@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 import scaledproc
 from scaledproc.errors import UsageError
-from scaledproc.extractors import Task, row_values, rows
+from scaledproc.extractors import Task, row_takers, rows
 from scaledproc.extractors.rows import RowCollector, SchemaError
 
 BERLIN, TOKYO = ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Tokyo")
@@ -566,7 +566,7 @@ def test_what_no_rule_foresaw_costs_its_tasks_alone(
     where: str, chunk: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Arrow refuses 5 and 13 as it is, Parquet 8: their rows pass all checks, and are found by halving."""
-    to_arrow, write_table = row_values.to_arrow, pq.ParquetWriter.write_table
+    to_arrow, write_table = row_takers.to_arrow, pq.ParquetWriter.write_table
 
     def refuse(values: Any) -> Any:
         if where != "Parquet" and {5, 13} & set(values):

@@ -10,7 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scaledproc.extractors.row_values import LARGEST_BINARY, Refused, Taker, is_within, to_arrow
+from scaledproc.extractors.row_scalars import LARGEST_BINARY, Taker
+from scaledproc.extractors.row_takers import to_arrow
+from scaledproc.extractors.row_values import Refused, is_within
 
 _EXACT_IN_FLOAT = {pa.float64(): 2**53, pa.float32(): 2**24, pa.float16(): 2**11}
 _LARGEST = {pa.float32(): float(np.finfo(np.float32).max), pa.float16(): float(np.finfo(np.float16).max)}

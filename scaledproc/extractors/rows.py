@@ -15,7 +15,9 @@ import pyarrow as pa
 
 from scaledproc.errors import UsageError
 from scaledproc.extractors.row_columns import columns_of, nan_is_null, take_column, take_table
-from scaledproc.extractors.row_values import SIZED, Refused, Taker, is_pandas, size_of, taker_for, to_arrow
+from scaledproc.extractors.row_scalars import Taker
+from scaledproc.extractors.row_takers import taker_for, to_arrow
+from scaledproc.extractors.row_values import SIZED, Refused, is_pandas, size_of
 
 PIECE = 8192
 """Rows that are gathered before they are written."""
