@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Literal
 
-from scaledproc.errors import ScaledprocError
+from scaledproc.errors import ScaledprocError, causes_of
 from scaledproc.opening import UnsettledError, find, open_file
 from scaledproc.patience import Patience
 from scaledproc.storage import describe
@@ -156,13 +156,7 @@ class Bearing:
 
 def _os_errors(error: BaseException) -> Iterator[OSError]:
     """Those among an error and what led to it."""
-    seen: set[int] = set()
-    following: BaseException | None = error
-    while following is not None and id(following) not in seen:
-        seen.add(id(following))
-        if isinstance(following, OSError):
-            yield following
-        following = following.__cause__ or following.__context__
+    return (each for each in causes_of(error) if isinstance(each, OSError))
 
 
 def _path_of(error: OSError) -> str:

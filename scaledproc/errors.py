@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 
@@ -51,3 +51,12 @@ class OtherPlanError(UsageError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (str(self), self.differences)
+
+
+def causes_of(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what led to it, each once: a client that raises an error again can make a ring of them."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__

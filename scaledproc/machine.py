@@ -8,7 +8,7 @@ import resource
 import sys
 from pathlib import Path
 
-from scaledproc.errors import ScaledprocError
+from scaledproc.errors import ScaledprocError, causes_of
 
 FILES_EACH = 7
 """Files that the driver keeps open for each process that it starts."""
@@ -51,19 +51,18 @@ def too_few_files(jobs: int, fits: int) -> str:
 
 def shortage(error: BaseException | None) -> str | None:
     """What a process may have no more of, and what to do, where that is behind an error; None where it is not."""
-    while error is not None:
-        number = error.errno if isinstance(error, OSError) else None
+    for each in causes_of(error):
+        number = each.errno if isinstance(each, OSError) else None
         if number in (errno.EMFILE, errno.ENFILE):
             allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
             return f"{allowed:,} open files are allowed: raise that (ulimit -n), or use fewer processes (--jobs)"
-        if number == errno.EAGAIN or "start new thread" in str(error):
+        if number == errno.EAGAIN or "start new thread" in str(each):
             return (
                 "no more processes and threads are allowed (ulimit -u, a container's limit), or no more memory for "
                 "them (ulimit -v): raise that, or use fewer (--jobs)"
             )
-        if number == errno.ENOMEM or isinstance(error, MemoryError) or "failed to map segment" in str(error):
+        if number == errno.ENOMEM or isinstance(each, MemoryError) or "failed to map segment" in str(each):
             return "memory is short (ulimit -v, or a container's limit): raise that, or use fewer processes (--jobs)"
-        error = error.__cause__ or error.__context__
     return None
 
 

@@ -281,3 +281,12 @@ def test_status_says_whether_anybody_is_at_work(data: Path, extractor: str, tmp_
     lease.unlink()
     scaledproc.run(data, tmp_path / "out", extractor=extractor, jobs=1)
     assert api.status(tmp_path / "out").state == "done"
+
+
+def test_errors_that_lead_to_each_other(tmp_path: Path) -> None:
+    """As a client's that raises an error again: who looks for a reason among them comes to an end."""
+    first, second = OSError(errno.ECONNREFUSED, "refused"), ValueError("again")
+    first.__context__, second.__context__ = second, first
+    assert machine.shortage(first) is None
+    second.__context__ = MemoryError()
+    assert "memory is short" in str(machine.shortage(first))
