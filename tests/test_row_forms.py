@@ -262,7 +262,8 @@ def forms(values: list[Any]) -> Iterator[tuple[str, Any, list[Any]]]:
                 yield name, each, found
             yield "reader", table.to_reader(max_chunksize=1), found
             yield "another library's", Stream(table), found
-            yield "DataFrame of Arrow's types", table.to_pandas(types_mapper=pd.ArrowDtype), found
+            if table["x"].type != pa.list_(pa.null()):  # of these pandas 2 makes what Arrow 19 calls damaged
+                yield "DataFrame of Arrow's types", table.to_pandas(types_mapper=pd.ArrowDtype), found
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
