@@ -190,7 +190,8 @@ def test_types_that_no_row_can_have(kind: pa.DataType) -> None:
 # Any rows, in every form
 
 WHEN = st.datetimes(*THEN)
-ZONED = st.datetimes(*THEN, timezones=st.sampled_from([dt.UTC, BERLIN, TOKYO]))
+# Older ones are shown differently by databases of time zones, though the instants are the same.
+ZONED = st.datetimes(THEN[0].replace(year=1950), THEN[1], timezones=st.sampled_from([dt.UTC, BERLIN, TOKYO]))
 SMALL = st.integers(-3, 300)
 POOLS: dict[str, st.SearchStrategy[Any]] = {
     "ints": st.one_of(SMALL, st.integers(-(2**63), 2**63 - 1)),
