@@ -190,7 +190,8 @@ def test_types_that_no_row_can_have(kind: pa.DataType) -> None:
 # Any rows, in every form
 
 WHEN = st.datetimes(*THEN)
-ZONED = st.datetimes(*THEN, timezones=st.sampled_from([dt.UTC, BERLIN, TOKYO]))
+# Older ones are shown differently by databases of time zones, though the instants are the same.
+ZONED = st.datetimes(THEN[0].replace(year=1950), THEN[1], timezones=st.sampled_from([dt.UTC, BERLIN, TOKYO]))
 SMALL = st.integers(-3, 300)
 POOLS: dict[str, st.SearchStrategy[Any]] = {
     "ints": st.one_of(SMALL, st.integers(-(2**63), 2**63 - 1)),
@@ -262,7 +263,8 @@ def forms(values: list[Any]) -> Iterator[tuple[str, Any, list[Any]]]:
                 yield name, each, found
             yield "reader", table.to_reader(max_chunksize=1), found
             yield "another library's", Stream(table), found
-            yield "DataFrame of Arrow's types", table.to_pandas(types_mapper=pd.ArrowDtype), found
+            if table["x"].type != pa.list_(pa.null()):  # of these pandas 2 makes what Arrow 19 calls damaged
+                yield "DataFrame of Arrow's types", table.to_pandas(types_mapper=pd.ArrowDtype), found
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
