@@ -482,8 +482,13 @@ def test_a_late_request_at_every_step(overwrite: bool) -> None:
     try:
         model.place()
         model.run_to_the_end()
+        if not overwrite:
+            model.begin_if_done()
         model.world.changes = 0
-        model.overwrite()
+        if overwrite:
+            model.overwrite()
+        else:
+            model.run_to_the_end()
         changes = model.world.changes
         for step in range(1, changes + 1):
             model.is_killed_and_a_request_is_under_way(
