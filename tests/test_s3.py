@@ -354,5 +354,5 @@ def test_what_a_chunk_and_a_shard_cost_in_requests(s3: Bucket) -> None:
         "PUT shard": 2,
         "GET shard": 2,  # by the combine step
         "GET report": 4,  # by the combine step, and for run.json
-        "GET shard's errors": 4,  # for errors.parquet and for errors.log
+        "GET shard's errors": 2,  # of the one that has some: for errors.parquet and for errors.log
     }
