@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from scaledproc.selection import Selection
 
 SHOWN_GROUPS = 10
+NUMERICS = "n.csv.gz"
+"""What follows a record's name in that of its file of numerics, in MIMIC-IV."""
 _RANGE = re.compile(r"(?P<prefix>.*?)(?P<first>[0-9]+)-(?P=prefix)?(?P<last>[0-9]+)")
 
 
@@ -159,7 +161,12 @@ def above(path: str) -> Iterable[str]:
 
 
 def stems(path: str) -> Iterator[str]:
-    """The records that a file can belong to, by its name: what stands before one of its dots."""
+    """The records that a file can belong to, by its name: what stands before one of its dots.
+
+    The numerics of MIMIC-IV are called after their record too: `81739927n.csv.gz`.
+    """
+    if path.endswith(NUMERICS):
+        yield path.removesuffix(NUMERICS)
     start = path.rfind("/") + 1
     at = path.find(".", start + 1)
     while at > 0:

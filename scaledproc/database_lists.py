@@ -124,6 +124,8 @@ class _Links(HTMLParser):
 
 def _name_of(link: str, url: str) -> str | None:
     """The name that a link means in its page's folder; None where it leads elsewhere."""
+    if not is_plain(link):  # which `urlsplit` makes another one of
+        return None
     try:
         target, folder = urlsplit(link), urlsplit(url)
     except ValueError:  # no URL

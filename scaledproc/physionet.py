@@ -12,7 +12,7 @@ from threading import Event
 from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
-from scaledproc.choosing import Choice, Item, Record, above, folder_of, group_of, pick, stems, unit_folders
+from scaledproc.choosing import NUMERICS, Choice, Item, Record, above, folder_of, group_of, pick, stems, unit_folders
 from scaledproc.crew import each
 from scaledproc.database_lists import (
     Page,
@@ -33,7 +33,6 @@ from scaledproc.web import GIVE_UP, Client, ForbiddenError, LoginError, MissingE
 
 SUMS = "SHA256SUMS.txt"
 DEPTH = 8  # folders in folders; a server could go on for ever
-FEW = 3  # files of a folder whose sizes are asked for one by one rather than by reading the folder's index page
 MANY = 200_000  # files; the list of more is not kept in the cache
 LONG = 10_000_000  # bytes of a list that takes so long to read that a person wants to know of it
 
@@ -132,10 +131,11 @@ class Database:
         has are wanted too.
         """
         by_folder = Counter(folder_of(item.path) for item in items if item.size is None)
-        many = [folder for folder, count in by_folder.items() if count > FEW]
-        if many and self._page(many[0]) is not None:  # one request instead of many, where the server has such pages
-            self._run(self._page, many[1:])
-            items = [*items, *self._unchecked(many)]
+        folders = [folder for folder, _ in by_folder.most_common()]
+        # One request instead of many, where the server has such pages; and they show what no list has.
+        if folders and self._page(folders[0]) is not None:
+            self._run(self._page, folders[1:])
+            items = [*items, *self._unchecked(folders)]
         sized = [item if item.size is not None else item._replace(size=self._listed_size(item.path)) for item in items]
         asked = {item.path: item for item in sized if item.size is None}
         problems: dict[str, str] = {}
@@ -221,7 +221,8 @@ class Database:
                 records = pick(records or unit_folders(item.path for item in found), choice)
                 counted = {record.path for record in records}
                 found = [item for item in found if not counted.isdisjoint(_owners(item.path))]
-            return [*found, *self._lacking(found, records)], []
+            found += self._lacking(found, records)
+            return [*found, *self._named_beside(found, selected.named)], []
         if choice.counts:
             records = (
                 pick(listed, choice, self._within) if listed else pick(unit_folders(i.path for i in items), choice)
@@ -229,7 +230,8 @@ class Database:
             wanted = {record.path for record in records}
             named = set(self._run_flat(self._named_files, [record for record in records if record.stem]))
             found = [i for i in self._sums(sums) if i.path in named or not wanted.isdisjoint(_owners(i.path))]
-            return [*found, *self._lacking(found, records)], sorted(wanted)
+            found += self._lacking(found, records)
+            return [*found, *self._named_beside(found, named)], sorted(wanted)
         found = list(items)
         return [*found, *self._lacking(found, listed), *([Item(SUMS)] if choice.is_all else [])], []
 
@@ -247,6 +249,15 @@ class Database:
         there = {item.path for item in found}
         paths = dict.fromkeys(self._run_flat(self._files_of, lacking.values()))
         return [Item(path, self._listed_size(path)) for path in paths if path not in there]
+
+    def _named_beside(self, found: list[Item], named: Iterable[str]) -> list[Item]:
+        """The files that headers of wanted records name, which are there and of which the sums have no line."""
+        known = {item.path for item in found}
+        asked = self._run(lambda path: (path, self._exists(path)), [path for path in named if path not in known])
+        more = sorted(path for path, is_there in asked if is_there)
+        if more:
+            self._note(f"{SUMS} has no line for {count_text(len(more), 'file')} of headers ({more[0]}): not checked")
+        return [Item(path) for path in more]
 
     def _lacking_folders(self, found: list[Item], choice: Choice) -> list[Item]:
         """The files of folders that index pages show and the sums do not have; they cannot be checked."""
@@ -338,9 +349,10 @@ class Database:
         if page:
             beside = [_join(record.folder, name) for name in page.files]
             named = set(self._named_files(record))
-            return [path for path in beside if path in named or record.path in stems(path)]
-        annotations = [f"{record.path}.{suffix}" for suffix in self._annotator_names()]
-        return [*self._named_files(record), *(path for path in annotations if self._exists(path))]
+            found = [path for path in beside if path in named or record.path in stems(path)]
+            return found or [f"{record.path}.hea"]  # which is then told to be missing
+        further = [f"{record.path}{NUMERICS}", *(f"{record.path}.{suffix}" for suffix in self._annotator_names())]
+        return [*self._named_files(record), *(path for path in further if self._exists(path))]
 
     def _listed_files(self, folder: str) -> list[str]:
         """The files of a folder by its RECORDS and the headers, where the server shows no index."""

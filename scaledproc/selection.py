@@ -26,6 +26,7 @@ READERS = 16
 
 _SUBJECT = re.compile(r"p(?P<number>[0-9]{6,})", re.ASCII)
 _SEGMENT = re.compile(r"(?P<record>.*[^/])_[0-9]{4}", re.ASCII)
+_FLOAT = re.compile(r"[0-9]+\.0+", re.ASCII)
 
 Headers = Callable[[Sequence[str]], Iterable[tuple[Sequence[str], Sequence[str]]]]
 """Reads headers: of each, the names of its segments and those of its signal files, as they stand in its folder."""
@@ -41,10 +42,13 @@ class Selection:
         The file that has the list, as a person named it.
     names
         Each name once, in the list's order, without slashes at its ends.
+    heading
+        The first of them, where it may be the heading of a table's only column: nobody misses it.
     """
 
     source: str
     names: tuple[str, ...]
+    heading: str | None = None
     _wanted: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -82,9 +86,10 @@ class Selection:
         is_table = column is not None or path.suffix.lower() in (".csv", ".tsv")
         found = _column(text, path, content, column) if is_table else _lines(content)
         names = tuple(dict.fromkeys(name for entry in found if (name := _normal(entry))))
-        if not names:
+        heading = names[0] if names and is_table and column is None else None
+        if not names or names == (heading,):
             raise UsageError(f"--only {text}: the file names nothing")
-        return cls(text, names)
+        return cls(text, names, heading)
 
     def of_folder(self, folder: str) -> frozenset[str]:
         """The names by which a folder, and all below it, is wanted; none where it is not."""
@@ -174,7 +179,12 @@ class Selected:
     @property
     def missing(self) -> list[str]:
         """The names that no path was found for, in the list's order."""
-        return [name for name in self.selection.names if name not in self.found]
+        return [name for name in self.selection.names if name not in self.found and name != self.selection.heading]
+
+    @property
+    def named(self) -> frozenset[str]:
+        """The signal files that the headers of wanted records name."""
+        return frozenset(self._files)
 
     def missing_text(self, where: str) -> str | None:
         """What of the list is not there, for a person; None where all is."""
@@ -182,7 +192,7 @@ class Selected:
         if not missing:
             return None
         shown = ", ".join(missing[:SHOWN_NAMES]) + (", …" if len(missing) > SHOWN_NAMES else "")
-        total = len(self.selection.names)
+        total = len(self.selection.names) - (self.selection.heading not in (None, *self.found))
         return f"{len(missing):,} of {total:,} names in {self.selection.source} are not in {where}: {shown}"
 
     def _notes(self, path: str) -> bool:
@@ -209,8 +219,9 @@ def _lines(content: str) -> Iterator[str]:
 
 
 def _column(source: str, path: Path, content: str, column: str | None) -> list[str]:
-    """A column of a CSV file; its only one where none is named."""
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    """A column of a CSV file; its only one where none is named, with what may be its heading."""
+    first = content.partition("\n")[0]
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ";" if ";" in first and "," not in first else ","
     try:
         rows = [row for row in csv.reader(io.StringIO(content), delimiter=delimiter) if row]
     except csv.Error as error:
@@ -221,7 +232,9 @@ def _column(source: str, path: Path, content: str, column: str | None) -> list[s
     if column is not None and column not in header:
         raise UsageError(f"--only {source}: the file has no column {column!r}, but {', '.join(header) or 'none'}")
     place = header.index(column) if column is not None else 0
-    return [row[place] for row in rows[1:] if place < len(row)]
+    cells = [row[place] for row in rows[column is not None :] if place < len(row)]
+    # What pandas makes of a column of numbers with gaps.
+    return [cell.partition(".")[0] if _FLOAT.fullmatch(cell.strip()) else cell for cell in cells]
 
 
 def _normal(name: str) -> str:

@@ -188,7 +188,7 @@ def test_records_and_folders_that_the_sums_lack(
     told = " ".join(done.notes)
     assert "1 record in RECORDS (30/3000003/)" in told or "2 records in RECORDS (30/3000003/)" in told
     assert "1 folder on the index pages (30/new/): not checked" in told
-    assert "no line for 1 file on the index pages (30/3000105/z.txt): not checked" in told
+    assert f"has no line for {'1 file' if options else '2 files'} on the index pages" in told  # RECORDS is the other
     again = fetch(net, dest, **options)
     assert (again.files, again.failed) == (0, ())
 
@@ -290,6 +290,53 @@ def test_only_records_with_segments_of_other_names(
     assert set(tree_bytes(subjects)) == set(files) - {"RECORDS"}
     copied = scaledproc.fetch(subjects, dest.with_name("copy"), only=f"{cohort}:record")
     assert copied.files == len(mine)
+
+
+@pytest.mark.parametrize("sums", [True, False])
+@pytest.mark.parametrize("indexes", [True, False])
+@pytest.mark.parametrize("options", [{}, {"limit": 1}, {"only": True}])
+def test_numerics_of_mimic_iv(
+    net: PhysioNet, dest: Path, tmp_path: Path, sums: bool, indexes: bool, options: dict[str, Any]
+) -> None:
+    """They are called after their record, and no header names them."""
+    folder = "waves/p100/p10014354/81739927"
+    files = {
+        "RECORDS": f"{folder}/81739927\n".encode(),
+        f"{folder}/81739927.hea": b"81739927/1 1 62.4725/999.56 10\n81739927_0000 10\n",
+        f"{folder}/81739927_0000.hea": b"81739927_0000 1 62.4725/999.56 10\n81739927_0000e.dat 516\n",
+        f"{folder}/81739927_0000e.dat": b"e",
+        f"{folder}/81739927n.csv.gz": b"n",
+    }
+    net.publish("iv/0.1", files, sums=sums)
+    net.indexes = indexes
+    if "only" in options:
+        (tmp_path / "names.txt").write_text(f"{folder}/81739927\n")
+        options = {"only": tmp_path / "names.txt"}
+    done = fetch(net, dest, "iv/0.1", **options)
+    assert set(files) - {"RECORDS"} <= set(tree_bytes(dest))
+    assert not done.failed
+
+
+@pytest.mark.parametrize("sums", [True, False])
+@pytest.mark.parametrize("indexes", [True, False])
+def test_records_that_are_nowhere(net: PhysioNet, dest: Path, sums: bool, indexes: bool) -> None:
+    files = {"RECORDS": b"a/r1\na/r2\n", "a/r1.hea": b"r1 1 1 1\nr1.dat 16\n", "a/r1.dat": b"12"}
+    net.publish("lacks/1", files, sums=sums)
+    net.indexes = indexes
+    done = fetch(net, dest, "lacks/1")
+    assert [failure.path for failure in done.failed] == ["a/r2.hea"]
+
+
+@pytest.mark.parametrize(("indexes", "options"), [(True, {}), (True, {"limit": 1}), (False, {"limit": 1})])
+def test_a_file_that_the_sums_lack(net: PhysioNet, dest: Path, indexes: bool, options: dict[str, Any]) -> None:
+    """Also in a folder of few files."""
+    files = {"RECORDS": b"a/r1\n", "a/r1.hea": b"r1 1 1 1\nr1.dat 16\n"}
+    net.publish("partly/1", files)
+    net.files["partly/1/a/r1.dat"] = b"12"
+    net.indexes = indexes
+    done = fetch(net, dest, "partly/1", **options)
+    assert "a/r1.dat" in tree_bytes(dest)
+    assert any("has no line for 1 file" in note for note in done.notes)
 
 
 def test_pasted_url(net: PhysioNet, dest: Path, demo: Path) -> None:

@@ -32,6 +32,8 @@ SEGMENT = "waves/p100/p10014354/81739927/81739927_0001.hea"
         ("100", "1000.hea", False),
         ("100", "100a.hea", False),
         ("100.hea", "100.dat", True),
+        ("81739927", "waves/81739927n.csv.gz", True),
+        ("8173992", "waves/81739927n.csv.gz", False),
         ("3544749", "p00/p000020/3544749n.hea", False),
         ("3544749n", "p00/p000020/3544749n.hea", True),
         ("p00/p000020/p000020-2183", "p00/p000020/p000020-2183.hea", True),
@@ -70,7 +72,9 @@ def test_each_file_and_folder_can_be_named(paths: list[str]) -> None:
     ("file", "content", "column", "names"),
     [
         ("a.txt", "\ufeff./30/a/\r\n\n# not this\nb.hea\nb\n", "", ("30/a", "b")),
-        ("a.csv", 'record\n3000003\n"30/a b"\n\n', "", ("3000003", "30/a b")),
+        ("a.csv", 'record\n3000003\n"30/a b"\n\n', "", ("record", "3000003", "30/a b")),
+        ("a.csv", "p000020\r\np010001\r\n", "", ("p000020", "p010001")),
+        ("a.csv", "subject_id;x\n20.0;1\n;2\n10014354.0;1\n", ":subject_id", ("20", "10014354")),
         ("a.csv", "subject_id,x\n20,1\n30,2\n20,3\n", ":subject_id", ("20", "30")),
         ("a.tsv", "x\tsubject_id\n1\t20\n", ":subject_id", ("20",)),
         ("a.list", "subject_id, x\n20,1\n", ":x", ("1",)),
@@ -98,6 +102,14 @@ def test_lists_that_cannot_be(tmp_path: Path, file: str, content: bytes, column:
         Selection.read(f"{tmp_path / file}{column}")
     with pytest.raises(UsageError, match="--only"):
         Selection.read(tmp_path / "no" / "such.txt")
+
+
+def test_a_heading_is_not_missed(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("record\n100\n101\n")
+    selected = Selected(Selection.read(tmp_path / "a.csv"))
+    assert selected.wants("100.dat")
+    assert selected.missing == ["101"]
+    assert "1 of 2 names" in str(selected.missing_text("there"))
 
 
 def test_plan_and_run(cli: Cli, tmp_path: Path, demo: Path) -> None:
