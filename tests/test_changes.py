@@ -19,7 +19,7 @@ from scaledproc import api
 from scaledproc.errors import OtherPlanError
 from scaledproc.events import Event
 from scaledproc.extractors.wfdb_summary import WfdbSummary
-from scaledproc.run_folder import read_record
+from scaledproc.run_folder import digest_of_content, read_record
 from scaledproc.storage import Store
 
 FEAT = """
@@ -126,6 +126,7 @@ def test_units_values_and_options_are_told(lab: Path) -> None:
 def edit_record(folder: Path, **changes: Any) -> None:
     record = json.loads((folder / "run.json").read_text())
     record["extractor"] |= changes
+    record["digest"] = digest_of_content(record)
     (folder / "run.json").write_text(json.dumps(record))
 
 

@@ -43,7 +43,7 @@ def test_links_of_every_form(link: str, quoted: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "link", ["/files/db/1.0/31/x", "https://other/files/db/1.0/30/x", "/x", "http://[", "../x", "\x1b[2J", " x"]
+    "link", ["/files/db/1.0/31/x", "https://other/files/db/1.0/30/x", "/x", "http://[", "../x", "\x1b[2J"]
 )
 def test_links_that_lead_elsewhere(link: str) -> None:
     page = read_index(f'Index of<a href="{link}">x</a>', "https://host/files/db/1.0/30/")
