@@ -35,11 +35,6 @@ class Counts(NamedTuple):
         present = histogram.nonzero()[0]
         return cls(present + lowest, histogram[present])
 
-    @property
-    def total(self) -> int:
-        """The sum of all samples; it fits 64 bits for 2³¹ samples of 32 bits."""
-        return int(self.values @ self.counts)
-
 
 class Limits(NamedTuple):
     """The lowest and the highest digital value that a sample can have."""
@@ -106,7 +101,7 @@ def statistics(found: Counts, coding: Coding) -> Statistics:
     missing = coding.missing
     ranks = counts.cumsum()
     size = int(ranks[-1]) if len(ranks) else 0
-    total = found.total
+    total = _sum(values, counts, size)
     # The missing value stands before all others.
     gone = int(counts[0]) if missing is not None and size and values[0] == missing else 0
     n = size - gone
@@ -262,6 +257,12 @@ def _finish(
         tuple(map(_between, around[::2], around[1::2], fractions)),
         high,
     )
+
+
+def _sum(values: NDArray[np.int64], counts: NDArray[np.int64], size: int) -> int:
+    if not size or max(-int(values[0]), int(values[-1])) * size < 2**63:
+        return int(values @ counts)
+    return sum(value * often for value, often in zip(values.tolist(), counts.tolist(), strict=True))
 
 
 def _sum_of_squares(values: NDArray[np.int64], counts: NDArray[np.int64], size: int) -> int:

@@ -453,6 +453,9 @@ def _any_signal(line: _Line, notes: list[str]) -> SignalLine:
     if baseline is not None and zero_point is None:
         line.refuse("baseline", f"{shown(baseline)} is no whole number")
     resolution, zero, init, checksum, block = _numbers(line, later[:5], fmt, baseline is not None, notes)
+    for field, number in (("baseline", zero_point), ("ADC zero", zero), ("initial value", init)):
+        if number is not None and not -(2**31) <= number < 2**31:
+            line.refuse(field, f"{number} is beyond 32 bits, which WFDB's samples have")
     return SignalLine(
         file,
         fmt,
