@@ -116,6 +116,17 @@ def test_cells_that_are_no_numbers_are_missing_and_noted(tmp_path: Path) -> None
     assert b["header_note"] == "1 of its values is no number, such as '1e999'"
 
 
+def test_exponents_of_several_digits(tmp_path: Path) -> None:
+    text = "time,A,B\n1e+03,1e-05,1e-100\n1.5E+03,1.5E+10,1e100\n1.5e003,1e101,1e-101\n1500,0e-999,0\n"
+    a, b = rows_of(tmp_path, text)
+    assert (a["n_missing"], a["min"], a["max"], a["n_zero"]) == (1, 0.0, 1.5e10, 1)
+    assert a["mean"] == pytest.approx((1.5e10 + 1e-5) / 3, rel=1e-15)
+    assert (a["offset_s"], a["duration_s"]) == (0.5, 0.5)
+    assert a["header_note"] == "1 of its values is no number, such as '1e101'"
+    assert (b["n_missing"], b["min"], b["max"]) == (1, 0.0, 1e100)
+    assert b["std"] == pytest.approx(1e100 / math.sqrt(3), rel=1e-12)
+
+
 def test_columns_of_one_name_are_rows_of_their_own(tmp_path: Path) -> None:
     rows = rows_of(tmp_path, "time,HR [bpm],HR [bpm]\n1,2,3\n")
     assert [(row["channel"], row["signal"], row["mean"]) for row in rows] == [(0, "HR", 2.0), (1, "HR", 3.0)]

@@ -179,11 +179,18 @@ def statistics_of_numbers(counts: Sequence[tuple[int, int]], scale: int, size: i
         zero=next((often for value, often in counts if value == 0), 0),
         distinct=len(counts),
         mean=total / (n * scale),
-        std=math.sqrt((n * squares - total * total) / (n * (n - 1))) / scale if n > 1 else None,
+        std=_deviation(n * squares - total * total, n * (n - 1), scale) if n > 1 else None,
         min=low,
         quantiles=tuple(map(_between, around[::2], around[1::2], fractions)),
         max=high,
     )
+
+
+def _deviation(squares: int, n: int, scale: int) -> float:
+    try:
+        return math.sqrt(squares / n) / scale
+    except OverflowError:  # the scale makes them too large for a float
+        return math.sqrt(squares / (n * scale * scale))
 
 
 def _of_byte(counts: NDArray[np.int64], value: int) -> int:
