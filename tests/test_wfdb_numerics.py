@@ -116,6 +116,19 @@ def test_cells_that_are_no_numbers_are_missing_and_noted(tmp_path: Path) -> None
     assert b["header_note"] == "1 of its values is no number, such as '1e999'"
 
 
+@pytest.mark.parametrize("master", [MASTER, None])
+def test_a_byte_order_mark_is_none_of_the_first_heading(tmp_path: Path, master: str | None) -> None:
+    for heading in ('"time","HR [bpm]"', "time,HR [bpm]"):
+        (row,) = rows_of(tmp_path, f"\ufeff{heading}\n1500,60\n", master)
+        assert (row["signal"], row["mean"], row["offset_s"]) == ("HR", 60.0, None if master is None else 1.0)
+
+
+@pytest.mark.parametrize("heading", ["time;HR [bpm]", "Time [s],HR", ' "time","HR"', "\ufeff\ufefftime,HR"])
+def test_a_first_column_that_may_be_the_time_is_no_file_of_another_origin(tmp_path: Path, heading: str) -> None:
+    with pytest.raises(ValueError, match="the first column is not called time, but "):
+        rows_of(tmp_path, f"{heading}\n1,2\n", None)
+
+
 def test_exponents_of_several_digits(tmp_path: Path) -> None:
     text = "time,A,B\n1e+03,1e-05,1e-100\n1.5E+03,1.5E+10,1e100\n1.5e003,1e101,1e-101\n1500,0e-999,0\n"
     a, b = rows_of(tmp_path, text)

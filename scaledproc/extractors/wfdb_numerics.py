@@ -29,6 +29,7 @@ MOST_COLUMNS = 1_000
 MOST_VALUES = 2**19
 """Different values of all columns together: monitors give each signal in some hundreds of steps."""
 _COLUMN = re.compile(r"(.*?)\s*\[([^\[\]]*)\]\s*", re.DOTALL)
+_LIKE_TIME = re.compile(r"\W*time\b", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?(?:\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})(?:e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 _LARGEST = Fraction(10**100)
 """Of numbers, and their inverses; their squares are floats too."""
@@ -125,7 +126,10 @@ def read_numerics(path: str) -> list[NumericsColumn] | None:
                 line += len(lines)
                 continue
             headings, *rows = rows
-            if _text(headings[0]).strip().lower() != "time":
+            first = _text(headings[0]).strip()
+            if first.lower() != "time":
+                if _LIKE_TIME.match(first):
+                    raise ValueError(f"the first column is not called time, but {shown(first)}")
                 for _ in pieces:  # is it damaged?
                     pass
                 return None
@@ -189,12 +193,15 @@ def _rows(lines: Sequence[str], line: int) -> list[list[str]]:
 def _pieces(path: str) -> Iterator[list[str]]:
     """The lines, some at a time."""
     with os.fdopen(open_regular(path), "rb") as raw, gzip.GzipFile(fileobj=raw) as file:
-        rest = b""
+        rest, is_first = b"", True
         while True:
             try:
                 data = file.read(PIECE)
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 raise ValueError(f"the compressed file is damaged: {error}") from None
+            if is_first and data:
+                data = data.removeprefix(b"\xef\xbb\xbf")  # a byte order mark
+                is_first = False
             whole, newline, after = (rest + data).rpartition(b"\n")
             if newline and data:
                 rest = after
@@ -220,7 +227,7 @@ def _checked(data: bytes) -> list[str]:
 def _text(heading: str) -> str:
     """A heading as it was meant: UTF-8, or else Latin-1."""
     try:
-        return heading.encode("latin-1").decode("utf-8-sig")
+        return heading.encode("latin-1").decode()
     except UnicodeDecodeError:
         return heading
 
