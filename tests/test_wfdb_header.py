@@ -173,7 +173,10 @@ def test_dates_and_times(when: str, date: str, time: str, note: str | None) -> N
         (["r 1", "r.dat 16 200()/mV"], "line 2, baseline: '' is no whole number"),
         (["r 1", "r.dat 16 200/deg C 16 0"], "line 2, ADC resolution: 'C' is no whole number"),
         (["r 1", "r.dat 8 200(0)/deg C 16 0"], "line 2, ADC resolution: 'C' is no whole number"),
-        (["r 1", "r.dat 8 1(0)/mV 8 0 100000000000000000"], "line 2, initial value: 100000000000000000 is beyond 32 bits"),
+        (
+            ["r 1", "r.dat 8 1(0)/mV 8 0 100000000000000000"],
+            "line 2, initial value: 100000000000000000 is beyond 32 bits",
+        ),
         (["r 1", "r.dat 16 1(2147483648)/mV"], "line 2, baseline: 2147483648 is beyond 32 bits"),
         (["r 1", "r.dat 16 1 8 -2147483649"], "line 2, ADC zero: -2147483649 is beyond 32 bits"),
         (["r 2", "r.dat 16", "r.dat 80"], "line 3, format: 'r.dat' has the formats 16 and 80; a file has one"),

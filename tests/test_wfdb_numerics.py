@@ -220,10 +220,24 @@ def test_files_of_several_members_are_read_whole(tmp_path: Path) -> None:
 def test_without_a_master_there_is_no_time(tmp_path: Path) -> None:
     (row,) = rows_of(tmp_path, "time,A\n1,2\n", master=None)
     assert (row["mean"], row["start"], row["record_name"]) == (2.0, None, None)
-    assert row["header_note"] == "there is no master header 82284982.hea, so no time"
+    assert row["header_note"] == "there is no header 82284982.hea, so no time"
     (row,) = rows_of(tmp_path, "time,A\n1,2\n", master="82284982/2 1 62.5\n82284982_0001 625\n")
     assert (row["mean"], row["start"]) == (2.0, None)
     assert "82284982.hea, which may be its master header, cannot be read" in row["header_note"]
+
+
+def test_an_ordinary_header_has_the_clock_too(tmp_path: Path) -> None:
+    header = "82284982 1 62.5/1000(500) 625 10:00:00.25 21/11/2150\n82284982.dat 80\n# subject_id 16955095\n"
+    (row,) = rows_of(tmp_path, "time,A\n1500,2\n", header)
+    assert (row["start"], row["offset_s"]) == (at("2150-11-21 10:00:01.25"), 1.0)
+    assert (row["record_name"], row["subject_id"], row["header_note"]) == ("82284982", 16955095, None)
+    (row,) = rows_of(tmp_path, "time,A\n1500,2\n", header.replace("21/11/2150", "21/13/2150"))
+    assert (row["start"], row["offset_s"]) == (None, 1.0)
+    assert "82284982.hea: line 1, base date" in row["header_note"]
+    for header, why in (("82284982 1 0\n", "sampling frequency"), ("82284982 1\n", "number of signals")):
+        (row,) = rows_of(tmp_path, "time,A\n1500,2\n", header)
+        assert (row["mean"], row["start"]) == (2.0, None)
+        assert "82284982.hea cannot be read: line 1, " + why in row["header_note"]
 
 
 def test_other_compressed_files_start_no_failing_tasks(tmp_path: Path) -> None:

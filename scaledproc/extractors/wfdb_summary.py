@@ -235,14 +235,14 @@ def _rows_of_numerics(task: Task) -> list[dict[str, Any]]:
 
     file = task.anchor.rpartition("/")[2]
     record = file.removesuffix(ENDING)
-    master, notes = records_of(task).master(task.anchor.removesuffix(f"n{ENDING}"))
+    master, notes = records_of(task).clock(task.anchor.removesuffix(f"n{ENDING}"), task)
     columns = read_numerics(task.locate(file))
     if columns is None:
         if master is None:  # of another origin, which has a name as MIMIC-IV's have
             return []
         raise ValueError("the first column is not called time")
     if master is None:
-        notes = notes or (f"there is no master header {record[:-1]}.hea, so no time",)
+        notes = notes or (f"there is no header {record[:-1]}.hea, so no time",)
     rows = []
     for channel, column in enumerate(columns):
         place, duration = when_counted(master, column.first, column.last)
