@@ -224,6 +224,12 @@ def test_what_is_not_understood_but_not_needed_is_noted(lines: list[str], note: 
         assert found.signals[0][:8] == ("r.dat", "80", 1, 0, 0, 2.0, 0, "deg" if "deg" in lines[1] else "mV")
 
 
+def test_a_nul_ends_its_line() -> None:
+    found = parsed("r 1 125 4", f"{SIGNAL}\0\0", "# a\0b")
+    assert (found.signals[0].name, found.comments) == ("II", ("a",))
+    assert found.notes == tuple(f"line {line}, text: what follows a NUL character was not read" for line in (2, 3))
+
+
 def test_rows_have_few_of_many_notes() -> None:
     """A row for each of many signals, each with the notes of all, would be more than any memory holds."""
     found = parsed("r 6 125 4 x", *["r.dat 80 2 8 0 5 x"] * 6)

@@ -74,7 +74,8 @@ class Statistics(NamedTuple):
     zero, distinct
         How many valid samples are physically 0; how many different values they have.
     at_min, at_max
-        How many are at a lower, at an upper limit; None where none is known. Limits that samples lie beyond are none.
+        How many are at the limit on the side of `min`, and of `max`; None where none is known. Limits that samples lie
+        beyond are none.
     mean, std, min, max
         `std` with ddof=1.
     quantiles
@@ -248,6 +249,8 @@ def _finish(
         if least <= lowest and highest <= most:
             at_min = how_often(lowest) if least == lowest else at_min or 0
             at_max = how_often(highest) if most == highest else at_max or 0
+    if gain < 0:
+        at_min, at_max = at_max, at_min
     low, high, *around = [(float(value) - baseline) / gain for value in values]
     _, fractions = _order(n)
     return Statistics(
