@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from scaledproc.extractors.signal_stats import signal_stats
-from scaledproc.extractors.statistics import QUANTILES, Coding, count, statistics
+from scaledproc.extractors.statistics import QUANTILES, Coding, Counts, count, statistics
 
 DTYPES = st.sampled_from([np.int8, np.int16, np.int32])
 SAMPLES = DTYPES.flatmap(lambda dtype: npst.arrays(dtype, st.one_of(st.integers(0, 40), st.just(9000))))
@@ -43,6 +43,12 @@ def test_large_sums_do_not_overflow() -> None:
     found = statistics(count(samples), Coding(None, 1.0, 0))
     assert found.mean == pytest.approx(2**31 - 1 - 1 / 9000, abs=1e-6)
     assert found.std == pytest.approx(np.sqrt((1 - 1 / 9000) / 9000 * 9000 / 8999), rel=1e-9)
+
+
+def test_sums_beyond_64_bits_are_exact() -> None:
+    """Of differences, whose sums are not bounded by their bits."""
+    found = statistics(Counts(np.array([2**40]), np.array([2**30])), Coding(None, 1.0, 0))
+    assert (found.total, found.mean, found.std) == (2**70, 2.0**40, 0.0)
 
 
 def test_a_constant_signal_has_no_deviation() -> None:

@@ -173,6 +173,12 @@ def test_dates_and_times(when: str, date: str, time: str, note: str | None) -> N
         (["r 1", "r.dat 16 200()/mV"], "line 2, baseline: '' is no whole number"),
         (["r 1", "r.dat 16 200/deg C 16 0"], "line 2, ADC resolution: 'C' is no whole number"),
         (["r 1", "r.dat 8 200(0)/deg C 16 0"], "line 2, ADC resolution: 'C' is no whole number"),
+        (
+            ["r 1", "r.dat 8 1(0)/mV 8 0 100000000000000000"],
+            "line 2, initial value: 100000000000000000 is beyond 32 bits",
+        ),
+        (["r 1", "r.dat 16 1(2147483648)/mV"], "line 2, baseline: 2147483648 is beyond 32 bits"),
+        (["r 1", "r.dat 16 1 8 -2147483649"], "line 2, ADC zero: -2147483649 is beyond 32 bits"),
         (["r 2", "r.dat 16", "r.dat 80"], "line 3, format: 'r.dat' has the formats 16 and 80; a file has one"),
         (["r 2", "r.dat 16", "r.dat 0"], "line 3, format: 'r.dat' has the formats 16 and 0; a file has one"),
         (["r 3", "a 16", "b 16", "a 16"], "line 4, file name: the signals of 'a' are not together"),
@@ -216,6 +222,12 @@ def test_what_is_not_understood_but_not_needed_is_noted(lines: list[str], note: 
     assert found.counter_frequency == (5 if "/5" in lines[0] else 125)
     if found.signals:
         assert found.signals[0][:8] == ("r.dat", "80", 1, 0, 0, 2.0, 0, "deg" if "deg" in lines[1] else "mV")
+
+
+def test_a_nul_ends_its_line() -> None:
+    found = parsed("r 1 125 4", f"{SIGNAL}\0\0", "# a\0b")
+    assert (found.signals[0].name, found.comments) == ("II", ("a",))
+    assert found.notes == tuple(f"line {line}, text: what follows a NUL character was not read" for line in (2, 3))
 
 
 def test_rows_have_few_of_many_notes() -> None:

@@ -116,6 +116,30 @@ def test_cells_that_are_no_numbers_are_missing_and_noted(tmp_path: Path) -> None
     assert b["header_note"] == "1 of its values is no number, such as '1e999'"
 
 
+@pytest.mark.parametrize("master", [MASTER, None])
+def test_a_byte_order_mark_is_none_of_the_first_heading(tmp_path: Path, master: str | None) -> None:
+    for heading in ('"time","HR [bpm]"', "time,HR [bpm]"):
+        (row,) = rows_of(tmp_path, f"\ufeff{heading}\n1500,60\n", master)
+        assert (row["signal"], row["mean"], row["offset_s"]) == ("HR", 60.0, None if master is None else 1.0)
+
+
+@pytest.mark.parametrize("heading", ["time;HR [bpm]", "Time [s],HR", ' "time","HR"', "\ufeff\ufefftime,HR"])
+def test_a_first_column_that_may_be_the_time_is_no_file_of_another_origin(tmp_path: Path, heading: str) -> None:
+    with pytest.raises(ValueError, match="the first column is not called time, but "):
+        rows_of(tmp_path, f"{heading}\n1,2\n", None)
+
+
+def test_exponents_of_several_digits(tmp_path: Path) -> None:
+    text = "time,A,B\n1e+03,1e-05,1e-100\n1.5E+03,1.5E+10,1e100\n1.5e003,1e101,1e-101\n1500,0e-999,0\n"
+    a, b = rows_of(tmp_path, text)
+    assert (a["n_missing"], a["min"], a["max"], a["n_zero"]) == (1, 0.0, 1.5e10, 1)
+    assert a["mean"] == pytest.approx((1.5e10 + 1e-5) / 3, rel=1e-15)
+    assert (a["offset_s"], a["duration_s"]) == (0.5, 0.5)
+    assert a["header_note"] == "1 of its values is no number, such as '1e101'"
+    assert (b["n_missing"], b["min"], b["max"]) == (1, 0.0, 1e100)
+    assert b["std"] == pytest.approx(1e100 / math.sqrt(3), rel=1e-12)
+
+
 def test_columns_of_one_name_are_rows_of_their_own(tmp_path: Path) -> None:
     rows = rows_of(tmp_path, "time,HR [bpm],HR [bpm]\n1,2,3\n")
     assert [(row["channel"], row["signal"], row["mean"]) for row in rows] == [(0, "HR", 2.0), (1, "HR", 3.0)]
@@ -196,10 +220,24 @@ def test_files_of_several_members_are_read_whole(tmp_path: Path) -> None:
 def test_without_a_master_there_is_no_time(tmp_path: Path) -> None:
     (row,) = rows_of(tmp_path, "time,A\n1,2\n", master=None)
     assert (row["mean"], row["start"], row["record_name"]) == (2.0, None, None)
-    assert row["header_note"] == "there is no master header 82284982.hea, so no time"
+    assert row["header_note"] == "there is no header 82284982.hea, so no time"
     (row,) = rows_of(tmp_path, "time,A\n1,2\n", master="82284982/2 1 62.5\n82284982_0001 625\n")
     assert (row["mean"], row["start"]) == (2.0, None)
     assert "82284982.hea, which may be its master header, cannot be read" in row["header_note"]
+
+
+def test_an_ordinary_header_has_the_clock_too(tmp_path: Path) -> None:
+    header = "82284982 1 62.5/1000(500) 625 10:00:00.25 21/11/2150\n82284982.dat 80\n# subject_id 16955095\n"
+    (row,) = rows_of(tmp_path, "time,A\n1500,2\n", header)
+    assert (row["start"], row["offset_s"]) == (at("2150-11-21 10:00:01.25"), 1.0)
+    assert (row["record_name"], row["subject_id"], row["header_note"]) == ("82284982", 16955095, None)
+    (row,) = rows_of(tmp_path, "time,A\n1500,2\n", header.replace("21/11/2150", "21/13/2150"))
+    assert (row["start"], row["offset_s"]) == (None, 1.0)
+    assert "82284982.hea: line 1, base date" in row["header_note"]
+    for header, why in (("82284982 1 0\n", "sampling frequency"), ("82284982 1\n", "number of signals")):
+        (row,) = rows_of(tmp_path, "time,A\n1500,2\n", header)
+        assert (row["mean"], row["start"]) == (2.0, None)
+        assert "82284982.hea cannot be read: line 1, " + why in row["header_note"]
 
 
 def test_other_compressed_files_start_no_failing_tasks(tmp_path: Path) -> None:

@@ -119,6 +119,51 @@ def test_of_several_masters_the_dated_one_counts_then_that_of_the_patient(tmp_pa
     assert row["subject_id"] == 20
 
 
+def test_masters_of_different_dates_leave_the_start_open(tmp_path: Path) -> None:
+    segments = "~ 125\n1_0001 250\n"
+    patients = "p010001-2100-01-01-00-00"
+    files = {
+        "1.hea": f"1/2 1 125 375 00:00:00 05/05/2105\n{segments}".encode(),
+        f"{patients}.hea": f"{patients}/2 1 125 375 00:00:00 01/01/2100\n{segments}".encode(),
+        **segment("1_0001"),
+        **segment("1n", 5, "00:00:00", fs=1),
+    }
+    rows = rows_of(tmp_path, files)
+    note = f"{patients}.hea and 1.hea have it begin at different times, so no start"
+    assert when(rows["1_0001"]) == (patients, None, 1.0, note)
+    assert when(rows["1n"]) == (patients, None, 0.0, note)
+    agreeing = {"1.hea": f"1/2 1 125 375 00:00:00.5 01/01/2100\n{segments}".encode()}  # but for the rounding
+    rows = rows_of(tmp_path, {**files, **agreeing})
+    assert when(rows["1_0001"]) == (patients, at("2100-01-01 00:00:01"), 1.0, None)
+    assert when(rows["1n"]) == (patients, at("2100-01-01"), 0.0, None)
+
+
+def test_numerics_of_an_undated_master_begin_with_the_dated_one_of_the_same_segments(tmp_path: Path) -> None:
+    matched = "p000020-2183-04-28-17-47"
+    other = "p000020-2184-04-28-17-47"
+    files = {
+        "3544749.hea": b"3544749/2 1 125 500 17:47:59\n~ 250\n3544749_0001 250\n",
+        f"{matched}.hea": f"{matched}/2 1 125 500 17:47:59 28/04/2183\n~ 250\n3544749_0001 250\n".encode(),
+        f"{other}.hea": f"{other}/1 1 125 250 17:47:59 28/04/2184\nx 250\n".encode(),
+        **segment("3544749_0001"),
+        **segment("3544749n", 5, "17:47:59", fs=1),
+    }
+    rows = rows_of(tmp_path, files)
+    assert when(rows["3544749_0001"]) == (matched, at("2183-04-28 17:48:01"), 2.0, None)
+    assert when(rows["3544749n"]) == (matched, at("2183-04-28 17:47:59"), 0.0, None)
+
+
+def test_a_disputed_length_is_noted_on_all_segments_that_follow(tmp_path: Path) -> None:
+    master = b"r/5 1 125 1000 10:00:00 01/02/2130\nl 0\na 250\nb 250\ngone 250\nc 250\n"
+    layout = {"l.hea": b"l 1 125 1000\n~ 0\n"}
+    files = {"r.hea": master, **layout, **segment("a"), **segment("b", 200), **segment("c")}
+    rows = rows_of(tmp_path, files)
+    assert rows["a"]["header_note"] is None
+    assert rows["b"]["header_note"] == "r.hea gives it 250 frames, its own header 200"
+    assert rows["c"]["header_note"] == "r.hea gives b before it 250 frames, that one's own header 200"
+    assert rows["c"]["start"] == at("2130-02-01 10:00:06")
+
+
 def test_a_segment_that_is_listed_twice_is_where_it_is_first(tmp_path: Path) -> None:
     files = {"r.hea": b"r/3 1 125 750 10:00:00 01/02/2130\n~ 250\na 250\na 250\n", **segment("a")}
     name, start, offset, note = when(rows_of(tmp_path, files)["a"])

@@ -143,10 +143,38 @@ def test_a_sample_for_each_skew(tmp_path: Path) -> None:
     first, second = ANY.extract(write(tmp_path, "\n".join(lines), bytes([129, 130, 1, 131, 132, 2, 133, 134, 3])))
     assert (first["n_samples"], first["n_missing"], first["min"], first["max"]) == (6, 3, 4.0, 6.0)
     assert (second["n_samples"], second["n_missing"], second["max"]) == (3, 0, -125.0)
-    with pytest.raises(
-        ValueError, match=r"the header has 7 samples of a signal of r\.dat before sample 0, and 6 in all"
-    ):
-        ANY.extract(write(tmp_path, "r 1 1 3\nr.dat 80x2:7\n", bytes(6)))
+
+
+@pytest.mark.parametrize(
+    ("fmt", "data", "checksum"), [("80", [129, 1, 131, 2, 133, 3], 9), ("8", [1, 1, 1, 1, 1, 1], 6)]
+)
+def test_a_skew_beyond_the_record_leaves_only_its_signal_missing(
+    tmp_path: Path, fmt: str, data: list[int], checksum: int
+) -> None:
+    lines = ["r 2 1 3", f"r.dat {fmt}:7 1 8 0 0 {checksum} 0 A", f"r.dat {fmt} 1 8 0 0 0 0 B"]
+    first, second = ANY.extract(write(tmp_path, "\n".join(lines), bytes(data)))
+    assert (first["n_samples"], first["n_missing"], first["mean"], first["checksum_ok"]) == (3, 3, None, True)
+    assert first["header_note"] == "all of its 3 samples are missing, as its skew is 7"
+    assert (second["n_samples"], second["n_missing"], second["header_note"]) == (3, 0, None)
+
+
+def test_the_sides_of_saturation_are_those_of_min_and_max(tmp_path: Path) -> None:
+    (row,) = ANY.extract(write(tmp_path, "r 1 125 4\nr.dat 80 -2/mV 8 0\n", bytes([1, 255, 255, 128])))
+    assert (row["min"], row["n_at_min"], row["max"], row["n_at_max"]) == (-63.5, 2, 63.5, 1)
+
+
+def test_a_file_whose_name_is_written_in_another_normal_form(tmp_path: Path) -> None:
+    header, data = tmp_path / "r.hea", b"\x81\x82"
+    header.write_text("r 1 1 2\n\u00e9.dat 80\n")
+    (tmp_path / "e\u0301.dat").write_bytes(data)
+    (row,) = ANY.extract(task_of(header))
+    assert (row["n_samples"], row["signal_file"]) == (2, "e\u0301.dat")
+    # Of several that are meant as much as each other none is taken.
+    header.write_text("r 1 1 2\n\u1ec7.dat 80\n")
+    for name in ("e\u0323\u0302.dat", "\u1eb9\u0302.dat"):
+        (tmp_path / name).write_bytes(data)
+    with pytest.raises(FileNotFoundError):
+        ANY.extract(task_of(header))
 
 
 @pytest.mark.parametrize(
@@ -186,6 +214,14 @@ def test_a_flac_stream_that_does_not_know_its_length(tmp_path: Path) -> None:
 
 
 def test_numbers_beyond_all_measure(tmp_path: Path) -> None:
+    for header in (
+        "r 1 1 2\nr.dat 80 1e-320 8 0 0 0 0 I\n",
+        "r 1 1 2\nr.dat 80 1e-101 8 0 0 0 0 I\n",
+        "r 1 1 2\nr.dat 16 1e-320 8 0 0 0 0 I\n",
+        "r 1 1e-320 2\nr.dat 80 1 8 0 0 0 0 I\n",
+    ):
+        with pytest.raises(ValueError, match="the header has numbers that nothing can be computed with: "):
+            ANY.extract(write(tmp_path, header, b"\x81\x82\x83\x84"))
     for header in ("r 1 1e308 1\n~ 0x99999\n", f"r 1 1 1{'0' * 17}\n~ 0x1{'0' * 17}\n"):
         with pytest.raises(ValueError, match="the header has numbers that nothing can be computed with"):
             ANY.extract(write(tmp_path, header))

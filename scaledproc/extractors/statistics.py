@@ -35,11 +35,6 @@ class Counts(NamedTuple):
         present = histogram.nonzero()[0]
         return cls(present + lowest, histogram[present])
 
-    @property
-    def total(self) -> int:
-        """The sum of all samples; it fits 64 bits for 2³¹ samples of 32 bits."""
-        return int(self.values @ self.counts)
-
 
 class Limits(NamedTuple):
     """The lowest and the highest digital value that a sample can have."""
@@ -79,7 +74,8 @@ class Statistics(NamedTuple):
     zero, distinct
         How many valid samples are physically 0; how many different values they have.
     at_min, at_max
-        How many are at a lower, at an upper limit; None where none is known. Limits that samples lie beyond are none.
+        How many are at the limit on the side of `min`, and of `max`; None where none is known. Limits that samples lie
+        beyond are none.
     mean, std, min, max
         `std` with ddof=1.
     quantiles
@@ -106,7 +102,7 @@ def statistics(found: Counts, coding: Coding) -> Statistics:
     missing = coding.missing
     ranks = counts.cumsum()
     size = int(ranks[-1]) if len(ranks) else 0
-    total = found.total
+    total = _sum(values, counts, size)
     # The missing value stands before all others.
     gone = int(counts[0]) if missing is not None and size and values[0] == missing else 0
     n = size - gone
@@ -184,11 +180,18 @@ def statistics_of_numbers(counts: Sequence[tuple[int, int]], scale: int, size: i
         zero=next((often for value, often in counts if value == 0), 0),
         distinct=len(counts),
         mean=total / (n * scale),
-        std=math.sqrt((n * squares - total * total) / (n * (n - 1))) / scale if n > 1 else None,
+        std=_deviation(n * squares - total * total, n * (n - 1), scale) if n > 1 else None,
         min=low,
         quantiles=tuple(map(_between, around[::2], around[1::2], fractions)),
         max=high,
     )
+
+
+def _deviation(squares: int, n: int, scale: int) -> float:
+    try:
+        return math.sqrt(squares / n) / scale
+    except OverflowError:  # the scale makes them too large for a float
+        return math.sqrt(squares / (n * scale * scale))
 
 
 def _of_byte(counts: NDArray[np.int64], value: int) -> int:
@@ -246,6 +249,8 @@ def _finish(
         if least <= lowest and highest <= most:
             at_min = how_often(lowest) if least == lowest else at_min or 0
             at_max = how_often(highest) if most == highest else at_max or 0
+    if gain < 0:
+        at_min, at_max = at_max, at_min
     low, high, *around = [(float(value) - baseline) / gain for value in values]
     _, fractions = _order(n)
     return Statistics(
@@ -262,6 +267,12 @@ def _finish(
         tuple(map(_between, around[::2], around[1::2], fractions)),
         high,
     )
+
+
+def _sum(values: NDArray[np.int64], counts: NDArray[np.int64], size: int) -> int:
+    if not size or max(-int(values[0]), int(values[-1])) * size < 2**63:
+        return int(values @ counts)
+    return sum(value * often for value, often in zip(values.tolist(), counts.tolist(), strict=True))
 
 
 def _sum_of_squares(values: NDArray[np.int64], counts: NDArray[np.int64], size: int) -> int:

@@ -196,7 +196,11 @@ def parse_header(data: bytes) -> Header:
     """
     lines: list[_Line] = []
     comments: list[str] = []
+    notes: list[str] = []
     for number, text in enumerate(_lines(data), 1):
+        if "\0" in text:  # which ends a text in C
+            text = text.partition("\0")[0]
+            notes.append(f"line {number}, text: what follows a NUL character was not read")
         text = text.strip(_BLANKS)
         if text[:1] == "#":
             comments.append(text[1:].strip(_BLANKS))
@@ -206,7 +210,6 @@ def parse_header(data: bytes) -> Header:
             lines.append(_Line(number, text))
     if not lines:
         raise ValueError("the header is empty")
-    notes: list[str] = []
     line = lines[0]
     record = _RECORD.fullmatch(line.text)
     if record is None:
@@ -453,6 +456,9 @@ def _any_signal(line: _Line, notes: list[str]) -> SignalLine:
     if baseline is not None and zero_point is None:
         line.refuse("baseline", f"{shown(baseline)} is no whole number")
     resolution, zero, init, checksum, block = _numbers(line, later[:5], fmt, baseline is not None, notes)
+    for field, number in (("baseline", zero_point), ("ADC zero", zero), ("initial value", init)):
+        if number is not None and not -(2**31) <= number < 2**31:
+            line.refuse(field, f"{number} is beyond 32 bits, which WFDB's samples have")
     return SignalLine(
         file,
         fmt,

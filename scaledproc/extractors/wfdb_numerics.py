@@ -29,7 +29,10 @@ MOST_COLUMNS = 1_000
 MOST_VALUES = 2**19
 """Different values of all columns together: monitors give each signal in some hundreds of steps."""
 _COLUMN = re.compile(r"(.*?)\s*\[([^\[\]]*)\]\s*", re.DOTALL)
-_NUMBER = re.compile(r"[+-]?(?:\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})(?:e[+-]?\d)?", re.ASCII | re.IGNORECASE)
+_LIKE_TIME = re.compile(r"\W*time\b", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?(?:\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})(?:e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
+_LARGEST = Fraction(10**100)
+"""Of numbers, and their inverses; their squares are floats too."""
 _ABSENT = frozenset(["", "nan", "na", "null", "none"])
 
 
@@ -69,9 +72,9 @@ class _Column:
         known = len(self.texts)
         self.texts.update(cells)
         for text in islice(self.texts, known, None):
-            bare = text.strip()
-            if _NUMBER.fullmatch(bare):
-                self.numbers[text] = Fraction(bare)
+            number = _number(text)
+            if number is not None:
+                self.numbers[text] = number
             else:
                 self.absent.add(text)
         are_there = cells if self.absent <= {""} else [cell not in self.absent for cell in cells]
@@ -123,7 +126,10 @@ def read_numerics(path: str) -> list[NumericsColumn] | None:
                 line += len(lines)
                 continue
             headings, *rows = rows
-            if _text(headings[0]).strip().lower() != "time":
+            first = _text(headings[0]).strip()
+            if first.lower() != "time":
+                if _LIKE_TIME.match(first):
+                    raise ValueError(f"the first column is not called time, but {shown(first)}")
                 for _ in pieces:  # is it damaged?
                     pass
                 return None
@@ -157,11 +163,20 @@ def _times(cells: Sequence[str]) -> Sequence[Fraction | int]:
         return list(map(int, cells))
     found = []
     for cell in cells:
-        bare = cell.strip()
-        if not _NUMBER.fullmatch(bare):
+        number = _number(cell)
+        if number is None:
             raise ValueError(f"{shown(cell)} is no time: it must be a number of the counter's ticks")
-        found.append(Fraction(bare))
+        found.append(number)
     return found
+
+
+def _number(text: str) -> Fraction | None:
+    """The number that is written; None where it is none, or one that nothing can be computed with."""
+    bare = text.strip()
+    if not _NUMBER.fullmatch(bare):
+        return None
+    number = Fraction(bare)
+    return number if not number or 1 / _LARGEST <= abs(number) <= _LARGEST else None
 
 
 def _rows(lines: Sequence[str], line: int) -> list[list[str]]:
@@ -178,12 +193,15 @@ def _rows(lines: Sequence[str], line: int) -> list[list[str]]:
 def _pieces(path: str) -> Iterator[list[str]]:
     """The lines, some at a time."""
     with os.fdopen(open_regular(path), "rb") as raw, gzip.GzipFile(fileobj=raw) as file:
-        rest = b""
+        rest, is_first = b"", True
         while True:
             try:
                 data = file.read(PIECE)
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 raise ValueError(f"the compressed file is damaged: {error}") from None
+            if is_first and data:
+                data = data.removeprefix(b"\xef\xbb\xbf")  # a byte order mark
+                is_first = False
             whole, newline, after = (rest + data).rpartition(b"\n")
             if newline and data:
                 rest = after
@@ -209,7 +227,7 @@ def _checked(data: bytes) -> list[str]:
 def _text(heading: str) -> str:
     """A heading as it was meant: UTF-8, or else Latin-1."""
     try:
-        return heading.encode("latin-1").decode("utf-8-sig")
+        return heading.encode("latin-1").decode()
     except UnicodeDecodeError:
         return heading
 

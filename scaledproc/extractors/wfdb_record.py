@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -22,7 +22,7 @@ from scaledproc.extractors.wfdb_identity import is_of_patient
 
 if TYPE_CHECKING:
     from scaledproc.extractors.base import Task
-    from scaledproc.extractors.wfdb_header import Header
+    from scaledproc.extractors.wfdb_header import Header, SegmentLine
 
 HEADER = ".hea"
 MOST_MASTERS = 2**26
@@ -88,6 +88,11 @@ class Master:
         """Of the record."""
         return self.path.rpartition("/")[2]
 
+    @property
+    def folder(self) -> str:
+        """Where it is, with a slash at the end."""
+        return self.path[: len(self.path) - len(self.name)]
+
     @cached_property
     def start(self) -> dt.datetime | None:
         """Date and time of its first sample."""
@@ -119,6 +124,10 @@ class _Listed(NamedTuple):
     n_frames: int
     times: int
     """How often the master lists it."""
+    disputed: str | None
+    """What is wrong with the length of a segment before it."""
+    rival: Master | None = None
+    """Another master that has it begin at another time."""
 
 
 class UnitRecords:
@@ -138,11 +147,19 @@ class UnitRecords:
         self._unread: dict[str, tuple[str, frozenset[str]]] = {}
         """Of headers that cannot be read, and are or may be masters: why, and what they list."""
         self._listed: dict[str, _Listed] = {}
+        self._lengths: dict[str, int] = {}
+        """Frames of segments as their own headers have them."""
         masters = list(self._read_masters(task))
         self._masters = {master.path: master for master in masters}
-        for master in sorted(masters, key=lambda each: (each.start is None, not is_of_patient(each.name), each.path)):
-            for path, listed in _segments(master, task.files).items():
-                self._listed.setdefault(path, listed)
+        masters.sort(key=lambda each: (each.start is None, not is_of_patient(each.name), each.path))
+        self._of_segments: dict[tuple[str, tuple[SegmentLine, ...]], list[Master]] = {}
+        """The masters of the same segments, the one that counts first."""
+        for master in masters:
+            self._of_segments.setdefault((master.folder, master.header.segments), []).append(master)
+            for path, listed in _segments(master, task.files, self._lengths).items():
+                first = self._listed.setdefault(path, listed)
+                if first is not listed and first.rival is None and _are_rivals(first, listed):
+                    self._listed[path] = first._replace(rival=master)
 
     def take(self, anchor: str) -> bytes | None:
         """A header's content, if it is kept: once, as it is needed once."""
@@ -162,14 +179,23 @@ class UnitRecords:
         if listed is not None:
             return _place_of_segment(listed, header)
         if path[-1:] == "n" and (master := self._masters.get(path[:-1])):
-            return _place_of_numerics(master, header)
+            best, *others = self._of_segments[master.folder, master.header.segments]
+            place = _place_of_numerics(best, header)
+            rival = next((each for each in others if _differ(best.start, each.start)), None)
+            return place if rival is None or started(header) is not None else _undecided(place, best, rival)
         return Place(
             None, started(header), None, (), tuple(islice(self._missed(path), MOST_MISSED)) if self._unread else ()
         )
 
-    def master(self, path: str) -> tuple[Master | None, tuple[str, ...]]:
-        """A master header by its path without the ending; else what is to be noted."""
+    def clock(self, path: str, task: Task) -> tuple[Master | None, tuple[str, ...]]:
+        """The header of numerics in CSV by its path without the ending, a master or not; else what is to be noted."""
         found = self._masters.get(path)
+        if found is None and path not in self._unread and f"{path}{HEADER}" in task.files:
+            try:
+                header = parse_header(_content(task, f"{path}{HEADER}"))
+            except (OSError, ValueError) as error:
+                return None, (f"{path}{HEADER} cannot be read: {_reason(error)}",)
+            return Master(path, header, () if header.note is None else (f"{path}{HEADER}: {header.note}",)), ()
         return found, () if found else tuple(islice(self._missed(path), MOST_MISSED))
 
     def _missed(self, path: str) -> Iterator[str]:
@@ -187,24 +213,27 @@ class UnitRecords:
             try:
                 content, size = _beginning(task, anchor, is_checked=folder == checked)
                 checked = folder
-                token = _first_token(content)
-                if token is None and size > len(content):  # comments, to begin with
+                fields = _first_fields(content)
+                if not fields and size > len(content):  # comments, to begin with
                     content = _content(task, anchor)
-                    token = _first_token(content)
-                if token is None:
+                    fields = _first_fields(content)
+                if not fields:
                     self._unread[path] = ("the header is empty", frozenset())
-                elif b"/" in token[1:]:
+                elif b"/" in fields[0][1:]:
                     read += size
                     if read > MOST_MASTERS:
                         raise ValueError(f"it and those before it have more than {MOST_MASTERS:,} bytes")
                     master = self._read_master(task, path, content if size == len(content) else _content(task, anchor))
                     if master is not None:
                         yield master
-                elif size == len(content) and kept + size <= MOST_KEPT:
-                    kept += size
-                    self._kept[anchor] = content
+                else:
+                    if len(fields) > 3 and fields[3].isdigit() and len(fields[3]) < 19:
+                        self._lengths[path] = int(fields[3])
+                    if size == len(content) and kept + size <= MOST_KEPT:
+                        kept += size
+                        self._kept[anchor] = content
             except (OSError, ValueError) as error:
-                self._unread[path] = (getattr(error, "strerror", None) or str(error), frozenset())
+                self._unread[path] = (_reason(error), frozenset())
 
     def _read_master(self, task: Task, path: str, content: bytes) -> Master | None:
         try:
@@ -256,12 +285,14 @@ def rounded(over: int, under: int) -> int:
 
 
 def _place_of_segment(listed: _Listed, header: Header) -> Place:
-    master, before, n_frames, times = listed
+    master, before, n_frames, times, disputed, rival = listed
     place = master.at(before)
     notes = list(place.notes)
     file = f"{master.path}{HEADER}"
     if times > 1:
         notes.append(f"{file} lists it {times:,} times; its place is that of the first")
+    if disputed is not None:
+        notes.append(f"{file} {disputed}")
     if header.n_frames is not None and header.n_frames != n_frames:
         notes.append(f"{file} gives it {n_frames:,} frames, its own header {header.n_frames:,}")
     if header.fs != master.header.fs:
@@ -269,7 +300,8 @@ def _place_of_segment(listed: _Listed, header: Header) -> Place:
     if place.offset_s is not None and (differs := _clock_differs(master, before, header)):
         notes.append(f"{file} has it begin at another time than its own header, {differs} s apart")
     start = started(header) if master.start is None else place.start
-    return place._replace(start=start, notes=tuple(notes)) if notes or start is not place.start else place
+    found = place._replace(start=start, notes=tuple(notes)) if notes or start is not place.start else place
+    return found if rival is None else _undecided(found, master, rival)
 
 
 def _clock_differs(master: Master, before: int, header: Header) -> str | None:
@@ -306,20 +338,50 @@ def _microseconds(time: dt.time) -> int:
     return ((time.hour * 60 + time.minute) * 60 + time.second) * 10**6 + time.microsecond
 
 
-def _segments(master: Master, files: frozenset[str]) -> dict[str, _Listed]:
-    """The segments that have headers in the unit, by path."""
-    folder = master.path[: len(master.path) - len(master.name)]
+def _segments(master: Master, files: frozenset[str], lengths: Mapping[str, int]) -> dict[str, _Listed]:
+    """The segments that have headers in the unit, by path.
+
+    Parameters
+    ----------
+    master
+        That lists them.
+    files
+        Of the unit.
+    lengths
+        Frames of segments as their own headers have them.
+    """
+    folder = master.folder
     found: dict[str, _Listed] = {}
     before = 0
+    disputed = None
     for name, n_frames in master.header.segments:
         path = folder + name
         known = found.get(path)
         if known is not None:
             found[path] = known._replace(times=known.times + 1)
         elif path + HEADER in files:
-            found[path] = _Listed(master, before, n_frames, 1)
+            found[path] = _Listed(master, before, n_frames, 1, disputed)
+        if disputed is None and n_frames and (own := lengths.get(path, n_frames) or n_frames) != n_frames:
+            disputed = f"gives {name} before it {n_frames:,} frames, that one's own header {own:,}"
         before += n_frames
     return found
+
+
+def _are_rivals(one: _Listed, other: _Listed) -> bool:
+    """Whether two masters have a segment begin at different times."""
+    if one.master.start is None or other.master.start is None:
+        return False
+    return _differ(one.master.at(one.before).start, other.master.at(other.before).start)
+
+
+def _differ(one: dt.datetime | None, other: dt.datetime | None) -> bool:
+    """Whether two times are known, and further apart than rounding explains."""
+    return one is not None and other is not None and abs(one - other) > dt.timedelta(microseconds=_TOLERANCE)
+
+
+def _undecided(place: Place, one: Master, other: Master) -> Place:
+    note = f"{one.path}{HEADER} and {other.path}{HEADER} have it begin at different times, so no start"
+    return place._replace(start=None, notes=(*place.notes, note))
 
 
 def _doubts(path: str, header: Header) -> Iterator[str]:
@@ -332,6 +394,10 @@ def _doubts(path: str, header: Header) -> Iterator[str]:
         yield f"{file}: its segments have {total:,} frames, the record {header.n_frames:,}"
 
 
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
 def _names(content: bytes, path: str, files: frozenset[str]) -> frozenset[str]:
     """What a master header that cannot be read seems to list, of what is there."""
     folder = path[: path.rfind("/") + 1]
@@ -339,15 +405,15 @@ def _names(content: bytes, path: str, files: frozenset[str]) -> frozenset[str]:
     return frozenset(folder + first for first in firsts if f"{folder}{first}{HEADER}" in files)
 
 
-def _first_token(content: bytes) -> bytes | None:
-    """The first field of the first line that is no comment; None where there is none."""
+def _first_fields(content: bytes) -> list[bytes]:
+    """The first fields of the first line that is no comment; none where there is no such line."""
     if content[:1] > b"#":  # neither blank nor comment, as nearly always
-        return content.split(None, 1)[0]
+        return content[: content.find(b"\n") if b"\n" in content else None].split(None, 4)
     for line in content.splitlines():
-        fields = line.split(None, 1)
+        fields = line.split(None, 4)
         if fields and not fields[0].startswith(b"#"):
-            return fields[0]
-    return None
+            return fields
+    return []
 
 
 def _beginning(task: Task, anchor: str, *, is_checked: bool) -> tuple[bytes, int]:

@@ -108,13 +108,6 @@ def _frames_in(path: str, signals: Sequence[SignalLine]) -> int:
 def _describe_file(path: str, n_frames: int, signals: Sequence[SignalLine]) -> list[Described]:
     first, widths = signals[0], [signal.samples_per_frame for signal in signals]
     width = sum(widths)
-    skewed = [signal for signal in signals if signal.skew]
-    for signal in skewed:
-        n = n_frames * signal.samples_per_frame
-        if signal.skew > n:
-            raise ValueError(
-                f"the header has {signal.skew:,} samples of a signal of {_name(path)} before sample 0, and {n:,} in all"
-            )
     handle = open_regular(path)
     try:
         if first.fmt in FLAC:
@@ -126,7 +119,7 @@ def _describe_file(path: str, n_frames: int, signals: Sequence[SignalLine]) -> l
         blocks = frames(handle, first.fmt, first.byte_offset, n_frames, width)
         if first.fmt != "80":
             return _count_values(blocks, signals)
-        if width > WIDEST or skewed:
+        if width > WIDEST or any(signal.skew for signal in signals):
             signed = ((block.view(np.uint8) ^ np.uint8(128)).view(np.int8) for block in blocks)
             return _count_values(signed, signals)
         described = statistics_of_bytes(_count_bytes(blocks, widths), [coding_of(signal) for signal in signals])
@@ -208,7 +201,7 @@ class _Counter:
     def described(self) -> Described:
         counts = self._counts or count(np.empty(0, np.int8))
         found = statistics(counts, coding_of(self.signal))
-        late = self.signal.skew
+        late = self.signal.skew - self._early  # where more are early than there are, all are missing
         total = found.total + self._early_total
         return Described(found._replace(n=found.n + late, missing=found.missing + late) if late else found, total)
 

@@ -6,6 +6,7 @@ import math
 import os
 import posixpath
 import resource
+import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,8 @@ SCHEMA = pa.schema(
 )
 ENDING = ".csv.gz"
 """Of MIMIC-IV's numerics, which are named after their master header: eight digits, and `n`."""
+_LARGEST = 1e100
+"""Of physical values: squares of more are no floats."""
 NUMERICS_FS = 2.0  # Hz; MIMIC's numerics come once a second or once a minute, its waveforms at 62.5 Hz and more
 
 
@@ -129,7 +132,10 @@ class WfdbSummary(Extractor):
         header = read_header(task.locate_in_unit(task.anchor)) if content is None else parse_header(content)
         if not header.signals:
             return []
-        files = {file: f"{folder}{slash}{posixpath.normpath(file) if '/' in file else file}" for file in header.files}
+        files = {
+            file: _as_listed(f"{folder}{slash}{posixpath.normpath(file) if '/' in file else file}", task.files)
+            for file in header.files
+        }
         paths = {file: task.locate_in_unit(relative) for file, relative in files.items()}
         is_numerics = record == f"{folder.rpartition('/')[2]}n"
         try:
@@ -151,6 +157,15 @@ class WfdbSummary(Extractor):
         from scaledproc.extractors.signal_stats import signal_stats
 
         return {"signal_stats": signal_stats(tables)}
+
+
+def _as_listed(path: str, files: frozenset[str]) -> str:
+    """A file of the unit under the name that it has there: letters with accents are written in several ways."""
+    if path.isascii() or path in files:
+        return path
+    wanted = unicodedata.normalize("NFC", path)
+    alike = [file for file in files if not file.isascii() and unicodedata.normalize("NFC", file) == wanted]
+    return alike[0] if len(alike) == 1 else path
 
 
 def _shared(
@@ -194,8 +209,16 @@ def _row(
 ) -> dict[str, Any]:
     signal = header.signals[channel]
     fs = header.fs * signal.samples_per_frame
-    if math.isinf(fs) or samples.statistics.n >= 2**63:
-        raise OverflowError("too many samples")
+    found = samples.statistics
+    if math.isinf(fs) or found.n >= 2**63 or math.isinf(found.n / fs):
+        raise OverflowError("too many samples, or too few a second")
+    # Of the mean and the deviation, too; what is not a number is not in bounds.
+    if found.min is not None and found.max is not None and not -_LARGEST <= found.min <= found.max <= _LARGEST:
+        raise OverflowError(f"the ADC gain of signal {channel} makes samples larger than {_LARGEST:g}")
+    note = shared["header_note"]
+    if signal.skew > found.n and not signal.is_null:
+        late = f"all of its {found.n:,} samples are missing, as its skew is {signal.skew:,}"
+        shared = {**shared, "header_note": late if note is None else f"{note}; {late}"}
     # header(5): where the number of samples is not specified the checksum is not verified.
     checksum = None if header.n_frames is None or signal.is_null else signal.checksum
     return {
@@ -207,8 +230,8 @@ def _row(
         "signal_file": files.get(signal.file),
         "fmt": signal.fmt,
         "fs": fs,
-        **_described(samples.statistics),
-        "duration_s": samples.statistics.n / fs,
+        **_described(found),
+        "duration_s": found.n / fs,
         "checksum_ok": None if checksum is None else (samples.stored_total - checksum) % 65_536 == 0,
     }
 
@@ -235,14 +258,14 @@ def _rows_of_numerics(task: Task) -> list[dict[str, Any]]:
 
     file = task.anchor.rpartition("/")[2]
     record = file.removesuffix(ENDING)
-    master, notes = records_of(task).master(task.anchor.removesuffix(f"n{ENDING}"))
+    master, notes = records_of(task).clock(task.anchor.removesuffix(f"n{ENDING}"), task)
     columns = read_numerics(task.locate(file))
     if columns is None:
         if master is None:  # of another origin, which has a name as MIMIC-IV's have
             return []
         raise ValueError("the first column is not called time")
     if master is None:
-        notes = notes or (f"there is no master header {record[:-1]}.hea, so no time",)
+        notes = notes or (f"there is no header {record[:-1]}.hea, so no time",)
     rows = []
     for channel, column in enumerate(columns):
         place, duration = when_counted(master, column.first, column.last)
