@@ -34,6 +34,7 @@ from scaledproc.opening import Watch, forget
 from scaledproc.printing import DebuggerError, printed, was_debugged, watch_questions
 from scaledproc.quarantine import MESSAGE, NAME, TRACE, ErrorRows, bounded, cleaned
 from scaledproc.run_folder import INVENTORY, work_name
+from scaledproc.shared_files import AtHand, check_shared, paths_of
 from scaledproc.stopping import stopping
 from scaledproc.storage import Store, is_refusal, redacted
 from scaledproc.tables import Writer, open_reader, read_note, tables_in
@@ -100,7 +101,7 @@ class ChunkWork:
     positions: tuple[int, ...] = ()
     retries: int = 0
     ahead: int = 0
-    shared: Mapping[str, Path] = field(default_factory=dict)
+    shared: Mapping[str, AtHand] = field(default_factory=dict)
     code: tuple[tuple[str, int, int], ...] = ()
     is_last: bool = False
 
@@ -164,6 +165,8 @@ def run_chunk(work: ChunkWork) -> ChunkDone:
         The dataset is not there any more.
     UnreadError
         Some files could not be read, and it is not the last time that this is tried.
+    ScaledprocError
+        A file that the extractor declared was edited.
     """
     everything = Piece(0, len(work.tasks))
     return until_taken(
@@ -295,6 +298,7 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: Writer, errors: ErrorRows,
     extractor = _load(work.source, work.options, work.code)
     extractor.expect(work.ahead)
     collector = RowCollector(extractor.schema)
+    shared = paths_of(work.shared)
     ends: list[int] = []
     held: list[int] = []  # whose rows are not yet written
     own = guard()
@@ -307,7 +311,8 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: Writer, errors: ErrorRows,
             staged = work.staged[unit]
             listed = work.files[unit]
             files = _listed_files(work.store, listed) if isinstance(listed, int) else listed
-            task = Task(group, unit, anchor, staged.root, files, work.shared, watch=Watch(str(staged.root)))
+            watch = Watch(str(staged.root))
+            task = Task(group, unit, anchor, staged.root, files, shared, watch=watch)
             if own is not None and place > piece.start:
                 own.between(place)
             if place in refused.errors:
@@ -317,6 +322,8 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: Writer, errors: ErrorRows,
                 error = _attempt(
                     extractor, task, staged.problem, collector, place, piece.losses, work.retries, may_wait
                 )
+                if watch.shared:  # whatever became of the task: it may have failed for that
+                    check_shared(work.shared, watch.shared)
             if error:
                 errors.append(error)
             else:

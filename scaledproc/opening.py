@@ -68,12 +68,12 @@ def find(root: str, relative: str, *, afresh: bool = True) -> Found:
         _own.folders.clear()
     folder, name, status = _look(root, relative)
     if stat.S_ISREG(status.st_mode):
-        return Found(folder, name, _stamp(status))
+        return Found(folder, name, stamp_of(status))
     followed = Links(root).follow(relative) if stat.S_ISLNK(status.st_mode) else None
     if followed is not None:
         folder, name, status = _look(*followed)
         if stat.S_ISREG(status.st_mode):
-            return Found(folder, name, _stamp(status))
+            return Found(folder, name, stamp_of(status))
     raise FileNotFoundError(f"{relative!r} is no file of the dataset any more")
 
 
@@ -135,10 +135,12 @@ class Watch:
         The dataset's folder.
     """
 
-    __slots__ = ("found", "root")
+    __slots__ = ("found", "root", "shared")
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self.shared: set[str] = set()
+        """Which of the files for all tasks this one, too, was given."""
         self.found: dict[str, Found] = {}
         _own.located, _own.is_watched = {}, True
 
@@ -167,7 +169,7 @@ class Watch:
         folders: dict[_Folder, str | None] = {}  # with a file whose status changed
         for relative, (folder, _, before) in self.found.items():
             # By its path, as an extractor that was given the path went: what lies there must be what was found.
-            after = _stamp(os.stat(f"{self.root}/{relative}"))  # noqa: PTH116 - a Path takes longer than the call
+            after = stamp_of(os.stat(f"{self.root}/{relative}"))  # noqa: PTH116 - a Path takes longer than the call
             if after == before:
                 folders.setdefault(folder, None)
             elif after[:3] == before[:3]:
@@ -191,7 +193,7 @@ class _Folder:
         self._names: tuple[str, ...] = ()
         self._handles: tuple[int, ...] = ()
         self._names, self._handles = zip(*_walk(base, folder, _PASS), strict=True)
-        self._stamps = [_stamp(os.fstat(handle)) for handle in self._handles]
+        self._stamps = [stamp_of(os.fstat(handle)) for handle in self._handles]
         self.handle = self._handles[-1]
 
     def __del__(self) -> None:
@@ -211,12 +213,12 @@ class _Folder:
         """
         before = self._stamps
         for at in range(1, len(before)):
-            if _stamp(os.fstat(self._handles[at])) != before[at]:
+            if stamp_of(os.fstat(self._handles[at])) != before[at]:
                 break
         else:
             if file is None:  # as nearly always
                 return None
-        self._stamps = after = [_stamp(os.fstat(handle)) for handle in self._handles]
+        self._stamps = after = [stamp_of(os.fstat(handle)) for handle in self._handles]
         is_written = [was[2] != now[2] for was, now in zip(before, after, strict=True)]
         for at in range(1, len(after)):
             if after[at][3] != before[at][3] and is_written[at - 1] and not is_written[at]:
@@ -297,7 +299,8 @@ def _walk(base: str, folder: str, how: int) -> list[tuple[str, int]]:
     return steps
 
 
-def _stamp(status: os.stat_result) -> Stamp:
+def stamp_of(status: os.stat_result) -> Stamp:
+    """What of a status says that something is what it was."""
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 

@@ -31,7 +31,7 @@ from scaledproc.merging import make_shards, merge_part, merge_shard
 from scaledproc.pool import Pool
 from scaledproc.run_folder import WORK, Run
 from scaledproc.scratch import remove_left
-from scaledproc.shared_files import at_hand
+from scaledproc.shared_files import AtHand, at_hand
 from scaledproc.staging import FILES_AHEAD, Direct, StagedUnits, Stager
 from scaledproc.stopping import stopping
 
@@ -154,7 +154,7 @@ def run_shards(
 class _Common:
     """What all chunks get."""
 
-    shared: Mapping[str, Path]
+    shared: Mapping[str, AtHand]
     """Where the files are that the extractor declared."""
     code: tuple[tuple[str, int, int], ...]
     """The files that the extractor's code was read from."""
