@@ -565,7 +565,12 @@ def _extract(extractor: Extractor, task: Task, problem: str | None, collector: R
         watch = task.watch
         assert watch is not None  # noqa: S101
         watch.begin(task.anchor)
-        collector.add(_watched(extractor.extract(task), watch))
+        returned = extractor.extract(task)
+        try:
+            collector.add(returned, watch.check)
+        except SchemaError:
+            watch.check()  # then that is why
+            raise
     except BaseException as error:  # one bad task costs one task, sys.exit() included
         found = error
     finally:
@@ -604,23 +609,6 @@ def _end_fork(error: BaseException | None) -> NoReturn:
 def _say(text: str) -> None:
     with contextlib.suppress(OSError, ValueError):  # nobody may be there to read it
         print(clean_text(text), file=sys.stderr, flush=True)  # noqa: T201 - a process of a pool has no other way
-
-
-def _watched(returned: Any, watch: Watch) -> Any:
-    """What a task returned, unless its files changed while it was at work."""
-    if (
-        not isinstance(returned, (list, dict))
-        and isinstance(returned, Iterator)
-        and not hasattr(returned, "__arrow_c_stream__")
-    ):
-        return _watched_to_the_end(returned, watch)  # its rows are yet to be made
-    watch.check()
-    return returned
-
-
-def _watched_to_the_end(rows: Iterator[Any], watch: Watch) -> Iterator[Any]:
-    yield from rows
-    watch.check()
 
 
 def _trace(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from support import TreeWriter
 
@@ -290,6 +291,36 @@ def test_files_that_change_while_they_are_read(
     assert error["message"].startswith(f"'v/{name}' changed while its task was at work: ")
     if how == "grow":
         assert error["message"].endswith("it had 3 bytes, and has 7")
+
+
+class Rows:
+    """Rows that can only be iterated over."""
+
+    def __init__(self, rows: Iterator[dict[str, str]]) -> None:
+        self.rows = rows
+
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        return self.rows
+
+
+def as_reader(rows: Iterator[dict[str, str]]) -> pa.RecordBatchReader:
+    schema = pa.schema([(name, pa.string()) for name in SCHEMA])
+    return pa.RecordBatchReader.from_batches(schema, (pa.RecordBatch.from_pylist([each], schema) for each in rows))
+
+
+@pytest.mark.parametrize("form", [iter, Rows, as_reader, lambda rows: map(dict, rows)])
+def test_files_that_change_while_rows_are_taken(tree: TreeWriter, tmp_path: Path, form: Callable[..., Any]) -> None:
+    root = tree({f"{unit}/a.txt": b"xxx" for unit in "uvw"})
+
+    def rows(task: Task) -> Iterator[dict[str, str]]:
+        yield row(task, task.path.read_text())
+        if task.unit == "v":
+            write(root / "v/a.txt", "grow")
+        yield row(task, task.path.read_text())
+
+    run = scaledproc.run(root, tmp_path / "out", extractor=made(lambda task: form(rows(task)), "folder"), jobs=1)
+    assert run.to_arrow()["path"].to_pylist() == ["u/a.txt"] * 2 + ["w/a.txt"] * 2
+    assert [error["error"] for error in run.errors().to_pylist()] == ["FileChangedError"]
 
 
 def test_files_that_nobody_was_given_may_change(tree: TreeWriter, tmp_path: Path) -> None:
