@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 import threading
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from scaledproc.links import Links
@@ -133,27 +134,45 @@ class Watch:
     ----------
     root
         The dataset's folder.
+    sizes
+        The bytes that files had when they were listed, where these are the files themselves.
     """
 
-    __slots__ = ("found", "root", "shared")
+    __slots__ = ("found", "root", "shared", "sizes")
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, sizes: Mapping[str, int] | None = None) -> None:
         self.root = root
+        self.sizes = sizes or {}
         self.shared: set[str] = set()
         """Which of the files for all tasks this one, too, was given."""
         self.found: dict[str, Found] = {}
         _own.located, _own.is_watched = {}, True
 
     def begin(self, anchor: str) -> None:
-        """Forget an attempt at the task before, and look at its anchor; raises what `find` does."""
+        """Forget an attempt at the task before, and look at its anchor; raises what its `find` does."""
         self.found.clear()
         self.find(anchor)
 
     def find(self, relative: str) -> Found:
-        """A file, as it was when this task saw it first; raises what `find` does."""
+        """A file, as it was when this task saw it first.
+
+        Raises
+        ------
+        FileChangedError
+            It has another size than when it was listed.
+        OSError
+            As `find` of this module.
+        """
         found = self.found.get(relative)
         if found is None:
-            found = self.found[relative] = find(self.root, relative, afresh=False)
+            found = find(self.root, relative, afresh=False)
+            size = found.stamp[1]
+            listed = self.sizes.get(relative, size)
+            if size != listed:
+                raise FileChangedError(
+                    f"{relative!r} changed since it was listed: it had {listed:,} bytes, and has {size:,}"
+                )
+            self.found[relative] = found
         return found
 
     def check(self) -> None:

@@ -402,7 +402,9 @@ class _Loop:
             self._mend(call, error.loss)
             return
         except UnreadError as error:
-            self._postpone(call, error)
+            for piece in call.repair.done if call.repair else ():
+                piece.discard()
+            self._postpone(replace(call, repair=None), error)
             return
         if call.repair is not None and call.piece is not None:
             call.repair.left -= 1
@@ -527,7 +529,7 @@ def _chunk_work(
     )
 
 
-def _files(plan: Plan, unit: int) -> frozenset[str] | int:
+def _files(plan: Plan, unit: int) -> dict[str, int] | int:
     """A unit's files; for a unit of many, which many chunks may share, where to read them."""
-    files = plan.files_of(unit)
-    return frozenset(files["path"].to_pylist()) if files.num_rows <= FILES_SENT else unit
+    many = plan.unit_files[unit + 1] - plan.unit_files[unit] > FILES_SENT
+    return unit if many else plan.sizes_of(unit)
