@@ -69,7 +69,8 @@ class ChunkWork:
     tasks
         (group, unit, anchor) of each.
     files, staged
-        By unit: the paths of its files with their sizes (or its place in the run's inventory, where they are many), and where they are.
+        By unit: the paths of its files with their sizes (or its place in the run's inventory, where they are many), and
+        where they are.
     store
         The run's folder.
     source, options
@@ -241,7 +242,7 @@ def until_taken(make: Callable[[Refused], T]) -> T:
 
 
 def assemble_chunk(work: ChunkWork, pieces: Sequence[PieceDone]) -> ChunkDone:
-    """Commit a chunk that was made in pieces, which are given in order and have all its tasks; raises `UnreadError` as `run_chunk`."""
+    """Commit a chunk of its pieces, given in order and with all its tasks; raises `UnreadError` as `run_chunk`."""
     return _commit(work, lambda writer, errors: _put_together(pieces, writer, errors))
 
 
