@@ -19,7 +19,7 @@ from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.extractors import Extractor, Task
 from scaledproc.extractors.rows import RowCollector
 from scaledproc.scratch import PrivateFolder
-from scaledproc.shared_files import at_hand
+from scaledproc.shared_files import at_hand, paths_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -223,11 +223,11 @@ def fit(tasks: ArrayLike, sizes: ArrayLike, seconds: ArrayLike) -> tuple[float, 
 def _shared(plan: Plan, dataset: Store, scratch: Path | None) -> Iterator[Mapping[str, Path]]:
     """The files that the extractor declared, on this machine."""
     if dataset.local is not None or not plan.reads:
-        yield at_hand(plan.reads, dataset.local or Path())
+        yield paths_of(at_hand(plan.reads, dataset.local or Path()))
         return
     with PrivateFolder(scratch) as folder:
         dataset.fetch([file.listed for file in plan.reads], Path(folder))
-        yield at_hand(plan.reads, Path(folder))
+        yield paths_of(at_hand(plan.reads, Path(folder)))
 
 
 def _at_hand(plan: Plan, dataset: Store, index: int, folder: Path, shared: Mapping[str, Path]) -> tuple[Task, int]:

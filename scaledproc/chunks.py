@@ -15,7 +15,7 @@ from concurrent.futures import wait
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +34,7 @@ from scaledproc.opening import Watch, forget
 from scaledproc.printing import DebuggerError, printed, was_debugged, watch_questions
 from scaledproc.quarantine import MESSAGE, NAME, TRACE, ErrorRows, bounded, cleaned
 from scaledproc.run_folder import INVENTORY, work_name
+from scaledproc.shared_files import AtHand, check_shared, paths_of
 from scaledproc.stopping import stopping
 from scaledproc.storage import Store, is_refusal, redacted
 from scaledproc.tables import Writer, open_reader, read_note, tables_in
@@ -68,7 +69,8 @@ class ChunkWork:
     tasks
         (group, unit, anchor) of each.
     files, staged
-        By unit: the paths of its files (or its place in the run's inventory, where they are many), and where they are.
+        By unit: the paths of its files with their sizes (or its place in the run's inventory, where they are many), and
+        where they are.
     store
         The run's folder.
     source, options
@@ -92,7 +94,7 @@ class ChunkWork:
     chunk: int
     size: int
     tasks: tuple[tuple[str, str, str], ...]
-    files: Mapping[str, frozenset[str] | int]
+    files: Mapping[str, Mapping[str, int] | int]
     staged: Mapping[str, StagedUnit]
     store: Store
     source: str | Extractor
@@ -100,7 +102,7 @@ class ChunkWork:
     positions: tuple[int, ...] = ()
     retries: int = 0
     ahead: int = 0
-    shared: Mapping[str, Path] = field(default_factory=dict)
+    shared: Mapping[str, AtHand] = field(default_factory=dict)
     code: tuple[tuple[str, int, int], ...] = ()
     is_last: bool = False
 
@@ -128,6 +130,9 @@ class PieceDone:
         Rows of errors that are in no file.
     path, error_path
         Local files that have the rows and the rows of errors, where they are not yet in the chunk.
+    unread, gone, example
+        How many of its tasks could not be done because a file could not be read, or was not there, and the first one's
+        error: these are in quarantine only if they were tried for the last time.
     """
 
     start: int
@@ -136,6 +141,9 @@ class PieceDone:
     errors: tuple[Mapping[str, Any], ...] = ()
     path: Path | None = None
     error_path: Path | None = None
+    unread: int = 0
+    gone: int = 0
+    example: str = ""
 
     def discard(self) -> None:
         """Remove its files."""
@@ -164,6 +172,8 @@ def run_chunk(work: ChunkWork) -> ChunkDone:
         The dataset is not there any more.
     UnreadError
         Some files could not be read, and it is not the last time that this is tried.
+    ScaledprocError
+        A file that the extractor declared was edited.
     """
     everything = Piece(0, len(work.tasks))
     return until_taken(
@@ -180,10 +190,21 @@ def run_piece(work: ChunkWork, piece: Piece, path: Path) -> PieceDone:
             Writer(path, _load(work.source, work.options, work.code).schema) as writer,
             ErrorRows(lambda: contextlib.nullcontext(error_path)) as errors,
         ):
-            made = _run_tasks(replace(work, is_last=True), piece, writer, errors, refused)
+            made = _run_tasks(work, piece, writer, errors, refused)
         return replace(made, path=path, error_path=error_path if errors.count else None)
 
     return until_taken(make)
+
+
+class _Listed(NamedTuple):
+    """A unit's files, and what they were like when they were listed."""
+
+    files: frozenset[str]
+    sizes: Mapping[str, int]
+
+    @classmethod
+    def of(cls, sizes: Mapping[str, int]) -> _Listed:
+        return cls(frozenset(sizes), sizes)
 
 
 @dataclass(frozen=True)
@@ -221,7 +242,7 @@ def until_taken(make: Callable[[Refused], T]) -> T:
 
 
 def assemble_chunk(work: ChunkWork, pieces: Sequence[PieceDone]) -> ChunkDone:
-    """Commit a chunk that was made in pieces, which are given in order and have all its tasks."""
+    """Commit a chunk of its pieces, given in order and with all its tasks; raises `UnreadError` as `run_chunk`."""
     return _commit(work, lambda writer, errors: _put_together(pieces, writer, errors))
 
 
@@ -258,7 +279,14 @@ def _put_together(pieces: Sequence[PieceDone], writer: Writer, errors: ErrorRows
                         errors.append(row)
         for row in piece.errors:
             errors.append(row)
-    return PieceDone(0, tuple(ends), sum(piece.seconds for piece in pieces))
+    return PieceDone(
+        0,
+        tuple(ends),
+        sum(piece.seconds for piece in pieces),
+        unread=sum(piece.unread for piece in pieces),
+        gone=sum(piece.gone for piece in pieces),
+        example=next((piece.example for piece in pieces if piece.example), ""),
+    )
 
 
 def _commit(work: ChunkWork, write: Callable[[Writer, ErrorRows], PieceDone]) -> ChunkDone:
@@ -277,6 +305,15 @@ def _commit(work: ChunkWork, write: Callable[[Writer, ErrorRows], PieceDone]) ->
 
 
 def _done(work: ChunkWork, made: PieceDone, errors: ErrorRows) -> ChunkDone:
+    """What became of a chunk that is about to be committed.
+
+    Raises
+    ------
+    UnreadError
+        Some of its files could not be read, and it is not the last time that this is tried.
+    """
+    if (made.unread or made.gone) and not work.is_last:
+        raise UnreadError(made.unread, made.gone, len(made.ends), made.example)
     return ChunkDone(
         shard=work.shard,
         chunk=work.chunk,
@@ -295,6 +332,8 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: Writer, errors: ErrorRows,
     extractor = _load(work.source, work.options, work.code)
     extractor.expect(work.ahead)
     collector = RowCollector(extractor.schema)
+    shared = paths_of(work.shared)
+    last: str | None = None
     ends: list[int] = []
     held: list[int] = []  # whose rows are not yet written
     own = guard()
@@ -305,9 +344,12 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: Writer, errors: ErrorRows,
         for place in range(piece.start, piece.stop):
             group, unit, anchor = work.tasks[place]
             staged = work.staged[unit]
-            listed = work.files[unit]
-            files = _listed_files(work.store, listed) if isinstance(listed, int) else listed
-            task = Task(group, unit, anchor, staged.root, files, work.shared, watch=Watch(str(staged.root)))
+            if unit != last:
+                last, sizes = unit, work.files[unit]
+                listed = _listed_files(work.store, sizes) if isinstance(sizes, int) else _Listed.of(sizes)
+            files = listed.files
+            watch = Watch(str(staged.root), listed.sizes if staged.is_dataset else None)
+            task = Task(group, unit, anchor, staged.root, files, shared, watch=watch)
             if own is not None and place > piece.start:
                 own.between(place)
             if place in refused.errors:
@@ -317,6 +359,8 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: Writer, errors: ErrorRows,
                 error = _attempt(
                     extractor, task, staged.problem, collector, place, piece.losses, work.retries, may_wait
                 )
+                if watch.shared:  # whatever became of the task: it may have failed for that
+                    check_shared(work.shared, watch.shared)
             if error:
                 errors.append(error)
             else:
@@ -332,9 +376,14 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: Writer, errors: ErrorRows,
         raise
     finally:
         forget()
-    if any(bearing.counts.values()) and not work.is_last:
-        raise UnreadError(bearing.counts["unread"], bearing.counts["gone"], len(ends), redacted(bearing.example))
-    return PieceDone(piece.start, tuple(ends), time.perf_counter() - started)
+    return PieceDone(
+        piece.start,
+        tuple(ends),
+        time.perf_counter() - started,
+        unread=bearing.counts["unread"],
+        gone=bearing.counts["gone"],
+        example=redacted(bearing.example),
+    )
 
 
 def _write_rows(writer: Writer, collector: RowCollector, held: list[int], *, is_careful: bool) -> None:
@@ -483,10 +532,11 @@ def _check_code(code: tuple[tuple[str, int, int], ...], label: str) -> None:
 
 
 @lru_cache(maxsize=4)
-def _listed_files(store: Store, unit: int) -> frozenset[str]:
+def _listed_files(store: Store, unit: int) -> _Listed:
     """A unit's files as the run's inventory has them."""
     with store.open(INVENTORY) as file:
-        return frozenset(pq.read_table(file, columns=["path"], filters=[("unit", "=", unit)])["path"].to_pylist())
+        table = pq.read_table(file, columns=["path", "size"], filters=[("unit", "=", unit)])
+    return _Listed.of(dict(zip(table["path"].to_pylist(), table["size"].to_pylist(), strict=True)))
 
 
 def _attempt(
@@ -558,7 +608,12 @@ def _extract(extractor: Extractor, task: Task, problem: str | None, collector: R
         watch = task.watch
         assert watch is not None  # noqa: S101
         watch.begin(task.anchor)
-        collector.add(_watched(extractor.extract(task), watch))
+        returned = extractor.extract(task)
+        try:
+            collector.add(returned, watch.check)
+        except SchemaError:
+            watch.check()  # then that is why
+            raise
     except BaseException as error:  # one bad task costs one task, sys.exit() included
         found = error
     finally:
@@ -597,23 +652,6 @@ def _end_fork(error: BaseException | None) -> NoReturn:
 def _say(text: str) -> None:
     with contextlib.suppress(OSError, ValueError):  # nobody may be there to read it
         print(clean_text(text), file=sys.stderr, flush=True)  # noqa: T201 - a process of a pool has no other way
-
-
-def _watched(returned: Any, watch: Watch) -> Any:
-    """What a task returned, unless its files changed while it was at work."""
-    if (
-        not isinstance(returned, (list, dict))
-        and isinstance(returned, Iterator)
-        and not hasattr(returned, "__arrow_c_stream__")
-    ):
-        return _watched_to_the_end(returned, watch)  # its rows are yet to be made
-    watch.check()
-    return returned
-
-
-def _watched_to_the_end(rows: Iterator[Any], watch: Watch) -> Iterator[Any]:
-    yield from rows
-    watch.check()
 
 
 def _trace(error: BaseException) -> str:

@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 import threading
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from scaledproc.links import Links
@@ -68,12 +69,12 @@ def find(root: str, relative: str, *, afresh: bool = True) -> Found:
         _own.folders.clear()
     folder, name, status = _look(root, relative)
     if stat.S_ISREG(status.st_mode):
-        return Found(folder, name, _stamp(status))
+        return Found(folder, name, stamp_of(status))
     followed = Links(root).follow(relative) if stat.S_ISLNK(status.st_mode) else None
     if followed is not None:
         folder, name, status = _look(*followed)
         if stat.S_ISREG(status.st_mode):
-            return Found(folder, name, _stamp(status))
+            return Found(folder, name, stamp_of(status))
     raise FileNotFoundError(f"{relative!r} is no file of the dataset any more")
 
 
@@ -133,25 +134,45 @@ class Watch:
     ----------
     root
         The dataset's folder.
+    sizes
+        The bytes that files had when they were listed, where these are the files themselves.
     """
 
-    __slots__ = ("found", "root")
+    __slots__ = ("found", "root", "shared", "sizes")
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, sizes: Mapping[str, int] | None = None) -> None:
         self.root = root
+        self.sizes = sizes or {}
+        self.shared: set[str] = set()
+        """Which of the files for all tasks this one, too, was given."""
         self.found: dict[str, Found] = {}
         _own.located, _own.is_watched = {}, True
 
     def begin(self, anchor: str) -> None:
-        """Forget an attempt at the task before, and look at its anchor; raises what `find` does."""
+        """Forget an attempt at the task before, and look at its anchor; raises what its `find` does."""
         self.found.clear()
         self.find(anchor)
 
     def find(self, relative: str) -> Found:
-        """A file, as it was when this task saw it first; raises what `find` does."""
+        """A file, as it was when this task saw it first.
+
+        Raises
+        ------
+        FileChangedError
+            It has another size than when it was listed.
+        OSError
+            As `find` of this module.
+        """
         found = self.found.get(relative)
         if found is None:
-            found = self.found[relative] = find(self.root, relative, afresh=False)
+            found = find(self.root, relative, afresh=False)
+            size = found.stamp[1]
+            listed = self.sizes.get(relative, size)
+            if size != listed:
+                raise FileChangedError(
+                    f"{relative!r} changed since it was listed: it had {listed:,} bytes, and has {size:,}"
+                )
+            self.found[relative] = found
         return found
 
     def check(self) -> None:
@@ -167,7 +188,7 @@ class Watch:
         folders: dict[_Folder, str | None] = {}  # with a file whose status changed
         for relative, (folder, _, before) in self.found.items():
             # By its path, as an extractor that was given the path went: what lies there must be what was found.
-            after = _stamp(os.stat(f"{self.root}/{relative}"))  # noqa: PTH116 - a Path takes longer than the call
+            after = stamp_of(os.stat(f"{self.root}/{relative}"))  # noqa: PTH116 - a Path takes longer than the call
             if after == before:
                 folders.setdefault(folder, None)
             elif after[:3] == before[:3]:
@@ -191,7 +212,7 @@ class _Folder:
         self._names: tuple[str, ...] = ()
         self._handles: tuple[int, ...] = ()
         self._names, self._handles = zip(*_walk(base, folder, _PASS), strict=True)
-        self._stamps = [_stamp(os.fstat(handle)) for handle in self._handles]
+        self._stamps = [stamp_of(os.fstat(handle)) for handle in self._handles]
         self.handle = self._handles[-1]
 
     def __del__(self) -> None:
@@ -211,12 +232,12 @@ class _Folder:
         """
         before = self._stamps
         for at in range(1, len(before)):
-            if _stamp(os.fstat(self._handles[at])) != before[at]:
+            if stamp_of(os.fstat(self._handles[at])) != before[at]:
                 break
         else:
             if file is None:  # as nearly always
                 return None
-        self._stamps = after = [_stamp(os.fstat(handle)) for handle in self._handles]
+        self._stamps = after = [stamp_of(os.fstat(handle)) for handle in self._handles]
         is_written = [was[2] != now[2] for was, now in zip(before, after, strict=True)]
         for at in range(1, len(after)):
             if after[at][3] != before[at][3] and is_written[at - 1] and not is_written[at]:
@@ -297,7 +318,8 @@ def _walk(base: str, folder: str, how: int) -> list[tuple[str, int]]:
     return steps
 
 
-def _stamp(status: os.stat_result) -> Stamp:
+def stamp_of(status: os.stat_result) -> Stamp:
+    """What of a status says that something is what it was."""
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 

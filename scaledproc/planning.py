@@ -167,7 +167,17 @@ class Plan:
     @cached_property
     def unit_sizes(self) -> NDArray[np.int64]:
         """Bytes of each unit, shape (units,)."""
-        return _sums_between(_integers(self.files["size"]), self.unit_files)
+        return _sums_between(self._file_sizes, self.unit_files)
+
+    def sizes_of(self, unit: int) -> dict[str, int]:
+        """The paths of a unit's files, and the bytes of each."""
+        first, stop = int(self.unit_files[unit]), int(self.unit_files[unit + 1])
+        paths = self.files["path"].slice(first, stop - first).to_pylist()
+        return dict(zip(paths, self._file_sizes[first:stop].tolist(), strict=True))
+
+    @cached_property
+    def _file_sizes(self) -> NDArray[np.int64]:
+        return _integers(self.files["size"])
 
     def units_of(self, start: int, stop: int) -> range:
         """The units that the tasks `start:stop` belong to."""

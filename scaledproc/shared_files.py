@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.links import Links
 from scaledproc.listing import FileInfo, version_of
+from scaledproc.opening import Stamp, stamp_of
 
 if TYPE_CHECKING:
     from scaledproc.storage import Store
@@ -42,6 +44,21 @@ class SharedFile(NamedTuple):
     def listed(self) -> FileInfo:
         """As a listing has it."""
         return FileInfo(self.path, self.size, self.version)
+
+
+class AtHand(NamedTuple):
+    """Where a declared file is on this machine.
+
+    Parameters
+    ----------
+    path
+        The file.
+    stamp
+        What it was like when its content was compared with the plan's.
+    """
+
+    path: Path
+    stamp: Stamp
 
 
 def find_shared(dataset: Store, names: Iterable[str], who: str) -> tuple[SharedFile, ...]:
@@ -127,7 +144,7 @@ def of_record(extractor: Mapping[str, Any]) -> tuple[SharedFile, ...]:
     return tuple(found)
 
 
-def at_hand(files: Sequence[SharedFile], root: Path) -> dict[str, Path]:
+def at_hand(files: Sequence[SharedFile], root: Path) -> dict[str, AtHand]:
     """Where each is on this machine, which has them below a folder.
 
     Raises
@@ -135,12 +152,41 @@ def at_hand(files: Sequence[SharedFile], root: Path) -> dict[str, Path]:
     ScaledprocError
         If one is gone, or is not what it was when the run was planned.
     """
+    found = {}
     for file in files:
+        path = root / file.path
         try:
-            with (root / file.path).open("rb") as opened:
+            with path.open("rb") as opened:
+                found[file.path] = AtHand(path, stamp_of(os.fstat(opened.fileno())))  # before it is read
                 same = _digest(opened)[0] == file.digest
         except OSError as error:
             raise ScaledprocError(f"{file.path}, which the extractor reads, cannot be read: {error.strerror}") from None
         if not same:
             raise ScaledprocError(f"{file.path}, which the extractor reads, changed since the run was planned")
-    return {file.path: root / file.path for file in files}
+    return found
+
+
+def paths_of(shared: Mapping[str, AtHand]) -> dict[str, Path]:
+    """Where they are, as a task gets it."""
+    return {name: file.path for name, file in shared.items()}
+
+
+def check_shared(shared: Mapping[str, AtHand], names: Iterable[str]) -> None:
+    """See whether the ones that a task was given are what they were.
+
+    Raises
+    ------
+    ScaledprocError
+        If one is not: rows of two versions of it must not come into one table.
+    """
+    for name in names:
+        path, before = shared[name]
+        try:
+            after = stamp_of(path.stat())
+        except OSError as error:
+            raise ScaledprocError(f"{name}, which the extractor reads, cannot be read: {error.strerror}") from None
+        if after[:3] != before[:3]:  # other rights or another name elsewhere do no harm
+            raise ScaledprocError(
+                f"{name}, which the extractor reads, was edited while the run was at work; what is committed is of its "
+                "content before: the same command continues where that is back, and else tells what differs"
+            )

@@ -31,7 +31,7 @@ from scaledproc.merging import make_shards, merge_part, merge_shard
 from scaledproc.pool import Pool
 from scaledproc.run_folder import WORK, Run
 from scaledproc.scratch import remove_left
-from scaledproc.shared_files import at_hand
+from scaledproc.shared_files import AtHand, at_hand
 from scaledproc.staging import FILES_AHEAD, Direct, StagedUnits, Stager
 from scaledproc.stopping import stopping
 
@@ -154,7 +154,7 @@ def run_shards(
 class _Common:
     """What all chunks get."""
 
-    shared: Mapping[str, Path]
+    shared: Mapping[str, AtHand]
     """Where the files are that the extractor declared."""
     code: tuple[tuple[str, int, int], ...]
     """The files that the extractor's code was read from."""
@@ -402,7 +402,9 @@ class _Loop:
             self._mend(call, error.loss)
             return
         except UnreadError as error:
-            self._postpone(call, error)
+            for piece in call.repair.done if call.repair else ():
+                piece.discard()
+            self._postpone(replace(call, repair=None), error)
             return
         if call.repair is not None and call.piece is not None:
             call.repair.left -= 1
@@ -527,7 +529,7 @@ def _chunk_work(
     )
 
 
-def _files(plan: Plan, unit: int) -> frozenset[str] | int:
+def _files(plan: Plan, unit: int) -> dict[str, int] | int:
     """A unit's files; for a unit of many, which many chunks may share, where to read them."""
-    files = plan.files_of(unit)
-    return frozenset(files["path"].to_pylist()) if files.num_rows <= FILES_SENT else unit
+    many = plan.unit_files[unit + 1] - plan.unit_files[unit] > FILES_SENT
+    return unit if many else plan.sizes_of(unit)

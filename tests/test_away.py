@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from support import TreeWriter
 
 import scaledproc
-from scaledproc import Task, away, chunks, opening
+from scaledproc import Task, away, chunks, opening, worker
 from scaledproc.errors import ScaledprocError
 from scaledproc.patience import Patience
 from scaledproc.staging import StagedUnit
@@ -248,6 +249,31 @@ def test_away_in_worker_processes(tree: TreeWriter, tmp_path: Path) -> None:
     assert (run.quarantined, run.record.counts["rows"]) == (0, 8)
 
 
+def test_unread_files_of_a_chunk_that_lost_its_process_are_left_to_the_end(
+    tree: TreeWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tree({f"{number}.txt": b"1" for number in range(10)})
+    attempts = tmp_path / "attempts"
+    (tmp_path / "x.py").write_text(
+        "import errno, os, scaledproc\n"
+        "from scaledproc import away\n"
+        "away.PATIENCE = away.Patience(attempts=1)\n"
+        '@scaledproc.extractor(schema={"n": "int64"}, anchor="*.txt", unit="file")\n'
+        "def read(task):\n"
+        '    if task.anchor == "3.txt":\n'
+        "        os._exit(7)\n"
+        '    if task.anchor == "5.txt":\n'
+        f'        with open("{attempts}", "a") as file:\n'
+        '            file.write("x")\n'
+        f'        if os.stat("{attempts}").st_size <= 1:\n'
+        '            raise OSError(errno.EIO, "broken", str(task.path))\n'
+        '    return {"n": int(task.path.read_text())}\n'
+    )
+    run = scaledproc.run(root, tmp_path / "out", extractor=f"{tmp_path / 'x.py'}:read", jobs=2, chunk=10)
+    assert run.errors()["anchor"].to_pylist() == ["3.txt"]
+    assert run.record.counts["rows"] == 9
+
+
 # Files that change
 
 
@@ -290,6 +316,60 @@ def test_files_that_change_while_they_are_read(
     assert error["message"].startswith(f"'v/{name}' changed while its task was at work: ")
     if how == "grow":
         assert error["message"].endswith("it had 3 bytes, and has 7")
+
+
+class Rows:
+    """Rows that can only be iterated over."""
+
+    def __init__(self, rows: Iterator[dict[str, str]]) -> None:
+        self.rows = rows
+
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        return self.rows
+
+
+def as_reader(rows: Iterator[dict[str, str]]) -> pa.RecordBatchReader:
+    schema = pa.schema([(name, pa.string()) for name in SCHEMA])
+    return pa.RecordBatchReader.from_batches(schema, (pa.RecordBatch.from_pylist([each], schema) for each in rows))
+
+
+@pytest.mark.parametrize("form", [iter, Rows, as_reader, lambda rows: map(dict, rows)])
+def test_files_that_change_while_rows_are_taken(tree: TreeWriter, tmp_path: Path, form: Callable[..., Any]) -> None:
+    root = tree({f"{unit}/a.txt": b"xxx" for unit in "uvw"})
+
+    def rows(task: Task) -> Iterator[dict[str, str]]:
+        yield row(task, task.path.read_text())
+        if task.unit == "v":
+            write(root / "v/a.txt", "grow")
+        yield row(task, task.path.read_text())
+
+    run = scaledproc.run(root, tmp_path / "out", extractor=made(lambda task: form(rows(task)), "folder"), jobs=1)
+    assert run.to_arrow()["path"].to_pylist() == ["u/a.txt"] * 2 + ["w/a.txt"] * 2
+    assert [error["error"] for error in run.errors().to_pylist()] == ["FileChangedError"]
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["sent along", "of the inventory"])
+@pytest.mark.parametrize("name", ["a.txt", "b.dat"])
+def test_files_that_changed_after_they_were_listed(
+    tree: TreeWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, many: bool
+) -> None:
+    monkeypatch.setattr(worker, "FILES_SENT", 0 if many else worker.FILES_SENT)
+    root = tree({f"{unit}/{file}": b"xxx" for unit in "uvw" for file in ("a.txt", "b.dat", "c.dat")})
+    (root / "u/link.dat").symlink_to("c.dat")
+
+    def change(event: object) -> None:
+        if isinstance(event, scaledproc.events.RunStarted):
+            write(root / "v" / name, "grow")
+            write(root / "w/c.dat", "grow")  # which nobody is given
+
+    def extract(task: Task) -> Any:
+        text = task.beside("b.dat").read_text()
+        return row(task, text + (task.beside("link.dat").read_text() if task.unit == "u" else ""))
+
+    run = scaledproc.run(root, tmp_path / "out", extractor=made(extract, "folder"), jobs=1, on_event=change)
+    assert run.to_arrow()["path"].to_pylist() == ["u/a.txt", "w/a.txt"]
+    (error,) = run.errors().to_pylist()
+    assert error["message"] == f"'v/{name}' changed since it was listed: it had 3 bytes, and has 7"
 
 
 def test_files_that_nobody_was_given_may_change(tree: TreeWriter, tmp_path: Path) -> None:

@@ -188,3 +188,41 @@ def test_on_sagemaker(
     assert labels(done) == [f"{label}!" for label in LABELS]
     here = scaledproc.run(tree(FILES), tmp_path / "here", extractor=spec, jobs=1, **options)
     assert output_bytes(done.store) == output_bytes(here.store)
+
+
+EDITS = """
+import os
+import scaledproc
+
+@scaledproc.extractor(schema={"path": "string", "label": "string"}, anchor="*.txt", reads=["meta/labels.csv"])
+def read(task):
+    path = task.shared("meta/labels.csv")
+    if task.path.stem == "b":
+        edit(path)
+    labels = dict(line.split(",") for line in path.read_text().split())
+    return {"path": task.anchor, "label": labels[task.path.stem]}
+
+def edit(path):
+    WAY
+"""
+REWRITE = 'path.write_bytes(path.read_bytes().replace(b"o", b"0"))'
+REPLACE = 'path.with_suffix(".n").write_text("a,x"); path.with_suffix(".n").replace(path)'
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("way", [REWRITE, REPLACE, "path.unlink()"], ids=["rewritten", "replaced", "gone"])
+def test_edited_while_the_run_is_at_work(tree: TreeWriter, tmp_path: Path, way: str, jobs: int) -> None:
+    data = tree(FILES)
+    (tmp_path / "edits.py").write_text(EDITS.replace("WAY", way))
+    spec = f"{tmp_path}/edits.py:read"
+    with pytest.raises(scaledproc.ScaledprocError, match=r"meta/labels.csv, which the extractor reads, (was|cannot)"):
+        scaledproc.run(data, tmp_path / "out", extractor=spec, jobs=jobs, chunk=1)
+    assert not (tmp_path / "out/features.parquet").exists()
+    with pytest.raises(scaledproc.UsageError, match=r"meta/labels.csv"):
+        scaledproc.run(data, tmp_path / "out", extractor=spec, jobs=jobs, chunk=1)
+
+
+def test_other_rights_of_it_do_no_harm(tree: TreeWriter, tmp_path: Path) -> None:
+    (tmp_path / "edits.py").write_text(EDITS.replace("WAY", "path.chmod(0o600)"))
+    run = scaledproc.run(tree(FILES), tmp_path / "out", extractor=f"{tmp_path}/edits.py:read", jobs=1)
+    assert labels(run) == LABELS

@@ -109,6 +109,8 @@ class Task:
         path = (self.shared_files or {}).get(name)
         if path is None:
             raise FileNotFoundError(f"{name!r} is not declared: @extractor(…, reads=[{name!r}]) has it at hand")
+        if self.watch is not None:
+            self.watch.shared.add(name)
         return path
 
     def locate(self, name: str) -> str:

@@ -130,8 +130,15 @@ class RowCollector:
         """Whether it is time to take the rows, to keep memory flat."""
         return (bool(self._ends) and self._ends[-1] >= PIECE) or self.size >= HELD
 
-    def add(self, returned: Any) -> None:
+    def add(self, returned: Any, check: Callable[[], object] | None = None) -> None:
         """Take all that a task returned, or nothing of it.
+
+        Parameters
+        ----------
+        returned
+            Rows, which may be made only as they are taken.
+        check
+            Called once all are there, before they count; what it raises is raised.
 
         Raises
         ------
@@ -146,6 +153,8 @@ class RowCollector:
             for item in returned:
                 if not self._take_item(item, taken):
                     raise SchemaError(f"a row is a {type(item).__name__}, not a mapping of column names to values")
+        if check is not None:
+            check()
         for part in taken.parts:
             if isinstance(part, list) and self._parts and isinstance(self._parts[-1], list):
                 self._parts[-1] += part
