@@ -327,10 +327,8 @@ class Store:
         OSError
             If it is none: a pipe would be waited for.
         """
-        if self.local is not None and not stat.S_ISREG(os.stat(self.path(name)).st_mode):  # noqa: PTH116 - hot
-            raise OSError(errno.EINVAL, "is no regular file", name)
         if self.local is not None:
-            return Path(self.path(name)).open("rb")
+            return Path(self._regular(name)).open("rb")
         handle: IO[bytes] = self.fs.open(self.path(name), "rb")
         return handle
 
@@ -340,8 +338,14 @@ class Store:
             return self.open(name)
         import pyarrow as pa
 
-        handle: IO[bytes] = pa.OSFile(self.path(name))
+        handle: IO[bytes] = pa.OSFile(self._regular(name))
         return handle
+
+    def _regular(self, name: str) -> str:
+        path = self.path(name)
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - hot
+            raise OSError(errno.EINVAL, "is no regular file", name)
+        return path
 
     def read(self, name: str, most: int = -1) -> bytes:
         """A whole file, or so many bytes of it; one that is written anew meanwhile is read again."""
