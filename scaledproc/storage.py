@@ -669,9 +669,9 @@ def refuse_lost_slash(where: str) -> None:
     if found:
         scheme, rest = found["scheme"] or found["store"], where[found.end() :]
         url = f"{scheme}://{rest.lstrip('/')}"
+        remember_login(url)
         raise UsageError(
-            f"{redacted(where)} is a URL that lost a slash, as pathlib.Path makes of one: give it as text, "
-            f"{redacted(url)}"
+            f"a URL lost a slash, as pathlib.Path makes of one: give it as text, {redacted(url)}"
         )
 
 
