@@ -670,9 +670,7 @@ def refuse_lost_slash(where: str) -> None:
         scheme, rest = found["scheme"] or found["store"], where[found.end() :]
         url = f"{scheme}://{rest.lstrip('/')}"
         remember_login(url)
-        raise UsageError(
-            f"a URL lost a slash, as pathlib.Path makes of one: give it as text, {redacted(url)}"
-        )
+        raise UsageError(f"a URL lost a slash, as pathlib.Path makes of one: give it as text, {redacted(url)}")
 
 
 _ONE_SLASH = re.compile(

@@ -242,7 +242,9 @@ def test_redacted(text: str, shown: str) -> None:
     assert redacted(text) == shown
 
 
-@pytest.mark.parametrize("password", ["a'bcdef", 'a"bcdef', "p<w>xyz", "two words", "a`b/c'd", "a::b:cdef", "12345/67890"])
+@pytest.mark.parametrize(
+    "password", ["a'bcdef", 'a"bcdef', "p<w>xyz", "two words", "a`b/c'd", "a::b:cdef", "12345/67890"]
+)
 @pytest.mark.parametrize("user", ["KEY", "my.name"])
 def test_the_login_of_an_argument(password: str, user: str) -> None:
     """The whole argument is one URL, whatever characters its password has."""
@@ -268,8 +270,26 @@ def test_a_url_that_lost_a_slash_shows_no_login() -> None:
     "name",
     [
         *("PASS", "PAT", "TOKEN", "SECRET", "PASSWORD", "apiKey", "ApiToken", "secretKey", "pass", "pat", "key"),
-        *("S3_SECRET_KEY", "GITHUB_PAT", "PGPASSWORD", "account_key", "sas_token", "client_secret", "connection_string"),
-        *("password", "passwd", "AUTH", "auth", "HF_TOKEN", "DBPASSWORD", "APIKEY", "AWS_SECRET_ACCESS_KEY"),
+        *(
+            "S3_SECRET_KEY",
+            "GITHUB_PAT",
+            "PGPASSWORD",
+            "account_key",
+            "sas_token",
+            "client_secret",
+            "connection_string",
+        ),
+        *(
+            "password",
+            "passwd",
+            "AUTH",
+            "auth",
+            "HF_TOKEN",
+            "connection_string",
+            "DBPASSWORD",
+            "APIKEY",
+            "AWS_SECRET_ACCESS_KEY",
+        ),
     ],
 )
 def test_names_of_secrets(name: str) -> None:
