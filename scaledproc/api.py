@@ -105,7 +105,9 @@ def plan(
         hidden=hidden,
     )
     inputs, _ = split_options(storage_options)
-    return make(Store.at(dataset, inputs), options, load_extractor(extractor), cores=cores(jobs), together=True)
+    source = Store.at(dataset, inputs)
+    _refuse_idle_options(storage_options, {"input": source})
+    return make(source, options, load_extractor(extractor), cores=cores(jobs), together=True)
 
 
 def save_inventory(
@@ -242,6 +244,7 @@ def run(
     machine = backend if isinstance(backend, Backend) else make_backend(backend, jobs, scratch, settings)
     source = Store.at(dataset, {**machine.store_options("input"), **inputs})
     store = Store.at(output, {**machine.store_options("output"), **outputs})
+    _refuse_idle_options(storage_options, {"input": source, "output": store})
     with reporting(f"{store} cannot be read or written: "):
         return execute(source, store, options, machine, overwrite, on_event, ask or (lambda _: False))
 
@@ -600,6 +603,20 @@ def split_options(options: Mapping[str, Any] | None) -> tuple[dict[str, Any], di
             inputs.setdefault(key, value)
             outputs.setdefault(key, value)
     return inputs, outputs
+
+
+def _refuse_idle_options(options: Mapping[str, Any] | None, sides: Mapping[str, Store]) -> None:
+    """See that each storage option, but for those of a side that is not there, is for something."""
+    for key in options or {}:
+        side, dot, _ = key.partition(".")
+        is_of_side = dot and side in ("input", "output")
+        meant = [store for name, store in sides.items() if name == side or not is_of_side]
+        if meant and all(store.local is not None for store in meant):
+            raise UsageError(
+                f"--storage-option {key}: {' and '.join(map(str, meant))} "
+                f"{'is a folder' if len(meant) == 1 else 'are folders'} on this machine, which "
+                f"{'has' if len(meant) == 1 else 'have'} no storage options; leave it out"
+            )
 
 
 def _strings(value: Iterable[str] | str) -> tuple[str, ...]:

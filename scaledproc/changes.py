@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ OLD = (
 )
 _OPTIONS = ("unit", "anchors", "include", "exclude", "only", "hidden", "limit")
 _HASH = "sha256:"
+_LIST = re.compile(r" \((sha256:[0-9a-f]{16})\)\Z")
+"""What run.json says of a list's content, after its name."""
 
 
 @dataclass(frozen=True)
@@ -140,16 +143,18 @@ def _value(text: str) -> str:
 def option_differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
     """What was asked for in another way, as far as it decides which tasks there are."""
     return [
-        Difference(
-            "layout",
-            name,
-            f"--{name.removesuffix('s')}: {_option(now.get(name))}, was {_option(was.get(name))}",
-            now.get(name),
-            was.get(name),
-        )
+        Difference("layout", name, _option_text(name, now.get(name), was.get(name)), now.get(name), was.get(name))
         for name in _OPTIONS
         if (was.get(name) or None) != (now.get(name) or None)
     ]
+
+
+def _option_text(name: str, now: Any, was: Any) -> str:
+    if name == "only" and now and was:
+        (list_now, *digest_now), (list_was, *digest_was) = _LIST.split(now), _LIST.split(was)
+        if list_now == list_was and digest_now and digest_was:
+            return f"--only: the names in {clean_text(list_now)} changed"
+    return f"--{name.removesuffix('s')}: {_option(now)}, was {_option(was)}"
 
 
 def _option(value: Any) -> str:

@@ -32,10 +32,13 @@ class Inventory:
         Columns path (relative to the root), size (bytes), version; in no particular order.
     notes
         What was left out, for a person.
+    is_whole
+        Whether `choose` left none of the files out that were listed.
     """
 
     files: pa.Table
     notes: tuple[str, ...] = ()
+    is_whole: bool = True
 
     @property
     def size(self) -> int:
@@ -103,7 +106,7 @@ def choose(
         files = files.filter(matches(files["path"], include))
     if exclude:
         files = files.filter(pc.invert(matches(files["path"], exclude)))
-    return Inventory(files, tuple(notes))
+    return Inventory(files, tuple(notes), inventory.is_whole and files.num_rows == inventory.files.num_rows)
 
 
 def _without_hidden(files: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:

@@ -72,6 +72,8 @@ class Plan:
         What the rows depend on besides the tasks' files, part by part.
     reads
         The files that the extractor declared for all its tasks.
+    is_whole
+        Whether no listed file was left out by what was asked for, or by default; told when the plan is made.
     """
 
     plan_id: str
@@ -84,6 +86,7 @@ class Plan:
     warnings: tuple[str, ...] = field(default=())
     fingerprint: Mapping[str, str] = field(default_factory=dict)
     reads: tuple[SharedFile, ...] = ()
+    is_whole: bool = True
 
     def __repr__(self) -> str:
         from scaledproc.describe import bytes_text, count_text
@@ -337,6 +340,7 @@ def make_plan(
         warnings=tuple(warnings),
         fingerprint={**found.parts, **shared_parts(reads)},
         reads=tuple(reads),
+        is_whole=inventory.is_whole and not left_out,
     )
     return plan.cut(shards, chunks, cores=cores, together=together)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaledproc.events import CombineDone, ShardDone
 from scaledproc.run_folder import FEATURES, Run, RunRecord, shard_name
+from scaledproc.selection import Selection
 from scaledproc.shared_files import to_record
 from scaledproc.storage import Store, redacted
 
@@ -54,8 +56,9 @@ def new_record(
             "anchors": list(options.anchors or extractor.anchors),
             "include": list(options.include),
             "exclude": list(options.exclude),
-            "only": None if options.only is None else os.fspath(options.only),
+            "only": None if options.only is None else _list_text(options.only),
             "hidden": options.hidden,
+            "leaves_out": not planned.is_whole,
             "limit": options.limit,
             "inventory": None if options.inventory is None else redacted(os.fspath(options.inventory)),
             "shards": str(options.shards),
@@ -76,6 +79,13 @@ def new_record(
         timings={"started": now(), "starts": 1},
         backend=backend.record(),
     )
+
+
+def _list_text(source: str | os.PathLike[str]) -> str:
+    """A list's file, and which names it has: the file may change."""
+    names = Selection.read(source).names
+    digest = hashlib.sha256("\n".join(sorted(names)).encode(errors="surrogateescape")).hexdigest()
+    return f"{os.fspath(source)} (sha256:{digest[:16]})"
 
 
 def finished_record(run: Run, combined: CombineDone, shards: Sequence[ShardDone], seconds: float) -> dict[str, Any]:

@@ -17,18 +17,25 @@ HIDDEN = "***"
 _URL = re.compile(r"\w://")
 _END = re.compile(r"[\s'\"`<>]|::\w+:")
 """What no URL has in it: where one ends in a text, or the next one of a chain begins."""
+_USER = re.compile(r"[^\s'\"`<>/?#@:]+:")
+_BREAK = re.compile(r"\s|\w://|::\w+:")
+"""Where the login of a URL in a text ends at the latest; a password that nobody encoded may have quotes in it."""
 # Without the URL that they are usually part of: an error may show a request's parts.
 _SIGNED = re.compile(
     r"(?i)\b((?:X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)|AWSAccessKeyId|Signature|Credential)['\"]?\s*[=:]\s*)"
     r"['\"]?[^\s&,;'\"<>]+"
 )
 _AUTHORIZATION = re.compile(r"(?i)\b(authorization['\"]?\s*[=:]\s*['\"]?)[^'\"\n]+")
-_PORT = re.compile(r"(?:[\w-]+(?:\.[\w-]+)+|localhost|\[[0-9a-fA-F:.]+\]):\d{1,5}")
+_OPENED = re.compile(r"(['\"`])[\w+.-]+://\Z")
+_LONGEST_SCHEME = 40
+_PORT = re.compile(r"(?:\d+(?:\.\d+){3}|localhost|\[[0-9a-fA-F:.]+\]):\d{1,5}")
+_WEB_PORT = re.compile(rf"[\w-]+(?:\.[\w-]+)+:\d{{1,5}}|{_PORT.pattern}")
+"""The same of a web server, in whose paths an `@` may be; elsewhere a name and a number are a login as well."""
 
 _WORDS = "SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|PASS|PWD|PAT|CREDENTIALS?|SAS"
 _KEYS = "(?:SECRET|ACCESS|API|PRIVATE|ACCOUNT|SIGNING|ENCRYPTION|MASTER|STORAGE)_?KEY|CONNECTION_STRING"
 _SECRET_VARIABLE = re.compile(
-    rf"(?:.*_)?(?:{_KEYS})(?:_\w+)?|.+_(?:{_WORDS})(?:_\w+)?|(?:{_WORDS})_\w+"
+    rf"(?:.*_)?(?:{_KEYS})(?:_\w+)?|.+_(?:{_WORDS})(?:_\w+)?|(?:{_WORDS})(?:_\w+)?"
     r"|.*(?:SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|APIKEY)"
 )
 _MAYBE_SECRET = re.compile(r".+_(?:KEY|AUTH)")
@@ -36,9 +43,14 @@ _MAYBE_SECRET = re.compile(r".+_(?:KEY|AUTH)")
 _NO_SECRET = re.compile(
     r".*_(?:FILE|PATH|DIR|NAME|URL|URI|ENDPOINT|HOST|PORT|TYPE|TTL|EXPIRY|EXPIRATION|EXPIRES|LIFETIME|TIMEOUT|LENGTH|COUNT"
     r"|ID|ARN|MODE|VERSION|ENABLED|PROVIDER|SOCK|COMMAND|CMD|USER|USERNAME|REGION)"
+    r"|(?:OLD_?)?PWD|(?:.*_)?(?:HIGH|LOW|BAND|ALL)_PASS(?:_\w+)?"
 )
 """What tells of a secret, and is none: AWS_WEB_IDENTITY_TOKEN_FILE, AWS_ACCESS_KEY_ID."""
-_SECRET_OPTION = re.compile(r"(?i)key|secret|token|passw|passphrase|pwd|credential|sas|auth|connection_string")
+_SECRET_WORDS = frozenset({"KEY", "AUTH", "AUTHORIZATION"})
+_NAME_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_SECRET_OPTION = re.compile(
+    r"(?i)key|secret|token|passw|passphrase|pwd|credential|sas|auth|connection_string|(?<![a-z])(?:pass|pat)(?![a-z])"
+)
 _SHORTEST = 6
 """Characters: shorter ones would be found in any text."""
 _SHORTEST_LINE = 16
@@ -85,8 +97,10 @@ def redacted(text: str) -> str:
 
 def is_secret_name(name: str) -> bool:
     """Whether what is called so is likely a secret."""
-    upper = name.upper()
-    return bool(_SECRET_VARIABLE.fullmatch(upper) or _SECRET_OPTION.search(upper)) and not _NO_SECRET.fullmatch(upper)
+    words = [word.upper() for word in _NAME_WORD.findall(name)]
+    whole = "_".join(words)
+    is_secret = _SECRET_VARIABLE.fullmatch(whole) is not None or not _SECRET_WORDS.isdisjoint(words)
+    return is_secret and not _NO_SECRET.fullmatch(whole)
 
 
 def remember_secrets(options: Mapping[str, Any]) -> None:
@@ -102,8 +116,7 @@ def remember_secrets(options: Mapping[str, Any]) -> None:
 
 def remember_login(url: str) -> None:
     """Have `redacted` know the password that a URL has, which the filesystem may show without the rest of it."""
-    for start, end in _logins_in(url):
-        login = url[start:end]
+    for login in _logins_of(url):
         password = login.partition(":")[2]
         if not password and len(login) < _SHORTEST_LINE:
             continue  # a user's name; a token is longer
@@ -114,7 +127,7 @@ def remember_login(url: str) -> None:
 
 def has_login(url: str) -> bool:
     """Whether a URL has a user or a password in it."""
-    return next(_logins_in(url), None) is not None
+    return bool(_logins_of(url))
 
 
 def known_secrets() -> dict[str, str]:
@@ -138,12 +151,12 @@ def _without_logins(text: str) -> Iterator[str]:
         start = found.end()
         if start < at:
             continue  # within a login or a query
-        end = _end_of_url(text, start)
-        stop = _end_of_login(text[start:end])
+        stop = _login_at(text, start)
         yield text[at:start]
-        if stop:
+        if stop > start:
             yield f"{HIDDEN}@"
-            start += stop + 1
+            start = stop + 1
+        end = _end_of_url(text, start)
         query = text.find("?", start, end)
         if query >= 0 and query + 1 < end:
             yield f"{text[start:query]}?{HIDDEN}"
@@ -157,9 +170,38 @@ def _logins_in(text: str) -> Iterator[tuple[int, int]]:
     """Where the logins of a text's URLs stand."""
     for found in _URL.finditer(text):
         start = found.end()
-        stop = _end_of_login(text[start : _end_of_url(text, start)])
-        if stop:
-            yield start, start + stop
+        stop = _login_at(text, start)
+        if stop > start:
+            yield start, stop
+
+
+def _logins_of(url: str) -> list[str]:
+    """The logins of a text that is nothing but a URL, or a chain of some: whatever characters its password has."""
+    found = {url[start:end] for start, end in _logins_in(url)}
+    first = _URL.search(url)
+    if first:
+        found.add(url[first.end() :][: _end_of_login(url[first.end() :], is_web=_is_web(url, first.end()))])
+    return sorted(found - {""})
+
+
+def _login_at(text: str, start: int) -> int:
+    """Where the login ends of the URL whose `://` ends here; `start` where there is none."""
+    is_web = _is_web(text, start)
+    ends = [_end_of_url(text, start)]
+    if _USER.match(text, start):
+        last = _BREAK.search(text, start)
+        ends = [last.start() if last else len(text)]
+        opened = _OPENED.search(text, max(0, start - _LONGEST_SCHEME), start)
+        if opened and (close := text.find(opened[1], start, ends[0])) >= 0:
+            ends.insert(0, close)
+    for end in ends:
+        if stop := _end_of_login(text[start:end], is_web=is_web):
+            return start + stop
+    return start
+
+
+def _is_web(text: str, start: int) -> bool:
+    return text.endswith(("http://", "https://"), 0, start)
 
 
 def _end_of_url(text: str, start: int) -> int:
@@ -167,7 +209,7 @@ def _end_of_url(text: str, start: int) -> int:
     return found.start() if found else len(text)
 
 
-def _end_of_login(rest: str) -> int:
+def _end_of_login(rest: str, *, is_web: bool) -> int:
     """Where the login of a URL ends, in what comes after `://`; 0 where there is none.
 
     By the standard a login has no slash. But secrets do, and who writes one into a URL does not think of that: so what
@@ -177,7 +219,7 @@ def _end_of_login(rest: str) -> int:
     if last < 0:
         return 0
     host = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    if "@" not in host and (":" not in host or _PORT.fullmatch(host)):
+    if "@" not in host and (":" not in host or (_WEB_PORT if is_web else _PORT).fullmatch(host)):
         return 0
     return last if ":" in rest[: rest.index("@")] else host.rfind("@")
 

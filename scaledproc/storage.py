@@ -327,10 +327,8 @@ class Store:
         OSError
             If it is none: a pipe would be waited for.
         """
-        if self.local is not None and not stat.S_ISREG(os.stat(self.path(name)).st_mode):  # noqa: PTH116 - hot
-            raise OSError(errno.EINVAL, "is no regular file", name)
         if self.local is not None:
-            return Path(self.path(name)).open("rb")
+            return Path(self._regular(name)).open("rb")
         handle: IO[bytes] = self.fs.open(self.path(name), "rb")
         return handle
 
@@ -340,8 +338,14 @@ class Store:
             return self.open(name)
         import pyarrow as pa
 
-        handle: IO[bytes] = pa.OSFile(self.path(name))
+        handle: IO[bytes] = pa.OSFile(self._regular(name))
         return handle
+
+    def _regular(self, name: str) -> str:
+        path = self.path(name)
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - hot
+            raise OSError(errno.EINVAL, "is no regular file", name)
+        return path
 
     def read(self, name: str, most: int = -1) -> bytes:
         """A whole file, or so many bytes of it; one that is written anew meanwhile is read again."""
@@ -665,10 +669,8 @@ def refuse_lost_slash(where: str) -> None:
     if found:
         scheme, rest = found["scheme"] or found["store"], where[found.end() :]
         url = f"{scheme}://{rest.lstrip('/')}"
-        raise UsageError(
-            f"{redacted(where)} is a URL that lost a slash, as pathlib.Path makes of one: give it as text, "
-            f"{redacted(url)}"
-        )
+        remember_login(url)
+        raise UsageError(f"a URL lost a slash, as pathlib.Path makes of one: give it as text, {redacted(url)}")
 
 
 _ONE_SLASH = re.compile(

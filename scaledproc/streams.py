@@ -72,7 +72,9 @@ def keep_streams() -> None:
                 os.fstat(number)
                 continue
             null = os.open(os.devnull, os.O_RDWR)
-            if null != number:
+            if null == number:
+                os.set_inheritable(number, True)  # else programs that are started have it closed again
+            else:
                 os.dup2(null, number)
                 os.close(null)
             stream = open(number, "w" if number else "r", encoding="utf-8", closefd=False)  # noqa: SIM115 - for good

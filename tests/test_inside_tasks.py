@@ -6,6 +6,7 @@ import contextlib
 import os
 import pty
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -331,6 +332,19 @@ def test_no_stream_ends_a_run(folder: Path, streams: str, jobs: int) -> None:
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert values(folder) == [1, 1]
+
+
+def test_closed_streams_are_there_for_programs_that_are_started() -> None:
+    """Else the first files that those open, such as the pipes of a tracker of resources, take the streams' numbers."""
+    program = "import os; [os.fstat(number) for number in (0, 1, 2)]"
+    code = (
+        "import subprocess, sys\nfrom scaledproc.streams import keep_streams\nkeep_streams()\n"
+        f"sys.exit(subprocess.run([sys.executable, '-I', '-S', '-c', {program!r}], check=False).returncode)"
+    )
+    for streams in (">&-", "<&-", "<&- >&- 2>&-"):
+        command = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} {streams}"
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (streams, done.stderr)
 
 
 def test_what_a_command_is_there_to_tell_is_not_lost_in_silence(folder: Path) -> None:

@@ -234,6 +234,9 @@ def test_a_user_without_a_home(data: Path, extractor: str, tmp_path: Path, monke
         (["s3://b/x", "out", "--storage-option", "endpoint_url=nonsense"], "Invalid endpoint: nonsense"),
         (["s3://b/x", "out", "--storage-option", "endpoint_url=5"], "s3://b/x cannot be listed"),
         (["s3://b/x", "out", "--storage-option", "client_kwargs=5"], "s3://b/x cannot be listed"),
+        (["DATA", "out", "--storage-option", "foo=1"], "--storage-option foo: "),
+        (["plan", "DATA", "--storage-option", "foo=1"], "is a folder on this machine, which has no storage options"),
+        (["DATA", "s3://b/x", "--storage-option", "input.foo=1"], "--storage-option input.foo: "),
         (["http://127.0.0.1:1/x", "out", "--storage-option", "foo=1"], "with the storage options foo"),
     ],
 )

@@ -33,7 +33,7 @@ from support import Bucket, Cli, TreeWriter, clean_environment
 import scaledproc
 from scaledproc.chunks import committed_chunks
 from scaledproc.errors import ScaledprocError
-from scaledproc.redaction import _SETTINGS, redacted, remember_secrets
+from scaledproc.redaction import _SETTINGS, is_secret_name, redacted, remember_login, remember_secrets
 from scaledproc.storage import Store
 
 REPOSITORY = Path(__file__).parents[1]
@@ -228,10 +228,84 @@ def test_requests_to_sagemaker() -> None:
         ),
         ("http://[::1]:80/a@b", "http://[::1]:80/a@b"),
         ("http://user:80/ken@host", "http://***@host"),
+        ("s3://KEY:a'b@bucket/x", "s3://***@bucket/x"),
+        ("see 's3://KEY:a\"b`c@bucket/x'.", "see 's3://***@bucket/x'."),
+        ("sftp://u:p<w>x@h/", "sftp://***@h/"),
+        ("s3://K:a/b'c@bucket: no", "s3://***@bucket: no"),
+        ("ftp://my.name:123/45@host", "ftp://***@host"),
+        ("http://a.b:80/x and 'http://c:8@d'", "http://a.b:80/x and 'http://***@d'"),
+        ("['http://a.b/x', 'c:d@e']", "['http://a.b/x', 'c:d@e']"),
+        ("http://data.org:8080/a@b", "http://data.org:8080/a@b"),
     ],
 )
 def test_redacted(text: str, shown: str) -> None:
     assert redacted(text) == shown
+
+
+@pytest.mark.parametrize(
+    "password", ["a'bcdef", 'a"bcdef', "p<w>xyz", "two words", "a`b/c'd", "a::b:cdef", "12345/67890"]
+)
+@pytest.mark.parametrize("user", ["KEY", "my.name"])
+def test_the_login_of_an_argument(password: str, user: str) -> None:
+    """The whole argument is one URL, whatever characters its password has."""
+    with patch("scaledproc.redaction._known", set()):
+        remember_login(f"ftp://{user}:{password}@host/folder")
+        assert redacted(f"530 {password} is wrong") == "530 *** is wrong"
+        assert password not in redacted(f"ftp://{user}:{password}@host/folder is gone")
+        for at in ("s3:/", "s3://"):
+            with pytest.raises(ScaledprocError) as told:
+                Store.at(f"{at}{user}:{password}@bucket/x")
+            assert password not in str(told.value)
+
+
+def test_a_url_that_lost_a_slash_shows_no_login() -> None:
+    with patch("scaledproc.redaction._known", set()), pytest.raises(ScaledprocError) as told:
+        Store.at("s3:/KEY:a/b@bucket")
+    assert "KEY" not in str(told.value)
+    assert "a/b" not in str(told.value)
+    assert "s3://***@bucket" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("PASS", "PAT", "TOKEN", "SECRET", "PASSWORD", "apiKey", "ApiToken", "secretKey", "pass", "pat", "key"),
+        *(
+            "S3_SECRET_KEY",
+            "GITHUB_PAT",
+            "PGPASSWORD",
+            "account_key",
+            "sas_token",
+            "client_secret",
+            "connection_string",
+        ),
+        *(
+            "password",
+            "passwd",
+            "AUTH",
+            "auth",
+            "HF_TOKEN",
+            "connection_string",
+            "DBPASSWORD",
+            "APIKEY",
+            "AWS_SECRET_ACCESS_KEY",
+        ),
+    ],
+)
+def test_names_of_secrets(name: str) -> None:
+    assert is_secret_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("MONKEY", "KEYBOARD", "AUTHOR", "N_TOKENS", "TOKENIZERS_PARALLELISM", "monkey", "Author", "keyboardLayout"),
+        *("PWD", "COMPASS", "PATH", "PATIENT", "PATTERN", "PASSES", "BANDPASS", "HIGH_PASS", "LOWPASS", "SASH"),
+        *("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE"),
+    ],
+)
+def test_names_of_no_secrets(name: str) -> None:
+    assert not is_secret_name(name)
 
 
 def test_what_is_known_to_be_secret(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,15 @@ def test_plan_and_run(cli: Cli, tmp_path: Path, demo: Path) -> None:
     kept = [row for row in whole if {"3000003", "3100112"} & set(row["unit"].split("/"))]
     assert run.to_arrow().to_pylist() == kept
     assert kept
-    assert run.record.options["only"] == f"{names}:record"
+    noted = run.record.options["only"]
+    assert re.fullmatch(rf"{re.escape(str(names))}:record \(sha256:[0-9a-f]{{16}}\)", noted)
+    names.write_text("patient,record\n1,3000003\n")
+    again = cli("run", "--backend", "local", "--only", f"{names}:record", demo, tmp_path / "out")
+    assert again.returncode == 2
+    assert f"--only: the names in {names}:record changed" in again.stderr
+    names.write_text("patient,record\n2,31/3100112\n1,3000003\n3,9999999\n")
+    again = cli("run", "--backend", "local", "--only", f"{names}:record", demo, tmp_path / "out")
+    assert again.returncode == 0, again.stderr
     assert content["tasks"] == run.record.counts["tasks"]
     assert cli("verify", tmp_path / "out", "--inventory").returncode == 0
 

@@ -99,7 +99,7 @@ def _with_files(work: Work, settings: Settings, plan: Plan, options: Mapping[str
     work = replace(work, size=shared + int(plan.shard_sizes[list(work.shards)].sum()))
     groups = _groups(plan, work.shards)
     is_whole = (
-        not any(options.get(name) for name in ("include", "exclude", "only", "limit", "inventory"))
+        not any(options.get(name) for name in ("include", "exclude", "only", "limit", "inventory", "leaves_out"))
         and options["shards"] == "folder"
     )
     if settings.is_local:  # knows no manifests; what is copied beside the plan's files is not looked at
