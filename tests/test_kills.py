@@ -392,6 +392,8 @@ def test_kills_with_an_output_in_s3(given: tuple[Path, str, scaledproc.Run, floa
                 for chunk in s3.objects(name):
                     if chunk.startswith(("work/0", "shards/")) and "errors" not in chunk:
                         committed.setdefault(chunk, len(computed))
+            elif kills < S3_KILLS:  # it came to its end sooner than was thought: the machine does less else now
+                typical *= 0.7
         log.unlink()
         assert output_bytes(store) == output_bytes(expected.store)
         whole = Path(expected.store.uri)
