@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import os
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -77,13 +79,15 @@ class Selection:
             path = Path(before).expanduser()
         try:
             if path.stat().st_size > LARGEST:
-                raise UsageError(f"--only {text}: the file is too large for a list of names")
-            content = path.read_text(encoding="utf-8-sig")
+                raise ValueError("the file is too large for a list of names")
+            content = _text_of(path)
         except UnicodeDecodeError:
             raise UsageError(f"--only {text}: the file is no UTF-8 text") from None
-        except (OSError, ValueError) as error:
+        except FileNotFoundError:
+            raise UsageError(f"--only {text}: there is no such file; give one that lists names") from None
+        except (OSError, EOFError, ValueError, zlib.error) as error:
             raise UsageError(f"--only {text}: {describe(error)}") from None
-        is_table = column is not None or path.suffix.lower() in (".csv", ".tsv")
+        is_table = column is not None or path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv"))
         found = _column(text, path, content, column) if is_table else _lines(content)
         names = tuple(dict.fromkeys(name for entry in found if (name := _normal(entry))))
         heading = names[0] if names and is_table and column is None else None
@@ -214,6 +218,16 @@ def read_headers(store: Store, headers: Sequence[str]) -> list[tuple[list[str], 
         return list(pool.map(read, headers))
 
 
+def _text_of(path: Path) -> str:
+    content = path.read_bytes()
+    if content.startswith(b"\x1f\x8b"):  # as MIMIC's tables come
+        with gzip.open(path) as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise ValueError("the file is too large for a list of names")
+    return content.decode("utf-8-sig")
+
+
 def _lines(content: str) -> Iterator[str]:
     return (line for line in content.splitlines() if not line.lstrip().startswith("#"))
 
@@ -221,7 +235,13 @@ def _lines(content: str) -> Iterator[str]:
 def _column(source: str, path: Path, content: str, column: str | None) -> list[str]:
     """A column of a CSV file; its only one where none is named, with what may be its heading."""
     first = content.partition("\n")[0]
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ";" if ";" in first and "," not in first else ","
+    delimiter = (
+        "\t"
+        if path.name.lower().removesuffix(".gz").endswith(".tsv")
+        else ";"
+        if ";" in first and "," not in first
+        else ","
+    )
     try:
         rows = [row for row in csv.reader(io.StringIO(content), delimiter=delimiter) if row]
     except csv.Error as error:
@@ -229,6 +249,9 @@ def _column(source: str, path: Path, content: str, column: str | None) -> list[s
     header = [name.strip() for name in rows[0]] if rows else []
     if column is None and len(header) > 1:
         raise UsageError(f"--only {source}: which column? Give --only {source}:COLUMN, with one of {', '.join(header)}")
+    alike = [name for name in header if column is not None and name.casefold() == column.casefold()]
+    if column not in header and len(alike) == 1:  # MIMIC-III has SUBJECT_ID, MIMIC-IV subject_id
+        column = alike[0]
     if column is not None and column not in header:
         raise UsageError(f"--only {source}: the file has no column {column!r}, but {', '.join(header) or 'none'}")
     place = header.index(column) if column is not None else 0

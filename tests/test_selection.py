@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from pathlib import Path
@@ -85,6 +86,16 @@ def test_each_file_and_folder_can_be_named(paths: list[str]) -> None:
 def test_lists(tmp_path: Path, file: str, content: str, column: str, names: tuple[str, ...]) -> None:
     (tmp_path / file).write_text(content, encoding="utf-8")
     assert Selection.read(f"{tmp_path / file}{column}").names == names
+
+
+def test_tables_as_mimic_has_them(tmp_path: Path) -> None:
+    (tmp_path / "icustays.csv.gz").write_bytes(gzip.compress(b"ROW_ID,SUBJECT_ID\n1,20\n2,30\n"))
+    assert Selection.read(f"{tmp_path}/icustays.csv.gz:subject_id").names == ("20", "30")
+    whole = (tmp_path / "icustays.csv.gz").read_bytes()
+    for damaged in (whole[:-9], whole[:12] + b"\xff" * 20):
+        (tmp_path / "icustays.csv.gz").write_bytes(damaged)
+        with pytest.raises(UsageError, match="--only"):
+            Selection.read(f"{tmp_path}/icustays.csv.gz:subject_id")
 
 
 @pytest.mark.parametrize(
