@@ -48,6 +48,8 @@ class Taker:
         self.nullable = nullable
         self.storage = kind
         """As what Arrow makes an array of the values."""
+        self.bounds: tuple[int, int] | None = None
+        """Where Python's whole numbers from the one to the other are stored as they are."""
         self.has_rules = False
         """Whether values that are of the declared type already may have to be refused, apart from nulls."""
 
@@ -128,6 +130,7 @@ class _Integer(Taker):
         signed = pa.types.is_signed_integer(kind)
         self.low = -(2 ** (kind.bit_width - 1)) if signed else 0
         self.high = 2 ** (kind.bit_width - signed) - 1
+        self.bounds = (self.low, self.high)
 
     def take(self, value: Any) -> Any:
         return value if type(value) is int and self.low <= value <= self.high else super().take(value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -85,6 +85,24 @@ class _Taken:
     packed: int = 0
 
 
+class _Column(NamedTuple):
+    """A column, with what values can be stored as they are."""
+
+    name: str
+    plain: type | None
+    """Values of exactly this type: text in ASCII only, whole numbers within these bounds."""
+    least: int
+    most: int
+    nullable: bool
+    take: Callable[[Any], Any]
+
+
+def _column(name: str, taker: Taker) -> _Column:
+    least, most = taker.bounds or (0, -1)
+    plain = int if taker.bounds is not None else taker.plain
+    return _Column(name, plain, least, most, taker.nullable, taker.take)
+
+
 class RowCollector:
     """Gathers the rows of one task after the other.
 
@@ -111,9 +129,7 @@ class RowCollector:
             raise UsageError("the extractor's schema names a column twice")
         self._takers = [_taker_of(declared) for declared in schema]
         self._names = schema.names
-        self._columns: list[tuple[str, Any, Callable[[Any], Any]]] = [
-            (name, taker.plain, taker.take) for name, taker in zip(schema.names, self._takers, strict=True)
-        ]
+        self._columns = [_column(name, taker) for name, taker in zip(schema.names, self._takers, strict=True)]
         self._row_size = 100 + _PER_VALUE * len(self._columns)
         self.schema = schema
         self.rows = self.size = 0
@@ -233,9 +249,16 @@ class RowCollector:
         size = self._row_size
         name = ""
         try:
-            for name, plain, take in self._columns:
+            for name, plain, least, most, nullable, take in self._columns:
                 value = row[name]
-                if type(value) is plain and (plain is not str or (value.isascii() and len(value) <= _SHORT)):
+                kind = type(value)
+                if kind is plain:  # nearly always; what else it may be takes longer to find out
+                    if plain is int:
+                        if least <= value <= most:
+                            continue
+                    elif plain is not str or (value.isascii() and len(value) <= _SHORT):
+                        continue
+                elif value is None and nullable:
                     continue
                 row[name] = value = take(value)
                 if type(value) in SIZED:
