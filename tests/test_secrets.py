@@ -11,6 +11,7 @@ import os
 import pickle
 import re
 import shlex
+import shutil
 import signal
 import stat
 import subprocess
@@ -119,7 +120,8 @@ def test_everything_that_a_run_leaves(tree: TreeWriter, cli: Cli, tmp_path: Path
         "HOME": str(tmp_path / "home"),
     }
     (tmp_path / "left/scaledproc.toml").write_text("")
-    words = [f"file://{data}", f"file://{tmp_path}/left/out", "--extractor", f"{tmp_path}/leaky.py:leaky"]
+    shutil.make_archive(str(tmp_path / "data"), "zip", data)  # whose filesystem takes any options
+    words = [f"zip://::{tmp_path}/data.zip", f"file://{tmp_path}/left/out", "--extractor", f"{tmp_path}/leaky.py:leaky"]
     words += ["--storage-option", f"secret={PLANTED['option']}", "--storage-option", f"key={PLANTED['credential']}"]
     said_on_screens = []
     for more in (["--jobs", "1", "--chunk", "1"], ["--json"], ["--overwrite"], ["--overwrite", "--quiet"]):
@@ -460,7 +462,9 @@ def test_no_code_unpickles() -> None:
                     *(f"{node.module}.{alias.name}" for alias in node.names),
                 ]
             elif isinstance(node, ast.Call):
-                names = [ast.unparse(node.func), ast.unparse(node.func).rpartition(".")[2]]
+                called = ast.unparse(node.func)
+                # Says how a thing is sent; it loads nothing.
+                names = [called, called.rpartition(".")[2]] if called != "copyreg.pickle" else []
                 names += [f"{keyword.arg}=True" for keyword in node.keywords if ast.unparse(keyword.value) == "True"]
             found += [f"{path.name}:{node.lineno}: {name}" for name in names  # type: ignore[attr-defined]
                       if name in FORBIDDEN or name == "allow_pickle=True"]  # fmt: skip
