@@ -45,7 +45,9 @@ def check_by_specification(header: Header, files: Mapping[str, bytes], rows: Seq
         is_numerics = fs <= 2 or row["record"] == f"{row['unit'].rpartition('/')[2]}n"
         assert row["kind"] == ("numerics" if is_numerics else "waveform")
         assert (row["start_date"], row["start_time"]) == (header.date, header.time)
-        assert row["header_note"] == header.note
+        beyond = f"all of its {n:,} samples are missing, as its skew is {signal.skew:,}"
+        notes = [note for note in (header.note, beyond if signal.skew > n and not signal.is_null else None) if note]
+        assert row["header_note"] == ("; ".join(notes) or None)
         assert (row["n_samples"], row["n_missing"], row["duration_s"]) == (n, n - len(valid), n / fs)
         has_checksum = signal.checksum is not None and header.n_frames and not signal.is_null
         assert row["checksum_ok"] == (sum(stored) % 65_536 == signal.checksum % 65_536 if has_checksum else None)  # type: ignore[operator]
