@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from s3server import HOST, S3Server
@@ -139,6 +140,7 @@ class MisbehavingStore:
     let_go: threading.Event = field(default_factory=threading.Event)
     """Set to carry out what is held."""
     held: list[Request] = field(default_factory=list)
+    _serving: set[asyncio.Task[Any]] = field(default_factory=set)
     _seen: Counter[str] = field(default_factory=Counter)
     _listings: dict[str, list[bytes]] = field(default_factory=dict)
     _fresh: dict[str, None] = field(default_factory=dict)
@@ -150,11 +152,17 @@ class MisbehavingStore:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
-        with suppress(OSError, EOFError, asyncio.CancelledError):
-            while await self._one(reader, writer):
-                pass
-        with suppress(OSError):
-            writer.close()
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)  # asyncio itself would let go of one that waits for a client that is gone
+        try:
+            with suppress(OSError, EOFError, asyncio.CancelledError):
+                while await self._one(reader, writer):
+                    pass
+            with suppress(OSError):
+                writer.close()
+        finally:
+            self._serving.discard(task)
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         line, head = await _head(reader)
