@@ -222,7 +222,7 @@ def _check(order: JobOrder, run: Run) -> None:
     if run.record.state == "done":
         raise UsageError(f"{run.store} is finished; there is nothing to do")
     differ = extractor_differences(
-        run.record.extractor["fingerprint"], fingerprint_of(run.extractor), only={*CODE, "env"}
+        run.record.extractor["fingerprint"], fingerprint_of(run.extractor), only={*CODE, "env", "enclosed"}
     )
     if differ:
         raise UsageError(f"{run.extractor.label} is not what it was when {run.store} was begun: {texts_of(differ)}")
