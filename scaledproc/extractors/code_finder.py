@@ -94,7 +94,7 @@ def read_source(path: Path) -> Source:
     Raises
     ------
     OSError
-        It cannot be read.
+        If the file cannot be read.
     """
     found = path.stat()
     return _read_source(str(path), found.st_mtime_ns, found.st_size, found.st_ino)
