@@ -171,7 +171,7 @@ EDITS = {
     "a module of a package": ("tools/near.py", "+ one", "- one", "tools/near.py changed"),
     "a relative import": ("tools/far.py", "return value", "return -value", "tools/far.py changed"),
     "a relative import from above": ("tools/sibling.py", "1", "2", "tools/sibling.py changed"),
-    "the package itself": ("tools/__init__.py", "", "import numpy\nnumpy.seterr(all='raise')\n", "tools/__init__.py"),
+    "the package itself": ("tools/__init__.py", "", "import gc\ngc.isenabled()\n", "tools/__init__.py"),
     "a method": ("feat.py", "self.shift(self.shift(value))", "self.shift(value)", "feat.py changed"),
     "a base class": ("feat.py", "value + self.offset", "value - self.offset", "feat.py changed"),
     "a class's attribute": ("feat.py", "offset = 1", "offset = 2", "feat.py changed; Base.offset: 2, was 1"),

@@ -404,11 +404,11 @@ def test_begun_here_finished_there(account: Account, cli: Cli) -> None:
     account.put(poisoned)
     command = ["run", account.dataset, account.output, "--extractor", PROBE, "--jobs", "2", "--quiet"]
     driver = subprocess.Popen([sys.executable, "-m", "scaledproc", *command], env=dict(os.environ))
-    shards = f"{account.output}/shards/00000.parquet"
+    report = f"{account.output}/work/done/00000.json"  # which comes last of what a shard commits
 
     def is_committed() -> bool:
         account.bucket.fs.invalidate_cache()
-        return bool(account.bucket.fs.exists(shards))
+        return bool(account.bucket.fs.exists(report))
 
     wait_until(is_committed)
     driver.kill()

@@ -96,13 +96,12 @@ def read_source(path: Path) -> Source:
     OSError
         If the file cannot be read.
     """
-    found = path.stat()
-    return _read_source(str(path), found.st_mtime_ns, found.st_size, found.st_ino)
+    return _parsed(path.read_bytes())
 
 
 @lru_cache(maxsize=512)
-def _read_source(path: str, *_version: int) -> Source:
-    content = Path(path).read_bytes()
+def _parsed(content: bytes) -> Source:
+    # Kept by content: an edit within a tick of the file system's clock may change neither a file's time nor its size.
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError, RecursionError):
