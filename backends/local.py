@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from scaledproc.backend import Backend, Capabilities, Job
+from scaledproc._util.machine import fitting
+from scaledproc.backend.base import Backend, Capabilities, Job
 from scaledproc.events import Event
-from scaledproc.machine import fitting
-from scaledproc.pool import cores
-from scaledproc.run_folder import Run
+from scaledproc.execution.workers.pool import cores
+from scaledproc.run_folder.folder import Run
 
 if TYPE_CHECKING:
+    from scaledproc.execution.limits import Limits
+    from scaledproc.execution.workers.pool import Pool
     from scaledproc.extractors import Extractor
-    from scaledproc.limits import Limits
-    from scaledproc.pool import Pool
 
 
 class LocalBackend(Backend):
@@ -34,9 +34,9 @@ class LocalBackend(Backend):
     @contextmanager
     def prepared(self, limits: Limits, source: str | Extractor, options: Mapping[str, Any]) -> Iterator[None]:
         """Have the pool's processes start and import meanwhile."""
-        from scaledproc.chunks import warm_up
+        from scaledproc.execution.chunk import warm_up
+        from scaledproc.execution.workers.pool import Pool
         from scaledproc.extractors.registry import place
-        from scaledproc.pool import Pool
 
         with Pool(self.cores, limits, self.scratch) as pool:
             if not pool.is_here:
@@ -49,8 +49,8 @@ class LocalBackend(Backend):
 
     def run(self, run: Run, jobs: Sequence[Job]) -> Iterator[Event]:
         """Do the jobs in this process and its pool."""
-        from scaledproc.combining import combine
-        from scaledproc.worker import run_shards
+        from scaledproc.execution.combine import combine
+        from scaledproc.execution.worker import run_shards
 
         shards = [job.shard for job in jobs if job.shard is not None]
         if shards:

@@ -16,7 +16,7 @@ from page import page
 from results import Results, Section, write_json
 from sample import Asked, Subject, generated_subject, own_subject
 
-from scaledproc.describe import clean_text
+from scaledproc._util.text import clean_text
 from scaledproc.errors import ScaledprocError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from scaledproc.backends.sagemaker.estimate import (
+from scaledproc.backends.sagemaker.cost.estimate import (
     ASSUMED,
     PATTERN_INSTANCE,
     PATTERN_MACHINES,
@@ -23,8 +23,8 @@ from scaledproc.backends.sagemaker.estimate import (
     estimate_text,
     recommend,
 )
+from scaledproc.backends.sagemaker.cost.prices import priced_instances
 from scaledproc.backends.sagemaker.instances import INSTANCES, find_instance
-from scaledproc.backends.sagemaker.prices import priced_instances
 
 RECORDS = 67_830
 BYTES = 6_700_000_000_000

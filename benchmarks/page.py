@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from measure import Table
 from plots import WIDTHS, svg
 
-from scaledproc.describe import bytes_text, clean_text
+from scaledproc._util.text import bytes_text, clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,7 +13,7 @@ import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from scaledproc.describe import clean_text
+from scaledproc._util.text import clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

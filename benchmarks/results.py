@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pytest
     from plots import Plot
 
-    from scaledproc.cuts import Recommendation
+    from scaledproc.planning.partition import Recommendation
 
 LIBRARIES = ("scaledproc", "numpy", "pandas", "pyarrow", "wfdb", "joblib", "fsspec", "s3fs", "obstore")
 """What is measured; rivals are added where they are installed."""

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import scaledproc
-from scaledproc.calibration import calibrate
-from scaledproc.cli import _parse_options
-from scaledproc.cuts import parse_number
-from scaledproc.describe import bytes_text, clean_text, count_text
+from scaledproc._util.scratch import PrivateFolder
+from scaledproc._util.text import bytes_text, clean_text, count_text
+from scaledproc.cli.main import _parse_options
 from scaledproc.errors import UsageError
 from scaledproc.extractors import load_extractor
-from scaledproc.scratch import PrivateFolder
-from scaledproc.storage import Store, redacted
+from scaledproc.planning.calibration import calibrate
+from scaledproc.planning.partition import parse_number
+from scaledproc.storage.store import Store, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,7 +24,7 @@ import pytest
 from measure import table
 from mimic_like import mimic_like_inventory
 
-from scaledproc.cuts import ASSUMED, ChunkCut, ShardCut, cut_chunks, cut_shards, share_out
+from scaledproc.planning.partition import ASSUMED, ChunkCut, ShardCut, cut_chunks, cut_shards, share_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -21,12 +21,12 @@ import pyarrow.parquet as pq
 import pytest
 from measure import Bystanders, cpu_seconds, table
 
-from scaledproc import starting
-from scaledproc.combining import combine
+from scaledproc._util import startup
 from scaledproc.events import ShardDone
-from scaledproc.extractors.wfdb_summary import SCHEMA
-from scaledproc.merging import note_shard
-from scaledproc.run_folder import (
+from scaledproc.execution.combine import combine
+from scaledproc.execution.shard import note_shard
+from scaledproc.extractors.wfdb.summary import SCHEMA
+from scaledproc.run_folder.folder import (
     INVENTORY,
     WORK_ERROR_SCHEMA,
     Run,
@@ -35,8 +35,8 @@ from scaledproc.run_folder import (
     shard_errors_name,
     shard_name,
 )
-from scaledproc.storage import Store
-from scaledproc.tables import Writer, write_table
+from scaledproc.storage.parquet import Writer, write_table
+from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -138,7 +138,7 @@ def plain(folder: Path, shards: int) -> int:
 def alone(what: str, folder: Path, shards: int) -> dict[str, float]:
     """One of the above in a process of its own: seconds, CPU seconds, and the most bytes of memory that it had."""
     command = [sys.executable, __file__, what, str(folder), str(shards)]
-    environment = {**os.environ, **starting.ENVIRONMENT}  # as of the command line
+    environment = {**os.environ, **startup.ENVIRONMENT}  # as of the command line
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout)
     return found

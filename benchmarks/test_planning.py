@@ -23,12 +23,12 @@ import pytest
 from inventories import FILES, write_inventory
 from measure import Bystanders, table
 
-from scaledproc import starting
+from scaledproc._util import startup
 from scaledproc.extractors import load_extractor
-from scaledproc.planning import make_plan
-from scaledproc.run_folder import read_plan, write_plan
-from scaledproc.saved_inventory import read_inventory
-from scaledproc.storage import Store
+from scaledproc.planning.plan import make_plan
+from scaledproc.planning.saved_inventory import read_inventory
+from scaledproc.run_folder.folder import read_plan, write_plan
+from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,7 +123,7 @@ def _peak() -> int:
 def alone(what: str, inventory: Path, folder: Path) -> Cost:
     """One of the above in a process of its own, which nothing else's memory is counted to."""
     command = [sys.executable, __file__, what, str(inventory), str(folder)]
-    environment = {**os.environ, **starting.ENVIRONMENT}  # as of the command line
+    environment = {**os.environ, **startup.ENVIRONMENT}  # as of the command line
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return Cost(**json.loads(done.stdout))
 

@@ -27,13 +27,13 @@ from measure import CORES, HERE, Bystanders, cpu_of_all, cpu_seconds, spread, ta
 from s3server import S3Server, s3_server
 
 import scaledproc
-from scaledproc import s3_objects
-from scaledproc.storage import Store
+from scaledproc.storage import s3_download
+from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from scaledproc.listing import FileInfo
+    from scaledproc.storage.listing import FileInfo
 
 pytestmark = pytest.mark.full
 
@@ -209,8 +209,8 @@ def test_requests(server: S3Server, folder: Path, monkeypatch: pytest.MonkeyPatc
 
         def fetch(name: str, count: int) -> float:
             with monkeypatch.context() as patch:
-                patch.setattr(s3_objects, "REQUESTS", count)
-                patch.setattr(s3_objects, "_pool", None)
+                patch.setattr(s3_download, "REQUESTS", count)
+                patch.setattr(s3_download, "_pool", None)
                 return fetchers[name].staging()
 
         with Bystanders() as others:
@@ -219,7 +219,7 @@ def test_requests(server: S3Server, folder: Path, monkeypatch: pytest.MonkeyPatc
     runs = {(name, count): found[f"{name} {count}"] for name in fetchers for count in COUNTS}
     paces = {each: small.count / statistics.median(seconds) for each, seconds in runs.items()}
     rows = [[str(count), *(f"{paces[name, count]:,.0f}/s" for name in fetchers)] for count in COUNTS]
-    built_in = s3_objects.REQUESTS
+    built_in = s3_download.REQUESTS
     title = f"Fetching {small.count:,} objects of {small.size:,} bytes with so many requests at once"
     notes = [f"built in: {built_in} (promised: {LEAST_OF_BEST} of the best)", others.note]
     show(table(title, ["requests", *fetchers], rows, notes))

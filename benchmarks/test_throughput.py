@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import scaledproc
-from scaledproc.calibration import Throughput, calibrate, throughput_of
 from scaledproc.extractors import load_extractor
-from scaledproc.storage import Store
+from scaledproc.planning.calibration import Throughput, calibrate, throughput_of
+from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable

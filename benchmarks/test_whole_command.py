@@ -26,7 +26,7 @@ from results import keep_times
 from rivals import RIVALS
 from rivals.work import environment
 
-from scaledproc.describe import clean_text
+from scaledproc._util.text import clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scaledproc.api import combine, fetch, plan, run
-    from scaledproc.backend import Backend, Capabilities, Job
+    from scaledproc.backend.base import Backend, Capabilities, Job
     from scaledproc.errors import ScaledprocError, UsageError
     from scaledproc.extractors import Extractor, Task, extractor
-    from scaledproc.fetching import Fetched
-    from scaledproc.planning import Plan
-    from scaledproc.run_folder import Run
+    from scaledproc.fetching.transfer import Fetched
+    from scaledproc.planning.plan import Plan
+    from scaledproc.run_folder.folder import Run
 
 __all__ = [
     "Backend",
@@ -34,13 +34,13 @@ __all__ = [
 
 # Imported at first use: `scaledproc --help` waits for none of the libraries below.
 _HOMES = {
-    "Backend": "backend",
-    "Capabilities": "backend",
+    "Backend": "backend.base",
+    "Capabilities": "backend.base",
     "Extractor": "extractors",
-    "Fetched": "fetching",
-    "Job": "backend",
-    "Plan": "planning",
-    "Run": "run_folder",
+    "Fetched": "fetching.transfer",
+    "Job": "backend.base",
+    "Plan": "planning.plan",
+    "Run": "run_folder.folder",
     "ScaledprocError": "errors",
     "Task": "extractors",
     "UsageError": "errors",

@@ -1,14 +1,14 @@
 """The console script, also as `python -m scaledproc`."""
 
-from scaledproc import starting
-from scaledproc.streams import keep_streams
+from scaledproc._util import startup
+from scaledproc._util.streams import keep_streams
 
 
 def main() -> None:
     """Load the command line and run it."""
     keep_streams()  # first: the next file that is opened would take the place of one that is closed
-    starting.load()
-    from scaledproc.cli import main as command
+    startup.load()
+    from scaledproc.cli.main import main as command
 
     command()
 

@@ -9,27 +9,38 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaledproc.backend import Backend, Expected, MissingBackendError, load_backend
-from scaledproc.engine import combine_anew, execute, extractor_options, find_inventory, finish, make, reporting, settled
+from scaledproc._util.types import Where
+from scaledproc.backend.base import Backend, Expected, MissingBackendError, load_backend
+from scaledproc.engine.driver import (
+    combine_anew,
+    execute,
+    extractor_options,
+    find_inventory,
+    finish,
+    make,
+    reporting,
+    settled,
+)
+from scaledproc.engine.options import Listener, Options
 from scaledproc.errors import UsageError
 from scaledproc.events import Event, Note
+from scaledproc.execution.limits import Limits
+from scaledproc.execution.workers.pool import cores
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.registry import as_source
-from scaledproc.holding import holding
-from scaledproc.limits import Limits
-from scaledproc.options import PARALLEL, PHYSIONET, Listener, Options, Where
-from scaledproc.pool import cores
-from scaledproc.run_folder import Run
-from scaledproc.storage import Store
+from scaledproc.fetching.defaults import PARALLEL, PHYSIONET
+from scaledproc.run_folder.folder import Run
+from scaledproc.run_folder.lock.driver_lease import holding
+from scaledproc.storage.store import Store
 
 AnExtractor = str | Extractor | Callable[..., Any]
 
 if TYPE_CHECKING:
-    from scaledproc.fetching import Fetched
-    from scaledproc.inventory import Inventory
-    from scaledproc.planning import Plan
-    from scaledproc.run_status import Status
-    from scaledproc.verifying import Verified
+    from scaledproc.engine.status import Status
+    from scaledproc.engine.verify import Verified
+    from scaledproc.fetching.transfer import Fetched
+    from scaledproc.planning.inventory import Inventory
+    from scaledproc.planning.plan import Plan
 
 
 def plan(
@@ -136,7 +147,7 @@ def save_inventory(
     ScaledprocError
         The dataset cannot be listed, or the file not be written.
     """
-    from scaledproc import saved_inventory
+    from scaledproc.planning import saved_inventory
 
     options = Options(include=_strings(include), exclude=_strings(exclude), inventory=inventory, hidden=hidden)
     inputs, _ = split_options(storage_options)
@@ -305,7 +316,7 @@ def status(
     ScaledprocError
         There is no run, or its jobs cannot be asked.
     """
-    from scaledproc.run_status import find_status
+    from scaledproc.engine.status import find_status
 
     try:
         run, backend = _recalled(output, storage_options, settings)
@@ -380,7 +391,7 @@ def combine(
     ScaledprocError
         There is no run, or a shard of it is missing.
     """
-    from scaledproc.combining import combine as combine_shards
+    from scaledproc.execution.combine import combine as combine_shards
 
     _, outputs = split_options(storage_options)
     with reporting():
@@ -436,8 +447,8 @@ def verify(
     ScaledprocError
         There is no run, it is not finished, or the dataset cannot be listed.
     """
-    from scaledproc.inventory import take_inventory
-    from scaledproc.verifying import verify_run
+    from scaledproc.engine.verify import verify_run
+    from scaledproc.planning.inventory import take_inventory
 
     inputs, outputs = split_options(storage_options)
     with reporting():
@@ -483,7 +494,7 @@ def work(
     ScaledprocError
         There is no run, or a job cannot be done.
     """
-    from scaledproc.jobs import JobOrder, do_job
+    from scaledproc.engine.job import JobOrder, do_job
 
     inputs, outputs = split_options(storage_options)
     yield from do_job(
@@ -558,9 +569,9 @@ def fetch(
     ScaledprocError
         The source or the destination cannot be used. What was fetched is kept: the same call continues.
     """
-    from scaledproc.choosing import Choice
-    from scaledproc.fetching import fetch_files, open_source, open_store
-    from scaledproc.selection import Selection
+    from scaledproc.fetching.transfer import fetch_files, open_source, open_store
+    from scaledproc.planning.selection import Selection
+    from scaledproc.planning.subset import Choice
 
     if parallel < 1:
         raise UsageError(f"--parallel {parallel}: give 1 or more")

@@ -25,8 +25,8 @@ from scaledproc.demo import write_demo
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import ChunkDone, Event
 from scaledproc.extractors import Task, extractor
-from scaledproc.run_folder import WORK, Run
-from scaledproc.storage import Store
+from scaledproc.run_folder.folder import WORK, Run
+from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
     import pytest

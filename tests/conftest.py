@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,7 +27,7 @@ from docker_support import (
 )
 from processing_emulator import ProcessingEmulator
 from s3server import s3_server, weed_binary
-from support import Bucket, Cli, TreeWriter, clean_environment, forget_memory, forget_s3
+from support import COMMAND, Bucket, Cli, TreeWriter, clean_environment, forget_memory, forget_s3
 
 from scaledproc.demo import write_demo
 
@@ -40,8 +39,6 @@ hypothesis.settings.register_profile("scaledproc", deadline=None)
 hypothesis.settings.load_profile("scaledproc")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-SCRIPT = Path(sys.executable).with_name("scaledproc")
-COMMAND = [str(SCRIPT)] if SCRIPT.exists() else [sys.executable, "-m", "scaledproc"]
 TIMEOUT = 120  # seconds; a guard against hanging, not a measure
 
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from scaledproc.errors import ScaledprocError, UsageError
 
-from .bundle import check_wheelhouse
-from .requests import Work
+from .jobs.requests import Work
+from .packaging.bundle import check_wheelhouse
 from .service import Service, ServiceError
 from .settings import Settings
 
 if TYPE_CHECKING:
-    from scaledproc.run_folder import Run
+    from scaledproc.run_folder.folder import Run
 
 # The managed image that is made for processing jobs and has Python 3.11 or later.
 MANAGED_IMAGE = {"framework": "sklearn", "version": "1.4-2-py312", "instance_type": "ml.m5.xlarge"}

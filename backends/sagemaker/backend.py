@@ -12,25 +12,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from scaledproc.backend import Backend, Capabilities, Job
-from scaledproc.describe import ranges_text
+from scaledproc._util.text import ranges_text
+from scaledproc.backend.base import Backend, Capabilities, Job
+from scaledproc.engine.job import CONTROL, JobOrder, do_job, parse_shards
 from scaledproc.errors import UsageError
 from scaledproc.events import CombineDone, Event, Note, ShardState
-from scaledproc.heartbeat import Heartbeat, read_heartbeats, shard_states
-from scaledproc.jobs import CONTROL, JobOrder, do_job, parse_shards
-from scaledproc.pool import cores
-from scaledproc.run_folder import COMBINED, INVENTORY, PLAN, RECORD, SHARDS, WORK, Run, read_record
+from scaledproc.execution.heartbeat import Heartbeat, read_heartbeats, shard_states
+from scaledproc.execution.workers.pool import cores
+from scaledproc.run_folder.folder import COMBINED, INVENTORY, PLAN, RECORD, SHARDS, WORK, Run, read_record
 
-from . import pipeline
 from .account import Account, check_buckets, sdk_defaults
-from .billing import Bill, bill
-from .bundle import make_bundle
-from .control import SUBMITTERS, Controller, job_name, key_and_attempt, run_token
+from .cost.billing import Bill, bill
 from .instances import find_instance
-from .requests import Place, Work, encryption_options, instance_types, is_mounted, processing_job
-from .service import Jobs, Service, ServiceError
-from .settings import Settings
-from .works import (
+from .jobs import pipeline
+from .jobs.control import SUBMITTERS, Controller, job_name, key_and_attempt, run_token
+from .jobs.job_list import (
     COMBINE,
     KEYS,
     SHARED_FILES,
@@ -41,12 +37,16 @@ from .works import (
     manifest_of,
     shard_works,
 )
+from .jobs.requests import Place, Work, encryption_options, instance_types, is_mounted, processing_job
+from .packaging.bundle import make_bundle
+from .service import Jobs, Service, ServiceError
+from .settings import Settings
 
 if TYPE_CHECKING:
-    from scaledproc.backend import Expected
+    from scaledproc.backend.base import Expected
     from scaledproc.extractors import Extractor
-    from scaledproc.planning import Plan
-    from scaledproc.storage import Store
+    from scaledproc.planning.plan import Plan
+    from scaledproc.storage.store import Store
 
 for _needed in ("sagemaker", "boto3"):
     if importlib.util.find_spec(_needed) is None:
@@ -124,7 +124,7 @@ class SageMakerBackend(Backend):
     @cached_property
     def _jobs(self) -> Jobs:
         if self.settings.is_local:
-            from .local_jobs import LocalJobs
+            from .local_mode.jobs import LocalJobs
 
             return LocalJobs()
         return self.service
@@ -179,8 +179,8 @@ class SageMakerBackend(Backend):
         UsageError
             It is more than `--max-cost`.
         """
-        from .estimate import estimate_text, refuse_above
-        from .forecast import forecast
+        from .cost.estimate import estimate_text, refuse_above
+        from .cost.forecast import forecast
 
         expected = forecast(self.settings, self.service, plan, run.dataset, run.extractor)
         if self.settings.max_cost is not None:
@@ -189,7 +189,7 @@ class SageMakerBackend(Backend):
 
     def estimate(self, plan: Plan, dataset: Store, extractor: Extractor) -> Expected:
         """Time and price, what they rest on, and what would be better."""
-        from .forecast import advise
+        from .cost.forecast import advise
 
         return advise(self.settings, self._service_for_prices(), plan, dataset, extractor)
 

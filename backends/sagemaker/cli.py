@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scaledproc.cli_settings import settings_for, with_settings
+from scaledproc.cli.backend_flags import settings_for, with_settings
 from scaledproc.errors import UsageError
 
 app = typer.Typer(
@@ -59,7 +59,7 @@ def image(
     ] = True,
 ) -> None:
     """Build the worker's container image with Docker, and print the commands that push it to Amazon ECR."""
-    from .image import BASE_IMAGE, build_image, default_tag, push_commands
+    from .packaging.image import BASE_IMAGE, build_image, default_tag, push_commands
 
     name = tag or default_tag()
     if not re.fullmatch(r"[a-z0-9][a-z0-9._/-]*(:[\w][\w.-]{0,127})?", name):
@@ -79,7 +79,7 @@ def wheelhouse(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to put the wheels.")],
 ) -> None:
     """Fetch what jobs in the managed image install, for --wheelhouse: they then need no package index."""
-    from .bundle import fill_wheelhouse
+    from .packaging.bundle import fill_wheelhouse
 
     typer.echo(f"{fill_wheelhouse(folder)} wheels in {folder}")
 
@@ -116,8 +116,8 @@ def policy(
     settings: dict[str, Any],
 ) -> None:
     """Print the least that IAM must allow for runs with these settings, as JSON. AWS is not asked."""
-    from .access import access_of
-    from .policy import caller_policy, policy_json, role_policy, trust_policy
+    from .iam.access import access_of
+    from .iam.policy import caller_policy, policy_json, role_policy, trust_policy
 
     words = {"region": _environments_region(), **settings_for("sagemaker", settings)}
     access, notes = access_of(words, dataset, output, account=account, dataset_kms_key=dataset_kms_key)

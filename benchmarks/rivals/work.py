@@ -69,7 +69,7 @@ def describe(records: Sequence[str], extractor: str | None) -> pd.DataFrame:
     if extractor is None:
         return describe_records(records)
     from scaledproc import Task
-    from scaledproc.extractors.rows import RowCollector
+    from scaledproc.extractors.rows.collector import RowCollector
 
     found = _load(extractor)
     collector = RowCollector(found.schema)
@@ -98,7 +98,7 @@ def environment(folder: Path) -> dict[str, str]:
     folder
         For whatever they write besides the table.
     """
-    from scaledproc.starting import ONE_THREAD
+    from scaledproc._util.startup import ONE_THREAD
 
     here = str(Path(__file__).resolve().parents[1])
     settings: dict[str, Any] = {

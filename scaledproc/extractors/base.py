@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from scaledproc.errors import UsageError
-from scaledproc.opening import Watch, find, open_located, remember
+from scaledproc.storage.local_files import Watch, find, open_located, remember
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -204,7 +204,7 @@ class Extractor(ABC):
         It covers the code of the class and all that this reaches, and the attributes of the instance. Override it where
         you know better: then it is all that counts.
         """
-        from scaledproc.extractors.fingerprint import fingerprint_of
+        from scaledproc.extractors.code.fingerprint import fingerprint_of
 
         return fingerprint_of(self).text
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from scaledproc._util.entry_points import plugins
 from scaledproc.errors import UsageError
 from scaledproc.extractors.base import Extractor, FunctionExtractor
-from scaledproc.plugins import plugins
 
 ENTRY_POINTS = "scaledproc.extractors"
 
@@ -121,7 +121,7 @@ def _load_module(name: str) -> ModuleType:
 
 def _why(error: BaseException) -> str:
     """What an import failed with, and the line of the code that was imported."""
-    from scaledproc.extractors.code_finder import kind_of
+    from scaledproc.extractors.code.code_finder import kind_of
 
     text = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
     if "relative import with no known parent package" in text:

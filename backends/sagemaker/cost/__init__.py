@@ -1,0 +1,1 @@
+"""What a run takes in hours and dollars, before and after."""

@@ -1,0 +1,1 @@
+"""The least that IAM must allow."""

@@ -1,0 +1,1 @@
+"""Processing jobs: which a run needs, their requests, and what becomes of them."""

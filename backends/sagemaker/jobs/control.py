@@ -1,0 +1,460 @@
+"""Many jobs at once: started as there is room, watched together, tried again, verified by what they committed."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from scaledproc._util.text import count_text
+from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.events import Event, Note, ShardState
+from scaledproc.execution.heartbeat import Heartbeat, read_heartbeats, shard_states
+from scaledproc.run_folder.folder import Run, read_record
+from scaledproc.storage.store import describe, store_errors
+
+from ..cost.billing import Bill
+from ..service import Jobs, JobSummary, Service, ServiceError
+from ..settings import Settings
+from .decisions import Fate, fate, pause, reason
+from .job_list import COMBINE, KEYS, STOP, has_combined, has_parts
+from .requests import Work
+
+if TYPE_CHECKING:
+    from scaledproc.events import ShardDone
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+SUBMITTERS = 8  # requests under way at once: 200 jobs are not 200 round trips one after the other
+MOST_TROUBLE = 20  # looks in a row that fail before giving up
+SHOWN_LINES = 8
+_CLOCKS = timedelta(minutes=10)  # by which this clock and the service's may differ
+_ENDED = ("Completed", "Failed", "Stopped")
+_NAME = re.compile(r".*-([a-z]+\d*)-(\d+)")
+
+
+def run_token(run: Run) -> str:
+    """What the names of all jobs of a run have in common, whoever starts them."""
+    text = f"{run.store.uri}\0{run.record.plan_id}\0{run.record.timings.get('started')}"
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def job_name(prefix: str, token: str, key: str, attempt: int) -> str:
+    """A job's name: the same for the same try, so that two drivers cannot start twins."""
+    return f"{prefix}-{token}-{key}-{attempt}"
+
+
+def key_and_attempt(name: str) -> tuple[str, int]:
+    """What a job's name says of it."""
+    match = _NAME.fullmatch(name)
+    return (match[1], int(match[2])) if match else ("", 0)
+
+
+@dataclass
+class _Task:
+    """A job to be done, over all its tries."""
+
+    work: Work
+    attempt: int = 0
+    tries: int = 0
+    not_before: float = 0.0
+    name: str = ""
+    is_stopping: bool = False
+
+
+class Controller:
+    """Does works by jobs.
+
+    Parameters
+    ----------
+    jobs
+        What runs them.
+    run, settings
+        Whose they are, and how.
+    request
+        Makes the request of a work's try: its name, the work, and which try it is.
+    bills
+        Where what each job took is added.
+    """
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        run: Run,
+        settings: Settings,
+        request: Callable[[str, Work, int], dict[str, Any]],
+        bills: dict[str, Bill],
+    ) -> None:
+        self._jobs = jobs
+        self._run = run
+        self._settings = settings
+        self._request = request
+        self._bills = bills
+        self._token = run_token(run)
+        self._waiting: list[_Task] = []
+        self._active: list[_Task] = []
+        self._failed: list[tuple[_Task, str]] = []
+        self._room = settings.max_parallel_jobs
+        self._heartbeats: Mapping[str, tuple[str, Heartbeat]] = {}
+        self._told: set[int] = set()
+        self._noted: set[str] = set()
+        self._troubles = 0
+        self._last_look: datetime | None = None
+        self.completed: dict[str, str] = {}
+        """The name of the job that did a work, by the work's key."""
+        self.is_over = False
+        """Whether another driver finished the run meanwhile."""
+
+    @property
+    def active(self) -> list[str]:
+        """The names of the jobs that are not over."""
+        return [task.name for task in self._active]
+
+    def at_work(self) -> list[str]:
+        """As `active`, with those that were started just before somebody interrupted."""
+        try:
+            listed = self._jobs.summaries(self._token)
+        except ServiceError:
+            return self.active
+        return [job.name for job in listed if job.status == "InProgress"]
+
+    def do(self, works: Sequence[Work]) -> Iterator[Event]:
+        """Do works, and tell what happens.
+
+        Raises
+        ------
+        ScaledprocError
+            Some cannot be done. The others were.
+        """
+        self._waiting = [_Task(work) for work in works]
+        yield from self._attach()
+        while self._waiting or self._active:
+            yield from self._submit()
+            if not self._active and not self._waiting:
+                break
+            time.sleep(self._settings.poll_seconds if self._active else min(self._settings.poll_seconds, 1.0))
+            if self._active:
+                yield from self._look()
+        if self._failed:
+            raise ScaledprocError(self._report())
+
+    # Starting
+
+    def _attach(self) -> Iterator[Event]:
+        """Take over the jobs of an earlier command instead of starting twins."""
+        tasks = {task.work.key: task for task in self._waiting}
+        found: dict[str, tuple[int, str, str]] = {}
+        listed = self._jobs.summaries(self._token)
+        for job in listed:
+            key, attempt = key_and_attempt(job.name)
+            if key in tasks:
+                found[key] = max(found.get(key, (0, "", "")), (attempt, job.name, job.status))
+            elif job.status not in _ENDED:
+                self._watch_other(job, key, attempt)
+        ended = [job.name for job in listed if job.status in _ENDED and job.name not in self._bills]
+        for name, description in zip(ended, self._side_by_side(self._jobs.describe, ended), strict=True):
+            self._bill(name, description)
+        committed = self._run.committed_shards() if ended else set()  # some may have ended just now
+        for key, (attempt, name, status) in found.items():
+            task = tasks[key]
+            task.attempt, task.name = attempt, name
+            if status in _ENDED:
+                yield from self._tell_done(task.work.shards, committed)
+                if task.work.shards and committed.issuperset(task.work.shards):
+                    self._waiting.remove(task)
+                    self.completed[key] = name
+                if key == KEYS and status == "Completed" and has_parts(self._run, task.work, name) == "all":
+                    self._waiting.remove(task)
+                    self.completed[key] = name
+                continue
+            task.is_stopping = status == "Stopping"
+            task.tries = 1
+            self._waiting.remove(task)
+            self._active.append(task)
+            yield Note(f"job {name} is at work already: watching it")
+            yield from self._say(task, "starting")
+        for task in self._waiting:
+            yield from self._say(task, "queued")
+
+    def _watch_other(self, job: JobSummary, key: str, attempt: int) -> None:
+        """Wait for a job that is not of this command's works: its shards are committed, and it is about to end.
+
+        Raises
+        ------
+        UsageError
+            It makes what this command is to make, in another way.
+        """
+        if key == COMBINE and not self._waiting:
+            return  # it is taken over when there is nothing left but to combine
+        shards = {shard for task in self._waiting for shard in task.work.shards}
+        if self._waiting and (not key.startswith("s") or int(key[1:]) in shards):
+            raise UsageError(
+                f"job {job.name} is at work for this run, with another --input-mode or another choice of --instances: "
+                f"give the same as then, wait for it, or stop it: scaledproc stop {self._run.store}"
+            )
+        self._active.append(_Task(Work(key), attempt, name=job.name))
+
+    def _submit(self) -> Iterator[Event]:
+        now = time.monotonic()
+        room = self._room - len(self._active)
+        ready = [task for task in self._waiting if task.not_before <= now][: max(room, 0)]
+        if not ready:
+            return
+        if self._is_stopped():
+            yield from self._give_up_all("it was stopped: scaledproc stop")
+            return
+        refused: list[tuple[_Task, ServiceError]] = []
+        for task, error in zip(ready, self._side_by_side(self._start, ready), strict=True):
+            self._waiting.remove(task)
+            if error is None:
+                self._active.append(task)
+                yield from self._say(task, "starting")
+            else:
+                refused.append((task, error))
+        for task, error in refused:  # after those that were started: they may be why
+            yield from self._not_started(task, error)
+
+    def _is_stopped(self) -> bool:
+        return self._run.store.exists(STOP)
+
+    @staticmethod
+    def _side_by_side(do: Callable[[T], U], what: Sequence[T]) -> list[U]:
+        if not what:
+            return []
+        with ThreadPoolExecutor(SUBMITTERS, thread_name_prefix="calls") as pool:
+            return list(pool.map(do, what))
+
+    def _start(self, task: _Task) -> ServiceError | None:
+        task.attempt += 1
+        task.name = job_name(self._settings.job_name_prefix, self._token, task.work.key, task.attempt)
+        try:
+            self._jobs.create(self._request(task.name, task.work, task.attempt))
+        except ServiceError as error:
+            if error.trouble != "exists":
+                return error
+            self._last_look = None  # another command started just this try: watch it, even if it ended long ago
+        task.tries += 1
+        return None
+
+    def _not_started(self, task: _Task, error: ServiceError) -> Iterator[Event]:
+        task.attempt -= 1
+        task.tries += 1
+        task.name = ""
+        if error.trouble == "limit" and self._active:
+            # The account has no room for more at once: go on with what there is.
+            self._room = max(len(self._active), 1)
+            task.tries -= 1
+            self._waiting.append(task)
+            yield from self._note(f"the account allows no more jobs at once than {self._room}: {error}")
+            yield from self._say(task, "queued")
+            return
+        if error.trouble in ("denied", "invalid"):  # so it would be for all
+            yield from self._give_up(task, str(error))
+            yield from self._give_up_all(str(error))
+            return
+        if error.trouble == "expired":
+            self._renew()
+        if error.trouble == "capacity":
+            task.attempt += 1  # another machine, where there are several to choose from
+        yield from self._again(task, "capacity" if error.trouble == "capacity" else "service", str(error))
+
+    def _again(self, task: _Task, what: Fate, why: str) -> Iterator[Event]:
+        seconds = pause(what, max(task.tries, 1), self._settings.retries, self._settings.retry_wait, random.random())  # noqa: S311 - no secret
+        if seconds is None:
+            yield from self._give_up(task, why)
+            return
+        task.not_before = time.monotonic() + seconds
+        self._waiting.append(task)
+        yield from self._say(task, "retrying", f"again in {seconds:.0f} s: {_short(why)}")
+
+    def _give_up(self, task: _Task, why: str) -> Iterator[Event]:
+        self._failed.append((task, why))
+        yield from self._say(task, "failed", _short(why))
+
+    def _give_up_all(self, why: str) -> Iterator[Event]:
+        """Start no more."""
+        waiting, self._waiting = self._waiting, []
+        for task in waiting:
+            yield from self._give_up(task, why)
+
+    # Watching
+
+    def _look(self) -> Iterator[Event]:
+        asked = datetime.now(UTC)
+        try:
+            listed = self._jobs.summaries(self._token, self._last_look)
+        except ServiceError as error:
+            yield from self._endure(error)
+            return
+        self._last_look = asked - _CLOCKS
+        status = {job.name: job.status for job in listed}
+        ended = [task for task in self._active if status.get(task.name) in _ENDED]
+        described = self._side_by_side(self._description, ended)
+        trouble: ServiceError | None = None
+        try:
+            committed = self._run.committed_shards() if ended else set()
+        except store_errors() as error:  # as with the service: it may pass
+            self._last_look = None
+            yield from self._endure(ServiceError("unreachable", f"{self._run.store}: {describe(error)}"))
+            return
+        for task, description in zip(ended, described, strict=True):
+            if isinstance(description, ServiceError):  # at the next look, then
+                self._last_look = None
+                trouble = description
+                continue
+            self._active.remove(task)
+            yield from self._end(task, description, committed)
+        yield from self._progress()
+        if trouble is None:
+            self._troubles = 0
+        else:
+            yield from self._endure(trouble)
+
+    def _description(self, task: _Task) -> dict[str, Any] | ServiceError:
+        try:
+            return self._jobs.describe(task.name)
+        except ServiceError as error:
+            return error
+
+    def _endure(self, error: ServiceError) -> Iterator[Event]:
+        """Look again later: what is wrong may pass, and the jobs go on meanwhile."""
+        self._troubles += 1
+        if error.trouble == "expired":
+            yield from self._note("the credentials have expired; log in again (the jobs go on meanwhile)")
+            self._renew()
+        if self._troubles > MOST_TROUBLE or error.trouble == "denied":
+            raise ScaledprocError(
+                f"the jobs cannot be watched: {error}; they go on, and the same command watches them again"
+            ) from error
+        time.sleep(min(self._settings.poll_seconds * 2 ** min(self._troubles, 5), 60.0) * (0.5 + random.random()))  # noqa: S311 - no secret
+
+    def _renew(self) -> None:
+        if isinstance(self._jobs, Service):
+            self._jobs.renew()
+
+    def _end(self, task: _Task, description: Mapping[str, Any], committed: set[int]) -> Iterator[Event]:
+        self._bill(task.name, description)
+        work = task.work
+        if work.combines and work.key != COMBINE:  # an earlier command's, whose shards are committed
+            return
+        yield from self._tell_done(work.shards, committed)
+        left = tuple(shard for shard in work.shards if shard not in committed)
+        is_done = has_combined(self._run) if work.key == COMBINE else not left
+        parts = ""
+        if work.key == KEYS and description["ProcessingJobStatus"] == "Completed":
+            parts = has_parts(self._run, work, task.name)
+            is_done = parts == "all"
+        what = fate(description, committed=is_done, max_runtime=self._settings.max_runtime_seconds)
+        if what == "done":
+            self.completed[work.key] = task.name
+            return
+        if self._ended_elsewhere():
+            self.is_over = True
+            self._waiting, self._active, self._failed = [], [], []
+            return
+        if parts == "some":
+            yield from self._give_up(task, "some files came to no machine: were they removed since they were listed?")
+            return
+        if work.key != KEYS and work.shards:
+            task.work = replace(work, shards=left, instances=min(work.instances, max(len(left), 1)))
+        if what == "stopped" and task.is_stopping:  # by an earlier command; this one is to do it
+            task.is_stopping = False
+            task.tries = 0
+            what = "service"
+        why = reason(what, description)
+        yield from self._again(task, what, why)
+        if what == "stopped" and self._is_stopped():
+            yield from self._give_up_all("it was stopped: scaledproc stop")
+
+    def _ended_elsewhere(self) -> bool:
+        """Whether the run is finished, so that its folder no longer shows what is committed."""
+        record = read_record(self._run.store)
+        return record is not None and record.state == "done" and record.plan_id == self._run.record.plan_id
+
+    def _tell_done(self, shards: Sequence[int], committed: set[int]) -> Iterator[Event]:
+        for shard in shards:
+            if shard in committed and shard not in self._told:
+                self._told.add(shard)
+                done: ShardDone = replace(self._run.shard_report(shard), resumed=False)
+                yield done
+
+    def _progress(self) -> Iterator[Event]:
+        """What the workers tell."""
+        if not self._active:
+            return
+        before = self._heartbeats
+        try:
+            self._heartbeats = read_heartbeats(self._run.store, before)
+        except store_errors():
+            return  # it is only to show
+        at_work = {task.name: task for task in self._active}
+        changed = [beat for name, (version, beat) in self._heartbeats.items() if before.get(name, ("",))[0] != version]
+        news = {(beat.job, shard) for beat in changed if beat.job in at_work for shard in beat.shards}
+        for beat in changed:
+            yield from self._compare_versions(beat)
+        finished = False
+        for place, state in shard_states(beat for _, beat in self._heartbeats.values()).items():
+            if place not in news or state.shard in self._told or state.shard not in at_work[state.job].work.shards:
+                continue
+            finished |= state.state == "done"
+            yield state
+        if finished:  # some shards of a job that goes on with others
+            committed = self._run.committed_shards()
+            for task in self._active:
+                yield from self._tell_done(task.work.shards, committed)
+
+    def _compare_versions(self, beat: Heartbeat) -> Iterator[Event]:
+        mine = self._run.record.versions
+        differ = sorted(
+            name
+            for name in ("scaledproc", "pyarrow", "wfdb", "numpy")
+            if name in beat.versions and name in mine and beat.versions[name] != mine[name]
+        )
+        if differ:
+            words = ", ".join(f"{name} {beat.versions[name]} (here {mine[name]})" for name in differ)
+            yield from self._note(f"the machines have other versions: {words}; the output may differ in its bytes")
+
+    # Telling
+
+    def _note(self, text: str) -> Iterator[Event]:
+        if text not in self._noted:
+            self._noted.add(text)
+            yield Note(text)
+
+    def _say(self, task: _Task, state: str, detail: str = "") -> Iterator[Event]:
+        for shard in task.work.shards:
+            yield ShardState(shard, state, task.name, detail)
+        if task.work.combines and detail:
+            yield from self._note(f"combining: {state}: {detail}")
+
+    def _bill(self, name: str, description: Mapping[str, Any]) -> None:
+        self._bills[name] = Bill.of(name, description)
+
+    def _report(self) -> str:
+        """Why some jobs failed: what the service and the worker say, the end of the log, and where it is."""
+        shards = sum(len(task.work.shards) for task, _ in self._failed)
+        made = "is" if shards == 1 else "are"
+        what = f"{count_text(shards, 'shard')} {made} not made" if shards else "the shards are not combined"
+        lines = [f"{what}; what is committed stays, and the same command runs the rest"]
+        for task, why in self._failed[:5]:
+            name = "combine" if task.work.combines else f"shard {', '.join(map(str, task.work.shards[:5]))}"
+            lines.append(f"{name}: {why}")
+            if not task.name:
+                continue
+            lines += [f"  | {line[:200]}" for line in self._jobs.last_lines(task.name, SHOWN_LINES)]
+            lines.append(f"  job {task.name}: {self._jobs.link(task.name)}")
+        if len(self._failed) > 5:
+            lines.append(f"and {len(self._failed) - 5} more")
+        return "\n".join(lines)
+
+
+def _short(why: str) -> str:
+    """What the service says, and the first line of what the worker left."""
+    return ": ".join(why.splitlines()[:2])

@@ -1,0 +1,153 @@
+"""Which jobs a run needs, as pure functions of the settings and the plan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from scaledproc.engine.job import CONTROL
+from scaledproc.errors import UsageError
+from scaledproc.execution.shard import PARTS, present_tasks
+from scaledproc.planning.partition import share_out
+from scaledproc.run_folder.folder import COMBINED, FEATURES, WORK
+
+from ..settings import Settings
+from .requests import Work, is_mounted
+
+if TYPE_CHECKING:
+    from scaledproc.planning.plan import Plan
+    from scaledproc.run_folder.folder import Run
+
+HOSTS, KEYS, COMBINE = "hosts", "keys", "combine"
+STOP = f"{WORK}/{CONTROL}/stop"
+"""Somebody asked for the run's end: a driver that sees it starts no more jobs."""
+MANIFESTS = "work/manifests"
+SHARED_FILES = f"{MANIFESTS}/shared.json"
+"""The files that the extractor declared: each machine gets all of them."""
+MOST_PREFIXES = 6  # a job has ten inputs; code and control are two
+
+
+def shard_key(shard: int) -> str:
+    """The key of the job that makes one macro shard."""
+    return f"s{shard:05d}"
+
+
+def shard_works(
+    settings: Settings, plan: Plan, shards: Sequence[int], options: Mapping[str, Any], run: str
+) -> list[Work]:
+    """The jobs that make these macro shards.
+
+    Parameters
+    ----------
+    settings, plan
+        How and what.
+    shards
+        Those that are left.
+    options
+        What run.json says of how the files were chosen.
+    run
+        The run's URL.
+
+    Raises
+    ------
+    UsageError
+        The input mode cannot give a machine the files that it needs together.
+    """
+    if not shards:
+        return []
+    if settings.input_mode == "sharded-by-key":
+        return [_keys(settings, plan, shards, options, run)]
+    if settings.instances is not None:
+        instances = min(settings.instances, len(shards))
+        return [_with_files(Work(HOSTS, tuple(shards), instances=instances), settings, plan, options, run)]
+    return [_with_files(Work(shard_key(shard), (shard,)), settings, plan, options, run) for shard in shards]
+
+
+def grouped_works(
+    settings: Settings, plan: Plan, shards: Sequence[int], options: Mapping[str, Any], run: str, most: int
+) -> list[Work]:
+    """As `shard_works`, in at most so many jobs: where there are more shards, each job makes several."""
+    works = shard_works(settings, plan, shards, options, run)
+    if len(works) <= most:
+        return works
+    sizes = [int(plan.shard_sizes[shard]) for shard in shards]
+    shares = [tuple(shards[at] for at in share) for share in share_out(sizes, most)]
+    return [
+        _with_files(Work(f"g{number:05d}", share), settings, plan, options, run) for number, share in enumerate(shares)
+    ]
+
+
+def _keys(settings: Settings, plan: Plan, shards: Sequence[int], options: Mapping[str, Any], run: str) -> Work:
+    if options["unit"] != "file":
+        raise UsageError(
+            f"--input-mode sharded-by-key parts files at random, and this plan's units ({options['unit']}) are files "
+            "that need each other; give --unit file if they do not, or --input-mode stage or file"
+        )
+    if len(plan.files) != plan.n_tasks:
+        raise UsageError("--input-mode sharded-by-key: some units have files that start no task")
+    instances = min(settings.instances or settings.max_parallel_jobs, plan.n_tasks)
+    return _with_files(Work(KEYS, tuple(shards), instances=instances), settings, plan, options, run)
+
+
+def _with_files(work: Work, settings: Settings, plan: Plan, options: Mapping[str, Any], run: str) -> Work:
+    from dataclasses import replace
+
+    shared = sum(file.size for file in plan.reads)
+    if not is_mounted(settings):
+        return replace(work, size=shared + max(_largest_unit(plan, shard) for shard in work.shards))
+    work = replace(work, size=shared + int(plan.shard_sizes[list(work.shards)].sum()))
+    groups = _groups(plan, work.shards)
+    is_whole = (
+        not any(options.get(name) for name in ("include", "exclude", "only", "limit", "inventory", "leaves_out"))
+        and options["shards"] == "folder"
+    )
+    if settings.is_local:  # knows no manifests; what is copied beside the plan's files is not looked at
+        prefixes = tuple(f"{group}/" for group in groups) if "." not in groups and not plan.reads else ("",)
+        return replace(work, prefixes=prefixes if len(prefixes) <= MOST_PREFIXES else ("",))
+    if is_whole and "." not in groups and len(groups) <= MOST_PREFIXES:
+        return replace(work, prefixes=tuple(f"{group}/" for group in groups))
+    return replace(work, manifest=f"{run}/{MANIFESTS}/{work.key}.json")
+
+
+def _groups(plan: Plan, shards: Sequence[int]) -> list[str]:
+    """The top folders of macro shards."""
+    found: list[str] = []
+    for shard in shards:
+        start, stop = int(plan.shard_cuts[shard]), int(plan.shard_cuts[shard + 1])
+        found += plan.tasks["group"].slice(start, stop - start).unique().to_pylist()
+    return sorted(set(found))
+
+
+def _largest_unit(plan: Plan, shard: int) -> int:
+    units = plan.units_of(int(plan.shard_cuts[shard]), int(plan.shard_cuts[shard + 1]))
+    return int(plan.unit_sizes[units.start : units.stop].max())
+
+
+def manifest(plan: Plan, shards: Sequence[int], dataset: str) -> bytes:
+    """The service's list of the files of macro shards: a common prefix, then names relative to it."""
+    names: list[str] = []
+    for shard in shards:
+        for unit in plan.units_of(int(plan.shard_cuts[shard]), int(plan.shard_cuts[shard + 1])):
+            names += plan.files_of(unit)["path"].to_pylist()
+    return manifest_of(names, dataset)
+
+
+def manifest_of(names: Iterable[str], dataset: str) -> bytes:
+    """The service's list of some files of a dataset."""
+    return json.dumps([{"prefix": f"{dataset}/"}, *names]).encode()
+
+
+def has_combined(run: Run) -> bool:
+    """Whether the last job did its work; the service may upload one of its files before the other."""
+    return run.store.exists(COMBINED) and run.store.exists(FEATURES)
+
+
+def has_parts(run: Run, work: Work, job: str) -> Literal["all", "some", "none"]:
+    """What the machines of a job left, which share a plan's files: `some` if all were there, and files were not."""
+    said = present_tasks(run.store, f"{WORK}/{PARTS}/{job}")
+    if len(said) < work.instances:
+        return "none"
+    sizes = run.plan.shard_cuts
+    wanted = sum(int(sizes[shard + 1] - sizes[shard]) for shard in work.shards)
+    return "all" if sum(said.values()) >= wanted else "some"

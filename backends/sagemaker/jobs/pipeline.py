@@ -1,0 +1,126 @@
+"""A run as a SageMaker pipeline: the service starts the jobs, so that nobody need watch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from ..service import Service, ServiceError
+from ..settings import Settings
+from .job_list import COMBINE
+from .requests import Work
+
+VERSION = "2020-12-01"
+MOST_STEPS = 49
+"""Shards' steps; with the last one 50, what the service allows by default."""
+
+
+def definition(
+    settings: Settings, works: Sequence[Work], combine: Work, requests: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """A pipeline's definition: a step for each work, side by side, and one after them all.
+
+    Parameters
+    ----------
+    settings
+        How often a step is repeated.
+    works, combine
+        What the steps do.
+    requests
+        The CreateProcessingJob request of each work, the last one's at the end.
+    """
+    steps = [_step(work.key, request, settings) for work, request in zip((*works, combine), requests, strict=True)]
+    if works:
+        steps[-1]["DependsOn"] = [_name(work.key) for work in works]
+    return {"Version": VERSION, "Metadata": {}, "Parameters": [], "Steps": steps}
+
+
+def _step(key: str, request: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    arguments = {name: value for name, value in request.items() if name != "ProcessingJobName"}
+    step: dict[str, Any] = {"Name": _name(key), "Type": "Processing", "Arguments": arguments}
+    if settings.retries:
+        seconds = max(int(settings.retry_wait), 1)
+        step["RetryPolicies"] = [
+            _policy(["Step.SERVICE_FAULT", "Step.THROTTLING"], seconds, 10),
+            _policy(["SageMaker.CAPACITY_ERROR", "SageMaker.RESOURCE_LIMIT"], seconds * 4, 10),
+            _policy(["SageMaker.JOB_INTERNAL_ERROR"], seconds, settings.retries),
+        ]
+    return step
+
+
+def _policy(kinds: list[str], seconds: int, tries: int) -> dict[str, Any]:
+    return {"ExceptionType": kinds, "IntervalSeconds": seconds, "BackoffRate": 2.0, "MaxAttempts": tries}
+
+
+def _name(key: str) -> str:
+    return "combine" if key == COMBINE else key
+
+
+def start(service: Service, name: str, role: str, made: dict[str, Any], settings: Settings) -> str:
+    """Make or update a pipeline and start it.
+
+    Returns
+    -------
+    str
+        The execution's ARN.
+    """
+    given: dict[str, Any] = {
+        "PipelineName": name,
+        "PipelineDefinition": json.dumps(made),
+        "RoleArn": role,
+        "ParallelismConfiguration": {"MaxParallelExecutionSteps": settings.max_parallel_jobs},
+    }
+    tags = [{"Key": key, "Value": value} for key, value in settings.tag_map.items()]
+    try:
+        service.call("sagemaker", "create_pipeline", **given, Tags=tags)
+    except ServiceError as error:
+        if error.trouble not in ("exists", "invalid") or "already exists" not in str(error):
+            raise
+        service.call("sagemaker", "update_pipeline", **given)
+    started = service.call("sagemaker", "start_pipeline_execution", PipelineName=name)
+    return str(started["PipelineExecutionArn"])
+
+
+def find(service: Service, name: str) -> str | None:
+    """The execution of a pipeline that has not ended; None where there is none."""
+    try:
+        page = service.call("sagemaker", "list_pipeline_executions", PipelineName=name, MaxResults=10)
+    except ServiceError as error:
+        if error.trouble in ("gone", "invalid"):
+            return None
+        raise
+    for execution in page["PipelineExecutionSummaries"]:
+        if execution["PipelineExecutionStatus"] in ("Executing", "Stopping"):
+            return str(execution["PipelineExecutionArn"])
+    return None
+
+
+def steps(service: Service, execution: str) -> list[dict[str, Any]]:
+    """What became of an execution's steps so far: StepName, StepStatus, FailureReason, Metadata."""
+    found: list[dict[str, Any]] = []
+    token: dict[str, str] = {}
+    while True:
+        page = service.call(
+            "sagemaker", "list_pipeline_execution_steps", PipelineExecutionArn=execution, MaxResults=100, **token
+        )
+        found += page["PipelineExecutionSteps"]
+        if not page.get("NextToken"):
+            return found
+        token = {"NextToken": page["NextToken"]}
+
+
+def status(service: Service, execution: str) -> str:
+    """`Executing`, `Stopping`, `Stopped`, `Failed`, `Succeeded`, or `Deleted` where nothing is left of it."""
+    try:
+        found = service.call("sagemaker", "describe_pipeline_execution", PipelineExecutionArn=execution)
+    except ServiceError as error:
+        if error.trouble == "gone":
+            return "Deleted"
+        raise
+    return str(found["PipelineExecutionStatus"])
+
+
+def stop(service: Service, execution: str) -> None:
+    """Begin to end an execution and its jobs."""
+    service.call("sagemaker", "stop_pipeline_execution", PipelineExecutionArn=execution)

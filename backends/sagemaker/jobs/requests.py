@@ -1,0 +1,360 @@
+"""CreateProcessingJob requests, as pure functions of the settings and the plan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from scaledproc._util.text import ranges_text
+from scaledproc.engine.job import CONTROL
+
+from ..limits import MAX_ARGUMENT_LENGTH, check_request
+from ..settings import LOCAL, Settings
+from ..volumes import volume_gb as needed_gb
+
+PROCESSING = "/opt/ml/processing"
+CODE = f"{PROCESSING}/code"
+DATASET = f"{PROCESSING}/input/dataset"
+SHARED = f"{PROCESSING}/input/shared"
+MOUNTED = f"{PROCESSING}/run"
+RESULTS = f"{PROCESSING}/output"
+PROGRESS = f"{PROCESSING}/progress"
+
+WORKER = ("scaledproc", "worker")
+START = "start.sh"
+"""In the code bundle: installs it in a managed image, then becomes the worker."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """What is shipped beside the image.
+
+    Parameters
+    ----------
+    uri
+        Where it lies in S3.
+    installs
+        Whether it holds scaledproc itself, for an image that has none.
+    modules
+        Where the container finds the user's own modules, if there are any.
+    extractor
+        What finds the user's extractor in the container, if not what run.json says.
+    """
+
+    uri: str
+    installs: bool
+    modules: str | None = None
+    extractor: str | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """What all requests of a run share.
+
+    Parameters
+    ----------
+    settings
+        As the user has them.
+    dataset, run
+        URLs.
+    image_uri, role, region
+        As found.
+    code
+        What is shipped beside the image, if anything.
+    options
+        Storage options that the workers are given.
+    jobs
+        Processes of each machine; None for all its cores.
+    shared
+        The URL of the list of the files that the extractor declared, where the service is to copy them.
+    """
+
+    settings: Settings
+    dataset: str
+    run: str
+    image_uri: str
+    role: str
+    region: str | None = None
+    code: Code | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    jobs: int | None = None
+    shared: str | None = None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a job is to do.
+
+    Parameters
+    ----------
+    key
+        Names it among the run's: `s00003`, `hosts`, `keys`, `combine`.
+    shards
+        Macro shards; none to combine.
+    size
+        Bytes of their files; of the largest unit, where data is staged.
+    prefixes
+        Folders below the dataset that hold just these files; none where a manifest is needed.
+    manifest
+        The URL of the list of their files, where they are not whole folders.
+    instances
+        Machines.
+    parts
+        For the last job: the job whose parts it puts together.
+    has_shards
+        For the last job: whether shards are committed already.
+    """
+
+    key: str
+    shards: tuple[int, ...] = ()
+    size: int = 0
+    prefixes: tuple[str, ...] = ()
+    manifest: str | None = None
+    instances: int = 1
+    parts: str | None = None
+    has_shards: bool = True
+
+    @property
+    def combines(self) -> bool:
+        """Whether it is the last job."""
+        return not self.shards
+
+
+def processing_job(place: Place, name: str, work: Work, instance_types: Sequence[str]) -> dict[str, Any]:
+    """The request for one job.
+
+    Parameters
+    ----------
+    place
+        What all have in common.
+    name
+        The job's.
+    work
+        What it does.
+    instance_types
+        To try in this order.
+
+    Raises
+    ------
+    UsageError
+        Something is longer than the service takes.
+    """
+    settings = place.settings
+    request: dict[str, Any] = {
+        "ProcessingJobName": name,
+        "ProcessingResources": {"ClusterConfig": _cluster(settings, work, instance_types)},
+        "StoppingCondition": {"MaxRuntimeInSeconds": settings.max_runtime_seconds},
+        "AppSpecification": {
+            "ImageUri": place.image_uri,
+            "ContainerEntrypoint": list(WORKER if not _installs(place) else ("/bin/sh", f"{CODE}/{START}")),
+            "ContainerArguments": _arguments(place, name, work),
+        },
+        "Environment": _environment(place),
+        "NetworkConfig": _network(settings),
+        "RoleArn": place.role,
+        "ProcessingInputs": _inputs(place, work),
+    }
+    outputs = _outputs(place, name, work)
+    if outputs:
+        request["ProcessingOutputConfig"] = {"Outputs": outputs}
+        if settings.output_kms_key:
+            request["ProcessingOutputConfig"]["KmsKeyId"] = settings.output_kms_key
+    tags = {"scaledproc:run": place.run[-256:], **settings.tag_map}
+    request["Tags"] = [{"Key": key, "Value": value} for key, value in tags.items()]
+    check_request(request)
+    return request
+
+
+def _environment(place: Place) -> dict[str, str]:
+    region = {"AWS_DEFAULT_REGION": place.region} if place.region else {}  # the service sets AWS_REGION alone
+    return {"PYTHONUNBUFFERED": "1", **region, **place.settings.environment}
+
+
+def is_mounted(settings: Settings) -> bool:
+    """Whether the service copies data in and results out, so that the container needs no network."""
+    return settings.input_mode != "stage" or settings.is_local
+
+
+def _installs(place: Place) -> bool:
+    return place.code is not None and place.code.installs
+
+
+def _cluster(settings: Settings, work: Work, instance_types: Sequence[str]) -> dict[str, Any]:
+    cluster: dict[str, Any] = {"InstanceCount": work.instances, "VolumeSizeInGB": volume_gb(settings, work)}
+    if len(instance_types) == 1:
+        cluster["InstanceType"] = instance_types[0]
+    else:
+        cluster["InstancePreferences"] = [{"InstanceType": each} for each in instance_types]
+    if settings.volume_kms_key:
+        cluster["VolumeKmsKeyId"] = settings.volume_kms_key
+    return cluster
+
+
+def volume_gb(settings: Settings, work: Work) -> int:
+    """The disk of each machine: as set, or as much as its data needs."""
+    if settings.volume_size is not None:
+        return settings.volume_size
+    if not is_mounted(settings):
+        return needed_gb("stage", work.size)
+    share = work.instances if settings.input_mode == "sharded-by-key" and not work.combines else 1
+    return needed_gb("file", work.size // share)
+
+
+def _arguments(place: Place, name: str, work: Work) -> list[str]:
+    settings = place.settings
+    mounted = is_mounted(settings)
+    words = [MOUNTED, "--output", RESULTS] if mounted else [place.run]
+    if mounted and not work.combines:
+        words += ["--dataset", DATASET]
+        words += ["--shared", SHARED] if place.shared else []
+    words += _shard_words(work.shards)
+    if work.combines:
+        words.append("--combine")
+        if work.parts:
+            words += ["--parts", work.parts]
+        if settings.detach:
+            words.append("--finish")
+    elif settings.input_mode == "sharded-by-key":
+        words.append("--present")
+    elif work.instances > 1:
+        words.append("--by-host")
+    if not settings.is_local:
+        words += ["--report", name]
+    if place.code is not None and place.code.modules is not None:
+        words += ["--code", place.code.modules]
+    if place.code is not None and place.code.extractor is not None:
+        words += ["--extractor", place.code.extractor]
+    if place.jobs is not None:
+        words += ["--jobs", str(place.jobs)]
+    if not mounted:
+        words += _option_words(place)
+    return words
+
+
+def _shard_words(shards: Sequence[int]) -> list[str]:
+    """`--shard 0-3,7` as often as the length of an argument needs it."""
+    words: list[str] = []
+    for piece in ranges_text(shards).split(",") if shards else ():
+        if words and len(words[-1]) + len(piece) < MAX_ARGUMENT_LENGTH:
+            words[-1] += f",{piece}"
+        else:
+            words += ["--shard", piece]
+    return words
+
+
+def _option_words(place: Place) -> list[str]:
+    options = dict(place.options)
+    encryption = encryption_options(place.settings)
+    if encryption:
+        options["output.s3_additional_kwargs"] = encryption
+    words = []
+    for key, value in options.items():
+        words += ["--storage-option", f"{key}={json.dumps(value, separators=(',', ':'))}"]
+    return words
+
+
+def encryption_options(settings: Settings) -> dict[str, str]:
+    """What every PutObject is given."""
+    if not settings.output_kms_key:
+        return {}
+    return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": settings.output_kms_key}
+
+
+def _network(settings: Settings) -> dict[str, Any]:
+    network: dict[str, Any] = {
+        "EnableNetworkIsolation": settings.network_isolation,
+        "EnableInterContainerTrafficEncryption": settings.encrypt_inter_container_traffic,
+    }
+    if settings.subnets:
+        network["VpcConfig"] = {
+            "Subnets": list(settings.subnets),
+            "SecurityGroupIds": list(settings.security_groups),
+        }
+    return network
+
+
+def _inputs(place: Place, work: Work) -> list[dict[str, Any]]:
+    settings = place.settings
+    inputs = []
+    if place.code is not None:
+        inputs.append(_input("code", place.code.uri, CODE))
+    if not is_mounted(settings):
+        if not work.combines and place.dataset.startswith("s3://"):
+            inputs.append({"InputName": "dataset", "AppManaged": True, "S3Input": _s3_input(f"{place.dataset}/", None)})
+        return inputs
+    inputs.append(_input("control", f"{place.run}/work/{CONTROL}/", f"{MOUNTED}/{CONTROL}"))
+    if work.combines:
+        if work.parts:
+            inputs.append(_input("parts", f"{place.run}/work/parts/{work.parts}/", f"{MOUNTED}/parts/{work.parts}"))
+        if work.has_shards:
+            inputs.append(_input("shards", f"{place.run}/shards/", f"{MOUNTED}/shards"))
+            inputs.append(_input("done", f"{place.run}/work/done/", f"{MOUNTED}/done"))
+        return inputs
+    if place.shared:
+        inputs.append(_manifest_input("shared", place.shared, SHARED))
+    spread = "ShardedByS3Key" if settings.input_mode == "sharded-by-key" else "FullyReplicated"
+    if work.manifest:
+        made = _manifest_input("dataset", work.manifest, DATASET)
+        made["S3Input"]["S3DataDistributionType"] = spread
+        return [*inputs, made]
+    for number, prefix in enumerate(work.prefixes):
+        local = f"{DATASET}/{prefix}".rstrip("/")
+        made = _input(f"dataset-{number}" if number else "dataset", f"{place.dataset}/{prefix}", local)
+        made["S3Input"]["S3DataDistributionType"] = spread
+        inputs.append(made)
+    return inputs
+
+
+def _input(name: str, uri: str, local: str) -> dict[str, Any]:
+    return {"InputName": name, "AppManaged": False, "S3Input": _s3_input(uri, local)}
+
+
+def _manifest_input(name: str, uri: str, local: str) -> dict[str, Any]:
+    made = _input(name, uri, local)
+    made["S3Input"]["S3DataType"] = "ManifestFile"
+    return made
+
+
+def _s3_input(uri: str, local: str | None) -> dict[str, Any]:
+    made = {
+        "S3Uri": uri,
+        "S3DataType": "S3Prefix",
+        "S3InputMode": "File",
+        "S3DataDistributionType": "FullyReplicated",
+        "S3CompressionType": "None",
+    }
+    return {**made, "LocalPath": local} if local else made
+
+
+def _outputs(place: Place, name: str, work: Work) -> list[dict[str, Any]]:
+    settings = place.settings
+    if not is_mounted(settings):
+        return []
+    is_parts = settings.input_mode == "sharded-by-key" and not work.combines
+    results = f"{place.run}/work/parts/{name}" if is_parts else place.run
+    # A job of several shards leaves each as it is done, so that a later one that fails does not take it along.
+    mode = "Continuous" if len(work.shards) > 1 and not is_parts and not settings.is_local else "EndOfJob"
+    outputs = [_output("results", results, RESULTS, mode)]
+    if not settings.is_local:
+        outputs.append(_output("progress", f"{place.run}/work/progress", PROGRESS, "Continuous"))
+    return outputs
+
+
+def _output(name: str, uri: str, local: str, mode: str) -> dict[str, Any]:
+    return {
+        "OutputName": name,
+        "AppManaged": False,
+        "S3Output": {"S3Uri": uri, "LocalPath": local, "S3UploadMode": mode},
+    }
+
+
+def instance_types(settings: Settings, work: Work, *, has_preferences: bool, attempt: int) -> tuple[str, ...]:
+    """The machines to ask for: all in order where the service tries them itself, else one after the other."""
+    if settings.is_local:
+        return (LOCAL,)
+    if work.combines:
+        return (settings.combine_instance_type,)
+    types = settings.instance_type
+    return types if has_preferences or len(types) == 1 else (types[attempt % len(types)],)

@@ -1,0 +1,1 @@
+"""The SageMaker SDK's local mode: jobs as containers on this machine."""

@@ -1,0 +1,268 @@
+"""The seam for machines: a backend runs jobs and tells what became of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from scaledproc._util.entry_points import plugins
+from scaledproc.errors import UsageError
+from scaledproc.events import Event, JobPlanned, ShardState
+from scaledproc.execution.workers.pool import cores
+from scaledproc.run_folder.folder import Run
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    from scaledproc.execution.limits import Limits
+    from scaledproc.extractors import Extractor
+    from scaledproc.planning.plan import Plan
+    from scaledproc.storage.store import Store
+
+ENTRY_POINTS = "scaledproc.backends"
+
+
+class MissingBackendError(UsageError):
+    """A backend is not installed here."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a backend is given: make a macro shard's features, or combine.
+
+    Parameters
+    ----------
+    shard
+        The shard's number; None to combine.
+    """
+
+    shard: int | None = None
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What follows `scaledproc worker RUN` in the command that does this job."""
+        return ("--combine",) if self.shard is None else ("--shard", str(self.shard))
+
+    def __str__(self) -> str:
+        return "combine" if self.shard is None else f"shard {self.shard}"
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What the engine must know of a backend; it never asks for a backend's name.
+
+    Parameters
+    ----------
+    executes
+        Whether jobs are run at all. Where not, nothing is written.
+    is_here
+        Whether jobs run on this machine: its disks, and extractors that only this process knows, are within reach.
+    shares
+        Whether several drivers may go on with one run side by side, as its jobs have names that keep them from being
+        started twice. Otherwise the second driver of a run is refused.
+    """
+
+    executes: bool = True
+    is_here: bool = False
+    shares: bool = False
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a run will take, before it is begun.
+
+    Parameters
+    ----------
+    lines
+        For a person.
+    content
+        The same for a program, as JSON's types.
+    """
+
+    lines: tuple[str, ...]
+    content: Mapping[str, Any]
+
+
+class Backend(ABC):
+    """Runs jobs somewhere.
+
+    A job is done by `scaledproc worker RUN --shard N` or `--combine`, or by the functions behind that command
+    (`scaledproc.execution.worker.run_shards`, `scaledproc.execution.combine.combine`); there is no second way.
+    `scaledproc.testing` has the tests that every backend must pass.
+
+    Parameters
+    ----------
+    jobs
+        Processes of each machine; None for as many as it has cores.
+    scratch
+        Where remote data is staged.
+    """
+
+    capabilities: ClassVar[Capabilities]
+    name: ClassVar[str] = ""
+    """As its entry point is called; run.json has it, so that another machine finds the run's jobs by it."""
+
+    def __init__(self, *, jobs: int | None = None, scratch: Path | None = None, **settings: Any) -> None:
+        if settings:
+            flag = next(iter(settings)).replace("_", "-")
+            raise UsageError(f"--{flag} is not for the backend {self.name or type(self).__name__!r}")
+        self.jobs = jobs
+        self.scratch = scratch
+
+    @classmethod
+    def recall(cls, record: Mapping[str, Any], settings: Mapping[str, Any]) -> Backend:  # noqa: ARG003 - for those with machines elsewhere
+        """One that finds the jobs of a run again, from what `record` left in run.json and what is set now."""
+        return cls()
+
+    @property
+    @abstractmethod
+    def cores(self) -> int:
+        """Cores of one machine, for the plan's chunks."""
+
+    @abstractmethod
+    def run(self, run: Run, jobs: Sequence[Job]) -> Iterator[Event]:
+        """Do the jobs, which do not depend on each other, and tell what happens as it happens.
+
+        Raises
+        ------
+        ScaledprocError
+            They cannot be done. Committed shards stay.
+        """
+
+    def prepared(
+        self,
+        limits: Limits,  # noqa: ARG002
+        source: str | Extractor,  # noqa: ARG002
+        options: Mapping[str, Any],  # noqa: ARG002
+    ) -> AbstractContextManager[object]:
+        """Begin what needs no plan, such as starting processes, while the plan is made; `run` comes within.
+
+        Parameters
+        ----------
+        limits
+            Of the run's tasks.
+        source, options
+            Its extractor, or what finds it.
+        """
+        return nullcontext()
+
+    def stop(self) -> None:  # noqa: B027 - most have nothing to do
+        """End what is still at work here; called when `run` is not read to its end."""
+
+    def interrupt(self, ask: Callable[[str], bool]) -> str:  # noqa: ARG002
+        """A person pressed Ctrl-C; called instead of `stop`. What became of the jobs, in words, where that matters.
+
+        Parameters
+        ----------
+        ask
+            Puts a question that is answered by yes or no; no where nobody can answer.
+        """
+        self.stop()
+        return ""
+
+    # What backends with machines elsewhere do besides
+
+    def take_over(self, record: Mapping[str, Any]) -> None:  # noqa: B027
+        """Hear what `record` left in the run.json of a run that is to be continued."""
+
+    def store_options(self, side: Literal["input", "output"]) -> Mapping[str, Any]:  # noqa: ARG002
+        """Arguments for this process's filesystem of the dataset or of the run: a profile, encryption."""
+        return {}
+
+    def check(self, run: Run, plan: Plan) -> Iterator[str]:  # noqa: ARG002
+        """See whether a plan can be run, before anything is written; notes for a person.
+
+        Raises
+        ------
+        UsageError
+            It cannot.
+        """
+        yield from ()
+
+    def record(self) -> Mapping[str, Any]:
+        """What run.json is to say of it: what `recall` needs, and at the end what the jobs took."""
+        return {"name": self.name or type(self).__name__}
+
+    def detach(self, run: Run) -> str:  # noqa: ARG002
+        """Hand all jobs that are left to a service that goes on without this process; what was made, in words.
+
+        Raises
+        ------
+        UsageError
+            It has none.
+        """
+        raise UsageError(f"the backend {self.name or type(self).__name__!r} cannot go on by itself")
+
+    def settle(self, run: Run) -> Mapping[str, Any] | None:  # noqa: ARG002
+        """What `record` would say of a run that ended with nobody watching; None where nothing is to be added."""
+        return None
+
+    @property
+    def detaches(self) -> bool:
+        """Whether `detach` is asked for, instead of `run`."""
+        return False
+
+    def states(self, run: Run) -> Sequence[ShardState]:  # noqa: ARG002
+        """What its machines do for a run now, whoever started it: shards that are queued, at work or failed."""
+        return ()
+
+    def at_work(self, run: Run) -> int:
+        """How many of its machines or jobs are at work for a run now, whoever started them; 0 where it cannot tell."""
+        return sum(state.state not in ("failed", "stopped") for state in self.states(run))
+
+    def halt(self, run: Run) -> int:  # noqa: ARG002
+        """Stop the jobs of a run, whoever started them; how many there were."""
+        return 0
+
+    def estimate(self, plan: Plan, dataset: Store, extractor: Extractor) -> Expected | None:  # noqa: ARG002
+        """What a run is expected to take and to cost, where that can be told; nothing is started elsewhere for it."""
+        return None
+
+
+class DryRun(Backend):
+    """Shows the plan and the jobs, and does nothing."""
+
+    capabilities = Capabilities(executes=False, is_here=True)
+    name = "dry-run"
+
+    @property
+    def cores(self) -> int:
+        """Those that this process may use, or as many as were asked for."""
+        return cores(self.jobs)
+
+    def run(self, run: Run, jobs: Sequence[Job]) -> Iterator[Event]:
+        """Tell the command that would do each job."""
+        for job in jobs:
+            yield JobPlanned(" ".join(("scaledproc worker", str(run.store), *job.arguments)))
+
+
+def load_backend(name: str) -> type[Backend]:
+    """A backend by name; it is imported only now.
+
+    Raises
+    ------
+    MissingBackendError
+        If there is none, or what it needs is not installed.
+    UsageError
+        If what is registered is no backend.
+    """
+    for point in plugins(ENTRY_POINTS, name):
+        try:
+            backend = point.load()
+        except ImportError as error:
+            raise MissingBackendError(f"backend {name!r} cannot be used: {error}; {_install_hint(point)}") from error
+        if not (isinstance(backend, type) and issubclass(backend, Backend)):
+            raise UsageError(f"{point.value}, registered as backend {name!r}, is no scaledproc.Backend")
+        return backend
+    known = [point.name for point in plugins(ENTRY_POINTS)]
+    raise MissingBackendError(f"no backend is called {name!r}; there are: {', '.join(known)}")
+
+
+def _install_hint(point: EntryPoint) -> str:
+    package = point.dist.name if point.dist else "scaledproc"
+    extras = f"[{','.join(point.extras)}]" if point.extras else ""
+    return f"pip install '{package}{extras}'"

@@ -1,0 +1,150 @@
+"""Where an output comes from: what run.json says."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scaledproc.events import CombineDone, ShardDone
+from scaledproc.planning.selection import Selection
+from scaledproc.planning.shared_files import to_record
+from scaledproc.run_folder.folder import FEATURES, Run, RunRecord, shard_name
+from scaledproc.storage.store import Store, redacted
+
+if TYPE_CHECKING:
+    from scaledproc.backend.base import Backend
+    from scaledproc.engine.options import Options
+    from scaledproc.extractors import Extractor
+    from scaledproc.planning.plan import Plan
+
+# What touches the data, and so may change the output.
+_LIBRARIES = ("scaledproc", "numpy", "pandas", "pyarrow", "wfdb", "soundfile", "fsspec", "s3fs", "joblib")
+
+
+def new_record(
+    dataset: Store,
+    options: Options,
+    extractor: Extractor,
+    extractor_options: Mapping[str, Any],
+    planned: Plan,
+    backend: Backend,
+) -> RunRecord:
+    """What run.json says while a run goes on."""
+    spec = options.extractor
+    if isinstance(spec, str) and ".py:" in spec:  # found again from whichever folder the next command is called in
+        path, _, name = spec.rpartition(":")
+        spec = f"{Path(path).expanduser().absolute()}:{name}"
+    return RunRecord(
+        state="running",
+        plan_id=planned.plan_id,
+        dataset=redacted(dataset.uri),
+        extractor={
+            "spec": spec if isinstance(spec, str) else f"(in memory) {extractor.label}",
+            "label": extractor.label,
+            "fingerprint": dict(planned.fingerprint),
+            "options": dict(extractor_options),
+            **({"reads": to_record(planned.reads)} if planned.reads else {}),
+        },
+        options={
+            "unit": options.unit or extractor.unit,
+            "anchors": list(options.anchors or extractor.anchors),
+            "include": list(options.include),
+            "exclude": list(options.exclude),
+            "only": None if options.only is None else _list_text(options.only),
+            "hidden": options.hidden,
+            "leaves_out": not planned.is_whole,
+            "limit": options.limit,
+            "inventory": None if options.inventory is None else redacted(os.fspath(options.inventory)),
+            "shards": str(options.shards),
+            "chunk": str(options.chunk),
+            "backend": type(backend).__name__,
+            "cores": backend.cores,
+            **options.limits.to_options(),
+        },
+        versions=versions(),
+        counts={
+            "tasks": planned.n_tasks,
+            "units": planned.n_units,
+            "files": planned.files.num_rows,
+            "shards": planned.n_shards,
+            "chunks": planned.n_chunks,
+        },
+        bytes={"input": planned.size},
+        timings={"started": now(), "starts": 1},
+        backend=backend.record(),
+    )
+
+
+def _list_text(source: str | os.PathLike[str]) -> str:
+    """A list's file, and which names it has: the file may change."""
+    names = Selection.read(source).names
+    digest = hashlib.sha256("\n".join(sorted(names)).encode(errors="surrogateescape")).hexdigest()
+    return f"{os.fspath(source)} (sha256:{digest[:16]})"
+
+
+def finished_record(run: Run, combined: CombineDone, shards: Sequence[ShardDone], seconds: float) -> dict[str, Any]:
+    """What changes in run.json when everything is written.
+
+    Parameters
+    ----------
+    run, combined, shards
+        The run, and what became of its jobs.
+    seconds
+        Since the command was started.
+    """
+    digests = {**run.record.digests, **combined.digests}
+    names = [*digests, *(shard_name(shard.shard) for shard in shards)]
+    sizes = run.store.sizes(names, listed=not run.record.replaces)  # a listing that lags would show what was there
+    return {
+        "state": "done",
+        "counts": {
+            **run.record.counts,
+            "rows": combined.rows,
+            "quarantined": sum(shard.quarantined for shard in shards),
+        },
+        "bytes": {**run.record.bytes, "features": sizes.get(FEATURES, 0)},
+        "timings": {
+            **run.record.timings,
+            "finished": now(),
+            "last_start_seconds": round(seconds, 3),
+            "work_seconds": round(sum(shard.seconds for shard in shards), 3),
+            "combine_seconds": round(combined.seconds, 3),
+        },
+        "shards": [
+            {
+                "shard": shard.shard,
+                "tasks": shard.tasks,
+                "rows": shard.rows,
+                "bytes": shard.size,
+                "quarantined": shard.quarantined,
+                "work_seconds": round(shard.seconds, 3),
+                "digest": shard.digest,
+            }
+            for shard in shards
+        ],
+        "summaries": combined.summaries,
+        "digests": digests,
+        "sizes": sizes,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the libraries that touch the data."""
+    found = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def now() -> str:
+    """Coordinated universal time, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,159 @@
+"""How far a run is, from its folder and from what its backend says."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from scaledproc._util.processes import is_alive
+from scaledproc.engine.progress import AT_WORK
+from scaledproc.events import ShardDone, ShardState
+from scaledproc.execution.chunk import committed_chunks
+from scaledproc.run_folder.folder import LEASE, READERS, WORK
+from scaledproc.run_folder.lock.keeper import read_lease
+
+if TYPE_CHECKING:
+    from scaledproc.backend.base import Backend
+    from scaledproc.run_folder.folder import Run
+    from scaledproc.run_folder.lock.lease import Lease
+
+SILENT = 2.0
+"""Times the time after which another driver may take a lease: this machine's clock may differ from the store's."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a run is.
+
+    Parameters
+    ----------
+    output, plan_id, state
+        Which run; `running`, `done`, or `stopped`: unfinished, and nobody is at work on it.
+    backend
+        The name of the one that has it.
+    tasks, size
+        Of the plan; bytes.
+    done
+        The shards that are committed.
+    states
+        What is known of the others. `begun`: some of its chunks are committed, and whether a process is at work on it
+        cannot be told.
+    held_by
+        Which driver has the run's folder, in words; nothing where none has.
+    """
+
+    output: str
+    plan_id: str
+    state: str
+    backend: str
+    tasks: int
+    size: int
+    done: tuple[ShardDone, ...]
+    states: tuple[ShardState, ...]
+    held_by: str = ""
+    note: str = ""
+    """Why the machines could not be asked, where they could not."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many shards are in which state."""
+        return dict(Counter([*("done" for _ in self.done), *(state.state for state in self.states)]))
+
+
+def find_status(run: Run, backend: Backend | None, note: str = "") -> Status:
+    """Look at a run's folder, and ask its backend; where that cannot be had, `note` says why.
+
+    Raises
+    ------
+    ScaledprocError
+        One of them cannot be read.
+    """
+    record = run.record
+    if record.state == "done":
+        done = tuple(
+            ShardDone(
+                shard=int(shard["shard"]),
+                tasks=int(shard["tasks"]),
+                rows=int(shard["rows"]),
+                size=int(shard["bytes"]),
+                seconds=float(shard["work_seconds"]),
+                quarantined=int(shard["quarantined"]),
+            )
+            for shard in record.shards
+        )
+        states: tuple[ShardState, ...] = ()
+    else:
+        known = {state.shard: state for state in backend.states(run)} if backend is not None else {}
+        committed = run.committed_shards()  # afterwards: a job may have committed its shard and ended meanwhile
+        done = tuple(run.shard_reports(sorted(committed)))
+        left = (shard for shard in range(record.counts["shards"]) if shard not in committed)
+        states = _with_chunks(run, [known.get(shard, ShardState(shard, "waiting")) for shard in left])
+    lease = read_lease(run.store)
+    return Status(
+        output=str(run.store),
+        plan_id=record.plan_id,
+        state="done" if record.state == "done" else _state(run, backend, lease, states),
+        backend=str(record.backend.get("name") or "local"),
+        tasks=record.counts["tasks"],
+        size=record.bytes["input"],
+        done=done,
+        states=states,
+        held_by=_held_by(lease),
+        note=note,
+    )
+
+
+def _state(run: Run, backend: Backend | None, lease: Lease | None, states: Sequence[ShardState]) -> str:
+    """Whether somebody is at work: a driver, or machines that need none."""
+    if _is_held(run, lease):
+        return "running"
+    if backend is None:
+        return "running"  # by a plug-in that is not installed here, whose machines cannot be asked
+    is_left = backend.capabilities.is_here or (
+        not any(state.state in (*AT_WORK, "queued") for state in states) and not backend.at_work(run)
+    )
+    return "stopped" if is_left else "running"
+
+
+def _is_held(run: Run, lease: Lease | None) -> bool:
+    if lease is None:
+        return False
+    alive = is_alive(lease.holder)
+    if alive is None:  # another machine's: it shows that it is there by renewing the lease
+        with contextlib.suppress(OSError, NotImplementedError, TypeError):
+            renewed: datetime = run.store.fs.modified(run.store.path(LEASE))
+            return datetime.now(UTC) - renewed < timedelta(seconds=SILENT * lease.ttl)
+    return alive is not False
+
+
+def _held_by(lease: Lease | None) -> str:
+    if lease is None:
+        return ""
+    ends = {True: "", False: ", which is gone", None: "; whether it is alive cannot be seen from here"}
+    return f"process {lease.holder.pid} on {lease.holder.host} since {lease.since}{ends[is_alive(lease.holder)]}"
+
+
+def _with_chunks(run: Run, states: Sequence[ShardState]) -> tuple[ShardState, ...]:
+    """The same, with what is committed of shards that no machine is known to have: the next start goes on there."""
+    parted = {int(name) for name in run.store.names(WORK) if name.isdecimal()}
+
+    def look(state: ShardState) -> ShardState:
+        if state.shard not in parted or state.state in AT_WORK:
+            return state
+        chunks = list(committed_chunks(run.store, run.record.work_id, state.shard))
+        return replace(
+            state,
+            state="begun" if state.state == "waiting" and chunks else state.state,
+            tasks=sum(chunk.tasks for chunk in chunks),
+            rows=sum(chunk.rows for chunk in chunks),
+            size=sum(chunk.size for chunk in chunks),
+            quarantined=sum(chunk.quarantined for chunk in chunks),
+        )
+
+    with ThreadPoolExecutor(READERS) as pool:
+        return tuple(pool.map(look, states))

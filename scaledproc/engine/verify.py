@@ -1,0 +1,420 @@
+"""A finished run against its plan: every task accounted for exactly once, every file as it was written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scaledproc._util.text import count_text
+from scaledproc.errors import ScaledprocError
+from scaledproc.execution.combine import finish_table, finished_schema
+from scaledproc.execution.shard import Rows
+from scaledproc.extractors.code.fingerprint import fingerprint_of
+from scaledproc.planning.plan import plan_id_of
+from scaledproc.planning.shared_files import of_record
+from scaledproc.run_folder.changes import extractor_differences, texts_of
+from scaledproc.run_folder.folder import (
+    ERROR_LOG,
+    ERROR_SCHEMA,
+    ERRORS,
+    FEATURES,
+    INVENTORY,
+    LEASE,
+    PLAN,
+    RECORD,
+    SHARDS,
+    digest_of_content,
+    shard_name,
+)
+from scaledproc.storage.parquet import open_reader, read_note, read_tables
+from scaledproc.storage.row_groups import rebatch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from scaledproc.extractors import Extractor
+    from scaledproc.planning.inventory import Inventory
+    from scaledproc.planning.plan import Plan
+    from scaledproc.run_folder.folder import Run
+
+T = TypeVar("T")
+_BLOCK = 2**20
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is not as it should be.
+
+    Parameters
+    ----------
+    file
+        Where, relative to the run's folder.
+    text
+        What.
+    """
+
+    file: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was found.
+
+    Parameters
+    ----------
+    output, plan_id
+        Which run.
+    tasks, rows, quarantined, shards, files
+        How much of it was looked at; files are those whose digest was compared.
+    problems
+        What is wrong.
+    notes
+        What could not be looked at.
+    """
+
+    output: str
+    plan_id: str
+    tasks: int
+    rows: int
+    quarantined: int
+    shards: int
+    files: int
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+def verify_run(run: Run, inventory: Callable[[], Inventory] | None = None) -> Verified:
+    """Check a finished run against its plan; all of it is read.
+
+    Parameters
+    ----------
+    run
+        The run.
+    inventory
+        Lists the dataset as it is now, where that is to be compared too.
+
+    Raises
+    ------
+    ScaledprocError
+        It is not finished.
+    """
+    if run.record.state != "done":
+        raise ScaledprocError(f"the run in {run.store} is not finished; run the same command again")
+    check = _Check(run)
+    check.step(RECORD, check.record)
+    check.step(RECORD, check.digests)
+    plan = check.step(PLAN, check.plan)
+    if plan is not None:
+        check.step(PLAN, lambda: check.plan_id(plan))
+        failed = check.step(ERRORS, lambda: check.errors(plan))
+        check.step(SHARDS, lambda: check.shards(plan, np.zeros(plan.n_tasks, bool) if failed is None else failed))
+        if inventory is not None:
+            now = inventory()
+            check.step(INVENTORY, lambda: check.inventory(plan, now))
+    check.step(FEATURES, lambda: check.table(len(run.record.shards) if plan is None else plan.n_shards))
+    check.step(RECORD, check.strays)
+    return Verified(
+        output=str(run.store),
+        plan_id=run.record.plan_id,
+        tasks=plan.n_tasks if plan is not None else 0,
+        rows=check.rows,
+        quarantined=check.quarantined,
+        shards=check.n_shards,
+        files=check.n_digests,
+        problems=tuple(dict.fromkeys(check.problems)),
+        notes=tuple(check.notes),
+    )
+
+
+class _Check:
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.problems: list[Problem] = []
+        self.notes: list[str] = []
+        self.rows = self.quarantined = self.n_shards = self.n_digests = 0
+
+    def _wrong(self, file: str, text: str) -> None:
+        self.problems.append(Problem(file, text))
+
+    def step(self, file: str, look: Callable[[], T]) -> T | None:
+        """What a look at something gives; None where damage is so bad that it ends in an error."""
+        try:
+            return look()
+        except Exception as error:  # whatever damaged files give: nothing that they say may end this
+            self._wrong(file, f"cannot be looked at: {type(error).__name__}: {error}")
+            return None
+
+    def record(self) -> None:
+        """run.json is what was written, and does not contradict itself."""
+        record = self._run.record
+        if record.digest != digest_of_content(asdict(record)):
+            self._wrong(RECORD, "is not what was written: its SHA-256 of itself differs")
+        for what in ("rows", "quarantined", "tasks"):
+            total = sum(int(shard[what]) for shard in record.shards)
+            if total != record.counts[what]:
+                self._wrong(RECORD, f"says {record.counts[what]:,} {what}, and {total:,} of all shards together")
+
+    def _wanted(self) -> dict[str, str]:
+        """The digest of each of the run's files; empty where run.json has none."""
+        record = self._run.record
+        needed = [PLAN, INVENTORY, FEATURES, ERRORS, *(f"{name}.csv" for name in record.summaries)]
+        needed += [ERROR_LOG] if record.counts["quarantined"] else []
+        shards = {shard_name(int(shard["shard"])): str(shard.get("digest") or "") for shard in record.shards}
+        return {**dict.fromkeys(needed, ""), **record.digests, **shards}
+
+    def digests(self) -> None:
+        """Each file is what was written."""
+        for name, digest in sorted(self._wanted().items()):
+            if digest:
+                self.n_digests += 1
+                self._compare(name, digest)
+            else:
+                self._wrong(RECORD, f"has no digest of {name}")
+
+    def strays(self) -> None:
+        """What else is in the folder."""
+        store = self._run.store
+        known = {name.partition("/")[0] for name in self._wanted()} | {RECORD, LEASE, SHARDS}
+        if inner := store.contains(self._run.dataset):
+            known.add(inner.partition("/")[0])
+        others = [name for name in store.names() if name not in known]
+        if store.local is None:  # some stores go on to list a folder that is empty, and find it in itself
+            files = store.versions()
+            others = [name for name in others if name in files or {*store.fs.find(path := store.path(name))} - {path}]
+        if others:
+            self.notes.append(f"{count_text(len(others), 'name')} here {_are(others)} not the run's ({_first(others)})")
+
+    def _compare(self, name: str, digest: str) -> None:
+        found = hashlib.sha256()
+        try:
+            with self._run.store.open(name) as file:
+                while block := file.read(_BLOCK):
+                    found.update(block)
+        except FileNotFoundError:
+            self._wrong(name, "is gone")
+        except Exception as error:  # a name may be one that no file can have
+            self._wrong(name, f"cannot be read: {error}")
+        else:
+            if found.hexdigest() != digest:
+                self._wrong(name, "is not what was written: its SHA-256 differs")
+
+    def plan(self) -> Plan | None:
+        """The plan has as much as run.json says."""
+        try:
+            plan = self._run.plan
+        except Exception as error:  # whatever damaged tables give
+            self._wrong(PLAN, f"cannot be read: {error}")
+            return None
+        record = self._run.record
+        sizes = {"tasks": plan.n_tasks, "units": plan.n_units, "files": plan.files.num_rows}
+        sizes |= {"shards": plan.n_shards, "chunks": plan.n_chunks}
+        told = {**record.counts, "bytes": record.bytes.get("input")}
+        for what, count in {**sizes, "bytes": plan.size}.items():
+            if count != told.get(what):
+                self._wrong(PLAN, f"has {count:,} {what}; run.json says {told.get(what)}")
+        return plan
+
+    def plan_id(self, plan: Plan) -> None:
+        """The plan is what the run's id says."""
+        extractor = self._extractor()
+        if extractor is None:
+            return
+        unit = str(self._run.record.options["unit"])
+        tasks = plan.tasks.select(["group", "unit", "anchor"])
+        text, reads = fingerprint_of(extractor).text, of_record(self._run.record.extractor)
+        if plan_id_of(text, extractor, unit, tasks, plan.files, plan.unit_files, reads) != self._run.record.plan_id:
+            self._wrong(PLAN, "has another plan id than run.json: other tasks, files or sizes")
+
+    def _extractor(self) -> Extractor | None:
+        """The extractor, where it can be had as it was."""
+        try:
+            extractor = self._run.extractor
+        except Exception as error:  # another machine's, or a module that is gone
+            reason = str(error)
+        else:
+            differ = extractor_differences(self._run.record.extractor["fingerprint"], fingerprint_of(extractor))
+            if not differ:
+                return extractor
+            reason = f"{extractor.label} is not what it was: {texts_of(differ)}"
+        note = f"the plan's id and what finish() made of the rows were not looked at: {reason}"
+        if note not in self.notes:
+            self.notes.append(note)
+        return None
+
+    def errors(self, plan: Plan) -> NDArray[np.bool_]:
+        """Which tasks are in the errors, each once, shape (tasks,)."""
+        failed = np.zeros(plan.n_tasks, bool)
+        try:
+            table = pa.concat_tables([ERROR_SCHEMA.empty_table(), *read_tables(self._run.store, ERRORS)])
+        except Exception as error:
+            self._wrong(ERRORS, f"cannot be read: {error}")
+            return failed
+        self.quarantined = table.num_rows
+        places = {name: at for at, name in enumerate(plan.tasks["anchor"].to_pylist())}
+        names = ("group", "unit", "anchor")
+        for row in zip(*(table[name].to_pylist() for name in names), strict=True):
+            place = places.get(row[2])
+            if place is None or row != tuple(plan.tasks[name][place].as_py() for name in names):
+                self._wrong(ERRORS, f"has a task that the plan has not: {row[2]!r}")
+            elif failed[place]:
+                self._wrong(ERRORS, f"has a task twice: {row[2]!r}")
+            else:
+                failed[place] = True
+        if table.num_rows != self._run.record.counts["quarantined"]:
+            self._wrong(
+                ERRORS, f"has {table.num_rows:,} rows; run.json says {self._run.record.counts['quarantined']:,}"
+            )
+        return failed
+
+    def shards(self, plan: Plan, failed: NDArray[np.bool_]) -> None:
+        """Each task is in its shard exactly once, in the plan's place, or in the errors."""
+        reported = {int(shard["shard"]): shard for shard in self._run.record.shards}
+        known = {shard_name(shard) for shard in range(plan.n_shards)}
+        for name in sorted({f"shards/{name}" for name in self._run.store.names("shards")} - known):
+            self._wrong(name, "is not of this plan")
+        for shard in range(plan.n_shards):
+            name = shard_name(shard)
+            start, stop = int(plan.shard_cuts[shard]), int(plan.shard_cuts[shard + 1])
+            try:
+                with self._run.store.open_for_arrow(name) as opened, open_reader(opened) as file:
+                    rows, said = file.metadata.num_rows, read_note(file, opened)
+                counts = _counts(said["counts"], stop - start)
+                place = (said["plan_id"], int(said["shard"]))
+            except FileNotFoundError:
+                self._wrong(name, "is gone")
+                continue
+            except Exception as error:
+                self._wrong(name, f"its footer cannot be read: {type(error).__name__}: {error}")
+                continue
+            self.n_shards += 1
+            if place[0] != self._run.record.plan_id:
+                self._wrong(name, f"is of another plan ({place[0]})")
+            if place[1] != shard:
+                self._wrong(name, f"is shard {place[1]}, in the place of shard {shard}")
+                continue
+            if len(counts) != stop - start:
+                self._wrong(name, f"accounts for {len(counts):,} tasks; the plan has {stop - start:,} in this shard")
+                continue
+            self._of_tasks(name, plan, start, counts, failed[start:stop])
+            if shard not in reported:
+                self._wrong(RECORD, f"says nothing of shard {shard}")
+                continue
+            if reported[shard]["tasks"] != stop - start:
+                self._wrong(
+                    RECORD, f"says {reported[shard]['tasks']:,} tasks of shard {shard}; the plan has {stop - start:,}"
+                )
+            for what, expected in (("its tasks", int(counts.sum())), ("run.json", int(reported[shard]["rows"]))):
+                if rows != expected:
+                    self._wrong(name, f"has {rows:,} rows; by {what} it is {expected:,}")
+
+    def _of_tasks(
+        self, name: str, plan: Plan, start: int, counts: NDArray[np.int64], failed: NDArray[np.bool_]
+    ) -> None:
+        both = np.flatnonzero(failed & (counts > 0))
+        if len(both):
+            task = plan.tasks["anchor"][start + int(both[0])].as_py()
+            self._wrong(name, f"has rows of {len(both):,} tasks that are in the errors (the first is {task!r})")
+
+    def table(self, shards: int) -> None:
+        """The table is the shards, one after the other."""
+        extractor = self._extractor()
+        try:
+            with self._run.store.open_for_arrow(FEATURES) as opened, open_reader(opened) as file:
+                self.rows, schema = file.metadata.num_rows, file.schema_arrow.remove_metadata()
+        except FileNotFoundError:
+            self._wrong(FEATURES, "is gone")
+            return
+        except Exception as error:
+            self._wrong(FEATURES, f"its footer cannot be read: {type(error).__name__}: {error}")
+            return
+        if self.rows != self._run.record.counts["rows"]:
+            self._wrong(FEATURES, f"has {self.rows:,} rows; run.json says {self._run.record.counts['rows']:,}")
+        if extractor is not None and not schema.equals(finished_schema(extractor).remove_metadata()):
+            self._wrong(FEATURES, "has other columns than the extractor declares")
+            return
+        at = 0
+        rows = Rows(read_tables(self._run.store, FEATURES))
+        try:
+            for made in self._made(extractor, shards):
+                found = pa.concat_tables([schema.empty_table(), *rows.take(made.num_rows)])
+                if found.num_rows < made.num_rows:
+                    raise ValueError
+                if extractor is not None and not _same(made, found):
+                    self._wrong(FEATURES, f"differs from the shards in the rows from {at:,} on")
+                    return
+                at += found.num_rows
+            if next(rows.take(1), None) is not None:
+                raise ValueError
+        except ValueError:
+            self._wrong(FEATURES, "has not as many rows as the shards")
+        except Exception as error:
+            self._wrong(FEATURES, f"cannot be compared with the shards: {error}")
+
+    def _made(self, extractor: Extractor | None, shards: int) -> Iterator[pa.Table]:
+        """The table's rows as the shards have them; without the extractor, as they were before its `finish`."""
+        tables = chain.from_iterable(read_tables(self._run.store, shard_name(shard)) for shard in range(shards))
+        for piece in rebatch(table.replace_schema_metadata(None) for table in tables):
+            yield piece if extractor is None else finish_table(extractor, piece)
+
+    def inventory(self, plan: Plan, now: Inventory) -> None:
+        """The dataset still has the files of the plan, as they were."""
+        listed = now.files
+        sizes = zip(listed["size"].to_pylist(), listed["version"].to_pylist(), strict=True)
+        found = dict(zip(listed["path"].to_pylist(), sizes, strict=True))
+        columns: list[list[Any]] = [plan.files[name].to_pylist() for name in ("path", "size", "version")]
+        gone = [path for path in columns[0] if path not in found]
+        changed = [p for p, *was in zip(*columns, strict=True) if p in found and found[p] != tuple(was)]
+        for paths, what in ((gone, "are gone from the dataset"), (changed, "of the dataset changed since")):
+            if paths:
+                self._wrong(INVENTORY, f"{len(paths):,} files {what} (the first is {paths[0]!r})")
+
+
+def _counts(runs: Any, most: int) -> NDArray[np.int64]:
+    """How many rows each task gave; no more than one too many, as anybody may have written the footer."""
+    counts: list[int] = []
+    for count, times in np.asarray(runs, np.int64).reshape(-1, 2).tolist():
+        if count < 0 or times < 0:
+            raise ValueError("a task cannot have given less than nothing")
+        counts += [count] * min(times, most + 1 - len(counts))
+    return np.array(counts, np.int64)
+
+
+def _are(names: list[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def _first(names: list[str]) -> str:
+    return repr(names[0]) if len(names) == 1 else f"the first is {names[0]!r}"
+
+
+def _same(made: pa.Table, found: pa.Table) -> bool:
+    return all(_equal(made[name], found[name]) for name in made.schema.names)
+
+
+def _equal(made: pa.ChunkedArray, found: pa.ChunkedArray) -> bool:
+    if made.equals(found):
+        return True
+    if made.type != found.type:
+        return False
+    # NaN is not equal to itself, wherever it stands: then as Parquet writes them.
+    return _written(made) == _written(found)
+
+
+def _written(column: pa.ChunkedArray) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"x": column.combine_chunks()}), sink, compression="none", use_dictionary=False)
+    written: bytes = sink.getvalue().to_pybytes()
+    return written

@@ -1,0 +1,202 @@
+"""The last job: shards to one table, its summaries, the errors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from scaledproc.errors import DamagedError, ScaledprocError
+from scaledproc.events import CombineDone
+from scaledproc.execution.unreferenced import Unreferenced
+from scaledproc.run_folder.folder import ERROR_LOG, ERROR_SCHEMA, ERRORS, FEATURES, Run, shard_errors_name, shard_name
+from scaledproc.storage.parquet import (
+    METADATA,
+    Writer,
+    check_schema,
+    damage_told,
+    digest_of,
+    open_reader,
+    read_tables,
+    tables_in,
+    write_csv,
+    write_table,
+)
+from scaledproc.storage.row_groups import rebatch
+
+if TYPE_CHECKING:
+    from scaledproc.events import ShardDone
+    from scaledproc.extractors import Extractor
+
+_AGAIN = "; run the same command again"
+
+
+def combine(run: Run) -> CombineDone:
+    """Write features, summaries and errors from the committed shards, in memory bounded by one row group.
+
+    On a finished run the errors stay as they are: names and summaries are made anew, nothing is extracted.
+
+    Raises
+    ------
+    ScaledprocError
+        A shard is missing, or the extractor's own code for this step fails.
+    """
+    started = time.perf_counter()
+    every = set(range(run.record.counts["shards"]))
+    missing = sorted(every - run.committed_shards(every))
+    if missing:
+        raise ScaledprocError(
+            f"{len(missing)} of {run.record.counts['shards']} shards are not there (the first is {missing[0]}); "
+            "run the same command again"
+        )
+    digests: dict[str, str] = {}
+    reports = None if run.record.state == "done" else run.shard_reports(sorted(every))
+    unreferenced = Unreferenced(run, run.extractor)
+    rows, summaries = _write_features(run, digests, reports, unreferenced)
+    for name, table in summaries.items():
+        with run.store.committing(f"{name}.csv", replacing=True) as part:
+            write_csv(part, table)
+            digests[f"{name}.csv"] = digest_of(part)
+    quarantined = run.quarantined if reports is None else _write_errors(run, digests, reports)
+    return CombineDone(
+        rows=rows,
+        quarantined=quarantined,
+        summaries=tuple(sorted(summaries)),
+        seconds=time.perf_counter() - started,
+        digests=digests,
+        notes=tuple(unreferenced.notes(quarantined)),
+    )
+
+
+def _write_features(
+    run: Run, digests: dict[str, str], reports: Sequence[ShardDone] | None, unreferenced: Unreferenced
+) -> tuple[int, Mapping[str, pa.Table]]:
+    extractor = run.extractor
+    schema = finished_schema(extractor)
+    shards = chain.from_iterable(
+        _rows_of(run, shard, None if reports is None else reports[shard])
+        for shard in range(run.record.counts["shards"])
+    )
+
+    def written(writer: Writer) -> Iterator[pa.Table]:
+        """Every finished piece, after it was written: the summaries come from the same pass."""
+        for piece in rebatch(shards):
+            finished = finish_table(extractor, piece)
+            if finished.schema != schema or finished.num_rows != piece.num_rows:
+                raise ScaledprocError(
+                    "the extractor's finish() gives other columns or another number of rows for some tables; "
+                    f"once it is mended, this goes on: scaledproc combine {run.store}"
+                )
+            writer.write_table(finished)
+            unreferenced.see(finished)
+            yield finished
+            del piece, finished  # while the next ones are made
+
+    with run.store.committing(FEATURES, replacing=True) as part:
+        with Writer(part, schema) as writer:
+            pieces = written(writer)
+            try:
+                summaries = extractor.summarise(pieces)
+                for _ in pieces:  # what the summaries did not ask for
+                    pass
+            except (ScaledprocError, OSError, MemoryError):
+                raise
+            except Exception as error:
+                raise ScaledprocError(f"the extractor's summarise() failed: {type(error).__name__}: {error}") from error
+        digests[FEATURES] = digest_of(part)
+    for name in summaries:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            raise ScaledprocError(f"the extractor calls a summary {name!r}; use letters, digits, - and _")
+    return writer.rows, summaries
+
+
+def _rows_of(run: Run, shard: int, report: ShardDone | None) -> Iterator[pa.Table]:
+    """The rows of a shard. In an unfinished run one that is not what its report says is made anew by the next start."""
+    name = shard_name(shard)
+    try:
+        if report is not None and run.record.replaces and _digest_of(run, name) != report.digest:
+            raise DamagedError(f"{run.store}/{name} is an earlier run's{_AGAIN}")
+        with damage_told(run.store, name), run.store.open_for_arrow(name) as source, open_reader(source) as file:
+            said = json.loads((file.metadata.metadata or {}).get(METADATA, b"{}"))
+            if (said.get("plan_id"), said.get("shard")) != (run.record.plan_id, shard):
+                raise DamagedError(f"{run.store}/{name} is of another plan or place{_AGAIN}")
+            if report is not None and file.metadata.num_rows != report.rows:
+                raise DamagedError(
+                    f"{run.store}/{name} has {file.metadata.num_rows:,} rows, not {report.rows:,}{_AGAIN}"
+                )
+            yield from tables_in(file)
+    except DamagedError:
+        if report is not None:
+            run.store.remove(name)  # which says that the shard is there
+        raise
+
+
+def _digest_of(run: Run, name: str) -> str:
+    with run.store.open(name) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
+def finished_schema(extractor: Extractor) -> pa.Schema:
+    """The columns of `features.parquet`.
+
+    Raises
+    ------
+    ScaledprocError
+        The extractor's `finish` fails, or its columns cannot be written.
+    """
+    check_schema(extractor.schema)
+    schema = finish_table(extractor, extractor.schema.empty_table()).schema
+    check_schema(schema)
+    return schema
+
+
+def finish_table(extractor: Extractor, table: pa.Table) -> pa.Table:
+    """What the extractor makes of a shard's rows.
+
+    Raises
+    ------
+    ScaledprocError
+        Its code fails.
+    """
+    try:
+        return extractor.finish(table).combine_chunks()
+    except ScaledprocError:
+        raise
+    except Exception as error:
+        raise ScaledprocError(f"the extractor's finish() failed: {type(error).__name__}: {error}") from error
+
+
+def _errors_of(run: Run, reports: Sequence[ShardDone]) -> Iterator[pa.Table]:
+    """The quarantined tasks of all shards with tracebacks, as many as their reports say."""
+    for report in reports:
+        if not report.quarantined:
+            continue
+        try:
+            yield from read_tables(run.store, shard_errors_name(report.shard), rows=report.quarantined)
+        except DamagedError:
+            run.store.remove(shard_name(report.shard))
+            raise
+
+
+def _write_errors(run: Run, digests: dict[str, str], reports: Sequence[ShardDone]) -> int:
+    with run.store.committing(ERRORS, replacing=True) as part:
+        count = write_table(
+            part, ERROR_SCHEMA, (table.select(ERROR_SCHEMA.names) for table in _errors_of(run, reports))
+        )
+        digests[ERRORS] = digest_of(part)
+    if not count:
+        run.store.remove(ERROR_LOG)
+        return 0
+    with run.store.committing(ERROR_LOG, replacing=True) as part:
+        with part.open("w", encoding="utf-8", errors="replace") as file:
+            for table in _errors_of(run, reports):
+                for row in table.to_pylist():
+                    file.write(f"{row['anchor']}\n{row['traceback']}\n")
+        digests[ERROR_LOG] = digest_of(part)
+    return count

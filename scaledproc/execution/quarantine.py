@@ -1,0 +1,96 @@
+"""What is kept of tasks that failed: texts of bounded length, and rows that do not wait in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+
+from scaledproc._util.redaction import redacted
+from scaledproc.events import SHOWN_FAILURES, Failure
+from scaledproc.run_folder.folder import WORK_ERROR_SCHEMA
+from scaledproc.storage.parquet import Writer
+
+MESSAGE = 8_000
+"""Bytes of a message in `errors.parquet`."""
+NAME = 4_096
+"""Bytes of any other text in an event: as long as a path may be."""
+TRACE = 2**20 + 2**18
+"""Bytes of a traceback in `errors.log`: a message of 1 MB, and where it came from."""
+_READ = 4 * 2**20  # characters of a text that are looked through
+_BORDER = 2**16  # of these so many at the end are left out, where a secret may have been cut in two
+_HELD = 8 * 2**20
+_ROWS = 4_096
+
+
+def bounded(text: str, most: int) -> str:
+    """A text, cut to so many bytes of UTF-8; what cannot be written so is replaced."""
+    content = text.encode(errors="replace")
+    if len(content) <= most:
+        return content.decode()
+    return content[: most - 3].decode(errors="ignore") + "…"
+
+
+def cleaned(text: str) -> str:
+    """The beginning of a text, more of it than is kept, without what must not be shown."""
+    return redacted(text) if len(text) <= _READ else redacted(text[:_READ])[:-_BORDER]
+
+
+class ErrorRows:
+    """Takes rows of errors one by one, and writes them to a file, if there are any.
+
+    Parameters
+    ----------
+    committing
+        Gives the path to write, when it is entered; what is written counts when it is left.
+    """
+
+    def __init__(self, committing: Callable[[], AbstractContextManager[Path]]) -> None:
+        self._committing = committing
+        self._stack = ExitStack()
+        self._writer: Writer | None = None
+        self._held: list[Mapping[str, Any]] = []
+        self._size = 0
+        self.count = 0
+        self.first: tuple[Failure, ...] = ()
+
+    def __enter__(self) -> Self:
+        self._stack.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if error is not None:
+            self._stack.__exit__(kind, error, at)
+            return
+        with self._stack:
+            self._write()
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Take one."""
+        if self.count < SHOWN_FAILURES:
+            self.first = (*self.first, failure_of(row))
+        self.count += 1
+        self._held.append(row)
+        self._size += len(row["message"]) + len(row["traceback"])
+        if self._size >= _HELD or len(self._held) >= _ROWS:
+            self._write()
+
+    def _write(self) -> None:
+        if not self._held:
+            return
+        if self._writer is None:
+            self._writer = self._stack.enter_context(
+                Writer(self._stack.enter_context(self._committing()), WORK_ERROR_SCHEMA)
+            )
+        self._writer.write_table(pa.Table.from_pylist(self._held, schema=WORK_ERROR_SCHEMA))
+        self._held, self._size = [], 0
+
+
+def failure_of(row: Mapping[str, Any]) -> Failure:
+    """What events tell of a row of errors."""
+    names = ("group", "unit", "anchor", "kind", "error")
+    return Failure(**{name: bounded(row[name], NAME) for name in names}, message=bounded(row["message"], MESSAGE))

@@ -1,0 +1,369 @@
+"""Chunks to macro shards; and the parts of a shard that several machines made, put together in the plan's order."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scaledproc.errors import DamagedError, ScaledprocError
+from scaledproc.events import SHOWN_FAILURES, ChunkDone, ShardDone
+from scaledproc.execution.chunk import ChunkFooter, Refused, chunk_name, fill, open_chunk, stored_schema, until_taken
+from scaledproc.execution.quarantine import ErrorRows
+from scaledproc.execution.workers.worker_guard import is_worn
+from scaledproc.run_folder.folder import WORK_ERROR_SCHEMA, plan_of, report_name, shard_errors_name, shard_name
+from scaledproc.storage.parquet import (
+    Writer,
+    damage_told,
+    digest_of,
+    open_reader,
+    read_note,
+    read_tables,
+    tables_in,
+    write_table,
+)
+from scaledproc.storage.store import scratch_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from scaledproc.execution.chunk import ChunkWork
+    from scaledproc.run_folder.folder import Run
+    from scaledproc.storage.store import Store
+
+
+PARTS = "parts"
+"""Below `work/`: a machine's parts of shards, where the tasks of one shard are spread over machines."""
+
+
+PRESENT = "present.json"
+
+TOGETHER = 0.25
+"""Seconds, after which shards that are made together are committed."""
+
+
+def part_name(shard: int, folder: str = f"work/{PARTS}") -> str:
+    """A machine's part of a macro shard, without its ending."""
+    return f"{folder}/{shard:05d}"
+
+
+def note_present(folder: Path, tasks: int) -> None:
+    """Leave beside a machine's parts how many tasks it had, also where it had none."""
+    (folder / PRESENT).write_text(json.dumps({"tasks": tasks}), encoding="utf-8")
+
+
+def present_tasks(store: Store, folder: str) -> dict[str, int]:
+    """How many tasks the machines of a job had, by machine; only of those that came to their end."""
+    found = {}
+    for host in store.names(folder):
+        try:
+            found[host] = int(json.loads(store.read(f"{folder}/{host}/{PRESENT}"))["tasks"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
+            continue
+    return found
+
+
+def merge_shard(store: Store, work_id: str, shard: int, chunks: int) -> ShardDone:
+    """Make a macro shard's one file of its chunks, in order, and remove them.
+
+    The report comes last, and says that all of it is there: a file of the shard may be an earlier run's.
+
+    Raises
+    ------
+    ScaledprocError
+        A chunk is gone or damaged.
+    """
+    started = time.perf_counter()
+    footers: list[ChunkFooter] = []
+    tables = _read_chunks(store, work_id, shard, range(chunks), footers)
+    with store.committing(shard_name(shard), replacing=True) as target:
+        with Writer(target, next(tables).schema) as writer:
+            writer.write_tables(tables)
+            note_shard(writer, plan_of(work_id), shard, [count for footer in footers for count in footer.counts])
+        parts = [footer.done for footer in footers]
+        done = replace(_added_up(parts, writer.rows, time.perf_counter() - started), digest=digest_of(target))
+    _write_errors(store, parts, shard_errors_name(shard))
+    store.write(report_name(shard), json.dumps(done.to_dict()).encode())
+    _remove_chunks(store, parts)
+    return done
+
+
+def make_shards(works: Sequence[ChunkWork]) -> list[tuple[ChunkDone, ShardDone]]:
+    """Make small macro shards that are one chunk each, and commit them together; only the first where it takes long.
+
+    They are as `run_chunk` and `merge_shard` make them, without the steps between. For local disks.
+    """
+    started = time.perf_counter()
+    made: list[tuple[ChunkDone, ShardDone]] = []
+    with works[0].store.committing_together() as path:
+        for work in works:
+            if made and (time.perf_counter() - started > TOGETHER or is_worn()):
+                break
+            made.append(_make_shard(work, path))
+    return made
+
+
+def _make_shard(work: ChunkWork, path: Callable[[str, int], Path]) -> tuple[ChunkDone, ShardDone]:
+    target, error_target = path(shard_name(work.shard), 0), path(shard_errors_name(work.shard), 0)
+
+    def make(refused: Refused) -> tuple[ChunkDone, int, float]:
+        started = time.perf_counter()
+        with (
+            Writer(target, stored_schema(work)) as writer,
+            ErrorRows(lambda: contextlib.nullcontext(error_target)) as errors,
+        ):
+            chunk, counts = fill(work, writer, errors, refused)
+            note_shard(writer, plan_of(work.work_id), work.shard, counts)
+        if not errors.count:
+            error_target.write_bytes(_no_errors())
+        return chunk, writer.rows, time.perf_counter() - started
+
+    chunk, rows, seconds = until_taken(make)
+    done = _added_up([chunk], rows, seconds - chunk.seconds)
+    done = replace(done, digest=digest_of(target))
+    path(report_name(work.shard), 1).write_bytes(json.dumps(done.to_dict()).encode())
+    return chunk, done
+
+
+@lru_cache(maxsize=1)
+def _no_errors() -> bytes:
+    with scratch_folder() as folder:
+        write_table(folder / "errors", WORK_ERROR_SCHEMA, [])
+        return (folder / "errors").read_bytes()
+
+
+def merge_part(store: Store, work_id: str, shard: int, chunks: Sequence[int]) -> ShardDone:
+    """Make one file of the chunks of a macro shard of which this machine had some tasks, and remove them.
+
+    Its footer says which tasks these were and how many rows each gave: `assemble_shard` puts a shard together by that.
+    """
+    started = time.perf_counter()
+    footers: list[ChunkFooter] = []
+    tables = _read_chunks(store, work_id, shard, chunks, footers)
+    with store.committing(f"{part_name(shard)}.parquet") as target:
+        with Writer(target, next(tables).schema) as writer:
+            writer.write_tables(tables)
+            parts = [footer.done for footer in footers]
+            done = _added_up(parts, writer.rows, time.perf_counter() - started)
+            positions = [position for footer in footers for position in footer.positions]
+            counts = [count for footer in footers for count in footer.counts]
+            said = {"plan_id": plan_of(work_id), "done": done.to_dict()}
+            writer.note(said, {"positions": positions, "counts": counts})
+        _write_errors(store, parts, f"{part_name(shard)}.errors.parquet")
+    _remove_chunks(store, parts)
+    return done
+
+
+def assemble_shard(run: Run, shard: int, folders: Sequence[str]) -> ShardDone:
+    """Make a macro shard's one file of the parts that several machines made of it.
+
+    Parameters
+    ----------
+    run
+        Its folder holds the parts.
+    shard
+        Its number.
+    folders
+        The machines' folders.
+
+    Raises
+    ------
+    ScaledprocError
+        A task was done by no machine, or by two; or a part is another plan's.
+    """
+    started = time.perf_counter()
+    store, plan = run.store, run.plan
+    start, stop = int(plan.shard_cuts[shard]), int(plan.shard_cuts[shard + 1])
+    parts = [part for folder in folders if (part := _Part.read(store, part_name(shard, folder), run.record.plan_id))]
+    machine = _who_did(parts, start, stop, lambda task: str(plan.tasks["anchor"][task].as_py()))
+    _assemble_errors(run, shard, parts)
+    with store.committing(shard_name(shard), replacing=True) as target:
+        counts = [iter(part.counts.tolist()) for part in parts]
+        with Writer(target, _schema_of(store, parts[0].name)) as writer:
+            writer.write_tables(_interleaved(store, parts, machine))
+            note_shard(writer, run.record.plan_id, shard, [next(counts[number]) for number in machine.tolist()])
+        merged = _added_up([part.done for part in parts], writer.rows, time.perf_counter() - started)
+        merged = replace(merged, digest=digest_of(target))
+    store.write(report_name(shard), json.dumps(merged.to_dict()).encode())
+    return merged
+
+
+def _assemble_errors(run: Run, shard: int, parts: Sequence[_Part]) -> None:
+    """The quarantined tasks of all parts in the plan's order, which each part has its own in already."""
+    plan = run.plan
+    start, stop = int(plan.shard_cuts[shard]), int(plan.shard_cuts[shard + 1])
+    place = {anchor: at for at, anchor in enumerate(plan.tasks["anchor"].slice(start, stop - start).to_pylist())}
+    names = [f"{part.name}.errors.parquet" for part in parts]
+    failed = [
+        (place[anchor], number)
+        for number, name in enumerate(names)
+        for table in read_tables(run.store, name, ["anchor"])
+        for anchor in table["anchor"].to_pylist()
+    ]
+    rows = [Rows(read_tables(run.store, name)) for name in names]
+    with run.store.committing(shard_errors_name(shard)) as target:
+        write_table(target, WORK_ERROR_SCHEMA, (row for _, number in sorted(failed) for row in rows[number].take(1)))
+
+
+class _Part:
+    """A machine's part of a shard."""
+
+    def __init__(self, name: str, said: dict[str, Any]) -> None:
+        self.name = name
+        self.positions: NDArray[np.int64] = np.array(said["positions"], np.int64)
+        self.counts: NDArray[np.int64] = np.array(said["counts"], np.int64)
+        self.done = ShardDone.from_dict(said["done"])
+
+    @classmethod
+    def read(cls, store: Store, name: str, plan_id: str) -> _Part | None:
+        try:
+            with store.open_for_arrow(f"{name}.parquet") as source, open_reader(source) as file:
+                said = read_note(file, source)
+        except FileNotFoundError:
+            return None  # a machine that had none of its tasks
+        except (KeyError, TypeError, ValueError) as error:
+            raise ScaledprocError(f"{store}/{name}.parquet is damaged: {error}") from None
+        if said["plan_id"] != plan_id:
+            raise ScaledprocError(f"{store}/{name}.parquet is of another plan")
+        return cls(name, said)
+
+
+def _who_did(parts: Sequence[_Part], start: int, stop: int, name: Callable[[int], str]) -> NDArray[np.int64]:
+    """Which part has each task, shape (tasks,): exactly one, or it is an error."""
+    machine = np.full(stop - start, -1, np.int64)
+    for number, part in enumerate(parts):
+        places = part.positions - start
+        if len(places) and (places.min() < 0 or places.max() >= len(machine) or (np.diff(places) <= 0).any()):
+            raise ScaledprocError(f"{part.name}.parquet names tasks that are not its shard's")
+        twice = np.flatnonzero(machine[places] >= 0)
+        if len(twice):
+            task = name(int(part.positions[twice[0]]))
+            raise ScaledprocError(f"{len(twice):,} tasks were done by two machines (the first is {task!r})")
+        machine[places] = number
+    missing = np.flatnonzero(machine < 0)
+    if len(missing):
+        raise ScaledprocError(
+            f"{len(missing):,} tasks were done by no machine (the first is {name(start + int(missing[0]))!r}): were "
+            "their files removed since they were listed? The same command tries again"
+        )
+    return machine
+
+
+def _interleaved(store: Store, parts: Sequence[_Part], machine: NDArray[np.int64]) -> Iterator[pa.Table]:
+    """The rows of all parts in the plan's order."""
+    rows = [Rows(read_tables(store, f"{part.name}.parquet")) for part in parts]
+    counts = [iter(part.counts.tolist()) for part in parts]
+    for number in machine.tolist():
+        yield from rows[number].take(next(counts[number]))
+
+
+class Rows:
+    """Rows that are taken from a stream of tables, so many at a time."""
+
+    def __init__(self, tables: Iterator[pa.Table]) -> None:
+        self._tables = tables
+        self._table: pa.Table | None = None
+        self._at = 0
+
+    def take(self, count: int) -> Iterator[pa.Table]:
+        """The next ones; fewer where there are no more."""
+        while count:
+            if self._table is None or self._at == self._table.num_rows:
+                table = next(self._tables, None)
+                if table is None:
+                    return
+                self._table, self._at = table, 0
+            piece = self._table.slice(self._at, count)
+            self._at += piece.num_rows
+            count -= piece.num_rows
+            yield piece
+
+
+def note_shard(writer: Writer, plan_id: str, shard: int, counts: Sequence[int]) -> None:
+    """What a shard's file says of itself: its plan, its place, and how many rows each of its tasks gave, in runs."""
+    runs = [[count, sum(1 for _ in same)] for count, same in groupby(counts)]
+    writer.note({"plan_id": plan_id, "shard": shard}, {"counts": runs})
+
+
+def _read_chunks(
+    store: Store, work_id: str, shard: int, chunks: Sequence[int], footers: list[ChunkFooter]
+) -> Iterator[pa.Table]:
+    """An empty table of the chunks' columns, then their rows; each is asked for once, and its footer is added."""
+    for number in chunks:
+        name = f"{chunk_name(shard, number)}.parquet"
+        with open_chunk(store, work_id, shard, number) as found:
+            if found is None or (footers and not found[0].schema.equals(footers[0].schema)):
+                raise ScaledprocError(f"chunk {number} of shard {shard} is gone or damaged; run the same command again")
+            footer, file = found
+            if not footers:
+                yield footer.schema.empty_table()
+            footers.append(footer)
+            try:
+                with damage_told(store, name):
+                    yield from tables_in(file)
+            except DamagedError:
+                store.remove(name)  # so that it is made anew
+                raise
+
+
+def _schema_of(store: Store, name: str) -> pa.Schema:
+    with store.open_for_arrow(f"{name}.parquet") as source:
+        return pq.read_schema(source).remove_metadata()
+
+
+def _write_errors(store: Store, parts: Sequence[ChunkDone], name: str) -> None:
+    """The quarantined tasks of chunks, also where there are none: a file that is missing is then a fault."""
+    with store.committing(name) as target:
+        write_table(target, WORK_ERROR_SCHEMA, _errors_of(store, parts))
+
+
+def _errors_of(store: Store, parts: Sequence[ChunkDone]) -> Iterator[pa.Table]:
+    """The quarantined tasks of chunks; one that has not all of its own is made anew by the next start."""
+    for part in parts:
+        if not part.quarantined:
+            continue
+        name = chunk_name(part.shard, part.chunk)
+        try:
+            yield from read_tables(store, f"{name}.errors.parquet", rows=part.quarantined)
+        except DamagedError:
+            store.remove(f"{name}.parquet")  # which says that the chunk is there
+            raise
+
+
+def _added_up(parts: Sequence[ChunkDone | ShardDone], rows: int, seconds: float) -> ShardDone:
+    """What became of a shard, from what became of its parts.
+
+    Raises
+    ------
+    ScaledprocError
+        Its rows are not theirs.
+    """
+    shard = parts[0].shard
+    if rows != sum(part.rows for part in parts):
+        raise ScaledprocError(f"shard {shard} has {rows} rows, not those of its chunks; run the same command again")
+    return ShardDone(
+        shard=shard,
+        tasks=sum(part.tasks for part in parts),
+        rows=rows,
+        size=sum(part.size for part in parts),
+        seconds=sum(part.seconds for part in parts) + seconds,
+        quarantined=sum(part.quarantined for part in parts),
+        failures=tuple(failure for part in parts for failure in part.failures)[:SHOWN_FAILURES],
+    )
+
+
+def _remove_chunks(store: Store, parts: Sequence[ChunkDone]) -> None:
+    names = {chunk_name(part.shard, part.chunk): part for part in parts}
+    store.remove_files([f"{name}.parquet" for name in names])
+    store.remove_files([f"{name}.errors.parquet" for name, part in names.items() if part.quarantined])

@@ -1,0 +1,488 @@
+"""Processes for the cores of this machine: joblib's loky, never `fork`."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing.resource_tracker
+import os
+import re
+import shutil
+import signal
+import stat
+import sys
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from scaledproc._util import startup
+from scaledproc._util.lazy_pandas import defer_pandas
+from scaledproc._util.machine import cannot_start, fitting
+from scaledproc._util.redaction import known_secrets, remember_secrets
+from scaledproc._util.scratch import PrivateFolder, scratch_error
+from scaledproc._util.signals import SIGNALS, leave_to_driver
+from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.execution.limits import Limits
+from scaledproc.execution.workers.printing import refuse_questions
+from scaledproc.execution.workers.recovery import WorkerLostError
+from scaledproc.execution.workers.worker_guard import guard, read_loss, start_guard, write_marker
+
+T = TypeVar("T")
+
+ALIVE = "alive"
+"""A pipe that the driver holds open as long as it lives."""
+
+MOST_WARM = 8
+"""Processes that are started before it is known how many will have work."""
+
+
+def cores(jobs: int | None = None) -> int:
+    """How many processes to use.
+
+    Parameters
+    ----------
+    jobs
+        As asked for. Where None is, the cores that this process may use: its affinity and its container's or cgroup's
+        limit are respected.
+
+    Raises
+    ------
+    UsageError
+        Fewer than one was asked for.
+    """
+    if jobs is not None:
+        if jobs < 1:
+            raise UsageError(f"--jobs {jobs}: give 1 or more")
+        return jobs
+    if multiprocessing.current_process().daemon:  # Python lets such a process start no others
+        return 1
+    return int(_joblib().cpu_count())
+
+
+def _joblib() -> Any:
+    """The module; without its warning of locks that cannot be had, which comes again as an error where that matters."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*joblib will operate in serial mode")
+        import joblib
+    return joblib
+
+
+class Pool:
+    """Runs functions on so many cores; with one and no limits, in this process, so that a debugger works.
+
+    Each core is a process of its own, so that the end of one costs nobody but whoever was at work in it. It is replaced
+    then, and when it has kept too much of its earlier work. Leaving the pool ends all processes at once.
+
+    Parameters
+    ----------
+    jobs
+        Number of processes; there are fewer where the system does not allow the files that they need.
+    limits
+        What ends a task, and a process.
+    scratch
+        Where to keep a few small files about the processes; the system's temporary folder where none is given.
+    in_process
+        Whether all work must be done in this process.
+    """
+
+    def __init__(
+        self, jobs: int, limits: Limits | None = None, scratch: Path | None = None, *, in_process: bool | None = None
+    ) -> None:
+        self.limits = limits or Limits()
+        self.jobs = jobs = fitting(jobs)
+        self.is_here = (jobs == 1 and not self.limits.need_processes) if in_process is None else in_process
+        self._scratch = scratch
+        self._lock = threading.RLock()
+        self._waiting: deque[_Call] = deque()
+        self._idle: list[_Core] = []
+        self._cores: list[_Core] = []
+        self._closed = False
+        self._busy = 0
+
+    def __enter__(self) -> Self:
+        if not self.is_here:
+            if multiprocessing.current_process().daemon:
+                raise UsageError(
+                    "this is a daemonic process, such as those of multiprocessing.Pool, which may start no others: use "
+                    "jobs=1 without limits, or a concurrent.futures.ProcessPoolExecutor to call from"
+                )
+            self._folder = PrivateFolder(self._scratch)
+            self._alive = -1
+            with contextlib.suppress(OSError):  # a disk without pipes: who is left without a driver sees it later
+                os.mkfifo(self.folder / ALIVE)
+                self._alive = os.open(self.folder / ALIVE, os.O_RDWR | os.O_NONBLOCK)
+            self._cores = [_Core(self.folder, number, self.limits, self._scratch) for number in range(self.jobs)]
+            self._idle = list(reversed(self._cores))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close()
+
+    def close(self, patience: float = 0.0) -> None:
+        """End all processes and wait until they are gone; once.
+
+        Parameters
+        ----------
+        patience
+            Seconds that they get to end what they are at by themselves, and so to remove what they have begun to write.
+        """
+        if self.is_here or self._closed:
+            return
+        with self._lock:
+            self._closed = True  # nothing else is begun
+        until = time.monotonic() + patience
+        while self._busy and time.monotonic() < until:
+            time.sleep(0.01)
+        with _deaf():
+            for core in self._cores:
+                core.retire()
+            for core in self._cores:
+                core.join()
+            if self._alive >= 0:
+                os.close(self._alive)
+            self._folder.cleanup()
+
+    @property
+    def folder(self) -> Path:
+        """A private folder on this machine, for what one process leaves to another."""
+        return self._folder.path
+
+    def warm_up(self, function: Callable[[], object]) -> None:
+        """Start processes before there is work for them, and have each call a function: to import what it will need.
+
+        What comes of that is not asked: work that comes later meets the same, and tells.
+        """
+        for core in self._cores[:MOST_WARM]:  # which get work first
+            core.warm_up(function)
+
+    def submit(self, function: Callable[[], T], *, fresh: bool = False) -> Future[T]:
+        """A future of the function's result; done already where there are no processes.
+
+        Its exception is a `WorkerLostError` where the process ended.
+
+        Parameters
+        ----------
+        function
+            It and its result can be pickled.
+        fresh
+            Whether it needs a process that has done nothing before.
+        """
+        future: Future[Any] = Future()
+        if self.is_here:
+            try:
+                future.set_result(function())
+            except Exception as error:
+                future.set_exception(error)
+            return future
+        with self._lock:
+            self._waiting.append(_Call(future, function, fresh))
+            self._dispatch()
+        return future
+
+    def withdraw(self) -> None:
+        """Cancel what waits for a core."""
+        with self._lock:
+            for call in self._waiting:
+                call.future.cancel()
+            self._waiting.clear()
+
+    def _dispatch(self) -> None:
+        """Give idle cores what waits."""
+        while self._waiting and self._idle and not self._closed:
+            call, core = self._waiting.popleft(), self._idle.pop()
+            future = core.start(call.function, fresh=call.fresh)
+            self._busy += 1
+            future.add_done_callback(partial(self._ended, core, call))
+
+    def _ended(self, core: _Core, call: _Call, done: Future[Any]) -> None:
+        """In a thread of the core's: it is free, then the result is there."""
+        try:
+            result, error = core.result(done), None
+        except BaseException as found:
+            result, error = None, found
+        with self._lock:
+            self._busy -= 1
+            if not self._closed:
+                self._idle.append(core)
+                try:
+                    self._dispatch()
+                except Exception as broken:  # no process can be started: whoever waits must hear of it
+                    error = error or broken
+        if error is None:
+            call.future.set_result(result)
+        else:
+            call.future.set_exception(error)
+
+
+@dataclass(frozen=True)
+class _Call:
+    future: Future[Any]
+    function: Callable[[], Any]
+    fresh: bool
+
+
+class _Core:
+    """One process at a time, and what is known of it."""
+
+    def __init__(self, folder: Path, number: int, limits: Limits, scratch: Path | None) -> None:
+        self._folder = folder
+        self._scratch = scratch
+        self._number = number
+        self._limits = limits
+        self._executor: Any = None
+        self._generation = 0
+        self._calls = 0  # of this process
+        self._ending: list[threading.Thread] = []
+
+    def start(self, function: Callable[[], Any], *, fresh: bool) -> Future[Any]:
+        """Begin a call; one at a time."""
+        if fresh and self._calls:
+            self.retire()
+        try:
+            return self._submit(function)
+        except RuntimeError as error:
+            if not _is_broken(error):
+                raise
+            self.retire()  # it ended while it was idle
+            return self._submit(function)
+
+    def warm_up(self, function: Callable[[], object]) -> None:
+        """Start the process; calls wait until it is done with a function."""
+        with _starting():
+            self._running().submit(function)
+
+    def result(self, done: Future[Any]) -> Any:
+        """What a call gave.
+
+        Raises
+        ------
+        WorkerLostError
+            The process ended, or must end.
+        """
+        try:
+            result, is_worn = done.result()
+        except WorkerLostError:
+            self.retire()
+            raise
+        except RuntimeError as error:
+            if not _is_broken(error):
+                raise
+            if type(error).__name__ != "TerminatedWorkerError":  # what was sent could not be read there, or here
+                raise ScaledprocError(f"a worker process cannot be talked to: {error.__cause__ or error}") from error
+            loss = read_loss(self._marker, self._dump, self._calls, _exit_text(str(error)))
+            self.retire()
+            raise WorkerLostError(loss) from error
+        if is_worn or (self._limits.worker_lifespan and self._calls >= self._limits.worker_lifespan):
+            self.retire()
+        return result
+
+    def retire(self) -> None:
+        """End the process, if there is one; the next call gets a new one."""
+        executor, self._executor, self._calls = self._executor, None, 0
+        if executor is None:
+            return
+        # Killed, as threads and programs that an extractor left would hold up its end. Elsewhere, as this may be a
+        # thread of the executor's own.
+        thread = threading.Thread(target=_end, args=(executor, self._own))
+        with contextlib.suppress(RuntimeError):  # no more threads are allowed: it goes with this process
+            thread.start()
+        self._ending = [each for each in (*self._ending, thread) if each.is_alive()]
+
+    def join(self) -> None:
+        """Wait until all its processes are gone."""
+        for thread in self._ending:
+            thread.join()
+
+    def _submit(self, function: Callable[[], Any]) -> Future[Any]:
+        with _starting():
+            executor = self._running()
+            self._calls += 1
+            call: Future[Any] = executor.submit(_call, self._calls, function)
+        return call
+
+    def _running(self) -> Any:
+        """The executor, made where there is none."""
+        if self._executor is None:
+            # joblib.Parallel gives results in order or none at all; the executor below it gives futures.
+            _joblib()
+            from joblib.externals.loky.backend import resource_tracker
+            from joblib.externals.loky.process_executor import ProcessPoolExecutor
+
+            # Not later, as both trackers let signals through; and loky's complains where there can be no locks.
+            multiprocessing.resource_tracker.ensure_running()
+            multiprocessing.get_context("spawn").Lock()
+            resource_tracker.ensure_running()
+            self._generation += 1
+            try:
+                self._own.mkdir()
+                write_marker(self._marker)
+            except OSError as error:
+                raise scratch_error(error, self._scratch) from error
+            self._executor = ProcessPoolExecutor(
+                1,
+                env={**startup.ENVIRONMENT, "TMPDIR": str(self._own)},
+                initializer=_start,
+                initargs=(os.getpid(), self._marker, self._dump, self._limits, known_secrets()),
+                timeout=None,
+            )
+        return self._executor
+
+    @property
+    def _own(self) -> Path:
+        """The process's folder; for its temporary files too, which it leaves when it is killed."""
+        return self._folder / f"core-{self._number}-{self._generation}"
+
+    @property
+    def _marker(self) -> Path:
+        return self._own / "marker"
+
+    @property
+    def _dump(self) -> Path:
+        return self._own / "dump"
+
+
+def _end(executor: Any, folder: Path) -> None:
+    executor.shutdown(wait=True, kill_workers=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_broken(error: Exception) -> bool:
+    return type(error).__name__ in ("TerminatedWorkerError", "BrokenProcessPool")
+
+
+def _exit_text(message: str) -> str:
+    """`SIGSEGV` or `exit code 3`, from what loky says: `{SIGSEGV(-11)}`, `{EXIT(3)}`."""
+    match = re.search(r"\{(\w+)\((-?\d+)\)", message)
+    if not match:
+        return "unknown exit code"
+    if not match[2].startswith("-"):
+        return f"exit code {match[2]}"
+    return match[1] if match[1] != "UNKNOWN" else f"signal {match[2][1:]}"
+
+
+def _call(number: int, function: Callable[[], T]) -> tuple[T, bool]:
+    """In a worker process: the result, and whether a fresh process should take this one's place."""
+    own = guard()
+    assert own is not None  # noqa: S101
+    startup.end()
+    own.begin(number)
+    result = function()
+    return result, own.is_worn()
+
+
+@contextlib.contextmanager
+def _starting() -> Iterator[None]:
+    """A process that is started meanwhile gets no signal before it can handle it: Python's own way is a traceback.
+
+    Raises
+    ------
+    ScaledprocError
+        The machine does not let it start.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    except (OSError, MemoryError, RuntimeError, UnboundLocalError) as error:  # the last is loky's where a pipe fails
+        if (reason := cannot_start(error)) is None or _is_broken(error):
+            raise
+        raise reason from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Ctrl-C again, while the processes are being ended, would leave some of them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _start(driver: int, marker: Path, dump: Path, limits: Limits, secrets: Mapping[str, str]) -> None:
+    """In a new process: one thread, Ctrl-C is the driver's to handle, and nobody outlives the driver.
+
+    Standard output is the driver's too: a program may be reading it.
+    """
+    startup.begin()
+    sys.stdout = sys.stderr
+    leave_to_driver()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    refuse_questions()
+    _keep_from_children()
+    multiprocessing.set_start_method(None, force=True)  # an extractor's own pools are Python's, not of loky's kind
+    threading.Thread(target=_end_with, args=(driver,), daemon=True).start()
+    _end_by_signal(marker.parent.with_name(ALIVE))
+    defer_pandas()
+    if not marker.exists():
+        os._exit(1)  # the driver has given up meanwhile
+    import pyarrow as pa
+    from joblib.externals.loky import process_executor
+
+    pa.set_cpu_count(1)
+    # loky would end a process that has grown by itself, and warn where the next call is on its way; the guard tells.
+    process_executor._USE_PSUTIL = False  # noqa: SLF001
+    remember_secrets(secrets)  # of all stores: an extractor may come to show those of the dataset's
+    start_guard(marker, dump, limits)
+
+
+def _keep_from_children() -> None:
+    """Have no child of this process keep open what is closed when this process ends: the driver waits for just that.
+
+    The system marks none of its pipes as the one. Those that are written to, but for the trackers' of resources, are of
+    no use to a child: a forked one gets the null device in their place.
+    """
+    import fcntl
+
+    from joblib.externals.loky.backend import resource_tracker
+
+    trackers = {resource_tracker.getfd(), multiprocessing.resource_tracker.getfd()}
+    with os.scandir("/dev/fd") as found:
+        numbers = {int(entry.name) for entry in found} - trackers - {0, 1, 2}
+    kept = []
+    for number in numbers:
+        with contextlib.suppress(OSError):  # what the folder was read by
+            is_written = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY
+            if is_written and stat.S_ISFIFO(os.fstat(number).st_mode):
+                os.set_inheritable(number, False)
+                kept.append(number)
+
+    def give_up() -> None:
+        null = os.open(os.devnull, os.O_WRONLY)
+        for number in kept:
+            os.dup2(null, number, inheritable=False)
+        os.close(null)
+
+    os.register_at_fork(after_in_child=give_up)
+
+
+def _end_with(driver: int) -> None:
+    """A killed driver tells nobody; but its children get another parent."""
+    while os.getppid() == driver:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _end_by_signal(pipe: Path) -> None:
+    """The same where native code holds the interpreter's lock: when nobody writes to the pipe any more, SIGIO comes."""
+    import fcntl
+
+    signal.signal(signal.SIGIO, signal.SIG_DFL)  # which ends the process
+    try:
+        end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:  # its disk has no pipes
+        return
+    fcntl.fcntl(end, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(end, fcntl.F_SETFL, fcntl.fcntl(end, fcntl.F_GETFL) | os.O_ASYNC)

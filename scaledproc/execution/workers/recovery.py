@@ -1,0 +1,154 @@
+"""What to do when a worker process is lost: plain decisions, without processes.
+
+A chunk that lost its process is done again in pieces: what came before the task that was at work, that task alone in
+a fresh process, and what comes after it. A task that ends its process alone, too, goes into quarantine. Where it is
+not known which task it was, the piece is cut in halves. So each loss makes the pieces smaller, and no task is done
+more often than a few times, however many of a chunk's tasks are bad.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from scaledproc._util.text import seconds_text
+from scaledproc.execution.limits import Limits
+
+LOADS = 3
+"""So many processes in a row may end before they begin with a piece's first task."""
+
+Cause = Literal["crash", "memory", "timeout", "worn"]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The end of a worker process.
+
+    Parameters
+    ----------
+    cause
+        `worn`: it gave up between two tasks, because earlier ones left too little for the next.
+    how
+        `SIGSEGV`, `exit code 3`, or the name of an exception's class.
+    task
+        The place in its chunk of the task that was at work (`worn`: that would have been next).
+    begun
+        Whether the process had come to a task at all.
+    trace
+        What is known of where it was; for a log.
+    """
+
+    cause: Cause
+    how: str
+    task: int | None = None
+    begun: bool = True
+    trace: str = ""
+
+
+class WorkerLostError(Exception):
+    """A worker process ended, or must end, before its work was done."""
+
+    @property
+    def loss(self) -> Loss:
+        """How it ended."""
+        loss = self.args[0]
+        assert isinstance(loss, Loss)  # noqa: S101
+        return loss
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Consecutive tasks of a chunk, for one process.
+
+    Parameters
+    ----------
+    start, stop
+        Their places in the chunk.
+    losses
+        How many processes its one task has ended so far.
+    loads
+        How many processes ended before they began with it.
+    is_alone
+        Whether nothing else may be at work meanwhile: others may have taken the memory that it lacked.
+    """
+
+    start: int
+    stop: int
+    losses: int = 0
+    loads: int = 0
+    is_alone: bool = False
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it needs a fresh process: what an earlier task left behind must not count against its one task."""
+        return self.losses > 0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A task that goes into quarantine; the fields are those of its row of errors."""
+
+    task: int
+    kind: str
+    error: str
+    message: str
+    attempts: int
+    traceback: str
+
+
+def after_loss(piece: Piece, loss: Loss, limits: Limits) -> tuple[list[Piece], Verdict | None]:
+    """What becomes of a piece whose process was lost.
+
+    Parameters
+    ----------
+    piece
+        What the process had been given.
+    loss
+        How it ended.
+    limits
+        How often a task is tried.
+
+    Returns
+    -------
+    list of Piece
+        What is to be done instead; nothing where the process could not even begin, too often.
+    Verdict or None
+        The task that is not tried again.
+    """
+    if not loss.begun:
+        loads = piece.loads + 1
+        return ([replace(piece, loads=loads)] if loads < LOADS else []), None
+    if loss.cause == "worn" and loss.task is not None and piece.start < loss.task < piece.stop:
+        return [Piece(piece.start, loss.task), Piece(loss.task, piece.stop)], None
+    is_one = piece.stop - piece.start == 1
+    culprit = piece.start if is_one else loss.task
+    if culprit is None or not piece.start <= culprit < piece.stop:
+        middle = (piece.start + piece.stop) // 2
+        return [Piece(piece.start, middle), Piece(middle, piece.stop)], None
+    losses = (piece.losses if is_one else 0) + 1
+    others = [p for p in (Piece(piece.start, culprit), Piece(culprit + 1, piece.stop)) if p.start < p.stop]
+    if losses > allowed_losses(loss.cause, limits):
+        return others, _verdict(culprit, loss, losses, limits)
+    # The rest first: it needs no fresh process of its own.
+    return [*others, Piece(culprit, culprit + 1, losses, is_alone=loss.cause == "memory")], None
+
+
+def allowed_losses(cause: Cause, limits: Limits) -> int:
+    """How many processes one task may end. A task that hangs would cost the same time again: not unless asked for."""
+    return limits.task_retries if cause == "timeout" else max(1, limits.task_retries)
+
+
+def _verdict(task: int, loss: Loss, losses: int, limits: Limits) -> Verdict:
+    """The same words on every machine and in every run: no process, no address."""
+    if loss.cause == "timeout":
+        kind, error = "timeout", "TimeoutError"
+        message = f"the task took longer than the {seconds_text(limits.task_timeout or math.nan)} of --task-timeout"
+    elif loss.cause == "memory" and loss.how != "SIGKILL":
+        kind, error, message = "memory", loss.how, "the task took more memory than --memory-per-worker allows"
+    elif loss.cause == "memory":
+        kind, error = "memory", loss.how
+        message = "the task's process was killed, as the system does to the one that takes the last memory"
+    else:
+        kind, error, message = "crash", loss.how, f"the task ended its process: {loss.how}"
+    return Verdict(task, kind, error, message, losses, loss.trace or f"{error}: {message}\n")

@@ -1,0 +1,1 @@
+"""What an extractor's rows depend on: its code, and all that this reaches."""

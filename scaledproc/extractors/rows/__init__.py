@@ -1,0 +1,1 @@
+"""What an extractor returns, as Arrow rows of its declared schema."""

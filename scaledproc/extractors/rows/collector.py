@@ -1,0 +1,401 @@
+"""What an extractor returned, as Arrow rows of its declared schema; never a silent cast.
+
+Rows are taken by value at the moment they are returned or yielded: what the extractor does with its objects afterwards
+changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+import pyarrow as pa
+
+from scaledproc.errors import UsageError
+from scaledproc.extractors.rows.columns import columns_of, nan_is_null, take_column, take_table
+from scaledproc.extractors.rows.scalars import Taker
+from scaledproc.extractors.rows.takers import taker_for, to_arrow
+from scaledproc.extractors.rows.values import SIZED, Refused, is_pandas, size_of
+
+PIECE = 8192
+"""Rows that are gathered before they are written."""
+HELD = 64 * 2**20
+"""Bytes of rows that are gathered before they are written, about."""
+_SMALL = 50  # rows of a DataFrame, up to which it is taken as rows
+_NESTED = frozenset((np.ndarray, list, tuple, dict))
+_SHORT = 100  # characters of text that do not count by themselves
+_PER_VALUE = 60  # bytes that a value of a row takes, with the short text that it may be
+REFUSALS = (pa.ArrowException, TypeError, ValueError, OverflowError)
+"""What Arrow and Parquet raise for values that they do not take; and for want of memory, which is none of them."""
+
+
+class SchemaError(Exception):
+    """A row does not fit the extractor's declared schema."""
+
+
+class RefusedRowsError(Exception):
+    """Arrow or Parquet refuses rows that passed all checks.
+
+    Parameters
+    ----------
+    errors
+        Why, by the number of the call of `RowCollector.add`, among those since the last `take` that took something.
+    """
+
+    def __init__(self, errors: Mapping[int, SchemaError]) -> None:
+        super().__init__("; ".join(map(str, errors.values())))
+        self.errors = errors
+
+
+def refused_among(ends: Sequence[int], make: Callable[[int, int], object]) -> dict[int, SchemaError]:
+    """Which tasks' rows are refused, by halving; none where each alone is taken.
+
+    Parameters
+    ----------
+    ends
+        The number of rows up to the end of each task.
+    make
+        Does with a range of rows what is refused for some.
+    """
+
+    def search(start: int, stop: int) -> dict[int, SchemaError]:
+        try:
+            make(ends[start - 1] if start else 0, ends[stop - 1])
+        except MemoryError:
+            raise
+        except REFUSALS as error:
+            if stop - start == 1:
+                return {start: SchemaError(f"Arrow or Parquet refuses the rows: {error}")}
+            middle = (start + stop) // 2
+            return search(start, middle) | search(middle, stop)
+        return {}
+
+    return search(0, len(ends)) if ends else {}
+
+
+@dataclass
+class _Taken:
+    """What was taken of a task so far: lists of rows, and tables, in order; the bytes of all, and of the tables."""
+
+    parts: list[pa.Table | list[dict[str, Any]]] = field(default_factory=list)
+    rows: int = 0
+    size: int = 0
+    packed: int = 0
+
+
+class _Column(NamedTuple):
+    """A column, with what values can be stored as they are."""
+
+    name: str
+    plain: type | None
+    """Values of exactly this type: text in ASCII only, whole numbers within these bounds."""
+    least: int
+    most: int
+    nullable: bool
+    take: Callable[[Any], Any]
+
+
+def _column(name: str, taker: Taker) -> _Column:
+    least, most = taker.bounds or (0, -1)
+    plain = int if taker.bounds is not None else taker.plain
+    return _Column(name, plain, least, most, taker.nullable, taker.take)
+
+
+class RowCollector:
+    """Gathers the rows of one task after the other.
+
+    Parameters
+    ----------
+    schema
+        What every row must fit.
+
+    Attributes
+    ----------
+    rows
+        How many rows were taken.
+    size
+        How many bytes of memory the rows since the last `take` need, about.
+
+    Raises
+    ------
+    UsageError
+        If the schema has a type that cannot be written the same way whatever the cuts are.
+    """
+
+    def __init__(self, schema: pa.Schema) -> None:
+        if len(set(schema.names)) != len(schema.names):
+            raise UsageError("the extractor's schema names a column twice")
+        self._takers = [_taker_of(declared) for declared in schema]
+        self._names = schema.names
+        self._columns = [_column(name, taker) for name, taker in zip(schema.names, self._takers, strict=True)]
+        self._row_size = 100 + _PER_VALUE * len(self._columns)
+        self.schema = schema
+        self.rows = self.size = 0
+        self._parts: list[pa.Table | list[dict[str, Any]]] = []
+        self._ends: list[int] = []
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The number of rows since the last `take` up to the end of each task that gave some."""
+        return tuple(self._ends)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to take the rows, to keep memory flat."""
+        return (bool(self._ends) and self._ends[-1] >= PIECE) or self.size >= HELD
+
+    def add(self, returned: Any, check: Callable[[], object] | None = None) -> None:
+        """Take all that a task returned, or nothing of it.
+
+        Parameters
+        ----------
+        returned
+            Rows, which may be made only as they are taken.
+        check
+            Called once all are there, before they count; what it raises is raised.
+
+        Raises
+        ------
+        SchemaError
+            If it does not fit the schema.
+        """
+        taken = _Taken()
+        if not self._take_item(returned, taken):
+            if returned is None or isinstance(returned, (str, bytes)) or not isinstance(returned, Iterable):
+                what = "nothing" if returned is None else f"a {type(returned).__name__}"
+                raise SchemaError(f"the extractor returned {what}; rows are mappings (return [] where there are none)")
+            for item in returned:
+                if not self._take_item(item, taken):
+                    raise SchemaError(f"a row is a {type(item).__name__}, not a mapping of column names to values")
+        if check is not None:
+            check()
+        for part in taken.parts:
+            if isinstance(part, list) and self._parts and isinstance(self._parts[-1], list):
+                self._parts[-1] += part
+            else:
+                self._parts.append(part)
+        self.rows += taken.rows
+        self.size += taken.size
+        self._ends.append(taken.rows + (self._ends[-1] if self._ends else 0))
+
+    def take(self) -> pa.Table:
+        """The rows gathered since the last call.
+
+        Raises
+        ------
+        RefusedRowsError
+            If Arrow does not take some of them after all.
+        """
+        try:
+            table = self._table()
+        except MemoryError:
+            raise
+        except REFUSALS:
+            errors = refused_among(self._ends, self._table)
+            if not errors:
+                raise
+            raise RefusedRowsError(errors) from None
+        self._parts, self._ends, self.size = [], [], 0
+        return table
+
+    def _table(self, start: int = 0, stop: int | None = None) -> pa.Table:
+        """Some of the rows that are held."""
+        tables, before = [self.schema.empty_table()], 0
+        for part in self._parts:
+            first = max(0, start - before)
+            rows = part[first : None if stop is None else max(first, stop - before)]
+            if len(rows):
+                tables.append(self._to_table(rows) if isinstance(rows, list) else rows)
+            before += len(part)
+        return pa.concat_tables(tables)
+
+    def _to_table(self, rows: list[dict[str, Any]]) -> pa.Table:
+        names = self.schema.names
+        columns = [
+            to_arrow([row[name] for row in rows], taker) for name, taker in zip(names, self._takers, strict=True)
+        ]
+        return pa.Table.from_arrays(columns, schema=self.schema)
+
+    def _take_item(self, item: Any, taken: _Taken) -> bool:
+        """Take a row or a table; False where it is neither."""
+        if type(item) is dict:
+            self._take_row(item, taken)
+        elif isinstance(item, (list, tuple, str, bytes)) or item is None:
+            return False
+        elif isinstance(item, pa.Table):
+            self._take_table(item, taken)
+        elif isinstance(item, pa.RecordBatch):
+            self._take_table(pa.Table.from_batches([item]), taken)
+        elif is_pandas(item, "DataFrame"):
+            self._take_frame(item, taken)
+        elif is_pandas(item, "Series"):
+            if not item.index.is_unique:
+                raise SchemaError(f"row {taken.rows + 1} names a column twice")
+            self._take_row({name: _without_nan(value) for name, value in item.items()}, taken)
+        elif isinstance(item, Mapping):
+            self._take_row(item, taken)
+        elif hasattr(item, "__arrow_c_stream__") and not isinstance(item, (pa.Array, pa.ChunkedArray)):
+            self._take_stream(item, taken)
+        else:
+            return False
+        return True
+
+    # A row
+
+    def _take_row(self, row: Mapping[Any, Any], taken: _Taken) -> None:
+        row = row.copy() if type(row) is dict else dict(row)
+        size = self._row_size
+        name = ""
+        try:
+            for name, plain, least, most, nullable, take in self._columns:
+                value = row[name]
+                kind = type(value)
+                if kind is plain:  # nearly always; what else it may be takes longer to find out
+                    if plain is int:
+                        if least <= value <= most:
+                            continue
+                    elif plain is not str or (value.isascii() and len(value) <= _SHORT):
+                        continue
+                elif value is None and nullable:
+                    continue
+                row[name] = value = take(value)
+                if type(value) in SIZED:
+                    size += size_of(value)
+        except (KeyError, Refused) as error:
+            self._check_names(list(row), taken)
+            if isinstance(error, KeyError):
+                raise
+            self._refuse(error, name, taken)
+        if len(row) != len(self._columns):
+            self._check_names(list(row), taken)
+        if not taken.parts or not isinstance(taken.parts[-1], list):
+            taken.parts.append([])
+        rows = taken.parts[-1]
+        rows.append(row)
+        taken.rows += 1
+        taken.size += size
+        if len(rows) >= PIECE or taken.size - taken.packed >= HELD:  # as Arrow's they need less
+            self._pack(rows, taken)
+
+    def _pack(self, rows: list[dict[str, Any]], taken: _Taken) -> None:
+        """Make a task's last rows Arrow's."""
+        try:
+            table = self._to_table(rows)
+        except MemoryError:
+            raise
+        except REFUSALS as error:
+            raise SchemaError(f"Arrow refuses the rows: {error}") from error
+        taken.parts[-1] = table
+        taken.packed += table.get_total_buffer_size()
+        taken.size = taken.packed
+
+    def _check_names(self, names: Sequence[Any], taken: _Taken, hint: str = "") -> None:
+        """See that a row or a table has the declared columns."""
+        for name in self.schema.names:
+            if name not in names:
+                texts = [each for each in names if str(each) == name]
+                hint = hint or (f"; it has {texts[0]!r}, a {type(texts[0]).__name__}: use text" if texts else "")
+                raise SchemaError(f"row {taken.rows + 1} lacks the column {name!r} (give None for a null{hint})")
+        if len(names) != len(self.schema.names):
+            extra = [str(name) for name in names if name not in self.schema.names]
+            if not extra:
+                raise SchemaError(f"row {taken.rows + 1} has a column twice: {', '.join(map(str, names))}")
+            raise SchemaError(f"row {taken.rows + 1} has columns that the schema does not: {', '.join(extra)}")
+
+    def _refuse(self, error: Refused, name: str, taken: _Taken, row: int = 0) -> NoReturn:
+        path = "".join(f"[{part!r}]" for part in error.path)
+        raise SchemaError(f"row {taken.rows + row + 1}, column {name!r}{path}: {error}") from None
+
+    # Many rows
+
+    def _take_table(self, table: pa.Table, taken: _Taken) -> None:
+        if not table.num_rows:  # of what nothing is there, the columns say nothing
+            return
+        if table.schema.names != self._names:
+            self._check_names(table.schema.names, taken)
+            table = table.select(self._names)
+        made = take_table(table, self._takers, self.schema)
+        if made is None:
+            self._take_columns(table.columns, taken)
+        else:
+            self._hold(made, taken)
+
+    def _take_stream(self, stream: Any, taken: _Taken) -> None:
+        """Another library's table: polars', DuckDB's, or one that is read as it is taken."""
+        try:
+            reader = pa.RecordBatchReader.from_stream(stream)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
+            raise SchemaError(f"a {type(stream).__name__} is no table: {error}") from None
+        for batch in reader:
+            self._take_table(pa.Table.from_batches([batch]), taken)
+
+    def _take_frame(self, frame: Any, taken: _Taken) -> None:
+        """Take a DataFrame; a small one as rows, as Arrow takes longer to make a table of it than many tasks take."""
+        if not len(frame):
+            return
+        columns = frame.columns.tolist()
+        levels = [name for name in frame.index.names if name in self.schema.names and name not in columns]
+        self._check_names(columns, taken, "; it is in the index: use reset_index()" if levels else "")
+        names = self._names
+        if columns != names:
+            frame = frame[names]
+        rows = self._rows_of(frame) if len(frame) <= _SMALL else None
+        if rows is None:
+            self._take_columns(columns_of(frame), taken)
+            return
+        for values in rows:
+            self._take_row(dict(zip(names, values, strict=True)), taken)
+
+    def _rows_of(self, frame: Any) -> list[list[Any]] | None:
+        """A small DataFrame's values; None where pandas would change some."""
+        kinds: list[Any] = []
+        rows: list[list[Any]] = frame.to_numpy(dtype=object).tolist()  # asking for the types would take as long again
+        for values in rows:
+            for column, value in enumerate(values):
+                is_nan = type(value) is float and value != value
+                if is_nan or type(value) in _NESTED:
+                    kinds = kinds or frame.dtypes.tolist()
+                    kind = kinds[column]
+                    # Beside NaN a category's integers are floats; in Arrow's lists null is NaN.
+                    if str(kind) == "category" or (not is_nan and str(kind) != "object"):
+                        return None
+                    values[column] = None if is_nan and nan_is_null(kind) else value
+        return rows
+
+    def _take_columns(self, columns: Sequence[pa.ChunkedArray | list[Any]], taken: _Taken) -> None:
+        made = []
+        refused: list[tuple[int, int, Refused]] = []
+        for place, (column, taker) in enumerate(zip(columns, self._takers, strict=True)):
+            try:
+                made.append(take_column(column, taker))
+            except Refused as error:
+                row, error.path = error.path[0], error.path[1:]
+                refused.append((row, place, error))
+            except MemoryError:
+                raise
+            except REFUSALS as error:
+                raise SchemaError(f"column {self.schema.names[place]!r}: Arrow refuses the values: {error}") from error
+        if refused:  # the first row's, as if they had come row by row
+            row, place, first = min(refused, key=lambda each: each[:2])
+            self._refuse(first, self._names[place], taken, row)
+        self._hold(pa.Table.from_arrays(made, schema=self.schema), taken)
+
+    def _hold(self, table: pa.Table, taken: _Taken) -> None:
+        size = table.get_total_buffer_size()
+        taken.parts.append(table)
+        taken.rows += table.num_rows
+        taken.packed += size
+        taken.size += size
+
+
+def _taker_of(declared: pa.Field) -> Taker:
+    try:
+        return taker_for(declared.type, nullable=declared.nullable)
+    except TypeError as error:
+        raise UsageError(f"column {declared.name!r} is declared as {declared.type}: {error}") from None
+
+
+def _without_nan(value: Any) -> Any:
+    return None if isinstance(value, float) and value != value else value

@@ -1,0 +1,1 @@
+"""WFDB records: headers, samples, and the built-in extractor `wfdb-summary`."""

@@ -1,0 +1,287 @@
+"""The built-in extractor `wfdb-summary`: one row of statistics per signal of a WFDB record."""
+
+from __future__ import annotations
+
+import math
+import os
+import posixpath
+import resource
+import unicodedata
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from scaledproc.extractors.base import Extractor, Task
+from scaledproc.extractors.wfdb.byte_counting import MUCH, use_compiled
+from scaledproc.extractors.wfdb.header import parse_header, read_header
+from scaledproc.extractors.wfdb.identity import LONGEST_COMMENTS, identity
+from scaledproc.extractors.wfdb.record import records_of, when_counted
+from scaledproc.extractors.wfdb.samples import describe_samples
+from scaledproc.extractors.wfdb.statistics import QUANTILES
+
+if TYPE_CHECKING:
+    from scaledproc.extractors.wfdb.header import Header
+    from scaledproc.extractors.wfdb.record import Place
+    from scaledproc.extractors.wfdb.samples import Described
+    from scaledproc.extractors.wfdb.signal_names import SignalNames
+    from scaledproc.extractors.wfdb.statistics import Statistics
+
+SCHEMA = pa.schema(
+    [
+        pa.field("group", pa.string(), nullable=False),
+        pa.field("unit", pa.string(), nullable=False),
+        pa.field("record", pa.string(), nullable=False),
+        ("record_name", pa.string()),
+        ("subject_id", pa.int64()),
+        ("hadm_id", pa.int64()),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("channel", pa.int32(), nullable=False),
+        ("signal", pa.string()),
+        ("units", pa.string()),
+        ("signal_file", pa.string()),
+        pa.field("fmt", pa.string(), nullable=False),
+        ("fs", pa.float64()),
+        pa.field("n_samples", pa.int64(), nullable=False),
+        pa.field("n_missing", pa.int64(), nullable=False),
+        pa.field("n_zero", pa.int64(), nullable=False),
+        pa.field("n_distinct", pa.int64(), nullable=False),
+        ("n_at_min", pa.int64()),
+        ("n_at_max", pa.int64()),
+        *((name, pa.float64()) for name in ("mean", "std", "min", *QUANTILES, "max")),
+        ("start", pa.timestamp("us")),
+        ("offset_s", pa.float64()),
+        ("start_date", pa.date32()),
+        ("start_time", pa.time64("us")),
+        ("duration_s", pa.float64()),
+        ("checksum_ok", pa.bool_()),
+        ("comments", pa.string()),
+        ("header_note", pa.string()),
+    ]
+)
+ENDING = ".csv.gz"
+"""Of MIMIC-IV's numerics, which are named after their master header: eight digits, and `n`."""
+_LARGEST = 1e100
+"""Of physical values: squares of more are no floats."""
+NUMERICS_FS = 2.0  # Hz; MIMIC's numerics come once a second or once a minute, its waveforms at 62.5 Hz and more
+
+
+class WfdbSummary(Extractor):
+    """Statistics of every signal of every WFDB record, over its valid samples, in physical units.
+
+    Anchors are headers, units are folders. Multi-segment masters and layout headers give no rows: their segments are
+    tasks of their own, and have their times from the master. Headers and samples are read by their specifications,
+    header(5) and signal(5). Beside a MIMIC-IV master its numerics in CSV are one row for each column.
+
+    Parameters
+    ----------
+    signal_names
+        A table of signal names in TOML instead of the built-in one, see `SignalNames`.
+    """
+
+    name = "wfdb-summary"
+    version = "2"
+    anchors = ("*.hea", f"{'[0-9]' * 8}n{ENDING}")
+    companions = ("*.dat",)
+    companion_column = "signal_file"
+    apart = frozenset({"_signal_names", "_names"})  # the combine step's
+
+    def __init__(self, signal_names: str | None = None) -> None:
+        self._signal_names = signal_names
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns before `finish`."""
+        return SCHEMA
+
+    @cached_property
+    def _names(self) -> SignalNames:
+        """The table that `finish` normalizes names by.
+
+        Raises
+        ------
+        UsageError
+            It cannot be read.
+        """
+        from scaledproc.extractors.wfdb.signal_names import SignalNames
+
+        return SignalNames.parse(self._signal_names) if self._signal_names is not None else SignalNames.built_in()
+
+    def expect(self, size: int) -> None:
+        """Load a faster way to count where much is to come; not where memory is limited, which is for the tasks."""
+        if size >= MUCH and resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY:
+            use_compiled()
+
+    def extract(self, task: Task) -> list[dict[str, Any]]:
+        """The rows of one header, or of one file of numerics.
+
+        Raises
+        ------
+        FileNotFoundError
+            If a signal file that the header names is not in the unit.
+        ValueError
+            If the header cannot be read, or a signal file does not hold what it says.
+        """
+        if task.anchor.endswith(ENDING):
+            return _rows_of_numerics(task)
+        path, _ = os.path.splitext(task.anchor)  # noqa: PTH122 - of a text
+        folder, slash, record = path.rpartition("/")
+        records = records_of(task)
+        content = records.take(task.anchor)
+        header = read_header(task.locate_in_unit(task.anchor)) if content is None else parse_header(content)
+        if not header.signals:
+            return []
+        files = {
+            file: _as_listed(f"{folder}{slash}{posixpath.normpath(file) if '/' in file else file}", task.files)
+            for file in header.files
+        }
+        paths = {file: task.locate_in_unit(relative) for file, relative in files.items()}
+        is_numerics = record == f"{folder.rpartition('/')[2]}n"
+        try:
+            samples = describe_samples(paths, header)
+            if not samples:
+                return []
+            shared = _shared(task, record, records.place(path, header), header)
+            return [_row(shared, header, files, channel, found, is_numerics) for channel, found in enumerate(samples)]
+        except ArithmeticError as error:
+            raise ValueError(f"the header has numbers that nothing can be computed with: {error}") from None
+
+    def finish(self, table: pa.Table) -> pa.Table:
+        """Add `signal_name`, the canonical name for (kind, signal)."""
+        names = self._names.canonical(table["kind"], table["signal"])
+        return table.add_column(table.schema.get_field_index("signal") + 1, "signal_name", names)
+
+    def summarise(self, tables: Iterable[pa.Table]) -> Mapping[str, pa.Table]:
+        """`signal_stats`: statistics per (kind, signal_name, units)."""
+        from scaledproc.extractors.wfdb.signal_stats import signal_stats
+
+        return {"signal_stats": signal_stats(tables)}
+
+
+def _as_listed(path: str, files: frozenset[str]) -> str:
+    """A file of the unit under the name that it has there: letters with accents are written in several ways."""
+    if path.isascii() or path in files:
+        return path
+    wanted = unicodedata.normalize("NFC", path)
+    alike = [file for file in files if not file.isascii() and unicodedata.normalize("NFC", file) == wanted]
+    return alike[0] if len(alike) == 1 else path
+
+
+def _shared(
+    task: Task, record: str, place: Place, header: Header | None = None, more: Iterable[str] = ()
+) -> dict[str, Any]:
+    """What all rows of a task have: where and whose they are, and what the headers say."""
+    own = () if header is None else header.comments
+    comments = own if not place.comments or place.comments == own else (*own, *place.comments)
+    names = (record,) if place.record_name is None else (record, place.record_name)
+    who = identity(task.anchor.rpartition("/")[0], names, comments)
+    notes = [*place.notes, *more] if header is None or header.note is None else [header.note, *place.notes, *more]
+    if who.note:
+        notes.append(who.note)
+    text = "\n".join(comments) if comments else None
+    if text is not None and len(text) > LONGEST_COMMENTS:
+        text = text[:LONGEST_COMMENTS]
+        notes.append(f"the comments are cut off after {LONGEST_COMMENTS:,} characters")
+    return {
+        "group": task.group,
+        "unit": task.unit,
+        "record": record,
+        "record_name": place.record_name,
+        "subject_id": who.subject_id,
+        "hadm_id": who.hadm_id,
+        "start": place.start,
+        "offset_s": place.offset_s,
+        "start_date": None if header is None else header.date,
+        "start_time": None if header is None else header.time,
+        "comments": text,
+        "header_note": "; ".join(notes) or None,
+    }
+
+
+def _row(
+    shared: dict[str, Any],
+    header: Header,
+    files: Mapping[str, str],
+    channel: int,
+    samples: Described,
+    is_numerics: bool,
+) -> dict[str, Any]:
+    signal = header.signals[channel]
+    fs = header.fs * signal.samples_per_frame
+    found = samples.statistics
+    if math.isinf(fs) or found.n >= 2**63 or math.isinf(found.n / fs):
+        raise OverflowError("too many samples, or too few a second")
+    # Of the mean and the deviation, too; what is not a number is not in bounds.
+    if found.min is not None and found.max is not None and not -_LARGEST <= found.min <= found.max <= _LARGEST:
+        raise OverflowError(f"the ADC gain of signal {channel} makes samples larger than {_LARGEST:g}")
+    note = shared["header_note"]
+    if signal.skew > found.n and not signal.is_null:
+        late = f"all of its {found.n:,} samples are missing, as its skew is {signal.skew:,}"
+        shared = {**shared, "header_note": late if note is None else f"{note}; {late}"}
+    # header(5): where the number of samples is not specified the checksum is not verified.
+    checksum = None if header.n_frames is None or signal.is_null else signal.checksum
+    return {
+        **shared,
+        "kind": "numerics" if is_numerics or fs <= NUMERICS_FS else "waveform",
+        "channel": channel,
+        "signal": signal.name,
+        "units": signal.units,
+        "signal_file": files.get(signal.file),
+        "fmt": signal.fmt,
+        "fs": fs,
+        **_described(found),
+        "duration_s": found.n / fs,
+        "checksum_ok": None if checksum is None else (samples.stored_total - checksum) % 65_536 == 0,
+    }
+
+
+def _described(found: Statistics) -> dict[str, Any]:
+    return {
+        "n_samples": found.n,
+        "n_missing": found.missing,
+        "n_zero": found.zero,
+        "n_distinct": found.distinct,
+        "n_at_min": found.at_min,
+        "n_at_max": found.at_max,
+        "mean": found.mean,
+        "std": found.std,
+        "min": found.min,
+        **dict(zip(QUANTILES, found.quantiles, strict=True)),
+        "max": found.max,
+    }
+
+
+def _rows_of_numerics(task: Task) -> list[dict[str, Any]]:
+    """A row for each column of a MIMIC-IV file of numerics."""
+    from scaledproc.extractors.wfdb.numerics import read_numerics
+
+    file = task.anchor.rpartition("/")[2]
+    record = file.removesuffix(ENDING)
+    master, notes = records_of(task).clock(task.anchor.removesuffix(f"n{ENDING}"), task)
+    columns = read_numerics(task.locate(file))
+    if columns is None:
+        if master is None:  # of another origin, which has a name as MIMIC-IV's have
+            return []
+        raise ValueError("the first column is not called time")
+    if master is None:
+        notes = notes or (f"there is no header {record[:-1]}.hea, so no time",)
+    rows = []
+    for channel, column in enumerate(columns):
+        place, duration = when_counted(master, column.first, column.last)
+        more = notes if column.note is None else (*notes, column.note)
+        row = {
+            **_shared(task, record, place, more=more),
+            "kind": "numerics",
+            "channel": channel,
+            "signal": column.name,
+            "units": column.units,
+            "signal_file": task.anchor,
+            "fmt": "csv",
+            "fs": None,
+            **_described(column.statistics),
+            "duration_s": duration,
+            "checksum_ok": None,
+        }
+        rows.append(row)
+    return rows

@@ -1,0 +1,1 @@
+"""Events, plans and results as a person or a program reads them."""

@@ -1,0 +1,235 @@
+"""Plans and results as text for a person, or as JSON for a program."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scaledproc._util.text import bytes_text, clean_text, count_text, ranges_text, seconds_text
+from scaledproc.engine.progress import AT_WORK
+
+if TYPE_CHECKING:
+    from scaledproc.engine.status import Status
+    from scaledproc.engine.verify import Verified
+    from scaledproc.events import RunFinished, ShardDone, ShardState
+    from scaledproc.planning.plan import Plan
+
+SHOWN_SHARDS = 20
+SHOWN_TROUBLES = 10
+ENDED = ("stopped", "failed")
+
+
+def plan_json(plan: Plan, cores: int) -> dict[str, Any]:
+    """A plan as JSON's types."""
+    return {
+        "plan_id": plan.plan_id,
+        "tasks": plan.n_tasks,
+        "units": plan.n_units,
+        "files": plan.files.num_rows,
+        "bytes": plan.size,
+        "cores": cores,
+        "chunks": plan.n_chunks,
+        "balance": plan.balance,
+        "shards": [_shard(plan, shard, cores) for shard in range(plan.n_shards)],
+        "warnings": list(plan.warnings),
+    }
+
+
+def plan_text(plan: Plan, cores: int) -> str:
+    """A plan for a person."""
+    if not plan.n_tasks:
+        return "\n".join(plan.warnings)
+    groups = len(plan.tasks["group"].unique())
+    lines = [
+        f"plan {plan.plan_id}",
+        (
+            f"{count_text(plan.n_tasks, 'task')} in {count_text(plan.n_units, 'unit')} of "
+            f"{count_text(groups, 'group')}, {count_text(plan.files.num_rows, 'file')}, {bytes_text(plan.size)}"
+        ),
+        (
+            f"{count_text(plan.n_shards, 'shard')}, balance {plan.balance:.2f} (largest over mean; 1 is perfect), "
+            f"{count_text(plan.n_chunks, 'chunk')} for {count_text(cores, 'core')} (one thread each)"
+        ),
+        "",
+        f"{'shard':>6} {'size':>9} {'tasks':>9} {'units':>7} {'chunks':>7} {'per core':>9}  from … to",
+    ]
+    for shard in range(min(plan.n_shards, SHOWN_SHARDS)):
+        row = _shard(plan, shard, cores)
+        lines.append(
+            f"{shard:>6} {bytes_text(row['bytes']):>9} {row['tasks']:>9,} {row['units']:>7,} {row['chunks']:>7,} "
+            f"{row['chunks_per_core']:>9.1f}  {shown(row['first_unit'])} … {shown(row['last_unit'])}"
+        )
+    if plan.n_shards > SHOWN_SHARDS:
+        sizes = np.sort(plan.shard_sizes)
+        lines.append(
+            f"   … and {plan.n_shards - SHOWN_SHARDS:,} more; smallest {bytes_text(sizes[0])}, "
+            f"median {bytes_text(float(np.median(sizes)))}, largest {bytes_text(sizes[-1])}"
+        )
+    lines += [f"warning: {warning}" for warning in plan.warnings]
+    return "\n".join(lines)
+
+
+def _shard(plan: Plan, shard: int, cores: int) -> dict[str, Any]:
+    start, stop = int(plan.shard_cuts[shard]), int(plan.shard_cuts[shard + 1])
+    units = plan.units_of(start, stop)
+    chunks = plan.n_chunks_of(shard)
+    return {
+        "shard": shard,
+        "bytes": int(plan.shard_sizes[shard]),
+        "tasks": stop - start,
+        "units": len(units),
+        "chunks": chunks,
+        "chunks_per_core": chunks / cores,
+        "first_unit": plan.unit_name(units[0]),
+        "last_unit": plan.unit_name(units[-1]),
+    }
+
+
+def finished_text(event: RunFinished) -> str:
+    """How a run ended."""
+    failed = f", {event.quarantined:,} quarantined" if event.quarantined else ""
+    if event.already:
+        lines = [f"{event.output} is finished already ({count_text(event.rows, 'row')}{failed}); nothing to do"]
+    else:
+        lines = [
+            (
+                f"{count_text(event.rows, 'row')} from {count_text(event.tasks, 'task')} "
+                f"({bytes_text(event.size)}) in {seconds_text(event.seconds)}{failed}"
+            )
+        ]
+    for failure in event.failures:
+        lines.append(f"  {shown(failure.anchor)}: {failure.error}: {shown(failure.message)}")
+    if event.quarantined > len(event.failures):
+        lines.append(f"  all {event.quarantined:,} are in {event.output}/errors.parquet, tracebacks in errors.log")
+    elif event.quarantined:
+        lines.append(f"  also in {event.output}/errors.parquet, tracebacks in errors.log")
+    if not event.already:
+        lines.append(f"the table: {event.output}/features.parquet")
+    return "\n".join(lines)
+
+
+def shown(text: str, most: int = 200) -> str:
+    """Text from a dataset or a job in one line, without what would steer a terminal."""
+    clean = clean_text(" ".join(text.splitlines()))
+    return clean if len(clean) <= most else clean[: most - 1] + "…"
+
+
+def status_json(status: Status) -> dict[str, Any]:
+    """A run's status as JSON's types."""
+    found = asdict(status)
+    return {**found, "counts": status.counts}
+
+
+def status_text(status: Status) -> str:
+    """A run's status for a person: what is committed, what the machines do, what failed and why."""
+    elsewhere = [state for state in status.states if state.state in AT_WORK and state.tasks]
+    committed: list[ShardDone | ShardState] = [
+        *status.done,
+        *(state for state in status.states if state.state not in AT_WORK),
+    ]
+    quarantined = sum(shard.quarantined for shard in committed)
+    lines = [
+        f"{status.output}: {status.state}, plan {status.plan_id[:12]}, backend {shown(status.backend)}",
+        f"shards: {counts_text(status.counts)}",
+        (
+            f"committed: {sum(shard.tasks for shard in committed):,}/{status.tasks:,} tasks, "
+            f"{bytes_text(sum(shard.size for shard in committed))} of {bytes_text(status.size)}"
+            f"{f', {quarantined:,} quarantined' if quarantined else ''}"
+        ),
+    ]
+    if status.note:
+        lines.append(clean_text(status.note))
+    if status.held_by:
+        lines.append(f"driven by {shown(status.held_by)}")
+    if status.state == "stopped":
+        lines.append("nobody is at work on it: the command that began it continues")
+    if elsewhere:
+        size = bytes_text(sum(state.size for state in elsewhere))
+        lines.append(f"at work: {sum(state.tasks for state in elsewhere):,} tasks more, {size}")
+    active = sorted(
+        (state for state in status.states if state.state in (*AT_WORK, "begun")),
+        key=lambda state: ((*AT_WORK, "begun").index(state.state), state.shard),
+    )
+    if status.state != "stopped" and any(state.state == "begun" for state in status.states):
+        lines.append(
+            "whether a process is at work on begun shards cannot be seen from here; the same command continues"
+        )
+    lines += shard_lines(active[:SHOWN_SHARDS])
+    if len(active) > SHOWN_SHARDS:
+        lines.append(f"   … and {len(active) - SHOWN_SHARDS:,} more")
+    return "\n".join([*lines, *trouble_lines([state for state in status.states if state.state in ENDED])])
+
+
+def counts_text(counts: Mapping[str, int]) -> str:
+    """How many shards are in which state: those at work, those to come, those that are over."""
+    order = (*AT_WORK, "queued", "begun", "waiting", "done", *ENDED)
+    known = [name for name in order if counts.get(name)]
+    others = sorted(name for name in counts if name not in order and counts[name])
+    return ", ".join(f"{counts[name]:,} {shown(name)}" for name in (*known, *others))
+
+
+def shard_lines(states: Sequence[ShardState], width: int | None = None) -> list[str]:
+    """What some shards do now, under a header, a line each.
+
+    Parameters
+    ----------
+    states
+        Theirs.
+    width
+        Columns of the terminal. Where they are few a job's name loses its beginning, which all jobs of a run share,
+        and a reason its end.
+    """
+    if not states:
+        return []
+    lines = [f"{'shard':>6}  {'state':<9} {'tasks':>9} {'size':>9} {'speed':>11}  job".rstrip()]
+    for state in states:
+        speed = f"{bytes_text(state.size / state.seconds)}/s" if state.size and state.seconds else ""
+        done = (f"{state.tasks:,}", bytes_text(state.size)) if state.tasks else ("", "")
+        start = f"{state.shard:>6}  {shown(state.state):<9} {done[0]:>9} {done[1]:>9} {speed:>11}  "
+        lines.append((start + _job_text(state, None if width is None else width - len(start))).rstrip())
+    if not any(state.job or state.detail for state in states):
+        lines[0] = lines[0].removesuffix("  job")
+    return lines if width is None else [line[:width] for line in lines]
+
+
+def _job_text(state: ShardState, room: int | None) -> str:
+    job, detail = shown(state.job), shown(state.detail)
+    if room is None:
+        return f"{job}: {detail}" if job and detail else job or detail
+    if detail:
+        return shown(detail, max(room, 1))
+    return job if len(job) <= room else f"…{job[len(job) - max(room - 1, 0) :]}"
+
+
+def trouble_lines(states: Sequence[ShardState], most: int = SHOWN_TROUBLES) -> list[str]:
+    """Why shards failed or are tried again: a line for each reason, at most so many, then how many more there were."""
+    groups: dict[tuple[str, str], list[ShardState]] = {}
+    for state in states:
+        groups.setdefault((state.state, state.detail), []).append(state)
+    lines = []
+    for (name, detail), group in list(groups.items())[:most]:
+        shards = ranges_text({state.shard for state in group})
+        jobs = {state.job for state in group if state.job}
+        what = f"{'shard' if len(group) == 1 else 'shards'} {shown(shards, 60)} {shown(name)}"
+        where = f" ({shown(jobs.pop())})" if len(jobs) == 1 else ""
+        lines.append(f"{what}: {shown(detail)}{where}" if detail else f"{what}{where}")
+    left = Counter(state.state for group in list(groups.values())[most:] for state in group)
+    if left:
+        lines.append(f"… and {left.total():,} more shards: {counts_text(left)}")
+    return lines
+
+
+def verified_text(found: Verified) -> str:
+    """What a check of a finished run found, for a person."""
+    lines = [f"wrong: {shown(problem.file)}: {shown(problem.text)}" for problem in found.problems]
+    lines += [f"note: {shown(note)}" for note in found.notes]
+    what = (
+        f"{count_text(found.tasks, 'task')}, {count_text(found.rows, 'row')}, {found.quarantined:,} quarantined, "
+        f"{count_text(found.shards, 'shard')}, {count_text(found.files, 'file')} compared"
+    )
+    end = "is whole" if found.ok else f"has {count_text(len(found.problems), 'problem')}"
+    return "\n".join([*lines, f"{found.output} {end}: {what}"])

@@ -1,0 +1,603 @@
+"""The run's folder: the names in it, what is done and what is left."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+
+from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
+from scaledproc.events import ShardDone
+from scaledproc.extractors import Extractor, load_extractor
+from scaledproc.planning.shared_files import of_record
+from scaledproc.storage.parquet import digest_of, read_csv, read_tables, read_whole, write_table
+from scaledproc.storage.store import Store, redacted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scaledproc.planning.plan import Plan
+
+FORMAT = 1
+_BEGINNING = "@"
+READERS = 16  # files read at once: each may be a round trip
+
+RECORD = "run.json"
+PLAN = "plan.parquet"
+INVENTORY = "inventory.parquet"
+FEATURES = "features.parquet"
+ERRORS = "errors.parquet"
+ERROR_LOG = "errors.log"
+SHARDS = "shards"
+LEASE = "lease.json"
+"""Whose the folder is while a driver is at work."""
+WORK = "work"
+"""What only an unfinished run needs: committed chunks, what became of the shards, what a backend keeps there."""
+DONE = f"{WORK}/done"
+COMBINED = f"{WORK}/combined.json"
+OWN_NAMES = frozenset({RECORD, PLAN, INVENTORY, FEATURES, ERRORS, ERROR_LOG, SHARDS, WORK, LEASE, "report.html"})
+_OWN_FILES = OWN_NAMES - {SHARDS, WORK, LEASE}
+_SHARD_FILE = re.compile(r"\d{5,}\.parquet")
+_IN_WORK = re.compile(r"\d{5,}|done|combined\.json|progress|control|manifests|code|parts|jobs\.json")
+
+ERROR_SCHEMA = pa.schema(
+    [
+        *(pa.field(name, pa.string(), nullable=False) for name in ("group", "unit", "anchor", "kind", "error")),
+        pa.field("message", pa.string(), nullable=False),
+        pa.field("attempts", pa.int32(), nullable=False),
+    ]
+)
+WORK_ERROR_SCHEMA = ERROR_SCHEMA.append(pa.field("traceback", pa.string(), nullable=False))
+"""Errors while the run goes on; a traceback names paths of a machine, so it ends in `errors.log`."""
+
+
+def shard_name(shard: int) -> str:
+    """The file of a macro shard's features."""
+    return f"{SHARDS}/{shard:05d}.parquet"
+
+
+def work_name(shard: int, what: str) -> str:
+    """A file of a macro shard in the making."""
+    return f"{WORK}/{shard:05d}/{what}"
+
+
+def report_name(shard: int) -> str:
+    """What became of a committed macro shard, as JSON."""
+    return f"{DONE}/{shard:05d}.json"
+
+
+def shard_errors_name(shard: int) -> str:
+    """The quarantined tasks of a committed macro shard, with tracebacks."""
+    return f"{DONE}/{shard:05d}.errors.parquet"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What `run.json` holds: where the output comes from.
+
+    Parameters
+    ----------
+    state
+        `beginning` until the plan is written, `running` until everything is, then `done`.
+    plan_id
+        Of the plan that is run.
+    dataset
+        The input's URL.
+    extractor
+        spec, label, options; fingerprint: what the rows depend on, part by part; and the files that it `reads`.
+    options
+        What the user asked for.
+    versions
+        Of scaledproc and of the libraries that touch the data.
+    counts, bytes, timings
+        Totals; seconds.
+    shards
+        For each macro shard its tasks, rows, bytes, quarantined tasks and seconds.
+    backend
+        Which one has it, under `name`, and what that needs to find its jobs again or tells of them at the end.
+    digests
+        SHA-256 of the files beside run.json, by name, taken as they were written; those of the shards are in `shards`.
+    sizes
+        Bytes of all these files, the shards' too, once the run is done.
+    beginning
+        Tells one beginning of a run in this folder from all others.
+    replaces
+        What an earlier run left in a folder elsewhere, where its files stay until this run's take their places: its
+        `summaries`, and how many `shards`.
+    """
+
+    state: Literal["beginning", "running", "done"]
+    plan_id: str
+    dataset: str
+    extractor: Mapping[str, Any]
+    options: Mapping[str, Any]
+    versions: Mapping[str, str]
+    counts: Mapping[str, int] = field(default_factory=dict)
+    bytes: Mapping[str, int] = field(default_factory=dict)
+    timings: Mapping[str, Any] = field(default_factory=dict)
+    shards: Sequence[Mapping[str, Any]] = ()
+    summaries: Sequence[str] = ()
+    backend: Mapping[str, Any] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    beginning: str = ""
+    replaces: Mapping[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+    digest: str = ""
+    """SHA-256 of all else, as `digest_of_content` takes it."""
+
+    @property
+    def work_id(self) -> str:
+        """What the chunks of this beginning of the run name: those of another one may come late, and do not count."""
+        return f"{self.plan_id}{_BEGINNING}{self.beginning}" if self.beginning else self.plan_id
+
+    def to_json(self) -> str:
+        """The file's content."""
+        content = asdict(self)
+        return json.dumps({**content, "digest": digest_of_content(content)}, indent=1, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, content: str) -> RunRecord:
+        """From the file's content.
+
+        Raises
+        ------
+        ValueError
+            It is something else, or of a later format.
+        """
+        try:
+            found = json.loads(content)
+        except RecursionError:
+            raise ValueError("it is nested too deep") from None
+        if not isinstance(found, dict) or found.get("format") != FORMAT:
+            raise ValueError("not a run.json of this version of scaledproc")
+        wrong = [name for name, is_right in _SHAPES.items() if name in found and not is_right(found[name])]
+        if wrong:
+            raise ValueError(f"{wrong[0]} is not what it should be")
+        for name, keys in _NEEDED.items():
+            if not keys <= found.get(name, {}).keys():
+                raise ValueError(f"{name} is incomplete")
+        if not _is_fingerprint(found["extractor"]["fingerprint"]):
+            raise ValueError("extractor is not what it should be")
+        if found.get("state") == "done" and not {"rows", "quarantined", "tasks"} <= found["counts"].keys():
+            raise ValueError("counts is incomplete")
+        try:
+            return cls(**found)
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+
+
+def plan_of(work_id: str) -> str:
+    """The plan's id in a `RunRecord.work_id`."""
+    return work_id.partition(_BEGINNING)[0]
+
+
+def digest_of_content(content: Mapping[str, Any]) -> str:
+    """SHA-256 of all that a run.json says, but for this digest."""
+    others = {name: value for name, value in content.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(others, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _is_text(found: Any) -> bool:
+    return isinstance(found, str)
+
+
+def _is_mapping(found: Any) -> bool:
+    return isinstance(found, dict)
+
+
+def _is_counts(found: Any) -> bool:
+    return isinstance(found, dict) and all(type(value) is int and value >= 0 for value in found.values())
+
+
+def _is_texts(found: Any) -> bool:
+    return isinstance(found, list) and all(map(_is_text, found))
+
+
+def _is_digests(found: Any) -> bool:
+    return isinstance(found, dict) and all(map(_is_text, found.values()))
+
+
+def _is_replaces(found: Any) -> bool:
+    return found == {} or (
+        isinstance(found, dict) and _is_texts(found.get("summaries")) and _is_counts({"shards": found.get("shards")})
+    )
+
+
+def _is_fingerprint(found: Any) -> bool:
+    return _is_text(found) or _is_digests(found)  # a text: of an earlier version
+
+
+def _is_shards(found: Any) -> bool:
+    return isinstance(found, list) and all(
+        isinstance(shard, dict)
+        and _is_counts({name: shard.get(name) for name in ("shard", "tasks", "rows", "quarantined")})
+        for shard in found
+    )
+
+
+_SHAPES: Mapping[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("state", "plan_id", "dataset"), _is_text),
+    **dict.fromkeys(("extractor", "options", "versions", "timings", "backend"), _is_mapping),
+    "counts": _is_counts,
+    "bytes": _is_counts,
+    "shards": _is_shards,
+    "summaries": _is_texts,
+    "digests": _is_digests,
+    "sizes": _is_counts,
+    **dict.fromkeys(("beginning", "digest"), _is_text),
+    "replaces": _is_replaces,
+}
+"""What run.json has to be like, which anybody may have damaged."""
+_NEEDED = {
+    "extractor": {"spec", "options", "fingerprint"},
+    "options": {"shards", "chunk", "unit"},
+    "counts": {"shards"},
+}
+
+
+@dataclass(frozen=True, repr=False)
+class Run:
+    """One execution of a plan, and the folder that it writes.
+
+    Parameters
+    ----------
+    store
+        The output folder.
+    dataset
+        The input.
+    source
+        The extractor, or the specification that finds it.
+    record
+        What `run.json` says.
+    """
+
+    store: Store
+    dataset: Store
+    source: str | Extractor
+    record: RunRecord
+
+    def __repr__(self) -> str:
+        from scaledproc._util.text import bytes_text, count_text
+
+        counts = self.record.counts
+        if self.record.state != "done":
+            return f"<Run {self.store}: unfinished, {count_text(counts.get('tasks', 0), 'task')}>"
+        return (
+            f"<Run {self.store}: {count_text(counts['rows'], 'row')} from {count_text(counts['tasks'], 'task')}, "
+            f"{bytes_text(self.record.bytes['input'])} in {count_text(counts['shards'], 'shard')}, "
+            f"{counts['quarantined']:,} quarantined>"
+        )
+
+    @classmethod
+    def open(cls, where: str | os.PathLike[str] | Store, options: Mapping[str, Any] | None = None) -> Run:
+        """The run in a folder.
+
+        Parameters
+        ----------
+        where
+            Its path or URL.
+        options
+            Arguments for the fsspec filesystem.
+
+        Raises
+        ------
+        ScaledprocError
+            There is no run, or its run.json cannot be read.
+        """
+        store = where if isinstance(where, Store) else Store.at(where, options)
+        record = read_record(store)
+        if record is None or record.state == "beginning":
+            raise ScaledprocError(f"{store} holds no run (there is no {RECORD})")
+        return cls(store, Store.at(record.dataset, options), str(record.extractor["spec"]), record)
+
+    @cached_property
+    def extractor(self) -> Extractor:
+        """The extractor, made in this process."""
+        return load_extractor(self.source, self.record.extractor.get("options"))
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan as it was stored, with its cuts."""
+        try:
+            return replace(read_plan(self.store, self.record.plan_id), reads=of_record(self.record.extractor))
+        except (FileNotFoundError, ScaledprocError, LookupError, ValueError, TypeError) as error:  # whatever is there
+            raise ScaledprocError(f"the plan cannot be read: {error}; start afresh with --overwrite") from None
+
+    # What a user opens
+
+    @property
+    def features(self) -> str:
+        """Where the table is: a path or URL."""
+        return self.store.child(FEATURES).uri
+
+    @property
+    def quarantined(self) -> int:
+        """How many tasks failed."""
+        return self.record.counts.get("quarantined", 0)
+
+    def to_arrow(self) -> pa.Table:
+        """All features.
+
+        Raises
+        ------
+        ScaledprocError
+            The run is not finished.
+        """
+        return self._read(FEATURES)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """All features as a DataFrame."""
+        frame: pd.DataFrame = self.to_arrow().to_pandas()
+        return frame
+
+    def errors(self) -> pa.Table:
+        """The quarantined tasks, one row each."""
+        return self._read(ERRORS)
+
+    def summary(self, name: str) -> pa.Table:
+        """One of the extractor's summaries, such as `signal_stats`."""
+        if name not in self.record.summaries:
+            known = ", ".join(self.record.summaries) or "none"
+            raise ScaledprocError(f"{self.store} has no summary {name!r}; there are: {known}")
+        return read_csv(self.store.read(f"{name}.csv"))
+
+    def _read(self, name: str) -> pa.Table:
+        if self.record.state != "done":
+            raise ScaledprocError(f"the run in {self.store} is not finished; run the same command again")
+        return read_whole(self.store, name)
+
+    # What the engine and the workers ask and say
+
+    def with_record(self, **changes: Any) -> Run:
+        """The run after a change of run.json, which is written."""
+        changed = replace(self, record=replace(self.record, **changes))
+        changed.store.write(RECORD, changed.record.to_json().encode(), replacing=True)
+        return changed.knowing(self.__dict__.get("plan"))
+
+    def within(self, store: Store) -> Run:
+        """The same run in the same folder, as a store that may be allowed more or less."""
+        return replace(self, store=store).knowing(self.__dict__.get("plan"))
+
+    def knowing(self, plan: Plan | None) -> Run:
+        """The same run with its plan at hand, which need not be read then."""
+        if plan is not None:
+            self.__dict__["plan"] = plan  # where the cached property keeps it
+        return self
+
+    def committed_shards(self, wanted: Iterable[int] = ()) -> set[int]:
+        """The macro shards that are done.
+
+        While the run goes on, a shard's report and its errors must be there too: a service that uploads a job's files
+        does so in an order of its own.
+
+        Parameters
+        ----------
+        wanted
+            Shards whose work is lost if they are overlooked. A listing of some stores lags behind, so each of them that
+            is not listed is asked for by its name.
+        """
+        committed = _numbers(self.store.names(SHARDS), ".parquet")
+        if self.record.state != "done":
+            names = self.store.names(DONE)
+            committed &= _numbers(names, ".json") & _numbers(names, ".errors.parquet")
+        unlisted = [] if self.store.lists_all else [shard for shard in wanted if shard not in committed]
+        there = self.store.there(map(shard_name, unlisted))
+        unlisted = [shard for shard in unlisted if shard_name(shard) in there]
+        if self.record.state != "done":
+            beside = self.store.there(name for shard in unlisted for name in _beside(shard))
+            unlisted = [shard for shard in unlisted if beside.issuperset(_beside(shard))]
+        return committed.union(unlisted)
+
+    def shard_report(self, shard: int) -> ShardDone:
+        """What became of a committed shard.
+
+        Raises
+        ------
+        ScaledprocError
+            The report is damaged.
+        """
+        try:
+            return ShardDone.from_dict(json.loads(self.store.read(report_name(shard))), resumed=True)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise ScaledprocError(
+                f"{self.store}/{report_name(shard)} is damaged ({type(error).__name__}); remove it, and the same "
+                "command makes this shard anew"
+            ) from None
+
+    def shard_reports(self, shards: Iterable[int]) -> list[ShardDone]:
+        """What became of several, in their order."""
+        with ThreadPoolExecutor(READERS, thread_name_prefix="reports") as pool:
+            return list(pool.map(self.shard_report, shards))
+
+    def clean_up(self) -> None:
+        """Remove what only an unfinished run needs, and what killed commits left."""
+        _remove_unlisted(self.store, [name for shard in range(self.record.counts["shards"]) for name in _beside(shard)])
+        _remove_own(self.store, WORK, _IN_WORK)
+        self._remove_replaced()
+        for folder in ("", SHARDS):
+            self.store.remove_temporaries(folder)
+
+    def _remove_replaced(self) -> None:
+        """Remove what an earlier run left, as far as this one has put nothing in its place."""
+        replaces = self.record.replaces
+        if not replaces:
+            return
+        count = self.record.counts["shards"]
+        shards = {*range(replaces["shards"]), *_numbers(self.store.names(SHARDS), ".parquet")}
+        names = [f"{name}.csv" for name in replaces["summaries"] if name not in self.record.summaries]
+        self.store.remove_files(names + [shard_name(shard) for shard in sorted(shards) if shard >= count])
+
+
+def _beside(shard: int) -> tuple[str, str]:
+    """What belongs to a shard's file while the run goes on."""
+    return report_name(shard), shard_errors_name(shard)
+
+
+def _remove_unlisted(store: Store, names: Sequence[str]) -> None:
+    """Remove files by their names, where a listing may not show them."""
+    if not store.lists_all:
+        store.remove_files(names)
+
+
+def _numbers(names: Sequence[str], ending: str) -> set[int]:
+    """The numbers of the files `NNNNN<ending>`."""
+    stems = (name.removesuffix(ending) for name in names if name.endswith(ending))
+    return {int(stem) for stem in stems if stem.isdecimal()}
+
+
+def read_record(store: Store) -> RunRecord | None:
+    """What run.json in a folder says; None where there is none.
+
+    Raises
+    ------
+    ScaledprocError
+        It cannot be read.
+    """
+    try:
+        return RunRecord.from_json(store.read(RECORD).decode())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as error:
+        raise ScaledprocError(f"{store}/{RECORD} cannot be read: {error}; start afresh with --overwrite") from None
+    except PermissionError as error:
+        raise ScaledprocError(f"{store} may not be read: {redacted(str(error))}") from None
+
+
+Decision = Literal["begin", "continue", "finished"]
+
+
+def decide(existing: RunRecord | None, plan_id: str, names: Sequence[str], *, overwrite: bool) -> Decision:
+    """What to do with an output folder.
+
+    Parameters
+    ----------
+    existing
+        The run that is there already.
+    plan_id
+        The plan to run now.
+    names
+        What is in the folder.
+    overwrite
+        Whether an existing run may be thrown away.
+
+    Raises
+    ------
+    OtherPlanError
+        If the folder holds another plan's run.
+    UsageError
+        If it holds files that are not a run's.
+    """
+    if RECORD not in names and existing is None:
+        foreign = [name for name in names if not name.startswith(".") and name != LEASE]
+        if foreign:
+            raise UsageError(
+                f"it holds other files ({', '.join(map(repr, foreign[:3]))}{', …' if len(foreign) > 3 else ''}); "
+                "name a new or empty folder"
+            )
+        return "begin"
+    if overwrite or existing is None or existing.state == "beginning":
+        return "begin"
+    if existing.plan_id != plan_id:
+        raise OtherPlanError(f"it holds the run of another plan ({existing.plan_id[:12]}, this is {plan_id[:12]})")
+    return "finished" if existing.state == "done" else "continue"
+
+
+def begin(run: Run, plan: Plan) -> Run:
+    """Write a new run's folder, in the place of the run that is there.
+
+    run.json comes first, to say whose folder it is from now on, and again last: only then there is a plan to run.
+    Nothing goes but what a run writes.
+
+    In a store elsewhere the earlier run's table and shards stay until this run's take their places. A removal that
+    arrives there late, when another driver was at work meanwhile, would take that one's files, which have the same
+    names and may have the same bytes. What has no successor is removed when the run is done.
+    """
+    try:
+        previous = read_record(run.store)
+        replaces = _replaced_by_next(previous)
+    except ScaledprocError:  # a damaged one is what --overwrite is for
+        replaces = {"summaries": [], "shards": plan.n_shards}
+    begun = run.with_record(state="beginning", beginning=uuid.uuid4().hex, replaces=replaces)
+    store = begun.store
+    shards = max(plan.n_shards, replaces.get("shards", 0))
+    if replaces and store.local is not None:
+        store.remove_files([*sorted(_OWN_FILES - {RECORD}), *(f"{summary}.csv" for summary in replaces["summaries"])])
+        _remove_own(store, SHARDS, _SHARD_FILE)
+        replaces = {}
+    _remove_unlisted(store, [name for shard in range(shards) for name in _beside(shard)])
+    _remove_own(store, WORK, _IN_WORK)
+    store.remove_temporaries()
+    digests = write_plan(store, plan)
+    return begun.with_record(state="running", digests=digests, replaces=replaces).knowing(plan)
+
+
+def _replaced_by_next(record: RunRecord | None) -> dict[str, Any]:
+    """What a run leaves to the one that begins in its place."""
+    if record is None:
+        return {}
+    before = record.replaces or {"summaries": [], "shards": 0}
+    return {
+        "summaries": sorted({*record.summaries, *before["summaries"]}),
+        "shards": max(record.counts["shards"], before["shards"]),
+    }
+
+
+def write_plan(store: Store, plan: Plan) -> dict[str, str]:
+    """Write a plan's two files, side by side; their digests."""
+
+    def write(name: str, table: pa.Table) -> str:
+        with store.committing(name, replacing=True) as part:
+            write_table(part, table.schema, [table])
+            return digest_of(part)
+
+    names = (INVENTORY, PLAN)
+    with ThreadPoolExecutor(2, thread_name_prefix="plan") as pool:
+        return dict(zip(names, pool.map(write, names, (plan.file_table(), plan.task_table())), strict=True))
+
+
+def read_plan(store: Store, plan_id: str) -> Plan:
+    """The plan that `write_plan` wrote.
+
+    Raises
+    ------
+    FileNotFoundError, ScaledprocError
+        One of its files is not there or damaged.
+    """
+    from scaledproc.planning.plan import Plan
+
+    def read(name: str) -> pa.Table:
+        return pa.concat_tables(read_tables(store, name))
+
+    pa.default_memory_pool().release_unused()  # of the plan that was written, where it was here
+    with ThreadPoolExecutor(2, thread_name_prefix="plan") as pool:
+        tasks, files = pool.map(read, (PLAN, INVENTORY))
+    return Plan.from_tables(plan_id, tasks, files)
+
+
+def _remove_own(store: Store, folder: str, own: re.Pattern[str]) -> None:
+    """Remove from a folder what a run wrote, and the folder itself if nothing else was in it."""
+    store.remove_temporaries(folder)
+    names = store.names(folder)
+    if all(map(own.fullmatch, names)):
+        store.remove(folder)
+        return
+    for name in filter(own.fullmatch, names):
+        store.remove(f"{folder}/{name}")
+
+
+def changed_files(run: Run, plan: Plan) -> int:
+    """How many files changed since an unfinished run listed them (paths and sizes are the same: the plan's id is)."""
+    import pyarrow.compute as pc
+
+    old, new = run.plan.files["version"], plan.files["version"]
+    return int(pc.sum(pc.not_equal(old.cast(new.type), new)).as_py() or 0) if len(old) == len(new) else len(new)

@@ -1,0 +1,1 @@
+"""One driver at a time: the lease on a run's folder."""

@@ -1,0 +1,1 @@
+"""Every byte in or out: listing, reading, fetching, committing, on any filesystem that fsspec knows."""

@@ -1,0 +1,295 @@
+"""Machines that lack something: open files, /dev/shm, locks, a home, processes; and mistakes of their users."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import pwd
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import COMMAND, Cli, TreeWriter, clean_environment
+
+import scaledproc
+from scaledproc import api
+from scaledproc._util import machine, scratch
+from scaledproc._util.processes import Process, process_of, text_of
+from scaledproc._util.scratch import PrivateFolder, remove_left
+from scaledproc.errors import ScaledprocError
+from scaledproc.events import Event
+from scaledproc.extractors import load_extractor
+from scaledproc.planning import calibration
+from scaledproc.reporting.text import status_text
+
+FILES = {f"g/{number}.txt": b"x" for number in range(4)}
+SIZES = """
+import scaledproc
+
+@scaledproc.extractor(schema={"name": "string"}, anchor="*.txt", unit="file")
+def sizes(task):
+    return {"name": task.anchor}
+"""
+
+
+@pytest.fixture
+def extractor(tmp_path: Path) -> str:
+    (tmp_path / "e.py").write_text(SIZES)
+    return f"{tmp_path / 'e.py'}:sizes"
+
+
+@pytest.fixture
+def data(tree: TreeWriter) -> Path:
+    return tree(FILES)
+
+
+# Open files
+
+
+@pytest.mark.parametrize(("files", "fits"), [(28, 1), (32, 1), (75, 5), (400, 16)])
+def test_as_many_processes_as_open_files_allow(
+    files: int, fits: int, data: Path, extractor: str, tmp_path: Path
+) -> None:
+    command = " ".join([*COMMAND, str(data), "out", "--extractor", extractor, "--jobs", "16", "--chunk", "1"])
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -n {files}; {command}"],
+        cwd=tmp_path,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (f"note: {fits} of 16 processes: this machine allows {files} open files" in done.stderr) == (fits < 16)
+
+
+@given(st.integers(2, 10**6))
+def test_the_soft_limit_is_raised_as_far_as_it_is_needed(jobs: int) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+        fits = machine.fitting(jobs)
+        allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        needed = machine.FILES_BESIDE + machine.FILES_EACH * jobs
+        assert allowed == max(256, min(needed, before[1]))
+        assert fits == jobs or (allowed == before[1] and needed > allowed)
+        assert machine.FILES_BESIDE + machine.FILES_EACH * fits <= allowed
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+# What processes need
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "No space left on device.*/dev/shm"),
+        (errno.EROFS, "Read-only file system.*/dev/shm"),
+        (errno.ENOENT, "No such file or directory.*/dev/shm"),
+        (errno.EACCES, "/dev/shm"),
+        (errno.EMFILE, "ulimit -n"),
+        (errno.ENOMEM, "memory is short"),
+        (errno.EAGAIN, "ulimit -u"),
+    ],
+)
+def test_why_no_process_starts(
+    number: int, words: str, data: Path, extractor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("joblib.externals.loky.process_executor.ProcessPoolExecutor.__init__", refuse)
+    with pytest.raises(ScaledprocError, match=words) as told:
+        scaledproc.run(data, tmp_path / "out", extractor=extractor, jobs=2)
+    assert "cannot be read or written" not in str(told.value)
+
+
+DAEMON = """
+import multiprocessing, sys
+import scaledproc
+
+def work(jobs):
+    try:
+        return scaledproc.run("data", f"out{jobs}", extractor="e.py:sizes", jobs=jobs).to_arrow().num_rows
+    except scaledproc.UsageError as error:
+        return str(error)
+
+if __name__ == "__main__":
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print(*pool.map(work, [2, None, 1]), sep="\\n")
+"""
+
+
+@pytest.mark.usefixtures("data", "extractor")
+def test_in_a_daemonic_process(tmp_path: Path) -> None:
+    (tmp_path / "daemon.py").write_text(DAEMON)
+    done = subprocess.run(
+        [sys.executable, "daemon.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+    )
+    refused, *rows = done.stdout.splitlines()
+    assert "this is a daemonic process" in refused
+    assert rows == ["4", "4"]
+
+
+# Scratch space
+
+
+def test_a_bad_scratch_folder_is_named(data: Path, extractor: str, tmp_path: Path) -> None:
+    with pytest.raises(ScaledprocError, match=r"the scratch folder .*missing cannot be used: No such file.*--scratch"):
+        scaledproc.run(data, tmp_path / "out", extractor=extractor, jobs=2, scratch=tmp_path / "missing")
+
+
+def test_a_working_folder_that_is_gone(data: Path, extractor: str, tmp_path: Path) -> None:
+    command = " ".join([*COMMAND, str(data), str(tmp_path / "out"), "--extractor", extractor])
+    done = subprocess.run(
+        ["bash", "-c", f"mkdir gone; cd gone; rmdir ../gone; {command}"],
+        cwd=tmp_path,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "scaledproc: the working folder is gone" in done.stderr
+
+
+def test_disks_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> NoReturn:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with PrivateFolder(tmp_path) as own, PrivateFolder(tmp_path) as left, PrivateFolder(tmp_path) as elsewhere:
+        this = process_of(Path(left, ".lock").read_text())
+        Path(left, ".lock").write_text(text_of(Process(this.machine, this.pid, "123")))
+        Path(elsewhere, ".lock").write_text(text_of(Process("another", 1, "1")))
+        for folder in (own, left, elsewhere):
+            os.utime(Path(folder, ".lock"), (0, 0))
+        remove_left(tmp_path)
+        assert [Path(folder).exists() for folder in (own, left, elsewhere)] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "mode", "age", "goes"),
+    [
+        ("scaledproc-abcd_123.tmp", ["unit/r.dat"], 0o700, 2.0, True),
+        ("scaledproc-abcd_123.tmp", ["unit/r.dat"], 0o700, 0.1, False),
+        ("scaledproc-abcd_123.tmp", ["unit/r.dat"], 0o755, 2.0, False),
+        ("scaledproc-abcd_123", [], 0o700, 2.0, True),
+        ("scaledproc-abcd_123", [], 0o700, 0.1, False),
+        ("scaledproc-mimic_iv", ["features.parquet"], 0o700, 2.0, False),  # a person's
+        ("scaledproc-demo", [], 0o700, 2.0, False),
+    ],
+)
+def test_private_folders_without_a_lock(
+    name: str, files: list[str], mode: int, age: float, goes: bool, tmp_path: Path
+) -> None:
+    folder = tmp_path / name
+    for file in files:
+        (folder / file).parent.mkdir(parents=True)
+        (folder / file).write_text("x")
+    folder.mkdir(exist_ok=True)
+    folder.chmod(mode)
+    os.utime(folder, (0, time.time() - age * 3600))
+    remove_left(tmp_path)
+    assert folder.exists() != goes
+
+
+def test_names_of_private_folders_are_recognised(tmp_path: Path) -> None:
+    with PrivateFolder(tmp_path) as folder:
+        assert scratch._OURS.fullmatch(Path(folder).name)
+
+
+# Users
+
+
+def test_a_user_without_a_home(data: Path, extractor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(_: int) -> NoReturn:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr("scaledproc.engine.driver.MEASURED", 0.0)
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    with pytest.raises(RuntimeError):
+        Path.home()
+    run = scaledproc.run(data, tmp_path / "out", extractor=extractor, jobs=1)
+    assert run.record.state == "done"
+    assert calibration.last_throughput(load_extractor(extractor)) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["s3://b/x", "out", "--storage-option", "foo=1"], "unexpected keyword argument 'foo'"),
+        (["DATA", "s3://b/x", "--storage-option", "foo=1"], "unexpected keyword argument 'foo'"),
+        (["s3://b/x", "out", "--storage-option", "endpoint_url=nonsense"], "Invalid endpoint: nonsense"),
+        (["s3://b/x", "out", "--storage-option", "endpoint_url=5"], "s3://b/x cannot be listed"),
+        (["s3://b/x", "out", "--storage-option", "client_kwargs=5"], "s3://b/x cannot be listed"),
+        (["DATA", "out", "--storage-option", "foo=1"], "--storage-option foo: "),
+        (["plan", "DATA", "--storage-option", "foo=1"], "is a folder on this machine, which has no storage options"),
+        (["DATA", "s3://b/x", "--storage-option", "input.foo=1"], "--storage-option input.foo: "),
+        (["http://127.0.0.1:1/x", "out", "--storage-option", "foo=1"], "with the storage options foo"),
+    ],
+)
+def test_storage_options_that_cannot_be(words: list[str], answer: str, data: Path, extractor: str, cli: Cli) -> None:
+    given_words = [str(data) if word == "DATA" else word for word in words]
+    keys = {"AWS_ACCESS_KEY_ID": "aaaaaaaa", "AWS_SECRET_ACCESS_KEY": "bbbbbbbb"}
+    done = cli(*given_words, "--extractor", extractor, "--jobs", "1", env=keys)
+    assert done.returncode in (1, 2)
+    assert done.stderr.startswith("scaledproc: ")
+    assert answer in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_misspelt_command(data: Path, extractor: str, cli: Cli, tmp_path: Path) -> None:
+    done = cli("staus", "out")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "scaledproc: there is neither a command nor a folder 'staus': is 'status' meant?\n",
+    )
+    data.rename(tmp_path / "staus")
+    done = cli("staus", "out", "--extractor", extractor, "--jobs", "1")
+    assert done.returncode == 0, done.stderr
+
+
+def test_status_says_whether_anybody_is_at_work(data: Path, extractor: str, tmp_path: Path, cli: Cli) -> None:
+    states: list[str] = []
+
+    def listen(event: Event) -> None:
+        if type(event).__name__ == "ChunkDone":
+            states.append(api.status(tmp_path / "out").state)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scaledproc.run(data, tmp_path / "out", extractor=extractor, jobs=1, chunk=1, on_event=listen)
+    assert states == ["running"]
+    found = api.status(tmp_path / "out")
+    assert found.state == "stopped"
+    assert "nobody is at work on it: the command that began it continues" in status_text(found)
+    lease = tmp_path / "out" / "lease.json"  # of another machine, which renews it or does not
+    holder = {"machine": "another|boot|pids", "pid": 1, "born": "1"}
+    lease.write_text(json.dumps({"token": "t", "holder": holder, "since": "today", "backend": "local"}))
+    assert json.loads(cli("status", "out", "--json").stdout)["state"] == "running"
+    os.utime(lease, (0, 0))
+    assert api.status(tmp_path / "out").state == "stopped"
+    lease.unlink()
+    scaledproc.run(data, tmp_path / "out", extractor=extractor, jobs=1)
+    assert api.status(tmp_path / "out").state == "done"
+
+
+def test_errors_that_lead_to_each_other(tmp_path: Path) -> None:
+    """As a client's that raises an error again: who looks for a reason among them comes to an end."""
+    first, second = OSError(errno.ECONNREFUSED, "refused"), ValueError("again")
+    first.__context__, second.__context__ = second, first
+    assert machine.shortage(first) is None
+    second.__context__ = MemoryError()
+    assert "memory is short" in str(machine.shortage(first))

@@ -1,0 +1,452 @@
+"""Machines, prices and estimates: what a run on SageMaker will take, without asking SageMaker."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import numpy as np
+import pytest
+from aws_json import aws_json, denied
+from hypothesis import given
+from hypothesis import strategies as st
+
+import scaledproc
+from scaledproc.backends.sagemaker.cost.estimate import (
+    ASSUMED,
+    Fleet,
+    Sizes,
+    estimate,
+    estimate_text,
+    makespan,
+    recommend,
+    refuse_above,
+)
+from scaledproc.backends.sagemaker.cost.prices import (
+    Price,
+    PriceList,
+    lookup_prices,
+    price_of,
+    priced_instances,
+    storage_price,
+)
+from scaledproc.backends.sagemaker.instances import INSTANCES, Instance, find_instance, is_gpu
+from scaledproc.backends.sagemaker.volumes import volume_gb
+from scaledproc.errors import UsageError
+from scaledproc.planning.calibration import Throughput
+
+ENUM = botocore.session.get_session().get_service_model("sagemaker").shape_for("ProcessingInstanceType").enum
+M5 = find_instance("ml.m5.4xlarge")
+UNPRICED = find_instance("ml.m4.xlarge")
+THROUGHPUT = Throughput(0.01, 1e-8, "a test", 1e-4)
+GB = 10**9
+
+
+def sizes_of(sizes: list[int], shards: int, tasks: int = 2) -> Sizes:
+    """Units of these bytes, each of so many equal tasks."""
+    size = np.array(sizes, np.int64)
+    count = np.full(len(size), tasks, np.int64)
+    whole = Sizes(size, count, 2 * count, size // tasks, np.array([0, len(size)]))
+    return whole.cut(shards)
+
+
+# Machines
+
+
+def test_every_type_of_processing_is_known_unless_it_has_gpus() -> None:
+    assert [name for name in ENUM if name not in INSTANCES and not is_gpu(name)] == []
+    assert set(INSTANCES) <= set(ENUM)
+
+
+@pytest.mark.parametrize(
+    ("name", "vcpus", "memory"),
+    [
+        ("ml.m5.4xlarge", 16, 64),
+        ("ml.m5.large", 2, 8),
+        ("ml.t3.medium", 2, 4),
+        ("ml.t3.large", 2, 8),
+        ("ml.m4.10xlarge", 40, 160),
+        ("ml.c4.4xlarge", 16, 30),
+        ("ml.c4.8xlarge", 36, 60),
+        ("ml.c5.9xlarge", 36, 72),
+        ("ml.c5.18xlarge", 72, 144),
+        ("ml.r5d.24xlarge", 96, 768),
+        ("ml.m6i.32xlarge", 128, 512),
+        ("ml.r7i.48xlarge", 192, 1536),
+        ("ml.c8i.96xlarge", 384, 768),
+        ("ml.r8i-flex.16xlarge", 64, 512),
+        ("ml.g4dn.xlarge", 4, 16),
+    ],
+)
+def test_vcpus_and_memory(name: str, vcpus: int, memory: float) -> None:
+    assert find_instance(name) == Instance(name, vcpus, memory)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("ml.m5.3xlarge", "ml.m5.2xlarge"),
+        ("m5.4xlarge", "ml.m5.4xlarge"),
+        ("ml.m9i.large", "ml.m8i.large"),
+        ("", "ml."),
+    ],
+)
+def test_a_type_that_is_not_there_names_its_neighbours(name: str, meant: str) -> None:
+    with pytest.raises(UsageError, match="SageMaker Processing has no") as told:
+        find_instance(name)
+
+    assert meant in str(told.value)
+
+
+def test_none_of_it_imports_boto3() -> None:
+    modules = ", ".join(f"scaledproc.backends.sagemaker.{name}" for name in ("estimate", "policy", "limits", "prices"))
+    code = f"import sys, {modules}; sys.exit(any(name in sys.modules for name in ('boto3', 'botocore', 'sagemaker')))"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# Prices
+
+
+def test_a_price_follows_the_vcpus_within_a_family() -> None:
+    for name in priced_instances():
+        one = find_instance(name)
+        price = price_of(one, "us-east-1")
+        family = [other for other in map(find_instance, priced_instances()) if other.family == one.family]
+        largest = max(family, key=lambda other: other.vcpus)
+        per_vcpu = price_of(largest, "us-east-1").usd_per_hour / largest.vcpus
+        if name == "ml.t3.medium":  # as many vCPUs as a large, at half the price
+            per_vcpu /= 2
+        assert price.usd_per_hour == pytest.approx(one.vcpus * per_vcpu, abs=1e-3)  # each is rounded to 0.001
+
+
+def test_what_is_not_in_the_table_has_no_price() -> None:
+    assert price_of(UNPRICED, "us-east-1") is None
+    assert price_of(M5, "us-east-1") == Price(0.922, "us-east-1", price_of(M5, None).source, price_of(M5, None).as_of)
+
+
+def test_another_region_is_told() -> None:
+    assert price_of(M5, "us-east-1").note is None
+    assert "eu-west-1 may be cheaper or dearer" in price_of(M5, "eu-west-1").note
+    assert "eu-west-1" in storage_price("eu-west-1").note
+
+
+def product(usage: str, usd: str, unit: str = "Hrs", region: str = "eu-west-1") -> str:
+    """An entry as the Price List API has them: JSON in a string."""
+    dimension = {"unit": unit, "pricePerUnit": {"USD": usd}, "description": "…"}
+    term = {"effectiveDate": "2026-10-01T00:00:00Z", "priceDimensions": {"A.B.C": dimension}}
+    attributes = {"usagetype": usage, "component": "Processing", "regionCode": region}
+    return json.dumps({"product": {"attributes": attributes}, "terms": {"OnDemand": {"A.B": term}}})
+
+
+BROKEN = [
+    "not json",
+    "{}",
+    "[]",
+    "null",
+    json.dumps({"product": {"attributes": {"usagetype": "EU-Processing:ml.m5.large"}}}),
+]
+
+
+def test_prices_are_asked_of_aws() -> None:
+    pages = {
+        None: [*BROKEN, product("EU-Processing:ml.m5.4xlarge", "1.0270000000"), product("EU-Train:ml.m5.4xlarge", "9")],
+        "more": [
+            product("EU-Processing:ml.c5.xlarge", "0.0"),
+            product("EU-Processing:ml.m5.4xlarge", "7", region="eu-west-2"),
+            product("EU-Processing:VolumeUsage.gp2", "0.11", "GB-Mo"),
+        ],
+    }
+
+    def answer(body: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
+        token = body.get("NextToken")
+        return 200, {"PriceList": pages[token], **({} if token else {"NextToken": "more"})}
+
+    with aws_json({"GetProducts": answer}) as service:
+        found = lookup_prices(service.client("pricing"), [M5, find_instance("ml.c5.xlarge")], "eu-west-1")
+
+    assert found.prices == {"ml.m5.4xlarge": Price(1.027, "eu-west-1", "AWS Price List API", date(2026, 10, 1))}
+    assert price_of(M5, "eu-west-1", found).usd_per_hour == 1.027
+    assert storage_price("eu-west-1", found).usd_per_gb_month == 0.11
+    assert found.notes == ("AWS's price list has no Processing price in eu-west-1 for ml.c5.xlarge",)
+    assert price_of(find_instance("ml.c5.xlarge"), "eu-west-1", found).usd_per_hour == 0.204
+    filters = {one["Field"]: one["Value"] for one in service.requests[0][1]["Filters"]}
+    assert filters == {"regionCode": "eu-west-1", "component": "Processing"}
+
+
+def test_who_may_not_ask_gets_the_table_and_is_told() -> None:
+    with aws_json({"GetProducts": denied}) as service:
+        client = service.client("pricing")
+        found = lookup_prices(client, [M5], "us-east-1")
+    gone = lookup_prices(client, [M5], "us-east-1")  # nobody listens there now
+
+    assert "allow pricing:GetProducts" in found.notes[0]
+    assert "could not be asked" in gone.notes[0]
+    assert price_of(M5, "us-east-1", found).usd_per_hour == 0.922
+    assert found.notes[0] in estimate(sizes_of([GB], 1), THROUGHPUT, Fleet(M5, 1), found).notes
+
+
+# Estimates
+
+
+def test_an_estimate_by_hand() -> None:
+    sizes = sizes_of([320 * GB, 160 * GB], 2)
+    fleet = Fleet(
+        M5, 1, volume_gb=30, startup_seconds=100, overhead_seconds=20, download_rate=100e6, region="us-east-1"
+    )
+
+    found = estimate(sizes, THROUGHPUT, fleet)
+
+    # Fetching bounds both jobs: 3,200 s and 1,600 s, and 4 files of 0.7 ms each.
+    jobs = [100 + 3201 + 20, 100 + 1601 + 20]
+    combine = 121  # 4 tasks of 0.1 ms each
+    hours = (sum(jobs) + combine) / 3600
+    assert found.wall_seconds == sum(jobs) + combine
+    assert found.instance_hours == pytest.approx(hours)
+    assert found.longest_job_seconds == jobs[0]
+    assert found.storage_usd == pytest.approx(hours / 730 * 30 * 0.14)
+    assert found.s3_usd == pytest.approx(8 * 0.0004 / 1000)
+    assert found.usd == pytest.approx(hours * 0.922 + found.storage_usd + found.s3_usd)
+    assert (found.jobs, found.startup_hours) == (3, pytest.approx(300 / 3600))
+    assert found.core_hours == pytest.approx((480 * GB * 1e-8 + 4 * 0.01) / 3600)
+    two = estimate(sizes, THROUGHPUT, replace(fleet, max_parallel=2))
+    assert two.wall_seconds == jobs[0] + combine
+    assert two.usd == found.usd
+
+
+def test_copying_first_takes_longer_than_staging_meanwhile() -> None:
+    sizes = sizes_of([100 * GB], 1, tasks=1000)
+    stage, file = (Fleet(M5, 1, mode=mode, download_rate=100e6) for mode in ("stage", "file"))
+    slow = replace(THROUGHPUT, seconds_per_byte=1e-6)
+
+    difference = estimate(sizes, slow, file).wall_seconds - estimate(sizes, slow, stage).wall_seconds
+
+    # 1,000 s, and 1.3 s for the files: staging keeps one core of 16 busy with it, copying first holds up all of them.
+    assert difference == pytest.approx(1001.3 * (1 - 1 / 16), abs=2)
+
+
+def test_one_job_of_many_machines_starts_once_and_bills_all_to_the_end() -> None:
+    sizes = sizes_of([100 * GB, 50 * GB, 10 * GB, 10 * GB], 4)
+    fleet = Fleet(M5, 2, single_job=True, download_rate=100e6, startup_seconds=100, overhead_seconds=0)
+
+    found = estimate(sizes, THROUGHPUT, fleet)
+
+    first = 100 + 1101  # the first and the third shard, and their files
+    assert found.wall_seconds == first + found.combine_seconds
+    assert found.instance_hours == pytest.approx((2 * first + found.combine_seconds) / 3600)
+    assert found.jobs == 2
+
+
+def test_small_machines_are_bound_by_their_network() -> None:
+    rates = [
+        Fleet(find_instance(name), 1).bytes_per_second for name in ("ml.t3.medium", "ml.m5.large", "ml.m5.4xlarge")
+    ]
+
+    assert rates == [32e6, 78.125e6, 300e6]
+    assert Fleet(M5, 1, mode="file").bytes_per_second == 128 * 2**20
+    assert Fleet(M5, 1, mode="file", volume_gb=500).bytes_per_second == 250 * 2**20
+
+
+def test_what_an_estimate_rests_on_is_told() -> None:
+    found = estimate(sizes_of([GB] * 4, 2), ASSUMED, Fleet(find_instance("ml.t3.large"), 2, region="eu-west-1"))
+    text = "\n".join(estimate_text(found))
+
+    for part in ("about $", "benchmark", "4 min 00 s to start", "burstable", "eu-west-1 may be", "MB/s", "core-hours"):
+        assert part in text
+    assert json.loads(json.dumps(found.to_dict()))["jobs"] == 3
+
+
+def test_an_unknown_price_is_said_not_guessed() -> None:
+    found = estimate(sizes_of([GB], 1), THROUGHPUT, Fleet(UNPRICED, 1))
+
+    assert found.usd is None
+    assert estimate_text(found)[0].startswith("price unknown, ")
+    with pytest.raises(UsageError, match=r"cannot be promised.*ml\.m4\.xlarge"):
+        refuse_above(found, 1000)
+
+
+def test_the_cost_that_somebody_will_pay_is_kept_to() -> None:
+    found = estimate(sizes_of([GB] * 50, 10), THROUGHPUT, Fleet(M5, 10))
+
+    refuse_above(found, found.usd)
+    with pytest.raises(UsageError, match="more than --max-cost 0"):
+        refuse_above(found, 0)
+    for nonsense in (-1, float("nan")):
+        with pytest.raises(UsageError, match="0 or more"):
+            refuse_above(found, nonsense)
+
+
+def test_sizes_are_those_of_the_plan(demo: Path) -> None:
+    plan = scaledproc.plan(demo, shards=2)
+    sizes = Sizes.of(plan)
+
+    assert sizes.shard_bytes.tolist() == plan.shard_sizes.tolist()
+    assert sizes.n_tasks == plan.n_tasks
+    assert sizes.n_files == plan.files.num_rows
+    assert sizes.size == plan.size
+    assert sizes.shard_largest.max() == plan.task_sizes.max()
+    assert sizes.cut(3).shard_bytes.tolist() == scaledproc.plan(demo, shards=3).shard_sizes.tolist()
+
+
+def test_a_plan_without_tasks_takes_a_combine_job(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    found = estimate(Sizes.of(scaledproc.plan(tmp_path / "empty")), THROUGHPUT, Fleet(M5, 4))
+
+    assert found.wall_seconds == found.combine_seconds == 270
+
+
+@pytest.mark.parametrize("machines", [0, -1])
+def test_no_machine_is_no_fleet(machines: int) -> None:
+    with pytest.raises(UsageError, match="1 or more"):
+        Fleet(M5, machines)
+
+
+UNITS = st.lists(st.integers(0, 200 * GB), min_size=1, max_size=30)
+FLEETS = st.builds(
+    Fleet,
+    st.sampled_from([find_instance(name) for name in sorted(priced_instances())]),
+    st.integers(1, 12),
+    mode=st.sampled_from(["stage", "file"]),
+    single_job=st.booleans(),
+)
+
+
+@given(UNITS, st.integers(1, 10), FLEETS, st.data())
+def test_more_data_is_never_cheaper_or_quicker(
+    units: list[int], shards: int, fleet: Fleet, data: st.DataObject
+) -> None:
+    sizes = sizes_of(units, shards)
+    more = data.draw(st.lists(st.integers(0, 50 * GB), min_size=len(units), max_size=len(units)))
+    larger = replace(sizes, unit_bytes=sizes.unit_bytes + np.array(more))
+
+    small, large = (estimate(each, THROUGHPUT, fleet) for each in (sizes, larger))
+
+    assert large.usd >= small.usd
+    assert large.wall_seconds >= small.wall_seconds
+    assert large.longest_job_seconds >= small.longest_job_seconds
+
+
+@given(UNITS, st.integers(1, 10), FLEETS)
+def test_no_estimate_is_below_the_work_itself(units: list[int], shards: int, fleet: Fleet) -> None:
+    sizes = sizes_of(units, shards)
+
+    found = estimate(sizes, THROUGHPUT, fleet)
+
+    machine_hours = found.core_hours / fleet.instance.vcpus
+    assert found.instance_hours >= machine_hours + found.startup_hours - 1e-9
+    assert found.usd >= machine_hours * price_of(fleet.instance, None).usd_per_hour
+    assert found.wall_seconds >= machine_hours * 3600 / found.max_parallel
+    assert found.instance_hours * 3600 <= found.wall_seconds * found.max_parallel + 1e-6
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=50), st.integers(1, 20))
+def test_the_makespan_is_between_its_bounds(seconds: list[float], machines: int) -> None:
+    bound = max(sum(seconds) / machines, max(seconds))
+
+    assert bound * (1 - 1e-9) <= makespan(seconds, machines) <= (bound + max(seconds)) * (1 + 1e-9)
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=50))
+def test_one_machine_takes_the_sum_and_one_for_each_job_the_longest(seconds: list[float]) -> None:
+    assert makespan(seconds, 1) == pytest.approx(sum(seconds))
+    assert makespan(seconds, len(seconds)) == max(seconds)
+
+
+# Disks
+
+
+def test_a_disk_holds_what_has_to_be_there() -> None:
+    assert volume_gb("stage", GB) == 30
+    assert volume_gb("file", 300 * GB) * GB > 300 * GB
+    assert volume_gb("stage", 300 * GB) * GB / 2 > 300 * GB
+    with pytest.raises(UsageError, match="more --shards"):
+        volume_gb("file", 17_000 * GB)
+
+
+def test_a_machine_of_one_job_has_its_own_files_or_all() -> None:
+    sizes = sizes_of([100 * GB] * 4, 4)
+
+    apart = estimate(sizes, THROUGHPUT, Fleet(M5, 4, mode="file", volume_gb=600, single_job=True))
+    copied = estimate(sizes, THROUGHPUT, Fleet(M5, 4, mode="file", volume_gb=600, single_job=True, replicates=True))
+
+    assert copied.wall_seconds - apart.wall_seconds == pytest.approx(
+        300 * GB / Fleet(M5, 4, mode="file", volume_gb=600).bytes_per_second, abs=2
+    )
+    assert copied.s3_usd == 4 * apart.s3_usd
+    small = estimate(sizes, THROUGHPUT, Fleet(M5, 4, mode="file", single_job=True))
+    large = estimate(sizes, THROUGHPUT, Fleet(M5, 4, mode="file", single_job=True, replicates=True))
+    assert large.storage_usd / large.instance_hours > 3 * small.storage_usd / small.instance_hours
+
+
+# Recommendations
+
+
+CANDIDATES = [
+    find_instance(f"ml.{name}") for name in ("m5.xlarge", "m5.4xlarge", "c5.4xlarge", "r5.4xlarge", "m4.xlarge")
+]
+
+
+@pytest.fixture(scope="module")
+def ten_folders() -> Sizes:
+    rng = np.random.default_rng(10)
+    units = [int(size) for size in rng.integers(GB, 20 * GB, 200)]
+    return sizes_of(units, 10, tasks=20)
+
+
+def test_what_is_recommended_is_no_slower_than_the_pattern_and_no_dearer(ten_folders: Sizes) -> None:
+    pattern = estimate(ten_folders, THROUGHPUT, Fleet(M5, 10))
+
+    found = recommend(ten_folders, THROUGHPUT, CANDIDATES)
+
+    assert found.deadline_seconds == pattern.wall_seconds
+    assert found.estimate.wall_seconds <= pattern.wall_seconds
+    assert found.estimate.usd < pattern.usd
+    assert any("pattern's machines" in reason for reason in found.reasons)
+    assert found.to_dict()["instance"] == found.instance.name
+
+
+def test_no_other_choice_is_cheaper_in_time(ten_folders: Sizes) -> None:
+    found = recommend(ten_folders, THROUGHPUT, CANDIDATES, deadline=3600 * 2, max_parallel=12)
+
+    for instance in CANDIDATES[:-1]:
+        for shards in range(1, 13):
+            other = estimate(ten_folders.cut(shards), THROUGHPUT, Fleet(instance, shards))
+            assert other.wall_seconds > 7200 or other.usd >= found.estimate.usd
+
+
+def test_more_time_is_never_dearer(ten_folders: Sizes) -> None:
+    costs = [
+        recommend(ten_folders, THROUGHPUT, CANDIDATES, deadline=hours * 3600, max_parallel=30).estimate.usd
+        for hours in (1, 2, 4, 24)
+    ]
+
+    assert costs == sorted(costs, reverse=True)
+
+
+def test_starting_makes_many_small_jobs_dear() -> None:
+    found = recommend(sizes_of([10**7] * 100, 100), THROUGHPUT, [M5], deadline=3600)
+
+    assert found.shards == 1
+
+
+def test_what_cannot_be_recommended() -> None:
+    sizes = sizes_of([GB] * 10, 10)
+
+    with pytest.raises(UsageError, match="known price"):
+        recommend(sizes, THROUGHPUT, [UNPRICED])
+    with pytest.raises(UsageError, match="the quickest takes"):
+        recommend(sizes, THROUGHPUT, [M5], deadline=60)
+
+
+def test_prices_that_were_looked_up_decide(ten_folders: Sizes) -> None:
+    dear = PriceList({"ml.m5.xlarge": Price(50.0, "us-east-1", "a test", date(2026, 1, 1))})
+
+    assert recommend(ten_folders, THROUGHPUT, CANDIDATES[:2]).instance.name == "ml.m5.xlarge"
+    assert recommend(ten_folders, THROUGHPUT, CANDIDATES[:2], lookup=dear).instance.name == "ml.m5.4xlarge"

@@ -1,0 +1,172 @@
+"""`plan --backend sagemaker`: what a run will take, before it is begun."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from processing_emulator import ProcessingEmulator
+from support import Bucket, Cli
+
+import scaledproc
+from scaledproc.backends.sagemaker.cost.estimate import ASSUMED, needed_volume_gb
+from scaledproc.backends.sagemaker.cost.forecast import fleet_of, sizes_of
+from scaledproc.backends.sagemaker.jobs.job_list import shard_works
+from scaledproc.backends.sagemaker.jobs.requests import volume_gb
+from scaledproc.backends.sagemaker.settings import Settings
+from scaledproc.planning.plan import Plan
+from scaledproc.storage.store import Store
+
+PLAN = ("plan", "--backend", "sagemaker")
+NOBODY = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "HOME": "/nonexistent"}
+
+
+@pytest.fixture
+def account(s3: Bucket, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment that leads to an account whose prices may not be asked."""
+    with ProcessingEmulator(tmp_path / "machines", s3.server) as emulator:
+        yield {**emulator.environment(), "HOME": str(tmp_path)}  # where no run's speed is remembered
+
+
+def test_a_plan_in_s3_tells_time_and_price(cli: Cli, s3: Bucket, demo: Path, account: dict[str, str]) -> None:
+    scaledproc.fetch(demo, s3.url("planned"), storage_options={f"output.{k}": v for k, v in s3.storage_options.items()})
+
+    done = cli(*PLAN, s3.url("planned"), "--instance-type", "ml.m5.xlarge", env=account)
+    as_json = cli(*PLAN, s3.url("planned"), "--instance-type", "ml.m5.xlarge", "--json", env=account)
+
+    assert done.returncode == 0, done.stderr
+    assert "expected on Amazon SageMaker:" in done.stdout
+    assert "AccessDeniedException: allow pricing:GetProducts" in done.stdout
+    assert "ml.m5.xlarge: $0.23/h in us-east-1" in done.stdout
+    assert "recommended:" in done.stdout
+    expected = json.loads(as_json.stdout)["expected"]
+    shards = json.loads(as_json.stdout)["shards"]
+    n_shards = len(shards) if isinstance(shards, list) else shards
+    assert expected["jobs"] == n_shards + 1
+    # By hand: next to no work, so each job is its start and its end.
+    assert expected["instance_hours"] * 3600 == pytest.approx((n_shards + 1) * 272, abs=(n_shards + 1) * 3)
+    # Machines, their 30 GB each, and a request for each of the dataset's files.
+    by_hand = expected["instance_hours"] * (0.23 + 30 * 0.14 / 730) + 104 * 0.0004 / 1000
+    assert expected["usd"] == pytest.approx(by_hand)
+    assert expected["recommended"]["estimate"]["usd"] <= expected["usd"]
+
+
+def test_it_needs_neither_credentials_nor_a_region(cli: Cli, demo: Path) -> None:
+    for region in ({}, {"AWS_DEFAULT_REGION": "eu-west-1"}):
+        done = cli(*PLAN, demo, "--json", env={**NOBODY, **region})
+
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["expected"]["usd"] > 0
+
+
+def test_calibrated_speed_is_named(cli: Cli, demo: Path) -> None:
+    done = cli(*PLAN, demo, "--calibrate", "4", env=NOBODY)
+
+    assert done.returncode == 0, done.stderr
+    assert ASSUMED.source not in done.stdout
+    assert "4 tasks" in done.stdout
+
+
+def test_a_run_that_costs_too_much_is_not_begun(
+    s3: Bucket, demo: Path, account: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in account.items():
+        monkeypatch.setenv(name, value)
+    scaledproc.fetch(demo, s3.url("dear"))
+    settings = {"role": "arn:aws:iam::123456789012:role/x", "image_uri": "scaledproc:test", "max_cost": 0.01}
+
+    with pytest.raises(scaledproc.UsageError, match=r"expected to cost \$0\.\d\d, more than --max-cost 0\.01"):
+        scaledproc.run(s3.url("dear"), s3.url("dear-out"), backend="sagemaker", settings=settings)
+
+    assert not s3.objects("dear-out")
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """Files of 1 to 60 MB (but for their content) in three folders."""
+    folder = tmp_path_factory.mktemp("uneven")
+    rng = np.random.default_rng(1)
+    for group in ("30", "31", "32"):
+        (folder / group).mkdir()
+        for number in range(8):
+            with (folder / group / f"{number}.txt").open("wb") as file:
+                file.truncate(int(rng.integers(1_000_000, 60_000_000)))
+
+    class Anything(scaledproc.Extractor):
+        name = "anything"
+        version = "1"
+        anchors = ("*.txt",)
+        unit = "file"
+
+        @property
+        def schema(self) -> Any:
+            import pyarrow as pa
+
+            return pa.schema([("path", pa.string())])
+
+        def extract(self, task: scaledproc.Task) -> dict[str, str]:
+            return {"path": task.anchor}
+
+    return scaledproc.plan(folder, extractor=Anything())
+
+
+def test_only_files_of_the_plan_are_mounted(s3: Bucket, tmp_path: Path) -> None:
+    """Whole prefixes have also what the listing left out: their disks are made for the plan's files."""
+    settings = Settings.parse({"input_mode": "file"})
+    extractor = tmp_path / "anything.py"
+    extractor.write_text(
+        "import scaledproc\n"
+        "@scaledproc.extractor(schema={'path': 'string'}, anchor='*.txt')\n"
+        "def anything(task):\n"
+        "    return {'path': task.anchor}\n"
+    )
+    for name, others in {
+        "plain": (),
+        "hidden": ("30/.cache/big",),
+        "earlier": tuple(f"30/out/{name}" for name in ("run.json", "plan.parquet", "inventory.parquet", "big.txt")),
+    }.items():
+        store = Store.at(s3.url(f"mounted-{name}/data"), s3.storage_options)
+        for path in ("30/1.txt", "31/2.txt", *others):
+            store.write(path, b"x")
+        run = scaledproc.run(
+            store.uri,
+            tmp_path / name,
+            extractor=f"{extractor}:anything",
+            storage_options={f"input.{key}": value for key, value in s3.storage_options.items()},
+            jobs=1,
+        )
+        works = shard_works(settings, run.plan, range(run.plan.n_shards), run.record.options, "s3://bucket/run")
+        assert [bool(work.prefixes) for work in works] == [not others] * 2, name
+        assert [bool(work.manifest) for work in works] == [bool(others)] * 2, name
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {},
+        {"instances": 2},
+        {"input_mode": "file"},
+        {"input_mode": "file", "instances": 2},
+        {"input_mode": "sharded-by-key", "instances": 5},
+        {"volume_size": 77},
+    ],
+)
+def test_the_estimate_has_the_machines_and_disks_of_the_jobs(uneven: Plan, words: dict[str, Any]) -> None:
+    settings = Settings.parse(words)
+    options: dict[str, Any] = {"unit": "file", "include": [], "exclude": [], "limit": None, "shards": "folder"}
+    works = shard_works(settings, uneven, range(uneven.n_shards), options, "s3://bucket/run")
+
+    fleet = fleet_of(settings, uneven, None)
+    sizes = sizes_of(uneven, fleet)
+
+    machines = works[0].instances if len(works) == 1 else min(settings.max_parallel_jobs, len(works))
+    assert fleet.max_parallel == machines
+    assumed = fleet.volume_gb or needed_volume_gb(sizes, fleet)
+    assert assumed == pytest.approx(max(volume_gb(settings, work) for work in works), abs=1)

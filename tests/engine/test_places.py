@@ -1,0 +1,413 @@
+"""Where datasets lie: repositories and caches of links, hidden files, other runs, archives, web servers."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import pathlib
+import tarfile
+import threading
+import zipfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from support import Bucket, Cli, TreeWriter
+
+import scaledproc
+from scaledproc import Task
+from scaledproc.api import save_inventory, verify
+from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.planning.inventory import Inventory, choose, take_inventory
+from scaledproc.storage import local_files
+from scaledproc.storage.links import Links
+from scaledproc.storage.store import Store
+
+
+@scaledproc.extractor(schema={"path": "string", "text": "string"}, anchor="*.csv", unit="file")
+def text_of(task: Task) -> dict[str, Any]:
+    return {"path": task.anchor, "text": task.path.read_text()}
+
+
+@scaledproc.extractor(schema={"path": "string", "text": "string"}, anchor="*.csv", unit="file")
+def text_by_handle(task: Task) -> dict[str, Any]:
+    with task.open() as file:
+        return {"path": task.anchor, "text": file.read().decode()}
+
+
+def texts(run: scaledproc.Run) -> dict[str, str]:
+    table = run.to_arrow().to_pydict()
+    assert not run.quarantined, run.errors().to_pylist()
+    return dict(zip(table["path"], table["text"], strict=True))
+
+
+def paths(inventory: Inventory) -> list[str]:
+    return sorted(inventory.files["path"].to_pylist())
+
+
+def take(root: Path | str, **options: Any) -> Inventory:
+    return take_inventory(Store.at(root), **options)
+
+
+def annex(root: Path, name: str, content: str | None, git: Path | None = None) -> Path:
+    """A locked annexed file; without its content where that is None."""
+    key = f"MD5E-s{len(content or '12')}--{name.replace('/', '_')}"
+    stored = (git or root / ".git") / "annex/objects/x1/y1" / key / key
+    if content is not None:
+        stored.parent.mkdir(parents=True)
+        stored.write_text(content)
+    link = root / name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    up = "../" * name.count("/")
+    link.symlink_to(f"{up}.git/annex/objects/x1/y1/{key}/{key}")
+    return link
+
+
+@pytest.mark.parametrize("extractor", [text_of, text_by_handle], ids=["path", "handle"])
+@pytest.mark.parametrize("inside", ["", "sub-01", "sub-01/ses-1"])
+def test_annexed_files_are_taken_once_from_anywhere_in_their_repository(
+    tmp_path: Path, inside: str, extractor: Any
+) -> None:
+    root = tmp_path / "ds"
+    annex(root, "sub-01/ses-1/a.csv", "a")
+    annex(root, "sub-01/ses-1/b.csv", "bb")
+    (root / "sub-01/ses-1/unlocked.csv").write_text("c")
+    run = scaledproc.run(root / inside, tmp_path / "out", extractor=extractor, jobs=1)
+    at = f"{'sub-01/ses-1'.removeprefix(inside).strip('/')}/".lstrip("/")
+    assert texts(run) == {f"{at}a.csv": "a", f"{at}b.csv": "bb", f"{at}unlocked.csv": "c"}
+    assert verify(tmp_path / "out", inventory=True).ok
+
+
+def test_hidden_annex_is_still_taken_once(tmp_path: Path) -> None:
+    annex(tmp_path / "ds", "a.csv", "a")
+    found = take(tmp_path / "ds", hidden=True)
+    assert paths(found) == ["a.csv"]
+    assert found.notes == ("1 folder of content was left out, as links in the dataset name its files",)
+
+
+def test_content_that_is_not_here_is_told_with_the_remedy(tmp_path: Path) -> None:
+    root = tmp_path / "ds"
+    annex(root, "a.csv", "a")
+    annex(root, "sub/gone.csv", None)
+    (root / "sub/pointer.csv").write_text("/annex/objects/MD5E-s2--aa.csv\n")
+    found = take(root)
+    assert paths(found) == ["a.csv"]
+    (note,) = [note for note in found.notes if "content" in note]
+    assert note.startswith("2 files of git-annex")
+    assert "git annex get" in note
+    # Not a repository's: a text like any other.
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain/pointer.csv").write_text("/annex/objects/MD5E-s2--aa.csv\n")
+    assert paths(take(tmp_path / "plain")) == ["pointer.csv"]
+
+
+def test_pointers_of_git_lfs_are_no_data(tmp_path: Path) -> None:
+    (tmp_path / ".git/lfs").mkdir(parents=True)
+    (tmp_path / "a.csv").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 2\n")
+    (tmp_path / "b.csv").write_text("version")
+    found = take(tmp_path)
+    assert paths(found) == ["b.csv"]
+    assert "git lfs pull" in " ".join(found.notes)
+
+
+def test_subdataset_whose_git_folder_is_in_the_superdataset(tmp_path: Path) -> None:
+    root = tmp_path / "super"
+    modules = root / ".git/modules/sub"
+    annex(root / "sub", "a.csv", "a", git=modules)
+    (root / "sub/.git").symlink_to("../.git/modules/sub")
+    assert paths(take(root / "sub")) == ["a.csv"]
+    assert paths(take(root)) == ["sub/a.csv"]
+
+
+def snapshot(root: Path) -> Path:
+    revision = root / "hub/datasets--me--x/snapshots/abc123"
+    blobs = root / "hub/datasets--me--x/blobs"
+    (revision / "data").mkdir(parents=True)
+    blobs.mkdir()
+    for name, blob in (("a.csv", "h1"), ("data/b.csv", "h2"), ("same.csv", "h1")):
+        (blobs / blob).write_text(blob)
+        (revision / name).symlink_to(f"{'../' * (name.count('/') + 2)}blobs/{blob}")
+    return revision
+
+
+@pytest.mark.parametrize("extractor", [text_of, text_by_handle], ids=["path", "handle"])
+def test_snapshot_of_a_hugging_face_cache(tmp_path: Path, extractor: Any) -> None:
+    revision = snapshot(tmp_path)
+    run = scaledproc.run(revision, tmp_path / "out", extractor=extractor, jobs=1)
+    assert texts(run) == {"a.csv": "h1", "data/b.csv": "h2", "same.csv": "h1"}
+    whole = take(tmp_path / "hub")
+    assert paths(whole) == [f"datasets--me--x/snapshots/abc123/{name}" for name in ("a.csv", "data/b.csv", "same.csv")]
+    assert paths(take(revision.parents[1] / "blobs")) == ["h1", "h2"]
+
+
+def test_links_to_anywhere_else_are_not_followed(tmp_path: Path) -> None:
+    """What looks like a store, but is a link itself, would lead anywhere."""
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "key.csv").write_text("secret")
+    for name in ("annex", "objects", "git", "blobs", "dots"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "annex/.git").mkdir()
+    (tmp_path / "annex/.git/annex").symlink_to(secret)
+    (tmp_path / "objects/.git/annex").mkdir(parents=True)
+    (tmp_path / "objects/.git/annex/objects").symlink_to(secret)
+    (secret / "annex/objects").mkdir(parents=True)
+    (secret / "annex/objects/key.csv").write_text("secret")
+    (secret / "objects").mkdir()
+    (secret / "objects/key.csv").write_text("secret")
+    (tmp_path / "git/.git").symlink_to(secret)
+    (tmp_path / "blobs/snapshots/r").mkdir(parents=True)
+    (tmp_path / "blobs/blobs").symlink_to(secret)
+    (tmp_path / "dots/.git/annex/objects").mkdir(parents=True)
+    for link, target in {
+        "annex/a.csv": ".git/annex/objects/key.csv",
+        "objects/a.csv": ".git/annex/objects/key.csv",
+        "git/a.csv": ".git/annex/objects/key.csv",
+        "blobs/snapshots/r/a.csv": "../../blobs/key.csv",
+        "dots/a.csv": ".git/annex/objects/../../../../secret/key.csv",
+    }.items():
+        (tmp_path / link).symlink_to(target)
+        assert (tmp_path / link).read_text() == "secret"
+        folder, _, name = link.rpartition("/")
+        assert Links(str(tmp_path / folder)).follow(name) is None, link
+        assert paths(take(tmp_path / folder)) == [], link
+        with pytest.raises(FileNotFoundError, match="no file of the dataset any more"):
+            local_files.find(str(tmp_path / folder), name)
+
+
+def test_dataset_of_nothing_but_links_says_what_to_do(tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        (tmp_path / f"{number}.csv").write_text("x")
+        (tmp_path / f"in/{number}.csv").symlink_to(tmp_path / f"{number}.csv")
+    done = cli("plan", tmp_path / "in")
+    assert done.returncode == 1
+    for part in ("all of its files are links", "3 links leading outside", f"-> {tmp_path}", "cp -rL"):
+        assert part in done.stdout + done.stderr
+    (tmp_path / "ds").mkdir()
+    annex(tmp_path / "ds", "gone.csv", None)
+    assert "git annex get" in "".join(cli("plan", tmp_path / "ds").stdout)
+
+
+# Hidden files
+
+
+def test_hidden_files_and_folders_are_left_out_and_counted(tree: TreeWriter) -> None:
+    names = ["a.csv", "._a.csv", ".ipynb_checkpoints/a.csv", ".git/x", "u/.nfs0001", "u/.DS_Store", "u/b.csv", "u/c.d"]
+    root = tree(dict.fromkeys(names, b"x"))
+    assert paths(take(root)) == ["a.csv", "u/b.csv", "u/c.d"]
+    (note,) = take(root).notes
+    assert note.startswith("5 hidden files and folders were left out (the first is ")
+    assert note.endswith("--hidden takes them too")
+    assert paths(take(root, hidden=True)) == sorted(names)
+    assert take(root, hidden=True).notes == ()
+    within = tree(dict.fromkeys([f".cache/deep/{name}" for name in names], b"x")) / ".cache/deep"
+    assert paths(take(within)) == ["a.csv", "u/b.csv", "u/c.d"]
+
+
+def test_hidden_objects_and_inventories(memory: str, tmp_path: Path) -> None:
+    for name in ("a.csv", "u/.hid/x/1", "u/.hid/2", ".top", "u/b..csv"):
+        Store.at(memory).write(name, b"x")
+    found = take(memory)
+    assert paths(found) == ["a.csv", "u/b..csv"]
+    assert found.notes == ("2 hidden files and folders were left out (the first is .top); --hidden takes them too",)
+    saved = save_inventory(memory, tmp_path / "all.parquet", hidden=True)
+    assert saved.files.num_rows == 5
+    planned = scaledproc.plan(memory, extractor=text_of, anchors="*", inventory=tmp_path / "all.parquet")
+    assert sorted(planned.tasks["anchor"].to_pylist()) == ["a.csv", "u/b..csv"]
+    assert scaledproc.plan(memory, extractor=text_of, anchors="*", hidden=True).n_tasks == 5
+
+
+def test_hidden_keys_of_s3(s3: Bucket) -> None:
+    url = s3.url("hidden")
+    for name in ("a.csv", ".git/objects/1", "u/._b.csv"):
+        Store.at(url, s3.storage_options).write(name, b"x")
+    store = Store.at(url, s3.storage_options)
+    assert paths(take_inventory(store)) == ["a.csv"]
+    assert len(paths(take_inventory(store, hidden=True))) == 3
+
+
+def test_hidden_by_the_command_line_and_its_record(tree: TreeWriter, cli: Cli, tmp_path: Path) -> None:
+    root = tree({"a.csv": b"1", ".b.csv": b"2"})
+    (tmp_path / "x.py").write_text(
+        "import scaledproc\n"
+        "@scaledproc.extractor(schema={'n': 'int64'}, anchor='*.csv', unit='file')\n"
+        "def n(task): return {'n': int(task.path.read_text())}\n"
+    )
+    words = ("--extractor", "x.py:n", root)
+    assert "1 hidden file or folder was left out (.b.csv)" in cli("plan", *words).stdout
+    done = cli("run", "--backend", "local", "--jobs", "1", "--hidden", *words, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    run = scaledproc.Run.open(tmp_path / "out")
+    assert run.record.options["hidden"] is True
+    assert run.to_arrow()["n"].to_pylist() == [2, 1]
+    assert cli("verify", "--inventory", tmp_path / "out").returncode == 0
+    done = cli("inventory", "--hidden", root, "all.parquet")
+    assert done.stdout.startswith("2 files")
+
+
+# Other runs below the dataset
+
+
+def test_folders_of_runs_are_left_out_and_told(tree: TreeWriter, tmp_path: Path) -> None:
+    root = tree({"a.csv": b"1", "b/c.csv": b"2", "x/run.json": b"{}", "x/kept.csv": b"3"})
+    first = scaledproc.run(root, root / "out/1", extractor=text_of, jobs=1)
+    assert sorted(texts(first)) == ["a.csv", "b/c.csv", "x/kept.csv"]
+    (root / "out/1/added.csv").write_text("of the run's folder")
+    found = take(root)
+    assert paths(found) == ["a.csv", "b/c.csv", "x/kept.csv", "x/run.json"]
+    assert found.notes == (
+        "1 folder of earlier runs was left out (the first is out/1); to take its files name it as INPUT",
+    )
+    second = scaledproc.run(root, root / "out/2", extractor=text_of, jobs=1)
+    assert second.record.plan_id == first.record.plan_id
+    assert "run.json" in paths(take(root / "out/1"))  # the run itself as a dataset
+
+
+def test_a_run_that_goes_on_is_left_out_too(tree: TreeWriter) -> None:
+    names = ["a", "r.1/run.json", "r.1/plan.parquet", "r.1/inventory.parquet", "r.1/work/00000/000000.parquet", "r11/x"]
+    root = tree(dict.fromkeys(names, b""))
+    assert paths(take(root)) == ["a", "r11/x"]
+
+
+# Listing while others write
+
+
+def test_what_vanishes_while_it_is_listed(tree: TreeWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tree({"a/1": b"", "a/2": b"", "b/3": b"", "c/4": b""})
+    real = os.scandir
+
+    def scandir(handle: int) -> Any:
+        where = str(Path(f"/proc/self/fd/{handle}").readlink())
+        found = list(real(handle))
+        if where == str(root):
+            (root / "b/3").unlink()
+            (root / "b").rmdir()
+        if where == str(root / "a"):
+            (root / "a/1").unlink()
+
+        class Entries(list[Any]):
+            def __enter__(self) -> Any:
+                return iter(self)
+
+            def __exit__(self, *_: object) -> None:
+                pass
+
+        return Entries(found)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    found = take(root)
+    assert paths(found) == ["a/2", "c/4"]
+    assert found.notes == ("2 names in INPUT were gone before they were looked at",)
+    with pytest.raises(ScaledprocError, match="does not exist"):
+        take(root / "b")
+
+
+# Places that are no folders
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_archives(tmp_path: Path, kind: str) -> None:
+    content = {f"{folder}f{number}.csv": f"{folder}{number}" * 5_000 for folder in ("", "s/") for number in range(12)}
+    archive = tmp_path / f"x.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(archive, "w") as file:
+            for name, text in content.items():
+                file.writestr(name, text)
+    else:
+        (tmp_path / "t").mkdir()
+        with tarfile.open(archive, "w") as tar:
+            for name, text in content.items():
+                (tmp_path / "t/one").write_text(text)
+                tar.add(tmp_path / "t/one", name)
+    run = scaledproc.run(f"{kind}://::{archive}", tmp_path / "out", extractor=text_of, jobs=1, chunk=1)
+    assert texts(run) == content
+    run = scaledproc.run(f"{kind}://s::{archive}", tmp_path / "out2", extractor=text_of, jobs=1)
+    assert texts(run) == {name[2:]: text for name, text in content.items() if name.startswith("s/")}
+
+
+@pytest.fixture
+def web(tree: TreeWriter) -> Iterator[str]:
+    """A web server's listing of a folder."""
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tree({"a b.csv": b"x"})))
+    handler.log_message = lambda *_: None  # type: ignore[attr-defined]
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_listing_without_sizes_is_refused(web: str) -> None:
+    with pytest.raises(ScaledprocError, match=r"cannot be listed: the sizes.*a%20b\.csv.*copy the files to a folder"):
+        take(web)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("s3://b/out", "s3://b/out"),
+        ("s3://b", "s3://b"),
+        ("gs://b/x/y", "gs://b/x/y"),
+        ("myscheme+x://host/x", "myscheme+x://host/x"),
+        ("memory://x", "memory://x"),
+        ("https://example.org/a", "https://example.org/a"),
+    ],
+)
+def test_url_that_went_through_pathlib(given: str, meant: str, tree: TreeWriter, tmp_path: Path) -> None:
+    path = pathlib.Path(given)
+    with pytest.raises(
+        UsageError, match=rf"lost a slash, as pathlib.Path makes of one: give it as text, {meant}$".replace("+", r"\+")
+    ):
+        scaledproc.plan(path, extractor=text_of)
+    with pytest.raises(UsageError, match="lost a slash"):
+        scaledproc.run(tree({"a.csv": b"1"}), path, extractor=text_of, jobs=1)
+    with pytest.raises(UsageError, match="lost a slash"):
+        save_inventory(tree({"a.csv": b"1"}), path / "x.parquet")
+
+
+def test_paths_with_colons_are_paths(tmp_path: Path) -> None:
+    for name in ("a:", "12:30", "C:/x", "x:y/z", "odd:name"):
+        assert Store.at(f"{tmp_path}/{name}").local == tmp_path / name
+    with pytest.raises(UsageError, match="s3://b/x"):
+        Store.at(pathlib.Path("/somewhere") / pathlib.Path("s3://b/x"))
+
+
+# What a unit's files are called
+
+
+def test_names_beside_an_anchor(tree: TreeWriter) -> None:
+    names = ["s/raw/0.bin", "s/labels/0.json", "s/raw/1.bin"]
+    root = tree({**dict.fromkeys(names, b"x"), "other/0.json": b"x"})
+    task = Task("s", "s", "s/raw/0.bin", root, frozenset(names))
+    assert task.beside("../labels/0.json").read_bytes() == b"x"
+    assert task.beside("./1.bin").samefile(root / "s/raw/1.bin")
+    with task.open("../raw/../labels/0.json") as label, task.open() as anchor:
+        assert label.read() == anchor.read() == b"x"
+    for outside in ("../../other/0.json", "/s/labels/0.json", "../../../data/s/raw/1.bin", "..", "", ".", "../labels",
+                    str(root / "s/raw/1.bin"), "../labels/0.json\0"):  # fmt: skip
+        with pytest.raises(FileNotFoundError, match="has no file"):
+            task.beside(outside)
+
+
+def test_groups_without_a_name(tree: TreeWriter) -> None:
+    with pytest.raises(UsageError, match=r"has a group without a name: write \(\?:…\)"):
+        scaledproc.plan(tree({"a.csv": b""}), extractor=text_of, unit="(?P<unit>a(b)?)")
+
+
+def test_equal_groups_hold_no_more_than_the_rest(tree: TreeWriter) -> None:
+    half = scaledproc.plan(tree({"31/a.csv": b"x" * 1000, "32/a.csv": b"x" * 1001}), extractor=text_of)
+    assert not [warning for warning in half.warnings if "holds" in warning]
+    more = scaledproc.plan(tree({"32/a.csv": b"x" * 1100}), extractor=text_of)
+    assert "group '32' holds 52%" in more.warnings[0]
+
+
+def test_choose_keeps_the_order_of_tables() -> None:
+    table = pa.table(
+        {"path": pa.array(["b", ".x/y", "a"], pa.large_string()), "size": [1, 2, 3], "version": ["", "", ""]}
+    )
+    assert choose(Inventory(table)).files["size"].to_pylist() == [1, 3]

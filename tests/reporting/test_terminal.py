@@ -1,0 +1,524 @@
+"""How far a run is: counted right whatever tells of it, and shown so that it can be read."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from processing_emulator import ProcessingEmulator
+from rich.console import Console, Group
+from support import COMMAND, Bucket, clean_environment
+
+import scaledproc
+from scaledproc import api
+from scaledproc.engine.progress import Tally
+from scaledproc.engine.status import Status
+from scaledproc.events import ChunkDone, CombineDone, Event, Note, RunFinished, RunStarted, ShardDone, ShardState
+from scaledproc.reporting.terminal import LiveProgress, PlainProgress
+from scaledproc.reporting.text import counts_text, shard_lines, status_text, trouble_lines
+from scaledproc.testing import PROBE, write_probe_dataset
+
+Told = ChunkDone | ShardDone | ShardState
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def started(tasks: int = 100, size: int = 1000, shards: int = 1, *, resumed: bool = False) -> RunStarted:
+    return RunStarted("a" * 32, tasks, size, shards, shards, 2, "out", resumed)
+
+
+def chunk(shard: int, number: int, tasks: int = 1, size: int = 10, *, resumed: bool = False) -> ChunkDone:
+    return ChunkDone(shard, tasks, tasks, size, 1.0, 0, resumed=resumed, chunk=number)
+
+
+def shard_done(shard: int, tasks: int = 1, size: int = 10, *, resumed: bool = False) -> ShardDone:
+    return ShardDone(shard, tasks, tasks, size, 1.0, 0, resumed=resumed)
+
+
+def state(shard: int, name: str, tasks: int = 0, size: int = 0, seconds: float = 0.0, **more: Any) -> ShardState:
+    return ShardState(shard, name, more.pop("job", f"job-{shard}"), tasks=tasks, size=size, seconds=seconds, **more)
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+# Counting
+
+chunk_sizes = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 99), st.booleans()), min_size=1, max_size=5)
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> tuple[list[list[tuple[int, int, bool]]], list[Told]]:
+    """Shards as lists of chunks (tasks, size, whether one is quarantined), and what may be told of them, in any order.
+
+    A shard is told of by its chunks, as here, by its sums so far, as from elsewhere, or as a whole; anything may be
+    told twice.
+    """
+    shards = draw(st.lists(chunk_sizes, min_size=1, max_size=4))
+    events: list[Told] = []
+    for number, chunks in enumerate(shards):
+        way = draw(st.sampled_from(["chunks", "sums", "whole"]))
+        tasks, size, bad = (sum(int(part[at]) for part in chunks) for at in range(3))
+        if way == "chunks":
+            for at, (each, its_size, is_bad) in enumerate(chunks):
+                was_done = draw(st.booleans())
+                events.append(ChunkDone(number, each, each, its_size, 1.0, int(is_bad), resumed=was_done, chunk=at))
+        if way == "sums":
+            names = draw(st.lists(st.sampled_from(["queued", "starting", "staging", "retrying", "done"])))
+            events += [state(number, name) for name in names]
+            for upto in draw(st.lists(st.integers(0, len(chunks)), max_size=6)):  # falls where a job is tried again
+                sums = [sum(int(part[at]) for part in chunks[:upto]) for at in range(3)]
+                events.append(state(number, "running", sums[0], sums[1], draw(st.floats(0, 9)), quarantined=sums[2]))
+        if way != "chunks" or draw(st.booleans()):
+            events.append(ShardDone(number, tasks, tasks, size, 1.0, bad, resumed=draw(st.booleans())))
+    events += draw(st.lists(st.sampled_from(events), max_size=4))
+    return shards, draw(st.permutations(events))
+
+
+@given(stories(), st.booleans())
+def test_any_order_of_events_adds_up_to_the_plan(
+    story: tuple[list[list[tuple[int, int, bool]]], list[Told]], continues: bool
+) -> None:
+    shards, events = story
+    tasks, size, bad = (sum(int(part[at]) for chunks in shards for part in chunks) for at in range(3))
+    tally = Tally(started(tasks, size, len(shards), resumed=continues), Clock())
+    before = (0, 0, 0)
+    for event in events:
+        tally.add(event)
+        now = (tally.tasks, tally.size, tally.quarantined)
+        assert all(a <= b for a, b in zip(before, now, strict=True))
+        assert 0 <= tally.resumed_tasks <= tally.tasks <= tasks
+        assert tally.throughput >= 0
+        assert sum(tally.counts.values()) == len(shards)
+        before = now
+    assert before == (tasks, size, bad)
+    assert tally.counts.get("done", 0) == len({event.shard for event in events if isinstance(event, ShardDone)})
+    assert not {each.shard for each in tally.at_work()} & {e.shard for e in events if isinstance(e, ShardDone)}
+
+
+def test_pace_is_what_this_process_did() -> None:
+    clock = Clock()
+    tally = Tally(started(shards=2, resumed=True), clock)
+    tally.add(shard_done(0, 40, 400, resumed=True))
+    tally.add(chunk(1, 0, 10, 100, resumed=True))
+    assert (tally.tasks, tally.throughput, tally.seconds_left) == (50, 0, None)
+    tally.add(state(1, "running", job=""))
+    clock.now = 10.0
+    tally.add(chunk(1, 1, 25, 250))
+    assert (tally.tasks, tally.throughput, tally.seconds_left) == (75, 25.0, 10.0)
+    assert tally.text() == "75/100 tasks, 750 B of 1.0 kB, 25 B/s, 10.0 s left"
+    assert not tally.has_machines
+
+
+def test_pace_leaves_out_the_start_of_the_first_machine() -> None:
+    clock = Clock()
+    tally = Tally(started(shards=2), clock)
+    tally.add(state(0, "starting"))
+    clock.now = 300.0
+    tally.add(state(0, "running", 20, 200, 10.0))  # is at work since 290
+    assert (tally.throughput, tally.seconds_left) == (20.0, 40.0)
+    clock.now = 310.0
+    tally.add(state(0, "running", 40, 400, 20.0))
+    assert (tally.throughput, tally.seconds_left) == (20.0, 30.0)
+
+
+def test_pace_leaves_out_what_jobs_did_before_they_were_watched() -> None:
+    clock = Clock()
+    tally = Tally(started(shards=2, resumed=True), clock)
+    tally.add(state(0, "running", 40, 400, 500.0))
+    assert (tally.tasks, tally.resumed_tasks, tally.seconds_left) == (40, 40, None)
+    clock.now = 5.0
+    tally.add(state(0, "running", 50, 500, 505.0))
+    tally.add(shard_done(0, 50, 500))
+    assert (tally.tasks, tally.throughput, tally.seconds_left) == (50, 20.0, 25.0)
+
+
+def test_a_retried_job_shows_its_own_counters_and_the_sum_does_not_fall() -> None:
+    tally = Tally(started(shards=1))
+    tally.add(state(0, "running", 60, 600, 6.0))
+    tally.add(state(0, "retrying", detail="again in 3 s: no capacity"))
+    assert (tally.tasks, tally.counts) == (60, {"retrying": 1})
+    tally.add(state(0, "running", 10, 100, 1.0))
+    assert (tally.tasks, [each.tasks for each in tally.at_work()]) == (60, [10])
+    tally.add(state(0, "running", 70, 700, 7.0))
+    assert tally.tasks == 70
+
+
+def test_a_worker_that_is_done_counts_when_its_shard_is_found() -> None:
+    tally = Tally(started(shards=1))
+    tally.add(state(0, "done", 100, 1000, 9.0))
+    assert (tally.counts, tally.is_complete) == ({"running": 1}, False)
+    tally.add(shard_done(0, 100, 1000))
+    assert (tally.counts, tally.is_complete) == ({"done": 1}, True)
+
+
+# Words
+
+
+def test_states_follow_the_way_of_a_shard() -> None:
+    counts = {"failed": 1, "done": 20, "queued": 85, "starting": 3, "running": 1200, "retrying": 0, "odd\x1b": 2}
+    assert counts_text(counts) == "1,200 running, 3 starting, 85 queued, 20 done, 1 failed, 2 odd�"
+
+
+@pytest.mark.parametrize("width", [None, 160, 60, 20])
+def test_a_shards_line_fits(width: int | None) -> None:
+    name = "scaledproc-0123456789-s00007-1"
+    states = [
+        state(7, "running", 1234, 56_000_000, 10.0, job=name),
+        state(8, "retrying", detail="because " * 40, job=name),
+    ]
+    lines = shard_lines(states, width)
+    assert len(lines) == 3
+    assert all(len(line) <= (width or 1000) for line in lines)
+    if width is None or width == 160:
+        assert lines[1].split() == ["7", "running", "1,234", "56.0", "MB", "5.6", "MB/s", name]
+    if width == 60:
+        assert lines[1].endswith("…s00007-1")
+
+
+def test_reasons_are_told_once_for_many_shards() -> None:
+    denied = [state(shard, "failed", detail="denied") for shard in range(1000)]
+    assert trouble_lines(denied) == ["shards 0-999 failed: denied"]
+    assert trouble_lines([state(3, "failed", detail="worse", job="j")]) == ["shard 3 failed: worse (j)"]
+    waits = [state(shard, "retrying", detail=f"again in {shard} s") for shard in range(200)]
+    lines = trouble_lines([*waits, state(200, "failed", detail="x")])
+    assert len(lines) == 11
+    assert lines[-1] == "… and 191 more shards: 190 retrying, 1 failed"
+
+
+EVIL = "\x1b[2J\x1b]0;title\x07\r\nsecond\u202e :smile: [red]x[/red]"
+
+
+def test_no_text_steers_the_terminal() -> None:
+    events: list[Event] = [
+        started(shards=2),
+        state(0, "starting", job=EVIL),
+        state(0, "retrying", detail=EVIL, job=EVIL),
+        Note(EVIL),
+    ]
+    plain = io.StringIO()
+    live, console = terminal()
+    for display in (PlainProgress(plain, interval=0), live):
+        with display:
+            for event in events:
+                display.listen(event)
+            if display is live:
+                assert "[red]x[/red]" in "\n".join(frame(live))
+    for said in (plain.getvalue(), ESCAPES.sub("", console.getvalue().replace("\r", ""))):
+        assert "[red]x[/red]" in said
+        assert ":smile:" in said
+        assert not {char for char in said if not char.isprintable()} - {"\n"}
+    assert "\x1b[2J" not in console.getvalue()
+    assert "\x1b]0;title" not in console.getvalue()
+
+
+# A log
+
+
+def log(events: Sequence[Event], interval: float = 0.0) -> list[str]:
+    stream = io.StringIO()
+    with PlainProgress(stream, interval) as display:
+        for event in events:
+            display.listen(event)
+    return stream.getvalue().splitlines()
+
+
+def test_log_of_machines() -> None:
+    events: list[Event] = [
+        started(shards=3),
+        *(state(shard, "queued", job="") for shard in range(3)),
+        *(state(shard, "starting") for shard in range(2)),
+        state(0, "running", 25, 250, 5.0),
+        state(1, "failed", detail="denied"),
+        shard_done(0, 40, 400),
+    ]
+    lines = log(events)
+    assert [line for line in lines if line.startswith("shards: 1 running, 1 starting, 1 queued; 25/100 tasks, 250 B")]
+    assert "shard 1 failed: denied (job-1)" in lines
+    assert lines[-1].startswith("shards: 1 queued, 1 done, 1 failed; 40/100 tasks")
+
+
+def test_log_of_a_local_run() -> None:
+    events = [started(10, 100, 2), *(chunk(0, at) for at in range(5)), shard_done(0, 5, 50), CombineDone(10, 0, (), 1)]
+    lines = log(events)
+    assert [line.split(",")[0] for line in lines[1:]] == [
+        *(f"{done}/10 tasks" for done in range(1, 6)),
+        "combined 10 rows in 1.0 s",
+    ]
+
+
+def test_log_is_not_flooded() -> None:
+    """1,000 shards that all start, fail, are tried again and end within an interval: two lines of progress."""
+    waits = [state(shard, "retrying", detail=f"again in {shard} s") for shard in range(1000)]
+    events: list[Event] = [started(1000, 1000, 1000)]
+    for name in ("queued", "starting", "running"):
+        events += [state(shard, name, int(name == "running"), 1, 1.0) for shard in range(1000)]
+    events += waits + [shard_done(shard, 1, 1) for shard in range(1000)]
+    lines = log(events, interval=60.0)
+    assert len(lines) == 1 + 11 + 1
+    assert lines[-2].startswith("… and 990 more shards")
+    assert lines[-1].startswith("shards: 1,000 done; 1,000/1,000 tasks")
+
+
+def test_log_tells_the_last_state_also_when_nothing_follows() -> None:
+    stream = io.StringIO()
+    with PlainProgress(stream, 0.05) as display:
+        for event in (started(shards=2), state(0, "starting"), state(1, "failed", detail="denied")):
+            display.listen(event)
+        end = time.monotonic() + 10
+        while "1 failed" not in stream.getvalue():
+            assert time.monotonic() < end, stream.getvalue()
+            time.sleep(0.01)
+    assert "shard 1 failed: denied (job-1)\nshards: 1 starting, 1 failed; 0/100 tasks" in stream.getvalue()
+
+
+# A terminal
+
+
+def terminal(width: int = 160, height: int = 24) -> tuple[LiveProgress, io.StringIO]:
+    stream = io.StringIO()
+    console = Console(
+        file=stream, width=width, height=height, force_terminal=True, highlight=False, emoji=False, legacy_windows=False
+    )
+    return LiveProgress(console), stream
+
+
+def frame(display: LiveProgress) -> list[str]:
+    """What the display would draw now."""
+    stream = io.StringIO()
+    Console(file=stream, width=display.console.width, emoji=False).print(Group(*display._bar.get_renderables()))
+    return [line.rstrip() for line in stream.getvalue().splitlines()]
+
+
+def is_shown(display: LiveProgress) -> bool:
+    return bool(display._bar.live.is_started)
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_a_local_run_is_a_bar(width: int) -> None:
+    display, _ = terminal(width)
+    with display:
+        for event in (started(shards=2), state(0, "running", job=""), chunk(0, 0, 50, 500)):
+            display.listen(event)
+        shown = frame(display)
+    assert "extracting" in shown[0]
+    assert "50 %" in shown[0]
+    assert "50/100 tasks, 500 B of 1.0 kB" in " ".join(shown)
+    assert len(shown) == (1 if width == 160 else 2)
+    assert "shard" not in " ".join(shown)
+
+
+@pytest.mark.parametrize(("width", "height"), [(60, 24), (160, 24), (160, 10), (60, 6)])
+def test_machines_are_shown_as_far_as_they_fit(width: int, height: int) -> None:
+    display, _ = terminal(width, height)
+    with display:
+        display.listen(started(1000, 10_000, 1000))
+        for shard in range(1000):
+            display.listen(state(shard, "queued", job=""))
+        for shard in range(100):
+            display.listen(state(shard, "starting"))
+        for shard in range(50, 100):
+            display.listen(state(shard, "running", 3, 30, 1.0))
+        shown = frame(display)
+    assert len(shown) <= height
+    assert all(len(line) <= width - 3 for line in shown[1:])  # ^C has room
+    assert "50 running, 50 starting, 900 queued" in " ".join(shown)
+    if height >= 10:
+        rows = [line.split()[:3] for line in shown if re.match(r"\s+\d+ ", line)]
+        assert rows == [[str(50 + at), "running", "3"] for at in range(len(rows))]
+        assert shown[-1].strip() == f"… and {100 - len(rows)} more"
+        assert len(rows) >= height - 7
+
+
+def test_a_failure_stays_above_the_bar() -> None:
+    display, stream = terminal()
+    with display:
+        for event in (started(shards=2), state(0, "starting"), state(0, "failed", detail="denied")):
+            display.listen(event)
+        shown = frame(display)
+        assert shown[-1].startswith("1 waiting, 1 failed after ")
+        assert not [line for line in shown if "job-0" in line and "denied" not in line]
+    said = ESCAPES.sub("", stream.getvalue())
+    assert said.count("shard 0 failed: denied (job-0)") >= 1
+    assert said.rstrip().endswith("shard 0 failed: denied (job-0)")
+
+
+def test_pause_leaves_the_terminal_and_the_next_event_takes_it_again() -> None:
+    display, stream = terminal()
+    with display:
+        display.listen(started(shards=2))
+        display.listen(state(0, "starting"))
+        display.pause()
+        display.pause()
+        assert not is_shown(display)
+        assert stream.getvalue().endswith("\x1b[1A\x1b[2K")  # nothing of it is left
+        before = len(stream.getvalue())
+        display.listen(Note("left to go on"))
+        assert stream.getvalue()[before:] == "note: left to go on\n"
+        display.listen(state(0, "running", 1, 1, 1.0))
+        assert is_shown(display)
+        display.listen(RunFinished("out", 1, 1, 1, 0, 1.0))
+        assert not is_shown(display)
+
+
+def test_terminal_beside_the_result(tmp_path: Path) -> None:
+    """The bar is drawn on standard error; the result alone goes to standard output."""
+    write_probe_dataset(tmp_path / "data", seconds=0.02)
+    leader, follower = os.openpty()
+    words = ["data", "out", "--extractor", PROBE, "--jobs", "1"]
+    with (tmp_path / "result").open("wb") as result:
+        process = subprocess.Popen(
+            [*COMMAND, *words],
+            cwd=tmp_path,
+            env={**clean_environment(), "TERM": "xterm"},
+            stdout=result,
+            stderr=follower,
+        )
+    os.close(follower)
+    shown = b""
+    with contextlib.suppress(OSError):  # the end, on Linux
+        while piece := os.read(leader, 65536):
+            shown += piece
+    os.close(leader)
+    assert process.wait(60) == 0
+    assert b"extracting" in shown
+    assert b"rows from" not in shown
+    assert (tmp_path / "result").read_text().startswith("93 rows from 38 tasks")
+
+
+# A run's status
+
+
+def test_status_of_shards_elsewhere() -> None:
+    done = tuple(shard_done(shard, 10, 100) for shard in range(2))
+    states = (
+        state(2, "running", 5, 50, 10.0),
+        state(3, "starting"),
+        state(4, "failed", detail=EVIL),
+        *(state(shard, "waiting", job="") for shard in range(5, 9)),
+    )
+    text = status_text(Status("s3://b/out", "a" * 32, "running", "sagemaker", 90, 900, done, states))
+    lines = text.splitlines()
+    assert lines[:4] == [
+        "s3://b/out: running, plan aaaaaaaaaaaa, backend sagemaker",
+        "shards: 1 running, 1 starting, 4 waiting, 2 done, 1 failed",
+        "committed: 20/90 tasks, 200 B of 900 B",
+        "at work: 5 tasks more, 50 B",
+    ]
+    assert lines[5].split() == ["2", "running", "5", "50", "B", "5", "B/s", "job-2"]
+    assert lines[6].split() == ["3", "starting", "job-3"]
+    assert lines[7].startswith("shard 4 failed: �[2J�]0;title� second� :smile:")
+    assert len(lines) == 8
+
+
+def test_status_of_a_local_run(tmp_path: Path) -> None:
+    write_probe_dataset(tmp_path / "data", poison=True)
+    told: list[ChunkDone | ShardDone] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, (ChunkDone, ShardDone)):
+            told.append(event)
+            if any(isinstance(each, ShardDone) for each in told) and len(told) >= 10:
+                raise KeyboardInterrupt
+
+    options: dict[str, Any] = {"extractor": PROBE, "shards": "3", "chunk": "2", "jobs": 1}
+    with pytest.raises(KeyboardInterrupt):
+        scaledproc.run(tmp_path / "data", tmp_path / "out", on_event=listen, **options)
+    found = api.status(tmp_path / "out")
+    tasks = sum(event.tasks for event in told if isinstance(event, ChunkDone))
+    size = sum(event.size for event in told if isinstance(event, ChunkDone))
+    whole = [event for event in told if isinstance(event, ShardDone)]
+    # The last chunks may have been committed and not yet told of.
+    parts: list[ShardDone | ShardState] = [*found.done, *found.states]
+    assert sum(part.tasks for part in parts) >= tasks
+    assert sum(part.size for part in parts) >= size
+    assert found.counts["done"] >= len(whole)
+    assert found.counts.get("begun", 0) + found.counts.get("waiting", 0) + found.counts["done"] == 3
+    text = status_text(found)
+    assert re.search(r"committed: (\d+)/39 tasks", text)
+    events: list[Event] = []
+    scaledproc.run(tmp_path / "data", tmp_path / "out", on_event=events.append, **options)
+    resumed = [event for event in events if isinstance(event, (ChunkDone, ShardDone)) and event.resumed]
+    again = sum(event.tasks for event in resumed)
+    assert f"committed: {again}/39 tasks" in text
+    after = status_text(api.status(tmp_path / "out")).splitlines()
+    assert after[1:] == ["shards: 3 done", "committed: 39/39 tasks, 14.8 kB of 14.8 kB, 2 quarantined"]
+
+
+# Real machines, emulated service
+
+
+@pytest.fixture
+def account(s3: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessingEmulator]:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    with ProcessingEmulator(tmp_path / "machines", s3.server) as made:
+        for name, value in made.environment().items():
+            monkeypatch.setenv(name, value)
+        yield made
+
+
+def test_a_run_on_many_machines(account: ProcessingEmulator, s3: Bucket, tmp_path: Path) -> None:
+    """One job fails once, another always: both are told with their reasons, and the sums are right."""
+    account.faults.job_error("-s00001-", times=1)
+    account.faults.job_error("-s00002-", reason="AlgorithmError: broken", times=None)
+    data, output = s3.url(f"data-{uuid4().hex}"), s3.url(f"out-{uuid4().hex}")
+    scaledproc.fetch(write_probe_dataset(tmp_path / "data", poison=True), data)
+    settings = {
+        "role": "arn:aws:iam::123456789012:role/scaledproc",
+        "image_uri": "123456789012.dkr.ecr.us-east-1.amazonaws.com/scaledproc:test",
+        "instance_type": "ml.m5.large",
+        "poll_seconds": 0.2,
+        "retry_wait": 0.1,
+        "retries": 1,
+    }
+    stream, events = io.StringIO(), list[Event]()
+
+    def listen(event: Event) -> None:
+        events.append(event)
+        display.listen(event)
+
+    with PlainProgress(stream, 0.5) as display, pytest.raises(scaledproc.ScaledprocError, match="broken"):
+        scaledproc.run(
+            data,
+            output,
+            extractor=PROBE,
+            shards="4",
+            backend="sagemaker",
+            settings=settings,
+            on_event=listen,
+        )
+    lines = stream.getvalue().splitlines()
+    assert [
+        line for line in lines if re.match(r"shard 1 retrying: again in \d+ s: InternalServerError: .*\(\S+-1\)", line)
+    ]
+    assert [line for line in lines if re.match(r"shard 2 failed: AlgorithmError: broken \(\S+-2\)", line)]
+    tally = Tally(next(event for event in events if isinstance(event, RunStarted)))
+    for event in events:
+        if isinstance(event, (ChunkDone, ShardDone, ShardState)):
+            tally.add(event)
+    assert tally.counts == {"done": 3, "failed": 1}
+    found = api.status(output)
+    assert found.counts == tally.counts
+    assert sum(shard.tasks for shard in found.done) <= tally.tasks < 39
+    text = status_text(found)
+    assert "shards: 3 done, 1 failed" in text
+    assert re.search(r"^shard 2 failed: AlgorithmError: broken \(\S+-s00002-2\)$", text, re.MULTILINE)
+    assert json.loads(json.dumps(found.counts)) == found.counts

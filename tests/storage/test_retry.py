@@ -1,0 +1,126 @@
+"""The policy by which a store is tried again: events in, instructions out."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scaledproc.storage.retry import Fault, Patience, fault_of_answer, refuses_object, retry_after, seconds_for
+
+USUAL = Patience(attempts=5, seconds=100.0, first=1.0, longest=6.0, asked=30.0)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "elapsed", "fault", "asked", "draw", "wait"),
+    [
+        (1, 0.0, "passing", None, 1.0, 1.0),
+        (2, 1.0, "passing", None, 1.0, 2.0),
+        (3, 3.0, "passing", None, 1.0, 4.0),
+        (4, 7.0, "passing", None, 1.0, 6.0),  # no longer than the longest
+        (4, 7.0, "passing", None, 0.0, 0.0),  # full jitter: from nothing …
+        (4, 7.0, "passing", None, 0.5, 3.0),  # … to all of it
+        (5, 0.0, "passing", None, 0.5, None),  # the last attempt
+        (1, 100.0, "passing", None, 0.5, None),  # took too long
+        (3, 97.0, "passing", None, 1.0, None),  # would take too long
+        (1, 0.0, "final", None, 0.5, None),
+        (1, 0.0, "final", 1.0, 0.5, None),
+        (1, 0.0, "absent", None, 1.0, 1.0),
+        (2, 0.0, "absent", None, 1.0, 2.0),
+        (3, 0.0, "absent", None, 1.0, None),  # a mistyped address
+        (1, 0.0, "passing", 10.0, 0.0, 10.0),  # never before the store asks to
+        (1, 0.0, "passing", 10.0, 1.0, 11.0),  # and not all at once then
+        (1, 0.0, "passing", 30.0, 0.0, 30.0),
+        (1, 0.0, "passing", 31.0, 0.0, None),  # it has refused
+        (1, 0.0, "passing", -5.0, 0.0, 0.0),
+        (1, 80.0, "passing", 25.0, 0.0, None),
+    ],
+)
+def test_what_follows_an_attempt(
+    attempt: int, elapsed: float, fault: Fault, asked: float | None, draw: float, wait: float | None
+) -> None:
+    assert USUAL.wait(attempt, elapsed, fault, asked, draw) == wait
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 40), st.none() | st.floats(0, 100), st.floats(0, 1)), min_size=31, max_size=31),
+    st.integers(1, 30),
+)
+def test_every_sequence_of_faults_ends_in_bounded_time(
+    events: list[tuple[float, float | None, float]], attempts: int
+) -> None:
+    patience = Patience(attempts=attempts)
+    elapsed = 0.0
+    for attempt, (took, asked, draw) in enumerate(events, 1):
+        elapsed += took
+        wait = patience.wait(attempt, elapsed, "passing", asked, draw)
+        if wait is None:
+            break
+        assert wait >= 0
+        elapsed += wait
+    assert attempt <= attempts
+    assert elapsed <= patience.seconds + 40  # the last attempt itself
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "fault"),
+    [
+        (503, "SlowDown", "passing"),
+        (503, "", "passing"),
+        (500, "InternalError", "passing"),
+        (502, "", "passing"),
+        (504, "", "passing"),
+        (429, "TooManyRequests", "passing"),
+        (408, "", "passing"),
+        (400, "RequestTimeout", "passing"),
+        (400, "BadDigest", "passing"),
+        (200, "InternalError", "passing"),  # as CompleteMultipartUpload answers
+        (409, "OperationAborted", "passing"),
+        (501, "NotImplemented", "final"),
+        (400, "InvalidArgument", "final"),
+        (403, "AccessDenied", "final"),
+        (404, "NoSuchKey", "final"),
+        (412, "PreconditionFailed", "final"),
+        (416, "InvalidRange", "final"),
+        (301, "PermanentRedirect", "final"),
+    ],
+)
+def test_answers(status: int, code: str, fault: Fault) -> None:
+    assert fault_of_answer(status, code) == fault
+
+
+def test_a_refusal_is_of_an_object_or_of_who_asks() -> None:
+    assert refuses_object("AccessDenied")
+    assert refuses_object("InvalidObjectState")  # in an archive
+    for code in ("ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed"):
+        assert not refuses_object(code)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("3", 3.0), ("0", 0.0), ("-1", None), ("inf", None), ("nan", None), ("Wed, 21 Oct 2026 07:28:00 GMT", None)],
+)
+def test_retry_after(value: str, seconds: float | None) -> None:
+    assert retry_after({"retry-after": value}) == seconds
+    assert retry_after({}) is None
+
+
+@pytest.mark.parametrize(
+    ("config", "environment", "attempts"),
+    [
+        ({}, {}, Patience().attempts),
+        ({}, {"AWS_MAX_ATTEMPTS": "3"}, 3),
+        ({}, {"AWS_MAX_ATTEMPTS": "some"}, Patience().attempts),
+        ({}, {"AWS_MAX_ATTEMPTS": "0"}, 1),
+        ({"retries": {"total_max_attempts": 7}}, {"AWS_MAX_ATTEMPTS": "3"}, 7),
+        ({"retries": {"max_attempts": 7}}, {}, 8),  # botocore does not count the first one
+        ({"retries": {"mode": "adaptive"}}, {}, Patience().attempts),
+    ],
+)
+def test_the_users_settings(config: dict[str, object], environment: dict[str, str], attempts: int) -> None:
+    assert Patience.of(config, environment).attempts == attempts
+
+
+def test_a_body_may_take_time_but_not_for_ever() -> None:
+    assert seconds_for(0, 15.0) == 30.0
+    assert seconds_for(16 * 2**20, 15.0) == 94.0
