@@ -258,8 +258,8 @@ def test_unread_files_of_a_chunk_that_lost_its_process_are_left_to_the_end(
     attempts = tmp_path / "attempts"
     (tmp_path / "x.py").write_text(
         "import errno, os, scaledproc\n"
-        "from scaledproc.execution import missing_dataset as away\n"
-        "away.PATIENCE = missing_dataset.Patience(attempts=1)\n"
+        "from scaledproc.execution import missing_dataset\n"
+        "missing_dataset.PATIENCE = missing_dataset.Patience(attempts=1)\n"
         '@scaledproc.extractor(schema={"n": "int64"}, anchor="*.txt", unit="file")\n'
         "def read(task):\n"
         '    if task.anchor == "3.txt":\n'

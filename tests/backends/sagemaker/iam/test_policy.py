@@ -190,7 +190,7 @@ def test_pipelines_are_there_when_a_run_is_detached() -> None:
 
 
 def test_all_that_is_asked_of_the_service_is_allowed() -> None:
-    sources = Path(str(find_spec("scaledproc.backends.sagemaker.service").origin)).parent.glob("*.py")  # type: ignore[union-attr]
+    sources = Path(str(find_spec("scaledproc.backends.sagemaker.service").origin)).parent.rglob("*.py")  # type: ignore[union-attr]
     text = "".join(source.read_text() for source in sources)
     asked = set(re.findall(r'"(sagemaker|logs|iam|service-quotas)",\s*"([a-z_]+)"', text)) - {("iam", "get_role")}
 
@@ -223,7 +223,7 @@ def test_a_key_that_is_named_by_its_alias(key: str) -> None:
 
 def test_images() -> None:
     (pull,) = statements(role_policy(FULL), "ecr:BatchGetImage")
-    elsewhere = f"{'9' * 12}.dkr.ecr.eu-west-1.amazonaws.com/scaledproc.sha256:{'0' * 64}"
+    elsewhere = f"{'9' * 12}.dkr.ecr.eu-west-1.amazonaws.com/scaledproc@sha256:{'0' * 64}"
     (other,) = statements(role_policy(replace(FULL, image_uri=elsewhere)), "ecr:BatchGetImage")
 
     assert pull["Resource"] == [f"arn:aws:ecr:us-east-1:{ACCOUNT}:repository/team/scaledproc"]
