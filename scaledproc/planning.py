@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from scaledproc.cuts import ChunkCut, ShardCut, assumed_work, cut_chunks, cut_shards
 from scaledproc.errors import ScaledprocError
 from scaledproc.extractors.fingerprint import fingerprint_of
-from scaledproc.inventory import matches
+from scaledproc.inventory import globs_of, matches
 from scaledproc.layout import Layout
 from scaledproc.listing import FileInfo
 from scaledproc.paths import blocks, stems
@@ -451,9 +451,8 @@ def _warn_of_orphans(paths: pa.ChunkedArray, companions: tuple[str, ...]) -> lis
     if not len(orphans):
         return []
     shown = ", ".join(repr(path) for path in orphans[:3].to_pylist()) + (", …" if len(orphans) > 3 else "")
-    return [
-        f"{len(orphans):,} {' or '.join(companions)} in folders without a header, so that no task reads them: {shown}"
-    ]
+    what = " or ".join(globs_of(orphans, companions))
+    return [f"{len(orphans):,} {what} in folders without a header, so that no task reads them: {shown}"]
 
 
 def _warn_of_cuts(plan: Plan, shards: ShardCut) -> list[str]:
