@@ -29,7 +29,7 @@ from scaledproc.execution.missing_dataset import UnreadError
 from scaledproc.execution.shard import make_shards, merge_part, merge_shard
 from scaledproc.execution.staging import FILES_AHEAD, Direct, StagedUnits, Stager
 from scaledproc.execution.workers.pool import Pool
-from scaledproc.execution.workers.recovery import LOADS, Loss, Piece, WorkerLostError, after_loss
+from scaledproc.execution.workers.recovery import LOADS, Loss, Piece, WorkerLostError, after_loss, in_its_part
 from scaledproc.extractors.code.fingerprint import fingerprint_of
 from scaledproc.extractors.registry import place
 from scaledproc.planning.shared_files import AtHand, at_hand
@@ -368,13 +368,26 @@ class _Loop:
             yield from self._end_call(future, self._working.pop(future))
 
     def _end_together(self, future: Future[Any], works: list[tuple[Chunk, StagedUnits, ChunkWork]]) -> Iterator[Event]:
-        """Some shards are there; the others come next, or each by itself where a process or files were lost."""
+        """Some shards are there; the others come next.
+
+        Where the process was lost, that is without the shard whose task was at work; where it is not known which one
+        that is, or files could not be read, each comes by itself.
+        """
         made: list[tuple[ChunkDone, ShardDone]] = []
         try:
             made = future.result()
             self._most = min(2 * len(made) + 1, MOST_TOGETHER)  # what is sent and not made is sent again
-        except (WorkerLostError, UnreadError):
+        except UnreadError:
             self._single.difference_update(chunk.shard for chunk, _, _ in works)
+        except WorkerLostError as error:
+            found = in_its_part(error.loss, [len(work.tasks) for _, _, work in works])
+            if found is None:
+                self._single.difference_update(chunk.shard for chunk, _, _ in works)
+            elif not self._is_ending:
+                part, loss = found
+                chunk, _, work = works.pop(part)
+                self._single.discard(chunk.shard)
+                self._mend(_Call(chunk, work), loss)
         for (chunk, _, _), events in zip(works, made, strict=False):
             yield from events
             self._count(events[0])

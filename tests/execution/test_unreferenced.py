@@ -28,7 +28,7 @@ def header(file: str, n: int = 4) -> str:
 def notes_of(root: Path, out: Path, **options: Any) -> list[str]:
     events: list[Event] = []
     scaledproc.run(root, out, on_event=events.append, **{"jobs": 1, **options})
-    return [event.text for event in events if isinstance(event, Note) and "*.dat" in event.text]
+    return [event.text for event in events if isinstance(event, Note) and "*." in event.text]
 
 
 def test_files_that_another_header_names_are_no_strays(tmp_path: Path) -> None:
@@ -67,6 +67,27 @@ def test_files_that_no_header_names_are_told(tmp_path: Path) -> None:
     events: list[Event] = []
     scaledproc.combine(tmp_path / "out", on_event=events.append)
     assert Note(strays) in events
+
+
+def test_signal_files_in_matlab_form(tmp_path: Path) -> None:
+    """As in the Challenges' data: found in a folder below their header's, and told where no header names them."""
+    write(
+        tmp_path / "in",
+        {
+            "a/A0001.hea": header("A0001.mat"),
+            "a/A0001.mat": 4,
+            "a/A0002.mat": 4,
+            "a/deep.hea": header("sub/deep.mat"),
+            "a/sub/deep.mat": 4,
+            "c/alone.mat": 4,
+        },
+    )
+    assert notes_of(tmp_path / "in", tmp_path / "out") == [
+        "1 *.mat in folders without a header, so that no task reads them: 'c/alone.mat'",
+        "1 *.mat that no task's header names: 'a/A0002.mat'",
+    ]
+    table = scaledproc.Run.open(tmp_path / "out").to_arrow()
+    assert table["signal_file"].to_pylist() == ["a/A0001.mat", "a/sub/deep.mat"]
 
 
 def test_nothing_is_said_of_files_that_a_quarantined_header_may_name(tmp_path: Path) -> None:

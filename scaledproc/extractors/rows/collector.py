@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import GeneratorType, TracebackType
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -167,8 +168,11 @@ class RowCollector:
                 what = "nothing" if returned is None else f"a {type(returned).__name__}"
                 raise SchemaError(f"the extractor returned {what}; rows are mappings (return [] where there are none)")
             for item in returned:
-                if not self._take_item(item, taken):
-                    raise SchemaError(f"a row is a {type(item).__name__}, not a mapping of column names to values")
+                try:
+                    if not self._take_item(item, taken):
+                        raise SchemaError(f"a row is a {type(item).__name__}, not a mapping of column names to values")
+                except SchemaError as error:
+                    raise error.with_traceback(_at_yield(returned, error.__traceback__)) from error.__cause__
         if check is not None:
             check()
         for part in taken.parts:
@@ -267,7 +271,7 @@ class RowCollector:
             self._check_names(list(row), taken)
             if isinstance(error, KeyError):
                 raise
-            self._refuse(error, name, taken)
+            self._refuse({name: error, **self._refused_after(name, row)}, taken)
         if len(row) != len(self._columns):
             self._check_names(list(row), taken)
         if not taken.parts or not isinstance(taken.parts[-1], list):
@@ -278,6 +282,16 @@ class RowCollector:
         taken.size += size
         if len(rows) >= PIECE or taken.size - taken.packed >= HELD:  # as Arrow's they need less
             self._pack(rows, taken)
+
+    def _refused_after(self, name: str, row: Mapping[str, Any]) -> dict[str, Refused]:
+        """What is refused of a row in the columns after one, by their names."""
+        refused = {}
+        for column in self._columns[self._names.index(name) + 1 :]:
+            try:
+                column.take(row[column.name])
+            except Refused as error:
+                refused[column.name] = error
+        return refused
 
     def _pack(self, rows: list[dict[str, Any]], taken: _Taken) -> None:
         """Make a task's last rows Arrow's."""
@@ -293,20 +307,28 @@ class RowCollector:
 
     def _check_names(self, names: Sequence[Any], taken: _Taken, hint: str = "") -> None:
         """See that a row or a table has the declared columns."""
-        for name in self.schema.names:
-            if name not in names:
-                texts = [each for each in names if str(each) == name]
-                hint = hint or (f"; it has {texts[0]!r}, a {type(texts[0]).__name__}: use text" if texts else "")
-                raise SchemaError(f"row {taken.rows + 1} lacks the column {name!r} (give None for a null{hint})")
-        if len(names) != len(self.schema.names):
-            extra = [str(name) for name in names if name not in self.schema.names]
-            if not extra:
-                raise SchemaError(f"row {taken.rows + 1} has a column twice: {', '.join(map(str, names))}")
-            raise SchemaError(f"row {taken.rows + 1} has columns that the schema does not: {', '.join(extra)}")
+        if names == self._names:
+            return
+        known = set(self._names)
+        missing = [name for name in self._names if name not in names]
+        texts = [name for name in names if name not in known and str(name) in missing]
+        extra = [str(name) for name in names if name not in known and name not in texts]
+        hint = hint or (f"; it has {texts[0]!r}, a {type(texts[0]).__name__}: use text" if texts else "")
+        lacks = f"lacks the column {missing[0]!r} (give None for a null{hint})" if missing else ""
+        if len(missing) > 1:
+            lacks = f"lacks the columns {', '.join(map(repr, missing))} (give None for nulls{hint})"
+        has = f"has columns that the schema does not: {', '.join(extra)}" if extra else ""
+        if not (lacks or has):
+            if len(names) == len(self._names):
+                return
+            has = f"has a column twice: {', '.join(map(str, names))}"
+        raise SchemaError(f"row {taken.rows + 1} {' and '.join(filter(None, (lacks, has)))}")
 
-    def _refuse(self, error: Refused, name: str, taken: _Taken, row: int = 0) -> NoReturn:
-        path = "".join(f"[{part!r}]" for part in error.path)
-        raise SchemaError(f"row {taken.rows + row + 1}, column {name!r}{path}: {error}") from None
+    def _refuse(self, errors: Mapping[str, Refused], taken: _Taken, row: int = 0) -> NoReturn:
+        """Say all that is wrong with a row, by its columns."""
+        places = [f"{name!r}" + "".join(f"[{part!r}]" for part in error.path) for name, error in errors.items()]
+        texts = "; ".join(f"column {place}: {error}" for place, error in zip(places, errors.values(), strict=True))
+        raise SchemaError(f"row {taken.rows + row + 1}, {texts}") from None
 
     # Many rows
 
@@ -378,8 +400,8 @@ class RowCollector:
             except REFUSALS as error:
                 raise SchemaError(f"column {self.schema.names[place]!r}: Arrow refuses the values: {error}") from error
         if refused:  # the first row's, as if they had come row by row
-            row, place, first = min(refused, key=lambda each: each[:2])
-            self._refuse(first, self._names[place], taken, row)
+            first = min(row for row, _, _ in refused)
+            self._refuse({self._names[place]: error for row, place, error in refused if row == first}, taken, first)
         self._hold(pa.Table.from_arrays(made, schema=self.schema), taken)
 
     def _hold(self, table: pa.Table, taken: _Taken) -> None:
@@ -395,6 +417,20 @@ def _taker_of(declared: pa.Field) -> Taker:
         return taker_for(declared.type, nullable=declared.nullable)
     except TypeError as error:
         raise UsageError(f"column {declared.name!r} is declared as {declared.type}: {error}") from None
+
+
+def _at_yield(returned: Any, trace: TracebackType | None) -> TracebackType | None:
+    """A traceback that begins where a generator stands, so that it has the line that yielded what is refused.
+
+    Nothing is thrown into the generator: its own code might handle that.
+    """
+    standing = []
+    while isinstance(returned, GeneratorType) and returned.gi_frame is not None:
+        standing.append(returned.gi_frame)
+        returned = returned.gi_yieldfrom
+    for frame in reversed(standing):
+        trace = TracebackType(trace, frame, frame.f_lasti, frame.f_lineno)
+    return trace
 
 
 def _without_nan(value: Any) -> Any:

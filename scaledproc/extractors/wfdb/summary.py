@@ -83,7 +83,7 @@ class WfdbSummary(Extractor):
     name = "wfdb-summary"
     version = "2"
     anchors = ("*.hea", f"{'[0-9]' * 8}n{ENDING}")
-    companions = ("*.dat",)
+    companions = ("*.dat", "*.mat")
     companion_column = "signal_file"
     apart = frozenset({"_signal_names", "_names"})  # the combine step's
 
