@@ -196,7 +196,7 @@ def _refuse_twins(new: Run, existing: RunRecord | None, backend: Backend, *, sam
     Raises
     ------
     UsageError
-        They are.
+        Jobs of another backend are at work for that run.
     """
     name = existing.backend.get("name") if existing else None
     if existing is None or existing.state != "running" or not name or (same and name == backend.name):
