@@ -318,7 +318,8 @@ class _Core:
             # Not later, as both trackers let signals through; and loky's complains where there can be no locks.
             multiprocessing.resource_tracker.ensure_running()
             multiprocessing.get_context("spawn").Lock()
-            resource_tracker.ensure_running()
+            with _bare_tracker(resource_tracker):
+                resource_tracker.ensure_running()
             self._generation += 1
             try:
                 self._own.mkdir()
@@ -375,6 +376,32 @@ def _call(number: int, function: Callable[[], T]) -> tuple[T, bool]:
     own.begin(number)
     result = function()
     return result, own.is_worn()
+
+
+class _Bare:
+    """Stands for the function that loky's tracker runs in a process of its own, so that this imports no more than that.
+
+    The packages around it, joblib itself among them, import NumPy and much else, which takes longer than many a task.
+    """
+
+
+_Bare.__module__ = """sys import modules
+from importlib import util
+for name in ("joblib", "joblib.externals", "joblib.externals.loky", "joblib.externals.loky.backend"):
+    modules[name] = util.module_from_spec(util.find_spec(name))
+from joblib.externals.loky.backend.resource_tracker"""  # what loky puts between `from` and `import main`
+_bare = threading.Lock()
+
+
+@contextlib.contextmanager
+def _bare_tracker(tracker: Any) -> Iterator[None]:
+    """Have loky's tracker of resources start with few imports, if it is not there yet."""
+    with _bare:
+        usual, tracker.main = tracker.main, _Bare
+        try:
+            yield
+        finally:
+            tracker.main = usual
 
 
 @contextlib.contextmanager

@@ -122,6 +122,8 @@ def _getter(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
     """What gives the values of so many keys, always in a tuple."""
     if len(keys) > 1:
         return itemgetter(*keys)
+    if keys and isinstance(keys[0], int):  # a place: what gives a part gives a tuple
+        return itemgetter(slice(keys[0], keys[0] + 1))
     return lambda values: tuple([values[key] for key in keys])
 
 

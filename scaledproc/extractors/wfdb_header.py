@@ -113,8 +113,10 @@ class Header(NamedTuple):
     @property
     def note(self) -> str | None:
         """The first notes as one text: a header of 20,000 signals may have as many, and as many rows with each."""
+        if not self.notes:  # as nearly always
+            return None
         shown, more = self.notes[:MOST_NOTES], len(self.notes) - MOST_NOTES
-        return "; ".join([*shown, f"and {more:,} more"] if more > 0 else shown) or None
+        return "; ".join([*shown, f"and {more:,} more"] if more > 0 else shown)
 
     @property
     def files(self) -> list[str]:

@@ -210,7 +210,8 @@ def _row(
     signal = header.signals[channel]
     fs = header.fs * signal.samples_per_frame
     found = samples.statistics
-    if math.isinf(fs) or found.n >= 2**63 or math.isinf(found.n / fs):
+    duration = found.n / fs
+    if math.isinf(fs) or found.n >= 2**63 or math.isinf(duration):
         raise OverflowError("too many samples, or too few a second")
     # Of the mean and the deviation, too; what is not a number is not in bounds.
     if found.min is not None and found.max is not None and not -_LARGEST <= found.min <= found.max <= _LARGEST:
@@ -231,13 +232,13 @@ def _row(
         "fmt": signal.fmt,
         "fs": fs,
         **_described(found),
-        "duration_s": found.n / fs,
+        "duration_s": duration,
         "checksum_ok": None if checksum is None else (samples.stored_total - checksum) % 65_536 == 0,
     }
 
 
 def _described(found: Statistics) -> dict[str, Any]:
-    return {
+    described = {
         "n_samples": found.n,
         "n_missing": found.missing,
         "n_zero": found.zero,
@@ -247,9 +248,10 @@ def _described(found: Statistics) -> dict[str, Any]:
         "mean": found.mean,
         "std": found.std,
         "min": found.min,
-        **dict(zip(QUANTILES, found.quantiles, strict=True)),
         "max": found.max,
     }
+    described.update(zip(QUANTILES, found.quantiles, strict=True))
+    return described
 
 
 def _rows_of_numerics(task: Task) -> list[dict[str, Any]]:
