@@ -116,6 +116,8 @@ class _Form(NamedTuple):
     texts: Callable[[Sequence[Any]], tuple[str, ...]]
     others: tuple[tuple[int, Callable[[Any], Any]], ...]
     """The places of values that are stored as something else, with what makes that of them."""
+    last: dict[int, tuple[Any, Any]]
+    """By such a place the value before and what was made of it: a task's rows often share a time."""
 
 
 def _getter(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
@@ -149,6 +151,7 @@ def _form_of(kinds: Sequence[type], columns: Sequence[_Column], takers: Sequence
         tuple([(least, most, _getter(places)) for (least, most), places in whole.items()]),
         _getter(texts),
         tuple(others),
+        {},
     )
 
 
@@ -339,7 +342,14 @@ class RowCollector:
             changed = list(values)
             try:
                 for place, take in form.others:
-                    changed[place] = take(changed[place])
+                    value = values[place]
+                    before = form.last.get(place)
+                    if before is not None and before[0] is value:
+                        changed[place] = before[1]
+                        continue
+                    changed[place] = made = take(value)
+                    if type(value) is not dt.datetime or value.tzinfo is None:  # a zone may change
+                        form.last[place] = (value, made)
             except Refused:
                 return None
             values = tuple(changed)

@@ -339,6 +339,7 @@ def _when(
     return day, moment
 
 
+@lru_cache(256)
 def _time(text: str) -> dt.time | None:
     found = _TIME.fullmatch(text)
     if found is None:
@@ -350,6 +351,7 @@ def _time(text: str) -> dt.time | None:
         return None
 
 
+@lru_cache(256)
 def _date(text: str) -> dt.date | None:
     found = _DATE.fullmatch(text)
     if found is None:
