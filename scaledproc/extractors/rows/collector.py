@@ -6,8 +6,10 @@ changes nothing.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from types import GeneratorType, TracebackType
 from typing import Any, NamedTuple, NoReturn
 
@@ -16,7 +18,7 @@ import pyarrow as pa
 
 from scaledproc.errors import UsageError
 from scaledproc.extractors.rows.columns import columns_of, nan_is_null, take_column, take_table
-from scaledproc.extractors.rows.scalars import Taker
+from scaledproc.extractors.rows.scalars import LARGEST_BINARY, Taker
 from scaledproc.extractors.rows.takers import taker_for, to_arrow
 from scaledproc.extractors.rows.values import SIZED, Refused, is_pandas, size_of
 
@@ -27,6 +29,9 @@ HELD = 64 * 2**20
 _SMALL = 50  # rows of a DataFrame, up to which it is taken as rows
 _NESTED = frozenset((np.ndarray, list, tuple, dict))
 _SHORT = 100  # characters of text that do not count by themselves
+_MOST_FORMS = 256  # of a schema's rows that are remembered
+_SIMPLE = frozenset((bool, int, float, dt.date, dt.time, dt.datetime, dt.timedelta))
+"""Of which types values are in one piece, so that nothing that a taker makes of them counts."""
 _PER_VALUE = 60  # bytes that a value of a row takes, with the short text that it may be
 REFUSALS = (pa.ArrowException, TypeError, ValueError, OverflowError)
 """What Arrow and Parquet raise for values that they do not take; and for want of memory, which is none of them."""
@@ -80,7 +85,7 @@ def refused_among(ends: Sequence[int], make: Callable[[int, int], object]) -> di
 class _Taken:
     """What was taken of a task so far: lists of rows, and tables, in order; the bytes of all, and of the tables."""
 
-    parts: list[pa.Table | list[dict[str, Any]]] = field(default_factory=list)
+    parts: list[pa.Table | list[tuple[Any, ...]]] = field(default_factory=list)
     rows: int = 0
     size: int = 0
     packed: int = 0
@@ -102,6 +107,53 @@ def _column(name: str, taker: Taker) -> _Column:
     least, most = taker.bounds or (0, -1)
     plain = int if taker.bounds is not None else taker.plain
     return _Column(name, plain, least, most, taker.nullable, taker.take)
+
+
+class _Form(NamedTuple):
+    """What has to be seen to of a row's values whose types are known, where the columns take all of these types."""
+
+    whole: tuple[tuple[int, int, Callable[[Sequence[Any]], tuple[int, ...]]], ...]
+    """Whole numbers, by the bounds that they must be within."""
+    texts: Callable[[Sequence[Any]], tuple[str, ...]]
+    others: tuple[tuple[int, Callable[[Any], Any]], ...]
+    """The places of values that are stored as something else, with what makes that of them."""
+    last: dict[int, tuple[Any, Any]]
+    """By such a place the value before and what was made of it: a task's rows often share a time."""
+
+
+def _getter(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
+    """What gives the values of so many keys, always in a tuple."""
+    if len(keys) > 1:
+        return itemgetter(*keys)
+    if keys and isinstance(keys[0], int):  # a place: what gives a part gives a tuple
+        return itemgetter(slice(keys[0], keys[0] + 1))
+    return lambda values: tuple([values[key] for key in keys])
+
+
+def _form_of(kinds: Sequence[type], columns: Sequence[_Column], takers: Sequence[Taker]) -> _Form | None:
+    """The form of rows whose values have these types; None where some type needs a closer look."""
+    whole: dict[tuple[int, int], list[int]] = {}
+    texts: list[int] = []
+    others: list[tuple[int, Callable[[Any], Any]]] = []
+    for place, (kind, column, taker) in enumerate(zip(kinds, columns, takers, strict=True)):
+        if kind is column.plain:
+            if kind is int:
+                whole.setdefault((column.least, column.most), []).append(place)
+            elif kind is str:
+                texts.append(place)
+        elif kind is type(None):
+            if not column.nullable:
+                return None
+        elif kind in _SIMPLE and kind in taker.exact:
+            others.append((place, column.take))
+        else:
+            return None
+    return _Form(
+        tuple([(least, most, _getter(places)) for (least, most), places in whole.items()]),
+        _getter(texts),
+        tuple(others),
+        {},
+    )
 
 
 class RowCollector:
@@ -131,10 +183,12 @@ class RowCollector:
         self._takers = [_taker_of(declared) for declared in schema]
         self._names = schema.names
         self._columns = [_column(name, taker) for name, taker in zip(schema.names, self._takers, strict=True)]
+        self._get = _getter(schema.names)
+        self._forms: dict[tuple[type, ...], _Form | None] = {}
         self._row_size = 100 + _PER_VALUE * len(self._columns)
         self.schema = schema
         self.rows = self.size = 0
-        self._parts: list[pa.Table | list[dict[str, Any]]] = []
+        self._parts: list[pa.Table | list[tuple[Any, ...]]] = []
         self._ends: list[int] = []
 
     @property
@@ -215,11 +269,8 @@ class RowCollector:
             before += len(part)
         return pa.concat_tables(tables)
 
-    def _to_table(self, rows: list[dict[str, Any]]) -> pa.Table:
-        names = self.schema.names
-        columns = [
-            to_arrow([row[name] for row in rows], taker) for name, taker in zip(names, self._takers, strict=True)
-        ]
+    def _to_table(self, rows: list[tuple[Any, ...]]) -> pa.Table:
+        columns = [to_arrow(values, taker) for values, taker in zip(zip(*rows, strict=True), self._takers, strict=True)]
         return pa.Table.from_arrays(columns, schema=self.schema)
 
     def _take_item(self, item: Any, taken: _Taken) -> bool:
@@ -249,6 +300,68 @@ class RowCollector:
     # A row
 
     def _take_row(self, row: Mapping[Any, Any], taken: _Taken) -> None:
+        values = self._take_formed(row, taken) if type(row) is dict else None
+        if values is None:
+            values = self._take_values(row, taken)
+        if not taken.parts or not isinstance(taken.parts[-1], list):
+            taken.parts.append([])
+        rows = taken.parts[-1]
+        rows.append(values)
+        taken.rows += 1
+        if len(rows) >= PIECE or taken.size - taken.packed >= HELD:  # as Arrow's they need less
+            self._pack(rows, taken)
+
+    def _take_formed(self, row: dict[Any, Any], taken: _Taken) -> tuple[Any, ...] | None:
+        """A row's values as they are stored, by the form of the row, as nearly always; None where that does not do."""
+        try:
+            values = self._get(row)
+        except KeyError:
+            return None
+        kinds = tuple(map(type, values))
+        form = self._forms.get(kinds)
+        if form is None:
+            if kinds in self._forms or len(self._forms) >= _MOST_FORMS:
+                return None
+            form = self._forms[kinds] = _form_of(kinds, self._columns, self._takers)
+            if form is None:
+                return None
+        if len(row) != len(values):
+            return None
+        for least, most, get in form.whole:
+            numbers = get(values)
+            if min(numbers) < least or max(numbers) > most:
+                return None
+        texts = form.texts(values)
+        size = self._row_size
+        together = "".join(texts)
+        if len(together) > _SHORT or not together.isascii():
+            if len(together) > LARGEST_BINARY // 4:
+                return None
+            try:
+                together.encode()
+            except UnicodeEncodeError:
+                return None
+            size += sum([len(text) for text in texts if len(text) > _SHORT or not text.isascii()])
+        if form.others:
+            changed = list(values)
+            try:
+                for place, take in form.others:
+                    value = values[place]
+                    before = form.last.get(place)
+                    if before is not None and before[0] is value:
+                        changed[place] = before[1]
+                        continue
+                    changed[place] = made = take(value)
+                    if type(value) is not dt.datetime or value.tzinfo is None:  # a zone may change
+                        form.last[place] = (value, made)
+            except Refused:
+                return None
+            values = tuple(changed)
+        taken.size += size
+        return values
+
+    def _take_values(self, row: Mapping[Any, Any], taken: _Taken) -> tuple[Any, ...]:
+        """A row's values as they are stored, each looked at by itself."""
         row = row.copy() if type(row) is dict else dict(row)
         size = self._row_size
         name = ""
@@ -274,14 +387,8 @@ class RowCollector:
             self._refuse({name: error, **self._refused_after(name, row)}, taken)
         if len(row) != len(self._columns):
             self._check_names(list(row), taken)
-        if not taken.parts or not isinstance(taken.parts[-1], list):
-            taken.parts.append([])
-        rows = taken.parts[-1]
-        rows.append(row)
-        taken.rows += 1
         taken.size += size
-        if len(rows) >= PIECE or taken.size - taken.packed >= HELD:  # as Arrow's they need less
-            self._pack(rows, taken)
+        return self._get(row)
 
     def _refused_after(self, name: str, row: Mapping[str, Any]) -> dict[str, Refused]:
         """What is refused of a row in the columns after one, by their names."""
@@ -293,7 +400,7 @@ class RowCollector:
                 refused[column.name] = error
         return refused
 
-    def _pack(self, rows: list[dict[str, Any]], taken: _Taken) -> None:
+    def _pack(self, rows: list[tuple[Any, ...]], taken: _Taken) -> None:
         """Make a task's last rows Arrow's."""
         try:
             table = self._to_table(rows)

@@ -143,12 +143,12 @@ def _name(path: str) -> str:
 
 def coding_of(signal: SignalLine) -> Coding:
     """How the samples of a signal stand for physical values."""
-    return Coding(
-        _missing(signal.fmt),
-        signal.gain,
-        signal.baseline,
-        _limits(signal.fmt, signal.adc_resolution, signal.adc_zero),
-    )
+    return _coding(signal.fmt, signal.gain, signal.baseline, signal.adc_resolution, signal.adc_zero)
+
+
+@lru_cache(1024)
+def _coding(fmt: str, gain: float, baseline: int, resolution: int, zero: int) -> Coding:
+    return Coding(_missing(fmt), gain, baseline, _limits(fmt, resolution, zero))
 
 
 def _missing(fmt: str) -> int | None:
@@ -156,7 +156,6 @@ def _missing(fmt: str) -> int | None:
     return None if fmt == DIFFERENCES else -(1 << ((BITS.get(fmt) or FLAC[fmt]) - 1))
 
 
-@lru_cache(1024)
 def _limits(fmt: str, resolution: int, zero: int) -> tuple[Limits, ...]:
     """The lowest and the highest sample that the format has; then those that the ADC has, where it is described."""
     missing = _missing(fmt)
