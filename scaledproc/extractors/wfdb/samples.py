@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scaledproc.extractors.wfdb.blocks import BITS, byte_count, frames, frames_in, open_regular
+from scaledproc.extractors.wfdb.blocks import BITS, byte_count, frames, frames_in, open_regular, open_sized
 from scaledproc.extractors.wfdb.byte_counting import ByteCounts
 from scaledproc.extractors.wfdb.flac import FLAC, FlacFile
 from scaledproc.extractors.wfdb.header import DIFFERENCES
@@ -108,12 +108,12 @@ def _frames_in(path: str, signals: Sequence[SignalLine]) -> int:
 def _describe_file(path: str, n_frames: int, signals: Sequence[SignalLine]) -> list[Described]:
     first, widths = signals[0], [signal.samples_per_frame for signal in signals]
     width = sum(widths)
-    handle = open_regular(path)
+    handle, size = open_sized(path)
     try:
         if first.fmt in FLAC:
             with _flac(handle, path, first, widths) as stream:
                 return _count_values(stream.frames(n_frames), signals)
-        size, needed = os.fstat(handle).st_size, first.byte_offset + byte_count(first.fmt, n_frames * width)
+        needed = first.byte_offset + byte_count(first.fmt, n_frames * width)
         if size < needed:
             raise ValueError(f"{_name(path)} has {size:,} bytes; the header says that it has {needed:,} or more")
         blocks = frames(handle, first.fmt, first.byte_offset, n_frames, width)
