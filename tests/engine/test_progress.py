@@ -198,6 +198,10 @@ def test_all_tasks_are_the_end_where_no_machine_is_told_of() -> None:
     assert ends == [False, True, False, False, True]
 
 
+@pytest.mark.parametrize(
+    ("name", "job", "expected"),
+    [("running", "", False), ("staging", "", False), ("running", "j", True), ("queued", "", True), ("done", "", True)],
+)
 def test_a_backend_has_machines_where_it_tells_of_jobs(name: str, job: str, expected: bool) -> None:
     tally = Tally(started(shards=2), Clock())
     tally.add(state(0, name, job=job))
