@@ -103,6 +103,7 @@ class TestEveryFilesystem:
         assert before.size == after.size
         assert before.version != after.version
 
+    @pytest.mark.slow
     def test_read_of_what_was_written_anew_since_it_was_listed(self, store: Store) -> None:
         store.write("a", b"one")
         other = Store.at(store.uri, {**store.options, "use_listings_cache": True} if store.options else {})
@@ -128,6 +129,7 @@ class TestEveryFilesystem:
         with pytest.raises(FileNotFoundError):
             store.fetch([FileInfo("a", 1, ""), FileInfo("gone", 1, "")], tmp_path / "here")
 
+    @pytest.mark.slow
     def test_fetch_of_many_and_of_what_comes_in_parts(
         self, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
