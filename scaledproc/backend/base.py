@@ -60,7 +60,11 @@ class Capabilities:
     executes
         Whether jobs are run at all. Where not, nothing is written.
     is_here
-        Whether jobs run on this machine: its disks, and extractors that only this process knows, are within reach.
+        Whether jobs run on this machine, as processes of the driver: extractors that only this process knows are within
+        reach, and so are this machine's disks.
+    shares_disk
+        Whether the machines elsewhere see this machine's folders under the same paths, as those of a cluster with a
+        shared filesystem do. Then dataset, output and an extractor's file may be local paths. `is_here` implies it.
     shares
         Whether several drivers may go on with one run side by side, as its jobs have names that keep them from being
         started twice. Otherwise the second driver of a run is refused.
@@ -68,7 +72,13 @@ class Capabilities:
 
     executes: bool = True
     is_here: bool = False
+    shares_disk: bool = False
     shares: bool = False
+
+    @property
+    def reaches_disk(self) -> bool:
+        """Whether jobs can read and write this machine's folders."""
+        return self.is_here or self.shares_disk
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def check_places(dataset: Store, output: Store, source: str | Extractor, backend
     if backend.capabilities.is_here:
         return
     for store, is_input in ((dataset, True), (output, False)):
-        if store.local is not None or store.is_private:
+        if store.is_private or (store.local is not None and not backend.capabilities.reaches_disk):
             hint = f"scaledproc fetch {store} s3://BUCKET/PREFIX copies it" if is_input else "give s3://BUCKET/PREFIX"
             raise UsageError(f"{store} is on this machine, where the backend's machines cannot reach it; {hint}")
     if isinstance(source, Extractor):
