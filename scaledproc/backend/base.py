@@ -13,7 +13,7 @@ from scaledproc._util.entry_points import plugins
 from scaledproc.errors import UsageError
 from scaledproc.events import Event, JobPlanned, ShardState
 from scaledproc.execution.workers.pool import cores
-from scaledproc.run_folder.folder import Run
+from scaledproc.run_folder.folder import RunFolder
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -134,7 +134,7 @@ class Backend(ABC):
         """Cores of one machine, for the plan's chunks."""
 
     @abstractmethod
-    def run(self, run: Run, jobs: Sequence[Job]) -> Iterator[Event]:
+    def run(self, run: RunFolder, jobs: Sequence[Job]) -> Iterator[Event]:
         """Do the jobs, which do not depend on each other, and tell what happens as it happens.
 
         Raises
@@ -183,7 +183,7 @@ class Backend(ABC):
         """Arguments for this process's filesystem of the dataset or of the run: a profile, encryption."""
         return {}
 
-    def check(self, run: Run, plan: Plan) -> Iterator[str]:  # noqa: ARG002
+    def check(self, run: RunFolder, plan: Plan) -> Iterator[str]:  # noqa: ARG002
         """See whether a plan can be run, before anything is written; notes for a person.
 
         Raises
@@ -197,7 +197,7 @@ class Backend(ABC):
         """What run.json is to say of it: what `recall` needs, and at the end what the jobs took."""
         return {"name": self.name or type(self).__name__}
 
-    def detach(self, run: Run) -> str:  # noqa: ARG002
+    def detach(self, run: RunFolder) -> str:  # noqa: ARG002
         """Hand all jobs that are left to a service that goes on without this process; what was made, in words.
 
         Raises
@@ -207,7 +207,7 @@ class Backend(ABC):
         """
         raise UsageError(f"the backend {self.name or type(self).__name__!r} cannot go on by itself")
 
-    def settle(self, run: Run) -> Mapping[str, Any] | None:  # noqa: ARG002
+    def settle(self, run: RunFolder) -> Mapping[str, Any] | None:  # noqa: ARG002
         """What `record` would say of a run that ended with nobody watching; None where nothing is to be added."""
         return None
 
@@ -216,15 +216,15 @@ class Backend(ABC):
         """Whether `detach` is asked for, instead of `run`."""
         return False
 
-    def states(self, run: Run) -> Sequence[ShardState]:  # noqa: ARG002
+    def states(self, run: RunFolder) -> Sequence[ShardState]:  # noqa: ARG002
         """What its machines do for a run now, whoever started it: shards that are queued, at work or failed."""
         return ()
 
-    def at_work(self, run: Run) -> int:
+    def at_work(self, run: RunFolder) -> int:
         """How many of its machines or jobs are at work for a run now, whoever started them; 0 where it cannot tell."""
         return sum(state.state not in ("failed", "stopped") for state in self.states(run))
 
-    def halt(self, run: Run) -> int:  # noqa: ARG002
+    def halt(self, run: RunFolder) -> int:  # noqa: ARG002
         """Stop the jobs of a run, whoever started them; how many there were."""
         return 0
 
@@ -244,7 +244,7 @@ class DryRun(Backend):
         """Those that this process may use, or as many as were asked for."""
         return cores(self.jobs)
 
-    def run(self, run: Run, jobs: Sequence[Job]) -> Iterator[Event]:
+    def run(self, run: RunFolder, jobs: Sequence[Job]) -> Iterator[Event]:
         """Tell the command that would do each job."""
         for job in jobs:
             yield JobPlanned(" ".join(("scaledproc worker", str(run.store), *job.arguments)))

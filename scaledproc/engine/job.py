@@ -36,7 +36,7 @@ from scaledproc.run_folder.folder import (
     RECORD,
     SHARDS,
     WORK,
-    Run,
+    RunFolder,
     report_name,
     shard_errors_name,
     shard_name,
@@ -182,7 +182,7 @@ def _do(order: JobOrder) -> Iterator[Event]:
 
 
 def _work(
-    order: JobOrder, run: Run, count: int, scratch: Path | None, here: NDArray[np.bool_] | None
+    order: JobOrder, run: RunFolder, count: int, scratch: Path | None, here: NDArray[np.bool_] | None
 ) -> Iterator[Event]:
     shards = sorted(set(order.shards))
     if order.by_host:
@@ -207,7 +207,7 @@ def _work(
     yield combined
 
 
-def _here(run: Run) -> NDArray[np.bool_]:
+def _here(run: RunFolder) -> NDArray[np.bool_]:
     """Which tasks' files are on this machine, shape (tasks,); units are single files then."""
     import numpy as np
 
@@ -218,7 +218,7 @@ def _here(run: Run) -> NDArray[np.bool_]:
     return np.array([anchor in found for anchor in run.plan.tasks["anchor"].to_pylist()], bool)
 
 
-def _check(order: JobOrder, run: Run) -> None:
+def _check(order: JobOrder, run: RunFolder) -> None:
     if run.record.state == "done":
         raise UsageError(f"{run.store} is finished; there is nothing to do")
     differ = extractor_differences(
@@ -232,25 +232,25 @@ def _check(order: JobOrder, run: Run) -> None:
         raise UsageError(f"{run.store} has the shards 0 to {count - 1}: name some with --shard, or --combine")
 
 
-def _told_to(order: JobOrder, run: Run) -> Store:
+def _told_to(order: JobOrder, run: RunFolder) -> Store:
     """Where progress goes: into the run's folder, or to where the service uploads it from meanwhile."""
     return Store.at(ml_path("/opt/ml/processing/progress")) if order.output else run.store.child(PROGRESS)
 
 
 @contextlib.contextmanager
-def _opened(order: JobOrder, scratch: Path | None) -> Iterator[Run]:
+def _opened(order: JobOrder, scratch: Path | None) -> Iterator[RunFolder]:
     with contextlib.ExitStack() as stack:
         where = ml_path(order.run)
         if order.output:
             folder = stack.enter_context(PrivateFolder(scratch))
             _assemble(Path(where), Path(folder))
             where = folder
-        found = Run.open(Store.at(where, order.outputs))
+        found = RunFolder.open(Store.at(where, order.outputs))
         if order.code:
             _import_from(ml_path(order.code))
         dataset = ml_path(order.dataset) if order.dataset else found.dataset.uri
         source = _mapped(order.extractor) if order.extractor else found.source
-        yield Run(found.store, Store.at(dataset, order.inputs), source, found.record)
+        yield RunFolder(found.store, Store.at(dataset, order.inputs), source, found.record)
 
 
 def _import_from(folder: str) -> None:

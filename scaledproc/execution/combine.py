@@ -15,7 +15,15 @@ import pyarrow as pa
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import CombineDone
 from scaledproc.execution.unreferenced import Unreferenced
-from scaledproc.run_folder.folder import ERROR_LOG, ERROR_SCHEMA, ERRORS, FEATURES, Run, shard_errors_name, shard_name
+from scaledproc.run_folder.folder import (
+    ERROR_LOG,
+    ERROR_SCHEMA,
+    ERRORS,
+    FEATURES,
+    RunFolder,
+    shard_errors_name,
+    shard_name,
+)
 from scaledproc.storage.parquet import (
     METADATA,
     Writer,
@@ -37,7 +45,7 @@ if TYPE_CHECKING:
 _AGAIN = "; run the same command again"
 
 
-def combine(run: Run) -> CombineDone:
+def combine(run: RunFolder) -> CombineDone:
     """Write features, summaries and errors from the committed shards, in memory bounded by one row group.
 
     On a finished run the errors stay as they are: names and summaries are made anew, nothing is extracted.
@@ -75,7 +83,7 @@ def combine(run: Run) -> CombineDone:
 
 
 def _write_features(
-    run: Run, digests: dict[str, str], reports: Sequence[ShardDone] | None, unreferenced: Unreferenced
+    run: RunFolder, digests: dict[str, str], reports: Sequence[ShardDone] | None, unreferenced: Unreferenced
 ) -> tuple[int, Mapping[str, pa.Table]]:
     extractor = run.extractor
     schema = finished_schema(extractor)
@@ -116,7 +124,7 @@ def _write_features(
     return writer.rows, summaries
 
 
-def _rows_of(run: Run, shard: int, report: ShardDone | None) -> Iterator[pa.Table]:
+def _rows_of(run: RunFolder, shard: int, report: ShardDone | None) -> Iterator[pa.Table]:
     """The rows of a shard. In an unfinished run one that is not what its report says is made anew by the next start."""
     name = shard_name(shard)
     try:
@@ -137,7 +145,7 @@ def _rows_of(run: Run, shard: int, report: ShardDone | None) -> Iterator[pa.Tabl
         raise
 
 
-def _digest_of(run: Run, name: str) -> str:
+def _digest_of(run: RunFolder, name: str) -> str:
     with run.store.open(name) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
@@ -172,7 +180,7 @@ def finish_table(extractor: Extractor, table: pa.Table) -> pa.Table:
         raise ScaledprocError(f"the extractor's finish() failed: {type(error).__name__}: {error}") from error
 
 
-def _errors_of(run: Run, reports: Sequence[ShardDone]) -> Iterator[pa.Table]:
+def _errors_of(run: RunFolder, reports: Sequence[ShardDone]) -> Iterator[pa.Table]:
     """The quarantined tasks of all shards with tracebacks, as many as their reports say."""
     for report in reports:
         if not report.quarantined:
@@ -184,7 +192,7 @@ def _errors_of(run: Run, reports: Sequence[ShardDone]) -> Iterator[pa.Table]:
             raise
 
 
-def _write_errors(run: Run, digests: dict[str, str], reports: Sequence[ShardDone]) -> int:
+def _write_errors(run: RunFolder, digests: dict[str, str], reports: Sequence[ShardDone]) -> int:
     with run.store.committing(ERRORS, replacing=True) as part:
         count = write_table(
             part, ERROR_SCHEMA, (table.select(ERROR_SCHEMA.names) for table in _errors_of(run, reports))

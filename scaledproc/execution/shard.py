@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scaledproc.execution.chunk import ChunkWork
-    from scaledproc.run_folder.folder import Run
+    from scaledproc.run_folder.folder import RunFolder
     from scaledproc.storage.store import Store
 
 
@@ -165,7 +165,7 @@ def merge_part(store: Store, work_id: str, shard: int, chunks: Sequence[int]) ->
     return done
 
 
-def assemble_shard(run: Run, shard: int, folders: Sequence[str]) -> ShardDone:
+def assemble_shard(run: RunFolder, shard: int, folders: Sequence[str]) -> ShardDone:
     """Make a macro shard's one file of the parts that several machines made of it.
 
     Parameters
@@ -199,7 +199,7 @@ def assemble_shard(run: Run, shard: int, folders: Sequence[str]) -> ShardDone:
     return merged
 
 
-def _assemble_errors(run: Run, shard: int, parts: Sequence[_Part]) -> None:
+def _assemble_errors(run: RunFolder, shard: int, parts: Sequence[_Part]) -> None:
     """The quarantined tasks of all parts in the plan's order, which each part has its own in already."""
     plan = run.plan
     start, stop = int(plan.shard_cuts[shard]), int(plan.shard_cuts[shard + 1])

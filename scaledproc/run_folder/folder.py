@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import pyarrow as pa
 
@@ -245,26 +245,49 @@ _NEEDED = {
 }
 
 
+@dataclass(frozen=True)
+class _ReadOnly:
+    """The fence of a store that is only read."""
+
+    def __call__(self) -> float:
+        """Refuse the change."""
+        raise UsageError("a Run can only be read; scaledproc.run(…) continues it, scaledproc.combine(…) combines anew")
+
+    def sure(self) -> float:
+        """No time at all."""
+        return 0.0
+
+
 @dataclass(frozen=True, repr=False)
 class Run:
-    """One execution of a plan, and the folder that it writes.
+    """One execution of a plan, as whoever opens it reads it; nothing in its folder can be changed by it.
 
     Parameters
     ----------
     store
-        The output folder.
+        The output folder. Its changes are refused.
     dataset
         The input.
     source
         The extractor, or the specification that finds it.
     record
         What `run.json` says.
+
+    Examples
+    --------
+    ::
+
+        run = scaledproc.Run.open("s3://bucket/features")
+        run.to_pandas()
     """
 
     store: Store
     dataset: Store
     source: str | Extractor
     record: RunRecord
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "store", replace(self.store, fence=_ReadOnly()))
 
     def __repr__(self) -> str:
         from scaledproc._util.text import bytes_text, count_text
@@ -279,7 +302,7 @@ class Run:
         )
 
     @classmethod
-    def open(cls, where: str | os.PathLike[str] | Store, options: Mapping[str, Any] | None = None) -> Run:
+    def open(cls, where: str | os.PathLike[str] | Store, options: Mapping[str, Any] | None = None) -> Self:
         """The run in a folder.
 
         Parameters
@@ -356,23 +379,7 @@ class Run:
             raise ScaledprocError(f"the run in {self.store} is not finished; run the same command again")
         return read_whole(self.store, name)
 
-    # What the engine and the workers ask and say
-
-    def with_record(self, **changes: Any) -> Run:
-        """The run after a change of run.json, which is written."""
-        changed = replace(self, record=replace(self.record, **changes))
-        changed.store.write(RECORD, changed.record.to_json().encode(), replacing=True)
-        return changed.knowing(self.__dict__.get("plan"))
-
-    def within(self, store: Store) -> Run:
-        """The same run in the same folder, as a store that may be allowed more or less."""
-        return replace(self, store=store).knowing(self.__dict__.get("plan"))
-
-    def knowing(self, plan: Plan | None) -> Run:
-        """The same run with its plan at hand, which need not be read then."""
-        if plan is not None:
-            self.__dict__["plan"] = plan  # where the cached property keeps it
-        return self
+    # How far it is
 
     def committed_shards(self, wanted: Iterable[int] = ()) -> set[int]:
         """The macro shards that are done.
@@ -418,6 +425,37 @@ class Run:
         """What became of several, in their order."""
         with ThreadPoolExecutor(READERS, thread_name_prefix="reports") as pool:
             return list(pool.map(self.shard_report, shards))
+
+
+class RunFolder(Run):
+    """The same as the engine and the backends have it, who write the folder."""
+
+    def __post_init__(self) -> None:
+        """Keep the store as it is given, with its fence."""
+
+    @property
+    def view(self) -> Run:
+        """What a user is given."""
+        view = Run(self.store, self.dataset, self.source, self.record)
+        if "plan" in self.__dict__:
+            view.__dict__["plan"] = self.plan
+        return view
+
+    def knowing(self, plan: Plan | None) -> Self:
+        """The same run with its plan at hand, which need not be read then."""
+        if plan is not None:
+            self.__dict__["plan"] = plan  # where the cached property keeps it
+        return self
+
+    def with_record(self, **changes: Any) -> RunFolder:
+        """The run after a change of run.json, which is written."""
+        changed = replace(self, record=replace(self.record, **changes))
+        changed.store.write(RECORD, changed.record.to_json().encode(), replacing=True)
+        return changed.knowing(self.__dict__.get("plan"))
+
+    def within(self, store: Store) -> RunFolder:
+        """The same run in the same folder, as a store that may be allowed more or less."""
+        return replace(self, store=store).knowing(self.__dict__.get("plan"))
 
     def clean_up(self) -> None:
         """Remove what only an unfinished run needs, and what killed commits left."""
@@ -512,7 +550,7 @@ def decide(existing: RunRecord | None, plan_id: str, names: Sequence[str], *, ov
     return "finished" if existing.state == "done" else "continue"
 
 
-def begin(run: Run, plan: Plan) -> Run:
+def begin(run: RunFolder, plan: Plan) -> RunFolder:
     """Write a new run's folder, in the place of the run that is there.
 
     run.json comes first, to say whose folder it is from now on, and again last: only then there is a plan to run.
