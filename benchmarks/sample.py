@@ -16,7 +16,7 @@ import numpy as np
 import scaledproc
 from scaledproc._util.scratch import PrivateFolder
 from scaledproc._util.text import bytes_text, clean_text, count_text
-from scaledproc.cli.main import _parse_options
+from scaledproc.cli.job_events import parse_options
 from scaledproc.errors import UsageError
 from scaledproc.extractors import load_extractor
 from scaledproc.planning.calibration import calibrate
@@ -103,7 +103,7 @@ def own_subject(asked: Asked) -> Iterator[Subject]:
         The dataset cannot be read, or has nothing to try.
     """
     spec = _absolute(asked.extractor)
-    extractor, options = load_extractor(spec), _parse_options(list(asked.storage_options))
+    extractor, options = load_extractor(spec), parse_options(list(asked.storage_options))
     kind, limit = parse_number(asked.sample, "--sample", "a size such as 256MB")
     if kind != "bytes":
         raise UsageError(f"--sample {asked.sample!r}: give a size such as 256MB")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from scaledproc._util.text import ranges_text
 from scaledproc.backend.base import Backend, Capabilities, Job
-from scaledproc.engine.job import CONTROL, JobOrder, do_job, parse_shards
+from scaledproc.engine.job import JobOrder, parse_shards
 from scaledproc.errors import UsageError
 from scaledproc.events import CombineDone, Event, Note, ShardState
 from scaledproc.execution.heartbeat import Heartbeat, read_heartbeats, shard_states
@@ -22,6 +22,7 @@ from scaledproc.execution.workers.pool import cores
 from scaledproc.run_folder.folder import COMBINED, INVENTORY, PLAN, RECORD, SHARDS, WORK, RunFolder, read_record
 
 from .account import Account, check_buckets, sdk_defaults
+from .container.job import ContainerOrder, do_container_job
 from .cost.billing import Bill, bill
 from .instances import find_instance
 from .jobs import pipeline
@@ -37,7 +38,7 @@ from .jobs.job_list import (
     manifest_of,
     shard_works,
 )
-from .jobs.requests import Place, Work, encryption_options, instance_types, is_mounted, processing_job
+from .jobs.requests import CONTROL, Place, Work, encryption_options, instance_types, is_mounted, processing_job
 from .packaging.bundle import make_bundle
 from .service import Jobs, Service, ServiceError
 from .settings import Settings
@@ -232,8 +233,8 @@ class SageMakerBackend(Backend):
         parts = self._keys_job
         at_work = [job.name for job in self._jobs.summaries(run_token(run)) if job.status in _AT_WORK]
         if self.settings.combine_local and not at_work:
-            order = JobOrder(run.store.uri, combine=True, parts=parts, jobs=1, outputs=run.store.options)
-            yield from do_job(order)
+            job = JobOrder(run.store.uri, combine=True, jobs=1, outputs=run.store.options)
+            yield from do_container_job(ContainerOrder(job, parts=parts))
             return
         if at_work or not has_combined(run):
             work = self._combine_work(run, parts)

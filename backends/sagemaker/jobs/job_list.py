@@ -6,14 +6,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from scaledproc.engine.job import CONTROL
 from scaledproc.errors import UsageError
 from scaledproc.execution.shard import PARTS, present_tasks
 from scaledproc.planning.partition import share_out
 from scaledproc.run_folder.folder import COMBINED, FEATURES, WORK
 
 from ..settings import Settings
-from .requests import Work, is_mounted
+from .requests import CONTROL, Work, is_mounted
 
 if TYPE_CHECKING:
     from scaledproc.planning.plan import Plan
