@@ -131,6 +131,7 @@ def finished_record(
             for shard in shards
         ],
         "summaries": combined.summaries,
+        "notes": combined.notes,
         "digests": digests,
         "sizes": sizes,
     }
