@@ -16,11 +16,11 @@ import numpy as np
 import scaledproc
 from scaledproc._util.scratch import PrivateFolder
 from scaledproc._util.text import bytes_text, clean_text, count_text
+from scaledproc._util.units import parse_number
 from scaledproc.cli.job_events import parse_options
 from scaledproc.errors import UsageError
 from scaledproc.extractors import load_extractor
 from scaledproc.planning.calibration import calibrate
-from scaledproc.planning.partition import parse_number
 from scaledproc.storage.store import Store, redacted
 
 if TYPE_CHECKING:

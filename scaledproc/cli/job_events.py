@@ -32,7 +32,7 @@ def tell(events: Iterator[Event], grace: str | None) -> None:
         unless it says otherwise.
     """
     from scaledproc._util.signals import GRACE_IN_JOBS, listening
-    from scaledproc.execution.limits import parse_seconds
+    from scaledproc._util.units import parse_seconds
     from scaledproc.reporting.terminal import JsonProgress
 
     with listening(GRACE_IN_JOBS if grace is None else parse_seconds(grace, "--grace", least=0)) as asked:

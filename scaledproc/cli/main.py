@@ -289,7 +289,7 @@ def run(
     defer_pandas()
     from scaledproc import api
     from scaledproc._util.signals import GRACE
-    from scaledproc.execution.limits import parse_seconds
+    from scaledproc._util.units import parse_seconds
     from scaledproc.reporting import terminal
 
     startup.loaded()

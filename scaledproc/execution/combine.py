@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from scaledproc._util.digests import digest_of
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import CombineDone
 from scaledproc.execution.unreferenced import Unreferenced
@@ -29,7 +30,6 @@ from scaledproc.storage.parquet import (
     Writer,
     check_schema,
     damage_told,
-    digest_of,
     open_reader,
     read_tables,
     tables_in,

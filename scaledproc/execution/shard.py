@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scaledproc._util.digests import digest_of
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import SHOWN_FAILURES, ChunkDone, ShardDone
 from scaledproc.execution.chunk import ChunkFooter, Refused, chunk_name, fill, open_chunk, stored_schema, until_taken
@@ -24,7 +25,6 @@ from scaledproc.run_folder.folder import WORK_ERROR_SCHEMA, plan_of, report_name
 from scaledproc.storage.parquet import (
     Writer,
     damage_told,
-    digest_of,
     open_reader,
     read_note,
     read_tables,

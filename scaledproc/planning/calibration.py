@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaledproc._util.scratch import PrivateFolder
+from scaledproc._util.user_cache import cache_folder
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.extractors import Extractor, Task
 from scaledproc.extractors.rows.collector import RowCollector
@@ -272,7 +272,7 @@ def remember(extractor: Extractor, record: RunRecord) -> None:
         found = throughput_of(record)
     except UsageError:
         return
-    with contextlib.suppress(OSError, RuntimeError):  # a user without a home has no cache
+    with contextlib.suppress(OSError):
         path = _cache(extractor)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asdict(found)), encoding="utf-8")
@@ -282,11 +282,10 @@ def last_throughput(extractor: Extractor) -> Throughput | None:
     """What the last finished run with this extractor measured on this machine; None where there was none."""
     try:
         return Throughput(**json.loads(_cache(extractor).read_text(encoding="utf-8")))
-    except (OSError, RuntimeError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError):
         return None
 
 
 def _cache(extractor: Extractor) -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     name = hashlib.sha256(extractor.fingerprint.encode()).hexdigest()[:16]
-    return Path(base) / "scaledproc" / f"throughput-{name}.json"
+    return cache_folder() / f"throughput-{name}.json"

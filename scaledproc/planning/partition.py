@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import heapq
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scaledproc._util.text import count_text, seconds_text
+from scaledproc._util.units import parse_number
 from scaledproc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ LAST = 8
 """So many times smaller are the last chunks: so long, cores wait for each other at the end."""
 LONGEST_CHUNK = 60.0  # seconds; more would be lost with a machine that goes away
 LARGEST_CHUNK = 256 * 2**20  # bytes; a staged chunk's files are on the machine together, one more waiting for each core
-
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
 @dataclass(frozen=True)
@@ -135,24 +133,6 @@ class ChunkCut:
             return cls("auto" if str(text) == "auto" else "per-core")
         number = parse_number(str(text), "--chunk", "auto, per-core, a number of tasks such as 16, or a size like 64MB")
         return cls(*number)
-
-
-def parse_number(text: str, option: str, choices: str) -> tuple[Literal["count", "bytes"], int]:
-    """A number of things, or of bytes.
-
-    Raises
-    ------
-    UsageError
-        It is neither; the message names the option and the choices.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([kmgt]?i?)(b?)|tasks?)\s*", text, re.IGNORECASE)
-    if not match or (match[2] or "").lower() not in _UNITS:
-        raise UsageError(f"{option} {text!r}: give {choices}")
-    unit, is_bytes = (match[2] or "").lower(), bool(match[2] or match[3])
-    value = float(match[1]) * _UNITS[unit]
-    if value < 1 or (not is_bytes and value != int(value)):
-        raise UsageError(f"{option} {text!r}: give {choices}, 1 or more")
-    return ("bytes" if is_bytes else "count"), int(value)
 
 
 def cut_shards(unit_sizes: NDArray[np.int64], unit_groups: NDArray[Any], cut: ShardCut) -> Offsets:

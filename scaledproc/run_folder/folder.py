@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import pyarrow as pa
 
+from scaledproc._util.digests import digest_of
 from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.events import ShardDone
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.planning.shared_files import of_record
-from scaledproc.storage.parquet import digest_of, read_csv, read_tables, read_whole, write_table
+from scaledproc.storage.parquet import read_csv, read_tables, read_whole, write_table
 from scaledproc.storage.store import Store, redacted
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ COMBINED = f"{WORK}/combined.json"
 OWN_NAMES = frozenset({RECORD, PLAN, INVENTORY, FEATURES, ERRORS, ERROR_LOG, SHARDS, WORK, LEASE, "report.html"})
 _OWN_FILES = OWN_NAMES - {SHARDS, WORK, LEASE}
 _SHARD_FILE = re.compile(r"\d{5,}\.parquet")
-_IN_WORK = re.compile(r"\d{5,}|done|combined\.json|progress|control|manifests|code|parts|jobs\.json")
+_IN_WORK = re.compile(r"\d{5,}|done|combined\.json|progress|control|manifests|code|parts")
 
 ERROR_SCHEMA = pa.schema(
     [

@@ -190,10 +190,12 @@ class TestFetching:
         store.write(name, b"old" * 2000)
         listed = store.listing().files
         seen = itertools.count(1)  # in several threads
+        other = behind(store, bad)
+        other.write("other", b"")  # its connection stands: a request that waits for that is given up
 
         def change(request: Request) -> None:
             if request.method == "GET" and request.range and next(seen) == number:
-                behind(store, bad).write(name, b"new" * 2000)
+                other.write(name, b"new" * 2000)
 
         bad.hook = change
         try:
