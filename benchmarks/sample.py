@@ -120,8 +120,8 @@ def own_subject(asked: Asked) -> Iterator[Subject]:
         for unit in units:
             store.fetch(whole.listed(unit), folder)
         plan = scaledproc.plan(folder, extractor=extractor, unit=asked.unit, anchors=asked.anchors)
-        tried = calibrate(plan, Store.at(folder), extractor, TRIED_TASKS).throughput
-        seconds = float(tried.core_seconds(plan.n_tasks, plan.size))
+        tried = calibrate(plan, Store.at(folder), extractor, TRIED_TASKS).costs
+        seconds = float(tried.seconds(plan.n_tasks, plan.size))
         if seconds > WORK:
             most = max(int(plan.n_tasks * WORK / seconds), 1)
             kept = set(sample_units(plan.unit_sizes, np.diff(plan.unit_tasks), limit, most))

@@ -16,6 +16,7 @@ import numpy as np
 from scaledproc._util.text import count_text, seconds_text
 from scaledproc._util.units import parse_number
 from scaledproc.errors import UsageError
+from scaledproc.planning.cost_model import ASSUMED, Costs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,34 +30,6 @@ LAST = 8
 """So many times smaller are the last chunks: so long, cores wait for each other at the end."""
 LONGEST_CHUNK = 60.0  # seconds; more would be lost with a machine that goes away
 LARGEST_CHUNK = 256 * 2**20  # bytes; a staged chunk's files are on the machine together, one more waiting for each core
-
-
-@dataclass(frozen=True)
-class Costs:
-    """What work takes one core, in seconds.
-
-    Parameters
-    ----------
-    task, byte
-        A task takes the first, and the second for each of its bytes.
-    chunk
-        What a chunk takes besides its tasks: it is handed out, committed, and merged.
-    """
-
-    task: float
-    byte: float
-    chunk: float
-
-    def of(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Nanoseconds of each task of so many bytes, at least 1: integers, so that sums are exact."""
-        nanoseconds: NDArray[np.int64] = np.rint(1e9 * self.task + 1e9 * self.byte * sizes).astype(np.int64)
-        return np.maximum(nanoseconds, 1)
-
-
-# What `--chunk auto` takes for granted of `wfdb-summary`. `pytest benchmarks/test_chunking.py` on two cores gave
-# 0.25 to 0.38 ms a task, 1.8 to 2.2 ns a byte and 4.4 to 5.8 ms a chunk. What counts is how many tasks or bytes cost as
-# much as a chunk: these make chunks of as many small tasks as the last figures, and of 1.6 times as many bytes.
-ASSUMED = Costs(task=0.0004, byte=1.2e-9, chunk=0.010)
 
 
 @dataclass(frozen=True)
