@@ -15,6 +15,7 @@ import pyarrow as pa
 from scaledproc._util.digests import digest_of
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import CombineDone
+from scaledproc.execution.quarantine import read_errors
 from scaledproc.execution.unreferenced import Unreferenced
 from scaledproc.run_folder.folder import (
     ERROR_LOG,
@@ -31,7 +32,6 @@ from scaledproc.storage.parquet import (
     check_schema,
     damage_told,
     open_reader,
-    read_tables,
     tables_in,
     write_csv,
     write_table,
@@ -181,15 +181,9 @@ def finish_table(extractor: Extractor, table: pa.Table) -> pa.Table:
 
 
 def _errors_of(run: RunFolder, reports: Sequence[ShardDone]) -> Iterator[pa.Table]:
-    """The quarantined tasks of all shards with tracebacks, as many as their reports say."""
+    """The quarantined tasks of all shards with tracebacks."""
     for report in reports:
-        if not report.quarantined:
-            continue
-        try:
-            yield from read_tables(run.store, shard_errors_name(report.shard), rows=report.quarantined)
-        except DamagedError:
-            run.store.remove(shard_name(report.shard))
-            raise
+        yield from read_errors(run.store, shard_errors_name(report.shard), report, shard_name(report.shard))
 
 
 def _write_errors(run: RunFolder, digests: dict[str, str], reports: Sequence[ShardDone]) -> int:

@@ -19,7 +19,7 @@ from scaledproc._util.digests import digest_of
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import SHOWN_FAILURES, ChunkDone, ShardDone
 from scaledproc.execution.chunk import ChunkFooter, Refused, chunk_name, fill, open_chunk, stored_schema, until_taken
-from scaledproc.execution.quarantine import ErrorRows
+from scaledproc.execution.quarantine import ErrorRows, read_errors
 from scaledproc.execution.workers.worker_guard import end_part, is_worn
 from scaledproc.run_folder.folder import WORK_ERROR_SCHEMA, plan_of, report_name, shard_errors_name, shard_name
 from scaledproc.storage.parquet import (
@@ -330,16 +330,10 @@ def _write_errors(store: Store, parts: Sequence[ChunkDone], name: str) -> None:
 
 
 def _errors_of(store: Store, parts: Sequence[ChunkDone]) -> Iterator[pa.Table]:
-    """The quarantined tasks of chunks; one that has not all of its own is made anew by the next start."""
+    """The quarantined tasks of chunks."""
     for part in parts:
-        if not part.quarantined:
-            continue
         name = chunk_name(part.shard, part.chunk)
-        try:
-            yield from read_tables(store, f"{name}.errors.parquet", rows=part.quarantined)
-        except DamagedError:
-            store.remove(f"{name}.parquet")  # which says that the chunk is there
-            raise
+        yield from read_errors(store, f"{name}.errors.parquet", part, f"{name}.parquet")
 
 
 def _added_up(parts: Sequence[ChunkDone | ShardDone], rows: int, seconds: float) -> ShardDone:
