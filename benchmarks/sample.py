@@ -16,11 +16,11 @@ import numpy as np
 import scaledproc
 from scaledproc._util.scratch import PrivateFolder
 from scaledproc._util.text import bytes_text, clean_text, count_text
-from scaledproc.cli.main import _parse_options
+from scaledproc._util.units import parse_number
+from scaledproc.cli.job_events import parse_options
 from scaledproc.errors import UsageError
 from scaledproc.extractors import load_extractor
 from scaledproc.planning.calibration import calibrate
-from scaledproc.planning.partition import parse_number
 from scaledproc.storage.store import Store, redacted
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def own_subject(asked: Asked) -> Iterator[Subject]:
         The dataset cannot be read, or has nothing to try.
     """
     spec = _absolute(asked.extractor)
-    extractor, options = load_extractor(spec), _parse_options(list(asked.storage_options))
+    extractor, options = load_extractor(spec), parse_options(list(asked.storage_options))
     kind, limit = parse_number(asked.sample, "--sample", "a size such as 256MB")
     if kind != "bytes":
         raise UsageError(f"--sample {asked.sample!r}: give a size such as 256MB")
@@ -120,8 +120,8 @@ def own_subject(asked: Asked) -> Iterator[Subject]:
         for unit in units:
             store.fetch(whole.listed(unit), folder)
         plan = scaledproc.plan(folder, extractor=extractor, unit=asked.unit, anchors=asked.anchors)
-        tried = calibrate(plan, Store.at(folder), extractor, TRIED_TASKS).throughput
-        seconds = float(tried.core_seconds(plan.n_tasks, plan.size))
+        tried = calibrate(plan, Store.at(folder), extractor, TRIED_TASKS).costs
+        seconds = float(tried.seconds(plan.n_tasks, plan.size))
         if seconds > WORK:
             most = max(int(plan.n_tasks * WORK / seconds), 1)
             kept = set(sample_units(plan.unit_sizes, np.diff(plan.unit_tasks), limit, most))

@@ -29,7 +29,7 @@ from scaledproc.execution.workers.pool import cores
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.registry import as_source
 from scaledproc.fetching.defaults import PARALLEL, PHYSIONET
-from scaledproc.run_folder.folder import Run
+from scaledproc.run_folder.folder import Run, RunFolder
 from scaledproc.run_folder.lock.driver_lease import holding
 from scaledproc.storage.store import Store
 
@@ -259,7 +259,7 @@ def run(
     store = Store.at(output, {**machine.store_options("output"), **outputs})
     _refuse_idle_options(storage_options, {"input": source, "output": store})
     with reporting(f"{store} cannot be read or written: "):
-        return execute(source, store, options, machine, overwrite, on_event, ask or (lambda _: False))
+        return execute(source, store, options, machine, overwrite, on_event, ask or (lambda _: False)).view
 
 
 def make_backend(
@@ -325,7 +325,9 @@ def status(
     except MissingBackendError as error:
         _, outputs = split_options(storage_options)
         with reporting(f"{output} cannot be read: "):
-            return find_status(Run.open(Store.at(output, outputs)), None, f"what its machines do is not known: {error}")
+            return find_status(
+                RunFolder.open(Store.at(output, outputs)), None, f"what its machines do is not known: {error}"
+            )
     with reporting(f"{run.store} cannot be read: "):
         return find_status(settled(run, backend), backend)
 
@@ -356,7 +358,7 @@ def stop(
 
 def _recalled(
     output: Where, storage_options: Mapping[str, Any] | None, settings: Mapping[str, Any] | None
-) -> tuple[Run, Backend]:
+) -> tuple[RunFolder, Backend]:
     """A run, and the backend that has it."""
     _, outputs = split_options(storage_options)
     profile = (settings or {}).get("profile")
@@ -364,7 +366,7 @@ def _recalled(
         outputs.setdefault("profile", profile)
     _refuse_idle_options(storage_options, {"output": Store.at(output, outputs)})
     with reporting(f"{output} cannot be read: "):
-        run = Run.open(Store.at(output, outputs))
+        run = RunFolder.open(Store.at(output, outputs))
     name = str(run.record.backend.get("name") or "local")
     backend = load_backend(name).recall(run.record.backend, settings or {})
     store = Store.at(output, {**backend.store_options("output"), **outputs})
@@ -399,7 +401,7 @@ def combine(
     _, outputs = split_options(storage_options)
     _refuse_idle_options(storage_options, {"output": Store.at(output, outputs)})
     with reporting():
-        found = Run.open(Store.at(output, outputs))
+        found = RunFolder.open(Store.at(output, outputs))
         options = None if signal_names is None else extractor_options(signal_names)
         if options is not None:
             load_extractor(found.source, options)
@@ -418,7 +420,7 @@ def combine(
                     for note in done.notes:
                         on_event(Note(note))
                 combined = finish(found, done, time.perf_counter() - done.seconds, on_event)
-        return combined.within(open_store)
+        return combined.within(open_store).view
 
 
 def verify(

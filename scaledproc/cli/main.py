@@ -20,6 +20,7 @@ from scaledproc._util import startup
 from scaledproc._util.entry_points import plugins
 from scaledproc.cli.backend_flags import declared, settings_for, with_settings
 from scaledproc.cli.config_file import NAME, check_tables, table
+from scaledproc.cli.job_events import parse_options, tell
 from scaledproc.errors import RunInterruptedError, ScaledprocError, UsageError
 
 if TYPE_CHECKING:
@@ -288,7 +289,7 @@ def run(
     defer_pandas()
     from scaledproc import api
     from scaledproc._util.signals import GRACE
-    from scaledproc.execution.limits import parse_seconds
+    from scaledproc._util.units import parse_seconds
     from scaledproc.reporting import terminal
 
     startup.loaded()
@@ -328,7 +329,7 @@ def run(
             task_retries=task_retries,
             worker_lifespan=worker_lifespan,
             inventory=inventory,
-            storage_options=_parse_options(storage_option),
+            storage_options=parse_options(storage_option),
             on_event=_Results(display.listen, silent=as_json).listen,
             ask=partial(_ask, display.pause),
         )
@@ -372,7 +373,7 @@ def plan(
     startup.loaded()
     machine = api.make_backend(backend, jobs, None, settings_for(backend, settings))
     on = machine.cores
-    options = _parse_options(storage_option)
+    options = parse_options(storage_option)
     with contextlib.redirect_stdout(sys.stderr):  # what an extractor's module prints is not the plan
         made: Plan = api.plan(
             dataset,
@@ -427,7 +428,7 @@ def save_inventory(
         exclude=exclude or (),
         hidden=hidden,
         inventory=inventory,
-        storage_options=_parse_options(storage_option),
+        storage_options=parse_options(storage_option),
     )
     for note in found.notes:
         typer.echo(f"note: {clean_text(note)}", err=True)
@@ -455,7 +456,7 @@ def combine(
         api.combine(
             output,
             signal_names=signal_names,
-            storage_options=_parse_options(storage_option),
+            storage_options=parse_options(storage_option),
             on_event=display.listen,
         )
 
@@ -482,7 +483,7 @@ def verify(
     from scaledproc.reporting.text import verified_text
 
     startup.loaded()
-    found = api.verify(output, dataset=dataset, inventory=inventory, storage_options=_parse_options(storage_option))
+    found = api.verify(output, dataset=dataset, inventory=inventory, storage_options=parse_options(storage_option))
     _show(json.dumps({**asdict(found), "ok": found.ok}, indent=1) if as_json else verified_text(found))
     if not found.ok:
         raise typer.Exit(1)
@@ -496,19 +497,9 @@ def worker(
         typer.Option(metavar="N|N-M,…", show_default=False, help="Macro shards to make; can be repeated."),
     ] = None,
     combine: Annotated[bool, typer.Option("--combine", help="Combine the shards.")] = False,
-    by_host: Annotated[bool, typer.Option("--by-host", help="Only this machine's share of them.")] = False,
-    present: Annotated[bool, typer.Option("--present", help="Only tasks whose files are here.")] = False,
-    parts: Annotated[str | None, typer.Option(show_default=False, help="Job whose parts to put together.")] = None,
     finish: Annotated[bool, typer.Option("--finish", help="End the run after combining: nobody watches.")] = False,
-    dataset: Annotated[str | None, typer.Option(show_default=False, help="Where the dataset is here.")] = None,
-    output: Annotated[
-        str | None, typer.Option(show_default=False, help="Leave results here; RUN is a folder of what was mounted.")
-    ] = None,
     extractor: Annotated[str | None, typer.Option(show_default=False, help="Where the extractor is here.")] = None,
     code: Annotated[str | None, typer.Option(show_default=False, help="Folder of modules for the extractor.")] = None,
-    shared: Annotated[
-        str | None, typer.Option(show_default=False, help="Folder of the files that the extractor reads for all tasks.")
-    ] = None,
     report: Annotated[str | None, typer.Option(show_default=False, help="Tell how it goes on.")] = None,
     jobs: Jobs = None,
     storage_option: StorageOption = None,
@@ -522,41 +513,25 @@ def worker(
     from scaledproc._util.lazy_pandas import defer_pandas
 
     defer_pandas()
-    from scaledproc._util.signals import GRACE_IN_JOBS, listening
     from scaledproc.api import split_options
     from scaledproc.engine.job import JobOrder, do_job, parse_shards
-    from scaledproc.execution.limits import parse_seconds
-    from scaledproc.reporting.terminal import JsonProgress
 
     startup.loaded()
-    # A service stops jobs by SIGTERM, which the first process of a container ignores unless it says otherwise.
-    inputs, outputs = split_options(_parse_options(storage_option))
+    inputs, outputs = split_options(parse_options(storage_option))
     order = JobOrder(
         run=run,
         shards=parse_shards(shard or ()),
         combine=combine,
-        by_host=by_host,
-        present=present,
-        parts=parts,
         finish=finish,
-        dataset=dataset,
-        output=output,
         extractor=extractor,
         code=code,
-        shared=shared,
         report=report,
         jobs=jobs,
         scratch=scratch,
         inputs=inputs,
         outputs=outputs,
     )
-    with listening(GRACE_IN_JOBS if grace is None else parse_seconds(grace, "--grace", least=0)) as asked:
-        try:
-            with JsonProgress() as display:
-                for event in do_job(order):
-                    display.listen(event)
-        except KeyboardInterrupt:
-            raise typer.Exit(128 + (asked.signal or signal.SIGTERM)) from None
+    tell(do_job(order), grace)
 
 
 @app.command()
@@ -573,7 +548,7 @@ def status(
     from scaledproc.reporting.text import status_json, status_text
 
     startup.loaded()
-    found = api.status(output, storage_options=_parse_options(storage_option), settings=settings)
+    found = api.status(output, storage_options=parse_options(storage_option), settings=settings)
     _show(json.dumps(status_json(found), indent=1) if as_json else status_text(found))
 
 
@@ -590,7 +565,7 @@ def stop(
     from scaledproc._util.text import count_text
 
     startup.loaded()
-    count = api.stop(output, storage_options=_parse_options(storage_option), settings=settings)
+    count = api.stop(output, storage_options=parse_options(storage_option), settings=settings)
     typer.echo(f"{count_text(count, 'job')} told to stop" if count else "no job was at work")
 
 
@@ -658,7 +633,7 @@ def fetch(
             parallel=parallel,
             base_url=base_url or PHYSIONET,
             username=username,
-            storage_options=_parse_options(storage_option),
+            storage_options=parse_options(storage_option),
             on_event=display.listen,
         )
     typer.echo(json.dumps(asdict(done)) if as_json else fetch_terminal.finished_text(done))
@@ -765,19 +740,6 @@ def _demo(*, quiet: bool) -> str:
         return str(write_demo(folder))
     except OSError as error:
         raise ScaledprocError(f"the demo dataset cannot be written to {folder}: {describe(error)}") from None
-
-
-def _parse_options(pairs: list[str] | None) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    for pair in pairs or ():
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise UsageError(f"--storage-option {key!r}: give KEY=VALUE")
-        try:
-            options[key] = json.loads(value)
-        except ValueError:
-            options[key] = value
-    return options
 
 
 def _parse_max_failures(text: str) -> int | float:

@@ -225,7 +225,7 @@ def test_a_user_without_a_home(data: Path, extractor: str, tmp_path: Path, monke
         Path.home()
     run = scaledproc.run(data, tmp_path / "out", extractor=extractor, jobs=1)
     assert run.record.state == "done"
-    assert calibration.last_throughput(load_extractor(extractor)) is None
+    assert calibration.last_costs(load_extractor(extractor)) is None
 
 
 @pytest.mark.slow

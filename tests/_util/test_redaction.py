@@ -34,6 +34,7 @@ import scaledproc
 from scaledproc._util.redaction import _SETTINGS, is_secret_name, redacted, remember_login, remember_secrets
 from scaledproc.errors import ScaledprocError
 from scaledproc.execution.chunk import committed_chunks
+from scaledproc.storage.fsspec_store import FsspecStore
 from scaledproc.storage.store import Store
 
 REPOSITORY = Path(__file__).parents[2]
@@ -319,7 +320,7 @@ def test_what_is_known_to_be_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert redacted("a/b+c0123456789, a%2Fb%2Bc0123456789, a/b%2Bc0123456789") == "***, ***, ***"
     assert redacted("disabled in eu-west-1 abc nested-secret") == "disabled in eu-west-1 abc ***"
-    stored = pickle.loads(pickle.dumps(Store("memory://x", {"secret": "of-another-process"})))
+    stored = pickle.loads(pickle.dumps(Store.at("memory://x", {"secret": "of-another-process"})))
     assert redacted(f"{stored.options}") == "{'secret': '***'}"
 
 
@@ -424,7 +425,7 @@ def test_a_url_of_s3_with_keys_is_refused(cli: Cli, tmp_path: Path) -> None:
     for piece in ("AKIAX", "wJalr", "K7MDENG", "bPxRfiCY"):
         assert piece not in done.stdout + done.stderr
     assert "AWS_SECRET_ACCESS_KEY" in done.stderr
-    assert "a/secret" not in repr(Store("http://u:a/secret@h/x"))
+    assert "a/secret" not in repr(FsspecStore("http://u:a/secret@h/x"))
 
 
 def test_what_a_client_finds_by_itself_is_secret(s3: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -452,6 +453,8 @@ def test_no_code_unpickles() -> None:
     """In all of the package: none of these is imported or called; `np.load` and `joblib.load` would too."""
     found = []
     paths = [path for folder in ("scaledproc", "backends") for path in (REPOSITORY / folder).rglob("*.py")]
+    # But in the tests that ship: they read what they have made themselves, where their author runs them.
+    paths = [path for path in paths if path.parent != REPOSITORY / "scaledproc/testing"]
     assert len(paths) > 50
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):

@@ -21,6 +21,7 @@ import scaledproc.api
 from scaledproc.events import ChunkDone, CombineDone, Event, Note, ShardDone
 from scaledproc.run_folder.folder import digest_of_content
 from scaledproc.storage.parquet import METADATA
+from scaledproc.storage.store import Store
 from scaledproc.testing import PROBE, output_bytes, write_probe_dataset
 
 
@@ -267,10 +268,11 @@ def test_in_s3(s3: Bucket, data: Path, tmp_path: Path) -> None:
     )
     found = scaledproc.api.verify(s3.url("verify"), storage_options=s3.storage_options)
     assert (found.problems, found.notes) == ((), ())
-    run.store.write("mine/thesis.tex", b"")
+    store = Store.at(run.store.uri, s3.storage_options)
+    store.write("mine/thesis.tex", b"")
     found = scaledproc.api.verify(s3.url("verify"), storage_options=s3.storage_options)
     assert found.notes == ("1 name here is not the run's ('mine')",)
-    run.store.remove("shards/00001.parquet")
+    store.remove("shards/00001.parquet")
     assert not scaledproc.api.verify(s3.url("verify"), storage_options=s3.storage_options).ok
 
 

@@ -27,7 +27,8 @@ from support import Bucket, Cli, clean_environment
 from toml_file import write_chunk
 
 from scaledproc.errors import UsageError
-from scaledproc.planning.partition import ASSUMED, ChunkCut, recommend_chunk
+from scaledproc.planning.cost_model import ASSUMED
+from scaledproc.planning.partition import ChunkCut, recommend_chunk
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 

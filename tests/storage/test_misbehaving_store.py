@@ -30,8 +30,7 @@ from scaledproc.errors import ScaledprocError
 from scaledproc.events import ChunkDone, Event, ShardDone
 from scaledproc.run_folder.folder import Run, decide
 from scaledproc.run_folder.lock.driver_lease import holding
-from scaledproc.storage import s3_download, s3_filesystem
-from scaledproc.storage import store as store_module
+from scaledproc.storage import s3_download, s3_filesystem, s3_store
 from scaledproc.storage.s3_download import ChangedError, CredentialsError
 from scaledproc.storage.store import Store
 
@@ -189,15 +188,17 @@ class TestFetching:
         monkeypatch.setattr(s3_download, "PART", 1000)
         monkeypatch.setattr(s3_filesystem, "FIRST", 1000)
         monkeypatch.setattr(s3_filesystem, "BLOCK", 1000)
-        monkeypatch.setattr(store_module, "PIECE", 1000)
+        monkeypatch.setattr(s3_store, "PIECE", 1000)
         name = "a" if way == "obstore" else "a\x01"  # which obstore is not given
         store.write(name, b"old" * 2000)
         listed = store.listing().files
         seen = itertools.count(1)  # in several threads
+        other = behind(store, bad)
+        other.write("other", b"")  # its connection stands: a request that waits for that is given up
 
         def change(request: Request) -> None:
             if request.method == "GET" and request.range and next(seen) == number:
-                behind(store, bad).write(name, b"new" * 2000)
+                other.write(name, b"new" * 2000)
 
         bad.hook = change
         try:

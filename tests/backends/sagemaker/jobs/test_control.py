@@ -36,7 +36,7 @@ from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, ShardDone, ShardState
 from scaledproc.execution.heartbeat import PROGRESS, Beating, Heartbeat, read_heartbeats
 from scaledproc.planning.partition import share_out
-from scaledproc.run_folder.folder import DONE, SHARDS, Run, begin
+from scaledproc.run_folder.folder import DONE, SHARDS, RunFolder, begin
 from scaledproc.storage.store import Store
 from scaledproc.testing import probe
 
@@ -58,7 +58,7 @@ class MadeUp:
 class MadeUpJobs:
     """Jobs that have ended by the next look; `behave(key, attempt)` says how."""
 
-    def __init__(self, run: Run, behave: Callable[[str, int], Outcome] = lambda *_: "commit") -> None:
+    def __init__(self, run: RunFolder, behave: Callable[[str, int], Outcome] = lambda *_: "commit") -> None:
         self.run = run
         self.behave = behave
         self.jobs: dict[str, MadeUp] = {}
@@ -132,7 +132,7 @@ class MadeUpJobs:
             raise self.refuse[action].pop(0)
 
 
-def commit(run: Run, shard: int) -> None:
+def commit(run: RunFolder, shard: int) -> None:
     """A macro shard as a worker commits it, as far as the controller looks."""
     done = ShardDone(shard=shard, tasks=1, rows=1, size=1, seconds=0.1, quarantined=0)
     assert run.store.local
@@ -143,7 +143,7 @@ def commit(run: Run, shard: int) -> None:
     (run.store.local / SHARDS / f"{shard:05d}.parquet").touch()
 
 
-def begun(folder: Path, shards: int) -> Run:
+def begun(folder: Path, shards: int) -> RunFolder:
     """A run of so many macro shards of one task each, of which nothing is done."""
     (folder / "data").mkdir(parents=True)
     for number in range(shards):
@@ -152,10 +152,10 @@ def begun(folder: Path, shards: int) -> Run:
     planned = scaledproc.plan(dataset.uri, extractor=probe, unit="file", shards=str(shards), jobs=1)
     assert planned.n_shards == shards
     options = Options(probe, "file", (), (), (), None, str(shards), "auto")
-    return begin(Run(output, dataset, probe, new_record(dataset, options, probe, {}, planned, DryRun())), planned)
+    return begin(RunFolder(output, dataset, probe, new_record(dataset, options, probe, {}, planned, DryRun())), planned)
 
 
-def controller(run: Run, jobs: MadeUpJobs, **given: Any) -> Controller:
+def controller(run: RunFolder, jobs: MadeUpJobs, **given: Any) -> Controller:
     def request(name: str, work: Work, attempt: int) -> dict[str, Any]:
         return {"name": name, "work": work, "attempt": attempt}
 
@@ -163,7 +163,7 @@ def controller(run: Run, jobs: MadeUpJobs, **given: Any) -> Controller:
     return Controller(jobs, run, made, request, {})
 
 
-def shard_works(run: Run) -> list[Work]:
+def shard_works(run: RunFolder) -> list[Work]:
     return [Work(works_module.shard_key(shard), (shard,)) for shard in range(run.record.counts["shards"])]
 
 

@@ -135,7 +135,7 @@ def test_it_installs_offline_without_ensurepip(tmp_path: Path, wheelhouse: Path,
     done = start(bundle(tmp_path / "run", wheelhouse), debian, tmp_path, "--help")
 
     assert done.returncode == 0, done.stderr
-    assert "scaledproc worker" in done.stdout
+    assert "scaledproc sagemaker worker" in done.stdout
     assert not (tmp_path / "output").exists()
 
 

@@ -33,7 +33,7 @@ class TestImage:
     def test_it_is_the_worker(self, worker_image: str) -> None:
         result = container(worker_image, "--help")
         assert result.returncode == 0, result.stderr
-        assert "scaledproc worker" in result.stdout
+        assert "scaledproc sagemaker worker" in result.stdout
         assert container(worker_image, "/nothing", "--shard", "0").returncode == 1
 
     def test_it_has_what_the_worker_needs_and_no_more(self, worker_image: str) -> None:
