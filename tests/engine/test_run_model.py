@@ -16,6 +16,8 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -35,6 +37,7 @@ from scaledproc._util import processes
 from scaledproc._util.processes import Process
 from scaledproc.events import ChunkDone, Event, ShardDone
 from scaledproc.extractors import Extractor, Task
+from scaledproc.run_folder import folder
 from scaledproc.run_folder.lock.driver_lease import HeldError, LeaseLostError
 from scaledproc.run_folder.lock.lease import Lease
 from scaledproc.storage.fencing import OvertakenError, current_change
@@ -224,6 +227,9 @@ class RunModel(RuleBasedStateMachine):
         for name in OPERATIONS:
             own = self.world.operation(getattr(MemoryFileSystem, name))
             self.stack.enter_context(patch.object(MemoryFileSystem, name, own))
+        # One after the other, as operations are counted where none is within another one.
+        one_thread = partial(ThreadPoolExecutor, 1)
+        self.stack.enter_context(patch.object(folder, "ThreadPoolExecutor", lambda *_, **__: one_thread()))
         self.stack.enter_context(patch.object(MemoryFileSystem, "version_now", version_now, create=True))
         self.stack.enter_context(patch.object(processes, "this_process", self.world.process))
         self.stack.enter_context(patch.object(processes, "is_alive", lambda process: process.pid in self.world.alive))
