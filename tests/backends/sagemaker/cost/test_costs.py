@@ -105,7 +105,9 @@ def test_a_type_that_is_not_there_names_its_neighbours(name: str, meant: str) ->
 
 
 def test_none_of_it_imports_boto3() -> None:
-    modules = ", ".join(f"scaledproc.backends.sagemaker.{name}" for name in ("estimate", "policy", "limits", "prices"))
+    modules = ", ".join(
+        f"scaledproc.backends.sagemaker.{name}" for name in ("cost.estimate", "iam.policy", "limits", "cost.prices")
+    )
     code = f"import sys, {modules}; sys.exit(any(name in sys.modules for name in ('boto3', 'botocore', 'sagemaker')))"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
