@@ -142,6 +142,7 @@ def test_everything_that_a_run_leaves(tree: TreeWriter, cli: Cli, tmp_path: Path
     assert message.startswith("403 for https://***@example.org/data.bin?***")  # and yet it says what it is about
 
 
+@pytest.mark.slow
 def test_options_of_a_real_store(s3: Bucket, tree: TreeWriter, cli: Cli, tmp_path: Path) -> None:
     """The key that opens the store, when an extractor comes to raise it: in a worker process, which has it too."""
     (tmp_path / "leaky.py").write_text(LEAKY)
@@ -164,6 +165,7 @@ def test_options_of_a_real_store(s3: Bucket, tree: TreeWriter, cli: Cli, tmp_pat
             assert s3.server.secret not in text, where
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "where",
     [f"s3://{PLANTED['credential']}:{PLANTED['password']}@bucket/x", URL, f"nothing://u:{PLANTED['password']}@h/x?y=z"],
@@ -416,6 +418,7 @@ def test_a_login_in_a_url(user: str, password: str, host: str) -> None:
     assert redacted(f"cannot read {url} now") == f"cannot read s3://***@{host}/folder now"
 
 
+@pytest.mark.slow
 def test_a_url_of_s3_with_keys_is_refused(cli: Cli, tmp_path: Path) -> None:
     done = cli("plan", "s3://AKIAX:wJalr/K7MDENG/bPxRfiCY@bucket/x")
     assert done.returncode == 2
@@ -523,6 +526,7 @@ def test_planted_pickles(tree: TreeWriter, tmp_path: Path) -> None:
             (out / name).write_bytes(original[name])
 
 
+@pytest.mark.slow
 def test_a_plan_that_is_none_is_told_in_one_line(tree: TreeWriter, tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "leaky.py").write_text(LEAKY)
     words: list[str | Path] = ["--backend", "local", tree({"a/1.txt": b"fine"}), tmp_path / "out", "--jobs", "1"]
@@ -538,6 +542,7 @@ def test_a_plan_that_is_none_is_told_in_one_line(tree: TreeWriter, tmp_path: Pat
 # Files are created with the user's umask; scratch space is private, and goes.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mask", [0o077, 0o002, 0o027])
 def test_outputs_have_the_users_umask(tree: TreeWriter, tmp_path: Path, mask: int) -> None:
     data = tree({"a/1.txt": b"fine", "b/2.txt": b"bad"})
@@ -577,6 +582,7 @@ def private_folders(scratch: Path) -> list[Path]:
     return [path for path in scratch.iterdir() if path.name.startswith("scaledproc")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["end", "SIGINT", "SIGTERM", "SIGKILL"])
 def test_scratch_is_private_and_goes(s3: Bucket, tmp_path: Path, kind: str, cli: Cli) -> None:
     """On exit and on signals; after a kill at the next start."""

@@ -251,6 +251,7 @@ def test_away_in_worker_processes(tree: TreeWriter, tmp_path: Path) -> None:
     assert (run.quarantined, run.record.counts["rows"]) == (0, 8)
 
 
+@pytest.mark.slow
 def test_unread_files_of_a_chunk_that_lost_its_process_are_left_to_the_end(
     tree: TreeWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -433,6 +434,7 @@ def put_back(place: Path) -> None:
     place.with_name("put-away").rename(place)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["g", "g/u", "g/u/a.txt"])
 @pytest.mark.parametrize("by_handle", [False, True], ids=["path", "handle"])
 @pytest.mark.parametrize("returns", [False, True], ids=["stays", "returns"])

@@ -158,6 +158,7 @@ KINDS: dict[str, Callable[[Request], bool]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "number", "before"),
     [("delete", 1, True), ("run.json", 1, True), ("run.json", 2, False), ("run.json", 3, False), ("table", 1, True)],
@@ -203,6 +204,7 @@ Driver(bucket, sys.argv[3], bucket.storage_options, me=ELSEWHERE).run(overwrite=
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [2, 12])  # before run.json; a chunk
 def test_of_a_driver_that_is_suspended_between_the_fence_and_the_request(
     s3: Bucket, proxy: MisbehavingStore, number: int

@@ -104,6 +104,7 @@ def test_a_type_that_is_not_there_names_its_neighbours(name: str, meant: str) ->
     assert meant in str(told.value)
 
 
+@pytest.mark.slow
 def test_none_of_it_imports_boto3() -> None:
     modules = ", ".join(
         f"scaledproc.backends.sagemaker.{name}" for name in ("cost.estimate", "iam.policy", "limits", "cost.prices")
@@ -319,6 +320,7 @@ FLEETS = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(UNITS, st.integers(1, 10), FLEETS, st.data())
 def test_more_data_is_never_cheaper_or_quicker(
     units: list[int], shards: int, fleet: Fleet, data: st.DataObject
@@ -334,6 +336,7 @@ def test_more_data_is_never_cheaper_or_quicker(
     assert large.longest_job_seconds >= small.longest_job_seconds
 
 
+@pytest.mark.slow
 @given(UNITS, st.integers(1, 10), FLEETS)
 def test_no_estimate_is_below_the_work_itself(units: list[int], shards: int, fleet: Fleet) -> None:
     sizes = sizes_of(units, shards)
@@ -347,6 +350,7 @@ def test_no_estimate_is_below_the_work_itself(units: list[int], shards: int, fle
     assert found.instance_hours * 3600 <= found.wall_seconds * found.max_parallel + 1e-6
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=50), st.integers(1, 20))
 def test_the_makespan_is_between_its_bounds(seconds: list[float], machines: int) -> None:
     bound = max(sum(seconds) / machines, max(seconds))
@@ -354,6 +358,7 @@ def test_the_makespan_is_between_its_bounds(seconds: list[float], machines: int)
     assert bound * (1 - 1e-9) <= makespan(seconds, machines) <= (bound + max(seconds)) * (1 + 1e-9)
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=50))
 def test_one_machine_takes_the_sum_and_one_for_each_job_the_longest(seconds: list[float]) -> None:
     assert makespan(seconds, 1) == pytest.approx(sum(seconds))
@@ -401,6 +406,7 @@ def ten_folders() -> Sizes:
     return sizes_of(units, 10, tasks=20)
 
 
+@pytest.mark.slow
 def test_what_is_recommended_is_no_slower_than_the_pattern_and_no_dearer(ten_folders: Sizes) -> None:
     pattern = estimate(ten_folders, COSTS, Fleet(M5, 10))
 
@@ -422,6 +428,7 @@ def test_no_other_choice_is_cheaper_in_time(ten_folders: Sizes) -> None:
             assert other.wall_seconds > 7200 or other.usd >= found.estimate.usd
 
 
+@pytest.mark.slow
 def test_more_time_is_never_dearer(ten_folders: Sizes) -> None:
     costs = [
         recommend(ten_folders, COSTS, CANDIDATES, deadline=hours * 3600, max_parallel=30).estimate.usd
@@ -446,6 +453,7 @@ def test_what_cannot_be_recommended() -> None:
         recommend(sizes, COSTS, [M5], deadline=60)
 
 
+@pytest.mark.slow
 def test_prices_that_were_looked_up_decide(ten_folders: Sizes) -> None:
     dear = PriceList({"ml.m5.xlarge": Price(50.0, "us-east-1", "a test", date(2026, 1, 1))})
 
