@@ -62,7 +62,7 @@ from scaledproc.execution.workers.recovery import LOADS, Loss, Verdict, WorkerLo
 from scaledproc.extractors.code.fingerprint import fingerprint_of
 from scaledproc.extractors.registry import place
 from scaledproc.planning.shared_files import AtHand, at_hand
-from scaledproc.run_folder.folder import WORK, Run
+from scaledproc.run_folder.folder import WORK, RunFolder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,7 +76,7 @@ FILES_SENT = 1_000  # files of a unit that are sent along with each chunk
 
 
 def run_shards(
-    run: Run,
+    run: RunFolder,
     shards: Sequence[int],
     *,
     jobs: int,
@@ -192,7 +192,7 @@ class _Execution:
 
     def __init__(
         self,
-        run: Run,
+        run: RunFolder,
         plan: Plan,
         stager: Direct | Stager,
         pool: Pool,
@@ -415,7 +415,7 @@ def _discard_parts(call: Call) -> None:
 
 
 def _chunk_work(
-    run: Run, plan: Plan, chunk: Chunk, staged: StagedUnits, here: NDArray[np.bool_] | None = None
+    run: RunFolder, plan: Plan, chunk: Chunk, staged: StagedUnits, here: NDArray[np.bool_] | None = None
 ) -> ChunkWork:
     tasks = plan.tasks.slice(chunk.start, chunk.stop - chunk.start)
     positions: tuple[int, ...] = ()

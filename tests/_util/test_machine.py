@@ -10,6 +10,7 @@ import pwd
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, NoReturn
@@ -221,11 +222,14 @@ def test_a_user_without_a_home(data: Path, extractor: str, tmp_path: Path, monke
     for name in ("HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", nobody)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
     with pytest.raises(RuntimeError):
         Path.home()
     run = scaledproc.run(data, tmp_path / "out", extractor=extractor, jobs=1)
     assert run.record.state == "done"
-    assert calibration.last_costs(load_extractor(extractor)) is None
+    assert calibration.last_costs(load_extractor(extractor)) == calibration.costs_of(run.record)
+    assert list((tmp_path / "temporary/scaledproc").iterdir())
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import scaledproc
-from scaledproc.testing import PROBE, BackendConformance, write_probe_dataset
+from scaledproc.testing import PROBE, BackendConformance, output_bytes, write_probe_dataset
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MOST_LINES = 40
@@ -26,9 +26,20 @@ def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", f"{made.parent}:{EXAMPLES}")
 
 
+@pytest.mark.slow
 class TestCommandsBackend(BackendConformance):
     backend = "commands"
     jobs = 2
+
+
+def test_it_writes_what_the_backend_local_does(tmp_path: Path) -> None:
+    dataset = write_probe_dataset(tmp_path / "data", poison=True)
+    local, commands = (
+        scaledproc.run(dataset, tmp_path / backend, extractor=PROBE, shards=2, jobs=1, backend=backend)
+        for backend in ("local", "commands")
+    )
+    assert output_bytes(commands.store) == output_bytes(local.store)
+    assert commands.record.backend["name"] == "commands"
 
 
 def test_a_store_that_only_this_process_sees_is_out_of_reach(tmp_path: Path, memory: str) -> None:

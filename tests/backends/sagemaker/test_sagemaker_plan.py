@@ -14,11 +14,12 @@ from processing_emulator import ProcessingEmulator
 from support import Bucket, Cli
 
 import scaledproc
-from scaledproc.backends.sagemaker.cost.estimate import ASSUMED, needed_volume_gb
+from scaledproc.backends.sagemaker.cost.estimate import needed_volume_gb
 from scaledproc.backends.sagemaker.cost.forecast import fleet_of, sizes_of
 from scaledproc.backends.sagemaker.jobs.job_list import shard_works
 from scaledproc.backends.sagemaker.jobs.requests import volume_gb
 from scaledproc.backends.sagemaker.settings import Settings
+from scaledproc.planning.cost_model import SLOWEST
 from scaledproc.planning.plan import Plan
 from scaledproc.storage.store import Store
 
@@ -71,7 +72,7 @@ def test_calibrated_speed_is_named(cli: Cli, demo: Path) -> None:
     done = cli(*PLAN, demo, "--calibrate", "4", env=NOBODY)
 
     assert done.returncode == 0, done.stderr
-    assert ASSUMED.source not in done.stdout
+    assert SLOWEST.source not in done.stdout
     assert "4 tasks" in done.stdout
 
 

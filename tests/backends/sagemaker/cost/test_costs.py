@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 
 import scaledproc
 from scaledproc.backends.sagemaker.cost.estimate import (
-    ASSUMED,
     Fleet,
     Sizes,
     estimate,
@@ -40,7 +39,7 @@ from scaledproc.backends.sagemaker.cost.prices import (
 from scaledproc.backends.sagemaker.instances import INSTANCES, Instance, find_instance
 from scaledproc.backends.sagemaker.volumes import volume_gb
 from scaledproc.errors import UsageError
-from scaledproc.planning.cost_model import Costs
+from scaledproc.planning.cost_model import SLOWEST, Costs
 
 ENUM = botocore.session.get_session().get_service_model("sagemaker").shape_for("ProcessingInstanceType").enum
 M5 = find_instance("ml.m5.4xlarge")
@@ -107,7 +106,9 @@ def test_a_type_that_is_not_there_names_its_neighbours(name: str, meant: str) ->
 
 @pytest.mark.slow
 def test_none_of_it_imports_boto3() -> None:
-    modules = ", ".join(f"scaledproc.backends.sagemaker.{name}" for name in ("estimate", "policy", "limits", "prices"))
+    modules = ", ".join(
+        f"scaledproc.backends.sagemaker.{name}" for name in ("cost.estimate", "iam.policy", "limits", "cost.prices")
+    )
     code = f"import sys, {modules}; sys.exit(any(name in sys.modules for name in ('boto3', 'botocore', 'sagemaker')))"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -256,7 +257,7 @@ def test_small_machines_are_bound_by_their_network() -> None:
 
 
 def test_what_an_estimate_rests_on_is_told() -> None:
-    found = estimate(sizes_of([GB] * 4, 2), ASSUMED, Fleet(find_instance("ml.t3.large"), 2, region="eu-west-1"))
+    found = estimate(sizes_of([GB] * 4, 2), SLOWEST, Fleet(find_instance("ml.t3.large"), 2, region="eu-west-1"))
     text = "\n".join(estimate_text(found))
 
     for part in ("about $", "benchmark", "4 min 00 s to start", "burstable", "eu-west-1 may be", "MB/s", "core-hours"):
