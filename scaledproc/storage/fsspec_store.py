@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from scaledproc.errors import ScaledprocError
-from scaledproc.storage.fencing import subject_to
+from scaledproc.storage.fencing import Change, subject_to
 from scaledproc.storage.listing import OBJECT_STORES, list_objects
 from scaledproc.storage.s3_download import problem_of, writing
 from scaledproc.storage.store import READERS, Part, Store, Target, describe, scratch_folder
@@ -131,6 +132,12 @@ class FsspecStore(Store):
                 raise ScaledprocError(f"{self} cannot be written: {describe(error)}") from None
             self.fs.makedirs(target.rpartition("/")[0], exist_ok=True)
             self.fs.put_file(str(part), target)
+
+    def _replacing(self, name: str) -> Change:
+        """A change of what is there now, where the filesystem has versions: S3's, and any that knows `version_now`."""
+        if self.fence is None or not hasattr(self.fs, "version_now"):
+            return Change(self.fence)
+        return Change(self.fence, self.fs.version_now(self.path(name)), uuid.uuid4().hex)
 
     def _remove(self, target: str) -> None:
         self.fs.invalidate_cache()

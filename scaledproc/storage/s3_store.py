@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -86,12 +85,6 @@ class S3Store(FsspecStore):
         from scaledproc.storage.s3_download import open_bucket
 
         return open_bucket(self.fs, self.root.partition("/")[0])
-
-    def _replacing(self, name: str) -> Change:
-        """A change of what is there now. It is looked at before the fence is asked: so it is not another driver's."""
-        if self.fence is None:
-            return Change(self.fence)
-        return Change(self.fence, self.fs.version_now(self.path(name)), uuid.uuid4().hex)
 
     def _remove(self, target: str) -> None:
         for _ in range(LISTINGS):  # the last ones show what is gone already
