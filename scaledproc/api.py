@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,10 +22,9 @@ from scaledproc.engine.driver import (
     reporting,
     settled,
 )
-from scaledproc.engine.options import Listener, Options
-from scaledproc.errors import UsageError
+from scaledproc.engine.options import FetchOptions, Listener, PlanOptions, RunOptions
+from scaledproc.errors import TooManyFailuresError, UsageError
 from scaledproc.events import Event, Note
-from scaledproc.execution.limits import Limits
 from scaledproc.execution.workers.pool import cores
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.registry import as_source
@@ -48,7 +48,7 @@ def plan(
     *,
     extractor: AnExtractor = "wfdb-summary",
     unit: str | None = None,
-    anchors: Iterable[str] | str = (),
+    anchor: Iterable[str] | str = (),
     include: Iterable[str] | str = (),
     exclude: Iterable[str] | str = (),
     only: Where | None = None,
@@ -72,7 +72,7 @@ def plan(
     unit
         How files form units: `folder`, `stem`, `file`, or a regular expression with a group named `unit`; the
         extractor's own way where none is given.
-    anchors
+    anchor
         Globs of the files that start a task, instead of the extractor's.
     include, exclude
         Globs of the files to look at.
@@ -102,19 +102,8 @@ def plan(
     ScaledprocError
         The dataset cannot be listed.
     """
-    options = Options(
-        as_source(extractor),
-        unit,
-        _strings(anchors),
-        _strings(include),
-        _strings(exclude),
-        limit,
-        shards,
-        chunk,
-        inventory=inventory,
-        only=only,
-        hidden=hidden,
-    )
+    given = locals()
+    options = PlanOptions.parse(given)
     inputs, _ = split_options(storage_options)
     source = Store.at(dataset, inputs)
     _refuse_idle_options(storage_options, {"input": source})
@@ -147,9 +136,10 @@ def save_inventory(
     ScaledprocError
         The dataset cannot be listed, or the file not be written.
     """
+    given = locals()
     from scaledproc.planning import saved_inventory
 
-    options = Options(include=_strings(include), exclude=_strings(exclude), inventory=inventory, hidden=hidden)
+    options = PlanOptions.parse(given)
     inputs, _ = split_options(storage_options)
     with reporting(f"{os.fspath(file)} cannot be written: "):
         source = Store.at(dataset, inputs)
@@ -164,7 +154,7 @@ def run(
     *,
     extractor: AnExtractor = "wfdb-summary",
     unit: str | None = None,
-    anchors: Iterable[str] | str = (),
+    anchor: Iterable[str] | str = (),
     include: Iterable[str] | str = (),
     exclude: Iterable[str] | str = (),
     only: Where | None = None,
@@ -176,6 +166,7 @@ def run(
     jobs: int | None = None,
     signal_names: Where | None = None,
     overwrite: bool = False,
+    max_failures: str | int | None = None,
     task_timeout: str | float | None = None,
     memory_per_worker: str | int | None = None,
     task_retries: int = 0,
@@ -183,6 +174,7 @@ def run(
     inventory: Where | None = None,
     storage_options: Mapping[str, Any] | None = None,
     scratch: Where | None = None,
+    grace: str | float | None = None,
     settings: Mapping[str, Any] | None = None,
     on_event: Listener | None = None,
     ask: Callable[[str], bool] | None = None,
@@ -191,7 +183,7 @@ def run(
 
     Parameters
     ----------
-    dataset, extractor, unit, anchors, include, exclude, only, hidden, limit, shards, chunk, inventory
+    dataset, extractor, unit, anchor, include, exclude, only, hidden, limit, shards, chunk, inventory
         As for `plan`.
     output
         The folder to write, as a path or URL. A finished run of the same plan in it is left as it is, an unfinished
@@ -205,6 +197,8 @@ def run(
         A file with canonical signal names for `wfdb-summary` instead of the built-in ones.
     overwrite
         Throw away a run that is in the output folder.
+    max_failures
+        Quarantined tasks that are still a success: a number, or a share such as `5%`; any number where none is given.
     task_timeout
         Time after which a task is ended and put into quarantine: seconds, or a text such as `5m`.
     memory_per_worker
@@ -217,6 +211,9 @@ def run(
         Arguments for the fsspec filesystems; a name that begins with `input.` or `output.` is for that one only.
     scratch
         Local folder to stage remote data in.
+    grace
+        Time to finish the chunks at work when SIGINT (Ctrl-C) or SIGTERM comes: seconds, or a text such as `1m`. Where
+        none is given, signals are left to the program that calls this.
     settings
         The backend's own, such as `{"role": …}` for `sagemaker`.
     on_event
@@ -233,31 +230,26 @@ def run(
     ------
     UsageError
         What was asked for makes no sense, or the output folder holds something else.
+    TooManyFailuresError
+        If more tasks are quarantined than `max_failures`; the run is finished all the same.
     ScaledprocError
         The run cannot go on. What is committed is kept: the same call continues.
     """
-    options = Options(
-        as_source(extractor),
-        unit,
-        _strings(anchors),
-        _strings(include),
-        _strings(exclude),
-        limit,
-        shards,
-        chunk,
-        signal_names,
-        Limits.parse(task_timeout, memory_per_worker, task_retries, worker_lifespan),
-        inventory,
-        only,
-        hidden,
-    )
+    given = locals()
+    options = replace(RunOptions.parse(given), extractor=as_source(extractor))
     inputs, outputs = split_options(storage_options)
     machine = backend if isinstance(backend, Backend) else make_backend(backend, jobs, scratch, settings)
     source = Store.at(dataset, {**machine.store_options("input"), **inputs})
     store = Store.at(output, {**machine.store_options("output"), **outputs})
     _refuse_idle_options(storage_options, {"input": source, "output": store})
-    with reporting(f"{store} cannot be read or written: "):
-        return execute(source, store, options, machine, overwrite, on_event, ask or (lambda _: False))
+    with reporting(f"{store} cannot be read or written: "), _leaving_time(options.grace):
+        done = execute(source, store, options, machine, overwrite, on_event, ask or (lambda _: False))
+    if options.fails(done.quarantined, done.record.counts["tasks"]) and done.record.state == "done":
+        raise TooManyFailuresError(
+            f"{done.quarantined:,} of {done.record.counts['tasks']:,} tasks are quarantined, more than --max-failures "
+            f"{max_failures}; the table has the rows of the others, errors.parquet beside it tells why"
+        )
+    return done
 
 
 def make_backend(
@@ -569,14 +561,14 @@ def fetch(
     ScaledprocError
         The source or the destination cannot be used. What was fetched is kept: the same call continues.
     """
+    given = locals()
     from scaledproc.fetching.transfer import fetch_files, open_source, open_store
     from scaledproc.planning.selection import Selection
     from scaledproc.planning.subset import Choice
 
-    if parallel < 1:
-        raise UsageError(f"--parallel {parallel}: give 1 or more")
+    options = FetchOptions.parse(given)
     selection = None if only is None else Selection.read(only)
-    choice = Choice(groups, records, limit, _strings(include), _strings(exclude), selection)
+    choice = Choice(groups, records, limit, options.include, options.exclude, selection)
     inputs, outputs = split_options(storage_options)
     store = open_store(os.fspath(dest), outputs)
     notes: list[str] = []
@@ -630,5 +622,13 @@ def _refuse_idle_options(options: Mapping[str, Any] | None, sides: Mapping[str, 
             )
 
 
-def _strings(value: Iterable[str] | str) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
+@contextlib.contextmanager
+def _leaving_time(grace: float | None) -> Iterator[None]:
+    """Listen for signals, where a time was asked for to finish what is at work."""
+    if grace is None:
+        yield
+        return
+    from scaledproc._util.signals import listening
+
+    with listening(grace):
+        yield

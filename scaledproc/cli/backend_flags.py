@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import Field, fields
 from functools import cache, wraps
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from scaledproc._util.entry_points import plugins
+from scaledproc._util.options import Declared, declared
 from scaledproc.cli.config_file import table
+from scaledproc.cli.flags import option_parameter, replace_parameter
 from scaledproc.errors import UsageError
 
 GROUP = "scaledproc.settings"
 
 
 @cache
-def declared() -> dict[str, tuple[Field[Any], ...]]:
-    """The fields of each backend's settings."""
-    return {point.name: fields(point.load()) for point in plugins(GROUP)}
+def declared_settings() -> dict[str, tuple[Declared, ...]]:
+    """What each backend's settings declare."""
+    return {point.name: declared(point.load()) for point in plugins(GROUP)}
 
 
 def with_settings(*only: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -39,8 +38,8 @@ def with_settings(*only: str) -> Callable[[Callable[..., None]], Callable[..., N
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = inspect.signature(command, eval_str=True)
         made = {
-            field.name: _parameter(field, backend)
-            for backend, found in declared().items()
+            field.name: option_parameter(field, field.flag, f"Backend {backend}")
+            for backend, found in declared_settings().items()
             for field in found
             if (not only or field.name in only) and field.name not in own.parameters
         }
@@ -50,9 +49,7 @@ def with_settings(*only: str) -> Callable[[Callable[..., None]], Callable[..., N
             given = {name: words.pop(name) for name in made}
             command(**words, settings={name: value for name, value in given.items() if value not in (None, [])})
 
-        kept = [each for each in own.parameters.values() if each.name != "settings"]
-        called.__signature__ = own.replace(parameters=[*kept, *made.values()])  # type: ignore[attr-defined]
-        called.__annotations__ = {each.name: each.annotation for each in (*kept, *made.values())}
+        replace_parameter(called, own, "settings", made.values())
         return called
 
     return decorate
@@ -66,39 +63,10 @@ def settings_for(backend: str, given: dict[str, Any]) -> dict[str, Any]:
     UsageError
         A flag is another backend's.
     """
-    known = [field.name for field in declared().get(backend, ())]
+    known = [field.name for field in declared_settings().get(backend, ())]
     for name in given:
         if name not in known:
-            others = " and ".join(each for each, found in declared().items() if name in {f.name for f in found})
+            having = [each for each, found in declared_settings().items() if name in {f.name for f in found}]
+            others = " and ".join(having)
             raise UsageError(f"--{name.replace('_', '-')} is for --backend {others}, this is --backend {backend}")
     return {**(table(backend, known) if known else {}), **given}
-
-
-def _parameter(field: Field[Any], backend: str) -> inspect.Parameter:
-    default = field.default
-    flag = f"--{field.name.replace('_', '-')}"
-    hint = "" if default in (None, (), False) else f" [dim]Default: {_shown(default)}.[/]"
-    if _type(field) is bool:
-        flag = f"{flag}/{flag.replace('--', '--no-', 1)}"
-    option = typer.Option(
-        flag,
-        help=f"{field.metadata['help']}{hint}",
-        metavar=field.metadata.get("metavar"),
-        show_default=False,
-        rich_help_panel=f"Backend {backend}",
-    )
-    annotation = Annotated[_type(field) | None, option]  # type: ignore[valid-type]
-    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-
-
-def _type(field: Field[Any]) -> type:
-    """What the command line takes for a field: decided by its annotation's text, which is not imported."""
-    text = str(field.type)
-    for word, made in (("tuple", list[str]), ("bool", bool), ("int", int), ("float", float)):
-        if text.startswith(word):
-            return made
-    return str
-
-
-def _shown(default: Any) -> str:
-    return ", ".join(map(str, default)) if isinstance(default, tuple) else str(default)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from scaledproc._util.machine import shortage
 from scaledproc._util.types import Where
 from scaledproc.backend.base import Backend, Job, load_backend
-from scaledproc.engine.options import BUILT_IN, Listener, Options
+from scaledproc.engine.options import BUILT_IN, Listener, PlanOptions, RunOptions
 from scaledproc.engine.preflight import (
     check_places,
     differences,
@@ -61,7 +61,7 @@ MEASURED = 2.0  # core-seconds of work, from which on a run's measurements say s
 def execute(
     dataset: Store,
     output: Store,
-    options: Options,
+    options: RunOptions,
     backend: Backend,
     overwrite: bool,
     on_event: Listener | None,
@@ -86,7 +86,7 @@ def execute(
 
 
 def _prepared(
-    dataset: Store, output: Store, options: Options, backend: Backend, overwrite: bool
+    dataset: Store, output: Store, options: RunOptions, backend: Backend, overwrite: bool
 ) -> contextlib.AbstractContextManager[object]:
     """What the backend begins before there is a plan; nothing where there may be nothing to do."""
     existing = None if overwrite else _readable(output)
@@ -98,7 +98,7 @@ def _prepared(
 def _carry_out(
     dataset: Store,
     output: Store,
-    options: Options,
+    options: RunOptions,
     extractor: Extractor,
     backend: Backend,
     overwrite: bool,
@@ -152,7 +152,7 @@ def _look(new: Run, planned: Plan, *, overwrite: bool) -> tuple[RunRecord | None
 def _execute(
     new: Run,
     planned: Plan,
-    options: Options,
+    options: RunOptions,
     backend: Backend,
     started: float,
     *,
@@ -227,13 +227,11 @@ def _ended_elsewhere(current: Run, started: float, on_event: Listener | None) ->
 
 
 def make(
-    dataset: Store, options: Options, extractor: Extractor, *, cores: int, together: bool, skip: str | None = None
+    dataset: Store, options: PlanOptions, extractor: Extractor, *, cores: int, together: bool, skip: str | None = None
 ) -> Plan:
     """The plan of a dataset, for so many cores of a machine, which does one shard or all of them together."""
     from scaledproc.planning.plan import make_plan
 
-    if options.limit is not None and options.limit < 1:
-        raise UsageError(f"--limit {options.limit}: give 1 or more")
     shards, chunks = ShardCut.parse(options.shards), ChunkCut.parse(options.chunk)
     selected = None
     if options.only is not None:
@@ -248,7 +246,7 @@ def make(
         inventory,
         extractor,
         unit=options.unit,
-        anchors=options.anchors or None,
+        anchors=options.anchor or None,
         limit=options.limit,
         wants=None if selected is None else selected.wants,
         shards=shards,
@@ -264,7 +262,7 @@ def make(
         return made
     reason = why_empty(
         dataset,
-        options.anchors or extractor.anchors,
+        options.anchor or extractor.anchors,
         extractor,
         inventory.files,
         chosen=bool(options.include or options.exclude),
@@ -272,7 +270,7 @@ def make(
     return replace(made, warnings=made.warnings if missing else (reason, *made.warnings))
 
 
-def find_inventory(dataset: Store, options: Options, *, skip: str | None = None) -> Inventory:
+def find_inventory(dataset: Store, options: PlanOptions, *, skip: str | None = None) -> Inventory:
     """The dataset as it is listed now, or as it was listed before."""
     if options.inventory is None:
         return take_inventory(
@@ -301,7 +299,7 @@ def _resume(new: Run, existing: RunRecord, planned: Plan, backend: Backend, on_e
 
 
 def _leave(
-    new: Run, existing: RunRecord, planned: Plan, options: Options, backend: Backend, on_event: Listener | None
+    new: Run, existing: RunRecord, planned: Plan, options: RunOptions, backend: Backend, on_event: Listener | None
 ) -> Run:
     """A finished run as it is."""
     finished = Run(new.store, new.dataset, new.source, existing)
