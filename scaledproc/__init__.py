@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from scaledproc.api import combine, fetch, plan, run
     from scaledproc.backend.base import Backend, Capabilities, Job
     from scaledproc.errors import ScaledprocError, UsageError
-    from scaledproc.extractors import Extractor, Task, extractor
+    from scaledproc.extractors import Extractor, Option, Task, extractor
     from scaledproc.fetching.transfer import Fetched
     from scaledproc.planning.plan import Plan
     from scaledproc.run_folder.folder import Run
@@ -20,6 +20,7 @@ __all__ = [
     "Extractor",
     "Fetched",
     "Job",
+    "Option",
     "Plan",
     "Run",
     "ScaledprocError",
@@ -39,6 +40,7 @@ _HOMES = {
     "Extractor": "extractors",
     "Fetched": "fetching.transfer",
     "Job": "backend.base",
+    "Option": "extractors",
     "Plan": "planning.plan",
     "Run": "run_folder.folder",
     "ScaledprocError": "errors",

@@ -8,14 +8,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from scaledproc._util.types import Where
 from scaledproc.backend.base import Backend, Expected, MissingBackendError, load_backend
 from scaledproc.engine.driver import (
     combine_anew,
     execute,
-    extractor_options,
     find_inventory,
     finish,
     make,
@@ -27,13 +26,14 @@ from scaledproc.errors import TooManyFailuresError, UsageError
 from scaledproc.events import Event, Note
 from scaledproc.execution.workers.pool import cores
 from scaledproc.extractors import Extractor, load_extractor
-from scaledproc.extractors.registry import as_source
+from scaledproc.extractors.registry import change_options, settle_options
 from scaledproc.fetching.defaults import PARALLEL, PHYSIONET
 from scaledproc.run_folder.folder import Run
 from scaledproc.run_folder.lock.driver_lease import holding
 from scaledproc.storage.store import Store
 
 AnExtractor = str | Extractor | Callable[..., Any]
+Asked = TypeVar("Asked", bound=PlanOptions)
 
 if TYPE_CHECKING:
     from scaledproc.engine.status import Status
@@ -47,6 +47,7 @@ def plan(
     dataset: Where,
     *,
     extractor: AnExtractor = "wfdb-summary",
+    options: Mapping[str, Any] | None = None,
     unit: str | None = None,
     anchor: Iterable[str] | str = (),
     include: Iterable[str] | str = (),
@@ -69,6 +70,8 @@ def plan(
     extractor
         A name, `package.module:name`, `path/to/file.py:name`, or an extractor: a decorated function, a `partial` of
         one, an instance of a class or the class.
+    options
+        Of the extractor, by name, such as `{"window": 60}`; each has a default.
     unit
         How files form units: `folder`, `stem`, `file`, or a regular expression with a group named `unit`; the
         extractor's own way where none is given.
@@ -102,12 +105,12 @@ def plan(
     ScaledprocError
         The dataset cannot be listed.
     """
-    given = locals()
-    options = PlanOptions.parse(given)
+    asked = _settled(PlanOptions.parse(locals()))
     inputs, _ = split_options(storage_options)
     source = Store.at(dataset, inputs)
     _refuse_idle_options(storage_options, {"input": source})
-    return make(source, options, load_extractor(extractor), cores=cores(jobs), together=True)
+    made = load_extractor(asked.extractor, asked.options)
+    return make(source, asked, made, cores=cores(jobs), together=True)
 
 
 def save_inventory(
@@ -136,14 +139,13 @@ def save_inventory(
     ScaledprocError
         The dataset cannot be listed, or the file not be written.
     """
-    given = locals()
+    asked = PlanOptions.parse(locals())
     from scaledproc.planning import saved_inventory
 
-    options = PlanOptions.parse(given)
     inputs, _ = split_options(storage_options)
     with reporting(f"{os.fspath(file)} cannot be written: "):
         source = Store.at(dataset, inputs)
-        found = find_inventory(source, options)
+        found = find_inventory(source, asked)
         saved_inventory.save_inventory(found, source, file)
     return found
 
@@ -153,6 +155,7 @@ def run(
     output: Where,
     *,
     extractor: AnExtractor = "wfdb-summary",
+    options: Mapping[str, Any] | None = None,
     unit: str | None = None,
     anchor: Iterable[str] | str = (),
     include: Iterable[str] | str = (),
@@ -164,7 +167,6 @@ def run(
     chunk: str | int = "auto",
     backend: str | Backend = "local",
     jobs: int | None = None,
-    signal_names: Where | None = None,
     overwrite: bool = False,
     max_failures: str | int | None = None,
     task_timeout: str | float | None = None,
@@ -183,7 +185,7 @@ def run(
 
     Parameters
     ----------
-    dataset, extractor, unit, anchor, include, exclude, only, hidden, limit, shards, chunk, inventory
+    dataset, extractor, options, unit, anchor, include, exclude, only, hidden, limit, shards, chunk, inventory
         As for `plan`.
     output
         The folder to write, as a path or URL. A finished run of the same plan in it is left as it is, an unfinished
@@ -193,8 +195,6 @@ def run(
     jobs
         Processes of each machine; as many as it has cores where none is given; 1 for all in this process, unless a
         limit is given that only another process can keep.
-    signal_names
-        A file with canonical signal names for `wfdb-summary` instead of the built-in ones.
     overwrite
         Throw away a run that is in the output folder.
     max_failures
@@ -235,16 +235,15 @@ def run(
     ScaledprocError
         The run cannot go on. What is committed is kept: the same call continues.
     """
-    given = locals()
-    options = replace(RunOptions.parse(given), extractor=as_source(extractor))
+    asked = _settled(RunOptions.parse(locals()))
     inputs, outputs = split_options(storage_options)
     machine = backend if isinstance(backend, Backend) else make_backend(backend, jobs, scratch, settings)
     source = Store.at(dataset, {**machine.store_options("input"), **inputs})
     store = Store.at(output, {**machine.store_options("output"), **outputs})
     _refuse_idle_options(storage_options, {"input": source, "output": store})
-    with reporting(f"{store} cannot be read or written: "), _leaving_time(options.grace):
-        done = execute(source, store, options, machine, overwrite, on_event, ask or (lambda _: False))
-    if options.fails(done.quarantined, done.record.counts["tasks"]) and done.record.state == "done":
+    with reporting(f"{store} cannot be read or written: "), _leaving_time(asked.grace):
+        done = execute(source, store, asked, machine, overwrite, on_event, ask or (lambda _: False))
+    if asked.fails(done.quarantined, done.record.counts["tasks"]) and done.record.state == "done":
         raise TooManyFailuresError(
             f"{done.quarantined:,} of {done.record.counts['tasks']:,} tasks are quarantined, more than --max-failures "
             f"{max_failures}; the table has the rows of the others, errors.parquet beside it tells why"
@@ -271,6 +270,7 @@ def expect(
     dataset: Where,
     extractor: AnExtractor = "wfdb-summary",
     *,
+    options: Mapping[str, Any] | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Expected | None:
     """What a plan is expected to take and to cost on a backend; None where that cannot be told.
@@ -281,12 +281,12 @@ def expect(
         The plan.
     backend
         How it is set.
-    dataset, extractor, storage_options
+    dataset, extractor, options, storage_options
         As for `plan`: what the backend may try some tasks with, to know.
     """
     inputs, _ = split_options(storage_options)
     source = Store.at(dataset, {**backend.store_options("input"), **inputs})
-    return backend.estimate(made, source, load_extractor(extractor))
+    return backend.estimate(made, source, load_extractor(*settle_options(extractor, options)))
 
 
 def status(
@@ -363,7 +363,7 @@ def _recalled(
 def combine(
     output: Where,
     *,
-    signal_names: Where | None = None,
+    options: Mapping[str, Any] | None = None,
     storage_options: Mapping[str, Any] | None = None,
     on_event: Listener | None = None,
 ) -> Run:
@@ -373,13 +373,16 @@ def combine(
     ----------
     output
         The run's folder.
-    signal_names
-        A file with canonical signal names, or `built-in`; where none is given, those that the run used.
+    options
+        Of the extractor, those that only what is made of extracted rows depends on, such as `signal_names` of
+        `wfdb-summary`; the others are those that the run has.
     storage_options, on_event
         As for `run`.
 
     Raises
     ------
+    UsageError
+        If the extractor has no such option, or the rows of the shards depend on it.
     ScaledprocError
         There is no run, or a shard of it is missing.
     """
@@ -388,17 +391,17 @@ def combine(
     _, outputs = split_options(storage_options)
     with reporting():
         found = Run.open(Store.at(output, outputs))
-        options = None if signal_names is None else extractor_options(signal_names)
-        if options is not None:
-            load_extractor(found.source, options)
+        values = None
+        if options:
+            values = change_options(str(found.source), found.record.extractor.get("options") or {}, options)
         open_store = found.store
         with holding(open_store, str(found.record.backend.get("name") or "local"), on_event) as store:
             found = found.within(store)
             if found.record.state == "done":
-                combined = combine_anew(found, on_event, options)
+                combined = combine_anew(found, on_event, values)
             else:
-                if options is not None:
-                    extractor = {**found.record.extractor, "options": options}
+                if values is not None:
+                    extractor = {**found.record.extractor, "options": values}
                     found = replace(found, record=replace(found.record, extractor=extractor))
                 done = combine_shards(found)
                 if on_event is not None:
@@ -561,14 +564,13 @@ def fetch(
     ScaledprocError
         The source or the destination cannot be used. What was fetched is kept: the same call continues.
     """
-    given = locals()
+    asked = FetchOptions.parse(locals())
     from scaledproc.fetching.transfer import fetch_files, open_source, open_store
     from scaledproc.planning.selection import Selection
     from scaledproc.planning.subset import Choice
 
-    options = FetchOptions.parse(given)
     selection = None if only is None else Selection.read(only)
-    choice = Choice(groups, records, limit, options.include, options.exclude, selection)
+    choice = Choice(groups, records, limit, asked.include, asked.exclude, selection)
     inputs, outputs = split_options(storage_options)
     store = open_store(os.fspath(dest), outputs)
     notes: list[str] = []
@@ -620,6 +622,12 @@ def _refuse_idle_options(options: Mapping[str, Any] | None, sides: Mapping[str, 
                 f"{'is a folder' if len(meant) == 1 else 'are folders'} on this machine, which "
                 f"{'has' if len(meant) == 1 else 'have'} no storage options; leave it out"
             )
+
+
+def _settled(asked: Asked) -> Asked:
+    """With the extractor's options read and checked, and the extractor made where it has no name."""
+    source, options = settle_options(asked.extractor, asked.options)
+    return replace(asked, extractor=source, options=options)
 
 
 @contextlib.contextmanager

@@ -97,6 +97,7 @@ class For(StrEnum):
 @with_settings(
     *("role", "image_uri", "instance_type", "combine_instance_type", "detach", "volume_kms_key", "output_kms_key"),
     *("subnets", "security_groups", "region", "job_name_prefix"),
+    backend="sagemaker",
 )
 def policy(
     dataset: Annotated[str, typer.Argument(metavar="INPUT", help="The dataset: s3://bucket/prefix.")],

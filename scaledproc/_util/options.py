@@ -31,7 +31,8 @@ def option(
     words: Callable[[Iterable[str]], Any] | None = None,
     command_default: Any = None,
     in_file: bool = True,
-    record: str | None = None,
+    record: str | bool = False,
+    details: str = "",
 ) -> Any:
     """A field of a dataclass that is an option.
 
@@ -64,7 +65,9 @@ def option(
     in_file
         Whether `[run]` in scaledproc.toml may have it.
     record
-        Its name in run.json; None where that does not have it.
+        Whether run.json has it, or under which other name.
+    details
+        What the documents say besides, for which `--help` has no room.
     """
     about = {key: value for key, value in locals().items() if key != "default"}
     return field(default=default, metadata=about)
@@ -103,6 +106,12 @@ class Declared:
     def help(self) -> str:
         """What it does."""
         return str(self.about.get("help", ""))
+
+    @property
+    def recorded(self) -> str:
+        """Its name in run.json; empty where that does not have it."""
+        record = self.about.get("record")
+        return self.name if record is True else str(record or "")
 
     @property
     def command_default(self) -> Any:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from scaledproc._util.options import Declared, Kind, declared
+from scaledproc.errors import UsageError
 
 _TYPES: dict[Kind, Any] = {"flag": bool, "integer": int, "number": float, "text": str, "texts": list[str]}
 
@@ -46,6 +47,8 @@ def with_options(
             command(**words, given=given)
 
         replace_parameter(called, own, "given", made.values())
+        others = {each.name.replace("_", "-"): each.flag[2:] for each in chosen if each.flag[2:] != each.name}
+        vars(called)["other_names"] = {name: flag for name, flag in others.items() if name != flag}
         return called
 
     return decorate
@@ -62,7 +65,7 @@ def replace_parameter(
     command.__annotations__ = {each.name: each.annotation for each in parameters}
 
 
-def option_parameter(each: Declared, flag: str, panel: str | None = None) -> inspect.Parameter:
+def option_parameter(each: Declared, flag: str, panel: str | None = None, name: str = "") -> inspect.Parameter:
     """An option as Typer takes it.
 
     Parameters
@@ -72,7 +75,9 @@ def option_parameter(each: Declared, flag: str, panel: str | None = None) -> ins
     flag
         Its flag.
     panel
-        Under which heading `--help` shows it.
+        Under which heading `--help` shows it: for a backend's setting, of which None is given where it is not set.
+    name
+        The command's parameter, where it is not called as the option.
     """
     kind = _TYPES[each.kind]
     hint = f" [dim]Default: {each.default_text}.[/]" if each.default_text else ""
@@ -83,7 +88,30 @@ def option_parameter(each: Declared, flag: str, panel: str | None = None) -> ins
     )
     default = None if panel is not None or each.kind == "texts" else each.command_default
     annotation: Any = Annotated[kind if each.kind == "flag" and not is_pair else kind | None, shown]
-    return inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    return inspect.Parameter(name or each.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def flags_of(parameter: inspect.Parameter) -> list[str]:
+    """The flags of a command's parameter; none where it is an argument."""
+    for each in getattr(parameter.annotation, "__metadata__", ()):
+        # Typer takes what stands first for a default, until it knows that it is within `Annotated`.
+        words = [getattr(each, "default", None), *(getattr(each, "param_decls", None) or ())]
+        flags = [flag for text in words if isinstance(text, str) for flag in text.split("/") if flag.startswith("-")]
+        if flags:
+            return flags
+    return [f"--{parameter.name.replace('_', '-')}"]
+
+
+def add_command(app: typer.Typer, command: Callable[..., None], name: str | None = None) -> None:
+    """Add a command that also takes other names of its flags, such as Python's `--storage-options`."""
+    names, ambiguous = (vars(command).get(each, {}) for each in ("other_names", "ambiguous"))
+
+    def real_name(word: str) -> str:
+        if word in ambiguous:
+            raise UsageError(ambiguous[word])
+        return str(names.get(word, word))
+
+    app.command(name, context_settings={"token_normalize_func": real_name})(command)
 
 
 def _as_python_has_it(each: Declared, words: Any) -> Any:

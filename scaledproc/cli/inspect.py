@@ -1,14 +1,16 @@
-"""`scaledproc inventory`, `verify`, `status` and `stop`: a dataset or a run as it is."""
+"""`scaledproc extractors`, `inventory`, `verify`, `status` and `stop`: a dataset or a run as it is."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 from typing import Annotated, Any
 
 import typer
 
 from scaledproc._util import startup
-from scaledproc.cli.backend_flags import with_settings
+from scaledproc.cli.backend_flags import settings_of_one, with_settings
 from scaledproc.cli.flags import AsJson, with_options
 from scaledproc.cli.talking import show
 from scaledproc.engine.options import PlanOptions
@@ -32,6 +34,35 @@ def save_inventory(
     for note in found.notes:
         typer.echo(f"note: {clean_text(note)}", err=True)
     typer.echo(f"{count_text(found.files.num_rows, 'file')} ({bytes_text(found.size)}) in {clean_text(file)}")
+
+
+@with_options(PlanOptions, ("options",))
+def extractors(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME]",
+            show_default=False,
+            help="A built-in's name, [bold]package.module:name[/] or [bold]path/to/file.py:name[/]. Without it, all.",
+        ),
+    ] = None,
+    *,
+    given: dict[str, Any],
+    as_json: AsJson = False,
+) -> None:
+    """Show the installed extractors with their options; or of one its unit, anchors, options and columns."""
+    from scaledproc._util.lazy_pandas import defer_pandas
+
+    defer_pandas()
+    from scaledproc.reporting.extractors import all_json, all_text, extractor_json, extractor_text
+
+    startup.loaded()
+    if name is None:
+        show(json.dumps(all_json(), indent=1) if as_json else all_text())
+        return
+    with contextlib.redirect_stdout(sys.stderr):  # what an extractor's module prints is no answer
+        found = extractor_json(name, given["options"])
+    show(json.dumps(found, indent=1) if as_json else extractor_text(found))
 
 
 @with_options(PlanOptions, ("storage_options",))
@@ -63,7 +94,7 @@ def verify(
         raise typer.Exit(1)
 
 
-@with_settings("region", "profile")
+@with_settings(recall=True)
 @with_options(PlanOptions, ("storage_options",))
 def status(output: Output, *, given: dict[str, Any], as_json: AsJson = False, settings: dict[str, Any]) -> None:
     """Show how far a run is: which shards are done, at work, waiting, failed. From any machine that reads OUTPUT."""
@@ -71,11 +102,11 @@ def status(output: Output, *, given: dict[str, Any], as_json: AsJson = False, se
     from scaledproc.reporting.text import status_json, status_text
 
     startup.loaded()
-    found = api.status(output, **given, settings=settings)
+    found = api.status(output, **given, settings=settings_of_one(settings))
     show(json.dumps(status_json(found), indent=1) if as_json else status_text(found))
 
 
-@with_settings("region", "profile")
+@with_settings(recall=True)
 @with_options(PlanOptions, ("storage_options",))
 def stop(output: Output, *, given: dict[str, Any], settings: dict[str, Any]) -> None:
     """Stop the jobs of a run on a backend's machines. What they committed stays; the run's command continues."""
@@ -83,5 +114,5 @@ def stop(output: Output, *, given: dict[str, Any], settings: dict[str, Any]) -> 
     from scaledproc._util.text import count_text
 
     startup.loaded()
-    count = api.stop(output, **given, settings=settings)
+    count = api.stop(output, **given, settings=settings_of_one(settings))
     typer.echo(f"{count_text(count, 'job')} told to stop" if count else "no job was at work")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Mapping
@@ -14,10 +15,11 @@ from typer.core import TyperCommand, TyperGroup
 from scaledproc._util import startup
 from scaledproc._util.entry_points import plugins
 from scaledproc._util.options import declared
-from scaledproc.cli.backend_flags import declared_settings
-from scaledproc.cli.config_file import NAME, check_tables, table
+from scaledproc.cli.backend_flags import SETTING, declared_settings
+from scaledproc.cli.config_file import EXTRACTOR, NAME, check_tables, table
 from scaledproc.cli.fetch import fetch
-from scaledproc.cli.inspect import save_inventory, status, stop, verify
+from scaledproc.cli.flags import add_command
+from scaledproc.cli.inspect import extractors, save_inventory, status, stop, verify
 from scaledproc.cli.run import combine, plan, run
 from scaledproc.cli.worker import worker
 from scaledproc.engine.options import RunOptions
@@ -41,6 +43,14 @@ class _RunByDefault(TyperGroup):
         ctx.default_map = _configured(self.commands)
         return super().parse_args(ctx, args)
 
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if type(error).__name__ == "NoSuchOption" and ctx.invoked_subcommand in ("run", "plan", "combine"):
+                vars(error)["message"] += "; an option of the extractor is given as --set NAME=VALUE"
+            raise
+
     def _refuse_misspelt(self, word: str) -> None:
         """See that a word that is no command is not meant to be one; what exists is an INPUT, whatever it is called."""
         if not re.fullmatch(r"[A-Za-z-]+", word) or word.startswith("-") or Path(word).exists():
@@ -61,25 +71,34 @@ class _RunByDefault(TyperGroup):
 
 def _configured(commands: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """What `[run]` in scaledproc.toml sets, for the commands that have such options."""
-    check_tables(["run", *declared_settings()])
-    # By their flags, so that --json is `json` there too; as click has them, `many` can be repeated.
+    check_tables(["run", EXTRACTOR, *declared_settings()])
+    # By their flags, so that --json is `json` there too; or as Python calls them.
     flags = {
         name: {_flag_of(param): param for param in commands[name].params if param.param_type_name == "option"}
         for name in ("run", "plan")
     }
-    of_backends = {each.name for found in declared_settings().values() for each in found}
-    not_in_file = {"help", *(each.name for each in declared(RunOptions) if not each.about["in_file"])}
-    values = table("run", flags["run"].keys() - of_backends - not_in_file)
+    options = declared(RunOptions)
+    left_out = {"help", *(_key(each.flag) for each in options if not each.about["in_file"])}
+    own = {key for key, param in flags["run"].items() if not param.name.startswith(SETTING)} - left_out
+    of_python = {each.name: _key(each.flag) for each in options if _key(each.flag) in own}
+    values = {of_python.get(key, key): value for key, value in table("run", own | of_python.keys()).items()}
     return {name: _for_click(values, known) for name, known in flags.items()}
 
 
+def _key(flag: str) -> str:
+    return flag.lstrip("-").replace("-", "_")
+
+
 def _flag_of(param: Any) -> str:
-    return str(max(param.opts, key=len)).lstrip("-").replace("-", "_")
+    return _key(max(param.opts, key=len))
 
 
 def _for_click(values: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file sets, as click has it: `many` can be repeated."""
     found = {}
-    for name, value in values.items():
+    for name, given in values.items():
+        is_table = name == "storage_option" and isinstance(given, dict)
+        value = [f"{key}={json.dumps(each)}" for key, each in given.items()] if is_table else given
         if isinstance(value, dict) or (isinstance(value, list) and name in flags and not flags[name].multiple):
             raise UsageError(f"{NAME}: [run] {name}: give one value, not {value!r}")
         if name in flags:
@@ -114,15 +133,19 @@ def _main(
         raise typer.Exit
 
 
-app.command()(run)
-app.command()(plan)
-app.command("inventory")(save_inventory)
-app.command()(combine)
-app.command()(verify)
-app.command()(worker)
-app.command()(status)
-app.command()(stop)
-app.command()(fetch)
+for _command, _name in (
+    (run, None),
+    (plan, None),
+    (save_inventory, "inventory"),
+    (extractors, None),
+    (combine, None),
+    (verify, None),
+    (worker, None),
+    (status, None),
+    (stop, None),
+    (fetch, None),
+):
+    add_command(app, _command, _name)
 
 
 def _check_folder() -> None:

@@ -14,7 +14,7 @@ import typer
 from scaledproc._util import startup
 from scaledproc._util.options import declared, read_options
 from scaledproc.cli.backend_flags import settings_for, with_settings
-from scaledproc.cli.config_file import NAME
+from scaledproc.cli.config_file import NAME, with_table
 from scaledproc.cli.flags import AsJson, Quiet, is_from_file, with_options
 from scaledproc.cli.talking import ask, continuable, failure_told, show
 from scaledproc.engine.options import PlanOptions, RunOptions
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from scaledproc.planning.plan import Plan
 
 DEMO = "scaledproc-demo"
-FIRST = ("backend", "extractor", "unit", "anchor")
+FIRST = ("backend", "extractor", "options", "unit", "anchor")
 
 
 @with_settings()
@@ -64,6 +64,7 @@ def run(
     from scaledproc.reporting import terminal
 
     startup.loaded()
+    given["options"] = with_table(given["extractor"], given["options"])
     made = {name: given.pop(name) for name in ("backend", "jobs", "scratch", "grace")}
     machine = api.make_backend(
         made["backend"], made["jobs"], made["scratch"], settings_for(str(made["backend"]), settings)
@@ -108,12 +109,12 @@ def plan(
     startup.loaded()
     backend, jobs = given.pop("backend"), given.pop("jobs")
     machine = api.make_backend(backend, jobs, None, settings_for(backend, settings))
-    on, chunk, options = machine.cores, given["chunk"], given["storage_options"]
+    given["options"] = with_table(given["extractor"], given["options"])
+    on, chunk = machine.cores, given["chunk"]
+    about = {name: given[name] for name in ("extractor", "options", "storage_options")}
     with contextlib.redirect_stdout(sys.stderr):  # what an extractor's module prints is not the plan
         made: Plan = api.plan(dataset, **given, jobs=on)
-        expected = (
-            api.expect(made, machine, dataset, given["extractor"], storage_options=options) if made.n_tasks else None
-        )
+        expected = api.expect(made, machine, dataset, **about) if made.n_tasks else None
     lines = [] if expected is None else list(expected.lines)
     source = NAME if is_from_file(ctx, "chunk") else None
     if source and made.n_tasks:
@@ -128,7 +129,7 @@ def plan(
         raise typer.Exit(1)
 
 
-@with_options(RunOptions, ("signal_names", "storage_options"))
+@with_options(RunOptions, ("options", "storage_options"))
 def combine(
     output: Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder of a run.")],
     *,

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaledproc._util.machine import shortage
-from scaledproc._util.types import Where
 from scaledproc.backend.base import Backend, Job, load_backend
-from scaledproc.engine.options import BUILT_IN, Listener, PlanOptions, RunOptions
+from scaledproc.engine.options import Listener, PlanOptions, RunOptions
 from scaledproc.engine.preflight import (
     check_places,
     differences,
@@ -77,7 +74,7 @@ def execute(
     with _prepared(dataset, output, options, backend, overwrite):  # before all that takes time, imports too
         from scaledproc.execution.combine import finished_schema
 
-        extractor = load_extractor(options.extractor, extractor_options(options.signal_names))
+        extractor = load_extractor(options.extractor, options.options or {})
         RowCollector(extractor.schema)  # complains of a schema that cannot be, as the next does
         finished_schema(extractor)
         check_places(dataset, output, options.extractor, backend)
@@ -92,7 +89,7 @@ def _prepared(
     existing = None if overwrite else _readable(output)
     if dataset.is_private or output.is_private or (existing is not None and existing.state == "done"):
         return contextlib.nullcontext()
-    return backend.prepared(options.limits, options.extractor, extractor_options(options.signal_names))
+    return backend.prepared(options.limits, options.extractor, options.options or {})
 
 
 def _carry_out(
@@ -112,7 +109,7 @@ def _carry_out(
         raise ScaledprocError("; ".join(planned.warnings))
     for warning in planned.warnings:
         _tell(on_event, Note(warning))
-    record = new_record(dataset, options, extractor, extractor_options(options.signal_names), planned, backend)
+    record = new_record(dataset, options, extractor, options.options or {}, planned, backend)
     new = Run(output, dataset, options.extractor, record)
     if not backend.capabilities.executes:
         _tell(on_event, _started(new, planned, backend, resumed=False))
@@ -303,7 +300,7 @@ def _leave(
 ) -> Run:
     """A finished run as it is."""
     finished = Run(new.store, new.dataset, new.source, existing)
-    refuse_unfinished(finished, new.record.extractor["options"] if options.signal_names is not None else None)
+    refuse_unfinished(finished, new.record.extractor["options"] if options.options is not None else None)
     refuse_changes(finished, planned)
     is_combined = FEATURES in finished.record.digests
     # What only tidies up may be refused, as it may have been made read-only.
@@ -452,20 +449,6 @@ def _finished(current: Run, seconds: float, *, already: bool = False, failures: 
         already=already,
         failures=tuple(failures),
     )
-
-
-def extractor_options(signal_names: Where | None) -> dict[str, Any]:
-    """What the extractor is made with: the content of the file, so that it travels with the run."""
-    if signal_names is None or str(signal_names) == BUILT_IN:
-        return {}
-    try:
-        text = Path(signal_names).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--signal-names {os.fspath(signal_names)}: {describe(error)}") from None
-    from scaledproc.extractors.wfdb.signal_names import SignalNames
-
-    SignalNames.parse(text)
-    return {"signal_names": text}
 
 
 def _tell(on_event: Listener | None, event: Event) -> None:

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 Listener = Callable[["Event"], None]
 
-BUILT_IN = "built-in"
-"""Instead of a file of signal names: those of the package."""
-
 
 def _shards(value: str | int, _: str) -> str | int:
     from scaledproc.planning.partition import ShardCut
@@ -83,6 +80,25 @@ def storage_words(pairs: Iterable[str]) -> dict[str, Any]:
     return options
 
 
+def set_words(pairs: Iterable[str]) -> dict[str, Any]:
+    """An extractor's options of texts such as `window=60`; one that is repeated has several values.
+
+    Raises
+    ------
+    UsageError
+        If one has no `=`.
+    """
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set {pair!r}: give NAME=VALUE")
+        name = key.replace("-", "_")
+        before = options.get(name)
+        options[name] = value if before is None else [*(before if isinstance(before, list) else [before]), value]
+    return options
+
+
 @dataclass(frozen=True)
 class FileOptions:
     """Which of a dataset's files are looked at."""
@@ -91,9 +107,10 @@ class FileOptions:
         (),
         "Only files that match this glob ('30/**', '*.hea'); can be repeated.",
         metavar="GLOB",
+        default_text="all files",
         accepts="Iterable[str] | str",
         read=texts,
-        record="include",
+        record=True,
     )
     exclude: tuple[str, ...] = option(
         (),
@@ -101,13 +118,14 @@ class FileOptions:
         metavar="GLOB",
         accepts="Iterable[str] | str",
         read=texts,
-        record="exclude",
+        record=True,
     )
     only: Where | None = option(
         None,
         "Only the records, folders or subjects that this file lists: one a line, or in a column of a CSV file.",
         metavar="FILE[:COLUMN]",
-        record="only",
+        record=True,
+        details="Names of the list that are in no dataset are told.",
     )
     storage_options: Mapping[str, Any] | None = option(
         None,
@@ -138,11 +156,19 @@ class PlanOptions(FileOptions):
         "A built-in's name, [bold]package.module:name[/] or [bold]path/to/file.py:name[/].",
         accepts="AnExtractor",
     )
+    options: Mapping[str, Any] | None = option(
+        None,
+        "Option of the extractor; can be repeated. [bold]scaledproc extractors[/] shows what each has.",
+        metavar="NAME=VALUE",
+        flag="set",
+        words=set_words,
+        in_file=False,
+    )
     unit: str | None = option(
         None,
         "What must stay together: folder, stem, file, or a regular expression with a group named unit.",
         default_text="the extractor's",
-        record="unit",
+        record=True,
     )
     anchor: tuple[str, ...] = option(
         (),
@@ -153,41 +179,42 @@ class PlanOptions(FileOptions):
         read=texts,
         record="anchors",
     )
-    hidden: bool = option(
-        False, "Take files and folders too whose names begin with a dot, such as .git.", record="hidden"
-    )
+    hidden: bool = option(False, "Take files and folders too whose names begin with a dot, such as .git.", record=True)
     limit: int | None = option(
         None,
         "Only so many units, for a try.",
         metavar="N",
         unit="units",
+        default_text="all units",
         read=at_least(1, "1 or more"),
-        record="limit",
+        record=True,
     )
     inventory: Where | None = option(
         None,
         "Plan by this list instead of listing INPUT: a file of [bold]scaledproc inventory[/], or the manifest.json of "
         "an Amazon S3 Inventory report.",
         metavar="FILE|URL",
-        record="inventory",
+        record=True,
     )
     shards: str | int = option(
         "folder",
         "Cut for machines: folder (one per top folder), a number, or a size such as 50GB.",
         read=_shards,
-        record="shards",
+        record=True,
     )
     chunk: str | int = option(
         "auto",
         "Cut for cores: auto, per-core, a number of tasks, or a size such as 64MB.",
         read=_chunk,
-        record="chunk",
+        record=True,
     )
     jobs: int | None = option(
         None,
         "Processes; 1 without limits works in this one.",
         metavar="N",
         default_text="the cores that this process may use",
+        details="With 1, `breakpoint()` in an extractor has the terminal; `--task-timeout`, `--memory-per-worker` and "
+        "`--worker-lifespan` need another process.",
     )
 
 
@@ -206,10 +233,14 @@ class RunOptions(Limits, PlanOptions):
         read=_share_of_failures,
         command_default="0",
     )
-    overwrite: bool = option(False, "Throw away a run that is in OUTPUT.", in_file=False)
-    scratch: Where | None = option(None, "Folder to stage remote data in.", metavar="FOLDER")
-    signal_names: Where | None = option(
-        None, "Table of canonical signal names (TOML), or built-in.", metavar="FILE", default_text="built-in"
+    overwrite: bool = option(
+        False,
+        "Throw away a run that is in OUTPUT.",
+        in_file=False,
+        details="In a store such as S3 its files stay until the new ones replace them.",
+    )
+    scratch: Where | None = option(
+        None, "Folder to stage remote data in.", metavar="FOLDER", default_text="the system's temporary folder"
     )
     grace: float | None = option(
         None,

@@ -85,8 +85,7 @@ def _recorded(options: RunOptions, extractor: Extractor) -> dict[str, Any]:
         "shards": str(options.shards),
         "chunk": str(options.chunk),
     }
-    names = {each.name: each.about.get("record") for each in declared(type(options))}
-    return {str(recorded): found[name] for name, recorded in names.items() if recorded is not None}
+    return {each.recorded: found[each.name] for each in declared(type(options)) if each.recorded}
 
 
 def _list_text(source: str | os.PathLike[str]) -> str:

@@ -59,7 +59,8 @@ class Limits:
         default_text="never",
         accepts="str | float | None",
         read=_seconds,
-        record="task_timeout",
+        details="Also one that hangs in native code; it is quarantined as `timeout`.",
+        record=True,
     )
     memory_per_worker: int | None = option(
         None,
@@ -69,14 +70,15 @@ class Limits:
         default_text="no limit",
         accepts="str | int | None",
         read=_memory,
-        record="memory_per_worker",
+        details="Some 150 MB of it are Python and libraries; a task that wants more is quarantined as `memory`. Linux.",
+        record=True,
     )
     task_retries: int = option(
         0,
         "How often a failed task is tried again; one that ended its process is, once, anyway.",
         metavar="N",
         read=at_least(0, "0 or more"),
-        record="task_retries",
+        record=True,
     )
     worker_lifespan: int | None = option(
         None,
@@ -85,7 +87,7 @@ class Limits:
         unit="chunks",
         default_text="when it has grown",
         read=at_least(1, "a number of chunks, 1 or more"),
-        record="worker_lifespan",
+        record=True,
     )
 
     @classmethod
