@@ -9,7 +9,7 @@ import typer
 
 from scaledproc._util import startup
 from scaledproc.cli.flags import AsJson, Quiet, with_options
-from scaledproc.cli.talking import continuable
+from scaledproc.cli.interaction import continuable
 from scaledproc.engine.options import FetchOptions
 
 

@@ -12,7 +12,7 @@ import typer
 from scaledproc._util import startup
 from scaledproc.cli.backend_flags import settings_of_one, with_settings
 from scaledproc.cli.flags import AsJson, with_options
-from scaledproc.cli.talking import show
+from scaledproc.cli.interaction import show
 from scaledproc.engine.options import PlanOptions
 
 Output = Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder of a run.")]

@@ -16,7 +16,7 @@ from scaledproc._util.options import declared, read_options
 from scaledproc.cli.backend_flags import settings_for, with_settings
 from scaledproc.cli.config_file import NAME, with_table
 from scaledproc.cli.flags import AsJson, Quiet, is_from_file, with_options
-from scaledproc.cli.talking import ask, continuable, failure_told, show
+from scaledproc.cli.interaction import ask, continuable, failure_told, show
 from scaledproc.engine.options import PlanOptions, RunOptions
 from scaledproc.errors import ScaledprocError, TooManyFailuresError, UsageError
 

@@ -7,11 +7,13 @@ parameters that can only be given by name. Each has an annotation and a default;
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import json
 import math
 import os
 import re
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -237,7 +239,7 @@ def _parameters(found: Any) -> dict[str, tuple[Any, Any, Option]]:
 
 
 def _innermost(function: Any) -> Any:
-    while hasattr(function, "func"):  # a `partial`
+    while isinstance(function, functools.partial):
         function = function.func
     return function
 
@@ -266,8 +268,6 @@ def _annotation(function: Any, parameter: inspect.Parameter) -> Any:
 
 def _spaces(function: Any, name: str) -> list[dict[str, Any]]:
     """Where the names in an annotation are looked up: the modules of the class that has it, or of the function."""
-    import sys
-
     inner = _innermost(function)
     if isinstance(inner, type):
         owners = [each for each in inner.__mro__ if name in vars(each).get("__annotations__", {})]

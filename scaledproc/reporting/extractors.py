@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -126,7 +127,7 @@ def _about(found: type[Extractor] | Extractor) -> str:
     documented: Any = found
     if isinstance(found, FunctionExtractor):
         documented = found.function
-        while hasattr(documented, "func"):  # a `partial`
+        while isinstance(documented, functools.partial):
             documented = documented.func
     text = inspect.getdoc(documented) or ""
     return " ".join(text.split("\n\n")[0].split())

@@ -7,7 +7,7 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import typer
@@ -24,7 +24,7 @@ def continuable(grace: float = 0.0) -> Iterator[None]:
         try:
             yield
         except KeyboardInterrupt:
-            words = ["scaledproc", *(_without_secret(word) for word in sys.argv[1:] if word != "--overwrite")]
+            words = ["scaledproc", *_without_secrets([word for word in sys.argv[1:] if word != "--overwrite"])]
             raise RunInterruptedError(
                 f"interrupted; what is committed is kept, this continues: {shlex.join(words)}",
                 asked.signal or signal.SIGINT,
@@ -45,13 +45,16 @@ def failure_told(listen: Callable[[Any], None] | None) -> Iterator[None]:
         raise
 
 
-def _without_secret(word: str) -> str:
-    """A word of the command line as it may be shown: storage options can be keys and passwords."""
+def _without_secrets(words: Sequence[str]) -> Iterator[str]:
+    """The words of the command line as they may be shown: storage options can be keys and passwords."""
+    from scaledproc._util.redaction import is_secret_name
     from scaledproc.storage.store import redacted
 
-    key, equals, _ = word.removeprefix("--storage-option=").partition("=")
-    is_option = equals and re.fullmatch(r"[\w.]+", key)
-    return f"{key}=***" if is_option else redacted(word)
+    for before, word in zip(["", *words], words, strict=False):
+        found = re.match(r"(?:(--set|--storage-option)=)?(\w[\w.-]*)=", word)
+        is_of_extractor = found is not None and (found[1] or before) == "--set"
+        is_hidden = found is not None and (not is_of_extractor or is_secret_name(found[2]))
+        yield f"{found[0]}***" if found is not None and is_hidden else redacted(word)
 
 
 def show(text: str) -> None:
