@@ -148,7 +148,7 @@ def parse_options(found: Any, given: Mapping[str, Any]) -> dict[str, Any]:
                 raise UsageError(f"--set {name}={_short(value)}: {reason}") from None
         try:
             values[name] = _as_json(_convert(value, option.kind))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             raise UsageError(
                 f"--set {name}={_short(value)}: {label} takes for {name} {_description(option.kind)}"
             ) from None
@@ -376,7 +376,7 @@ def _first(value: Any, kinds: tuple[Any, ...]) -> Any:
     for kind in [*(exact if not isinstance(value, str) else ()), *sorted(plain, key=lambda kind: ranks.get(kind, 3))]:
         try:
             return _convert(value, kind)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             continue
     raise ValueError(value)
 

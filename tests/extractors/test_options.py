@@ -147,6 +147,7 @@ def test_values(given: dict[str, Any], values: dict[str, Any]) -> None:
         ({"window": None}, "a whole number"),
         ({"window": float("inf")}, "a whole number"),
         ({"scale": "nan"}, "a number"),
+        ({"scale": 10**400}, "a number"),
         ({"units": "V"}, "--set units=V: windowed takes for units mV or uV"),
         ({"is_quick": "perhaps"}, "true or false"),
         ({"is_quick": 1}, "true or false"),
