@@ -11,7 +11,7 @@ from scaledproc._util.machine import fitting
 from scaledproc.backend.base import Backend, Capabilities, Job
 from scaledproc.events import Event
 from scaledproc.execution.workers.pool import cores
-from scaledproc.run_folder.folder import Run
+from scaledproc.run_folder.folder import RunFolder
 
 if TYPE_CHECKING:
     from scaledproc.execution.limits import Limits
@@ -47,7 +47,7 @@ class LocalBackend(Backend):
             finally:
                 self._pool = None
 
-    def run(self, run: Run, jobs: Sequence[Job]) -> Iterator[Event]:
+    def run(self, run: RunFolder, jobs: Sequence[Job]) -> Iterator[Event]:
         """Do the jobs in this process and its pool."""
         from scaledproc.execution.combine import combine
         from scaledproc.execution.worker import run_shards

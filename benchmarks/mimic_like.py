@@ -14,7 +14,6 @@ import time
 import numpy as np
 
 from scaledproc.backends.sagemaker.cost.estimate import (
-    ASSUMED,
     PATTERN_INSTANCE,
     PATTERN_MACHINES,
     Fleet,
@@ -25,6 +24,7 @@ from scaledproc.backends.sagemaker.cost.estimate import (
 )
 from scaledproc.backends.sagemaker.cost.prices import priced_instances
 from scaledproc.backends.sagemaker.instances import INSTANCES, find_instance
+from scaledproc.planning.cost_model import SLOWEST
 
 RECORDS = 67_830
 BYTES = 6_700_000_000_000
@@ -60,13 +60,13 @@ def main() -> None:
     """Print both."""
     sizes = mimic_like_inventory()
     print(f"{len(sizes.unit_bytes):,} records, {sizes.n_tasks:,} segments, {sizes.size / 1e12:.1f} TB")
-    pattern = estimate(sizes, ASSUMED, Fleet(find_instance(PATTERN_INSTANCE), PATTERN_MACHINES, region="us-east-1"))
+    pattern = estimate(sizes, SLOWEST, Fleet(find_instance(PATTERN_INSTANCE), PATTERN_MACHINES, region="us-east-1"))
     print(f"\nas the pattern does it, {PATTERN_MACHINES} x {PATTERN_INSTANCE}")
     print("\n".join(estimate_text(pattern)))
     started = time.perf_counter()
     for most in (PATTERN_MACHINES, 100):
         steady = [INSTANCES[name] for name in sorted(priced_instances()) if not INSTANCES[name].is_burstable]
-        best = recommend(sizes, ASSUMED, steady, max_parallel=most, fleet=Fleet(steady[0], 1, region="us-east-1"))
+        best = recommend(sizes, SLOWEST, steady, max_parallel=most, fleet=Fleet(steady[0], 1, region="us-east-1"))
         print(f"\nrecommended, with up to {most} machines")
         print("\n".join(f"  {reason}" for reason in best.reasons))
         print("\n".join(estimate_text(best.estimate)))

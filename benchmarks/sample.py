@@ -16,11 +16,11 @@ import numpy as np
 import scaledproc
 from scaledproc._util.scratch import PrivateFolder
 from scaledproc._util.text import bytes_text, clean_text, count_text
+from scaledproc._util.units import parse_number
 from scaledproc.engine.options import storage_words
 from scaledproc.errors import UsageError
 from scaledproc.extractors import load_extractor
 from scaledproc.planning.calibration import calibrate
-from scaledproc.planning.partition import parse_number
 from scaledproc.storage.store import Store, redacted
 
 if TYPE_CHECKING:
@@ -120,8 +120,8 @@ def own_subject(asked: Asked) -> Iterator[Subject]:
         for unit in units:
             store.fetch(whole.listed(unit), folder)
         plan = scaledproc.plan(folder, extractor=extractor, unit=asked.unit, anchor=asked.anchors)
-        tried = calibrate(plan, Store.at(folder), extractor, TRIED_TASKS).throughput
-        seconds = float(tried.core_seconds(plan.n_tasks, plan.size))
+        tried = calibrate(plan, Store.at(folder), extractor, TRIED_TASKS).costs
+        seconds = float(tried.seconds(plan.n_tasks, plan.size))
         if seconds > WORK:
             most = max(int(plan.n_tasks * WORK / seconds), 1)
             kept = set(sample_units(plan.unit_sizes, np.diff(plan.unit_tasks), limit, most))

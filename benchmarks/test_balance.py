@@ -24,7 +24,8 @@ import pytest
 from measure import table
 from mimic_like import mimic_like_inventory
 
-from scaledproc.planning.partition import ASSUMED, ChunkCut, ShardCut, cut_chunks, cut_shards, share_out
+from scaledproc.planning.cost_model import ASSUMED
+from scaledproc.planning.partition import ChunkCut, ShardCut, cut_chunks, cut_shards, share_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,7 +1,7 @@
 """How to cut: throughput by chunk size and cores, start-up aside (`timed.py`); and the chunk size to take.
 
 On generated data with `wfdb-summary`, or on a sample of the user's own (`--dataset`, `--extractor`). What tasks, bytes
-and chunks cost is measured here, and is what `scaledproc.planning.partition.ASSUMED` holds for `wfdb-summary`. The
+and chunks cost is measured here, and is what `scaledproc.planning.cost_model.ASSUMED` holds for `wfdb-summary`. The
 recommendation is for the whole dataset, by the rule of `--chunk auto` (`scaledproc.planning.partition.chunk_work`) with
 these costs; the runs show what it is worth. `per-core` is the pattern's even split, `auto` the planner's cuts.
 """
@@ -25,7 +25,8 @@ from toml_file import write_chunk
 from scaledproc._util.text import bytes_text, clean_text, count_text
 from scaledproc.cli.config_file import NAME
 from scaledproc.planning.calibration import fit
-from scaledproc.planning.partition import ASSUMED, ChunkCut, Costs, ShardCut, recommend_chunk, share_out
+from scaledproc.planning.cost_model import ASSUMED, Costs
+from scaledproc.planning.partition import ChunkCut, ShardCut, recommend_chunk, share_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -29,7 +29,7 @@ from scaledproc.extractors.wfdb.summary import SCHEMA
 from scaledproc.run_folder.folder import (
     INVENTORY,
     WORK_ERROR_SCHEMA,
-    Run,
+    RunFolder,
     RunRecord,
     report_name,
     shard_errors_name,
@@ -51,7 +51,7 @@ MOST_TIMES, MOST_BYTES = 2.0, 600e6
 SIGNALS = ["II", "V", "MCL1", "ABP", "PLETH", "RESP", "AVR", "III", "ART", "CVP", "HR", "SpO2", "ABP Sys", "?", " ii"]
 
 
-def write_shards(folder: Path, rows: int, seed: int = 3) -> Run:
+def write_shards(folder: Path, rows: int, seed: int = 3) -> RunFolder:
     """A run whose shards are committed, all with the same rows."""
     store = Store.at(folder)
     shards = rows // SHARD
@@ -70,9 +70,9 @@ def write_shards(folder: Path, rows: int, seed: int = 3) -> Run:
     return _run(store, shards)
 
 
-def _run(store: Store, shards: int) -> Run:
+def _run(store: Store, shards: int) -> RunFolder:
     record = RunRecord("running", PLAN, str(store), {"spec": "wfdb-summary", "options": {}}, {}, {}, {"shards": shards})
-    return Run(store, store, "wfdb-summary", record)
+    return RunFolder(store, store, "wfdb-summary", record)
 
 
 def _rows(rng: np.random.Generator) -> pa.Table:

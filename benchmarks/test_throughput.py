@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import scaledproc
 from scaledproc.extractors import load_extractor
-from scaledproc.planning.calibration import Throughput, calibrate, throughput_of
+from scaledproc.planning.calibration import calibrate, costs_of
+from scaledproc.planning.cost_model import Costs
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
@@ -20,10 +21,10 @@ FACTOR = 2  # between what a fifth of the tasks promise and what all of them tak
 
 def test_calibration_foretells_a_run(mixed: Dataset, tmp_path: Path, show: Callable[[str], None]) -> None:
     plan = scaledproc.plan(mixed.root, shards=6)
-    calibrated = calibrate(plan, Store.at(mixed.root), load_extractor("wfdb-summary", {}), plan.n_tasks // 5).throughput
+    calibrated = calibrate(plan, Store.at(mixed.root), load_extractor("wfdb-summary", {}), plan.n_tasks // 5).costs
     record = scaledproc.run(mixed.root, tmp_path / "out", shards=6, jobs=1).record
-    measured = throughput_of(record)
-    expected, taken = float(calibrated.core_seconds(plan.n_tasks, plan.size)), record.timings["work_seconds"]
+    measured = costs_of(record)
+    expected, taken = float(calibrated.seconds(plan.n_tasks, plan.size)), record.timings["work_seconds"]
     combining = record.timings["combine_seconds"] / plan.n_tasks
 
     show(
@@ -34,5 +35,5 @@ def test_calibration_foretells_a_run(mixed: Dataset, tmp_path: Path, show: Calla
     assert taken / FACTOR <= expected <= taken * FACTOR
 
 
-def _text(found: Throughput) -> str:
-    return f"{found.seconds_per_task * 1e3:.2f} ms a task and {found.seconds_per_byte * 1e9:.2f} ns a byte"
+def _text(found: Costs) -> str:
+    return f"{found.task * 1e3:.2f} ms a task and {found.byte * 1e9:.2f} ns a byte"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from scaledproc._util.lazy_names import lazily
 
 if TYPE_CHECKING:
-    from scaledproc.api import combine, fetch, plan, run
+    from scaledproc.api import combine, fetch, plan, run, save_inventory, status, stop, verify
     from scaledproc.backend.base import Backend, Capabilities, Job
-    from scaledproc.errors import ScaledprocError, UsageError
+    from scaledproc.engine.status import Status
+    from scaledproc.engine.verify import Verified
+    from scaledproc.errors import ScaledprocError, TooManyFailuresError, UsageError
     from scaledproc.extractors import Extractor, Option, Task, extractor
     from scaledproc.fetching.transfer import Fetched
+    from scaledproc.planning.inventory import Inventory
     from scaledproc.planning.plan import Plan
     from scaledproc.run_folder.folder import Run
 
@@ -19,48 +23,40 @@ __all__ = [
     "Capabilities",
     "Extractor",
     "Fetched",
+    "Inventory",
     "Job",
     "Option",
     "Plan",
     "Run",
     "ScaledprocError",
+    "Status",
     "Task",
+    "TooManyFailuresError",
     "UsageError",
+    "Verified",
     "combine",
     "extractor",
     "fetch",
     "plan",
     "run",
+    "save_inventory",
+    "status",
+    "stop",
+    "verify",
 ]
 
-# Imported at first use: `scaledproc --help` waits for none of the libraries below.
-_HOMES = {
-    "Backend": "backend.base",
-    "Capabilities": "backend.base",
-    "Extractor": "extractors",
-    "Fetched": "fetching.transfer",
-    "Job": "backend.base",
-    "Option": "extractors",
-    "Plan": "planning.plan",
-    "Run": "run_folder.folder",
-    "ScaledprocError": "errors",
-    "Task": "extractors",
-    "UsageError": "errors",
-    "combine": "api",
-    "extractor": "extractors",
-    "fetch": "api",
-    "plan": "api",
-    "run": "api",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'scaledproc' has no attribute {name!r}")
-    value = getattr(import_module(f"scaledproc.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "api": ("combine", "fetch", "plan", "run", "save_inventory", "status", "stop", "verify"),
+        "backend.base": ("Backend", "Capabilities", "Job"),
+        "engine.status": ("Status",),
+        "engine.verify": ("Verified",),
+        "errors": ("ScaledprocError", "TooManyFailuresError", "UsageError"),
+        "extractors": ("Extractor", "Option", "Task", "extractor"),
+        "fetching.transfer": ("Fetched",),
+        "planning.inventory": ("Inventory",),
+        "planning.plan": ("Plan",),
+        "run_folder.folder": ("Run",),
+    },
+)

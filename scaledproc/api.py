@@ -28,7 +28,7 @@ from scaledproc.execution.workers.pool import cores
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.registry import change_options, settle_options
 from scaledproc.fetching.defaults import PARALLEL, PHYSIONET
-from scaledproc.run_folder.folder import Run
+from scaledproc.run_folder.folder import Run, RunFolder
 from scaledproc.run_folder.lock.driver_lease import holding
 from scaledproc.storage.store import Store
 
@@ -250,7 +250,7 @@ def run(
             f"{done.quarantined:,} of {done.record.counts['tasks']:,} tasks are quarantined, more than --max-failures "
             f"{max_failures}; the table has the rows of the others, errors.parquet beside it tells why"
         )
-    return done
+    return done.view
 
 
 def make_backend(
@@ -317,7 +317,9 @@ def status(
     except MissingBackendError as error:
         _, outputs = split_options(storage_options)
         with reporting(f"{output} cannot be read: "):
-            return find_status(Run.open(Store.at(output, outputs)), None, f"what its machines do is not known: {error}")
+            return find_status(
+                RunFolder.open(Store.at(output, outputs)), None, f"what its machines do is not known: {error}"
+            )
     with reporting(f"{run.store} cannot be read: "):
         return find_status(settled(run, backend), backend)
 
@@ -348,7 +350,7 @@ def stop(
 
 def _recalled(
     output: Where, storage_options: Mapping[str, Any] | None, settings: Mapping[str, Any] | None
-) -> tuple[Run, Backend]:
+) -> tuple[RunFolder, Backend]:
     """A run, and the backend that has it."""
     _, outputs = split_options(storage_options)
     profile = (settings or {}).get("profile")
@@ -356,7 +358,7 @@ def _recalled(
         outputs.setdefault("profile", profile)
     _refuse_idle_options(storage_options, {"output": Store.at(output, outputs)})
     with reporting(f"{output} cannot be read: "):
-        run = Run.open(Store.at(output, outputs))
+        run = RunFolder.open(Store.at(output, outputs))
     name = str(run.record.backend.get("name") or "local")
     backend = load_backend(name).recall(run.record.backend, settings or {})
     store = Store.at(output, {**backend.store_options("output"), **outputs})
@@ -394,7 +396,7 @@ def combine(
     _, outputs = split_options(storage_options)
     _refuse_idle_options(storage_options, {"output": Store.at(output, outputs)})
     with reporting():
-        found = Run.open(Store.at(output, outputs))
+        found = RunFolder.open(Store.at(output, outputs))
         values = None
         if options:
             values = change_options(str(found.source), found.record.extractor.get("options") or {}, options)
@@ -413,7 +415,7 @@ def combine(
                     for note in done.notes:
                         on_event(Note(note))
                 combined = finish(found, done, time.perf_counter() - done.seconds, on_event)
-        return combined.within(open_store)
+        return combined.within(open_store).view
 
 
 def verify(

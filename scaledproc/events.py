@@ -1,10 +1,13 @@
-"""What happened, as small frozen dataclasses: what backends tell, and progress and reports are made from."""
+"""What happened, as small frozen dataclasses: what backends tell, and progress and reports are made from.
+
+`to_json` gives a line of what `--json` and `scaledproc worker` print, and `from_json` the event of such a line.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from typing import Any, Self
 
 SHOWN_FAILURES = 5
@@ -212,3 +215,81 @@ class FetchMoved(Event):
     files: int
     size: int
     failed: int
+
+
+def to_json(event: Event) -> str:
+    """An event as one line of JSON: the name of its class under `event`, and its fields."""
+    return json.dumps({"event": type(event).__name__, **asdict(event)})
+
+
+def from_json(line: str | bytes) -> Event:
+    """The event of which `to_json` made a line.
+
+    Parameters
+    ----------
+    line
+        One line of what a command with `--json`, or `scaledproc worker`, prints.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON object, tells of no event that this version knows, or a value is missing, unknown or of
+        another type than the event's.
+    """
+    try:
+        found = json.loads(line)
+    except RecursionError:
+        raise ValueError("no event: it is nested too deep") from None
+    kind = _KINDS.get(str(found.pop("event", None))) if isinstance(found, dict) else None
+    if kind is None:
+        raise ValueError(f"no event that this version knows: {line[:100]!r}")
+    known = {each.name: each for each in fields(kind)}
+    strange = found.keys() - known.keys()
+    missing = [name for name, each in known.items() if name not in found and not _has_default(each)]
+    if strange or missing:
+        why = f"{missing[0]} is missing" if missing else f"{min(strange)!r} is unknown"
+        raise ValueError(f"no {kind.__name__}: {why}")
+    return kind(**{name: _value(kind, known[name], value) for name, value in found.items()})
+
+
+def _has_default(each: Field[Any]) -> bool:
+    return each.default is not MISSING or each.default_factory is not MISSING
+
+
+def _value(kind: type[Event], each: Field[Any], value: Any) -> Any:
+    """A field's value from that in JSON, which has no tuples and no classes."""
+    made, is_right = value, False
+    match str(each.type).partition("["):
+        case "tuple", _, inner if isinstance(value, list):
+            made = tuple(Failure(**one) if inner.startswith("Failure") and _is_failure(one) else one for one in value)
+            wanted = next(found for text, found in _INNER.items() if inner.startswith(text))
+            is_right = all(isinstance(one, wanted) for one in made)
+        case "Mapping", _, _:
+            is_right = isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+        case name, _, _ if name in _PLAIN:
+            is_right = isinstance(value, _PLAIN[name]) and (name == "bool" or not isinstance(value, bool))
+    if not is_right:
+        raise ValueError(f"no {kind.__name__}: {each.name} is not what it should be")
+    return made
+
+
+def _is_failure(value: Any) -> bool:
+    names = {each.name for each in fields(Failure)}
+    return isinstance(value, dict) and value.keys() == names and all(isinstance(one, str) for one in value.values())
+
+
+_PLAIN: Mapping[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "int | None": (int, type(None)),
+    "float": (float, int),
+    "bool": (bool,),
+}
+_INNER: Mapping[str, type] = {"Failure": Failure, "str": str, "Mapping": dict}
+_KINDS: Mapping[str, type[Event]] = {
+    kind.__name__: kind
+    for kind in (
+        *(Note, RunStarted, ShardDone, ChunkDone, ShardState, JobPlanned, CombineDone, Detached, RunFinished),
+        *(RunFailed, FetchStarted, FetchMoved),
+    )
+}

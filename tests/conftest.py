@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,6 +40,7 @@ hypothesis.settings.register_profile("scaledproc", deadline=None)
 hypothesis.settings.load_profile("scaledproc")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+LEFT_OUT = pytest.StashKey[int]()
 TIMEOUT = 120  # seconds; a guard against hanging, not a measure
 
 
@@ -48,13 +50,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what costs money or goes on for long, unless `-m` names it."""
+    """Leave out what takes long or costs money, unless `-m` names it, or its own file or name is given."""
     asked = str(config.getoption("-m") or "")
-    unwanted = [name for name in ("aws", "soak") if name not in asked]
+    unwanted = [name for name in ("aws", "soak", "slow") if name not in asked]
+    if any(".py" in argument for argument in config.invocation_params.args):
+        unwanted = [name for name in unwanted if name != "slow"]
     left_out = [item for item in items if any(item.get_closest_marker(name) for name in unwanted)]
+    config.stash[LEFT_OUT] = sum(item.get_closest_marker("slow") is not None for item in left_out)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Tell what was left out, and how it is run."""
+    if left_out := config.stash.get(LEFT_OUT, 0):
+        terminalreporter.write_line(
+            f"{left_out} slow tests were left out (kills, stores that misbehave, SageMaker's shapes, images, …): "
+            "`pytest -m slow` runs them, in about half an hour on two cores"
+        )
 
 
 def _lacks(what: str) -> NoReturn:
@@ -62,6 +76,20 @@ def _lacks(what: str) -> NoReturn:
     if os.environ.get("SCALEDPROC_REQUIRE_ALL") == "1":
         pytest.fail(what)
     pytest.skip(what)
+
+
+@pytest.fixture(autouse=True)
+def _forget_folders() -> Iterator[None]:
+    """Forget the folders of extractors' files after each test: a later one's modules may have the same names."""
+    before = list(sys.path)
+    yield
+    gone = {entry for entry in sys.path if entry and entry not in before}
+    if gone:
+        folders = tuple(f"{entry}{os.sep}" for entry in gone)
+        sys.path[:] = [entry for entry in sys.path if entry not in gone]
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", None) or "").startswith(folders):
+                del sys.modules[name]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from .service import Service, ServiceError
 from .settings import Settings
 
 if TYPE_CHECKING:
-    from scaledproc.run_folder.folder import Run
+    from scaledproc.run_folder.folder import RunFolder
 
 # The managed image that is made for processing jobs and has Python 3.11 or later.
 MANAGED_IMAGE = {"framework": "sklearn", "version": "1.4-2-py312", "instance_type": "ml.m5.xlarge"}
@@ -153,7 +153,7 @@ def _check_install(settings: Settings, image: str) -> Iterator[str]:
         yield "the jobs install from a package index: the subnets need a way there (NAT), or give --wheelhouse"
 
 
-def check_buckets(service: Service, run: Run, settings: Settings) -> Iterator[str]:
+def check_buckets(service: Service, run: RunFolder, settings: Settings) -> Iterator[str]:
     """See whether the buckets are there, may be reached, and are in the jobs' region.
 
     Raises

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from scaledproc._util.text import ranges_text
 from scaledproc.backend.base import Backend, Capabilities, Job
-from scaledproc.engine.job import CONTROL, JobOrder, do_job, parse_shards
+from scaledproc.engine.job import JobOrder, parse_shards
 from scaledproc.errors import UsageError
 from scaledproc.events import CombineDone, Event, Note, ShardState
 from scaledproc.execution.heartbeat import Heartbeat, read_heartbeats, shard_states
 from scaledproc.execution.workers.pool import cores
-from scaledproc.run_folder.folder import COMBINED, INVENTORY, PLAN, RECORD, SHARDS, WORK, Run, read_record
+from scaledproc.run_folder.folder import COMBINED, INVENTORY, PLAN, RECORD, SHARDS, WORK, RunFolder, read_record
 
 from .account import Account, check_buckets, sdk_defaults
+from .container.job import ContainerOrder, do_container_job
 from .cost.billing import Bill, bill
 from .instances import find_instance
 from .jobs import pipeline
@@ -37,7 +38,7 @@ from .jobs.job_list import (
     manifest_of,
     shard_works,
 )
-from .jobs.requests import Place, Work, encryption_options, instance_types, is_mounted, processing_job
+from .jobs.requests import CONTROL, Place, Work, encryption_options, instance_types, is_mounted, processing_job
 from .packaging.bundle import make_bundle
 from .service import Jobs, Service, ServiceError
 from .settings import Settings
@@ -151,7 +152,7 @@ class SageMakerBackend(Backend):
 
     # Before the run
 
-    def check(self, run: Run, plan: Plan) -> Iterator[str]:
+    def check(self, run: RunFolder, plan: Plan) -> Iterator[str]:
         """See whether the account, the buckets and the plan allow it; nothing is written and no job is made."""
         settings = self.settings
         _check_places(run, settings)
@@ -171,7 +172,7 @@ class SageMakerBackend(Backend):
         if not settings.is_local:
             yield self._expected(run, plan)
 
-    def _expected(self, run: Run, plan: Plan) -> str:
+    def _expected(self, run: RunFolder, plan: Plan) -> str:
         """What the run will take and cost, in a line.
 
         Raises
@@ -204,7 +205,7 @@ class SageMakerBackend(Backend):
 
     # The run
 
-    def run(self, run: Run, jobs: Sequence[Job]) -> Iterator[Event]:
+    def run(self, run: RunFolder, jobs: Sequence[Job]) -> Iterator[Event]:
         """Start the jobs, watch them, tell what happens."""
         if self._execution is not None and pipeline.status(self.service, self._execution) in ("Executing", "Stopping"):
             yield Note("a pipeline has this run: watching it")
@@ -219,7 +220,7 @@ class SageMakerBackend(Backend):
         if any(job.shard is None for job in jobs):
             yield from self._combine(run)
 
-    def _make(self, run: Run, shards: Sequence[int]) -> Iterator[Event]:
+    def _make(self, run: RunFolder, shards: Sequence[int]) -> Iterator[Event]:
         run.store.remove(STOP)
         committed = run.committed_shards()
         yield from run.shard_reports(sorted(committed.intersection(shards)))
@@ -228,12 +229,12 @@ class SageMakerBackend(Backend):
         self._keys_job = controller.completed.get(KEYS)
         self._is_over = controller.is_over
 
-    def _combine(self, run: Run) -> Iterator[Event]:
+    def _combine(self, run: RunFolder) -> Iterator[Event]:
         parts = self._keys_job
         at_work = [job.name for job in self._jobs.summaries(run_token(run)) if job.status in _AT_WORK]
         if self.settings.combine_local and not at_work:
-            order = JobOrder(run.store.uri, combine=True, parts=parts, jobs=1, outputs=run.store.options)
-            yield from do_job(order)
+            job = JobOrder(run.store.uri, combine=True, jobs=1, outputs=run.store.options)
+            yield from do_container_job(ContainerOrder(job, parts=parts))
             return
         if at_work or not has_combined(run):
             work = self._combine_work(run, parts)
@@ -246,7 +247,7 @@ class SageMakerBackend(Backend):
                 yield replace(report, resumed=False)
         yield CombineDone.from_json(run.store.read(COMBINED))
 
-    def _combine_work(self, run: Run, parts: str | None) -> Work:
+    def _combine_work(self, run: RunFolder, parts: str | None) -> Work:
         """The last job; its disk holds what it reads, what it makes of parts, and the table."""
         committed = run.committed_shards()
         folders = [SHARDS, *([f"{WORK}/parts/{parts}"] if parts else [])]
@@ -255,7 +256,7 @@ class SageMakerBackend(Backend):
             size = 3 * sum(run.store.size_of(folder) for folder in folders)
         return Work(COMBINE, size=size, parts=parts, has_shards=bool(committed) or parts is None)
 
-    def _control(self, run: Run, works: Sequence[Work]) -> Generator[Event, None, Controller]:
+    def _control(self, run: RunFolder, works: Sequence[Work]) -> Generator[Event, None, Controller]:
         """Do works by jobs; what did them."""
         place = self._prepare(run, works) if works else None
 
@@ -305,7 +306,7 @@ class SageMakerBackend(Backend):
 
     # Detached
 
-    def detach(self, run: Run) -> str:
+    def detach(self, run: RunFolder) -> str:
         """Make a pipeline of what is left, and start it."""
         settings, token = self.settings, run_token(run)
         name = f"{settings.job_name_prefix}-{token}"
@@ -339,7 +340,7 @@ class SageMakerBackend(Backend):
         self._execution = pipeline.start(self.service, name, place.role, made, settings)
         return f"pipeline {name} has the run: {len(works)} jobs, then the table"
 
-    def _follow(self, run: Run, execution: str) -> Iterator[Event]:
+    def _follow(self, run: RunFolder, execution: str) -> Iterator[Event]:
         """Watch a pipeline to its end."""
         told: dict[int, ShardState] = {}
         committed = run.committed_shards()
@@ -355,7 +356,7 @@ class SageMakerBackend(Backend):
             time.sleep(self.settings.poll_seconds)
         yield Note(f"the pipeline ended: {status}")
 
-    def settle(self, run: Run) -> Mapping[str, Any] | None:
+    def settle(self, run: RunFolder) -> Mapping[str, Any] | None:
         """What the jobs of a pipeline took, which ended the run by itself."""
         if self._execution is None or "billed" in run.record.backend:
             return None
@@ -369,7 +370,7 @@ class SageMakerBackend(Backend):
 
     # From any machine
 
-    def states(self, run: Run) -> Sequence[ShardState]:
+    def states(self, run: RunFolder) -> Sequence[ShardState]:
         """What the run's jobs do now."""
         states: dict[int, ShardState] = {}
         committed = run.committed_shards()
@@ -394,7 +395,7 @@ class SageMakerBackend(Backend):
             return parse_shards([self._groups[key]])
         return [int(key[1:])] if key[:1] == "s" else left
 
-    def _doing(self, run: Run) -> Iterator[tuple[str, str, str, str]]:
+    def _doing(self, run: RunFolder) -> Iterator[tuple[str, str, str, str]]:
         """Each work's key, state, job and reason, by the service's own account."""
         words = {"InProgress": "starting", "Failed": "failed", "Stopped": "stopped", "Stopping": "stopping"}
         if self._execution is not None:
@@ -413,7 +414,7 @@ class SageMakerBackend(Backend):
                 why = self._jobs.describe(name).get("FailureReason", "") if status == "Failed" else ""
                 yield key, words[status], name, why
 
-    def halt(self, run: Run) -> int:
+    def halt(self, run: RunFolder) -> int:
         """Stop the run's jobs, and its pipeline."""
         count = 0
         run.store.write(STOP, b"")  # for a driver that is about to start more
@@ -423,7 +424,7 @@ class SageMakerBackend(Backend):
         at_work = [job.name for job in self._jobs.summaries(run_token(run)) if job.status == "InProgress"]
         return count + self._stop_jobs(at_work)
 
-    def at_work(self, run: Run) -> int:
+    def at_work(self, run: RunFolder) -> int:
         """How many jobs of a run have not ended; a pipeline counts as one."""
         count = sum(job.status in _AT_WORK for job in self._jobs.summaries(run_token(run)))
         if self._execution is not None:
@@ -450,10 +451,10 @@ class SageMakerBackend(Backend):
 
     # What requests are made of
 
-    def _works(self, run: Run, plan: Plan, shards: Sequence[int]) -> list[Work]:
+    def _works(self, run: RunFolder, plan: Plan, shards: Sequence[int]) -> list[Work]:
         return shard_works(self.settings, plan, shards, run.record.options, run.store.uri)
 
-    def _prepare(self, run: Run, works: Sequence[Work]) -> Place:
+    def _prepare(self, run: RunFolder, works: Sequence[Work]) -> Place:
         """Put what the workers need into the run's folder."""
         if is_mounted(self.settings):  # else they read the run's own folder
             for name in (RECORD, PLAN, INVENTORY):
@@ -471,7 +472,7 @@ class SageMakerBackend(Backend):
             list(pool.map(list_files, works))
         return self._place(run, with_code=True)
 
-    def _place(self, run: Run, *, with_code: bool) -> Place:
+    def _place(self, run: RunFolder, *, with_code: bool) -> Place:
         settings = self.settings
         account = self._checked or (
             Account.local(settings) if settings.is_local else Account.ask(self.service, settings)
@@ -496,7 +497,7 @@ class SageMakerBackend(Backend):
             shared=f"{run.store.uri}/{SHARED_FILES}" if has_list else None,
         )
 
-    def _options(self, run: Run) -> dict[str, Any]:
+    def _options(self, run: RunFolder) -> dict[str, Any]:
         """Storage options for the workers; what may be a secret is refused."""
         found: dict[str, Any] = {}
         sides: tuple[tuple[Literal["input", "output"], Store], ...] = (("input", run.dataset), ("output", run.store))
@@ -540,7 +541,7 @@ def _check_variables(extractor: Extractor, settings: Settings) -> None:
             )
 
 
-def _check_places(run: Run, settings: Settings) -> None:
+def _check_places(run: RunFolder, settings: Settings) -> None:
     if not run.store.uri.startswith("s3://"):
         raise UsageError(f"{run.store}: the output of SageMaker jobs is in S3: give s3://bucket/prefix")
     if not run.dataset.uri.startswith("s3://") and settings.input_mode != "stage":

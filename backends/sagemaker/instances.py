@@ -100,12 +100,6 @@ def find_instance(name: str) -> Instance:
     return found
 
 
-def is_gpu(name: str) -> bool:
-    """Whether a type's name says that it has GPUs, which nothing here makes use of."""
-    family = name.split(".")[1] if name.count(".") == 2 else ""
-    return family.startswith(("g", "p"))
-
-
 def _like(name: str) -> list[str]:
     """The names that somebody may have meant, nearest first."""
     wanted = name.strip().lower()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,44 +27,11 @@ MAX_PREFERENCES = 5
 QUOTA_CODE = "sagemaker"
 
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
-_PLAIN = re.compile(r"[a-zA-Z0-9]+")
 _VARIABLE = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _TAG_CHARACTERS = frozenset("_.:/=+-@")
-_DIGEST = 12  # hexadecimal digits in a shortened name
-_WHAT = 20  # characters of `what` that a shortened name keeps
 
 _USAGE = re.compile(r"(?P<type>ml\.[\w.-]+) for processing job usage", re.IGNORECASE)
 _ACROSS = re.compile(r"(total |maximum )?number of instances across (all )?processing jobs", re.IGNORECASE)
-
-
-def job_name(prefix: str, token: str, what: str, attempt: int) -> str:
-    """A job's name: valid, and another one for every other argument.
-
-    Parameters
-    ----------
-    prefix
-        What a person recognises the jobs by; policies name it too.
-    token
-        The run's.
-    what
-        `s00012`, `combine`.
-    attempt
-        From 0.
-
-    Returns
-    -------
-    str
-        `prefix-token-what-attempt` where that is a valid name; else a shortened one that ends with `x` and a digest.
-    """
-    name = f"{prefix}-{token}-{what}-{attempt}"
-    # Only the prefix may hold a dash, so that the parts can be told from each other.
-    is_plain = _PLAIN.fullmatch(token) and _PLAIN.fullmatch(what) and attempt >= 0
-    if is_plain and _NAME.fullmatch(prefix) and len(name) <= MAX_NAME:
-        return name
-    digest = hashlib.sha256("\0".join((prefix, token, what, str(attempt))).encode(errors="surrogatepass")).hexdigest()
-    end = f"{_cleaned(what)[:_WHAT].strip('-') or 'job'}-x{digest[:_DIGEST]}"
-    start = _cleaned(f"{prefix}-{token}")[: MAX_NAME - 1 - len(end)].strip("-")
-    return f"{start}-{end}" if start else end
 
 
 def check_name(name: str, flag: str = "job_name_prefix") -> None:
@@ -280,10 +246,6 @@ def check_quotas(client: Any, types: Sequence[str], instances: int) -> list[str]
 def _within(value: int, low: int, high: int, flag: str, what: str) -> None:
     if not low <= value <= high:
         raise UsageError(f"{flag} {value:,}: SageMaker takes {low:,} to {high:,} {what}")
-
-
-def _cleaned(text: str) -> str:
-    return re.sub(r"[^a-zA-Z0-9]+", "-", text).strip("-")
 
 
 def _is_for_tags(character: str) -> bool:

@@ -12,6 +12,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from scaledproc._util.units import parse_seconds
 from scaledproc.errors import UsageError
 
 from .instances import find_instance
@@ -34,8 +35,6 @@ _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+|[\w+=,.@-]{1,6
 _KMS_KEY = re.compile(
     r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(?:key|alias)/[\w/-]+|alias/[\w/-]+|(?:mrk-)?[0-9a-f-]{32,40}"
 )
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def _setting(
@@ -148,10 +147,8 @@ class Settings:
     @property
     def max_runtime_seconds(self) -> int:
         """The longest time of a job."""
-        match = _DURATION.fullmatch(self.max_runtime.strip())
-        if not match:
-            raise UsageError(f"--max-runtime {self.max_runtime!r}: give a time such as 90m, 12h or 2d")
-        return int(float(match[1]) * _SECONDS[match[2]])
+        choices = "a time such as 90m, 12h or 2d"
+        return int(parse_seconds(self.max_runtime, "--max-runtime", least=0, most=inf, choices=choices))
 
     @property
     def tag_map(self) -> dict[str, str]:

@@ -13,7 +13,7 @@ from scaledproc._util.entry_points import plugins
 from scaledproc.errors import UsageError
 from scaledproc.events import Event, JobPlanned, ShardState
 from scaledproc.execution.workers.pool import cores
-from scaledproc.run_folder.folder import Run
+from scaledproc.run_folder.folder import RunFolder
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -60,7 +60,11 @@ class Capabilities:
     executes
         Whether jobs are run at all. Where not, nothing is written.
     is_here
-        Whether jobs run on this machine: its disks, and extractors that only this process knows, are within reach.
+        Whether jobs run on this machine, as processes of the driver: extractors that only this process knows are within
+        reach, and so are this machine's disks.
+    shares_disk
+        Whether the machines elsewhere see this machine's folders under the same paths, as those of a cluster with a
+        shared filesystem do. Then dataset, output and an extractor's file may be local paths. `is_here` implies it.
     shares
         Whether several drivers may go on with one run side by side, as its jobs have names that keep them from being
         started twice. Otherwise the second driver of a run is refused.
@@ -68,7 +72,13 @@ class Capabilities:
 
     executes: bool = True
     is_here: bool = False
+    shares_disk: bool = False
     shares: bool = False
+
+    @property
+    def reaches_disk(self) -> bool:
+        """Whether jobs can read and write this machine's folders."""
+        return self.is_here or self.shares_disk
 
 
 @dataclass(frozen=True)
@@ -124,7 +134,7 @@ class Backend(ABC):
         """Cores of one machine, for the plan's chunks."""
 
     @abstractmethod
-    def run(self, run: Run, jobs: Sequence[Job]) -> Iterator[Event]:
+    def run(self, run: RunFolder, jobs: Sequence[Job]) -> Iterator[Event]:
         """Do the jobs, which do not depend on each other, and tell what happens as it happens.
 
         Raises
@@ -173,7 +183,7 @@ class Backend(ABC):
         """Arguments for this process's filesystem of the dataset or of the run: a profile, encryption."""
         return {}
 
-    def check(self, run: Run, plan: Plan) -> Iterator[str]:  # noqa: ARG002
+    def check(self, run: RunFolder, plan: Plan) -> Iterator[str]:  # noqa: ARG002
         """See whether a plan can be run, before anything is written; notes for a person.
 
         Raises
@@ -187,7 +197,7 @@ class Backend(ABC):
         """What run.json is to say of it: what `recall` needs, and at the end what the jobs took."""
         return {"name": self.name or type(self).__name__}
 
-    def detach(self, run: Run) -> str:  # noqa: ARG002
+    def detach(self, run: RunFolder) -> str:  # noqa: ARG002
         """Hand all jobs that are left to a service that goes on without this process; what was made, in words.
 
         Raises
@@ -197,7 +207,7 @@ class Backend(ABC):
         """
         raise UsageError(f"the backend {self.name or type(self).__name__!r} cannot go on by itself")
 
-    def settle(self, run: Run) -> Mapping[str, Any] | None:  # noqa: ARG002
+    def settle(self, run: RunFolder) -> Mapping[str, Any] | None:  # noqa: ARG002
         """What `record` would say of a run that ended with nobody watching; None where nothing is to be added."""
         return None
 
@@ -206,15 +216,15 @@ class Backend(ABC):
         """Whether `detach` is asked for, instead of `run`."""
         return False
 
-    def states(self, run: Run) -> Sequence[ShardState]:  # noqa: ARG002
+    def states(self, run: RunFolder) -> Sequence[ShardState]:  # noqa: ARG002
         """What its machines do for a run now, whoever started it: shards that are queued, at work or failed."""
         return ()
 
-    def at_work(self, run: Run) -> int:
+    def at_work(self, run: RunFolder) -> int:
         """How many of its machines or jobs are at work for a run now, whoever started them; 0 where it cannot tell."""
         return sum(state.state not in ("failed", "stopped") for state in self.states(run))
 
-    def halt(self, run: Run) -> int:  # noqa: ARG002
+    def halt(self, run: RunFolder) -> int:  # noqa: ARG002
         """Stop the jobs of a run, whoever started them; how many there were."""
         return 0
 
@@ -234,7 +244,7 @@ class DryRun(Backend):
         """Those that this process may use, or as many as were asked for."""
         return cores(self.jobs)
 
-    def run(self, run: Run, jobs: Sequence[Job]) -> Iterator[Event]:
+    def run(self, run: RunFolder, jobs: Sequence[Job]) -> Iterator[Event]:
         """Tell the command that would do each job."""
         for job in jobs:
             yield JobPlanned(" ".join(("scaledproc worker", str(run.store), *job.arguments)))

@@ -40,7 +40,7 @@ from scaledproc.run_folder.folder import (
     INVENTORY,
     PLAN,
     Decision,
-    Run,
+    RunFolder,
     RunRecord,
     begin,
     decide,
@@ -63,7 +63,7 @@ def execute(
     overwrite: bool,
     on_event: Listener | None,
     ask: Callable[[str], bool],
-) -> Run:
+) -> RunFolder:
     """Run a plan, or what is left of it."""
     started = time.perf_counter()
     works_here = backend.capabilities.is_here and backend.capabilities.executes
@@ -102,7 +102,7 @@ def _carry_out(
     on_event: Listener | None,
     ask: Callable[[str], bool],
     started: float,
-) -> Run:
+) -> RunFolder:
     here = backend.capabilities.is_here
     planned = make(dataset, options, extractor, cores=backend.cores, together=here, skip=dataset.contains(output))
     if not planned.n_tasks:
@@ -110,7 +110,7 @@ def _carry_out(
     for warning in planned.warnings:
         _tell(on_event, Note(warning))
     record = new_record(dataset, options, extractor, options.options or {}, planned, backend)
-    new = Run(output, dataset, options.extractor, record)
+    new = RunFolder(output, dataset, options.extractor, record)
     if not backend.capabilities.executes:
         _tell(on_event, _started(new, planned, backend, resumed=False))
         for event in backend.run(new, [*(Job(shard) for shard in range(planned.n_shards)), Job()]):
@@ -133,7 +133,7 @@ def _carry_out(
         return done.within(output)
 
 
-def _look(new: Run, planned: Plan, *, overwrite: bool) -> tuple[RunRecord | None, Decision]:
+def _look(new: RunFolder, planned: Plan, *, overwrite: bool) -> tuple[RunRecord | None, Decision]:
     """What is in the output folder, and what to do with it."""
     existing = None if overwrite else read_record(new.store)
     names = foreign_names(new.store, new.dataset)
@@ -147,7 +147,7 @@ def _look(new: Run, planned: Plan, *, overwrite: bool) -> tuple[RunRecord | None
 
 
 def _execute(
-    new: Run,
+    new: RunFolder,
     planned: Plan,
     options: RunOptions,
     backend: Backend,
@@ -156,7 +156,7 @@ def _execute(
     overwrite: bool,
     on_event: Listener | None,
     ask: Callable[[str], bool],
-) -> Run:
+) -> RunFolder:
     """Write the output, which nobody else does meanwhile."""
     output = new.store
     existing, decision = _look(new, planned, overwrite=overwrite)  # again: another driver may have ended in between
@@ -188,7 +188,7 @@ def _readable(output: Store) -> RunRecord | None:
         return None
 
 
-def _refuse_twins(new: Run, existing: RunRecord | None, backend: Backend, *, same: bool) -> None:
+def _refuse_twins(new: RunFolder, existing: RunRecord | None, backend: Backend, *, same: bool) -> None:
     """See that no other backend's machines are at work for what is in the output folder, nor for what goes.
 
     Raises
@@ -202,7 +202,7 @@ def _refuse_twins(new: Run, existing: RunRecord | None, backend: Backend, *, sam
     earlier = load_backend(str(name))
     if earlier.capabilities.is_here:
         return  # its processes are this machine's, or another's that cannot be asked
-    there = Run(new.store, new.dataset, new.source, existing)
+    there = RunFolder(new.store, new.dataset, new.source, existing)
     busy = earlier.recall(existing.backend, {}).at_work(there)
     if busy:
         jobs = "1 job" if busy == 1 else f"{busy} jobs"
@@ -212,12 +212,12 @@ def _refuse_twins(new: Run, existing: RunRecord | None, backend: Backend, *, sam
         )
 
 
-def _ended_elsewhere(current: Run, started: float, on_event: Listener | None) -> Run:
+def _ended_elsewhere(current: RunFolder, started: float, on_event: Listener | None) -> RunFolder:
     """A run that the service ended while this process watched."""
     record = read_record(current.store)
     if record is None or record.state != "done":
         raise ScaledprocError("the backend ended without combining the shards; run the same command again")
-    done = Run(current.store, current.dataset, current.source, record)
+    done = RunFolder(current.store, current.dataset, current.source, record)
     done.clean_up()
     _tell_notes(record.notes, on_event)
     _tell(on_event, _finished(done, time.perf_counter() - started))
@@ -280,8 +280,10 @@ def find_inventory(dataset: Store, options: PlanOptions, *, skip: str | None = N
     return choose(saved, include=options.include, exclude=options.exclude, skip=skip, hidden=options.hidden)
 
 
-def _resume(new: Run, existing: RunRecord, planned: Plan, backend: Backend, on_event: Listener | None) -> Run:
-    current = Run(new.store, new.dataset, new.source, existing)
+def _resume(
+    new: RunFolder, existing: RunRecord, planned: Plan, backend: Backend, on_event: Listener | None
+) -> RunFolder:
+    current = RunFolder(new.store, new.dataset, new.source, existing)
     refuse_changes(current, planned)
     limits = Limits.of(new.record.options).to_options()  # others than before may be why it is continued
     for note in differences(existing, new.record):
@@ -297,10 +299,10 @@ def _resume(new: Run, existing: RunRecord, planned: Plan, backend: Backend, on_e
 
 
 def _leave(
-    new: Run, existing: RunRecord, planned: Plan, options: RunOptions, backend: Backend, on_event: Listener | None
-) -> Run:
+    new: RunFolder, existing: RunRecord, planned: Plan, options: RunOptions, backend: Backend, on_event: Listener | None
+) -> RunFolder:
     """A finished run as it is."""
-    finished = Run(new.store, new.dataset, new.source, existing)
+    finished = RunFolder(new.store, new.dataset, new.source, existing)
     refuse_unfinished(finished, new.record.extractor["options"] if options.options is not None else None)
     refuse_changes(finished, planned)
     is_combined = FEATURES in finished.record.digests
@@ -320,7 +322,7 @@ def _leave(
     return finished.within(new.store)
 
 
-def combine_anew(run: Run, on_event: Listener | None, options: Mapping[str, Any] | None = None) -> Run:
+def combine_anew(run: RunFolder, on_event: Listener | None, options: Mapping[str, Any] | None = None) -> RunFolder:
     """Write the table and the summaries of a finished run again.
 
     Until they are there, run.json has no digests of them, which tells the next command that they may be of two kinds.
@@ -358,7 +360,7 @@ def combine_anew(run: Run, on_event: Listener | None, options: Mapping[str, Any]
     )
 
 
-def settled(run: Run, backend: Backend) -> Run:
+def settled(run: RunFolder, backend: Backend) -> RunFolder:
     """A finished run, with what its backend has yet to say of it in run.json."""
     if run.record.state != "done" or run.record.backend.get("name") != backend.name:
         return run
@@ -368,7 +370,7 @@ def settled(run: Run, backend: Backend) -> Run:
 
 
 def _do_jobs(
-    current: Run, backend: Backend, on_event: Listener | None, ask: Callable[[str], bool]
+    current: RunFolder, backend: Backend, on_event: Listener | None, ask: Callable[[str], bool]
 ) -> CombineDone | None:
     """All shards, then their table; None where the service that has the run combined them by itself."""
     combined = None
@@ -391,14 +393,14 @@ def _do_jobs(
 
 
 def finish(
-    current: Run,
+    current: RunFolder,
     combined: CombineDone,
     started: float,
     on_event: Listener | None,
     *,
     backend: Mapping[str, Any] | None = None,
     keep: bool = False,
-) -> Run:
+) -> RunFolder:
     """Write the end into run.json, then remove what only an unfinished run needs, unless it is to be kept."""
     shards = current.shard_reports(range(current.record.counts["shards"]))
     seconds = time.perf_counter() - started
@@ -426,7 +428,7 @@ def reporting(where: str = "", consolation: str = "") -> Iterator[None]:
         raise
 
 
-def _started(current: Run, planned: Plan, backend: Backend, *, resumed: bool) -> RunStarted:
+def _started(current: RunFolder, planned: Plan, backend: Backend, *, resumed: bool) -> RunStarted:
     return RunStarted(
         plan_id=planned.plan_id,
         tasks=planned.n_tasks,
@@ -439,7 +441,9 @@ def _started(current: Run, planned: Plan, backend: Backend, *, resumed: bool) ->
     )
 
 
-def _finished(current: Run, seconds: float, *, already: bool = False, failures: Sequence[Failure] = ()) -> RunFinished:
+def _finished(
+    current: RunFolder, seconds: float, *, already: bool = False, failures: Sequence[Failure] = ()
+) -> RunFinished:
     record = current.record
     return RunFinished(
         output=str(current.store),

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from scaledproc._util.options import at_least, option, read_options, texts
 from scaledproc._util.types import Where
+from scaledproc._util.units import parse_seconds
 from scaledproc.errors import UsageError
-from scaledproc.execution.limits import Limits, parse_seconds
+from scaledproc.execution.limits import Limits
 from scaledproc.fetching.defaults import PARALLEL, PHYSIONET
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from scaledproc._util.text import count_text
 from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.extractors import Extractor
 from scaledproc.run_folder.changes import run_differences, texts_of, unit_differences
-from scaledproc.run_folder.folder import FEATURES, OWN_NAMES, RECORD, Run, RunRecord, changed_files
+from scaledproc.run_folder.folder import FEATURES, OWN_NAMES, RECORD, RunFolder, RunRecord, changed_files
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def check_places(dataset: Store, output: Store, source: str | Extractor, backend
     if backend.capabilities.is_here:
         return
     for store, is_input in ((dataset, True), (output, False)):
-        if store.local is not None or store.is_private:
+        if store.is_private or (store.local is not None and not backend.capabilities.reaches_disk):
             hint = f"scaledproc fetch {store} s3://BUCKET/PREFIX copies it" if is_input else "give s3://BUCKET/PREFIX"
             raise UsageError(f"{store} is on this machine, where the backend's machines cannot reach it; {hint}")
     if isinstance(source, Extractor):
@@ -59,10 +59,10 @@ def foreign_names(output: Store, dataset: Store) -> list[str]:
     return [name for name in names if name != inner.partition("/")[0]] if inner else names
 
 
-def other_plan(new: Run, existing: RunRecord, planned: Plan, reason: str) -> OtherPlanError:
+def other_plan(new: RunFolder, existing: RunRecord, planned: Plan, reason: str) -> OtherPlanError:
     """Why the run in the output folder is not the one that is asked for."""
     try:
-        stored = Run(new.store, new.dataset, new.source, existing).plan
+        stored = RunFolder(new.store, new.dataset, new.source, existing).plan
     except ScaledprocError:  # damaged; what differs besides can be told all the same
         stored = None
     found = run_differences(existing, new.record, stored, planned)
@@ -73,7 +73,7 @@ def other_plan(new: Run, existing: RunRecord, planned: Plan, reason: str) -> Oth
     )
 
 
-def refuse_changes(current: Run, planned: Plan) -> None:
+def refuse_changes(current: RunFolder, planned: Plan) -> None:
     """See whether the dataset is still what a run listed.
 
     Raises
@@ -91,7 +91,7 @@ def refuse_changes(current: Run, planned: Plan) -> None:
         raise error
 
 
-def refuse_unfinished(finished: Run, wanted: Mapping[str, Any] | None) -> None:
+def refuse_unfinished(finished: RunFolder, wanted: Mapping[str, Any] | None) -> None:
     """See whether a finished run is what is asked for, and is all there.
 
     Parameters
@@ -127,7 +127,7 @@ def refuse_unfinished(finished: Run, wanted: Mapping[str, Any] | None) -> None:
     raise ScaledprocError(f"{finished.store} is finished, but {name} {what}{more}; {remedy}")
 
 
-def changed_sizes(finished: Run) -> dict[str, str]:
+def changed_sizes(finished: RunFolder) -> dict[str, str]:
     """The files of a finished run that are gone or of another size than they were, each with what is wrong."""
     expected: Mapping[str, int | None] = finished.record.sizes or {FEATURES: None}
     found = finished.store.sizes(expected)

@@ -15,7 +15,7 @@ from scaledproc._util.options import declared
 from scaledproc.events import CombineDone, ShardDone
 from scaledproc.planning.selection import Selection
 from scaledproc.planning.shared_files import to_record
-from scaledproc.run_folder.folder import FEATURES, Run, RunRecord, shard_name
+from scaledproc.run_folder.folder import FEATURES, RunFolder, RunRecord, shard_name
 from scaledproc.storage.store import Store, redacted
 
 if TYPE_CHECKING:
@@ -95,7 +95,9 @@ def _list_text(source: str | os.PathLike[str]) -> str:
     return f"{os.fspath(source)} (sha256:{digest[:16]})"
 
 
-def finished_record(run: Run, combined: CombineDone, shards: Sequence[ShardDone], seconds: float) -> dict[str, Any]:
+def finished_record(
+    run: RunFolder, combined: CombineDone, shards: Sequence[ShardDone], seconds: float
+) -> dict[str, Any]:
     """What changes in run.json when everything is written.
 
     Parameters

@@ -19,7 +19,7 @@ from scaledproc.run_folder.lock.keeper import read_lease
 
 if TYPE_CHECKING:
     from scaledproc.backend.base import Backend
-    from scaledproc.run_folder.folder import Run
+    from scaledproc.run_folder.folder import RunFolder
     from scaledproc.run_folder.lock.lease import Lease
 
 SILENT = 2.0
@@ -67,7 +67,7 @@ class Status:
         return dict(Counter([*("done" for _ in self.done), *(state.state for state in self.states)]))
 
 
-def find_status(run: Run, backend: Backend | None, note: str = "") -> Status:
+def find_status(run: RunFolder, backend: Backend | None, note: str = "") -> Status:
     """Look at a run's folder, and ask its backend; where that cannot be had, `note` says why.
 
     Raises
@@ -111,7 +111,7 @@ def find_status(run: Run, backend: Backend | None, note: str = "") -> Status:
     )
 
 
-def _state(run: Run, backend: Backend | None, lease: Lease | None, states: Sequence[ShardState]) -> str:
+def _state(run: RunFolder, backend: Backend | None, lease: Lease | None, states: Sequence[ShardState]) -> str:
     """Whether somebody is at work: a driver, or machines that need none."""
     if _is_held(run, lease):
         return "running"
@@ -123,7 +123,7 @@ def _state(run: Run, backend: Backend | None, lease: Lease | None, states: Seque
     return "stopped" if is_left else "running"
 
 
-def _is_held(run: Run, lease: Lease | None) -> bool:
+def _is_held(run: RunFolder, lease: Lease | None) -> bool:
     if lease is None:
         return False
     alive = is_alive(lease.holder)
@@ -141,7 +141,7 @@ def _held_by(lease: Lease | None) -> str:
     return f"process {lease.holder.pid} on {lease.holder.host} since {lease.since}{ends[is_alive(lease.holder)]}"
 
 
-def _with_chunks(run: Run, states: Sequence[ShardState]) -> tuple[ShardState, ...]:
+def _with_chunks(run: RunFolder, states: Sequence[ShardState]) -> tuple[ShardState, ...]:
     """The same, with what is committed of shards that no machine is known to have: the next start goes on there."""
     parted = {int(name) for name in run.store.names(WORK) if name.isdecimal()}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -12,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scaledproc._util.digests import digest_of_stream
 from scaledproc._util.text import count_text
 from scaledproc.errors import ScaledprocError
 from scaledproc.execution.combine import finish_table, finished_schema
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from scaledproc.run_folder.folder import Run
 
 T = TypeVar("T")
-_BLOCK = 2**20
 
 
 @dataclass(frozen=True)
@@ -198,17 +197,15 @@ class _Check:
             self.notes.append(f"{count_text(len(others), 'name')} here {_are(others)} not the run's ({_first(others)})")
 
     def _compare(self, name: str, digest: str) -> None:
-        found = hashlib.sha256()
         try:
             with self._run.store.open(name) as file:
-                while block := file.read(_BLOCK):
-                    found.update(block)
+                found = digest_of_stream(file).sha256
         except FileNotFoundError:
             self._wrong(name, "is gone")
         except Exception as error:  # a name may be one that no file can have
             self._wrong(name, f"cannot be read: {error}")
         else:
-            if found.hexdigest() != digest:
+            if found != digest:
                 self._wrong(name, "is not what was written: its SHA-256 differs")
 
     def plan(self) -> Plan | None:

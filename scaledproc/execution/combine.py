@@ -12,18 +12,26 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from scaledproc._util.digests import digest_of
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import CombineDone
+from scaledproc.execution.quarantine import read_errors
 from scaledproc.execution.unreferenced import Unreferenced
-from scaledproc.run_folder.folder import ERROR_LOG, ERROR_SCHEMA, ERRORS, FEATURES, Run, shard_errors_name, shard_name
+from scaledproc.run_folder.folder import (
+    ERROR_LOG,
+    ERROR_SCHEMA,
+    ERRORS,
+    FEATURES,
+    RunFolder,
+    shard_errors_name,
+    shard_name,
+)
 from scaledproc.storage.parquet import (
     METADATA,
     Writer,
     check_schema,
     damage_told,
-    digest_of,
     open_reader,
-    read_tables,
     tables_in,
     write_csv,
     write_table,
@@ -37,7 +45,7 @@ if TYPE_CHECKING:
 _AGAIN = "; run the same command again"
 
 
-def combine(run: Run) -> CombineDone:
+def combine(run: RunFolder) -> CombineDone:
     """Write features, summaries and errors from the committed shards, in memory bounded by one row group.
 
     On a finished run the errors stay as they are: names and summaries are made anew, nothing is extracted.
@@ -75,7 +83,7 @@ def combine(run: Run) -> CombineDone:
 
 
 def _write_features(
-    run: Run, digests: dict[str, str], reports: Sequence[ShardDone] | None, unreferenced: Unreferenced
+    run: RunFolder, digests: dict[str, str], reports: Sequence[ShardDone] | None, unreferenced: Unreferenced
 ) -> tuple[int, Mapping[str, pa.Table]]:
     extractor = run.extractor
     schema = finished_schema(extractor)
@@ -116,7 +124,7 @@ def _write_features(
     return writer.rows, summaries
 
 
-def _rows_of(run: Run, shard: int, report: ShardDone | None) -> Iterator[pa.Table]:
+def _rows_of(run: RunFolder, shard: int, report: ShardDone | None) -> Iterator[pa.Table]:
     """The rows of a shard. In an unfinished run one that is not what its report says is made anew by the next start."""
     name = shard_name(shard)
     try:
@@ -137,7 +145,7 @@ def _rows_of(run: Run, shard: int, report: ShardDone | None) -> Iterator[pa.Tabl
         raise
 
 
-def _digest_of(run: Run, name: str) -> str:
+def _digest_of(run: RunFolder, name: str) -> str:
     with run.store.open(name) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
@@ -172,19 +180,13 @@ def finish_table(extractor: Extractor, table: pa.Table) -> pa.Table:
         raise ScaledprocError(f"the extractor's finish() failed: {type(error).__name__}: {error}") from error
 
 
-def _errors_of(run: Run, reports: Sequence[ShardDone]) -> Iterator[pa.Table]:
-    """The quarantined tasks of all shards with tracebacks, as many as their reports say."""
+def _errors_of(run: RunFolder, reports: Sequence[ShardDone]) -> Iterator[pa.Table]:
+    """The quarantined tasks of all shards with tracebacks."""
     for report in reports:
-        if not report.quarantined:
-            continue
-        try:
-            yield from read_tables(run.store, shard_errors_name(report.shard), rows=report.quarantined)
-        except DamagedError:
-            run.store.remove(shard_name(report.shard))
-            raise
+        yield from read_errors(run.store, shard_errors_name(report.shard), report, shard_name(report.shard))
 
 
-def _write_errors(run: Run, digests: dict[str, str], reports: Sequence[ShardDone]) -> int:
+def _write_errors(run: RunFolder, digests: dict[str, str], reports: Sequence[ShardDone]) -> int:
     with run.store.committing(ERRORS, replacing=True) as part:
         count = write_table(
             part, ERROR_SCHEMA, (table.select(ERROR_SCHEMA.names) for table in _errors_of(run, reports))

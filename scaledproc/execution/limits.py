@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from scaledproc._util.options import at_least, option
+from scaledproc._util.units import parse_number, parse_seconds
 from scaledproc.errors import UsageError
 
 LEAST_MEMORY = 256 * 10**6
 """Bytes: the interpreter and the libraries take some 150 MB of it."""
-_SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
-
-
-def parse_seconds(text: str, option: str, *, least: float = 0.01) -> float:
-    """Seconds from `30`, `90s`, `5m` or `1h`.
-
-    Raises
-    ------
-    UsageError
-        It is something else.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text)
-    seconds = float(match[1]) * _SECONDS[match[2]] if match and match[2] in _SECONDS else math.nan
-    if not least <= seconds <= 10**7:
-        raise UsageError(f"{option} {text!r}: give seconds such as 30, or a time such as 90s, 5m or 1h")
-    return seconds
 
 
 def _seconds(value: Any, flag: str) -> float:
@@ -36,8 +19,6 @@ def _seconds(value: Any, flag: str) -> float:
 
 
 def _memory(value: Any, flag: str) -> int:
-    from scaledproc.planning.partition import parse_number
-
     choices = "a size such as 2GB"
     by, size = parse_number(str(value), flag, choices)
     if by == "count" and size < LEAST_MEMORY:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from scaledproc.errors import ScaledprocError, causes_of
 from scaledproc.storage.local_files import UnsettledError, find, open_file
-from scaledproc.storage.retry import Patience
+from scaledproc.storage.retry import RetryPolicy
 from scaledproc.storage.store import describe
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Trouble = Literal["away", "unread", "gone"]
 """The dataset is not there; a file cannot be read, though it may be later; a file is not there, and others are."""
 
-PATIENCE = Patience()
+RETRY = RetryPolicy()
 BRIEF = (0.2, 0.6)
 """Seconds to wait for what is most likely gone for good."""
 BRIEF_IN_ALL = 4.0
@@ -137,7 +137,7 @@ class Bearing:
             wait = BRIEF[attempt - 1] if attempt <= len(BRIEF) and self._brief > 0 else None
             self._brief -= wait or 0.0
         else:
-            wait = PATIENCE.wait(attempt, self._waited, "passing", None, random.random())  # noqa: S311 - no secret
+            wait = RETRY.wait(attempt, self._waited, "passing", None, random.random())  # noqa: S311 - no secret
             self._waited += wait or 0.0
             self._is_spent = self._is_spent or wait is None
             if not self._has_told:

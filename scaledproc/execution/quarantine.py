@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 
 from scaledproc._util.redaction import redacted
+from scaledproc.errors import DamagedError
 from scaledproc.events import SHOWN_FAILURES, Failure
 from scaledproc.run_folder.folder import WORK_ERROR_SCHEMA
-from scaledproc.storage.parquet import Writer
+from scaledproc.storage.parquet import Writer, read_tables
+
+if TYPE_CHECKING:
+    from scaledproc.events import ChunkDone, ShardDone
+    from scaledproc.storage.store import Store
 
 MESSAGE = 8_000
 """Bytes of a message in `errors.parquet`."""
@@ -94,3 +99,29 @@ def failure_of(row: Mapping[str, Any]) -> Failure:
     """What events tell of a row of errors."""
     names = ("group", "unit", "anchor", "kind", "error")
     return Failure(**{name: bounded(row[name], NAME) for name in names}, message=bounded(row["message"], MESSAGE))
+
+
+def read_errors(store: Store, name: str, done: ChunkDone | ShardDone, committed: str) -> Iterator[pa.Table]:
+    """The quarantined tasks of a chunk or a shard, as many as it told of.
+
+    Parameters
+    ----------
+    store, name
+        Where they are.
+    done
+        What it told.
+    committed
+        The file that says that it is there.
+
+    Raises
+    ------
+    DamagedError
+        If they are not all there. `committed` is removed then, so that the next start makes it anew.
+    """
+    if not done.quarantined:
+        return
+    try:
+        yield from read_tables(store, name, rows=done.quarantined)
+    except DamagedError:
+        store.remove(committed)
+        raise

@@ -15,16 +15,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scaledproc._util.digests import digest_of
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import SHOWN_FAILURES, ChunkDone, ShardDone
 from scaledproc.execution.chunk import ChunkFooter, Refused, chunk_name, fill, open_chunk, stored_schema, until_taken
-from scaledproc.execution.quarantine import ErrorRows
+from scaledproc.execution.quarantine import ErrorRows, read_errors
 from scaledproc.execution.workers.worker_guard import end_part, is_worn
 from scaledproc.run_folder.folder import WORK_ERROR_SCHEMA, plan_of, report_name, shard_errors_name, shard_name
 from scaledproc.storage.parquet import (
     Writer,
     damage_told,
-    digest_of,
     open_reader,
     read_note,
     read_tables,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scaledproc.execution.chunk import ChunkWork
-    from scaledproc.run_folder.folder import Run
+    from scaledproc.run_folder.folder import RunFolder
     from scaledproc.storage.store import Store
 
 
@@ -166,7 +166,7 @@ def merge_part(store: Store, work_id: str, shard: int, chunks: Sequence[int]) ->
     return done
 
 
-def assemble_shard(run: Run, shard: int, folders: Sequence[str]) -> ShardDone:
+def assemble_shard(run: RunFolder, shard: int, folders: Sequence[str]) -> ShardDone:
     """Make a macro shard's one file of the parts that several machines made of it.
 
     Parameters
@@ -200,7 +200,7 @@ def assemble_shard(run: Run, shard: int, folders: Sequence[str]) -> ShardDone:
     return merged
 
 
-def _assemble_errors(run: Run, shard: int, parts: Sequence[_Part]) -> None:
+def _assemble_errors(run: RunFolder, shard: int, parts: Sequence[_Part]) -> None:
     """The quarantined tasks of all parts in the plan's order, which each part has its own in already."""
     plan = run.plan
     start, stop = int(plan.shard_cuts[shard]), int(plan.shard_cuts[shard + 1])
@@ -330,16 +330,10 @@ def _write_errors(store: Store, parts: Sequence[ChunkDone], name: str) -> None:
 
 
 def _errors_of(store: Store, parts: Sequence[ChunkDone]) -> Iterator[pa.Table]:
-    """The quarantined tasks of chunks; one that has not all of its own is made anew by the next start."""
+    """The quarantined tasks of chunks."""
     for part in parts:
-        if not part.quarantined:
-            continue
         name = chunk_name(part.shard, part.chunk)
-        try:
-            yield from read_tables(store, f"{name}.errors.parquet", rows=part.quarantined)
-        except DamagedError:
-            store.remove(f"{name}.parquet")  # which says that the chunk is there
-            raise
+        yield from read_errors(store, f"{name}.errors.parquet", part, f"{name}.parquet")
 
 
 def _added_up(parts: Sequence[ChunkDone | ShardDone], rows: int, seconds: float) -> ShardDone:

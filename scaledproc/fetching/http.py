@@ -1,7 +1,8 @@
-"""HTTP, politely: one pool of connections, patience with a busy server, downloads that go on where they broke off."""
+"""HTTP, politely: one pool of connections, retries for a busy server, downloads that go on where they broke off."""
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
+from scaledproc.storage.retry import RetryPolicy, fault_of_answer
 from scaledproc.storage.store import redacted
 
 ATTEMPTS = 6  # in a row without a new byte
@@ -22,7 +24,6 @@ LONGEST_WAIT = 600.0  # seconds; a server that asks for more has refused
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two pieces
 PIECE = 256 * 1024
 GIVE_UP = 8  # files in a row that a server did not answer for: it is gone
-BUSY = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class WebError(Exception):
@@ -93,13 +94,13 @@ class Client:
         WebError
             It cannot be had.
         """
-        patience = _Patience(self)
+        retries = _Retries(self)
         while True:
             try:
                 with self._ask("GET", url) as response:
                     return b"".join(_pieces(response)).decode("utf-8", "replace")
             except _AgainError as again:
-                patience.after(again)
+                retries.after(again)
 
     def size(self, url: str) -> int | None:
         """The bytes of a file; None where the server does not say.
@@ -119,7 +120,7 @@ class Client:
         WebError
             It cannot be had.
         """
-        patience = _Patience(self)
+        retries = _Retries(self)
         while True:
             try:
                 with self._ask("HEAD", url) as response:
@@ -127,7 +128,7 @@ class Client:
                     is_plain = length.isdigit() and not response.headers.get("Content-Encoding")
                     return int(length) if is_plain else None, _validator(response)
             except _AgainError as again:
-                patience.after(again)
+                retries.after(again)
             except WebError as error:
                 if type(error) is WebError:  # a server that has no HEAD
                     return None, None
@@ -153,7 +154,7 @@ class Client:
             `stop` was set.
         """
         part.unlink(missing_ok=True)
-        patience = _Patience(self)
+        retries = _Retries(self)
         have = furthest = 0
         validator: str | None = None
         while True:
@@ -174,7 +175,7 @@ class Client:
                             have += len(piece)
                             tell(len(piece))
             except _AgainError as again:
-                patience.after(again, progressed=have > furthest)
+                retries.after(again, progressed=have > furthest)
                 furthest = max(furthest, have)
                 validator = None if again.from_start else validator
             else:
@@ -211,7 +212,7 @@ class Client:
             raise StoppedError
 
 
-class _Patience:
+class _Retries:
     """Counts the attempts, and waits between them."""
 
     def __init__(self, client: Client) -> None:
@@ -221,17 +222,18 @@ class _Patience:
     def after(self, again: _AgainError, *, progressed: bool = False) -> None:
         """Wait after an attempt that failed; raise when it was the last one."""
         self._attempts = 1 if progressed else self._attempts + 1
-        if self._attempts >= ATTEMPTS:
+        policy = RetryPolicy(ATTEMPTS, math.inf, BACKOFF, math.inf, LONGEST_WAIT, (0.5, 1.0))
+        wait = policy.wait(self._attempts, 0.0, "passing", again.wait, random.random())  # noqa: S311 - no secret
+        if wait is None and self._attempts >= ATTEMPTS:
             raise UnreachableError(f"{again}, {ATTEMPTS} times")
-        if again.wait is not None and again.wait > LONGEST_WAIT:
+        if wait is None:
             raise UnreachableError(f"{again}, and asks to wait for {again.wait:,.0f} s")
-        backoff = BACKOFF * 2 ** (self._attempts - 1) * random.uniform(0.5, 1)  # noqa: S311 - not to be in step
-        self._client.pause(max(backoff, again.wait or 0), everyone=again.wait is not None)
+        self._client.pause(wait, everyone=again.wait is not None)
 
 
 def _check(response: requests.Response) -> None:
     status = response.status_code
-    if status in BUSY:
+    if fault_of_answer(status, "") == "passing":
         raise _AgainError(f"the server answers {status} {response.reason}".rstrip(), _retry_after(response))
     if status == requests.codes.requested_range_not_satisfiable:
         raise _AgainError("the file has changed", from_start=True)

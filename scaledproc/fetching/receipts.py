@@ -8,12 +8,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import tempfile
 import threading
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from scaledproc._util.user_cache import cache_folder
 from scaledproc.planning.subset import Item
 from scaledproc.storage.store import Store
 
@@ -86,8 +85,4 @@ class Lists:
 
 
 def _cached(key: str) -> Path:
-    try:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    except RuntimeError:  # nobody's home
-        cache = Path(tempfile.gettempdir())
-    return cache / "scaledproc" / "fetch" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+    return cache_folder() / "fetch" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 import shutil
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
+from scaledproc._util.digests import digest_of
 from scaledproc._util.text import bytes_text, count_text
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, FetchMoved, FetchStarted, Note
@@ -365,7 +365,7 @@ class _Fetch:
         if item.size not in (None, file.size):
             return ""
         if item.sha256 and self._dest.local is not None:
-            if _sha256(Path(self._dest.path(item.path))) != item.sha256:
+            if digest_of(Path(self._dest.path(item.path))) != item.sha256:
                 return ""
         elif item.size is None or self._has_changed(item):
             return ""
@@ -475,15 +475,10 @@ class _WrongError(Exception):
 
 def _what_is_wrong(part: Path, size: int, item: Item) -> str | None:
     if item.sha256:
-        return None if _sha256(part) == item.sha256 else "its checksum is not that of SHA256SUMS.txt"
+        return None if digest_of(part) == item.sha256 else "its checksum is not that of SHA256SUMS.txt"
     if item.size not in (None, size):
         return f"{size:,} bytes came, {item.size:,} were announced"
     return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _free(folder: Path) -> int:

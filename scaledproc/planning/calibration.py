@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaledproc._util.scratch import PrivateFolder
+from scaledproc._util.user_cache import cache_folder
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.extractors import Extractor, Task
 from scaledproc.extractors.rows.collector import RowCollector
+from scaledproc.planning.cost_model import Costs
 from scaledproc.planning.shared_files import at_hand, paths_of
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from scaledproc.planning.plan import Plan
     from scaledproc.run_folder.folder import RunRecord
@@ -32,37 +33,12 @@ LARGEST_UNIT = 2 * 2**30  # bytes; what calibration fetches or reads for one tas
 
 
 @dataclass(frozen=True)
-class Throughput:
-    """How long work takes one core.
-
-    Parameters
-    ----------
-    seconds_per_task, seconds_per_byte
-        Core-seconds: a task costs the first, and the second for each of its bytes.
-    source
-        Where that is known from, for a person.
-    combine_seconds_per_task
-        Seconds of the combine job for each task of the run.
-    """
-
-    seconds_per_task: float
-    seconds_per_byte: float
-    source: str
-    combine_seconds_per_task: float = 0.0
-
-    def core_seconds(self, tasks: ArrayLike, size: ArrayLike) -> NDArray[np.float64]:
-        """Of so many tasks with so many bytes; elementwise for arrays."""
-        work: NDArray[np.float64] = np.asarray(tasks) * self.seconds_per_task + np.asarray(size) * self.seconds_per_byte
-        return work
-
-
-@dataclass(frozen=True)
 class Calibration:
     """What some tasks of a plan took, in this process.
 
     Parameters
     ----------
-    throughput
+    costs
         Fitted to them.
     tasks, failed
         How many were timed, and how many raised; the latter do not count otherwise.
@@ -74,7 +50,7 @@ class Calibration:
         For having their units here: fetched, or read once from this machine's disks.
     """
 
-    throughput: Throughput
+    costs: Costs
     tasks: int
     failed: int
     size: int
@@ -136,7 +112,7 @@ def calibrate(
     per_task, per_byte = fit(np.ones(len(sizes)), sizes, seconds)
     source = f"calibrated on {len(sizes):,} tasks here" + (f", {len(failures):,} more failed" if failures else "")
     return Calibration(
-        throughput=Throughput(per_task, per_byte, source),
+        costs=Costs(per_task, per_byte, source=source),
         tasks=len(sizes),
         failed=len(failures),
         size=sum(sizes),
@@ -165,7 +141,7 @@ def sample_tasks(plan: Plan, n: int) -> list[int]:
     return [int(index) for index in by_size[np.unique(quantiles.astype(np.int64))]]
 
 
-def throughput_of(record: RunRecord | Mapping[str, Any]) -> Throughput:
+def costs_of(record: RunRecord | Mapping[str, Any]) -> Costs:
     """From what a finished run measured.
 
     Parameters
@@ -188,11 +164,11 @@ def throughput_of(record: RunRecord | Mapping[str, Any]) -> Throughput:
     per_task, per_byte = fit(tasks, sizes, seconds)
     # A shard's seconds vary for more reasons than its size; what must be right is the sum.
     scale = seconds.sum() / (per_task * tasks.sum() + per_byte * sizes.sum())
-    return Throughput(
+    return Costs(
         float(per_task * scale),
         float(per_byte * scale),
-        f"the last run's measurements ({tasks.sum():,.0f} tasks)",
-        float(timings.get("combine_seconds", 0.0)) / float(tasks.sum()),
+        combine_task=float(timings.get("combine_seconds", 0.0)) / float(tasks.sum()),
+        source=f"the last run's measurements ({tasks.sum():,.0f} tasks)",
     )
 
 
@@ -269,24 +245,23 @@ def _timed(extractor: Extractor, task: Task, collector: RowCollector) -> float |
 def remember(extractor: Extractor, record: RunRecord) -> None:
     """Keep what a finished run measured, in the user's cache folder; nothing happens where that cannot be written."""
     try:
-        found = throughput_of(record)
+        found = costs_of(record)
     except UsageError:
         return
-    with contextlib.suppress(OSError, RuntimeError):  # a user without a home has no cache
+    with contextlib.suppress(OSError):
         path = _cache(extractor)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asdict(found)), encoding="utf-8")
 
 
-def last_throughput(extractor: Extractor) -> Throughput | None:
+def last_costs(extractor: Extractor) -> Costs | None:
     """What the last finished run with this extractor measured on this machine; None where there was none."""
     try:
-        return Throughput(**json.loads(_cache(extractor).read_text(encoding="utf-8")))
-    except (OSError, RuntimeError, ValueError, TypeError):
+        return Costs(**json.loads(_cache(extractor).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         return None
 
 
 def _cache(extractor: Extractor) -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     name = hashlib.sha256(extractor.fingerprint.encode()).hexdigest()[:16]
-    return Path(base) / "scaledproc" / f"throughput-{name}.json"
+    return cache_folder() / f"costs-{name}.json"

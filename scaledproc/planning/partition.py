@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import heapq
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scaledproc._util.text import count_text, seconds_text
+from scaledproc._util.units import parse_number
 from scaledproc.errors import UsageError
+from scaledproc.planning.cost_model import ASSUMED, Costs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,36 +30,6 @@ LAST = 8
 """So many times smaller are the last chunks: so long, cores wait for each other at the end."""
 LONGEST_CHUNK = 60.0  # seconds; more would be lost with a machine that goes away
 LARGEST_CHUNK = 256 * 2**20  # bytes; a staged chunk's files are on the machine together, one more waiting for each core
-
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
-
-
-@dataclass(frozen=True)
-class Costs:
-    """What work takes one core, in seconds.
-
-    Parameters
-    ----------
-    task, byte
-        A task takes the first, and the second for each of its bytes.
-    chunk
-        What a chunk takes besides its tasks: it is handed out, committed, and merged.
-    """
-
-    task: float
-    byte: float
-    chunk: float
-
-    def of(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Nanoseconds of each task of so many bytes, at least 1: integers, so that sums are exact."""
-        nanoseconds: NDArray[np.int64] = np.rint(1e9 * self.task + 1e9 * self.byte * sizes).astype(np.int64)
-        return np.maximum(nanoseconds, 1)
-
-
-# What `--chunk auto` takes for granted of `wfdb-summary`. `pytest benchmarks/test_chunking.py` on two cores gave
-# 0.25 to 0.38 ms a task, 1.8 to 2.2 ns a byte and 4.4 to 5.8 ms a chunk. What counts is how many tasks or bytes cost as
-# much as a chunk: these make chunks of as many small tasks as the last figures, and of 1.6 times as many bytes.
-ASSUMED = Costs(task=0.0004, byte=1.2e-9, chunk=0.010)
 
 
 @dataclass(frozen=True)
@@ -135,24 +106,6 @@ class ChunkCut:
             return cls("auto" if str(text) == "auto" else "per-core")
         number = parse_number(str(text), "--chunk", "auto, per-core, a number of tasks such as 16, or a size like 64MB")
         return cls(*number)
-
-
-def parse_number(text: str, option: str, choices: str) -> tuple[Literal["count", "bytes"], int]:
-    """A number of things, or of bytes.
-
-    Raises
-    ------
-    UsageError
-        It is neither; the message names the option and the choices.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([kmgt]?i?)(b?)|tasks?)\s*", text, re.IGNORECASE)
-    if not match or (match[2] or "").lower() not in _UNITS:
-        raise UsageError(f"{option} {text!r}: give {choices}")
-    unit, is_bytes = (match[2] or "").lower(), bool(match[2] or match[3])
-    value = float(match[1]) * _UNITS[unit]
-    if value < 1 or (not is_bytes and value != int(value)):
-        raise UsageError(f"{option} {text!r}: give {choices}, 1 or more")
-    return ("bytes" if is_bytes else "count"), int(value)
 
 
 def cut_shards(unit_sizes: NDArray[np.int64], unit_groups: NDArray[Any], cut: ShardCut) -> Offsets:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from scaledproc._util.digests import digest_of_stream
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.storage.links import Links
 from scaledproc.storage.listing import FileInfo, version_of
@@ -16,8 +16,6 @@ from scaledproc.storage.local_files import Stamp, stamp_of
 
 if TYPE_CHECKING:
     from scaledproc.storage.store import Store
-
-_BLOCK = 2**20
 
 
 class SharedFile(NamedTuple):
@@ -93,7 +91,7 @@ def _find(dataset: Store, name: str, who: str) -> SharedFile:
         if info["type"] != "file":
             raise FileNotFoundError(name)
         with dataset.open(name) as file:
-            digest, size = _digest(file)
+            digest, size = digest_of_stream(file)
             version = getattr(file, "etag", None) or version_of(info)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise UsageError(f"{who} declares that it reads {name!r}, but {dataset} has no such file") from None
@@ -107,14 +105,6 @@ def _check_local(root: Path, name: str) -> None:
     is_followed = not path.is_symlink() or Links(str(root)).follow(name) is not None
     if not (is_inside and is_followed and stat.S_ISREG(path.stat().st_mode)):
         raise FileNotFoundError(name)
-
-
-def _digest(file: Any) -> tuple[str, int]:
-    found, size = hashlib.sha256(), 0
-    while block := file.read(_BLOCK):
-        found.update(block)
-        size += len(block)
-    return found.hexdigest(), size
 
 
 def shared_parts(files: Iterable[SharedFile]) -> dict[str, str]:
@@ -158,7 +148,7 @@ def at_hand(files: Sequence[SharedFile], root: Path) -> dict[str, AtHand]:
         try:
             with path.open("rb") as opened:
                 found[file.path] = AtHand(path, stamp_of(os.fstat(opened.fileno())))  # before it is read
-                same = _digest(opened)[0] == file.digest
+                same = digest_of_stream(opened)[0] == file.digest
         except OSError as error:
             raise ScaledprocError(f"{file.path}, which the extractor reads, cannot be read: {error.strerror}") from None
         if not same:

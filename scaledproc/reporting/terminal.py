@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
 from typing import IO, TYPE_CHECKING, Any
 
 from scaledproc._util.streams import tolerant
@@ -27,6 +25,7 @@ from scaledproc.events import (
     RunStarted,
     ShardDone,
     ShardState,
+    to_json,
 )
 from scaledproc.execution.workers import printing
 from scaledproc.reporting.text import counts_text, shard_lines, trouble_lines
@@ -91,8 +90,7 @@ class JsonProgress(Progress):
 
     def listen(self, event: Event) -> None:
         """Show an event."""
-        content = {"event": type(event).__name__, **asdict(event)}
-        print(json.dumps(content), file=self._stream, flush=True)
+        print(to_json(event), file=self._stream, flush=True)
 
 
 class PlainProgress(Progress):

@@ -11,15 +11,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import pyarrow as pa
 
+from scaledproc._util.digests import digest_of
 from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.events import ShardDone
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.planning.shared_files import of_record
-from scaledproc.storage.parquet import digest_of, read_csv, read_tables, read_whole, write_table
+from scaledproc.storage.parquet import read_csv, read_tables, read_whole, write_table
 from scaledproc.storage.store import Store, redacted
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ COMBINED = f"{WORK}/combined.json"
 OWN_NAMES = frozenset({RECORD, PLAN, INVENTORY, FEATURES, ERRORS, ERROR_LOG, SHARDS, WORK, LEASE, "report.html"})
 _OWN_FILES = OWN_NAMES - {SHARDS, WORK, LEASE}
 _SHARD_FILE = re.compile(r"\d{5,}\.parquet")
-_IN_WORK = re.compile(r"\d{5,}|done|combined\.json|progress|control|manifests|code|parts|jobs\.json")
+_IN_WORK = re.compile(r"\d{5,}|done|combined\.json|progress|control|manifests|code|parts")
 
 ERROR_SCHEMA = pa.schema(
     [
@@ -248,26 +249,49 @@ _NEEDED = {
 }
 
 
+@dataclass(frozen=True)
+class _ReadOnly:
+    """The fence of a store that is only read."""
+
+    def __call__(self) -> float:
+        """Refuse the change."""
+        raise UsageError("a Run can only be read; scaledproc.run(…) continues it, scaledproc.combine(…) combines anew")
+
+    def sure(self) -> float:
+        """No time at all."""
+        return 0.0
+
+
 @dataclass(frozen=True, repr=False)
 class Run:
-    """One execution of a plan, and the folder that it writes.
+    """One execution of a plan, as whoever opens it reads it; nothing in its folder can be changed by it.
 
     Parameters
     ----------
     store
-        The output folder.
+        The output folder. Its changes are refused.
     dataset
         The input.
     source
         The extractor, or the specification that finds it.
     record
         What `run.json` says.
+
+    Examples
+    --------
+    ::
+
+        run = scaledproc.Run.open("s3://bucket/features")
+        run.to_pandas()
     """
 
     store: Store
     dataset: Store
     source: str | Extractor
     record: RunRecord
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "store", replace(self.store, fence=_ReadOnly()))
 
     def __repr__(self) -> str:
         from scaledproc._util.text import bytes_text, count_text
@@ -282,7 +306,7 @@ class Run:
         )
 
     @classmethod
-    def open(cls, where: str | os.PathLike[str] | Store, options: Mapping[str, Any] | None = None) -> Run:
+    def open(cls, where: str | os.PathLike[str] | Store, options: Mapping[str, Any] | None = None) -> Self:
         """The run in a folder.
 
         Parameters
@@ -359,23 +383,7 @@ class Run:
             raise ScaledprocError(f"the run in {self.store} is not finished; run the same command again")
         return read_whole(self.store, name)
 
-    # What the engine and the workers ask and say
-
-    def with_record(self, **changes: Any) -> Run:
-        """The run after a change of run.json, which is written."""
-        changed = replace(self, record=replace(self.record, **changes))
-        changed.store.write(RECORD, changed.record.to_json().encode(), replacing=True)
-        return changed.knowing(self.__dict__.get("plan"))
-
-    def within(self, store: Store) -> Run:
-        """The same run in the same folder, as a store that may be allowed more or less."""
-        return replace(self, store=store).knowing(self.__dict__.get("plan"))
-
-    def knowing(self, plan: Plan | None) -> Run:
-        """The same run with its plan at hand, which need not be read then."""
-        if plan is not None:
-            self.__dict__["plan"] = plan  # where the cached property keeps it
-        return self
+    # How far it is
 
     def committed_shards(self, wanted: Iterable[int] = ()) -> set[int]:
         """The macro shards that are done.
@@ -421,6 +429,37 @@ class Run:
         """What became of several, in their order."""
         with ThreadPoolExecutor(READERS, thread_name_prefix="reports") as pool:
             return list(pool.map(self.shard_report, shards))
+
+
+class RunFolder(Run):
+    """The same as the engine and the backends have it, who write the folder."""
+
+    def __post_init__(self) -> None:
+        """Keep the store as it is given, with its fence."""
+
+    @property
+    def view(self) -> Run:
+        """What a user is given."""
+        view = Run(self.store, self.dataset, self.source, self.record)
+        if "plan" in self.__dict__:
+            view.__dict__["plan"] = self.plan
+        return view
+
+    def knowing(self, plan: Plan | None) -> Self:
+        """The same run with its plan at hand, which need not be read then."""
+        if plan is not None:
+            self.__dict__["plan"] = plan  # where the cached property keeps it
+        return self
+
+    def with_record(self, **changes: Any) -> RunFolder:
+        """The run after a change of run.json, which is written."""
+        changed = replace(self, record=replace(self.record, **changes))
+        changed.store.write(RECORD, changed.record.to_json().encode(), replacing=True)
+        return changed.knowing(self.__dict__.get("plan"))
+
+    def within(self, store: Store) -> RunFolder:
+        """The same run in the same folder, as a store that may be allowed more or less."""
+        return replace(self, store=store).knowing(self.__dict__.get("plan"))
 
     def clean_up(self) -> None:
         """Remove what only an unfinished run needs, and what killed commits left."""
@@ -515,7 +554,7 @@ def decide(existing: RunRecord | None, plan_id: str, names: Sequence[str], *, ov
     return "finished" if existing.state == "done" else "continue"
 
 
-def begin(run: Run, plan: Plan) -> Run:
+def begin(run: RunFolder, plan: Plan) -> RunFolder:
     """Write a new run's folder, in the place of the run that is there.
 
     run.json comes first, to say whose folder it is from now on, and again last: only then there is a plan to run.

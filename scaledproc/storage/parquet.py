@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import math
 import os
@@ -160,12 +159,6 @@ def write_table(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> in
     with Writer(path, schema) as writer:
         writer.write_tables(tables)
     return writer.rows
-
-
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_tables(

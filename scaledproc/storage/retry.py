@@ -1,4 +1,4 @@
-"""How long a store that misbehaves is tried again: one policy for every request, as plain decisions."""
+"""How long what failed is tried again: one policy for stores, web servers and jobs, as plain decisions."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _OF_THE_OBJECT = frozenset({"AccessDenied", "AllAccessDisabled", "InvalidObjectS
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long one request is tried again.
+class RetryPolicy:
+    """How long one request, or one job, is tried again.
 
     Parameters
     ----------
@@ -40,7 +40,10 @@ class Patience:
     longest
         Seconds; no wait is drawn from more.
     asked
-        Seconds; a store that asks to wait longer has refused.
+        Seconds; a server that asks to wait longer has refused.
+    spread
+        Between which shares of its bound a wait is drawn. From 0 to 1, many clients that failed together come back as
+        far apart as can be; from more than 0, none comes back at once.
     """
 
     attempts: int = 10
@@ -48,9 +51,10 @@ class Patience:
     first: float = 0.25
     longest: float = 20.0
     asked: float = 60.0
+    spread: tuple[float, float] = (0.0, 1.0)
 
     @classmethod
-    def of(cls, config: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Patience:
+    def of(cls, config: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> RetryPolicy:
         """As the user set it where botocore would look: `retries` of its configuration, else AWS_MAX_ATTEMPTS."""
         retries = config.get("retries") or {}
         attempts = retries.get("total_max_attempts")
@@ -64,7 +68,7 @@ class Patience:
     def wait(self, attempt: int, elapsed: float, fault: Fault, retry_after: float | None, draw: float) -> float | None:
         """How long to wait after an attempt that failed; None to give up.
 
-        Exponential backoff with full jitter: each wait is drawn from all of 0 to its bound, so that many clients that
+        Exponential backoff with jitter: each wait is drawn from a part of 0 to its bound, so that many clients that
         failed together do not come back together.
 
         Parameters
@@ -76,7 +80,7 @@ class Patience:
         fault
             What it failed by.
         retry_after
-            Seconds that the store asks for, if it does.
+            Seconds that the server asks for, if it does.
         draw
             A random number from 0 to 1.
         """
@@ -85,7 +89,8 @@ class Patience:
             return None
         if retry_after is not None and retry_after > self.asked:
             return None
-        wait = draw * min(self.longest, self.first * 2.0 ** (attempt - 1))
+        least, most = self.spread
+        wait = (least + (most - least) * draw) * min(self.longest, self.first * 2.0 ** (attempt - 1))
         if retry_after is not None:
             wait += max(retry_after, 0.0)
         return None if elapsed + wait > self.seconds else wait

@@ -28,7 +28,7 @@ from scaledproc.storage.retry import refuses_object, seconds_for
 if TYPE_CHECKING:
     from obstore import Bytes, GetOptions, GetResult
 
-    from scaledproc.storage.retry import Patience
+    from scaledproc.storage.retry import RetryPolicy
 
 REQUESTS = 128
 """At once, each in a thread: as many as answers that take 30 ms need so that small objects do not wait for them. More
@@ -112,7 +112,7 @@ def open_bucket(fs: Any, bucket: str) -> S3Objects | None:
         return None
     try:
         small, large = _stores(fs, bucket, options, (SMALL, LARGEST_PART))
-        return S3Objects(large, small, fs.patience)
+        return S3Objects(large, small, fs.retry)
     except (ImportError, ValueError, TypeError):
         return None
 
@@ -146,14 +146,14 @@ class S3Objects:
     ----------
     store, small
         obstore's, which try nothing again. The second one is for small objects: an answer must be there sooner.
-    patience
+    retry
         How long each request is tried again.
     """
 
-    def __init__(self, store: Any, small: Any, patience: Patience) -> None:
+    def __init__(self, store: Any, small: Any, retry: RetryPolicy) -> None:
         self._store = store
         self._small = small
-        self._patience = patience
+        self._retry = retry
 
     def fetch(self, groups: Sequence[Sequence[Wanted]]) -> list[OSError | None]:
         """Write objects to their local files, many at once.
@@ -211,7 +211,7 @@ class S3Objects:
             try:
                 return self._fetch(piece)
             except (ConnectionError, WrongAnswerError) as error:
-                pause = self._patience.wait(attempt, time.monotonic() - begun, "passing", None, _random.random())
+                pause = self._retry.wait(attempt, time.monotonic() - begun, "passing", None, _random.random())
                 if pause is None or over.wait(pause):
                     raise OSError(f"{error} ({attempt} attempts)") from None
 

@@ -1,4 +1,4 @@
-"""S3 as fsspec's S3FileSystem has it, with one patience for each request, and files that are one version of an object.
+"""S3 as fsspec's S3FileSystem has it, with one retry policy, and files that are one version of an object.
 
 What s3fs and botocore do of their own is not enough, or too much. botocore does not try again when a body breaks off;
 s3fs then does, with waits that are the same for every client; both together multiply. Neither limits how long a slow
@@ -37,7 +37,7 @@ from s3fs.errors import translate_boto_error
 
 from scaledproc._util.redaction import remember_secrets
 from scaledproc.storage.fencing import Change, Fence, OvertakenError, current_change
-from scaledproc.storage.retry import Fault, Patience, fault_of_answer, refuses_object, retry_after, seconds_for
+from scaledproc.storage.retry import Fault, RetryPolicy, fault_of_answer, refuses_object, retry_after, seconds_for
 from scaledproc.storage.s3_download import ChangedError, CredentialsError, WrongAnswerError
 
 FIRST = 2**20  # bytes that are asked for before it is known how many there are: most objects of a run have less
@@ -57,12 +57,12 @@ _random = random.Random()  # noqa: S311 - not the one that a user may have seede
 
 
 class PatientS3FileSystem(S3FileSystem):  # type: ignore[misc]
-    """An S3FileSystem that keeps no listing, and tries each request again as `Patience` says."""
+    """An S3FileSystem that keeps no listing, and tries each request again as `RetryPolicy` says."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         options.setdefault("use_listings_cache", False)
         super().__init__(*args, **options)
-        self.patience = Patience.of(self.config_kwargs)
+        self.retry = RetryPolicy.of(self.config_kwargs)
         self._has_answered = False
         self._remembered: Any = None
 
@@ -108,7 +108,7 @@ class PatientS3FileSystem(S3FileSystem):  # type: ignore[misc]
                     return lost
                 if (conditions or method == "delete_objects") and _knows_none(error) and _drop(arguments):
                     continue
-                wait = self.patience.wait(
+                wait = self.retry.wait(
                     attempt, time.monotonic() - started, self._fault(error), _asked(error), _random.random()
                 )
                 if wait is None:

@@ -25,6 +25,7 @@ def ends_well(program: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "statement", ["import pandas as pd", "from pandas import api; import pandas as pd", "import wfdb, pandas as pd"]
 )
@@ -39,6 +40,7 @@ def test_a_series_is_one_once_pandas_is_imported(statement: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_arrow_gives_a_frame_without_being_asked_twice() -> None:
     ends_well("assert pa.table({'a': [1]}).to_pandas()['a'].tolist() == [1]\n")
 
@@ -51,6 +53,7 @@ def test_a_process_that_has_pandas_is_left_alone() -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_run_does_not_import_pandas(tmp_path: Path) -> None:
     write_demo(tmp_path / "in")
     program = (

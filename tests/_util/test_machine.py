@@ -54,6 +54,7 @@ def data(tree: TreeWriter) -> Path:
 # Open files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("files", "fits"), [(28, 1), (32, 1), (75, 5), (400, 16)])
 def test_as_many_processes_as_open_files_allow(
     files: int, fits: int, data: Path, extractor: str, tmp_path: Path
@@ -129,6 +130,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("data", "extractor")
 def test_in_a_daemonic_process(tmp_path: Path) -> None:
     (tmp_path / "daemon.py").write_text(DAEMON)
@@ -223,9 +225,10 @@ def test_a_user_without_a_home(data: Path, extractor: str, tmp_path: Path, monke
         Path.home()
     run = scaledproc.run(data, tmp_path / "out", extractor=extractor, jobs=1)
     assert run.record.state == "done"
-    assert calibration.last_throughput(load_extractor(extractor)) is None
+    assert calibration.last_costs(load_extractor(extractor)) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "answer"),
     [

@@ -89,6 +89,7 @@ def case(tmp_path: Path) -> Case:
     return Case(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", ["1", "2"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_once_finishes_what_is_at_work_and_commits_it(
@@ -137,6 +138,7 @@ def test_what_takes_longer_than_the_grace_is_left(case: Case, jobs: str) -> None
     assert "Traceback" not in errors
 
 
+@pytest.mark.slow
 def test_a_worker_of_a_service_finishes_what_is_at_work(case: Case, cli: Cli) -> None:
     with case.started([*case.command, "--jobs", "2"], 1000) as process:
         process.kill()
@@ -187,6 +189,7 @@ def test_handlers_are_given_back() -> None:
     assert stopping() is not asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grace", ["-1", "soon", "1d"])
 def test_a_grace_that_makes_no_sense(case: Case, cli: Cli, grace: str) -> None:
     done = cli(*case.command, "--grace", grace, cwd=case.folder)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from scaledproc.testing import BackendConformance
 
 
+@pytest.mark.slow
 class TestOneProcess(BackendConformance):
     jobs = 1
 
@@ -13,5 +16,6 @@ class TestTwoProcesses(BackendConformance):
     jobs = 2
 
 
+@pytest.mark.slow
 class TestMoreProcessesThanCores(BackendConformance):
     jobs = 5

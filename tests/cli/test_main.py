@@ -99,6 +99,7 @@ def test_success(cli: Cli, project: Path) -> None:
     assert json.loads((project / "out/run.json").read_text())["state"] == "done"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("allowed", "code"), [((), 3), (("0",), 3), (("1",), 0), (("50%",), 0), (("25%",), 0), (("24.9%",), 3)]
 )
@@ -191,6 +192,7 @@ def test_wrong_option(call: Cli, project: Path, arguments: tuple[str, ...], word
     assert state(project) == before
 
 
+@pytest.mark.slow
 def test_errors_in_a_process_of_its_own(cli: Cli, project: Path) -> None:
     check_refusal(cli("nowhere", "out"), 1, "scaledproc: ", "nowhere does not exist")
     check_refusal(cli(*RUN, "--limit", "0"), 2, "scaledproc: --limit 0")
@@ -285,6 +287,7 @@ def test_plain_lines_where_there_is_no_terminal(cli: Cli, project: Path) -> None
     assert "combined 3 rows" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_json_for_machines(cli: Cli, call: Cli, project: Path, tree: TreeWriter, jobs: str) -> None:
     tree(POISON)
@@ -334,6 +337,7 @@ def test_version(cli: Cli) -> None:
     assert cli("--version").stdout.split()[0] == "scaledproc"
 
 
+@pytest.mark.slow
 def test_module_is_the_same_command(tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "scaledproc", "nowhere", "out"],
@@ -359,6 +363,7 @@ def test_help_imports_nothing_heavy(tmp_path: Path, arguments: list[str]) -> Non
     assert result.stdout.splitlines()[-1] == "heavy: []"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_tasks_meet_pythons_own_settings(cli: Cli, tmp_path: Path, jobs: int) -> None:
     """Whatever the command sets to start faster is over when tasks begin; numeric libraries have one thread."""
@@ -476,6 +481,7 @@ def test_output_inside_the_dataset_is_not_read_again(call: Cli, project: Path) -
 # The demo
 
 
+@pytest.mark.slow
 def test_demo(cli: Cli, tmp_path: Path) -> None:
     first = cli("--backend", "local")
     assert first.returncode == 0, first.stderr
@@ -495,6 +501,7 @@ def test_demo(cli: Cli, tmp_path: Path) -> None:
 # Extractors of one's own
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", ["lab/features.py:count", "lab.features:count", "count:count"])
 def test_extractor_in_the_current_folder(cli: Cli, project: Path, spec: str) -> None:
     (project / "lab").mkdir()
@@ -635,6 +642,7 @@ def results(folder: Path) -> dict[str, bytes]:
     return {name: content for name, content in tree_bytes(folder).items() if name not in ("run.json", "errors.log")}
 
 
+@pytest.mark.slow
 def test_workers_do_a_run_that_was_begun(cli: Cli, call: Cli, project: Path, tree: TreeWriter) -> None:
     tree(POISON)
     begin(project)
@@ -680,6 +688,7 @@ def test_worker_wrong_usage(call: Cli, project: Path, arguments: tuple[str, ...]
     assert state(project) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_interrupted_by_the_keyboard_then_continued(
     cli: Cli, call: Cli, project: Path, tree: TreeWriter, jobs: str

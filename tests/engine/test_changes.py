@@ -53,6 +53,7 @@ def lab(tmp_path: Path) -> Iterator[Path]:
     sys.path[:] = [entry for entry in sys.path if entry != str(tmp_path)]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_before_its_helper_was_edited(cli: Cli, lab: Path) -> None:
     (lab / "feat.py").write_text(FEAT.replace("PAUSE", "0.2"))
     command = [sys.executable, "-m", "scaledproc", *RUN, "--quiet"]

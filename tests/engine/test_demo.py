@@ -33,6 +33,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_demo(tmp_path_factory.mktemp("demo") / "deeper" / "still" / "mimic")
 
 
+@pytest.mark.slow
 def test_bytes_are_the_same_every_time(demo: Path, tmp_path: Path) -> None:
     again = write_demo(tmp_path / "again")
     assert tree(again) == tree(demo)

@@ -421,6 +421,7 @@ def test_units_of_many_files(tmp_path: Path) -> None:
     assert set(run.to_arrow()["beside"].to_pylist()) == {1_204}
 
 
+@pytest.mark.slow
 def test_small_shards_that_are_made_together_are_as_others(tmp_path: Path) -> None:
     """They are made by one call and committed at once; one whose task ends its process does not harm the others."""
     for number in range(60):

@@ -153,6 +153,7 @@ def test_nothing_is_opened_or_started_elsewhere(claims: Path, name: str) -> None
     assert not [row for row in rows if row["max"] == OUTSIDE], "what lies outside was read"
 
 
+@pytest.mark.slow
 def test_claims_allocate_nothing(claims: Path) -> None:
     """All of them in a process that may take 400 MB beyond what its libraries do."""
     program = f"""
@@ -264,6 +265,7 @@ def odd_dataset(tree: TreeWriter) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_odd_names(odd_dataset: Path, cli: Cli, tmp_path: Path) -> None:
     for arguments in ([], ["--json"], ["--quiet"]):
         out = tmp_path / f"out{len(arguments)}{''.join(arguments)}"
@@ -280,6 +282,7 @@ def test_odd_names(odd_dataset: Path, cli: Cli, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out0/run.json").read_text())["state"] == "done"
 
 
+@pytest.mark.slow
 def test_a_name_cannot_forge_a_line_of_the_result(tree: TreeWriter, cli: Cli, tmp_path: Path) -> None:
     done = cli("--backend", "local", tree({"a\nscaledproc: all is well/r.hea": b""}), tmp_path / "out")
     assert not [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("scaledproc: all is well")]
@@ -345,6 +348,7 @@ def server_of(name: str, s3: Bucket) -> Iterator[S3Server]:
             yield server
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["seaweedfs", "moto"])
 def test_keys_of_a_bucket(s3: Bucket, tmp_path: Path, name: str) -> None:
     """What the server takes is processed, or left out and counted, or quarantined; scratch space is never left."""

@@ -318,6 +318,7 @@ def kill(given: tuple[Path, str, scaledproc.Run, float], folder: Path, kills: in
     return tally
 
 
+@pytest.mark.slow
 def test_kills(given: tuple[Path, str, scaledproc.Run, float], tmp_path: Path) -> None:
     seed = os.environ.get("SCALEDPROC_TEST_SEED")
     kill(given, tmp_path, KILLS, int(seed) if seed else random.SystemRandom().randrange(10**6))
@@ -332,6 +333,7 @@ def test_many_kills(
         print(f"\n{tally}")  # noqa: T201
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "seconds", "same_scratch"), [(1, 0.0, True), (2, 1.0, False), (2, 1.5, True), (3, 1.0, True)]
 )
@@ -349,6 +351,7 @@ def test_workers_that_outlive_their_driver(
 # An output in S3
 
 
+@pytest.mark.slow
 def test_kills_with_an_output_in_s3(given: tuple[Path, str, scaledproc.Run, float], tmp_path: Path, s3: Bucket) -> None:
     """The driver or all at once, after which the same command follows at once and takes the lease over."""
     data, extractor, expected, typical = given
@@ -428,6 +431,7 @@ def remount(folder: Path, options: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["4k", "16k", "48k", "80k", "120k", "160k"])
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_disk_that_fills_up(

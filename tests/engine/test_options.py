@@ -18,10 +18,11 @@ import scaledproc
 from scaledproc import api
 from scaledproc._util.options import declared
 from scaledproc._util.signals import GRACE
+from scaledproc._util.units import parse_seconds
 from scaledproc.cli.main import app
 from scaledproc.engine.options import FetchOptions, FileOptions, PlanOptions, RunOptions, storage_words
 from scaledproc.errors import TooManyFailuresError, UsageError
-from scaledproc.execution.limits import Limits, parse_seconds
+from scaledproc.execution.limits import Limits
 from scaledproc.extractors import Task
 
 NOT_OPTIONS = {"dataset", "output", "source", "dest", "settings", "on_event", "ask"}

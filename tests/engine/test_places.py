@@ -178,6 +178,7 @@ def test_links_to_anywhere_else_are_not_followed(tmp_path: Path) -> None:
             local_files.find(str(tmp_path / folder), name)
 
 
+@pytest.mark.slow
 def test_dataset_of_nothing_but_links_says_what_to_do(tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "in").mkdir()
     for number in range(3):
@@ -230,6 +231,7 @@ def test_hidden_keys_of_s3(s3: Bucket) -> None:
     assert len(paths(take_inventory(store, hidden=True))) == 3
 
 
+@pytest.mark.slow
 def test_hidden_by_the_command_line_and_its_record(tree: TreeWriter, cli: Cli, tmp_path: Path) -> None:
     root = tree({"a.csv": b"1", ".b.csv": b"2"})
     (tmp_path / "x.py").write_text(

@@ -460,6 +460,7 @@ TestRunModel = RunModel.TestCase
 TestRunModel.settings = settings(max_examples=12, stateful_step_count=6, deadline=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_after", [False, True])
 def test_killed_at_every_step(is_after: bool) -> None:
     model = RunModel()
@@ -476,6 +477,7 @@ def test_killed_at_every_step(is_after: bool) -> None:
         model.teardown()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_late_request_at_every_step(overwrite: bool) -> None:
     """Each change that a driver was about to make arrives when another one has finished, or is in the middle."""

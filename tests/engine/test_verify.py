@@ -21,6 +21,7 @@ import scaledproc.api
 from scaledproc.events import ChunkDone, CombineDone, Event, Note, ShardDone
 from scaledproc.run_folder.folder import digest_of_content
 from scaledproc.storage.parquet import METADATA
+from scaledproc.storage.store import Store
 from scaledproc.testing import PROBE, output_bytes, write_probe_dataset
 
 
@@ -213,6 +214,7 @@ def test_a_dataset_that_changed_is_told(tmp_path: Path) -> None:
     assert scaledproc.api.verify(tmp_path / "out", dataset=tmp_path / "moved").ok
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_cannot_be_verified(data: Path, tmp_path: Path, cli: Cli) -> None:
     def stop(event: Event) -> None:
         if isinstance(event, ChunkDone):
@@ -266,13 +268,15 @@ def test_in_s3(s3: Bucket, data: Path, tmp_path: Path) -> None:
     )
     found = scaledproc.api.verify(s3.url("verify"), storage_options=s3.storage_options)
     assert (found.problems, found.notes) == ((), ())
-    run.store.write("mine/thesis.tex", b"")
+    store = Store.at(run.store.uri, s3.storage_options)
+    store.write("mine/thesis.tex", b"")
     found = scaledproc.api.verify(s3.url("verify"), storage_options=s3.storage_options)
     assert found.notes == ("1 name here is not the run's ('mine')",)
-    run.store.remove("shards/00001.parquet")
+    store.remove("shards/00001.parquet")
     assert not scaledproc.api.verify(s3.url("verify"), storage_options=s3.storage_options).ok
 
 
+@pytest.mark.slow
 def test_a_chunk_that_was_damaged_after_its_commit_is_never_in_the_table(
     data: Path, whole: Path, tmp_path: Path
 ) -> None:
@@ -293,6 +297,7 @@ def test_a_chunk_that_was_damaged_after_its_commit_is_never_in_the_table(
     assert output_bytes(run.store)
 
 
+@pytest.mark.slow
 def test_a_chunk_whose_errors_are_gone_is_made_anew(data: Path, whole: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
 
@@ -396,6 +401,7 @@ def verdict(output: Path) -> str:
     return "whole" if found.ok else f"damaged: {found.problems}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_signed", [False, True], ids=["by hand", "with a digest that is right"])
 def test_every_change_of_run_json_is_noticed(small: Path, tmp_path: Path, is_signed: bool) -> None:
     """Each of its values is gone, or another one. Who makes its digest anew may deceive, but nobody crashes it."""
@@ -501,6 +507,7 @@ def test_tables_of_another_kind_are_noticed(small: Path, tmp_path: Path, name: s
                 assert verdict(output) != "whole"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*TABLES, "run.json", "errors.log"])
 def test_bytes_of_any_kind_are_noticed(small: Path, tmp_path: Path, name: str) -> None:
     output = Path(shutil.copytree(small, tmp_path / "out"))
@@ -583,6 +590,7 @@ def test_run_on_a_finished_folder_looks_for_its_files(small: Path, tmp_path: Pat
     assert again().record.state == "done"
 
 
+@pytest.mark.slow
 def test_combining_that_is_cut_short_is_noticed(demo: Path, tmp_path: Path) -> None:
     """Between the new table and run.json: the next command does it again, and removes what a killed one left."""
     output = tmp_path / "out"

@@ -168,6 +168,7 @@ def write(folder: Path, names: Sequence[str]) -> Path:
     return folder / "data"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_processes_signals_and_streams(folder: Path, jobs: str) -> None:
     data = write(folder, list(VALUES))
@@ -216,6 +217,7 @@ def test_files_named_like_modules_of_the_library(folder: Path, safe: str) -> Non
     assert (table["value"].to_pylist(), table["safe"].to_pylist()) == ([3] * 3, [safe] * 3)
 
 
+@pytest.mark.slow
 def test_the_end_of_a_process_is_seen_though_its_children_live(folder: Path) -> None:
     run = scaledproc.run(
         write(folder, ["forked", "good", "started"]), folder / "out", extractor=f"{folder / 'e.py'}:orphans", jobs=2
@@ -268,6 +270,7 @@ def words(name: str, jobs: str = "1") -> list[str]:
     return ["data", "out", "--extractor", f"e.py:{name}", "--jobs", jobs]
 
 
+@pytest.mark.slow
 def test_what_a_task_prints_stands_above_the_bar(folder: Path) -> None:
     write(folder, ["a", "b"])
     shown, code = in_terminal(folder, words("prints"), [])
@@ -276,6 +279,7 @@ def test_what_a_task_prints_stands_above_the_bar(folder: Path) -> None:
     assert values(folder) == [1, 1]
 
 
+@pytest.mark.slow
 def test_a_debugger_has_the_terminal(folder: Path) -> None:
     write(folder, ["a", "b"])
     shown, code = in_terminal(
@@ -288,6 +292,7 @@ def test_a_debugger_has_the_terminal(folder: Path) -> None:
     assert "2 rows from 2 tasks" in shown
 
 
+@pytest.mark.slow
 def test_quitting_the_debugger_leaves_the_run_to_be_continued(folder: Path) -> None:
     write(folder, ["a", "b"])
     shown, code = in_terminal(folder, words("stops"), [("(Pdb) ", b"q\n")])
@@ -295,6 +300,7 @@ def test_quitting_the_debugger_leaves_the_run_to_be_continued(folder: Path) -> N
     assert "this continues: scaledproc" in shown
 
 
+@pytest.mark.slow
 def test_a_task_may_ask(folder: Path) -> None:
     write(folder, ["a", "b"])
     _, code = in_terminal(folder, words("asks"), [("which number? ", b"5\n"), ("which number? ", b"6\n")])
@@ -302,6 +308,7 @@ def test_a_task_may_ask(folder: Path) -> None:
     assert values(folder) == [5, 6]
 
 
+@pytest.mark.slow
 def test_a_debugger_in_a_worker_process_says_what_to_do(folder: Path) -> None:
     write(folder, ["a"])
     shown, code = in_terminal(folder, words("stops", "2"), [])
@@ -310,6 +317,7 @@ def test_a_debugger_in_a_worker_process_says_what_to_do(folder: Path) -> None:
     assert "--jobs 1" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "presses", "code"),
     [
@@ -343,6 +351,7 @@ def test_ctrl_c_while_modules_load(folder: Path) -> None:
 # Streams that are closed, full, or that nobody reads
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize(
     "streams", [">&-", "2>&-", "2>/dev/full", ">/dev/full", "| true", "<&- >&- 2>&-", "--json | true"]

@@ -21,7 +21,7 @@ from scaledproc.errors import ScaledprocError
 from scaledproc.execution import chunk, missing_dataset, worker
 from scaledproc.execution.staging import StagedUnit
 from scaledproc.storage import local_files
-from scaledproc.storage.retry import Patience
+from scaledproc.storage.retry import RetryPolicy
 
 SCHEMA = {"path": "string", "text": "string"}
 
@@ -136,7 +136,7 @@ def test_dataset_that_stays_away_ends_the_run_which_then_continues(
 
     with pytest.raises(ScaledprocError, match=r"data is not there any more, or empty; .* the same command continues"):
         scaledproc.run(root, tmp_path / "out", extractor=extract, jobs=1, chunk=1, on_event=leave)
-    assert len(hurried) >= Patience().attempts - 1
+    assert len(hurried) >= RetryPolicy().attempts - 1
     (tmp_path / "away").rename(root)
     seen = len(done)
     run = scaledproc.run(root, tmp_path / "out", extractor=extract, jobs=1, chunk=1, on_event=leave)
@@ -251,6 +251,7 @@ def test_away_in_worker_processes(tree: TreeWriter, tmp_path: Path) -> None:
     assert (run.quarantined, run.record.counts["rows"]) == (0, 8)
 
 
+@pytest.mark.slow
 def test_unread_files_of_a_chunk_that_lost_its_process_are_left_to_the_end(
     tree: TreeWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,7 +260,7 @@ def test_unread_files_of_a_chunk_that_lost_its_process_are_left_to_the_end(
     (tmp_path / "x.py").write_text(
         "import errno, os, scaledproc\n"
         "from scaledproc.execution import missing_dataset\n"
-        "missing_dataset.PATIENCE = missing_dataset.Patience(attempts=1)\n"
+        "missing_dataset.RETRY = missing_dataset.RetryPolicy(attempts=1)\n"
         '@scaledproc.extractor(schema={"n": "int64"}, anchor="*.txt", unit="file")\n'
         "def read(task):\n"
         '    if task.anchor == "3.txt":\n'
@@ -433,6 +434,7 @@ def put_back(place: Path) -> None:
     place.with_name("put-away").rename(place)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["g", "g/u", "g/u/a.txt"])
 @pytest.mark.parametrize("by_handle", [False, True], ids=["path", "handle"])
 @pytest.mark.parametrize("returns", [False, True], ids=["stays", "returns"])

@@ -194,6 +194,7 @@ def check(run: scaledproc.Run, words: Sequence[str], expected: dict[str, tuple[s
     assert "work" not in run.store.names()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("jobs", "chunk"), [(1, 1000), (2, 4)])
 def test_each_kind_of_bad_task_costs_one_task(extractor: str, tmp_path: Path, jobs: int, chunk: int) -> None:
     words = among_good([*KINDS, *SLOW])
@@ -220,6 +221,7 @@ def test_the_same_bytes_whatever_the_cores_and_the_cuts_are(extractor: str, tmp_
     assert str(data) not in str(run.errors().to_pylist())
 
 
+@pytest.mark.slow
 def test_memory_without_end(extractor: str, tmp_path: Path) -> None:
     words = among_good([*LARGE])
     data = write(tmp_path / "data", words)
@@ -228,6 +230,7 @@ def test_memory_without_end(extractor: str, tmp_path: Path) -> None:
     assert "eat_arrays" in (tmp_path / "out/errors.log").read_text()
 
 
+@pytest.mark.slow
 def test_ten_million_rows_are_rows(extractor: str, tmp_path: Path) -> None:
     data = write(tmp_path / "data", among_good(["ten-million"]))
     run = scaledproc.run(data, tmp_path / "out", extractor=extractor, jobs=2, memory_per_worker="2GB")
@@ -235,6 +238,7 @@ def test_ten_million_rows_are_rows(extractor: str, tmp_path: Path) -> None:
     assert run.record.counts["rows"] == 10_000_002
 
 
+@pytest.mark.slow
 def test_what_a_task_prints_is_cut_short(extractor: str, tmp_path: Path, cli: Cli) -> None:
     data = write(tmp_path / "data", among_good(["flood"]))
     for jobs in ("1", "2"):
@@ -246,6 +250,7 @@ def test_what_a_task_prints_is_cut_short(extractor: str, tmp_path: Path, cli: Cl
         assert "xxx" not in done.stdout
 
 
+@pytest.mark.slow
 def test_open_files_of_some_tasks_do_not_harm_others(extractor: str, tmp_path: Path) -> None:
     words = ["leak"] * 30
     data = write(tmp_path / "data", words)
@@ -263,6 +268,7 @@ def test_fewer_files_that_one_task_allows_do_not_harm_others(extractor: str, tmp
     check(run, words, {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_files_that_stay_open_add_up_over_no_more_than_one_chunk(extractor: str, tmp_path: Path, jobs: int) -> None:
     """Of chunks of one task, between which there is nothing to be seen but at their ends."""
@@ -291,6 +297,7 @@ def test_threads_that_a_task_leaves_do_not_hold_up_the_end(extractor: str, tmp_p
     assert time.monotonic() - began < 60
 
 
+@pytest.mark.slow
 def test_nobody_outlives_the_driver_not_even_in_native_code(extractor: str, tmp_path: Path) -> None:
     data = write(tmp_path / "data", ["hold-gil"] * 2)
     scratch = tmp_path / "scratch"
@@ -333,6 +340,7 @@ def test_nobody_outlives_the_driver_not_even_in_native_code(extractor: str, tmp_
         assert sorted(path.name for path in scratch.iterdir()) == sorted(["scaledproc-mine", Path(used).name])
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_once_costs_nothing(extractor: str, tmp_path: Path) -> None:
     words = among_good(["once"])
     data = write(tmp_path / "in/data", words)
@@ -341,6 +349,7 @@ def test_a_process_that_is_killed_once_costs_nothing(extractor: str, tmp_path: P
     check(run, words, {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_retries(extractor: str, tmp_path: Path, jobs: int) -> None:
     words = ["good", "twice-raise", "raise"]
@@ -383,6 +392,7 @@ def test_no_more_processes_are_lost_where_each_task_is_a_shard(tmp_path: Path) -
     assert called.count("t005-hang") == 1
 
 
+@pytest.mark.slow
 def test_workers_are_replaced(tmp_path: Path) -> None:
     source = tmp_path / "pids.py"
     source.write_text(
@@ -397,6 +407,7 @@ def test_workers_are_replaced(tmp_path: Path) -> None:
     assert [pids.to_pylist().count(pid) for pid in dict.fromkeys(pids.to_pylist())] == [2, 2, 2]
 
 
+@pytest.mark.slow
 def test_an_extractor_that_ends_every_process_as_it_is_loaded_ends_the_run(tmp_path: Path) -> None:
     source = tmp_path / "loads.py"
     source.write_text(
@@ -410,6 +421,7 @@ def test_an_extractor_that_ends_every_process_as_it_is_loaded_ends_the_run(tmp_p
         scaledproc.run(data, tmp_path / "out", extractor=f"{source}:one", jobs=2)
 
 
+@pytest.mark.slow
 def test_limits_are_in_run_json_and_may_change_when_a_run_is_continued(extractor: str, tmp_path: Path) -> None:
     data = write(tmp_path / "data", ["good"] * 3)
 
@@ -426,6 +438,7 @@ def test_limits_are_in_run_json_and_may_change_when_a_run_is_continued(extractor
     assert options["task_retries"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "answer"),
     [

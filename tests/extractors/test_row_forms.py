@@ -535,6 +535,7 @@ BAD: dict[str, tuple[Any, Any, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BAD)
 def test_one_bad_value_costs_one_task(name: str, tmp_path: Path) -> None:
     kind, bad, good = BAD[name]

@@ -290,6 +290,7 @@ def test_small_and_large_data_frames_are_taken_alike(name: str, kind: pa.DataTyp
     assert repr(large) == repr(None if small is None else small * 100)  # NaN is not equal to itself
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [pd.DataFrame, pa.table])
 def test_small_tables_are_written_together(make: Any) -> None:
     collector = RowCollector(pa.schema([("x", I64)]))

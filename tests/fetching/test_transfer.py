@@ -66,6 +66,7 @@ def test_whole_database(net: PhysioNet, dest: Path, demo: Path) -> None:
     assert (done.files, done.size, done.failed) == (len(expected), sum(map(len, expected.values())), ())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sums", [True, False])
 @pytest.mark.parametrize("indexes", [True, False])
 @pytest.mark.parametrize(
@@ -211,6 +212,7 @@ def test_pages_for_everything(net: PhysioNet, dest: Path) -> None:
     assert not dest.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sums", [True, False])
 @pytest.mark.parametrize("indexes", [True, False])
 def test_records_without_slashes(net: PhysioNet, dest: Path, demo: Path, sums: bool, indexes: bool) -> None:
@@ -507,6 +509,7 @@ def test_missing_file(net: PhysioNet, dest: Path, demo: Path, indexes: bool) -> 
     assert done.files == len(of(demo, "30/3000003/")) - 1
 
 
+@pytest.mark.slow
 def test_server_that_is_gone(net: PhysioNet, dest: Path) -> None:
     for path in net.files:
         if path.endswith((".dat", ".hea")):
@@ -712,6 +715,7 @@ def test_usage(demo: Path, dest: Path, tmp_path: Path) -> None:
 # To and from S3
 
 
+@pytest.mark.slow
 def test_to_s3_and_a_run_there(net: PhysioNet, s3: Bucket, demo: Path, tmp_path: Path) -> None:
     net.faults[ONE] = [Fault(cut=100)]
     net.always[f"{NAME}/30/3000003/3000003_0002.dat"] = Fault(garbled=True)
@@ -761,6 +765,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {"XDG_CACHE_HOME": str(tmp_path / "cache"), "NETRC": str(tmp_path / "none")}
 
 
+@pytest.mark.slow
 def test_command(net: PhysioNet, cli: Cli, tmp_path: Path, demo: Path) -> None:
     words = ("fetch", NAME, "dest", "--base-url", net.base_url, "--groups", "30-39", "--records", "1")
     result = cli(*words, env=environment(tmp_path))
@@ -777,6 +782,7 @@ def test_command(net: PhysioNet, cli: Cli, tmp_path: Path, demo: Path) -> None:
     assert pq.read_table(tmp_path / "table/features.parquet").num_rows > 0
 
 
+@pytest.mark.slow
 def test_command_failures_and_json(net: PhysioNet, cli: Cli, tmp_path: Path) -> None:
     del net.files[ONE]
     words = ("fetch", NAME, "dest", "--base-url", net.base_url, "--limit", "1")
@@ -791,6 +797,7 @@ def test_command_failures_and_json(net: PhysioNet, cli: Cli, tmp_path: Path) -> 
     assert "0 files (0 B) fetched" in result.stdout
 
 
+@pytest.mark.slow
 def test_command_refusals(net: PhysioNet, cli: Cli, tmp_path: Path) -> None:
     net.login = ("ada", "s3cret")
     result = cli("fetch", NAME, "dest", "--base-url", net.base_url, env=environment(tmp_path))
@@ -803,6 +810,7 @@ def test_command_refusals(net: PhysioNet, cli: Cli, tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c(net: PhysioNet, cli: Cli, tmp_path: Path, demo: Path) -> None:
     """What is whole stays, nothing half is left, and the same command continues."""
     net.slow = 0.1

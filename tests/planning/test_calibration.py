@@ -15,7 +15,7 @@ from support import COUNT, TreeWriter
 import scaledproc
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.extractors import load_extractor
-from scaledproc.planning.calibration import calibrate, fit, sample_tasks, throughput_of
+from scaledproc.planning.calibration import calibrate, costs_of, fit, sample_tasks
 from scaledproc.storage.store import Store
 
 
@@ -40,9 +40,9 @@ def test_the_times_of_tasks_are_found(dataset: Path) -> None:
 
     assert (found.tasks, found.failed) == (12, 0)
     # Sleeping never takes less than it says, and on a busy machine more.
-    assert float(found.throughput.core_seconds(12, found.size)) == pytest.approx(found.work_seconds, rel=0.2)
+    assert float(found.costs.seconds(12, found.size)) == pytest.approx(found.work_seconds, rel=0.2)
     assert found.work_seconds >= 12 * 0.002 + found.size * 1e-5
-    assert found.throughput.source == "calibrated on 12 tasks here"
+    assert found.costs.source == "calibrated on 12 tasks here"
 
 
 def test_the_sample_is_spread_by_size_and_always_the_same(dataset: Path) -> None:
@@ -75,7 +75,7 @@ def test_failures_are_counted_and_do_not_count_as_work(tree: TreeWriter) -> None
     found = calibrate(plan, Store.at(root), slow, 10)
 
     assert (found.tasks, found.failed) == (5, 5)
-    assert found.throughput.source == "calibrated on 5 tasks here, 5 more failed"
+    assert found.costs.source == "calibrated on 5 tasks here, 5 more failed"
 
 
 def test_when_everything_fails_there_is_nothing_to_say(tree: TreeWriter) -> None:
@@ -107,18 +107,18 @@ def test_a_finished_runs_measurements_give_its_own_seconds(tree: TreeWriter, tmp
     (tmp_path / "count.py").write_text(COUNT)
     run = scaledproc.run(root, tmp_path / "out", extractor=f"{tmp_path / 'count.py'}:count", jobs=1)
 
-    found = throughput_of(run.record)
+    found = costs_of(run.record)
 
     shards = run.record.shards
-    total = float(found.core_seconds(sum(s["tasks"] for s in shards), sum(s["bytes"] for s in shards)))
+    total = float(found.seconds(sum(s["tasks"] for s in shards), sum(s["bytes"] for s in shards)))
     assert total == pytest.approx(run.record.timings["work_seconds"], abs=0.002 * len(shards))
     assert found.source == "the last run's measurements (30 tasks)"
-    assert found.combine_seconds_per_task == pytest.approx(run.record.timings["combine_seconds"] / 30)
+    assert found.combine_task == pytest.approx(run.record.timings["combine_seconds"] / 30)
 
 
 def test_a_run_that_is_not_finished_has_no_measurements() -> None:
     with pytest.raises(UsageError, match="is it finished"):
-        throughput_of({"shards": [], "timings": {}})
+        costs_of({"shards": [], "timings": {}})
 
 
 RATES = st.floats(0, 10).map(lambda rate: round(rate, 3))

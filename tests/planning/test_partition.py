@@ -10,14 +10,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scaledproc.errors import UsageError
+from scaledproc.planning.cost_model import ASSUMED, Costs
 from scaledproc.planning.partition import (
-    ASSUMED,
     CHUNKS_PER_CORE,
     LARGEST_CHUNK,
     LAST,
     LONGEST_CHUNK,
     ChunkCut,
-    Costs,
     ShardCut,
     assumed_work,
     chunk_work,

@@ -150,6 +150,7 @@ def simple_plan(files: dict[str, int], unit: str) -> tuple[list[tuple[str, str, 
     return tasks, kept
 
 
+@pytest.mark.slow
 @given(REAL_NAMES, st.sampled_from(["folder", "stem", "file", SUBJECT]), st.randoms(), st.integers(1, 7))
 def test_a_plan_is_the_simple_one_in_any_order_and_any_pieces(
     paths: list[str], unit: str, random: Random, piece: int

@@ -223,6 +223,7 @@ def test_files_that_are_no_inventory(tmp_path: Path) -> None:
         scaledproc.plan(tmp_path, inventory=tmp_path / "twice.parquet")
 
 
+@pytest.mark.slow
 def test_command_line(cli: Cli, tree: TreeWriter, tmp_path: Path) -> None:
     root = tree({"30/a.txt": b"123", "30/b.txt": b"1", "31/c.txt": b"12"})
     (tmp_path / "count.py").write_text(COUNT)
@@ -240,6 +241,7 @@ def test_command_line(cli: Cli, tree: TreeWriter, tmp_path: Path) -> None:
     assert (wrong.returncode, "is of" in wrong.stderr, "Traceback" in wrong.stderr) == (2, True, False)
 
 
+@pytest.mark.slow
 @KINDS
 def test_a_run_by_a_report_is_the_run_of_a_listing(kind: str, s3: Bucket, demo: Path, tmp_path: Path) -> None:
     place = f"report-{kind.lower()}"

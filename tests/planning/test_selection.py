@@ -124,6 +124,7 @@ def test_a_heading_is_not_missed(tmp_path: Path) -> None:
     assert "1 of 2 names" in str(selected.missing_text("there"))
 
 
+@pytest.mark.slow
 def test_plan_and_run(cli: Cli, tmp_path: Path, demo: Path) -> None:
     """Only tasks of what is listed, each as without the list; what is not there is told."""
     names = tmp_path / "cohort.csv"
@@ -149,6 +150,7 @@ def test_plan_and_run(cli: Cli, tmp_path: Path, demo: Path) -> None:
     assert cli("verify", tmp_path / "out", "--inventory").returncode == 0
 
 
+@pytest.mark.slow
 def test_nothing_of_a_list_is_there(cli: Cli, tmp_path: Path, demo: Path) -> None:
     (tmp_path / "names.txt").write_text("9999999\n")
     done = cli("run", "--backend", "local", "--only", tmp_path / "names.txt", demo, tmp_path / "o")

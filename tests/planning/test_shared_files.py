@@ -144,6 +144,7 @@ def test_staged_from_memory(memory: str, spec: str) -> None:
     assert labels(scaledproc.run(f"{memory}/data", f"{memory}/out", extractor=spec, jobs=1)) == LABELS
 
 
+@pytest.mark.slow
 def test_staged_from_s3(s3: Bucket, tree: TreeWriter, spec: str, tmp_path: Path) -> None:
     where = upload(s3, "shared/staged")
     run = scaledproc.run(where, tmp_path / "s3", extractor=spec, jobs=2, storage_options=s3.storage_options)
@@ -152,6 +153,7 @@ def test_staged_from_s3(s3: Bucket, tree: TreeWriter, spec: str, tmp_path: Path)
     assert run.record.plan_id == here.record.plan_id, "wherever the dataset lies"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -209,6 +211,7 @@ REWRITE = 'path.write_bytes(path.read_bytes().replace(b"o", b"0"))'
 REPLACE = 'path.with_suffix(".n").write_text("a,x"); path.with_suffix(".n").replace(path)'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("way", [REWRITE, REPLACE, "path.unlink()"], ids=["rewritten", "replaced", "gone"])
 def test_edited_while_the_run_is_at_work(tree: TreeWriter, tmp_path: Path, way: str, jobs: int) -> None:

@@ -27,7 +27,8 @@ from support import Bucket, Cli, clean_environment
 from toml_file import write_chunk
 
 from scaledproc.errors import UsageError
-from scaledproc.planning.partition import ASSUMED, ChunkCut, recommend_chunk
+from scaledproc.planning.cost_model import ASSUMED
+from scaledproc.planning.partition import ChunkCut, recommend_chunk
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -75,6 +76,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, done.stdout
 
 
+@pytest.mark.slow
 def test_it_recommends_for_own_data_and_writes_it_down(measured: tuple[Path, str]) -> None:
     folder, printed = measured
     found = re.search(r"recommended: --chunk (\S+)", printed)
@@ -89,6 +91,7 @@ def test_it_recommends_for_own_data_and_writes_it_down(measured: tuple[Path, str
     assert not [path for path in folder.iterdir() if path.name.startswith(".scaledproc.toml")]
 
 
+@pytest.mark.slow
 def test_the_next_run_and_plan_take_it_and_say_so(measured: tuple[Path, str], cli: Cli) -> None:
     folder, _ = measured
     chunk = tomllib.loads((folder / "scaledproc.toml").read_text())["run"]["chunk"]
@@ -159,6 +162,7 @@ def test_the_page_stands_alone_and_shows_names_as_text(measured: tuple[Path, str
     assert seen.tags.count("svg") == 4  # two plots, for wide and for narrow screens
 
 
+@pytest.mark.slow
 @given(st.text(max_size=40), st.text(min_size=1, max_size=20))
 def test_no_text_becomes_markup(name: str, cell: str) -> None:
     hostile = f"</svg></table><script>alert(1)</script><img src=x onerror=y>{name}"
@@ -216,6 +220,7 @@ def test_help_tells_the_options(tmp_path: Path) -> None:
         assert option in printed
 
 
+@pytest.mark.slow
 def test_collecting_writes_nothing(tmp_path: Path) -> None:
     done = pytest_benchmarks(tmp_path, "--collect-only", "-q")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -223,6 +228,7 @@ def test_collecting_writes_nothing(tmp_path: Path) -> None:
     assert not [path for path in tmp_path.iterdir() if path.name not in ("cache", ".benchmarks")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("args", "complaint"),
     [
@@ -239,6 +245,7 @@ def test_a_users_mistake_is_told_in_a_line(tmp_path: Path, args: tuple[str, ...]
     assert not (tmp_path / "scaledproc.toml").exists()
 
 
+@pytest.mark.slow
 def test_a_dataset_in_s3(s3: Bucket, tmp_path: Path) -> None:
     fs = s3.fs
     fs.pipe({f"{s3.name}/bench/{unit:02d}/a.bin": bytes(50 + unit) for unit in range(30)})

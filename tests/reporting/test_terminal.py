@@ -265,6 +265,7 @@ def test_pause_leaves_the_terminal_and_the_next_event_takes_it_again() -> None:
         assert not is_shown(display)
 
 
+@pytest.mark.slow
 def test_terminal_beside_the_result(tmp_path: Path) -> None:
     """The bar is drawn on standard error; the result alone goes to standard output."""
     write_probe_dataset(tmp_path / "data", seconds=0.02)
@@ -362,6 +363,7 @@ def account(s3: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         yield made
 
 
+@pytest.mark.slow
 def test_a_run_on_many_machines(account: ProcessingEmulator, s3: Bucket, tmp_path: Path) -> None:
     """One job fails once, another always: both are told with their reasons, and the sums are right."""
     account.faults.job_error("-s00001-", times=1)

@@ -158,6 +158,7 @@ KINDS: dict[str, Callable[[Request], bool]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "number", "before"),
     [("delete", 1, True), ("run.json", 1, True), ("run.json", 2, False), ("run.json", 3, False), ("table", 1, True)],
@@ -181,7 +182,7 @@ def check_whole(bucket: Bucket, output: str) -> None:
 STOPS = """
 import os, signal, sys
 from functools import partial
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = sys.argv[1].split(os.pathsep)
 import scaledproc.engine.driver
 from scaledproc.run_folder.lock.driver_lease import Fence, holding
 from support import Bucket
@@ -203,6 +204,7 @@ Driver(bucket, sys.argv[3], bucket.storage_options, me=ELSEWHERE).run(overwrite=
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [2, 12])  # before run.json; a chunk
 def test_of_a_driver_that_is_suspended_between_the_fence_and_the_request(
     s3: Bucket, proxy: MisbehavingStore, number: int
@@ -211,7 +213,8 @@ def test_of_a_driver_that_is_suspended_between_the_fence_and_the_request(
     other = Driver(s3, output, s3.storage_options)
     other.run()
     place = (s3.server.endpoint, s3.server.key, s3.server.secret, s3.name)
-    command = [sys.executable, "-c", STOPS, str(Path(__file__).parents[1] / "support"), str(number), output, *place]
+    modules = os.pathsep.join(map(str, (Path(__file__).parents[1] / "support", Path(__file__).parent)))
+    command = [sys.executable, "-c", STOPS, modules, str(number), output, *place]
     with subprocess.Popen(command, env=clean_environment({}), stderr=subprocess.PIPE, text=True) as stopped:
         try:
             os.waitid(os.P_PID, stopped.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)

@@ -132,6 +132,7 @@ def test_only_one_holds(store: Store) -> None:
     assert store.names() == []
 
 
+@pytest.mark.slow
 def test_of_many_at_once_one_holds_it_at_a_time(store: Store) -> None:
     together = threading.Barrier(8)
 
@@ -183,6 +184,7 @@ def test_a_lease_of_another_machine_is_taken_when_it_is_silent(store: Store) -> 
     assert store.names() == []
 
 
+@pytest.mark.slow
 def test_a_lease_that_looks_old_is_not_taken_while_its_holder_renews_it(store: Store) -> None:
     with holding(store, "local", me=ELSEWHERE.holder, ttl=3) as held:
         assert held.fence is not None
@@ -264,6 +266,7 @@ def test_what_another_is_about_to_commit_is_not_removed(tmp_path: Path) -> None:
     assert store.read("theirs") == b"1"
 
 
+@pytest.mark.slow
 def test_a_lease_that_another_wrote_in_place_is_lost_and_left_alone(tmp_path: Path) -> None:
     """As on a disk whose machines do not see each other's locks."""
     store = Store.at(tmp_path)
@@ -326,6 +329,7 @@ def test_a_process_that_hides_is_not_taken_for_one_that_is_gone(store: Store, mo
         pass
 
 
+@pytest.mark.slow
 def test_a_full_disk_does_not_blind_the_fence(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the time up to which it surely holds cannot be noted any more, each change asks the store."""
     with holding(store, "local", ttl=3) as held, monkeypatch.context() as patch:
@@ -339,6 +343,7 @@ def test_a_full_disk_does_not_blind_the_fence(store: Store, monkeypatch: pytest.
     assert found.token == ELSEWHERE.token
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["renewal", "return"])
 def test_who_leaves_at_once_does_not_wait_for_the_store(memory: str, at: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store.at(f"{memory}/out")
@@ -383,6 +388,7 @@ def heedless(s3: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sto
     return store
 
 
+@pytest.mark.slow
 def test_of_many_at_a_heedless_store_one_holds_it(heedless: Store) -> None:
     together, inside, most = threading.Barrier(4), [0], [0]
 
@@ -400,6 +406,7 @@ def test_of_many_at_a_heedless_store_one_holds_it(heedless: Store) -> None:
     assert heedless.names() == []
 
 
+@pytest.mark.slow
 def test_at_a_heedless_store_a_driver_sees_that_it_was_robbed(heedless: Store) -> None:
     with holding(heedless, "local", ttl=0.9) as held:
         held.write("before", b"1")
@@ -467,6 +474,7 @@ def a_run_at_work(store: Store, data: Path, extractor: str, env: dict[str, str])
         process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["local", "s3"])
 def test_the_second_driver_is_told_and_the_same_command_goes_on_after_a_kill(
     where: str, request: pytest.FixtureRequest, tmp_path: Path, cli: Cli

@@ -30,8 +30,7 @@ from scaledproc.errors import ScaledprocError
 from scaledproc.events import ChunkDone, Event, ShardDone
 from scaledproc.run_folder.folder import Run, decide
 from scaledproc.run_folder.lock.driver_lease import holding
-from scaledproc.storage import s3_download, s3_filesystem
-from scaledproc.storage import store as store_module
+from scaledproc.storage import s3_download, s3_filesystem, s3_store
 from scaledproc.storage.s3_download import ChangedError, CredentialsError
 from scaledproc.storage.store import Store
 
@@ -82,6 +81,7 @@ def listed(store: Store) -> None:
 ACTIONS = [(read, "GET"), (write, "PUT"), (ask, "HEAD"), (remove, "POST"), (listed, "GET")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("action", "method", "fault"),
     [
@@ -110,6 +110,7 @@ def test_one_fault(
     assert happened
 
 
+@pytest.mark.slow
 def test_a_body_that_is_short_again_and_again(bad: MisbehavingStore, store: Store) -> None:
     store.write("a", b"0123456789" * 1000)
     bad.decide = once("short_length", "GET", "/a", times=4)
@@ -161,6 +162,7 @@ def test_a_store_that_knows_no_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
 class TestFetching:
     """Of staged objects, by obstore."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("fault", [fault for fault in FAULTS if can_have(Request("GET", "", (), "", 0), fault)])
     def test_one_fault(self, bad: MisbehavingStore, store: Store, tmp_path: Path, fault: str) -> None:
         store.write("a", b"0123456789" * 1000)
@@ -186,15 +188,17 @@ class TestFetching:
         monkeypatch.setattr(s3_download, "PART", 1000)
         monkeypatch.setattr(s3_filesystem, "FIRST", 1000)
         monkeypatch.setattr(s3_filesystem, "BLOCK", 1000)
-        monkeypatch.setattr(store_module, "PIECE", 1000)
+        monkeypatch.setattr(s3_store, "PIECE", 1000)
         name = "a" if way == "obstore" else "a\x01"  # which obstore is not given
         store.write(name, b"old" * 2000)
         listed = store.listing().files
         seen = itertools.count(1)  # in several threads
+        other = behind(store, bad)
+        other.write("other", b"")  # its connection stands: a request that waits for that is given up
 
         def change(request: Request) -> None:
             if request.method == "GET" and request.range and next(seen) == number:
-                behind(store, bad).write(name, b"new" * 2000)
+                other.write(name, b"new" * 2000)
 
         bad.hook = change
         try:
@@ -247,6 +251,7 @@ class TestUploadsInParts:
         monkeypatch.setattr(s3fs.core, "calculate_chunksize", lambda size, chunksize=None: 5 * 2**20)
         return b"0123456789abcdef" * (11 * 2**16)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("fault", ["reset_after", "reset_before", "pause", "internal_error", "truncated"])
     @pytest.mark.parametrize("which", ["uploads", "partNumber", "uploadId"])
     def test_one_fault(self, bad: MisbehavingStore, store: Store, part: bytes, fault: str, which: str) -> None:
@@ -391,6 +396,7 @@ class TestRuns:
         yield
         ground.bad.decide, ground.bad.hook = (lambda request: None), (lambda request: None)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("seed", "rate"), [(1, 0.05), (2, 0.2)])
     def test_the_same_bytes(self, ground: Ground, seed: int, rate: float) -> None:
         before = ground.bad.faults.total()
@@ -399,6 +405,7 @@ class TestRuns:
         assert ground.bad.faults.total() - before > 100 * rate
         ground.check(f"ground/same{seed}")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("seed", [1, 2])
     def test_a_lease_behind_it(self, ground: Ground, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
         """It is renewed all the time, and lost to nobody."""
@@ -412,6 +419,7 @@ class TestRuns:
         time.sleep(2.5 * READ_TIMEOUT)  # what comes late comes by now
         ground.check(f"ground/lease{seed}")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("seed", [1, 2, 3])
     def test_listings_that_lag_behind(self, ground: Ground, seed: int) -> None:
         ground.bad.decide = seeded(seed, 0.8, {"stale"})
@@ -429,6 +437,7 @@ class TestRuns:
         assert not any(event.resumed for event in events if isinstance(event, (ChunkDone, ShardDone)))
         ground.check("ground/over")
 
+    @pytest.mark.slow
     def test_committed_chunks_that_no_listing_shows(self, ground: Ground) -> None:
         with pytest.raises(KeyboardInterrupt):
             run(ground, "ground/hidden", stop=lambda events: sum(isinstance(each, ChunkDone) for each in events) == 3)
@@ -438,6 +447,7 @@ class TestRuns:
         assert sum(event.resumed for event in events if isinstance(event, ChunkDone)) == there >= 3
         ground.check("ground/hidden")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("seed", "faults", "place"), [(1, SWIFT, 70), (2, {"stale"}, 90)])
     def test_killed_and_continued(
         self, ground: Ground, cli: Cli, seed: int, faults: Collection[str], place: int
@@ -453,6 +463,7 @@ class TestRuns:
         again = {name for name in there if any(key.endswith(f"{output}/{name}") for key in made)}
         assert not [name for name in again if is_chunk(name)], "a committed chunk was computed again"
 
+    @pytest.mark.slow
     def test_never_recovers(self, ground: Ground, cli: Cli) -> None:
         output = "ground/never"
         answered = [80]
@@ -476,6 +487,7 @@ class TestRuns:
         assert result.returncode == 0, result.stderr
         ground.check(output)
 
+    @pytest.mark.slow
     def test_silence(self, ground: Ground, cli: Cli) -> None:
         """A store that takes connections and says nothing."""
         ground.bad.decide = lambda request: "pause"
@@ -486,6 +498,7 @@ class TestRuns:
         assert "Traceback" not in result.stderr
         assert result.stderr.splitlines()[-1].startswith("scaledproc: s3://")
 
+    @pytest.mark.slow
     def test_what_is_forbidden_costs_its_unit(self, ground: Ground) -> None:
         ground.bad.decide = lambda request: "forbidden" if request.key.endswith("/u1/3.txt") else None
         run(ground, "ground/forbidden")
@@ -507,6 +520,7 @@ class TestRuns:
         run(ground, "ground/expired")
         ground.check("ground/expired")
 
+    @pytest.mark.slow
     def test_fetch_to_it_and_from_it(self, ground: Ground, tmp_path: Path) -> None:
         options = through(ground.bad)
         ground.bad.decide = seeded(5, 0.2, SWIFT)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaledproc.storage.retry import Fault, Patience, fault_of_answer, refuses_object, retry_after, seconds_for
+from scaledproc.storage.retry import Fault, RetryPolicy, fault_of_answer, refuses_object, retry_after, seconds_for
 
-USUAL = Patience(attempts=5, seconds=100.0, first=1.0, longest=6.0, asked=30.0)
+USUAL = RetryPolicy(attempts=5, seconds=100.0, first=1.0, longest=6.0, asked=30.0)
 
 
 @pytest.mark.parametrize(
@@ -49,17 +49,17 @@ def test_what_follows_an_attempt(
 def test_every_sequence_of_faults_ends_in_bounded_time(
     events: list[tuple[float, float | None, float]], attempts: int
 ) -> None:
-    patience = Patience(attempts=attempts)
+    policy = RetryPolicy(attempts=attempts)
     elapsed = 0.0
     for attempt, (took, asked, draw) in enumerate(events, 1):
         elapsed += took
-        wait = patience.wait(attempt, elapsed, "passing", asked, draw)
+        wait = policy.wait(attempt, elapsed, "passing", asked, draw)
         if wait is None:
             break
         assert wait >= 0
         elapsed += wait
     assert attempt <= attempts
-    assert elapsed <= patience.seconds + 40  # the last attempt itself
+    assert elapsed <= policy.seconds + 40  # the last attempt itself
 
 
 @pytest.mark.parametrize(
@@ -108,19 +108,26 @@ def test_retry_after(value: str, seconds: float | None) -> None:
 @pytest.mark.parametrize(
     ("config", "environment", "attempts"),
     [
-        ({}, {}, Patience().attempts),
+        ({}, {}, RetryPolicy().attempts),
         ({}, {"AWS_MAX_ATTEMPTS": "3"}, 3),
-        ({}, {"AWS_MAX_ATTEMPTS": "some"}, Patience().attempts),
+        ({}, {"AWS_MAX_ATTEMPTS": "some"}, RetryPolicy().attempts),
         ({}, {"AWS_MAX_ATTEMPTS": "0"}, 1),
         ({"retries": {"total_max_attempts": 7}}, {"AWS_MAX_ATTEMPTS": "3"}, 7),
         ({"retries": {"max_attempts": 7}}, {}, 8),  # botocore does not count the first one
-        ({"retries": {"mode": "adaptive"}}, {}, Patience().attempts),
+        ({"retries": {"mode": "adaptive"}}, {}, RetryPolicy().attempts),
     ],
 )
 def test_the_users_settings(config: dict[str, object], environment: dict[str, str], attempts: int) -> None:
-    assert Patience.of(config, environment).attempts == attempts
+    assert RetryPolicy.of(config, environment).attempts == attempts
 
 
 def test_a_body_may_take_time_but_not_for_ever() -> None:
     assert seconds_for(0, 15.0) == 30.0
     assert seconds_for(16 * 2**20, 15.0) == 94.0
+
+
+@pytest.mark.parametrize(("draw", "expected"), [(0.0, 2.0), (0.5, 4.0), (1.0, 6.0)])
+def test_a_wait_is_drawn_from_a_part_of_its_bound(draw: float, expected: float) -> None:
+    policy = RetryPolicy(first=2.0, spread=(0.5, 1.5))
+    assert policy.wait(2, 0.0, "passing", None, draw) == expected
+    assert policy.wait(2, 0.0, "passing", 7.0, draw) == expected + 7.0

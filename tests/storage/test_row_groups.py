@@ -109,6 +109,7 @@ def test_more_text_than_an_array_can_have(kind: pa.DataType) -> None:
     assert count == 750
 
 
+@pytest.mark.slow
 def test_large_rows_are_the_same_bytes_whatever_the_cuts(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     for number in range(40):
@@ -146,6 +147,7 @@ def test_what_a_file_says_of_itself_is_not_all_in_its_footer(tmp_path: Path) -> 
     assert pq.read_table(path)["x"].to_pylist() == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_messages_are_bounded_and_a_run_of_huge_ones_ends(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     for number in range(4):

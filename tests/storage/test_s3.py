@@ -88,6 +88,7 @@ def on_start(action: Callable[[], None]) -> Callable[[Event], None]:
 
 
 class TestSameBytes:
+    @pytest.mark.slow
     def test_s3_to_s3_by_environment(self, cli: Cli, s3: Bucket, case: Case, tmp_path: Path) -> None:
         output = s3.url("env/out")
         command = (case.remote, output, "--jobs", "2", "--chunk", "4", "--max-failures", "1", "--scratch", tmp_path)
@@ -115,6 +116,7 @@ class TestSameBytes:
         opened = Run.open(s3.url("local/out"), s3.storage_options)
         assert opened.to_arrow().equals(found.to_arrow())
 
+    @pytest.mark.slow
     def test_combine_and_workers(self, cli: Cli, s3: Bucket, case: Case) -> None:
         output = s3.url("worker/out")
 
@@ -148,6 +150,7 @@ def test_no_secret_is_written(s3: Bucket, case: Case) -> None:
         assert s3.server.endpoint.encode() not in data, name
 
 
+@pytest.mark.slow
 def test_continues_after_an_interruption(s3: Bucket, case: Case) -> None:
     events: list[Event] = []
 
@@ -216,6 +219,7 @@ def test_odd_names(s3: Bucket, tmp_path: Path) -> None:
     assert run.to_arrow().to_pylist() == [{"path": name, "content": name} for name in sorted(names)]
 
 
+@pytest.mark.slow
 def test_overwrite_touches_no_neighbour(s3: Bucket) -> None:
     dataset = texts(s3, "neighbours/data")
     options: dict[str, Any] = {"extractor": content, "jobs": 1, "storage_options": s3.storage_options}
@@ -227,6 +231,7 @@ def test_overwrite_touches_no_neighbour(s3: Bucket) -> None:
     assert comparable(s3.objects("neighbours/out[1]")) == comparable(before)
 
 
+@pytest.mark.slow
 def test_output_inside_the_dataset_is_not_read_again(s3: Bucket) -> None:
     dataset = texts(s3, "inside")
     options: dict[str, Any] = {"extractor": content, "anchors": "*", "jobs": 1, "storage_options": s3.storage_options}
@@ -262,6 +267,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -287,6 +293,7 @@ def test_no_access(
     assert s3.objects("access/output") == {}
 
 
+@pytest.mark.slow
 def test_small_chunks_of_small_units(s3: Bucket, tmp_path: Path) -> None:
     """Each chunk one small file: more of them are fetched ahead than there are cores."""
     dataset = texts(s3, "many-small", count=40)
@@ -326,6 +333,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 def test_what_a_chunk_and_a_shard_cost_in_requests(s3: Bucket) -> None:
     """Each takes 30 ms or more on a store that is not here, and money: one more for each chunk is to be seen."""
     dataset = texts(s3, "requests-in", count=12)

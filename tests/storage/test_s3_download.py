@@ -17,7 +17,7 @@ from obstore.exceptions import GenericError
 from obstore.store import MemoryStore
 
 from scaledproc.storage import s3_download
-from scaledproc.storage.retry import Patience
+from scaledproc.storage.retry import RetryPolicy
 from scaledproc.storage.s3_download import (
     BUFFER,
     REQUESTS,
@@ -36,7 +36,7 @@ class MadeUpS3:
         self.storage_options = {"anon": True, **options}
         self.s3 = SimpleNamespace(meta=SimpleNamespace(region_name=region, endpoint_url=endpoint))
         self._answer = answer
-        self.patience = Patience()
+        self.retry = RetryPolicy()
         self.seconds_to_connect, self.seconds_to_read = 5.0, 15.0
 
     def connect(self) -> None:
@@ -121,7 +121,7 @@ class TestFetch:
         store.delete("7/b")
         store.put("70/a", b"other")
         long = Wanted("long", "7/a", tmp_path / ("x" * 300), 7)
-        wrong = S3Objects(store, store, Patience()).fetch([*groups, [long], []])
+        wrong = S3Objects(store, store, RetryPolicy()).fetch([*groups, [long], []])
         problems = {number: problem for number, problem in enumerate(wrong) if problem is not None}
         assert {number: type(problem) for number, problem in problems.items()} == {
             7: FileNotFoundError,
@@ -137,7 +137,7 @@ class TestFetch:
         others = [self.put(store, tmp_path, str(n), b"x") for n in range(200)]
         gone = Wanted("gone", "gone", tmp_path / "gone", 1)
         for at in (0, 100, 200):
-            (wrong,) = S3Objects(store, store, Patience()).fetch([[*others[:at], gone, *others[at:]]])
+            (wrong,) = S3Objects(store, store, RetryPolicy()).fetch([[*others[:at], gone, *others[at:]]])
             assert isinstance(wrong, FileNotFoundError)
 
     def test_a_store_that_fails_ends_all(
@@ -152,14 +152,14 @@ class TestFetch:
         groups = [[self.put(store, tmp_path, str(n), b"x")] for n in range(2000)]
         monkeypatch.setattr(obstore, "get", get)
         with pytest.raises(OSError, match=r"no route to host \(1 attempts\)") as caught:
-            S3Objects(store, store, Patience(attempts=1)).fetch(groups)
+            S3Objects(store, store, RetryPolicy(attempts=1)).fetch(groups)
         assert not isinstance(caught.value, FileNotFoundError | PermissionError | ChangedError)
         assert len(asked) <= 2 * REQUESTS
 
     def test_a_full_disk_ends_all(self, store: MemoryStore, tmp_path: Path) -> None:
         full = replace(self.put(store, tmp_path, "a", b"x" * 5000), target=Path("/dev/full"))
         with pytest.raises(OSError, match="No space left") as caught:
-            S3Objects(store, store, Patience()).fetch([[full]])
+            S3Objects(store, store, RetryPolicy()).fetch([[full]])
         assert caught.value.errno == errno.ENOSPC
 
     def test_a_folder_that_may_not_be_written_is_no_fault_of_an_object(
@@ -167,7 +167,7 @@ class TestFetch:
     ) -> None:
         item = replace(self.put(store, tmp_path, "a", b"x"), target=Path("/proc/none/a"))
         with pytest.raises(OSError, match="cannot be written") as caught:
-            S3Objects(store, store, Patience()).fetch([[item]])
+            S3Objects(store, store, RetryPolicy()).fetch([[item]])
         assert not isinstance(caught.value, FileNotFoundError | PermissionError)
 
     def test_little_is_held_however_large_the_objects(
@@ -198,7 +198,7 @@ class TestFetch:
         contents = {f"{n}": random.Random(n).randbytes(3_200_000 + n) for n in range(20)}
         groups = [[self.put(store, tmp_path, name, content)] for name, content in contents.items()]
         groups[0][0].target.write_bytes(b"old" * 2_000_000)  # longer than what comes
-        assert S3Objects(store, store, Patience()).fetch(groups) == [None] * 20
+        assert S3Objects(store, store, RetryPolicy()).fetch(groups) == [None] * 20
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == contents
         assert 1 < most <= REQUESTS
         assert longest <= BUFFER

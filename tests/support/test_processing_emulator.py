@@ -233,6 +233,7 @@ def test_a_job_that_does_not_listen_is_killed(open_account: Opener) -> None:
     assert (job.status, job.hosts[0].exit_code) == ("Stopped", 137)
 
 
+@pytest.mark.slow
 def test_a_job_that_takes_too_long_is_stopped(account: Account) -> None:
     job = account.run("sleep 60", StoppingCondition={"MaxRuntimeInSeconds": 1})
     assert (job.status, job.failure_reason) == ("Stopped", None)
@@ -274,6 +275,7 @@ def test_the_project_s_own_command_is_what_an_image_runs(account: Account) -> No
     assert str(job.failure_reason).startswith("ClientError: CannotStartContainerError")
 
 
+@pytest.mark.slow
 def test_hosts_reach_s3_with_the_project_s_own_code(account: Account) -> None:
     account.put({"data/a.txt": b"one", "data/b.txt": b"three", "code/count.py": COUNT.encode()})
     arguments = ["--jobs", "1", "--extractor", "processing/code/count.py:count"]
@@ -285,6 +287,7 @@ def test_hosts_reach_s3_with_the_project_s_own_code(account: Account) -> None:
     assert table.column("size").to_pylist() == [3, 5]
 
 
+@pytest.mark.slow
 def test_leaving_ends_hosts_and_their_children(s3: Bucket, tmp_path: Path) -> None:
     with ExitStack() as stack:
         emulator = stack.enter_context(ProcessingEmulator(tmp_path, s3.server))
@@ -686,6 +689,7 @@ def test_steps_run_side_by_side_without_a_limit(account: Account) -> None:
     assert account.emulator.wait_for_execution(arn).status == "Succeeded"
 
 
+@pytest.mark.slow
 def test_a_step_is_tried_again_by_its_policy(account: Account) -> None:
     faults = account.emulator.faults
     policy = {"ExceptionType": ["SageMaker.JOB_INTERNAL_ERROR", "SageMaker.CAPACITY_ERROR"], "MaxAttempts": 2}

@@ -13,7 +13,7 @@ import numpy as np
 
 from scaledproc._util.text import bytes_text, count_text, seconds_text
 from scaledproc.errors import UsageError
-from scaledproc.planning.calibration import Throughput
+from scaledproc.planning.cost_model import Costs
 from scaledproc.planning.partition import split_evenly
 
 from ..instances import Instance, find_instance
@@ -45,13 +45,6 @@ REQUESTS_PER_FILE = {"stage": 1, "file": 1}
 FILE_RATE = 250 * 2**20
 FILE_RATE_SMALL = 128 * 2**20
 SMALL_VOLUME_GB = 170
-# What a core does with `wfdb-summary`: 0.7 to 2.3 ms a task and 1.5 to 5.8 ns a byte were measured over whole runs of
-# generated 8-bit segments (benchmarks/test_throughput.py), on one core of a shared two-core virtual machine. These are
-# the slowest. Combining took from 0.05 ms a task, and more in runs of few tasks, where starting it is most of it.
-ASSUMED = Throughput(
-    2.3e-3, 5.8e-9, "the project's benchmark of wfdb-summary, on another machine", combine_seconds_per_task=5e-5
-)
-
 # The network's documented baseline: 0.3125 Gbit/s per vCPU for m5, half of that and less for t3.
 NETWORK_PER_VCPU = 0.3125e9 / 8
 NETWORK_PER_BURSTABLE_VCPU = 0.128e9 / 8
@@ -278,14 +271,14 @@ class Recommendation:
         }
 
 
-def estimate(sizes: Sizes, throughput: Throughput, fleet: Fleet, lookup: PriceList | None = None) -> Estimate:
+def estimate(sizes: Sizes, costs: Costs, fleet: Fleet, lookup: PriceList | None = None) -> Estimate:
     """Time and money for a plan on some machines.
 
     Parameters
     ----------
     sizes
         The plan's.
-    throughput
+    costs
         What work costs one core, taken to be the same on a vCPU of any type.
     fleet
         The machines.
@@ -294,11 +287,9 @@ def estimate(sizes: Sizes, throughput: Throughput, fleet: Fleet, lookup: PriceLi
     """
     if fleet.volume_gb is None:
         fleet = replace(fleet, volume_gb=needed_volume_gb(sizes, fleet))
-    seconds = _job_seconds(sizes, throughput, fleet)
+    seconds = _job_seconds(sizes, costs, fleet)
     n_machines = min(fleet.max_parallel, max(sizes.n_shards, 1))
-    combine = math.ceil(
-        fleet.startup_seconds + fleet.overhead_seconds + sizes.n_tasks * throughput.combine_seconds_per_task
-    )
+    combine = math.ceil(fleet.startup_seconds + fleet.overhead_seconds + sizes.n_tasks * costs.combine_task)
     shard_wall, billed, starts = _simulate(seconds, n_machines, fleet, sizes)
     billed_hours = (billed + combine) / 3600
     price = price_of(fleet.instance, fleet.region, lookup)
@@ -315,14 +306,14 @@ def estimate(sizes: Sizes, throughput: Throughput, fleet: Fleet, lookup: PriceLi
         instance=fleet.instance.name,
         jobs=n_jobs,
         max_parallel=n_machines,
-        core_hours=float(throughput.core_seconds(sizes.n_tasks, sizes.size)) / 3600,
+        core_hours=float(costs.seconds(sizes.n_tasks, sizes.size)) / 3600,
         startup_hours=(starts + 1) * fleet.startup_seconds / 3600,
         combine_seconds=combine,
         longest_job_seconds=max([float(combine), shard_wall if fleet.single_job else float(seconds.max(initial=0))]),
         storage_usd=storage_usd,
         s3_usd=s3_usd,
     )
-    notes = [*_notes(throughput, fleet, storage), *(lookup.notes if lookup else ())]
+    notes = [*_notes(costs, fleet, storage), *(lookup.notes if lookup else ())]
     if price is None:
         notes.append(f"the price of {fleet.instance} is not known; allow pricing:GetProducts to have it looked up")
     else:
@@ -374,7 +365,7 @@ def needed_volume_gb(sizes: Sizes, fleet: Fleet) -> int:
 
 def recommend(
     sizes: Sizes,
-    throughput: Throughput,
+    costs: Costs,
     candidates: Iterable[Instance],
     *,
     deadline: float | None = None,
@@ -390,7 +381,7 @@ def recommend(
 
     Parameters
     ----------
-    sizes, throughput, lookup
+    sizes, costs, lookup
         As for `estimate`.
     candidates
         The types to choose from. Those without a known price are passed over.
@@ -412,7 +403,7 @@ def recommend(
     """
     base = fleet or Fleet(find_instance(PATTERN_INSTANCE), PATTERN_MACHINES)
     pattern_fleet = replace(base, instance=find_instance(PATTERN_INSTANCE), max_parallel=PATTERN_MACHINES)
-    pattern = estimate(sizes, throughput, pattern_fleet, lookup)
+    pattern = estimate(sizes, costs, pattern_fleet, lookup)
     limit = pattern.wall_seconds if deadline is None else deadline
     large = [one for one in candidates if one.memory_gib >= min_memory_gib]
     priced = [one for one in large if price_of(one, base.region, lookup) is not None]
@@ -425,7 +416,7 @@ def recommend(
     for shards in range(1, min(max_parallel, len(sizes.unit_bytes)) + 1):
         cut = sizes.cut(shards)
         for instance in priced:
-            found = estimate(cut, throughput, replace(base, instance=instance, max_parallel=shards), lookup)
+            found = estimate(cut, costs, replace(base, instance=instance, max_parallel=shards), lookup)
             fastest = min(fastest, found.wall_seconds)
             if found.wall_seconds <= limit:
                 tries.append(Recommendation(instance, shards, shards, found, limit, ()))
@@ -438,13 +429,13 @@ def recommend(
     return replace(best, reasons=_reasons(best, tries, pattern, deadline is None))
 
 
-def _job_seconds(sizes: Sizes, throughput: Throughput, fleet: Fleet) -> NDArray[np.float64]:
+def _job_seconds(sizes: Sizes, costs: Costs, fleet: Fleet) -> NDArray[np.float64]:
     """Of each shard's job, whole seconds as they are billed."""
-    work = throughput.core_seconds(sizes.shard_tasks, sizes.shard_bytes)
+    work = costs.seconds(sizes.shard_tasks, sizes.shard_bytes)
     if fleet.mode == "stage":  # fetching keeps a core busy too
         work = work + sizes.shard_bytes / (fleet.download_rate or STAGE_RATE) + sizes.shard_files * SECONDS_PER_FILE
     compute = work / fleet.instance.vcpus
-    compute = np.maximum(compute, throughput.core_seconds(1, sizes.shard_largest))
+    compute = np.maximum(compute, costs.seconds(1, sizes.shard_largest))
     fetch = sizes.shard_bytes / fleet.bytes_per_second + sizes.shard_files * SECONDS_PER_FILE
     took: NDArray[np.float64] = np.maximum(compute, fetch) if fleet.mode == "stage" else compute + fetch
     if fleet.replicates:
@@ -486,11 +477,11 @@ def _lines(found: Estimate, sizes: Sizes, fleet: Fleet) -> tuple[str, ...]:
     )
 
 
-def _notes(throughput: Throughput, fleet: Fleet, storage: StoragePrice) -> list[str]:
+def _notes(costs: Costs, fleet: Fleet, storage: StoragePrice) -> list[str]:
     disk = f"${storage.usd_per_gb_month:g} per GB and month in {storage.region}"
     rate = f"{bytes_text(fleet.bytes_per_second)}/s and {1 / SECONDS_PER_FILE:.0f} files a second into each machine"
     notes = [
-        f"speed: {throughput.source}; the same on each vCPU",
+        f"speed: {costs.source}; the same on each vCPU",
         f"{seconds_text(fleet.startup_seconds)} to start a job, billed; nothing to wait for quota or capacity",
         f"{rate}, {'while it works' if fleet.mode == 'stage' else 'before it works'}",
         f"volumes: {disk}; what S3 takes to keep data, and logs, are not in it",

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from scaledproc.backend.base import Expected
 from scaledproc.errors import UsageError
-from scaledproc.planning.calibration import Throughput, calibrate, last_throughput
+from scaledproc.planning.calibration import calibrate, last_costs
+from scaledproc.planning.cost_model import SLOWEST, Costs
 
 from ..instances import Instance, find_instance
-from .estimate import ASSUMED, Estimate, Fleet, Recommendation, Sizes, estimate, estimate_text, recommend
+from .estimate import Estimate, Fleet, Recommendation, Sizes, estimate, estimate_text, recommend
 from .prices import PriceList, lookup_prices, priced_instances
 
 if TYPE_CHECKING:
@@ -24,24 +25,24 @@ if TYPE_CHECKING:
 
 def forecast(settings: Settings, service: Service | None, plan: Plan, dataset: Store, extractor: Extractor) -> Estimate:
     """Time and price of a plan as it is cut, on the machines that are set."""
-    throughput = _throughput(settings, plan, dataset, extractor)
+    costs = _costs(settings, plan, dataset, extractor)
     fleet = fleet_of(settings, plan, service.region if service else settings.region)
-    return estimate(sizes_of(plan, fleet), throughput, fleet, _prices(service, [fleet.instance]))
+    return estimate(sizes_of(plan, fleet), costs, fleet, _prices(service, [fleet.instance]))
 
 
 def advise(settings: Settings, service: Service | None, plan: Plan, dataset: Store, extractor: Extractor) -> Expected:
     """As `forecast`, and beside it what is cheaper and as quick as the published pattern's machines."""
-    throughput = _throughput(settings, plan, dataset, extractor)
+    costs = _costs(settings, plan, dataset, extractor)
     fleet = fleet_of(settings, plan, service.region if service else settings.region)
     candidates = [find_instance(name) for name in sorted(priced_instances())]
     prices = _prices(service, [fleet.instance, *candidates])
-    expected = estimate(sizes_of(plan, fleet), throughput, fleet, prices)
+    expected = estimate(sizes_of(plan, fleet), costs, fleet, prices)
     lines = ["", "expected on Amazon SageMaker:", *estimate_text(expected)]
     content = expected.to_dict()
     try:
         # What is recommended is a job for each shard, with the disk that it needs.
         apart = replace(fleet, single_job=False, replicates=False, volume_gb=None)
-        better = recommend(Sizes.of(plan), throughput, candidates, fleet=apart, lookup=prices)
+        better = recommend(Sizes.of(plan), costs, candidates, fleet=apart, lookup=prices)
     except UsageError as error:
         lines.append(f"recommended: none, {error}")
     else:
@@ -55,11 +56,11 @@ def _words(better: Recommendation) -> list[str]:
     return [flags, estimate_text(better.estimate)[0], *(f"  {reason}" for reason in better.reasons)]
 
 
-def _throughput(settings: Settings, plan: Plan, dataset: Store, extractor: Extractor) -> Throughput:
+def _costs(settings: Settings, plan: Plan, dataset: Store, extractor: Extractor) -> Costs:
     """Measured on some tasks here, by the last run, or assumed."""
     if settings.calibrate is not None:
-        return calibrate(plan, dataset, extractor, settings.calibrate).throughput
-    return last_throughput(extractor) or ASSUMED
+        return calibrate(plan, dataset, extractor, settings.calibrate).costs
+    return last_costs(extractor) or SLOWEST
 
 
 def fleet_of(settings: Settings, plan: Plan, region: str | None) -> Fleet:

@@ -16,7 +16,7 @@ from scaledproc._util.text import count_text
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, Note, ShardState
 from scaledproc.execution.heartbeat import Heartbeat, read_heartbeats, shard_states
-from scaledproc.run_folder.folder import Run, read_record
+from scaledproc.run_folder.folder import RunFolder, read_record
 from scaledproc.storage.store import describe, store_errors
 
 from ..cost.billing import Bill
@@ -40,7 +40,7 @@ _ENDED = ("Completed", "Failed", "Stopped")
 _NAME = re.compile(r".*-([a-z]+\d*)-(\d+)")
 
 
-def run_token(run: Run) -> str:
+def run_token(run: RunFolder) -> str:
     """What the names of all jobs of a run have in common, whoever starts them."""
     text = f"{run.store.uri}\0{run.record.plan_id}\0{run.record.timings.get('started')}"
     return hashlib.sha256(text.encode()).hexdigest()[:10]
@@ -87,7 +87,7 @@ class Controller:
     def __init__(
         self,
         jobs: Jobs,
-        run: Run,
+        run: RunFolder,
         settings: Settings,
         request: Callable[[str, Work, int], dict[str, Any]],
         bills: dict[str, Bill],

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
+
+from scaledproc.storage.retry import RetryPolicy
 
 Fate = Literal["done", "capacity", "service", "worker", "hopeless", "uncommitted", "timeout", "stopped"]
 
@@ -64,9 +67,8 @@ def pause(what: Fate, tries: int, retries: int, wait: float, share: float) -> fl
     share
         Random, from 0 to 1, so that jobs that failed together do not return together.
     """
-    if what in ("hopeless", "stopped") or tries > retries:
-        return None
-    return float(min(wait * 2.0 ** (tries - 1), LONGEST_WAIT) * (0.5 + share))
+    policy = RetryPolicy(retries + 1, math.inf, wait, LONGEST_WAIT, spread=(0.5, 1.5))
+    return policy.wait(tries, 0.0, "final" if what in ("hopeless", "stopped") else "passing", None, share)
 
 
 def reason(what: Fate, description: Mapping[str, Any]) -> str:

@@ -6,18 +6,17 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from scaledproc.engine.job import CONTROL
 from scaledproc.errors import UsageError
 from scaledproc.execution.shard import PARTS, present_tasks
 from scaledproc.planning.partition import share_out
 from scaledproc.run_folder.folder import COMBINED, FEATURES, WORK
 
 from ..settings import Settings
-from .requests import Work, is_mounted
+from .requests import CONTROL, Work, is_mounted
 
 if TYPE_CHECKING:
     from scaledproc.planning.plan import Plan
-    from scaledproc.run_folder.folder import Run
+    from scaledproc.run_folder.folder import RunFolder
 
 HOSTS, KEYS, COMBINE = "hosts", "keys", "combine"
 STOP = f"{WORK}/{CONTROL}/stop"
@@ -138,12 +137,12 @@ def manifest_of(names: Iterable[str], dataset: str) -> bytes:
     return json.dumps([{"prefix": f"{dataset}/"}, *names]).encode()
 
 
-def has_combined(run: Run) -> bool:
+def has_combined(run: RunFolder) -> bool:
     """Whether the last job did its work; the service may upload one of its files before the other."""
     return run.store.exists(COMBINED) and run.store.exists(FEATURES)
 
 
-def has_parts(run: Run, work: Work, job: str) -> Literal["all", "some", "none"]:
+def has_parts(run: RunFolder, work: Work, job: str) -> Literal["all", "some", "none"]:
     """What the machines of a job left, which share a plan's files: `some` if all were there, and files were not."""
     said = present_tasks(run.store, f"{WORK}/{PARTS}/{job}")
     if len(said) < work.instances:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scaledproc._util.text import ranges_text
-from scaledproc.engine.job import CONTROL
 
 from ..limits import MAX_ARGUMENT_LENGTH, check_request
 from ..settings import LOCAL, Settings
@@ -22,7 +21,10 @@ MOUNTED = f"{PROCESSING}/run"
 RESULTS = f"{PROCESSING}/output"
 PROGRESS = f"{PROCESSING}/progress"
 
-WORKER = ("scaledproc", "worker")
+CONTROL = "control"
+"""Beside the mounted shards and reports: run.json, the plan and the inventory of a run that is not in reach itself."""
+
+WORKER = ("scaledproc", "sagemaker", "worker")
 START = "start.sh"
 """In the code bundle: installs it in a managed image, then becomes the worker."""
 

@@ -56,7 +56,7 @@ python3 -m pip --python "$home/venv/bin/python" install --disable-pip-version-ch
   > "$home/log" 2>&1 || say "UsageError: scaledproc cannot be installed (no package index? --wheelhouse, or \
 --image-uri): $(grep -v -e '^WARNING' -e '^$' "$home/log" | tail -n 3)"
 unset PIP_NO_INDEX PIP_FIND_LINKS PIP_CONSTRAINT
-exec "$home/venv/bin/scaledproc" worker "$@"
+exec "$home/venv/bin/scaledproc" sagemaker worker "$@"
 """
 
 

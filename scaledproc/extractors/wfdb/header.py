@@ -106,11 +106,6 @@ class Header(NamedTuple):
     notes: tuple[str, ...]
 
     @property
-    def is_master(self) -> bool:
-        """Whether it is the header of a record of several segments."""
-        return bool(self.segments)
-
-    @property
     def note(self) -> str | None:
         """The first notes as one text: a header of 20,000 signals may have as many, and as many rows with each."""
         if not self.notes:  # as nearly always

@@ -47,15 +47,18 @@ class SageMakerConformance(BackendConformance):
         return [*super().command(dataset, output, *arguments), *flags]
 
 
+@pytest.mark.slow
 class TestJobPerShard(SageMakerConformance):
     """The default: one job for each macro shard, which stages."""
 
 
+@pytest.mark.slow
 class TestHostsOfOneJob(SageMakerConformance):
     settings: ClassVar[dict[str, Any]] = {"instances": 2}
     jobs = 1
 
 
+@pytest.mark.slow
 class TestFileMode(SageMakerConformance):
     settings: ClassVar[dict[str, Any]] = {"input_mode": "file", "network_isolation": True}
     jobs = 1

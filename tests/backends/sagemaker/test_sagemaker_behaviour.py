@@ -117,6 +117,7 @@ def at_work(account: Account) -> int:
 # Jobs and hosts
 
 
+@pytest.mark.slow
 def test_job_per_shard_at_most_so_many_at_once(account: Account) -> None:
     account.put({**TREE, "g3/t.txt": "x\n"})
     found = account.run(max_parallel_jobs=2, tags=("team=ecg",))
@@ -134,6 +135,7 @@ def test_job_per_shard_at_most_so_many_at_once(account: Account) -> None:
     assert billed["usd"] == pytest.approx(seconds / 3600 * 0.115, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_hosts_share_one_job(account: Account) -> None:
     account.run(instances=2)
     (job,) = account.emulator.jobs
@@ -148,6 +150,7 @@ def test_hosts_share_one_job(account: Account) -> None:
 # Input modes
 
 
+@pytest.mark.slow
 def test_file_mode_by_manifest(account: Account) -> None:
     account.put({**TREE, "g1/u3/t.txt": "left\n", "g2/u2/t.txt": "out\n"})
     options = {"include": ["*/u1/*", "g1/u2/*", "g2/u2/*"], "limit": 3, "shards": "2"}
@@ -161,6 +164,7 @@ def test_file_mode_by_manifest(account: Account) -> None:
         assert not any("u3" in str(path) for path in job.hosts[0].root.rglob("*.txt"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("combine_local", [True, False])
 def test_files_parted_by_key(account: Account, combine_local: bool) -> None:
     options = {"unit": "file", "shards": "2", "exclude": ["*.bin"]}
@@ -171,6 +175,7 @@ def test_files_parted_by_key(account: Account, combine_local: bool) -> None:
     assert account.created == (1 if combine_local else 2)
 
 
+@pytest.mark.slow
 def test_host_that_did_nothing_is_found(account: Account) -> None:
     """A job of three machines ends well though one of them did nothing: it is done again."""
     account.emulator.faults.idle_host(host=2, job="keys")
@@ -180,6 +185,7 @@ def test_host_that_did_nothing_is_found(account: Account) -> None:
     assert account.created == 2
 
 
+@pytest.mark.slow
 def test_units_of_several_files_are_not_parted(account: Account) -> None:
     with pytest.raises(UsageError, match="--unit file if they do not"):
         account.run(input_mode="sharded-by-key")
@@ -189,6 +195,7 @@ def test_units_of_several_files_are_not_parted(account: Account) -> None:
 # Failures
 
 
+@pytest.mark.slow
 def test_killed_host_goes_on_where_it_was(account: Account) -> None:
     account.put({f"g/u/t{number}.txt": "x\nsleep 0.15\n" for number in range(10)})
 
@@ -207,6 +214,7 @@ def test_killed_host_goes_on_where_it_was(account: Account) -> None:
     assert found.record.backend["billed"]["jobs"] == 2
 
 
+@pytest.mark.slow
 def test_one_shard_that_always_fails(account: Account) -> None:
     account.emulator.faults.kill_host(job="s00000", times=None)
     with pytest.raises(ScaledprocError) as caught:
@@ -224,6 +232,7 @@ def test_one_shard_that_always_fails(account: Account) -> None:
     account.assert_as_local(found)
 
 
+@pytest.mark.slow
 def test_throttled_now_and_then(account: Account) -> None:
     account.emulator.faults.throttle("CreateProcessingJob", times=2)
     account.emulator.faults.throttle(share=0.2)
@@ -241,12 +250,14 @@ def test_no_capacity_for_the_first_type(account: Account) -> None:
     assert list(found.record.backend["billed"]["instance_seconds"]) == ["ml.m5.xlarge"]
 
 
+@pytest.mark.slow
 def test_expired_token_while_watching(account: Account) -> None:
     account.emulator.faults.expire_token("DescribeProcessingJob", times=1)
     account.emulator.faults.expire_token("CreateProcessingJob", times=1)
     account.assert_as_local(account.run())
 
 
+@pytest.mark.slow
 def test_time_is_over_and_the_rest_is_done_again(account: Account) -> None:
     account.put({f"g/u/t{number}.txt": "x\nsleep 0.8\n" for number in range(8)})
     found = account.run(max_runtime="6s", retries=5, options={"chunk": "1"})
@@ -255,6 +266,7 @@ def test_time_is_over_and_the_rest_is_done_again(account: Account) -> None:
     account.assert_as_local(found, chunk="1")
 
 
+@pytest.mark.slow
 def test_worker_that_has_another_extractor_is_not_tried_again(account: Account) -> None:
     path = account.folder / "mine.py"
     path.write_text(
@@ -280,6 +292,7 @@ def test_worker_that_has_another_extractor_is_not_tried_again(account: Account) 
 # From elsewhere
 
 
+@pytest.mark.slow
 def test_status_stop_attach_and_finish(account: Account, cli: Cli) -> None:
     """A driver is killed; others see, stop, and go on with its jobs."""
     account.put({f"{group}/u/t{number}.txt": "x\nsleep 4\n" for group in ("g1", "g2") for number in range(5)})
@@ -314,6 +327,7 @@ def test_status_stop_attach_and_finish(account: Account, cli: Cli) -> None:
         stop(account.output)
 
 
+@pytest.mark.slow
 def test_stop_reaches_what_waits_too(account: Account) -> None:
     account.put({f"g{number}/t.txt": "x\nsleep 3\n" for number in range(3)})
     driver = subprocess.Popen(
@@ -327,6 +341,7 @@ def test_stop_reaches_what_waits_too(account: Account) -> None:
     assert account.created == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", ["y", "n", None])
 def test_ctrl_c(account: Account, answer: str | None) -> None:
     account.put({"g/t.txt": "x\nsleep 4\n"})
@@ -356,6 +371,7 @@ def test_ctrl_c(account: Account, answer: str | None) -> None:
 # Detached
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["stage", "file", "sharded-by-key"])
 def test_detached(account: Account, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "MOST_STEPS", 2)
@@ -386,6 +402,7 @@ def test_detached(account: Account, mode: str, monkeypatch: pytest.MonkeyPatch) 
     account.assert_as_local(found, **options)
 
 
+@pytest.mark.slow
 def test_detached_and_stopped(account: Account) -> None:
     account.put({"g1/t.txt": "x\nsleep 5\n", "g2/t.txt": "y\n"})
     settings: dict[str, Any] = {"combine_local": False, "detach": True}
@@ -436,6 +453,7 @@ def mistakes() -> Sequence[tuple[str, list[str], dict[str, str], str]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "environment", "expected"), [m[1:] for m in mistakes()], ids=[m[0] for m in mistakes()]
 )

@@ -16,6 +16,7 @@ import scaledproc
 SAME = ("features.parquet", "errors.parquet", "signal_stats.csv", "plan.parquet")
 
 
+@pytest.mark.slow
 @pytest.mark.docker
 class TestLocalMode:
     def test_two_hosts_and_the_last_job(

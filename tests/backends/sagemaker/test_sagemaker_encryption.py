@@ -74,6 +74,7 @@ def encryption(client: Any, prefix: str) -> dict[str, tuple[str | None, str | No
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["stage", "file"])
 def test_every_object_is_encrypted_with_the_key(client: Any, tmp_path: Path, mode: str) -> None:
     # A bucket with versions keeps what is overwritten and removed during the run.
@@ -95,6 +96,7 @@ def test_every_object_is_encrypted_with_the_key(client: Any, tmp_path: Path, mod
     assert set(encryption(client, f"{mode}/work/control/stop").values()) == {("aws:kms", KEY)}
 
 
+@pytest.mark.slow
 def test_without_the_key_none_is_named(client: Any, tmp_path: Path) -> None:
     client.put_bucket_versioning(Bucket="features", VersioningConfiguration={"Status": "Enabled"})
 
@@ -103,6 +105,7 @@ def test_without_the_key_none_is_named(client: Any, tmp_path: Path) -> None:
     assert set(encryption(client, "plain/").values()) <= {(None, None), ("AES256", None)}
 
 
+@pytest.mark.slow
 def test_a_large_upload_in_parts_is_encrypted_too(client: Any) -> None:
     from scaledproc.api import make_backend
     from scaledproc.storage.store import Store

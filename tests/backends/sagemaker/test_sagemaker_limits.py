@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import botocore.session
 import pytest
 from aws_json import aws_json, denied
-from hypothesis import given
-from hypothesis import strategies as st
 
 from scaledproc.backends.sagemaker import limits
-from scaledproc.backends.sagemaker.limits import Quotas, check_quotas, check_request, job_name, parse_quotas
+from scaledproc.backends.sagemaker.limits import Quotas, check_quotas, check_request, parse_quotas
 from scaledproc.errors import UsageError
 
 MODEL = botocore.session.get_session().get_service_model("sagemaker")
-NAME = re.compile(MODEL.shape_for("ProcessingJobName").metadata["pattern"])
-TEXT = st.one_of(st.text("aB1-", max_size=8), st.text(max_size=80))
-NAMES = st.tuples(TEXT, TEXT, TEXT, st.integers(0, 10**6))
 
 
 @pytest.mark.parametrize(
@@ -46,33 +40,6 @@ def test_limits_are_those_of_the_service(shape: str, low: int, high: int) -> Non
     metadata = MODEL.shape_for(shape).metadata
 
     assert (metadata["min"], metadata["max"]) == (low, high)
-
-
-@given(NAMES)
-def test_every_job_name_is_valid(parts: tuple[str, str, str, int]) -> None:
-    name = job_name(*parts)
-
-    assert NAME.fullmatch(name)
-    assert len(name) <= 63
-    limits.check_name(name)
-
-
-@given(NAMES, NAMES)
-def test_different_jobs_have_different_names(one: tuple[str, str, str, int], other: tuple[str, str, str, int]) -> None:
-    assert (job_name(*one) == job_name(*other)) == (one == other)
-
-
-def test_a_dash_does_not_make_two_jobs_one() -> None:
-    names = {job_name("a-b", "c", "d", 0), job_name("a", "b-c", "d", 0), job_name("a", "b", "c-d", 0)}
-
-    assert len(names) == 3
-
-
-def test_names_that_fit_are_plain_and_others_still_tell_what_they_are() -> None:
-    assert job_name("mimic-full", "4f1c9a", "s00012", 1) == "mimic-full-4f1c9a-s00012-1"
-    long = job_name("a-very-long-name-" * 5, "4f1c9a", "combine", 0)
-    assert long.startswith("a-very-long-name-a-very")
-    assert "-combine-x" in long
 
 
 def request(**changes: Any) -> dict[str, Any]:

@@ -33,6 +33,7 @@ def account(s3: Bucket, tmp_path: Path) -> Iterator[dict[str, str]]:
         yield {**emulator.environment(), "HOME": str(tmp_path)}  # where no run's speed is remembered
 
 
+@pytest.mark.slow
 def test_a_plan_in_s3_tells_time_and_price(cli: Cli, s3: Bucket, demo: Path, account: dict[str, str]) -> None:
     scaledproc.fetch(demo, s3.url("planned"), storage_options={f"output.{k}": v for k, v in s3.storage_options.items()})
 
@@ -56,6 +57,7 @@ def test_a_plan_in_s3_tells_time_and_price(cli: Cli, s3: Bucket, demo: Path, acc
     assert expected["recommended"]["estimate"]["usd"] <= expected["usd"]
 
 
+@pytest.mark.slow
 def test_it_needs_neither_credentials_nor_a_region(cli: Cli, demo: Path) -> None:
     for region in ({}, {"AWS_DEFAULT_REGION": "eu-west-1"}):
         done = cli(*PLAN, demo, "--json", env={**NOBODY, **region})
@@ -64,6 +66,7 @@ def test_it_needs_neither_credentials_nor_a_region(cli: Cli, demo: Path) -> None
         assert json.loads(done.stdout)["expected"]["usd"] > 0
 
 
+@pytest.mark.slow
 def test_calibrated_speed_is_named(cli: Cli, demo: Path) -> None:
     done = cli(*PLAN, demo, "--calibrate", "4", env=NOBODY)
 
@@ -72,6 +75,7 @@ def test_calibrated_speed_is_named(cli: Cli, demo: Path) -> None:
     assert "4 tasks" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_run_that_costs_too_much_is_not_begun(
     s3: Bucket, demo: Path, account: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +151,7 @@ def test_only_files_of_the_plan_are_mounted(s3: Bucket, tmp_path: Path) -> None:
         assert [bool(work.manifest) for work in works] == [bool(others)] * 2, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

@@ -83,6 +83,7 @@ def settings_of(caught: dict[str, Any]) -> Settings:
     return caught["backend"].settings
 
 
+@pytest.mark.slow
 def test_flags_go_before_the_file_and_the_file_before_the_sdk(seen: Seen, tmp_path: Path) -> None:
     (tmp_path / "USER.yaml").write_text(SDK)
     (tmp_path / "scaledproc.toml").write_text(
@@ -145,6 +146,7 @@ def test_every_word_of_the_file(seen: Seen, tmp_path: Path) -> None:
     assert found.volume_kms_key == KEY
 
 
+@pytest.mark.slow
 def test_what_is_on_in_a_file_can_be_switched_off(seen: Seen, tmp_path: Path) -> None:
     (tmp_path / "USER.yaml").write_text(SDK)
     (tmp_path / "scaledproc.toml").write_text(
@@ -160,6 +162,7 @@ def test_what_is_on_in_a_file_can_be_switched_off(seen: Seen, tmp_path: Path) ->
     assert found.subnets == ()
 
 
+@pytest.mark.slow
 def test_the_sdks_isolation_is_named_where_it_does_not_fit(seen: Seen, tmp_path: Path) -> None:
     (tmp_path / "USER.yaml").write_text(SDK.replace("Isolation: false", "Isolation: true"))
 
@@ -175,6 +178,7 @@ def test_a_configuration_that_the_sdk_refuses(seen: Seen, tmp_path: Path) -> Non
         settings_of(seen("--backend", "sagemaker"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -278,6 +282,7 @@ assert not heavy, heavy
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code",
     [

@@ -15,6 +15,7 @@ from scaledproc.extractors.wfdb.summary import WfdbSummary
 RANGES = {"80": 2**7, "212": 2**11, "16": 2**15, "24": 2**23, "32": 2**31}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fmt", "width"), [("80", 3), ("80", 1), ("80", 20), ("212", 3), ("16", 2), ("24", 2), ("32", 1)]
 )
@@ -40,6 +41,7 @@ def test_a_signal_file_of_several_blocks(tmp_path: Path, fmt: str, width: int) -
     assert check_against_wfdb(tmp_path / "r.hea", WfdbSummary().extract(task_of(tmp_path / "r.hea"))) == width
 
 
+@pytest.mark.slow
 def test_several_samples_in_a_frame_are_one_signal(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     n, frame = BLOCK // 3 + 77, (1, 4)

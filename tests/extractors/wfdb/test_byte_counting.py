@@ -22,6 +22,7 @@ def compiled() -> byte_counting.Add:
     return byte_counting._compile()
 
 
+@pytest.mark.slow
 @given(
     st.integers(1, 20),
     st.lists(st.sampled_from([0, 1, 2, 7, 8, 9, 63, 64, 65, 1000, PAIRS_FROM, PAIRS_FROM + 1]), max_size=3),
@@ -66,6 +67,7 @@ def run_with(tmp_path: Path, name: str, **words: object) -> dict[str, bytes]:
     return outputs(tmp_path / name)
 
 
+@pytest.mark.slow
 def test_a_run_gives_the_same_bytes_either_way(tmp_path: Path) -> None:
     write_demo(tmp_path / "in")
     little = run_with(tmp_path, "little", much=10**12, hidden=False, used=False)

@@ -56,6 +56,7 @@ def test_there_are_83_lines() -> None:
     assert len(LINES) == 83
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", LINES, ids=lambda line: f"{line['header']}-{line['channel']}")
 def test_values(request: pytest.FixtureRequest, line: dict[str, str]) -> None:
     of_headers: Rows = request.getfixturevalue("real" if line["header"].startswith("real_") else "made")

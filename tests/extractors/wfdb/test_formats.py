@@ -79,6 +79,7 @@ def written_records(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @given(written_records())
 @settings(max_examples=100)
 def test_records_that_wfdb_writes(record: dict[str, Any]) -> None:
@@ -89,6 +90,7 @@ def test_records_that_wfdb_writes(record: dict[str, Any]) -> None:
         assert all(row["checksum_ok"] for row in rows)
 
 
+@pytest.mark.slow
 @given(written_records(), st.integers(0, 6), st.integers(0, 3), st.integers(0, 5))
 @settings(max_examples=80)
 def test_skewed_and_shortened_records(record: dict[str, Any], skew: int, offset: int, cut: int) -> None:
@@ -107,6 +109,7 @@ def test_skewed_and_shortened_records(record: dict[str, Any], skew: int, offset:
         check_outcome(header)
 
 
+@pytest.mark.slow
 @given(headers(), st.integers(0, 2**32 - 1), st.sampled_from([0, 0, 5, -3]))
 @settings(max_examples=150)
 def test_bytes_in_every_format(written: tuple[bytes, Header], seed: int, more: int) -> None:
@@ -133,6 +136,7 @@ def test_bytes_in_every_format(written: tuple[bytes, Header], seed: int, more: i
         assert check_by_specification(header, files, rows) == len(header.signals)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(WRITTEN)))
 @settings(max_examples=40)
 def test_missing_values_in_physical_units(seed: int, fmt: str) -> None:
@@ -148,6 +152,7 @@ def test_missing_values_in_physical_units(seed: int, fmt: str) -> None:
     assert [row["n_missing"] for row in rows] == np.isnan(signal).sum(axis=0).tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fmt", ["80", "212", "16", "24", "32"])
 def test_long_records(tmp_path: Path, fmt: str) -> None:
     """Longer than what is counted at once, and odd."""

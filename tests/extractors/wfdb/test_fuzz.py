@@ -29,6 +29,7 @@ def check(summary: Summary, capsys: pytest.CaptureFixture[str]) -> None:
     assert summary.quarantined.total() > summary.tried / 10
 
 
+@pytest.mark.slow
 def test_hostile_records(tmp_path: Path, shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check(fuzz(tmp_path, shared_data, SEED, 500), capsys)
 

@@ -82,6 +82,7 @@ def rows(signals: list[tuple[str, str, np.ndarray, int]]) -> pa.Table:
     )
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.tuples(

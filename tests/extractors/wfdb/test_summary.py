@@ -17,6 +17,7 @@ from scaledproc.extractors.wfdb.summary import SCHEMA, WfdbSummary
 ANY = WfdbSummary()
 
 
+@pytest.mark.slow
 def test_every_real_record(shared_data: Path) -> None:
     headers = sorted(path for path in shared_data.rglob("*.hea") if "broken" not in path.parts)
     assert len(headers) > 60

@@ -75,6 +75,7 @@ def linter() -> Any:
         return parliament.analyze_policy_string
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ACCESSES)
 @pytest.mark.parametrize("make", MAKERS)
 def test_a_linter_finds_nothing(linter: Any, make: Callable[[Access], Mapping[str, Any]], name: str) -> None:
@@ -92,6 +93,7 @@ def test_the_linter_would_find_a_slip(linter: Any) -> None:
     assert any("PutLogEvent" in str(finding) for finding in linter(policy).findings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", MAKERS)
 def test_every_action_is_an_operation_that_botocore_knows(make: Callable[[Access], Mapping[str, Any]]) -> None:
     session = botocore.session.get_session()
@@ -313,6 +315,7 @@ def command(cli: Cli, tmp_path: Path) -> Callable[..., CompletedProcess[str]]:
 PLACES = ("s3://data/waves/1.0", "s3://out/run")
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_policies_of_a_run(command: Callable[..., CompletedProcess[str]], linter: Any) -> None:
     key = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/11111111-1111-1111-1111-111111111111"
     flags = ("--role", SMALL.role_arn or "", "--region", "eu-west-1", "--output-kms-key", key, "--detach")
@@ -339,6 +342,7 @@ def test_the_command_prints_the_policies_of_a_run(command: Callable[..., Complet
     assert statements(found["role"], "ec2:CreateNetworkInterface")
 
 
+@pytest.mark.slow
 def test_the_command_prints_one_policy_alone(command: Callable[..., CompletedProcess[str]]) -> None:
     done = command(*PLACES, "--for", "role", "--image-uri", "scaledproc:1")
 
@@ -349,6 +353,7 @@ def test_the_command_prints_one_policy_alone(command: Callable[..., CompletedPro
     assert "--role" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -36,7 +36,7 @@ from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, ShardDone, ShardState
 from scaledproc.execution.heartbeat import PROGRESS, Beating, Heartbeat, read_heartbeats
 from scaledproc.planning.partition import share_out
-from scaledproc.run_folder.folder import DONE, SHARDS, Run, begin
+from scaledproc.run_folder.folder import DONE, SHARDS, RunFolder, begin
 from scaledproc.storage.store import Store
 from scaledproc.testing import probe
 
@@ -58,7 +58,7 @@ class MadeUp:
 class MadeUpJobs:
     """Jobs that have ended by the next look; `behave(key, attempt)` says how."""
 
-    def __init__(self, run: Run, behave: Callable[[str, int], Outcome] = lambda *_: "commit") -> None:
+    def __init__(self, run: RunFolder, behave: Callable[[str, int], Outcome] = lambda *_: "commit") -> None:
         self.run = run
         self.behave = behave
         self.jobs: dict[str, MadeUp] = {}
@@ -132,7 +132,7 @@ class MadeUpJobs:
             raise self.refuse[action].pop(0)
 
 
-def commit(run: Run, shard: int) -> None:
+def commit(run: RunFolder, shard: int) -> None:
     """A macro shard as a worker commits it, as far as the controller looks."""
     done = ShardDone(shard=shard, tasks=1, rows=1, size=1, seconds=0.1, quarantined=0)
     assert run.store.local
@@ -143,7 +143,7 @@ def commit(run: Run, shard: int) -> None:
     (run.store.local / SHARDS / f"{shard:05d}.parquet").touch()
 
 
-def begun(folder: Path, shards: int) -> Run:
+def begun(folder: Path, shards: int) -> RunFolder:
     """A run of so many macro shards of one task each, of which nothing is done."""
     (folder / "data").mkdir(parents=True)
     for number in range(shards):
@@ -152,10 +152,10 @@ def begun(folder: Path, shards: int) -> Run:
     planned = scaledproc.plan(dataset.uri, extractor=probe, unit="file", shards=str(shards), jobs=1)
     assert planned.n_shards == shards
     options = RunOptions(extractor=probe, unit="file", shards=str(shards))
-    return begin(Run(output, dataset, probe, new_record(dataset, options, probe, {}, planned, DryRun())), planned)
+    return begin(RunFolder(output, dataset, probe, new_record(dataset, options, probe, {}, planned, DryRun())), planned)
 
 
-def controller(run: Run, jobs: MadeUpJobs, **given: Any) -> Controller:
+def controller(run: RunFolder, jobs: MadeUpJobs, **given: Any) -> Controller:
     def request(name: str, work: Work, attempt: int) -> dict[str, Any]:
         return {"name": name, "work": work, "attempt": attempt}
 
@@ -163,7 +163,7 @@ def controller(run: Run, jobs: MadeUpJobs, **given: Any) -> Controller:
     return Controller(jobs, run, made, request, {})
 
 
-def shard_works(run: Run) -> list[Work]:
+def shard_works(run: RunFolder) -> list[Work]:
     return [Work(works_module.shard_key(shard), (shard,)) for shard in range(run.record.counts["shards"])]
 
 
@@ -182,6 +182,7 @@ def listen(control: Controller, works: Sequence[Work]) -> tuple[list[Event], str
     return events, ""
 
 
+@pytest.mark.slow
 def test_a_thousand_jobs_in_few_calls(tmp_path: Path) -> None:
     run = begun(tmp_path, 1000)
     jobs = MadeUpJobs(run)
@@ -300,6 +301,7 @@ def test_stopped_by_somebody_is_not_tried_again(tmp_path: Path) -> None:
     assert run.committed_shards() == {1}
 
 
+@pytest.mark.slow
 def test_troubles_of_looking_pass(tmp_path: Path) -> None:
     """A describe or a list that is refused for a while costs time and nothing else."""
     run = begun(tmp_path, 3)
@@ -427,6 +429,7 @@ def test_run_that_another_driver_finished(tmp_path: Path) -> None:
     assert jobs.calls["create"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [
@@ -459,6 +462,7 @@ def test_strange_progress_is_passed_over(tmp_path: Path, content: bytes) -> None
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
 
 
+@pytest.mark.slow
 @given(st.recursive(PLAIN, lambda of: st.lists(of, max_size=3) | st.dictionaries(st.text(max_size=3), of, max_size=3)))
 def test_any_json_as_progress_is_refused_in_one_way(content: Any) -> None:
     for each in (
@@ -473,6 +477,7 @@ def test_any_json_as_progress_is_refused_in_one_way(content: Any) -> None:
         assert Heartbeat.from_json(found.to_json()) == found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"[" * 200_000, b"{}", b'{"shard": "x"}', b"\xff"])
 def test_strange_report_is_an_error_for_people(tmp_path: Path, content: bytes) -> None:
     run = begun(tmp_path, 1)
@@ -485,6 +490,7 @@ def test_strange_report_is_an_error_for_people(tmp_path: Path, content: bytes) -
 # Pure functions
 
 
+@pytest.mark.slow
 @given(st.sets(st.integers(0, 500)))
 def test_numbers_of_shards_as_text_and_back(shards: set[int]) -> None:
     assert parse_shards([ranges_text(sorted(shards))] if shards else []) == tuple(sorted(shards))
@@ -567,6 +573,7 @@ def test_names_fit_and_can_be_read(prefix: str, shard: int, attempt: int) -> Non
         assert key_and_attempt(name) == (key, attempt)
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(st.integers(1, 12), st.data())
 def test_manifests_and_pipelines(tmp_path_factory: pytest.TempPathFactory, count: int, data: st.DataObject) -> None:

@@ -149,6 +149,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return bodies
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_boto3_and_the_server_take_it(account: None, sent: list[dict[str, Any]], name: str) -> None:
     import boto3

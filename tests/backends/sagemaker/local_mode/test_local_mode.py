@@ -108,6 +108,7 @@ def until(condition: Callable[[], bool], seconds: float = 90) -> None:
 
 @pytest.mark.docker
 class TestJobs:
+    @pytest.mark.slow
     def test_two_hosts(self, local_mode: LocalMode, s3: Bucket, worker_image: str) -> None:
         for number in range(3):
             s3.fs.pipe_file(f"{s3.name}/local-mode/local/in/sub/{number}.txt", b"text %d" % number)
@@ -138,6 +139,7 @@ class TestJobs:
         assert [job["ProcessingJobName"] for job in local_mode.list("two")] == ["two-hosts"]
         assert local_mode.list("three") == []
 
+    @pytest.mark.slow
     def test_a_host_that_fails(self, local_mode: LocalMode, s3: Bucket, worker_image: str) -> None:
         code = f"""
 import json, pathlib, sys
@@ -163,6 +165,7 @@ sys.exit("the last word" if me else None)
         assert log.read_text().rstrip().endswith("line 999\nthe last word")  # nothing is lost
         assert set(s3.objects("local-mode/failing/out")) == {"made-by-0", "made-by-1"}
 
+    @pytest.mark.slow
     def test_the_images_own_entry_point(self, local_mode: LocalMode, s3: Bucket, worker_image: str) -> None:
         asked = request("own", s3.url("local-mode/none/"), s3.url("local-mode/own/out"), worker_image, "")
         asked["AppSpecification"] = {"ImageUri": worker_image, "ContainerArguments": ["/nothing", "--combine"]}
@@ -171,12 +174,14 @@ sys.exit("the last word" if me else None)
         assert found["ProcessingJobStatus"] == "Failed"
         assert "scaledproc: /nothing" in local_mode.log("own").read_text()
 
+    @pytest.mark.slow
     def test_a_bucket_that_is_not_there(self, local_mode: LocalMode, s3: Bucket, worker_image: str) -> None:
         local_mode.create(request("lost", "s3://no-such-bucket/x/", s3.url("local-mode/lost/out"), worker_image, ""))
         found = wait(local_mode, "lost")
         assert found["ProcessingJobStatus"] == "Failed"
         assert "NoSuchBucket" in found["FailureReason"]
 
+    @pytest.mark.slow
     def test_stop(self, local_mode: LocalMode, s3: Bucket, worker_image: str) -> None:
         code = f"""
 import pathlib, signal, sys, time
@@ -205,6 +210,7 @@ time.sleep(600)
         assert found["ProcessingJobStatus"] == "Stopped"
         assert "ProcessingStartTime" not in found
 
+    @pytest.mark.slow
     def test_a_killed_process_takes_its_containers_along(
         self, local_mode: LocalMode, s3: Bucket, worker_image: str, tmp_path: Path
     ) -> None:

@@ -130,14 +130,16 @@ def bundle(folder: Path, wheelhouse: Path | None) -> Path:
 # The start of a job in a managed image
 
 
+@pytest.mark.slow
 def test_it_installs_offline_without_ensurepip(tmp_path: Path, wheelhouse: Path, debian: Path) -> None:
     done = start(bundle(tmp_path / "run", wheelhouse), debian, tmp_path, "--help")
 
     assert done.returncode == 0, done.stderr
-    assert "scaledproc worker" in done.stdout
+    assert "scaledproc sagemaker worker" in done.stdout
     assert not (tmp_path / "output").exists()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_installed_is_told(tmp_path: Path, wheelhouse: Path, debian: Path) -> None:
     code = bundle(tmp_path / "run", wheelhouse)
     next(code.glob("wheels/wfdb-*.whl")).unlink()
@@ -184,6 +186,7 @@ def test_without_a_wheelhouse_the_versions_are_those_of_here(tmp_path: Path) -> 
     assert not (code / "wheels").exists()
 
 
+@pytest.mark.slow
 def test_a_wheelhouse_is_looked_through_before_any_job(tmp_path: Path, wheelhouse: Path) -> None:
     check_wheelhouse(str(wheelhouse))
     poor = tmp_path / "poor"
@@ -240,6 +243,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             del sys.modules[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "files", "extractor"),
     [
@@ -319,6 +323,7 @@ def settings(wheelhouse: Path, **changes: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spec", "mode"), [("mine.py:weigh", "stage"), ("pkg.mod:weigh", "file"), ("weigh", "stage")])
 def test_a_managed_image_gives_the_same_bytes_as_this_machine(
     emulator: ProcessingEmulator, s3: Bucket, project: Path, tmp_path: Path, wheelhouse: Path, spec: str, mode: str
@@ -350,6 +355,7 @@ def test_a_managed_image_gives_the_same_bytes_as_this_machine(
     assert "sagemaker-scikit-learn:1.4-2-py312-cpu-py3" in emulator.jobs[0].request["AppSpecification"]["ImageUri"]
 
 
+@pytest.mark.slow
 def test_an_installation_that_fails_names_its_reason(
     emulator: ProcessingEmulator, s3: Bucket, project: Path, tmp_path: Path, wheelhouse: Path, monkeypatch: Any
 ) -> None:
@@ -375,6 +381,7 @@ def test_an_installation_that_fails_names_its_reason(
         run()
 
 
+@pytest.mark.slow
 def test_what_cannot_work_without_a_network_is_refused_before_any_job(
     emulator: ProcessingEmulator, s3: Bucket, project: Path, wheelhouse: Path
 ) -> None:

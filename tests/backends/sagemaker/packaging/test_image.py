@@ -29,10 +29,11 @@ def container(image: str, *words: str | Path, flags: tuple[str, ...] = ()) -> su
 
 @pytest.mark.docker
 class TestImage:
+    @pytest.mark.slow
     def test_it_is_the_worker(self, worker_image: str) -> None:
         result = container(worker_image, "--help")
         assert result.returncode == 0, result.stderr
-        assert "scaledproc worker" in result.stdout
+        assert "scaledproc sagemaker worker" in result.stdout
         assert container(worker_image, "/nothing", "--shard", "0").returncode == 1
 
     def test_it_has_what_the_worker_needs_and_no_more(self, worker_image: str) -> None:
@@ -58,6 +59,7 @@ class TestImage:
     def test_it_runs_as_root(self, worker_image: str) -> None:
         assert container(worker_image, "-u", flags=("--entrypoint=id",)).stdout.strip() == "0"
 
+    @pytest.mark.slow
     def test_a_container_makes_the_same_bytes(self, worker_image: str, demo: Path, tmp_path: Path) -> None:
         expected = scaledproc.run(demo, tmp_path / "here", jobs=1, shards=2)
         assert expected.record.counts["rows"] > 0
@@ -80,6 +82,7 @@ class TestImage:
 
 @pytest.mark.docker
 class TestRefusals:
+    @pytest.mark.slow
     def test_no_such_base_image(self, docker: None, cli: Cli) -> None:
         result = cli("sagemaker", "image", "--base-image", "127.0.0.1:9/none:none")
         assert result.returncode == 1
@@ -87,6 +90,7 @@ class TestRefusals:
         assert result.stderr.splitlines()[-1] == "scaledproc: docker pull failed; it says above why"
         assert "Traceback" not in result.stderr
 
+    @pytest.mark.slow
     def test_a_wheelhouse_that_lacks_wheels(self, base_image: str, cli: Cli, tmp_path: Path) -> None:
         (tmp_path / "wheels").mkdir()
         project_wheel(tmp_path / "wheels")
@@ -95,6 +99,7 @@ class TestRefusals:
         assert "No matching distribution found for" in result.stderr + result.stdout
         assert result.stderr.splitlines()[-1] == "scaledproc: docker build failed; it says above why"
 
+    @pytest.mark.slow
     def test_docker_that_does_not_run(self, docker: None, cli: Cli, tmp_path: Path) -> None:
         result = cli("sagemaker", "image", env={"DOCKER_HOST": f"unix://{tmp_path}/none"})
         assert result.returncode == 1
@@ -116,6 +121,7 @@ def test_what_the_build_is_given(tmp_path: Path) -> None:
     assert not names & {"pytest", "hypothesis", "bandit", "pip-audit", "mypy", "ruff", "moto", "boto3", "sagemaker"}
 
 
+@pytest.mark.slow
 def test_no_docker(cli: Cli, tmp_path: Path) -> None:
     result = cli("sagemaker", "image", env={"PATH": str(tmp_path)})
     assert result.returncode == 1
@@ -142,6 +148,7 @@ def test_push_commands_for_china() -> None:
     assert " 1.dkr.ecr.cn-north-1.amazonaws.com.cn" in push_commands("x", account="1", region="cn-north-1")[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -162,6 +169,7 @@ def test_platforms_of_a_base_image() -> None:
     assert "manylinux_2_34_x86_64" not in names
 
 
+@pytest.mark.slow
 def test_the_command_is_listed_but_not_imported() -> None:
     code = (
         "import sys; from scaledproc.cli.main import main\n"

@@ -62,6 +62,7 @@ def test_its_record_is_right(wheel: Path) -> None:
             assert (digest, int(size)) == (f"sha256={expected}", len(files[name]))
 
 
+@pytest.mark.slow
 def test_the_same_code_gives_the_same_bytes_wherever_it_is_installed(wheel: Path, demo: Path, tmp_path: Path) -> None:
     run(sys.executable, "-m", "venv", "--without-pip", "venv", cwd=tmp_path)
     python = tmp_path / "venv/bin/python"
@@ -83,6 +84,7 @@ def test_the_same_code_gives_the_same_bytes_wherever_it_is_installed(wheel: Path
     assert found["plan_id"] == plan(demo).plan_id
 
 
+@pytest.mark.slow
 def test_requirements_are_those_without_extras() -> None:
     names = {line.split(">")[0] for line in requirements()}
     assert {"pyarrow", "wfdb", "typer"} <= names

@@ -1,4 +1,4 @@
-"""What a service's container is told and tells on its disk: Amazon SageMaker's `/opt/ml`.
+"""What a container is told and tells on its disk: `/opt/ml`.
 
 Elsewhere none of it is there, and each function says so.
 """

@@ -9,7 +9,8 @@ import pytest
 from support import tree_bytes
 
 import scaledproc
-from scaledproc.engine.job import JobOrder, do_job
+from scaledproc.backends.sagemaker.container.job import ContainerOrder, do_container_job
+from scaledproc.engine.job import JobOrder
 from scaledproc.events import Event, RunStarted, ShardDone
 from scaledproc.run_folder.folder import INVENTORY, PLAN, RECORD
 from scaledproc.testing import PROBE, write_probe_dataset
@@ -30,10 +31,10 @@ def test_a_shard_is_left_as_soon_as_it_is_done(tmp_path: Path) -> None:
     for name in (RECORD, PLAN, INVENTORY):
         shutil.copy(tmp_path / "run" / name, tmp_path / "mounted/control" / name)
     output = tmp_path / "output"
-    order = JobOrder(str(tmp_path / "mounted"), shards=(0, 1), dataset=str(data), output=str(output), jobs=1)
-    events = do_job(order)
+    job = JobOrder(str(tmp_path / "mounted"), shards=(0, 1), jobs=1)
+    events = do_container_job(ContainerOrder(job, dataset=str(data), output=str(output)))
     first = next(event for event in events if isinstance(event, ShardDone)).shard
-    events.close()  # type: ignore[attr-defined]  # as an error in the next shard would
+    events.close()  # as an error in the next shard would
     left = tree_bytes(output)
     table = f"shards/{first:05d}.parquet"
     assert set(left) == {table, f"work/done/{first:05d}.json", f"work/done/{first:05d}.errors.parquet"}

@@ -1,22 +1,13 @@
-"""Tests that every backend must pass: inherit `BackendConformance` and run it with pytest.
-
-Examples
---------
-::
-
-    class TestMine(BackendConformance):
-        backend = "mine"  # as its entry point in the group scaledproc.backends is called
-"""
+"""Tests that every backend must pass."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,88 +15,12 @@ import scaledproc
 from scaledproc.demo import write_demo
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import ChunkDone, Event
-from scaledproc.extractors import Task, extractor
 from scaledproc.run_folder.folder import WORK, Run
 from scaledproc.storage.store import Store
+from scaledproc.testing.probes import COUNT, CUTS, PROBE, output_bytes, probe, write_probe_dataset
 
 if TYPE_CHECKING:
     import pytest
-
-PROBE = "scaledproc.testing:probe"
-COUNT = "SCALEDPROC_PROBE_COUNT"
-CUTS: tuple[tuple[str, str], ...] = (("folder", "auto"), ("1", "1"), ("3", "per-core"), ("2kB", "1kB"), ("4", "2"))
-
-
-@extractor(
-    schema={"unit": "string", "path": "string", "line": "int64", "digest": "string", "beside": "int64"}, anchor="*.txt"
-)
-def probe(task: Task) -> Iterator[dict[str, Any]]:
-    """Give a row for each line of the anchor, with a digest of all files of the unit; do what the content says.
-
-    A line `poison` raises, a line `sleep 0.1` waits. Each call adds a line to the file that `COUNT` names.
-    """
-    if COUNT in os.environ:
-        with Path(os.environ[COUNT]).open("a", encoding="utf-8") as file:
-            file.write(f"{task.anchor}\n")
-    digest = hashlib.sha256()
-    for name in sorted(task.files):
-        digest.update((task.root / name).read_bytes())
-    for number, line in enumerate(task.path.read_text(encoding="utf-8").splitlines()):
-        if line == "poison":
-            raise ValueError(f"poison in {task.path}")
-        if line.startswith("sleep"):
-            time.sleep(float(line.split()[1]))
-        yield {
-            "unit": task.unit,
-            "path": task.anchor,
-            "line": number,
-            "digest": digest.hexdigest(),
-            "beside": len(task.files),
-        }
-
-
-def write_probe_dataset(folder: Path, *, poison: bool = False, seconds: float = 0.0) -> Path:
-    """Write a small dataset for `probe`.
-
-    It has files at the root, nested folders, units of several tasks and of very unequal sizes, tasks without rows,
-    and names with spaces, quotes and letters beyond ASCII.
-
-    Parameters
-    ----------
-    folder
-        Where; it is made.
-    poison
-        Whether some tasks raise.
-    seconds
-        How long each task takes.
-    """
-    contents: dict[str, str] = {"top.txt": "a\nb\n"}
-    for group in ("g1", "g2", "g2 ü", "h'\"3"):
-        for unit in range(1, 4):
-            for task in range(1, 2 + unit):
-                contents[f"{group}/u{unit}/t{task}.txt"] = "line\n" * (unit * task % 4)
-            contents[f"{group}/u{unit}/signal.bin"] = "x" * (37 * unit**4)
-    contents["g1/u1/nested/deep.txt"] = "deep\n"
-    if poison:
-        contents["g1/u2/bad.txt"] = contents["g2/u3/t2.txt"] = "fine\npoison\n"
-    for name, content in contents.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if seconds and name.endswith(".txt"):
-            content += f"sleep {seconds}\n"
-        path.write_text(content, encoding="utf-8")
-    return folder
-
-
-def output_bytes(store: Store) -> dict[str, str]:
-    """A digest of each file that must be the same wherever and however a plan is run."""
-    names = [name for name in store.names() if name.endswith((".csv", ".parquet")) and name not in _WITH_CUTS]
-    names += [f"shards/{name}" for name in store.names("shards")]
-    return {name: hashlib.sha256(store.read(name)).hexdigest() for name in names}
-
-
-# These show the cuts, or the state of the store that the dataset was listed from.
-_WITH_CUTS = ("plan.parquet", "inventory.parquet")
 
 
 class BackendConformance:

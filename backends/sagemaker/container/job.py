@@ -1,0 +1,230 @@
+"""A job in the service's container: what is mounted instead of a network, this machine's share, and a last message."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scaledproc._util.scratch import PrivateFolder
+from scaledproc.engine.driver import reporting
+from scaledproc.engine.job import JobOrder, check_job, open_run, perform
+from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.events import Event, ShardDone
+from scaledproc.execution.heartbeat import PROGRESS
+from scaledproc.execution.shard import PARTS, assemble_shard, note_present
+from scaledproc.planning.partition import share_out
+from scaledproc.run_folder.folder import (
+    DONE,
+    INVENTORY,
+    PLAN,
+    RECORD,
+    SHARDS,
+    WORK,
+    RunFolder,
+    report_name,
+    shard_errors_name,
+    shard_name,
+)
+from scaledproc.storage.store import Store, redacted
+
+from ..jobs import requests
+from .machine import Host, ml_path, say, scratch_root, this_host
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class ContainerOrder:
+    """What the worker in a container is told.
+
+    Parameters
+    ----------
+    job
+        The job itself. Its `run` is the run's folder; or, with `output`, a folder in which parts of that are mounted.
+    by_host
+        Whether to take only this machine's share of the shards, by its place in its job.
+    present
+        Whether to do only the tasks whose files are on this machine, and leave parts of shards.
+    parts
+        The job whose parts are to be put together before the shards are combined.
+    dataset
+        Where the dataset is mounted, if it is.
+    output
+        A folder to leave results in for the service, where the run's folder is not in reach.
+    shared
+        A folder of the files that the extractor declared for all tasks, if they are not in the dataset's.
+    """
+
+    job: JobOrder
+    by_host: bool = False
+    present: bool = False
+    parts: str | None = None
+    dataset: str | None = None
+    output: str | None = None
+    shared: str | None = None
+
+
+def do_container_job(order: ContainerOrder) -> Iterator[Event]:
+    """Do a job, and tell what happens; its end is also left as a message.
+
+    Raises
+    ------
+    UsageError
+        If there is no such shard, nothing was asked for, or the extractor is not what it was when the run was begun.
+    ScaledprocError
+        If there is no run, or the job cannot be done.
+    """
+    done: list[ShardDone] = []
+    try:
+        for event in _do(order):
+            if isinstance(event, ShardDone):
+                done.append(event)
+            yield event
+    except ScaledprocError as error:
+        say(f"{type(error).__name__}: {error}")
+        raise
+    except Exception as error:
+        say(_trace(error))
+        raise
+    say(_summary(done))
+
+
+def _do(order: ContainerOrder) -> Iterator[Event]:
+    host = this_host()
+    job = replace(order.job, scratch=order.job.scratch or scratch_root())
+    output = Path(ml_path(order.output)) if order.output else None
+    name = host.name if host else "here"
+    with reporting(), _opened(order, job) as run:
+        check_job(job, run)
+        if order.by_host:
+            job = replace(job, shards=_share(run, job.shards, host))
+        here = _here(run) if order.present else None
+        yield from perform(
+            job,
+            run,
+            progress=Store.at(ml_path(requests.PROGRESS)) if output else run.store.child(PROGRESS),
+            host=name,
+            here=here,
+            shared=Path(ml_path(order.shared)) if order.shared else None,
+            hand_over=lambda shard: _hand_over_shard(run.store, output, order, shard),  # the next one may fail
+            before_combining=_put_together(run, order.parts) if order.parts else (),
+            keep=output is not None,
+        )
+        if output is not None:
+            _hand_over(run.store, output, order, name)
+            if here is not None:
+                cuts = run.plan.shard_cuts
+                note_present(output / name, sum(int(here[cuts[s] : cuts[s + 1]].sum()) for s in set(job.shards)))
+
+
+def _share(run: RunFolder, shards: tuple[int, ...], host: Host | None) -> tuple[int, ...]:
+    """Those of the shards that are this machine's."""
+    if host is None:
+        raise UsageError("--by-host is for a job of several machines, which this is not")
+    wanted = sorted(set(shards))
+    sizes = [int(run.plan.shard_sizes[shard]) for shard in wanted]
+    return tuple(wanted[at] for at in share_out(sizes, host.count)[host.index])
+
+
+def _put_together(run: RunFolder, job: str) -> Iterator[Event]:
+    """Make shards of the parts that the machines of a job left."""
+    folder = f"{WORK}/{PARTS}/{job}"
+    folders = [f"{folder}/{host}" for host in run.store.names(folder)]
+    every = set(range(run.record.counts["shards"]))
+    for shard in sorted(every - run.committed_shards(every)):
+        yield assemble_shard(run, shard, folders)
+
+
+def _here(run: RunFolder) -> NDArray[np.bool_]:
+    """Which tasks' files are on this machine, shape (tasks,); units are single files then."""
+    import numpy as np
+
+    root = run.dataset.local
+    if root is None or len(run.plan.files) != run.plan.n_tasks:
+        raise UsageError("--present is for units of single files in a local folder: files that need each other differ")
+    found = {(Path(folder) / name).relative_to(root).as_posix() for folder, _, names in os.walk(root) for name in names}
+    return np.array([anchor in found for anchor in run.plan.tasks["anchor"].to_pylist()], bool)
+
+
+@contextlib.contextmanager
+def _opened(order: ContainerOrder, job: JobOrder) -> Iterator[RunFolder]:
+    with contextlib.ExitStack() as stack:
+        where = ml_path(job.run)
+        if order.output:
+            folder = stack.enter_context(PrivateFolder(job.scratch))
+            _assemble(Path(where), Path(folder))
+            where = folder
+        job = replace(
+            job,
+            code=ml_path(job.code) if job.code else None,
+            extractor=_mapped(job.extractor) if job.extractor else None,
+        )
+        yield open_run(job, folder=where, dataset=ml_path(order.dataset) if order.dataset else None)
+
+
+def _mapped(spec: str) -> str:
+    path, colon, name = spec.rpartition(":")
+    return f"{ml_path(path)}{colon}{name}"
+
+
+def _assemble(mounted: Path, folder: Path) -> None:
+    """A run's folder of what a service mounted: `control/`, and for combining `shards/`, `done/` and `parts/`."""
+    for name in (RECORD, PLAN, INVENTORY):
+        shutil.copyfile(mounted / requests.CONTROL / name, folder / name)
+    (folder / WORK).mkdir()
+    for name, place in ((SHARDS, SHARDS), ("done", DONE), (PARTS, f"{WORK}/{PARTS}")):
+        (folder / place).mkdir()
+        if (mounted / name).is_dir():
+            for entry in (mounted / name).iterdir():
+                (folder / place / entry.name).symlink_to(entry)
+
+
+def _hand_over_shard(store: Store, output: Path | None, order: ContainerOrder, shard: int) -> None:
+    """Leave a shard that is done where the service uploads it meanwhile, its table last."""
+    if output is None or order.present or order.job.combine:
+        return
+    assert store.local is not None  # noqa: S101
+    for name in (shard_errors_name(shard), report_name(shard), shard_name(shard)):
+        (output / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(store.local / name, output / name)
+
+
+def _hand_over(store: Store, output: Path, order: ContainerOrder, host: str) -> None:
+    """Leave what was made where the service takes it from; links are what was there before."""
+    assert store.local is not None  # noqa: S101
+    parts = store.local / WORK / PARTS
+    if order.present:
+        (output / host).mkdir(parents=True, exist_ok=True)
+        for path in sorted(parts.iterdir()):
+            shutil.move(path, output / host / path.name)
+        return
+    for path in sorted(store.local.rglob("*")):
+        name = path.relative_to(store.local).as_posix()
+        is_result = name not in (RECORD, PLAN, INVENTORY) and not re.match(rf"{WORK}/({PARTS}/|\d)", name)
+        is_result |= name == RECORD and order.job.finish
+        if is_result and path.is_file() and not path.is_symlink():
+            (output / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(path, output / name)
+
+
+def _summary(done: list[ShardDone]) -> str:
+    """A job's end in a few lines, with the first tasks that failed."""
+    quarantined = sum(shard.quarantined for shard in done)
+    lines = [f"done: {sum(s.tasks for s in done):,} tasks, {sum(s.rows for s in done):,} rows, {quarantined:,} failed"]
+    lines += [f"{failure.anchor}: {failure.error}: {failure.message}" for s in done for failure in s.failures]
+    return "\n".join(line[:200] for line in lines)
+
+
+def _trace(error: Exception) -> str:
+    """What broke and where, in the little room that there is: the error, then its innermost frames."""
+    frames = [f"{os.path.basename(f.filename)}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)]  # noqa: PTH119
+    return redacted(f"{type(error).__name__}: {str(error)[:500]}\n" + "\n".join(reversed(frames)))

@@ -1,0 +1,158 @@
+"""A folder on this machine's own disks, or on one that is mounted here."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from scaledproc.storage.listing import list_folder
+from scaledproc.storage.s3_download import problem_of, writing
+from scaledproc.storage.store import READERS, TEMPORARY, Part, Store, Target
+
+if TYPE_CHECKING:
+    from scaledproc.storage.listing import Listing
+
+
+class LocalStore(Store):
+    """A folder of a local disk, by its absolute path, whatever characters are in it."""
+
+    @cached_property
+    def _filesystem(self) -> tuple[Any, str]:
+        from fsspec.implementations.local import LocalFileSystem
+
+        return LocalFileSystem(), self.uri
+
+    @property
+    def root(self) -> str:
+        """The folder's path."""
+        return self.uri
+
+    @cached_property
+    def local(self) -> Path:
+        """The folder."""
+        return Path(self.uri)
+
+    @property
+    def _place(self) -> tuple[type, str]:
+        return LocalStore, os.path.realpath(self.uri)
+
+    def exists(self, name: str = "") -> bool:
+        """Whether there is a file or a folder of this name."""
+        return Path(self.path(name)).exists()
+
+    def _size(self, name: str) -> int | None:
+        try:
+            return Path(self.path(name)).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _list(self, *, hidden: bool, leaves_out: Callable[[str], bool]) -> Listing:
+        return list_folder(self.local, hidden=hidden, leaves_out=leaves_out)
+
+    def open(self, name: str) -> IO[bytes]:
+        """A file for reading; anything else, such as a pipe, is refused."""
+        return Path(self._regular(name)).open("rb")
+
+    def open_for_arrow(self, name: str) -> IO[bytes]:
+        """A file of Arrow's own: its threads may hold it when the interpreter ends."""
+        import pyarrow as pa
+
+        handle: IO[bytes] = pa.OSFile(self._regular(name))
+        return handle
+
+    def _regular(self, name: str) -> str:
+        path = self.path(name)
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - hot
+            raise OSError(errno.EINVAL, "is no regular file", name)
+        return path
+
+    def _fetch(self, groups: Sequence[Sequence[Target]]) -> list[OSError | None]:
+        def copy(group: Sequence[Target]) -> None:
+            for file, target in group:
+                with writing():
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(self.path(file.path), target)
+
+        with ThreadPoolExecutor(READERS, thread_name_prefix="copy") as pool:
+            return list(pool.map(lambda group: problem_of(partial(copy, group)), groups))
+
+    @contextlib.contextmanager
+    def _parts(self) -> Iterator[Callable[[str], Path]]:
+        """Parts beside their targets, so that a rename puts them in their place."""
+        parts: list[Path] = []
+        folders: set[str] = set()
+
+        def make(name: str) -> Path:
+            folder, _, last = self.path(name).rpartition("/")
+            if folder not in folders:
+                Path(folder).mkdir(parents=True, exist_ok=True)
+                folders.add(folder)
+            parts.append(part := Path(f"{folder}/.{last}.{uuid.uuid4().hex}{TEMPORARY}"))
+            return part
+
+        try:
+            yield make
+        except BaseException:
+            for part in parts:
+                part.unlink(missing_ok=True)
+            raise
+
+    def _flush(self, parts: Sequence[Part]) -> None:
+        paths = [part.path for part in parts]
+        if len(paths) < 2:
+            _sync_files(paths)
+            return
+        with ThreadPoolExecutor(READERS, thread_name_prefix="flush") as pool:
+            list(pool.map(_sync_files, [paths[n::READERS] for n in range(READERS)]))
+
+    def _put(self, parts: Sequence[Part]) -> None:
+        targets = [Path(self.path(part.name)) for part in parts]
+        for part, target in zip(parts, targets, strict=True):
+            part.path.replace(target)
+        for folder in {target.parent for target in targets}:
+            _sync_folder(folder)
+
+    def _remove(self, target: str) -> None:
+        path = Path(target)
+        if path.is_dir() and not path.is_symlink():
+            for each in list(path.iterdir()):
+                self._ask_fence()
+                shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink(missing_ok=True)
+            path.rmdir()
+        else:
+            path.unlink(missing_ok=True)
+
+    def remove_temporaries(self, folder: str = "") -> None:
+        """Remove what a killed commit left in a folder."""
+        self._ask_fence()
+        for left in Path(self.path(folder)).glob(f".*{TEMPORARY}"):
+            left.unlink(missing_ok=True)
+
+
+def _sync_files(paths: Sequence[Path]) -> None:
+    for path in paths:
+        _sync_file(path)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut, where the system lets one sync a folder."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,173 @@
+"""Tests that every extractor must pass: a task's rows depend on the task alone."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import scaledproc
+from scaledproc.execution.combine import finish_table, finished_schema
+from scaledproc.execution.workers.sending import check_sendable
+from scaledproc.extractors import Extractor, Task, load_extractor
+from scaledproc.extractors.registry import settle_options
+from scaledproc.extractors.rows.collector import RowCollector, SchemaError
+from scaledproc.planning.shared_files import at_hand, paths_of
+from scaledproc.testing.probes import output_bytes
+
+if TYPE_CHECKING:
+    from scaledproc.api import AnExtractor
+
+CHUNKS = (("1", "folder"), ("2", "1"), ("per-core", "3"), ("1000", "1"))
+Outcome = Any
+"""A task's rows as an Arrow table, or a text of what it raised."""
+
+
+class ExtractorConformance:
+    """Inherit it, name the extractor, override the fixture `dataset`, and run it with pytest."""
+
+    extractor: ClassVar[AnExtractor]
+    """As for `scaledproc.run`: `package.module:name`, `path/to/file.py:name`, or the extractor itself."""
+    options: ClassVar[Mapping[str, Any]] = {}
+    """More arguments for `scaledproc.plan`, such as `unit`, or `options` for the extractor's own."""
+
+    @pytest.fixture
+    def dataset(self, tmp_path: Path) -> Path:
+        """Hook: a small local dataset with several tasks; some of them may be such that the extractor raises."""
+        raise NotImplementedError("override the fixture `dataset`")
+
+    def load(self) -> Extractor:
+        """The extractor as another process would have it; what is given as an object, by pickling."""
+        source, options = settle_options(self.extractor, self.options.get("options"))
+        return load_extractor(source, options) if isinstance(source, str) else pickled(source)
+
+    def tasks(self, dataset: Path) -> list[Task]:
+        """The tasks of the dataset, in the plan's order."""
+        made = scaledproc.plan(dataset, extractor=self.extractor, **self.options)
+        shared = paths_of(at_hand(made.reads, dataset))
+        tasks = []
+        for index in range(made.n_tasks):
+            (unit,) = made.units_of(index, index + 1)
+            files = frozenset(made.files_of(unit)["path"].to_pylist())
+            group, name, anchor = (made.tasks[column][index].as_py() for column in ("group", "unit", "anchor"))
+            tasks.append(Task(group, name, anchor, dataset, files, shared))
+        return tasks
+
+    def outcomes(self, extractor: Extractor, tasks: list[Task]) -> dict[str, Outcome]:
+        """What becomes of tasks, one after the other, by their anchors."""
+        return {task.anchor: outcome(extractor, task) for task in tasks}
+
+    def test_the_dataset_says_something(self, dataset: Path) -> None:
+        """There are several tasks, and some of them give rows."""
+        found = self.outcomes(self.load(), self.tasks(dataset))
+        assert len(found) > 1, "give a dataset of several tasks"
+        assert any(isinstance(each, pa.Table) and each.num_rows for each in found.values()), found
+
+    def test_same_rows_alone_and_in_any_order(self, dataset: Path) -> None:
+        """What a task gives depends on no task before it."""
+        tasks = self.tasks(dataset)
+        expected = self.outcomes(self.load(), tasks)
+        assert self.outcomes(self.load(), tasks[::-1]) == expected
+        assert {task.anchor: outcome(self.load(), task) for task in tasks} == expected
+
+    def test_same_rows_after_pickling(self, dataset: Path) -> None:
+        """An extractor that has worked here works the same in another process, and counts as the same."""
+        extractor, tasks = self.load(), self.tasks(dataset)
+        expected = self.outcomes(extractor, tasks)
+        again = pickled(extractor)
+        assert self.outcomes(again, tasks) == expected
+        assert again.fingerprint == extractor.fingerprint == self.load().fingerprint
+
+    def test_same_bytes_in_any_chunk(self, dataset: Path, tmp_path: Path) -> None:
+        """Whatever the shards, the chunks and the processes: the same table, errors and summaries."""
+        expected: dict[str, str] = {}
+        for number, (chunk, shards) in enumerate(CHUNKS):
+            run = scaledproc.run(
+                dataset,
+                tmp_path / f"out{number}",
+                extractor=self.extractor,
+                chunk=chunk,
+                shards=shards,
+                jobs=2 if number == 1 else 1,
+                **self.options,
+            )
+            found = {name: digest for name, digest in output_bytes(run.store).items() if "/" not in name}
+            expected = expected or found
+            assert found == expected, (chunk, shards)
+
+    def test_the_schema_holds(self, dataset: Path) -> None:
+        """Each row fits the schema, and `finish` makes the same of all rows as of any part of them."""
+        extractor = self.load()
+        collector = RowCollector(extractor.schema)
+        for task in self.tasks(dataset):
+            try:
+                collector.add(extractor.extract(task))
+            except SchemaError:
+                raise
+            except Exception:  # noqa: S112 - an error of the task's, which a run keeps
+                continue
+        rows = collector.take()
+        assert rows.schema.equals(extractor.schema)
+        whole = finish_table(extractor, rows)
+        assert whole.schema.equals(finished_schema(extractor))
+        for size in (1, 7):
+            pieces = [finish_table(extractor, rows.slice(start, size)) for start in range(0, rows.num_rows, size)]
+            assert pa.concat_tables([whole.slice(0, 0), *pieces]).equals(whole), size
+
+    def test_what_it_returned_may_be_written_over(self, dataset: Path) -> None:
+        """Nothing that was returned is used again for the rows of another task, or of the same one."""
+        extractor, tasks = self.load(), self.tasks(dataset)
+        expected = self.outcomes(self.load(), tasks)
+        for _ in range(2):
+            for task in tasks:
+                try:
+                    returned = extractor.extract(task)
+                    kept = list(returned) if isinstance(returned, Iterator) else returned
+                except Exception:  # noqa: S112 - an error of the task's, which the comparison sees
+                    continue
+                write_over(kept)
+        assert self.outcomes(extractor, tasks) == expected
+
+
+def pickled(extractor: Extractor) -> Extractor:
+    """An extractor after a way to another process, as the pool sends it."""
+    from joblib.externals.loky.backend.reduction import dumps
+
+    check_sendable(extractor)
+    again: Extractor = pickle.loads(dumps(extractor))  # noqa: S301 - made here
+    return again
+
+
+def outcome(extractor: Extractor, task: Task) -> Outcome:
+    """The rows of a task, or what it raised."""
+    collector = RowCollector(extractor.schema)
+    try:
+        collector.add(extractor.extract(task))
+        return collector.take()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def write_over(returned: Any) -> None:
+    """Write over all that can be changed of what an extractor returned."""
+    if isinstance(returned, dict):
+        for value in returned.values():
+            write_over(value)
+        returned.clear()
+    elif isinstance(returned, list):
+        for value in returned:
+            write_over(value)
+        returned.clear()
+    elif isinstance(returned, tuple):
+        for value in returned:
+            write_over(value)
+    elif isinstance(returned, np.ndarray):
+        if returned.flags.writeable:
+            returned.fill(None if returned.dtype == object else 0)
+    elif type(returned).__module__.partition(".")[0] == "pandas" and hasattr(returned, "drop"):
+        returned.drop(returned.index, inplace=True)

@@ -1,0 +1,104 @@
+"""The built-in extractor keeps what every extractor promises, and the tests of that notice when one does not."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scaledproc import Task, extractor
+from scaledproc.testing import PROBE, ExtractorConformance, write_probe_dataset
+
+
+class TestWfdbSummary(ExtractorConformance):
+    extractor = "wfdb-summary"
+
+    @pytest.fixture
+    def dataset(self, demo: Path, tmp_path: Path) -> Path:
+        """A part of the demo, and a record that cannot be read."""
+        folder = next(path for path in sorted(demo.glob("3*/*")) if path.is_dir())
+        shutil.copytree(folder, tmp_path / "data" / folder.relative_to(demo))
+        broken = tmp_path / "data/39/3999999/3999999.hea"
+        broken.parent.mkdir(parents=True)
+        broken.write_text("no header\n")
+        return tmp_path / "data"
+
+
+class TestProbe(ExtractorConformance):
+    extractor = PROBE
+
+    @pytest.fixture
+    def dataset(self, tmp_path: Path) -> Path:
+        return write_probe_dataset(tmp_path / "data", poison=True)
+
+
+SCHEMA = {"path": "string", "n": "int64"}
+
+
+def broken(kind: str) -> Any:
+    """An extractor with a fault."""
+    seen: list[str] = []
+
+    @cache
+    def kept(anchor: str) -> list[dict[str, Any]]:
+        return [{"path": anchor, "n": 1}]
+
+    @extractor(schema=SCHEMA, anchor="*.txt", finish=numbered if kind == "finish" else None)
+    def faulty(task: Task) -> Any:
+        seen.append(task.anchor)
+        if kind == "kept":
+            return kept(task.anchor)
+        return {"path": task.anchor, "n": "one" if kind == "schema" else len(seen) if kind == "counts" else 1}
+
+    return faulty
+
+
+def numbered(table: Any) -> Any:
+    """Number the rows, which is not row-wise."""
+    import pyarrow as pa
+
+    return table.set_column(1, "n", pa.array(range(table.num_rows), pa.int64()))
+
+
+@pytest.mark.parametrize(
+    ("kind", "test"),
+    [
+        ("counts", "test_same_rows_alone_and_in_any_order"),
+        ("kept", "test_what_it_returned_may_be_written_over"),
+        ("schema", "test_the_schema_holds"),
+        ("schema", "test_the_dataset_says_something"),
+        ("finish", "test_the_schema_holds"),
+    ],
+)
+def test_faults_are_noticed(kind: str, test: str, tmp_path: Path) -> None:
+    class Faulty(ExtractorConformance):
+        extractor = broken(kind)
+
+        def load(self) -> Any:
+            return broken(kind)
+
+    dataset = write_probe_dataset(tmp_path / "data")
+    with pytest.raises(Exception):  # noqa: B017, PT011 - what fails is told in several ways
+        getattr(Faulty(), test)(dataset)
+    for other in ("alone_and_in_any_order", "may_be_written_over"):
+        if kind == "finish":
+            for name in vars(ExtractorConformance):
+                if name.endswith(other):
+                    getattr(Faulty(), name)(dataset)
+
+
+def test_rows_that_are_made_while_they_are_taken(tmp_path: Path) -> None:
+    class Lazy(ExtractorConformance):
+        @extractor(schema=SCHEMA, anchor="*.txt")
+        @staticmethod
+        def extractor(task: Task) -> Iterator[dict[str, Any]]:
+            row: dict[str, Any] = {"path": task.anchor}
+            for n in range(3):
+                row["n"] = n
+                yield row
+
+    Lazy().test_what_it_returned_may_be_written_over(write_probe_dataset(tmp_path / "data"))
