@@ -17,7 +17,7 @@ import scaledproc
 from scaledproc._util.scratch import PrivateFolder
 from scaledproc._util.text import bytes_text, clean_text, count_text
 from scaledproc._util.units import parse_number
-from scaledproc.cli.job_events import parse_options
+from scaledproc.engine.options import storage_words
 from scaledproc.errors import UsageError
 from scaledproc.extractors import load_extractor
 from scaledproc.planning.calibration import calibrate
@@ -103,13 +103,13 @@ def own_subject(asked: Asked) -> Iterator[Subject]:
         The dataset cannot be read, or has nothing to try.
     """
     spec = _absolute(asked.extractor)
-    extractor, options = load_extractor(spec), parse_options(list(asked.storage_options))
+    extractor, options = load_extractor(spec), storage_words(list(asked.storage_options))
     kind, limit = parse_number(asked.sample, "--sample", "a size such as 256MB")
     if kind != "bytes":
         raise UsageError(f"--sample {asked.sample!r}: give a size such as 256MB")
     store = Store.at(asked.dataset or "", options)
     whole = scaledproc.plan(
-        store.uri, extractor=extractor, unit=asked.unit, anchors=asked.anchors, storage_options=options
+        store.uri, extractor=extractor, unit=asked.unit, anchor=asked.anchors, storage_options=options
     )
     if not whole.n_tasks:
         raise UsageError("; ".join(whole.warnings))
@@ -119,7 +119,7 @@ def own_subject(asked: Asked) -> Iterator[Subject]:
         units = sample_units(whole.unit_sizes, np.diff(whole.unit_tasks), limit)
         for unit in units:
             store.fetch(whole.listed(unit), folder)
-        plan = scaledproc.plan(folder, extractor=extractor, unit=asked.unit, anchors=asked.anchors)
+        plan = scaledproc.plan(folder, extractor=extractor, unit=asked.unit, anchor=asked.anchors)
         tried = calibrate(plan, Store.at(folder), extractor, TRIED_TASKS).costs
         seconds = float(tried.seconds(plan.n_tasks, plan.size))
         if seconds > WORK:
@@ -128,7 +128,7 @@ def own_subject(asked: Asked) -> Iterator[Subject]:
             for unit in range(plan.n_units):
                 for file in plan.listed(unit) if unit not in kept else ():
                     (folder / file.path).unlink()
-            plan = scaledproc.plan(folder, extractor=extractor, unit=asked.unit, anchors=asked.anchors)
+            plan = scaledproc.plan(folder, extractor=extractor, unit=asked.unit, anchor=asked.anchors)
         about = (
             f"{count_text(plan.n_tasks, 'task')} ({bytes_text(plan.size)}) of the {whole.n_tasks:,} "
             f"({bytes_text(whole.size)}) in {asked.shown}"

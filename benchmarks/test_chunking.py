@@ -57,7 +57,7 @@ def test_throughput_by_chunk_size(
     monkeypatch.setenv(OWN, subject.extractor)
     numbers = itertools.count()
     runs: dict[tuple[str, int], list[TimedRun]] = {}
-    options: dict[str, Any] = {"unit": subject.unit, "anchors": subject.anchors, "failures": subject.is_own}
+    options: dict[str, Any] = {"unit": subject.unit, "anchor": subject.anchors, "failures": subject.is_own}
 
     def run(chunk: str, jobs: int) -> float:
         output = tmp_path / str(next(numbers))

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from scaledproc.backend.base import Backend, Capabilities, Job
     from scaledproc.engine.status import Status
     from scaledproc.engine.verify import Verified
-    from scaledproc.errors import ScaledprocError, UsageError
-    from scaledproc.extractors import Extractor, Task, extractor
+    from scaledproc.errors import ScaledprocError, TooManyFailuresError, UsageError
+    from scaledproc.extractors import Extractor, Option, Task, extractor
     from scaledproc.fetching.transfer import Fetched
     from scaledproc.planning.inventory import Inventory
     from scaledproc.planning.plan import Plan
@@ -25,11 +25,13 @@ __all__ = [
     "Fetched",
     "Inventory",
     "Job",
+    "Option",
     "Plan",
     "Run",
     "ScaledprocError",
     "Status",
     "Task",
+    "TooManyFailuresError",
     "UsageError",
     "Verified",
     "combine",
@@ -50,8 +52,8 @@ __getattr__, __dir__ = lazily(
         "backend.base": ("Backend", "Capabilities", "Job"),
         "engine.status": ("Status",),
         "engine.verify": ("Verified",),
-        "errors": ("ScaledprocError", "UsageError"),
-        "extractors": ("Extractor", "Task", "extractor"),
+        "errors": ("ScaledprocError", "TooManyFailuresError", "UsageError"),
+        "extractors": ("Extractor", "Option", "Task", "extractor"),
         "fetching.transfer": ("Fetched",),
         "planning.inventory": ("Inventory",),
         "planning.plan": ("Plan",),

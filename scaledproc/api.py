@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from scaledproc._util.types import Where
 from scaledproc.backend.base import Backend, Expected, MissingBackendError, load_backend
 from scaledproc.engine.driver import (
     combine_anew,
     execute,
-    extractor_options,
     find_inventory,
     finish,
     make,
     reporting,
     settled,
 )
-from scaledproc.engine.options import Listener, Options
-from scaledproc.errors import UsageError
+from scaledproc.engine.options import FetchOptions, Listener, PlanOptions, RunOptions
+from scaledproc.errors import TooManyFailuresError, UsageError
 from scaledproc.events import Event, Note
-from scaledproc.execution.limits import Limits
 from scaledproc.execution.workers.pool import cores
 from scaledproc.extractors import Extractor, load_extractor
-from scaledproc.extractors.registry import as_source
+from scaledproc.extractors.registry import change_options, settle_options
 from scaledproc.fetching.defaults import PARALLEL, PHYSIONET
 from scaledproc.run_folder.folder import Run, RunFolder
 from scaledproc.run_folder.lock.driver_lease import holding
 from scaledproc.storage.store import Store
 
 AnExtractor = str | Extractor | Callable[..., Any]
+Asked = TypeVar("Asked", bound=PlanOptions)
 
 if TYPE_CHECKING:
     from scaledproc.engine.status import Status
@@ -47,8 +47,9 @@ def plan(
     dataset: Where,
     *,
     extractor: AnExtractor = "wfdb-summary",
+    options: Mapping[str, Any] | None = None,
     unit: str | None = None,
-    anchors: Iterable[str] | str = (),
+    anchor: Iterable[str] | str = (),
     include: Iterable[str] | str = (),
     exclude: Iterable[str] | str = (),
     only: Where | None = None,
@@ -69,10 +70,12 @@ def plan(
     extractor
         A name, `package.module:name`, `path/to/file.py:name`, or an extractor: a decorated function, a `partial` of
         one, an instance of a class or the class.
+    options
+        Of the extractor, by name, such as `{"window": 60}`; each has a default.
     unit
         How files form units: `folder`, `stem`, `file`, or a regular expression with a group named `unit`; the
         extractor's own way where none is given.
-    anchors
+    anchor
         Globs of the files that start a task, instead of the extractor's.
     include, exclude
         Globs of the files to look at.
@@ -102,23 +105,12 @@ def plan(
     ScaledprocError
         The dataset cannot be listed.
     """
-    options = Options(
-        as_source(extractor),
-        unit,
-        _strings(anchors),
-        _strings(include),
-        _strings(exclude),
-        limit,
-        shards,
-        chunk,
-        inventory=inventory,
-        only=only,
-        hidden=hidden,
-    )
+    asked = _settled(PlanOptions.parse(locals()))
     inputs, _ = split_options(storage_options)
     source = Store.at(dataset, inputs)
     _refuse_idle_options(storage_options, {"input": source})
-    return make(source, options, load_extractor(extractor), cores=cores(jobs), together=True)
+    made = load_extractor(asked.extractor, asked.options)
+    return make(source, asked, made, cores=cores(jobs), together=True)
 
 
 def save_inventory(
@@ -147,15 +139,15 @@ def save_inventory(
     ScaledprocError
         The dataset cannot be listed, or the file not be written.
     """
+    asked = PlanOptions.parse(locals())
     from scaledproc.planning import saved_inventory
 
-    options = Options(include=_strings(include), exclude=_strings(exclude), inventory=inventory, hidden=hidden)
     inputs, _ = split_options(storage_options)
     with reporting(f"{os.fspath(file)} cannot be written: "):
         source = Store.at(dataset, inputs)
         if saved_inventory.store_of(file, inputs).local is not None:
             _refuse_idle_options(storage_options, {"input": source})
-        found = find_inventory(source, options)
+        found = find_inventory(source, asked)
         saved_inventory.save_inventory(found, source, file)
     return found
 
@@ -165,8 +157,9 @@ def run(
     output: Where,
     *,
     extractor: AnExtractor = "wfdb-summary",
+    options: Mapping[str, Any] | None = None,
     unit: str | None = None,
-    anchors: Iterable[str] | str = (),
+    anchor: Iterable[str] | str = (),
     include: Iterable[str] | str = (),
     exclude: Iterable[str] | str = (),
     only: Where | None = None,
@@ -176,8 +169,8 @@ def run(
     chunk: str | int = "auto",
     backend: str | Backend = "local",
     jobs: int | None = None,
-    signal_names: Where | None = None,
     overwrite: bool = False,
+    max_failures: str | int | None = None,
     task_timeout: str | float | None = None,
     memory_per_worker: str | int | None = None,
     task_retries: int = 0,
@@ -185,6 +178,7 @@ def run(
     inventory: Where | None = None,
     storage_options: Mapping[str, Any] | None = None,
     scratch: Where | None = None,
+    grace: str | float | None = None,
     settings: Mapping[str, Any] | None = None,
     on_event: Listener | None = None,
     ask: Callable[[str], bool] | None = None,
@@ -193,7 +187,7 @@ def run(
 
     Parameters
     ----------
-    dataset, extractor, unit, anchors, include, exclude, only, hidden, limit, shards, chunk, inventory
+    dataset, extractor, options, unit, anchor, include, exclude, only, hidden, limit, shards, chunk, inventory
         As for `plan`.
     output
         The folder to write, as a path or URL. A finished run of the same plan in it is left as it is, an unfinished
@@ -203,10 +197,10 @@ def run(
     jobs
         Processes of each machine; as many as it has cores where none is given; 1 for all in this process, unless a
         limit is given that only another process can keep.
-    signal_names
-        A file with canonical signal names for `wfdb-summary` instead of the built-in ones.
     overwrite
         Throw away a run that is in the output folder.
+    max_failures
+        Quarantined tasks that are still a success: a number, or a share such as `5%`; any number where none is given.
     task_timeout
         Time after which a task is ended and put into quarantine: seconds, or a text such as `5m`.
     memory_per_worker
@@ -219,6 +213,9 @@ def run(
         Arguments for the fsspec filesystems; a name that begins with `input.` or `output.` is for that one only.
     scratch
         Local folder to stage remote data in.
+    grace
+        Time to finish the chunks at work when SIGINT (Ctrl-C) or SIGTERM comes: seconds, or a text such as `1m`. Where
+        none is given, signals are left to the program that calls this.
     settings
         The backend's own, such as `{"role": …}` for `sagemaker`.
     on_event
@@ -235,31 +232,25 @@ def run(
     ------
     UsageError
         What was asked for makes no sense, or the output folder holds something else.
+    TooManyFailuresError
+        If more tasks are quarantined than `max_failures`; the run is finished all the same.
     ScaledprocError
         The run cannot go on. What is committed is kept: the same call continues.
     """
-    options = Options(
-        as_source(extractor),
-        unit,
-        _strings(anchors),
-        _strings(include),
-        _strings(exclude),
-        limit,
-        shards,
-        chunk,
-        signal_names,
-        Limits.parse(task_timeout, memory_per_worker, task_retries, worker_lifespan),
-        inventory,
-        only,
-        hidden,
-    )
+    asked = _settled(RunOptions.parse(locals()))
     inputs, outputs = split_options(storage_options)
     machine = backend if isinstance(backend, Backend) else make_backend(backend, jobs, scratch, settings)
     source = Store.at(dataset, {**machine.store_options("input"), **inputs})
     store = Store.at(output, {**machine.store_options("output"), **outputs})
     _refuse_idle_options(storage_options, {"input": source, "output": store})
-    with reporting(f"{store} cannot be read or written: "):
-        return execute(source, store, options, machine, overwrite, on_event, ask or (lambda _: False)).view
+    with reporting(f"{store} cannot be read or written: "), _leaving_time(asked.grace):
+        done = execute(source, store, asked, machine, overwrite, on_event, ask or (lambda _: False))
+    if asked.fails(done.quarantined, done.record.counts["tasks"]) and done.record.state == "done":
+        raise TooManyFailuresError(
+            f"{done.quarantined:,} of {done.record.counts['tasks']:,} tasks are quarantined, more than --max-failures "
+            f"{max_failures}; the table has the rows of the others, errors.parquet beside it tells why"
+        )
+    return done.view
 
 
 def make_backend(
@@ -281,6 +272,7 @@ def expect(
     dataset: Where,
     extractor: AnExtractor = "wfdb-summary",
     *,
+    options: Mapping[str, Any] | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Expected | None:
     """What a plan is expected to take and to cost on a backend; None where that cannot be told.
@@ -291,12 +283,12 @@ def expect(
         The plan.
     backend
         How it is set.
-    dataset, extractor, storage_options
+    dataset, extractor, options, storage_options
         As for `plan`: what the backend may try some tasks with, to know.
     """
     inputs, _ = split_options(storage_options)
     source = Store.at(dataset, {**backend.store_options("input"), **inputs})
-    return backend.estimate(made, source, load_extractor(extractor))
+    return backend.estimate(made, source, load_extractor(*settle_options(extractor, options)))
 
 
 def status(
@@ -376,7 +368,7 @@ def _recalled(
 def combine(
     output: Where,
     *,
-    signal_names: Where | None = None,
+    options: Mapping[str, Any] | None = None,
     storage_options: Mapping[str, Any] | None = None,
     on_event: Listener | None = None,
 ) -> Run:
@@ -386,13 +378,16 @@ def combine(
     ----------
     output
         The run's folder.
-    signal_names
-        A file with canonical signal names, or `built-in`; where none is given, those that the run used.
+    options
+        Of the extractor, those that only what is made of extracted rows depends on, such as `signal_names` of
+        `wfdb-summary`; the others are those that the run has.
     storage_options, on_event
         As for `run`.
 
     Raises
     ------
+    UsageError
+        If the extractor has no such option, or the rows of the shards depend on it.
     ScaledprocError
         There is no run, or a shard of it is missing.
     """
@@ -402,17 +397,17 @@ def combine(
     _refuse_idle_options(storage_options, {"output": Store.at(output, outputs)})
     with reporting():
         found = RunFolder.open(Store.at(output, outputs))
-        options = None if signal_names is None else extractor_options(signal_names)
-        if options is not None:
-            load_extractor(found.source, options)
+        values = None
+        if options:
+            values = change_options(str(found.source), found.record.extractor.get("options") or {}, options)
         open_store = found.store
         with holding(open_store, str(found.record.backend.get("name") or "local"), on_event) as store:
             found = found.within(store)
             if found.record.state == "done":
-                combined = combine_anew(found, on_event, options)
+                combined = combine_anew(found, on_event, values)
             else:
-                if options is not None:
-                    extractor = {**found.record.extractor, "options": options}
+                if values is not None:
+                    extractor = {**found.record.extractor, "options": values}
                     found = replace(found, record=replace(found.record, extractor=extractor))
                 done = combine_shards(found)
                 if on_event is not None:
@@ -577,14 +572,13 @@ def fetch(
     ScaledprocError
         The source or the destination cannot be used. What was fetched is kept: the same call continues.
     """
+    asked = FetchOptions.parse(locals())
     from scaledproc.fetching.transfer import Folder, fetch_files, open_source, open_store
     from scaledproc.planning.selection import Selection
     from scaledproc.planning.subset import Choice
 
-    if parallel < 1:
-        raise UsageError(f"--parallel {parallel}: give 1 or more")
     selection = None if only is None else Selection.read(only)
-    choice = Choice(groups, records, limit, _strings(include), _strings(exclude), selection)
+    choice = Choice(groups, records, limit, asked.include, asked.exclude, selection)
     inputs, outputs = split_options(storage_options)
     store = open_store(os.fspath(dest), outputs)
     notes: list[str] = []
@@ -651,5 +645,19 @@ def _refuse_idle_options(options: Mapping[str, Any] | None, sides: Mapping[str, 
             )
 
 
-def _strings(value: Iterable[str] | str) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
+def _settled(asked: Asked) -> Asked:
+    """With the extractor's options read and checked, and the extractor made where it has no name."""
+    source, options = settle_options(asked.extractor, asked.options)
+    return replace(asked, extractor=source, options=options)
+
+
+@contextlib.contextmanager
+def _leaving_time(grace: float | None) -> Iterator[None]:
+    """Listen for signals, where a time was asked for to finish what is at work."""
+    if grace is None:
+        yield
+        return
+    from scaledproc._util.signals import listening
+
+    with listening(grace):
+        yield

@@ -24,6 +24,12 @@ class RunInterruptedError(ScaledprocError):
         self.exit_code = 128 + signal
 
 
+class TooManyFailuresError(ScaledprocError):
+    """A run is finished, with more quarantined tasks than were allowed. Exit code 3."""
+
+    exit_code = 3
+
+
 class DamagedError(ScaledprocError):
     """A file of a run is not what was written."""
 

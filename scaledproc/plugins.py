@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scaledproc.execution.limits import Limits
     from scaledproc.execution.worker import run_shards
     from scaledproc.execution.workers.pool import cores
-    from scaledproc.extractors import Extractor, Task, extractor
+    from scaledproc.extractors import Extractor, Option, Task, extractor
     from scaledproc.planning.plan import Plan
     from scaledproc.run_folder.folder import RunFolder
     from scaledproc.storage.store import Store
@@ -35,6 +35,7 @@ __all__ = [
     "JobPlanned",
     "Limits",
     "Note",
+    "Option",
     "Plan",
     "RunFolder",
     "ScaledprocError",
@@ -62,7 +63,7 @@ __getattr__, __dir__ = lazily(
         "execution.limits": ("Limits",),
         "execution.worker": ("run_shards",),
         "execution.workers.pool": ("cores",),
-        "extractors": ("Extractor", "Task", "extractor"),
+        "extractors": ("Extractor", "Option", "Task", "extractor"),
         "planning.plan": ("Plan",),
         "run_folder.folder": ("RunFolder",),
         "storage.store": ("Store",),

@@ -120,13 +120,14 @@ def worker(
     defer_pandas()
     from scaledproc._util import startup
     from scaledproc.api import split_options
-    from scaledproc.cli.job_events import parse_options, tell
+    from scaledproc.cli.job_events import tell
     from scaledproc.engine.job import JobOrder, parse_shards
+    from scaledproc.engine.options import storage_words
 
     from .container.job import ContainerOrder, do_container_job
 
     startup.loaded()
-    inputs, outputs = split_options(parse_options(storage_option))
+    inputs, outputs = split_options(storage_words(storage_option or ()))
     job = JobOrder(
         run=run,
         shards=parse_shards(shard or ()),
@@ -159,6 +160,7 @@ class For(StrEnum):
 @with_settings(
     *("role", "image_uri", "instance_type", "combine_instance_type", "detach", "volume_kms_key", "output_kms_key"),
     *("subnets", "security_groups", "region", "job_name_prefix"),
+    backend="sagemaker",
 )
 def policy(
     dataset: Annotated[str, typer.Argument(metavar="INPUT", help="The dataset: s3://bucket/prefix.")],

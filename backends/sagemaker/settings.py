@@ -37,8 +37,18 @@ _KMS_KEY = re.compile(
 )
 
 
-def _setting(default: Any, help: str, metavar: str | None = None) -> Any:  # noqa: A002 - as the command line calls it
-    return field(default=default, metadata={"help": help, "metavar": metavar})
+def _setting(
+    default: Any,
+    help: str,  # noqa: A002 - as the command line calls it
+    metavar: str | None = None,
+    *,
+    unit: str = "",
+    default_text: str = "",
+    recall: bool = False,
+) -> Any:
+    """A field; `recall` says that the jobs of a run cannot be asked without it."""
+    about = {"help": help, "metavar": metavar, "unit": unit, "default_text": default_text, "recall": recall}
+    return field(default=default, metadata=about)
 
 
 @dataclass(frozen=True)
@@ -61,12 +71,14 @@ class Settings:
     input_mode: InputMode = _setting("stage", "How data gets to a machine: stage, file or sharded-by-key.")  # noqa: RUF009 - a field
     combine_instance_type: str = _setting("ml.m5.large", "Machine of the last job.", "TYPE")
     combine_local: bool = _setting(False, "Combine on this machine instead.")
-    volume_size: int | None = _setting(None, "Disk of each machine. By default: what the plan needs.", "GB")
+    volume_size: int | None = _setting(
+        None, "Disk of each machine.", "GB", unit="GB", default_text="what the plan needs"
+    )
     max_runtime: str = _setting("1d", "Longest time of a job, such as 90m, 12h or 2d.", "TIME")
     retries: int = _setting(2, "How often a job is tried again.")
-    retry_wait: float = _setting(30.0, "Pause before the first retry; it doubles.", "SECONDS")
+    retry_wait: float = _setting(30.0, "Pause before the first retry; it doubles.", "SECONDS", unit="seconds")
     detach: bool = _setting(False, "Hand the run to a SageMaker pipeline and return.")
-    max_cost: float | None = _setting(None, "Refuse a run that is expected to cost more.", "USD")
+    max_cost: float | None = _setting(None, "Refuse a run that is expected to cost more.", "USD", unit="USD")
     calibrate: int | None = _setting(None, "Run so many tasks here first, to know how long the rest takes.", "N")
     volume_kms_key: str | None = _setting(None, "KMS key for the machines' disks.", "KEY")
     output_kms_key: str | None = _setting(None, "KMS key for every object that is written.", "KEY")
@@ -76,11 +88,13 @@ class Settings:
     encrypt_inter_container_traffic: bool = _setting(False, "Encrypt what machines of one job send each other.")
     tags: tuple[str, ...] = _setting((), "Tag for jobs; can be repeated.", "KEY=VALUE")
     env: tuple[str, ...] = _setting((), "Environment variable for the workers; can be repeated.", "KEY=VALUE")
-    region: str | None = _setting(None, "AWS region. By default: the environment's or the profile's.")
-    profile: str | None = _setting(None, "AWS profile for this machine's own calls.")
+    region: str | None = _setting(
+        None, "AWS region.", "REGION", default_text="the environment's or the profile's", recall=True
+    )
+    profile: str | None = _setting(None, "AWS profile for this machine's own calls.", "NAME", recall=True)
     job_name_prefix: str = _setting("scaledproc", "How the jobs' names begin.", "NAME")
     wheelhouse: str | None = _setting(None, "Folder of wheels for jobs without a way to a package index.", "FOLDER")
-    poll_seconds: float = _setting(10.0, "Pause between two looks at the jobs.", "SECONDS")
+    poll_seconds: float = _setting(10.0, "Pause between two looks at the jobs.", "SECONDS", unit="seconds")
 
     @classmethod
     def parse(cls, words: Mapping[str, Any]) -> Settings:

@@ -2,103 +2,144 @@
 
 A backend's settings are a dataclass, named by an entry point in the group `scaledproc.settings`: each field is a flag,
 with its help in the field's metadata. Their modules are light to import, since `--help` shows them.
+
+Each setting has a flag that begins with its backend, such as `--sagemaker-region`, so that settings of two backends,
+or one and an option of the command, can have the same name. Where nothing else is called so, the flag without its
+backend is the same and is the one that is shown: `--region`.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import Field, fields
+from collections import Counter
+from collections.abc import Callable, Mapping
 from functools import cache, wraps
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from scaledproc._util.entry_points import plugins
+from scaledproc._util.options import Declared, declared
 from scaledproc.cli.config_file import table
+from scaledproc.cli.flags import flags_of, option_parameter, replace_parameter
 from scaledproc.errors import UsageError
 
 GROUP = "scaledproc.settings"
+SETTING = "setting_"
+"""How the names of a command's parameters begin that are settings of backends."""
+Given = Mapping[str, Mapping[str, Any]]
+"""By backend, the settings that were given as flags."""
 
 
 @cache
-def declared() -> dict[str, tuple[Field[Any], ...]]:
-    """The fields of each backend's settings."""
-    return {point.name: fields(point.load()) for point in plugins(GROUP)}
+def declared_settings() -> dict[str, tuple[Declared, ...]]:
+    """What each backend's settings declare."""
+    return {point.name: declared(point.load()) for point in plugins(GROUP)}
 
 
-def with_settings(*only: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the backends' flags; it takes them as a mapping, `settings`, of those that were given.
+def with_settings(
+    *only: str, backend: str | None = None, recall: bool = False
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the backends' flags; it takes those that were given as `settings`, a mapping for each backend.
 
     Parameters
     ----------
     only
         Names of settings; all where none is given.
+    backend
+        The only one whose settings are meant.
+    recall
+        Whether only settings are meant that the jobs of a run cannot be asked without: their metadata says so.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = inspect.signature(command, eval_str=True)
+        chosen = [
+            (owner, each)
+            for owner, found in declared_settings().items()
+            for each in found
+            if (not only or each.name in only) and (not recall or each.about.get("recall")) and backend in (None, owner)
+        ]
+        taken = {flag for each in own.parameters.values() for flag in flags_of(each)}
+        shown, other_names, ambiguous, problem = _named(chosen, taken)
         made = {
-            field.name: _parameter(field, backend)
-            for backend, found in declared().items()
-            for field in found
-            if (not only or field.name in only) and field.name not in own.parameters
+            f"{SETTING}{at}": option_parameter(each, shown[owner, each.name], f"Backend {owner}", f"{SETTING}{at}")
+            for at, (owner, each) in enumerate(chosen)
+            if (owner, each.name) in shown
         }
 
         @wraps(command)
         def called(**words: Any) -> None:
-            given = {name: words.pop(name) for name in made}
-            command(**words, settings={name: value for name, value in given.items() if value not in (None, [])})
+            if problem:
+                raise UsageError(problem)
+            given: dict[str, dict[str, Any]] = {}
+            for name in made:
+                owner, each = chosen[int(name.removeprefix(SETTING))]
+                if (value := words.pop(name)) not in (None, []):
+                    given.setdefault(owner, {})[each.name] = value
+            command(**words, settings=given)
 
-        kept = [each for each in own.parameters.values() if each.name != "settings"]
-        called.__signature__ = own.replace(parameters=[*kept, *made.values()])  # type: ignore[attr-defined]
-        called.__annotations__ = {each.name: each.annotation for each in (*kept, *made.values())}
+        replace_parameter(called, own, "settings", made.values())
+        vars(called)["other_names"] = {**vars(command).get("other_names", {}), **other_names}
+        vars(called)["ambiguous"] = ambiguous
         return called
 
     return decorate
 
 
-def settings_for(backend: str, given: dict[str, Any]) -> dict[str, Any]:
+def _named(
+    chosen: list[tuple[str, Declared]], taken: set[str]
+) -> tuple[dict[tuple[str, str], str], dict[str, str], dict[str, str], str]:
+    """Which flag each setting is shown by; others that mean the same; those that could mean several; what cannot be."""
+    full = {(owner, each.name): f"--{owner}-{each.name}".replace("_", "-") for owner, each in chosen}
+    shorts = Counter(each.flag for _, each in chosen)
+    firm = {*full.values(), *taken}
+    shown: dict[tuple[str, str], str] = {}
+    other_names: dict[str, str] = {}
+    ambiguous: dict[str, str] = {}
+    problem = ""
+    for owner, each in chosen:
+        own, setting = full[owner, each.name], f"the setting {each.name} of the backend {owner}"
+        others = [f"the setting {name} of the backend {other}" for (other, name), flag in full.items() if flag == own]
+        others = [*(each for each in others if each != setting), *(["this command"] if own in taken else [])]
+        if others:
+            problem = (
+                f"{setting} and {others[0]} have one flag, {own}: uninstall a plug-in, or name the setting otherwise"
+            )
+        elif each.flag not in firm and shorts[each.flag] == 1:
+            shown[owner, each.name] = each.flag
+            other_names |= {f"{no}{own[2:]}": f"{no}{each.flag[2:]}" for no in ("", "no-")}
+        else:
+            shown[owner, each.name] = own
+            if each.flag not in firm:
+                several = " or ".join(full[other, found.name] for other, found in chosen if found.flag == each.flag)
+                text = f"{each.flag} is a setting of several backends: give {several}"
+                ambiguous |= {f"{no}{each.flag[2:]}": text for no in ("", "no-")}
+    return shown, other_names, ambiguous, problem
+
+
+def settings_for(backend: str, given: Given) -> dict[str, Any]:
     """What a backend is set to: flags first, then its table in `scaledproc.toml`.
 
     Raises
     ------
     UsageError
-        A flag is another backend's.
+        If a flag is another backend's.
     """
-    known = [field.name for field in declared().get(backend, ())]
-    for name in given:
-        if name not in known:
-            others = " and ".join(each for each, found in declared().items() if name in {f.name for f in found})
-            raise UsageError(f"--{name.replace('_', '-')} is for --backend {others}, this is --backend {backend}")
-    return {**(table(backend, known) if known else {}), **given}
+    for owner, values in given.items():
+        if owner != backend:
+            name = next(iter(values))
+            raise UsageError(f"--{name.replace('_', '-')} is for --backend {owner}, this is --backend {backend}")
+    known = [each.name for each in declared_settings().get(backend, ())]
+    return {**(table(backend, known) if known else {}), **given.get(backend, {})}
 
 
-def _parameter(field: Field[Any], backend: str) -> inspect.Parameter:
-    default = field.default
-    flag = f"--{field.name.replace('_', '-')}"
-    hint = "" if default in (None, (), False) else f" [dim]Default: {_shown(default)}.[/]"
-    if _type(field) is bool:
-        flag = f"{flag}/{flag.replace('--', '--no-', 1)}"
-    option = typer.Option(
-        flag,
-        help=f"{field.metadata['help']}{hint}",
-        metavar=field.metadata.get("metavar"),
-        show_default=False,
-        rich_help_panel=f"Backend {backend}",
-    )
-    annotation = Annotated[_type(field) | None, option]  # type: ignore[valid-type]
-    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+def settings_of_one(given: Given) -> dict[str, Any]:
+    """The settings that were given for whichever backend a run has.
 
-
-def _type(field: Field[Any]) -> type:
-    """What the command line takes for a field: decided by its annotation's text, which is not imported."""
-    text = str(field.type)
-    for word, made in (("tuple", list[str]), ("bool", bool), ("int", int), ("float", float)):
-        if text.startswith(word):
-            return made
-    return str
-
-
-def _shown(default: Any) -> str:
-    return ", ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    Raises
+    ------
+    UsageError
+        If they are of several backends.
+    """
+    if len(given) > 1:
+        raise UsageError(f"give settings of one backend: those of the run, not of {' and '.join(given)}")
+    return dict(next(iter(given.values()), {}))

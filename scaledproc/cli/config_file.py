@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,13 @@ from typing import Any
 from scaledproc.errors import UsageError
 
 NAME = "scaledproc.toml"
+EXTRACTOR = "extractor"
+"""The table that has a table of options for each extractor."""
 
 
 @cache
 def read_config() -> dict[str, dict[str, Any]]:
-    """Its tables: `[run]` with the options of `scaledproc run`, and one for each backend with settings of its own.
+    """Its tables: `[run]` with options of `scaledproc run`, `[extractor.NAME]`, and one for each backend's settings.
 
     Raises
     ------
@@ -61,3 +63,28 @@ def table(name: str, known: Collection[str]) -> dict[str, Any]:
     if strange:
         raise UsageError(f"{NAME}: [{name}] has no {strange[0]!r}; there are: {', '.join(sorted(known))}")
     return values
+
+
+def with_table(extractor: str, given: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """An extractor's options: those of the command line before those of its table `[extractor.NAME]`.
+
+    Parameters
+    ----------
+    extractor
+        Its specification; the table may be called so, or as what stands behind the colon.
+    given
+        Those of the command line.
+
+    Raises
+    ------
+    UsageError
+        If what stands below `[extractor]` is no table.
+    """
+    tables = read_config().get(EXTRACTOR, {})
+    loose = [name for name, found in tables.items() if not isinstance(found, dict)]
+    if loose:
+        raise UsageError(f"{NAME}: {loose[0]!r} stands in [{EXTRACTOR}]; options belong below [{EXTRACTOR}.NAME]")
+    found: dict[str, Any] = {}
+    for name in dict.fromkeys((extractor.rpartition(":")[2], extractor)):
+        found |= {key.replace("-", "_"): value for key, value in tables.get(name, {}).items()}
+    return {**found, **(given or {})} or None

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
-
-from scaledproc.errors import UsageError
 
 if TYPE_CHECKING:
     from scaledproc.events import Event
@@ -42,23 +39,3 @@ def tell(events: Iterator[Event], grace: str | None) -> None:
                     display.listen(event)
         except KeyboardInterrupt:
             raise typer.Exit(128 + (asked.signal or signal.SIGTERM)) from None
-
-
-def parse_options(pairs: list[str] | None) -> dict[str, Any]:
-    """Storage options from `KEY=VALUE`; a value that is JSON is read as that.
-
-    Raises
-    ------
-    UsageError
-        If one has no `=`, or no key.
-    """
-    options: dict[str, Any] = {}
-    for pair in pairs or ():
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise UsageError(f"--storage-option {key!r}: give KEY=VALUE")
-        try:
-            options[key] = json.loads(value)
-        except ValueError:
-            options[key] = value
-    return options

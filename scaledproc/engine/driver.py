@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaledproc._util.machine import shortage
-from scaledproc._util.types import Where
 from scaledproc.backend.base import Backend, Job, load_backend
-from scaledproc.engine.options import BUILT_IN, Listener, Options
+from scaledproc.engine.options import Listener, PlanOptions, RunOptions
 from scaledproc.engine.preflight import (
     check_places,
     differences,
@@ -61,7 +58,7 @@ MEASURED = 2.0  # core-seconds of work, from which on a run's measurements say s
 def execute(
     dataset: Store,
     output: Store,
-    options: Options,
+    options: RunOptions,
     backend: Backend,
     overwrite: bool,
     on_event: Listener | None,
@@ -77,7 +74,7 @@ def execute(
     with _prepared(dataset, output, options, backend, overwrite):  # before all that takes time, imports too
         from scaledproc.execution.combine import finished_schema
 
-        extractor = load_extractor(options.extractor, extractor_options(options.signal_names))
+        extractor = load_extractor(options.extractor, options.options or {})
         RowCollector(extractor.schema)  # complains of a schema that cannot be, as the next does
         finished_schema(extractor)
         check_places(dataset, output, options.extractor, backend)
@@ -86,19 +83,19 @@ def execute(
 
 
 def _prepared(
-    dataset: Store, output: Store, options: Options, backend: Backend, overwrite: bool
+    dataset: Store, output: Store, options: RunOptions, backend: Backend, overwrite: bool
 ) -> contextlib.AbstractContextManager[object]:
     """What the backend begins before there is a plan; nothing where there may be nothing to do."""
     existing = None if overwrite else _readable(output)
     if dataset.is_private or output.is_private or (existing is not None and existing.state == "done"):
         return contextlib.nullcontext()
-    return backend.prepared(options.limits, options.extractor, extractor_options(options.signal_names))
+    return backend.prepared(options.limits, options.extractor, options.options or {})
 
 
 def _carry_out(
     dataset: Store,
     output: Store,
-    options: Options,
+    options: RunOptions,
     extractor: Extractor,
     backend: Backend,
     overwrite: bool,
@@ -112,7 +109,7 @@ def _carry_out(
         raise ScaledprocError("; ".join(planned.warnings))
     for warning in planned.warnings:
         _tell(on_event, Note(warning))
-    record = new_record(dataset, options, extractor, extractor_options(options.signal_names), planned, backend)
+    record = new_record(dataset, options, extractor, options.options or {}, planned, backend)
     new = RunFolder(output, dataset, options.extractor, record)
     if not backend.capabilities.executes:
         _tell(on_event, _started(new, planned, backend, resumed=False))
@@ -152,7 +149,7 @@ def _look(new: RunFolder, planned: Plan, *, overwrite: bool) -> tuple[RunRecord 
 def _execute(
     new: RunFolder,
     planned: Plan,
-    options: Options,
+    options: RunOptions,
     backend: Backend,
     started: float,
     *,
@@ -228,13 +225,11 @@ def _ended_elsewhere(current: RunFolder, started: float, on_event: Listener | No
 
 
 def make(
-    dataset: Store, options: Options, extractor: Extractor, *, cores: int, together: bool, skip: str | None = None
+    dataset: Store, options: PlanOptions, extractor: Extractor, *, cores: int, together: bool, skip: str | None = None
 ) -> Plan:
     """The plan of a dataset, for so many cores of a machine, which does one shard or all of them together."""
     from scaledproc.planning.plan import make_plan
 
-    if options.limit is not None and options.limit < 1:
-        raise UsageError(f"--limit {options.limit}: give 1 or more")
     shards, chunks = ShardCut.parse(options.shards), ChunkCut.parse(options.chunk)
     selected = None
     if options.only is not None:
@@ -249,7 +244,7 @@ def make(
         inventory,
         extractor,
         unit=options.unit,
-        anchors=options.anchors or None,
+        anchors=options.anchor or None,
         limit=options.limit,
         wants=None if selected is None else selected.wants,
         shards=shards,
@@ -265,7 +260,7 @@ def make(
         return made
     reason = why_empty(
         dataset,
-        options.anchors or extractor.anchors,
+        options.anchor or extractor.anchors,
         extractor,
         inventory.files,
         chosen=bool(options.include or options.exclude),
@@ -273,7 +268,7 @@ def make(
     return replace(made, warnings=made.warnings if missing else (reason, *made.warnings))
 
 
-def find_inventory(dataset: Store, options: Options, *, skip: str | None = None) -> Inventory:
+def find_inventory(dataset: Store, options: PlanOptions, *, skip: str | None = None) -> Inventory:
     """The dataset as it is listed now, or as it was listed before."""
     if options.inventory is None:
         return take_inventory(
@@ -304,11 +299,11 @@ def _resume(
 
 
 def _leave(
-    new: RunFolder, existing: RunRecord, planned: Plan, options: Options, backend: Backend, on_event: Listener | None
+    new: RunFolder, existing: RunRecord, planned: Plan, options: RunOptions, backend: Backend, on_event: Listener | None
 ) -> RunFolder:
     """A finished run as it is."""
     finished = RunFolder(new.store, new.dataset, new.source, existing)
-    refuse_unfinished(finished, new.record.extractor["options"] if options.signal_names is not None else None)
+    refuse_unfinished(finished, new.record.extractor["options"] if options.options is not None else None)
     refuse_changes(finished, planned)
     is_combined = FEATURES in finished.record.digests
     # What only tidies up may be refused, as it may have been made read-only.
@@ -460,20 +455,6 @@ def _finished(
         already=already,
         failures=tuple(failures),
     )
-
-
-def extractor_options(signal_names: Where | None) -> dict[str, Any]:
-    """What the extractor is made with: the content of the file, so that it travels with the run."""
-    if signal_names is None or str(signal_names) == BUILT_IN:
-        return {}
-    try:
-        text = Path(signal_names).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--signal-names {os.fspath(signal_names)}: {describe(error)}") from None
-    from scaledproc.extractors.wfdb.signal_names import SignalNames
-
-    SignalNames.parse(text)
-    return {"signal_names": text}
 
 
 def _tell_notes(notes: Sequence[str], on_event: Listener | None) -> None:

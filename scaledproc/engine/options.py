@@ -1,35 +1,290 @@
-"""What a user can ask for."""
+"""What a user can ask for: each option once, for the command line, scaledproc.toml, Python and run.json.
+
+To add one, declare a field here (or of `Limits`, if workers need it) and a parameter of the functions in
+`scaledproc.api` that take it; a test compares the two. Its flag, its key in scaledproc.toml, its place in run.json and
+its line in the documents follow. Light to import, since `--help` shows what is declared here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
 
+from scaledproc._util.options import at_least, option, read_options, texts
 from scaledproc._util.types import Where
-from scaledproc.events import Event
+from scaledproc._util.units import parse_seconds
+from scaledproc.errors import UsageError
 from scaledproc.execution.limits import Limits
-from scaledproc.extractors import Extractor
+from scaledproc.fetching.defaults import PARALLEL, PHYSIONET
 
-Listener = Callable[[Event], None]
+if TYPE_CHECKING:
+    from scaledproc.backend.base import Backend
+    from scaledproc.events import Event
+    from scaledproc.extractors import Extractor
 
-BUILT_IN = "built-in"
-"""Instead of a file of signal names: those of the package."""
+Listener = Callable[["Event"], None]
+
+
+def _shards(value: str | int, _: str) -> str | int:
+    from scaledproc.planning.partition import ShardCut
+
+    ShardCut.parse(value)
+    return value
+
+
+def _chunk(value: str | int, _: str) -> str | int:
+    from scaledproc.planning.partition import ChunkCut
+
+    ChunkCut.parse(value)
+    return value
+
+
+def _share_of_failures(value: str | int, flag: str) -> int | float:
+    """A number of tasks, or a share of them."""
+    text = str(value)
+    try:
+        if text.endswith("%"):
+            share = float(text[:-1]) / 100
+            if 0 <= share <= 1:
+                return share
+        elif int(text) >= 0:
+            return int(text)
+    except ValueError:
+        pass
+    raise UsageError(f"{flag} {text!r}: give a number of tasks such as 10, or a share such as 5%")
+
+
+def _grace(value: str | float, flag: str) -> float:
+    return parse_seconds(str(value), flag, least=0)
+
+
+def storage_words(pairs: Iterable[str]) -> dict[str, Any]:
+    """Storage options of texts such as `anon=true`.
+
+    Raises
+    ------
+    UsageError
+        If one has no `=`.
+    """
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--storage-option {key!r}: give KEY=VALUE")
+        try:
+            options[key] = json.loads(value)
+        except ValueError:
+            options[key] = value
+    return options
+
+
+def set_words(pairs: Iterable[str]) -> dict[str, Any]:
+    """An extractor's options of texts such as `window=60`; one that is repeated has several values.
+
+    Raises
+    ------
+    UsageError
+        If one has no `=`.
+    """
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set {pair!r}: give NAME=VALUE")
+        name = key.replace("-", "_")
+        before = options.get(name)
+        options[name] = value if before is None else [*(before if isinstance(before, list) else [before]), value]
+    return options
 
 
 @dataclass(frozen=True)
-class Options:
-    """What a plan is made by, the parameters of `plan`; and what its tasks may cost."""
+class FileOptions:
+    """Which of a dataset's files are looked at."""
 
-    extractor: str | Extractor = "wfdb-summary"
-    unit: str | None = None
-    anchors: tuple[str, ...] = ()
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    limit: int | None = None
-    shards: str | int = "folder"
-    chunk: str | int = "auto"
-    signal_names: Where | None = None
-    limits: Limits = field(default_factory=Limits)
-    inventory: Where | None = None
-    only: Where | None = None
-    hidden: bool = False
+    include: tuple[str, ...] = option(
+        (),
+        "Only files that match this glob ('30/**', '*.hea'); can be repeated.",
+        metavar="GLOB",
+        default_text="all files",
+        accepts="Iterable[str] | str",
+        read=texts,
+        record=True,
+    )
+    exclude: tuple[str, ...] = option(
+        (),
+        "No files that match this glob; can be repeated.",
+        metavar="GLOB",
+        accepts="Iterable[str] | str",
+        read=texts,
+        record=True,
+    )
+    only: Where | None = option(
+        None,
+        "Only the records, folders or subjects that this file lists: one a line, or in a column of a CSV file.",
+        metavar="FILE[:COLUMN]",
+        record=True,
+        details="Names of the list that are in no dataset are told.",
+    )
+    storage_options: Mapping[str, Any] | None = option(
+        None,
+        "For the fsspec filesystem, such as anon=true; input.KEY or output.KEY for one side; can be repeated.",
+        metavar="KEY=VALUE",
+        flag="storage_option",
+        words=storage_words,
+    )
+
+    @classmethod
+    def parse(cls, given: Mapping[str, Any]) -> Self:
+        """Those that a function was given, read and checked; names that are no options are left out.
+
+        Raises
+        ------
+        UsageError
+            If an option cannot have its value.
+        """
+        return cls(**read_options(cls, given))
+
+
+@dataclass(frozen=True)
+class PlanOptions(FileOptions):
+    """What a plan is made by: the parameters of `scaledproc.plan`."""
+
+    extractor: str | Extractor = option(
+        "wfdb-summary",
+        "A built-in's name, [bold]package.module:name[/] or [bold]path/to/file.py:name[/].",
+        accepts="AnExtractor",
+    )
+    options: Mapping[str, Any] | None = option(
+        None,
+        "Option of the extractor; can be repeated. [bold]scaledproc extractors[/] shows what each has.",
+        metavar="NAME=VALUE",
+        flag="set",
+        words=set_words,
+        in_file=False,
+    )
+    unit: str | None = option(
+        None,
+        "What must stay together: folder, stem, file, or a regular expression with a group named unit.",
+        default_text="the extractor's",
+        record=True,
+    )
+    anchor: tuple[str, ...] = option(
+        (),
+        "Glob of the files that start a task; can be repeated.",
+        metavar="GLOB",
+        default_text="the extractor's",
+        accepts="Iterable[str] | str",
+        read=texts,
+        record="anchors",
+    )
+    hidden: bool = option(False, "Take files and folders too whose names begin with a dot, such as .git.", record=True)
+    limit: int | None = option(
+        None,
+        "Only so many units, for a try.",
+        metavar="N",
+        unit="units",
+        default_text="all units",
+        read=at_least(1, "1 or more"),
+        record=True,
+    )
+    inventory: Where | None = option(
+        None,
+        "Plan by this list instead of listing INPUT: a file of [bold]scaledproc inventory[/], or the manifest.json of "
+        "an Amazon S3 Inventory report.",
+        metavar="FILE|URL",
+        record=True,
+    )
+    shards: str | int = option(
+        "folder",
+        "Cut for machines: folder (one per top folder), a number, or a size such as 50GB.",
+        read=_shards,
+        record=True,
+    )
+    chunk: str | int = option(
+        "auto",
+        "Cut for cores: auto, per-core, a number of tasks, or a size such as 64MB.",
+        read=_chunk,
+        record=True,
+    )
+    jobs: int | None = option(
+        None,
+        "Processes; 1 without limits works in this one.",
+        metavar="N",
+        default_text="the cores that this process may use",
+        details="With 1, `breakpoint()` in an extractor has the terminal; `--task-timeout`, `--memory-per-worker` and "
+        "`--worker-lifespan` need another process.",
+    )
+
+
+@dataclass(frozen=True)
+class RunOptions(Limits, PlanOptions):
+    """What a run is made by: the parameters of `scaledproc.run`."""
+
+    backend: str | Backend = option("local", "Where jobs run: local, sagemaker, dry-run or a plug-in's.")
+    max_failures: int | float | None = option(
+        None,
+        "Quarantined tasks that are still a success.",
+        metavar="N|P%",
+        unit="tasks",
+        python_default_text="any number",
+        accepts="str | int | None",
+        read=_share_of_failures,
+        command_default="0",
+    )
+    overwrite: bool = option(
+        False,
+        "Throw away a run that is in OUTPUT.",
+        in_file=False,
+        details="In a store such as S3 its files stay until the new ones replace them.",
+    )
+    scratch: Where | None = option(
+        None, "Folder to stage remote data in.", metavar="FOLDER", default_text="the system's temporary folder"
+    )
+    grace: float | None = option(
+        None,
+        "Time to finish the chunks at work, after Ctrl-C or SIGTERM; a second one leaves at once.",
+        metavar="SECONDS",
+        unit="seconds",
+        python_default_text="signals are left to the program",
+        accepts="str | float | None",
+        read=_grace,
+        command_default="30",
+    )
+
+    def fails(self, quarantined: int, tasks: int) -> bool:
+        """Whether a run of so many tasks has more of them quarantined than were allowed."""
+        most = self.max_failures
+        return most is not None and quarantined > (most if isinstance(most, int) else most * tasks)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """What ends a task, and what ends a worker process."""
+        return Limits(**Limits.to_options(self))
+
+
+@dataclass(frozen=True)
+class FetchOptions(FileOptions):
+    """What is copied, and from where: the parameters of `scaledproc.fetch`."""
+
+    groups: str | None = option(None, "Only these top folders: 30-39, or 30,32,35-37.")
+    records: int | None = option(None, "Only so many records (or folders of files) of each.", metavar="N")
+    limit: int | None = option(None, "Only so many records altogether.", metavar="N", unit="records")
+    parallel: int = option(
+        PARALLEL,
+        "Files at once; a public server is thankful for few.",
+        metavar="N",
+        unit="files",
+        read=at_least(1, "1 or more"),
+    )
+    base_url: str = option(PHYSIONET, "Where the databases lie, for mirrors.", metavar="URL")
+    username: str | None = option(
+        None,
+        "For databases that need credentials; the password is PHYSIONET_PASSWORD.",
+        default_text="PHYSIONET_USERNAME",
+    )
+    password: str | None = option(
+        None, "For databases that need credentials.", default_text="PHYSIONET_PASSWORD", flag=""
+    )

@@ -108,10 +108,13 @@ def refuse_unfinished(finished: RunFolder, wanted: Mapping[str, Any] | None) -> 
     ScaledprocError
         Some of its files are gone, or are not of their size.
     """
-    if wanted is not None and finished.record.extractor["options"] != wanted:
+    had = finished.record.extractor["options"]
+    if wanted is not None and had != wanted:
+        names = {name for name in {*had, *wanted} if had.get(name) != wanted.get(name)}
         raise UsageError(
-            f"{finished.store} is finished, with other signal names; to change them without extracting again: "
-            f"scaledproc combine {finished.store} --signal-names FILE"
+            f"{finished.store} is finished, with other options of {finished.record.extractor['label']} "
+            f"({', '.join(sorted(names))}); to change them without extracting again: "
+            f"scaledproc combine {finished.store} --set NAME=VALUE"
         )
     wrong = changed_sizes(finished)
     if not wrong:

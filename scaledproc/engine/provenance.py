@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaledproc._util.options import declared
 from scaledproc.events import CombineDone, ShardDone
 from scaledproc.planning.selection import Selection
 from scaledproc.planning.shared_files import to_record
@@ -19,7 +20,7 @@ from scaledproc.storage.store import Store, redacted
 
 if TYPE_CHECKING:
     from scaledproc.backend.base import Backend
-    from scaledproc.engine.options import Options
+    from scaledproc.engine.options import RunOptions
     from scaledproc.extractors import Extractor
     from scaledproc.planning.plan import Plan
 
@@ -29,7 +30,7 @@ _LIBRARIES = ("scaledproc", "numpy", "pandas", "pyarrow", "wfdb", "soundfile", "
 
 def new_record(
     dataset: Store,
-    options: Options,
+    options: RunOptions,
     extractor: Extractor,
     extractor_options: Mapping[str, Any],
     planned: Plan,
@@ -52,20 +53,10 @@ def new_record(
             **({"reads": to_record(planned.reads)} if planned.reads else {}),
         },
         options={
-            "unit": options.unit or extractor.unit,
-            "anchors": list(options.anchors or extractor.anchors),
-            "include": list(options.include),
-            "exclude": list(options.exclude),
-            "only": None if options.only is None else _list_text(options.only),
-            "hidden": options.hidden,
+            **_recorded(options, extractor),
             "leaves_out": not planned.is_whole,
-            "limit": options.limit,
-            "inventory": None if options.inventory is None else redacted(os.fspath(options.inventory)),
-            "shards": str(options.shards),
-            "chunk": str(options.chunk),
             "backend": type(backend).__name__,
             "cores": backend.cores,
-            **options.limits.to_options(),
         },
         versions=versions(),
         counts={
@@ -79,6 +70,22 @@ def new_record(
         timings={"started": now(), "starts": 1},
         backend=backend.record(),
     )
+
+
+def _recorded(options: RunOptions, extractor: Extractor) -> dict[str, Any]:
+    """The options that run.json has, as JSON's types: what the extractor has where none was given."""
+    found = {
+        **vars(options),
+        "unit": options.unit or extractor.unit,
+        "anchor": list(options.anchor or extractor.anchors),
+        "include": list(options.include),
+        "exclude": list(options.exclude),
+        "only": None if options.only is None else _list_text(options.only),
+        "inventory": None if options.inventory is None else redacted(os.fspath(options.inventory)),
+        "shards": str(options.shards),
+        "chunk": str(options.chunk),
+    }
+    return {each.recorded: found[each.name] for each in declared(type(options)) if each.recorded}
 
 
 def _list_text(source: str | os.PathLike[str]) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
+from scaledproc._util.options import at_least, option
 from scaledproc._util.units import parse_number, parse_seconds
 from scaledproc.errors import UsageError
 
@@ -13,73 +14,73 @@ LEAST_MEMORY = 256 * 10**6
 """Bytes: the interpreter and the libraries take some 150 MB of it."""
 
 
+def _seconds(value: Any, flag: str) -> float:
+    return parse_seconds(str(value), flag)
+
+
+def _memory(value: Any, flag: str) -> int:
+    choices = "a size such as 2GB"
+    by, size = parse_number(str(value), flag, choices)
+    if by == "count" and size < LEAST_MEMORY:
+        raise UsageError(f"{flag} {str(value)!r}: give {choices}")
+    if size < LEAST_MEMORY:
+        raise UsageError(f"{flag} {str(value)!r}: a worker needs {LEAST_MEMORY // 10**6} MB or more")
+    return size
+
+
 @dataclass(frozen=True)
 class Limits:
-    """What ends a task, and what ends a worker process.
+    """What ends a task, and what ends a worker process: options of a run."""
 
-    Parameters
-    ----------
-    task_timeout
-        Seconds.
-    memory_per_worker
-        Bytes that a worker process may have.
-    task_retries
-        How often a task that failed is tried again. One that ended its process is tried again once at least.
-    worker_lifespan
-        Chunks, after which a worker process is replaced by a fresh one.
-    """
-
-    task_timeout: float | None = None
-    memory_per_worker: int | None = None
-    task_retries: int = 0
-    worker_lifespan: int | None = None
-
-    @classmethod
-    def parse(
-        cls,
-        task_timeout: str | float | None = None,
-        memory_per_worker: str | int | None = None,
-        task_retries: int = 0,
-        worker_lifespan: int | None = None,
-    ) -> Self:
-        """From `30`, `90s`, `5m` or `1h`; `2GB`; and numbers.
-
-        Raises
-        ------
-        UsageError
-            One of them makes no sense.
-        """
-        if task_retries < 0:
-            raise UsageError(f"--task-retries {task_retries}: give 0 or more")
-        if worker_lifespan is not None and worker_lifespan < 1:
-            raise UsageError(f"--worker-lifespan {worker_lifespan}: give a number of chunks, 1 or more")
-        return cls(
-            None if task_timeout is None else parse_seconds(str(task_timeout), "--task-timeout"),
-            None if memory_per_worker is None else _memory(str(memory_per_worker)),
-            task_retries,
-            worker_lifespan,
-        )
+    task_timeout: float | None = option(
+        None,
+        "End a task that takes longer, such as 90s or 5m.",
+        metavar="SECONDS",
+        unit="seconds",
+        default_text="never",
+        accepts="str | float | None",
+        read=_seconds,
+        details="Also one that hangs in native code; it is quarantined as `timeout`.",
+        record=True,
+    )
+    memory_per_worker: int | None = option(
+        None,
+        "Memory that a worker process may take, such as 2GB.",
+        metavar="SIZE",
+        unit="bytes",
+        default_text="no limit",
+        accepts="str | int | None",
+        read=_memory,
+        details="Some 150 MB of it are Python and libraries; a task that wants more is quarantined as `memory`. Linux.",
+        record=True,
+    )
+    task_retries: int = option(
+        0,
+        "How often a failed task is tried again; one that ended its process is, once, anyway.",
+        metavar="N",
+        read=at_least(0, "0 or more"),
+        record=True,
+    )
+    worker_lifespan: int | None = option(
+        None,
+        "Replace a worker process after so many chunks.",
+        metavar="N",
+        unit="chunks",
+        default_text="when it has grown",
+        read=at_least(1, "a number of chunks, 1 or more"),
+        record=True,
+    )
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
         """Those that run.json has among its options; a run of an earlier version has none."""
-        return cls(**{name: options[name] for name in cls.__dataclass_fields__ if name in options})
+        return cls(**{each.name: options[each.name] for each in fields(Limits) if each.name in options})
 
     def to_options(self) -> dict[str, Any]:
         """For run.json."""
-        return asdict(self)
+        return {each.name: getattr(self, each.name) for each in fields(Limits)}
 
     @property
     def need_processes(self) -> bool:
         """Whether they can only be kept for another process than this one."""
         return self.task_timeout is not None or self.memory_per_worker is not None or self.worker_lifespan is not None
-
-
-def _memory(text: str) -> int:
-    choices = "a size such as 2GB"
-    by, value = parse_number(text, "--memory-per-worker", choices)
-    if by == "count" and value < LEAST_MEMORY:
-        raise UsageError(f"--memory-per-worker {text!r}: give {choices}")
-    if value < LEAST_MEMORY:
-        raise UsageError(f"--memory-per-worker {text!r}: a worker needs {LEAST_MEMORY // 10**6} MB or more")
-    return value

@@ -140,6 +140,9 @@ class Extractor(ABC):
     Derive from it for full control, or decorate a plain function with `extractor`. An instance is made once in each
     process. What `extract` returns must fit `schema`: a mapping (one row), a table of Arrow, pandas or polars, or
     an iterable of these, such as a generator. docs/values.md tells what each type takes.
+
+    What it is made with are its options, such as the fields of a dataclass: `--set window=60` sets one that is called
+    `window`. Each has a type that a person can write and a default; `Option` says more of one.
     """
 
     name: ClassVar[str]
@@ -285,6 +288,9 @@ def extractor(
     env: str | Iterable[str] = (),
 ) -> Callable[[Callable[..., Any]], FunctionExtractor]:
     r"""Make an extractor of a function `task -> rows`, or of anything that can be called so.
+
+    Parameters of the function that can only be given by name are the extractor's options: with `*, window: int = 60`
+    behind the task, `--set window=30` sets one. `Option` says more of one.
 
     Parameters
     ----------

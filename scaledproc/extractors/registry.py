@@ -14,6 +14,7 @@ from typing import Any
 from scaledproc._util.entry_points import plugins
 from scaledproc.errors import UsageError
 from scaledproc.extractors.base import Extractor, FunctionExtractor
+from scaledproc.extractors.options import label_of, make_extractor, parse_options, without_defaults
 
 ENTRY_POINTS = "scaledproc.extractors"
 
@@ -27,34 +28,85 @@ def load_extractor(spec: Any, options: Mapping[str, Any] | None = None) -> Extra
         A built-in's or plug-in's name, `package.module:name`, `path/to/file.py:name`, or an extractor itself: an
         instance, a class that is made without arguments, or a `partial` of a decorated function.
     options
-        Arguments for the extractor's class.
+        Those that it declares, as `parse_options` has them. An extractor that is given itself has its own already.
 
     Raises
     ------
     UsageError
         There is no such extractor, it cannot be imported, or it takes no such options.
     """
+    return spec if isinstance(spec, Extractor) else make_extractor(find_extractor(spec), options or {})
+
+
+def find_extractor(spec: Any) -> type[Extractor] | Extractor:
+    """What a specification names, not yet made where it is a class.
+
+    Raises
+    ------
+    UsageError
+        If there is no such extractor, or it cannot be imported.
+    """
     found = _taken(_find(spec) if isinstance(spec, str) else spec)
-    if isinstance(found, type) and issubclass(found, Extractor):
-        try:
-            return found(**(options or {}))
-        except TypeError as error:
-            raise UsageError(f"extractor {spec!r} cannot be made with these options: {error}") from None
-    if not isinstance(found, Extractor):
+    if not isinstance(found, Extractor) and not (isinstance(found, type) and issubclass(found, Extractor)):
         what = (
             f"{spec!r} is {type(found).__name__}, no extractor"
             if isinstance(spec, str)
             else f"{spec!r} is no extractor"
         )
         raise UsageError(f"{what}; decorate it with @scaledproc.extractor(…)")
-    if options:
-        raise UsageError(f"extractor {found.label!r} takes no option {', '.join(options)}")
     return found
 
 
-def as_source(spec: Any) -> str | Extractor:
-    """What a user gave as extractor: a specification as it is, all else as the extractor that it is."""
-    return spec if isinstance(spec, str) else load_extractor(spec)
+def settle_options(spec: Any, given: Mapping[str, Any] | None) -> tuple[str | Extractor, dict[str, Any] | None]:
+    """What a user gave as extractor, and the options for it that are not its own defaults; None where none were given.
+
+    Parameters
+    ----------
+    spec
+        As for `load_extractor`: a specification stays as it is, all else becomes the extractor that it is.
+    given
+        Options by their names, as a person writes them.
+
+    Raises
+    ------
+    UsageError
+        If there is no such extractor, or it cannot have such an option.
+    """
+    if not given:
+        return (spec if isinstance(spec, str) else make_extractor(find_extractor(spec), {})), None
+    found = find_extractor(spec)
+    values = without_defaults(found, parse_options(found, given))
+    return (spec if isinstance(spec, str) else make_extractor(found, values)), values
+
+
+def change_options(spec: str, had: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a run whose table is put together with some others.
+
+    Parameters
+    ----------
+    spec
+        The extractor's specification.
+    had
+        The run's options.
+    given
+        The others, as a person writes them.
+
+    Raises
+    ------
+    UsageError
+        If the extractor cannot have one, or the rows of the shards depend on it.
+    """
+    from scaledproc.extractors.code.fingerprint import fingerprint_of
+
+    found = find_extractor(spec)
+    values = without_defaults(found, {**had, **parse_options(found, given)})
+    before, now = (fingerprint_of(make_extractor(found, each)).text for each in (had, values))
+    if before != now:
+        raise UsageError(
+            f"what {label_of(found)} extracts depends on {', '.join(given)}: give --set to scaledproc run, with "
+            "another folder for its output; combine only changes what is made of extracted rows"
+        )
+    return values
 
 
 def _taken(found: Any) -> Any:

@@ -15,6 +15,7 @@ import scaledproc
 from scaledproc.execution.combine import finish_table, finished_schema
 from scaledproc.execution.workers.sending import check_sendable
 from scaledproc.extractors import Extractor, Task, load_extractor
+from scaledproc.extractors.registry import settle_options
 from scaledproc.extractors.rows.collector import RowCollector, SchemaError
 from scaledproc.planning.shared_files import at_hand, paths_of
 from scaledproc.testing.probes import output_bytes
@@ -33,7 +34,7 @@ class ExtractorConformance:
     extractor: ClassVar[AnExtractor]
     """As for `scaledproc.run`: `package.module:name`, `path/to/file.py:name`, or the extractor itself."""
     options: ClassVar[Mapping[str, Any]] = {}
-    """More arguments for `scaledproc.plan`, such as `unit`."""
+    """More arguments for `scaledproc.plan`, such as `unit`, or `options` for the extractor's own."""
 
     @pytest.fixture
     def dataset(self, tmp_path: Path) -> Path:
@@ -42,9 +43,8 @@ class ExtractorConformance:
 
     def load(self) -> Extractor:
         """The extractor as another process would have it; what is given as an object, by pickling."""
-        if isinstance(self.extractor, str):
-            return load_extractor(self.extractor)
-        return pickled(load_extractor(self.extractor))
+        source, options = settle_options(self.extractor, self.options.get("options"))
+        return load_extractor(source, options) if isinstance(source, str) else pickled(source)
 
     def tasks(self, dataset: Path) -> list[Task]:
         """The tasks of the dataset, in the plan's order."""

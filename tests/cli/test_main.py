@@ -174,7 +174,7 @@ def test_dataset_without_tasks(
         ((*RUN, "--include", "[z-a]"), ("[z-a]",)),
         ((*RUN, "--anchor", "[!]"), ("[!]",)),
         ((*RUN, "--storage-option", "anon"), ("--storage-option", "KEY=VALUE")),
-        ((*RUN, "--signal-names", "nowhere.toml"), ("--signal-names", "nowhere.toml")),
+        ((*RUN[:2], "--set", "signal_names=nowhere.toml"), ("--set signal_names=nowhere.toml", "No such file")),
         (("nonsense://x", *RUN[1:]), ("nonsense",)),
         (("data", "data", *RUN[2:]), ("is the dataset itself",)),
         (("data", "data/a/..", *RUN[2:]), ("is the dataset itself",)),
@@ -567,7 +567,7 @@ def test_signal_names_are_replaced_without_extracting_again(call: Cli, demo: Pat
     assert call(*command, "--quiet").returncode == 0
     before = pq.read_table(tmp_path / "out/features.parquet")
     shards = state(tmp_path / "out/shards")
-    result = call("combine", "out", "--signal-names", "names.toml")
+    result = call("combine", "out", "--set", "signal_names=names.toml")
     assert result.returncode == 0, result.stderr
     after = pq.read_table(tmp_path / "out/features.parquet")
     assert after.drop_columns("signal_name").equals(before.drop_columns("signal_name"))
@@ -579,14 +579,14 @@ def test_signal_names_are_replaced_without_extracting_again(call: Cli, demo: Pat
     assert not (tmp_path / "out/work").exists()
 
     finished = state(tmp_path / "out")
-    assert "finished already" in call(*command, "--signal-names", "names.toml").stdout
+    assert "finished already" in call(*command, "--set", "signal_names=names.toml").stdout
     assert "finished already" in call(*command).stdout
     (tmp_path / "others.toml").write_text("[waveform]\n")
-    refused = call(*command, "--signal-names", "others.toml")
+    refused = call(*command, "--set", "signal_names=others.toml")
     (tmp_path / "others.toml").unlink()
-    check_refusal(refused, 2, "other signal names", "scaledproc combine")
+    check_refusal(refused, 2, "other options of wfdb-summary (signal_names)", "scaledproc combine")
     assert state(tmp_path / "out") == finished
-    assert call(demo, "at-once", *command[2:], "--signal-names", "names.toml", "--quiet").returncode == 0
+    assert call(demo, "at-once", *command[2:], "--set", "signal_names=names.toml", "--quiet").returncode == 0
     assert (tmp_path / "at-once/features.parquet").read_bytes() == (tmp_path / "out/features.parquet").read_bytes()
 
 
@@ -605,16 +605,16 @@ def names_of(features: pa.Table, signal: str) -> set[str]:
 )
 def test_bad_signal_names(call: Cli, demo: Path, tmp_path: Path, content: str, words: tuple[str, ...]) -> None:
     (tmp_path / "names.toml").write_text(content)
-    check_refusal(call(demo, "out", "--signal-names", "names.toml"), 2, *words)
+    check_refusal(call(demo, "out", "--set", "signal_names=names.toml"), 2, *words)
     assert not (tmp_path / "out").exists()
 
 
 def test_signal_names_for_an_extractor_that_has_none(call: Cli, project: Path) -> None:
     (project / "names.toml").write_text(MY_NAMES)
-    check_refusal(call(*RUN, "--signal-names", "names.toml"), 2, "takes no option signal_names")
+    check_refusal(call(*RUN, "--set", "signal_names=names.toml"), 2, "takes no option signal_names")
     assert call(*RUN).returncode == 0
     before = state(project)
-    check_refusal(call("combine", "out", "--signal-names", "names.toml"), 2, "takes no option signal_names")
+    check_refusal(call("combine", "out", "--set", "signal_names=names.toml"), 2, "takes no option signal_names")
     assert state(project) == before
 
 

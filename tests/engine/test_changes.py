@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,19 @@ RUN = ("run", "data", "out", "--extractor", "feat.py:f", "--jobs", "1", "--chunk
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Path:
+def lab(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "data").mkdir()
     for number in range(8):
         (tmp_path / f"data/{number}.txt").write_text(str(number))
     plain = 'plain = scaledproc.extractor(schema={"v": "int64"}, anchor="*.txt")(lambda task: {"v": 1})\n'
     (tmp_path / "feat.py").write_text(FEAT.replace("PAUSE", "0") + plain)
     (tmp_path / "helpers.py").write_text("def scale(x): return x * 10\n")
-    return tmp_path
+    yield tmp_path
+    # Other tests have modules of these names too.
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+    sys.path[:] = [entry for entry in sys.path if entry != str(tmp_path)]
 
 
 @pytest.mark.slow

@@ -230,7 +230,7 @@ def test_names_are_made_anew_without_extracting(demo: Path, tmp_path: Path) -> N
     before = first.to_arrow()
     names = tmp_path / "names.toml"
     names.write_text('[waveform]\nlead_two = ["II"]\n')
-    again = scaledproc.combine(tmp_path / "out", signal_names=names)
+    again = scaledproc.combine(tmp_path / "out", options={"signal_names": names})
     after = again.to_arrow()
     assert after.drop_columns("signal_name").equals(before.drop_columns("signal_name"))
     assert "lead_two" in after["signal_name"].to_pylist()
@@ -241,11 +241,11 @@ def test_names_are_made_anew_without_extracting(demo: Path, tmp_path: Path) -> N
     other = tmp_path / "other.toml"
     other.write_text("[waveform]\n")
     with pytest.raises(scaledproc.UsageError, match="scaledproc combine"):
-        scaledproc.run(demo, tmp_path / "out", jobs=1, signal_names=other)
-    fresh = scaledproc.run(demo, tmp_path / "fresh", jobs=1, signal_names=names)
+        scaledproc.run(demo, tmp_path / "out", jobs=1, options={"signal_names": other})
+    fresh = scaledproc.run(demo, tmp_path / "fresh", jobs=1, options={"signal_names": names})
     assert (tmp_path / "fresh/features.parquet").read_bytes() == (tmp_path / "out/features.parquet").read_bytes()
     assert fresh.to_arrow().equals(after)
-    assert scaledproc.combine(tmp_path / "fresh", signal_names="built-in").to_arrow().equals(before)
+    assert scaledproc.combine(tmp_path / "fresh", options={"signal_names": "built-in"}).to_arrow().equals(before)
 
 
 def test_events_tell_the_whole_story(probe_data: Path, tmp_path: Path) -> None:

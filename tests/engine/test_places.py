@@ -217,9 +217,9 @@ def test_hidden_objects_and_inventories(memory: str, tmp_path: Path) -> None:
     assert found.notes == ("2 hidden files and folders were left out (the first is .top); --hidden takes them too",)
     saved = save_inventory(memory, tmp_path / "all.parquet", hidden=True)
     assert saved.files.num_rows == 5
-    planned = scaledproc.plan(memory, extractor=text_of, anchors="*", inventory=tmp_path / "all.parquet")
+    planned = scaledproc.plan(memory, extractor=text_of, anchor="*", inventory=tmp_path / "all.parquet")
     assert sorted(planned.tasks["anchor"].to_pylist()) == ["a.csv", "u/b..csv"]
-    assert scaledproc.plan(memory, extractor=text_of, anchors="*", hidden=True).n_tasks == 5
+    assert scaledproc.plan(memory, extractor=text_of, anchor="*", hidden=True).n_tasks == 5
 
 
 def test_hidden_keys_of_s3(s3: Bucket) -> None:

@@ -602,7 +602,7 @@ def test_combining_that_is_cut_short_is_noticed(demo: Path, tmp_path: Path) -> N
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        scaledproc.combine(output, signal_names=tmp_path / "names.toml", on_event=stop)
+        scaledproc.combine(output, options={"signal_names": tmp_path / "names.toml"}, on_event=stop)
     table = (output / FEATURES).read_bytes()
     left = output / f".{FEATURES}.0123.part"
     left.write_bytes(b"half")
@@ -627,5 +627,5 @@ def test_combining_that_fails_leaves_a_finished_run_as_it_was(demo: Path, tmp_pa
     shard = next((output / "shards").iterdir())
     shard.rename(tmp_path / "away")
     with pytest.raises(scaledproc.ScaledprocError, match="not there"):
-        scaledproc.combine(output, signal_names="built-in")
+        scaledproc.combine(output, options={"signal_names": "built-in"})
     assert (output / "run.json").read_bytes() == before

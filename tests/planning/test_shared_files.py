@@ -65,7 +65,7 @@ def test_on_local_disks(tree: TreeWriter, spec: str, tmp_path: Path) -> None:
 def test_filters_do_not_leave_it_out_and_it_starts_no_task(tree: TreeWriter, spec: str, tmp_path: Path) -> None:
     data = tree(FILES)
     assert labels(scaledproc.run(data, tmp_path / "out", extractor=spec, include=["30/*"], jobs=1)) == LABELS[:2]
-    made = scaledproc.plan(data, extractor=spec, anchors=["*.txt", "*.csv"], unit="file")
+    made = scaledproc.plan(data, extractor=spec, anchor=["*.txt", "*.csv"], unit="file")
     assert made.n_tasks == 4
 
 

@@ -23,10 +23,11 @@ PROMISED = {
     "scaledproc": {
         *("plan", "run", "combine", "verify", "status", "stop", "fetch", "save_inventory", "extractor"),
         *("Plan", "Run", "Verified", "Status", "Fetched", "Inventory"),
-        *("Extractor", "Task", "Backend", "Capabilities", "Job", "ScaledprocError", "UsageError"),
+        *("Extractor", "Option", "Task", "Backend", "Capabilities", "Job"),
+        *("ScaledprocError", "TooManyFailuresError", "UsageError"),
     },
     "scaledproc.plugins": {
-        *("Extractor", "Task", "extractor"),
+        *("Extractor", "Option", "Task", "extractor"),
         *("Backend", "Capabilities", "Job", "Expected", "RunFolder", "Plan", "Store", "Limits"),
         *("Event", "Note", "JobPlanned", "ShardState", "ChunkDone", "ShardDone", "CombineDone", "from_json"),
         *("run_shards", "combine", "cores", "ScaledprocError", "UsageError"),

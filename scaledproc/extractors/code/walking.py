@@ -26,7 +26,12 @@ from scaledproc.extractors.files import PREFIX, short_name
 if TYPE_CHECKING:
     from scaledproc.extractors.code.code_finder import Function, Kind
 
-_UNSEEN = frozenset({"scaledproc", "scaledproc.extractors", "scaledproc.extractors.base", "scaledproc.errors"})
+_UNSEEN = frozenset(
+    {
+        *("scaledproc", "scaledproc.extractors", "scaledproc.extractors.base", "scaledproc.extractors.options"),
+        "scaledproc.errors",
+    }
+)
 _MISSING = object()
 _PLAIN = (bool, int, float, str, bytes, tuple)
 _METHODS = (staticmethod, classmethod, property, functools.cached_property)

@@ -9,11 +9,13 @@ import resource
 import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pyarrow as pa
 
 from scaledproc.extractors.base import Extractor, Task
+from scaledproc.extractors.options import Option
 from scaledproc.extractors.wfdb.byte_counting import MUCH, use_compiled
 from scaledproc.extractors.wfdb.header import parse_header, read_header
 from scaledproc.extractors.wfdb.identity import LONGEST_COMMENTS, identity
@@ -60,11 +62,30 @@ SCHEMA = pa.schema(
         ("header_note", pa.string()),
     ]
 )
+BUILT_IN = "built-in"
+"""Instead of a file of signal names: those of the package."""
 ENDING = ".csv.gz"
 """Of MIMIC-IV's numerics, which are named after their master header: eight digits, and `n`."""
 _LARGEST = 1e100
 """Of physical values: squares of more are no floats."""
 NUMERICS_FS = 2.0  # Hz; MIMIC's numerics come once a second or once a minute, its waveforms at 62.5 Hz and more
+
+
+def names_of_file(file: str | os.PathLike[str]) -> str | None:
+    """The content of a table of signal names, so that it travels with the run; None for the built-in one.
+
+    Raises
+    ------
+    UsageError
+        If it is no such table.
+    """
+    from scaledproc.extractors.wfdb.signal_names import SignalNames
+
+    if str(file) == BUILT_IN:
+        return None
+    text = Path(file).read_text(encoding="utf-8")
+    SignalNames.parse(text)
+    return text
 
 
 class WfdbSummary(Extractor):
@@ -77,7 +98,8 @@ class WfdbSummary(Extractor):
     Parameters
     ----------
     signal_names
-        A table of signal names in TOML instead of the built-in one, see `SignalNames`.
+        The content of a table of signal names in TOML instead of the built-in one, see `SignalNames`. A person gives
+        the name of its file.
     """
 
     name = "wfdb-summary"
@@ -87,7 +109,18 @@ class WfdbSummary(Extractor):
     companion_column = "signal_file"
     apart = frozenset({"_signal_names", "_names"})  # the combine step's
 
-    def __init__(self, signal_names: str | None = None) -> None:
+    def __init__(
+        self,
+        signal_names: Annotated[
+            str | None,
+            Option(
+                "Table of canonical signal names (TOML), or built-in.",
+                metavar="FILE",
+                default_text="built-in",
+                read=names_of_file,
+            ),
+        ] = None,
+    ) -> None:
         self._signal_names = signal_names
 
     @property

@@ -30,7 +30,7 @@ from scaledproc.backends.sagemaker.jobs.requests import Place, Work, processing_
 from scaledproc.backends.sagemaker.service import JobSummary, ServiceError, Trouble
 from scaledproc.backends.sagemaker.settings import Settings
 from scaledproc.engine.job import parse_shards
-from scaledproc.engine.options import Options
+from scaledproc.engine.options import RunOptions
 from scaledproc.engine.provenance import new_record
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, ShardDone, ShardState
@@ -151,7 +151,7 @@ def begun(folder: Path, shards: int) -> RunFolder:
     dataset, output = Store.at(folder / "data"), Store.at(folder / "out")
     planned = scaledproc.plan(dataset.uri, extractor=probe, unit="file", shards=str(shards), jobs=1)
     assert planned.n_shards == shards
-    options = Options(probe, "file", (), (), (), None, str(shards), "auto")
+    options = RunOptions(extractor=probe, unit="file", shards=str(shards))
     return begin(RunFolder(output, dataset, probe, new_record(dataset, options, probe, {}, planned, DryRun())), planned)
 
 

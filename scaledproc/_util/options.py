@@ -1,0 +1,202 @@
+"""Options that are declared once: fields of a dataclass, with what the command line, files and documents say of them.
+
+What a person may set of a run, of `fetch` and of each backend is such a dataclass. Light to import: `--help` needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
+from typing import Any, Literal
+
+from scaledproc.errors import UsageError
+
+Kind = Literal["flag", "integer", "number", "text", "texts"]
+"""What the command line takes for an option."""
+
+
+def option(
+    default: Any,
+    help: str,  # noqa: A002 - as the command line calls it
+    *,
+    metavar: str | None = None,
+    unit: str = "",
+    default_text: str = "",
+    python_default_text: str = "",
+    read: Callable[[Any, str], Any] | None = None,
+    accepts: str = "",
+    flag: str | None = None,
+    short: str = "",
+    words: Callable[[Iterable[str]], Any] | None = None,
+    command_default: Any = None,
+    in_file: bool = True,
+    record: str | bool = False,
+    details: str = "",
+) -> Any:
+    """A field of a dataclass that is an option.
+
+    Parameters
+    ----------
+    default
+        Its value where none is given.
+    help
+        What it does, in a sentence; Rich's markup is allowed.
+    metavar
+        What stands for its value in a usage text, such as `SECONDS`.
+    unit
+        What a bare number counts, such as `seconds`.
+    default_text
+        What a default of None or of nothing stands for.
+    python_default_text
+        The same for Python's functions, where they have another default than the command line.
+    read
+        Makes the value of what a person wrote, and checks it: it gets that and the option's flag for its messages.
+    accepts
+        The type of what Python's functions take, where that is wider than the field's own.
+    flag
+        The flag's name without dashes, where it is not the option's; empty where there is none.
+    short
+        A second flag of one letter, such as `-q`.
+    words
+        Makes what Python's functions take of the command line's words, where an option can be repeated.
+    command_default
+        The command line's default, where that is another.
+    in_file
+        Whether `[run]` in scaledproc.toml may have it.
+    record
+        Whether run.json has it, or under which other name.
+    details
+        What the documents say besides, for which `--help` has no room.
+    """
+    about = {key: value for key, value in locals().items() if key != "default"}
+    return field(default=default, metadata=about)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """An option as its field declares it; a backend's settings may declare no more than `help` and `metavar`.
+
+    Parameters
+    ----------
+    name, annotation, default
+        Of the field; the annotation as text.
+    about
+        The field's metadata.
+    """
+
+    name: str
+    annotation: str
+    default: Any
+    about: Mapping[str, Any]
+
+    @property
+    def flag(self) -> str:
+        """Its flag on the command line, such as `--task-timeout`; empty where it has none."""
+        name = self.about.get("flag")
+        name = self.name if name is None else name
+        return f"--{name.replace('_', '-')}" if name else ""
+
+    @property
+    def accepts(self) -> str:
+        """The type of what Python's functions take."""
+        return str(self.about.get("accepts") or self.annotation)
+
+    @property
+    def help(self) -> str:
+        """What it does."""
+        return str(self.about.get("help", ""))
+
+    @property
+    def recorded(self) -> str:
+        """Its name in run.json; empty where that does not have it."""
+        record = self.about.get("record")
+        return self.name if record is True else str(record or "")
+
+    @property
+    def command_default(self) -> Any:
+        """The command line's default."""
+        own = self.about.get("command_default")
+        return self.default if own is None else own
+
+    @property
+    def kind(self) -> Kind:
+        """What the command line takes for it: decided by its annotation's text, of which nothing is imported."""
+        if self.about.get("words") is not None or self.annotation.startswith("tuple"):
+            return "texts"
+        kinds: tuple[tuple[str, Kind], ...] = (("bool", "flag"), ("int", "integer"), ("float", "number"))
+        return next((kind for word, kind in kinds if self.accepts.startswith(word)), "text")
+
+    @property
+    def default_text(self) -> str:
+        """Its default for a person; empty where nothing is what one expects, as of a flag that is off."""
+        default = self.command_default
+        if self.about.get("default_text"):
+            return str(self.about["default_text"])
+        if isinstance(default, tuple):
+            return ", ".join(map(str, default))
+        return "" if default is None or default is False else str(default)
+
+    def read(self, value: Any) -> Any:
+        """The value of what a person wrote.
+
+        Raises
+        ------
+        UsageError
+            If the option cannot have it.
+        """
+        read = self.about.get("read")
+        if value is None or read is None:
+            return value
+        return read(value, self.flag or self.name)
+
+
+def declared(options: type) -> tuple[Declared, ...]:
+    """The options of a dataclass, in the order of its fields."""
+    return _declared(options)
+
+
+@cache
+def _declared(options: Any) -> tuple[Declared, ...]:
+    return tuple(
+        Declared(each.name, str(each.type), None if each.default is MISSING else each.default, each.metadata)
+        for each in fields(options)
+    )
+
+
+def read_options(options: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a dataclass's options, of what Python's functions were given; other names are left out.
+
+    Raises
+    ------
+    UsageError
+        If an option cannot have its value.
+    """
+    return {each.name: each.read(given[each.name]) for each in declared(options) if each.name in given}
+
+
+# What several options are read with
+
+
+def texts(value: Iterable[str] | str, _: str = "") -> tuple[str, ...]:
+    """One text or several."""
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def at_least(least: int, what: str) -> Callable[[Any, str], int]:
+    """Reads a whole number that has a least value.
+
+    Parameters
+    ----------
+    least
+        That value.
+    what
+        What a person is told to give, such as `1 or more`.
+    """
+
+    def read(value: Any, flag: str) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise UsageError(f"{flag} {value}: give {what}")
+        return value
+
+    return read

@@ -1,0 +1,45 @@
+"""`scaledproc fetch`: a dataset to where a run can read it."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from scaledproc._util import startup
+from scaledproc.cli.flags import AsJson, Quiet, with_options
+from scaledproc.cli.interaction import continuable
+from scaledproc.engine.options import FetchOptions
+
+
+@with_options(FetchOptions)
+def fetch(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="A folder, a URL, or a PhysioNet database such as [bold]mimic3wdb/1.0[/]."
+        ),
+    ],
+    dest: Annotated[str, typer.Argument(metavar="DEST", help="The folder to copy to: a path or a URL.")],
+    *,
+    given: dict[str, Any],
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Copy a dataset, or a part of it, to a folder or to S3: from PhysioNet or from any folder or URL.
+
+    The same command again fetches only what is not there. Exit codes: 0 all is there, 1 something could not be
+    fetched, 2 wrong usage.
+    """
+    from dataclasses import asdict
+
+    from scaledproc import api
+    from scaledproc.reporting import fetch_terminal
+
+    startup.loaded()
+    with fetch_terminal.choose(quiet=quiet, as_json=as_json) as display, continuable():
+        done = api.fetch(source, dest, **given, on_event=display.listen)
+    typer.echo(json.dumps(asdict(done)) if as_json else fetch_terminal.finished_text(done))
+    if done.failed:
+        raise typer.Exit(1)

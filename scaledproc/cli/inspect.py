@@ -1,0 +1,118 @@
+"""`scaledproc extractors`, `inventory`, `verify`, `status` and `stop`: a dataset or a run as it is."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from scaledproc._util import startup
+from scaledproc.cli.backend_flags import settings_of_one, with_settings
+from scaledproc.cli.flags import AsJson, with_options
+from scaledproc.cli.interaction import show
+from scaledproc.engine.options import PlanOptions
+
+Output = Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder of a run.")]
+
+
+@with_options(PlanOptions, ("include", "exclude", "hidden", "inventory", "storage_options"))
+def save_inventory(
+    dataset: Annotated[str, typer.Argument(metavar="INPUT", help="The dataset: a folder or a URL.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The Parquet file to write: a path or a URL.")],
+    *,
+    given: dict[str, Any],
+) -> None:
+    """List INPUT into FILE, which plan and run take with --inventory instead of listing INPUT again."""
+    from scaledproc import api
+    from scaledproc._util.text import bytes_text, clean_text, count_text
+
+    startup.loaded()
+    found = api.save_inventory(dataset, file, **given)
+    for note in found.notes:
+        typer.echo(f"note: {clean_text(note)}", err=True)
+    typer.echo(f"{count_text(found.files.num_rows, 'file')} ({bytes_text(found.size)}) in {clean_text(file)}")
+
+
+@with_options(PlanOptions, ("options",))
+def extractors(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME]",
+            show_default=False,
+            help="A built-in's name, [bold]package.module:name[/] or [bold]path/to/file.py:name[/]. Without it, all.",
+        ),
+    ] = None,
+    *,
+    given: dict[str, Any],
+    as_json: AsJson = False,
+) -> None:
+    """Show the installed extractors with their options; or of one its unit, anchors, options and columns."""
+    from scaledproc._util.lazy_pandas import defer_pandas
+
+    defer_pandas()
+    from scaledproc.reporting.extractors import all_json, all_text, extractor_json, extractor_text
+
+    startup.loaded()
+    if name is None:
+        show(json.dumps(all_json(), indent=1) if as_json else all_text())
+        return
+    with contextlib.redirect_stdout(sys.stderr):  # what an extractor's module prints is no answer
+        found = extractor_json(name, given["options"])
+    show(json.dumps(found, indent=1) if as_json else extractor_text(found))
+
+
+@with_options(PlanOptions, ("storage_options",))
+def verify(
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder of a finished run.")],
+    inventory: Annotated[
+        bool, typer.Option("--inventory", help="List the dataset too: are its files what the run listed?")
+    ] = False,
+    dataset: Annotated[
+        str | None, typer.Option(show_default=False, help="Where the dataset is now; implies --inventory.")
+    ] = None,
+    *,
+    given: dict[str, Any],
+    as_json: AsJson = False,
+) -> None:
+    """Check a finished run against its plan: each task accounted for once, each file as it was written.
+
+    All of OUTPUT is read. Exit codes: 0 all is well, 1 something is wrong.
+    """
+    from dataclasses import asdict
+
+    from scaledproc import api
+    from scaledproc.reporting.text import verified_text
+
+    startup.loaded()
+    found = api.verify(output, dataset=dataset, inventory=inventory, **given)
+    show(json.dumps({**asdict(found), "ok": found.ok}, indent=1) if as_json else verified_text(found))
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+@with_settings(recall=True)
+@with_options(PlanOptions, ("storage_options",))
+def status(output: Output, *, given: dict[str, Any], as_json: AsJson = False, settings: dict[str, Any]) -> None:
+    """Show how far a run is: which shards are done, at work, waiting, failed. From any machine that reads OUTPUT."""
+    from scaledproc import api
+    from scaledproc.reporting.text import status_json, status_text
+
+    startup.loaded()
+    found = api.status(output, **given, settings=settings_of_one(settings))
+    show(json.dumps(status_json(found), indent=1) if as_json else status_text(found))
+
+
+@with_settings(recall=True)
+@with_options(PlanOptions, ("storage_options",))
+def stop(output: Output, *, given: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Stop the jobs of a run on a backend's machines. What they committed stays; the run's command continues."""
+    from scaledproc import api
+    from scaledproc._util.text import count_text
+
+    startup.loaded()
+    count = api.stop(output, **given, settings=settings_of_one(settings))
+    typer.echo(f"{count_text(count, 'job')} told to stop" if count else "no job was at work")

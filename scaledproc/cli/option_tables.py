@@ -1,0 +1,85 @@
+"""Tables of all options for the documents, in Markdown, made of what is declared.
+
+`scaledproc.cli.option_tables.all_tables()` has one for each command that has options of its own and one for each
+backend with settings, by a name that a page can ask for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from scaledproc._util.options import Declared, declared
+from scaledproc.cli.backend_flags import declared_settings
+from scaledproc.engine.options import FetchOptions, PlanOptions, RunOptions
+from scaledproc.extractors.options import ExtractorOption
+
+OPTIONS = ("Flag", "Python", "Default", "What it does")
+SETTINGS = ("Flag", "Key", "Default", "What it does")
+OF_EXTRACTORS = ("Option", "Type", "Default", "What it does")
+NO_FLAG = "in Python only"
+
+
+def all_tables() -> dict[str, str]:
+    """Each table by its name: `run`, `plan`, `fetch`, and the backends' names with settings."""
+    commands = {"run": RunOptions, "plan": PlanOptions, "fetch": FetchOptions}
+    tables = {name: options_table(declared(options)) for name, options in commands.items()}
+    return tables | {name: settings_table(found) for name, found in declared_settings().items()}
+
+
+def options_table(options: Iterable[Declared]) -> str:
+    """A table of options of commands and of Python's functions."""
+    rows = [(_flag(each), f"`{each.name}`", _default(each), _help(each)) for each in options]
+    return markdown_table(OPTIONS, rows)
+
+
+def settings_table(settings: Iterable[Declared]) -> str:
+    """A table of a backend's settings; each has the flag `--BACKEND-NAME` besides, which no other can have."""
+    rows = [(_flag(each), f"`{each.name}`", _default(each), _help(each)) for each in settings]
+    return markdown_table(SETTINGS, rows)
+
+
+def extractor_table(options: Iterable[ExtractorOption]) -> str:
+    """A table of an extractor's options, as `options_of` has them."""
+    rows = [
+        (
+            f"`{each.name}`",
+            f"`{each.type_text}`{f' ({each.about.unit})' if each.about.unit else ''}",
+            f"`{each.default_text}`",
+            each.about.help,
+        )
+        for each in options
+    ]
+    return markdown_table(OF_EXTRACTORS, rows)
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; a cell's own bars are escaped."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def _flag(each: Declared) -> str:
+    if not each.flag:
+        return NO_FLAG
+    value = {"flag": "", "integer": " N", "number": " X"}.get(each.kind, " TEXT")
+    metavar = each.about.get("metavar")
+    word = "" if each.kind == "flag" else f" {metavar}" if metavar else value
+    return f"`{each.flag}{word}`"
+
+
+def _default(each: Declared) -> str:
+    text = each.default_text
+    nothing = "off" if each.kind == "flag" else "none"
+    shown = f"`{text}`" if text and not each.about.get("default_text") else text or nothing
+    unit = each.about.get("unit")
+    is_number = text.replace(".", "", 1).isdigit()
+    shown += f" {unit}" if unit and is_number else ""
+    python = each.about.get("python_default_text")
+    return f"{shown}; in Python: {python}" if python else shown
+
+
+def _help(each: Declared) -> str:
+    """What an option does; of Rich's markup Markdown is made."""
+    text = f"{each.help} {each.about.get('details', '')}".strip()
+    return re.sub(r"\[bold\](.*?)\[/\]", r"`\1`", text)

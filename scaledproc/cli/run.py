@@ -1,0 +1,183 @@
+"""`scaledproc run`, `plan` and `combine`: from a dataset to its table."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scaledproc._util import startup
+from scaledproc._util.options import declared, read_options
+from scaledproc.cli.backend_flags import settings_for, with_settings
+from scaledproc.cli.config_file import NAME, with_table
+from scaledproc.cli.flags import AsJson, Quiet, is_from_file, with_options
+from scaledproc.cli.interaction import ask, continuable, failure_told, show
+from scaledproc.engine.options import PlanOptions, RunOptions
+from scaledproc.errors import ScaledprocError, TooManyFailuresError, UsageError
+
+if TYPE_CHECKING:
+    from scaledproc.planning.plan import Plan
+
+DEMO = "scaledproc-demo"
+FIRST = ("backend", "extractor", "options", "unit", "anchor")
+
+
+@with_settings()
+@with_options(RunOptions, first=FIRST)
+def run(
+    ctx: typer.Context,
+    dataset: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[INPUT]",
+            show_default=False,
+            help="The dataset: a folder or a URL such as s3://bucket/prefix. Without it, a demo dataset.",
+        ),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Argument(metavar="[OUTPUT]", show_default=False, help="The folder to write: a path or a URL."),
+    ] = None,
+    *,
+    given: dict[str, Any],
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    settings: dict[str, Any],
+) -> None:
+    """Run the whole job: INPUT in, one table of features in OUTPUT (the command when none is named).
+
+    The same command again continues after a stop. Exit codes: 0 all tasks done or failures within --max-failures,
+    3 more tasks quarantined than that, 1 the run failed, 2 wrong usage, 4 another run is at work on OUTPUT, 130 and
+    143 after Ctrl-C and SIGTERM.
+    """
+    light = {name: given[name] for name in ("max_failures", "grace")}
+    patience = read_options(RunOptions, light)["grace"]
+    from scaledproc._util.lazy_pandas import defer_pandas
+
+    defer_pandas()
+    from scaledproc import api
+    from scaledproc.reporting import terminal
+
+    startup.loaded()
+    given["options"] = with_table(given["extractor"], given["options"])
+    made = {name: given.pop(name) for name in ("backend", "jobs", "scratch", "grace")}
+    machine = api.make_backend(
+        made["backend"], made["jobs"], made["scratch"], settings_for(str(made["backend"]), settings)
+    )
+    if dataset is None:
+        dataset, output = _demo(quiet=quiet or as_json), DEMO
+    elif output is None:
+        raise UsageError("name the folder to write: scaledproc --backend local INPUT OUTPUT")
+    with (
+        terminal.choose(quiet=quiet, as_json=as_json) as display,
+        failure_told(display.listen if as_json else None),
+        continuable(patience),
+    ):
+        if is_from_file(ctx, "chunk"):
+            from scaledproc.events import Note
+
+            display.listen(Note(f"cut for cores: --chunk {given['chunk']}, from {NAME}"))
+        on_event = _Results(display.listen, silent=as_json).listen
+        try:
+            api.run(dataset, output, **given, backend=machine, on_event=on_event, ask=partial(ask, display.pause))
+        except TooManyFailuresError as error:  # the result says how many there are
+            raise typer.Exit(error.exit_code) from None
+
+
+@with_settings()
+@with_options(RunOptions, [*(each.name for each in declared(PlanOptions)), "backend"], first=FIRST)
+def plan(
+    ctx: typer.Context,
+    dataset: Annotated[str, typer.Argument(metavar="INPUT", help="The dataset: a folder or a URL.")],
+    *,
+    given: dict[str, Any],
+    as_json: AsJson = False,
+    settings: dict[str, Any],
+) -> None:
+    """Show what a run would do: shards, sizes, balance, chunks, warnings; with sagemaker its time and price too."""
+    from scaledproc._util.lazy_pandas import defer_pandas
+
+    defer_pandas()
+    from scaledproc import api
+    from scaledproc.reporting.text import plan_json, plan_text
+
+    startup.loaded()
+    backend, jobs = given.pop("backend"), given.pop("jobs")
+    machine = api.make_backend(backend, jobs, None, settings_for(backend, settings))
+    given["options"] = with_table(given["extractor"], given["options"])
+    on, chunk = machine.cores, given["chunk"]
+    about = {name: given[name] for name in ("extractor", "options", "storage_options")}
+    with contextlib.redirect_stdout(sys.stderr):  # what an extractor's module prints is not the plan
+        made: Plan = api.plan(dataset, **given, jobs=on)
+        expected = api.expect(made, machine, dataset, **about) if made.n_tasks else None
+    lines = [] if expected is None else list(expected.lines)
+    source = NAME if is_from_file(ctx, "chunk") else None
+    if source and made.n_tasks:
+        lines.insert(0, f"cut for cores: --chunk {chunk}, from {source}")
+    content = (
+        plan_json(made, on)
+        | {"chunk": chunk, "chunk_from": source}
+        | ({} if expected is None else {"expected": expected.content})
+    )
+    show(json.dumps(content, indent=1) if as_json else "\n".join([plan_text(made, on), *lines]))
+    if not made.n_tasks:
+        raise typer.Exit(1)
+
+
+@with_options(RunOptions, ("options", "storage_options"))
+def combine(
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder of a run.")],
+    *,
+    given: dict[str, Any],
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the table and the summaries of a run anew from its shards, without extracting again."""
+    from scaledproc._util.lazy_pandas import defer_pandas
+
+    defer_pandas()
+    from scaledproc import api
+    from scaledproc.reporting import terminal
+
+    startup.loaded()
+    display = terminal.JsonProgress() if as_json else terminal.Progress() if quiet else terminal.PlainProgress()
+    with display:
+        api.combine(output, **given, on_event=display.listen)
+
+
+class _Results:
+    """Shows the end of a run on standard output, after the progress display has heard of everything."""
+
+    def __init__(self, listen: Any, *, silent: bool) -> None:
+        self._listen = listen
+        self._silent = silent
+
+    def listen(self, event: Any) -> None:
+        self._listen(event)
+        if not self._silent:
+            from scaledproc.events import Detached, RunFinished
+            from scaledproc.reporting.text import finished_text
+
+            if isinstance(event, RunFinished):
+                typer.echo(finished_text(event))
+            elif isinstance(event, Detached):
+                typer.echo(f"{event.text}\nscaledproc status {event.output} shows how far it is")
+
+
+def _demo(*, quiet: bool) -> str:
+    from scaledproc.demo import write_demo
+    from scaledproc.storage.store import describe
+
+    folder = Path(DEMO) / "dataset"
+    if not quiet:
+        what = "using" if folder.exists() else "making"
+        typer.echo(f"no INPUT was given: {what} a small MIMIC-III-shaped demo dataset in {folder}", err=True)
+    try:
+        return str(write_demo(folder))
+    except OSError as error:
+        raise ScaledprocError(f"the demo dataset cannot be written to {folder}: {describe(error)}") from None

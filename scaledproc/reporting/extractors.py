@@ -1,0 +1,138 @@
+"""Extractors for a person, or as JSON for a program: what they begin tasks at, their options, their columns."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from scaledproc._util.text import clean_text
+from scaledproc.errors import UsageError
+from scaledproc.extractors import Extractor, FunctionExtractor
+from scaledproc.extractors.options import NEEDED, ExtractorOption, label_of, make_extractor, options_of, parse_options
+from scaledproc.extractors.registry import find_extractor, names
+
+
+def extractor_json(spec: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What an extractor is, as JSON's types; without its columns where it needs options that are not given.
+
+    Parameters
+    ----------
+    spec
+        Its specification.
+    given
+        Options, on which its columns may depend.
+
+    Raises
+    ------
+    UsageError
+        If there is no such extractor, or it cannot have such options.
+    """
+    from scaledproc.execution.combine import finished_schema
+
+    found = find_extractor(spec)
+    values = parse_options(found, given or {})
+    options = options_of(found)
+    needed = [name for name, each in options.items() if each.default is NEEDED and name not in values]
+    columns = None
+    if not needed:
+        schema = finished_schema(make_extractor(found, values))
+        columns = [{"name": each.name, "type": str(each.type), "nullable": each.nullable} for each in schema]
+    return {
+        "name": spec,
+        "label": label_of(found),
+        "about": _about(found),
+        "unit": found.unit,
+        "anchors": list(found.anchors),
+        "reads": list(found.reads),
+        "env": list(found.env),
+        "options": [_option(each) for each in options.values()],
+        "needs": needed,
+        "columns": columns,
+    }
+
+
+def extractor_text(about: Mapping[str, Any]) -> str:
+    """One extractor for a person."""
+    lines = [about["name"]]
+    if about["about"]:
+        lines.append(f"  {about['about']}")
+    lines += ["", f"unit: {about['unit']}", f"anchors: {'  '.join(about['anchors'])}"]
+    lines += [f"{name}: {'  '.join(about[name])}" for name in ("reads", "env") if about[name]]
+    lines += ["", "options, given with --set NAME=VALUE:" if about["options"] else "options: none"]
+    lines += _option_lines(about["options"])
+    columns = about["columns"]
+    if columns is None:
+        lines += ["", f"columns: shown when --set gives {', '.join(about['needs'])}"]
+    else:
+        width = max((len(each["name"]) for each in columns), default=0)
+        lines += ["", f"columns of the table ({len(columns)}):"]
+        lines += [
+            f"  {each['name']:<{width}}  {each['type']}{'' if each['nullable'] else ', never null'}" for each in columns
+        ]
+    return _clean(lines)
+
+
+def all_json() -> list[dict[str, Any]]:
+    """Every installed extractor with its options; one that cannot be imported with the reason."""
+    found: list[dict[str, Any]] = []
+    for name in names():
+        try:
+            extractor = find_extractor(name)
+        except UsageError as error:
+            found.append({"name": name, "about": "", "options": [], "error": str(error)})
+        else:
+            options = [_option(each) for each in options_of(extractor).values()]
+            found.append({"name": name, "about": _about(extractor), "options": options, "error": None})
+    return found
+
+
+def all_text() -> str:
+    """Every installed extractor for a person."""
+    lines = []
+    for each in all_json():
+        lines += [each["name"], f"  {each['error'] or each['about']}", *_option_lines(each["options"]), ""]
+    lines.append("scaledproc extractors NAME shows more; your own is package.module:name or path/to/file.py:name")
+    return _clean(lines)
+
+
+def _option(each: ExtractorOption) -> dict[str, Any]:
+    return {
+        "name": each.name,
+        "type": each.type_text,
+        "unit": each.about.unit,
+        "metavar": each.about.metavar,
+        "default": None if each.default is NEEDED else each.default,
+        "needed": each.default is NEEDED,
+        "default_text": each.default_text,
+        "help": each.about.help,
+    }
+
+
+def _option_lines(options: list[dict[str, Any]]) -> list[str]:
+    words = [f"{each['name']}={each['metavar'] or each['type']}" for each in options]
+    width = max(map(len, words), default=0)
+    lines = []
+    for word, each in zip(words, options, strict=True):
+        unit = f"{', in' if each['needed'] else ''} {each['unit']}" if each["unit"] else ""
+        default = "Must be given" if each["needed"] else f"Default: {each['default_text']}"
+        about = f"{each['help']} " if each["help"] else ""
+        lines.append(f"  {word:<{width}}  {about}{default}{unit}.")
+    return lines
+
+
+def _about(found: type[Extractor] | Extractor) -> str:
+    """The first sentence of its docstring."""
+    documented: Any = found
+    if isinstance(found, FunctionExtractor):
+        documented = found.function
+        while isinstance(documented, functools.partial):
+            documented = documented.func
+    text = inspect.getdoc(documented) or ""
+    return " ".join(text.split("\n\n")[0].split())
+
+
+def _clean(lines: list[str]) -> str:
+    """Lines that cannot steer a terminal."""
+    return "\n".join(clean_text(line) for line in lines)

@@ -1,0 +1,55 @@
+"""The tables of options in the documents have every option, with its default and what it does."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+
+import pytest
+
+from scaledproc._util.options import declared
+from scaledproc.backends.sagemaker.settings import Settings
+from scaledproc.cli.option_tables import all_tables, extractor_table, markdown_table
+from scaledproc.engine.options import FetchOptions, PlanOptions, RunOptions
+from scaledproc.extractors.options import options_of
+from scaledproc.extractors.wfdb.summary import WfdbSummary
+
+
+def cells(table: str) -> list[list[str]]:
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("run", RunOptions), ("plan", PlanOptions), ("fetch", FetchOptions), ("sagemaker", Settings)]
+)
+def test_a_table_is_complete(name: str, options: type) -> None:
+    head, rule, *rows = cells(all_tables()[name])
+
+    assert len({len(row) for row in (head, rule, *rows)}) == 1
+    assert [row[1] for row in rows] == [f"`{each.name}`" for each in fields(options)]
+    for each, row in zip(declared(options), rows, strict=True):
+        assert f"`{each.flag}" in row[0] if each.flag else row[0] == "in Python only"
+        assert re.sub(r"\[bold\]|\[/\]", "", each.help).replace("|", "\\|")[:20] in row[3].replace("`", "")
+        assert each.default_text.replace("|", "\\|") in row[2]
+        assert "[/" not in row[3]
+
+
+def test_some_lines() -> None:
+    run, sagemaker = (all_tables()[name] for name in ("run", "sagemaker"))
+    assert "| `--max-failures N\\|P%` | `max_failures` | `0` tasks; in Python: any number | Quarantined tasks" in run
+    assert "| `--unit TEXT` | `unit` | the extractor's | What must stay together" in run
+    assert "| `--hidden` | `hidden` | off | Take files" in run
+    assert "| `--limit N` | `limit` | all units | Only so many" in run
+    assert "| `--role ARN` | `role` | none | IAM role" in sagemaker
+    assert "| `--retry-wait SECONDS` | `retry_wait` | `30.0` seconds |" in sagemaker
+
+
+def test_options_of_an_extractor() -> None:
+    (line,) = extractor_table(options_of(WfdbSummary).values()).splitlines()[2:]
+    assert line == (
+        "| `signal_names` | `str \\| None` | `built-in` | Table of canonical signal names (TOML), or built-in. |"
+    )
+
+
+def test_bars_in_cells() -> None:
+    assert markdown_table(("a",), [("x|y",)]) == "| a |\n| --- |\n| x\\|y |"

@@ -1,0 +1,161 @@
+"""Each option is declared once; what Python, the command line, files and run.json have follows from it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from support import TreeWriter
+
+import scaledproc
+from scaledproc import api
+from scaledproc._util.options import declared
+from scaledproc._util.signals import GRACE
+from scaledproc._util.units import parse_seconds
+from scaledproc.cli.main import app
+from scaledproc.engine.options import FetchOptions, FileOptions, PlanOptions, RunOptions, storage_words
+from scaledproc.errors import TooManyFailuresError, UsageError
+from scaledproc.execution.limits import Limits
+from scaledproc.extractors import Task
+
+NOT_OPTIONS = {"dataset", "output", "source", "dest", "settings", "on_event", "ask"}
+"""Parameters of functions that are places, or that only a program can give."""
+FUNCTIONS: list[tuple[Callable[..., Any], type]] = [
+    (api.plan, PlanOptions),
+    (api.run, RunOptions),
+    (api.fetch, FetchOptions),
+]
+
+
+@pytest.mark.parametrize(("function", "options"), FUNCTIONS)
+def test_signatures_are_those_of_the_declarations(function: Callable[..., Any], options: type) -> None:
+    parameters = {
+        name: (each.annotation, each.default)
+        for name, each in inspect.signature(function).parameters.items()
+        if name not in NOT_OPTIONS
+    }
+
+    assert parameters == {each.name: (each.accepts, each.default) for each in declared(options)}
+
+
+@pytest.mark.parametrize(("function", "options"), FUNCTIONS)
+def test_each_parameter_is_documented(function: Callable[..., Any], options: type) -> None:
+    about = inspect.getdoc(function) or ""
+    lines = about.split("Parameters\n----------")[1].split("\n\n")[0].splitlines()
+    names = {name for line in lines if not line.startswith(" ") for name in line.split(", ")}
+
+    assert {each.name for each in declared(options)} <= names
+
+
+@pytest.mark.parametrize(("command", "options"), [("run", RunOptions), ("plan", PlanOptions), ("fetch", FetchOptions)])
+def test_each_option_is_a_flag_with_its_help_and_default(command: str, options: type) -> None:
+    flags = {flag: each for each in typer.main.get_command(app).commands[command].params for flag in each.opts}  # type: ignore[attr-defined]
+    for each in declared(options):
+        if each.flag:
+            assert each.help in flags[each.flag].help
+            assert each.default_text in flags[each.flag].help
+
+
+def test_every_option_says_what_it_does() -> None:
+    for options in (RunOptions, FetchOptions):
+        for each in declared(options):
+            assert each.help.endswith("."), each.name
+
+
+def test_the_file_knows_every_option_but_two() -> None:
+    left_out = {each.name for each in declared(RunOptions) if not each.about["in_file"]}
+    assert left_out == {"overwrite", "options"}  # an extractor's have tables of their own
+
+
+def test_time_to_finish_is_what_the_signals_module_has() -> None:
+    (grace,) = (each for each in declared(RunOptions) if each.name == "grace")
+    assert parse_seconds(grace.command_default, "--grace") == GRACE
+
+
+def test_limits_are_options_of_a_run() -> None:
+    options = RunOptions.parse({"task_timeout": "5m", "memory_per_worker": "2GB", "task_retries": 1, "dataset": "x"})
+    assert options.limits == Limits(300.0, 2_000_000_000, 1)
+    assert Limits.of(options.limits.to_options()) == options.limits
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"limit": 0}, "--limit 0: give 1 or more"),
+        ({"limit": True}, "--limit True"),
+        ({"task_retries": -1}, "--task-retries -1: give 0 or more"),
+        ({"worker_lifespan": 0}, "--worker-lifespan 0: give a number of chunks"),
+        ({"task_timeout": "soon"}, "--task-timeout 'soon': give seconds"),
+        ({"memory_per_worker": "1MB"}, "--memory-per-worker '1MB': a worker needs"),
+        ({"max_failures": 0.5}, "--max-failures '0.5': give a number of tasks"),
+        ({"max_failures": "101%"}, "--max-failures"),
+        ({"grace": "long"}, "--grace 'long': give seconds"),
+        ({"shards": "few"}, "--shards 'few'"),
+        ({"chunk": 0}, "--chunk '0'"),
+    ],
+)
+def test_values_that_cannot_be(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        RunOptions.parse(given)
+
+
+def test_texts_are_one_or_several() -> None:
+    assert FileOptions.parse({"include": "*.hea"}).include == ("*.hea",)
+    assert FileOptions.parse({"include": ["a", "b"]}).include == ("a", "b")
+
+
+def test_storage_options_of_words() -> None:
+    assert storage_words(["anon=true", "input.key=a=b"]) == {"anon": True, "input.key": "a=b"}
+    with pytest.raises(UsageError, match="KEY=VALUE"):
+        storage_words(["anon"])
+
+
+@scaledproc.extractor(schema={"path": "string"}, anchor="*.txt")
+def path_of(task: Task) -> dict[str, str]:
+    if task.path.read_bytes() == b"poison":
+        raise ValueError(task.anchor)
+    return {"path": task.anchor}
+
+
+@pytest.mark.parametrize(("most", "fails"), [(None, False), (1, False), ("50%", False), (0, True), ("24.9%", True)])
+def test_a_run_with_too_many_failures_is_finished_and_told(
+    tree: TreeWriter, tmp_path: Path, most: str | int | None, fails: bool
+) -> None:
+    dataset = tree({"a/1.txt": b"", "a/2.txt": b"poison", "a/3.txt": b"", "a/4.txt": b""})
+
+    def go() -> int:
+        done = scaledproc.run(dataset, tmp_path / "out", extractor=path_of, jobs=1, max_failures=most)
+        return done.quarantined
+
+    for _ in range(2):  # the second finds it finished
+        if fails:
+            with pytest.raises(TooManyFailuresError, match="1 of 4 tasks are quarantined, more than --max-failures"):
+                go()
+        else:
+            assert go() == 1
+    assert json.loads((tmp_path / "out/run.json").read_text())["state"] == "done"
+
+
+@scaledproc.extractor(schema={"path": "string"}, anchor="*.txt")
+def interrupting(task: Task) -> dict[str, str]:
+    os.kill(os.getpid(), signal.SIGINT)
+    return {"path": task.anchor}
+
+
+@pytest.mark.parametrize(("grace", "chunks"), [("10s", 1), (None, 0)])
+def test_time_to_finish_what_is_at_work(tree: TreeWriter, tmp_path: Path, grace: str | None, chunks: int) -> None:
+    dataset = tree({"a/1.txt": b"", "a/2.txt": b""})
+    before = signal.getsignal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        scaledproc.run(dataset, tmp_path / "out", extractor=interrupting, jobs=1, chunk=1, grace=grace)
+
+    assert signal.getsignal(signal.SIGINT) is before
+    assert len(list((tmp_path / "out/work").glob("00000/*.parquet"))) == chunks

@@ -1,0 +1,326 @@
+"""Options of extractors: what a signature declares, what a person may give, and where it arrives."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support import TreeWriter
+
+import scaledproc
+from scaledproc.errors import OtherPlanError, UsageError
+from scaledproc.extractors import Extractor, Option, Task, load_extractor
+from scaledproc.extractors.options import NEEDED, make_extractor, options_of, parse_options, without_defaults
+from scaledproc.extractors.registry import change_options, settle_options
+from scaledproc.extractors.wfdb.summary import WfdbSummary
+
+SCHEMA = {"path": "string", "window": "int64"}
+FILES = {"a/1.txt": b"one", "a/2.txt": b"two", "b/3.txt": b""}
+
+
+@scaledproc.extractor(schema=SCHEMA, anchor="*.txt")
+def windowed(  # type: ignore[no-untyped-def]
+    task: Task,
+    extra: int = 0,
+    *,
+    window: Annotated[int, Option("Length of a window.", unit="seconds")] = 60,
+    scale: float = 1.0,
+    channels: tuple[str, ...] = (),
+    bands: list[float] | None = None,
+    units: Literal["mV", "uV"] = "mV",
+    is_quick: bool = False,
+    plain=3,
+    model: Path | None = None,
+    _hidden: int = 1,
+) -> dict[str, Any]:
+    """Rows of windows.
+
+    Parameters
+    ----------
+    task
+        What there is.
+    scale
+        What values are multiplied
+        with.
+    channels, bands
+        Which to take.
+
+    Returns
+    -------
+    dict
+        A row.
+    """
+    return {"path": task.anchor, "window": window}
+
+
+@dataclass
+class Windows(Extractor):
+    """A class whose fields are its options."""
+
+    name = "windows"
+    anchors = ("*.txt",)
+
+    window: int = 60
+    names: list[str] = field(default_factory=lambda: ["a"])
+
+    def __post_init__(self) -> None:
+        if self.window == 13:
+            raise ValueError("13 brings bad luck")
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema({"path": pa.string(), "window": pa.int64()})
+
+    def extract(self, task: Task) -> dict[str, Any]:
+        return {"path": task.anchor, "window": self.window}
+
+
+@scaledproc.extractor(schema=SCHEMA, anchor="*.txt")
+def needy(task: Task, *, window: int) -> dict[str, Any]:
+    return {"path": task.anchor, "window": window}
+
+
+def test_a_function_declares_what_can_only_be_given_by_name() -> None:
+    found = options_of(windowed)
+
+    assert list(found) == ["window", "scale", "channels", "bands", "units", "is_quick", "plain"]
+    assert (found["window"].default, found["window"].about.unit) == (60, "seconds")
+    assert found["window"].about.help == "Length of a window."
+    assert found["scale"].about.help == "What values are multiplied with."
+    assert found["channels"].about.help == found["bands"].about.help == "Which to take."
+    assert found["units"].about.help == ""
+    assert [each.type_text for each in found.values()][:3] == ["int", "float", "tuple[str, ...]"]
+
+
+def test_a_class_declares_what_it_is_made_with() -> None:
+    assert {name: each.default for name, each in options_of(Windows).items()} == {"window": 60, "names": ["a"]}
+    assert list(options_of(WfdbSummary)) == ["signal_names"]
+    assert options_of(Windows()) == {}  # it is made
+
+
+def test_a_partial_has_the_options_that_are_left_and_other_defaults() -> None:
+    found = load_extractor(functools.partial(windowed, window=30))
+    assert options_of(found)["window"].default == 30
+    assert options_of(load_extractor(functools.partial(needy, window=5)))["window"].default == 5
+    assert options_of(needy)["window"].default is NEEDED
+
+
+@pytest.mark.parametrize(
+    ("given", "values"),
+    [
+        ({"window": "30"}, {"window": 30}),
+        ({"window": 30.0}, {"window": 30}),
+        ({"scale": "2"}, {"scale": 2.0}),
+        ({"scale": 2}, {"scale": 2.0}),
+        ({"channels": "II, lead"}, {"channels": ["II, lead"]}),
+        ({"channels": ["I", "II"]}, {"channels": ["I", "II"]}),
+        ({"bands": "1,2.5"}, {"bands": [1.0, 2.5]}),
+        ({"bands": "none"}, {"bands": None}),
+        ({"bands": None}, {"bands": None}),
+        ({"units": "uV"}, {"units": "uV"}),
+        ({"is-quick": "yes"}, {"is_quick": True}),
+        ({"is_quick": False}, {"is_quick": False}),
+        ({"plain": "7"}, {"plain": 7}),
+    ],
+)
+def test_values(given: dict[str, Any], values: dict[str, Any]) -> None:
+    found = parse_options(windowed, given)
+    assert found == values
+    assert json.loads(json.dumps(found)) == found
+    assert [type(value) for value in found.values()] == [type(value) for value in values.values()]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"window": "long"}, "--set window=long: windowed takes for window a whole number"),
+        ({"window": 1.5}, "a whole number"),
+        ({"window": True}, "a whole number"),
+        ({"window": [1, 2]}, "a whole number"),
+        ({"window": None}, "a whole number"),
+        ({"window": float("inf")}, "a whole number"),
+        ({"scale": "nan"}, "a number"),
+        ({"scale": 10**400}, "a number"),
+        ({"units": "V"}, "--set units=V: windowed takes for units mV or uV"),
+        ({"is_quick": "perhaps"}, "true or false"),
+        ({"is_quick": 1}, "true or false"),
+        ({"channels": 7}, "a text, or several"),
+        ({"bands": "1,x"}, "a number, or several or none"),
+        ({"windw": 1}, "'windowed' takes no option windw; is 'window' meant"),
+        ({"other": 1}, "takes no option other; it has: window, scale"),
+        ({"model": "x"}, "option model of extractor 'windowed' cannot be set"),
+        ({"_hidden": 1}, "takes no option _hidden"),
+        ({"extra": 1}, "takes no option extra"),
+    ],
+)
+def test_values_that_cannot_be(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        parse_options(windowed, given)
+
+
+def test_what_an_extractor_refuses_is_told() -> None:
+    with pytest.raises(UsageError, match="'windows' cannot be made with these options: 13 brings bad luck"):
+        make_extractor(Windows, {"window": 13})
+    with pytest.raises(UsageError, match="needs the option window: --set window=VALUE"):
+        load_extractor(functools.partial(needy))
+    with pytest.raises(UsageError, match="made already: give its class"):
+        settle_options(Windows(), {"window": 1})
+    with pytest.raises(UsageError, match="'count' takes no option window: it has none"):
+        parse_options(scaledproc.extractor(schema=SCHEMA)(_counting()), {"window": 1})
+
+
+def _counting() -> Any:
+    def count(task: Task) -> dict[str, Any]:
+        return {}
+
+    return count
+
+
+def test_a_default_that_is_given_is_none() -> None:
+    assert without_defaults(windowed, {"window": 60, "scale": 1.0, "bands": None, "channels": []}) == {}
+    assert without_defaults(windowed, {"window": 61, "is_quick": True}) == {"window": 61, "is_quick": True}
+    assert settle_options(windowed, {"window": "60"}) == (windowed, {})
+    assert settle_options(windowed, {}) == (windowed, None)
+    assert without_defaults(needy, {"window": 5}) == {"window": 5}
+
+
+def test_values_that_travelled_are_of_their_types_again() -> None:
+    seen = []
+
+    @scaledproc.extractor(schema=SCHEMA)
+    def look(task: Task, *, several: tuple[int, ...] = (), ratio: float = 1.0) -> dict[str, Any]:
+        seen.append((several, ratio))
+        return {}
+
+    values = json.loads(json.dumps(parse_options(look, {"several": "1,2", "ratio": 3})))
+    made = make_extractor(make_extractor(look, values), values)  # twice is once
+    made.extract(Task("a", "a", "a/x", Path("/"), frozenset()))
+
+    assert seen == [((1, 2), 3.0)]
+    assert isinstance(seen[0][1], float)
+
+
+def windows_of(folder: Path) -> set[int]:
+    return set(pq.read_table(folder / "features.parquet")["window"].to_pylist())
+
+
+SOURCE = """
+from dataclasses import dataclass
+from typing import Annotated
+import pyarrow as pa
+import scaledproc
+
+@scaledproc.extractor(schema={"path": "string", "window": "int64"}, anchor="*.txt")
+def windowed(task, *, window: Annotated[int, "Length of a window."] = 60):
+    return {"path": task.anchor, "window": window}
+
+@dataclass
+class Windows(scaledproc.Extractor):
+    name = "windows"
+    anchors = ("*.txt",)
+    window: int = 60
+
+    @property
+    def schema(self):
+        return pa.schema({"path": pa.string(), "window": pa.int64()})
+
+    def extract(self, task):
+        return {"path": task.anchor, "window": self.window}
+"""
+
+
+@pytest.mark.parametrize("name", ["windowed", "Windows"])
+def test_options_arrive_in_every_process_and_are_part_of_the_plan(tree: TreeWriter, tmp_path: Path, name: str) -> None:
+    dataset = tree(FILES)
+    (tmp_path / "mine.py").write_text(SOURCE)
+    spec = f"{tmp_path / 'mine.py'}:{name}"
+
+    first = scaledproc.run(dataset, tmp_path / "out", extractor=spec, options={"window": "30"}, jobs=2, chunk=1)
+
+    assert windows_of(tmp_path / "out") == {30}
+    assert first.record.extractor["options"] == {"window": 30}
+    assert first.record.extractor["fingerprint"]["option window"] == "30"
+    plans = [scaledproc.plan(dataset, extractor=spec, options=each).plan_id for each in ({"window": 30}, {}, None)]
+    assert plans[0] == first.plan.plan_id
+    assert plans[1] == plans[2] == scaledproc.plan(dataset, extractor=spec, options={"window": 60}).plan_id
+    assert plans[0] != plans[1]
+    with pytest.raises(OtherPlanError, match="window"):
+        scaledproc.run(dataset, tmp_path / "out", extractor=spec, jobs=1)
+    again = scaledproc.run(dataset, tmp_path / "out", extractor=spec, options={"window": 30}, jobs=1)
+    assert again.record.counts == first.record.counts
+    with pytest.raises(UsageError, match="depends on window: give --set to scaledproc run"):
+        scaledproc.combine(tmp_path / "out", options={"window": 20})
+
+
+@pytest.mark.parametrize("extractor", [windowed, Windows])
+def test_options_of_what_only_this_process_knows(tree: TreeWriter, tmp_path: Path, extractor: Any) -> None:
+    done = scaledproc.run(tree(FILES), tmp_path / "out", extractor=extractor, options={"window": 30}, jobs=1)
+
+    assert windows_of(tmp_path / "out") == {30}
+    assert done.record.extractor["options"] == {"window": 30}
+
+
+def test_a_worker_elsewhere_has_them_from_run_json(tree: TreeWriter, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(SOURCE)
+
+    class _StopError(Exception):
+        pass
+
+    def stop(event: Any) -> None:
+        if type(event).__name__ == "RunStarted":
+            raise _StopError
+
+    with pytest.raises(_StopError):
+        scaledproc.run(
+            tree(FILES),
+            tmp_path / "out",
+            extractor=f"{tmp_path}/mine.py:windowed",
+            options={"window": 7},
+            jobs=1,
+            on_event=stop,
+        )
+    from scaledproc.api import work
+
+    list(work(tmp_path / "out", [0, 1], combine=True, jobs=1))
+    assert windows_of(tmp_path / "out") == {7}
+
+
+def test_nothing_is_begun_where_an_option_is_wrong(tree: TreeWriter, tmp_path: Path) -> None:
+    dataset = tree(FILES)
+    for options, words in (({"windw": 1}, "is 'window' meant"), ({"window": "x"}, "a whole number")):
+        for go in (
+            lambda options: scaledproc.run(dataset, tmp_path / "out", extractor=windowed, options=options),
+            lambda options: scaledproc.plan(dataset, extractor=windowed, options=options),
+        ):
+            with pytest.raises(UsageError, match=words):
+                go(options)
+    with pytest.raises(UsageError, match="needs the option window"):
+        scaledproc.run(dataset, tmp_path / "out", extractor=needy)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_only_the_table_depends_on_is_changed_by_combine(tmp_path: Path) -> None:
+    (tmp_path / "names.toml").write_text('[waveform]\nlead_two = ["II"]\n')
+    text = (tmp_path / "names.toml").read_text()
+    given = {"signal_names": tmp_path / "names.toml"}
+
+    assert change_options("wfdb-summary", {}, given) == {"signal_names": text}
+    assert change_options("wfdb-summary", {"signal_names": text}, {"signal_names": "built-in"}) == {}
+    assert parse_options(WfdbSummary, given) == {"signal_names": text}
+    with pytest.raises(UsageError, match=r"--set signal_names=.*nowhere\.toml: No such file"):
+        parse_options(WfdbSummary, {"signal_names": tmp_path / "nowhere.toml"})
+
+
+def test_names_of_types_that_are_not_there_are_no_options() -> None:
+    @scaledproc.extractor(schema=SCHEMA)
+    def strange(task: Task, *, x: NowhereDefined = 1, y: Iterable[int] = (), z: int = 1) -> dict[str, Any]:  # type: ignore[name-defined]  # noqa: F821
+        return {}
+
+    assert list(options_of(strange)) == ["z"]
