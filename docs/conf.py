@@ -17,6 +17,8 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 suppress_warnings = ["myst.xref_ambiguous"]
 
+smartquotes = False  # else two hyphens of a flag become a dash
+
 # Docstrings: numpydoc, with single backticks for code.
 default_role = "literal"
 napoleon_google_docstring = False
