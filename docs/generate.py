@@ -51,6 +51,7 @@ def write_pages(folder: Path) -> None:
 def cli_page() -> str:
     """Each command with its arguments and options."""
     import typer
+
     from scaledproc.cli.main import app
 
     root = typer.main.get_command(app)
@@ -58,8 +59,10 @@ def cli_page() -> str:
     found = dict(root.commands)  # type: ignore[attr-defined]
     parts = [
         "# Commands",
-        "`scaledproc INPUT OUTPUT` is short for `scaledproc run INPUT OUTPUT`. `scaledproc COMMAND --help` shows the "
-        "same as this page.",
+        (
+            "`scaledproc INPUT OUTPUT` is short for `scaledproc run INPUT OUTPUT`. `scaledproc COMMAND --help` shows "
+            "the same as this page."
+        ),
         *(_command(f"scaledproc {name}", command) for name, command in found.items()),
     ]
     for point in sorted(plugged, key=lambda each: each.name):
@@ -74,9 +77,7 @@ def _command(name: str, command: Any, *, nested: bool = False) -> str:
     parts = [f"## `{name}`", _plain(inspect.cleandoc(command.help or ""))]
     words = " ".join(each.metavar or each.name.upper() for each in arguments)
     if nested:
-        parts += [
-            _command(f"{name} {each}", one).replace("## ", "### ", 1) for each, one in command.commands.items()
-        ]
+        parts += [_command(f"{name} {each}", one).replace("## ", "### ", 1) for each, one in command.commands.items()]
         return "\n\n".join(parts)
     parts.append(f"```text\n{name} {words} [OPTIONS]\n```".replace("  ", " "))
     if arguments:
@@ -99,7 +100,12 @@ def _option(option: Any) -> tuple[str, str, str]:
     default = told.removesuffix("[/]").removesuffix(".")
     if not default and isinstance(option.show_default, str):
         default = option.show_default
-    if not default and option.default not in (None, "", (), []) and option.default is not False and not callable(option.default):
+    if (
+        not default
+        and option.default not in (None, "", (), [])
+        and option.default is not False
+        and not callable(option.default)
+    ):
         default = str(option.default)
     shown = f"{names[:-1]}{value}`"
     return shown, _code_or_words(default), _plain(help_text.strip())
@@ -142,10 +148,13 @@ def python_page() -> str:
         value = getattr(scaledproc, name)
         is_error = isinstance(value, type) and issubclass(value, BaseException)
         kinds["Errors" if is_error else "Classes" if isinstance(value, type) else "Functions"].append(name)
-    parts = ["# Python API", "These names are promised; everything else may change.\n\n```python\nimport scaledproc\n```"]
+    parts = [
+        "# Python API",
+        "These names are promised; everything else may change.\n\n```python\nimport scaledproc\n```",
+    ]
     for title, names in kinds.items():
         parts.append(f"## {title}")
-        parts += [_autodoc(_directive(title, name), f"scaledproc.{name}", title) for name in names]
+        parts += [_autodoc(_directive(title), f"scaledproc.{name}", title) for name in names]
     for module in ("scaledproc.plugins", "scaledproc.testing"):
         try:
             importlib.import_module(module)
@@ -155,7 +164,7 @@ def python_page() -> str:
     return "\n\n".join(parts)
 
 
-def _directive(title: str, name: str) -> str:
+def _directive(title: str) -> str:
     return {"Functions": "autofunction", "Errors": "autoexception"}.get(title, "autoclass")
 
 
@@ -191,8 +200,10 @@ def columns_page() -> str:
     return "\n\n".join(
         [
             "# Columns of `wfdb-summary`",
-            "One row for each signal of each record or segment. [WFDB records](../guides/wfdb.md) tells how rows are "
-            "made and joined.",
+            (
+                "One row for each signal of each record or segment. [WFDB records](../guides/wfdb.md) tells how rows "
+                "are made and joined."
+            ),
             _table(("column", "type", "meaning"), rows),
             f"Never null: {', '.join(nullable)}.",
         ]
@@ -228,14 +239,17 @@ def run_demo(folder: Path) -> list[str]:
 def run_folder_page(folder: Path) -> str:
     """The files of a run: the layout from the module's docstring, the columns from a run on the demo dataset."""
     import pyarrow.parquet as pq
+
     from scaledproc.run_folder import folder as module
 
     layout = (inspect.getdoc(module) or "").partition("::\n")[2]
     parts = [
         "# A run's folder",
         f"```text\n{inspect.cleandoc(layout)}\n```",
-        "[The commit protocol](../design/commit-protocol.md) tells in which order they appear. The columns and values "
-        "below are those of a run on the demo dataset.",
+        (
+            "[The commit protocol](../design/commit-protocol.md) tells in which order they appear. The columns and "
+            "values below are those of a run on the demo dataset."
+        ),
         "## `run.json`",
         _table(("key", "meaning"), _parameters(module.RunRecord)),
     ]
@@ -277,11 +291,12 @@ def events_page(lines: Sequence[str]) -> str:
     return "\n\n".join(
         [
             "# Events",
-            "`run(..., on_event=function)` calls the function with each event as it happens; on the command line "
-            "`--json` prints each as one line. Of a run on the demo dataset, the first of each kind:",
-            f"```json-lines\n{shown}\n```".replace("json-lines", "text"),
-            "```{eval-rst}\n.. automodule:: scaledproc.events\n   :members:\n   :inherited-members: object\n"
-            "   :no-docstring:\n```".replace("   :no-docstring:\n", ""),
+            (
+                "`run(..., on_event=function)` calls the function with each event as it happens; on the command line "
+                "`--json` prints each as one line. Of a run on the demo dataset, the first of each kind:"
+            ),
+            f"```text\n{shown}\n```",
+            "```{eval-rst}\n.. automodule:: scaledproc.events\n   :members:\n   :inherited-members: object\n```",
         ]
     )
 
@@ -293,8 +308,10 @@ def modules_page() -> str:
     """Each folder and each module with the first sentence of its docstring."""
     parts = [
         "# Modules",
-        "What each module is for, by folder, as its docstring says. Imports point down only: the contracts are in "
-        "`pyproject.toml`, and `.ci/run` checks them. `backends/` is imported as `scaledproc.backends`.",
+        (
+            "What each module is for, by folder, as its docstring says. Imports point down only: the contracts are in "
+            "`pyproject.toml`, and `.ci/run` checks them. `backends/` is imported as `scaledproc.backends`."
+        ),
     ]
     for title, files in _folders():
         rows = [(f"`{path.stem}`", _summary(path)) for path in files if path.name != "__init__.py"]
