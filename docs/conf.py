@@ -17,6 +17,7 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 suppress_warnings = ["myst.xref_ambiguous"]
 
+highlight_language = "text"  # of a block without a language
 smartquotes = False  # else two hyphens of a flag become a dash
 
 # Docstrings: numpydoc, with single backticks for code.
@@ -35,7 +36,7 @@ html_static_path = ["_static"]
 html_css_files = ["scaledproc.css"]
 html_show_sourcelink = False
 html_copy_source = False
-html_sidebars = {"index": [], "getting-started": [], "concepts": [], "benchmarks": []}
+html_sidebars: dict[str, list[str]] = {"index": [], "getting-started": [], "concepts": [], "benchmarks": []}
 html_theme_options = {
     "navbar_align": "left",
     "navbar_end": ["theme-switcher"],

@@ -129,11 +129,10 @@ def settings_table() -> str:
     for each in dataclasses.fields(Settings):
         flag, metavar, default = each.name.replace("_", "-"), each.metadata.get("metavar"), each.default
         shown = ", ".join(default) if isinstance(default, tuple) else "" if default in (None, False) else str(default)
-        many = " (a list)" if isinstance(default, tuple) else ""
         switch = isinstance(default, bool)
         value = "" if switch else f" {metavar or 'N' if str(each.type).startswith('int') else metavar or 'TEXT'}"
-        rows.append((f"`--{flag}{value}`", f"`{flag}`{many}", _code_or_words(shown), each.metadata["help"]))
-    return _table(("flag", "key", "default", "meaning"), rows)
+        rows.append((f"`--{flag}{value}`", _code_or_words(shown), each.metadata["help"]))
+    return _table(("flag", "default", "meaning"), rows)
 
 
 # Python
@@ -296,7 +295,10 @@ def events_page(lines: Sequence[str]) -> str:
                 "`--json` prints each as one line. Of a run on the demo dataset, the first of each kind:"
             ),
             f"```text\n{shown}\n```",
-            "```{eval-rst}\n.. automodule:: scaledproc.events\n   :members:\n   :inherited-members: object\n```",
+            (
+                "```{eval-rst}\n.. automodule:: scaledproc.events\n   :members:\n   :inherited-members: object\n"
+                "   :exclude-members: SHOWN_FAILURES\n```"
+            ),
         ]
     )
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from blocks import Block, Runner, assert_shown, blocks_of, clean_path, needs_of
+from doc_blocks import Block, Runner, assert_shown, blocks_of, clean_path, needs_of
 from physionet_server import physionet_server
 from processing_emulator import ProcessingEmulator
 from support import Bucket, clean_environment, forget_s3, tree_bytes

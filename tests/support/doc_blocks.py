@@ -37,7 +37,7 @@ from markdown_it import MarkdownIt
 
 HOME = "/home/ada"
 """Whom the pages show at work: stands for the folder that a page is run in."""
-TIMEOUT = 180  # seconds; a guard against hanging
+TIMEOUT = 600  # seconds; a guard against hanging
 OUTPUT = ("", "text")
 _COMMENT = re.compile(r"<!--\s*(.*?)\s*-->", re.DOTALL)
 _MEASURED = re.compile(
