@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -89,9 +90,13 @@ def runner(
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("HOME", str(folder))
         monkeypatch.chdir(folder)
+        monkeypatch.syspath_prepend(folder)
         forget_s3()
         yield Runner(folder, clean_environment(environment), replaced)
     forget_s3()
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(f"{folder}/"):
+            del sys.modules[name]
 
 
 @pytest.mark.parametrize("page", [pytest.param(page, marks=marks_of(page), id=name_of(page)) for page in PAGES])
