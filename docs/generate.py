@@ -193,7 +193,7 @@ def columns_page() -> str:
         raise ValueError(f"the docstring of WfdbSummary describes {names}, the schema has {schema.names}")
     rows = []
     for group, meaning in described:
-        types = list(dict.fromkeys(str(schema.field(name).type) for name in group))
+        types = list(dict.fromkeys(_type_name(schema.field(name).type) for name in group))
         rows.append((", ".join(f"`{name}`" for name in group), ", ".join(f"`{each}`" for each in types), meaning))
     nullable = [f"`{field.name}`" for field in schema if not field.nullable]
     return "\n\n".join(
@@ -207,6 +207,11 @@ def columns_page() -> str:
             f"Never null: {', '.join(nullable)}.",
         ]
     )
+
+
+def _type_name(kind: Any) -> str:
+    """What an extractor's schema calls a type."""
+    return {"double": "float64", "float": "float32", "date32[day]": "date32"}.get(str(kind), str(kind))
 
 
 def described_columns(docstring: str) -> list[tuple[list[str], str]]:

@@ -36,7 +36,7 @@ def windows(task):
     if length < 2:
         return  # numerics, one sample a minute
     for name in set(header.file_name):
-        task.beside(name)  # raises where a header names a file that is not the unit's
+        task.beside(name)  # must be the unit's; one that changes meanwhile is noticed from here on
     record = wfdb.rdrecord(str(task.path.with_suffix("")))
     for channel, signal in enumerate(record.sig_name):
         samples = record.p_signal[:, channel]

@@ -70,10 +70,9 @@ def test_masters_layouts_and_slow_numerics_give_no_rows(demo: Path, tmp_path: Pa
     assert not {"3000003", "3000003n"} & set(table["record"])
 
 
-def test_a_header_that_names_a_file_elsewhere_is_an_error(samples: np.ndarray[Any, Any], tmp_path: Path) -> None:
+def test_a_header_that_names_a_file_of_another_unit_is_an_error(samples: np.ndarray[Any, Any], tmp_path: Path) -> None:
     del samples
-    header = tmp_path / "data/a/r1.hea"
-    (tmp_path / "data/other.dat").write_bytes((tmp_path / "data/a/r1.dat").read_bytes())
-    header.write_text(header.read_text().replace("r1.dat", "../other.dat"))
+    (tmp_path / "data/b").mkdir()
+    (tmp_path / "data/a/r1.dat").rename(tmp_path / "data/b/r1.dat")
     run = scaledproc.run(tmp_path / "data", tmp_path / "out", extractor=f"{EXAMPLE}:windows", jobs=1)
     assert [error["error"] for error in run.errors().to_pylist()] == ["FileNotFoundError"]
