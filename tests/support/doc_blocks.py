@@ -110,7 +110,12 @@ class Runner:
 
     def __init__(self, folder: Path, environment: Mapping[str, str], replaced: Mapping[str, str]) -> None:
         self.folder = folder
-        self.environment = {**environment, "HOME": str(folder), "PYTHONPATH": str(folder)}
+        self.environment = {
+            **environment,
+            "HOME": str(folder),
+            "XDG_CACHE_HOME": str(folder / ".cache"),
+            "PYTHONPATH": str(folder),
+        }
         self.replaced = replaced
         self.names: dict[str, Any] = {"__name__": "__main__"}
         self.printed = ""
