@@ -153,6 +153,8 @@ def save_inventory(
     inputs, _ = split_options(storage_options)
     with reporting(f"{os.fspath(file)} cannot be written: "):
         source = Store.at(dataset, inputs)
+        if saved_inventory.store_of(file, inputs).local is not None:
+            _refuse_idle_options(storage_options, {"input": source})
         found = find_inventory(source, options)
         saved_inventory.save_inventory(found, source, file)
     return found
@@ -360,6 +362,7 @@ def _recalled(
     profile = (settings or {}).get("profile")
     if profile and os.fspath(output).startswith("s3://"):
         outputs.setdefault("profile", profile)
+    _refuse_idle_options(storage_options, {"output": Store.at(output, outputs)})
     with reporting(f"{output} cannot be read: "):
         run = Run.open(Store.at(output, outputs))
     name = str(run.record.backend.get("name") or "local")
@@ -394,6 +397,7 @@ def combine(
     from scaledproc.execution.combine import combine as combine_shards
 
     _, outputs = split_options(storage_options)
+    _refuse_idle_options(storage_options, {"output": Store.at(output, outputs)})
     with reporting():
         found = Run.open(Store.at(output, outputs))
         options = None if signal_names is None else extractor_options(signal_names)
@@ -454,6 +458,8 @@ def verify(
     with reporting():
         found = Run.open(Store.at(output, outputs))
         source = Store.at(dataset or found.dataset.uri, inputs)
+        lists = inventory or dataset is not None
+        _refuse_idle_options(storage_options, {"output": found.store, **({"input": source} if lists else {})})
         options = found.record.options
 
         def list_now() -> Inventory:
@@ -462,7 +468,7 @@ def verify(
             takes_hidden = bool(options.get("hidden", True))
             return take_inventory(source, **chosen, skip=source.contains(found.store), hidden=takes_hidden)
 
-        return verify_run(found, list_now if inventory or dataset is not None else None)
+        return verify_run(found, list_now if lists else None)
 
 
 def work(
@@ -569,7 +575,7 @@ def fetch(
     ScaledprocError
         The source or the destination cannot be used. What was fetched is kept: the same call continues.
     """
-    from scaledproc.fetching.transfer import fetch_files, open_source, open_store
+    from scaledproc.fetching.transfer import Folder, fetch_files, open_source, open_store
     from scaledproc.planning.selection import Selection
     from scaledproc.planning.subset import Choice
 
@@ -590,6 +596,8 @@ def fetch(
     with reporting():
         login = _login(username, password)
         found = open_source(os.fspath(source), inputs, base_url, login, parallel, lambda text: hear(Note(text)))
+        read = found.store if isinstance(found, Folder) else f"{found} is a database of PhysioNet"
+        _refuse_idle_options(storage_options, {"input": read, "output": store})
         done = fetch_files(found, store, choice, parallel=parallel, on_event=hear)
         return replace(done, notes=tuple(notes))
 
@@ -616,17 +624,28 @@ def split_options(options: Mapping[str, Any] | None) -> tuple[dict[str, Any], di
     return inputs, outputs
 
 
-def _refuse_idle_options(options: Mapping[str, Any] | None, sides: Mapping[str, Store]) -> None:
-    """See that each storage option, but for those of a side that is not there, is for something."""
+def _refuse_idle_options(options: Mapping[str, Any] | None, sides: Mapping[str, Store | str]) -> None:
+    """See that each storage option, but for those of a side that is not there, is for something.
+
+    Parameters
+    ----------
+    options
+        As they were given.
+    sides
+        The stores of `input` and `output`; a text says what is no store and takes no options.
+    """
     for key in options or {}:
         side, dot, _ = key.partition(".")
         is_of_side = dot and side in ("input", "output")
-        meant = [store for name, store in sides.items() if name == side or not is_of_side]
-        if meant and all(store.local is not None for store in meant):
+        meant = [place for name, place in sides.items() if name == side or not is_of_side]
+        if meant and all(isinstance(place, str) or place.local is not None for place in meant):
+            folders = [str(place) for place in meant if not isinstance(place, str)]
+            are = "is a folder" if len(folders) == 1 else "are folders"
+            texts = [place for place in meant if isinstance(place, str)]
+            texts += [f"{' and '.join(folders)} {are} on this machine"] if folders else []
+            has = "has" if len(meant) == 1 else "have"
             raise UsageError(
-                f"--storage-option {key}: {' and '.join(map(str, meant))} "
-                f"{'is a folder' if len(meant) == 1 else 'are folders'} on this machine, which "
-                f"{'has' if len(meant) == 1 else 'have'} no storage options; leave it out"
+                f"--storage-option {key}: {' and '.join(texts)}, which {has} no storage options; leave it out"
             )
 
 

@@ -159,7 +159,7 @@ def check_buckets(service: Service, run: Run, settings: Settings) -> Iterator[st
     Raises
     ------
     UsageError
-        They are not.
+        A bucket is not there, may not be reached, or is in another region.
     """
     buckets = {store.uri.removeprefix("s3://").partition("/")[0]: store for store in (run.dataset, run.store)}
     for bucket, store in buckets.items():

@@ -155,7 +155,7 @@ class Settings:
         Raises
         ------
         UsageError
-            They cannot.
+            A value cannot be, or two of them cannot be together.
         """
         self._check_values()
         self._check_security()

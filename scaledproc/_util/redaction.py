@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import json
 import os
 import re
@@ -295,10 +294,16 @@ _ENCODINGS: tuple[Callable[[str], str], ...] = (
     lambda value: repr(f"'\"{value}")[4:-1],  # beside quotes of both kinds
     lambda value: repr(value.encode(errors="replace"))[2:-1],
     lambda value: ascii(value)[1:-1],
-    lambda value: html.escape(value),
-    lambda value: html.escape(value, quote=False),
+    lambda value: _html_escaped(value),
+    lambda value: _html_escaped(value, quote=False),
     lambda value: value.replace("'", "'\"'\"'"),  # in a shell
 )
+
+
+def _html_escaped(value: str, *, quote: bool = True) -> str:
+    import html  # with all of its entities: where there is a secret
+
+    return html.escape(value, quote)
 
 
 def _base64_of(content: bytes) -> Iterator[str]:

@@ -5,9 +5,12 @@ Only the command line's and the workers' processes: a program that calls `scaled
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
+import threading
+from collections.abc import Iterator
 
 # Every process has one core: threads of numeric libraries below it would only fight over them. The command line's has
 # nothing for them to do, and they spin while they wait.
@@ -30,6 +33,9 @@ ENVIRONMENT = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",
 }
 """For processes of this project's own."""
+SAFE_PATH = "PYTHONSAFEPATH"
+"""Without it a Python process finds the current folder's `signal.py` or `random.py` before the library's."""
+_changing = threading.Lock()  # two threads at once would take each other's value for the user's
 _MANY = 50_000  # objects between two collections, while what is made is made to stay
 _usual: tuple[int, int, int] | None = None
 
@@ -41,6 +47,33 @@ def begin() -> None:
     if _usual is None:
         _usual = gc.get_threshold()
         gc.set_threshold(_MANY)
+
+
+@contextlib.contextmanager
+def library_first() -> Iterator[str | None]:
+    """A Python process that is started meanwhile does not look into the current folder for the library's modules.
+
+    Yields
+    ------
+    str or None
+        What the environment says of it otherwise; for `restore_path` in that process, so that programs which tasks
+        start behave as they would elsewhere.
+    """
+    with _changing:
+        before = os.environ.get(SAFE_PATH)
+        os.environ[SAFE_PATH] = before or "1"
+        try:
+            yield before
+        finally:
+            restore_path(before)
+
+
+def restore_path(before: str | None) -> None:
+    """Have the environment say of the current folder what it said before."""
+    if before is None:
+        os.environ.pop(SAFE_PATH, None)
+    else:
+        os.environ[SAFE_PATH] = before
 
 
 def load() -> None:

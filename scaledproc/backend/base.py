@@ -179,7 +179,7 @@ class Backend(ABC):
         Raises
         ------
         UsageError
-            It cannot.
+            The plan, the run's places or the backend's settings are such that it cannot be run.
         """
         yield from ()
 
@@ -193,7 +193,7 @@ class Backend(ABC):
         Raises
         ------
         UsageError
-            It has none.
+            The backend has no service that goes on by itself.
         """
         raise UsageError(f"the backend {self.name or type(self).__name__!r} cannot go on by itself")
 

@@ -197,7 +197,7 @@ def _refuse_twins(new: Run, existing: RunRecord | None, backend: Backend, *, sam
     Raises
     ------
     UsageError
-        They are.
+        Jobs of another backend are at work for that run.
     """
     name = existing.backend.get("name") if existing else None
     if existing is None or existing.state != "running" or not name or (same and name == backend.name):
@@ -222,6 +222,7 @@ def _ended_elsewhere(current: Run, started: float, on_event: Listener | None) ->
         raise ScaledprocError("the backend ended without combining the shards; run the same command again")
     done = Run(current.store, current.dataset, current.source, record)
     done.clean_up()
+    _tell_notes(record.notes, on_event)
     _tell(on_event, _finished(done, time.perf_counter() - started))
     return done
 
@@ -318,6 +319,8 @@ def _leave(
         else:
             _tell(on_event, Note("the table was being combined anew when that was ended: doing it again"))
             finished = combine_anew(finished, on_event)
+    if is_combined:
+        _tell_notes(finished.record.notes, on_event)
     _tell(on_event, _finished(finished, 0.0, already=True))
     return finished.within(new.store)
 
@@ -349,11 +352,11 @@ def combine_anew(run: Run, on_event: Listener | None, options: Mapping[str, Any]
             run.with_record()
         raise
     _tell(on_event, combined)
-    for note in combined.notes:
-        _tell(on_event, Note(note))
+    _tell_notes(combined.notes, on_event)
     sizes |= run.store.sizes(combined.digests, listed=False)
     return begun.with_record(
         summaries=combined.summaries,
+        notes=combined.notes,
         bytes={**run.record.bytes, "features": sizes[FEATURES]},
         digests={**kept, **combined.digests},
         sizes=sizes,
@@ -380,8 +383,7 @@ def _do_jobs(
                 _tell(on_event, event)
                 if isinstance(event, CombineDone):
                     combined = event
-                    for note in event.notes:
-                        _tell(on_event, Note(note))
+                    _tell_notes(event.notes, on_event)
     except KeyboardInterrupt:
         parting = backend.interrupt(ask)
         if parting:
@@ -468,6 +470,11 @@ def extractor_options(signal_names: Where | None) -> dict[str, Any]:
 
     SignalNames.parse(text)
     return {"signal_names": text}
+
+
+def _tell_notes(notes: Sequence[str], on_event: Listener | None) -> None:
+    for note in notes:
+        _tell(on_event, Note(note))
 
 
 def _tell(on_event: Listener | None, event: Event) -> None:

@@ -129,6 +129,7 @@ def finished_record(run: Run, combined: CombineDone, shards: Sequence[ShardDone]
             for shard in shards
         ],
         "summaries": combined.summaries,
+        "notes": combined.notes,
         "digests": digests,
         "sizes": sizes,
     }

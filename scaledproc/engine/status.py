@@ -58,6 +58,8 @@ class Status:
     held_by: str = ""
     note: str = ""
     """Why the machines could not be asked, where they could not."""
+    notes: tuple[str, ...] = ()
+    """What a person should read of the end."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -105,6 +107,7 @@ def find_status(run: Run, backend: Backend | None, note: str = "") -> Status:
         states=states,
         held_by=_held_by(lease),
         note=note,
+        notes=tuple(record.notes),
     )
 
 

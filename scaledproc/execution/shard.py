@@ -19,7 +19,7 @@ from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import SHOWN_FAILURES, ChunkDone, ShardDone
 from scaledproc.execution.chunk import ChunkFooter, Refused, chunk_name, fill, open_chunk, stored_schema, until_taken
 from scaledproc.execution.quarantine import ErrorRows
-from scaledproc.execution.workers.worker_guard import is_worn
+from scaledproc.execution.workers.worker_guard import end_part, is_worn
 from scaledproc.run_folder.folder import WORK_ERROR_SCHEMA, plan_of, report_name, shard_errors_name, shard_name
 from scaledproc.storage.parquet import (
     Writer,
@@ -111,6 +111,7 @@ def make_shards(works: Sequence[ChunkWork]) -> list[tuple[ChunkDone, ShardDone]]
             if made and (time.perf_counter() - started > TOGETHER or is_worn()):
                 break
             made.append(_make_shard(work, path))
+            end_part(len(work.tasks))
     return made
 
 

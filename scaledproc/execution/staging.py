@@ -57,10 +57,6 @@ class Direct:
         """Whether there is room for a chunk's units."""
         return True
 
-    def n_files(self, chunk: Chunk) -> int:  # noqa: ARG002
-        """How many files are fetched ahead for a chunk."""
-        return FILES_AHEAD
-
     def stage(self, chunk: Chunk) -> Future[StagedUnits]:  # noqa: ARG002
         """Where each of the chunk's units is."""
         future: Future[StagedUnits] = Future()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scaledproc.planning.inventory import matches
+from scaledproc.planning.inventory import globs_of, matches
 from scaledproc.run_folder.folder import ERRORS, INVENTORY
 from scaledproc.storage.parquet import read_tables
 
@@ -68,7 +68,7 @@ class Unreferenced:
         if not len(left):
             return []
         shown = ", ".join(repr(path) for path in left[:SHOWN].to_pylist()) + (", …" if len(left) > SHOWN else "")
-        return [f"{len(left):,} {' or '.join(self._globs)} that no task's header names: {shown}"]
+        return [f"{len(left):,} {' or '.join(globs_of(left, self._globs))} that no task's header names: {shown}"]
 
     def _companions(self) -> Iterator[pa.Array]:
         with contextlib.closing(read_tables(self._run.store, INVENTORY, ["path"])) as tables:  # type: ignore[type-var]

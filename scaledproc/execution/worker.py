@@ -1,5 +1,7 @@
 """One machine's jobs: chunks over its cores, each committed as it ends, then a shard of them.
 
+`scheduler` decides what comes next; here is what it takes to do that, and to see what came of it.
+
 The chunk is what is committed: its rows and its quarantined tasks appear together or not at all. When all chunks of a
 shard are there they become the shard's one file, and the chunks go.
 """
@@ -10,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,14 +24,41 @@ from scaledproc._util.machine import fitting, too_few_files
 from scaledproc._util.scratch import remove_left
 from scaledproc._util.signals import stopping
 from scaledproc.errors import ScaledprocError, UsageError
-from scaledproc.events import ChunkDone, Event, Note, ShardDone, ShardState
+from scaledproc.events import ChunkDone, Event, Note, ShardState
 from scaledproc.execution.chunk import ChunkWork, PieceDone, assemble_chunk, committed_chunks, run_chunk, run_piece
 from scaledproc.execution.limits import Limits
 from scaledproc.execution.missing_dataset import UnreadError
+from scaledproc.execution.scheduler import (
+    Assemble,
+    Call,
+    CannotGoOn,
+    CannotRead,
+    End,
+    Instruction,
+    Lost,
+    Made,
+    MakeShards,
+    Merge,
+    Merged,
+    NoRoom,
+    PieceMade,
+    Release,
+    RoomFreed,
+    RunChunk,
+    RunLast,
+    RunPiece,
+    Scheduler,
+    Stage,
+    Staged,
+    StopAsked,
+    Tell,
+    Terms,
+    Unread,
+)
 from scaledproc.execution.shard import make_shards, merge_part, merge_shard
 from scaledproc.execution.staging import FILES_AHEAD, Direct, StagedUnits, Stager
 from scaledproc.execution.workers.pool import Pool
-from scaledproc.execution.workers.recovery import LOADS, Loss, Piece, WorkerLostError, after_loss
+from scaledproc.execution.workers.recovery import LOADS, Loss, Verdict, WorkerLostError
 from scaledproc.extractors.code.fingerprint import fingerprint_of
 from scaledproc.extractors.registry import place
 from scaledproc.planning.shared_files import AtHand, at_hand
@@ -43,8 +72,6 @@ if TYPE_CHECKING:
 
 
 PATIENCE = 2.0  # seconds that others get to end what they are at, where the run must end
-MOST_UNREAD = 10  # tasks that could not be read, from which on it is asked whether any can
-MOST_TOGETHER = 64  # shards that are made together
 FILES_SENT = 1_000  # files of a unit that are sent along with each chunk
 
 
@@ -141,7 +168,7 @@ def run_shards(
             processes = 1 if is_here else min(jobs, max(len(queue), 1))
             pool = held.enter_context(Pool(processes, limits, scratch, in_process=is_here))
         try:
-            yield from _Loop(run, plan, stager, pool, queue, left, common, here).events()
+            yield from _Execution(run, plan, stager, pool, queue, left, common, here).events()
         except Exception:
             pool.close(PATIENCE)
             raise
@@ -160,31 +187,8 @@ class _Common:
     """The files that the extractor's code was read from."""
 
 
-@dataclass
-class _Repair:
-    """A chunk that is made in pieces, after it lost its process."""
-
-    chunk: Chunk
-    work: ChunkWork
-    left: int = 0
-    """Pieces that wait or are at work."""
-    done: list[PieceDone] = field(default_factory=list)
-    losses: int = 0
-    """Processes that ended while all was put together."""
-
-
-@dataclass(frozen=True)
-class _Call:
-    """What a process has been given: a whole chunk, a piece of one, or all pieces to put together."""
-
-    chunk: Chunk
-    work: ChunkWork
-    repair: _Repair | None = None
-    piece: Piece | None = None
-
-
-class _Loop:
-    """Stage ahead, keep the cores busy, make a shard of its chunks when the last one is there."""
+class _Execution:
+    """Carries out what the scheduler says, with the stager, the pool and the run's folder; tells it what came of it."""
 
     def __init__(
         self,
@@ -192,8 +196,8 @@ class _Loop:
         plan: Plan,
         stager: Direct | Stager,
         pool: Pool,
-        queue: deque[Chunk],
-        left: dict[int, int],
+        chunks: Sequence[Chunk],
+        left: Mapping[int, int],
         common: _Common,
         here: NDArray[np.bool_] | None = None,
     ) -> None:
@@ -201,307 +205,213 @@ class _Loop:
         self._plan = plan
         self._stager = stager
         self._pool = pool
-        self._queue = queue
-        self._left = left
         self._common = common
         self._here = here
-        self._staging: dict[Future[Any], Chunk] = {}
-        self._ready: deque[tuple[Chunk, StagedUnits]] = deque()
-        self._pieces: deque[tuple[_Repair, Piece]] = deque()
-        self._working: dict[Future[Any], _Call] = {}
-        self._together: dict[Future[Any], list[tuple[Chunk, StagedUnits, ChunkWork]]] = {}
-        self._most = MOST_TOGETHER
-        self._single = {shard for shard in left if self._may_be_together(shard)}
-        self._merging: dict[Future[Any], tuple[int, int]] = {}  # the shard, and how many processes that ended
-        self._states: dict[int, str] = {}
+        # Small shards are made by one call with others where there is a local disk to write.
+        may_be_together = here is None and not pool.limits.worker_lifespan and run.store.local is not None
+        small = [shard for shard in left if plan.n_chunks_of(shard) == 1] if may_be_together else ()
+        terms = Terms(
+            pool.jobs,
+            pool.limits,
+            self._n_tasks,
+            stager.n_files if isinstance(stager, Stager) else None,
+            FILES_AHEAD,
+        )
+        self._scheduler = Scheduler(terms, left, chunks, small)
+        self._staging: dict[Future[StagedUnits], Chunk] = {}
+        self._calls: dict[Future[Any], Call] = {}
+        self._removals: list[Future[None]] = []  # that were under way when there was no room
+        self._units: dict[Chunk, StagedUnits] = {}  # of chunks that are staged and not released
+        self._works: dict[Chunk, ChunkWork] = {}  # of chunks that were handed out, as the last time
+        self._files = 0  # that were named for pieces
         self._news: deque[Event] = deque()
-        self._postponed: list[tuple[_Call, UnreadError]] = []
-        self._last: deque[_Call] = deque()  # the postponed ones, when all else is done
-        self._tasks = self._read = self._unread = 0
-        self._files = 0
-        self._ahead = sum(chunk.size for chunk in queue)  # bytes that are not handed out yet
         self._asked = stopping().asked
-        self._is_ending = False
+        self._is_stopping = False
 
     def events(self) -> Iterator[Event]:
-        for shard, left in self._left.items():
-            if not left:  # an earlier process ended between a shard's last chunk and the shard
-                self._merge(shard)
         with stopping().orderly():
-            while self._is_left() or self._postponed or self._last or self._merging:
-                removals = [*self._stager.removals()] if self._queue else []  # before it is seen what has room
-                self._stage()
-                self._work()
+            while not self._scheduler.has_ended:
+                for instruction in self._scheduler.instructions():
+                    self._carry_out(instruction)
+                    self._hear()
                 while self._news:
                     yield self._news.popleft()
-                at_work = [*self._staging, *self._at_work()]
-                others = [] if self._is_ending else [self._asked, *removals]
-                ended, _ = wait([*at_work, *others], return_when=FIRST_COMPLETED)
-                if self._asked.done() and not self._is_ending:
-                    self._withdraw()
-                for future in [future for future in at_work if future in ended and not future.cancelled()]:
-                    if not (self._is_ending and future in self._staging):
-                        yield from self._end(future)
+                if not self._scheduler.has_ended:
+                    yield from self._wait()
         stopping().leave()  # also where the signal came with the very last event
 
-    def _is_left(self) -> bool:
-        """Whether there are chunks that were not tried yet."""
-        waits = self._queue or self._staging or self._ready or self._pieces
-        return bool(waits or self._working or self._together)
-
-    def _withdraw(self) -> None:
-        """Leave what is not at work to the next start."""
-        self._is_ending = True
-        self._pool.withdraw()
-        for waiting in (self._queue, self._staging, self._ready, self._pieces, self._postponed, self._last):
-            waiting.clear()
-        calls: dict[Future[Any], Any]
-        for calls in (self._working, self._together, self._merging):
-            for future in [future for future in calls if future.cancelled()]:
-                del calls[future]
-
-    def _stage(self) -> None:
-        while self._queue and self._wants_more():
-            is_idle = not (self._staging or self._ready or self._pieces or self._at_work() or self._stager.removals())
-            if not is_idle and not self._stager.admits(self._queue[0]):
-                return  # until a chunk at work gives up its units, and these are removed
-            chunk = self._queue.popleft()
-            if isinstance(self._stager, Stager):
-                self._tell(chunk.shard, "staging")
-            self._staging[self._stager.stage(chunk)] = chunk
-
-    def _wants_more(self) -> bool:
-        """Whether to stage another chunk ahead: for each core, and where chunks are small, for each request."""
-        if isinstance(self._stager, Direct):
-            most = MOST_TOGETHER if self._queue[0].shard in self._single else 1
-            return len(self._staging) + len(self._ready) < 2 * self._pool.jobs * most
-        ahead = [*self._staging.values(), *(chunk for chunk, _ in self._ready)]
-        return len(ahead) < 2 * self._pool.jobs or sum(map(self._stager.n_files, ahead)) < FILES_AHEAD
-
-    def _work(self) -> None:
-        if any(call.piece is not None and call.piece.is_alone for call in self._working.values()):
+    def _hear(self) -> None:
+        """Leave what no process has begun to the next start, once a stop is asked for."""
+        if not self._asked.done() or self._is_stopping:
             return
-        while self._has_room() and self._pieces:
-            repair, piece = self._pieces.popleft()
-            if piece.is_alone and self._at_work():
-                self._pieces.appendleft((repair, piece))
-                return
-            self._begin_piece(repair, piece)
-            if piece.is_alone:
-                return
-        while self._has_room() and self._ready and not self._asked.done():
-            works = self._next_works()
-            if len(works) > 1:
-                make = partial(make_shards, [work for _, _, work in works])
-                self._together[self._pool.submit(make)] = works
-            else:
-                ((chunk, _, work),) = works
-                self._working[self._pool.submit(partial(run_chunk, work))] = _Call(chunk, work)
-        if self._postponed and not self._is_left() and not self._asked.done():
-            self._see_whose_fault()
-        while self._has_room() and self._last:
-            call = self._last.popleft()
-            self._working[self._pool.submit(partial(run_chunk, call.work))] = call
+        self._is_stopping = True
+        self._pool.withdraw()
+        withdrawn = {future: call for future, call in self._calls.items() if future.cancelled()}
+        for future in withdrawn:
+            del self._calls[future]
+        self._staging.clear()
+        self._scheduler.receive(StopAsked(tuple(withdrawn.values())))
 
-    def _next_works(self) -> list[tuple[Chunk, StagedUnits, ChunkWork]]:
-        """A chunk that is ready; or several that are a shard each, a part of what is ready for each core."""
-        most = min(self._most, len(self._ready) // (2 * self._pool.jobs))
-        works: list[tuple[Chunk, StagedUnits, ChunkWork]] = []
-        while self._ready and (not works or (len(works) < most and self._ready[0][0].shard in self._single)):
-            chunk, units = self._ready.popleft()
-            self._tell(chunk.shard, "running")
-            work = _chunk_work(self._run, self._plan, chunk, units, self._here)
-            work = replace(
-                work,
-                ahead=max(self._ahead // self._pool.jobs, chunk.size),
-                shared=self._common.shared,
-                code=self._common.code,
-            )
-            works.append((chunk, units, work))
-            self._ahead -= chunk.size
-            if chunk.shard not in self._single:
-                break
-        return works
+    def _wait(self) -> Iterator[Event]:
+        """Wait until something happens, and tell of it."""
+        at_work = [*self._staging, *self._calls]
+        removals = self._removals if self._scheduler.waits_for_room else []
+        ended, _ = wait([*at_work, *(() if self._is_stopping else (self._asked, *removals))], None, FIRST_COMPLETED)
+        self._hear()
+        if not ended.isdisjoint(removals):
+            self._scheduler.receive(RoomFreed())
+        for future in at_work:
+            if future in ended:
+                yield from self._end(future)
 
-    def _may_be_together(self, shard: int) -> bool:
-        """Whether a shard may be made by one call with others: it is one chunk, and there is a local disk to write."""
-        is_simple = self._here is None and not self._pool.limits.worker_lifespan and self._run.store.local is not None
-        return is_simple and self._plan.n_chunks_of(shard) == 1
+    def _carry_out(self, instruction: Instruction) -> None:
+        """Do what needs no process at once, and give the pool what does.
 
-    def _at_work(self) -> list[Future[Any]]:
-        return [*self._working, *self._together, *self._merging]
+        Raises
+        ------
+        ScaledprocError
+            If the run ends because it cannot go on.
+        """
+        match instruction:
+            case Tell():
+                self._news.append(ShardState(instruction.shard, instruction.phase.value))
+            case Stage():
+                self._removals = [*self._stager.removals()]  # before it is seen what has room
+                if instruction.must or self._stager.admits(instruction.chunk):
+                    self._staging[self._stager.stage(instruction.chunk)] = instruction.chunk
+                else:
+                    self._scheduler.receive(NoRoom(instruction.chunk, bool(self._removals)))
+            case Release():
+                self._stager.release(instruction.chunk)
+                del self._units[instruction.chunk], self._works[instruction.chunk]
+            case End():
+                if instruction.failure is not None:
+                    raise self._error(instruction.failure)
+            case RunPiece():
+                self._calls[self._pool.submit(self._function(instruction), fresh=instruction.piece.is_fresh)] = (
+                    instruction
+                )
+            case _:
+                self._calls[self._pool.submit(self._function(instruction))] = instruction
 
-    def _has_room(self) -> bool:
-        """Whether to hand out more: for each core one is at work and one waits."""
-        return len(self._working) + len(self._together) < 2 * self._pool.jobs
+    def _function(self, call: Call) -> Callable[[], Any]:
+        """What a process has to do for a call."""
+        match call:
+            case RunChunk():
+                return partial(run_chunk, self._work(call))
+            case RunLast():
+                self._works[call.chunk] = replace(self._works[call.chunk], is_last=True)
+                return partial(run_chunk, self._works[call.chunk])
+            case MakeShards():
+                return partial(make_shards, [self._work(run) for run in call.runs])
+            case RunPiece():
+                self._files += 1
+                path = self._pool.folder / f"piece-{self._files}.parquet"
+                return partial(run_piece, self._works[call.chunk], call.piece, path)
+            case Assemble():
+                work = self._works[call.chunk]
+                pieces = (part if isinstance(part, PieceDone) else _quarantined(work, part) for part in call.parts)
+                return partial(assemble_chunk, work, tuple(pieces))
+            case Merge():
+                store, work_id = self._run.store, self._run.record.work_id
+                if self._here is None:
+                    return partial(merge_shard, store, work_id, call.shard, self._plan.n_chunks_of(call.shard))
+                present = [chunk.number for chunk in self._plan.chunks(call.shard) if self._n_tasks(chunk)]
+                return partial(merge_part, store, work_id, call.shard, present)
 
-    def _begin_piece(self, repair: _Repair, piece: Piece) -> None:
-        self._files += 1
-        path = self._pool.folder / f"piece-{self._files}.parquet"
-        future = self._pool.submit(partial(run_piece, repair.work, piece, path), fresh=piece.is_fresh)
-        self._working[future] = _Call(repair.chunk, repair.work, repair, piece)
+    def _work(self, run: RunChunk) -> ChunkWork:
+        work = _chunk_work(self._run, self._plan, run.chunk, self._units[run.chunk], self._here)
+        work = replace(work, ahead=run.ahead, shared=self._common.shared, code=self._common.code)
+        self._works[run.chunk] = work
+        return work
 
-    def _tell(self, shard: int, state: str) -> None:
-        """Tell of a shard's state once: it is staging, then running."""
-        if self._states.get(shard) not in (state, "running"):
-            self._states[shard] = state
-            self._news.append(ShardState(shard, state))
-
-    def _merge(self, shard: int, losses: int = 0) -> None:
-        store, work_id = self._run.store, self._run.record.work_id
-        merge: Callable[[], Event]
-        if self._here is None:
-            merge = partial(merge_shard, store, work_id, shard, self._plan.n_chunks_of(shard))
-        else:
-            present = [chunk.number for chunk in self._plan.chunks(shard) if self._here[chunk.start : chunk.stop].any()]
-            merge = partial(merge_part, store, work_id, shard, present)
-        self._merging[self._pool.submit(merge)] = shard, losses
+    def _n_tasks(self, chunk: Chunk) -> int:
+        """How many of a chunk's tasks this machine has."""
+        return chunk.stop - chunk.start if self._here is None else int(self._here[chunk.start : chunk.stop].sum())
 
     def _end(self, future: Future[Any]) -> Iterator[Event]:
+        """Tell of what ended; nothing where that was withdrawn.
+
+        Raises
+        ------
+        Exception
+            If a call failed for another reason than a lost process or a file that cannot be read.
+        """
         if future in self._staging:
-            self._ready.append((self._staging.pop(future), future.result()))
-        elif future in self._merging:
-            yield from self._end_merge(future, *self._merging.pop(future))
-        elif future in self._together:
-            yield from self._end_together(future, self._together.pop(future))
-        else:
-            yield from self._end_call(future, self._working.pop(future))
+            chunk = self._staging.pop(future)
+            self._units[chunk] = future.result()
+            self._scheduler.receive(Staged(chunk))
+        elif future in self._calls:
+            yield from self._end_call(self._calls.pop(future), future)
 
-    def _end_together(self, future: Future[Any], works: list[tuple[Chunk, StagedUnits, ChunkWork]]) -> Iterator[Event]:
-        """Some shards are there; the others come next, or each by itself where a process or files were lost."""
-        made: list[tuple[ChunkDone, ShardDone]] = []
-        try:
-            made = future.result()
-            self._most = min(2 * len(made) + 1, MOST_TOGETHER)  # what is sent and not made is sent again
-        except (WorkerLostError, UnreadError):
-            self._single.difference_update(chunk.shard for chunk, _, _ in works)
-        for (chunk, _, _), events in zip(works, made, strict=False):
-            yield from events
-            self._count(events[0])
-            self._stager.release(chunk)
-            self._left[chunk.shard] -= 1
-        if not self._is_ending:
-            self._ready.extendleft((chunk, units) for chunk, units, _ in reversed(works[len(made) :]))
-            self._ahead += sum(chunk.size for chunk, _, _ in works[len(made) :])
-
-    def _end_merge(self, future: Future[Any], shard: int, losses: int) -> Iterator[Event]:
-        try:
-            yield future.result()
-        except WorkerLostError as error:
-            if self._here is None and shard in self._run.committed_shards([shard]):  # its chunks may be left
-                yield self._run.shard_report(shard)
-            elif losses + 1 < LOADS:
-                self._merge(shard, losses + 1)
-            else:
-                raise _cannot_go_on(error.loss, f"shard {shard} was put together") from error
-
-    def _end_call(self, future: Future[Any], call: _Call) -> Iterator[Event]:
+    def _end_call(self, call: Call, future: Future[Any]) -> Iterator[Event]:
         try:
             result = future.result()
         except WorkerLostError as error:
-            self._mend(call, error.loss)
+            yield from self._lose(call, error.loss)
             return
         except UnreadError as error:
-            for piece in call.repair.done if call.repair else ():
-                piece.discard()
-            self._postpone(replace(call, repair=None), error)
+            assert not isinstance(call, RunPiece | Merge)  # noqa: S101
+            _discard_parts(call)
+            self._scheduler.receive(Unread(call, error))
             return
-        if call.repair is not None and call.piece is not None:
-            call.repair.left -= 1
-            call.repair.done.append(result)
-            self._assemble(call.repair)
-            return
-        yield result
-        self._count(result)
-        for piece in call.repair.done if call.repair else ():
-            piece.discard()
-        self._stager.release(call.chunk)
-        self._left[call.chunk.shard] -= 1
-        if not self._left[call.chunk.shard] and not self._is_ending:
-            self._merge(call.chunk.shard)
+        match call:
+            case Merge():
+                yield result
+                self._scheduler.receive(Merged(call))
+            case RunPiece():
+                self._scheduler.receive(PieceMade(call, result))
+            case MakeShards():
+                for made in result:
+                    yield from made
+                self._scheduler.receive(Made(call, tuple(chunk for chunk, _ in result)))
+            case _:
+                yield result
+                _discard_parts(call)
+                self._scheduler.receive(Made(call, (result,)))
 
-    def _count(self, done: ChunkDone) -> None:
-        self._tasks += done.tasks
-        self._read += done.tasks - done.quarantined
+    def _lose(self, call: Call, loss: Loss) -> Iterator[Event]:
+        """A process was lost; a shard may be there nonetheless, and only its chunks are left beside it."""
+        if isinstance(call, Merge) and self._here is None and call.shard in self._run.committed_shards([call.shard]):
+            yield self._run.shard_report(call.shard)
+            self._scheduler.receive(Merged(call))
+        else:
+            self._scheduler.receive(Lost(call, loss))
 
-    def _postpone(self, call: _Call, error: UnreadError) -> None:
-        """Some files of a chunk could not be read: have it done again when all others are, unless nothing can be read.
-
-        Raises
-        ------
-        ScaledprocError
-            Since the first such task, more could not be read than could.
-        """
-        if not self._postponed:
-            self._read = 0
-        self._postponed.append((call, error))
-        self._tasks += error.tasks
-        self._unread += error.unread
-        self._read += error.tasks - error.unread - error.gone
-        if self._unread >= MOST_UNREAD and self._unread > self._read:
-            raise self._cannot_read()
-
-    def _see_whose_fault(self) -> None:
-        """All but the postponed chunks are done: do these for the last time, unless most tasks are among them.
-
-        Raises
-        ------
-        ScaledprocError
-            They are.
-        """
-        unread = sum(error.unread + error.gone for _, error in self._postponed)
-        if 2 * unread > self._tasks:
-            raise self._cannot_read()
-        self._last += [replace(call, work=replace(call.work, is_last=True)) for call, _ in self._postponed]
-        self._tasks -= sum(error.tasks for _, error in self._postponed)
-        self._postponed.clear()
-
-    def _cannot_read(self) -> ScaledprocError:
-        unread = sum(error.unread + error.gone for _, error in self._postponed)
+    def _error(self, failure: CannotRead | CannotGoOn) -> ScaledprocError:
+        if isinstance(failure, CannotRead):
+            return ScaledprocError(
+                f"{self._run.dataset}: the files of {failure.unread:,} of {failure.tasks:,} tasks cannot be read (the "
+                f"first: {failure.example}); is the disk or the network there? What is committed is kept, the same "
+                "command continues"
+            )
+        match failure.call:
+            case Merge(shard):
+                meanwhile = f"shard {shard} was put together"
+            case Assemble(chunk):
+                meanwhile = f"a chunk was committed that begins with {self._works[chunk].tasks[0][2]!r}"
+            case RunPiece(chunk, piece):
+                meanwhile = f"a chunk was begun that begins with {self._works[chunk].tasks[piece.start][2]!r}"
+            case call:
+                meanwhile = f"a chunk was begun that begins with {self._works[call.chunk].tasks[0][2]!r}"
+        loss = failure.loss
         return ScaledprocError(
-            f"{self._run.dataset}: the files of {unread:,} of {self._tasks:,} tasks cannot be read (the first: "
-            f"{self._postponed[0][1].example}); is the disk or the network there? What is committed is kept, the same "
-            "command continues"
+            f"{LOADS} worker processes died in a row ({loss.how}) while {meanwhile}; what is committed is kept: the "
+            "same command continues, with --jobs 1 in one process that a debugger can watch. "
+            f"{loss.trace}".rstrip()
         )
 
-    def _mend(self, call: _Call, loss: Loss) -> None:
-        """A process was lost: have its work done in smaller pieces, or put a task into quarantine."""
-        repair = call.repair
-        if repair is not None and call.piece is None:
-            repair.losses += 1
-            if repair.losses >= LOADS:
-                raise _cannot_go_on(loss, f"a chunk was committed that begins with {call.work.tasks[0][2]!r}")
-            self._assemble(repair)
-            return
-        if repair is None:
-            repair = _Repair(call.chunk, call.work)
-        else:
-            repair.left -= 1
-        lost = call.piece or Piece(0, len(call.work.tasks))
-        pieces, verdict = after_loss(lost, loss, self._pool.limits)
-        if verdict is not None:
-            row = call.work.error_row(verdict)
-            repair.done.append(PieceDone(verdict.task, (0,), 0.0, (row,)))
-        elif not pieces:
-            raise _cannot_go_on(loss, f"a chunk was begun that begins with {call.work.tasks[lost.start][2]!r}")
-        repair.left += len(pieces)
-        self._pieces += [(repair, piece) for piece in pieces]
-        self._assemble(repair)
 
-    def _assemble(self, repair: _Repair) -> None:
-        """Commit a chunk of its pieces once all are there."""
-        if repair.left:
-            return
-        repair.done.sort(key=lambda piece: piece.start)
-        future = self._pool.submit(partial(assemble_chunk, repair.work, tuple(repair.done)))
-        self._working[future] = _Call(repair.chunk, repair.work, repair)
+def _quarantined(work: ChunkWork, verdict: Verdict) -> PieceDone:
+    """The part of a chunk that is one task without rows."""
+    return PieceDone(verdict.task, (0,), 0.0, (work.error_row(verdict),))
 
 
-def _cannot_go_on(loss: Loss, meanwhile: str) -> ScaledprocError:
-    return ScaledprocError(
-        f"{LOADS} worker processes died in a row ({loss.how}) while {meanwhile}; what is committed is kept: the same "
-        f"command continues, with --jobs 1 in one process that a debugger can watch. {loss.trace}".rstrip()
-    )
+def _discard_parts(call: Call) -> None:
+    """Remove the files that a chunk was put together of."""
+    for part in call.parts if isinstance(call, Assemble) else ():
+        if isinstance(part, PieceDone):
+            part.discard()
 
 
 def _chunk_work(

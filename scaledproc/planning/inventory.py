@@ -198,6 +198,13 @@ def matches(paths: pa.ChunkedArray, globs: Sequence[str]) -> pa.ChunkedArray:
         raise UsageError(f"no file can match the glob {' or '.join(map(repr, globs))}: look at its [ and ]") from None
 
 
+def globs_of(paths: pa.ChunkedArray, globs: Sequence[str]) -> list[str]:
+    """Those of the globs that some path matches."""
+    import pyarrow.compute as pc
+
+    return [glob for glob in globs if pc.any(matches(paths, [glob]), min_count=0).as_py()]
+
+
 def _ends_nothing(paths: pa.ChunkedArray, end: re.Match[str] | None) -> bool:
     """Whether no path has the end that a glob asks for."""
     import pyarrow.compute as pc

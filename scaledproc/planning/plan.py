@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from scaledproc.errors import ScaledprocError
 from scaledproc.extractors.code.fingerprint import fingerprint_of
-from scaledproc.planning.inventory import matches
+from scaledproc.planning.inventory import globs_of, matches
 from scaledproc.planning.layout import Layout
 from scaledproc.planning.partition import ChunkCut, ShardCut, assumed_work, cut_chunks, cut_shards
 from scaledproc.planning.path_arrays import blocks, stems
@@ -451,9 +451,8 @@ def _warn_of_orphans(paths: pa.ChunkedArray, companions: tuple[str, ...]) -> lis
     if not len(orphans):
         return []
     shown = ", ".join(repr(path) for path in orphans[:3].to_pylist()) + (", …" if len(orphans) > 3 else "")
-    return [
-        f"{len(orphans):,} {' or '.join(companions)} in folders without a header, so that no task reads them: {shown}"
-    ]
+    what = " or ".join(globs_of(orphans, companions))
+    return [f"{len(orphans):,} {what} in folders without a header, so that no task reads them: {shown}"]
 
 
 def _warn_of_cuts(plan: Plan, shards: ShardCut) -> list[str]:

@@ -91,6 +91,11 @@ def read_inventory(where: Where, dataset: Store) -> Inventory:
         raise ScaledprocError(f"{shown} cannot be read: {describe(error)}") from None
 
 
+def store_of(where: Where, options: Mapping[str, Any]) -> Store:
+    """The folder that a file of `save_inventory` lies in, or is to lie in."""
+    return _split(where, options)[0]
+
+
 def _split(where: Where, options: Mapping[str, Any]) -> tuple[Store, str]:
     """The folder that a file lies in, and its name."""
     text = os.fspath(where)

@@ -141,8 +141,7 @@ def status_text(status: Status) -> str:
             f"{f', {quarantined:,} quarantined' if quarantined else ''}"
         ),
     ]
-    if status.note:
-        lines.append(clean_text(status.note))
+    lines += [clean_text(note) for note in (status.note, *status.notes) if note]
     if status.held_by:
         lines.append(f"driven by {shown(status.held_by)}")
     if status.state == "stopped":

@@ -139,6 +139,8 @@ class RunRecord:
     replaces
         What an earlier run left in a folder elsewhere, where its files stay until this run's take their places: its
         `summaries`, and how many `shards`.
+    notes
+        What a person should read of the end, whether or not somebody watched.
     """
 
     state: Literal["beginning", "running", "done"]
@@ -157,6 +159,7 @@ class RunRecord:
     sizes: Mapping[str, int] = field(default_factory=dict)
     beginning: str = ""
     replaces: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
     format: int = FORMAT
     digest: str = ""
     """SHA-256 of all else, as `digest_of_content` takes it."""
@@ -257,7 +260,7 @@ _SHAPES: Mapping[str, Callable[[Any], bool]] = {
     "counts": _is_counts,
     "bytes": _is_counts,
     "shards": _is_shards,
-    "summaries": _is_texts,
+    **dict.fromkeys(("summaries", "notes"), _is_texts),
     "digests": _is_digests,
     "sizes": _is_counts,
     **dict.fromkeys(("beginning", "digest"), _is_text),

@@ -190,7 +190,8 @@ class Watch:
             # By its path, as an extractor that was given the path went: what lies there must be what was found.
             after = stamp_of(os.stat(f"{self.root}/{relative}"))  # noqa: PTH116 - a Path takes longer than the call
             if after == before:
-                folders.setdefault(folder, None)
+                if folder not in folders:
+                    folders[folder] = None
             elif after[:3] == before[:3]:
                 folders[folder] = relative
             else:

@@ -18,7 +18,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from scaledproc.errors import DamagedError, UsageError
-from scaledproc.storage.row_groups import ROW_GROUP, RowGroups
+from scaledproc.storage.row_groups import GROUP_BYTES, ROW_GROUP, RowGroups
 from scaledproc.storage.row_groups import rebatch as rebatch
 
 if TYPE_CHECKING:
@@ -117,7 +117,10 @@ class Writer:
     def _write(self, groups: Iterable[pa.Table]) -> None:
         for group in groups:
             self._parquet.write_table(group, row_group_size=ROW_GROUP)
+            has_large_rows = group.num_rows < ROW_GROUP and group.nbytes > GROUP_BYTES // 2
             del group
+            if has_large_rows:  # else what its copies leave is kept, and the next one's do not fit there
+                pa.default_memory_pool().release_unused()
 
 
 def read_note(file: pq.ParquetFile, source: IO[bytes]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import COMMAND, Cli, TreeWriter, clean_environment
+from support import COMMAND, Cli, TreeWriter, clean_environment, tree_bytes
 
 import scaledproc
 from scaledproc import api
@@ -248,6 +248,42 @@ def test_storage_options_that_cannot_be(words: list[str], answer: str, data: Pat
     assert done.stderr.startswith("scaledproc: ")
     assert answer in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("side", ["", "input.", "output."])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["DATA", "OUT"],
+        ["plan", "DATA"],
+        ["fetch", "DATA", "copy"],
+        ["inventory", "DATA", "inventory.parquet"],
+        ["verify", "OUT"],
+        ["verify", "OUT", "--inventory"],
+        ["status", "OUT"],
+        ["stop", "OUT"],
+        ["combine", "OUT"],
+    ],
+    ids=" ".join,
+)
+def test_storage_options_that_nothing_uses_are_refused_alike(
+    words: list[str], side: str, data: Path, extractor: str, cli: Cli, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    scaledproc.run(data, output, extractor=extractor, jobs=1)
+    before = tree_bytes(output)
+    given_words = [{"DATA": str(data), "OUT": str(output)}.get(word, word) for word in words]
+    given_words += ["--extractor", extractor] if words[0] in ("DATA", "plan") else []
+    done = cli(*given_words, "--storage-option", f"{side}foo=1")
+    reads = words[0] in ("DATA", "plan", "fetch", "inventory") or "--inventory" in words
+    if {"input.": reads, "output.": words[0] not in ("plan", "inventory")}.get(side, True):
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"scaledproc: --storage-option {side}foo: ")
+        assert "on this machine" in done.stderr
+        assert tree_bytes(output) == before
+        assert not {path.name for path in tmp_path.iterdir()} & {"copy", "inventory.parquet"}
+    else:
+        assert "foo" not in done.stderr, "an option of a side that the command has not may be given"
 
 
 def test_a_misspelt_command(data: Path, extractor: str, cli: Cli, tmp_path: Path) -> None:

@@ -186,6 +186,36 @@ def test_processes_signals_and_streams(folder: Path, jobs: str) -> None:
     assert {row["name"]: row["value"] for row in run.to_arrow().to_pylist()} == VALUES
 
 
+@pytest.mark.parametrize("safe", ["", "yes"])
+def test_files_named_like_modules_of_the_library(folder: Path, safe: str) -> None:
+    """In the current folder: they mislead no process, whose tasks find their neighbours and the user's environment."""
+    for name in ("signal", "random", "types", "socket", "queue"):
+        (folder / f"{name}.py").write_text("raise SystemExit('this is not the library')\n")
+    (folder / "neighbour.py").write_text("value = 3\n")
+    (folder / "here.py").write_text(
+        "import os, subprocess, scaledproc\n"
+        '@scaledproc.extractor(schema={"value": "int64", "safe": "string"}, anchor="*.txt", unit="file")\n'
+        "def here(task):\n"
+        "    import neighbour\n"
+        "    program = subprocess.run(['sh', '-c', 'echo $PYTHONSAFEPATH'], capture_output=True, text=True)\n"
+        '    return {"value": neighbour.value, "safe": program.stdout.strip()}\n'
+    )
+    write(folder, ["a", "b", "c"])
+    done = subprocess.run(
+        [*COMMAND, "data", "out", "--extractor", "here.py:here", "--jobs", "2"],
+        cwd=folder,
+        env=clean_environment({"PYTHONSAFEPATH": safe}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not any(words in done.stderr for words in ("not the library", "died")), done.stderr
+    table = scaledproc.Run.open(Store.at(folder / "out")).to_arrow()
+    assert (table["value"].to_pylist(), table["safe"].to_pylist()) == ([3] * 3, [safe] * 3)
+
+
 def test_the_end_of_a_process_is_seen_though_its_children_live(folder: Path) -> None:
     run = scaledproc.run(
         write(folder, ["forked", "good", "started"]), folder / "out", extractor=f"{folder / 'e.py'}:orphans", jobs=2

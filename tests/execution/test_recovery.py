@@ -22,7 +22,7 @@ import scaledproc
 from scaledproc._util.scratch import PrivateFolder
 from scaledproc.events import ChunkDone, Event
 from scaledproc.execution.limits import Limits
-from scaledproc.execution.workers.recovery import LOADS, Loss, Piece, Verdict, after_loss
+from scaledproc.execution.workers.recovery import LOADS, Loss, Piece, Verdict, after_loss, in_its_part
 from scaledproc.testing import output_bytes
 
 TIMEOUT = 1.5
@@ -358,6 +358,31 @@ def test_a_crash_is_tried_as_often_as_was_asked_for(extractor: str, tmp_path: Pa
     assert run.errors()["attempts"].to_pylist() == [3]
 
 
+def test_no_more_processes_are_lost_where_each_task_is_a_shard(tmp_path: Path) -> None:
+    """Small shards are made together: the one that ends the process is known, and the others stay together."""
+    source, calls = tmp_path / "calls.py", tmp_path / "calls"
+    source.write_text(
+        "import os, time, scaledproc\n"
+        '@scaledproc.extractor(schema={"path": "string"}, anchor="*.txt", unit="file")\n'
+        "def calls(task):\n"
+        f"    descriptor = os.open({str(calls)!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)\n"
+        '    os.write(descriptor, f"{task.path.stem}\\n".encode())\n'
+        "    os.close(descriptor)\n"
+        '    if "exit" in task.path.stem: os._exit(3)\n'
+        '    if "hang" in task.path.stem: time.sleep(1000)\n'
+        '    return {"path": task.anchor}\n'
+    )
+    words = ["hang" if number == 5 else "exit" if number % 9 == 4 else "good" for number in range(40)]
+    data = write(tmp_path / "data", words)
+    run = scaledproc.run(
+        data, tmp_path / "out", extractor=f"{source}:calls", jobs=2, shards=len(words), task_timeout=TIMEOUT
+    )
+    check(run, words, {"exit": ("crash", "exit code 3", 2), "hang": ("timeout", "TimeoutError", 1)})
+    called = calls.read_text().split()
+    assert [called.count(path.stem) for path in sorted(data.glob("*exit*"))] == [2] * words.count("exit")
+    assert called.count("t005-hang") == 1
+
+
 def test_workers_are_replaced(tmp_path: Path) -> None:
     source = tmp_path / "pids.py"
     source.write_text(
@@ -457,6 +482,15 @@ def test_the_culprits_are_found_and_nobody_else(
     assert sorted([*done, *found]) == list(range(tasks)), "each task exactly once"
     assert all(verdict.attempts == max(1, retries) + 1 for verdict in verdicts), "whether notes were lost or not"
     assert processes <= 1 + (len(found) + 60) * (4 + retries)
+
+
+def test_in_which_part_a_process_was_lost() -> None:
+    loss = Loss("crash", "SIGSEGV", 5)
+    assert in_its_part(loss, [3, 2, 1, 4]) == (2, Loss("crash", "SIGSEGV", 0))
+    assert in_its_part(loss, [6]) == (0, loss)
+    assert in_its_part(loss, [3, 2]) is None
+    assert in_its_part(Loss("crash", "SIGSEGV"), [3, 2]) is None
+    assert in_its_part(Loss("crash", "SIGSEGV", 0, begun=False), [3, 2]) is None
 
 
 def test_losses_that_are_nobodys_fault() -> None:

@@ -9,8 +9,11 @@ import pyarrow as pa
 import pytest
 
 import scaledproc
-from scaledproc.events import Event, Note
+from scaledproc.api import status
+from scaledproc.engine.job import JobOrder, do_job
+from scaledproc.events import CombineDone, Event, Note, RunStarted
 from scaledproc.execution import unreferenced
+from scaledproc.reporting.text import status_json, status_text
 from scaledproc.storage.parquet import read_tables
 
 
@@ -28,7 +31,7 @@ def header(file: str, n: int = 4) -> str:
 def notes_of(root: Path, out: Path, **options: Any) -> list[str]:
     events: list[Event] = []
     scaledproc.run(root, out, on_event=events.append, **{"jobs": 1, **options})
-    return [event.text for event in events if isinstance(event, Note) and "*.dat" in event.text]
+    return [event.text for event in events if isinstance(event, Note) and "*." in event.text]
 
 
 def test_files_that_another_header_names_are_no_strays(tmp_path: Path) -> None:
@@ -67,6 +70,52 @@ def test_files_that_no_header_names_are_told(tmp_path: Path) -> None:
     events: list[Event] = []
     scaledproc.combine(tmp_path / "out", on_event=events.append)
     assert Note(strays) in events
+
+
+def test_the_end_that_nobody_watched_is_told_later(tmp_path: Path) -> None:
+    """As of a run that was detached: its machines end it, and whoever asks or gives the command again is told."""
+    write(tmp_path / "in", {"a/r.hea": header("r.dat"), "a/r.dat": 4, "a/stray.dat": 4})
+
+    def leave(event: Event) -> None:
+        if isinstance(event, RunStarted):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scaledproc.run(tmp_path / "in", tmp_path / "out", jobs=1, on_event=leave)
+    assert status(tmp_path / "out").notes == ()
+    note = "1 *.dat that no task's header names: 'a/stray.dat'"
+    order = JobOrder(str(tmp_path / "out"), shards=(0,), combine=True, finish=True, jobs=1)
+    assert CombineDone in {type(event) for event in do_job(order)}
+    found = status(tmp_path / "out")
+    assert (found.state, found.notes) == ("done", (note,))
+    assert note in status_text(found).splitlines()
+    assert status_json(found)["notes"] == (note,)
+    for _ in range(2):
+        assert notes_of(tmp_path / "in", tmp_path / "out") == [note]
+    (tmp_path / "in/a/stray.dat").unlink()
+    assert notes_of(tmp_path / "in", tmp_path / "out", overwrite=True) == []
+    assert status(tmp_path / "out").notes == ()
+
+
+def test_signal_files_in_matlab_form(tmp_path: Path) -> None:
+    """As in the Challenges' data: found in a folder below their header's, and told where no header names them."""
+    write(
+        tmp_path / "in",
+        {
+            "a/A0001.hea": header("A0001.mat"),
+            "a/A0001.mat": 4,
+            "a/A0002.mat": 4,
+            "a/deep.hea": header("sub/deep.mat"),
+            "a/sub/deep.mat": 4,
+            "c/alone.mat": 4,
+        },
+    )
+    assert notes_of(tmp_path / "in", tmp_path / "out") == [
+        "1 *.mat in folders without a header, so that no task reads them: 'c/alone.mat'",
+        "1 *.mat that no task's header names: 'a/A0002.mat'",
+    ]
+    table = scaledproc.Run.open(tmp_path / "out").to_arrow()
+    assert table["signal_file"].to_pylist() == ["a/A0001.mat", "a/sub/deep.mat"]
 
 
 def test_nothing_is_said_of_files_that_a_quarantined_header_may_name(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import gc
+import traceback
 from typing import Any
 
 import numpy as np
@@ -118,9 +120,17 @@ def collector() -> RowCollector:
         (pd.DataFrame({"n": [1.5], "s": ["a"]}), "row 1, column 'n': 1.5 is no whole number"),
         (pd.DataFrame({"n": ["1"], "s": ["a"]}), "'1' is a text, not int64"),
         (pd.DataFrame({"n": [1]}, index=pd.Index(["a"], name="s")), r"reset_index\(\)"),
-        (pd.DataFrame([[1, "a"]]), "lacks the column 'n'"),
+        (pd.DataFrame([[1, "a"]]), "lacks the columns 'n', 's'.* columns that the schema does not: 0, 1"),
         (pa.chunked_array([[1]]), "a row is a Int64Scalar"),
         (np.zeros(3, [("n", "i8")]), "a row is a void"),
+        # All that is wrong with the first such row, in each form
+        ({}, r"row 1 lacks the columns 'n', 's' \(give None for nulls\)$"),
+        ({"n": 1, "a": 1, "b": 2}, r"lacks the column 's' \(give None for a null\) and has columns .* not: a, b$"),
+        ([{"n": None, "s": 3}, {"n": "x", "s": 4}], "^row 1, column 'n': .*may not be null.*; column 's': 3 is a"),
+        (pa.table({"a": [1], "b": [2]}), "lacks the columns 'n', 's' .* and has columns .*: a, b$"),
+        (pa.table({"n": [1, None, None], "s": pa.array([None, 3, 4], I64)}), "^row 2, column 'n'.*; column 's': 3 is"),
+        (pd.DataFrame({"n": [1.5], "s": [3]}), "^row 1, column 'n': 1.5 is no .*; column 's': 3 is a"),
+        (pd.DataFrame({"n": [1, 1.5], "s": ["a", "b"]}), "^row 2, column 'n': 1.5 is no whole number.*as float64$"),
     ],
 )
 def test_a_task_that_does_not_fit_leaves_nothing(collector: RowCollector, returned: Any, message: str) -> None:
@@ -129,6 +139,32 @@ def test_a_task_that_does_not_fit_leaves_nothing(collector: RowCollector, return
         collector.add(returned)
     assert collector.rows == 1
     assert collector.take().to_pylist() == [{"n": 0, "s": "kept"}]
+
+
+def test_the_line_that_yielded_a_row_which_does_not_fit(collector: RowCollector) -> None:
+    ended = []
+
+    def inner() -> Any:
+        yield {"n": 1, "s": "a"}
+        yield {"n": 1.5, "s": "a"}  # the line
+
+    def outer() -> Any:
+        try:
+            yield from inner()
+        except SchemaError:
+            raise AssertionError("the extractor is not to handle this") from None
+        finally:
+            ended.append(True)
+
+    try:
+        collector.add(outer())
+    except SchemaError as error:
+        lines = [frame.line for frame in traceback.extract_tb(error.__traceback__)]
+    assert 'yield {"n": 1.5, "s": "a"}  # the line' in lines
+    assert lines.index("yield from inner()") < lines.index('yield {"n": 1.5, "s": "a"}  # the line')
+    assert collector.rows == 0
+    gc.collect()
+    assert ended == [True]
 
 
 def test_everything_that_rows_can_be(collector: RowCollector) -> None:

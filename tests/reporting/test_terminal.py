@@ -1,4 +1,4 @@
-"""How far a run is: counted right whatever tells of it, and shown so that it can be read."""
+"""How far a run is, shown so that it can be read."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from processing_emulator import ProcessingEmulator
 from rich.console import Console, Group
 from support import COMMAND, Bucket, clean_environment
@@ -30,7 +28,6 @@ from scaledproc.reporting.terminal import LiveProgress, PlainProgress
 from scaledproc.reporting.text import counts_text, shard_lines, status_text, trouble_lines
 from scaledproc.testing import PROBE, write_probe_dataset
 
-Told = ChunkDone | ShardDone | ShardState
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -57,116 +54,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-# Counting
-
-chunk_sizes = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 99), st.booleans()), min_size=1, max_size=5)
-
-
-@st.composite
-def stories(draw: st.DrawFn) -> tuple[list[list[tuple[int, int, bool]]], list[Told]]:
-    """Shards as lists of chunks (tasks, size, whether one is quarantined), and what may be told of them, in any order.
-
-    A shard is told of by its chunks, as here, by its sums so far, as from elsewhere, or as a whole; anything may be
-    told twice.
-    """
-    shards = draw(st.lists(chunk_sizes, min_size=1, max_size=4))
-    events: list[Told] = []
-    for number, chunks in enumerate(shards):
-        way = draw(st.sampled_from(["chunks", "sums", "whole"]))
-        tasks, size, bad = (sum(int(part[at]) for part in chunks) for at in range(3))
-        if way == "chunks":
-            for at, (each, its_size, is_bad) in enumerate(chunks):
-                was_done = draw(st.booleans())
-                events.append(ChunkDone(number, each, each, its_size, 1.0, int(is_bad), resumed=was_done, chunk=at))
-        if way == "sums":
-            names = draw(st.lists(st.sampled_from(["queued", "starting", "staging", "retrying", "done"])))
-            events += [state(number, name) for name in names]
-            for upto in draw(st.lists(st.integers(0, len(chunks)), max_size=6)):  # falls where a job is tried again
-                sums = [sum(int(part[at]) for part in chunks[:upto]) for at in range(3)]
-                events.append(state(number, "running", sums[0], sums[1], draw(st.floats(0, 9)), quarantined=sums[2]))
-        if way != "chunks" or draw(st.booleans()):
-            events.append(ShardDone(number, tasks, tasks, size, 1.0, bad, resumed=draw(st.booleans())))
-    events += draw(st.lists(st.sampled_from(events), max_size=4))
-    return shards, draw(st.permutations(events))
-
-
-@given(stories(), st.booleans())
-def test_any_order_of_events_adds_up_to_the_plan(
-    story: tuple[list[list[tuple[int, int, bool]]], list[Told]], continues: bool
-) -> None:
-    shards, events = story
-    tasks, size, bad = (sum(int(part[at]) for chunks in shards for part in chunks) for at in range(3))
-    tally = Tally(started(tasks, size, len(shards), resumed=continues), Clock())
-    before = (0, 0, 0)
-    for event in events:
-        tally.add(event)
-        now = (tally.tasks, tally.size, tally.quarantined)
-        assert all(a <= b for a, b in zip(before, now, strict=True))
-        assert 0 <= tally.resumed_tasks <= tally.tasks <= tasks
-        assert tally.throughput >= 0
-        assert sum(tally.counts.values()) == len(shards)
-        before = now
-    assert before == (tasks, size, bad)
-    assert tally.counts.get("done", 0) == len({event.shard for event in events if isinstance(event, ShardDone)})
-    assert not {each.shard for each in tally.at_work()} & {e.shard for e in events if isinstance(e, ShardDone)}
-
-
-def test_pace_is_what_this_process_did() -> None:
-    clock = Clock()
-    tally = Tally(started(shards=2, resumed=True), clock)
-    tally.add(shard_done(0, 40, 400, resumed=True))
-    tally.add(chunk(1, 0, 10, 100, resumed=True))
-    assert (tally.tasks, tally.throughput, tally.seconds_left) == (50, 0, None)
-    tally.add(state(1, "running", job=""))
-    clock.now = 10.0
-    tally.add(chunk(1, 1, 25, 250))
-    assert (tally.tasks, tally.throughput, tally.seconds_left) == (75, 25.0, 10.0)
-    assert tally.text() == "75/100 tasks, 750 B of 1.0 kB, 25 B/s, 10.0 s left"
-    assert not tally.has_machines
-
-
-def test_pace_leaves_out_the_start_of_the_first_machine() -> None:
-    clock = Clock()
-    tally = Tally(started(shards=2), clock)
-    tally.add(state(0, "starting"))
-    clock.now = 300.0
-    tally.add(state(0, "running", 20, 200, 10.0))  # is at work since 290
-    assert (tally.throughput, tally.seconds_left) == (20.0, 40.0)
-    clock.now = 310.0
-    tally.add(state(0, "running", 40, 400, 20.0))
-    assert (tally.throughput, tally.seconds_left) == (20.0, 30.0)
-
-
-def test_pace_leaves_out_what_jobs_did_before_they_were_watched() -> None:
-    clock = Clock()
-    tally = Tally(started(shards=2, resumed=True), clock)
-    tally.add(state(0, "running", 40, 400, 500.0))
-    assert (tally.tasks, tally.resumed_tasks, tally.seconds_left) == (40, 40, None)
-    clock.now = 5.0
-    tally.add(state(0, "running", 50, 500, 505.0))
-    tally.add(shard_done(0, 50, 500))
-    assert (tally.tasks, tally.throughput, tally.seconds_left) == (50, 20.0, 25.0)
-
-
-def test_a_retried_job_shows_its_own_counters_and_the_sum_does_not_fall() -> None:
-    tally = Tally(started(shards=1))
-    tally.add(state(0, "running", 60, 600, 6.0))
-    tally.add(state(0, "retrying", detail="again in 3 s: no capacity"))
-    assert (tally.tasks, tally.counts) == (60, {"retrying": 1})
-    tally.add(state(0, "running", 10, 100, 1.0))
-    assert (tally.tasks, [each.tasks for each in tally.at_work()]) == (60, [10])
-    tally.add(state(0, "running", 70, 700, 7.0))
-    assert tally.tasks == 70
-
-
-def test_a_worker_that_is_done_counts_when_its_shard_is_found() -> None:
-    tally = Tally(started(shards=1))
-    tally.add(state(0, "done", 100, 1000, 9.0))
-    assert (tally.counts, tally.is_complete) == ({"running": 1}, False)
-    tally.add(shard_done(0, 100, 1000))
-    assert (tally.counts, tally.is_complete) == ({"done": 1}, True)
 
 
 # Words

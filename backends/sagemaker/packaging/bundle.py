@@ -122,7 +122,7 @@ def check_wheelhouse(wheelhouse: str) -> None:
     with tempfile.TemporaryDirectory(prefix="scaledproc-") as scratch:
         wheel = project_wheel(Path(scratch))
         command = [
-            *(sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--disable-pip-version-check"),
+            *(sys.executable, "-P", "-m", "pip", "install", "--dry-run", "--quiet", "--disable-pip-version-check"),
             *("--ignore-installed", "--target", f"{scratch}/none", "--no-index", "--only-binary=:all:"),
             *("--find-links", str(Path(wheelhouse).expanduser()), f"--python-version={MANAGED_PYTHON.version}"),
             *("--implementation=cp", *platforms, str(wheel)),

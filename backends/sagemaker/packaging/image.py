@@ -136,8 +136,9 @@ def fetch_wheels(context: Path, python: Python) -> None:
     installed = {dist.name: dist.version for dist in distributions() if dist.name and "+" not in dist.version}
     constraints.write_text("".join(f"{name}=={number}\n" for name, number in sorted(installed.items())))
     command = [
-        *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"),
-        *("--dest", str(context / "wheelhouse"), "--implementation=cp", f"--python-version={python.version}"),
+        *(sys.executable, "-P", "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+        *("--only-binary=:all:", "--dest", str(context / "wheelhouse")),
+        *("--implementation=cp", f"--python-version={python.version}"),
         *(f"--platform={platform}" for platform in python.platforms),
         *("--requirement", str(context / "requirements.txt"), "--constraint", str(constraints)),
     ]

@@ -316,9 +316,10 @@ class _Core:
             from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
             # Not later, as both trackers let signals through; and loky's complains where there can be no locks.
-            multiprocessing.resource_tracker.ensure_running()
-            multiprocessing.get_context("spawn").Lock()
-            resource_tracker.ensure_running()
+            with startup.library_first() as safe_path:
+                multiprocessing.resource_tracker.ensure_running()
+                multiprocessing.get_context("spawn").Lock()
+                resource_tracker.ensure_running()
             self._generation += 1
             try:
                 self._own.mkdir()
@@ -327,9 +328,9 @@ class _Core:
                 raise scratch_error(error, self._scratch) from error
             self._executor = ProcessPoolExecutor(
                 1,
-                env={**startup.ENVIRONMENT, "TMPDIR": str(self._own)},
+                env={**startup.ENVIRONMENT, "TMPDIR": str(self._own), startup.SAFE_PATH: safe_path or "1"},
                 initializer=_start,
-                initargs=(os.getpid(), self._marker, self._dump, self._limits, known_secrets()),
+                initargs=(os.getpid(), self._marker, self._dump, self._limits, known_secrets(), safe_path),
                 timeout=None,
             )
         return self._executor
@@ -411,11 +412,14 @@ def _deaf() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _start(driver: int, marker: Path, dump: Path, limits: Limits, secrets: Mapping[str, str]) -> None:
+def _start(
+    driver: int, marker: Path, dump: Path, limits: Limits, secrets: Mapping[str, str], safe_path: str | None
+) -> None:
     """In a new process: one thread, Ctrl-C is the driver's to handle, and nobody outlives the driver.
 
     Standard output is the driver's too: a program may be reading it.
     """
+    startup.restore_path(safe_path)
     startup.begin()
     sys.stdout = sys.stderr
     leave_to_driver()

@@ -9,6 +9,7 @@ more often than a few times, however many of a chunk's tasks are bad.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -132,6 +133,33 @@ def after_loss(piece: Piece, loss: Loss, limits: Limits) -> tuple[list[Piece], V
         return others, _verdict(culprit, loss, losses, limits)
     # The rest first: it needs no fresh process of its own.
     return [*others, Piece(culprit, culprit + 1, losses, is_alone=loss.cause == "memory")], None
+
+
+def in_its_part(loss: Loss, tasks: Sequence[int]) -> tuple[int, Loss] | None:
+    """In which part of its work a process was lost.
+
+    Parameters
+    ----------
+    loss
+        Its task's place is among those of all parts.
+    tasks
+        The number of tasks of each part, in order.
+
+    Returns
+    -------
+    int
+        The part's place.
+    Loss
+        With the task's place in that part. None instead of both where it is not known which task was at work.
+    """
+    place = loss.task
+    if place is None or not loss.begun:
+        return None
+    for part, count in enumerate(tasks):
+        if place < count:
+            return part, replace(loss, task=place)
+        place -= count
+    return None
 
 
 def allowed_losses(cause: Cause, limits: Limits) -> int:

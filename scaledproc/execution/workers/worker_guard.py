@@ -75,6 +75,7 @@ class Guard:
         with marker.open("r+b") as file:
             self._note = mmap.mmap(file.fileno(), _NOTE.size)
         self._number = -1
+        self._before = 0
         self._timeout = limits.task_timeout
         self._has_memory_limit = limits.memory_per_worker is not None
         self._dump = dump.open("wb", buffering=0)
@@ -87,8 +88,12 @@ class Guard:
 
     def begin(self, number: int) -> None:
         """A piece of work is begun: the extractor is about to be loaded."""
-        self._number = number
+        self._number, self._before = number, 0
         self.note(_LOADING)
+
+    def end_part(self, tasks: int) -> None:
+        """A part of the work, of so many tasks, is done: the places of the next part's are counted on from there."""
+        self._before += tasks
 
     def note(self, place: int) -> None:
         """Where in its work this process is."""
@@ -96,7 +101,7 @@ class Guard:
 
     def begin_task(self, place: int) -> None:
         """One task is at work from now on."""
-        self.note(place)
+        self.note(self._before + place)
         if self._timeout is not None:
             faulthandler.dump_traceback_later(self._timeout, exit=True, file=self._dump)
 
@@ -114,7 +119,7 @@ class Guard:
             Earlier tasks left so many files open that the next one may not get its own.
         """
         if self._probe.has_half():
-            raise WorkerLostError(Loss("worn", "too many open files", place))
+            raise WorkerLostError(Loss("worn", "too many open files", self._before + place))
 
     def out_of_memory(self, place: int | None, trace: str = "") -> None:
         """A task had too little memory, which earlier ones may have taken: it is for a fresh process to tell.
@@ -125,7 +130,8 @@ class Guard:
             There is a limit. It names no class of errors: which one comes when memory is short is a matter of luck.
         """
         if self._has_memory_limit:
-            raise WorkerLostError(Loss("memory", "MemoryError", place, trace=trace)) from None
+            task = None if place is None else self._before + place
+            raise WorkerLostError(Loss("memory", "MemoryError", task, trace=trace)) from None
 
     def is_worn(self) -> bool:
         """Whether this process has kept so much of its earlier work that a fresh one should take its place."""
@@ -154,6 +160,12 @@ def start_guard(marker: Path, dump: Path, limits: Limits) -> None:
 def guard() -> Guard | None:
     """That of this process; None where it is the driver's."""
     return _guard
+
+
+def end_part(tasks: int) -> None:
+    """Note that a part of this process's work is done, of so many tasks."""
+    if _guard is not None:
+        _guard.end_part(tasks)
 
 
 def between_tasks() -> None:
@@ -198,10 +210,13 @@ class _Probe:
         if limit > self._limit:
             self._ask_below(limit)
         answers = self._files.poll(0)  # names those that are closed, and what it sees of others
+        if answers == self._closed:  # as nearly always
+            return False
         return len(answers) < _PROBED or any(not seen & select.POLLNVAL for _, seen in answers)
 
     def _ask_below(self, limit: int) -> None:
         self._limit, self._files = limit, select.poll()
+        self._closed = [(file, select.POLLNVAL) for file in range(limit // 2, limit // 2 + _PROBED)]
         for file in range(limit // 2, limit // 2 + _PROBED):
             self._files.register(file, 0)
 

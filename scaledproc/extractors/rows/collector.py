@@ -6,8 +6,11 @@ changes nothing.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
+from types import GeneratorType, TracebackType
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -15,7 +18,7 @@ import pyarrow as pa
 
 from scaledproc.errors import UsageError
 from scaledproc.extractors.rows.columns import columns_of, nan_is_null, take_column, take_table
-from scaledproc.extractors.rows.scalars import Taker
+from scaledproc.extractors.rows.scalars import LARGEST_BINARY, Taker
 from scaledproc.extractors.rows.takers import taker_for, to_arrow
 from scaledproc.extractors.rows.values import SIZED, Refused, is_pandas, size_of
 
@@ -26,6 +29,9 @@ HELD = 64 * 2**20
 _SMALL = 50  # rows of a DataFrame, up to which it is taken as rows
 _NESTED = frozenset((np.ndarray, list, tuple, dict))
 _SHORT = 100  # characters of text that do not count by themselves
+_MOST_FORMS = 256  # of a schema's rows that are remembered
+_SIMPLE = frozenset((bool, int, float, dt.date, dt.time, dt.datetime, dt.timedelta))
+"""Of which types values are in one piece, so that nothing that a taker makes of them counts."""
 _PER_VALUE = 60  # bytes that a value of a row takes, with the short text that it may be
 REFUSALS = (pa.ArrowException, TypeError, ValueError, OverflowError)
 """What Arrow and Parquet raise for values that they do not take; and for want of memory, which is none of them."""
@@ -79,7 +85,7 @@ def refused_among(ends: Sequence[int], make: Callable[[int, int], object]) -> di
 class _Taken:
     """What was taken of a task so far: lists of rows, and tables, in order; the bytes of all, and of the tables."""
 
-    parts: list[pa.Table | list[dict[str, Any]]] = field(default_factory=list)
+    parts: list[pa.Table | list[tuple[Any, ...]]] = field(default_factory=list)
     rows: int = 0
     size: int = 0
     packed: int = 0
@@ -101,6 +107,53 @@ def _column(name: str, taker: Taker) -> _Column:
     least, most = taker.bounds or (0, -1)
     plain = int if taker.bounds is not None else taker.plain
     return _Column(name, plain, least, most, taker.nullable, taker.take)
+
+
+class _Form(NamedTuple):
+    """What has to be seen to of a row's values whose types are known, where the columns take all of these types."""
+
+    whole: tuple[tuple[int, int, Callable[[Sequence[Any]], tuple[int, ...]]], ...]
+    """Whole numbers, by the bounds that they must be within."""
+    texts: Callable[[Sequence[Any]], tuple[str, ...]]
+    others: tuple[tuple[int, Callable[[Any], Any]], ...]
+    """The places of values that are stored as something else, with what makes that of them."""
+    last: dict[int, tuple[Any, Any]]
+    """By such a place the value before and what was made of it: a task's rows often share a time."""
+
+
+def _getter(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
+    """What gives the values of so many keys, always in a tuple."""
+    if len(keys) > 1:
+        return itemgetter(*keys)
+    if keys and isinstance(keys[0], int):  # a place: what gives a part gives a tuple
+        return itemgetter(slice(keys[0], keys[0] + 1))
+    return lambda values: tuple([values[key] for key in keys])
+
+
+def _form_of(kinds: Sequence[type], columns: Sequence[_Column], takers: Sequence[Taker]) -> _Form | None:
+    """The form of rows whose values have these types; None where some type needs a closer look."""
+    whole: dict[tuple[int, int], list[int]] = {}
+    texts: list[int] = []
+    others: list[tuple[int, Callable[[Any], Any]]] = []
+    for place, (kind, column, taker) in enumerate(zip(kinds, columns, takers, strict=True)):
+        if kind is column.plain:
+            if kind is int:
+                whole.setdefault((column.least, column.most), []).append(place)
+            elif kind is str:
+                texts.append(place)
+        elif kind is type(None):
+            if not column.nullable:
+                return None
+        elif kind in _SIMPLE and kind in taker.exact:
+            others.append((place, column.take))
+        else:
+            return None
+    return _Form(
+        tuple([(least, most, _getter(places)) for (least, most), places in whole.items()]),
+        _getter(texts),
+        tuple(others),
+        {},
+    )
 
 
 class RowCollector:
@@ -130,10 +183,12 @@ class RowCollector:
         self._takers = [_taker_of(declared) for declared in schema]
         self._names = schema.names
         self._columns = [_column(name, taker) for name, taker in zip(schema.names, self._takers, strict=True)]
+        self._get = _getter(schema.names)
+        self._forms: dict[tuple[type, ...], _Form | None] = {}
         self._row_size = 100 + _PER_VALUE * len(self._columns)
         self.schema = schema
         self.rows = self.size = 0
-        self._parts: list[pa.Table | list[dict[str, Any]]] = []
+        self._parts: list[pa.Table | list[tuple[Any, ...]]] = []
         self._ends: list[int] = []
 
     @property
@@ -167,8 +222,11 @@ class RowCollector:
                 what = "nothing" if returned is None else f"a {type(returned).__name__}"
                 raise SchemaError(f"the extractor returned {what}; rows are mappings (return [] where there are none)")
             for item in returned:
-                if not self._take_item(item, taken):
-                    raise SchemaError(f"a row is a {type(item).__name__}, not a mapping of column names to values")
+                try:
+                    if not self._take_item(item, taken):
+                        raise SchemaError(f"a row is a {type(item).__name__}, not a mapping of column names to values")
+                except SchemaError as error:
+                    raise error.with_traceback(_at_yield(returned, error.__traceback__)) from error.__cause__
         if check is not None:
             check()
         for part in taken.parts:
@@ -211,11 +269,8 @@ class RowCollector:
             before += len(part)
         return pa.concat_tables(tables)
 
-    def _to_table(self, rows: list[dict[str, Any]]) -> pa.Table:
-        names = self.schema.names
-        columns = [
-            to_arrow([row[name] for row in rows], taker) for name, taker in zip(names, self._takers, strict=True)
-        ]
+    def _to_table(self, rows: list[tuple[Any, ...]]) -> pa.Table:
+        columns = [to_arrow(values, taker) for values, taker in zip(zip(*rows, strict=True), self._takers, strict=True)]
         return pa.Table.from_arrays(columns, schema=self.schema)
 
     def _take_item(self, item: Any, taken: _Taken) -> bool:
@@ -245,6 +300,68 @@ class RowCollector:
     # A row
 
     def _take_row(self, row: Mapping[Any, Any], taken: _Taken) -> None:
+        values = self._take_formed(row, taken) if type(row) is dict else None
+        if values is None:
+            values = self._take_values(row, taken)
+        if not taken.parts or not isinstance(taken.parts[-1], list):
+            taken.parts.append([])
+        rows = taken.parts[-1]
+        rows.append(values)
+        taken.rows += 1
+        if len(rows) >= PIECE or taken.size - taken.packed >= HELD:  # as Arrow's they need less
+            self._pack(rows, taken)
+
+    def _take_formed(self, row: dict[Any, Any], taken: _Taken) -> tuple[Any, ...] | None:
+        """A row's values as they are stored, by the form of the row, as nearly always; None where that does not do."""
+        try:
+            values = self._get(row)
+        except KeyError:
+            return None
+        kinds = tuple(map(type, values))
+        form = self._forms.get(kinds)
+        if form is None:
+            if kinds in self._forms or len(self._forms) >= _MOST_FORMS:
+                return None
+            form = self._forms[kinds] = _form_of(kinds, self._columns, self._takers)
+            if form is None:
+                return None
+        if len(row) != len(values):
+            return None
+        for least, most, get in form.whole:
+            numbers = get(values)
+            if min(numbers) < least or max(numbers) > most:
+                return None
+        texts = form.texts(values)
+        size = self._row_size
+        together = "".join(texts)
+        if len(together) > _SHORT or not together.isascii():
+            if len(together) > LARGEST_BINARY // 4:
+                return None
+            try:
+                together.encode()
+            except UnicodeEncodeError:
+                return None
+            size += sum([len(text) for text in texts if len(text) > _SHORT or not text.isascii()])
+        if form.others:
+            changed = list(values)
+            try:
+                for place, take in form.others:
+                    value = values[place]
+                    before = form.last.get(place)
+                    if before is not None and before[0] is value:
+                        changed[place] = before[1]
+                        continue
+                    changed[place] = made = take(value)
+                    if type(value) is not dt.datetime or value.tzinfo is None:  # a zone may change
+                        form.last[place] = (value, made)
+            except Refused:
+                return None
+            values = tuple(changed)
+        taken.size += size
+        return values
+
+    def _take_values(self, row: Mapping[Any, Any], taken: _Taken) -> tuple[Any, ...]:
+        """A row's values as they are stored, each looked at by itself."""
         row = row.copy() if type(row) is dict else dict(row)
         size = self._row_size
         name = ""
@@ -267,19 +384,23 @@ class RowCollector:
             self._check_names(list(row), taken)
             if isinstance(error, KeyError):
                 raise
-            self._refuse(error, name, taken)
+            self._refuse({name: error, **self._refused_after(name, row)}, taken)
         if len(row) != len(self._columns):
             self._check_names(list(row), taken)
-        if not taken.parts or not isinstance(taken.parts[-1], list):
-            taken.parts.append([])
-        rows = taken.parts[-1]
-        rows.append(row)
-        taken.rows += 1
         taken.size += size
-        if len(rows) >= PIECE or taken.size - taken.packed >= HELD:  # as Arrow's they need less
-            self._pack(rows, taken)
+        return self._get(row)
 
-    def _pack(self, rows: list[dict[str, Any]], taken: _Taken) -> None:
+    def _refused_after(self, name: str, row: Mapping[str, Any]) -> dict[str, Refused]:
+        """What is refused of a row in the columns after one, by their names."""
+        refused = {}
+        for column in self._columns[self._names.index(name) + 1 :]:
+            try:
+                column.take(row[column.name])
+            except Refused as error:
+                refused[column.name] = error
+        return refused
+
+    def _pack(self, rows: list[tuple[Any, ...]], taken: _Taken) -> None:
         """Make a task's last rows Arrow's."""
         try:
             table = self._to_table(rows)
@@ -293,20 +414,28 @@ class RowCollector:
 
     def _check_names(self, names: Sequence[Any], taken: _Taken, hint: str = "") -> None:
         """See that a row or a table has the declared columns."""
-        for name in self.schema.names:
-            if name not in names:
-                texts = [each for each in names if str(each) == name]
-                hint = hint or (f"; it has {texts[0]!r}, a {type(texts[0]).__name__}: use text" if texts else "")
-                raise SchemaError(f"row {taken.rows + 1} lacks the column {name!r} (give None for a null{hint})")
-        if len(names) != len(self.schema.names):
-            extra = [str(name) for name in names if name not in self.schema.names]
-            if not extra:
-                raise SchemaError(f"row {taken.rows + 1} has a column twice: {', '.join(map(str, names))}")
-            raise SchemaError(f"row {taken.rows + 1} has columns that the schema does not: {', '.join(extra)}")
+        if names == self._names:
+            return
+        known = set(self._names)
+        missing = [name for name in self._names if name not in names]
+        texts = [name for name in names if name not in known and str(name) in missing]
+        extra = [str(name) for name in names if name not in known and name not in texts]
+        hint = hint or (f"; it has {texts[0]!r}, a {type(texts[0]).__name__}: use text" if texts else "")
+        lacks = f"lacks the column {missing[0]!r} (give None for a null{hint})" if missing else ""
+        if len(missing) > 1:
+            lacks = f"lacks the columns {', '.join(map(repr, missing))} (give None for nulls{hint})"
+        has = f"has columns that the schema does not: {', '.join(extra)}" if extra else ""
+        if not (lacks or has):
+            if len(names) == len(self._names):
+                return
+            has = f"has a column twice: {', '.join(map(str, names))}"
+        raise SchemaError(f"row {taken.rows + 1} {' and '.join(filter(None, (lacks, has)))}")
 
-    def _refuse(self, error: Refused, name: str, taken: _Taken, row: int = 0) -> NoReturn:
-        path = "".join(f"[{part!r}]" for part in error.path)
-        raise SchemaError(f"row {taken.rows + row + 1}, column {name!r}{path}: {error}") from None
+    def _refuse(self, errors: Mapping[str, Refused], taken: _Taken, row: int = 0) -> NoReturn:
+        """Say all that is wrong with a row, by its columns."""
+        places = [f"{name!r}" + "".join(f"[{part!r}]" for part in error.path) for name, error in errors.items()]
+        texts = "; ".join(f"column {place}: {error}" for place, error in zip(places, errors.values(), strict=True))
+        raise SchemaError(f"row {taken.rows + row + 1}, {texts}") from None
 
     # Many rows
 
@@ -378,8 +507,8 @@ class RowCollector:
             except REFUSALS as error:
                 raise SchemaError(f"column {self.schema.names[place]!r}: Arrow refuses the values: {error}") from error
         if refused:  # the first row's, as if they had come row by row
-            row, place, first = min(refused, key=lambda each: each[:2])
-            self._refuse(first, self._names[place], taken, row)
+            first = min(row for row, _, _ in refused)
+            self._refuse({self._names[place]: error for row, place, error in refused if row == first}, taken, first)
         self._hold(pa.Table.from_arrays(made, schema=self.schema), taken)
 
     def _hold(self, table: pa.Table, taken: _Taken) -> None:
@@ -395,6 +524,20 @@ def _taker_of(declared: pa.Field) -> Taker:
         return taker_for(declared.type, nullable=declared.nullable)
     except TypeError as error:
         raise UsageError(f"column {declared.name!r} is declared as {declared.type}: {error}") from None
+
+
+def _at_yield(returned: Any, trace: TracebackType | None) -> TracebackType | None:
+    """A traceback that begins where a generator stands, so that it has the line that yielded what is refused.
+
+    Nothing is thrown into the generator: its own code might handle that.
+    """
+    standing = []
+    while isinstance(returned, GeneratorType) and returned.gi_frame is not None:
+        standing.append(returned.gi_frame)
+        returned = returned.gi_yieldfrom
+    for frame in reversed(standing):
+        trace = TracebackType(trace, frame, frame.f_lasti, frame.f_lineno)
+    return trace
 
 
 def _without_nan(value: Any) -> Any:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from scaledproc.extractors.rows.scalars import LARGEST_BINARY, Taker
 from scaledproc.extractors.rows.takers import to_arrow
@@ -111,6 +110,8 @@ def _cast(column: pa.ChunkedArray, declared: pa.DataType) -> pa.ChunkedArray | N
     if kinds.is_dictionary(given):
         return _cast(column.cast(given.value_type), declared)
     if kinds.is_run_end_encoded(given):
+        import pyarrow.compute as pc
+
         return _cast(pa.chunked_array([pc.run_end_decode(chunk) for chunk in column.chunks]), declared)
     is_checked = (
         _widens(given, declared)
@@ -123,7 +124,7 @@ def _cast(column: pa.ChunkedArray, declared: pa.DataType) -> pa.ChunkedArray | N
     elif given in (pa.float64(), pa.float32()) and kinds.is_integer(declared):
         is_checked = _is_between(column, _EXACT_IN_FLOAT[given])
     elif given in (pa.float64(), pa.float32()) and declared in _LARGEST:
-        is_checked = _is_between(pc.filter(column, pc.is_finite(column)), _LARGEST[declared])
+        is_checked = _is_between(_finite(column), _LARGEST[declared])
     return column.cast(declared, safe=True) if is_checked else None
 
 
@@ -168,10 +169,20 @@ def _copied(table: pa.Table) -> pa.Table:
     return pa.Table.from_batches(pieces, table.schema)
 
 
+def _finite(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    import pyarrow.compute as pc
+
+    return pc.filter(column, pc.is_finite(column))
+
+
 def _may_be_too_long(column: pa.ChunkedArray) -> bool:
     """Whether a value may be longer than what Parquet keeps: then each is looked at."""
     is_long = column.type in (*_TEXTS, *_BINARIES) and column.get_total_buffer_size() > LARGEST_BINARY
-    return bool(is_long and pc.max(pc.binary_length(column)).as_py() > LARGEST_BINARY)
+    if not is_long:
+        return False
+    import pyarrow.compute as pc
+
+    return bool(pc.max(pc.binary_length(column)).as_py() > LARGEST_BINARY)
 
 
 def _check_valid(column: pa.ChunkedArray) -> None:

@@ -283,8 +283,15 @@ class _Date(Taker):
 class _Clocked(Taker):
     """What Arrow stores as a count of units of time."""
 
+    def __init__(self, kind: pa.DataType, *, nullable: bool = True) -> None:
+        super().__init__(kind, nullable=nullable)
+        self.unit: str = kind.unit
+        self.zone: str | None = getattr(kind, "tz", None)
+
     def _count(self, value: Any, count: int, unit: str, step: int = 1) -> int:
         """A number of units as one of the column's own, which has to be whole."""
+        if unit == self.unit and step == 1 and -(2**63) <= count < 2**63:  # nearly always
+            return count
         if unit not in _PER_SECOND and unit not in _SECONDS:
             raise Refused(f"{shown(value)} is counted in {unit}, not in a unit of time; convert it")
         total = count * step * _SECONDS.get(unit, 1) * _PER_SECOND[self.kind.unit]
@@ -342,19 +349,20 @@ class _Timestamp(_Clocked):
 
     def _check_zone(self, value: Any, *, has_zone: bool) -> None:
         """One rule: no zone is ever added or dropped; from one zone to another the instant stays."""
-        unit = self.kind.unit
-        if has_zone and self.kind.tz is None:
+        if has_zone == (self.zone is not None):
+            return
+        unit = self.unit
+        if has_zone:
             raise Refused(
                 f"{shown(value)} has a time zone, {self.kind} has none; "
                 f'declare pyarrow.timestamp("{unit}", "UTC"), or remove it '
                 "(.replace(tzinfo=None), .dt.tz_localize(None))"
             )
-        if not has_zone and self.kind.tz is not None:
-            raise Refused(
-                f"{shown(value)} has no time zone, {self.kind} has one; "
-                f'declare pyarrow.timestamp("{unit}"), or give it the zone that is meant '
-                "(.replace(tzinfo=...), .dt.tz_localize(...))"
-            )
+        raise Refused(
+            f"{shown(value)} has no time zone, {self.kind} has one; "
+            f'declare pyarrow.timestamp("{unit}"), or give it the zone that is meant '
+            "(.replace(tzinfo=...), .dt.tz_localize(...))"
+        )
 
 
 class _Duration(_Clocked):

@@ -55,11 +55,17 @@ def open_regular(path: str, flags: int = 0) -> int:
     ValueError
         It is no regular file.
     """
+    return open_sized(path, flags)[0]
+
+
+def open_sized(path: str, flags: int = 0) -> tuple[int, int]:
+    """The same, and how many bytes it has."""
     handle = os.open(path, READ | flags) if flags else open_located(path)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
         os.close(handle)
         raise ValueError(f"{os.path.basename(path)} is no regular file")  # noqa: PTH119 - of a text
-    return handle
+    return handle, status.st_size
 
 
 def raw_blocks(handle: int, offset: int, size: int, multiple: int) -> Iterator[NDArray[np.uint8]]:

@@ -40,6 +40,7 @@ class ByteCounts:
     def __init__(self, width: int) -> None:
         self._histograms = np.zeros((width, 256), np.int64)
         self._joint: list[NDArray[np.int64]] = []
+        self._is_empty = True
 
     def add(self, block: NDArray[np.uint8]) -> None:
         """Count a block of shape (frames, width), contiguous."""
@@ -49,8 +50,13 @@ class ByteCounts:
         width = block.shape[1]
         if len(block) >= PAIRS_FROM and width <= MOST_PAIRS:
             block = self._add_pairs(block)
-        for column in range(width if len(block) else 0):
-            self._histograms[column] += np.bincount(block[:, column], minlength=256)
+        if not len(block):
+            return
+        counted = [np.bincount(block[:, column], minlength=256) for column in range(width)]
+        if self._is_empty:  # most signal files are one block
+            self._histograms[:], self._is_empty = counted, False
+        else:
+            self._histograms += counted
 
     def _add_pairs(self, block: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Count two neighbours as one 16-bit number, in half the steps; what is left is returned."""

@@ -113,8 +113,10 @@ class Header(NamedTuple):
     @property
     def note(self) -> str | None:
         """The first notes as one text: a header of 20,000 signals may have as many, and as many rows with each."""
+        if not self.notes:  # as nearly always
+            return None
         shown, more = self.notes[:MOST_NOTES], len(self.notes) - MOST_NOTES
-        return "; ".join([*shown, f"and {more:,} more"] if more > 0 else shown) or None
+        return "; ".join([*shown, f"and {more:,} more"] if more > 0 else shown)
 
     @property
     def files(self) -> list[str]:
@@ -337,6 +339,7 @@ def _when(
     return day, moment
 
 
+@lru_cache(256)
 def _time(text: str) -> dt.time | None:
     found = _TIME.fullmatch(text)
     if found is None:
@@ -348,6 +351,7 @@ def _time(text: str) -> dt.time | None:
         return None
 
 
+@lru_cache(256)
 def _date(text: str) -> dt.date | None:
     found = _DATE.fullmatch(text)
     if found is None:

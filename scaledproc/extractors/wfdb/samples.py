@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scaledproc.extractors.wfdb.blocks import BITS, byte_count, frames, frames_in, open_regular
+from scaledproc.extractors.wfdb.blocks import BITS, byte_count, frames, frames_in, open_regular, open_sized
 from scaledproc.extractors.wfdb.byte_counting import ByteCounts
 from scaledproc.extractors.wfdb.flac import FLAC, FlacFile
 from scaledproc.extractors.wfdb.header import DIFFERENCES
@@ -108,12 +108,12 @@ def _frames_in(path: str, signals: Sequence[SignalLine]) -> int:
 def _describe_file(path: str, n_frames: int, signals: Sequence[SignalLine]) -> list[Described]:
     first, widths = signals[0], [signal.samples_per_frame for signal in signals]
     width = sum(widths)
-    handle = open_regular(path)
+    handle, size = open_sized(path)
     try:
         if first.fmt in FLAC:
             with _flac(handle, path, first, widths) as stream:
                 return _count_values(stream.frames(n_frames), signals)
-        size, needed = os.fstat(handle).st_size, first.byte_offset + byte_count(first.fmt, n_frames * width)
+        needed = first.byte_offset + byte_count(first.fmt, n_frames * width)
         if size < needed:
             raise ValueError(f"{_name(path)} has {size:,} bytes; the header says that it has {needed:,} or more")
         blocks = frames(handle, first.fmt, first.byte_offset, n_frames, width)
@@ -143,12 +143,12 @@ def _name(path: str) -> str:
 
 def coding_of(signal: SignalLine) -> Coding:
     """How the samples of a signal stand for physical values."""
-    return Coding(
-        _missing(signal.fmt),
-        signal.gain,
-        signal.baseline,
-        _limits(signal.fmt, signal.adc_resolution, signal.adc_zero),
-    )
+    return _coding(signal.fmt, signal.gain, signal.baseline, signal.adc_resolution, signal.adc_zero)
+
+
+@lru_cache(1024)
+def _coding(fmt: str, gain: float, baseline: int, resolution: int, zero: int) -> Coding:
+    return Coding(_missing(fmt), gain, baseline, _limits(fmt, resolution, zero))
 
 
 def _missing(fmt: str) -> int | None:
@@ -156,7 +156,6 @@ def _missing(fmt: str) -> int | None:
     return None if fmt == DIFFERENCES else -(1 << ((BITS.get(fmt) or FLAC[fmt]) - 1))
 
 
-@lru_cache(1024)
 def _limits(fmt: str, resolution: int, zero: int) -> tuple[Limits, ...]:
     """The lowest and the highest sample that the format has; then those that the ADC has, where it is described."""
     missing = _missing(fmt)

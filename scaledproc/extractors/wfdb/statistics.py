@@ -135,21 +135,32 @@ def statistics_of_bytes(histograms: NDArray[np.int64], codings: Sequence[Coding]
     codings
         Of each signal.
     """
-    all_ranks = histograms.cumsum(axis=1)
-    sizes, missing = all_ranks[:, -1].tolist(), all_ranks[:, 0].tolist()
-    totals, squares = (histograms @ _BYTES).tolist(), (histograms @ _SQUARES).tolist()
+    ranks = histograms.reshape(-1).cumsum()  # one signal's after the other's, so that all are searched at once
+    missing = histograms[:, 0].tolist()
+    wanted: list[int] = []
+    sizes = []
+    start = 0
+    for stop, gone, coding in zip(ranks[255::256].tolist(), missing, codings, strict=True):
+        size = stop - start
+        sizes.append(size)
+        if size != gone:
+            wanted += _wanted(size - gone, start + gone, coding.gain)
+        start = stop
+    places = ranks.searchsorted(wanted, "right").tolist()
     found = []
-    for counts, ranks, size, gone, total, square, coding in zip(
-        histograms, all_ranks, sizes, missing, totals, squares, codings, strict=True
+    at = lowest = 0
+    for counts, size, gone, (total, squares), coding in zip(
+        histograms, sizes, missing, (histograms @ _MOMENTS).tolist(), codings, strict=True
     ):
-        n = size - gone
-        if not n:
+        if size == gone:
             found.append(Statistics(size, gone, total))
-            continue
-        values = (ranks.searchsorted(_wanted(n, gone, coding.gain), "right") - 128).tolist()
-        samples = _Samples(size, gone, total, int(np.count_nonzero(counts)) - (gone > 0))
-        how_often = partial(_of_byte, counts)
-        found.append(_finish(samples, total + 128 * gone, square - 16_384 * gone, values, coding, how_often))
+        else:
+            values = [place - lowest - 128 for place in places[at : at + _RANKS]]
+            at += _RANKS
+            samples = _Samples(size, gone, total, int(np.count_nonzero(counts)) - (gone > 0))
+            often = partial(_of_byte, counts)
+            found.append(_finish(samples, total + 128 * gone, squares - 16_384 * gone, values, coding, often))
+        lowest += 256
     return found
 
 
@@ -199,16 +210,23 @@ def _of_byte(counts: NDArray[np.int64], value: int) -> int:
 
 
 _BYTES = np.arange(-128, 128)
-_SQUARES = _BYTES * _BYTES
+_MOMENTS = np.stack([_BYTES, _BYTES * _BYTES], axis=1)
+_SHARES = tuple(QUANTILES.values())
+_RANKS = 2 + 2 * len(_SHARES)
+"""How many `_order` gives."""
 
 
 @lru_cache(maxsize=1024)
 def _order(n: int) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """Ranks of the lowest and the highest of `n` values and of those around each quantile; how far between these."""
-    positions = [q * (n - 1) for q in QUANTILES.values()]
-    below = [math.floor(position) for position in positions]
-    around = [rank for low in below for rank in (low, min(low + 1, n - 1))]
-    return (0, n - 1, *around), tuple(position - low for position, low in zip(positions, below, strict=True))
+    last = n - 1
+    ranks, fractions = [0, last], []
+    for share in _SHARES:
+        position = share * last
+        below = int(position)
+        ranks += (below, below + 1 if below < last else last)
+        fractions.append(position - below)
+    return tuple(ranks), tuple(fractions)
 
 
 def _wanted(n: int, gone: int, gain: float) -> list[int]:
@@ -251,7 +269,7 @@ def _finish(
             at_max = how_often(highest) if most == highest else at_max or 0
     if gain < 0:
         at_min, at_max = at_max, at_min
-    low, high, *around = [(float(value) - baseline) / gain for value in values]
+    low, high, *around = [(value - baseline) / gain for value in values]  # of 32 bits each, so the floats are exact
     _, fractions = _order(n)
     return Statistics(
         size,

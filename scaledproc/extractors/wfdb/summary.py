@@ -144,7 +144,7 @@ class WfdbSummary(Extractor):
     name = "wfdb-summary"
     version = "2"
     anchors = ("*.hea", f"{'[0-9]' * 8}n{ENDING}")
-    companions = ("*.dat",)
+    companions = ("*.dat", "*.mat")
     companion_column = "signal_file"
     apart = frozenset({"_signal_names", "_names"})  # the combine step's
 
@@ -271,7 +271,8 @@ def _row(
     signal = header.signals[channel]
     fs = header.fs * signal.samples_per_frame
     found = samples.statistics
-    if math.isinf(fs) or found.n >= 2**63 or math.isinf(found.n / fs):
+    duration = found.n / fs
+    if math.isinf(fs) or found.n >= 2**63 or math.isinf(duration):
         raise OverflowError("too many samples, or too few a second")
     # Of the mean and the deviation, too; what is not a number is not in bounds.
     if found.min is not None and found.max is not None and not -_LARGEST <= found.min <= found.max <= _LARGEST:
@@ -282,7 +283,7 @@ def _row(
         shared = {**shared, "header_note": late if note is None else f"{note}; {late}"}
     # header(5): where the number of samples is not specified the checksum is not verified.
     checksum = None if header.n_frames is None or signal.is_null else signal.checksum
-    return {
+    row = {
         **shared,
         "kind": "numerics" if is_numerics or fs <= NUMERICS_FS else "waveform",
         "channel": channel,
@@ -291,26 +292,26 @@ def _row(
         "signal_file": files.get(signal.file),
         "fmt": signal.fmt,
         "fs": fs,
-        **_described(found),
-        "duration_s": found.n / fs,
+        "duration_s": duration,
         "checksum_ok": None if checksum is None else (samples.stored_total - checksum) % 65_536 == 0,
     }
+    _describe(row, found)
+    return row
 
 
-def _described(found: Statistics) -> dict[str, Any]:
-    return {
-        "n_samples": found.n,
-        "n_missing": found.missing,
-        "n_zero": found.zero,
-        "n_distinct": found.distinct,
-        "n_at_min": found.at_min,
-        "n_at_max": found.at_max,
-        "mean": found.mean,
-        "std": found.std,
-        "min": found.min,
-        **dict(zip(QUANTILES, found.quantiles, strict=True)),
-        "max": found.max,
-    }
+def _describe(row: dict[str, Any], found: Statistics) -> None:
+    """Give a row what the samples sum up to."""
+    row["n_samples"] = found.n
+    row["n_missing"] = found.missing
+    row["n_zero"] = found.zero
+    row["n_distinct"] = found.distinct
+    row["n_at_min"] = found.at_min
+    row["n_at_max"] = found.at_max
+    row["mean"] = found.mean
+    row["std"] = found.std
+    row["min"] = found.min
+    row["max"] = found.max
+    row.update(zip(QUANTILES, found.quantiles, strict=True))
 
 
 def _rows_of_numerics(task: Task) -> list[dict[str, Any]]:
@@ -340,9 +341,9 @@ def _rows_of_numerics(task: Task) -> list[dict[str, Any]]:
             "signal_file": task.anchor,
             "fmt": "csv",
             "fs": None,
-            **_described(column.statistics),
             "duration_s": duration,
             "checksum_ok": None,
         }
+        _describe(row, column.statistics)
         rows.append(row)
     return rows
