@@ -18,7 +18,6 @@ myst_heading_anchors = 3
 suppress_warnings = ["myst.xref_ambiguous"]
 
 highlight_language = "text"  # of a block without a language
-smartquotes = False  # else two hyphens of a flag become a dash
 
 # Docstrings: numpydoc, with single backticks for code.
 default_role = "literal"
@@ -26,7 +25,6 @@ napoleon_google_docstring = False
 napoleon_use_rtype = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
-autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 90
 
 # Pages

@@ -116,9 +116,12 @@ def _code_or_words(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Help as Markdown: what is bold on a terminal is something to type."""
-    marked = re.sub(r"'([^' ]*\*[^' ]*)'", r"`'\1'`", MARKUP.sub(r"`\1`", text))  # globs are no emphasis
-    return re.sub(r"(?<!\n)\n(?!\n)", " ", marked)
+    """Help as Markdown: what is bold on a terminal is something to type, as flags and globs are."""
+    parts = MARKUP.sub(r"`\1`", text).split("`")
+    for place in range(0, len(parts), 2):  # the others are code already
+        marked = re.sub(r"'([^' ]*\*[^' ]*)'", r"`'\1'`", parts[place])
+        parts[place] = re.sub(r"(?<![\w-])--[a-z][a-z-]*", r"`\g<0>`", marked)
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", "`".join(parts))
 
 
 def settings_table() -> str:
@@ -131,7 +134,7 @@ def settings_table() -> str:
         shown = ", ".join(default) if isinstance(default, tuple) else "" if default in (None, False) else str(default)
         switch = isinstance(default, bool)
         value = "" if switch else f" {metavar or 'N' if str(each.type).startswith('int') else metavar or 'TEXT'}"
-        rows.append((f"`--{flag}{value}`", _code_or_words(shown), each.metadata["help"]))
+        rows.append((f"`--{flag}{value}`", _code_or_words(shown), _plain(each.metadata["help"])))
     return _table(("flag", "default", "meaning"), rows)
 
 
