@@ -112,7 +112,7 @@ def _option(option: Any) -> tuple[str, str, str]:
 
 
 def _code_or_words(text: str) -> str:
-    return f"`{text}`" if re.fullmatch(r"\S+", text) else text
+    return f"`{text}`" if re.fullmatch(r"\S+", text) else _plain(text)
 
 
 def _plain(text: str) -> str:
