@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -62,6 +63,20 @@ def _lacks(what: str) -> NoReturn:
     if os.environ.get("SCALEDPROC_REQUIRE_ALL") == "1":
         pytest.fail(what)
     pytest.skip(what)
+
+
+@pytest.fixture(autouse=True)
+def _forget_folders() -> Iterator[None]:
+    """Forget the folders of extractors' files after each test: a later one's modules may have the same names."""
+    before = list(sys.path)
+    yield
+    gone = {entry for entry in sys.path if entry and entry not in before}
+    if gone:
+        folders = tuple(f"{entry}{os.sep}" for entry in gone)
+        sys.path[:] = [entry for entry in sys.path if entry not in gone]
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", None) or "").startswith(folders):
+                del sys.modules[name]
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pytest
 
 import scaledproc
+from scaledproc.errors import UsageError
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.code.fingerprint import Fingerprint, fingerprint_of
 from scaledproc.extractors.wfdb.summary import WfdbSummary
@@ -320,6 +321,19 @@ def run_python(*words: str, stdin: str | None = None, seed: str = "0", folder: P
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_a_module_of_another_extractors_folder_is_not_taken_for_the_neighbour(lab: Lab, tmp_path: Path) -> None:
+    other = Lab(tmp_path / "other")
+    try:
+        other.look()
+        with pytest.raises(
+            UsageError, match=r"gives .*other/.*\.py in this Python, and not .*lab/.*\.py, which lies beside"
+        ):
+            fingerprint_of(load_extractor(f"{lab.folder / 'feat.py'}:f"))
+    finally:
+        other.forget()
+    lab.look()
 
 
 def test_processes_machines_and_hash_seeds_agree(lab: Lab, tmp_path: Path) -> None:

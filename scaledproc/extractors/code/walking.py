@@ -307,6 +307,8 @@ class Walk:
             self._add_package(name, file)
 
     def _add_file(self, module: str, path: Path) -> None:
+        if self._folder:
+            _refuse_stranger(module, path, Path(self._folder))
         try:
             found = path.stat()
             self.files.add((str(path), found.st_mtime_ns, found.st_size))
@@ -335,6 +337,25 @@ class Walk:
     def _add_package(self, module: str, path: Path | None) -> None:
         name, number = _distribution(module, str(path or ""))
         self.parts[f"package {name}"] = number
+
+
+def _refuse_stranger(module: str, path: Path, folder: Path) -> None:
+    """See that an extractor's file gets the module that lies beside it, where there is one of that name.
+
+    Raises
+    ------
+    UsageError
+        If this process has another folder's module of the same name, as of an extractor that was loaded before.
+    """
+    top = module.partition(".")[0]
+    if top.startswith("_scaledproc") or path.is_relative_to(folder):
+        return
+    for own in (folder / f"{top}.py", folder / top / "__init__.py"):
+        if own.is_file():
+            raise UsageError(
+                f"import {top} gives {path} in this Python, and not {own}, which lies beside the extractor: the other "
+                "folder came first; load the extractor in a Python of its own, or give one of the modules another name"
+            )
 
 
 def _refuse_edited(module: str, path: Path, digest: str) -> None:
