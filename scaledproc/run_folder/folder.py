@@ -1,4 +1,30 @@
-"""The run's folder: the names in it, what is done and what is left."""
+"""The run's folder: the names in it, what is done and what is left.
+
+Its layout::
+
+    OUTPUT/
+      features.parquet                   every row, in the plan's order
+      signal_stats.csv                   the extractor's summaries, <name>.csv
+      errors.parquet                     the quarantined tasks, one row each
+      errors.log                         their tracebacks; only when a task failed
+      shards/<shard>.parquet             one table per macro shard, before `finish`
+      plan.parquet                       one row per task, with its shard and chunk
+      inventory.parquet                  one row per file, with its unit and version
+      lease.json                         which driver is at work here; only while one is
+      run.json                           plan id, versions, options, counts, bytes, timings, state
+      work/<shard>/                      only during a run:
+        <chunk>.parquet                  a committed chunk; its metadata holds the plan id and its ChunkDone
+        <chunk>.errors.parquet           its quarantined tasks with tracebacks, if there are any
+      work/done/<shard>.json             the ShardDone of a committed shard
+      work/done/<shard>.errors.parquet   its quarantined tasks with tracebacks
+      work/control/                      copies of run.json, plan and inventory, for machines that mount them;
+                                         `stop`, once somebody asked for it
+      work/manifests/                    lists of a job's files, where they are no whole folders
+      work/code/<hash>/                  code for the machines, with `complete` as its commit
+      work/parts/<job>/<host>/           parts of shards, where the service dealt out the files
+      work/progress/                     heartbeats
+      work/combined.json                 the CombineDone of a combine job elsewhere
+"""
 
 from __future__ import annotations
 

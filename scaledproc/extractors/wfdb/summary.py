@@ -100,6 +100,67 @@ class WfdbSummary(Extractor):
     signal_names
         The content of a table of signal names in TOML instead of the built-in one, see `SignalNames`. A person gives
         the name of its file.
+
+    Columns
+    -------
+    group, unit, record
+        `30`, `30/3000003`, `3000003_0001`.
+    record_name
+        The record that this is a segment of, or whose numerics it has: the name of the master header in the
+        unit; null where none lists it. Where several do, one with a date goes first, then one named after a
+        patient, then the first by path.
+    subject_id, hadm_id
+        As in MIMIC's tables: from comments of the header or of its master (`# subject_id 16955095`), or from
+        MIMIC's names (`p00/p000020`, `p169/p16955095`, `p000020-2183-04-28-17-47`); null where nothing tells,
+        or where these contradict each other.
+    kind
+        `numerics` in a record whose name is its folder's name and `n`, and for a signal of at most 2 Hz; else
+        `waveform`.
+    channel
+        Place in the header, from 0 (names repeat within real records).
+    signal
+        Name as written.
+    signal_name
+        Canonical name for kind and signal; the name as written where none is known.
+    units
+        Physical units as written: `mV` where none are.
+    signal_file
+        Where the samples are, below the dataset's root.
+    fmt
+        Storage format as written; `csv` for MIMIC-IV's numerics.
+    fs
+        Samples per second of this signal, Hz; null for MIMIC-IV's numerics, whose times are irregular.
+    n_samples, n_missing
+        All samples; those with the format's missing value, of a signal without a file, or behind the end of a
+        skewed signal (all, where the skew is longer than the record).
+    n_zero, n_distinct
+        Valid samples whose physical value is 0 (in numerics it often stands for no value); how many different
+        values there are (1 is a flat line).
+    n_at_min, n_at_max
+        Valid samples at the limit on the side of `min`, and of `max` (with a negative gain that is the highest
+        stored value, and the lowest): a limit of the format, or of the converter where the header gives its
+        resolution and no sample lies beyond (many are saturation); null where neither is known.
+    mean, std, min, p25, p50, p75, max
+        Physical units, over valid samples; `std` with ddof=1, percentiles by linear interpolation; null where
+        undefined.
+    start, offset_s
+        When the first sample was taken, and how many seconds after the beginning of the record: by the master
+        header, whose segments before it are added up exactly; else by the header itself. `start` is null where
+        no header has a date, or two masters have different ones, `offset_s` where there is no master.
+        MIMIC-III's numerics begin with their master; in MIMIC-IV's it is the first value of the column, by the
+        master's counter.
+    start_date, start_time
+        What the header itself says (real segments have no date); null where the header has none, or none that
+        is written as DD/MM/YYYY and HH:MM:SS.
+    duration_s
+        `n_samples` / `fs`; in MIMIC-IV's numerics from the first value to the last.
+    checksum_ok
+        Whether the samples match the header's checksum; null where it has none, or no number of samples.
+    comments
+        Comment lines of the header, then of its master.
+    header_note
+        What of the header or of its master could not be understood, by line and field, or does not agree; null
+        where all was and does.
     """
 
     name = "wfdb-summary"

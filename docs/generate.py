@@ -1,0 +1,351 @@
+"""Write the reference pages from the code: commands, settings, Python API, columns, run folder, events, modules.
+
+`docs/build.py` calls it before Sphinx. The pages are not kept in the repository, so they cannot differ from the code.
+No network is used: the run folder's page shows a run on the demo dataset that is made for it.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import importlib.metadata
+import inspect
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+MARKUP = re.compile(r"\[(?:bold|dim)\](.*?)\[/\]")
+DO_NOT_EDIT = "<!-- Made by docs/generate.py from the code: edit that. -->"
+
+
+def write_pages(folder: Path) -> None:
+    """Write all pages into a folder, which holds nothing else."""
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.md"):
+        old.unlink()
+    with tempfile.TemporaryDirectory() as made:
+        lines = run_demo(Path(made))
+        pages = {
+            "cli": cli_page(),
+            "python": python_page(),
+            "columns": columns_page(),
+            "run-folder": run_folder_page(Path(made) / "features"),
+            "events": events_page(lines),
+            "modules": modules_page(),
+            "_sagemaker_settings": settings_table(),
+        }
+    for name, text in pages.items():
+        (folder / f"{name}.md").write_text(f"{DO_NOT_EDIT}\n\n{text.strip()}\n", encoding="utf-8")
+
+
+# Commands
+
+
+def cli_page() -> str:
+    """Each command with its arguments and options."""
+    import typer
+
+    from scaledproc.cli.main import app
+
+    root = typer.main.get_command(app)
+    plugged = importlib.metadata.entry_points(group="scaledproc.commands")
+    found = dict(root.commands)  # type: ignore[attr-defined]
+    parts = [
+        "# Commands",
+        (
+            "`scaledproc INPUT OUTPUT` is short for `scaledproc run INPUT OUTPUT`. `scaledproc COMMAND --help` shows "
+            "the same as this page."
+        ),
+        *(_command(f"scaledproc {name}", command) for name, command in found.items()),
+    ]
+    for point in sorted(plugged, key=lambda each: each.name):
+        group = typer.main.get_command(point.load())
+        parts.append(_command(f"scaledproc {point.name}", group, nested=True))
+    return "\n\n".join(parts)
+
+
+def _command(name: str, command: Any, *, nested: bool = False) -> str:
+    arguments = [each for each in command.params if each.param_type_name == "argument"]
+    options = [each for each in command.params if each.param_type_name == "option" and each.name != "help"]
+    parts = [f"## `{name}`", _plain(inspect.cleandoc(command.help or ""))]
+    words = " ".join(each.metavar or each.name.upper() for each in arguments)
+    if nested:
+        parts += [_command(f"{name} {each}", one).replace("## ", "### ", 1) for each, one in command.commands.items()]
+        return "\n\n".join(parts)
+    parts.append(f"```text\n{name} {words} [OPTIONS]\n```".replace("  ", " "))
+    if arguments:
+        parts.append(_table(("argument", "meaning"), [(f"`{a.metavar}`", _plain(a.help or "")) for a in arguments]))
+    panels: dict[str, list[Any]] = {}
+    for each in options:
+        panels.setdefault(getattr(each, "rich_help_panel", None) or "", []).append(each)
+    for panel, group in panels.items():
+        if panel:
+            parts.append(f"**{panel}**")
+        parts.append(_table(("option", "default", "meaning"), [_option(each) for each in group]))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _option(option: Any) -> tuple[str, str, str]:
+    names = " ".join(f"`{each}`" for each in (*option.opts, *option.secondary_opts))
+    help_text, _, told = (option.help or "").partition("[dim]Default: ")
+    kind = option.type_descriptor.annotation
+    value = "" if kind is bool else f" {option.metavar or {int: 'N', float: 'N', Path: 'PATH'}.get(kind, 'TEXT')}"
+    default = told.removesuffix("[/]").removesuffix(".")
+    if not default and isinstance(option.show_default, str):
+        default = option.show_default
+    if (
+        not default
+        and option.default not in (None, "", (), [])
+        and option.default is not False
+        and not callable(option.default)
+    ):
+        default = str(option.default)
+    shown = f"{names[:-1]}{value}`"
+    return shown, _code_or_words(default), _plain(help_text.strip())
+
+
+def _code_or_words(text: str) -> str:
+    return f"`{text}`" if re.fullmatch(r"\S+", text) else _plain(text)
+
+
+def _plain(text: str) -> str:
+    """Help as Markdown: what is bold on a terminal is something to type, as flags and globs are."""
+    parts = MARKUP.sub(r"`\1`", text).split("`")
+    for place in range(0, len(parts), 2):  # the others are code already
+        marked = re.sub(r"'([^' ]*\*[^' ]*)'", r"`'\1'`", parts[place])
+        parts[place] = re.sub(r"(?<![\w-])--[a-z][a-z-]*", r"`\g<0>`", marked)
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", "`".join(parts))
+
+
+def settings_table() -> str:
+    """The settings of the backend `sagemaker`, as flags and as keys of scaledproc.toml."""
+    from scaledproc.backends.sagemaker.settings import Settings
+
+    rows = []
+    for each in dataclasses.fields(Settings):
+        flag, metavar, default = each.name.replace("_", "-"), each.metadata.get("metavar"), each.default
+        shown = ", ".join(default) if isinstance(default, tuple) else "" if default in (None, False) else str(default)
+        switch = isinstance(default, bool)
+        value = "" if switch else f" {metavar or 'N' if str(each.type).startswith('int') else metavar or 'TEXT'}"
+        rows.append((f"`--{flag}{value}`", _code_or_words(shown), _plain(each.metadata["help"])))
+    return _table(("flag", "default", "meaning"), rows)
+
+
+# Python
+
+
+def python_page() -> str:
+    """What `scaledproc.__all__` promises, from docstrings; then the modules that plug-ins build on."""
+    import scaledproc
+
+    kinds: dict[str, list[str]] = {"Functions": [], "Classes": [], "Errors": []}
+    for name in scaledproc.__all__:
+        value = getattr(scaledproc, name)
+        is_error = isinstance(value, type) and issubclass(value, BaseException)
+        kinds["Errors" if is_error else "Classes" if isinstance(value, type) else "Functions"].append(name)
+    parts = [
+        "# Python API",
+        "These names are promised; everything else may change.\n\n```python\nimport scaledproc\n```",
+    ]
+    for title, names in kinds.items():
+        parts.append(f"## {title}")
+        parts += [_autodoc(_directive(title), f"scaledproc.{name}", title) for name in names]
+    for module in ("scaledproc.plugins", "scaledproc.testing"):
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError:
+            continue
+        parts += [f"## `{module}`", _autodoc("automodule", module, "Classes")]
+    return "\n\n".join(parts)
+
+
+def _directive(title: str) -> str:
+    return {"Functions": "autofunction", "Errors": "autoexception"}.get(title, "autoclass")
+
+
+def _autodoc(directive: str, name: str, title: str) -> str:
+    options = "" if title == "Functions" else "\n   :members:"
+    return f"```{{eval-rst}}\n.. {directive}:: {name}{options}\n```"
+
+
+# Columns
+
+
+def columns_page() -> str:
+    """The columns of the built-in extractor: types from its schema, meanings from its docstring.
+
+    Raises
+    ------
+    ValueError
+        If schema and docstring do not name the same columns in the same order.
+    """
+    from scaledproc.extractors.wfdb.summary import WfdbSummary
+
+    made = WfdbSummary()
+    schema = made.finish(made.schema.empty_table()).schema
+    described = described_columns(inspect.getdoc(WfdbSummary) or "")
+    names = [name for group, _ in described for name in group]
+    if names != schema.names:
+        raise ValueError(f"the docstring of WfdbSummary describes {names}, the schema has {schema.names}")
+    rows = []
+    for group, meaning in described:
+        types = list(dict.fromkeys(_type_name(schema.field(name).type) for name in group))
+        rows.append((", ".join(f"`{name}`" for name in group), ", ".join(f"`{each}`" for each in types), meaning))
+    nullable = [f"`{field.name}`" for field in schema if not field.nullable]
+    return "\n\n".join(
+        [
+            "# Columns of `wfdb-summary`",
+            (
+                "One row for each signal of each record or segment. [WFDB records](../guides/wfdb.md) tells how rows "
+                "are made and joined."
+            ),
+            _table(("column", "type", "meaning"), rows),
+            f"Never null: {', '.join(nullable)}.",
+        ]
+    )
+
+
+def _type_name(kind: Any) -> str:
+    """What an extractor's schema calls a type."""
+    return {"double": "float64", "float": "float32", "date32[day]": "date32"}.get(str(kind), str(kind))
+
+
+def described_columns(docstring: str) -> list[tuple[list[str], str]]:
+    """Names and meaning of each entry below *Columns* in a numpydoc docstring."""
+    lines = docstring.split("\nColumns\n-------\n", 1)[1].splitlines()
+    found: list[tuple[list[str], str]] = []
+    for line in lines:
+        if line.startswith("    ") and found:
+            names, text = found[-1]
+            found[-1] = (names, f"{text} {line.strip()}".strip())
+        elif line.strip():
+            found.append((line.strip().split(", "), ""))
+    return found
+
+
+# A run's folder
+
+
+def run_demo(folder: Path) -> list[str]:
+    """Run the demo in a folder; what the command told as JSON."""
+    from scaledproc.demo import write_demo
+
+    write_demo(folder / "dataset")
+    words = [sys.executable, "-m", "scaledproc", "run", "--json", "--jobs", "1", "dataset", "features"]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.replace(str(folder), "/home/ada").splitlines()
+
+
+def run_folder_page(folder: Path) -> str:
+    """The files of a run: the layout from the module's docstring, the columns from a run on the demo dataset."""
+    import pyarrow.parquet as pq
+
+    from scaledproc.run_folder import folder as module
+
+    layout = (inspect.getdoc(module) or "").partition("::\n")[2]
+    parts = [
+        "# A run's folder",
+        f"```text\n{inspect.cleandoc(layout)}\n```",
+        (
+            "[The commit protocol](../design/commit-protocol.md) tells in which order they appear. The columns and "
+            "values below are those of a run on the demo dataset."
+        ),
+        "## `run.json`",
+        _table(("key", "meaning"), _parameters(module.RunRecord)),
+    ]
+    for name in ("plan.parquet", "inventory.parquet", "errors.parquet"):
+        table = pq.read_table(folder / name)
+        rows = [
+            (f"`{field.name}`", f"`{field.type}`", f"`{table[field.name][0].as_py()}`" if table.num_rows else "")
+            for field in table.schema
+        ]
+        parts += [f"## `{name}`", _table(("column", "type", "first value"), rows)]
+    summaries = sorted(path.name for path in folder.glob("*.csv"))
+    for name in summaries:
+        head = (folder / name).read_text(encoding="utf-8").splitlines()[:4]
+        parts += [f"## `{name}`", "\n".join(["```text", *head, "…", "```"])]
+    return "\n\n".join(parts)
+
+
+def _parameters(documented: type) -> list[tuple[str, str]]:
+    """The entries below *Parameters* in a class's numpydoc docstring."""
+    text = (inspect.getdoc(documented) or "").split("Parameters\n----------\n", 1)[1]
+    found: list[tuple[str, str]] = []
+    for line in text.splitlines():
+        if line.startswith("    "):
+            found[-1] = (found[-1][0], f"{found[-1][1]} {line.strip()}".strip())
+        elif line.strip():
+            found.append((", ".join(f"`{name.strip()}`" for name in line.split(",")), ""))
+    return found
+
+
+# Events
+
+
+def events_page(lines: Sequence[str]) -> str:
+    """Events as classes, and as the lines that `--json` prints."""
+    first: dict[str, str] = {}
+    for line in lines:
+        first.setdefault(json.loads(line)["event"], line)
+    shown = "\n".join(first.values())
+    return "\n\n".join(
+        [
+            "# Events",
+            (
+                "`run(..., on_event=function)` calls the function with each event as it happens; on the command line "
+                "`--json` prints each as one line. Of a run on the demo dataset, the first of each kind:"
+            ),
+            f"```text\n{shown}\n```",
+            (
+                "```{eval-rst}\n.. automodule:: scaledproc.events\n   :members:\n   :inherited-members: object\n"
+                "   :exclude-members: SHOWN_FAILURES\n```"
+            ),
+        ]
+    )
+
+
+# Modules
+
+
+def modules_page() -> str:
+    """Each folder and each module with the first sentence of its docstring."""
+    parts = [
+        "# Modules",
+        (
+            "What each module is for, by folder, as its docstring says. Imports point down only: the contracts are in "
+            "`pyproject.toml`, and `.ci/run` checks them. `backends/` is imported as `scaledproc.backends`."
+        ),
+    ]
+    for title, files in _folders():
+        rows = [(f"`{path.stem}`", _summary(path)) for path in files if path.name != "__init__.py"]
+        about = next((_summary(path) for path in files if path.name == "__init__.py"), "")
+        parts += [f"## `{title}`", about, _table(("module", "what it is for"), rows) if rows else ""]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _folders() -> Iterator[tuple[str, list[Path]]]:
+    for top in ("scaledproc", "backends"):
+        for folder in sorted({path.parent for path in (ROOT / top).rglob("*.py")}):
+            if "__pycache__" not in folder.parts:
+                yield f"{folder.relative_to(ROOT).as_posix()}/", sorted(folder.glob("*.py"))
+
+
+def _summary(path: Path) -> str:
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return " ".join(text.partition("\n\n")[0].split())
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    write_pages(Path(__file__).resolve().parent / "reference")

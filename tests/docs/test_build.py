@@ -1,0 +1,89 @@
+"""The scripts that build the documentation: what they write from the code, and what they refuse."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from scaledproc.extractors.wfdb.summary import WfdbSummary
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def build(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(DOCS)
+    return script("build")
+
+
+@pytest.fixture
+def generate() -> ModuleType:
+    return script("generate")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.html", '<script src="https://cdn.example/x.js"></script>'),
+        ("a.html", '<link rel="stylesheet" href="//fonts.example/css">'),
+        ("a.html", '<img src="https://example.org/badge.svg">'),
+        ("sub/a.css", "@import url('https://fonts.example/css');"),
+        ("a.svg", "<style>@font-face { src: url(https://fonts.example/a.woff) }</style>"),
+    ],
+)
+def test_what_a_page_loads_from_elsewhere_is_found(build: ModuleType, tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    assert len(build.outside_requests(tmp_path)) == 1
+
+
+def test_links_and_own_files_are_no_outside_requests(build: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text(
+        '<a href="https://example.org">there</a><link rel="canonical" href="https://example.org/a.html">'
+        '<script src="_static/x.js"></script><img src="images/a.svg">'
+    )
+    (tmp_path / "a.css").write_text("a { background: url(data:image/png;base64,AA) } b { background: url(b.png) }")
+    assert build.outside_requests(tmp_path) == []
+
+
+def test_every_column_has_its_type_and_its_meaning(generate: ModuleType) -> None:
+    page = generate.columns_page()
+    assert "| `start`, `offset_s` | `timestamp[us]`, `float64` | When the first sample was taken" in page
+    assert "| `channel` | `int32` | Place in the header, from 0 (names repeat within real records). |" in page
+
+
+def test_a_column_without_a_meaning_is_refused(generate: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WfdbSummary, "__doc__", (WfdbSummary.__doc__ or "").replace("channel\n", "canal\n"))
+    with pytest.raises(ValueError, match="canal"):
+        generate.columns_page()
+
+
+def test_every_command_and_every_setting_is_in_the_reference(generate: ModuleType) -> None:
+    page, settings = generate.cli_page(), generate.settings_table()
+    for heading in ("## `scaledproc run`", "## `scaledproc fetch`", "### `scaledproc sagemaker policy`"):
+        assert heading in page
+    assert "| `--max-failures N\\|P%` | `0` | Quarantined tasks that are still a success. |" in page
+    assert "| `--task-retries N` | `0` |" in page
+    assert "| `--grace SECONDS` | `30` |" in page
+    assert "| `--instance-type TYPE` | `ml.m5.4xlarge` |" in settings
+    assert "| `--detach` `--no-detach` |" in page
+
+
+def test_the_reference_names_what_is_public(generate: ModuleType) -> None:
+    import scaledproc
+
+    page = generate.python_page()
+    assert all(f":: scaledproc.{name}\n" in page for name in scaledproc.__all__)
