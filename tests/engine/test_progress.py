@@ -191,16 +191,12 @@ def test_what_is_done_before_is_never_more_than_what_is_done() -> None:
 
 def test_all_tasks_are_the_end_where_no_machine_is_told_of() -> None:
     tally = Tally(started(tasks=10, shards=2), Clock())
-    tally.add(chunk(0, 0, 9))
-    assert not tally.is_complete
-    tally.add(chunk(1, 0, 1))
-    assert tally.is_complete
-    tally.add(state(0, "running"))  # by a job
-    assert not tally.is_complete
-    tally.add(shard_done(0, 9))
-    assert not tally.is_complete
-    tally.add(shard_done(1, 1))
-    assert tally.is_complete
+    complete = []
+    events: list[Told] = [chunk(0, 0, 9), chunk(1, 0, 1), state(0, "running"), shard_done(0, 9), shard_done(1, 1)]
+    for event in events:  # the third is of a job
+        tally.add(event)
+        complete.append(tally.is_complete)
+    assert complete == [False, True, False, False, True]
 
 
 @pytest.mark.parametrize(

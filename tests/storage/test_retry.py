@@ -124,3 +124,42 @@ def test_the_users_settings(config: dict[str, object], environment: dict[str, st
 def test_a_body_may_take_time_but_not_for_ever() -> None:
     assert seconds_for(0, 15.0) == 30.0
     assert seconds_for(16 * 2**20, 15.0) == 94.0
+
+
+def test_the_usual_patience() -> None:
+    assert Patience() == Patience(attempts=10, seconds=180.0, first=0.25, longest=20.0, asked=60.0)
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 509])
+def test_a_busy_server_may_answer_better(status: int) -> None:
+    assert fault_of_answer(status, "") == "passing"
+
+
+@pytest.mark.parametrize("status", [407, 409, 428, 430, 499, 501, 505, 508, 510])
+def test_its_neighbours_will_not(status: int) -> None:
+    assert fault_of_answer(status, "") == "final"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("SlowDown", "SlowDownRead", "SlowDownWrite", "InternalError", "ServiceUnavailable", "RequestTimeout"),
+        *("Throttling", "ThrottlingException", "RequestThrottled", "TooManyRequests", "RequestLimitExceeded"),
+        *("OperationAborted", "ConditionalRequestConflict"),
+        *("BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch"),
+    ],
+)
+def test_a_code_says_that_it_passes_whatever_the_status_is(code: str) -> None:
+    assert fault_of_answer(400, code) == "passing"
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "AllAccessDisabled", "InvalidObjectState", "403", "Forbidden"])
+def test_an_object_may_be_refused_alone(code: str) -> None:
+    assert refuses_object(code)
+
+
+def test_the_bounds_of_the_time_that_a_request_may_take() -> None:
+    last = Patience(attempts=5, seconds=10.0, first=1.0)
+    assert last.wait(1, 9.0, "passing", None, 1.0) == 1.0  # just in time
+    assert last.wait(1, 9.01, "passing", None, 1.0) is None
+    assert last.wait(1, 10.0, "passing", None, 0.0) is None

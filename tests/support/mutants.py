@@ -114,14 +114,9 @@ def _places(statement: ast.stmt) -> Iterator[tuple[ast.AST, list[Callable[[], No
                     place = child if is_small and not isinstance(child, ast.Break | ast.Continue) else shown
                     held = value if isinstance(value, list) else None
                     yield place, [_put(node, name, held, at, way) for way in ways]
-                if isinstance(node, ast.If | ast.While | ast.IfExp) and name == "test":
-                    if not isinstance(child, ast.Compare | ast.BoolOp | ast.UnaryOp):
-                        yield (
-                            node if isinstance(node, ast.IfExp) else shown,
-                            [
-                                _put(node, name, None, 0, ast.UnaryOp(ast.Not(), child))  # type: ignore[arg-type]
-                            ],
-                        )
+                is_test = isinstance(node, ast.If | ast.While | ast.IfExp) and name == "test"
+                if is_test and isinstance(child, ast.expr) and not isinstance(child, ast.Compare | ast.BoolOp):
+                    yield shown, [_put(node, name, None, 0, ast.UnaryOp(ast.Not(), child))]
                 yield from walk(child, shown)
 
     if isinstance(statement, ast.Assign) and ast.unparse(statement.value).startswith("Literal["):
@@ -166,15 +161,14 @@ def _put(parent: ast.AST, name: str, held: list[Any] | None, at: int, new: ast.A
 
 
 def apply(statement: ast.stmt, module: ModuleType) -> None:
-    """Have a module work as if this statement of its top level stood there; functions and classes stay the same objects.
+    """Have a module work as if this statement of its top level stood there.
 
-    So whoever imported them before has them too.
+    Functions and classes stay the same objects: who imported them before has them too.
     """
     before = dict(module.__dict__)
-    names = {"__name__": module.__name__, "__file__": module.__file__}
     is_data = not isinstance(statement, ast.FunctionDef | ast.ClassDef)
-    made = module.__dict__ if is_data else {**before, **names}
-    exec(compile(ast.Module([statement], []), str(module.__file__), "exec"), made)  # noqa: S102 - that is what it is for
+    made = module.__dict__ if is_data else dict(before)
+    exec(compile(ast.Module([statement], []), str(module.__file__), "exec"), made)
     for name, value in list(made.items()):
         if is_data and name in before and value is not before[name]:
             for other in list(sys.modules.values()):  # who imported the value
@@ -191,9 +185,7 @@ def _take_over(old: Any, new: Any) -> None:
         old.cache_clear()
         old, new = old.__wrapped__, new.__wrapped__
     if isinstance(old, FunctionType):
-        if old.__closure__ is None and new.__closure__ is None:
-            old.__code__ = new.__code__
-        elif old.__code__.co_freevars == new.__code__.co_freevars:  # of `super()`: its cell stays the old class's
+        if old.__code__.co_freevars == new.__code__.co_freevars:  # with `super()` its cell stays the old class's
             old.__code__ = new.__code__
         old.__defaults__, old.__kwdefaults__ = new.__defaults__, new.__kwdefaults__
     elif isinstance(old, property):
@@ -212,7 +204,7 @@ def _take_over(old: Any, new: Any) -> None:
 class Plugin:
     """Runs the tests of a session once for each mutant, each time in a process that is forked then."""
 
-    def __init__(self, file: str, sample: int, seed: int, equal: set[tuple[str, str, str]]) -> None:
+    def __init__(self, file: str, sample: int, seed: int, equal: set[tuple[str, str, str, str]]) -> None:
         self.file, self.sample, self.seed, self.equal = file, sample, seed, equal
         self.share = 0.0
 
@@ -225,11 +217,11 @@ class Plugin:
             raise pytest.UsageError(f"{self.file}: its tests fail as it is")
         found = list(mutants(source))
         if self.sample:
-            chosen = random.Random(self.seed).sample(range(len(found)), min(self.sample, len(found)))  # noqa: S311
+            chosen = random.Random(self.seed).sample(range(len(found)), min(self.sample, len(found)))
             found = [found[number] for number in sorted(chosen)]
         n_equal = n_alive = 0
         for line, was, becomes, statement in found:
-            if (self.file, was, becomes) in self.equal:
+            if (self.file, getattr(statement, "name", ""), was, becomes) in self.equal:
                 n_equal += 1
             elif not self._is_noticed(session, module, statement, 3 * seconds + 5)[0]:
                 n_alive += 1
@@ -289,7 +281,8 @@ def main() -> int:
     quiet = os.open(os.devnull, os.O_WRONLY)
     for number in (1, 2):  # what tests print
         os.dup2(quiet, number)
-    equal = {(each["file"], each["was"], each["becomes"]) for each in tomllib.loads(EQUAL.read_text())["mutant"]}
+    listed = tomllib.loads(EQUAL.read_text(encoding="utf-8"))["mutant"]
+    equal = {(each["file"], each["within"], each["was"], each["becomes"]) for each in listed}
     phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)  # the smallest example is not asked for
     hypothesis.settings.register_profile("mutants", database=None, phases=phases, derandomize=True)
     hypothesis.settings.load_profile("mutants")
