@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaledproc.engine.progress import AT_WORK, Tally
+from scaledproc.engine.progress import AT_WORK, TROUBLE, Tally
 from scaledproc.events import ChunkDone, RunStarted, ShardDone, ShardState
 
 Told = ChunkDone | ShardDone | ShardState
@@ -289,3 +289,8 @@ def test_nothing_is_left_where_all_is_done() -> None:
     assert tally.text() == "99/100 tasks, 990 B of 1.0 kB, 990 B/s, 0.0 s left"
     tally.add(chunk(0, 1, 1, 10))
     assert tally.text() == "100/100 tasks, 1.0 kB of 1.0 kB, 1.0 kB/s"
+
+
+def test_what_is_trouble_is_not_the_way_of_a_job_that_goes_well() -> None:
+    assert TROUBLE == ("retrying", "failed", "stopped")
+    assert AT_WORK == ("running", "staging", "starting", "stopping", "retrying")

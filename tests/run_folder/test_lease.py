@@ -83,6 +83,7 @@ def test_what_a_lease_is_at_first() -> None:
     lease = Lease("token", HERE, "2026-01-01T00:00:00+00:00", "local")
     assert (lease.ttl, lease.renewals) == (60.0, 0)
     assert TTL == 60.0
+    assert Seen(None) == Seen(None, alive=None, age=None, watched=0.0, changed=False)
     content = LEASE.to_json()
     assert content.endswith(b"}\n")
     assert b'\n "backend": "local",\n' in content  # for a person

@@ -101,7 +101,9 @@ def _places(statement: ast.stmt) -> Iterator[tuple[ast.AST, list[Callable[[], No
             shown = node
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             return
-        if isinstance(node, ast.JoinedStr):  # words of messages
+        if isinstance(node, ast.Raise):  # words of messages, nearly always
+            return
+        if isinstance(node, ast.JoinedStr):
             node = ast.Tuple([each.value for each in node.values if isinstance(each, ast.FormattedValue)], ast.Load())
         for name, value in ast.iter_fields(node):
             if name in ("annotation", "returns", "decorator_list") or _is_docstring(node, name):
