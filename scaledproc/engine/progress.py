@@ -18,9 +18,9 @@ _AT_WORK_HERE = ("staging", "running")
 
 
 class _Count(NamedTuple):
-    tasks: int = 0
-    size: int = 0
-    quarantined: int = 0
+    tasks: int
+    size: int
+    quarantined: int
 
     @classmethod
     def of(cls, event: ChunkDone | ShardDone | ShardState) -> Self:
@@ -39,7 +39,7 @@ class _Count(NamedTuple):
         return _Count(*map(min, self, other))
 
 
-NOTHING = _Count()
+NOTHING = _Count(0, 0, 0)
 
 
 @dataclass

@@ -500,8 +500,7 @@ class Scheduler:
     def _stop(self, withdrawn: tuple[Call, ...]) -> None:
         """Leave what is not at work to the next start."""
         self._is_stopping = True
-        waiting: deque[Instruction] = self._due
-        self._due = deque(each for each in waiting if not isinstance(each, Merge))
+        self._due = deque(each for each in self._due if not isinstance(each, Merge))
         for chunks in (self._queue, self._staging, self._ready, self._postponed, self._last, self._pieces):
             chunks.clear()
         self._calls.difference_update(withdrawn)

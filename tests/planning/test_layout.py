@@ -197,3 +197,21 @@ def test_every_file_with_a_unit_is_in_one_row_and_units_are_in_one_piece(paths: 
     assert rows == sorted(rows, key=lambda row: [part.encode() for part in row])
     pieces = [found for found, _ in groupby(found for _, found, _ in rows)]
     assert len(pieces) == len(set(pieces))
+
+
+def test_folders_are_units_and_each_file_starts_a_task_unless_told_otherwise() -> None:
+    layout = Layout()
+    assert (layout.unit, layout.anchors, layout.companions) == ("folder", ("*",), ())
+    found = layout.arrange(pa.table({"path": ["a/y", "b/x"]}))
+    assert found.units.to_pylist() == ["a", "b"]
+    assert found.is_anchor.all()
+
+
+@pytest.mark.parametrize("unit", ["stem", "file", "(?P<unit>.+/[xy])"])
+def test_companions_are_moved_only_where_folders_are_units(unit: str) -> None:
+    files = pa.table({"path": ["a/x.hea", "a/b/y.dat"]})
+    with_companions = Layout(unit, ("*.hea",), ("*.dat",)).arrange(files)
+    without = Layout(unit, ("*.hea",)).arrange(files)
+    assert with_companions.units == without.units
+    assert with_companions.order.tolist() == without.order.tolist()
+    assert len(without.units) == 2

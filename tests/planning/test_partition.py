@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from scaledproc._util.units import parse_number
 from scaledproc.errors import UsageError
 from scaledproc.planning.cost_model import ASSUMED, Costs
 from scaledproc.planning.partition import (
@@ -23,6 +24,7 @@ from scaledproc.planning.partition import (
     cut_chunks,
     cut_shards,
     recommend_chunk,
+    share_out,
     split_evenly,
 )
 
@@ -199,3 +201,133 @@ def test_shards_that_make_no_sense_are_refused(text: str) -> None:
 def test_chunks_that_make_no_sense_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--chunk"):
         ChunkCut.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("4", ("count", 4)),
+        (" 5 ", ("count", 5)),
+        ("1 task", ("count", 1)),
+        ("3 tasks", ("count", 3)),
+        ("1B", ("bytes", 1)),
+        ("1k", ("bytes", 1000)),
+        ("2KiB", ("bytes", 2048)),
+        ("1.5MB", ("bytes", 1_500_000)),
+        ("2m", ("bytes", 2_000_000)),
+        ("2MiB", ("bytes", 2**21)),
+        ("1g", ("bytes", 10**9)),
+        ("1gib", ("bytes", 2**30)),
+        ("1TB", ("bytes", 10**12)),
+        ("1Ti", ("bytes", 2**40)),
+    ],
+)
+def test_numbers_and_their_units(text: str, expected: tuple[str, int]) -> None:
+    assert parse_number(text, "--x", "some") == expected
+
+
+@pytest.mark.parametrize(
+    ("cut", "text"),
+    [
+        (ChunkCut("auto"), "auto"),
+        (ChunkCut("per-core"), "per-core"),
+        (ChunkCut("count", 7), "7"),
+        (ChunkCut("bytes", 999), "999B"),
+        (ChunkCut("bytes", 1000), "1kB"),
+        (ChunkCut("bytes", 1500), "1.5kB"),
+        (ChunkCut("bytes", 1550), "1550B"),
+        (ChunkCut("bytes", 10**6), "1MB"),
+        (ChunkCut("bytes", 2_500_000), "2.5MB"),
+        (ChunkCut("bytes", 10**9), "1GB"),
+        (ChunkCut("bytes", 1_100_000_000), "1.1GB"),
+    ],
+)
+def test_a_cut_is_written_as_it_is_read(cut: ChunkCut, text: str) -> None:
+    assert str(cut) == text
+    assert ChunkCut.parse(text) == cut
+
+
+@pytest.mark.parametrize(
+    ("sizes", "count", "expected"),
+    [
+        ([5, 3, 3, 2, 2, 1], 2, [[0, 3, 5], [1, 2, 4]]),
+        ([0, 0, 0], 2, [[0, 2], [1]]),  # what has no bytes is dealt out evenly, too
+        ([1, 9], 3, [[1], [0], []]),
+        ([], 3, [[], [], []]),
+    ],
+)
+def test_the_largest_goes_to_who_has_least(sizes: list[int], count: int, expected: list[list[int]]) -> None:
+    assert share_out(sizes, count) == expected
+
+
+@pytest.mark.parametrize(
+    ("sizes", "count", "expected"),
+    [
+        ([1, 1, 1, 1, 1, 1], 4, [0, 2, 3, 5, 6]),
+        ([0, 0, 0], 2, [0, 2, 3]),
+        ([5, 1, 1, 1, 5], 3, [0, 1, 4, 5]),
+        ([9, 1, 1, 1, 1, 1], 3, [0, 1, 2, 6]),
+    ],
+)
+def test_even_parts(sizes: list[int], count: int, expected: list[int]) -> None:
+    assert split_evenly(np.array(sizes), count).tolist() == expected
+
+
+def test_costs_are_whole_nanoseconds() -> None:
+    assert Costs(1e-3, 1e-9, 1).of(np.array([0, 1000])).tolist() == [1_000_000, 1_001_000]
+    assert Costs(0, 0, 1).of(np.array([5])).tolist() == [1]
+    assert Costs(1.6e-9, 0, 1).of(np.array([5])).tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("work", "size", "cores", "expected"),
+    [
+        (100.0, 10, 1, 2**0.5),  # where cost and waiting are least
+        (1.0, 10, 1, 0.125),  # 8 for each core
+        (0.5, 10, 2, 0.03125),
+        (0.01, 10, 4, 0.0025),  # one for each core
+        (1e6, 10, 1, 60.0),
+        (1e3, 10**12, 1, 0.268435456),  # 256 MiB
+        (1.0, 0, 1, 0.125),
+    ],
+)
+def test_the_bounds_of_a_chunk_s_work(work: float, size: int, cores: int, expected: float) -> None:
+    assert chunk_work(work, size, Costs(1e-3, 1e-9, 0.01), cores) == pytest.approx(expected, rel=1e-12)
+
+
+def test_what_auto_takes_for_granted_cuts_so() -> None:
+    assert Costs(task=0.0004, byte=1.2e-9, chunk=0.010) == ASSUMED
+    tasks = np.full(40, 10**7)  # 12.4 ms each
+    auto = ChunkCut("auto")
+    usual = [0, 8, 16, 24, 32, 40]
+    assert cut_chunks(tasks, auto, 2, work=0.1, is_last=False).tolist() == usual
+    ending = [0, 8, 16, 23, 27, 30, 32, 34, *range(35, 41)]
+    assert cut_chunks(tasks, auto, 2, work=0.1).tolist() == ending
+    assert cut_chunks(np.full(40, 10**6), auto, 2).tolist() == [0, 6, 12, 18, 24, 30, 36, 40]
+    for rule in ("auto", "count", "bytes", "per-core"):
+        assert cut_chunks(tasks[:0], ChunkCut(rule, 3), 2).tolist() == [0]
+
+
+def test_a_recommendation_in_figures_and_words() -> None:
+    costs = Costs(1e-3, 1e-9, 0.01)
+    found = recommend_chunk(np.full(1000, 10**6), costs, 4)
+    assert (found.chunk, found.chunks, found.tasks, found.size, found.work, found.cores) == (
+        "31",
+        33,
+        1000,
+        10**9,
+        2.0,
+        4,
+    )
+    assert found.seconds == pytest.approx(2 / 33)
+    assert (
+        found.reason
+        == "2.0 s of work for 4 cores, in about 33 chunks of 0.061 s; a chunk costs 10 ms besides its tasks"
+    )
+    assert found.to_json()["reason"] == found.reason
+    assert found.to_json()["costs"] == {
+        **{"task": 1e-3, "byte": 1e-9, "chunk": 0.01},
+        **{"combine_task": 0.0, "source": ""},
+    }
+    with pytest.raises(UsageError):
+        recommend_chunk(np.zeros(0, np.int64), costs, 4)

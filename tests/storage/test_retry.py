@@ -131,3 +131,42 @@ def test_a_wait_is_drawn_from_a_part_of_its_bound(draw: float, expected: float) 
     policy = RetryPolicy(first=2.0, spread=(0.5, 1.5))
     assert policy.wait(2, 0.0, "passing", None, draw) == expected
     assert policy.wait(2, 0.0, "passing", 7.0, draw) == expected + 7.0
+
+
+def test_the_usual_policy() -> None:
+    assert RetryPolicy() == RetryPolicy(attempts=10, seconds=180.0, first=0.25, longest=20.0, asked=60.0)
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 509])
+def test_a_busy_server_may_answer_better(status: int) -> None:
+    assert fault_of_answer(status, "") == "passing"
+
+
+@pytest.mark.parametrize("status", [407, 409, 428, 430, 499, 501, 505, 508, 510])
+def test_its_neighbours_will_not(status: int) -> None:
+    assert fault_of_answer(status, "") == "final"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("SlowDown", "SlowDownRead", "SlowDownWrite", "InternalError", "ServiceUnavailable", "RequestTimeout"),
+        *("Throttling", "ThrottlingException", "RequestThrottled", "TooManyRequests", "RequestLimitExceeded"),
+        *("OperationAborted", "ConditionalRequestConflict"),
+        *("BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch"),
+    ],
+)
+def test_a_code_says_that_it_passes_whatever_the_status_is(code: str) -> None:
+    assert fault_of_answer(400, code) == "passing"
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "AllAccessDisabled", "InvalidObjectState", "403", "Forbidden"])
+def test_an_object_may_be_refused_alone(code: str) -> None:
+    assert refuses_object(code)
+
+
+def test_the_bounds_of_the_time_that_a_request_may_take() -> None:
+    last = RetryPolicy(attempts=5, seconds=10.0, first=1.0)
+    assert last.wait(1, 9.0, "passing", None, 1.0) == 1.0  # just in time
+    assert last.wait(1, 9.01, "passing", None, 1.0) is None
+    assert last.wait(1, 10.0, "passing", None, 0.0) is None

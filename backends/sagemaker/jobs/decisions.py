@@ -27,20 +27,18 @@ def fate(description: Mapping[str, Any], *, committed: bool, max_runtime: float)
         Seconds that it was given.
     """
     status = description["ProcessingJobStatus"]
-    if committed and status != "Failed":
+    if committed:  # also if it did all that it should, and then stumbled
         return "done"
     if status == "Completed":
         return "uncommitted"
     if status == "Stopped":
         return "timeout" if runtime(description) >= max_runtime - min(60, max_runtime / 10) else "stopped"
-    if committed:  # it did all that it should, and then stumbled
-        return "done"
     reason, message = description.get("FailureReason") or "", description.get("ExitMessage") or ""
     if "apacity" in reason:
         return "capacity"
     if reason.startswith("ClientError") and any(word in reason for word in _LASTING):
         return "hopeless"
-    if "InternalServerError" in reason or "Internal" in reason or reason.startswith("ClientError"):
+    if "Internal" in reason or reason.startswith("ClientError"):
         return "service"
     return "hopeless" if message.startswith("UsageError") else "worker"
 

@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from scaledproc.extractors.wfdb.signal_stats import signal_stats
-from scaledproc.extractors.wfdb.statistics import QUANTILES, Coding, Counts, count, statistics
+from scaledproc.extractors.wfdb.statistics import (
+    QUANTILES,
+    Coding,
+    Counts,
+    Limits,
+    count,
+    merged,
+    statistics,
+    statistics_of_bytes,
+    statistics_of_numbers,
+)
 
 DTYPES = st.sampled_from([np.int8, np.int16, np.int32])
 SAMPLES = DTYPES.flatmap(lambda dtype: npst.arrays(dtype, st.one_of(st.integers(0, 40), st.just(9000))))
@@ -122,3 +132,100 @@ def test_signal_stats_are_those_of_all_samples(drawn: list[tuple[str, np.ndarray
             assert row["std"] == pytest.approx(valid.std(ddof=1), rel=1e-7, abs=1e-7 * scale)
         else:
             assert row["std"] is None
+
+
+def test_the_quantiles_that_are_told() -> None:
+    assert QUANTILES == {"p25": 0.25, "p50": 0.5, "p75": 0.75}
+
+
+@pytest.mark.parametrize("gone", [0, 1, 2, 5])
+@pytest.mark.parametrize("valid", [[], [7], [0, 0], [3, 5], [-4, 0, 0, 9], [-128 + 1, 127]])
+@pytest.mark.parametrize("gain", [1.0, -2.0, 200.0])
+@pytest.mark.parametrize("baseline", [0, 3, -5])
+def test_few_samples_in_all_ways_of_counting(gone: int, valid: list[int], gain: float, baseline: int) -> None:
+    """Eight bits, so that there are two ways: both equal numpy's, whatever is missing."""
+    samples = np.array([-128] * gone + valid, np.int8)
+    coding = Coding(-128, gain, baseline, ())
+    histogram = np.bincount(samples.astype(np.int64) + 128, minlength=256)
+    found = statistics(count(samples), coding)
+    (same,) = statistics_of_bytes(histogram[None], [coding])
+    assert found == same
+    assert (found.n, found.missing, found.total) == (len(samples), gone, int(samples.astype(np.int64).sum()))
+    physical = (np.array(valid, float) - baseline) / gain
+    if not valid:
+        assert (found.mean, found.std, found.min, found.max, found.zero, found.distinct) == (
+            None,
+            None,
+            None,
+            None,
+            0,
+            0,
+        )
+        assert found.quantiles == (None, None, None)
+        return
+    assert (found.distinct, found.zero) == (len(set(valid)), valid.count(baseline))
+    assert found.mean == pytest.approx(physical.mean(), rel=1e-12, abs=1e-12)
+    assert found.std == (pytest.approx(physical.std(ddof=1), rel=1e-12, abs=1e-12) if len(valid) > 1 else None)
+    assert (found.min, found.max) == (physical.min(), physical.max())
+    assert found.quantiles == tuple(np.percentile(physical, [25, 50, 75]))
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ((), (None, None)),
+        (((-10, 10),), (0, 0)),
+        (((-4, 9),), (2, 3)),
+        (((-4, 10),), (2, 0)),
+        (((-5, 9),), (0, 3)),
+        (((-3, 9),), (None, None)),  # samples lie beyond them, so these are none
+        (((-4, 8),), (None, None)),
+        (((-128, 127), (-4, 9)), (2, 3)),
+        (((-4, 9), (-128, 127)), (2, 3)),
+        (((-4, 100), (-100, 9)), (2, 3)),
+        (((0, 0), (-4, 9)), (2, 3)),
+    ],
+)
+@pytest.mark.parametrize("gain", [1.0, -1.0])
+def test_samples_at_the_limits(
+    limits: tuple[tuple[int, int], ...], expected: tuple[int | None, int | None], gain: float
+) -> None:
+    samples = np.array([-4, -4, 0, 9, 9, 9], np.int8)
+    coding = Coding(-128, gain, 0, tuple(Limits(*each) for each in limits))
+    histogram = np.bincount(samples.astype(np.int64) + 128, minlength=256)
+    for found in (statistics(count(samples), coding), *statistics_of_bytes(histogram[None], [coding])):
+        assert (found.at_min, found.at_max) == (expected if gain > 0 else expected[::-1])
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 10_000])
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32])
+def test_counting_is_that_of_numpy(size: int, dtype: type) -> None:
+    limits = np.iinfo(dtype)
+    samples = np.random.default_rng(size).integers(limits.min, limits.max, size, dtype, endpoint=True)
+    samples[: min(size, 2)] = [limits.min, limits.max][: min(size, 2)]
+    values, counts = np.unique(samples, return_counts=True)
+    found = count(samples)
+    assert (found.values.tolist(), found.counts.tolist()) == (values.tolist(), counts.tolist())
+    parts = [count(part) for part in np.array_split(samples, 3)]
+    whole = merged(parts)
+    assert (whole.values.tolist(), whole.counts.tolist()) == (values.tolist(), counts.tolist())
+
+
+@pytest.mark.parametrize("scale", [1, 10, 10**200])
+@pytest.mark.parametrize("numbers", [[], [0], [5], [3, 3], [-20, 0, 0, 7], [1, 2, 3, 4, 10]])
+def test_numbers_in_decimals(numbers: list[int], scale: int) -> None:
+    values, counts = np.unique(np.array(numbers, np.int64), return_counts=True)
+    pairs = list(zip(values.tolist(), counts.tolist(), strict=True))
+    found = statistics_of_numbers(pairs, scale, len(numbers) + 2)
+    assert (found.n, found.missing, found.total) == (len(numbers) + 2, 2, sum(numbers))
+    assert (found.distinct, found.zero) == (len(set(numbers)), numbers.count(0))
+    if numbers:
+        exact = np.array(numbers, float) / scale
+        assert (found.min, found.max) == (exact.min(), exact.max())
+        assert found.mean == pytest.approx(exact.mean(), rel=1e-12)
+        assert found.quantiles == pytest.approx(tuple(np.percentile(exact, [25, 50, 75])), rel=1e-12)
+        if len(numbers) > 1:
+            deviation = np.array(numbers, float).std(ddof=1) / scale
+            assert found.std == pytest.approx(deviation, rel=1e-9)
+        else:
+            assert found.std is None
