@@ -290,14 +290,14 @@ class _ReadOnly:
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """One execution of a plan, as whoever opens it reads it; nothing in its folder can be changed by it.
+    """One execution of a plan, as whoever opens it reads it; by it nothing in its folder or its dataset can be changed.
 
     Parameters
     ----------
     store
         The output folder. Its changes are refused.
     dataset
-        The input.
+        The input. Its changes are refused too.
     source
         The extractor, or the specification that finds it.
     record
@@ -317,7 +317,8 @@ class Run:
     record: RunRecord
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "store", replace(self.store, fence=_ReadOnly()))
+        for name in ("store", "dataset"):
+            object.__setattr__(self, name, replace(getattr(self, name), fence=_ReadOnly()))
 
     def __repr__(self) -> str:
         from scaledproc._util.text import bytes_text, count_text

@@ -68,20 +68,23 @@ def test_a_run_has_nothing_that_changes_its_folder() -> None:
 
 
 def test_a_run_can_only_be_read(tmp_path: Path) -> None:
-    output = tmp_path / "out"
-    made = scaledproc.run(write_probe_dataset(tmp_path / "data"), output, extractor=PROBE, jobs=1)
-    before = tree_bytes(output)
+    output, dataset = tmp_path / "out", write_probe_dataset(tmp_path / "data")
+    made = scaledproc.run(dataset, output, extractor=PROBE, jobs=1)
+    before = tree_bytes(output), tree_bytes(dataset)
+    name = next(path.name for path in dataset.iterdir() if path.is_file())
     for run in (made, scaledproc.Run.open(output), pickle.loads(pickle.dumps(made)), replace(made, source="x:y")):
         assert type(run) is scaledproc.Run
         changes: list[Callable[[], None]] = [
             partial(run.store.write, "features.parquet", b""),
             partial(run.store.child("shards").remove, "00000.parquet"),
             run.store.remove_temporaries,
+            partial(run.dataset.write, "x", b"1"),
+            partial(run.dataset.remove, name),
         ]
         for change in changes:
             with pytest.raises(scaledproc.UsageError, match="a Run can only be read"):
                 change()
         with pytest.raises(FrozenInstanceError):
             run.record = made.record  # type: ignore[misc]
-    assert tree_bytes(output) == before
+    assert (tree_bytes(output), tree_bytes(dataset)) == before
     assert made.to_arrow().num_rows == made.record.counts["rows"]
