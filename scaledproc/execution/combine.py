@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import time
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from scaledproc._util.digests import digest_of
+from scaledproc._util.digests import digest_of, digest_of_stream
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import CombineDone
 from scaledproc.execution.quarantine import read_errors
@@ -147,7 +146,7 @@ def _rows_of(run: RunFolder, shard: int, report: ShardDone | None) -> Iterator[p
 
 def _digest_of(run: RunFolder, name: str) -> str:
     with run.store.open(name) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+        return digest_of_stream(file).sha256
 
 
 def finished_schema(extractor: Extractor) -> pa.Schema:
