@@ -27,7 +27,6 @@ def option(
     read: Callable[[Any, str], Any] | None = None,
     accepts: str = "",
     flag: str | None = None,
-    short: str = "",
     words: Callable[[Iterable[str]], Any] | None = None,
     command_default: Any = None,
     in_file: bool = True,
@@ -56,8 +55,6 @@ def option(
         The type of what Python's functions take, where that is wider than the field's own.
     flag
         The flag's name without dashes, where it is not the option's; empty where there is none.
-    short
-        A second flag of one letter, such as `-q`.
     words
         Makes what Python's functions take of the command line's words, where an option can be repeated.
     command_default
@@ -96,6 +93,11 @@ class Declared:
         name = self.about.get("flag")
         name = self.name if name is None else name
         return f"--{name.replace('_', '-')}" if name else ""
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What it can be called on the command line: its flag, and what Python calls it where that is another name."""
+        return tuple(dict.fromkeys((self.flag, f"--{self.name.replace('_', '-')}"))) if self.flag else ()
 
     @property
     def accepts(self) -> str:
@@ -145,10 +147,11 @@ class Declared:
         UsageError
             If the option cannot have it.
         """
-        read = self.about.get("read")
-        if value is None or read is None:
+        if value is None:
             return value
-        return read(value, self.flag or self.name)
+        flag = self.flag or self.name
+        read = self.about.get("read") or _READ.get(self.kind if self.kind != "text" else self.accepts)
+        return value if read is None else read(value, flag)
 
 
 def declared(options: type) -> tuple[Declared, ...]:
@@ -178,9 +181,18 @@ def read_options(options: type, given: Mapping[str, Any]) -> dict[str, Any]:
 # What several options are read with
 
 
-def texts(value: Iterable[str] | str, _: str = "") -> tuple[str, ...]:
-    """One text or several."""
-    return (value,) if isinstance(value, str) else tuple(value)
+def texts(value: Any, flag: str) -> tuple[str, ...]:
+    """One text or several.
+
+    Raises
+    ------
+    UsageError
+        If it is something else.
+    """
+    found = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (None,)
+    if not all(isinstance(each, str) for each in found):
+        raise UsageError(f"{flag} {value!r}: give a text, or several")
+    return found
 
 
 def at_least(least: int, what: str) -> Callable[[Any, str], int]:
@@ -196,7 +208,29 @@ def at_least(least: int, what: str) -> Callable[[Any, str], int]:
 
     def read(value: Any, flag: str) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise UsageError(f"{flag} {value}: give {what}")
+            raise UsageError(f"{flag} {value!r}: give {what}")
         return value
 
     return read
+
+
+def _of_type(wanted: type, what: str) -> Callable[[Any, str], Any]:
+    """Takes only a value of a type: Python would take a text such as `no` for true."""
+
+    def read(value: Any, flag: str) -> Any:
+        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+            from scaledproc._util.redaction import is_secret_name
+
+            raise UsageError(f"{flag} {'***' if is_secret_name(flag) else repr(value)}: give {what}")
+        return value
+
+    return read
+
+
+_READ: Mapping[str, Callable[[Any, str], Any]] = {
+    "flag": _of_type(bool, "True or False"),
+    "integer": _of_type(int, "a whole number"),
+    "str": _of_type(str, "a text"),
+    "str | None": _of_type(str, "a text"),
+}
+"""How options are read that do not say it themselves: by their kind, and texts by the type that they accept."""

@@ -47,8 +47,7 @@ def with_options(
             command(**words, given=given)
 
         replace_parameter(called, own, "given", made.values())
-        others = {each.name.replace("_", "-"): each.flag[2:] for each in chosen if each.flag[2:] != each.name}
-        vars(called)["other_names"] = {name: flag for name, flag in others.items() if name != flag}
+        vars(called)["other_names"] = {name[2:]: each.flag[2:] for each in chosen for name in each.flags[1:]}
         return called
 
     return decorate

@@ -47,14 +47,20 @@ def failure_told(listen: Callable[[Any], None] | None) -> Iterator[None]:
 
 def _without_secrets(words: Sequence[str]) -> Iterator[str]:
     """The words of the command line as they may be shown: storage options can be keys and passwords."""
+    from scaledproc._util.options import declared
     from scaledproc._util.redaction import is_secret_name
+    from scaledproc.engine.options import RunOptions
     from scaledproc.storage.store import redacted
 
+    options = {flag: each for each in declared(RunOptions) for flag in each.flags}
     for before, word in zip(["", *words], words, strict=False):
-        found = re.match(r"(?:(--set|--storage-option)=)?(\w[\w.-]*)=", word)
-        is_of_extractor = found is not None and (found[1] or before) == "--set"
-        is_hidden = found is not None and (not is_of_extractor or is_secret_name(found[2]))
-        yield f"{found[0]}***" if found is not None and is_hidden else redacted(word)
+        found = re.match(r"(?:(--[\w-]+)=)?(\w[\w.-]*)=", word)
+        if found is None:
+            yield redacted(word)
+            continue
+        option = options.get(found[1] or before)
+        is_public = option is not None and (option.about["words"] is None or option.name == "options")
+        yield redacted(word) if is_public and not is_secret_name(found[2]) else f"{found[0]}***"
 
 
 def show(text: str) -> None:

@@ -214,6 +214,7 @@ class PlanOptions(FileOptions):
         "Processes; 1 without limits works in this one.",
         metavar="N",
         default_text="the cores that this process may use",
+        read=at_least(1, "1 or more"),
         details="With 1, `breakpoint()` in an extractor has the terminal; `--task-timeout`, `--memory-per-worker` and "
         "`--worker-lifespan` need another process.",
     )

@@ -19,6 +19,13 @@ from scaledproc.errors import RunInterruptedError
             ["in", "--storage-option", "secret=abc", "--storage-option=key=abc"],
             "in --storage-option 'secret=***' '--storage-option=key=***'",
         ),
+        (["in", "--options", "window=60", "--options=token=abc"], "in --options window=60 '--options=token=***'"),
+        (
+            ["in", "--storage-options", "secret=abc", "--storage-options=anon=abc"],
+            "in --storage-options 'secret=***' '--storage-options=anon=***'",
+        ),
+        (["in", "--env", "A=abc", "--env=A=abc"], "in --env 'A=***' '--env=A=***'"),  # a backend's
+        (["in", "--include", "date=2026/**", "--include=date=2026"], "in --include 'date=2026/**' --include=date=2026"),
         (["in", "--overwrite", "--jobs", "2"], "in --jobs 2"),
         (["--limit=3", "in"], "--limit=3 in"),
     ],

@@ -99,11 +99,28 @@ def test_limits_are_options_of_a_run() -> None:
         ({"grace": "long"}, "--grace 'long': give seconds"),
         ({"shards": "few"}, "--shards 'few'"),
         ({"chunk": 0}, "--chunk '0'"),
+        ({"jobs": 0}, "--jobs 0: give 1 or more"),
+        ({"jobs": "4"}, "--jobs '4': give 1 or more"),
+        ({"include": 5}, "--include 5: give a text, or several"),
+        ({"exclude": ["a", 5]}, r"--exclude \['a', 5\]: give a text, or several"),
+        ({"anchor": b"ab"}, "--anchor b'ab': give a text, or several"),
+        ({"hidden": "no"}, "--hidden 'no': give True or False"),
+        ({"overwrite": 0}, "--overwrite 0: give True or False"),
+        ({"unit": 5}, "--unit 5: give a text"),
     ],
 )
 def test_values_that_cannot_be(given: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         RunOptions.parse(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [({"records": "4"}, "--records '4': give a whole number"), ({"password": b"5"}, r"password \*\*\*: give a text")],
+)
+def test_values_that_a_fetch_cannot_have(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        FetchOptions.parse(given)
 
 
 def test_texts_are_one_or_several() -> None:
