@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from scaledproc._util.options import Declared, declared
 from scaledproc._util.units import parse_seconds
 from scaledproc.errors import UsageError
 
@@ -44,11 +45,27 @@ def _setting(
     *,
     unit: str = "",
     default_text: str = "",
+    least: int = 0,
+    splits: bool = False,
+    pairs: bool = False,
     recall: bool = False,
 ) -> Any:
-    """A field; `recall` says that the jobs of a run cannot be asked without it."""
-    about = {"help": help, "metavar": metavar, "unit": unit, "default_text": default_text, "recall": recall}
-    return field(default=default, metadata=about)
+    """A field: its annotation says what its values are.
+
+    Parameters
+    ----------
+    default, help, metavar, unit, default_text
+        As `scaledproc._util.options.option` has them.
+    least
+        The least value of a number.
+    splits
+        Whether several texts may be given in one word, with commas.
+    pairs
+        Whether texts are pairs, which a file may have as a table.
+    recall
+        Whether the jobs of a run cannot be asked without it.
+    """
+    return field(default=default, metadata={key: value for key, value in locals().items() if key != "default"})
 
 
 @dataclass(frozen=True)
@@ -65,29 +82,34 @@ class Settings:
         ("ml.m5.4xlarge",),
         "Machines; further ones are tried in order when there is no capacity. local: Docker here.",
         "TYPE",
+        splits=True,
     )
-    instances: int | None = _setting(None, "One job on so many machines, instead of one job for each shard.")
-    max_parallel_jobs: int = _setting(10, "Jobs at once; the next one starts when one ends.")
+    instances: int | None = _setting(None, "One job on so many machines, instead of one job for each shard.", least=1)
+    max_parallel_jobs: int = _setting(10, "Jobs at once; the next one starts when one ends.", least=1)
     input_mode: InputMode = _setting("stage", "How data gets to a machine: stage, file or sharded-by-key.")  # noqa: RUF009 - a field
     combine_instance_type: str = _setting("ml.m5.large", "Machine of the last job.", "TYPE")
     combine_local: bool = _setting(False, "Combine on this machine instead.")
     volume_size: int | None = _setting(
-        None, "Disk of each machine.", "GB", unit="GB", default_text="what the plan needs"
+        None, "Disk of each machine.", "GB", unit="GB", default_text="what the plan needs", least=1
     )
     max_runtime: str = _setting("1d", "Longest time of a job, such as 90m, 12h or 2d.", "TIME")
     retries: int = _setting(2, "How often a job is tried again.")
     retry_wait: float = _setting(30.0, "Pause before the first retry; it doubles.", "SECONDS", unit="seconds")
     detach: bool = _setting(False, "Hand the run to a SageMaker pipeline and return.")
     max_cost: float | None = _setting(None, "Refuse a run that is expected to cost more.", "USD", unit="USD")
-    calibrate: int | None = _setting(None, "Run so many tasks here first, to know how long the rest takes.", "N")
+    calibrate: int | None = _setting(
+        None, "Run so many tasks here first, to know how long the rest takes.", "N", least=1
+    )
     volume_kms_key: str | None = _setting(None, "KMS key for the machines' disks.", "KEY")
     output_kms_key: str | None = _setting(None, "KMS key for every object that is written.", "KEY")
-    subnets: tuple[str, ...] = _setting((), "VPC subnet; can be repeated.", "ID")
-    security_groups: tuple[str, ...] = _setting((), "VPC security group; can be repeated.", "ID")
+    subnets: tuple[str, ...] = _setting((), "VPC subnet; can be repeated.", "ID", splits=True)
+    security_groups: tuple[str, ...] = _setting((), "VPC security group; can be repeated.", "ID", splits=True)
     network_isolation: bool = _setting(False, "No network for the containers; needs --input-mode file.")
     encrypt_inter_container_traffic: bool = _setting(False, "Encrypt what machines of one job send each other.")
-    tags: tuple[str, ...] = _setting((), "Tag for jobs; can be repeated.", "KEY=VALUE")
-    env: tuple[str, ...] = _setting((), "Environment variable for the workers; can be repeated.", "KEY=VALUE")
+    tags: tuple[str, ...] = _setting((), "Tag for jobs; can be repeated.", "KEY=VALUE", pairs=True)
+    env: tuple[str, ...] = _setting(
+        (), "Environment variable for the workers; can be repeated.", "KEY=VALUE", pairs=True
+    )
     region: str | None = _setting(
         None, "AWS region.", "REGION", default_text="the environment's or the profile's", recall=True
     )
@@ -105,14 +127,11 @@ class Settings:
         UsageError
             There is no such setting, or its value cannot be.
         """
-        known = {each.name: each for each in fields(cls)}
+        known = {each.name: each for each in declared(cls)}
         for name in words:
             if name not in known:
                 raise UsageError(f"the backend sagemaker has no setting {name!r}; there are: {', '.join(known)}")
-        values = {
-            name: _convert(name, value, known[name].default) for name, value in words.items() if value is not None
-        }
-        made = cls(**values)
+        made = cls(**{name: _convert(known[name], value) for name, value in words.items() if value is not None})
         made.check()
         return made
 
@@ -131,7 +150,9 @@ class Settings:
         UsageError
             A value cannot be, or not with what a person set.
         """
-        values = {name: _convert(name, value, getattr(self, name)) for name, value in defaults.items()}
+        values = {
+            each.name: _convert(each, defaults[each.name]) for each in declared(Settings) if each.name in defaults
+        }
         if "tags" in values:
             merged = {**_pairs("tags", values["tags"]), **self.tag_map}
             values["tags"] = tuple(f"{key}={value}" for key, value in merged.items())
@@ -187,14 +208,11 @@ class Settings:
             )
 
     def _check_values(self) -> None:
-        for name in ("instances", "max_parallel_jobs", "volume_size", "calibrate"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{_flag(name)} {value}: give 1 or more")
-        for name in ("retries", "retry_wait", "max_cost", "poll_seconds"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < inf:  # which nan is not either
-                raise UsageError(f"{_flag(name)} {value}: give 0 or more")
+        for each in declared(type(self)):
+            value, least = getattr(self, each.name), each.about["least"]
+            is_number = each.kind in ("integer", "number") and value is not None
+            if is_number and not least <= value < inf:  # which nan is not either
+                raise UsageError(f"{each.flag} {value}: give {least} or more")
         if self.instances is not None:
             check_instances(self.instances, "--instances")
         if self.volume_size is not None:
@@ -267,27 +285,30 @@ def _pairs(name: str, words: tuple[str, ...]) -> dict[str, str]:
     return pairs
 
 
-def _convert(name: str, value: Any, default: Any) -> Any:
+def _convert(setting: Declared, value: Any) -> Any:
     """A value as its field has it; a table becomes pairs, one word a tuple of one."""
     try:
-        if isinstance(default, tuple):
-            if isinstance(value, Mapping) and name in ("tags", "env"):
-                return tuple(f"{key}={_word(item)}" for key, item in value.items())
-            words = [value] if isinstance(value, str) else [_word(item) for item in _listed(value)]
-            return tuple(part.strip() for word in words for part in _split(name, word) if part.strip())
-        if isinstance(default, bool):
-            return _as_flag(value)
-        if name in ("instances", "max_parallel_jobs", "volume_size", "retries", "calibrate"):
-            if isinstance(value, bool) or int(value) != float(value):
-                raise ValueError
-            return int(value)
-        if name in ("retry_wait", "max_cost", "poll_seconds"):
-            if isinstance(value, bool):
-                raise TypeError(value)
-            return float(value)
-        return _word(value)
+        match setting.kind:
+            case "texts":
+                if isinstance(value, Mapping) and setting.about["pairs"]:
+                    return tuple(f"{key}={_word(item)}" for key, item in value.items())
+                words = [value] if isinstance(value, str) else [_word(item) for item in _listed(value)]
+                parts = [part for word in words for part in (word.split(",") if setting.about["splits"] else [word])]
+                return tuple(part.strip() for part in parts if part.strip())
+            case "flag":
+                return _as_flag(value)
+            case "integer":
+                if isinstance(value, bool) or int(value) != float(value):
+                    raise ValueError
+                return int(value)
+            case "number":
+                if isinstance(value, bool):
+                    raise TypeError(value)
+                return float(value)
+            case "text":
+                return _word(value)
     except (TypeError, ValueError, OverflowError):
-        raise UsageError(f"{_flag(name)} {value!r} cannot be used: see scaledproc run --help") from None
+        raise UsageError(f"{setting.flag} {value!r} cannot be used: see scaledproc run --help") from None
 
 
 def _word(value: Any) -> str:
@@ -306,8 +327,3 @@ def _as_flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise TypeError(value)
     return value
-
-
-def _split(name: str, word: str) -> list[str]:
-    """Types and ids may also be given in one word, with commas."""
-    return word.split(",") if name in ("instance_type", "subnets", "security_groups") else [word]

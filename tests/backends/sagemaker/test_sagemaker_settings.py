@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from scaledproc import api
 from scaledproc.backends.sagemaker.backend import SageMakerBackend
-from scaledproc.backends.sagemaker.settings import Settings
+from scaledproc.backends.sagemaker.settings import Settings, _setting
 from scaledproc.cli.config_file import read_config
 from scaledproc.cli.main import app
 from scaledproc.errors import UsageError
@@ -255,6 +255,50 @@ def test_one_error_that_names_the_flag(seen: Seen, words: tuple[str, ...], messa
     with pytest.raises(UsageError, match=message) as caught:
         settings_of(seen("--backend", "sagemaker", *words))
     assert "\n" not in str(caught.value)
+
+
+@dataclass(frozen=True)
+class MoreSettings(Settings):
+    """As they are after someone added some: a field each, and nothing else."""
+
+    count: int = _setting(2, "A number of things.", least=1)
+    share: float | None = _setting(None, "A share.")
+    is_on: bool = _setting(False, "Whether it is on.")
+    ids: tuple[str, ...] = _setting((), "Some ids.", splits=True)
+    marks: tuple[str, ...] = _setting((), "Some pairs.", pairs=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ({"count": "3"}, 3),
+        ({"share": 0.5}, 0.5),
+        ({"share": "1"}, 1.0),
+        ({"is_on": True}, True),
+        ({"ids": "a,b"}, ("a", "b")),
+        ({"marks": {"a": 1}}, ("a=1",)),
+        ({"marks": "a=1,2"}, ("a=1,2",)),
+    ],
+)
+def test_a_setting_is_a_field_and_nothing_else(words: dict[str, Any], expected: object) -> None:
+    (name,) = words
+    found = getattr(MoreSettings.parse(words), name)
+    assert (found, type(found)) == (expected, type(expected))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"count": 0}, "--count 0: give 1 or more"),
+        ({"count": 1.5}, "--count 1.5 cannot be used"),
+        ({"share": "nan"}, "--share nan: give 0 or more"),
+        ({"is_on": "no"}, "--is-on 'no' cannot be used"),
+        ({"ids": {"a": 1}}, "--ids {'a': 1} cannot be used"),
+    ],
+)
+def test_a_setting_is_checked_by_its_field(words: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        MoreSettings.parse(words)
 
 
 def test_flags_of_another_backend(seen: Seen) -> None:
