@@ -150,9 +150,8 @@ class Settings:
         UsageError
             A value cannot be, or not with what a person set.
         """
-        values = {
-            each.name: _convert(each, defaults[each.name]) for each in declared(Settings) if each.name in defaults
-        }
+        known = {each.name: each for each in declared(type(self))}
+        values = {name: _convert(known[name], value) for name, value in defaults.items()}
         if "tags" in values:
             merged = {**_pairs("tags", values["tags"]), **self.tag_map}
             values["tags"] = tuple(f"{key}={value}" for key, value in merged.items())
