@@ -85,6 +85,29 @@ def with_table(extractor: str, given: Mapping[str, Any] | None) -> dict[str, Any
     if loose:
         raise UsageError(f"{NAME}: {loose[0]!r} stands in [{EXTRACTOR}]; options belong below [{EXTRACTOR}.NAME]")
     found: dict[str, Any] = {}
-    for name in dict.fromkeys((extractor.rpartition(":")[2], extractor)):
+    for name in _names_of(extractor):
         found |= {key.replace("-", "_"): value for key, value in tables.get(name, {}).items()}
     return {**found, **(given or {})} or None
+
+
+def idle_tables(extractor: str) -> str:
+    """A note on tables that may be meant for an extractor that has none, and that no installed one has; else empty.
+
+    Where it has its own, the others are taken for those of extractors that other commands name.
+    """
+    from scaledproc.extractors.registry import names
+
+    tables = read_config().get(EXTRACTOR, {})
+    own = _names_of(extractor)
+    idle = [f"[{EXTRACTOR}.{name}]" for name in tables if name not in names()]
+    if not idle or not tables.keys().isdisjoint(own):
+        return ""
+    return (
+        f"{NAME}: {', '.join(idle)} {'is' if len(idle) == 1 else 'are'} not used: this extractor's table is "
+        f"[{EXTRACTOR}.{own[0]}], and no installed extractor has such a name"
+    )
+
+
+def _names_of(extractor: str) -> list[str]:
+    """What an extractor's table may be called."""
+    return list(dict.fromkeys((extractor.rpartition(":")[2], extractor)))

@@ -14,7 +14,7 @@ import typer
 from scaledproc._util import startup
 from scaledproc._util.options import declared, read_options
 from scaledproc.cli.backend_flags import settings_for, with_settings
-from scaledproc.cli.config_file import NAME, with_table
+from scaledproc.cli.config_file import NAME, idle_tables, with_table
 from scaledproc.cli.flags import AsJson, Quiet, is_from_file, with_options
 from scaledproc.cli.interaction import ask, continuable, failure_told, show
 from scaledproc.engine.options import PlanOptions, RunOptions
@@ -56,7 +56,7 @@ def run(
     143 after Ctrl-C and SIGTERM.
     """
     light = {name: given[name] for name in ("max_failures", "grace")}
-    patience = read_options(RunOptions, light)["grace"]
+    grace = read_options(RunOptions, light)["grace"]
     from scaledproc._util.lazy_pandas import defer_pandas
 
     defer_pandas()
@@ -76,11 +76,13 @@ def run(
     with (
         terminal.choose(quiet=quiet, as_json=as_json) as display,
         failure_told(display.listen if as_json else None),
-        continuable(patience),
+        continuable(grace),
     ):
-        if is_from_file(ctx, "chunk"):
-            from scaledproc.events import Note
+        from scaledproc.events import Note
 
+        if note := idle_tables(given["extractor"]):
+            display.listen(Note(note))
+        if is_from_file(ctx, "chunk"):
             display.listen(Note(f"cut for cores: --chunk {given['chunk']}, from {NAME}"))
         on_event = _Results(display.listen, silent=as_json).listen
         try:
@@ -110,6 +112,8 @@ def plan(
     backend, jobs = given.pop("backend"), given.pop("jobs")
     machine = api.make_backend(backend, jobs, None, settings_for(backend, settings))
     given["options"] = with_table(given["extractor"], given["options"])
+    if note := idle_tables(given["extractor"]):
+        typer.echo(note, err=True)
     on, chunk = machine.cores, given["chunk"]
     about = {name: given[name] for name in ("extractor", "options", "storage_options")}
     with contextlib.redirect_stdout(sys.stderr):  # what an extractor's module prints is not the plan

@@ -95,6 +95,22 @@ def test_the_files_table(call: Call, tmp_path: Path, table: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("table", "is_told"),
+    [
+        ("[extractor.windwed]", True),
+        ("[extractor.wfdb-summary]", False),  # is installed
+        ("[extractor.windowed]\nwindow = 20\n[extractor.needy]", False),  # may be of another extractor of this file
+    ],
+)
+def test_a_table_that_may_be_misspelt_is_told(call: Call, tmp_path: Path, table: str, is_told: bool) -> None:
+    (tmp_path / "scaledproc.toml").write_text(f"{table}\nwindow = 20\n")
+    for command in (("plan", "data", "--extractor", "mine.py:windowed", "--json"), RUN):
+        code, _, err = call(*command)
+        said = "[extractor.windwed] is not used: this extractor's table is [extractor.windowed]"
+        assert (code, said in " ".join(err.split())) == (0, is_told)
+
+
+@pytest.mark.parametrize(
     ("words", "file", "said"),
     [
         (("--set", "window"), "", "--set 'window': give NAME=VALUE"),
