@@ -207,11 +207,11 @@ class Settings:
             )
 
     def _check_values(self) -> None:
-        for each in declared(type(self)):
-            value, least = getattr(self, each.name), each.about["least"]
-            is_number = each.kind in ("integer", "number") and value is not None
+        for setting in declared(type(self)):
+            value, least = getattr(self, setting.name), setting.about["least"]
+            is_number = setting.kind in ("integer", "number") and value is not None
             if is_number and not least <= value < inf:  # which nan is not either
-                raise UsageError(f"{each.flag} {value}: give {least} or more")
+                raise UsageError(f"{setting.flag} {value}: give {least} or more")
         if self.instances is not None:
             check_instances(self.instances, "--instances")
         if self.volume_size is not None:
