@@ -9,7 +9,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from scaledproc._util.units import parse_number
 from scaledproc.errors import UsageError
 from scaledproc.planning.cost_model import ASSUMED, Costs
 from scaledproc.planning.partition import (
@@ -201,29 +200,6 @@ def test_shards_that_make_no_sense_are_refused(text: str) -> None:
 def test_chunks_that_make_no_sense_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--chunk"):
         ChunkCut.parse(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("4", ("count", 4)),
-        (" 5 ", ("count", 5)),
-        ("1 task", ("count", 1)),
-        ("3 tasks", ("count", 3)),
-        ("1B", ("bytes", 1)),
-        ("1k", ("bytes", 1000)),
-        ("2KiB", ("bytes", 2048)),
-        ("1.5MB", ("bytes", 1_500_000)),
-        ("2m", ("bytes", 2_000_000)),
-        ("2MiB", ("bytes", 2**21)),
-        ("1g", ("bytes", 10**9)),
-        ("1gib", ("bytes", 2**30)),
-        ("1TB", ("bytes", 10**12)),
-        ("1Ti", ("bytes", 2**40)),
-    ],
-)
-def test_numbers_and_their_units(text: str, expected: tuple[str, int]) -> None:
-    assert parse_number(text, "--x", "some") == expected
 
 
 @pytest.mark.parametrize(
