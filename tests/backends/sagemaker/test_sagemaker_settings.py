@@ -258,7 +258,7 @@ def test_one_error_that_names_the_flag(seen: Seen, words: tuple[str, ...], messa
 
 
 @dataclass(frozen=True)
-class MoreSettings(Settings):  # type: ignore[misc] - mypy reads it by its folder, as `backends`
+class MoreSettings(Settings):  # type: ignore[misc]  # mypy knows it as `backends`
     """As they are after someone added some: a field each, and nothing else."""
 
     count: int = _setting(2, "A number of things.", least=1)
