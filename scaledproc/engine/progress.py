@@ -77,7 +77,7 @@ class Tally:
     """What is done so far, of each shard and of all.
 
     Chunks are added, each once; what a worker elsewhere tells of a shard is its sum so far; a committed shard counts as
-    a whole. A shard's part in the sums never falls: a job that is tried again may have to do some records once more,
+    a whole. A shard's part in the sums never falls: a job that is tried again may have to do some tasks once more,
     and they are not counted until it is beyond where the first try was.
 
     Parameters

@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from scaledproc.planning.plan import Chunk, Plan
 
 
-PATIENCE = 2.0  # seconds that others get to end what they are at, where the run must end
+GRACE = 2.0  # seconds that others get to end what they are at, where the run must end
 FILES_SENT = 1_000  # files of a unit that are sent along with each chunk
 
 
@@ -170,7 +170,7 @@ def run_shards(
         try:
             yield from _Execution(run, plan, stager, pool, queue, left, common, here).events()
         except Exception:
-            pool.close(PATIENCE)
+            pool.close(GRACE)
             raise
         except BaseException:  # who leaves at once does not wait
             pool.close()

@@ -13,7 +13,7 @@ Thing = TypeVar("Thing")
 Result = TypeVar("Result")
 
 TICK = 0.2  # seconds between two looks at the progress
-PATIENCE = 5.0  # seconds that threads get to end their work when they are told to stop
+GRACE = 5.0  # seconds that threads get to end their work when they are told to stop
 
 
 def each(
@@ -41,7 +41,7 @@ def each(
     lock = threading.Lock()
     told: queue.SimpleQueue[tuple[bool, Result | None, BaseException | None]] = queue.SimpleQueue()
 
-    def labour() -> None:
+    def do_work() -> None:
         error: BaseException | None = None
         try:
             while not stop.is_set():
@@ -55,9 +55,9 @@ def each(
         told.put((False, None, error))
 
     # Daemons: one that waits for a silent server must not keep the program from ending.
-    crew = [threading.Thread(target=labour, daemon=True, name=f"crew-{number}") for number in range(threads)]
-    for member in crew:
-        member.start()
+    workers = [threading.Thread(target=do_work, daemon=True, name=f"fetch-{number}") for number in range(threads)]
+    for thread in workers:
+        thread.start()
     at_work = threads
     ended = False
     try:
@@ -77,6 +77,6 @@ def each(
     finally:
         if not ended:
             stop.set()
-        deadline = time.monotonic() + PATIENCE
-        for member in crew:
-            member.join(max(0.0, deadline - time.monotonic()))
+        deadline = time.monotonic() + GRACE
+        for thread in workers:
+            thread.join(max(0.0, deadline - time.monotonic()))

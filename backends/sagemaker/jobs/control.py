@@ -58,8 +58,8 @@ def key_and_attempt(name: str) -> tuple[str, int]:
 
 
 @dataclass
-class _Task:
-    """A job to be done, over all its tries."""
+class _JobState:
+    """What is known of a job over all its tries, until its work is done."""
 
     work: Work
     attempt: int = 0
@@ -98,9 +98,9 @@ class Controller:
         self._request = request
         self._bills = bills
         self._token = run_token(run)
-        self._waiting: list[_Task] = []
-        self._active: list[_Task] = []
-        self._failed: list[tuple[_Task, str]] = []
+        self._waiting: list[_JobState] = []
+        self._active: list[_JobState] = []
+        self._failed: list[tuple[_JobState, str]] = []
         self._room = settings.max_parallel_jobs
         self._heartbeats: Mapping[str, tuple[str, Heartbeat]] = {}
         self._told: set[int] = set()
@@ -115,7 +115,7 @@ class Controller:
     @property
     def active(self) -> list[str]:
         """The names of the jobs that are not over."""
-        return [task.name for task in self._active]
+        return [job.name for job in self._active]
 
     def at_work(self) -> list[str]:
         """As `active`, with those that were started just before somebody interrupted."""
@@ -133,7 +133,7 @@ class Controller:
         ScaledprocError
             Some cannot be done. The others were.
         """
-        self._waiting = [_Task(work) for work in works]
+        self._waiting = [_JobState(work) for work in works]
         yield from self._attach()
         while self._waiting or self._active:
             yield from self._submit()
@@ -149,39 +149,39 @@ class Controller:
 
     def _attach(self) -> Iterator[Event]:
         """Take over the jobs of an earlier command instead of starting twins."""
-        tasks = {task.work.key: task for task in self._waiting}
+        jobs = {job.work.key: job for job in self._waiting}
         found: dict[str, tuple[int, str, str]] = {}
         listed = self._jobs.summaries(self._token)
-        for job in listed:
-            key, attempt = key_and_attempt(job.name)
-            if key in tasks:
-                found[key] = max(found.get(key, (0, "", "")), (attempt, job.name, job.status))
-            elif job.status not in _ENDED:
-                self._watch_other(job, key, attempt)
-        ended = [job.name for job in listed if job.status in _ENDED and job.name not in self._bills]
+        for summary in listed:
+            key, attempt = key_and_attempt(summary.name)
+            if key in jobs:
+                found[key] = max(found.get(key, (0, "", "")), (attempt, summary.name, summary.status))
+            elif summary.status not in _ENDED:
+                self._watch_other(summary, key, attempt)
+        ended = [summary.name for summary in listed if summary.status in _ENDED and summary.name not in self._bills]
         for name, description in zip(ended, self._side_by_side(self._jobs.describe, ended), strict=True):
             self._bill(name, description)
         committed = self._run.committed_shards() if ended else set()  # some may have ended just now
         for key, (attempt, name, status) in found.items():
-            task = tasks[key]
-            task.attempt, task.name = attempt, name
+            job = jobs[key]
+            job.attempt, job.name = attempt, name
             if status in _ENDED:
-                yield from self._tell_done(task.work.shards, committed)
-                if task.work.shards and committed.issuperset(task.work.shards):
-                    self._waiting.remove(task)
+                yield from self._tell_done(job.work.shards, committed)
+                if job.work.shards and committed.issuperset(job.work.shards):
+                    self._waiting.remove(job)
                     self.completed[key] = name
-                if key == KEYS and status == "Completed" and has_parts(self._run, task.work, name) == "all":
-                    self._waiting.remove(task)
+                if key == KEYS and status == "Completed" and has_parts(self._run, job.work, name) == "all":
+                    self._waiting.remove(job)
                     self.completed[key] = name
                 continue
-            task.is_stopping = status == "Stopping"
-            task.tries = 1
-            self._waiting.remove(task)
-            self._active.append(task)
+            job.is_stopping = status == "Stopping"
+            job.tries = 1
+            self._waiting.remove(job)
+            self._active.append(job)
             yield Note(f"job {name} is at work already: watching it")
-            yield from self._say(task, "starting")
-        for task in self._waiting:
-            yield from self._say(task, "queued")
+            yield from self._say(job, "starting")
+        for job in self._waiting:
+            yield from self._say(job, "queued")
 
     def _watch_other(self, job: JobSummary, key: str, attempt: int) -> None:
         """Wait for a job that is not of this command's works: its shards are committed, and it is about to end.
@@ -193,33 +193,33 @@ class Controller:
         """
         if key == COMBINE and not self._waiting:
             return  # it is taken over when there is nothing left but to combine
-        shards = {shard for task in self._waiting for shard in task.work.shards}
+        shards = {shard for job in self._waiting for shard in job.work.shards}
         if self._waiting and (not key.startswith("s") or int(key[1:]) in shards):
             raise UsageError(
                 f"job {job.name} is at work for this run, with another --input-mode or another choice of --instances: "
                 f"give the same as then, wait for it, or stop it: scaledproc stop {self._run.store}"
             )
-        self._active.append(_Task(Work(key), attempt, name=job.name))
+        self._active.append(_JobState(Work(key), attempt, name=job.name))
 
     def _submit(self) -> Iterator[Event]:
         now = time.monotonic()
         room = self._room - len(self._active)
-        ready = [task for task in self._waiting if task.not_before <= now][: max(room, 0)]
+        ready = [job for job in self._waiting if job.not_before <= now][: max(room, 0)]
         if not ready:
             return
         if self._is_stopped():
             yield from self._give_up_all("it was stopped: scaledproc stop")
             return
-        refused: list[tuple[_Task, ServiceError]] = []
-        for task, error in zip(ready, self._side_by_side(self._start, ready), strict=True):
-            self._waiting.remove(task)
+        refused: list[tuple[_JobState, ServiceError]] = []
+        for job, error in zip(ready, self._side_by_side(self._start, ready), strict=True):
+            self._waiting.remove(job)
             if error is None:
-                self._active.append(task)
-                yield from self._say(task, "starting")
+                self._active.append(job)
+                yield from self._say(job, "starting")
             else:
-                refused.append((task, error))
-        for task, error in refused:  # after those that were started: they may be why
-            yield from self._not_started(task, error)
+                refused.append((job, error))
+        for job, error in refused:  # after those that were started: they may be why
+            yield from self._not_started(job, error)
 
     def _is_stopped(self) -> bool:
         return self._run.store.exists(STOP)
@@ -231,58 +231,58 @@ class Controller:
         with ThreadPoolExecutor(SUBMITTERS, thread_name_prefix="calls") as pool:
             return list(pool.map(do, what))
 
-    def _start(self, task: _Task) -> ServiceError | None:
-        task.attempt += 1
-        task.name = job_name(self._settings.job_name_prefix, self._token, task.work.key, task.attempt)
+    def _start(self, job: _JobState) -> ServiceError | None:
+        job.attempt += 1
+        job.name = job_name(self._settings.job_name_prefix, self._token, job.work.key, job.attempt)
         try:
-            self._jobs.create(self._request(task.name, task.work, task.attempt))
+            self._jobs.create(self._request(job.name, job.work, job.attempt))
         except ServiceError as error:
             if error.trouble != "exists":
                 return error
             self._last_look = None  # another command started just this try: watch it, even if it ended long ago
-        task.tries += 1
+        job.tries += 1
         return None
 
-    def _not_started(self, task: _Task, error: ServiceError) -> Iterator[Event]:
-        task.attempt -= 1
-        task.tries += 1
-        task.name = ""
+    def _not_started(self, job: _JobState, error: ServiceError) -> Iterator[Event]:
+        job.attempt -= 1
+        job.tries += 1
+        job.name = ""
         if error.trouble == "limit" and self._active:
             # The account has no room for more at once: go on with what there is.
             self._room = max(len(self._active), 1)
-            task.tries -= 1
-            self._waiting.append(task)
+            job.tries -= 1
+            self._waiting.append(job)
             yield from self._note(f"the account allows no more jobs at once than {self._room}: {error}")
-            yield from self._say(task, "queued")
+            yield from self._say(job, "queued")
             return
         if error.trouble in ("denied", "invalid"):  # so it would be for all
-            yield from self._give_up(task, str(error))
+            yield from self._give_up(job, str(error))
             yield from self._give_up_all(str(error))
             return
         if error.trouble == "expired":
             self._renew()
         if error.trouble == "capacity":
-            task.attempt += 1  # another machine, where there are several to choose from
-        yield from self._again(task, "capacity" if error.trouble == "capacity" else "service", str(error))
+            job.attempt += 1  # another machine, where there are several to choose from
+        yield from self._again(job, "capacity" if error.trouble == "capacity" else "service", str(error))
 
-    def _again(self, task: _Task, what: Fate, why: str) -> Iterator[Event]:
-        seconds = pause(what, max(task.tries, 1), self._settings.retries, self._settings.retry_wait, random.random())  # noqa: S311 - no secret
+    def _again(self, job: _JobState, what: Fate, why: str) -> Iterator[Event]:
+        seconds = pause(what, max(job.tries, 1), self._settings.retries, self._settings.retry_wait, random.random())  # noqa: S311 - no secret
         if seconds is None:
-            yield from self._give_up(task, why)
+            yield from self._give_up(job, why)
             return
-        task.not_before = time.monotonic() + seconds
-        self._waiting.append(task)
-        yield from self._say(task, "retrying", f"again in {seconds:.0f} s: {_short(why)}")
+        job.not_before = time.monotonic() + seconds
+        self._waiting.append(job)
+        yield from self._say(job, "retrying", f"again in {seconds:.0f} s: {_short(why)}")
 
-    def _give_up(self, task: _Task, why: str) -> Iterator[Event]:
-        self._failed.append((task, why))
-        yield from self._say(task, "failed", _short(why))
+    def _give_up(self, job: _JobState, why: str) -> Iterator[Event]:
+        self._failed.append((job, why))
+        yield from self._say(job, "failed", _short(why))
 
     def _give_up_all(self, why: str) -> Iterator[Event]:
         """Start no more."""
         waiting, self._waiting = self._waiting, []
-        for task in waiting:
-            yield from self._give_up(task, why)
+        for job in waiting:
+            yield from self._give_up(job, why)
 
     # Watching
 
@@ -295,7 +295,7 @@ class Controller:
             return
         self._last_look = asked - _CLOCKS
         status = {job.name: job.status for job in listed}
-        ended = [task for task in self._active if status.get(task.name) in _ENDED]
+        ended = [job for job in self._active if status.get(job.name) in _ENDED]
         described = self._side_by_side(self._description, ended)
         trouble: ServiceError | None = None
         try:
@@ -304,22 +304,22 @@ class Controller:
             self._last_look = None
             yield from self._endure(ServiceError("unreachable", f"{self._run.store}: {describe(error)}"))
             return
-        for task, description in zip(ended, described, strict=True):
+        for job, description in zip(ended, described, strict=True):
             if isinstance(description, ServiceError):  # at the next look, then
                 self._last_look = None
                 trouble = description
                 continue
-            self._active.remove(task)
-            yield from self._end(task, description, committed)
+            self._active.remove(job)
+            yield from self._end(job, description, committed)
         yield from self._progress()
         if trouble is None:
             self._troubles = 0
         else:
             yield from self._endure(trouble)
 
-    def _description(self, task: _Task) -> dict[str, Any] | ServiceError:
+    def _description(self, job: _JobState) -> dict[str, Any] | ServiceError:
         try:
-            return self._jobs.describe(task.name)
+            return self._jobs.describe(job.name)
         except ServiceError as error:
             return error
 
@@ -339,9 +339,9 @@ class Controller:
         if isinstance(self._jobs, Service):
             self._jobs.renew()
 
-    def _end(self, task: _Task, description: Mapping[str, Any], committed: set[int]) -> Iterator[Event]:
-        self._bill(task.name, description)
-        work = task.work
+    def _end(self, job: _JobState, description: Mapping[str, Any], committed: set[int]) -> Iterator[Event]:
+        self._bill(job.name, description)
+        work = job.work
         if work.combines and work.key != COMBINE:  # an earlier command's, whose shards are committed
             return
         yield from self._tell_done(work.shards, committed)
@@ -349,27 +349,27 @@ class Controller:
         is_done = has_combined(self._run) if work.key == COMBINE else not left
         parts = ""
         if work.key == KEYS and description["ProcessingJobStatus"] == "Completed":
-            parts = has_parts(self._run, work, task.name)
+            parts = has_parts(self._run, work, job.name)
             is_done = parts == "all"
         what = fate(description, committed=is_done, max_runtime=self._settings.max_runtime_seconds)
         if what == "done":
-            self.completed[work.key] = task.name
+            self.completed[work.key] = job.name
             return
         if self._ended_elsewhere():
             self.is_over = True
             self._waiting, self._active, self._failed = [], [], []
             return
         if parts == "some":
-            yield from self._give_up(task, "some files came to no machine: were they removed since they were listed?")
+            yield from self._give_up(job, "some files came to no machine: were they removed since they were listed?")
             return
         if work.key != KEYS and work.shards:
-            task.work = replace(work, shards=left, instances=min(work.instances, max(len(left), 1)))
-        if what == "stopped" and task.is_stopping:  # by an earlier command; this one is to do it
-            task.is_stopping = False
-            task.tries = 0
+            job.work = replace(work, shards=left, instances=min(work.instances, max(len(left), 1)))
+        if what == "stopped" and job.is_stopping:  # by an earlier command; this one is to do it
+            job.is_stopping = False
+            job.tries = 0
             what = "service"
         why = reason(what, description)
-        yield from self._again(task, what, why)
+        yield from self._again(job, what, why)
         if what == "stopped" and self._is_stopped():
             yield from self._give_up_all("it was stopped: scaledproc stop")
 
@@ -394,7 +394,7 @@ class Controller:
             self._heartbeats = read_heartbeats(self._run.store, before)
         except store_errors():
             return  # it is only to show
-        at_work = {task.name: task for task in self._active}
+        at_work = {job.name: job for job in self._active}
         changed = [beat for name, (version, beat) in self._heartbeats.items() if before.get(name, ("",))[0] != version]
         news = {(beat.job, shard) for beat in changed if beat.job in at_work for shard in beat.shards}
         for beat in changed:
@@ -407,8 +407,8 @@ class Controller:
             yield state
         if finished:  # some shards of a job that goes on with others
             committed = self._run.committed_shards()
-            for task in self._active:
-                yield from self._tell_done(task.work.shards, committed)
+            for job in self._active:
+                yield from self._tell_done(job.work.shards, committed)
 
     def _compare_versions(self, beat: Heartbeat) -> Iterator[Event]:
         mine = self._run.record.versions
@@ -428,10 +428,10 @@ class Controller:
             self._noted.add(text)
             yield Note(text)
 
-    def _say(self, task: _Task, state: str, detail: str = "") -> Iterator[Event]:
-        for shard in task.work.shards:
-            yield ShardState(shard, state, task.name, detail)
-        if task.work.combines and detail:
+    def _say(self, job: _JobState, state: str, detail: str = "") -> Iterator[Event]:
+        for shard in job.work.shards:
+            yield ShardState(shard, state, job.name, detail)
+        if job.work.combines and detail:
             yield from self._note(f"combining: {state}: {detail}")
 
     def _bill(self, name: str, description: Mapping[str, Any]) -> None:
@@ -439,17 +439,17 @@ class Controller:
 
     def _report(self) -> str:
         """Why some jobs failed: what the service and the worker say, the end of the log, and where it is."""
-        shards = sum(len(task.work.shards) for task, _ in self._failed)
+        shards = sum(len(job.work.shards) for job, _ in self._failed)
         made = "is" if shards == 1 else "are"
         what = f"{count_text(shards, 'shard')} {made} not made" if shards else "the shards are not combined"
         lines = [f"{what}; what is committed stays, and the same command runs the rest"]
-        for task, why in self._failed[:5]:
-            name = "combine" if task.work.combines else f"shard {', '.join(map(str, task.work.shards[:5]))}"
+        for job, why in self._failed[:5]:
+            name = "combine" if job.work.combines else f"shard {', '.join(map(str, job.work.shards[:5]))}"
             lines.append(f"{name}: {why}")
-            if not task.name:
+            if not job.name:
                 continue
-            lines += [f"  | {line[:200]}" for line in self._jobs.last_lines(task.name, SHOWN_LINES)]
-            lines.append(f"  job {task.name}: {self._jobs.link(task.name)}")
+            lines += [f"  | {line[:200]}" for line in self._jobs.last_lines(job.name, SHOWN_LINES)]
+            lines.append(f"  job {job.name}: {self._jobs.link(job.name)}")
         if len(self._failed) > 5:
             lines.append(f"and {len(self._failed) - 5} more")
         return "\n".join(lines)

@@ -125,19 +125,19 @@ class Pool:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.close()
 
-    def close(self, patience: float = 0.0) -> None:
+    def close(self, grace: float = 0.0) -> None:
         """End all processes and wait until they are gone; once.
 
         Parameters
         ----------
-        patience
+        grace
             Seconds that they get to end what they are at by themselves, and so to remove what they have begun to write.
         """
         if self.is_here or self._closed:
             return
         with self._lock:
             self._closed = True  # nothing else is begun
-        until = time.monotonic() + patience
+        until = time.monotonic() + grace
         while self._busy and time.monotonic() < until:
             time.sleep(0.01)
         with _deaf():
