@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaledproc._util.options import declared
+from scaledproc._util.options import Declared, declared
 from scaledproc.events import CombineDone, ShardDone
 from scaledproc.planning.selection import Selection
 from scaledproc.planning.shared_files import to_record
@@ -74,18 +74,21 @@ def new_record(
 
 def _recorded(options: RunOptions, extractor: Extractor) -> dict[str, Any]:
     """The options that run.json has, as JSON's types: what the extractor has where none was given."""
-    found = {
-        **vars(options),
-        "unit": options.unit or extractor.unit,
-        "anchor": list(options.anchor or extractor.anchors),
-        "include": list(options.include),
-        "exclude": list(options.exclude),
-        "only": None if options.only is None else _list_text(options.only),
-        "inventory": None if options.inventory is None else redacted(os.fspath(options.inventory)),
-        "shards": str(options.shards),
-        "chunk": str(options.chunk),
-    }
-    return {each.recorded: found[each.name] for each in declared(type(options)) if each.recorded}
+    own = {"unit": options.unit or extractor.unit, "anchor": options.anchor or tuple(extractor.anchors)}
+    given = {**vars(options), **own}
+    found = {each.recorded: _as_json(each, given[each.name]) for each in declared(type(options)) if each.recorded}
+    return found if options.only is None else {**found, "only": _list_text(options.only)}
+
+
+def _as_json(option: Declared, value: Any) -> Any:
+    """An option's value as run.json has it, by what its field is: what may be a text or a number is a text there."""
+    if value is None or option.annotation.startswith(("bool", "int", "float")):
+        return value
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, tuple):
+        return list(value)
+    return redacted(os.fspath(value)) if "Where" in option.annotation else str(value)
 
 
 def _list_text(source: str | os.PathLike[str]) -> str:

@@ -6,7 +6,8 @@ import inspect
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from support import TreeWriter
 
 import scaledproc
 from scaledproc import api
-from scaledproc._util.options import declared
+from scaledproc._util.options import declared, option, texts
 from scaledproc._util.signals import GRACE
+from scaledproc._util.types import Where
 from scaledproc._util.units import parse_seconds
 from scaledproc.cli.main import app
 from scaledproc.engine.options import FetchOptions, FileOptions, PlanOptions, RunOptions, storage_words
+from scaledproc.engine.provenance import _recorded
 from scaledproc.errors import TooManyFailuresError, UsageError
 from scaledproc.execution.limits import Limits
 from scaledproc.extractors import Task
@@ -121,6 +124,64 @@ def test_values_that_cannot_be(given: dict[str, Any], words: str) -> None:
 def test_values_that_a_fetch_cannot_have(given: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         FetchOptions.parse(given)
+
+
+@dataclass(frozen=True)
+class MoreOptions(RunOptions):
+    """As they are after someone added some of each kind: a field each, and nothing else."""
+
+    is_on: bool = option(True, "Whether it is on.", record=True)
+    count: int | None = option(3, "A number of things.", record=True)
+    share: float = option(0.5, "A share.", record="part")
+    size: str | int = option(50, "A size.", record=True)
+    names: tuple[str, ...] = option(("a", "b"), "Some names.", read=texts, record=True)
+    table: Where | None = option(Path("a/b"), "A file.", record=True)
+    place: Where | None = option("https://me:secret@host/x", "A URL.", record=True)
+    pairs: Mapping[str, Any] | None = option(None, "Some pairs.", record=True)
+    nothing: Where | None = option(None, "A file that is not given.", record=True)
+
+
+def test_an_option_of_any_kind_is_recorded_by_its_field(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("a\n")
+    given = {
+        "include": "*.txt",
+        "inventory": Path("list"),
+        "shards": 4,
+        "limit": 2,
+        "task_timeout": "5m",
+        "pairs": {"a": 1},
+    }
+    record = _recorded(MoreOptions.parse({**given, "only": tmp_path / "list.txt"}), path_of)
+    only = record.pop("only")
+    assert (
+        json.loads(json.dumps(record))
+        == record
+        == {
+            "task_timeout": 300.0,
+            "memory_per_worker": None,
+            "task_retries": 0,
+            "worker_lifespan": None,
+            "include": ["*.txt"],
+            "exclude": [],
+            "unit": path_of.unit,
+            "anchors": ["*.txt"],
+            "hidden": False,
+            "limit": 2,
+            "inventory": "list",
+            "shards": "4",
+            "chunk": "auto",
+            "is_on": True,
+            "count": 3,
+            "part": 0.5,
+            "size": "50",
+            "names": ["a", "b"],
+            "table": "a/b",
+            "place": "https://***@host/x",
+            "pairs": {"a": 1},
+            "nothing": None,
+        }
+    )
+    assert only.startswith(f"{tmp_path}/list.txt (sha256:")
 
 
 def test_texts_are_one_or_several() -> None:
