@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from scaledproc._util.types import Where
-from scaledproc.backend.base import Backend, Expected, MissingBackendError, load_backend
+from scaledproc.backend.base import Backend, Expected, MissingBackendError, load_backend, opening_options
 from scaledproc.engine.driver import (
     combine_anew,
     execute,
@@ -353,9 +353,7 @@ def _recalled(
 ) -> tuple[RunFolder, Backend]:
     """A run, and the backend that has it."""
     _, outputs = split_options(storage_options)
-    profile = (settings or {}).get("profile")
-    if profile and os.fspath(output).startswith("s3://"):
-        outputs.setdefault("profile", profile)
+    outputs = {**opening_options(os.fspath(output), settings or {}), **outputs}
     _refuse_idle_options(storage_options, {"output": Store.at(output, outputs)})
     with reporting(f"{output} cannot be read: "):
         run = RunFolder.open(Store.at(output, outputs))

@@ -49,6 +49,7 @@ def _setting(
     splits: bool = False,
     pairs: bool = False,
     recall: bool = False,
+    opens: str = "",
 ) -> Any:
     """A field: its annotation says what its values are.
 
@@ -64,6 +65,8 @@ def _setting(
         Whether texts are pairs, which a file may have as a table.
     recall
         Whether the jobs of a run cannot be asked without it.
+    opens
+        The protocol of the URLs that cannot be opened without it: it is an argument of their filesystem, too.
     """
     return field(default=default, metadata={key: value for key, value in locals().items() if key != "default"})
 
@@ -113,7 +116,7 @@ class Settings:
     region: str | None = _setting(
         None, "AWS region.", "REGION", default_text="the environment's or the profile's", recall=True
     )
-    profile: str | None = _setting(None, "AWS profile for this machine's own calls.", "NAME", recall=True)
+    profile: str | None = _setting(None, "AWS profile for this machine's own calls.", "NAME", recall=True, opens="s3")
     job_name_prefix: str = _setting("scaledproc", "How the jobs' names begin.", "NAME")
     wheelhouse: str | None = _setting(None, "Folder of wheels for jobs without a way to a package index.", "FOLDER")
     poll_seconds: float = _setting(10.0, "Pause between two looks at the jobs.", "SECONDS", unit="seconds")

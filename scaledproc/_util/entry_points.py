@@ -7,6 +7,8 @@ from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 
 _OURS = "scaledproc."
+SETTINGS = "scaledproc.settings"
+"""The group of dataclasses that declare what can be set of a backend."""
 
 
 def plugins(group: str, name: str | None = None) -> tuple[EntryPoint, ...]:

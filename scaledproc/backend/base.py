@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from scaledproc._util.entry_points import plugins
+from scaledproc._util.entry_points import SETTINGS, plugins
+from scaledproc._util.options import declared
 from scaledproc.errors import UsageError
 from scaledproc.events import Event, JobPlanned, ShardState
 from scaledproc.execution.workers.pool import cores
@@ -270,6 +271,24 @@ def load_backend(name: str) -> type[Backend]:
         return backend
     known = [point.name for point in plugins(ENTRY_POINTS)]
     raise MissingBackendError(f"no backend is called {name!r}; there are: {', '.join(known)}")
+
+
+def opening_options(where: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments for the filesystem of a run's folder, of settings that are given before the run says whose they are.
+
+    Parameters
+    ----------
+    where
+        The folder's path or URL.
+    settings
+        By name. One whose metadata has as `opens` the protocol of that URL is such an argument, of the same name.
+    """
+    protocol, colon, _ = where.partition("://")
+    if not colon or not settings:
+        return {}
+    known = [each for point in plugins(SETTINGS) for each in declared(point.load())]
+    names = {each.name for each in known if each.about.get("opens") == protocol}
+    return {name: value for name, value in settings.items() if name in names and value}
 
 
 def _install_hint(point: EntryPoint) -> str:

@@ -16,13 +16,12 @@ from collections.abc import Callable, Mapping
 from functools import cache, wraps
 from typing import Any
 
-from scaledproc._util.entry_points import plugins
+from scaledproc._util.entry_points import SETTINGS, plugins
 from scaledproc._util.options import Declared, declared
 from scaledproc.cli.config_file import table
 from scaledproc.cli.flags import flags_of, option_parameter, replace_parameter
 from scaledproc.errors import UsageError
 
-GROUP = "scaledproc.settings"
 SETTING = "setting_"
 """How the names of a command's parameters begin that are settings of backends."""
 Given = Mapping[str, Mapping[str, Any]]
@@ -32,7 +31,7 @@ Given = Mapping[str, Mapping[str, Any]]
 @cache
 def declared_settings() -> dict[str, tuple[Declared, ...]]:
     """What each backend's settings declare."""
-    return {point.name: declared(point.load()) for point in plugins(GROUP)}
+    return {point.name: declared(point.load()) for point in plugins(SETTINGS)}
 
 
 def with_settings(

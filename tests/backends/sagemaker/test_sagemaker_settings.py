@@ -22,6 +22,7 @@ from scaledproc.backends.sagemaker.settings import Settings, _setting
 from scaledproc.cli.config_file import read_config
 from scaledproc.cli.main import app
 from scaledproc.errors import UsageError
+from scaledproc.storage.store import Store
 
 ROLE = "arn:aws:iam::123456789012:role/jobs"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/11111111-1111-1111-1111-111111111111"
@@ -374,6 +375,34 @@ def test_settings_are_kept_for_status_and_stop(seen: Seen) -> None:
     assert record["settings"]["region"] == "eu-west-1"
     assert "SECRET" not in json.dumps(record)
     assert SageMakerBackend.recall(record, {}).settings.region == "eu-west-1"
+
+
+@pytest.mark.parametrize(
+    ("where", "words", "options"),
+    [
+        ("s3://bucket/out", {"profile": "work", "region": "eu-west-1"}, {"profile": "work"}),
+        ("s3://bucket/out", {"profile": None}, {}),
+        ("s3://bucket/out", {}, {}),
+        ("memory://out", {"profile": "work"}, {}),
+        ("s3", {"profile": "work"}, {}),  # a folder
+    ],
+)
+def test_a_runs_folder_is_opened_with_the_profile(
+    monkeypatch: pytest.MonkeyPatch, where: str, words: dict[str, Any], options: dict[str, Any]
+) -> None:
+    """Which backend has the run is not known before its run.json is read."""
+    opened: list[tuple[str, dict[str, Any]]] = []
+
+    def at(place: str, given: dict[str, Any]) -> None:
+        opened.append((place, dict(given)))
+        raise UsageError("seen")
+
+    monkeypatch.setattr(Store, "at", at)
+    with pytest.raises(UsageError, match="seen"):
+        api.status(where, settings=words)
+    with pytest.raises(UsageError, match="seen"):
+        api.stop(where, settings=words, storage_options={"output.profile": "mine"})
+    assert opened == [(where, options), (where, {**options, "profile": "mine"})]
 
 
 def test_without_the_extra_the_command_that_installs_it_is_told(cli: Cli, tmp_path: Path) -> None:
