@@ -39,6 +39,8 @@ T = TypeVar("T")
 ALIVE = "alive"
 """A pipe that the driver holds open as long as it lives."""
 
+_LEAST_PRIORITY = 19  # nice's
+
 MOST_WARM = 8
 """Processes that are started before it is known how many will have work."""
 
@@ -320,6 +322,7 @@ class _Core:
                 multiprocessing.resource_tracker.ensure_running()
                 multiprocessing.get_context("spawn").Lock()
                 resource_tracker.ensure_running()
+            _give_way(resource_tracker)
             self._generation += 1
             try:
                 self._own.mkdir()
@@ -376,6 +379,17 @@ def _call(number: int, function: Callable[[], T]) -> tuple[T, bool]:
     own.begin(number)
     result = function()
     return result, own.is_worn()
+
+
+def _give_way(tracker: Any) -> None:
+    """Let loky's tracker of resources load its packages, NumPy among them, when no core is wanted for tasks.
+
+    It has nothing to do but at the end; what is sent to it waits in its pipe.
+    """
+    pid = getattr(getattr(tracker, "_resource_tracker", None), "_pid", None)
+    if pid is not None and hasattr(os, "setpriority"):
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, pid, _LEAST_PRIORITY)
 
 
 @contextlib.contextmanager
