@@ -143,7 +143,7 @@ class Declared:
         Raises
         ------
         UsageError
-            If the option cannot have it.
+            If the option cannot have that value.
         """
         read = self.about.get("read")
         if value is None or read is None:

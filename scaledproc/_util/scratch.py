@@ -36,7 +36,7 @@ class PrivateFolder(tempfile.TemporaryDirectory[str]):
     Raises
     ------
     ScaledprocError
-        It cannot be made there.
+        If the folder, or the lock in it, cannot be made there.
     """
 
     def __init__(self, parent: Path | None = None) -> None:

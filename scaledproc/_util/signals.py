@@ -48,7 +48,8 @@ class Stopping:
         Raises
         ------
         KeyboardInterrupt
-            There is nothing to be finished, the time for it is over, or it is the second signal.
+            If nothing is at work that could be finished, no time is given for it, or this is the second signal: this
+            process sends itself that one when the time is over.
         """
         self._heard += 1
         if self._heard > 2:  # what is at work may have caught the first two as errors of its own
@@ -85,7 +86,7 @@ class Stopping:
         Raises
         ------
         KeyboardInterrupt
-            It was.
+            If a signal asked for the end.
         """
         if self.signal is not None:
             raise KeyboardInterrupt

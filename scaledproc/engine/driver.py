@@ -194,7 +194,7 @@ def _refuse_twins(new: RunFolder, existing: RunRecord | None, backend: Backend, 
     Raises
     ------
     UsageError
-        Jobs of another backend are at work for that run.
+        If jobs of another backend are at work for the run that is in the folder.
     """
     name = existing.backend.get("name") if existing else None
     if existing is None or existing.state != "running" or not name or (same and name == backend.name):

@@ -108,7 +108,7 @@ def verify_run(run: Run, inventory: Callable[[], Inventory] | None = None) -> Ve
     Raises
     ------
     ScaledprocError
-        It is not finished.
+        If the run is not finished, or the dataset cannot be listed.
     """
     if run.record.state != "done":
         raise ScaledprocError(f"the run in {run.store} is not finished; run the same command again")
