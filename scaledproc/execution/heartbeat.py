@@ -81,7 +81,7 @@ class Heartbeat:
         Raises
         ------
         ValueError
-            It is something else.
+            If the content is not JSON, or lacks a value of a heartbeat or has one of another type.
         """
         try:
             found: dict[str, Any] = json.loads(content)

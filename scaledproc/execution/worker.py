@@ -114,9 +114,9 @@ def run_shards(
     Raises
     ------
     ScaledprocError
-        Processes die before they come to a task.
+        If processes die before they come to a task, or the run cannot go on for another reason.
     UsageError
-        The run has limits, but its dataset or its folder can only be seen by this process.
+        If the run has limits, but its dataset or its folder can only be seen by this process.
     """
     startup.end()
     asked, jobs = jobs, fitting(jobs) if pool is None else pool.jobs

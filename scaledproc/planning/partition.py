@@ -273,7 +273,7 @@ def recommend_chunk(task_sizes: NDArray[np.int64], costs: Costs, cores: int) -> 
     Raises
     ------
     UsageError
-        There is no task.
+        If there is no task to be done.
     """
     tasks, size = len(task_sizes), int(task_sizes.sum())
     if not tasks:

@@ -74,7 +74,7 @@ def find_shared(dataset: Store, names: Iterable[str], who: str) -> tuple[SharedF
     Raises
     ------
     UsageError
-        If one is not there, or its name leads out of the dataset.
+        If one of the files is not there, or its name leads out of the dataset.
     """
     return tuple(_find(dataset, name, who) for name in dict.fromkeys(names))
 
@@ -123,7 +123,7 @@ def of_record(extractor: Mapping[str, Any]) -> tuple[SharedFile, ...]:
     Raises
     ------
     ScaledprocError
-        If that is damaged.
+        If run.json is damaged there, or names a file outside of the dataset.
     """
     try:
         found = [SharedFile(**each) for each in extractor.get("reads", ())]
@@ -167,7 +167,7 @@ def check_shared(shared: Mapping[str, AtHand], names: Iterable[str]) -> None:
     Raises
     ------
     ScaledprocError
-        If one is not: rows of two versions of it must not come into one table.
+        If one of the files cannot be read, or was edited: rows of two versions of it must not come into one table.
     """
     for name in names:
         path, before = shared[name]

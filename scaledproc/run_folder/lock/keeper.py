@@ -60,7 +60,7 @@ class Keeper(ABC):
         Raises
         ------
         HeldError
-            Another driver has it.
+            If another driver holds the lease.
         """
 
     @abstractmethod
@@ -77,7 +77,7 @@ class Keeper(ABC):
         Raises
         ------
         HeldError
-            It may not.
+            If the holder of the lease that is there is alive, or may be.
         """
         first, seen = look()
         began = processes.elapsed()
