@@ -92,7 +92,7 @@ class Client:
         Raises
         ------
         WebError
-            It cannot be had.
+            If the server refuses the file, has none, or does not answer however often it is asked.
         """
         retries = _Retries(self)
         while True:
@@ -108,7 +108,7 @@ class Client:
         Raises
         ------
         WebError
-            It cannot be had.
+            If `about` raises it: the file is not there, may not be had, or the server does not answer.
         """
         return self.about(url)[0]
 
@@ -118,7 +118,7 @@ class Client:
         Raises
         ------
         WebError
-            It cannot be had.
+            If the file is not there or may not be had, or the server does not answer however often it is asked.
         """
         retries = _Retries(self)
         while True:
@@ -149,9 +149,9 @@ class Client:
         Raises
         ------
         WebError
-            It cannot be had.
+            If the server refuses the file, has none, or breaks off so often without a new byte that it is given up.
         StoppedError
-            `stop` was set.
+            If `stop` is set meanwhile.
         """
         part.unlink(missing_ok=True)
         retries = _Retries(self)

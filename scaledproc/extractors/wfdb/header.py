@@ -169,9 +169,9 @@ def read_header(path: str) -> Header:
     Raises
     ------
     ValueError
-        If it is not a WFDB header.
+        If the file is not a WFDB header, or is too large for one.
     OSError
-        If it cannot be read.
+        If the file cannot be read.
     """
     handle = open_regular(path)
     try:

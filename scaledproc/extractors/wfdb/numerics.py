@@ -112,7 +112,7 @@ def read_numerics(path: str) -> list[NumericsColumn] | None:
     Raises
     ------
     OSError
-        If it cannot be read.
+        If the file cannot be read.
     ValueError
         If it is damaged, or no CSV file of numbers.
     """
