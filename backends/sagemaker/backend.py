@@ -73,7 +73,7 @@ class SageMakerBackend(Backend):
     Raises
     ------
     UsageError
-        A setting cannot be.
+        If there is no such setting, or one cannot have its value.
     """
 
     capabilities = Capabilities(shares=True)
@@ -178,7 +178,7 @@ class SageMakerBackend(Backend):
         Raises
         ------
         UsageError
-            It is more than `--max-cost`.
+            If the cost is above `--max-cost`, or its price is not known.
         """
         from .cost.estimate import estimate_text, refuse_above
         from .cost.forecast import forecast

@@ -92,7 +92,7 @@ def find_instance(name: str) -> Instance:
     Raises
     ------
     UsageError
-        Processing has no such type, or one that is not in the table.
+        If SageMaker Processing has no such type, or the table here lacks it.
     """
     found = INSTANCES.get(name)
     if found is None:

@@ -94,7 +94,7 @@ class Service:
     Raises
     ------
     UsageError
-        There is no such profile, or no region.
+        If there is no such profile, or no region is known.
     """
 
     def __init__(self, region: str | None = None, profile: str | None = None) -> None:
@@ -202,7 +202,7 @@ class Service:
         Raises
         ------
         UsageError
-            There are no credentials, or they are refused.
+            If there are no credentials, or AWS refuses them.
         """
         try:
             return str(self.call("sts", "get_caller_identity")["Account"])
@@ -226,9 +226,9 @@ class Service:
         Raises
         ------
         ServiceError
-            It was refused, or AWS cannot be reached.
+            If AWS refuses the call or its arguments, cannot be reached, or the login has expired.
         UsageError
-            There are no credentials.
+            If there are no credentials, or only a part of them.
         """
         return _told(lambda: getattr(self.client(client), operation)(**arguments))
 

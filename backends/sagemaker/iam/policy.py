@@ -114,7 +114,7 @@ def caller_policy(access: Access) -> Policy:
     Raises
     ------
     UsageError
-        A URI is no S3 URI.
+        If one of the URIs is not in S3.
     """
     jobs = _jobs(access)
     own = [access.arn("sagemaker", f"processing-job/{access.job_name_prefix}*")]
@@ -159,7 +159,7 @@ def role_policy(access: Access) -> Policy:
     Raises
     ------
     UsageError
-        A URI is no S3 URI.
+        If one of the URIs is not in S3, or the run is detached and the role's ARN is not known.
     """
     group = _log_group(access)
     statements = [

@@ -141,7 +141,7 @@ def processing_job(place: Place, name: str, work: Work, instance_types: Sequence
     Raises
     ------
     UsageError
-        Something is longer than the service takes.
+        If something is longer or larger than the service takes.
     """
     settings = place.settings
     request: dict[str, Any] = {
