@@ -182,9 +182,9 @@ class Watch:
         Raises
         ------
         FileChangedError
-            If a file was written or replaced since this task saw it first.
+            If a file was written or replaced since this task saw it first, or its folder was moved (`UnsettledError`).
         OSError
-            If a file is gone, cannot be looked at, or lies in a folder that was moved meanwhile.
+            If a file is gone, or cannot be looked at.
         """
         folders: dict[_Folder, str | None] = {}  # with a file whose status changed
         for relative, (folder, _, before) in self.found.items():
