@@ -259,7 +259,7 @@ def run(
 def make_backend(
     name: str, jobs: int | None = None, scratch: Where | None = None, settings: Mapping[str, Any] | None = None
 ) -> Backend:
-    """A backend by name, as it is set.
+    """The backend of a name, made with these settings.
 
     Raises
     ------

@@ -89,7 +89,7 @@ class Account:
 
     @classmethod
     def ask(cls, service: Service, settings: Settings) -> Account:
-        """Ask AWS.
+        """The account as AWS tells of it, with the role and the image that jobs run by, and notes for a person.
 
         Raises
         ------

@@ -132,7 +132,7 @@ class SageMakerBackend(Backend):
 
     @property
     def cores(self) -> int:
-        """Of one machine."""
+        """Cores of one machine."""
         if self.jobs is not None or self._given.is_local:
             return cores(self.jobs)
         return min(find_instance(each).vcpus for each in self._given.instance_type)

@@ -87,7 +87,7 @@ class Instance:
 
 
 def find_instance(name: str) -> Instance:
-    """The type of this name.
+    """The instance type of a name.
 
     Raises
     ------

@@ -197,7 +197,7 @@ class Service:
         )
 
     def account(self) -> str:
-        """The account's number.
+        """The number of the account that the credentials are of.
 
         Raises
         ------
@@ -221,7 +221,7 @@ class Service:
             raise UsageError(f"--role {role}: {error}; give its ARN") from None
 
     def call(self, client: str, operation: str, **arguments: Any) -> Any:
-        """One call.
+        """Call an operation of a boto3 client; its answer.
 
         Raises
         ------

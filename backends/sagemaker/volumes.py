@@ -15,7 +15,7 @@ STAGED = 30  # GB; the service's own default. Staging takes what is free, and a 
 
 
 def volume_gb(mode: Literal["stage", "file"], size: int) -> int:
-    """The disk that a machine needs.
+    """The size of the disk that a machine needs, in GB.
 
     Parameters
     ----------

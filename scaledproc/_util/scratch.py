@@ -56,7 +56,7 @@ class PrivateFolder(tempfile.TemporaryDirectory[str]):
             raise scratch_error(error, parent) from error
 
     def cleanup(self) -> None:
-        """Remove it now."""
+        """Remove the folder with all that is in it, and free its lock."""
         super().cleanup()
         with contextlib.suppress(OSError):
             os.close(self._lock)

@@ -81,7 +81,7 @@ class Stopping:
                 self._timer.cancel()
 
     def leave(self) -> None:
-        """End now, if that was asked for and all that was at work is finished.
+        """End now, by a KeyboardInterrupt, if a signal asked for the end.
 
         Raises
         ------

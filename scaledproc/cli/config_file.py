@@ -51,7 +51,7 @@ def check_tables(known: Collection[str]) -> None:
 
 
 def table(name: str, known: Collection[str]) -> dict[str, Any]:
-    """One table, its keys written with - or _.
+    """The values of one table of the file, whose keys may be written with - or _.
 
     Raises
     ------

@@ -510,7 +510,7 @@ def _load(
 
 @lru_cache(maxsize=4)
 def _load_named(spec: str, options: str) -> Extractor:
-    """Made once in each process."""
+    """The extractor of a name, made once in each process."""
     return load_extractor(spec, json.loads(options))
 
 

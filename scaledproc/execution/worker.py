@@ -179,7 +179,7 @@ def run_shards(
 
 @dataclass(frozen=True)
 class _Common:
-    """What all chunks get."""
+    """What the work of all chunks is given alike."""
 
     shared: Mapping[str, AtHand]
     """Where the files are that the extractor declared."""

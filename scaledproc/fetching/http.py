@@ -87,7 +87,7 @@ class Client:
         self._session.mount("http://", pool)
 
     def text(self, url: str) -> str:
-        """A small text file.
+        """The content of a small text file at a URL.
 
         Raises
         ------
@@ -103,7 +103,7 @@ class Client:
                 retries.after(again)
 
     def size(self, url: str) -> int | None:
-        """The bytes of a file; None where the server does not say.
+        """The bytes of the file at a URL; None where the server does not say.
 
         Raises
         ------
@@ -113,7 +113,7 @@ class Client:
         return self.about(url)[0]
 
     def about(self, url: str) -> tuple[int | None, str | None]:
-        """The bytes of a file, and what changes when it does; None for what the server does not say.
+        """The bytes of the file at a URL, and what changes when it does; None for what the server does not say.
 
         Raises
         ------

@@ -75,7 +75,7 @@ class Layout:
             )
 
     def arrange(self, files: pa.Table) -> Arranged:
-        """Give the files their units and sort them.
+        """The files sorted by unit, with their units and which of them start a task.
 
         Parameters
         ----------

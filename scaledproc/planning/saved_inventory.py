@@ -61,7 +61,7 @@ def save_inventory(inventory: Inventory, dataset: Store, where: Where) -> None:
 
 
 def read_inventory(where: Where, dataset: Store) -> Inventory:
-    """An inventory for a dataset.
+    """The inventory that a file holds, as far as it is of a dataset.
 
     Parameters
     ----------

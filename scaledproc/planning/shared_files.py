@@ -40,7 +40,7 @@ class SharedFile(NamedTuple):
 
     @property
     def listed(self) -> FileInfo:
-        """As a listing has it."""
+        """The file as a listing has it."""
         return FileInfo(self.path, self.size, self.version)
 
 
@@ -113,12 +113,12 @@ def shared_parts(files: Iterable[SharedFile]) -> dict[str, str]:
 
 
 def to_record(files: Iterable[SharedFile]) -> list[dict[str, Any]]:
-    """For run.json."""
+    """The declared files as run.json holds them."""
     return [file._asdict() for file in files]
 
 
 def of_record(extractor: Mapping[str, Any]) -> tuple[SharedFile, ...]:
-    """What run.json says of them.
+    """The declared files that run.json tells of.
 
     Raises
     ------

@@ -97,7 +97,7 @@ class Record(NamedTuple):
 
     @property
     def path(self) -> str:
-        """As a RECORDS file names it."""
+        """The record as a RECORDS file names it."""
         return f"{self.folder}/{self.stem}" if self.folder and self.stem else self.stem or f"{self.folder}/"
 
 

@@ -465,7 +465,7 @@ class RunFolder(Run):
 
     @property
     def view(self) -> Run:
-        """What a user is given."""
+        """The run as a user is given it, who can only read it."""
         view = Run(self.store, self.dataset, self.source, self.record)
         if "plan" in self.__dict__:
             view.__dict__["plan"] = self.plan

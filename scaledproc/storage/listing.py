@@ -60,7 +60,7 @@ class Listing:
 
     @property
     def files(self) -> list[FileInfo]:
-        """Each as an object of its own."""
+        """The files of the listing, each as an object of its own."""
         return [FileInfo(*row) for row in zip(*self.table.to_pydict().values(), strict=True)]
 
 

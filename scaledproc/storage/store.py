@@ -477,7 +477,7 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def refuse_lost_slash(where: str) -> None:
-    """See that a URL was not taken for a path, as `pathlib` does: of two slashes it leaves one.
+    """Refuse a URL that was taken for a path, as `pathlib` does: of two slashes it leaves one.
 
     Raises
     ------

@@ -80,7 +80,7 @@ class Sizes:
 
     @classmethod
     def of(cls, plan: Plan) -> Sizes:
-        """Those of a plan."""
+        """The sizes of a plan."""
         cuts = np.searchsorted(plan.unit_tasks, plan.shard_cuts).astype(np.int64)
         largest = np.maximum.reduceat(plan.task_sizes, plan.unit_tasks[:-1]) if plan.n_units else plan.unit_sizes
         return cls(

@@ -109,7 +109,7 @@ class Access:
 
 
 def caller_policy(access: Access) -> Policy:
-    """What whoever starts, watches and stops a run needs.
+    """The policy of whoever starts, watches and stops a run.
 
     Raises
     ------
@@ -154,7 +154,7 @@ def caller_policy(access: Access) -> Policy:
 
 
 def role_policy(access: Access) -> Policy:
-    """What the jobs need, by their role.
+    """The policy of the role that the jobs have.
 
     Raises
     ------

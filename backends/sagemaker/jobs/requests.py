@@ -125,7 +125,7 @@ class Work:
 
 
 def processing_job(place: Place, name: str, work: Work, instance_types: Sequence[str]) -> dict[str, Any]:
-    """The request for one job.
+    """The CreateProcessingJob request for one job.
 
     Parameters
     ----------

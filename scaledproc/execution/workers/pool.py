@@ -259,7 +259,7 @@ class _Core:
             self._running().submit(function)
 
     def result(self, done: Future[Any]) -> Any:
-        """What a call gave.
+        """The result of a call that has ended; the process is replaced where it ended or is worn.
 
         Raises
         ------

@@ -106,7 +106,7 @@ class Guard:
             faulthandler.dump_traceback_later(self._timeout, exit=True, file=self._dump)
 
     def end_task(self) -> None:
-        """It is not any more."""
+        """The task is not at work any more: its time limit is off."""
         if self._timeout is not None:
             faulthandler.cancel_dump_traceback_later()
 

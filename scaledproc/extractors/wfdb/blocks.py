@@ -59,7 +59,7 @@ def open_regular(path: str, flags: int = 0) -> int:
 
 
 def open_sized(path: str, flags: int = 0) -> tuple[int, int]:
-    """The same, and how many bytes it has."""
+    """The handle that `open_regular` gives, and how many bytes the file has."""
     handle = os.open(path, READ | flags) if flags else open_located(path)
     status = os.fstat(handle)
     if not stat.S_ISREG(status.st_mode):

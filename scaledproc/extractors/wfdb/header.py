@@ -164,7 +164,7 @@ _BLANKS = " \t"
 
 
 def read_header(path: str) -> Header:
-    """The header in a file.
+    """The header that a file holds.
 
     Raises
     ------

@@ -55,7 +55,7 @@ class Keeper(ABC):
 
     @abstractmethod
     def take(self, lease: Lease, on_event: Callable[[Event], None] | None) -> None:
-        """Take it.
+        """Take the lease, where nobody holds it; tells `on_event` if another's must be watched for a while.
 
         Raises
         ------
