@@ -237,8 +237,8 @@ def run(
     TooManyFailuresError
         If more tasks are quarantined than `max_failures`; the run is finished all the same.
     ScaledprocError
-        If the run cannot go on, because the dataset or the output folder cannot be read or written, or for want of disk
-        or memory. What is committed is kept: the same call continues.
+        If the run cannot go on: another process has it, the dataset or the output folder cannot be read or written, or
+        disk or memory is short. What is committed is kept: the same call continues.
     """
     asked = _settled(RunOptions.parse(locals()))
     inputs, outputs = split_options(storage_options)
