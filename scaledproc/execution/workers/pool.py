@@ -57,7 +57,7 @@ def cores(jobs: int | None = None) -> int:
     Raises
     ------
     UsageError
-        Fewer than one was asked for.
+        If fewer than one process was asked for.
     """
     if jobs is not None:
         if jobs < 1:
@@ -261,12 +261,12 @@ class _Core:
             self._running().submit(function)
 
     def result(self, done: Future[Any]) -> Any:
-        """What a call gave.
+        """The result of a call that has ended; the process is replaced where it ended or is worn.
 
         Raises
         ------
         WorkerLostError
-            The process ended, or must end.
+            If the process ended, or must end, before the call was done.
         """
         try:
             result, is_worn = done.result()
@@ -399,7 +399,7 @@ def _starting() -> Iterator[None]:
     Raises
     ------
     ScaledprocError
-        The machine does not let it start.
+        If the machine does not let it start, for want of memory, processes, open files, locks or a working folder.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
