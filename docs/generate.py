@@ -7,7 +7,6 @@ No network is used: the run folder's page shows a run on the demo dataset that i
 from __future__ import annotations
 
 import ast
-import dataclasses
 import importlib.metadata
 import inspect
 import json
@@ -185,8 +184,10 @@ def _plugin_names() -> list[str]:
     parts = [
         "## `scaledproc.plugins`",
         (inspect.getdoc(plugins) or ""),
-        f"Described above: {', '.join(f'`{name}`' for name in above)}. "
-        f"In [Events](events.md): {', '.join(f'`{name}`' for name in told)}.",
+        (
+            f"Described above: {', '.join(f'`{name}`' for name in above)}. "
+            f"In [Events](events.md): {', '.join(f'`{name}`' for name in told)}."
+        ),
     ]
     for name in plugins.__all__:
         if name not in (*above, *told):
