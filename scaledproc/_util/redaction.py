@@ -187,8 +187,8 @@ def _login_at(text: str, start: int) -> int:
     """Where the login ends of the URL whose `://` ends here; `start` where there is none."""
     is_web = _is_web(text, start)
     ends = [_end_of_url(text, start)]
-    if _USER.match(text, start):
-        last = _BREAK.search(text, start)
+    if user := _USER.match(text, start):
+        last = _BREAK.search(text, user.end())  # not before: a password may begin with slashes
         ends = [last.start() if last else len(text)]
         opened = _OPENED.search(text, max(0, start - _LONGEST_SCHEME), start)
         if opened and (close := text.find(opened[1], start, ends[0])) >= 0:

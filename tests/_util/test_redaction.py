@@ -230,6 +230,7 @@ def test_requests_to_sagemaker() -> None:
             "http://127.0.0.1:8333/a@b and http://localhost:1/a@b",
             "http://127.0.0.1:8333/a@b and http://localhost:1/a@b",
         ),
+        ("s3://me://@a/folder", "s3://***@a/folder"),
         ("http://[::1]:80/a@b", "http://[::1]:80/a@b"),
         ("http://user:80/ken@host", "http://***@host"),
         ("s3://KEY:a'b@bucket/x", "s3://***@bucket/x"),

@@ -573,7 +573,7 @@ def test_again_fetches_nothing(net: PhysioNet, dest: Path, monkeypatch: pytest.M
     first = fetch(net, dest)
     net.requests.clear()
     hashed: list[Path] = []
-    monkeypatch.setattr(transfer, "_sha256", lambda path: hashed.append(path))
+    monkeypatch.setattr(transfer, "digest_of", lambda path: hashed.append(path))
     again = fetch(net, dest)
     assert (again.files, again.already, again.already_size) == (0, first.files, first.size)
     assert hashed == []  # nor does it read what it once found right

@@ -326,8 +326,11 @@ def test_a_recommendation_in_figures_and_words() -> None:
     )
     assert found.to_json()["reason"] == found.reason
     assert found.to_json()["costs"] == {
-        **{"task": 1e-3, "byte": 1e-9, "chunk": 0.01},
-        **{"combine_task": 0.0, "source": ""},
+        "task": 1e-3,
+        "byte": 1e-9,
+        "chunk": 0.01,
+        "combine_task": 0.0,
+        "source": "",
     }
     with pytest.raises(UsageError):
         recommend_chunk(np.zeros(0, np.int64), costs, 4)
