@@ -103,7 +103,7 @@ class Settings:
         Raises
         ------
         UsageError
-            There is no such setting, or its value cannot be.
+            If there is no such setting, or it cannot have its value.
         """
         known = {each.name: each for each in fields(cls)}
         for name in words:
@@ -129,7 +129,7 @@ class Settings:
         Raises
         ------
         UsageError
-            A value cannot be, or not with what a person set.
+            If a setting cannot have its default, alone or together with what a person set.
         """
         values = {name: _convert(name, value, getattr(self, name)) for name, value in defaults.items()}
         if "tags" in values:
@@ -166,7 +166,7 @@ class Settings:
         Raises
         ------
         UsageError
-            A value cannot be, or two of them cannot be together.
+            If a setting cannot have its value, or two of them exclude each other.
         """
         self._check_values()
         self._check_security()

@@ -104,7 +104,7 @@ class Declared:
 
     @property
     def help(self) -> str:
-        """What it does."""
+        """What the option does, in a sentence for a person; empty where nothing is declared."""
         return str(self.about.get("help", ""))
 
     @property
@@ -115,7 +115,7 @@ class Declared:
 
     @property
     def command_default(self) -> Any:
-        """The command line's default."""
+        """The default of the command line, where that differs from Python's; else the option's own."""
         own = self.about.get("command_default")
         return self.default if own is None else own
 
@@ -143,7 +143,7 @@ class Declared:
         Raises
         ------
         UsageError
-            If the option cannot have it.
+            If the option cannot have that value.
         """
         read = self.about.get("read")
         if value is None or read is None:
@@ -179,7 +179,7 @@ def read_options(options: type, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def texts(value: Iterable[str] | str, _: str = "") -> tuple[str, ...]:
-    """One text or several."""
+    """A tuple of one text or of several."""
     return (value,) if isinstance(value, str) else tuple(value)
 
 
