@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from scaledproc._util.lazy_names import lazily
@@ -18,11 +17,6 @@ if TYPE_CHECKING:
     from scaledproc.planning.inventory import Inventory
     from scaledproc.planning.plan import Plan
     from scaledproc.run_folder.folder import Run
-
-_checkout = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 - pathlib takes longer to import than the rest
-if all(os.path.isfile(f"{_checkout}/{name}") for name in ("pyproject.toml", "backends/local.py")):  # noqa: PTH113
-    # Whoever starts Python in a checkout gets this folder, whatever is installed; and `backends` is beside it there.
-    __path__.append(_checkout)
 
 __all__ = [
     "Backend",

@@ -85,14 +85,3 @@ def test_a_run_can_only_be_read(tmp_path: Path) -> None:
             run.record = made.record  # type: ignore[misc]
     assert tree_bytes(output) == before
     assert made.to_arrow().num_rows == made.record.counts["rows"]
-
-
-def test_python_in_a_checkout_finds_the_backends_that_are_beside_it() -> None:
-    """Also where another copy is installed, so that nothing maps them."""
-    code = (
-        "import sys; sys.meta_path = [each for each in sys.meta_path if 'editable' not in repr(each)]; "
-        "import scaledproc.backends.local as local; print(local.__file__)"
-    )
-    root = Path(scaledproc.__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == str(root / "backends/local.py")
