@@ -199,7 +199,7 @@ LEAST_OF_BEST = 0.85  # of the best number of requests, for the one that is buil
 
 
 def test_requests(server: S3Server, folder: Path, monkeypatch: pytest.MonkeyPatch, show: Callable[..., None]) -> None:
-    """How many requests at once: near and at a distance, on small objects. What `s3_objects.REQUESTS` rests on."""
+    """How many requests at once: near and at a distance, on small objects. What `s3_download.REQUESTS` rests on."""
     small, *_ = KINDS
     with ExitStack() as stack:
         fetchers = {

@@ -7,8 +7,6 @@ No network is used: the run folder's page shows a run on the demo dataset that i
 from __future__ import annotations
 
 import ast
-import dataclasses
-import importlib
 import importlib.metadata
 import inspect
 import json
@@ -21,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-MARKUP = re.compile(r"\[(?:bold|dim)\](.*?)\[/\]")
 DO_NOT_EDIT = "<!-- Made by docs/generate.py from the code: edit that. -->"
 
 
@@ -39,8 +36,8 @@ def write_pages(folder: Path) -> None:
             "run-folder": run_folder_page(Path(made) / "features"),
             "events": events_page(lines),
             "modules": modules_page(),
-            "_sagemaker_settings": settings_table(),
         }
+        pages |= {f"_settings_{name}": table for name, table in tables_of_settings().items()}
     for name, text in pages.items():
         (folder / f"{name}.md").write_text(f"{DO_NOT_EDIT}\n\n{text.strip()}\n", encoding="utf-8")
 
@@ -68,6 +65,9 @@ def cli_page() -> str:
     for point in sorted(plugged, key=lambda each: each.name):
         group = typer.main.get_command(point.load())
         parts.append(_command(f"scaledproc {point.name}", group, nested=True))
+    for name, table in tables_of_settings().items():
+        about = f"Each also has a flag that begins with the backend, such as `--{name}-…`, which no other can have."
+        parts += [f"## Settings of the backend `{name}`", about, table]
     return "\n\n".join(parts)
 
 
@@ -82,14 +82,34 @@ def _command(name: str, command: Any, *, nested: bool = False) -> str:
     parts.append(f"```text\n{name} {words} [OPTIONS]\n```".replace("  ", " "))
     if arguments:
         parts.append(_table(("argument", "meaning"), [(f"`{a.metavar}`", _plain(a.help or "")) for a in arguments]))
+    linked = []
+    if table := _declared_options(name):
+        parts.append(table)
+        told = set(re.findall(r"`(--[a-z-]+)", table))
+        linked = sorted({_panel(each).split()[-1] for each in options if _panel(each)})
+        options = [each for each in options if not told & set(each.opts) and not _panel(each)]
     panels: dict[str, list[Any]] = {}
     for each in options:
-        panels.setdefault(getattr(each, "rich_help_panel", None) or "", []).append(each)
+        panels.setdefault(_panel(each), []).append(each)
     for panel, group in panels.items():
         if panel:
             parts.append(f"**{panel}**")
         parts.append(_table(("option", "default", "meaning"), [_option(each) for each in group]))
+    if linked:
+        links = [f"[`{each}`](#settings-of-the-backend-{each})" for each in linked]
+        parts.append(f"Settings of backends: {', '.join(links)}.")
     return "\n\n".join(part for part in parts if part)
+
+
+def _declared_options(command: str) -> str:
+    """The table of the options that a command shares with a function of Python, if it does."""
+    from scaledproc.cli.option_tables import all_tables
+
+    return all_tables().get(command.removeprefix("scaledproc "), "") if command.count(" ") == 1 else ""
+
+
+def _panel(option: Any) -> str:
+    return getattr(option, "rich_help_panel", None) or ""
 
 
 def _option(option: Any) -> tuple[str, str, str]:
@@ -116,26 +136,18 @@ def _code_or_words(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Help as Markdown: what is bold on a terminal is something to type, as flags and globs are."""
-    parts = MARKUP.sub(r"`\1`", text).split("`")
-    for place in range(0, len(parts), 2):  # the others are code already
-        marked = re.sub(r"'([^' ]*\*[^' ]*)'", r"`'\1'`", parts[place])
-        parts[place] = re.sub(r"(?<![\w-])--[a-z][a-z-]*", r"`\g<0>`", marked)
-    return re.sub(r"(?<!\n)\n(?!\n)", " ", "`".join(parts))
+    from scaledproc.cli.option_tables import as_markdown
+
+    return as_markdown(text)
 
 
-def settings_table() -> str:
-    """The settings of the backend `sagemaker`, as flags and as keys of scaledproc.toml."""
-    from scaledproc.backends.sagemaker.settings import Settings
+def tables_of_settings() -> dict[str, str]:
+    """For each backend that has settings, their table: as flags, and as keys of scaledproc.toml."""
+    from scaledproc.cli.backend_flags import declared_settings
+    from scaledproc.cli.option_tables import all_tables
 
-    rows = []
-    for each in dataclasses.fields(Settings):
-        flag, metavar, default = each.name.replace("_", "-"), each.metadata.get("metavar"), each.default
-        shown = ", ".join(default) if isinstance(default, tuple) else "" if default in (None, False) else str(default)
-        switch = isinstance(default, bool)
-        value = "" if switch else f" {metavar or 'N' if str(each.type).startswith('int') else metavar or 'TEXT'}"
-        rows.append((f"`--{flag}{value}`", _code_or_words(shown), _plain(each.metadata["help"])))
-    return _table(("flag", "default", "meaning"), rows)
+    tables = all_tables()
+    return {name: tables[name] for name in declared_settings()}
 
 
 # Python
@@ -157,13 +169,31 @@ def python_page() -> str:
     for title, names in kinds.items():
         parts.append(f"## {title}")
         parts += [_autodoc(_directive(title), f"scaledproc.{name}", title) for name in names]
-    for module in ("scaledproc.plugins", "scaledproc.testing"):
-        try:
-            importlib.import_module(module)
-        except ModuleNotFoundError:
-            continue
-        parts += [f"## `{module}`", _autodoc("automodule", module, "Classes")]
-    return "\n\n".join(parts)
+    return "\n\n".join(
+        [*parts, *_plugin_names(), "## `scaledproc.testing`", _autodoc("automodule", "scaledproc.testing", "")]
+    )
+
+
+def _plugin_names() -> list[str]:
+    """What `scaledproc.plugins` promises: each name described once, here, above, or on the page of events."""
+    import scaledproc
+    from scaledproc import events, plugins
+
+    above = [name for name in plugins.__all__ if name in scaledproc.__all__ and name != "combine"]
+    told = [name for name in plugins.__all__ if name not in above and hasattr(events, name)]
+    parts = [
+        "## `scaledproc.plugins`",
+        (inspect.getdoc(plugins) or ""),
+        (
+            f"Described above: {', '.join(f'`{name}`' for name in above)}. "
+            f"In [Events](events.md): {', '.join(f'`{name}`' for name in told)}."
+        ),
+    ]
+    for name in plugins.__all__:
+        if name not in (*above, *told):
+            title = "Classes" if isinstance(getattr(plugins, name), type) else "Functions"
+            parts.append(_autodoc(_directive(title), f"scaledproc.plugins.{name}", title))
+    return parts
 
 
 def _directive(title: str) -> str:

@@ -101,9 +101,10 @@ def plan(
     Raises
     ------
     UsageError
-        An option makes no sense.
+        If there is no such extractor, an option of the plan or of the extractor cannot have its value, or a storage
+        option is of no use here.
     ScaledprocError
-        The dataset cannot be listed.
+        If the dataset cannot be listed, or the inventory cannot be read.
     """
     asked = _settled(PlanOptions.parse(locals()))
     inputs, _ = split_options(storage_options)
@@ -137,7 +138,7 @@ def save_inventory(
     Raises
     ------
     ScaledprocError
-        The dataset cannot be listed, or the file not be written.
+        If the dataset cannot be listed, or the file cannot be written.
     """
     asked = PlanOptions.parse(locals())
     from scaledproc.planning import saved_inventory
@@ -231,11 +232,13 @@ def run(
     Raises
     ------
     UsageError
-        What was asked for makes no sense, or the output folder holds something else.
+        If there is no such extractor or backend, an option or a setting cannot have its value, or the output folder
+        holds another plan's run or files that are not a run's.
     TooManyFailuresError
         If more tasks are quarantined than `max_failures`; the run is finished all the same.
     ScaledprocError
-        The run cannot go on. What is committed is kept: the same call continues.
+        If the run cannot go on: another process has it, the dataset or the output folder cannot be read or written, or
+        disk or memory is short. What is committed is kept: the same call continues.
     """
     asked = _settled(RunOptions.parse(locals()))
     inputs, outputs = split_options(storage_options)
@@ -256,12 +259,12 @@ def run(
 def make_backend(
     name: str, jobs: int | None = None, scratch: Where | None = None, settings: Mapping[str, Any] | None = None
 ) -> Backend:
-    """A backend by name, as it is set.
+    """The backend of a name, made with these settings.
 
     Raises
     ------
     UsageError
-        There is none of that name, what it needs is not installed, or a setting cannot be.
+        If there is no backend of that name, what it needs is not installed, or a setting cannot have its value.
     """
     return load_backend(name)(jobs=jobs, scratch=Path(scratch) if scratch else None, **(settings or {}))
 
@@ -308,7 +311,7 @@ def status(
     Raises
     ------
     ScaledprocError
-        There is no run, or its jobs cannot be asked.
+        If the folder holds no run, or the backend cannot be asked about the run's jobs.
     """
     from scaledproc.engine.status import find_status
 
@@ -337,7 +340,7 @@ def stop(
     Raises
     ------
     UsageError
-        The run has none to stop from here.
+        If the run is finished, or is run by the processes that began it, which end with Ctrl-C there.
     """
     run, backend = _recalled(output, storage_options, settings)
     if run.record.state == "done":
@@ -387,7 +390,7 @@ def combine(
     UsageError
         If the extractor has no such option, or the rows of the shards depend on it.
     ScaledprocError
-        There is no run, or a shard of it is missing.
+        If the folder holds no run, or a shard of the run is missing.
     """
     from scaledproc.execution.combine import combine as combine_shards
 
@@ -444,7 +447,7 @@ def verify(
     Raises
     ------
     ScaledprocError
-        There is no run, it is not finished, or the dataset cannot be listed.
+        If the folder holds no run, the run is not finished, or the dataset cannot be listed.
     """
     from scaledproc.engine.verify import verify_run
     from scaledproc.planning.inventory import take_inventory
@@ -491,9 +494,10 @@ def work(
     Raises
     ------
     UsageError
-        There is no such shard, or nothing was asked for.
+        If the run has no such shard or is finished, nothing was asked for, or the extractor is not what it was when the
+        run was begun.
     ScaledprocError
-        There is no run, or a job cannot be done.
+        If the folder holds no run, or a job cannot be done.
     """
     from scaledproc.engine.job import JobOrder, do_job
 
@@ -566,9 +570,11 @@ def fetch(
     Raises
     ------
     UsageError
-        What was asked for makes no sense.
+        If SOURCE is neither a folder, a URL nor a database, DEST is a file or lies in SOURCE, or an option cannot have
+        its value.
     ScaledprocError
-        The source or the destination cannot be used. What was fetched is kept: the same call continues.
+        If the source cannot be read, has no file that was asked for, or the destination cannot be written. What was
+        fetched is kept: the same call continues.
     """
     asked = FetchOptions.parse(locals())
     from scaledproc.fetching.transfer import Folder, fetch_files, open_source, open_store

@@ -50,10 +50,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what takes long or costs money, unless `-m` names it, or its own file or name is given."""
+    """Leave out what takes long or costs money, unless `-m` names it, or its own file or name is given.
+
+    What needs Docker is slow, all of it: `-m docker` asks for that.
+    """
     asked = str(config.getoption("-m") or "")
     unwanted = [name for name in ("aws", "soak", "slow") if name not in asked]
-    if any(".py" in argument for argument in config.invocation_params.args):
+    is_docker_asked = "docker" in asked.replace("not docker", "")
+    if is_docker_asked or any(".py" in argument for argument in config.invocation_params.args):
         unwanted = [name for name in unwanted if name != "slow"]
     left_out = [item for item in items if any(item.get_closest_marker(name) for name in unwanted)]
     config.stash[LEFT_OUT] = sum(item.get_closest_marker("slow") is not None for item in left_out)

@@ -38,7 +38,7 @@ def sdk_defaults() -> dict[str, Any]:
     Raises
     ------
     UsageError
-        A file is not as the SDK wants it.
+        If a configuration file is not as the SDK wants it.
     """
     from sagemaker.core.config import load_sagemaker_config
 
@@ -89,12 +89,12 @@ class Account:
 
     @classmethod
     def ask(cls, service: Service, settings: Settings) -> Account:
-        """Ask AWS.
+        """The account as AWS tells of it, with the role and the image that jobs run by, and notes for a person.
 
         Raises
         ------
         UsageError
-            No credentials, no role, or an image that cannot work as set.
+            If there are no credentials or no role, or the image cannot work as set.
         """
         number = service.account()
         if settings.role is None:
@@ -129,7 +129,7 @@ def managed_image(region: str) -> str:
     Raises
     ------
     UsageError
-        The SDK knows none for the region.
+        If the SDK knows no such image for the region.
     """
     from sagemaker.core import image_uris
 
@@ -159,7 +159,7 @@ def check_buckets(service: Service, run: RunFolder, settings: Settings) -> Itera
     Raises
     ------
     UsageError
-        A bucket is not there, may not be reached, or is in another region.
+        If a bucket is not there, may not be reached, or is in another region.
     """
     buckets = {store.uri.removeprefix("s3://").partition("/")[0]: store for store in (run.dataset, run.store)}
     for bucket, store in buckets.items():

@@ -73,7 +73,7 @@ class SageMakerBackend(Backend):
     Raises
     ------
     UsageError
-        A setting cannot be.
+        If there is no such setting, or one cannot have its value.
     """
 
     capabilities = Capabilities(shares=True)
@@ -132,7 +132,7 @@ class SageMakerBackend(Backend):
 
     @property
     def cores(self) -> int:
-        """Of one machine."""
+        """Cores of one machine."""
         if self.jobs is not None or self._given.is_local:
             return cores(self.jobs)
         return min(find_instance(each).vcpus for each in self._given.instance_type)
@@ -178,7 +178,7 @@ class SageMakerBackend(Backend):
         Raises
         ------
         UsageError
-            It is more than `--max-cost`.
+            If the cost is above `--max-cost`, or its price is not known.
         """
         from .cost.estimate import estimate_text, refuse_above
         from .cost.forecast import forecast

@@ -15,7 +15,7 @@ def docker(*words: str, check: bool = True) -> str:
     Raises
     ------
     ScaledprocError
-        There is no docker, or the command failed and `check` is set.
+        If there is no docker, or the command failed and `check` is set.
     """
     try:
         done = subprocess.run(  # noqa: S603 - no shell
@@ -39,7 +39,7 @@ def docker_shown(*words: str) -> None:
     Raises
     ------
     ScaledprocError
-        The command failed.
+        If the docker command failed.
     """
     done = subprocess.run(["docker", *words], stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False)  # noqa: S603, S607 - as above
     if done.returncode:
@@ -52,7 +52,7 @@ def require_docker() -> str:
     Raises
     ------
     ScaledprocError
-        Docker is not installed, or not running, or not for this user.
+        If Docker is not installed, or not running, or not for this user.
     """
     if shutil.which("docker") is None:
         raise ScaledprocError("this needs Docker, and there is no command `docker` here; install it")

@@ -87,12 +87,12 @@ class Instance:
 
 
 def find_instance(name: str) -> Instance:
-    """The type of this name.
+    """The instance type of a name.
 
     Raises
     ------
     UsageError
-        Processing has no such type, or one that is not in the table.
+        If SageMaker Processing has no such type, or the table here lacks it.
     """
     found = INSTANCES.get(name)
     if found is None:

@@ -132,7 +132,7 @@ def check_request(request: Mapping[str, Any]) -> None:
     Raises
     ------
     UsageError
-        It names what to change.
+        If the request is outside a limit; the message names what to change.
     """
     check_name(str(request.get("ProcessingJobName", "")))
     cluster = request.get("ProcessingResources", {}).get("ClusterConfig", {})

@@ -94,7 +94,7 @@ class Service:
     Raises
     ------
     UsageError
-        There is no such profile, or no region.
+        If there is no such profile, or no region is known.
     """
 
     def __init__(self, region: str | None = None, profile: str | None = None) -> None:
@@ -197,12 +197,12 @@ class Service:
         )
 
     def account(self) -> str:
-        """The account's number.
+        """The number of the account that the credentials are of.
 
         Raises
         ------
         UsageError
-            There are no credentials, or they are refused.
+            If there are no credentials, or AWS refuses them.
         """
         try:
             return str(self.call("sts", "get_caller_identity")["Account"])
@@ -221,14 +221,14 @@ class Service:
             raise UsageError(f"--role {role}: {error}; give its ARN") from None
 
     def call(self, client: str, operation: str, **arguments: Any) -> Any:
-        """One call.
+        """Call an operation of a boto3 client; its answer.
 
         Raises
         ------
         ServiceError
-            It was refused, or AWS cannot be reached.
+            If AWS refuses the call or its arguments, cannot be reached, or the login has expired.
         UsageError
-            There are no credentials.
+            If there are no credentials, or only a part of them.
         """
         return _told(lambda: getattr(self.client(client), operation)(**arguments))
 

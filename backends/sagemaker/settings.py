@@ -128,7 +128,7 @@ class Settings:
         Raises
         ------
         UsageError
-            There is no such setting, or its value cannot be.
+            If there is no such setting, or it cannot have its value.
         """
         known = {each.name: each for each in declared(cls)}
         for name in words:
@@ -151,7 +151,7 @@ class Settings:
         Raises
         ------
         UsageError
-            A value cannot be, or not with what a person set.
+            If a setting cannot have its default, alone or together with what a person set.
         """
         known = {each.name: each for each in declared(type(self))}
         values = {name: _convert(known[name], value) for name, value in defaults.items()}
@@ -189,7 +189,7 @@ class Settings:
         Raises
         ------
         UsageError
-            A value cannot be, or two of them cannot be together.
+            If a setting cannot have its value, or two of them exclude each other.
         """
         self._check_values()
         self._check_security()

@@ -15,7 +15,7 @@ STAGED = 30  # GB; the service's own default. Staging takes what is free, and a 
 
 
 def volume_gb(mode: Literal["stage", "file"], size: int) -> int:
-    """The disk that a machine needs.
+    """The size of the disk that a machine needs, in GB.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def volume_gb(mode: Literal["stage", "file"], size: int) -> int:
     Raises
     ------
     UsageError
-        No volume is that large.
+        If no volume that SageMaker offers is that large.
     """
     if mode == "stage":
         needed = max(STAGED, _gb(2 * size / MOST_DATA))  # half of what is free is for staged units

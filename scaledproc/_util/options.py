@@ -106,7 +106,7 @@ class Declared:
 
     @property
     def help(self) -> str:
-        """What it does."""
+        """What the option does, in a sentence for a person; empty where nothing is declared."""
         return str(self.about.get("help", ""))
 
     @property
@@ -117,7 +117,7 @@ class Declared:
 
     @property
     def command_default(self) -> Any:
-        """The command line's default."""
+        """The default of the command line, where that differs from Python's; else the option's own."""
         own = self.about.get("command_default")
         return self.default if own is None else own
 
@@ -145,7 +145,7 @@ class Declared:
         Raises
         ------
         UsageError
-            If the option cannot have it.
+            If the option cannot have that value.
         """
         if value is None:
             return value
@@ -182,12 +182,12 @@ def read_options(options: type, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def texts(value: Any, flag: str) -> tuple[str, ...]:
-    """One text or several.
+    """A tuple of one text or of several.
 
     Raises
     ------
     UsageError
-        If it is something else.
+        If the value is no text, or has an item that is none.
     """
     found = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (None,)
     if not all(isinstance(each, str) for each in found):

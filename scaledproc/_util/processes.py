@@ -33,7 +33,7 @@ class Process:
 
     @property
     def host(self) -> str:
-        """The name of its machine."""
+        """The name of the process's machine."""
         return self.machine.partition("|")[0]
 
 

@@ -36,7 +36,7 @@ class PrivateFolder(tempfile.TemporaryDirectory[str]):
     Raises
     ------
     ScaledprocError
-        It cannot be made there.
+        If the folder, or the lock in it, cannot be made there.
     """
 
     def __init__(self, parent: Path | None = None) -> None:
@@ -56,7 +56,7 @@ class PrivateFolder(tempfile.TemporaryDirectory[str]):
             raise scratch_error(error, parent) from error
 
     def cleanup(self) -> None:
-        """Remove it now."""
+        """Remove the folder with all that is in it, and free its lock."""
         super().cleanup()
         with contextlib.suppress(OSError):
             os.close(self._lock)

@@ -48,7 +48,8 @@ class Stopping:
         Raises
         ------
         KeyboardInterrupt
-            There is nothing to be finished, the time for it is over, or it is the second signal.
+            If nothing is at work that could be finished, no time is given for it, or this is the second signal: this
+            process sends itself that one when the time is over.
         """
         self._heard += 1
         if self._heard > 2:  # what is at work may have caught the first two as errors of its own
@@ -80,12 +81,12 @@ class Stopping:
                 self._timer.cancel()
 
     def leave(self) -> None:
-        """End now, if that was asked for and all that was at work is finished.
+        """End now, by a KeyboardInterrupt, if a signal asked for the end.
 
         Raises
         ------
         KeyboardInterrupt
-            It was.
+            If a signal asked for the end.
         """
         if self.signal is not None:
             raise KeyboardInterrupt

@@ -141,7 +141,7 @@ class Backend(ABC):
         Raises
         ------
         ScaledprocError
-            They cannot be done. Committed shards stay.
+            If some of the jobs cannot be done. Committed shards stay.
         """
 
     def prepared(
@@ -190,7 +190,7 @@ class Backend(ABC):
         Raises
         ------
         UsageError
-            The plan, the run's places or the backend's settings are such that it cannot be run.
+            If the plan, the run's places or the backend's settings are such that it cannot be run.
         """
         yield from ()
 
@@ -204,7 +204,7 @@ class Backend(ABC):
         Raises
         ------
         UsageError
-            The backend has no service that goes on by itself.
+            If the backend has no service that goes on by itself.
         """
         raise UsageError(f"the backend {self.name or type(self).__name__!r} cannot go on by itself")
 
@@ -257,9 +257,9 @@ def load_backend(name: str) -> type[Backend]:
     Raises
     ------
     MissingBackendError
-        If there is none, or what it needs is not installed.
+        If no backend has that name, or what it needs is not installed.
     UsageError
-        If what is registered is no backend.
+        If what is registered under that name is no backend.
     """
     for point in plugins(ENTRY_POINTS, name):
         try:

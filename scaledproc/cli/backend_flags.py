@@ -137,7 +137,7 @@ def settings_of_one(given: Given) -> dict[str, Any]:
     Raises
     ------
     UsageError
-        If they are of several backends.
+        If settings of several backends are given.
     """
     if len(given) > 1:
         raise UsageError(f"give settings of one backend: those of the run, not of {' and '.join(given)}")

@@ -22,7 +22,7 @@ def read_config() -> dict[str, dict[str, Any]]:
     Raises
     ------
     UsageError
-        It is not TOML, or holds something else than tables.
+        If the file cannot be read, is not TOML, or has a key outside of all tables.
     """
     path = Path(NAME)
     try:
@@ -43,7 +43,7 @@ def check_tables(known: Collection[str]) -> None:
     Raises
     ------
     UsageError
-        One is not.
+        If the file has a table of another name.
     """
     strange = sorted(read_config().keys() - set(known))
     if strange:
@@ -51,12 +51,12 @@ def check_tables(known: Collection[str]) -> None:
 
 
 def table(name: str, known: Collection[str]) -> dict[str, Any]:
-    """One table, its keys written with - or _.
+    """The values of one table of the file, whose keys may be written with - or _.
 
     Raises
     ------
     UsageError
-        It has a key that is not known.
+        If the table has a key that is not known.
     """
     values = {key.replace("-", "_"): value for key, value in read_config().get(name, {}).items()}
     strange = sorted(values.keys() - set(known))

@@ -69,7 +69,7 @@ def show(text: str) -> None:
     Raises
     ------
     ScaledprocError
-        Standard output cannot be written. A reader that is gone (`| head`) wanted no more.
+        If standard output cannot be written. A reader that is gone (`| head`) is no error: it wanted no more.
     """
     from scaledproc._util.streams import lost_output
 

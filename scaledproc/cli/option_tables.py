@@ -80,6 +80,14 @@ def _default(each: Declared) -> str:
 
 
 def _help(each: Declared) -> str:
-    """What an option does; of Rich's markup Markdown is made."""
-    text = f"{each.help} {each.about.get('details', '')}".strip()
-    return re.sub(r"\[bold\](.*?)\[/\]", r"`\1`", text)
+    """What an option does; what is to be typed is code, since Markdown would take a glob's stars for emphasis."""
+    return as_markdown(f"{each.help} {each.about.get('details', '')}".strip())
+
+
+def as_markdown(text: str) -> str:
+    """A help text, of Rich's markup: what is bold on a terminal is something to type, as flags and globs are."""
+    parts = re.sub(r"\[(?:bold|dim)\](.*?)\[/\]", r"`\1`", text).split("`")
+    for place in range(0, len(parts), 2):  # the others are code already
+        marked = re.sub(r"'([^' ]*\*[^' ]*)'", r"`'\1'`", parts[place])
+        parts[place] = re.sub(r"(?<![\w-])--[a-z][a-z-]*", r"`\g<0>`", marked)
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", "`".join(parts))

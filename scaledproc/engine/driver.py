@@ -194,7 +194,7 @@ def _refuse_twins(new: RunFolder, existing: RunRecord | None, backend: Backend, 
     Raises
     ------
     UsageError
-        Jobs of another backend are at work for that run.
+        If jobs of another backend are at work for the run that is in the folder.
     """
     name = existing.backend.get("name") if existing else None
     if existing is None or existing.state != "running" or not name or (same and name == backend.name):
@@ -301,7 +301,7 @@ def _resume(
 def _leave(
     new: RunFolder, existing: RunRecord, planned: Plan, options: RunOptions, backend: Backend, on_event: Listener | None
 ) -> RunFolder:
-    """A finished run as it is."""
+    """Leave a finished run as it is, if it is what is asked for and is all there; the run."""
     finished = RunFolder(new.store, new.dataset, new.source, existing)
     refuse_unfinished(finished, new.record.extractor["options"] if options.options is not None else None)
     refuse_changes(finished, planned)

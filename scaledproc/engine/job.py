@@ -77,7 +77,7 @@ def parse_shards(texts: Sequence[str]) -> tuple[int, ...]:
     Raises
     ------
     UsageError
-        They are something else.
+        If a text is neither a number nor a range of numbers, or a range goes downwards or is too long.
     """
     shards: list[int] = []
     for piece in ",".join(texts).split(",") if texts else ():
@@ -97,9 +97,10 @@ def do_job(order: JobOrder) -> Iterator[Event]:
     Raises
     ------
     UsageError
-        If there is no such shard, nothing was asked for, or the extractor is not what it was when the run was begun.
+        If the run has no such shard or is finished, nothing was asked for, or the extractor is not what it was when the
+        run was begun.
     ScaledprocError
-        If there is no run, or the job cannot be done.
+        If the folder holds no run, or the job cannot be done.
     """
     with reporting():
         run = open_run(order)

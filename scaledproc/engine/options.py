@@ -67,7 +67,7 @@ def storage_words(pairs: Iterable[str]) -> dict[str, Any]:
     Raises
     ------
     UsageError
-        If one has no `=`.
+        If a text has no `=`, or nothing before it.
     """
     options: dict[str, Any] = {}
     for pair in pairs:
@@ -87,7 +87,7 @@ def set_words(pairs: Iterable[str]) -> dict[str, Any]:
     Raises
     ------
     UsageError
-        If one has no `=`.
+        If a text has no `=`, or nothing before it.
     """
     options: dict[str, Any] = {}
     for pair in pairs:

@@ -79,7 +79,7 @@ def refuse_changes(current: RunFolder, planned: Plan) -> None:
     Raises
     ------
     ScaledprocError
-        Files changed, though not in size.
+        If files of the dataset changed since, though not in size.
     """
     changed = changed_files(current, planned)
     if changed:
@@ -104,9 +104,9 @@ def refuse_unfinished(finished: RunFolder, wanted: Mapping[str, Any] | None) -> 
     Raises
     ------
     UsageError
-        It has other options.
+        If the run was made with other options of the extractor.
     ScaledprocError
-        Some of its files are gone, or are not of their size.
+        If some of the run's files are gone, or do not have the size that they were written with.
     """
     had = finished.record.extractor["options"]
     if wanted is not None and had != wanted:

@@ -67,7 +67,7 @@ class _Shard:
 
     @property
     def name(self) -> str:
-        """Its state in a word."""
+        """The shard's state in a word."""
         if self.total is not None:
             return "done"
         return self.state.state if self.state else "waiting"
@@ -103,7 +103,7 @@ class Tally:
         self._is_at_work = False
 
     def add(self, event: ChunkDone | ShardDone | ShardState) -> None:
-        """Count what happened."""
+        """Count what an event tells of."""
         shard = self._shards.setdefault(event.shard, _Shard())
         done, resumed, name = shard.done, shard.resumed, shard.name
         if isinstance(event, ShardState):
@@ -141,12 +141,12 @@ class Tally:
 
     @property
     def tasks(self) -> int:
-        """Records that are done."""
+        """Number of tasks that are done."""
         return self._done.tasks
 
     @property
     def size(self) -> int:
-        """Bytes of their files."""
+        """Bytes of the files of the tasks that are done."""
         return self._done.size
 
     @property

@@ -73,7 +73,7 @@ def find_status(run: RunFolder, backend: Backend | None, note: str = "") -> Stat
     Raises
     ------
     ScaledprocError
-        One of them cannot be read.
+        If the run's folder cannot be read, or the backend cannot be asked.
     """
     record = run.record
     if record.state == "done":

@@ -108,7 +108,7 @@ def verify_run(run: Run, inventory: Callable[[], Inventory] | None = None) -> Ve
     Raises
     ------
     ScaledprocError
-        It is not finished.
+        If the run is not finished, or the dataset cannot be listed.
     """
     if run.record.state != "done":
         raise ScaledprocError(f"the run in {run.store} is not finished; run the same command again")
@@ -175,7 +175,7 @@ class _Check:
         return {**dict.fromkeys(needed, ""), **record.digests, **shards}
 
     def digests(self) -> None:
-        """Each file is what was written."""
+        """Compare each file of the run with the digest that run.json has of it."""
         for name, digest in sorted(self._wanted().items()):
             if digest:
                 self.n_digests += 1
@@ -184,7 +184,7 @@ class _Check:
                 self._wrong(RECORD, f"has no digest of {name}")
 
     def strays(self) -> None:
-        """What else is in the folder."""
+        """Look for files in the folder that are not the run's."""
         store = self._run.store
         known = {name.partition("/")[0] for name in self._wanted()} | {RECORD, LEASE, SHARDS}
         if inner := store.contains(self._run.dataset):

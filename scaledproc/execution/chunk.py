@@ -163,17 +163,17 @@ def run_chunk(work: ChunkWork) -> ChunkDone:
     Raises
     ------
     UsageError
-        The extractor cannot be loaded.
+        If the extractor cannot be loaded, or its code was edited since the run's processes loaded it.
     OSError
-        The run's folder cannot be written.
+        If the run's folder cannot be written.
     WorkerLostError
-        This process has too little left for its tasks.
+        If this process has too little memory or too few files left for its tasks, so that a fresh one must do them.
     DatasetAwayError
-        The dataset is not there any more.
+        If the dataset is not there any more, and did not come back in time.
     UnreadError
-        Some files could not be read, and it is not the last time that this is tried.
+        If some files could not be read, and the chunk is to be tried again.
     ScaledprocError
-        A file that the extractor declared was edited.
+        If a file that the extractor declared was edited while the run was at work.
     """
     everything = Piece(0, len(work.tasks))
     return until_taken(
@@ -310,7 +310,7 @@ def _done(work: ChunkWork, made: PieceDone, errors: ErrorRows) -> ChunkDone:
     Raises
     ------
     UnreadError
-        Some of its files could not be read, and it is not the last time that this is tried.
+        If some of its files could not be read, and the chunk is to be tried again.
     """
     if (made.unread or made.gone) and not work.is_last:
         raise UnreadError(made.unread, made.gone, len(made.ends), made.example)
@@ -392,7 +392,7 @@ def _write_rows(writer: Writer, collector: RowCollector, held: list[int], *, is_
     Raises
     ------
     _RefusedTasksError
-        If rows of some of them are refused.
+        If Arrow or Parquet refuses rows of some of the tasks.
     """
     ends = collector.ends
     try:
@@ -510,7 +510,7 @@ def _load(
 
 @lru_cache(maxsize=4)
 def _load_named(spec: str, options: str) -> Extractor:
-    """Made once in each process."""
+    """The extractor of a name, made once in each process."""
     return load_extractor(spec, json.loads(options))
 
 
@@ -521,7 +521,7 @@ def _check_code(code: tuple[tuple[str, int, int], ...], label: str) -> None:
     Raises
     ------
     UsageError
-        If it was edited meanwhile.
+        If a file of the extractor's code was edited since the run was planned.
     """
     path = edited_file(code)
     if path is not None:

@@ -52,7 +52,7 @@ def combine(run: RunFolder) -> CombineDone:
     Raises
     ------
     ScaledprocError
-        A shard is missing, or the extractor's own code for this step fails.
+        If a shard is missing, or the extractor's own code for this step fails.
     """
     started = time.perf_counter()
     every = set(range(run.record.counts["shards"]))
@@ -155,7 +155,7 @@ def finished_schema(extractor: Extractor) -> pa.Schema:
     Raises
     ------
     ScaledprocError
-        The extractor's `finish` fails, or its columns cannot be written.
+        If the extractor's `finish` fails, or its columns cannot be written.
     """
     check_schema(extractor.schema)
     schema = finish_table(extractor, extractor.schema.empty_table()).schema
@@ -169,7 +169,7 @@ def finish_table(extractor: Extractor, table: pa.Table) -> pa.Table:
     Raises
     ------
     ScaledprocError
-        Its code fails.
+        If the extractor's `finish` fails.
     """
     try:
         return extractor.finish(table).combine_chunks()

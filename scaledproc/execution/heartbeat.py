@@ -71,17 +71,17 @@ class Heartbeat:
         return f"{self.job}.{self.host}.json"
 
     def to_json(self) -> bytes:
-        """The object's content."""
+        """The heartbeat as the content of its object."""
         return json.dumps(asdict(self), sort_keys=True).encode()
 
     @classmethod
     def from_json(cls, content: bytes) -> Heartbeat:
-        """From the object's content.
+        """The heartbeat that an object's content holds.
 
         Raises
         ------
         ValueError
-            It is something else.
+            If the content is not JSON, or lacks a value of a heartbeat or has one of another type.
         """
         try:
             found: dict[str, Any] = json.loads(content)

@@ -77,7 +77,7 @@ class Limits:
         return cls(**{each.name: options[each.name] for each in fields(Limits) if each.name in options})
 
     def to_options(self) -> dict[str, Any]:
-        """For run.json."""
+        """The limits by name, as run.json holds them."""
         return {each.name: getattr(self, each.name) for each in fields(Limits)}
 
     @property

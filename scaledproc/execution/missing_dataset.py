@@ -126,7 +126,7 @@ class Bearing:
         Raises
         ------
         DatasetAwayError
-            The dataset is not there, and it has been waited for long enough.
+            If the dataset is not there, and it has been waited for long enough.
         """
         if isinstance(error, UnsettledError):
             return 0.0 if attempt <= SETTLES else None

@@ -75,7 +75,7 @@ class ErrorRows:
             self._write()
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Take one."""
+        """Add the row of one quarantined task; rows are written when there are enough of them."""
         if self.count < SHOWN_FAILURES:
             self.first = (*self.first, failure_of(row))
         self.count += 1

@@ -82,7 +82,7 @@ def merge_shard(store: Store, work_id: str, shard: int, chunks: int) -> ShardDon
     Raises
     ------
     ScaledprocError
-        A chunk is gone or damaged.
+        If a chunk of the shard is gone or damaged.
     """
     started = time.perf_counter()
     footers: list[ChunkFooter] = []
@@ -181,7 +181,7 @@ def assemble_shard(run: RunFolder, shard: int, folders: Sequence[str]) -> ShardD
     Raises
     ------
     ScaledprocError
-        A task was done by no machine, or by two; or a part is another plan's.
+        If a task was done by no machine, or by two; or a part is another plan's.
     """
     started = time.perf_counter()
     store, plan = run.store, run.plan
@@ -342,7 +342,7 @@ def _added_up(parts: Sequence[ChunkDone | ShardDone], rows: int, seconds: float)
     Raises
     ------
     ScaledprocError
-        Its rows are not theirs.
+        If the number of rows is not the sum of what the parts told.
     """
     shard = parts[0].shard
     if rows != sum(part.rows for part in parts):

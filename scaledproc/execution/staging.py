@@ -134,7 +134,7 @@ class Stager:
         Raises
         ------
         ScaledprocError
-            If one cannot be had as it was listed.
+            If a file cannot be fetched as it was listed.
         """
         root = self._folder / "shared"
         try:

@@ -44,7 +44,7 @@ class Unreferenced:
         self._waiting = self._known = pa.array([], pa.string())
 
     def see(self, rows: pa.Table) -> None:
-        """Finished rows, in order."""
+        """Note which companions finished rows name, given in the table's order."""
         if self._column is None or not self._globs:
             return
         named = pc.unique(rows[self._column].combine_chunks().cast(pa.string())).drop_null()

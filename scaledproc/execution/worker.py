@@ -114,9 +114,9 @@ def run_shards(
     Raises
     ------
     ScaledprocError
-        Processes die before they come to a task.
+        If processes die before they come to a task, or the run cannot go on for another reason.
     UsageError
-        The run has limits, but its dataset or its folder can only be seen by this process.
+        If the run has limits, but its dataset or its folder can only be seen by this process.
     """
     startup.end()
     asked, jobs = jobs, fitting(jobs) if pool is None else pool.jobs
@@ -179,7 +179,7 @@ def run_shards(
 
 @dataclass(frozen=True)
 class _Common:
-    """What all chunks get."""
+    """What the work of all chunks is given alike."""
 
     shared: Mapping[str, AtHand]
     """Where the files are that the extractor declared."""

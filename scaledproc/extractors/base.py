@@ -78,8 +78,8 @@ class Task:
         Raises
         ------
         FileNotFoundError
-            The unit has no such file, or what has its place by now is no file below the root. Nothing outside the unit
-            is ever looked at.
+            If the unit has no such file, or what has its place by now is no file below the root. Nothing outside the
+            unit is ever looked at.
         """
         return Path(self.locate(name))
 
@@ -92,9 +92,9 @@ class Task:
         Raises
         ------
         FileNotFoundError
-            As `beside`.
+            If `beside` would raise it: the unit has no such file, or what has its place is no file of the dataset.
         OSError
-            It cannot be opened.
+            If the file cannot be opened.
         """
         return os.fdopen(open_located(self.locate(self.anchor.rpartition("/")[2] if name is None else name)), "rb")
 
@@ -104,7 +104,7 @@ class Task:
         Raises
         ------
         FileNotFoundError
-            If it was not declared.
+            If the extractor did not declare the file.
         """
         path = (self.shared_files or {}).get(name)
         if path is None:

@@ -324,7 +324,7 @@ def _convert(value: Any, kind: Any) -> Any:
     Raises
     ------
     ValueError, TypeError
-        If it cannot be one.
+        If the value cannot be converted to the type.
     """
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:

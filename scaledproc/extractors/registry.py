@@ -33,7 +33,7 @@ def load_extractor(spec: Any, options: Mapping[str, Any] | None = None) -> Extra
     Raises
     ------
     UsageError
-        There is no such extractor, it cannot be imported, or it takes no such options.
+        If there is no such extractor, it cannot be imported, or it takes no such options.
     """
     return spec if isinstance(spec, Extractor) else make_extractor(find_extractor(spec), options or {})
 

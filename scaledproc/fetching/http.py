@@ -87,12 +87,12 @@ class Client:
         self._session.mount("http://", pool)
 
     def text(self, url: str) -> str:
-        """A small text file.
+        """The content of a small text file at a URL.
 
         Raises
         ------
         WebError
-            It cannot be had.
+            If the server refuses the file, has none, or does not answer however often it is asked.
         """
         retries = _Retries(self)
         while True:
@@ -103,22 +103,22 @@ class Client:
                 retries.after(again)
 
     def size(self, url: str) -> int | None:
-        """The bytes of a file; None where the server does not say.
+        """The bytes of the file at a URL; None where the server does not say.
 
         Raises
         ------
         WebError
-            It cannot be had.
+            If `about` raises it: the file is not there, may not be had, or the server does not answer.
         """
         return self.about(url)[0]
 
     def about(self, url: str) -> tuple[int | None, str | None]:
-        """The bytes of a file, and what changes when it does; None for what the server does not say.
+        """The bytes of the file at a URL, and what changes when it does; None for what the server does not say.
 
         Raises
         ------
         WebError
-            It cannot be had.
+            If the file is not there or may not be had, or the server does not answer however often it is asked.
         """
         retries = _Retries(self)
         while True:
@@ -149,9 +149,9 @@ class Client:
         Raises
         ------
         WebError
-            It cannot be had.
+            If the server refuses the file, has none, or breaks off so often without a new byte that it is given up.
         StoppedError
-            `stop` was set.
+            If `stop` is set meanwhile.
         """
         part.unlink(missing_ok=True)
         retries = _Retries(self)

@@ -107,7 +107,8 @@ class Database:
         Raises
         ------
         ScaledprocError
-            There is none, or the server cannot be reached.
+            If `source` is no name of a database, no version of it is listed, or the server cannot be reached. Whether a
+            version that is given is there, `items` finds out.
         """
         found = _NAME.fullmatch(source)
         if found is None:
@@ -124,9 +125,9 @@ class Database:
         Raises
         ------
         ScaledprocError
-            There is no such database, it needs credentials, or the server cannot be reached.
+            If there is no such database, it needs credentials, or the server cannot be reached.
         UsageError
-            A group is not there.
+            If the database has no folder of a group that was asked for.
         """
         try:
             try:
@@ -178,7 +179,7 @@ class Database:
         Raises
         ------
         WebError
-            It cannot be had.
+            If the server refuses the file, has none, or does not answer.
         """
         self.client.download(self._url(item.path), part, tell)
 

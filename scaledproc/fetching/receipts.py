@@ -79,7 +79,7 @@ class Lists:
         return None
 
     def write(self, items: list[Item], records: list[str]) -> None:
-        """Remember a list."""
+        """Keep a list, with the records that it is of; nothing happens where the cache cannot be written."""
         with contextlib.suppress(OSError):
             Store.at(self._path.parent).write(self._path.name, json.dumps([items, records]).encode())
 

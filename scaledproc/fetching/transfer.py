@@ -141,7 +141,7 @@ class Folder:
         Raises
         ------
         SourceError
-            It is gone, or may not be read.
+            If the file is gone, may not be read, or changed since it was listed.
         """
         from fsspec.callbacks import Callback
 
@@ -194,9 +194,9 @@ def open_source(
     Raises
     ------
     UsageError
-        It is none of these.
+        If SOURCE is empty or is none of these, or `base_url` is no URL that the password may be sent to.
     ScaledprocError
-        It is not there.
+        If the folder or the database does not exist, or the server cannot be reached.
     """
     if not where.strip():
         raise UsageError("SOURCE is empty: name a folder, a URL, or a PhysioNet database such as mimic3wdb/1.0")
@@ -241,9 +241,9 @@ def fetch_files(
     Raises
     ------
     UsageError
-        What was asked for cannot be.
+        If DEST lies in SOURCE or is a file, or a group that was asked for is not there.
     ScaledprocError
-        Nothing is to be fetched, there is no room, the destination cannot be written, or the source does not answer.
+        If nothing is to be fetched, there is no room, the destination cannot be written, or the source does not answer.
         What was fetched is kept.
     """
     begun = time.monotonic()

@@ -79,9 +79,9 @@ def calibrate(
     Raises
     ------
     UsageError
-        `n` is below 1, or the plan has no task whose unit is small enough to try.
+        If `n` is below 1, or the plan has no task whose unit is small enough to try.
     ScaledprocError
-        Every task failed.
+        If every task that was tried failed.
     """
     chosen = sample_tasks(plan, n)
     sizes, seconds, failures = [], [], []
@@ -128,7 +128,7 @@ def sample_tasks(plan: Plan, n: int) -> list[int]:
     Raises
     ------
     UsageError
-        See `calibrate`.
+        If `n` is below 1, or the plan has no task whose unit is small enough to try.
     """
     if n < 1:
         raise UsageError(f"cannot calibrate on {n} tasks; give 1 or more")
@@ -152,7 +152,7 @@ def costs_of(record: RunRecord | Mapping[str, Any]) -> Costs:
     Raises
     ------
     UsageError
-        It holds no measurements: the run is not finished, or had no work to do.
+        If the record holds no measurements: the run is not finished, or had no work to do.
     """
     shards: Sequence[Mapping[str, Any]] = record["shards"] if isinstance(record, Mapping) else record.shards
     timings: Mapping[str, Any] = record["timings"] if isinstance(record, Mapping) else record.timings

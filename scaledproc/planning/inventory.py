@@ -73,7 +73,7 @@ def take_inventory(
     Raises
     ------
     ScaledprocError
-        The dataset does not exist or cannot be listed.
+        If the dataset does not exist or cannot be listed.
     """
 
     def leaves_out(folder: str) -> bool:
@@ -177,7 +177,7 @@ def matches(paths: pa.ChunkedArray, globs: Sequence[str]) -> pa.ChunkedArray:
     Raises
     ------
     UsageError
-        A glob cannot be read.
+        If a glob's brackets make no pattern that a file could match.
     """
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -75,7 +75,7 @@ class Layout:
             )
 
     def arrange(self, files: pa.Table) -> Arranged:
-        """Give the files their units and sort them.
+        """The files sorted by unit, with their units and which of them start a task.
 
         Parameters
         ----------
@@ -85,7 +85,7 @@ class Layout:
         Raises
         ------
         UsageError
-            The regular expression cannot be read.
+            If `unit` cannot be read as a regular expression or has a group without a name, or a glob cannot be read.
         """
         paths = files["path"].cast(pa.large_string())
         codes, names, groups = self._units(paths)

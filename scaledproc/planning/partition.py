@@ -61,7 +61,7 @@ class Recommendation:
 
     @property
     def reason(self) -> str:
-        """Why, for a person."""
+        """Why this size is recommended, in words for a person."""
         return (
             f"{seconds_text(self.work)} of work for {count_text(self.cores, 'core')}, in about "
             f"{count_text(self.chunks, 'chunk')} of {self.seconds:.2g} s; a chunk costs "
@@ -69,7 +69,7 @@ class Recommendation:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """JSON's types."""
+        """The recommendation in JSON's types."""
         return {**asdict(self), "reason": self.reason}
 
 
@@ -273,7 +273,7 @@ def recommend_chunk(task_sizes: NDArray[np.int64], costs: Costs, cores: int) -> 
     Raises
     ------
     UsageError
-        There is no task.
+        If there is no task to be done.
     """
     tasks, size = len(task_sizes), int(task_sizes.sum())
     if not tasks:

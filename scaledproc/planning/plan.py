@@ -285,9 +285,9 @@ def make_plan(
     Raises
     ------
     UsageError
-        The layout makes no sense.
+        If `unit` or a glob of `anchors` cannot be read, or there is no anchor.
     ScaledprocError
-        A file is in the inventory twice.
+        If a file is in the inventory twice.
     """
     layout = Layout(unit or extractor.unit, anchors or extractor.anchors, extractor.companions)
     listed = inventory.files
@@ -360,7 +360,7 @@ def _refuse_twins(paths: pa.ChunkedArray) -> None:
     Raises
     ------
     ScaledprocError
-        One is.
+        If a file is in the inventory twice.
     """
     if len(paths) < 2:
         return

@@ -61,7 +61,7 @@ def save_inventory(inventory: Inventory, dataset: Store, where: Where) -> None:
 
 
 def read_inventory(where: Where, dataset: Store) -> Inventory:
-    """An inventory for a dataset.
+    """The inventory that a file holds, as far as it is of a dataset.
 
     Parameters
     ----------
@@ -73,9 +73,10 @@ def read_inventory(where: Where, dataset: Store) -> Inventory:
     Raises
     ------
     UsageError
-        It is of another dataset, or lacks a column.
+        If `where` names no file, or the inventory is of another dataset, lacks a column, or has files of a format that
+        cannot be read.
     ScaledprocError
-        It does not exist, or is damaged.
+        If the file does not exist, cannot be read, or is damaged.
     """
     store, name = _split(where, dataset.options)
     shown = f"--inventory {redacted(os.fspath(where))}"

@@ -295,7 +295,7 @@ def choose_files(paths: Sequence[str], choice: Choice, read: Headers) -> list[st
 
 
 def matching(items: list[Item], choice: Choice) -> list[Item]:
-    """The files that the globs want."""
+    """The files that the choice's globs include and do not exclude."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -40,7 +40,7 @@ class SharedFile(NamedTuple):
 
     @property
     def listed(self) -> FileInfo:
-        """As a listing has it."""
+        """The file as a listing has it."""
         return FileInfo(self.path, self.size, self.version)
 
 
@@ -74,7 +74,7 @@ def find_shared(dataset: Store, names: Iterable[str], who: str) -> tuple[SharedF
     Raises
     ------
     UsageError
-        If one is not there, or its name leads out of the dataset.
+        If one of the files is not there, or its name leads out of the dataset.
     """
     return tuple(_find(dataset, name, who) for name in dict.fromkeys(names))
 
@@ -113,17 +113,17 @@ def shared_parts(files: Iterable[SharedFile]) -> dict[str, str]:
 
 
 def to_record(files: Iterable[SharedFile]) -> list[dict[str, Any]]:
-    """For run.json."""
+    """The declared files as run.json holds them."""
     return [file._asdict() for file in files]
 
 
 def of_record(extractor: Mapping[str, Any]) -> tuple[SharedFile, ...]:
-    """What run.json says of them.
+    """The declared files that run.json tells of.
 
     Raises
     ------
     ScaledprocError
-        If that is damaged.
+        If run.json is damaged there, or names a file outside of the dataset.
     """
     try:
         found = [SharedFile(**each) for each in extractor.get("reads", ())]
@@ -167,7 +167,7 @@ def check_shared(shared: Mapping[str, AtHand], names: Iterable[str]) -> None:
     Raises
     ------
     ScaledprocError
-        If one is not: rows of two versions of it must not come into one table.
+        If one of the files cannot be read, or was edited: rows of two versions of it must not come into one table.
     """
     for name in names:
         path, before = shared[name]

@@ -71,7 +71,7 @@ class Choice:
         Raises
         ------
         UsageError
-            A part of `groups` names none of them.
+            If a part of `groups` names none of the folders that are there.
         """
         for part in _parts(self.groups) if self.groups is not None else ():
             if not any(_names(part, group) for group in there):
@@ -97,7 +97,7 @@ class Record(NamedTuple):
 
     @property
     def path(self) -> str:
-        """As a RECORDS file names it."""
+        """The record as a RECORDS file names it."""
         return f"{self.folder}/{self.stem}" if self.folder and self.stem else self.stem or f"{self.folder}/"
 
 

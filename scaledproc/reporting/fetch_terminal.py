@@ -96,7 +96,7 @@ class _Pace:
         self._start = time.monotonic()
 
     def text(self, moved: FetchMoved) -> str:
-        """All of it in one line."""
+        """What a fetch has done, how fast, and how long it still takes, in one line."""
         pace = moved.size / max(time.monotonic() - self._start, 1e-9)
         parts = [
             f"{moved.files:,}/{self._started.files:,} files",

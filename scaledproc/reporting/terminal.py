@@ -207,7 +207,7 @@ class LiveProgress(Progress):
         self._troubles: list[ShardState] = []
         self._troubled = 0.0
         self._is_paused = False
-        # The bar is drawn by a thread of its own, which must not meet a tally that is just being changed.
+        # The bar is drawn by a thread of its own, which must not read the counts while they are being changed.
         self._lock = threading.RLock()
         self._bar = _bar(self.console, self._render)
 

@@ -52,7 +52,7 @@ class Difference:
     was: Any = None
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The difference in JSON's types."""
         return asdict(self)
 
 

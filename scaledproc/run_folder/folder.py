@@ -182,7 +182,7 @@ class RunRecord:
         Raises
         ------
         ValueError
-            It is something else, or of a later format.
+            If the content is no run.json, is incomplete, or is of another format.
         """
         try:
             found = json.loads(content)
@@ -346,7 +346,7 @@ class Run:
         Raises
         ------
         ScaledprocError
-            There is no run, or its run.json cannot be read.
+            If the folder holds no run, or its run.json cannot be read.
         """
         store = where if isinstance(where, Store) else Store.at(where, options)
         record = read_record(store)
@@ -385,7 +385,7 @@ class Run:
         Raises
         ------
         ScaledprocError
-            The run is not finished.
+            If the run is not finished, or its table is damaged.
         """
         return self._read(FEATURES)
 
@@ -442,7 +442,7 @@ class Run:
         Raises
         ------
         ScaledprocError
-            The report is damaged.
+            If the shard's report is damaged.
         """
         try:
             return ShardDone.from_dict(json.loads(self.store.read(report_name(shard))), resumed=True)
@@ -466,7 +466,7 @@ class RunFolder(Run):
 
     @property
     def view(self) -> Run:
-        """What a user is given."""
+        """The run as a user is given it, who can only read it."""
         view = Run(self.store, self.dataset, self.source, self.record)
         if "plan" in self.__dict__:
             view.__dict__["plan"] = self.plan
@@ -530,7 +530,7 @@ def read_record(store: Store) -> RunRecord | None:
     Raises
     ------
     ScaledprocError
-        It cannot be read.
+        If the folder may not be read, or its run.json is damaged or of another version.
     """
     try:
         return RunRecord.from_json(store.read(RECORD).decode())
@@ -564,7 +564,7 @@ def decide(existing: RunRecord | None, plan_id: str, names: Sequence[str], *, ov
     OtherPlanError
         If the folder holds another plan's run.
     UsageError
-        If it holds files that are not a run's.
+        If the folder holds files that are not a run's.
     """
     if RECORD not in names and existing is None:
         foreign = [name for name in names if not name.startswith(".") and name != LEASE]
@@ -640,7 +640,7 @@ def read_plan(store: Store, plan_id: str) -> Plan:
     Raises
     ------
     FileNotFoundError, ScaledprocError
-        One of its files is not there or damaged.
+        If one of the plan's two files is not there, or is damaged.
     """
     from scaledproc.planning.plan import Plan
 

@@ -29,7 +29,7 @@ class Fence(Protocol):
         Raises
         ------
         OvertakenError
-            If nothing may be changed any more.
+            If nothing may be changed any more, as another driver has or may have the folder.
         """
 
     def sure(self) -> float:

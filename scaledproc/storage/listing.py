@@ -60,7 +60,7 @@ class Listing:
 
     @property
     def files(self) -> list[FileInfo]:
-        """Each as an object of its own."""
+        """The files of the listing, each as an object of its own."""
         return [FileInfo(*row) for row in zip(*self.table.to_pydict().values(), strict=True)]
 
 
@@ -115,7 +115,7 @@ def list_objects(fs: Any, root: str) -> Listing:
     Raises
     ------
     FileNotFoundError, NotADirectoryError
-        There is no such folder.
+        If there is nothing at the root, or a file has its place.
     """
     import pyarrow as pa
 
@@ -222,9 +222,9 @@ def list_folder(root: Path, *, hidden: bool = True, leaves_out: Callable[[str], 
     Raises
     ------
     FileNotFoundError, NotADirectoryError
-        There is no such folder.
+        If the root does not exist, or is a file.
     PermissionError
-        It, or a folder in it, may not be read.
+        If the root may not be read, or a folder in it that `leaves_out` does not leave out.
     """
     found = _FoundHere(str(root), hidden=hidden)
     pending = [""]

@@ -61,9 +61,10 @@ def find(root: str, relative: str, *, afresh: bool = True) -> Found:
     Raises
     ------
     FileNotFoundError
-        It is not there, or what has its place is no regular file of the dataset. The latter has no `errno`.
+        If the file is not there, or what has its place is no regular file of the dataset. The latter error has no
+        `errno`.
     OSError
-        It cannot be looked at.
+        If the file cannot be looked at.
     """
     if afresh:
         _own.folders.clear()
@@ -94,7 +95,7 @@ def open_located(path: str) -> int:
     Raises
     ------
     OSError
-        It cannot be opened.
+        If the file cannot be opened.
     """
     found = _own.located.get(path)
     return os.open(path, READ & ~os.O_NOFOLLOW) if found is None else _open(found)
@@ -106,7 +107,7 @@ def open_folder(root: str, folder: str) -> int:
     Raises
     ------
     OSError
-        It is not there, is no folder any more, or cannot be opened.
+        If the folder is not there, is no folder any more, or cannot be opened.
     """
     *above, (_, handle) = _walk(root, folder, os.O_RDONLY)
     for _, each in above:
@@ -159,9 +160,9 @@ class Watch:
         Raises
         ------
         FileChangedError
-            It has another size than when it was listed.
+            If the file has another size than when it was listed.
         OSError
-            As `find` of this module.
+            If the file is not there or cannot be looked at, as for this module's function `find`.
         """
         found = self.found.get(relative)
         if found is None:
@@ -181,9 +182,9 @@ class Watch:
         Raises
         ------
         FileChangedError
-            One is not.
+            If a file was written or replaced since this task saw it first, or its folder was moved (`UnsettledError`).
         OSError
-            One is gone, or cannot be looked at.
+            If a file is gone, or cannot be looked at.
         """
         folders: dict[_Folder, str | None] = {}  # with a file whose status changed
         for relative, (folder, _, before) in self.found.items():

@@ -39,7 +39,7 @@ def check_schema(schema: pa.Schema) -> None:
     Raises
     ------
     UsageError
-        They would not, or there is no column.
+        If Parquet cannot hold a column's type or gives it back as another one, or there is no column.
     """
     if not schema.names:
         raise UsageError("the extractor's schema has no column")
@@ -133,7 +133,7 @@ def read_note(file: pq.ParquetFile, source: IO[bytes]) -> dict[str, Any]:
     Raises
     ------
     ValueError, TypeError, KeyError, OSError
-        It says nothing, or something else.
+        If the file has no note, or one that is damaged or of another shape.
     """
     said: dict[str, Any] = json.loads((file.metadata.metadata or {})[METADATA])
     for name, (start, *shape) in said.pop("beside", {}).items():
@@ -178,7 +178,7 @@ def read_tables(
     Raises
     ------
     DamagedError
-        It cannot be read, or has another number of rows.
+        If the file is no sound Parquet file, or has another number of rows.
     """
     with damage_told(store, name), store.open_for_arrow(name) as source, open_reader(source) as file:
         if rows is not None and file.metadata.num_rows != rows:

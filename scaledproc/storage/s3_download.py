@@ -174,8 +174,8 @@ class S3Objects:
         Raises
         ------
         OSError
-            The store cannot be reached, sends what cannot be, or does not know who asks; or the disk is full. Nothing
-            else is begun.
+            If the store cannot be reached, sends what cannot be, or does not know who asks; or the disk is full.
+            Nothing else is begun.
         """
         wrong = [problem_of(partial(_prepare, group)) for group in groups]
         part = _part_size(sum(item.size for group in groups for item in group))

@@ -187,7 +187,7 @@ class PatientS3FileSystem(S3FileSystem):  # type: ignore[misc]
         Raises
         ------
         OvertakenError
-            If it is somebody else's.
+            If the object was put there by somebody else.
         """
         where = {"Bucket": arguments["Bucket"], "Key": arguments["Key"]}
         with contextlib.suppress(FileNotFoundError):
@@ -241,7 +241,7 @@ class OneVersion(AbstractBufferedFile):  # type: ignore[misc]
     Raises
     ------
     ChangedError
-        The object is another one by now; from `read`.
+        If the object is another one by now. `read` raises it.
     """
 
     def __init__(self, fs: PatientS3FileSystem, path: str) -> None:
@@ -327,7 +327,7 @@ async def _while_sure(answer: Awaitable[Any], fence: Fence | None, allowed: floa
     Raises
     ------
     TimeoutError
-        If it is not any more.
+        If the fence is not sure any more before the answer comes.
     """
     if fence is None:
         return await answer
@@ -348,9 +348,9 @@ async def _check(method: str, arguments: Mapping[str, Any], answer: dict[str, An
     Raises
     ------
     WrongAnswerError
-        It is not.
+        If the body does not have the length that was asked for, or the store failed for the moment to remove something.
     OSError
-        The store sends whole objects where a part is asked for.
+        If the store sends whole objects where a part is asked for, or does not remove something for another reason.
     """
     if method == "get_object" and "Range" in arguments:
         try:

@@ -266,7 +266,7 @@ class Store(ABC):
         Raises
         ------
         ScaledprocError
-            The root does not exist, is a file, may not be read, or its listing does not tell the files' sizes.
+            If the root does not exist, is a file, may not be read, or its listing does not tell the files' sizes.
         """
         try:
             return self._list(hidden=hidden, leaves_out=leaves_out)
@@ -306,7 +306,7 @@ class Store(ABC):
         Raises
         ------
         OSError
-            If it cannot be opened or is no file: a pipe would be waited for.
+            If the file cannot be opened, or is no file: a pipe would be waited for.
         """
 
     def open_for_arrow(self, name: str) -> IO[bytes]:
@@ -330,9 +330,9 @@ class Store(ABC):
         Raises
         ------
         ScaledprocError
-            A name leads out of the folder.
+            If a file's name leads out of the folder.
         FileNotFoundError, PermissionError, ChangedError
-            A file is gone, forbidden, or not what was listed; the last one only where the store can tell.
+            If a file is gone, forbidden, or not what was listed; the last one only where the store can tell.
         """
         (wrong,) = self.fetch_groups([(list(files), into)])
         if wrong is not None:
@@ -355,9 +355,9 @@ class Store(ABC):
         Raises
         ------
         ScaledprocError
-            A name leads out of the folder.
+            If a file's name leads out of the folder.
         OSError
-            The store cannot be reached, or the disk is full.
+            If the store cannot be reached, or the disk is full.
         """
         return self._fetch([[(file, _target(file, into)) for file in files] for files, into in groups])
 
@@ -435,7 +435,7 @@ class Store(ABC):
         Raises
         ------
         FileNotFoundError
-            If one was never made.
+            If nothing was written to one of the parts.
         """
 
     @abstractmethod
@@ -477,12 +477,12 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def refuse_lost_slash(where: str) -> None:
-    """See that a URL was not taken for a path, as `pathlib` does: of two slashes it leaves one.
+    """Refuse a URL that was taken for a path, as `pathlib` does: of two slashes it leaves one.
 
     Raises
     ------
     UsageError
-        It was.
+        If the text is a URL that has one slash where two belong.
     """
     found = _ONE_SLASH.search(where)
     if found:

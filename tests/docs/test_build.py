@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+import scaledproc
+from scaledproc import plugins
+from scaledproc.cli.option_tables import all_tables
 from scaledproc.extractors.wfdb.summary import WfdbSummary
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -71,19 +75,28 @@ def test_a_column_without_a_meaning_is_refused(generate: ModuleType, monkeypatch
         generate.columns_page()
 
 
-def test_every_command_and_every_setting_is_in_the_reference(generate: ModuleType) -> None:
-    page, settings = generate.cli_page(), generate.settings_table()
+def test_every_command_and_every_option_is_in_the_reference(generate: ModuleType) -> None:
+    page = generate.cli_page()
     for heading in ("## `scaledproc run`", "## `scaledproc fetch`", "### `scaledproc sagemaker policy`"):
         assert heading in page
-    assert "| `--max-failures N\\|P%` | `0` | Quarantined tasks that are still a success. |" in page
-    assert "| `--task-retries N` | `0` |" in page
-    assert "| `--grace SECONDS` | `30` |" in page
-    assert "| `--instance-type TYPE` | `ml.m5.4xlarge` |" in settings
-    assert "| `--detach` `--no-detach` |" in page
+    tables = all_tables()
+    assert {"run", "plan", "fetch", "sagemaker"} <= tables.keys()
+    assert all(table in page for table in tables.values())
+    assert generate.tables_of_settings() == {"sagemaker": tables["sagemaker"]}
+    sections = re.split(r"^##+ ", page, flags=re.MULTILINE)
+    run, status = (
+        next(each for each in sections if each.startswith(f"`scaledproc {name}`")) for name in ("run", "status")
+    )
+    assert run.count("`--task-retries N`") == 1
+    assert "| `--quiet` `-q` |" in run
+    assert "`--role" not in run
+    assert "[`sagemaker`](#settings-of-the-backend-sagemaker)" in run
+    assert "| `--profile NAME` |" in status
 
 
 def test_the_reference_names_what_is_public(generate: ModuleType) -> None:
-    import scaledproc
-
     page = generate.python_page()
     assert all(f":: scaledproc.{name}\n" in page for name in scaledproc.__all__)
+    for name in plugins.__all__:
+        described = f":: scaledproc.plugins.{name}\n" in page
+        assert described != (f"`{name}`" in page.partition("## `scaledproc.plugins`")[2].partition("```")[0]), name

@@ -79,9 +79,10 @@ def do_container_job(order: ContainerOrder) -> Iterator[Event]:
     Raises
     ------
     UsageError
-        If there is no such shard, nothing was asked for, or the extractor is not what it was when the run was begun.
+        If the run has no such shard or is finished, nothing was asked for, or the extractor is not what it was when the
+        run was begun.
     ScaledprocError
-        If there is no run, or the job cannot be done.
+        If the folder holds no run, or the job cannot be done.
     """
     done: list[ShardDone] = []
     try:

@@ -49,7 +49,7 @@ def this_host() -> Host | None:
     Raises
     ------
     ScaledprocError
-        The service's description cannot be understood.
+        If the service's description of the job's machines cannot be understood.
     """
     path = Path(ml_path("/opt/ml/config/resourceconfig.json"))
     try:

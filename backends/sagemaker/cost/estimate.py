@@ -80,7 +80,7 @@ class Sizes:
 
     @classmethod
     def of(cls, plan: Plan) -> Sizes:
-        """Those of a plan."""
+        """The sizes of a plan."""
         cuts = np.searchsorted(plan.unit_tasks, plan.shard_cuts).astype(np.int64)
         largest = np.maximum.reduceat(plan.task_sizes, plan.unit_tasks[:-1]) if plan.n_units else plan.unit_sizes
         return cls(
@@ -340,7 +340,7 @@ def refuse_above(found: Estimate, max_cost: float) -> None:
     Raises
     ------
     UsageError
-        The estimate is above `max_cost` US dollars, or has no price.
+        If the estimate is above `max_cost` US dollars or has no price, or `max_cost` is negative.
     """
     if not max_cost >= 0:
         raise UsageError(f"--max-cost {max_cost:g}: give US dollars, 0 or more")
@@ -399,7 +399,7 @@ def recommend(
     Raises
     ------
     UsageError
-        No candidate has a price, or none is quick enough.
+        If no candidate has a price and the memory, or none is quick enough.
     """
     base = fleet or Fleet(find_instance(PATTERN_INSTANCE), PATTERN_MACHINES)
     pattern_fleet = replace(base, instance=find_instance(PATTERN_INSTANCE), max_parallel=PATTERN_MACHINES)

@@ -36,7 +36,8 @@ def access_of(
     Raises
     ------
     UsageError
-        A setting cannot be, or not enough is known.
+        If a setting cannot have its value, the jobs run on this machine, the output is not in S3, or a role has no
+        account.
     """
     settings = Settings.parse(words)
     notes: list[str] = []

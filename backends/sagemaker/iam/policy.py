@@ -109,12 +109,12 @@ class Access:
 
 
 def caller_policy(access: Access) -> Policy:
-    """What whoever starts, watches and stops a run needs.
+    """The policy of whoever starts, watches and stops a run.
 
     Raises
     ------
     UsageError
-        A URI is no S3 URI.
+        If one of the URIs is not in S3.
     """
     jobs = _jobs(access)
     own = [access.arn("sagemaker", f"processing-job/{access.job_name_prefix}*")]
@@ -154,12 +154,12 @@ def caller_policy(access: Access) -> Policy:
 
 
 def role_policy(access: Access) -> Policy:
-    """What the jobs need, by their role.
+    """The policy of the role that the jobs have.
 
     Raises
     ------
     UsageError
-        A URI is no S3 URI.
+        If one of the URIs is not in S3, or the run is detached and the role's ARN is not known.
     """
     group = _log_group(access)
     statements = [

@@ -131,7 +131,7 @@ class Controller:
         Raises
         ------
         ScaledprocError
-            Some cannot be done. The others were.
+            If some of the works cannot be done. The others were.
         """
         self._waiting = [_JobState(work) for work in works]
         yield from self._attach()
@@ -189,7 +189,7 @@ class Controller:
         Raises
         ------
         UsageError
-            It makes what this command is to make, in another way.
+            If that job makes shards that this command is to make, in another way.
         """
         if key == COMBINE and not self._waiting:
             return  # it is taken over when there is nothing left but to combine

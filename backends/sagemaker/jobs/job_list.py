@@ -51,7 +51,7 @@ def shard_works(
     Raises
     ------
     UsageError
-        The input mode cannot give a machine the files that it needs together.
+        If the input mode cannot give a machine the files that it needs together.
     """
     if not shards:
         return []

@@ -125,7 +125,7 @@ class Work:
 
 
 def processing_job(place: Place, name: str, work: Work, instance_types: Sequence[str]) -> dict[str, Any]:
-    """The request for one job.
+    """The CreateProcessingJob request for one job.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def processing_job(place: Place, name: str, work: Work, instance_types: Sequence
     Raises
     ------
     UsageError
-        Something is longer than the service takes.
+        If something is longer or larger than the service takes.
     """
     settings = place.settings
     request: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""One job by the SageMaker SDK's local mode, in a process of its own: `python -m … FOLDER`; `local_mode` starts it.
+"""One job by the SageMaker SDK's local mode, in a process of its own: `python -m … FOLDER`; `session` starts it.
 
 The SDK prints to standard output, keeps its jobs in a class and leaves files behind. Here it can do so.
 """
@@ -80,7 +80,7 @@ def _container_class() -> type:
             return settings
 
         def _cleanup(self, dirs_to_delete: Any = None) -> None:
-            """Leave the folders, in which the hosts' messages are, to `local_mode`."""
+            """Leave the folders, in which the hosts' messages are, to `session`."""
 
     return Container
 

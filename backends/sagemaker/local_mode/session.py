@@ -102,9 +102,9 @@ class LocalMode:
         Raises
         ------
         UsageError
-            The request needs what local mode has not, or its image or the SDK is not on this machine.
+            If the request needs what local mode has not, or its image or the SDK is not on this machine.
         ScaledprocError
-            Docker does not answer; there is such a job already.
+            If Docker does not answer, or there is a job of that name already.
         """
         refuse_what_is_not_local(request)
         if find_spec("sagemaker") is None:
@@ -136,7 +136,7 @@ class LocalMode:
         Raises
         ------
         ScaledprocError
-            There is no such job.
+            If there is no job of that name.
         """
         return self._job(name).described()
 
@@ -193,7 +193,7 @@ def refuse_what_is_not_local(request: dict[str, Any]) -> None:
     Raises
     ------
     UsageError
-        With all that is in the way.
+        If local mode lacks anything that the request has; the message names all of it.
     """
     cluster = request["ProcessingResources"]["ClusterConfig"]
     inputs = request.get("ProcessingInputs") or []

@@ -82,7 +82,7 @@ def make_bundle(store: Store, extractor: str, *, installs: bool, wheelhouse: str
     Raises
     ------
     UsageError
-        The user's code cannot be found, or is too much to be meant.
+        If the user's code cannot be found, or is too much to be meant.
     """
     with tempfile.TemporaryDirectory(prefix="scaledproc-") as scratch:
         folder = Path(scratch)
@@ -116,7 +116,7 @@ def check_wheelhouse(wheelhouse: str) -> None:
     Raises
     ------
     UsageError
-        Something is missing, or is for another Python or machine.
+        If a wheel is missing, or is for another Python or machine.
     """
     platforms = [f"--platform={each}" for each in MANAGED_PYTHON.platforms]
     with tempfile.TemporaryDirectory(prefix="scaledproc-") as scratch:
@@ -142,7 +142,7 @@ def fill_wheelhouse(folder: Path) -> int:
     Raises
     ------
     ScaledprocError
-        pip cannot fetch them.
+        If pip is missing, or cannot fetch one of the wheels.
     """
     with tempfile.TemporaryDirectory(prefix="scaledproc-") as scratch:
         context = Path(scratch)

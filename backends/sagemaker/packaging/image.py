@@ -73,7 +73,7 @@ def build_image(
     Raises
     ------
     ScaledprocError
-        Docker or pip cannot do it.
+        If Docker does not answer, pip cannot fetch the wheels, or the image cannot be built.
     """
     here = require_docker()
     foreign = [] if platform == f"linux/{here}" else ["--platform", platform]
@@ -92,7 +92,7 @@ def make_context(folder: Path, wheelhouse: Path | None = None) -> None:
     Raises
     ------
     UsageError
-        The wheelhouse is no folder with wheels.
+        If the wheelhouse is no folder with wheels.
     """
     (folder / "project").mkdir()
     project_wheel(folder / "project")
@@ -113,7 +113,7 @@ def python_of(base_image: str, flags: list[str]) -> Python:
     Raises
     ------
     ScaledprocError
-        It cannot be pulled, or is not of a kind that wheels can be fetched for.
+        If the image cannot be pulled, has no Python, or has no glibc, which wheels are fetched for.
     """
     if not has_image(base_image):
         docker_shown("pull", *flags, base_image)
@@ -130,7 +130,7 @@ def fetch_wheels(context: Path, python: Python) -> None:
     Raises
     ------
     ScaledprocError
-        pip is missing or failed.
+        If pip is missing, or cannot fetch one of the wheels.
     """
     constraints = context / "constraints.txt"
     installed = {dist.name: dist.version for dist in distributions() if dist.name and "+" not in dist.version}

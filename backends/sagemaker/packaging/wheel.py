@@ -40,7 +40,7 @@ def project_wheel(folder: Path) -> Path:
     Raises
     ------
     ScaledprocError
-        scaledproc runs without being installed, so that its metadata is missing.
+        If scaledproc runs without being installed, so that its metadata is missing.
     """
     distribution = _distribution()
     info = f"{NAME}-{distribution.version}.dist-info"

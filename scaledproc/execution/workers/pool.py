@@ -39,6 +39,8 @@ T = TypeVar("T")
 ALIVE = "alive"
 """A pipe that the driver holds open as long as it lives."""
 
+_LEAST_PRIORITY = 19  # nice's
+
 MOST_WARM = 8
 """Processes that are started before it is known how many will have work."""
 
@@ -55,7 +57,7 @@ def cores(jobs: int | None = None) -> int:
     Raises
     ------
     UsageError
-        Fewer than one was asked for.
+        If fewer than one process was asked for.
     """
     if jobs is not None:
         if jobs < 1:
@@ -259,12 +261,12 @@ class _Core:
             self._running().submit(function)
 
     def result(self, done: Future[Any]) -> Any:
-        """What a call gave.
+        """The result of a call that has ended; the process is replaced where it ended or is worn.
 
         Raises
         ------
         WorkerLostError
-            The process ended, or must end.
+            If the process ended, or must end, before the call was done.
         """
         try:
             result, is_worn = done.result()
@@ -320,6 +322,7 @@ class _Core:
                 multiprocessing.resource_tracker.ensure_running()
                 multiprocessing.get_context("spawn").Lock()
                 resource_tracker.ensure_running()
+            _give_way(resource_tracker)
             self._generation += 1
             try:
                 self._own.mkdir()
@@ -378,6 +381,17 @@ def _call(number: int, function: Callable[[], T]) -> tuple[T, bool]:
     return result, own.is_worn()
 
 
+def _give_way(tracker: Any) -> None:
+    """Let loky's tracker of resources load its packages, NumPy among them, when no core is wanted for tasks.
+
+    It has nothing to do but at the end; what is sent to it waits in its pipe.
+    """
+    pid = getattr(getattr(tracker, "_resource_tracker", None), "_pid", None)
+    if pid is not None and hasattr(os, "setpriority"):
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, pid, _LEAST_PRIORITY)
+
+
 @contextlib.contextmanager
 def _starting() -> Iterator[None]:
     """A process that is started meanwhile gets no signal before it can handle it: Python's own way is a traceback.
@@ -385,7 +399,7 @@ def _starting() -> Iterator[None]:
     Raises
     ------
     ScaledprocError
-        The machine does not let it start.
+        If the machine does not let it start, for want of memory, processes, open files, locks or a working folder.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:

@@ -75,11 +75,11 @@ class Printed(io.TextIOWrapper):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """As of what it goes to."""
+        """The encoding of the stream that it goes to."""
         return str(getattr(self._target, "encoding", None) or "utf-8")
 
     def isatty(self) -> bool:
-        """As what it goes to."""
+        """Whether the stream that it goes to is a terminal."""
         return self._target is not None and self._target.isatty()
 
     def fileno(self) -> int:

@@ -19,7 +19,7 @@ def check_sendable(extractor: Extractor) -> None:
     Raises
     ------
     UsageError
-        If it cannot be.
+        If the extractor cannot be pickled; the message names what of it cannot.
     """
     copyreg.pickle(functools._lru_cache_wrapper, _reduce_cached)  # noqa: SLF001 - it has no other name
     error = _problem(extractor)

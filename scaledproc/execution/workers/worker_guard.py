@@ -106,7 +106,7 @@ class Guard:
             faulthandler.dump_traceback_later(self._timeout, exit=True, file=self._dump)
 
     def end_task(self) -> None:
-        """It is not any more."""
+        """The task is not at work any more: its time limit is off."""
         if self._timeout is not None:
             faulthandler.cancel_dump_traceback_later()
 
@@ -116,7 +116,7 @@ class Guard:
         Raises
         ------
         WorkerLostError
-            Earlier tasks left so many files open that the next one may not get its own.
+            If earlier tasks left so many files open that the next one may not get its own.
         """
         if self._probe.has_half():
             raise WorkerLostError(Loss("worn", "too many open files", self._before + place))
@@ -127,7 +127,8 @@ class Guard:
         Raises
         ------
         WorkerLostError
-            There is a limit. It names no class of errors: which one comes when memory is short is a matter of luck.
+            If the run has a memory limit. The error names no class: which one comes when memory is short is a matter of
+            luck.
         """
         if self._has_memory_limit:
             task = None if place is None else self._before + place

@@ -214,7 +214,7 @@ class RowCollector:
         Raises
         ------
         SchemaError
-            If it does not fit the schema.
+            If the row does not fit the schema.
         """
         taken = _Taken()
         if not self._take_item(returned, taken):
@@ -244,7 +244,7 @@ class RowCollector:
         Raises
         ------
         RefusedRowsError
-            If Arrow does not take some of them after all.
+            If Arrow does not take some of the rows after all.
         """
         try:
             table = self._table()

@@ -1,8 +1,8 @@
 """What one value of a row becomes in a column of each type: the one definition that all forms of rows share.
 
 Each `Taker` takes any object and gives a value of its own, which nobody else holds and which Arrow stores as it is; or
-it refuses, and says why. docs/values.md is this table for people. Here are the types that hold one value; `row_takers`
-has those that hold several.
+it refuses, and says why. docs/values.md is this table for people. Here are the types that hold one value; `takers` has
+those that hold several.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Taker:
         Raises
         ------
         Refused
-            If it does not fit.
+            If the value does not fit the column's type, or is missing where the column takes no null.
         """
         if value is not None and type(value) not in self.exact:
             value = bare(value)

@@ -1,4 +1,4 @@
-"""What takes the values of each type: those of `row_scalars`, and here those that hold several values."""
+"""What takes the values of each type: those of `scalars`, and here those that hold several values."""
 
 from __future__ import annotations
 

@@ -51,15 +51,15 @@ def open_regular(path: str, flags: int = 0) -> int:
     Raises
     ------
     OSError
-        It cannot be opened.
+        If the file cannot be opened.
     ValueError
-        It is no regular file.
+        If it is no regular file.
     """
     return open_sized(path, flags)[0]
 
 
 def open_sized(path: str, flags: int = 0) -> tuple[int, int]:
-    """The same, and how many bytes it has."""
+    """The handle that `open_regular` gives, and how many bytes the file has."""
     handle = os.open(path, READ | flags) if flags else open_located(path)
     status = os.fstat(handle)
     if not stat.S_ISREG(status.st_mode):
@@ -76,7 +76,7 @@ def raw_blocks(handle: int, offset: int, size: int, multiple: int) -> Iterator[N
     Raises
     ------
     ValueError
-        The file ends before.
+        If the file ends before so many bytes were read.
     """
     buffer = _buffer(multiple)
     memory = memoryview(buffer)  # type: ignore[arg-type]  # numpy's arrays are buffers, which Python tells mypy from 3.12

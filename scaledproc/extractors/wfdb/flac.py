@@ -83,7 +83,7 @@ class FlacFile:
         Raises
         ------
         ValueError
-            If the file has fewer, or is damaged.
+            If the file has fewer frames than are asked for, or is damaged.
         """
         import soundfile
 

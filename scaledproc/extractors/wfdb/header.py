@@ -164,14 +164,14 @@ _BLANKS = " \t"
 
 
 def read_header(path: str) -> Header:
-    """The header in a file.
+    """The header that a file holds.
 
     Raises
     ------
     ValueError
-        If it is not a WFDB header.
+        If the file is not a WFDB header, or is too large for one.
     OSError
-        If it cannot be read.
+        If the file cannot be read.
     """
     handle = open_regular(path)
     try:

@@ -112,7 +112,7 @@ def read_numerics(path: str) -> list[NumericsColumn] | None:
     Raises
     ------
     OSError
-        If it cannot be read.
+        If the file cannot be read.
     ValueError
         If it is damaged, or no CSV file of numbers.
     """
@@ -191,7 +191,7 @@ def _rows(lines: Sequence[str], line: int) -> list[list[str]]:
 
 
 def _pieces(path: str) -> Iterator[list[str]]:
-    """The lines, some at a time."""
+    """The lines of a gzip-compressed file, some at a time."""
     with os.fdopen(open_regular(path), "rb") as raw, gzip.GzipFile(fileobj=raw) as file:
         rest, is_first = b"", True
         while True:

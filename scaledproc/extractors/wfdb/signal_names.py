@@ -41,7 +41,7 @@ class SignalNames:
         Raises
         ------
         UsageError
-            It is not TOML, has another shape, or gives one spelling to two names.
+            If the text is not TOML, has another shape, or gives one spelling to two names.
         """
         try:
             content = tomllib.loads(text)

@@ -77,7 +77,7 @@ def names_of_file(file: str | os.PathLike[str]) -> str | None:
     Raises
     ------
     UsageError
-        If it is no such table.
+        If the file's content is no such table.
     """
     from scaledproc.extractors.wfdb.signal_names import SignalNames
 
@@ -196,7 +196,7 @@ class WfdbSummary(Extractor):
         Raises
         ------
         UsageError
-            It cannot be read.
+            If the table that travels with the run cannot be read.
         """
         from scaledproc.extractors.wfdb.signal_names import SignalNames
 

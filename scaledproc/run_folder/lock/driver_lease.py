@@ -60,7 +60,7 @@ class Fence:
         Raises
         ------
         LeaseLostError
-            If it may not.
+            If the lease is another driver's or gone, or the process that took it has ended.
         """
         if processes.is_alive(self.lease.holder) is False:  # a worker outlives its driver: the next may be at work
             raise LeaseLostError(f"process {self.lease.holder.pid} is gone, and nothing is committed for it any more")
@@ -114,7 +114,7 @@ def holding(
     Raises
     ------
     HeldError
-        Another driver has it.
+        If another driver holds the lease on the folder.
     """
     remove_left()
     since = datetime.now(UTC).isoformat(timespec="seconds")

@@ -55,12 +55,12 @@ class Keeper(ABC):
 
     @abstractmethod
     def take(self, lease: Lease, on_event: Callable[[Event], None] | None) -> None:
-        """Take it.
+        """Take the lease, where nobody holds it; tells `on_event` if another's must be watched for a while.
 
         Raises
         ------
         HeldError
-            Another driver has it.
+            If another driver holds the lease.
         """
 
     @abstractmethod
@@ -77,7 +77,7 @@ class Keeper(ABC):
         Raises
         ------
         HeldError
-            It may not.
+            If the holder of the lease that is there is alive, or may be.
         """
         first, seen = look()
         began = processes.elapsed()

@@ -44,12 +44,12 @@ class Lease:
     renewals: int = 0
 
     def to_json(self) -> bytes:
-        """The file's content."""
+        """The lease as the content of its file."""
         return (json.dumps(asdict(self), indent=1, sort_keys=True) + "\n").encode()
 
     @classmethod
     def from_json(cls, content: bytes) -> Lease | None:
-        """From the file's content; None where it is no lease, as a process leaves it that was killed at once."""
+        """The lease that a file holds; None where it is none, as a process leaves it that was killed at once."""
         try:
             found: dict[str, Any] = json.loads(content)
             lease = cls(**{**found, "holder": Process(**found["holder"])})

@@ -70,7 +70,7 @@ class RemoteKeeper(Keeper):
         Raises
         ------
         _ConflictError
-            It is not.
+            If what is there is of another version by now.
         """
 
     @abstractmethod
@@ -132,7 +132,7 @@ class RemoteKeeper(Keeper):
         Raises
         ------
         _ConflictError
-            Something else is there.
+            If the object has another content, so that another driver wrote it.
         """
         there = self._read()
         if there.content != content:

@@ -243,6 +243,7 @@ time.sleep(600)
         until(lambda: not containers())
         subprocess.run(["docker", "rm", *containers("--all")], check=True)
 
+    @pytest.mark.slow  # as it starts Docker
     def test_an_image_that_is_not_here_is_not_pulled(self, local_mode: LocalMode, s3: Bucket) -> None:
         with pytest.raises(UsageError, match=r"no image 127.0.0.1:9/none:none on this machine"):
             local_mode.create(

@@ -28,8 +28,8 @@ def container(image: str, *words: str | Path, flags: tuple[str, ...] = ()) -> su
 
 
 @pytest.mark.docker
+@pytest.mark.slow  # as the first one builds the image
 class TestImage:
-    @pytest.mark.slow
     def test_it_is_the_worker(self, worker_image: str) -> None:
         result = container(worker_image, "--help")
         assert result.returncode == 0, result.stderr
@@ -59,7 +59,6 @@ class TestImage:
     def test_it_runs_as_root(self, worker_image: str) -> None:
         assert container(worker_image, "-u", flags=("--entrypoint=id",)).stdout.strip() == "0"
 
-    @pytest.mark.slow
     def test_a_container_makes_the_same_bytes(self, worker_image: str, demo: Path, tmp_path: Path) -> None:
         expected = scaledproc.run(demo, tmp_path / "here", jobs=1, shards=2)
         assert expected.record.counts["rows"] > 0

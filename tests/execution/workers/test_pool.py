@@ -1,0 +1,28 @@
+"""Processes for the cores of this machine, and what is started beside them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from joblib.externals.loky.backend import resource_tracker
+from support import TreeWriter
+
+import scaledproc
+
+COUNT = """
+import os, scaledproc
+
+@scaledproc.extractor(schema={"nice": "int64"}, anchor="*.txt", unit="file")
+def nice(task):
+    return {"nice": os.getpriority(os.PRIO_PROCESS, 0)}
+"""
+
+
+def test_lokys_tracker_gives_way_and_workers_do_not(tree: TreeWriter, tmp_path: Path) -> None:
+    root = tree({f"{number}.txt": b"" for number in range(4)})
+    (tmp_path / "x.py").write_text(COUNT)
+    run = scaledproc.run(root, tmp_path / "out", extractor=f"{tmp_path / 'x.py'}:nice", jobs=2, chunk=1)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert run.to_arrow()["nice"].to_pylist() == [own] * 4
+    assert os.getpriority(os.PRIO_PROCESS, resource_tracker._resource_tracker._pid) > own
