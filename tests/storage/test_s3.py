@@ -234,7 +234,7 @@ def test_overwrite_touches_no_neighbour(s3: Bucket) -> None:
 @pytest.mark.slow
 def test_output_inside_the_dataset_is_not_read_again(s3: Bucket) -> None:
     dataset = texts(s3, "inside")
-    options: dict[str, Any] = {"extractor": content, "anchors": "*", "jobs": 1, "storage_options": s3.storage_options}
+    options: dict[str, Any] = {"extractor": content, "anchor": "*", "jobs": 1, "storage_options": s3.storage_options}
     assert scaledproc.run(dataset, f"{dataset}/out", **options).to_arrow().num_rows == 6
     events: list[Event] = []
     scaledproc.run(dataset, f"{dataset}/out", on_event=events.append, **options)
