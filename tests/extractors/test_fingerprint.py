@@ -336,6 +336,27 @@ def test_a_module_of_another_extractors_folder_is_not_taken_for_the_neighbour(la
     lab.look()
 
 
+def test_an_extractors_file_is_not_looked_for_among_neighbours(lab: Lab, tmp_path: Path) -> None:
+    """As a module it is called `scaledproc.extractors.files.…`, and a checkout has a folder of that name."""
+    other = tmp_path / "other/base.py"
+    other.parent.mkdir()
+    other.write_text("def base(task):\n    return {'v': 1}\n")
+    wrap = f"""
+import scaledproc
+from pathlib import Path
+from scaledproc.extractors.files import import_file
+
+base = import_file(Path({str(other)!r})).base
+
+
+@scaledproc.extractor(schema={{"v": "int64"}}, anchor="*.txt")
+def g(task):
+    return base(task)
+"""
+    lab.write({"scaledproc/__init__.py": "", "wrap.py": wrap})
+    assert any("base.py" in name for name in lab.look("g", "wrap.py").parts)
+
+
 def test_processes_machines_and_hash_seeds_agree(lab: Lab, tmp_path: Path) -> None:
     from joblib.externals.loky.backend.reduction import dumps
 

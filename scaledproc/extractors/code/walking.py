@@ -353,7 +353,7 @@ def _refuse_stranger(module: str, path: Path, folder: Path) -> None:
         If this process has another folder's module of the same name, as of an extractor that was loaded before.
     """
     top = module.partition(".")[0]
-    if top.startswith("_scaledproc") or path.is_relative_to(folder):
+    if module.startswith(PREFIX) or path.is_relative_to(folder):
         return
     for own in (folder / f"{top}.py", folder / top / "__init__.py"):
         if own.is_file():
