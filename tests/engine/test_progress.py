@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from told import Clock, chunk, shard_done, started, state
 
 from scaledproc.engine.progress import AT_WORK, Tally
-from scaledproc.events import ChunkDone, RunStarted, ShardDone, ShardState
+from scaledproc.events import ChunkDone, ShardDone, ShardState
 
 Told = ChunkDone | ShardDone | ShardState
-
-
-def started(tasks: int = 100, size: int = 1000, shards: int = 1, *, resumed: bool = False) -> RunStarted:
-    return RunStarted("a" * 32, tasks, size, shards, shards, 2, "out", resumed)
-
-
-def chunk(shard: int, number: int, tasks: int = 1, size: int = 10, *, resumed: bool = False) -> ChunkDone:
-    return ChunkDone(shard, tasks, tasks, size, 1.0, 0, resumed=resumed, chunk=number)
-
-
-def shard_done(shard: int, tasks: int = 1, size: int = 10, *, resumed: bool = False) -> ShardDone:
-    return ShardDone(shard, tasks, tasks, size, 1.0, 0, resumed=resumed)
-
-
-def state(shard: int, name: str, tasks: int = 0, size: int = 0, seconds: float = 0.0, **more: Any) -> ShardState:
-    return ShardState(shard, name, more.pop("job", f"job-{shard}"), tasks=tasks, size=size, seconds=seconds, **more)
-
-
-class Clock:
-    """Seconds that pass when they are told to."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 chunk_sizes = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 99), st.booleans()), min_size=1, max_size=5)

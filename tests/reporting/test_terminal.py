@@ -18,6 +18,7 @@ import pytest
 from processing_emulator import ProcessingEmulator
 from rich.console import Console, Group
 from support import COMMAND, Bucket, clean_environment
+from told import chunk, shard_done, started, state
 
 import scaledproc
 from scaledproc import api
@@ -29,31 +30,6 @@ from scaledproc.reporting.text import counts_text, shard_lines, status_text, tro
 from scaledproc.testing import PROBE, write_probe_dataset
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-
-
-def started(tasks: int = 100, size: int = 1000, shards: int = 1, *, resumed: bool = False) -> RunStarted:
-    return RunStarted("a" * 32, tasks, size, shards, shards, 2, "out", resumed)
-
-
-def chunk(shard: int, number: int, tasks: int = 1, size: int = 10, *, resumed: bool = False) -> ChunkDone:
-    return ChunkDone(shard, tasks, tasks, size, 1.0, 0, resumed=resumed, chunk=number)
-
-
-def shard_done(shard: int, tasks: int = 1, size: int = 10, *, resumed: bool = False) -> ShardDone:
-    return ShardDone(shard, tasks, tasks, size, 1.0, 0, resumed=resumed)
-
-
-def state(shard: int, name: str, tasks: int = 0, size: int = 0, seconds: float = 0.0, **more: Any) -> ShardState:
-    return ShardState(shard, name, more.pop("job", f"job-{shard}"), tasks=tasks, size=size, seconds=seconds, **more)
-
-
-class Clock:
-    """Seconds that pass when they are told to."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 # Words
