@@ -136,7 +136,7 @@ class ExtractorConformance:
 
 def pickled(extractor: Extractor) -> Extractor:
     """An extractor after a way to another process, as the pool sends it."""
-    from joblib.externals.loky.backend.reduction import dumps
+    from loky.backend.reduction import dumps
 
     check_sendable(extractor)
     again: Extractor = pickle.loads(dumps(extractor))  # noqa: S301 - made here

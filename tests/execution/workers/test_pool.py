@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from joblib.externals.loky.backend import resource_tracker
+from loky.backend import resource_tracker
 from support import TreeWriter
 
 import scaledproc
