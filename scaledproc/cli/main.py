@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from scaledproc._util import startup
 from scaledproc._util.entry_points import plugins
 from scaledproc._util.options import declared
 from scaledproc.cli.backend_flags import SETTING, declared_settings
@@ -161,7 +160,6 @@ def main() -> None:
     from scaledproc._util.streams import keep_streams
 
     keep_streams()
-    startup.begin()
     raise_file_limit()
     try:
         _check_folder()
