@@ -26,15 +26,9 @@ from scaledproc.events import ShardDone
 from scaledproc.execution.combine import combine
 from scaledproc.execution.shard import note_shard
 from scaledproc.extractors.wfdb.summary import SCHEMA
-from scaledproc.run_folder.folder import (
-    INVENTORY,
-    WORK_ERROR_SCHEMA,
-    RunFolder,
-    RunRecord,
-    report_name,
-    shard_errors_name,
-    shard_name,
-)
+from scaledproc.run_folder.folder import RunFolder
+from scaledproc.run_folder.names import INVENTORY, WORK_ERROR_SCHEMA, report_name, shard_errors_name, shard_name
+from scaledproc.run_folder.record import RunRecord
 from scaledproc.storage.parquet import Writer, write_table
 from scaledproc.storage.store import Store
 

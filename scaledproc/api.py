@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from scaledproc._util.types import Where
-from scaledproc.backend.base import Backend, Expected, MissingBackendError, load_backend, opening_options
+from scaledproc.backend.base import Backend, Expected
+from scaledproc.backend.registry import MissingBackendError, load_backend, opening_options
 from scaledproc.engine.driver import (
     combine_anew,
     execute,

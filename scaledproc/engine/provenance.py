@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from scaledproc._util.options import Declared, declared
 from scaledproc.events import CombineDone, ShardDone
 from scaledproc.planning.shared_files import to_record
-from scaledproc.run_folder.folder import FEATURES, RunFolder, RunRecord, shard_name
+from scaledproc.run_folder.folder import RunFolder
+from scaledproc.run_folder.names import FEATURES, shard_name
+from scaledproc.run_folder.record import RunRecord
 from scaledproc.storage.store import Store, redacted
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from scaledproc.planning.plan import Plan
-    from scaledproc.run_folder.folder import RunRecord
+    from scaledproc.run_folder.record import RunRecord
     from scaledproc.storage.store import Store
 
 LARGEST_UNIT = 2 * 2**30  # bytes; what calibration fetches or reads for one task at most

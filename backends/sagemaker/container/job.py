@@ -20,14 +20,14 @@ from scaledproc.events import Event, ShardDone
 from scaledproc.execution.heartbeat import PROGRESS
 from scaledproc.execution.shard import PARTS, assemble_shard, note_present
 from scaledproc.planning.partition import share_out
-from scaledproc.run_folder.folder import (
+from scaledproc.run_folder.folder import RunFolder
+from scaledproc.run_folder.names import (
     DONE,
     INVENTORY,
     PLAN,
     RECORD,
     SHARDS,
     WORK,
-    RunFolder,
     report_name,
     shard_errors_name,
     shard_name,

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from scaledproc._util import processes
 from scaledproc._util.processes import Process
-from scaledproc.run_folder.folder import LEASE
 from scaledproc.run_folder.lock.keeper import MOST, Keeper
 from scaledproc.run_folder.lock.lease import Lease, Renewal, Seen
+from scaledproc.run_folder.names import LEASE
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from scaledproc._util import processes
 from scaledproc.errors import ScaledprocError
-from scaledproc.run_folder.folder import LEASE
 from scaledproc.run_folder.lock.lease import Lease, Renewal, Seen, may_take
+from scaledproc.run_folder.names import LEASE
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
