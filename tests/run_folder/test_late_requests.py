@@ -24,7 +24,8 @@ import scaledproc.api
 import scaledproc.engine.driver
 from scaledproc._util.process.processes import Process
 from scaledproc.extractors import Task
-from scaledproc.run_folder.lock.driver_lease import HeldError, holding
+from scaledproc.run_folder.lock.driver_lease import holding
+from scaledproc.run_folder.lock.keeper import HeldError
 from scaledproc.storage.fencing import OvertakenError
 
 TTL = 1.5

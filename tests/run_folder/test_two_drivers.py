@@ -28,8 +28,8 @@ from scaledproc._util.process.processes import Process, elapsed, this_process
 from scaledproc.events import ChunkDone, Event, Note
 from scaledproc.reporting.text import status_text
 from scaledproc.run_folder.lock import keeper
-from scaledproc.run_folder.lock.driver_lease import HeldError, LeaseLostError, holding
-from scaledproc.run_folder.lock.keeper import read_lease
+from scaledproc.run_folder.lock.driver_lease import LeaseLostError, holding
+from scaledproc.run_folder.lock.keeper import HeldError, read_lease
 from scaledproc.run_folder.lock.lease import TTL, Lease, may_take
 from scaledproc.storage.store import Store
 from scaledproc.testing import PROBE, output_bytes, write_probe_dataset
