@@ -89,7 +89,7 @@ def _lost_text(store: Store, lease: Lease | None) -> str:
 
 
 @contextlib.contextmanager
-def holding(
+def hold_lease(
     store: Store,
     backend: str,
     on_event: Callable[[Event], None] | None = None,
