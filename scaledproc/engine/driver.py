@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from scaledproc._util.machine import shortage
+from scaledproc._util.process.machine import shortage
 from scaledproc.backend.base import Backend, Job
 from scaledproc.backend.registry import load_backend
 from scaledproc.engine.options import Listener, PlanOptions, RunOptions
@@ -224,7 +224,7 @@ def make(
     shards, chunks = ShardCut.parse(options.shards), ChunkCut.parse(options.chunk)
     selected = None
     if options.only is not None:
-        from scaledproc.planning.selection import Selected, Selection, read_headers
+        from scaledproc.planning.selection.only import Selected, Selection, read_headers
 
         selected = Selected(Selection.read(options.only))
     inventory = find_inventory(dataset, options, skip=skip)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scaledproc._util.scratch import PrivateFolder
+from scaledproc._util.process.scratch import PrivateFolder
 from scaledproc.engine.driver import reporting
 from scaledproc.engine.job import JobOrder, check_job, open_run, perform
 from scaledproc.errors import ScaledprocError, UsageError
