@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(
+sys.path.insert(0, str(Path(__file__).parent / "support"))  # what lies there is run as scripts too: no package
     0, str(Path(__file__).parent / "support")
 )  # what lies there is run as scripts too, and so is no package
 
