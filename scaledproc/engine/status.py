@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from scaledproc._util.processes import is_alive
+from scaledproc._util.process.processes import is_alive
 from scaledproc.engine.progress import AT_WORK
 from scaledproc.events import ShardDone, ShardState
 from scaledproc.execution.chunks.committed import committed_chunks

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from scaledproc._util import startup
-from scaledproc._util.machine import fitting, too_few_files
-from scaledproc._util.scratch import remove_left
-from scaledproc._util.signals import stopping
+from scaledproc._util.process import startup
+from scaledproc._util.process.machine import fitting, too_few_files
+from scaledproc._util.process.scratch import remove_left
+from scaledproc._util.process.signals import stopping
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import ChunkDone, Event, Note, ShardState
 from scaledproc.execution.chunks.chunk import assemble_chunk, run_chunk, run_piece
