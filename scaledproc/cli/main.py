@@ -14,7 +14,6 @@ from typer.core import TyperCommand, TyperGroup
 
 from scaledproc._util.entry_points import plugins
 from scaledproc._util.options import declared
-from scaledproc._util.process import startup
 from scaledproc.cli.backend_flags import SETTING, declared_settings
 from scaledproc.cli.config_file import EXTRACTOR, NAME, check_tables, table
 from scaledproc.cli.fetch import fetch
