@@ -21,7 +21,7 @@ from scaledproc.engine.driver import (
     reporting,
     settled,
 )
-from scaledproc.engine.options import FetchOptions, Listener, PlanOptions, RunOptions
+from scaledproc.engine.options import FetchOptions, JobOrder, Listener, PlanOptions, RunOptions, split_options
 from scaledproc.errors import TooManyFailuresError, UsageError
 from scaledproc.events import Event, Note
 from scaledproc.execution.workers.pool import cores
@@ -499,20 +499,9 @@ def work(
     ScaledprocError
         If the folder holds no run, or a job cannot be done.
     """
-    from scaledproc.engine.job import JobOrder, do_job
+    from scaledproc.engine.job import do_job
 
-    inputs, outputs = split_options(storage_options)
-    yield from do_job(
-        JobOrder(
-            run=os.fspath(run),
-            shards=tuple(shards),
-            combine=combine,
-            jobs=jobs,
-            scratch=scratch,
-            inputs=inputs,
-            outputs=outputs,
-        )
-    )
+    yield from do_job(JobOrder.parse(os.fspath(run), {**locals(), "shards": tuple(shards)}))
 
 
 def fetch(
@@ -608,20 +597,6 @@ def _login(username: str | None, password: str | None) -> tuple[str, str] | None
     if username and not password:
         raise UsageError(f"there is no password for the username {username}: set PHYSIONET_PASSWORD")
     return (username, password) if username and password else None
-
-
-def split_options(options: Mapping[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Storage options for the input and for the output; a prefix `input.` or `output.` means only that one."""
-    inputs: dict[str, Any] = {}
-    outputs: dict[str, Any] = {}
-    for key, value in (options or {}).items():
-        side, dot, name = key.partition(".")
-        if dot and side in ("input", "output"):
-            (inputs if side == "input" else outputs)[name] = value
-        else:
-            inputs.setdefault(key, value)
-            outputs.setdefault(key, value)
-    return inputs, outputs
 
 
 def _refuse_idle_options(options: Mapping[str, Any] | None, sides: Mapping[str, Store | str]) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from scaledproc._util.text import ranges_text
 from scaledproc.backend.base import Backend, Capabilities, Job
-from scaledproc.engine.job import JobOrder, parse_shards
+from scaledproc.engine.options import parse_shards
 from scaledproc.errors import UsageError
 from scaledproc.events import CombineDone, Event, Note, ShardState
 from scaledproc.execution.heartbeat import Heartbeat, read_heartbeats, shard_states
@@ -22,7 +22,8 @@ from scaledproc.execution.workers.pool import cores
 from scaledproc.run_folder.folder import COMBINED, INVENTORY, PLAN, RECORD, SHARDS, WORK, RunFolder, read_record
 
 from .account import Account, check_buckets, sdk_defaults
-from .container.job import ContainerOrder, do_container_job
+from .container.job import do_container_job
+from .container.order import ContainerOrder
 from .cost.billing import Bill, bill
 from .instances import find_instance
 from .jobs import pipeline
@@ -233,8 +234,9 @@ class SageMakerBackend(Backend):
         parts = self._keys_job
         at_work = [job.name for job in self._jobs.summaries(run_token(run)) if job.status in _AT_WORK]
         if self.settings.combine_local and not at_work:
-            job = JobOrder(run.store.uri, combine=True, jobs=1, outputs=run.store.options)
-            yield from do_container_job(ContainerOrder(job, parts=parts))
+            outputs = {f"output.{name}": value for name, value in run.store.options.items()}
+            order = ContainerOrder(run.store.uri, combine=True, jobs=1, storage_options=outputs, parts=parts)
+            yield from do_container_job(order)
             return
         if at_work or not has_combined(run):
             work = self._combine_work(run, parts)

@@ -70,6 +70,20 @@ def option(
     return field(default=default, metadata=about)
 
 
+def option_of(options: type, name: str, *, shown: bool = True) -> Any:
+    """A field of a dataclass that is an option of another one, which declares it.
+
+    Parameters
+    ----------
+    options, name
+        The other one, and the option's name there.
+    shown
+        Whether the dataclass's `repr` has it; not what may hold secrets.
+    """
+    each = next(each for each in fields(options) if each.name == name)
+    return field(default=each.default, metadata=each.metadata, repr=shown)
+
+
 @dataclass(frozen=True)
 class Declared:
     """An option as its field declares it; a backend's settings may declare no more than `help` and `metavar`.

@@ -17,9 +17,9 @@ from support import COMMAND, Cli, clean_environment
 from typer.testing import CliRunner
 
 from scaledproc import api
+from scaledproc._util.command.config_file import read_config
 from scaledproc.backends.sagemaker.backend import SageMakerBackend
 from scaledproc.backends.sagemaker.settings import Settings, _setting
-from scaledproc.cli.config_file import read_config
 from scaledproc.cli.main import app
 from scaledproc.errors import UsageError
 from scaledproc.storage.store import Store

@@ -29,8 +29,7 @@ from scaledproc.backends.sagemaker.jobs.pipeline import definition
 from scaledproc.backends.sagemaker.jobs.requests import Place, Work, processing_job
 from scaledproc.backends.sagemaker.service import JobSummary, ServiceError, Trouble
 from scaledproc.backends.sagemaker.settings import Settings
-from scaledproc.engine.job import parse_shards
-from scaledproc.engine.options import RunOptions
+from scaledproc.engine.options import RunOptions, parse_shards
 from scaledproc.engine.provenance import new_record
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, ShardDone, ShardState
