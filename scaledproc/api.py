@@ -247,7 +247,7 @@ def run(
     store = Store.at(output, {**machine.store_options("output"), **outputs})
     _refuse_idle_options(storage_options, {"input": source, "output": store})
     with reporting(f"{store} cannot be read or written: "), _leaving_time(asked.grace):
-        done = execute(source, store, asked, machine, overwrite, on_event, ask or (lambda _: False))
+        done = execute(source, store, asked, machine, on_event, ask or (lambda _: False))
     if asked.fails(done.quarantined, done.record.counts["tasks"]) and done.record.state == "done":
         raise TooManyFailuresError(
             f"{done.quarantined:,} of {done.record.counts['tasks']:,} tasks are quarantined, more than --max-failures "
