@@ -16,7 +16,7 @@ from scaledproc._util.text import ranges_text
 from scaledproc.backend.base import Backend, Capabilities, Job
 from scaledproc.engine.options import parse_shards
 from scaledproc.errors import UsageError
-from scaledproc.events import CombineDone, Event, Note, ShardState
+from scaledproc.events import CombineDone, Event, Note, ShardState, State
 from scaledproc.execution.heartbeat import Heartbeat, read_heartbeats, shard_states
 from scaledproc.execution.workers.pool import cores
 from scaledproc.run_folder.folder import COMBINED, INVENTORY, PLAN, RECORD, SHARDS, WORK, RunFolder, read_record
@@ -387,7 +387,7 @@ class SageMakerBackend(Backend):
             known = states.get(shard)
             if known is None or (self._execution is None and job != known.job):  # of an earlier try
                 continue
-            if known.state in ("starting", "running") and beat.state != "done":
+            if known.state in (State.STARTING, State.RUNNING) and beat.state != State.DONE:
                 states[shard] = replace(beat, job=known.job)
         return [states[shard] for shard in sorted(states)]
 
@@ -397,13 +397,18 @@ class SageMakerBackend(Backend):
             return parse_shards([self._groups[key]])
         return [int(key[1:])] if key[:1] == "s" else left
 
-    def _doing(self, run: RunFolder) -> Iterator[tuple[str, str, str, str]]:
+    def _doing(self, run: RunFolder) -> Iterator[tuple[str, State, str, str]]:
         """Each work's key, state, job and reason, by the service's own account."""
-        words = {"InProgress": "starting", "Failed": "failed", "Stopped": "stopped", "Stopping": "stopping"}
+        words = {
+            "InProgress": State.STARTING,
+            "Failed": State.FAILED,
+            "Stopped": State.STOPPED,
+            "Stopping": State.STOPPING,
+        }
         if self._execution is not None:
-            words |= {"Executing": "starting", "Starting": "starting"}
+            words |= {"Executing": State.STARTING, "Starting": State.STARTING}
             for step in pipeline.steps(self.service, self._execution):
-                state = words.get(step["StepStatus"], "")
+                state = words.get(step["StepStatus"])
                 if state:
                     yield step["StepName"], state, _job_of(step), step.get("FailureReason", "")
             return

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from scaledproc._util.entry_points import SETTINGS, plugins
 from scaledproc._util.options import declared
 from scaledproc.errors import UsageError
-from scaledproc.events import Event, JobPlanned, ShardState
+from scaledproc.events import Event, JobPlanned, ShardState, State
 from scaledproc.execution.workers.pool import cores
 from scaledproc.run_folder.folder import RunFolder
 
@@ -223,7 +223,7 @@ class Backend(ABC):
 
     def at_work(self, run: RunFolder) -> int:
         """How many of its machines or jobs are at work for a run now, whoever started them; 0 where it cannot tell."""
-        return sum(state.state not in ("failed", "stopped") for state in self.states(run))
+        return sum(state.state not in (State.FAILED, State.STOPPED) for state in self.states(run))
 
     def halt(self, run: RunFolder) -> int:  # noqa: ARG002
         """Stop the jobs of a run, whoever started them; how many there were."""

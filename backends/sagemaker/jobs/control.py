@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from scaledproc._util.text import count_text
 from scaledproc.errors import ScaledprocError, UsageError
-from scaledproc.events import Event, Note, ShardState
+from scaledproc.events import Event, Note, ShardState, State
 from scaledproc.execution.heartbeat import Heartbeat, read_heartbeats, shard_states
 from scaledproc.run_folder.folder import RunFolder, read_record
 from scaledproc.storage.store import describe, store_errors
@@ -179,9 +179,9 @@ class Controller:
             self._waiting.remove(job)
             self._active.append(job)
             yield Note(f"job {name} is at work already: watching it")
-            yield from self._say(job, "starting")
+            yield from self._say(job, State.STARTING)
         for job in self._waiting:
-            yield from self._say(job, "queued")
+            yield from self._say(job, State.QUEUED)
 
     def _watch_other(self, job: JobSummary, key: str, attempt: int) -> None:
         """Wait for a job that is not of this command's works: its shards are committed, and it is about to end.
@@ -215,7 +215,7 @@ class Controller:
             self._waiting.remove(job)
             if error is None:
                 self._active.append(job)
-                yield from self._say(job, "starting")
+                yield from self._say(job, State.STARTING)
             else:
                 refused.append((job, error))
         for job, error in refused:  # after those that were started: they may be why
@@ -253,7 +253,7 @@ class Controller:
             job.tries -= 1
             self._waiting.append(job)
             yield from self._note(f"the account allows no more jobs at once than {self._room}: {error}")
-            yield from self._say(job, "queued")
+            yield from self._say(job, State.QUEUED)
             return
         if error.trouble in ("denied", "invalid"):  # so it would be for all
             yield from self._give_up(job, str(error))
@@ -272,11 +272,11 @@ class Controller:
             return
         job.not_before = time.monotonic() + seconds
         self._waiting.append(job)
-        yield from self._say(job, "retrying", f"again in {seconds:.0f} s: {_short(why)}")
+        yield from self._say(job, State.RETRYING, f"again in {seconds:.0f} s: {_short(why)}")
 
     def _give_up(self, job: _JobState, why: str) -> Iterator[Event]:
         self._failed.append((job, why))
-        yield from self._say(job, "failed", _short(why))
+        yield from self._say(job, State.FAILED, _short(why))
 
     def _give_up_all(self, why: str) -> Iterator[Event]:
         """Start no more."""
@@ -403,7 +403,7 @@ class Controller:
         for place, state in shard_states(beat for _, beat in self._heartbeats.values()).items():
             if place not in news or state.shard in self._told or state.shard not in at_work[state.job].work.shards:
                 continue
-            finished |= state.state == "done"
+            finished |= state.state is State.DONE
             yield state
         if finished:  # some shards of a job that goes on with others
             committed = self._run.committed_shards()
@@ -428,7 +428,7 @@ class Controller:
             self._noted.add(text)
             yield Note(text)
 
-    def _say(self, job: _JobState, state: str, detail: str = "") -> Iterator[Event]:
+    def _say(self, job: _JobState, state: State, detail: str = "") -> Iterator[Event]:
         for shard in job.work.shards:
             yield ShardState(shard, state, job.name, detail)
         if job.work.combines and detail:
