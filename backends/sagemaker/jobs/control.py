@@ -22,7 +22,7 @@ from scaledproc.storage.store import describe, store_errors
 from ..cost.billing import Bill
 from ..service import Jobs, JobSummary, Service, ServiceError
 from ..settings import Settings
-from .decisions import Fate, fate, pause, reason
+from .decisions import Fate, fate, look_again, pause, reason
 from .job_list import COMBINE, KEYS, STOP, has_combined, has_parts
 from .requests import Work
 
@@ -33,7 +33,6 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 SUBMITTERS = 8  # requests under way at once: 200 jobs are not 200 round trips one after the other
-MOST_TROUBLE = 20  # looks in a row that fail before giving up
 SHOWN_LINES = 8
 _CLOCKS = timedelta(minutes=10)  # by which this clock and the service's may differ
 _ENDED = ("Completed", "Failed", "Stopped")
@@ -329,11 +328,12 @@ class Controller:
         if error.trouble == "expired":
             yield from self._note("the credentials have expired; log in again (the jobs go on meanwhile)")
             self._renew()
-        if self._troubles > MOST_TROUBLE or error.trouble == "denied":
+        seconds = look_again(self._troubles, self._settings.poll_seconds, random.random())  # noqa: S311 - no secret
+        if seconds is None or error.trouble == "denied":
             raise ScaledprocError(
                 f"the jobs cannot be watched: {error}; they go on, and the same command watches them again"
             ) from error
-        time.sleep(min(self._settings.poll_seconds * 2 ** min(self._troubles, 5), 60.0) * (0.5 + random.random()))  # noqa: S311 - no secret
+        time.sleep(seconds)
 
     def _renew(self) -> None:
         if isinstance(self._jobs, Service):
