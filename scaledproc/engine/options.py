@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from scaledproc._util.options import at_least, option, option_of, read_options, texts
+from scaledproc._util.options import at_least, mapping, option, option_of, read_options, texts
 from scaledproc._util.signals import GRACE_IN_JOBS
 from scaledproc._util.types import Where
 from scaledproc._util.units import parse_seconds
@@ -108,10 +108,18 @@ def parse_shards(texts: Iterable[str]) -> tuple[int, ...]:
 
 
 def split_options(storage_options: Mapping[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Storage options for the input and for the output; a prefix `input.` or `output.` means only that one."""
+    """Storage options for the input and for the output; a prefix `input.` or `output.` means only that one.
+
+    Raises
+    ------
+    UsageError
+        If they are no mapping of texts.
+    """
     inputs: dict[str, Any] = {}
     outputs: dict[str, Any] = {}
-    for key, value in (storage_options or {}).items():
+    if storage_options is None:
+        return inputs, outputs
+    for key, value in mapping(storage_options, "storage_options").items():
         side, dot, name = key.partition(".")
         if dot and side in ("input", "output"):
             (inputs if side == "input" else outputs)[name] = value
