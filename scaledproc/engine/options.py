@@ -374,7 +374,8 @@ class JobOrder:
         UsageError
             If an option cannot have its value.
         """
-        return cls(run, **{name: value for name, value in read_options(cls, given).items() if value is not None})
+        others = {name: value for name, value in given.items() if name != "run"}  # a command's, or a function's
+        return cls(run, **{name: value for name, value in read_options(cls, others).items() if value is not None})
 
     @property
     def inputs(self) -> dict[str, Any]:
