@@ -94,10 +94,10 @@ def worker(
     given: dict[str, Any],
 ) -> None:
     """Do jobs of a run in a container of the service: as `scaledproc worker`, from what is mounted in /opt/ml too."""
-    from scaledproc._util.lazy_pandas import defer_pandas
+    from scaledproc._util.process.lazy_pandas import defer_pandas
 
     defer_pandas()
-    from scaledproc._util import startup
+    from scaledproc._util.process import startup
     from scaledproc.reporting.job_events import tell
 
     from .container.job import do_container_job

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from scaledproc._util import startup
 from scaledproc._util.command.flags import with_options
+from scaledproc._util.process import startup
 from scaledproc.engine.options import JobOrder
 from scaledproc.reporting.job_events import tell
 
@@ -19,7 +19,7 @@ def worker(
     given: dict[str, Any],
 ) -> None:
     """Do jobs of a run on this machine, as a backend's machines do; tells what happened as JSON."""
-    from scaledproc._util.lazy_pandas import defer_pandas
+    from scaledproc._util.process.lazy_pandas import defer_pandas
 
     defer_pandas()
     from scaledproc.engine.job import do_job

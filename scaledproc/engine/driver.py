@@ -9,8 +9,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from scaledproc._util.machine import shortage
-from scaledproc.backend.base import Backend, Job, load_backend
+from scaledproc._util.process.machine import shortage
+from scaledproc.backend.base import Backend, Job
+from scaledproc.backend.registry import load_backend
 from scaledproc.engine.options import Listener, PlanOptions, RunOptions
 from scaledproc.engine.preflight import (
     check_places,
@@ -33,20 +34,10 @@ from scaledproc.planning.calibration import remember
 from scaledproc.planning.inventory import Inventory, choose, matches, take_inventory
 from scaledproc.planning.partition import ChunkCut, ShardCut
 from scaledproc.planning.shared_files import find_shared
-from scaledproc.run_folder.folder import (
-    ERROR_LOG,
-    ERRORS,
-    FEATURES,
-    INVENTORY,
-    PLAN,
-    Decision,
-    RunFolder,
-    RunRecord,
-    begin,
-    decide,
-    read_record,
-)
+from scaledproc.run_folder.folder import Decision, RunFolder, begin, decide
 from scaledproc.run_folder.lock.driver_lease import HeldError, holding
+from scaledproc.run_folder.names import ERROR_LOG, ERRORS, FEATURES, INVENTORY, PLAN
+from scaledproc.run_folder.record import RunRecord, read_record
 from scaledproc.storage.store import Store, describe, store_errors
 
 if TYPE_CHECKING:
@@ -232,7 +223,7 @@ def make(
     shards, chunks = ShardCut.parse(options.shards), ChunkCut.parse(options.chunk)
     selected = None
     if options.only is not None:
-        from scaledproc.planning.selection import Selected, Selection, read_headers
+        from scaledproc.planning.selection.only import Selected, Selection, read_headers
 
         selected = Selected(Selection.read(options.only))
     inventory = find_inventory(dataset, options, skip=skip)

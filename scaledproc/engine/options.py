@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from scaledproc._util.options import at_least, mapping, option, option_of, read_options, texts
-from scaledproc._util.signals import GRACE_IN_JOBS
+from scaledproc._util.process.signals import GRACE_IN_JOBS
 from scaledproc._util.types import Where
 from scaledproc._util.units import parse_seconds
 from scaledproc.errors import UsageError

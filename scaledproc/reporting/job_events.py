@@ -28,7 +28,7 @@ def tell(events: Iterator[Event], grace: float) -> None:
         If a signal ended the job. A service stops jobs by SIGTERM, which the first process of a container ignores
         unless it says otherwise.
     """
-    from scaledproc._util.signals import listening
+    from scaledproc._util.process.signals import listening
     from scaledproc.reporting.terminal import JsonProgress
 
     with listening(grace) as asked:

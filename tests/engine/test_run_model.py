@@ -33,8 +33,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from support import forget_memory
 
 import scaledproc
-from scaledproc._util import processes
-from scaledproc._util.processes import Process
+from scaledproc._util.process import processes
+from scaledproc._util.process.processes import Process
 from scaledproc.events import ChunkDone, Event, ShardDone
 from scaledproc.extractors import Extractor, Task
 from scaledproc.run_folder import folder

@@ -12,7 +12,7 @@ import scaledproc
 from scaledproc.backends.sagemaker.container.job import do_container_job
 from scaledproc.backends.sagemaker.container.order import ContainerOrder
 from scaledproc.events import Event, RunStarted, ShardDone
-from scaledproc.run_folder.folder import INVENTORY, PLAN, RECORD
+from scaledproc.run_folder.names import INVENTORY, PLAN, RECORD
 from scaledproc.testing import PROBE, write_probe_dataset
 
 
