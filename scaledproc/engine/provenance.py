@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from scaledproc.planning.plan import Plan
 
 # What touches the data, and so may change the output.
-_LIBRARIES = ("scaledproc", "numpy", "pandas", "pyarrow", "wfdb", "soundfile", "fsspec", "s3fs", "loky")
+_LIBRARIES = ("scaledproc", "numpy", "pandas", "pyarrow", "wfdb", "soundfile", "fsspec", "s3fs", "joblib")
 
 
 def new_record(

@@ -164,7 +164,7 @@ def _with_another(found: Any, options: Mapping[str, Any], option: ExtractorOptio
 
 def pickled(extractor: Extractor) -> Extractor:
     """An extractor after a way to another process, as the pool sends it."""
-    from loky.backend.reduction import dumps
+    from joblib.externals.loky.backend.reduction import dumps
 
     check_sendable(extractor)
     again: Extractor = pickle.loads(dumps(extractor))  # noqa: S301 - made here

@@ -351,7 +351,7 @@ def test_module_is_the_same_command(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--nonsense"]])
 def test_help_imports_nothing_heavy(tmp_path: Path, arguments: list[str]) -> None:
-    heavy = ["numpy", "pandas", "pyarrow", "wfdb", "loky", "fsspec", "s3fs", "boto3", "botocore", "sagemaker"]
+    heavy = ["numpy", "pandas", "pyarrow", "wfdb", "joblib", "fsspec", "s3fs", "boto3", "botocore", "sagemaker"]
     code = (
         "import sys, scaledproc, scaledproc.cli.main\n"
         f"sys.argv = ['scaledproc', *{arguments!r}]\n"

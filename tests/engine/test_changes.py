@@ -302,7 +302,7 @@ def executor(task):
         return {"v": str(list(pool.map(square, range(3))))}
 @x
 def parallel(task):
-    from loky.backend.reduction import dumps
+    from joblib.externals.loky.backend.reduction import dumps
     import subprocess, sys
     code = f"import pickle; print(pickle.loads({bytes(dumps(square))!r})(3))"
     return {"v": subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip()}

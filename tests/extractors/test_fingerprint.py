@@ -358,7 +358,7 @@ def g(task):
 
 
 def test_processes_machines_and_hash_seeds_agree(lab: Lab, tmp_path: Path) -> None:
-    from loky.backend.reduction import dumps
+    from joblib.externals.loky.backend.reduction import dumps
 
     lab.edit("feat.py", "FACTOR = 3", "FACTOR = 3\nfrom pathlib import Path\nHERE = Path(__file__).parent / 'x'")
     lab.edit("feat.py", "return value * FACTOR", "return value * FACTOR * len(str(HERE))")
@@ -393,7 +393,7 @@ def test_code_without_a_file_is_the_same_however_it_is_run(tmp_path: Path) -> No
     (tmp_path / "script.py").write_text(CELL + SHOW.format("f"))
     send = (
         "\nfrom scaledproc.execution.workers.sending import check_sendable\ncheck_sendable(f)\n"
-        "from loky.backend.reduction import dumps\nprint(bytes(dumps(f)).hex())"
+        "from joblib.externals.loky.backend.reduction import dumps\nprint(bytes(dumps(f)).hex())"
     )
     by_text = run_python("-c", CELL + SHOW.format("f"), seed="1")
     assert run_python("script.py", seed="2", folder=tmp_path) == by_text

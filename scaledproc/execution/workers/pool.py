@@ -1,4 +1,4 @@
-"""Processes for the cores of this machine: loky's, never `fork`."""
+"""Processes for the cores of this machine: joblib's loky, never `fork`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import stat
 import sys
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
@@ -64,9 +65,15 @@ def cores(jobs: int | None = None) -> int:
         return jobs
     if multiprocessing.current_process().daemon:  # Python lets such a process start no others
         return 1
-    from loky import cpu_count
+    return int(_joblib().cpu_count())
 
-    return int(cpu_count())
+
+def _joblib() -> Any:
+    """The module; without its warning of locks that cannot be had, which comes again as an error where that matters."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*joblib will operate in serial mode")
+        import joblib
+    return joblib
 
 
 class Pool:
@@ -305,8 +312,10 @@ class _Core:
     def _running(self) -> Any:
         """The executor, made where there is none."""
         if self._executor is None:
-            from loky.backend import resource_tracker
-            from loky.process_executor import ProcessPoolExecutor
+            # joblib.Parallel gives results in order or none at all; the executor below it gives futures.
+            _joblib()
+            from joblib.externals.loky.backend import resource_tracker
+            from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
             # Not later, as both trackers let signals through; and loky's complains where there can be no locks.
             with startup.library_first() as safe_path:
@@ -373,7 +382,7 @@ def _call(number: int, function: Callable[[], T]) -> tuple[T, bool]:
 
 
 def _give_way(tracker: Any) -> None:
-    """Let loky's tracker of resources load its packages when no core is wanted for tasks.
+    """Let loky's tracker of resources load its packages, NumPy among them, when no core is wanted for tasks.
 
     It has nothing to do but at the end; what is sent to it waits in its pipe.
     """
@@ -438,7 +447,7 @@ def _start(
     if not marker.exists():
         os._exit(1)  # the driver has given up meanwhile
     import pyarrow as pa
-    from loky import process_executor
+    from joblib.externals.loky import process_executor
 
     pa.set_cpu_count(1)
     # loky would end a process that has grown by itself, and warn where the next call is on its way; the guard tells.
@@ -455,7 +464,7 @@ def _keep_from_children() -> None:
     """
     import fcntl
 
-    from loky.backend import resource_tracker
+    from joblib.externals.loky.backend import resource_tracker
 
     trackers = {resource_tracker.getfd(), multiprocessing.resource_tracker.getfd()}
     with os.scandir("/dev/fd") as found:

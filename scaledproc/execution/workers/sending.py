@@ -50,7 +50,7 @@ def _cached(function: Any, maxsize: int | None, typed: bool) -> Any:
 
 
 def _problem(value: Any) -> Exception | None:
-    from loky.backend.reduction import dumps
+    from joblib.externals.loky.backend.reduction import dumps
 
     try:
         dumps(value)

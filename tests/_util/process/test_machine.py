@@ -109,7 +109,7 @@ def test_why_no_process_starts(
     def refuse(*_: Any, **__: Any) -> NoReturn:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("loky.process_executor.ProcessPoolExecutor.__init__", refuse)
+    monkeypatch.setattr("joblib.externals.loky.process_executor.ProcessPoolExecutor.__init__", refuse)
     with pytest.raises(ScaledprocError, match=words) as told:
         scaledproc.run(data, tmp_path / "out", extractor=extractor, jobs=2)
     assert "cannot be read or written" not in str(told.value)

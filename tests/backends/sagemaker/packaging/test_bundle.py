@@ -191,8 +191,8 @@ def test_a_wheelhouse_is_looked_through_before_any_job(tmp_path: Path, wheelhous
     check_wheelhouse(str(wheelhouse))
     poor = tmp_path / "poor"
     shutil.copytree(wheelhouse, poor)
-    next(poor.glob("loky-*.whl")).unlink()
-    with pytest.raises(UsageError, match=r"--wheelhouse .*loky"):
+    next(poor.glob("joblib-*.whl")).unlink()
+    with pytest.raises(UsageError, match=r"--wheelhouse .*joblib"):
         check_wheelhouse(str(poor))
     foreign = tmp_path / "foreign"
     shutil.copytree(wheelhouse, foreign)
@@ -361,7 +361,7 @@ def test_an_installation_that_fails_names_its_reason(
 ) -> None:
     poor = tmp_path / "poor"
     shutil.copytree(wheelhouse, poor)
-    next(poor.glob("loky-*.whl")).unlink()
+    next(poor.glob("joblib-*.whl")).unlink()
     s3.fs.pipe_file(f"{s3.name}/code-poor/data/30/a.txt", b"a")
 
     def run() -> None:
@@ -373,11 +373,11 @@ def test_an_installation_that_fails_names_its_reason(
             settings=settings(poor),
         )
 
-    with pytest.raises(UsageError, match="loky"):
+    with pytest.raises(UsageError, match="joblib"):
         run()
     assert not emulator.jobs
     monkeypatch.setattr("scaledproc.backends.sagemaker.account.check_wheelhouse", lambda _: None)
-    with pytest.raises(ScaledprocError, match=r"scaledproc cannot be installed[\s\S]*loky"):
+    with pytest.raises(ScaledprocError, match=r"scaledproc cannot be installed[\s\S]*joblib"):
         run()
 
 
