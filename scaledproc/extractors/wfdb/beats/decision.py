@@ -25,6 +25,12 @@ REFRACTORY_S = 0.2
 """Seconds between beats, at least: 300 beats a minute."""
 
 
+def middle(values: Any) -> Any:
+    """The median of eight numbers."""
+    ordered = sorted(values)
+    return (ordered[3] + ordered[4]) / 2
+
+
 def decide(
     places: Any,
     heights: Any,
@@ -40,7 +46,7 @@ def decide(
 ) -> None:
     """Mark which peaks are beats.
 
-    It takes lists, or arrays where it is compiled: these are the same lines for both.
+    It takes lists, or arrays where it is compiled: these are the same lines for both, `middle` apart.
 
     Parameters
     ----------
@@ -60,12 +66,6 @@ def decide(
     known = False
     typical = noise = usual = 0.0
     n_beats = n_noises = n_intervals = 0
-
-    def middle(values: Any) -> Any:
-        """The median of eight numbers."""
-        ordered = sorted(values)
-        return (ordered[3] + ordered[4]) / 2
-
     for stretch in range(len(begins)):
         begin, end = begins[stretch], ends[stretch]
         stop = firsts[stretch + 1]

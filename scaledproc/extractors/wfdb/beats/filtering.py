@@ -174,6 +174,9 @@ def filtered(values: NDArray[np.int64], lengths: Filter) -> tuple[NDArray[np.int
 
 def band_passed(values: NDArray[np.int64], lengths: Filter) -> NDArray[np.int64]:
     """The band-pass alone, along the last axis, which gets shorter by `half` at both ends."""
+    if (ways := compiled.ways) is not None and values.ndim == 2:
+        rows: NDArray[np.int64] = ways.band_passed(values, lengths.low, lengths.high)
+        return rows
     low = moving_sum(moving_sum(values, lengths.low), lengths.low)
     if not lengths.high:
         return low
@@ -210,6 +213,9 @@ def _suppressed(places: NDArray[np.int64], heights: NDArray[np.int64], reach: in
 
 def not_overshadowed(places: NDArray[Any], heights: NDArray[np.int64], reach: float) -> NDArray[np.bool_]:
     """Which have no higher one, nor an equal one before, less than `reach` away."""
+    if (ways := compiled.ways) is not None:
+        lone: NDArray[np.bool_] = ways.not_overshadowed(places, heights, float(reach))
+        return lone
     kept = np.ones(len(places), bool)
     for by in range(1, len(places)):
         near = places[by:] - places[:-by] < reach

@@ -105,7 +105,10 @@ def _digital(level: NDArray[np.float64]) -> NDArray[np.int32]:
     if not half > 0:
         return np.zeros(len(level), np.int32)
     _, exponent = np.frexp(half)
-    # A power of two, so that scaling rounds nothing; in two steps, as one alone could overflow for tiny signals.
     bits = LEVELS_BITS - 1 - int(exponent)
-    scaled = np.ldexp(level - middle, bits)
+    scaled = level - middle
+    if abs(bits) < 1_000:
+        scaled *= 2.0**bits  # a power of two, so that this rounds nothing
+    else:
+        np.ldexp(scaled, bits, out=scaled)  # which is slower, and needs no factor that overflows
     return np.rint(scaled, out=scaled).astype(np.int32)
