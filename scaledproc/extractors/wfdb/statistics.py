@@ -209,8 +209,7 @@ def _of_byte(counts: NDArray[np.int64], value: int) -> int:
     return counts.item(value + 128)
 
 
-_BYTES = np.arange(-128, 128)
-_MOMENTS = np.stack([_BYTES, _BYTES * _BYTES], axis=1)
+_MOMENTS = np.stack([np.arange(-128, 128) ** power for power in (1, 2)], axis=1)
 _SHARES = tuple(QUANTILES.values())
 _RANKS = 2 + 2 * len(_SHARES)
 """How many `_order` gives."""
