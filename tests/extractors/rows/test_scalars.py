@@ -257,6 +257,13 @@ def test_exactly_so_many_units_as_fit() -> None:
         taker.take(SPAN(2**62, "2us"))
 
 
+@pytest.mark.parametrize("span", [dt.timedelta.max, dt.timedelta.min])
+def test_the_longest_spans_of_python(span: dt.timedelta) -> None:
+    for unit in ("us", "ns"):
+        with pytest.raises(Refused, match=r"out of range for duration.* coarser unit"):
+            taker_for(pa.duration(unit)).take(span)
+
+
 def test_years_and_months_of_numpy() -> None:
     taker = taker_for(pa.timestamp("s"))
     assert taker.take(M8(-1, "Y")) == -365 * 86400

@@ -13,7 +13,16 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from scaledproc.extractors.rows.values import bare, described, is_datetime, is_pandas, is_within, shown, size_of
+from scaledproc.extractors.rows.values import (
+    bare,
+    described,
+    is_datetime,
+    is_nan,
+    is_pandas,
+    is_within,
+    shown,
+    size_of,
+)
 
 NOON = dt.datetime.fromisoformat("2020-07-01 12:00")
 NS = np.datetime64("2020-01-01T00:00:00.000000001")
@@ -174,6 +183,7 @@ FAR = 2**62  # seconds; no year of Python's
         ([_Unshown()], "a list that cannot be shown (RuntimeError)"),
         (pa.scalar(FAR, pa.timestamp("s")), f"{FAR} as timestamp[s]"),
         (pa.scalar(FAR, pa.duration("s")), f"{FAR} as duration[s]"),
+        (pa.scalar(FAR, pa.int64()).cast(pa.date64()), f"{FAR} as date64[ms]"),
         (pa.scalar([FAR], pa.list_(pa.timestamp("s"))), "a ListScalar that cannot be shown (OverflowError)"),
     ],
 )
@@ -270,3 +280,15 @@ def test_what_a_value_is_and_as_what_it_would_be_declared(value: Any, what: str,
 )
 def test_dates_with_a_time(value: Any, expected: bool) -> None:
     assert is_datetime(value) is expected
+
+
+@pytest.mark.parametrize("kind", [float, np.float16, np.float32, np.float64, np.longdouble])
+def test_nan_of_every_kind(kind: type) -> None:
+    assert is_nan(kind("nan"))
+    assert not is_nan(kind(1))
+    assert not is_nan(kind("inf"))
+
+
+@pytest.mark.parametrize("value", [None, "nan", 1, pd.NA, pd.NaT, np.array([np.nan]), decimal.Decimal("nan"), 1j])
+def test_what_is_no_nan(value: Any) -> None:
+    assert is_nan(value) is False
