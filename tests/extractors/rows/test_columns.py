@@ -52,6 +52,7 @@ def as_column(column: Any, taker: Taker) -> tuple[str, Any]:
     return "taken", content(taken)
 
 
+REQUIRED = pa.field("item", I64, nullable=False)
 INTEGERS = [pa.int8(), pa.int16(), I32, I64, pa.uint8(), pa.uint16(), pa.uint32(), U64]
 FLOATS = [F16, F32, F64]
 SPANS, INSTANTS = ([make(unit) for unit in ("s", "ms", "us", "ns")] for make in (pa.duration, pa.timestamp))
@@ -62,7 +63,7 @@ KINDS = [
     *(pa.null(), pa.bool_(), *INTEGERS, *FLOATS, *SPANS, *INSTANTS, *ZONED, *TEXTS, *BYTES, pa.binary(1)),
     *(pa.date32(), pa.date64(), pa.time32("s"), pa.time64("us"), pa.decimal128(4, 1), pa.decimal128(6, 2)),
     *(pa.list_(I64), pa.list_(pa.int8()), pa.large_list(F64), pa.list_(F32), pa.list_(TEXT)),
-    pa.list_(pa.large_string()),
+    *(pa.list_(pa.large_string()), pa.list_(REQUIRED), pa.struct([REQUIRED.with_name("a")])),
     *(pa.list_(pa.null()), pa.list_(pa.list_(I64)), PAIR, pa.struct([("a", I64)]), pa.map_(TEXT, I64)),
 ]  # fmt: skip
 WHOLE = [
@@ -107,14 +108,14 @@ def examples(kind: pa.DataType) -> list[Any]:
         (lambda kind: kind in TEXTS, ["a", "ü", ""]),
         (lambda kind: kind in BYTES, [b"a", b"ab", b"\xff"]),
         (kinds.is_fixed_size_binary, [b"a"]),
-        (kinds.is_struct, [{"a": 1}, {"a": None}]),
+        (kinds.is_struct, [{"a": 1}, *([{"a": None}] if kinds.is_struct(kind) and kind.field(0).nullable else [])]),
         (kinds.is_map, [[("a", 1)], []]),
         (kinds.is_fixed_size_list, [[1.0, 2.0], [None, 0.5]]),
     ):
         if found(kind):
             return values
     inner = examples(kind.value_type)
-    return [[], *([each] for each in inner), [None]]
+    return [[], *([each] for each in inner), *([[None]] if kind.value_field.nullable else [])]
 
 
 def pieces(values: list[Any], kind: pa.DataType) -> pa.ChunkedArray:
@@ -289,6 +290,9 @@ def test_tables_of_the_declared_types_are_taken_as_a_whole() -> None:
         assert take_table(refused, takers, declared) is None
     within = pa.schema([("x", pa.list_(pa.field("item", I64, nullable=False)))])
     assert take_table(pa.table({"x": [[1]]}, within), [taker_for(within.field(0).type)], within) is None
+    both = pa.schema([("n", I64), *within])
+    takers = [taker_for(field.type) for field in both]
+    assert take_table(pa.table({"n": [1], "x": [[1]]}, both), takers, both) is None
 
 
 # DataFrames
