@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from scaledproc._util.machine import fitting
+from scaledproc._util.process.machine import fitting
 from scaledproc.backend.base import Backend, Capabilities, Job
 from scaledproc.events import Event
 from scaledproc.execution.workers.pool import cores

@@ -19,9 +19,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from measure import Bystanders, cpu_seconds, table
+from measure import HERE, Bystanders, cpu_seconds, table
 
-from scaledproc._util import startup
+from scaledproc._util.process import startup
 from scaledproc.events import ShardDone
 from scaledproc.execution.combine import combine
 from scaledproc.execution.shard import note_shard
@@ -132,7 +132,7 @@ def plain(folder: Path, shards: int) -> int:
 def alone(what: str, folder: Path, shards: int) -> dict[str, float]:
     """One of the above in a process of its own: seconds, CPU seconds, and the most bytes of memory that it had."""
     command = [sys.executable, __file__, what, str(folder), str(shards)]
-    environment = {**os.environ, **startup.ENVIRONMENT}  # as of the command line
+    environment = {**os.environ, **startup.ENVIRONMENT, "PYTHONPATH": str(HERE)}  # as of the command line
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout)
     return found

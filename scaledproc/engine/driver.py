@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from scaledproc._util.machine import shortage
+from scaledproc._util.process.machine import shortage
 from scaledproc.backend.base import Backend, Job
 from scaledproc.backend.registry import load_backend
 from scaledproc.engine.options import Listener, PlanOptions, RunOptions
@@ -35,7 +35,8 @@ from scaledproc.planning.inventory import Inventory, choose, matches, take_inven
 from scaledproc.planning.partition import ChunkCut, ShardCut
 from scaledproc.planning.shared_files import find_shared
 from scaledproc.run_folder.folder import Decision, RunFolder, begin, decide
-from scaledproc.run_folder.lock.driver_lease import HeldError, holding
+from scaledproc.run_folder.lock.driver_lease import hold_lease
+from scaledproc.run_folder.lock.keeper import HeldError
 from scaledproc.run_folder.names import ERROR_LOG, ERRORS, FEATURES, INVENTORY, PLAN
 from scaledproc.run_folder.record import RunRecord, read_record
 from scaledproc.storage.store import Store, describe, store_errors
@@ -51,7 +52,6 @@ def execute(
     output: Store,
     options: RunOptions,
     backend: Backend,
-    overwrite: bool,
     on_event: Listener | None,
     ask: Callable[[str], bool],
 ) -> RunFolder:
@@ -62,7 +62,7 @@ def execute(
     in_process = works_here and (is_private or (backend.cores == 1 and not options.limits.need_processes))
     if works_here and not in_process and isinstance(options.extractor, Extractor):
         check_sendable(options.extractor)
-    with _prepared(dataset, output, options, backend, overwrite):  # before all that takes time, imports too
+    with _prepared(dataset, output, options, backend):  # before all that takes time, imports too
         from scaledproc.execution.combine import finished_schema
 
         extractor = load_extractor(options.extractor, options.options or {})
@@ -70,14 +70,14 @@ def execute(
         finished_schema(extractor)
         check_places(dataset, output, options.extractor, backend)
         with working_here(extractor) if in_process else contextlib.nullcontext():
-            return _carry_out(dataset, output, options, extractor, backend, overwrite, on_event, ask, started)
+            return _carry_out(dataset, output, options, extractor, backend, on_event, ask, started)
 
 
 def _prepared(
-    dataset: Store, output: Store, options: RunOptions, backend: Backend, overwrite: bool
+    dataset: Store, output: Store, options: RunOptions, backend: Backend
 ) -> contextlib.AbstractContextManager[object]:
     """What the backend begins before there is a plan; nothing where there may be nothing to do."""
-    existing = None if overwrite else _readable(output)
+    existing = None if options.overwrite else _readable(output)
     if dataset.is_private or output.is_private or (existing is not None and existing.state == "done"):
         return contextlib.nullcontext()
     return backend.prepared(options.limits, options.extractor, options.options or {})
@@ -89,7 +89,6 @@ def _carry_out(
     options: RunOptions,
     extractor: Extractor,
     backend: Backend,
-    overwrite: bool,
     on_event: Listener | None,
     ask: Callable[[str], bool],
     started: float,
@@ -107,20 +106,20 @@ def _carry_out(
         for event in backend.run(new, [*(Job(shard) for shard in range(planned.n_shards)), Job()]):
             _tell(on_event, event)
         return new
-    existing, decision = _look(new, planned, overwrite=overwrite)
+    existing, decision = _look(new, planned, overwrite=options.overwrite)
     if existing is not None and decision == "finished":
         return _leave(new, existing, planned, options, backend, on_event)
     for note in backend.check(new, planned):
         _tell(on_event, Note(note))
     with contextlib.ExitStack() as stack:
         try:
-            new = new.within(stack.enter_context(holding(output, backend.name, on_event)))
+            new = new.within(stack.enter_context(hold_lease(output, backend.name, on_event)))
         except HeldError as error:
             is_shared = backend.capabilities.shares and error.lease is not None and error.lease.backend == backend.name
             if not is_shared or decision != "continue":
                 raise
             _tell(on_event, Note(f"{error}; going on beside it"))
-        done = _execute(new, planned, options, backend, started, overwrite=overwrite, on_event=on_event, ask=ask)
+        done = _execute(new, planned, options, backend, started, on_event=on_event, ask=ask)
         return done.within(output)
 
 
@@ -144,13 +143,14 @@ def _execute(
     backend: Backend,
     started: float,
     *,
-    overwrite: bool,
     on_event: Listener | None,
     ask: Callable[[str], bool],
 ) -> RunFolder:
     """Write the output, which nobody else does meanwhile."""
     output = new.store
-    existing, decision = _look(new, planned, overwrite=overwrite)  # again: another driver may have ended in between
+    existing, decision = _look(
+        new, planned, overwrite=options.overwrite
+    )  # again: another driver may have ended in between
     if existing is not None and decision == "finished":
         return _leave(new, existing, planned, options, backend, on_event)
     resumed = existing is not None and decision == "continue"
@@ -224,7 +224,7 @@ def make(
     shards, chunks = ShardCut.parse(options.shards), ChunkCut.parse(options.chunk)
     selected = None
     if options.only is not None:
-        from scaledproc.planning.selection import Selected, Selection, read_headers
+        from scaledproc.planning.selection.only import Selected, Selection, read_headers
 
         selected = Selected(Selection.read(options.only))
     inventory = find_inventory(dataset, options, skip=skip)
@@ -300,7 +300,7 @@ def _leave(
     # What only tidies up may be refused, as it may have been made read-only.
     with contextlib.suppress(*((OSError, HeldError) if is_combined else ())), contextlib.ExitStack() as stack:
         if finished.store.fence is None:
-            finished = finished.within(stack.enter_context(holding(finished.store, backend.name, on_event)))
+            finished = finished.within(stack.enter_context(hold_lease(finished.store, backend.name, on_event)))
         finished = settled(finished, backend)
         if is_combined:
             finished.clean_up()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scaledproc._util.scratch import PrivateFolder
+from scaledproc._util.process.scratch import PrivateFolder
 from scaledproc._util.user_cache import cache_folder
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.extractors import Extractor, Task

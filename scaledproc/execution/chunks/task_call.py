@@ -11,7 +11,7 @@ import traceback
 from concurrent.futures import wait
 from typing import Any, NoReturn
 
-from scaledproc._util.signals import stopping
+from scaledproc._util.process.signals import stopping
 from scaledproc.execution.chunks.missing_dataset import Bearing
 from scaledproc.execution.chunks.quarantine import MESSAGE, NAME, TRACE, bounded, cleaned
 from scaledproc.execution.workers.printing import DebuggerError, printed, was_debugged

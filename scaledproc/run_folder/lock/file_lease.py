@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaledproc._util import processes
-from scaledproc._util.processes import Process
+from scaledproc._util.process import processes
+from scaledproc._util.process.processes import Process
 from scaledproc.run_folder.lock.keeper import MOST, Keeper
 from scaledproc.run_folder.lock.lease import Lease, Renewal, Seen
 from scaledproc.run_folder.names import LEASE

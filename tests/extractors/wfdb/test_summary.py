@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from wfdb_oracle import check_against_wfdb, check_by_specification, read_files, task_of
+from wfdb_oracles.oracle import check_against_wfdb, check_by_specification, read_files, task_of
 
 import scaledproc
 from scaledproc.extractors import Task
