@@ -169,6 +169,7 @@ FAST = [
     *((given, declared) for kinds in (TEXTS, BYTES) for given in kinds for declared in kinds),
     *((pa.list_(pa.int8()), kind) for kind in (pa.list_(I64), pa.large_list(pa.int16()))),
     *((pa.large_list(F32), kind) for kind in (pa.list_(F64), pa.list_(F32))),
+    (pa.list_(pa.bool_()), pa.large_list(pa.bool_())),
     *((pa.list_(TEXT), kind) for kind in (pa.list_(TEXT), pa.large_list(pa.large_string()))),
     *((kind, kind) for kind in (pa.bool_(), pa.date32(), pa.decimal128(4, 1), pa.struct([("a", I64)]), PAIR)),
 ]
@@ -322,6 +323,12 @@ FRAME: dict[str, tuple[pd.Series[Any], list[Any]]] = {
     ),
     "offset": (
         pd.Series(pd.to_datetime(["2020-07-01 12:00"])).dt.tz_localize(dt.timezone(dt.timedelta(hours=2), "odd")),
+        [NOON.replace(hour=10, tzinfo=dt.UTC)],
+    ),
+    "odd seconds": (
+        pd.Series(pd.to_datetime(["2020-07-01 12:00:30"])).dt.tz_localize(
+            dt.timezone(dt.timedelta(hours=2, seconds=30))  # of which Arrow knows no name
+        ),
         [NOON.replace(hour=10, tzinfo=dt.UTC)],
     ),
     "periods": (pd.Series(pd.period_range("2020-01", periods=1, freq="M")), [pd.Period("2020-01", "M")]),
