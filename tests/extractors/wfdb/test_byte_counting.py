@@ -83,7 +83,7 @@ def test_where_pairs_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
         return counted(numbers, minlength=minlength)
 
     counted = np.bincount
-    monkeypatch.setattr(byte_counting.np, "bincount", bincount)
+    monkeypatch.setattr(np, "bincount", bincount)
     for length, width, expected in ((3, 1, [256]), (4, 1, [65_536]), (5, 1, [65_536, 256]), (4, 3, [65_536] * 3)):
         asked.clear()
         ByteCounts(width).add(np.zeros((length, width), np.uint8))
@@ -123,7 +123,7 @@ def test_where_nothing_can_be_compiled_numpy_counts(reason: str, monkeypatch: py
 
     monkeypatch.setattr(byte_counting, "_compile", compiles)
     if reason == "byte order":
-        monkeypatch.setattr(byte_counting.sys, "byteorder", "big")
+        monkeypatch.setattr(sys, "byteorder", "big")
     byte_counting.use_compiled()
     byte_counting.use_compiled()
     assert len(tried) == (reason == "numba")
