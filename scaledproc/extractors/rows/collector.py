@@ -21,7 +21,7 @@ from scaledproc.errors import UsageError
 from scaledproc.extractors.rows.columns import columns_of, nan_is_null, take_column, take_table
 from scaledproc.extractors.rows.scalars import LARGEST_BINARY, Taker
 from scaledproc.extractors.rows.takers import taker_for, to_arrow
-from scaledproc.extractors.rows.values import SIZED, Refused, is_pandas, size_of
+from scaledproc.extractors.rows.values import SIZED, Refused, is_nan, is_pandas, size_of
 
 PIECE = 8192
 """Rows that are gathered before they are written."""
@@ -298,7 +298,7 @@ class RowCollector:
         elif is_pandas(item, "Series"):
             if not item.index.is_unique:
                 raise SchemaError(f"row {taken.rows + 1} names a column twice")
-            self._take_row({name: _without_nan(value) for name, value in item.items()}, taken)
+            self._take_row({name: None if is_nan(value) else value for name, value in item.items()}, taken)
         elif isinstance(item, Mapping):
             self._take_row(item, taken)
         elif hasattr(item, "__arrow_c_stream__") and not isinstance(item, (pa.Array, pa.ChunkedArray)):
@@ -493,14 +493,14 @@ class RowCollector:
         rows: list[list[Any]] = frame.to_numpy(dtype=object).tolist()  # asking for the types would take as long again
         for values in rows:
             for column, value in enumerate(values):
-                is_nan = type(value) is float and value != value
-                if is_nan or type(value) in _NESTED:
+                is_missing = is_nan(value)
+                if is_missing or type(value) in _NESTED:
                     kinds = kinds or frame.dtypes.tolist()
                     kind = kinds[column]
                     # Beside NaN a category's integers are floats; in Arrow's lists null is NaN.
-                    if str(kind) == "category" or (not is_nan and str(kind) != "object"):
+                    if str(kind) == "category" or (not is_missing and str(kind) != "object"):
                         return None
-                    values[column] = None if is_nan and nan_is_null(kind) else value
+                    values[column] = None if is_missing and nan_is_null(kind) else value
         return rows
 
     def _take_columns(self, columns: Sequence[pa.ChunkedArray | list[Any]], taken: _Taken) -> None:
@@ -548,7 +548,3 @@ def _at_yield(returned: Any, trace: TracebackType | None) -> TracebackType | Non
     for frame in reversed(standing):
         trace = TracebackType(trace, frame, frame.f_lasti, frame.f_lineno)
     return trace
-
-
-def _without_nan(value: Any) -> Any:
-    return None if isinstance(value, float) and value != value else value
