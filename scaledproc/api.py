@@ -572,9 +572,9 @@ def fetch(
         fetched is kept: the same call continues.
     """
     asked = FetchOptions.parse(locals())
+    from scaledproc.fetching.selection.only import Selection
+    from scaledproc.fetching.selection.subset import Choice
     from scaledproc.fetching.transfer import Folder, fetch_files, open_source, open_store
-    from scaledproc.planning.selection.only import Selection
-    from scaledproc.planning.selection.subset import Choice
 
     selection = None if only is None else Selection.read(only)
     choice = Choice(groups, records, limit, asked.include, asked.exclude, selection)

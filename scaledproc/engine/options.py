@@ -154,7 +154,7 @@ class FileOptions:
 
     include: tuple[str, ...] = option(
         (),
-        "Only files that match this glob ('30/**', '*.hea'); can be repeated.",
+        "Only files that match this glob ('30/**', '*.csv'); can be repeated.",
         metavar="GLOB",
         default_text="all files",
         accepts="Iterable[str] | str",
