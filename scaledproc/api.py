@@ -220,7 +220,7 @@ def run(
         Time to finish the chunks at work when SIGINT (Ctrl-C) or SIGTERM comes: seconds, or a text such as `1m`. Where
         none is given, signals are left to the program that calls this.
     settings
-        The backend's own, such as `{"role": …}` for `sagemaker`.
+        The backend's own, by name.
     on_event
         Called with each event as it happens.
     ask

@@ -272,7 +272,7 @@ class PlanOptions(FileOptions):
 class RunOptions(Limits, PlanOptions):
     """What a run is made by: the parameters of `scaledproc.run`."""
 
-    backend: str | Backend = option("local", "Where jobs run: local, sagemaker, dry-run or a plug-in's.")
+    backend: str | Backend = option("local", "Where jobs run: an installed backend, such as local or dry-run.")
     max_failures: int | float | None = option(
         None,
         "Quarantined tasks that are still a success.",

@@ -22,7 +22,7 @@ from scaledproc.execution.chunks.chunk import Refused, fill, stored_schema, unti
 from scaledproc.execution.chunks.committed import ChunkFooter, chunk_name, open_chunk
 from scaledproc.execution.chunks.quarantine import ErrorRows, read_errors
 from scaledproc.execution.workers.worker_guard import end_part, is_worn
-from scaledproc.run_folder.names import WORK_ERROR_SCHEMA, report_name, shard_errors_name, shard_name
+from scaledproc.run_folder.names import PARTS, WORK_ERROR_SCHEMA, report_name, shard_errors_name, shard_name
 from scaledproc.run_folder.record import plan_of
 from scaledproc.storage.parquet import (
     Writer,
@@ -45,17 +45,13 @@ if TYPE_CHECKING:
     from scaledproc.storage.store import Store
 
 
-PARTS = "parts"
-"""Below `work/`: a machine's parts of shards, where the tasks of one shard are spread over machines."""
-
-
 PRESENT = "present.json"
 
 TOGETHER = 0.25
 """Seconds, after which shards that are made together are committed."""
 
 
-def part_name(shard: int, folder: str = f"work/{PARTS}") -> str:
+def part_name(shard: int, folder: str = PARTS) -> str:
     """A machine's part of a macro shard, without its ending."""
     return f"{folder}/{shard:05d}"
 

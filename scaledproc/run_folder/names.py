@@ -17,11 +17,8 @@ Its layout::
         <chunk>.errors.parquet           its quarantined tasks with tracebacks, if there are any
       work/done/<shard>.json             the ShardDone of a committed shard
       work/done/<shard>.errors.parquet   its quarantined tasks with tracebacks
-      work/control/                      copies of run.json, plan and inventory, for machines that mount them;
-                                         `stop`, once somebody asked for it
-      work/manifests/                    lists of a job's files, where they are no whole folders
-      work/code/<hash>/                  code for the machines, with `complete` as its commit
-      work/parts/<job>/<host>/           parts of shards, where the service dealt out the files
+      work/parts/<job>/<host>/           parts of shards, where the tasks of one are spread over machines
+      work/{control,manifests,code}/     what a backend keeps there, such as code for its machines
       work/progress/                     heartbeats
       work/combined.json                 the CombineDone of a combine job elsewhere
 """
@@ -48,7 +45,10 @@ COMBINED = f"{WORK}/combined.json"
 OWN_NAMES = frozenset({RECORD, PLAN, INVENTORY, FEATURES, ERRORS, ERROR_LOG, SHARDS, WORK, LEASE, "report.html"})
 OWN_FILES = OWN_NAMES - {SHARDS, WORK, LEASE}
 SHARD_FILE = re.compile(r"\d{5,}\.parquet")
-IN_WORK = re.compile(r"\d{5,}|done|combined\.json|progress|control|manifests|code|parts")
+PARTS = f"{WORK}/parts"
+FOR_BACKENDS = ("control", "manifests", "code")
+"""Folders of `work/` that are a backend's; they go with the run's own."""
+IN_WORK = re.compile(rf"\d{{5,}}|done|combined\.json|progress|parts|{'|'.join(FOR_BACKENDS)}")
 
 ERROR_SCHEMA = pa.schema(
     [

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from scaledproc.errors import UsageError
-from scaledproc.execution.shard import PARTS, present_tasks
+from scaledproc.execution.shard import present_tasks
 from scaledproc.planning.partition import share_out
-from scaledproc.run_folder.names import COMBINED, FEATURES, WORK
+from scaledproc.run_folder.names import COMBINED, FEATURES, PARTS, WORK
 
 from ..settings import Settings
 from .requests import CONTROL, Work, is_mounted
@@ -144,7 +144,7 @@ def has_combined(run: RunFolder) -> bool:
 
 def has_parts(run: RunFolder, work: Work, job: str) -> Literal["all", "some", "none"]:
     """What the machines of a job left, which share a plan's files: `some` if all were there, and files were not."""
-    said = present_tasks(run.store, f"{WORK}/{PARTS}/{job}")
+    said = present_tasks(run.store, f"{PARTS}/{job}")
     if len(said) < work.instances:
         return "none"
     sizes = run.plan.shard_cuts
