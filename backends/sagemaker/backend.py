@@ -160,7 +160,7 @@ class SageMakerBackend(Backend):
         settings = self.settings
         _check_places(run, settings)
         _check_variables(run.extractor, settings)
-        self._options(run)
+        self._storage_options(run)
         self._checked = Account.local(settings) if settings.is_local else Account.ask(self.service, settings)
         yield from self._checked.notes
         if not settings.is_local:
@@ -501,12 +501,12 @@ class SageMakerBackend(Backend):
             role=account.role,
             region=None if settings.is_local else self.service.region,
             code=code,
-            options=self._options(run),
+            storage_options=self._storage_options(run),
             jobs=self.jobs,
             shared=f"{run.store.uri}/{SHARED_FILES}" if has_list else None,
         )
 
-    def _options(self, run: RunFolder) -> dict[str, Any]:
+    def _storage_options(self, run: RunFolder) -> dict[str, Any]:
         """Storage options for the workers; what may be a secret is refused."""
         found: dict[str, Any] = {}
         sides: tuple[tuple[Literal["input", "output"], Store], ...] = (("input", run.dataset), ("output", run.store))

@@ -173,7 +173,7 @@ class Folder:
 
 def open_source(
     where: str,
-    options: Mapping[str, Any],
+    storage_options: Mapping[str, Any],
     base_url: str,
     login: tuple[str, str] | None,
     parallel: int,
@@ -185,7 +185,7 @@ def open_source(
     ----------
     where
         What a person typed.
-    options
+    storage_options
         For the fsspec filesystem.
     base_url, login, parallel
         Where PhysioNet's databases lie, with which user and password, over how many connections.
@@ -205,7 +205,7 @@ def open_source(
     database = page["name"] if page else where.removeprefix(PREFIX) if where.startswith(PREFIX) else None
     if database is None:
         if "://" in where or Path(where).expanduser().exists():
-            return Folder(open_store(where, options), note)
+            return Folder(open_store(where, storage_options), note)
         if where[0] in "./~\\":
             raise ScaledprocError(f"{where} does not exist")
     url = urlsplit(base_url)
@@ -218,9 +218,10 @@ def open_source(
     return Database.find(Client(parallel, login), database or where, base_url, note)
 
 
-def open_store(where: str, options: Mapping[str, Any]) -> Store:
+def open_store(where: str, storage_options: Mapping[str, Any]) -> Store:
     """A store for many files at once: s3fs would hold ten parts of each of them in memory."""
-    return Store.at(where, {"max_concurrency": 1, **options} if where.startswith(("s3://", "s3a://")) else options)
+    is_s3 = where.startswith(("s3://", "s3a://"))
+    return Store.at(where, {"max_concurrency": 1, **storage_options} if is_s3 else storage_options)
 
 
 def fetch_files(

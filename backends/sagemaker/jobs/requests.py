@@ -65,8 +65,8 @@ class Place:
         As found.
     code
         What is shipped beside the image, if anything.
-    options
-        Storage options that the workers are given.
+    storage_options
+        Those that the workers are given.
     jobs
         Processes of each machine; None for all its cores.
     shared
@@ -80,7 +80,7 @@ class Place:
     role: str
     region: str | None = None
     code: Code | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    storage_options: Mapping[str, Any] = field(default_factory=dict)
     jobs: int | None = None
     shared: str | None = None
 
@@ -247,7 +247,7 @@ def _shard_words(shards: Sequence[int]) -> list[str]:
 
 
 def _option_words(place: Place) -> list[str]:
-    options = dict(place.options)
+    options = dict(place.storage_options)
     encryption = encryption_options(place.settings)
     if encryption:
         options["output.s3_additional_kwargs"] = encryption

@@ -49,7 +49,7 @@ class Case:
             role=ROLE,
             region="us-east-1",
             code=self.code,
-            options=self.options or {},
+            storage_options=self.options or {},
         )
         types = instance_types(settings, self.work, has_preferences=True, attempt=0)
         made: dict[str, Any] = processing_job(place, f"scaledproc-0123456789-{self.work.key}-1", self.work, types)
