@@ -35,7 +35,7 @@ from scaledproc.planning.partition import ChunkCut, ShardCut
 from scaledproc.planning.shared_files import find_shared
 from scaledproc.run_folder.folder import Decision, RunFolder, begin, decide
 from scaledproc.run_folder.lock.driver_lease import hold_lease
-from scaledproc.run_folder.lock.keeper import HeldError
+from scaledproc.run_folder.lock.lease_store import HeldError
 from scaledproc.run_folder.names import ERROR_LOG, ERRORS, FEATURES, INVENTORY, PLAN
 from scaledproc.run_folder.record import RunRecord, read_record
 from scaledproc.storage.store import Store, describe, store_errors

@@ -15,7 +15,7 @@ from scaledproc.engine.progress import AT_WORK
 from scaledproc.events import ShardDone, ShardState, State
 from scaledproc.execution.chunks.committed import committed_chunks
 from scaledproc.run_folder.folder import READERS
-from scaledproc.run_folder.lock.keeper import read_lease
+from scaledproc.run_folder.lock.lease_store import read_lease
 from scaledproc.run_folder.names import LEASE, WORK
 
 if TYPE_CHECKING:

@@ -97,15 +97,15 @@ def merge_shard(store: Store, work_id: str, shard: int, chunks: int) -> ShardDon
     return done
 
 
-def make_shards(works: Sequence[ChunkWork]) -> list[tuple[ChunkDone, ShardDone]]:
+def make_shards(chunks: Sequence[ChunkWork]) -> list[tuple[ChunkDone, ShardDone]]:
     """Make small macro shards that are one chunk each, and commit them together; only the first where it takes long.
 
     They are as `run_chunk` and `merge_shard` make them, without the steps between. For local disks.
     """
     started = time.perf_counter()
     made: list[tuple[ChunkDone, ShardDone]] = []
-    with works[0].store.committing_together() as path:
-        for work in works:
+    with chunks[0].store.committing_together() as path:
+        for work in chunks:
             if made and (time.perf_counter() - started > TOGETHER or is_worn()):
                 break
             made.append(_make_shard(work, path))

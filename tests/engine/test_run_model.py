@@ -39,8 +39,8 @@ from scaledproc.events import ChunkDone, Event, ShardDone
 from scaledproc.extractors import Extractor, Task
 from scaledproc.run_folder import folder
 from scaledproc.run_folder.lock.driver_lease import LeaseLostError
-from scaledproc.run_folder.lock.keeper import HeldError
 from scaledproc.run_folder.lock.lease import Lease
+from scaledproc.run_folder.lock.lease_store import HeldError
 from scaledproc.storage.fencing import OvertakenError, current_change
 from scaledproc.testing import output_bytes
 
