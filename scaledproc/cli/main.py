@@ -21,6 +21,7 @@ from scaledproc.cli.fetch import fetch
 from scaledproc.cli.flags import add_command
 from scaledproc.cli.inspect import extractors, save_inventory, status, stop, verify
 from scaledproc.cli.run import combine, plan, run
+from scaledproc.cli.trial import try_task
 from scaledproc.cli.worker import worker
 from scaledproc.engine.options import RunOptions
 from scaledproc.errors import ScaledprocError, UsageError
@@ -138,6 +139,7 @@ for _command, _name in (
     (plan, None),
     (save_inventory, "inventory"),
     (extractors, None),
+    (try_task, "try"),
     (combine, None),
     (verify, None),
     (worker, None),

@@ -23,6 +23,7 @@ from scaledproc.planning.shared_files import shared_parts
 from scaledproc.storage.listing import FileInfo
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
     from scaledproc.extractors import Extractor
@@ -224,6 +225,11 @@ class Plan:
         return self.tasks.append_column(
             "shard", pa.array(np.repeat(shard_of_chunk, chunk_lengths), pa.int32())
         ).append_column("chunk", pa.array(np.repeat(number, chunk_lengths), pa.int32()))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per task with its size in bytes, its shard and its chunk, as a DataFrame."""
+        frame: pd.DataFrame = self.task_table().to_pandas()
+        return frame
 
     def file_table(self) -> pa.Table:
         """One row per file with its unit's place: what `inventory.parquet` holds."""

@@ -51,6 +51,8 @@ from scaledproc.storage.store import Store, redacted
 
 if TYPE_CHECKING:
     import pandas as pd
+    import polars as pl
+    import pyarrow.dataset as ds
 
     from scaledproc.planning.plan import Plan
 
@@ -379,20 +381,63 @@ class Run:
         """How many tasks failed."""
         return self.record.counts.get("quarantined", 0)
 
-    def to_arrow(self) -> pa.Table:
-        """All features.
+    def to_arrow(self, columns: Sequence[str] | None = None, filters: Any = None) -> pa.Table:
+        """The features, or some of them.
+
+        Parameters
+        ----------
+        columns
+            Names of columns; all where None is given.
+        filters
+            Which rows: an expression of `pyarrow.compute`, or tuples such as `[("signal", "==", "II")]` as
+            `pyarrow.parquet.read_table` takes them. What a file's statistics exclude is not read.
+
+        Raises
+        ------
+        UsageError
+            If there is no such column, or the filters cannot be used.
+        ScaledprocError
+            If the run is not finished, or its table is damaged.
+        """
+        if columns is None and filters is None:
+            return self._read(FEATURES)
+        from scaledproc.storage.datasets import read_some
+
+        self._check_finished()
+        return read_some(self.store, FEATURES, columns, filters)
+
+    def to_pandas(self, columns: Sequence[str] | None = None, filters: Any = None) -> pd.DataFrame:
+        """The features as a DataFrame; the parameters are those of `to_arrow`."""
+        frame: pd.DataFrame = self.to_arrow(columns, filters).to_pandas()
+        return frame
+
+    def to_dataset(self) -> ds.Dataset:
+        """The table as a `pyarrow.dataset`, of which nothing is read yet; with the run's storage options.
 
         Raises
         ------
         ScaledprocError
             If the run is not finished, or its table is damaged.
         """
-        return self._read(FEATURES)
+        from scaledproc.storage.datasets import open_dataset
 
-    def to_pandas(self) -> pd.DataFrame:
-        """All features as a DataFrame."""
-        frame: pd.DataFrame = self.to_arrow().to_pandas()
-        return frame
+        self._check_finished()
+        return open_dataset(self.store, FEATURES)
+
+    def scan(self) -> pl.LazyFrame:
+        """The table as a lazy frame of polars, of which nothing is read yet; with the run's storage options.
+
+        Raises
+        ------
+        UsageError
+            If polars is not installed.
+        ScaledprocError
+            If the run is not finished, or its table is damaged.
+        """
+        from scaledproc.storage.datasets import scan_polars
+
+        self._check_finished()
+        return scan_polars(self.store, FEATURES)
 
     def errors(self) -> pa.Table:
         """The quarantined tasks, one row each."""
@@ -406,9 +451,12 @@ class Run:
         return read_csv(self.store.read(f"{name}.csv"))
 
     def _read(self, name: str) -> pa.Table:
+        self._check_finished()
+        return read_whole(self.store, name)
+
+    def _check_finished(self) -> None:
         if self.record.state != "done":
             raise ScaledprocError(f"the run in {self.store} is not finished; run the same command again")
-        return read_whole(self.store, name)
 
     # How far it is
 
