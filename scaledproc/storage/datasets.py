@@ -1,4 +1,4 @@
-"""A Parquet file of a store as a dataset of Arrow or polars: some columns, some rows, nothing read before it is asked."""
+"""A Parquet file of a store as a dataset of Arrow or polars: nothing is read before it is asked for."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from scaledproc.errors import UsageError
 from scaledproc.storage.parquet import damage_told
+from scaledproc.storage.s3_download import are_known, credentials_of, place_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,12 +28,45 @@ def open_dataset(store: Store, name: str) -> ds.Dataset:
     DamagedError
         If the file is no sound Parquet file.
     """
-    if store.local is not None:
-        filesystem: pa.fs.FileSystem = pa.fs.LocalFileSystem()
-    else:  # with the store's own options, and its retries
-        filesystem = pa.fs.PyFileSystem(pa.fs.FSSpecHandler(store.fs))
     with damage_told(store, name):
-        return ds.dataset(store.path(name), filesystem=filesystem, format="parquet")
+        return ds.dataset(store.path(name), filesystem=_filesystem_of(store), format="parquet")
+
+
+def _filesystem_of(store: Store) -> pyarrow.fs.FileSystem:
+    """What Arrow reads a store by: its own code, where that is led to the same place.
+
+    Its threads may hold a file of Python's when the interpreter ends, which then ends in an abort.
+    """
+    if store.local is not None:
+        return pyarrow.fs.LocalFileSystem()
+    made = _s3_of(store.fs, store.root.partition("/")[0]) if store.is_s3 else None
+    return made or pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(store.fs))
+
+
+def _s3_of(fs: Any, bucket: str) -> pyarrow.fs.S3FileSystem | None:
+    """Arrow's own S3, with the endpoint, the region and the credentials that s3fs has; None where it cannot have them.
+
+    Credentials are those of now: who reads for longer than they last opens the dataset again.
+    """
+    options = dict(fs.storage_options)
+    if not are_known(options) or options.get("requester_pays"):
+        return None
+    try:
+        region, endpoint, is_aws = place_of(fs, bucket)
+        given: dict[str, Any] = {"region": region}
+        if not is_aws:
+            given["scheme"], _, given["endpoint_override"] = endpoint.rstrip("/").partition("://")
+        if options.get("anon"):
+            given["anonymous"] = True
+        else:
+            found = credentials_of(options)()
+            names = {"access_key": "access_key_id", "secret_key": "secret_access_key", "session_token": "token"}
+            given |= {name: found[key] for name, key in names.items() if found.get(key)}
+        return pyarrow.fs.S3FileSystem(
+            **given, connect_timeout=fs.seconds_to_connect, request_timeout=fs.seconds_to_read
+        )
+    except (ImportError, ValueError, TypeError, AttributeError):
+        return None
 
 
 def read_some(store: Store, name: str, columns: Sequence[str] | None, filters: Any) -> pa.Table:
@@ -65,7 +99,6 @@ def read_some(store: Store, name: str, columns: Sequence[str] | None, filters: A
         scanner = dataset.scanner(
             columns=None if columns is None else list(columns),
             filter=wanted,
-            # Arrow's threads may hold a file of Python's when the interpreter ends, which ends in an abort.
             use_threads=store.local is not None,
         )
     except (pa.ArrowException, ValueError, TypeError, KeyError) as error:
