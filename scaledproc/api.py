@@ -28,6 +28,7 @@ from scaledproc.execution.workers.pool import cores
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.registry import change_options, settle_options
 from scaledproc.fetching.defaults import PARALLEL, PHYSIONET
+from scaledproc.reporting.notebook import shown_here
 from scaledproc.run_folder.folder import Run, RunFolder
 from scaledproc.run_folder.lock.driver_lease import holding
 from scaledproc.storage.store import Store
@@ -223,14 +224,15 @@ def run(
     settings
         The backend's own, such as `{"role": …}` for `sagemaker`.
     on_event
-        Called with each event as it happens.
+        Called with each event as it happens. Where none is given, a notebook shows how far the run is.
     ask
         Puts a question to a person who interrupts a run whose jobs are elsewhere; without it they go on.
 
     Returns
     -------
     Run
-        `to_arrow()`, `to_pandas()`, `errors()`, `summary(name)` open it; `quarantined` is the number of failed tasks.
+        `to_arrow()`, `to_pandas()`, `to_dataset()` and `scan()` open its table, `summary(name)` a summary.
+        `quarantined` is the number of failed tasks; `errors()` and `traceback(anchor)` tell of them.
 
     Raises
     ------
@@ -249,8 +251,13 @@ def run(
     source = Store.at(dataset, {**machine.store_options("input"), **inputs})
     store = Store.at(output, {**machine.store_options("output"), **outputs})
     _refuse_idle_options(storage_options, {"input": source, "output": store})
-    with reporting(f"{store} cannot be read or written: "), _leaving_time(asked.grace):
-        done = execute(source, store, asked, machine, overwrite, on_event, ask or (lambda _: False))
+    with (
+        shown_here(on_event) as shown,
+        reporting(f"{store} cannot be read or written: "),
+        _leaving_time(asked.grace),
+    ):
+        done = execute(source, store, asked, machine, overwrite, shown.listen, ask or (lambda _: False))
+        shown.finished(done.view)
     if asked.fails(done.quarantined, done.record.counts["tasks"]) and done.record.state == "done":
         raise TooManyFailuresError(
             f"{done.quarantined:,} of {done.record.counts['tasks']:,} tasks are quarantined, more than --max-failures "

@@ -29,6 +29,7 @@ from scaledproc.execution.missing_dataset import Bearing, UnreadError
 from scaledproc.execution.quarantine import MESSAGE, NAME, TRACE, ErrorRows, bounded, cleaned
 from scaledproc.execution.workers.printing import DebuggerError, printed, was_debugged, watch_questions
 from scaledproc.execution.workers.recovery import Piece, Verdict
+from scaledproc.execution.workers.sending import Sent
 from scaledproc.execution.workers.worker_guard import between_tasks, guard
 from scaledproc.extractors import Extractor, Task, load_extractor
 from scaledproc.extractors.code.fingerprint import edited_file
@@ -97,7 +98,7 @@ class ChunkWork:
     files: Mapping[str, Mapping[str, int] | int]
     staged: Mapping[str, StagedUnit]
     store: Store
-    source: str | Extractor
+    source: str | Sent
     options: Mapping[str, Any]
     positions: tuple[int, ...] = ()
     retries: int = 0
@@ -500,9 +501,10 @@ def warm_up(source: str | Extractor, options: Mapping[str, Any]) -> None:
 
 
 def _load(
-    source: str | Extractor, options: Mapping[str, Any], code: tuple[tuple[str, int, int], ...] = ()
+    source: str | Extractor | Sent, options: Mapping[str, Any], code: tuple[tuple[str, int, int], ...] = ()
 ) -> Extractor:
-    found = source if isinstance(source, Extractor) else _load_named(source, json.dumps(options, sort_keys=True))
+    given = source.extractor if isinstance(source, Sent) else source
+    found = given if isinstance(given, Extractor) else _load_named(given, json.dumps(options, sort_keys=True))
     if code:
         _check_code(code, found.label)
     return found

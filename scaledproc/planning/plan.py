@@ -98,6 +98,28 @@ class Plan:
             f"{count_text(self.n_chunks, 'chunk')}>"
         )
 
+    def _repr_html_(self) -> str:
+        """The same for a notebook, with the first shards."""
+        from scaledproc._util.html import ROWS, summary_html
+        from scaledproc._util.text import bytes_text
+
+        facts = {"tasks": f"{self.n_tasks:,}", "units": f"{self.n_units:,}", "files": f"{self.files.num_rows:,}"}
+        facts |= {"size": bytes_text(self.size), "shards": f"{self.n_shards:,}", "chunks": f"{self.n_chunks:,}"}
+        facts["balance"] = f"{self.balance:.2f} (largest shard over mean; 1 is perfect)"
+        rows = []
+        for shard in range(min(self.n_shards, ROWS)):
+            start, stop = int(self.shard_cuts[shard]), int(self.shard_cuts[shard + 1])
+            units = self.units_of(start, stop)
+            rows.append(
+                (
+                    *(shard, bytes_text(self.shard_sizes[shard]), f"{stop - start:,}", f"{len(units):,}"),
+                    *(f"{self.n_chunks_of(shard):,}", self.unit_name(units[0]), self.unit_name(units[-1])),
+                )
+            )
+        heads = ("shard", "size", "tasks", "units", "chunks", "from", "to")
+        title = f"Plan {self.plan_id[:12]}"
+        return summary_html(title, facts, heads, rows, total=self.n_shards, notes=self.warnings)
+
     @property
     def n_tasks(self) -> int:
         """Number of tasks."""

@@ -334,6 +334,29 @@ class Run:
             f"{counts['quarantined']:,} quarantined>"
         )
 
+    def _repr_html_(self) -> str:
+        """The same for a notebook, with the first failures."""
+        from scaledproc._util.html import ROWS, summary_html
+        from scaledproc._util.text import bytes_text, seconds_text
+
+        counts, size = self.record.counts, self.record.bytes.get("input", 0)
+        facts = {"folder": self.store, "extractor": self.record.extractor.get("label", ""), "state": self.record.state}
+        facts |= {"tasks": f"{counts.get('tasks', 0):,}", "shards": f"{counts['shards']:,}"}
+        if self.record.state != "done":
+            return summary_html("Run", facts, notes=["unfinished: the same call of scaledproc.run continues it"])
+        facts |= {"rows": f"{counts['rows']:,}", "input": bytes_text(size), "quarantined": f"{self.quarantined:,}"}
+        if isinstance(seconds := self.record.timings.get("seconds"), (int, float)):
+            facts["time"] = seconds_text(seconds)
+        columns, failures, notes = ["anchor", "error", "message"], list[dict[str, Any]](), list[str]()
+        if self.quarantined:
+            try:
+                first = next(read_tables(self.store, ERRORS, columns), None)
+                failures = [] if first is None else first.slice(0, ROWS).to_pylist()
+            except Exception as error:  # a picture of a run is no place to fail
+                notes = [f"{ERRORS} cannot be read: {type(error).__name__}"]
+        rows = [[each[name] for name in columns] for each in failures]
+        return summary_html("Run", facts, columns, rows, total=self.quarantined, notes=notes)
+
     @classmethod
     def open(cls, where: str | os.PathLike[str] | Store, options: Mapping[str, Any] | None = None) -> Self:
         """The run in a folder.
@@ -442,6 +465,31 @@ class Run:
     def errors(self) -> pa.Table:
         """The quarantined tasks, one row each."""
         return self._read(ERRORS)
+
+    def traceback(self, task: str) -> str:
+        """The traceback of a quarantined task, as it is in `errors.log`.
+
+        Parameters
+        ----------
+        task
+            Its anchor.
+
+        Raises
+        ------
+        UsageError
+            If no such task is in quarantine.
+        ScaledprocError
+            If the run is not finished, or the traceback cannot be told from the others in `errors.log`.
+        """
+        anchors = self.errors()["anchor"].to_pylist()
+        if task not in anchors:
+            raise UsageError(f"{task!r} is no quarantined task of {self.store}; run.errors() has them")
+        from scaledproc.run_folder.tracebacks import traceback_in
+
+        found = traceback_in(self.store.read(ERROR_LOG).decode(errors="replace"), anchors, task)
+        if found is None:
+            raise ScaledprocError(f"the traceback of {task!r} cannot be told from others in {self.store}/{ERROR_LOG}")
+        return found
 
     def summary(self, name: str) -> pa.Table:
         """One of the extractor's summaries, such as `signal_stats`."""
