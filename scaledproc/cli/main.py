@@ -19,6 +19,7 @@ from scaledproc.cli.backend_flags import SETTING, declared_settings
 from scaledproc.cli.config_file import EXTRACTOR, NAME, check_tables, table
 from scaledproc.cli.fetch import fetch
 from scaledproc.cli.flags import add_command
+from scaledproc.cli.init import init
 from scaledproc.cli.inspect import extractors, save_inventory, status, stop, verify
 from scaledproc.cli.run import combine, plan, run
 from scaledproc.cli.trial import try_task
@@ -140,6 +141,7 @@ for _command, _name in (
     (save_inventory, "inventory"),
     (extractors, None),
     (try_task, "try"),
+    (init, None),
     (combine, None),
     (verify, None),
     (worker, None),

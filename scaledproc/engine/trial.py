@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from scaledproc._util.memory import PeakMemory
 from scaledproc.engine.driver import make
 from scaledproc.engine.options import PlanOptions
+from scaledproc.engine.provenance import IN_MEMORY
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.execution.chunk import StagingError
 from scaledproc.execution.combine import finish_table, finished_schema
@@ -255,16 +256,21 @@ def _failed(run: Run, number: int) -> str:
 
 def _of_run(run: Run, anchor: str, extractor: Any, asked: PlanOptions, inputs: Mapping[str, Any]) -> Target:
     """A task of a run, with its unit's files as they are now."""
+    plan = run.plan
+    index = pc.index(plan.tasks["anchor"], pa.scalar(anchor, plan.tasks["anchor"].type)).as_py()
+    if index < 0:
+        raise UsageError(f"the run in {run.store} has no task {anchor!r}; the anchors are in its plan.parquet")
     if extractor is None:
+        if str(run.source).startswith(IN_MEMORY):
+            raise UsageError(
+                f"the extractor of {run.store} was none that can be found by a name: name the extractor: EXTRACTOR "
+                "OUTPUT#ANCHOR; or in Python try_task(extractor, …)"
+            )
         source, given = settle_options(run.source, asked.options)
         made = load_extractor(source, {**(run.record.extractor.get("options") or {}), **(given or {})})
     else:
         source, given = settle_options(extractor, asked.options)
         made = load_extractor(source, given)
-    plan = run.plan
-    index = pc.index(plan.tasks["anchor"], pa.scalar(anchor, plan.tasks["anchor"].type)).as_py()
-    if index < 0:
-        raise UsageError(f"the run in {run.store} has no task {anchor!r}; the anchors are in its plan.parquet")
     dataset = Store.at(run.dataset.uri, inputs)
     (unit,) = plan.units_of(index, index + 1)
     start, stop = int(plan.unit_tasks[unit]), int(plan.unit_tasks[unit + 1])
