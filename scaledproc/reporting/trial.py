@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from scaledproc._util.redaction import redacted
-from scaledproc._util.text import bytes_text, clean_text, count_text
+from scaledproc._util.text import bytes_text, clean_text, count_text, seconds_text
 from scaledproc.engine.trial import Trial, offending_row, trace_text
 from scaledproc.execution.chunk import kind_of
 from scaledproc.reporting.tables import row_text, table_text
@@ -28,7 +28,7 @@ def trial_text(trial: Trial, width: int, *, trace: bool = True) -> str:
     """
     first = f" (the first of {count_text(trial.among, 'task')})" if trial.among > 1 else ""
     lines = [f"task {shown(trial.task.anchor)}{first}"]
-    measured = f"in {trial.seconds:.3g} s{_memory_text(trial)}"
+    measured = f"in {_time_text(trial.seconds)}{_memory_text(trial)}"
     if trial.rows is not None:
         lines += ["", table_text(trial.rows, width), ""] if trial.rows.num_rows else []
         return "\n".join([*lines, f"{count_text(trial.rows.num_rows, 'row')} {measured}"])
@@ -80,6 +80,10 @@ def trace_of(error: BaseException) -> str:
     finally:
         if notes:
             error.__notes__ = notes
+
+
+def _time_text(seconds: float) -> str:
+    return f"{1000 * seconds:.3g} ms" if seconds < 0.9995 else seconds_text(seconds)
 
 
 def _memory_text(trial: Trial) -> str:

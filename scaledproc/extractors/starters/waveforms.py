@@ -59,5 +59,5 @@ def describe_signals(
             "samples": len(samples),
             "missing": len(samples) - len(valid),
             "mean": float(valid.mean()) if len(valid) else None,
-            "std": float(valid.std()) if len(valid) else None,
+            "std": float(valid.std(ddof=1)) if len(valid) > 1 else None,
         }
