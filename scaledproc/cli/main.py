@@ -49,7 +49,7 @@ class _RunByDefault(TyperGroup):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            if type(error).__name__ == "NoSuchOption" and ctx.invoked_subcommand in ("run", "plan", "combine"):
+            if type(error).__name__ == "NoSuchOption" and ctx.invoked_subcommand in ("run", "plan", "combine", "try"):
                 vars(error)["message"] += "; an option of the extractor is given as --set NAME=VALUE"
             raise
 
@@ -77,7 +77,7 @@ def _configured(commands: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     # By their flags, so that --json is `json` there too; or as Python calls them.
     flags = {
         name: {_flag_of(param): param for param in commands[name].params if param.param_type_name == "option"}
-        for name in ("run", "plan")
+        for name in ("run", "plan", "try")
     }
     options = declared(RunOptions)
     left_out = {"help", *(_key(each.flag) for each in options if not each.about["in_file"])}

@@ -27,14 +27,14 @@ WIDTH = 120  # columns, where there is no terminal
 @with_options(RunOptions, OPTIONS, first=OPTIONS)
 def try_task(
     extractor: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            metavar="[EXTRACTOR]",
+            metavar="EXTRACTOR",
             show_default=False,
             help="A built-in's name, [bold]package.module:name[/] or [bold]path/to/file.py:name[/]. Left out for a "
             "task of a run, it is the run's.",
         ),
-    ],
+    ] = None,
     where: Annotated[
         str | None,
         typer.Argument(
@@ -46,7 +46,7 @@ def try_task(
     task: Annotated[
         str | None,
         typer.Argument(
-            metavar="[TASK]", show_default=False, help="An anchor, or a glob of some: the first one is tried."
+            metavar="TASK", show_default=False, help="An anchor, or a glob of some: the first one is tried."
         ),
     ] = None,
     failed: Annotated[
@@ -60,8 +60,8 @@ def try_task(
 ) -> None:
     """Do one task of INPUT in this process, and show its rows; or a task of the run in OUTPUT.
 
-    Nothing is written. What the extractor prints is shown, and breakpoint() works. Exit codes: 0 the task is done,
-    3 it failed, 1 it cannot be tried, 2 wrong usage, 130 after Ctrl-C.
+    Nothing is written. What the extractor prints is shown, and breakpoint() works. Exit codes: 0 the task is done, 3 it
+    failed, 1 it cannot be tried, 2 wrong usage, 130 after Ctrl-C.
     """
     from scaledproc._util.lazy_pandas import defer_pandas
 
@@ -73,7 +73,7 @@ def try_task(
     startup.end()
     if pdb and as_json:
         raise UsageError("--pdb asks on standard output, where --json has its answer: leave one of them out")
-    name, place = (None, extractor) if where is None else (extractor, where)
+    name, place = (None, extractor or "") if where is None else (extractor, where)
     if name is not None:
         given["options"] = with_table(name, given["options"])
         if note := idle_tables(name):
@@ -100,10 +100,12 @@ def _debug(error: BaseException) -> None:
     """Show what a task failed with, and have a person look around there."""
     import pdb
 
+    from scaledproc._util.redaction import redacted
+    from scaledproc._util.text import clean_text
     from scaledproc.engine.trial import own_traceback
     from scaledproc.reporting.trial import trace_of
 
-    typer.echo(trace_of(error), err=True)
+    typer.echo(clean_text(redacted(trace_of(error))), err=True)
     trace = own_traceback(error)
     if trace is None:
         typer.echo("no line of the extractor is at work any more: yield rows, to stop where one is made", err=True)

@@ -37,6 +37,7 @@ from scaledproc.storage.local_files import Watch, forget
 from scaledproc.storage.store import Store
 
 SHOWN = 3  # anchors in a message
+_NOTHING = "name what is to be tried: EXTRACTOR INPUT [TASK], OUTPUT#ANCHOR, or OUTPUT --failed N"
 NOTED = 2_000  # characters of a row in an error's note
 _EXTRACTORS = Path(__file__).parents[1] / "extractors"
 _ROWS = f"{_EXTRACTORS / 'rows'}/"
@@ -156,13 +157,15 @@ def find_target(
     ScaledprocError
         If the dataset or the run's folder cannot be read.
     """
+    if not where:
+        raise UsageError(_NOTHING)
     of_run = _split_run(where, outputs, failed)
     if of_run is not None:
         if task is not None:
             raise UsageError(f"{task!r} is one word too many: a run's task is OUTPUT#ANCHOR, or OUTPUT --failed N")
         return _of_run(*of_run, extractor, asked, inputs)
     if extractor is None:
-        raise UsageError("name what is to be tried: EXTRACTOR INPUT [TASK], OUTPUT#ANCHOR, or OUTPUT --failed N")
+        raise UsageError(_NOTHING)
     source, options = settle_options(extractor, asked.options)
     made = load_extractor(source, options)
     parent, _, name = where.rstrip("/").rpartition("/")

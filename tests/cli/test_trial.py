@@ -111,6 +111,7 @@ def test_a_debugger_of_the_task_that_is_quit_ends_it(folder: Path, cli: Cli) -> 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        ((), "name what is to be tried: EXTRACTOR INPUT"),
         (("data",), "name what is to be tried: EXTRACTOR INPUT"),
         (("mine.py", "data", "nothing"), "no task begins at 'nothing'"),
         (("mine.py", "data", "--pdb", "--json"), "--pdb asks on standard output"),
@@ -130,6 +131,11 @@ def test_the_file_sets_options_of_the_extractor(folder: Path, cli: Cli) -> None:
     for name in ("mine.py", "mine.py:value"):
         assert "a/1.txt      7" in cli("try", name, "data").stdout
     assert "a/1.txt      3" in cli("try", "mine.py", "data", "--set", "plus=2").stdout
+
+
+def test_the_file_says_what_a_task_is_as_for_a_run(folder: Path, cli: Cli) -> None:
+    (folder / "scaledproc.toml").write_text("[run]\nextractor = 'not.this:one'\nexclude = ['a/1.txt']\njobs = 2\n")
+    assert "task a/2.txt (the first of 3 tasks)" in cli("try", "mine.py", "data").stdout
 
 
 # init
