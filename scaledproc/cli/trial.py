@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scaledproc._util import startup
+from scaledproc._util.process import startup
 from scaledproc.cli.config_file import idle_tables, with_table
 from scaledproc.cli.flags import AsJson, with_options
 from scaledproc.cli.interaction import show
@@ -63,7 +63,7 @@ def try_task(
     Nothing is written. What the extractor prints is shown, and breakpoint() works. Exit codes: 0 the task is done, 3 it
     failed, 1 it cannot be tried, 2 wrong usage, 130 after Ctrl-C.
     """
-    from scaledproc._util.lazy_pandas import defer_pandas
+    from scaledproc._util.process.lazy_pandas import defer_pandas
 
     defer_pandas()
     from scaledproc import api

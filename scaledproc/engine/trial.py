@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from scaledproc._util.memory import PeakMemory
+from scaledproc._util.process.memory import PeakMemory
 from scaledproc.engine.driver import make
 from scaledproc.engine.options import PlanOptions
 from scaledproc.engine.provenance import IN_MEMORY
 from scaledproc.errors import ScaledprocError, UsageError
-from scaledproc.execution.chunk import StagingError
+from scaledproc.execution.chunks.task_call import StagingError
 from scaledproc.execution.combine import finish_table, finished_schema
 from scaledproc.execution.staging import Direct, Stager
 from scaledproc.execution.workers.printing import was_debugged
@@ -31,7 +31,8 @@ from scaledproc.extractors.rows.collector import REFUSALS, RefusedRowsError, Row
 from scaledproc.planning.inventory import Inventory, matches
 from scaledproc.planning.plan import Chunk, Plan, make_plan
 from scaledproc.planning.shared_files import at_hand, find_shared, paths_of
-from scaledproc.run_folder.folder import RECORD, Run
+from scaledproc.run_folder.folder import Run
+from scaledproc.run_folder.names import RECORD
 from scaledproc.storage.listing import is_safe_name
 from scaledproc.storage.local_files import Watch, forget
 from scaledproc.storage.store import Store

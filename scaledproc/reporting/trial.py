@@ -9,7 +9,7 @@ from typing import Any
 from scaledproc._util.redaction import redacted
 from scaledproc._util.text import bytes_text, clean_text, count_text, seconds_text
 from scaledproc.engine.trial import Trial, offending_row, trace_text
-from scaledproc.execution.chunk import kind_of
+from scaledproc.execution.chunks.task_call import kind_of
 from scaledproc.reporting.tables import row_text, table_text
 from scaledproc.reporting.text import shown
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from scaledproc.errors import UsageError
 from scaledproc.storage.parquet import damage_told
-from scaledproc.storage.s3_download import are_known, credentials_of, place_of
+from scaledproc.storage.s3.download import are_known, credentials_of, place_of
 
 if TYPE_CHECKING:
     import polars as pl

@@ -17,8 +17,8 @@ from support import Bucket, TreeWriter
 
 import scaledproc
 from scaledproc import api
-from scaledproc._util.memory import PeakMemory
 from scaledproc._util.options import declared
+from scaledproc._util.process.memory import PeakMemory
 from scaledproc.engine.options import RunOptions
 from scaledproc.engine.trial import offending_row, own_traceback
 from scaledproc.reporting.trial import trial_json, trial_text
@@ -245,10 +245,10 @@ def test_time_and_memory(dataset: Path) -> None:
 
 
 def test_a_system_that_tells_little_of_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("scaledproc._util.memory._RESET", tmp_path)
-    monkeypatch.setattr("scaledproc._util.memory._STATUS", tmp_path)
+    monkeypatch.setattr("scaledproc._util.process.memory._RESET", tmp_path)
+    monkeypatch.setattr("scaledproc._util.process.memory._STATUS", tmp_path)
     most = iter([10, 10, 10, 25])
-    monkeypatch.setattr("scaledproc._util.memory._most_ever", lambda: next(most))
+    monkeypatch.setattr("scaledproc._util.process.memory._most_ever", lambda: next(most))
     with PeakMemory() as first:
         pass
     with PeakMemory() as second:
