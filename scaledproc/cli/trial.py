@@ -11,9 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
+from scaledproc._util.command.flags import with_options
 from scaledproc._util.process import startup
 from scaledproc.cli.config_file import idle_tables, with_table
-from scaledproc.cli.flags import AsJson, with_options
+from scaledproc.cli.flags import AsJson
 from scaledproc.cli.interaction import show
 from scaledproc.engine.options import RunOptions
 from scaledproc.errors import RunInterruptedError, TooManyFailuresError, UsageError
