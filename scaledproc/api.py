@@ -16,12 +16,11 @@ from scaledproc.engine.driver import (
     combine_anew,
     execute,
     find_inventory,
-    finish,
     make,
-    reporting,
     settled,
 )
 from scaledproc.engine.options import FetchOptions, Listener, PlanOptions, RunOptions
+from scaledproc.engine.steps import finish, reporting
 from scaledproc.errors import TooManyFailuresError, UsageError
 from scaledproc.events import Event, Note
 from scaledproc.execution.workers.pool import cores

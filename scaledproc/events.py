@@ -55,6 +55,26 @@ class RunStarted(Event):
 
 
 @dataclass(frozen=True)
+class ReuseFound(Event):
+    """It is known which tasks' rows are taken from earlier runs, and which tasks are to be done.
+
+    Parameters
+    ----------
+    tasks, todo
+        All of the plan, and those that are to be done.
+    reasons
+        How many of them for which reason: `new`, `changed`, `extractor`, `failed`, `undone`, `damaged`.
+    text
+        The same for a person.
+    """
+
+    tasks: int
+    todo: int
+    reasons: Mapping[str, int]
+    text: str
+
+
+@dataclass(frozen=True)
 class _Done(Event):
     shard: int
     tasks: int
@@ -289,7 +309,7 @@ _INNER: Mapping[str, type] = {"Failure": Failure, "str": str, "Mapping": dict}
 _KINDS: Mapping[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
-        *(Note, RunStarted, ShardDone, ChunkDone, ShardState, JobPlanned, CombineDone, Detached, RunFinished),
+        *(Note, RunStarted, ReuseFound, ShardDone, ChunkDone, ShardState, JobPlanned, CombineDone, Detached, RunFinished),
         *(RunFailed, FetchStarted, FetchMoved),
     )
 }

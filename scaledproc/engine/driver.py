@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from scaledproc._util.machine import shortage
 from scaledproc.backend.base import Backend, Job, load_backend
 from scaledproc.engine.options import Listener, PlanOptions, RunOptions
 from scaledproc.engine.preflight import (
@@ -21,15 +20,15 @@ from scaledproc.engine.preflight import (
     refuse_unfinished,
     why_empty,
 )
-from scaledproc.engine.provenance import finished_record, new_record
+from scaledproc.engine.provenance import new_record
+from scaledproc.engine.steps import do_jobs, finish, finished_event, reporting, started_event, tell, tell_notes
 from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
-from scaledproc.events import SHOWN_FAILURES, CombineDone, Detached, Event, Failure, Note, RunFinished, RunStarted
+from scaledproc.events import Detached, Note
 from scaledproc.execution.limits import Limits
 from scaledproc.execution.workers.sending import check_sendable
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.code.fingerprint import working_here
 from scaledproc.extractors.rows.collector import RowCollector
-from scaledproc.planning.calibration import remember
 from scaledproc.planning.inventory import Inventory, choose, matches, take_inventory
 from scaledproc.planning.partition import ChunkCut, ShardCut
 from scaledproc.planning.shared_files import find_shared
@@ -39,6 +38,7 @@ from scaledproc.run_folder.folder import (
     FEATURES,
     INVENTORY,
     PLAN,
+    TASKS,
     Decision,
     RunFolder,
     RunRecord,
@@ -47,12 +47,13 @@ from scaledproc.run_folder.folder import (
     read_record,
 )
 from scaledproc.run_folder.lock.driver_lease import HeldError, holding
-from scaledproc.storage.store import Store, describe, store_errors
+from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
     from scaledproc.planning.plan import Plan
 
-MEASURED = 2.0  # core-seconds of work, from which on a run's measurements say something
+_KEPT = (INVENTORY, PLAN, ERRORS, ERROR_LOG, TASKS)
+"""Files that stay as they are when the table is combined anew."""
 
 
 def execute(
@@ -108,19 +109,19 @@ def _carry_out(
     if not planned.n_tasks:
         raise ScaledprocError("; ".join(planned.warnings))
     for warning in planned.warnings:
-        _tell(on_event, Note(warning))
+        tell(on_event, Note(warning))
     record = new_record(dataset, options, extractor, options.options or {}, planned, backend)
     new = RunFolder(output, dataset, options.extractor, record)
     if not backend.capabilities.executes:
-        _tell(on_event, _started(new, planned, backend, resumed=False))
+        tell(on_event, started_event(new, planned, backend, resumed=False))
         for event in backend.run(new, [*(Job(shard) for shard in range(planned.n_shards)), Job()]):
-            _tell(on_event, event)
+            tell(on_event, event)
         return new
     existing, decision = _look(new, planned, overwrite=overwrite)
     if existing is not None and decision == "finished":
         return _leave(new, existing, planned, options, backend, on_event)
     for note in backend.check(new, planned):
-        _tell(on_event, Note(note))
+        tell(on_event, Note(note))
     with contextlib.ExitStack() as stack:
         try:
             new = new.within(stack.enter_context(holding(output, backend.name, on_event)))
@@ -128,7 +129,7 @@ def _carry_out(
             is_shared = backend.capabilities.shares and error.lease is not None and error.lease.backend == backend.name
             if not is_shared or decision != "continue":
                 raise
-            _tell(on_event, Note(f"{error}; going on beside it"))
+            tell(on_event, Note(f"{error}; going on beside it"))
         done = _execute(new, planned, options, backend, started, overwrite=overwrite, on_event=on_event, ask=ask)
         return done.within(output)
 
@@ -169,12 +170,13 @@ def _execute(
         current = _resume(new, existing, planned, backend, on_event)
     else:
         current = begin(new, planned)
-    _tell(on_event, _started(current, current.plan, backend, resumed=resumed))
+    tell(on_event, started_event(current, current.plan, backend, resumed=resumed))
     with reporting(f"{output} cannot be read or written: ", "; what is committed is kept, the same command continues"):
         if backend.detaches:
-            _tell(on_event, Detached(backend.detach(current), str(current.store)))
+            tell(on_event, Detached(backend.detach(current), str(current.store)))
             return current.with_record(backend=backend.record())
-        combined = _do_jobs(current, backend, on_event, ask)
+        shards = [Job(shard) for shard in range(current.record.counts["shards"])]
+        combined = do_jobs(current, backend, [shards, [Job()]], on_event, ask)
         if combined is None:
             return _ended_elsewhere(current, started, on_event)
         return finish(current, combined, started, on_event, backend=backend.record())
@@ -219,8 +221,8 @@ def _ended_elsewhere(current: RunFolder, started: float, on_event: Listener | No
         raise ScaledprocError("the backend ended without combining the shards; run the same command again")
     done = RunFolder(current.store, current.dataset, current.source, record)
     done.clean_up()
-    _tell_notes(record.notes, on_event)
-    _tell(on_event, _finished(done, time.perf_counter() - started))
+    tell_notes(record.notes, on_event)
+    tell(on_event, finished_event(done, time.perf_counter() - started))
     return done
 
 
@@ -287,7 +289,7 @@ def _resume(
     refuse_changes(current, planned)
     limits = Limits.of(new.record.options).to_options()  # others than before may be why it is continued
     for note in differences(existing, new.record):
-        _tell(on_event, Note(note))
+        tell(on_event, Note(note))
     timings = {**existing.timings, "starts": existing.timings.get("starts", 1) + 1}
     return current.with_record(
         extractor=new.record.extractor,
@@ -314,11 +316,11 @@ def _leave(
         if is_combined:
             finished.clean_up()
         else:
-            _tell(on_event, Note("the table was being combined anew when that was ended: doing it again"))
+            tell(on_event, Note("the table was being combined anew when that was ended: doing it again"))
             finished = combine_anew(finished, on_event)
     if is_combined:
-        _tell_notes(finished.record.notes, on_event)
-    _tell(on_event, _finished(finished, 0.0, already=True))
+        tell_notes(finished.record.notes, on_event)
+    tell(on_event, finished_event(finished, 0.0, already=True))
     return finished.within(new.store)
 
 
@@ -337,7 +339,7 @@ def combine_anew(run: RunFolder, on_event: Listener | None, options: Mapping[str
     from scaledproc.execution.combine import combine
 
     run.clean_up()
-    kept = {name: digest for name, digest in run.record.digests.items() if name in (INVENTORY, PLAN, ERRORS, ERROR_LOG)}
+    kept = {name: digest for name, digest in run.record.digests.items() if name in _KEPT}
     extractor = run.record.extractor if options is None else {**run.record.extractor, "options": options}
     before = run.store.versions().get(FEATURES)
     sizes = {name: size for name, size in run.record.sizes.items() if name in kept or name not in run.record.digests}
@@ -348,8 +350,8 @@ def combine_anew(run: RunFolder, on_event: Listener | None, options: Mapping[str
         if run.store.versions().get(FEATURES) == before:  # nothing was written
             run.with_record()
         raise
-    _tell(on_event, combined)
-    _tell_notes(combined.notes, on_event)
+    tell(on_event, combined)
+    tell_notes(combined.notes, on_event)
     sizes |= run.store.sizes(combined.digests, listed=False)
     return begun.with_record(
         summaries=combined.summaries,
@@ -367,105 +369,3 @@ def settled(run: RunFolder, backend: Backend) -> RunFolder:
     backend.take_over(run.record.backend)
     added = backend.settle(run)
     return run if added is None else run.with_record(backend=added)
-
-
-def _do_jobs(
-    current: RunFolder, backend: Backend, on_event: Listener | None, ask: Callable[[str], bool]
-) -> CombineDone | None:
-    """All shards, then their table; None where the service that has the run combined them by itself."""
-    combined = None
-    try:
-        for jobs in ([Job(shard) for shard in range(current.record.counts["shards"])], [Job()]):
-            for event in backend.run(current, jobs):
-                _tell(on_event, event)
-                if isinstance(event, CombineDone):
-                    combined = event
-                    _tell_notes(event.notes, on_event)
-    except KeyboardInterrupt:
-        parting = backend.interrupt(ask)
-        if parting:
-            _tell(on_event, Note(parting))
-        raise
-    except BaseException:
-        backend.stop()
-        raise
-    return combined
-
-
-def finish(
-    current: RunFolder,
-    combined: CombineDone,
-    started: float,
-    on_event: Listener | None,
-    *,
-    backend: Mapping[str, Any] | None = None,
-    keep: bool = False,
-) -> RunFolder:
-    """Write the end into run.json, then remove what only an unfinished run needs, unless it is to be kept."""
-    shards = current.shard_reports(range(current.record.counts["shards"]))
-    seconds = time.perf_counter() - started
-    changes = finished_record(current, combined, shards, seconds)
-    done = current.with_record(**changes, backend=backend or current.record.backend)
-    if not keep:
-        done.clean_up()
-    if done.record.timings.get("work_seconds", 0) >= MEASURED:
-        remember(done.extractor, done.record)
-    failures = tuple(failure for shard in shards for failure in shard.failures)[:SHOWN_FAILURES]
-    _tell(on_event, _finished(done, seconds, failures=failures))
-    return done
-
-
-@contextlib.contextmanager
-def reporting(where: str = "", consolation: str = "") -> Iterator[None]:
-    """What a disk or a store refuses becomes an error for a person."""
-    try:
-        yield
-    except Exception as error:
-        if not isinstance(error, ScaledprocError) and (reason := shortage(error)):  # whatever it was needed for
-            raise ScaledprocError(f"{describe(error)}: {reason}{consolation}") from error
-        if isinstance(error, store_errors()):  # known only once the store's library is in use
-            raise ScaledprocError(f"{where}{describe(error)}{consolation}") from error
-        raise
-
-
-def _started(current: RunFolder, planned: Plan, backend: Backend, *, resumed: bool) -> RunStarted:
-    return RunStarted(
-        plan_id=planned.plan_id,
-        tasks=planned.n_tasks,
-        size=planned.size,
-        shards=planned.n_shards,
-        chunks=planned.n_chunks,
-        cores=backend.cores,
-        output=str(current.store),
-        resumed=resumed,
-    )
-
-
-def _finished(
-    current: RunFolder, seconds: float, *, already: bool = False, failures: Sequence[Failure] = ()
-) -> RunFinished:
-    record = current.record
-    return RunFinished(
-        output=str(current.store),
-        tasks=record.counts["tasks"],
-        rows=record.counts["rows"],
-        size=record.bytes["input"],
-        quarantined=record.counts["quarantined"],
-        seconds=seconds,
-        already=already,
-        failures=tuple(failures),
-    )
-
-
-def _tell_notes(notes: Sequence[str], on_event: Listener | None) -> None:
-    for note in notes:
-        _tell(on_event, Note(note))
-
-
-def _tell(on_event: Listener | None, event: Event) -> None:
-    if on_event is None:
-        return
-    try:
-        on_event(event)
-    except OSError as error:  # a notebook's or a script's output that cannot be written: nobody else is to blame
-        raise ScaledprocError(f"on_event cannot tell of {type(event).__name__}: {describe(error)}") from error

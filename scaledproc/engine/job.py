@@ -12,8 +12,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaledproc.engine.driver import finish, reporting
 from scaledproc.engine.provenance import versions
+from scaledproc.engine.steps import finish, reporting
 from scaledproc.errors import UsageError
 from scaledproc.events import CombineDone, Event, ShardDone
 from scaledproc.execution.combine import combine

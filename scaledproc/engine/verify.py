@@ -30,6 +30,7 @@ from scaledproc.run_folder.folder import (
     PLAN,
     RECORD,
     SHARDS,
+    TASKS,
     digest_of_content,
     shard_name,
 )
@@ -171,6 +172,7 @@ class _Check:
         record = self._run.record
         needed = [PLAN, INVENTORY, FEATURES, ERRORS, *(f"{name}.csv" for name in record.summaries)]
         needed += [ERROR_LOG] if record.counts["quarantined"] else []
+        needed += [TASKS] if self._run.store.exists(TASKS) else []  # which runs of before did not write
         shards = {shard_name(int(shard["shard"])): str(shard.get("digest") or "") for shard in record.shards}
         return {**dict.fromkeys(needed, ""), **record.digests, **shards}
 

@@ -257,6 +257,11 @@ def stored_schema(work: ChunkWork) -> pa.Schema:
     return _stored(_load(work.source, work.options).schema)
 
 
+def schema_in_files(extractor: Extractor) -> pa.Schema:
+    """The columns of an extractor's rows as they are read from a file."""
+    return _stored(extractor.schema)
+
+
 @lru_cache(maxsize=4)
 def _stored(schema: pa.Schema) -> pa.Schema:
     sink = pa.BufferOutputStream()

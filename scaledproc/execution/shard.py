@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
@@ -295,6 +295,20 @@ def note_shard(writer: Writer, plan_id: str, shard: int, counts: Sequence[int]) 
     """What a shard's file says of itself: its plan, its place, and how many rows each of its tasks gave, in runs."""
     runs = [[count, sum(1 for _ in same)] for count, same in groupby(counts)]
     writer.note({"plan_id": plan_id, "shard": shard}, {"counts": runs})
+
+
+def counts_of(said: Mapping[str, Any], tasks: int, rows: int) -> NDArray[np.int64]:
+    """How many rows each task of a shard gave, shape (tasks,), from what its file says of itself.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError
+        If that is not of so many tasks and rows.
+    """
+    runs = np.asarray(said["counts"], np.int64).reshape(-1, 2)
+    if runs.min(initial=0) < 0 or int(runs[:, 1].sum()) != tasks or int(runs.prod(axis=1).sum()) != rows:
+        raise ValueError(f"its footer does not account for {tasks:,} tasks with {rows:,} rows")
+    return np.repeat(runs[:, 0], runs[:, 1])
 
 
 def _read_chunks(

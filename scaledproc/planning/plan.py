@@ -187,6 +187,31 @@ class Plan:
         first = int(np.searchsorted(self.unit_tasks, start, "right")) - 1
         return range(first, int(np.searchsorted(self.unit_tasks, stop, "left")))
 
+    def of_tasks(self, wanted: NDArray[np.bool_]) -> Plan:
+        """A plan of some of the tasks, in the same order and with all files of their units; not yet cut.
+
+        Parameters
+        ----------
+        wanted
+            Which tasks, shape (tasks,).
+        """
+        counts = np.add.reduceat(wanted.astype(np.int64), self.unit_tasks[:-1]) if self.n_units else np.zeros(0, int)
+        is_in, lengths = counts > 0, np.diff(self.unit_files)
+        tasks = self.tasks.filter(pa.array(wanted))
+        digest = hashlib.sha256(self.plan_id.encode() + np.packbits(wanted).tobytes())
+        whole = np.array([0, len(tasks)]) if len(tasks) else np.zeros(1, np.int64)
+        return replace(
+            self,
+            plan_id=digest.hexdigest()[: len(self.plan_id)],
+            tasks=tasks,
+            files=self.files.filter(pa.array(np.repeat(is_in, lengths))),
+            unit_tasks=np.concatenate([[0], np.cumsum(counts[is_in])]).astype(np.int64),
+            unit_files=np.concatenate([[0], np.cumsum(lengths[is_in])]).astype(np.int64),
+            shard_cuts=whole,
+            chunk_cuts=whole,
+            warnings=(),
+        )
+
     def cut(self, shards: ShardCut, chunks: ChunkCut, *, cores: int = 1, together: bool = False) -> Plan:
         """The same plan with other cuts.
 

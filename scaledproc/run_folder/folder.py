@@ -7,6 +7,7 @@ Its layout::
       signal_stats.csv                   the extractor's summaries, <name>.csv
       errors.parquet                     the quarantined tasks, one row each
       errors.log                         their tracebacks; only when a task failed
+      tasks.parquet                      what became of each task, one row each
       shards/<shard>.parquet             one table per macro shard, before `finish`
       plan.parquet                       one row per task, with its shard and chunk
       inventory.parquet                  one row per file, with its unit and version
@@ -17,6 +18,7 @@ Its layout::
         <chunk>.errors.parquet           its quarantined tasks with tracebacks, if there are any
       work/done/<shard>.json             the ShardDone of a committed shard
       work/done/<shard>.errors.parquet   its quarantined tasks with tracebacks
+      work/done/<shard>.tasks.parquet    which of its tasks an earlier run made; only where there are such
       work/control/                      copies of run.json, plan and inventory, for machines that mount them;
                                          `stop`, once somebody asked for it
       work/manifests/                    lists of a job's files, where they are no whole folders
@@ -24,6 +26,8 @@ Its layout::
       work/parts/<job>/<host>/           parts of shards, where the service dealt out the files
       work/progress/                     heartbeats
       work/combined.json                 the CombineDone of a combine job elsewhere
+      work/todo/                         a run's folder, of the tasks whose rows no earlier run has
+      update/                            a run's folder, of what takes this one's place once it is whole
 """
 
 from __future__ import annotations
@@ -64,6 +68,7 @@ INVENTORY = "inventory.parquet"
 FEATURES = "features.parquet"
 ERRORS = "errors.parquet"
 ERROR_LOG = "errors.log"
+TASKS = "tasks.parquet"
 SHARDS = "shards"
 LEASE = "lease.json"
 """Whose the folder is while a driver is at work."""
@@ -71,10 +76,16 @@ WORK = "work"
 """What only an unfinished run needs: committed chunks, what became of the shards, what a backend keeps there."""
 DONE = f"{WORK}/done"
 COMBINED = f"{WORK}/combined.json"
-OWN_NAMES = frozenset({RECORD, PLAN, INVENTORY, FEATURES, ERRORS, ERROR_LOG, SHARDS, WORK, LEASE, "report.html"})
-_OWN_FILES = OWN_NAMES - {SHARDS, WORK, LEASE}
+TODO = f"{WORK}/todo"
+"""A run's folder of its own: of the tasks that no earlier run has the rows of."""
+UPDATE = "update"
+"""A run's folder of its own: of what is to take this one's place, until that is whole."""
+OWN_NAMES = frozenset(
+    {RECORD, PLAN, INVENTORY, FEATURES, ERRORS, ERROR_LOG, TASKS, SHARDS, WORK, LEASE, UPDATE, "report.html"}
+)
+_OWN_FILES = OWN_NAMES - {SHARDS, WORK, LEASE, UPDATE}
 _SHARD_FILE = re.compile(r"\d{5,}\.parquet")
-_IN_WORK = re.compile(r"\d{5,}|done|combined\.json|progress|control|manifests|code|parts")
+_IN_WORK = re.compile(r"\d{5,}|done|combined\.json|progress|control|manifests|code|parts|todo")
 
 ERROR_SCHEMA = pa.schema(
     [
@@ -105,6 +116,11 @@ def report_name(shard: int) -> str:
 def shard_errors_name(shard: int) -> str:
     """The quarantined tasks of a committed macro shard, with tracebacks."""
     return f"{DONE}/{shard:05d}.errors.parquet"
+
+
+def shard_tasks_name(shard: int) -> str:
+    """Which of a committed macro shard's tasks an earlier run made."""
+    return f"{DONE}/{shard:05d}.tasks.parquet"
 
 
 @dataclass(frozen=True)
@@ -490,9 +506,11 @@ class RunFolder(Run):
 
     def clean_up(self) -> None:
         """Remove what only an unfinished run needs, and what killed commits left."""
-        _remove_unlisted(self.store, [name for shard in range(self.record.counts["shards"]) for name in _beside(shard)])
+        _remove_unlisted(self.store, _beside_all(self.record.counts["shards"]))
         _remove_own(self.store, WORK, _IN_WORK)
         self._remove_replaced()
+        if self.store.names(UPDATE) and not self.store.exists(f"{UPDATE}/{RECORD}"):  # of one that took its place
+            self.store.remove(UPDATE)
         for folder in ("", SHARDS):
             self.store.remove_temporaries(folder)
 
@@ -505,6 +523,11 @@ class RunFolder(Run):
         shards = {*range(replaces["shards"]), *_numbers(self.store.names(SHARDS), ".parquet")}
         names = [f"{name}.csv" for name in replaces["summaries"] if name not in self.record.summaries]
         self.store.remove_files(names + [shard_name(shard) for shard in sorted(shards) if shard >= count])
+
+
+def _beside_all(shards: int) -> list[str]:
+    """What may belong to the files of so many shards while the run goes on."""
+    return [name for shard in range(shards) for name in (*_beside(shard), shard_tasks_name(shard))]
 
 
 def _beside(shard: int) -> tuple[str, str]:
@@ -603,8 +626,10 @@ def begin(run: RunFolder, plan: Plan) -> RunFolder:
         store.remove_files([*sorted(_OWN_FILES - {RECORD}), *(f"{summary}.csv" for summary in replaces["summaries"])])
         _remove_own(store, SHARDS, _SHARD_FILE)
         replaces = {}
-    _remove_unlisted(store, [name for shard in range(shards) for name in _beside(shard)])
+    _remove_unlisted(store, _beside_all(shards))
     _remove_own(store, WORK, _IN_WORK)
+    if store.names(UPDATE):
+        store.remove(UPDATE)
     store.remove_temporaries()
     digests = write_plan(store, plan)
     return begun.with_record(state="running", digests=digests, replaces=replaces).knowing(plan)

@@ -121,6 +121,14 @@ class LocalStore(Store):
         for folder in {target.parent for target in targets}:
             _sync_folder(folder)
 
+    def put_in_place(self, name: str, target: str) -> None:
+        """Rename a file, in the place of what is there."""
+        path = Path(self.path(target))
+        self._ask_fence()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Path(self.path(name)).replace(path)
+        _sync_folder(path.parent)
+
     def _remove(self, target: str) -> None:
         path = Path(target)
         if path.is_dir() and not path.is_symlink():

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaledproc._util.scratch import PrivateFolder
-from scaledproc.engine.driver import reporting
 from scaledproc.engine.job import JobOrder, check_job, open_run, perform
+from scaledproc.engine.steps import reporting
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, ShardDone
 from scaledproc.execution.heartbeat import PROGRESS
