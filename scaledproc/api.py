@@ -170,6 +170,9 @@ def run(
     backend: str | Backend = "local",
     jobs: int | None = None,
     overwrite: bool = False,
+    update: bool = False,
+    retry_failed: bool = False,
+    reuse: Iterable[Where] | Where = (),
     max_failures: str | int | None = None,
     task_timeout: str | float | None = None,
     memory_per_worker: str | int | None = None,
@@ -199,6 +202,14 @@ def run(
         limit is given that only another process can keep.
     overwrite
         Throw away a run that is in the output folder.
+    update
+        Bring the run that is in the output folder up to date: do the tasks that are new, whose files changed or that
+        failed, and all of them where the extractor changed; keep the rows of the others. The earlier run stays as it
+        is until the new one is whole.
+    retry_failed
+        Do the quarantined tasks of the finished run in the output folder again, and nothing else.
+    reuse
+        Folders of further runs that rows may be taken from, of tasks with the same files: a path or URL, or several.
     max_failures
         Quarantined tasks that are still a success: a number, or a share such as `5%`; any number where none is given.
     task_timeout
@@ -240,13 +251,16 @@ def run(
         disk or memory is short. What is committed is kept: the same call continues.
     """
     asked = _settled(RunOptions.parse(locals()))
+    if asked.overwrite and (asked.update or asked.retry_failed or asked.reuse):
+        raise UsageError("--overwrite throws the earlier run away, whose rows --update, --retry-failed or --reuse want")
     inputs, outputs = split_options(storage_options)
     machine = backend if isinstance(backend, Backend) else make_backend(backend, jobs, scratch, settings)
     source = Store.at(dataset, {**machine.store_options("input"), **inputs})
     store = Store.at(output, {**machine.store_options("output"), **outputs})
     _refuse_idle_options(storage_options, {"input": source, "output": store})
     with reporting(f"{store} cannot be read or written: "), _leaving_time(asked.grace):
-        done = execute(source, store, asked, machine, overwrite, on_event, ask or (lambda _: False))
+        others = tuple(Run.open(Store.at(where, outputs)) for where in asked.reuse)
+        done = execute(source, store, asked, machine, on_event, ask or (lambda _: False), others)
     if asked.fails(done.quarantined, done.record.counts["tasks"]) and done.record.state == "done":
         raise TooManyFailuresError(
             f"{done.quarantined:,} of {done.record.counts['tasks']:,} tasks are quarantined, more than --max-failures "

@@ -285,7 +285,8 @@ def _value(kind: type[Event], each: Field[Any], value: Any) -> Any:
             wanted = next(found for text, found in _INNER.items() if inner.startswith(text))
             is_right = all(isinstance(one, wanted) for one in made)
         case "Mapping", _, _:
-            is_right = isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+            kind_of_values = int if "int" in str(each.type) else str
+            is_right = isinstance(value, dict) and all(type(one) is kind_of_values for one in value.values())
         case name, _, _ if name in _PLAIN:
             is_right = isinstance(value, _PLAIN[name]) and (name == "bool" or not isinstance(value, bool))
     if not is_right:
@@ -309,7 +310,18 @@ _INNER: Mapping[str, type] = {"Failure": Failure, "str": str, "Mapping": dict}
 _KINDS: Mapping[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
-        *(Note, RunStarted, ReuseFound, ShardDone, ChunkDone, ShardState, JobPlanned, CombineDone, Detached, RunFinished),
+        *(
+            Note,
+            RunStarted,
+            ReuseFound,
+            ShardDone,
+            ChunkDone,
+            ShardState,
+            JobPlanned,
+            CombineDone,
+            Detached,
+            RunFinished,
+        ),
         *(RunFailed, FetchStarted, FetchMoved),
     )
 }

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from scaledproc.backend.base import Backend, Job, load_backend
+from scaledproc.backend.base import Backend, Job
 from scaledproc.engine.options import Listener, PlanOptions, RunOptions
 from scaledproc.engine.preflight import (
     check_places,
@@ -17,11 +17,13 @@ from scaledproc.engine.preflight import (
     foreign_names,
     other_plan,
     refuse_changes,
+    refuse_twins,
     refuse_unfinished,
     why_empty,
 )
 from scaledproc.engine.provenance import new_record
 from scaledproc.engine.steps import do_jobs, finish, finished_event, reporting, started_event, tell, tell_notes
+from scaledproc.engine.update import Terms, needs_update, put_in_place, update
 from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.events import Detached, Note
 from scaledproc.execution.limits import Limits
@@ -40,6 +42,7 @@ from scaledproc.run_folder.folder import (
     PLAN,
     TASKS,
     Decision,
+    Run,
     RunFolder,
     RunRecord,
     begin,
@@ -47,6 +50,7 @@ from scaledproc.run_folder.folder import (
     read_record,
 )
 from scaledproc.run_folder.lock.driver_lease import HeldError, holding
+from scaledproc.run_folder.replacement import is_half_replaced
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
@@ -61,18 +65,28 @@ def execute(
     output: Store,
     options: RunOptions,
     backend: Backend,
-    overwrite: bool,
     on_event: Listener | None,
     ask: Callable[[str], bool],
+    others: tuple[Run, ...] = (),
 ) -> RunFolder:
-    """Run a plan, or what is left of it."""
+    """Run a plan, or what is left of it, or what differs from an earlier run.
+
+    Parameters
+    ----------
+    dataset, output, options, backend
+        What is asked for.
+    on_event, ask
+        Who listens, and who is asked.
+    others
+        The runs that rows may be taken from.
+    """
     started = time.perf_counter()
     works_here = backend.capabilities.is_here and backend.capabilities.executes
     is_private = dataset.is_private or output.is_private
     in_process = works_here and (is_private or (backend.cores == 1 and not options.limits.need_processes))
     if works_here and not in_process and isinstance(options.extractor, Extractor):
         check_sendable(options.extractor)
-    with _prepared(dataset, output, options, backend, overwrite):  # before all that takes time, imports too
+    with _prepared(dataset, output, options, backend):  # before all that takes time, imports too
         from scaledproc.execution.combine import finished_schema
 
         extractor = load_extractor(options.extractor, options.options or {})
@@ -80,15 +94,16 @@ def execute(
         finished_schema(extractor)
         check_places(dataset, output, options.extractor, backend)
         with working_here(extractor) if in_process else contextlib.nullcontext():
-            return _carry_out(dataset, output, options, extractor, backend, overwrite, on_event, ask, started)
+            return _carry_out(dataset, output, options, extractor, backend, on_event, ask, others, started)
 
 
 def _prepared(
-    dataset: Store, output: Store, options: RunOptions, backend: Backend, overwrite: bool
+    dataset: Store, output: Store, options: RunOptions, backend: Backend
 ) -> contextlib.AbstractContextManager[object]:
     """What the backend begins before there is a plan; nothing where there may be nothing to do."""
-    existing = None if overwrite else _readable(output)
-    if dataset.is_private or output.is_private or (existing is not None and existing.state == "done"):
+    existing = None if options.overwrite else _readable(output)
+    is_idle = existing is not None and existing.state == "done" and not (options.update or options.retry_failed)
+    if dataset.is_private or output.is_private or is_idle:
         return contextlib.nullcontext()
     return backend.prepared(options.limits, options.extractor, options.options or {})
 
@@ -99,9 +114,9 @@ def _carry_out(
     options: RunOptions,
     extractor: Extractor,
     backend: Backend,
-    overwrite: bool,
     on_event: Listener | None,
     ask: Callable[[str], bool],
+    others: tuple[Run, ...],
     started: float,
 ) -> RunFolder:
     here = backend.capabilities.is_here
@@ -117,7 +132,7 @@ def _carry_out(
         for event in backend.run(new, [*(Job(shard) for shard in range(planned.n_shards)), Job()]):
             tell(on_event, event)
         return new
-    existing, decision = _look(new, planned, overwrite=overwrite)
+    existing, decision = _look(new, planned, options, backend)
     if existing is not None and decision == "finished":
         return _leave(new, existing, planned, options, backend, on_event)
     for note in backend.check(new, planned):
@@ -130,41 +145,66 @@ def _carry_out(
             if not is_shared or decision != "continue":
                 raise
             tell(on_event, Note(f"{error}; going on beside it"))
-        done = _execute(new, planned, options, backend, started, overwrite=overwrite, on_event=on_event, ask=ask)
+        terms = Terms(options, backend, others, on_event, ask, started)
+        done = _execute(new, planned, terms)
         return done.within(output)
 
 
-def _look(new: RunFolder, planned: Plan, *, overwrite: bool) -> tuple[RunRecord | None, Decision]:
+def _look(
+    new: RunFolder, planned: Plan, options: RunOptions, backend: Backend
+) -> tuple[RunRecord | None, Decision | Literal["update", "put in place"]]:
     """What is in the output folder, and what to do with it."""
+    overwrite = options.overwrite
     existing = None if overwrite else read_record(new.store)
+    if existing is not None and is_half_replaced(new.store):
+        return existing, "put in place"
     names = foreign_names(new.store, new.dataset)
     try:
-        return existing, decide(existing, new.record.plan_id, names, overwrite=overwrite)
+        decision = decide(existing, new.record.plan_id, names, overwrite=overwrite)
     except OtherPlanError as error:
         assert existing is not None  # noqa: S101
-        raise other_plan(new, existing, planned, str(error)) from None
+        if options.update:
+            return existing, "update"
+        raise other_plan(new, existing, planned, str(error), backend.cores) from None
     except UsageError as error:
         raise UsageError(f"{new.store}: {error}") from None
+    there = None if existing is None else replace(new, record=existing)
+    if decision == "begin" or there is None:
+        return existing, "update" if options.reuse else decision
+    if decision == "continue" and options.reuse and not options.update:
+        return None, "update"
+    if options.update and needs_update(there, new.record, planned):
+        return existing, "update"
+    if options.retry_failed:
+        if decision == "continue":
+            raise UsageError(f"{new.store} is not finished: the same command without --retry-failed continues it first")
+        refuse_changes(there, planned, backend.cores)
+        if there.quarantined:
+            return existing, "update"
+    return existing, decision
 
 
 def _execute(
     new: RunFolder,
     planned: Plan,
-    options: RunOptions,
-    backend: Backend,
-    started: float,
-    *,
-    overwrite: bool,
-    on_event: Listener | None,
-    ask: Callable[[str], bool],
+    terms: Terms,
 ) -> RunFolder:
     """Write the output, which nobody else does meanwhile."""
-    output = new.store
-    existing, decision = _look(new, planned, overwrite=overwrite)  # again: another driver may have ended in between
+    output, options, backend, on_event = new.store, terms.options, terms.backend, terms.on_event
+    existing, decision = _look(new, planned, options, backend)  # again: another driver may have ended in between
+    if decision == "put in place":
+        tell(on_event, Note("an update was ended while it was put in place: going on with that"))
+        put_in_place(new, existing)
+        existing, decision = _look(new, planned, options, backend)
     if existing is not None and decision == "finished":
         return _leave(new, existing, planned, options, backend, on_event)
     resumed = existing is not None and decision == "continue"
-    _refuse_twins(new, existing or _readable(output), backend, same=resumed)
+    refuse_twins(new, existing or _readable(output), backend, same=resumed)
+    if decision == "update":
+        with reporting(
+            f"{output} cannot be read or written: ", "; what is committed is kept, the same command continues"
+        ):
+            return update(new, existing, planned, terms)
     if existing and resumed:
         backend.take_over(existing.backend)
         current = _resume(new, existing, planned, backend, on_event)
@@ -176,10 +216,10 @@ def _execute(
             tell(on_event, Detached(backend.detach(current), str(current.store)))
             return current.with_record(backend=backend.record())
         shards = [Job(shard) for shard in range(current.record.counts["shards"])]
-        combined = do_jobs(current, backend, [shards, [Job()]], on_event, ask)
+        combined = do_jobs(current, backend, [shards, [Job()]], on_event, terms.ask)
         if combined is None:
-            return _ended_elsewhere(current, started, on_event)
-        return finish(current, combined, started, on_event, backend=backend.record())
+            return _ended_elsewhere(current, terms.started, on_event)
+        return finish(current, combined, terms.started, on_event, backend=backend.record())
 
 
 def _readable(output: Store) -> RunRecord | None:
@@ -188,30 +228,6 @@ def _readable(output: Store) -> RunRecord | None:
         return read_record(output)
     except ScaledprocError:
         return None
-
-
-def _refuse_twins(new: RunFolder, existing: RunRecord | None, backend: Backend, *, same: bool) -> None:
-    """See that no other backend's machines are at work for what is in the output folder, nor for what goes.
-
-    Raises
-    ------
-    UsageError
-        If jobs of another backend are at work for the run that is in the folder.
-    """
-    name = existing.backend.get("name") if existing else None
-    if existing is None or existing.state != "running" or not name or (same and name == backend.name):
-        return
-    earlier = load_backend(str(name))
-    if earlier.capabilities.is_here:
-        return  # its processes are this machine's, or another's that cannot be asked
-    there = RunFolder(new.store, new.dataset, new.source, existing)
-    busy = earlier.recall(existing.backend, {}).at_work(there)
-    if busy:
-        jobs = "1 job" if busy == 1 else f"{busy} jobs"
-        raise UsageError(
-            f"{jobs} of the run in {new.store} {'is' if busy == 1 else 'are'} at work on the backend {name!r}: wait "
-            f"for the end, or stop first: scaledproc stop {new.store}"
-        )
 
 
 def _ended_elsewhere(current: RunFolder, started: float, on_event: Listener | None) -> RunFolder:
@@ -286,7 +302,7 @@ def _resume(
     new: RunFolder, existing: RunRecord, planned: Plan, backend: Backend, on_event: Listener | None
 ) -> RunFolder:
     current = RunFolder(new.store, new.dataset, new.source, existing)
-    refuse_changes(current, planned)
+    refuse_changes(current, planned, backend.cores)
     limits = Limits.of(new.record.options).to_options()  # others than before may be why it is continued
     for note in differences(existing, new.record):
         tell(on_event, Note(note))
@@ -306,7 +322,7 @@ def _leave(
     """Leave a finished run as it is, if it is what is asked for and is all there; the run."""
     finished = RunFolder(new.store, new.dataset, new.source, existing)
     refuse_unfinished(finished, new.record.extractor["options"] if options.options is not None else None)
-    refuse_changes(finished, planned)
+    refuse_changes(finished, planned, backend.cores)
     is_combined = FEATURES in finished.record.digests
     # What only tidies up may be refused, as it may have been made read-only.
     with contextlib.suppress(*((OSError, HeldError) if is_combined else ())), contextlib.ExitStack() as stack:

@@ -66,7 +66,7 @@ def finish(
     done = current.with_record(**changes, backend=backend or current.record.backend)
     if not keep:
         done.clean_up()
-    if done.record.timings.get("work_seconds", 0) >= MEASURED:
+    if done.record.timings.get("work_seconds", 0) >= MEASURED and not done.record.counts.get("reused"):
         remember(done.extractor, done.record)
     failures = tuple(failure for shard in shards for failure in shard.failures)[:SHOWN_FAILURES]
     tell(on_event, finished_event(done, seconds, failures=failures))

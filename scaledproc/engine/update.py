@@ -17,7 +17,7 @@ import numpy as np
 
 from scaledproc._util.text import count_text
 from scaledproc.backend.base import Job
-from scaledproc.engine.preflight import changed_sizes, differences, refuse_twins
+from scaledproc.engine.preflight import changed_sizes, refuse_twins, seconds_for, version_differences
 from scaledproc.engine.steps import do_jobs, finish, finished_event, started_event, tell, tell_notes
 from scaledproc.errors import DamagedError, ScaledprocError, UsageError
 from scaledproc.events import Note, ReuseFound
@@ -25,7 +25,7 @@ from scaledproc.execution.reuse.decision import Reuse, find_reuse, is_same_extra
 from scaledproc.execution.reuse.earlier import EarlierRun, open_earlier
 from scaledproc.execution.reuse.shards import Origins, is_copy, make_shard, pieces_of
 from scaledproc.planning.partition import ChunkCut, ShardCut
-from scaledproc.run_folder.changes import OLD, extractor_differences, texts_of
+from scaledproc.run_folder.changes import OLD, texts_of
 from scaledproc.run_folder.folder import TODO, UPDATE, Run, RunFolder, RunRecord, begin, changed_files, read_record
 from scaledproc.run_folder.replacement import replace_run
 
@@ -80,23 +80,6 @@ def needs_update(run: RunFolder, wanted: RunRecord, planned: Plan) -> bool:
         return False
     had = run.record.extractor["options"]
     return bool(run.quarantined or had != wanted.extractor["options"] or changed_sizes(run))
-
-
-def look_ahead(run: Run, planned: Plan) -> Reuse | None:
-    """What an update of a run would do, as far as can be told without reading its rows; None where it cannot be told."""
-    try:
-        earlier = open_earlier(run)
-        return find_reuse(planned, [earlier.known(is_same=_is_same(run, planned))])
-    except ScaledprocError:
-        return None
-
-
-def seconds_for(reuse: Reuse, planned: Plan, run: Run, cores: int) -> float | None:
-    """How long the tasks that are to be done will take on so many cores, by what the earlier ones took."""
-    took, size = run.record.timings.get("work_seconds"), run.record.bytes.get("input")
-    if not took or not size or run.record.counts.get("reused"):
-        return None
-    return float(took) * float(planned.task_sizes[reuse.is_todo].sum()) / size / max(cores, 1)
 
 
 def _is_same(run: Run, planned: Plan) -> bool:
@@ -160,19 +143,21 @@ def update(new: RunFolder, existing: RunRecord | None, planned: Plan, terms: Ter
     for run in found:
         check_source(run, new.record, planned, is_replaced=existing is not None and run is found[0])
     earlier = [open_earlier(run) for run in found]
-    if existing is not None:
-        tell_notes(differences(existing, new.record)[-1:], terms.on_event)
-    current = _begun(new if existing is None else replace(new, store=new.store.child(UPDATE)), planned, terms)
+    for run in found:
+        told = version_differences(run.record, new.record, f"the rows of {run.store} were made", "they")
+        tell_notes(told, terms.on_event)
+    current = _begun(new if existing is None else replace(new, store=new.store.child(UPDATE)), planned)
     reuse, earlier = _decided(current, earlier, terms.on_event)
     current = current.with_record(
         counts={**current.record.counts, "reused": current.plan.n_tasks - reuse.n_todo},
     )
     tell(terms.on_event, _told(reuse, found[0] if found else None, current.plan, terms))
     if reuse.n_todo == current.plan.n_tasks:  # a run as any other
-        tell(terms.on_event, started_event(current, current.plan, terms.backend, resumed=False))
+        started = started_event(current, current.plan, terms.backend, resumed=False)
+        tell(terms.on_event, replace(started, output=str(new.store)))
         steps = [[Job(shard) for shard in range(current.record.counts["shards"])], [Job()]]
     else:
-        _put_together(current, reuse, earlier, terms)
+        _put_together(current, reuse, earlier, terms, str(new.store))
         steps = [[Job()]]
     combined = do_jobs(current, terms.backend, steps, terms.on_event, terms.ask)
     if combined is None:
@@ -194,11 +179,14 @@ def put_in_place(new: RunFolder, existing: RunRecord | None) -> RunFolder:
 def _told(reuse: Reuse, first: Run | None, planned: Plan, terms: Terms) -> ReuseFound:
     seconds = seconds_for(reuse, planned, first, terms.backend.cores) if first is not None else None
     return ReuseFound(
-        tasks=planned.n_tasks, todo=reuse.n_todo, reasons=reuse.counts, text=reuse.text(seconds if reuse.n_todo else None)
+        tasks=planned.n_tasks,
+        todo=reuse.n_todo,
+        reasons=reuse.counts,
+        text=reuse.text(seconds if reuse.n_todo else None),
     )
 
 
-def _begun(target: RunFolder, planned: Plan, terms: Terms) -> RunFolder:
+def _begun(target: RunFolder, planned: Plan) -> RunFolder:
     """The run that is made, begun or continued."""
     known = _known(target)
     if known is None or known.record.state != "running" or known.record.plan_id != planned.plan_id:
@@ -257,19 +245,19 @@ def _decided(
     return reuse, earlier
 
 
-def _put_together(current: RunFolder, reuse: Reuse, earlier: Sequence[EarlierRun], terms: Terms) -> None:
-    """Do what is to be done, and make all shards that are not there."""
+def _put_together(current: RunFolder, reuse: Reuse, earlier: Sequence[EarlierRun], terms: Terms, where: str) -> None:
+    """Do what is to be done, and make all shards that are not there; `where` is what a person knows the run by."""
     every = range(current.plan.n_shards)
     left = sorted(set(every) - current.committed_shards(every))
     if not left:
         return
-    made = _made(current, reuse, terms) if reuse.n_todo else None
+    made = _made(current, reuse, terms, where) if reuse.n_todo else None
     origins = Origins.of(reuse, earlier, made)
     with ThreadPoolExecutor(MAKERS, thread_name_prefix="shards") as pool:
         list(pool.map(lambda shard: make_shard(current, shard, origins), left))
 
 
-def _made(current: RunFolder, reuse: Reuse, terms: Terms) -> EarlierRun:
+def _made(current: RunFolder, reuse: Reuse, terms: Terms, where: str) -> EarlierRun:
     """Do the tasks that are to be done, as a run of its own."""
     options, backend = terms.options, terms.backend
     todo = current.plan.of_tasks(reuse.is_todo).cut(
@@ -297,14 +285,18 @@ def _made(current: RunFolder, reuse: Reuse, terms: Terms) -> EarlierRun:
     if known is not None and is_same and not changed_files(known, todo):
         backend.take_over(known.record.backend)
         timings = {**known.record.timings, "starts": known.record.timings.get("starts", 1) + 1}
-        run = known.with_record(extractor=record.extractor, options=record.options, timings=timings, backend=backend.record())
+        run = known.with_record(
+            extractor=record.extractor, options=record.options, timings=timings, backend=backend.record()
+        )
     else:
         run = begin(sub, todo)
     for note in backend.check(run, run.plan):
         tell(terms.on_event, Note(note))
-    tell(terms.on_event, started_event(run, run.plan, backend, resumed=known is not None and is_same))
+    tell(terms.on_event, replace(started_event(run, run.plan, backend, resumed=is_same), output=where))
     do_jobs(run, backend, [[Job(shard) for shard in range(run.plan.n_shards)]], terms.on_event, terms.ask)
-    made = open_earlier(run)
+    known = _known(run)
+    assert known is not None  # noqa: S101
+    made = open_earlier(known)
     left = run.plan.n_tasks - int((made.known(is_same=True).is_made | made.is_failed).sum())
     if left:
         raise ScaledprocError(f"{count_text(left, 'task')} were not done; run the same command again")
