@@ -22,7 +22,7 @@ from scaledproc.engine.driver import (
 from scaledproc.engine.options import FetchOptions, Listener, PlanOptions, RunOptions
 from scaledproc.engine.steps import finish, reporting
 from scaledproc.errors import TooManyFailuresError, UsageError
-from scaledproc.events import Event, Note
+from scaledproc.events import Event, Note, ReuseFound
 from scaledproc.execution.workers.pool import cores
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.registry import change_options, settle_options
@@ -307,6 +307,51 @@ def expect(
     return backend.estimate(made, source, load_extractor(*settle_options(extractor, options)))
 
 
+def plan_update(
+    dataset: Where,
+    output: Where,
+    *,
+    extractor: AnExtractor = "wfdb-summary",
+    options: Mapping[str, Any] | None = None,
+    jobs: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    **given: Any,
+) -> tuple[Plan, ReuseFound]:
+    """Plan what `run(…, update=True)` would do, without doing it.
+
+    Parameters
+    ----------
+    dataset, extractor, options, jobs, storage_options, given
+        As for `plan`.
+    output
+        The folder of the run that would be updated.
+
+    Returns
+    -------
+    tuple
+        The plan of the tasks that are to be done, and how many they are for which reason. Whether the earlier run's
+        files are what was written is looked at only when the update is done.
+
+    Raises
+    ------
+    UsageError
+        If an option cannot have its value, or rows of the run cannot be reused.
+    ScaledprocError
+        If the folder holds no run, or the dataset cannot be listed.
+    """
+    from scaledproc.engine.update import plan_of_update
+
+    asked = _settled(PlanOptions.parse({**given, "extractor": extractor, "options": options}))
+    inputs, outputs = split_options(storage_options)
+    source, store = Store.at(dataset, inputs), Store.at(output, outputs)
+    _refuse_idle_options(storage_options, {"input": source, "output": store})
+    with reporting(f"{store} cannot be read: "):
+        there = Run.open(store)
+        made = load_extractor(asked.extractor, asked.options)
+        whole = make(source, asked, made, cores=cores(jobs), together=True, skip=source.contains(store))
+        return plan_of_update(there, whole, asked, made, cores=cores(jobs))
+
+
 def status(
     output: Where, *, storage_options: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
 ) -> Status:
@@ -355,7 +400,11 @@ def stop(
     UsageError
         If the run is finished, or is run by the processes that began it, which end with Ctrl-C there.
     """
-    run, backend = _recalled(output, storage_options, settings)
+    from scaledproc.engine.status import at_work_in
+
+    run, _ = _recalled(output, storage_options, settings)
+    inner = at_work_in(run)
+    run, backend = _recalled(inner.store.uri, storage_options, settings)
     if run.record.state == "done":
         raise UsageError(f"{run.store} is finished; there is nothing to stop")
     if backend.capabilities.is_here:

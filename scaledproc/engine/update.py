@@ -31,7 +31,8 @@ from scaledproc.run_folder.replacement import replace_run
 
 if TYPE_CHECKING:
     from scaledproc.backend.base import Backend
-    from scaledproc.engine.options import Listener, RunOptions
+    from scaledproc.engine.options import Listener, PlanOptions, RunOptions
+    from scaledproc.extractors import Extractor
     from scaledproc.planning.plan import Plan
 
 MAKERS = 2
@@ -86,15 +87,48 @@ def _is_same(run: Run, planned: Plan) -> bool:
     return is_same_extractor(run.record.extractor["fingerprint"], planned.fingerprint)
 
 
-def check_source(run: Run, new: RunRecord, planned: Plan, *, is_replaced: bool) -> None:
+def plan_of_update(
+    run: Run, planned: Plan, options: PlanOptions, extractor: Extractor, *, cores: int
+) -> tuple[Plan, ReuseFound]:
+    """The tasks that an update of a run would do, cut for this machine's cores; and why, as `update` tells it.
+
+    Parameters
+    ----------
+    run
+        The run.
+    planned, options, extractor
+        The whole plan, and what it was made of.
+    cores
+        To work with.
+
+    Raises
+    ------
+    UsageError
+        If the run's rows cannot be reused.
+    """
+    check_source(run, extractor.label, planned, is_replaced=True)
+    reuse = find_reuse(planned, [open_earlier(run).known(is_same=_is_same(run, planned))])
+    todo = _todo(planned, reuse, options, cores=cores, together=True)
+    return replace(todo, warnings=(*planned.warnings, *todo.warnings)), _told(reuse, run, planned, cores)
+
+
+def _todo(planned: Plan, reuse: Reuse, options: PlanOptions, *, cores: int, together: bool) -> Plan:
+    """The plan of what is to be done."""
+    todo = planned.of_tasks(reuse.is_todo)
+    if not todo.n_tasks:
+        return todo
+    return todo.cut(ShardCut.parse(options.shards), ChunkCut.parse(options.chunk), cores=cores, together=together)
+
+
+def check_source(run: Run, wanted: str, planned: Plan, *, is_replaced: bool) -> None:
     """See whether rows can be taken from an earlier run.
 
     Parameters
     ----------
     run
         The earlier run.
-    new, planned
-        What run.json will say; the plan.
+    wanted, planned
+        What the extractor is called; the plan.
     is_replaced
         Whether the earlier run is the one that is updated, so that none of its rows need be of use.
 
@@ -107,8 +141,8 @@ def check_source(run: Run, new: RunRecord, planned: Plan, *, is_replaced: bool) 
     remedy = "give --overwrite to throw it away" if is_replaced else "leave --reuse out to do all tasks"
     if isinstance(was, str):
         raise UsageError(f"{run.store} cannot be reused: {OLD}; {remedy}")
-    if label != new.extractor["label"]:
-        raise UsageError(f"{run.store} has rows of the extractor {label}, not of {new.extractor['label']}; {remedy}")
+    if label != wanted:
+        raise UsageError(f"{run.store} has rows of the extractor {label}, not of {wanted}; {remedy}")
     if not is_replaced and not _is_same(run, planned):
         from scaledproc.run_folder.changes import part_differences
 
@@ -141,7 +175,7 @@ def update(new: RunFolder, existing: RunRecord | None, planned: Plan, terms: Ter
         raise UsageError("an update is put together by the process that begins it: leave --detach out")
     found = ([] if existing is None else [replace(new, record=existing)]) + list(terms.others)
     for run in found:
-        check_source(run, new.record, planned, is_replaced=existing is not None and run is found[0])
+        check_source(run, new.record.extractor["label"], planned, is_replaced=existing is not None and run is found[0])
     earlier = [open_earlier(run) for run in found]
     for run in found:
         told = version_differences(run.record, new.record, f"the rows of {run.store} were made", "they")
@@ -151,7 +185,7 @@ def update(new: RunFolder, existing: RunRecord | None, planned: Plan, terms: Ter
     current = current.with_record(
         counts={**current.record.counts, "reused": current.plan.n_tasks - reuse.n_todo},
     )
-    tell(terms.on_event, _told(reuse, found[0] if found else None, current.plan, terms))
+    tell(terms.on_event, _told(reuse, found[0] if found else None, current.plan, terms.backend.cores))
     if reuse.n_todo == current.plan.n_tasks:  # a run as any other
         started = started_event(current, current.plan, terms.backend, resumed=False)
         tell(terms.on_event, replace(started, output=str(new.store)))
@@ -176,14 +210,9 @@ def put_in_place(new: RunFolder, existing: RunRecord | None) -> RunFolder:
     return done
 
 
-def _told(reuse: Reuse, first: Run | None, planned: Plan, terms: Terms) -> ReuseFound:
-    seconds = seconds_for(reuse, planned, first, terms.backend.cores) if first is not None else None
-    return ReuseFound(
-        tasks=planned.n_tasks,
-        todo=reuse.n_todo,
-        reasons=reuse.counts,
-        text=reuse.text(seconds if reuse.n_todo else None),
-    )
+def _told(reuse: Reuse, first: Run | None, planned: Plan, cores: int) -> ReuseFound:
+    seconds = seconds_for(reuse, planned, first, cores) if first is not None and reuse.n_todo else None
+    return ReuseFound(planned.n_tasks, reuse.n_todo, reuse.counts, reuse.text(seconds))
 
 
 def _begun(target: RunFolder, planned: Plan) -> RunFolder:
@@ -260,12 +289,7 @@ def _put_together(current: RunFolder, reuse: Reuse, earlier: Sequence[EarlierRun
 def _made(current: RunFolder, reuse: Reuse, terms: Terms, where: str) -> EarlierRun:
     """Do the tasks that are to be done, as a run of its own."""
     options, backend = terms.options, terms.backend
-    todo = current.plan.of_tasks(reuse.is_todo).cut(
-        ShardCut.parse(options.shards),
-        ChunkCut.parse(options.chunk),
-        cores=backend.cores,
-        together=backend.capabilities.is_here,
-    )
+    todo = _todo(current.plan, reuse, options, cores=backend.cores, together=backend.capabilities.is_here)
     counts = {"tasks": todo.n_tasks, "units": todo.n_units, "files": todo.files.num_rows}
     record = replace(
         current.record,
