@@ -270,7 +270,6 @@ class RunOptions(Limits, PlanOptions):
         accepts="Iterable[Where] | Where",
         read=_places,
         in_file=False,
-        record=True,
         details="Such as a sample that was made on a laptop, a run on another cut, or a copy in S3.",
     )
     scratch: Where | None = option(

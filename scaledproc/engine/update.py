@@ -20,7 +20,7 @@ from scaledproc.backend.base import Job
 from scaledproc.engine.preflight import changed_sizes, refuse_twins, seconds_for, version_differences
 from scaledproc.engine.steps import do_jobs, finish, finished_event, started_event, tell, tell_notes
 from scaledproc.errors import DamagedError, ScaledprocError, UsageError
-from scaledproc.events import Note, ReuseFound
+from scaledproc.events import Event, Note, ReuseFound, RunFinished
 from scaledproc.execution.reuse.decision import Reuse, find_reuse, is_same_extractor
 from scaledproc.execution.reuse.earlier import EarlierRun, open_earlier
 from scaledproc.execution.reuse.shards import Origins, is_copy, make_shard, pieces_of
@@ -196,10 +196,12 @@ def update(new: RunFolder, existing: RunRecord | None, planned: Plan, terms: Ter
     combined = do_jobs(current, terms.backend, steps, terms.on_event, terms.ask)
     if combined is None:
         raise ScaledprocError("the backend ended without combining the shards; run the same command again")
-    done = finish(current, combined, terms.started, None, backend=terms.backend.record())
+    ends: list[Event] = []
+    done = finish(current, combined, terms.started, ends.append, backend=terms.backend.record())
     if existing is not None:
         done = put_in_place(new, existing)
-    tell(terms.on_event, finished_event(done, time.perf_counter() - terms.started))
+    failures = tuple(failure for end in ends if isinstance(end, RunFinished) for failure in end.failures)
+    tell(terms.on_event, finished_event(done, time.perf_counter() - terms.started, failures=failures))
     return done
 
 

@@ -454,7 +454,7 @@ class Store(ABC):
         FileNotFoundError
             If there is no such file.
         OvertakenError
-            As for `committing`.
+            If something else is there by then; or if nothing may be changed any more.
         """
         with self.committing(target, replacing=True) as part, self.open(name) as source, part.open("wb") as copy:
             shutil.copyfileobj(source, copy, COPIED)
