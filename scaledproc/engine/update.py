@@ -225,7 +225,8 @@ def _begun(target: RunFolder, planned: Plan) -> RunFolder:
     if changed_files(known, planned):
         return begin(target, planned)
     timings = {**known.record.timings, "starts": known.record.timings.get("starts", 1) + 1}
-    return known.with_record(extractor=target.record.extractor, versions=target.record.versions, timings=timings)
+    current = known.with_record(extractor=target.record.extractor, versions=target.record.versions, timings=timings)
+    return current.knowing(replace(known.plan, fingerprint=planned.fingerprint))  # which is not in the plan's files
 
 
 def _known(run: RunFolder) -> RunFolder | None:
