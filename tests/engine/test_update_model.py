@@ -258,6 +258,6 @@ def test_a_late_request_at_every_step_of_an_update() -> None:
         for step in range(1, changes + 1):
             changed(model)
             model.is_killed_and_a_request_is_under_way(step, None if step % 2 else 17 * step % 150)
-        assert model.world.arrivals == changes > 30
+        assert model.world.arrivals > 30
     finally:
         model.teardown()
