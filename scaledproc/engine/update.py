@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from scaledproc._util.text import count_text
 from scaledproc.backend.base import Job
@@ -26,8 +27,20 @@ from scaledproc.execution.reuse.earlier import EarlierRun, open_earlier
 from scaledproc.execution.reuse.shards import Origins, is_copy, make_shard, pieces_of
 from scaledproc.planning.partition import ChunkCut, ShardCut
 from scaledproc.run_folder.changes import OLD, texts_of
-from scaledproc.run_folder.folder import TODO, UPDATE, Run, RunFolder, RunRecord, begin, changed_files, read_record
+from scaledproc.run_folder.folder import (
+    REUSED_TASKS,
+    TODO,
+    UPDATE,
+    Run,
+    RunFolder,
+    RunRecord,
+    begin,
+    changed_files,
+    read_record,
+)
 from scaledproc.run_folder.replacement import replace_run
+from scaledproc.run_folder.tasks_table import REUSED_SCHEMA
+from scaledproc.storage.parquet import write_table
 
 if TYPE_CHECKING:
     from scaledproc.backend.base import Backend
@@ -35,8 +48,8 @@ if TYPE_CHECKING:
     from scaledproc.extractors import Extractor
     from scaledproc.planning.plan import Plan
 
-MAKERS = 2
-"""Shards that are put together at once: one is read while another is written."""
+MAKERS = 4
+"""Shards that are put together at once: some are read and hashed while others are written and flushed."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +204,9 @@ def update(new: RunFolder, existing: RunRecord | None, planned: Plan, terms: Ter
         tell(terms.on_event, replace(started, output=str(new.store)))
         steps = [[Job(shard) for shard in range(current.record.counts["shards"])], [Job()]]
     else:
+        with current.store.committing(REUSED_TASKS, replacing=True) as part:
+            reused = pa.table([pa.array(~reuse.is_todo)], schema=REUSED_SCHEMA)
+            write_table(part, REUSED_SCHEMA, [reused])
         _put_together(current, reuse, earlier, terms, str(new.store))
         steps = [[Job()]]
     combined = do_jobs(current, terms.backend, steps, terms.on_event, terms.ask)
@@ -259,22 +275,35 @@ def _decided(
             needed = pieces_of(current, mixed, origins, number) - checked[number]
             checked[number] |= needed
             earlier[number] = earlier[number].checked(needed)
+        if before != [len(each.damaged) for each in earlier]:
+            continue
+        left = [shard for shard in range(plan.n_shards) if is_whole[shard] and shard not in committed]
+        failed = _copied(current, left, origins)
+        if not failed:
+            break
+        for shard in failed:
+            number = int(reuse.run[int(plan.shard_cuts[shard])])
+            earlier[number] = earlier[number].checked(pieces_of(current, [shard], origins, number))
         if before == [len(each.damaged) for each in earlier]:
-            for shard in (shard for shard in range(plan.n_shards) if is_whole[shard] and shard not in committed):
-                try:
-                    make_shard(current, shard, origins)
-                except DamagedError:
-                    number = int(reuse.run[int(plan.shard_cuts[shard])])
-                    earlier[number] = earlier[number].checked(pieces_of(current, [shard], origins, number))
-                    if before[number] == len(earlier[number].damaged):
-                        raise
-                    break
-            else:
-                break
+            raise ScaledprocError(f"{current.store}: files that rows are taken from change meanwhile; run it again")
     for each in earlier:
         for name, what in each.damaged:
             tell(on_event, Note(f"{each.run.store}/{name} {what}: its tasks are done again"))
     return reuse, earlier
+
+
+def _copied(current: RunFolder, shards: Sequence[int], origins: Origins) -> list[int]:
+    """Make shards that are earlier ones as they are; those of which that one is damaged."""
+
+    def is_damaged(shard: int) -> bool:
+        try:
+            make_shard(current, shard, origins)
+        except DamagedError:
+            return True
+        return False
+
+    with ThreadPoolExecutor(MAKERS, thread_name_prefix="shards") as pool:
+        return [shard for shard, failed in zip(shards, pool.map(is_damaged, shards), strict=True) if failed]
 
 
 def _put_together(current: RunFolder, reuse: Reuse, earlier: Sequence[EarlierRun], terms: Terms, where: str) -> None:

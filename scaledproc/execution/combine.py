@@ -23,11 +23,11 @@ from scaledproc.run_folder.folder import (
     ERRORS,
     FEATURES,
     PLAN,
+    REUSED_TASKS,
     TASKS,
     RunFolder,
     shard_errors_name,
     shard_name,
-    shard_tasks_name,
 )
 from scaledproc.run_folder.tasks_table import TASKS_SCHEMA, task_rows
 from scaledproc.storage.parquet import (
@@ -187,12 +187,7 @@ def _write_tasks(run: RunFolder, digests: dict[str, str], counts: Sequence[NDArr
     rows = np.concatenate([np.zeros(0, np.int64), *counts])
     reused = np.zeros(len(rows), bool)
     if run.record.counts.get("reused"):
-        starts = np.cumsum([0, *map(len, counts)])
-        names = [shard_tasks_name(shard) for shard in range(len(counts))]
-        for name in sorted(run.store.there(names)):
-            start, stop = starts[names.index(name)], starts[names.index(name) + 1]
-            table = pa.concat_tables(read_tables(run.store, name, rows=int(stop - start)))
-            reused[start:stop] = table["reused"].to_numpy()
+        reused = pa.concat_tables(read_tables(run.store, REUSED_TASKS, rows=len(rows)))["reused"].to_numpy()
     failed = pa.concat_tables(
         [ERROR_SCHEMA.empty_table().select(["anchor"]), *read_tables(run.store, ERRORS, ["anchor"])]
     )

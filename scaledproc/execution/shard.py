@@ -127,7 +127,7 @@ def _make_shard(work: ChunkWork, path: Callable[[str, int], Path]) -> tuple[Chun
             chunk, counts = fill(work, writer, errors, refused)
             note_shard(writer, plan_of(work.work_id), work.shard, counts)
         if not errors.count:
-            error_target.write_bytes(_no_errors())
+            error_target.write_bytes(no_errors())
         return chunk, writer.rows, time.perf_counter() - started
 
     chunk, rows, seconds = until_taken(make)
@@ -138,7 +138,8 @@ def _make_shard(work: ChunkWork, path: Callable[[str, int], Path]) -> tuple[Chun
 
 
 @lru_cache(maxsize=1)
-def _no_errors() -> bytes:
+def no_errors() -> bytes:
+    """A shard's table of errors where no task failed."""
     with scratch_folder() as folder:
         write_table(folder / "errors", WORK_ERROR_SCHEMA, [])
         return (folder / "errors").read_bytes()

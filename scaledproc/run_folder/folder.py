@@ -18,7 +18,7 @@ Its layout::
         <chunk>.errors.parquet           its quarantined tasks with tracebacks, if there are any
       work/done/<shard>.json             the ShardDone of a committed shard
       work/done/<shard>.errors.parquet   its quarantined tasks with tracebacks
-      work/done/<shard>.tasks.parquet    which of its tasks an earlier run made; only where there are such
+      work/done/reused.parquet           which tasks an earlier run made; only where there are such
       work/control/                      copies of run.json, plan and inventory, for machines that mount them;
                                          `stop`, once somebody asked for it
       work/manifests/                    lists of a job's files, where they are no whole folders
@@ -75,6 +75,7 @@ LEASE = "lease.json"
 WORK = "work"
 """What only an unfinished run needs: committed chunks, what became of the shards, what a backend keeps there."""
 DONE = f"{WORK}/done"
+REUSED_TASKS = f"{DONE}/reused.parquet"
 COMBINED = f"{WORK}/combined.json"
 TODO = f"{WORK}/todo"
 """A run's folder of its own: of the tasks that no earlier run has the rows of."""
@@ -116,11 +117,6 @@ def report_name(shard: int) -> str:
 def shard_errors_name(shard: int) -> str:
     """The quarantined tasks of a committed macro shard, with tracebacks."""
     return f"{DONE}/{shard:05d}.errors.parquet"
-
-
-def shard_tasks_name(shard: int) -> str:
-    """Which of a committed macro shard's tasks an earlier run made."""
-    return f"{DONE}/{shard:05d}.tasks.parquet"
 
 
 @dataclass(frozen=True)
@@ -529,7 +525,7 @@ class RunFolder(Run):
 
 def _beside_all(shards: int) -> list[str]:
     """What may belong to the files of so many shards while the run goes on."""
-    return [name for shard in range(shards) for name in (*_beside(shard), shard_tasks_name(shard))]
+    return [REUSED_TASKS, *(name for shard in range(shards) for name in _beside(shard))]
 
 
 def _beside(shard: int) -> tuple[str, str]:

@@ -1,7 +1,6 @@
 """`tasks.parquet`: what became of each task, a row each in the plan's order.
 
-A further column is a field of `TASKS_SCHEMA`, and a value for each row where `task_rows` makes them. What only whoever
-makes a shard knows is left beside its report (`shard_tasks_name`), where the last job finds it.
+A further column is a field of `TASKS_SCHEMA`, and a value for each row where `task_rows` makes them.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ TASKS_SCHEMA = pa.schema(
         pa.field("rows", pa.int64(), nullable=False),
     ]
 )
-SHARD_TASKS_SCHEMA = pa.schema([pa.field("reused", pa.bool_(), nullable=False)])
-"""What is left of a shard's tasks beside its report, a row each, where some were not made by this run."""
+REUSED_SCHEMA = pa.schema([pa.field("reused", pa.bool_(), nullable=False)])
+"""Which tasks an earlier run made: what whoever puts a run together leaves for its last job, a row for each task."""
 
 
 def task_rows(

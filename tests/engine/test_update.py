@@ -355,7 +355,7 @@ def test_what_cannot_be_reused_is_told(place: Place, way: str) -> None:
         record["digest"] = digest_of_content(record) if way != "record" else record["digest"]
         (other / "run.json").write_text(json.dumps(record))
 
-    words, options = "", {"reuse": other}
+    words, options = "", dict[str, Any](reuse=other)
     match way:
         case "renamed":
             edit(extractor={"label": "weigh"})

@@ -21,16 +21,14 @@ from scaledproc.events import SHOWN_FAILURES, ShardDone
 from scaledproc.execution.chunk import schema_in_files
 from scaledproc.execution.quarantine import failure_of, read_errors
 from scaledproc.execution.reuse.earlier import EarlierRun, PieceRows
-from scaledproc.execution.shard import note_shard
+from scaledproc.execution.shard import no_errors, note_shard
 from scaledproc.run_folder.folder import (
     WORK_ERROR_SCHEMA,
     RunFolder,
     report_name,
     shard_errors_name,
     shard_name,
-    shard_tasks_name,
 )
-from scaledproc.run_folder.tasks_table import SHARD_TASKS_SCHEMA
 from scaledproc.storage.parquet import Writer, open_reader, read_note, write_table
 
 if TYPE_CHECKING:
@@ -117,7 +115,9 @@ def make_shard(run: RunFolder, shard: int, origins: Origins) -> ShardDone:
     stretches = list(_stretches(origins, of_shard))
     counts = _counts(origins, stretches)
     own = origins.run[of_shard] == origins.made
-    with store.committing(shard_name(shard), replacing=True) as target:
+    failures: list[Any] = []
+    with store.committing_together(replacing=True) as path:
+        target = path(shard_name(shard), 0)
         digest = _copied(run, shard, origins, stretches, target)
         if digest is None:
             with Writer(target, schema_in_files(run.extractor)) as writer:
@@ -125,29 +125,26 @@ def make_shard(run: RunFolder, shard: int, origins: Origins) -> ShardDone:
                 note_shard(writer, run.record.plan_id, shard, counts.tolist())
             if writer.rows != counts.sum():
                 raise DamagedError(
-                    f"shard {shard} has {writer.rows:,} rows, not {counts.sum():,}: run the command again"
+                    f"shard {shard} has {writer.rows:,} rows, not {counts.sum():,}; run the command again"
                 )
             digest = digest_of(target)
-    errors: Iterator[pa.Table] = iter(())
-    if own.any():
-        errors = _errors(origins.runs[origins.made], origins.task[of_shard][own])
-    failures: list[Any] = []
-    with store.committing(shard_errors_name(shard)) as target:
-        quarantined = write_table(target, WORK_ERROR_SCHEMA, _first_failures(errors, failures))
-    if not own.all():
-        with store.committing(shard_tasks_name(shard)) as target:
-            write_table(target, SHARD_TASKS_SCHEMA, [pa.table([pa.array(~own)], schema=SHARD_TASKS_SCHEMA)])
-    done = ShardDone(
-        shard=shard,
-        tasks=stop - start,
-        rows=int(counts.sum()),
-        size=int(plan.shard_sizes[shard]),
-        seconds=time.perf_counter() - started,
-        quarantined=quarantined,
-        failures=tuple(failures),
-        digest=digest,
-    )
-    store.write(report_name(shard), json.dumps(done.to_dict()).encode())
+        quarantined, error_target = 0, path(shard_errors_name(shard), 0)
+        if own.any():
+            errors = _errors(origins.runs[origins.made], origins.task[of_shard][own])
+            quarantined = write_table(error_target, WORK_ERROR_SCHEMA, _first_failures(errors, failures))
+        else:
+            error_target.write_bytes(no_errors())
+        done = ShardDone(
+            shard=shard,
+            tasks=stop - start,
+            rows=int(counts.sum()),
+            size=int(plan.shard_sizes[shard]),
+            seconds=time.perf_counter() - started,
+            quarantined=quarantined,
+            failures=tuple(failures),
+            digest=digest,
+        )
+        path(report_name(shard), 1).write_bytes(json.dumps(done.to_dict()).encode())
     return done
 
 
@@ -223,7 +220,7 @@ def _copied(run: RunFolder, shard: int, origins: Origins, stretches: Sequence[_S
     if piece is None or piece.shard is None:
         return None
     source = origins.runs[stretches[0].run]
-    found, before = hashlib.sha256(), hashlib.sha256()
+    digest = hashlib.sha256()
     with source.run.store.open(piece.name) as opened:
         patched = _footer(opened, source.run.record.plan_id, piece.shard, run.record.plan_id, shard)
         if patched is None:
@@ -237,14 +234,13 @@ def _copied(run: RunFolder, shard: int, origins: Origins, stretches: Sequence[_S
                 if not block:
                     raise DamagedError(f"{source.run.store}/{piece.name} is shorter than it was: run the command again")
                 left -= len(block)
-                for digest in (found, before):
-                    digest.update(block)
+                digest.update(block)
                 copy.write(block)
-            rest = opened.read()
-            before.update(rest)
+            found = digest.copy()
+            digest.update(opened.read())
             found.update(footer)
             copy.write(footer)
-    if before.hexdigest() != piece.digest:
+    if digest.hexdigest() != piece.digest:
         raise DamagedError(f"{source.run.store}/{piece.name} is not what was written: run the same command again")
     with open_reader(target) as file, target.open("rb") as again:
         said = read_note(file, again)
