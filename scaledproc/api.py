@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from scaledproc._util.types import Where
-from scaledproc.backend.base import Backend, Expected, MissingBackendError, load_backend, opening_options
+from scaledproc.backend.base import Backend, Expected
+from scaledproc.backend.registry import MissingBackendError, load_backend, opening_options
 from scaledproc.engine.driver import (
     combine_anew,
     execute,
@@ -640,8 +641,8 @@ def fetch(
     """
     asked = FetchOptions.parse(locals())
     from scaledproc.fetching.transfer import Folder, fetch_files, open_source, open_store
-    from scaledproc.planning.selection import Selection
-    from scaledproc.planning.subset import Choice
+    from scaledproc.planning.selection.only import Selection
+    from scaledproc.planning.selection.subset import Choice
 
     selection = None if only is None else Selection.read(only)
     choice = Choice(groups, records, limit, asked.include, asked.exclude, selection)
@@ -723,7 +724,7 @@ def _leaving_time(grace: float | None) -> Iterator[None]:
     if grace is None:
         yield
         return
-    from scaledproc._util.signals import listening
+    from scaledproc._util.process.signals import listening
 
     with listening(grace):
         yield

@@ -18,7 +18,7 @@ from scaledproc.errors import RunInterruptedError, ScaledprocError
 @contextlib.contextmanager
 def continuable(grace: float = 0.0) -> Iterator[None]:
     """End in words at SIGINT and SIGTERM, after so many seconds for what is at work."""
-    from scaledproc._util.signals import listening
+    from scaledproc._util.process.signals import listening
 
     with listening(grace) as asked:
         try:
@@ -71,7 +71,7 @@ def show(text: str) -> None:
     ScaledprocError
         If standard output cannot be written. A reader that is gone (`| head`) is no error: it wanted no more.
     """
-    from scaledproc._util.streams import lost_output
+    from scaledproc._util.process.streams import lost_output
 
     typer.echo(text)
     sys.stdout.flush()
@@ -81,7 +81,7 @@ def show(text: str) -> None:
 
 def ask(pause: Callable[[], None], question: str) -> bool:
     """Ask a person; no where none is there."""
-    from scaledproc._util.signals import stopping
+    from scaledproc._util.process.signals import stopping
 
     if not sys.stdin.isatty() or stopping().signal == signal.SIGTERM:
         return False

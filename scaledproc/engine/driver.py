@@ -34,22 +34,10 @@ from scaledproc.extractors.rows.collector import RowCollector
 from scaledproc.planning.inventory import Inventory, choose, matches, take_inventory
 from scaledproc.planning.partition import ChunkCut, ShardCut
 from scaledproc.planning.shared_files import find_shared
-from scaledproc.run_folder.folder import (
-    ERROR_LOG,
-    ERRORS,
-    FEATURES,
-    INVENTORY,
-    PLAN,
-    TASKS,
-    Decision,
-    Run,
-    RunFolder,
-    RunRecord,
-    begin,
-    decide,
-    read_record,
-)
+from scaledproc.run_folder.folder import Decision, Run, RunFolder, begin, decide
 from scaledproc.run_folder.lock.driver_lease import HeldError, holding
+from scaledproc.run_folder.names import ERROR_LOG, ERRORS, FEATURES, INVENTORY, PLAN, TASKS
+from scaledproc.run_folder.record import RunRecord, read_record
 from scaledproc.run_folder.replacement import is_half_replaced
 from scaledproc.storage.store import Store
 
@@ -251,7 +239,7 @@ def make(
     shards, chunks = ShardCut.parse(options.shards), ChunkCut.parse(options.chunk)
     selected = None
     if options.only is not None:
-        from scaledproc.planning.selection import Selected, Selection, read_headers
+        from scaledproc.planning.selection.only import Selected, Selection, read_headers
 
         selected = Selected(Selection.read(options.only))
     inventory = find_inventory(dataset, options, skip=skip)

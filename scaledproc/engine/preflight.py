@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaledproc._util.text import count_text
-from scaledproc.backend.base import Backend, load_backend
+from scaledproc.backend.base import Backend
+from scaledproc.backend.registry import load_backend
 from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.execution.reuse.decision import Reuse, find_reuse, is_same_extractor
 from scaledproc.execution.reuse.earlier import open_earlier
 from scaledproc.extractors import Extractor
 from scaledproc.run_folder.changes import Difference, run_differences, texts_of, unit_differences
-from scaledproc.run_folder.folder import FEATURES, OWN_NAMES, RECORD, Run, RunFolder, RunRecord, changed_files
+from scaledproc.run_folder.folder import Run, RunFolder, changed_files
+from scaledproc.run_folder.names import FEATURES, OWN_NAMES, RECORD
+from scaledproc.run_folder.record import RunRecord
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:

@@ -10,13 +10,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from scaledproc._util.processes import is_alive
+from scaledproc._util.process.processes import is_alive
 from scaledproc.engine.progress import AT_WORK
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import ShardDone, ShardState
-from scaledproc.execution.chunk import committed_chunks
-from scaledproc.run_folder.folder import LEASE, READERS, TODO, UPDATE, WORK, RunFolder, read_record
+from scaledproc.execution.chunks.committed import committed_chunks
+from scaledproc.run_folder.folder import READERS, RunFolder
 from scaledproc.run_folder.lock.keeper import read_lease
+from scaledproc.run_folder.names import LEASE, TODO, UPDATE, WORK
+from scaledproc.run_folder.record import read_record
 from scaledproc.run_folder.replacement import update_of
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from scaledproc._util.machine import shortage
+from scaledproc._util.process.machine import shortage
 from scaledproc.engine.provenance import finished_record
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import SHOWN_FAILURES, CombineDone, Event, Failure, Note, RunFinished, RunStarted

@@ -14,10 +14,11 @@ import pyarrow as pa
 from scaledproc._util.digests import digest_of, digest_of_stream
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import CombineDone
-from scaledproc.execution.quarantine import read_errors
+from scaledproc.execution.chunks.quarantine import read_errors
 from scaledproc.execution.shard import counts_of
 from scaledproc.execution.unreferenced import Unreferenced
-from scaledproc.run_folder.folder import (
+from scaledproc.run_folder.folder import RunFolder
+from scaledproc.run_folder.names import (
     ERROR_LOG,
     ERROR_SCHEMA,
     ERRORS,
@@ -25,7 +26,6 @@ from scaledproc.run_folder.folder import (
     PLAN,
     REUSED_TASKS,
     TASKS,
-    RunFolder,
     shard_errors_name,
     shard_name,
 )

@@ -25,7 +25,7 @@ from scaledproc.fetching.http import (
 )
 from scaledproc.fetching.receipts import Lists
 from scaledproc.fetching.threads import each
-from scaledproc.planning.database_lists import (
+from scaledproc.planning.selection.database_lists import (
     Page,
     is_file,
     is_list,
@@ -35,8 +35,8 @@ from scaledproc.planning.database_lists import (
     read_lines,
     read_sum,
 )
-from scaledproc.planning.selection import Selected, choose_files, matching
-from scaledproc.planning.subset import (
+from scaledproc.planning.selection.only import Selected, choose_files, matching
+from scaledproc.planning.selection.subset import (
     NUMERICS,
     Choice,
     Item,

@@ -13,7 +13,7 @@ from scaledproc.planning.comparison import compare_plans
 
 if TYPE_CHECKING:
     from scaledproc.planning.plan import Plan
-    from scaledproc.run_folder.folder import RunRecord
+    from scaledproc.run_folder.record import RunRecord
 
 SHOWN = 8
 """How many differences a message names."""

@@ -11,18 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from scaledproc.errors import ScaledprocError
-from scaledproc.run_folder.folder import (
-    ERROR_LOG,
-    FEATURES,
-    READERS,
-    RECORD,
-    SHARDS,
-    UPDATE,
-    RunFolder,
-    RunRecord,
-    read_record,
-    shard_name,
-)
+from scaledproc.run_folder.folder import READERS, RunFolder
+from scaledproc.run_folder.names import ERROR_LOG, FEATURES, RECORD, SHARDS, UPDATE, shard_name
+from scaledproc.run_folder.record import RunRecord, read_record
 
 if TYPE_CHECKING:
     from scaledproc.storage.store import Store

@@ -28,7 +28,7 @@ from killed_world import KilledError, World
 from support import forget_memory
 
 import scaledproc
-from scaledproc._util.processes import Process
+from scaledproc._util.process.processes import Process
 from scaledproc.events import ChunkDone, Event, ShardDone
 from scaledproc.extractors import Extractor, Task
 from scaledproc.run_folder.lock.driver_lease import HeldError, LeaseLostError

@@ -19,7 +19,8 @@ from scaledproc import api
 from scaledproc.errors import OtherPlanError
 from scaledproc.events import ChunkDone, Event, Note, ReuseFound, RunFinished, RunStarted, ShardDone
 from scaledproc.extractors import Task
-from scaledproc.run_folder.folder import UPDATE, digest_of_content
+from scaledproc.run_folder.names import UPDATE
+from scaledproc.run_folder.record import digest_of_content
 from scaledproc.testing import output_bytes
 
 SCHEMA = {"path": "string", "value": "int64", "beside": pa.list_(pa.int64())}

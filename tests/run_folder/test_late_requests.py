@@ -22,7 +22,7 @@ from support import Bucket, clean_environment
 import scaledproc
 import scaledproc.api
 import scaledproc.engine.driver
-from scaledproc._util.processes import Process
+from scaledproc._util.process.processes import Process
 from scaledproc.extractors import Task
 from scaledproc.run_folder.lock.driver_lease import HeldError, holding
 from scaledproc.storage.fencing import OvertakenError

@@ -23,8 +23,8 @@ from support import Bucket, Cli, clean_environment
 
 import scaledproc
 import scaledproc.api
-from scaledproc._util import processes
-from scaledproc._util.processes import Process, elapsed, this_process
+from scaledproc._util.process import processes
+from scaledproc._util.process.processes import Process, elapsed, this_process
 from scaledproc.events import ChunkDone, Event, Note
 from scaledproc.reporting.text import status_text
 from scaledproc.run_folder.lock import keeper

@@ -17,8 +17,8 @@ from unittest.mock import patch
 
 from fsspec.implementations.memory import MemoryFileSystem
 
-from scaledproc._util import processes
-from scaledproc._util.processes import Process
+from scaledproc._util.process import processes
+from scaledproc._util.process.processes import Process
 from scaledproc.engine import update
 from scaledproc.run_folder import folder, replacement
 from scaledproc.storage.fencing import OvertakenError, current_change

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scaledproc._util.scratch import PrivateFolder
+from scaledproc._util.process.scratch import PrivateFolder
 from scaledproc.engine.job import JobOrder, check_job, open_run, perform
 from scaledproc.engine.steps import reporting
 from scaledproc.errors import ScaledprocError, UsageError
@@ -20,14 +20,14 @@ from scaledproc.events import Event, ShardDone
 from scaledproc.execution.heartbeat import PROGRESS
 from scaledproc.execution.shard import PARTS, assemble_shard, note_present
 from scaledproc.planning.partition import share_out
-from scaledproc.run_folder.folder import (
+from scaledproc.run_folder.folder import RunFolder
+from scaledproc.run_folder.names import (
     DONE,
     INVENTORY,
     PLAN,
     RECORD,
     SHARDS,
     WORK,
-    RunFolder,
     report_name,
     shard_errors_name,
     shard_name,

@@ -15,18 +15,12 @@ import pyarrow.compute as pc
 
 from scaledproc._util.digests import digest_of_stream
 from scaledproc.errors import DamagedError, ScaledprocError
-from scaledproc.execution.chunk import chunk_name, committed_chunks, read_footer
+from scaledproc.execution.chunks.committed import chunk_name, committed_chunks, read_footer
 from scaledproc.execution.reuse.decision import Earlier
 from scaledproc.execution.shard import counts_of
-from scaledproc.run_folder.folder import (
-    ERRORS,
-    INVENTORY,
-    PLAN,
-    Run,
-    digest_of_content,
-    shard_errors_name,
-    shard_name,
-)
+from scaledproc.run_folder.folder import Run
+from scaledproc.run_folder.names import ERRORS, INVENTORY, PLAN, shard_errors_name, shard_name
+from scaledproc.run_folder.record import digest_of_content
 from scaledproc.storage.parquet import damage_told, open_reader, read_note, read_tables
 
 if TYPE_CHECKING:

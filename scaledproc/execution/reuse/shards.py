@@ -18,17 +18,12 @@ import pyarrow.parquet as pq
 from scaledproc._util.digests import digest_of
 from scaledproc.errors import DamagedError
 from scaledproc.events import SHOWN_FAILURES, ShardDone
-from scaledproc.execution.chunk import schema_in_files
-from scaledproc.execution.quarantine import failure_of, read_errors
+from scaledproc.execution.chunks.chunk import schema_in_files
+from scaledproc.execution.chunks.quarantine import failure_of, read_errors
 from scaledproc.execution.reuse.earlier import EarlierRun, PieceRows
 from scaledproc.execution.shard import no_errors, note_shard
-from scaledproc.run_folder.folder import (
-    WORK_ERROR_SCHEMA,
-    RunFolder,
-    report_name,
-    shard_errors_name,
-    shard_name,
-)
+from scaledproc.run_folder.folder import RunFolder
+from scaledproc.run_folder.names import WORK_ERROR_SCHEMA, report_name, shard_errors_name, shard_name
 from scaledproc.storage.parquet import Writer, open_reader, read_note, write_table
 
 if TYPE_CHECKING:

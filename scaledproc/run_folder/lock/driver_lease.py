@@ -13,9 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from scaledproc._util import processes
-from scaledproc._util.processes import Process
-from scaledproc._util.scratch import PrivateFolder, remove_left
+from scaledproc._util.process import processes
+from scaledproc._util.process.processes import Process
+from scaledproc._util.process.scratch import PrivateFolder, remove_left
 from scaledproc.run_folder.lock.file_lease import LocalKeeper
 from scaledproc.run_folder.lock.keeper import HeldError as HeldError
 from scaledproc.run_folder.lock.keeper import Keeper, read_lease

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import scaledproc
-from scaledproc._util.scratch import PrivateFolder
+from scaledproc._util.process.scratch import PrivateFolder
 from scaledproc._util.text import bytes_text, clean_text, count_text
 from scaledproc._util.units import parse_number
 from scaledproc.engine.options import storage_words
