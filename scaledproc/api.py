@@ -30,6 +30,7 @@ from scaledproc.extractors.registry import change_options, settle_options
 from scaledproc.fetching.defaults import PARALLEL, PHYSIONET
 from scaledproc.run_folder.folder import Run, RunFolder
 from scaledproc.run_folder.lock.driver_lease import holding
+from scaledproc.run_folder.replacement import is_half_replaced
 from scaledproc.storage.store import Store
 
 AnExtractor = str | Extractor | Callable[..., Any]
@@ -461,6 +462,10 @@ def combine(
     _refuse_idle_options(storage_options, {"output": Store.at(output, outputs)})
     with reporting():
         found = RunFolder.open(Store.at(output, outputs))
+        if is_half_replaced(found):
+            raise UsageError(
+                f"{found.store} is being replaced by an update: run the command that updates it again first"
+            )
         values = None
         if options:
             values = change_options(str(found.source), found.record.extractor.get("options") or {}, options)

@@ -144,7 +144,7 @@ def _look(
     """What is in the output folder, and what to do with it."""
     overwrite = options.overwrite
     existing = None if overwrite else read_record(new.store)
-    if existing is not None and is_half_replaced(new.store):
+    if existing is not None and is_half_replaced(replace(new, record=existing)):
         return existing, "put in place"
     names = foreign_names(new.store, new.dataset)
     try:
@@ -180,7 +180,7 @@ def _execute(
     """Write the output, which nobody else does meanwhile."""
     output, options, backend, on_event = new.store, terms.options, terms.backend, terms.on_event
     existing, decision = _look(new, planned, options, backend)  # again: another driver may have ended in between
-    if decision == "put in place":
+    if existing is not None and decision == "put in place":
         tell(on_event, Note("an update was ended while it was put in place: going on with that"))
         put_in_place(new, existing)
         existing, decision = _look(new, planned, options, backend)

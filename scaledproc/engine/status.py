@@ -19,7 +19,7 @@ from scaledproc.run_folder.folder import READERS, RunFolder
 from scaledproc.run_folder.lock.keeper import read_lease
 from scaledproc.run_folder.names import LEASE, TODO, UPDATE, WORK
 from scaledproc.run_folder.record import read_record
-from scaledproc.run_folder.replacement import update_of
+from scaledproc.run_folder.replacement import is_half_replaced, update_of
 
 if TYPE_CHECKING:
     from scaledproc.backend.base import Backend
@@ -119,7 +119,7 @@ def _update_notes(run: RunFolder) -> tuple[str, ...]:
     there = update_of(run)
     if there is None:
         return ()
-    if there.record.state == "done":
+    if is_half_replaced(run):
         return ("an update of it is whole, and is being put in its place: the same command continues that",)
     return (f"an update of it was begun: scaledproc status {at_work_in(run).store} shows how far it is",)
 

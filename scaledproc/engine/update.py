@@ -30,7 +30,7 @@ from scaledproc.run_folder.changes import OLD, texts_of
 from scaledproc.run_folder.folder import Run, RunFolder, begin, changed_files
 from scaledproc.run_folder.names import REUSED_TASKS, TODO, UPDATE
 from scaledproc.run_folder.record import RunRecord, read_record
-from scaledproc.run_folder.replacement import replace_run
+from scaledproc.run_folder.replacement import UPDATES, replace_run
 from scaledproc.run_folder.tasks_table import REUSED_SCHEMA
 from scaledproc.storage.parquet import write_table
 
@@ -185,7 +185,11 @@ def update(new: RunFolder, existing: RunRecord | None, planned: Plan, terms: Ter
     for run in found:
         told = version_differences(run.record, new.record, f"the rows of {run.store} were made", "they")
         tell_notes(told, terms.on_event)
-    current = _begun(new if existing is None else replace(new, store=new.store.child(UPDATE)), planned)
+    target = new
+    if existing is not None:
+        record = replace(new.record, options={**new.record.options, UPDATES: existing.work_id})
+        target = replace(new, store=new.store.child(UPDATE), record=record)
+    current = _begun(target, planned)
     reuse, earlier = _decided(current, earlier, terms.on_event)
     current = current.with_record(
         counts={**current.record.counts, "reused": current.plan.n_tasks - reuse.n_todo},
@@ -213,7 +217,7 @@ def update(new: RunFolder, existing: RunRecord | None, planned: Plan, terms: Ter
     return done
 
 
-def put_in_place(new: RunFolder, existing: RunRecord | None) -> RunFolder:
+def put_in_place(new: RunFolder, existing: RunRecord) -> RunFolder:
     """Put a whole update in the place of the run that it was made of; the run."""
     done = replace(new, record=replace_run(new.store, existing))
     done.clean_up()

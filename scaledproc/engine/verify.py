@@ -172,7 +172,7 @@ class _Check:
 
     def update(self) -> None:
         """No update was ended while it took this run's place."""
-        if is_half_replaced(self._run.store):
+        if is_half_replaced(self._run):
             self._wrong(UPDATE, "is being put in the place of this run: the command that updates it continues that")
         elif self._run.store.exists(f"{UPDATE}/{RECORD}"):
             self.notes.append("an update of it was begun, and is not whole yet")

@@ -268,10 +268,20 @@ class RunFolder(Run):
         _remove_unlisted(self.store, [name for shard in range(self.record.counts["shards"]) for name in _beside(shard)])
         _remove_own(self.store, WORK, IN_WORK)
         self._remove_replaced()
-        if self.store.names(UPDATE) and not self.store.exists(f"{UPDATE}/{RECORD}"):  # of one that took its place
-            self.store.remove(UPDATE)
+        self._remove_update()
         for folder in ("", SHARDS):
             self.store.remove_temporaries(folder)
+
+    def _remove_update(self) -> None:
+        """Remove what is left of an update that took this run's place, but none that is being made."""
+        if not self.store.names(UPDATE):
+            return
+        try:
+            left = read_record(self.store.child(UPDATE))
+        except ScaledprocError:
+            return
+        if left is None or left.state == "done":
+            self.store.remove(UPDATE)
 
     def _remove_replaced(self) -> None:
         """Remove what an earlier run left, as far as this one has put nothing in its place."""

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from scaledproc.errors import ScaledprocError
-from scaledproc.run_folder.folder import READERS, RunFolder
+from scaledproc.run_folder.folder import READERS, Run, RunFolder
 from scaledproc.run_folder.names import ERROR_LOG, FEATURES, RECORD, SHARDS, UPDATE, shard_name
 from scaledproc.run_folder.record import RunRecord, read_record
 
@@ -19,16 +19,21 @@ if TYPE_CHECKING:
     from scaledproc.storage.store import Store
 
 
-def is_half_replaced(store: Store) -> bool:
-    """Whether an update of the run in a folder is whole, and not yet all in its place."""
-    try:
-        record = read_record(store.child(UPDATE))
-    except ScaledprocError:  # of a newer version, or damaged: it is no more than a folder that is in the way
-        return False
-    return record is not None and record.state == "done"
+UPDATES = "updates"
+"""The option in the run.json of an update that says which beginning of which run it takes the place of."""
 
 
-def replace_run(store: Store, earlier: RunRecord | None) -> RunRecord:
+def is_half_replaced(run: Run) -> bool:
+    """Whether an update of a run is whole, and not yet all in its place."""
+    there = update_of(run)
+    return there is not None and there.record.state == "done" and _updates(there.record) == run.record.work_id
+
+
+def _updates(record: RunRecord) -> object:
+    return record.options.get(UPDATES)
+
+
+def replace_run(store: Store, earlier: RunRecord) -> RunRecord:
     """Put the run that is in `update/` in the place of the one above; the same call continues where it was ended.
 
     Parameters
@@ -36,7 +41,7 @@ def replace_run(store: Store, earlier: RunRecord | None) -> RunRecord:
     store
         The folder above.
     earlier
-        What run.json there says; None where it cannot be read.
+        What run.json there says.
 
     Raises
     ------
@@ -57,12 +62,9 @@ def replace_run(store: Store, earlier: RunRecord | None) -> RunRecord:
     with ThreadPoolExecutor(READERS, thread_name_prefix="replace") as pool:
         list(pool.map(put, names[:-1]))
     put(names[-1])
-    stale = set()
-    if earlier is not None:
-        kept = set(names)
-        had = [*earlier.digests, ERROR_LOG, *(f"{name}.csv" for name in earlier.summaries)]
-        had += [shard_name(shard) for shard in range(earlier.counts["shards"])]
-        stale = {name for name in had if name not in kept}
+    had = [*earlier.digests, ERROR_LOG, *(f"{name}.csv" for name in earlier.summaries)]
+    had += [shard_name(shard) for shard in range(earlier.counts["shards"])]
+    stale = {*had} - {*names}
     store.remove_files(sorted(stale))
     sizes = store.sizes(above.sizes, listed=False)
     wrong = sorted(name for name, size in above.sizes.items() if sizes.get(name) != size)
@@ -71,15 +73,16 @@ def replace_run(store: Store, earlier: RunRecord | None) -> RunRecord:
             f"{store}/{wrong[0]} is not what the update made, which {UPDATE}/ has no more; --overwrite redoes it"
         )
     store.put_in_place(f"{UPDATE}/{RECORD}", RECORD)
+    store.remove_files([f"{UPDATE}/{RECORD}"])  # by its name, as a listing may lag behind
     store.remove(UPDATE)
     return above
 
 
-def update_of(run: RunFolder) -> RunFolder | None:
-    """The run in `update/` that is at work to take this one's place; None where there is none."""
+def update_of(run: Run) -> RunFolder | None:
+    """The run in `update/`, which takes this one's place once it is whole; None where there is none."""
     try:
         record = read_record(run.store.child(UPDATE))
-    except ScaledprocError:
+    except ScaledprocError:  # of a newer version, or damaged: it is no more than a folder that is in the way
         return None
     if record is None or record.state == "beginning":
         return None

@@ -130,7 +130,7 @@ class UpdateModel(RuleBasedStateMachine):
     def check_readable(self) -> None:
         """After a kill: what a reader finds."""
         found = output_bytes(Store.at(OUTPUT))
-        if not is_half_replaced(Store.at(OUTPUT)) and found != self.before:
+        if not is_half_replaced(scaledproc.Run.open(OUTPUT)) and found != self.before:
             self.done, self.before = {}, found  # it was put in its place, and nothing but tidying up was left
         table = found["features.parquet"]
         new = self.everything("out/update").get("run.json")

@@ -158,7 +158,7 @@ def _finished(run: Run) -> EarlierRun:
 def _unfinished(run: Run) -> EarlierRun:
     pieces, names, damaged = [], [], []
     plan = run.plan
-    committed = run.committed_shards()
+    committed = run.committed_shards(range(plan.n_shards))
     for shard in range(plan.n_shards):
         if shard in committed:
             try:
@@ -174,7 +174,7 @@ def _unfinished(run: Run) -> EarlierRun:
             pieces.append(_lost(run, shard))
             continue
         chunks = {chunk.number: chunk for chunk in plan.chunks(shard)}
-        for done in committed_chunks(run.store, run.record.work_id, shard):
+        for done in committed_chunks(run.store, run.record.work_id, shard, chunks):
             footer, chunk = read_footer(run.store, run.record.work_id, shard, done.chunk), chunks.get(done.chunk)
             if footer is None or chunk is None or len(footer.counts) != chunk.stop - chunk.start or footer.positions:
                 continue
