@@ -29,7 +29,7 @@ from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.registry import change_options, settle_options
 from scaledproc.fetching.defaults import PARALLEL, PHYSIONET
 from scaledproc.run_folder.folder import Run, RunFolder
-from scaledproc.run_folder.lock.driver_lease import holding
+from scaledproc.run_folder.lock.driver_lease import hold_lease
 from scaledproc.run_folder.replacement import is_half_replaced
 from scaledproc.storage.store import Store
 
@@ -470,7 +470,7 @@ def combine(
         if options:
             values = change_options(str(found.source), found.record.extractor.get("options") or {}, options)
         open_store = found.store
-        with holding(open_store, str(found.record.backend.get("name") or "local"), on_event) as store:
+        with hold_lease(open_store, str(found.record.backend.get("name") or "local"), on_event) as store:
             found = found.within(store)
             if found.record.state == "done":
                 combined = combine_anew(found, on_event, values)

@@ -48,9 +48,8 @@ def failure_told(listen: Callable[[Any], None] | None) -> Iterator[None]:
 def _without_secrets(words: Sequence[str]) -> Iterator[str]:
     """The words of the command line as they may be shown: storage options can be keys and passwords."""
     from scaledproc._util.options import declared
-    from scaledproc._util.redaction import is_secret_name
+    from scaledproc._util.redaction import is_secret_name, redacted
     from scaledproc.engine.options import RunOptions
-    from scaledproc.storage.store import redacted
 
     options = {flag: each for each in declared(RunOptions) for flag in each.flags}
     for before, word in zip(["", *words], words, strict=False):

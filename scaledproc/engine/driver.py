@@ -35,7 +35,8 @@ from scaledproc.planning.inventory import Inventory, choose, matches, take_inven
 from scaledproc.planning.partition import ChunkCut, ShardCut
 from scaledproc.planning.shared_files import find_shared
 from scaledproc.run_folder.folder import Decision, Run, RunFolder, begin, decide
-from scaledproc.run_folder.lock.driver_lease import HeldError, holding
+from scaledproc.run_folder.lock.driver_lease import hold_lease
+from scaledproc.run_folder.lock.keeper import HeldError
 from scaledproc.run_folder.names import ERROR_LOG, ERRORS, FEATURES, INVENTORY, PLAN, TASKS
 from scaledproc.run_folder.record import RunRecord, read_record
 from scaledproc.run_folder.replacement import is_half_replaced
@@ -127,7 +128,7 @@ def _carry_out(
         tell(on_event, Note(note))
     with contextlib.ExitStack() as stack:
         try:
-            new = new.within(stack.enter_context(holding(output, backend.name, on_event)))
+            new = new.within(stack.enter_context(hold_lease(output, backend.name, on_event)))
         except HeldError as error:
             is_shared = backend.capabilities.shares and error.lease is not None and error.lease.backend == backend.name
             if not is_shared or decision != "continue":
@@ -315,7 +316,7 @@ def _leave(
     # What only tidies up may be refused, as it may have been made read-only.
     with contextlib.suppress(*((OSError, HeldError) if is_combined else ())), contextlib.ExitStack() as stack:
         if finished.store.fence is None:
-            finished = finished.within(stack.enter_context(holding(finished.store, backend.name, on_event)))
+            finished = finished.within(stack.enter_context(hold_lease(finished.store, backend.name, on_event)))
         finished = settled(finished, backend)
         if is_combined:
             finished.clean_up()

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaledproc._util.options import Declared, declared
+from scaledproc._util.redaction import redacted
 from scaledproc.events import CombineDone, ShardDone
 from scaledproc.planning.shared_files import to_record
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import FEATURES, shard_name
 from scaledproc.run_folder.record import RunRecord
-from scaledproc.storage.store import Store, redacted
+from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
     from scaledproc.backend.base import Backend

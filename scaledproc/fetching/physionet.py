@@ -12,6 +12,7 @@ from threading import Event
 from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
+from scaledproc._util.redaction import redacted
 from scaledproc._util.text import bytes_text, count_text
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.fetching.http import (
@@ -48,7 +49,7 @@ from scaledproc.planning.selection.subset import (
     stems,
     unit_folders,
 )
-from scaledproc.storage.store import redacted, scratch_folder
+from scaledproc.storage.store import scratch_folder
 
 SUMS = "SHA256SUMS.txt"
 DEPTH = 8  # folders in folders; a server could go on for ever

@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
 from scaledproc._util.process.scratch import PrivateFolder
-from scaledproc._util.redaction import has_login, remember_login, remember_secrets
-from scaledproc._util.redaction import redacted as redacted
+from scaledproc._util.redaction import has_login, redacted, remember_login, remember_secrets
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.storage.fencing import Change, Fence
 from scaledproc.storage.listing import OBJECT_STORES, FileInfo, SizesUnknownError, is_safe_name, version_of

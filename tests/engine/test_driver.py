@@ -22,7 +22,7 @@ from scaledproc.events import ChunkDone, Event, Note, RunFinished, ShardDone, Sh
 from scaledproc.extractors import Task
 from scaledproc.run_folder.folder import decide
 from scaledproc.run_folder.record import read_record
-from scaledproc.storage.parquet import rebatch
+from scaledproc.storage.row_groups import rebatch
 from scaledproc.storage.store import Store
 from scaledproc.testing import PROBE, output_bytes, write_probe_dataset
 

@@ -31,7 +31,8 @@ import scaledproc
 from scaledproc._util.process.processes import Process
 from scaledproc.events import ChunkDone, Event, ShardDone
 from scaledproc.extractors import Extractor, Task
-from scaledproc.run_folder.lock.driver_lease import HeldError, LeaseLostError
+from scaledproc.run_folder.lock.driver_lease import LeaseLostError
+from scaledproc.run_folder.lock.keeper import HeldError
 from scaledproc.run_folder.lock.lease import Lease
 from scaledproc.testing import output_bytes
 

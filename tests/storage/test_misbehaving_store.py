@@ -30,7 +30,7 @@ import scaledproc.engine.driver
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import ChunkDone, Event, ReuseFound, ShardDone
 from scaledproc.run_folder.folder import Run, decide
-from scaledproc.run_folder.lock.driver_lease import holding
+from scaledproc.run_folder.lock.driver_lease import hold_lease
 from scaledproc.storage.s3 import download, filesystem, s3_store
 from scaledproc.storage.s3.download import ChangedError, CredentialsError
 from scaledproc.storage.store import Store
@@ -432,7 +432,7 @@ class TestRuns:
     @pytest.mark.parametrize("seed", [1, 2])
     def test_a_lease_behind_it(self, ground: Ground, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
         """It is renewed all the time, and lost to nobody."""
-        monkeypatch.setattr(scaledproc.engine.driver, "holding", partial(holding, ttl=0.9))
+        monkeypatch.setattr(scaledproc.engine.driver, "hold_lease", partial(hold_lease, ttl=0.9))
         ground.bad.decide = seeded(seed, 0.2, SWIFT)
         begun = len(ground.bad.log)
         run(ground, f"ground/lease{seed}")

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from support import Bucket
 
+from scaledproc._util.redaction import redacted
 from scaledproc.errors import UsageError
 from scaledproc.storage.fsspec_store import FsspecStore
 from scaledproc.storage.listing import is_safe_name
 from scaledproc.storage.local_store import LocalStore
 from scaledproc.storage.s3 import download
 from scaledproc.storage.s3.s3_store import S3Store
-from scaledproc.storage.store import Store, redacted
+from scaledproc.storage.store import Store
 from scaledproc.testing import StoreConformance
 from scaledproc.testing.store import ODD
 

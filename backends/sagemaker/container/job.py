@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaledproc._util.process.scratch import PrivateFolder
+from scaledproc._util.redaction import redacted
 from scaledproc.engine.job import JobOrder, check_job, open_run, perform
 from scaledproc.engine.steps import reporting
 from scaledproc.errors import ScaledprocError, UsageError
@@ -32,7 +33,7 @@ from scaledproc.run_folder.names import (
     shard_errors_name,
     shard_name,
 )
-from scaledproc.storage.store import Store, redacted
+from scaledproc.storage.store import Store
 
 from ..jobs import requests
 from .machine import Host, ml_path, say, scratch_root, this_host
