@@ -58,6 +58,7 @@ def plan(
     limit: int | None = None,
     shards: str | int = "folder",
     chunk: str | int = "auto",
+    compare: str = "listed",
     jobs: int | None = None,
     inventory: Where | None = None,
     storage_options: Mapping[str, Any] | None = None,
@@ -91,6 +92,9 @@ def plan(
         Macro cut: `folder`, a number, or a size such as `50GB`.
     chunk
         Micro cut: `auto`, `per-core`, a number of tasks, or a size such as `64MB`.
+    compare
+        How a file is known to be the one of before, where a run is continued or updated: `listed` (its size and its
+        time or etag) or `content` (its SHA-256).
     jobs
         Cores of one machine; as many as this one has where none is given.
     inventory
@@ -169,6 +173,7 @@ def run(
     limit: int | None = None,
     shards: str | int = "folder",
     chunk: str | int = "auto",
+    compare: str = "listed",
     backend: str | Backend = "local",
     jobs: int | None = None,
     overwrite: bool = False,
@@ -192,7 +197,7 @@ def run(
 
     Parameters
     ----------
-    dataset, extractor, options, unit, anchor, include, exclude, only, hidden, limit, shards, chunk, inventory
+    dataset, extractor, options, unit, anchor, include, exclude, only, hidden, limit, shards, chunk, compare, inventory
         As for `plan`.
     output
         The folder to write, as a path or URL. A finished run of the same plan in it is left as it is, an unfinished
@@ -341,7 +346,7 @@ def plan_update(
     ScaledprocError
         If the folder holds no run, or the dataset cannot be listed.
     """
-    from scaledproc.engine.update import plan_of_update
+    from scaledproc.engine.update import compared_by_content, plan_of_update
 
     asked = _settled(PlanOptions.parse({**given, "extractor": extractor, "options": options}))
     inputs, outputs = split_options(storage_options)
@@ -351,6 +356,8 @@ def plan_update(
         there = Run.open(store)
         made = load_extractor(asked.extractor, asked.options)
         whole = make(source, asked, made, cores=cores(jobs), together=True, skip=source.contains(store))
+        if asked.compare == "content":
+            whole = compared_by_content(whole, source, [there])
         return plan_of_update(there, whole, asked, made, cores=cores(jobs))
 
 

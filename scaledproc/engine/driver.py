@@ -23,7 +23,7 @@ from scaledproc.engine.preflight import (
 )
 from scaledproc.engine.provenance import new_record
 from scaledproc.engine.steps import do_jobs, finish, finished_event, reporting, started_event, tell, tell_notes
-from scaledproc.engine.update import Terms, needs_update, put_in_place, update
+from scaledproc.engine.update import Terms, compared_by_content, needs_update, put_in_place, update
 from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.events import Detached, Note
 from scaledproc.execution.limits import Limits
@@ -112,6 +112,10 @@ def _carry_out(
     planned = make(dataset, options, extractor, cores=backend.cores, together=here, skip=dataset.contains(output))
     if not planned.n_tasks:
         raise ScaledprocError("; ".join(planned.warnings))
+    if options.compare == "content":
+        there = None if options.overwrite else _readable(output)
+        known = [] if there is None else [RunFolder(output, dataset, options.extractor, there)]
+        planned = compared_by_content(planned, dataset, [*known, *others])
     for warning in planned.warnings:
         tell(on_event, Note(warning))
     record = new_record(dataset, options, extractor, options.options or {}, planned, backend)

@@ -67,6 +67,12 @@ def _places(value: Any, flag: str) -> tuple[str, ...]:
     return tuple(os.fspath(each) for each in found)
 
 
+def _comparison(value: str, flag: str) -> str:
+    if value not in ("listed", "content"):
+        raise UsageError(f"{flag} {value!r}: give listed or content")
+    return value
+
+
 def _grace(value: str | float, flag: str) -> float:
     return parse_seconds(str(value), flag, least=0)
 
@@ -218,6 +224,14 @@ class PlanOptions(FileOptions):
         "Cut for cores: auto, per-core, a number of tasks, or a size such as 64MB.",
         read=_chunk,
         record=True,
+    )
+    compare: str = option(
+        "listed",
+        "How a file is known to be the one of before: listed (its size and its time or etag) or content (SHA-256).",
+        read=_comparison,
+        record=True,
+        details="By content, `touch` or another copy of the dataset costs no task. Each file is read once for it, "
+        "unless `fetch` or an earlier run has its checksum.",
     )
     jobs: int | None = option(
         None,

@@ -8,8 +8,9 @@ resuming are what they always are. Only when it is whole it takes the place of t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from scaledproc.engine.options import Listener, PlanOptions, RunOptions
     from scaledproc.extractors import Extractor
     from scaledproc.planning.plan import Plan
+    from scaledproc.storage.store import Store
 
 MAKERS = 4
 """Shards that are put together at once: some are read and hashed while others are written and flushed."""
@@ -86,6 +88,17 @@ def needs_update(run: RunFolder, wanted: RunRecord, planned: Plan) -> bool:
         return False
     had = run.record.extractor["options"]
     return bool(run.quarantined or had != wanted.extractor["options"] or changed_sizes(run))
+
+
+def compared_by_content(planned: Plan, dataset: Store, earlier: Iterable[Run]) -> Plan:
+    """A plan with the SHA-256 of its files, of which earlier runs may know some."""
+    from scaledproc.fetching.contents import with_contents
+
+    plans = []
+    for run in earlier:
+        with suppress(ScaledprocError):  # of one that cannot be read all are read
+            plans.append(run.plan)
+    return with_contents(planned, dataset, plans)
 
 
 def _is_same(run: Run, planned: Plan) -> bool:

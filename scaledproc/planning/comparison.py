@@ -60,16 +60,7 @@ def compare_plans(was: Plan, now: Plan, *, knows_versions: bool = False) -> Comp
     knows_versions
         Whether a file of which no version is known counts as changed.
     """
-    files = _places(now.files["path"], was.files["path"])
-    is_there = files >= 0
-    same = is_there.copy()
-    at = pa.array(np.where(is_there, files, 0))
-    if len(was.files):
-        for name in ("size", "version"):
-            before = _flat(was.files[name]).take(at)
-            same &= _filled(pc.equal(_flat(now.files[name]).cast(before.type), before))
-    if knows_versions:
-        same &= _filled(pc.not_equal(_flat(now.files["version"]).cast(pa.large_string()), ""))
+    files, same = same_files(was, now, knows_versions=knows_versions)
     lengths_now, lengths_was = np.diff(now.unit_files), np.diff(was.unit_files)
     of_file = np.append(np.repeat(np.arange(was.n_units), lengths_was), -1)[files]
     units = _places(_unit_names(now), _unit_names(was))
@@ -92,6 +83,35 @@ def compare_plans(was: Plan, now: Plan, *, knows_versions: bool = False) -> Comp
         tasks=tasks,
         unit_of_task=np.repeat(np.arange(now.n_units), np.diff(now.unit_tasks)),
     )
+
+
+def same_files(
+    was: Plan, now: Plan, *, knows_versions: bool = False, by_content: bool = True
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Where each file of a plan is in an earlier one (-1 where it is not), and whether it is the same, shape (files,).
+
+    Parameters
+    ----------
+    was, now
+        The plans.
+    knows_versions
+        Whether a file of which no version is known counts as changed.
+    by_content
+        Whether one of another version is the same where the SHA-256 of its content is known to both and is.
+    """
+    files = _places(now.files["path"], was.files["path"])
+    is_there = files >= 0
+    if not len(was.files):
+        return files, is_there
+    at = pa.array(np.where(is_there, files, 0))
+    before = {name: _flat(was.files[name]).take(at) for name in ("size", "version")}
+    is_alike = {name: _filled(pc.equal(_flat(now.files[name]).cast(of.type), of)) for name, of in before.items()}
+    same = is_alike["version"]
+    if knows_versions:
+        same &= _filled(pc.not_equal(_flat(now.files["version"]).cast(pa.large_string()), ""))
+    if by_content and was.contents is not None and now.contents is not None:
+        same |= _filled(pc.equal(now.contents, was.contents.take(at)))
+    return files, same & is_alike["size"] & is_there
 
 
 def _unit_names(plan: Plan) -> pa.ChunkedArray:

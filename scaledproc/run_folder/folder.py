@@ -439,8 +439,7 @@ def _remove_own(store: Store, folder: str, own: re.Pattern[str]) -> None:
 
 
 def changed_files(run: Run, plan: Plan) -> int:
-    """How many files changed since an unfinished run listed them (paths and sizes are the same: the plan's id is)."""
-    import pyarrow.compute as pc
+    """How many files changed since a run listed them (paths and sizes are the same: the plan's id is)."""
+    from scaledproc.planning.comparison import same_files
 
-    old, new = run.plan.files["version"], plan.files["version"]
-    return int(pc.sum(pc.not_equal(old.cast(new.type), new)).as_py() or 0) if len(old) == len(new) else len(new)
+    return int((~same_files(run.plan, plan)[1]).sum())

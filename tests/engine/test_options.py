@@ -166,6 +166,7 @@ def test_an_option_of_any_kind_is_recorded_by_its_field(tmp_path: Path) -> None:
             "unit": path_of.unit,
             "anchors": ["*.txt"],
             "hidden": False,
+            "compare": "listed",
             "limit": 2,
             "inventory": "list",
             "shards": "4",

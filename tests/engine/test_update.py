@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,23 @@ from scaledproc.events import ChunkDone, Event, Note, ReuseFound, RunFinished, R
 from scaledproc.extractors import Task
 from scaledproc.run_folder.names import UPDATE
 from scaledproc.run_folder.record import digest_of_content
+from scaledproc.storage.local_store import LocalStore
+from scaledproc.storage.parquet import Writer
+from scaledproc.storage.store import Store
 from scaledproc.testing import output_bytes
+
+own_open = LocalStore.open
+
+
+def noting(opened: list[str]) -> Callable[[LocalStore, str], Any]:
+    """A store's `open` that notes what it is asked for."""
+
+    def open_it(store: LocalStore, name: str) -> Any:
+        opened.append(name)
+        return own_open(store, name)
+
+    return open_it
+
 
 SCHEMA = {"path": "string", "value": "int64", "beside": pa.list_(pa.int64())}
 
@@ -401,6 +418,78 @@ def test_an_update_that_cannot_be_leaves_all_as_it_is(place: Place) -> None:
     ):
         place.run(update=True)
     assert tree_bytes(place.output) == before
+
+
+def test_files_are_compared_by_their_content(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.write("b/1/y.txt", "fine")
+    place.run(compare="content")
+    for path in place.data.rglob("*.txt"):
+        os.utime(path)
+    place.write("a/0/x.txt", "A0x")  # another content of the same size
+    with pytest.raises(scaledproc.ScaledprocError, match="--update does 2 of 18 tasks: 2 of changed files"):
+        place.run(compare="content")
+    with pytest.raises(scaledproc.ScaledprocError, match="--update does 18 of 18 tasks"):
+        place.run()
+    made, found = api.plan_update(place.data, place.output, extractor=place.extractor(), compare="content")
+    assert (made.n_tasks, found.todo) == (2, 2)
+    place.run(update=True, compare="content")
+    assert sorted(place.computed) == ["a/0/x.txt", "a/0/y.txt"]
+    place.check(compare="content")
+
+    copy = place.folder / "copy"  # elsewhere, with other times
+    shutil.copytree(place.data, copy, copy_function=shutil.copyfile)
+    place.data = copy
+    place.run(compare="content")
+    assert place.events[-1].already  # type: ignore[attr-defined]
+    opened: list[str] = []
+    monkeypatch.setattr(LocalStore, "open", noting(opened))
+    place.run(place.folder / "more", reuse=place.output, compare="content")
+    assert not place.computed
+    assert len([name for name in opened if name.endswith(".txt")]) == 18, "they lie elsewhere than those that were read"
+    with pytest.raises(scaledproc.UsageError, match="--compare 'time': give listed or content"):
+        place.run(compare="time")
+
+
+def test_receipts_of_fetch_spare_reading(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    import hashlib
+
+    from scaledproc.fetching.receipts import Receipt, Receipts
+
+    place.write("b/1/y.txt", "fine")
+    receipts = Receipts(Store.at(place.data))
+    for path in place.data.rglob("*.txt"):
+        name, seen = path.relative_to(place.data).as_posix(), path.stat()
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        receipts.add(name, Receipt(seen.st_size, str(seen.st_mtime_ns), digest))
+    receipts.close()
+    opened: list[str] = []
+    monkeypatch.setattr(LocalStore, "open", noting(opened))
+    place.run(compare="content")
+    assert not [name for name in opened if name.endswith(".txt")]
+    os.utime(place.data / "a/0/x.txt")
+    place.run(compare="content")
+    assert place.events[-1].already  # type: ignore[attr-defined]
+    assert [name for name in opened if name.endswith(".txt")] == ["a/0/x.txt"]
+
+
+def test_shards_that_stay_are_copied(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their rows are neither decoded nor encoded for that."""
+    from scaledproc.execution.reuse import shards
+
+    written: list[str] = []
+
+    class Noting(Writer):
+        def __init__(self, path: Path, schema: pa.Schema) -> None:
+            written.append(path.name)
+            super().__init__(path, schema)
+
+    monkeypatch.setattr(shards, "Writer", Noting)
+    place.write("b/1/y.txt", "fine")
+    place.run()
+    place.write("b/1/y.txt", "better")
+    place.run(update=True)
+    assert ["00001" in name for name in written] == [True]
+    place.check()
 
 
 # What a person sees

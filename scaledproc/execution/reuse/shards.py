@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -268,12 +268,14 @@ def _footer(opened: Any, plan_id: str, shard: int, new_plan_id: str, new_shard: 
     start = size - 8 - length
     opened.seek(start)
     footer: bytes = opened.read()
-    was = re.compile(rf'("plan_id": "){re.escape(plan_id)}(", "shard": ){shard}(?=[,}}])'.encode())
-    if len(was.findall(footer)) != 1:
-        return None
-    return start, was.sub(rf"\g<1>{new_plan_id}\g<2>{new_shard}".encode(), footer)
+    was, now = (
+        f'"plan_id": "{each}", "shard": {place}}}'.encode()
+        for each, place in ((plan_id, shard), (new_plan_id, new_shard))
+    )
+    return (start, footer.replace(was, now)) if footer.count(was) == 1 else None
 
 
+@lru_cache(maxsize=1)
 def _created_by() -> str:
     """What this version's files say of who wrote them."""
     sink = pa.BufferOutputStream()
