@@ -30,8 +30,10 @@ from scaledproc.run_folder.names import (
     OWN_FILES,
     PLAN,
     RECORD,
+    REUSED_TASKS,
     SHARD_FILE,
     SHARDS,
+    UPDATE,
     WORK,
     report_name,
     shard_errors_name,
@@ -363,8 +365,20 @@ class RunFolder(Run):
         _remove_unlisted(self.store, [name for shard in range(self.record.counts["shards"]) for name in _beside(shard)])
         _remove_own(self.store, WORK, IN_WORK)
         self._remove_replaced()
+        self._remove_update()
         for folder in ("", SHARDS):
             self.store.remove_temporaries(folder)
+
+    def _remove_update(self) -> None:
+        """Remove what is left of an update that took this run's place, but none that is being made."""
+        if not self.store.names(UPDATE):
+            return
+        try:
+            left = read_record(self.store.child(UPDATE))
+        except ScaledprocError:
+            return
+        if left is None or left.state == "done":
+            self.store.remove(UPDATE)
 
     def _remove_replaced(self) -> None:
         """Remove what an earlier run left, as far as this one has put nothing in its place."""
@@ -375,6 +389,11 @@ class RunFolder(Run):
         shards = {*range(replaces["shards"]), *_numbers(self.store.names(SHARDS), ".parquet")}
         names = [f"{name}.csv" for name in replaces["summaries"] if name not in self.record.summaries]
         self.store.remove_files(names + [shard_name(shard) for shard in sorted(shards) if shard >= count])
+
+
+def _beside_all(shards: int) -> list[str]:
+    """What may belong to the files of so many shards while the run goes on."""
+    return [REUSED_TASKS, *(name for shard in range(shards) for name in _beside(shard))]
 
 
 def _beside(shard: int) -> tuple[str, str]:
@@ -517,8 +536,7 @@ def _remove_own(store: Store, folder: str, own: re.Pattern[str]) -> None:
 
 
 def changed_files(run: Run, plan: Plan) -> int:
-    """How many files changed since an unfinished run listed them (paths and sizes are the same: the plan's id is)."""
-    import pyarrow.compute as pc
+    """How many files changed since a run listed them (paths and sizes are the same: the plan's id is)."""
+    from scaledproc.planning.comparison import same_files
 
-    old, new = run.plan.files["version"], plan.files["version"]
-    return int(pc.sum(pc.not_equal(old.cast(new.type), new)).as_py() or 0) if len(old) == len(new) else len(new)
+    return int((~same_files(run.plan, plan)[1]).sum())
