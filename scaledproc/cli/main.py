@@ -16,7 +16,6 @@ from scaledproc._util.command.config_file import EXTRACTOR, NAME, check_tables, 
 from scaledproc._util.command.flags import add_command
 from scaledproc._util.entry_points import plugins
 from scaledproc._util.options import declared
-from scaledproc._util.process import startup
 from scaledproc.backend.settings import SETTING, declared_settings
 from scaledproc.cli.fetch import fetch
 from scaledproc.cli.inspect import extractors, save_inventory, status, stop, verify
@@ -161,7 +160,6 @@ def main() -> None:
     from scaledproc._util.process.streams import keep_streams
 
     keep_streams()
-    startup.begin()
     raise_file_limit()
     try:
         _check_folder()

@@ -7,6 +7,7 @@ changes nothing.
 from __future__ import annotations
 
 import datetime as dt
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -32,6 +33,11 @@ _SHORT = 100  # characters of text that do not count by themselves
 _MOST_FORMS = 256  # of a schema's rows that are remembered
 _SIMPLE = frozenset((bool, int, float, dt.date, dt.time, dt.datetime, dt.timedelta))
 """Of which types values are in one piece, so that nothing that a taker makes of them counts."""
+_CODES = {
+    **{(-(1 << bits - 1), (1 << bits - 1) - 1): code for bits, code in zip((8, 16, 32, 64), "bhiq", strict=True)},
+    **{(0, (1 << bits) - 1): code for bits, code in zip((8, 16, 32, 64), "BHIQ", strict=True)},
+}
+"""Of whole numbers within these bounds, as `struct` has them."""
 _PER_VALUE = 60  # bytes that a value of a row takes, with the short text that it may be
 REFUSALS = (pa.ArrowException, TypeError, ValueError, OverflowError)
 """What Arrow and Parquet raise for values that they do not take; and for want of memory, which is none of them."""
@@ -112,8 +118,9 @@ def _column(name: str, taker: Taker) -> _Column:
 class _Form(NamedTuple):
     """What has to be seen to of a row's values whose types are known, where the columns take all of these types."""
 
-    whole: tuple[tuple[int, int, Callable[[Sequence[Any]], tuple[int, ...]]], ...]
-    """Whole numbers, by the bounds that they must be within."""
+    whole: Callable[[Sequence[Any]], tuple[int, ...]]
+    pack: Callable[..., bytes]
+    """Raises `struct.error` where a whole number is not within the bounds of its column."""
     texts: Callable[[Sequence[Any]], tuple[str, ...]]
     others: tuple[tuple[int, Callable[[Any], Any]], ...]
     """The places of values that are stored as something else, with what makes that of them."""
@@ -132,13 +139,15 @@ def _getter(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
 
 def _form_of(kinds: Sequence[type], columns: Sequence[_Column], takers: Sequence[Taker]) -> _Form | None:
     """The form of rows whose values have these types; None where some type needs a closer look."""
-    whole: dict[tuple[int, int], list[int]] = {}
+    whole: list[int] = []
+    codes = "<"
     texts: list[int] = []
     others: list[tuple[int, Callable[[Any], Any]]] = []
     for place, (kind, column, taker) in enumerate(zip(kinds, columns, takers, strict=True)):
         if kind is column.plain:
             if kind is int:
-                whole.setdefault((column.least, column.most), []).append(place)
+                whole.append(place)
+                codes += _CODES[column.least, column.most]
             elif kind is str:
                 texts.append(place)
         elif kind is type(None):
@@ -149,7 +158,8 @@ def _form_of(kinds: Sequence[type], columns: Sequence[_Column], takers: Sequence
         else:
             return None
     return _Form(
-        tuple([(least, most, _getter(places)) for (least, most), places in whole.items()]),
+        _getter(whole),
+        struct.Struct(codes).pack,
         _getter(texts),
         tuple(others),
         {},
@@ -327,10 +337,10 @@ class RowCollector:
                 return None
         if len(row) != len(values):
             return None
-        for least, most, get in form.whole:
-            numbers = get(values)
-            if min(numbers) < least or max(numbers) > most:
-                return None
+        try:
+            form.pack(*form.whole(values))
+        except struct.error:
+            return None
         texts = form.texts(values)
         size = self._row_size
         together = "".join(texts)
