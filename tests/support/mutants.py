@@ -36,6 +36,7 @@ TESTS: dict[str, Sequence[str]] = {
     "scaledproc/planning/layout.py": ["tests/planning/test_layout.py"],
     "scaledproc/storage/retry.py": ["tests/storage/test_retry.py"],
     "scaledproc/run_folder/lock/lease.py": ["tests/run_folder/test_lease.py"],
+    "scaledproc/run_folder/changes.py": ["tests/run_folder/test_changes.py"],
     "scaledproc/extractors/rows/collector.py": ["tests/extractors/rows/test_collector.py"],
     "scaledproc/extractors/rows/columns.py": ["tests/extractors/rows/test_columns.py"],
     "scaledproc/extractors/rows/scalars.py": ["tests/extractors/rows/test_scalars.py"],
