@@ -58,6 +58,8 @@ class Place(NamedTuple):
     offset_s: float | None
     comments: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    offset: tuple[int, int] | None = None
+    """The same as `offset_s`, exactly: as a fraction."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class Master:
         try:
             if start is not None:
                 start += dt.timedelta(microseconds=rounded(over * 10**6, under))
-            return Place(self.name, start, over / under, self.header.comments, self.notes)
+            return Place(self.name, start, over / under, self.header.comments, self.notes, (over, under))
         except OverflowError:
             note = f"{self.path}{HEADER} has it so late that there is no date for it"
             return Place(self.name, None, None, self.header.comments, (*self.notes, note))
@@ -324,14 +326,17 @@ def _place_of_numerics(master: Master, header: Header) -> Place:
     record = master.start
     own = started(header)
     if own is not None:
-        offset = (own - record) / dt.timedelta(seconds=1) if record else None
-        return Place(master.name, own, offset, master.header.comments, master.notes)
+        if record is None:
+            return Place(master.name, own, None, master.header.comments, master.notes)
+        apart = (own - record) // dt.timedelta(microseconds=1), 10**6
+        offset = (own - record) / dt.timedelta(seconds=1)
+        return Place(master.name, own, offset, master.header.comments, master.notes, apart)
     if header.time is None or master.header.time is None:
         return Place(master.name, None, None, master.header.comments, master.notes)
     if differs := _clock_differs(master, 0, header):
         note = f"its own time is {differs} s from that of {master.path}{HEADER}, and it has no date"
         return Place(master.name, None, None, master.header.comments, (*master.notes, note))
-    return Place(master.name, record, 0.0, master.header.comments, master.notes)
+    return Place(master.name, record, 0.0, master.header.comments, master.notes, (0, 1))
 
 
 def _microseconds(time: dt.time) -> int:
