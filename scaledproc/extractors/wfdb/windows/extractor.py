@@ -1,0 +1,381 @@
+"""The built-in extractor `wfdb-windows`: features of windows of every signal of a WFDB record."""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+
+import pyarrow as pa
+
+from scaledproc.extractors.base import Extractor, Task
+from scaledproc.extractors.options import Option
+from scaledproc.extractors.wfdb.header import parse_header, read_header
+from scaledproc.extractors.wfdb.record import exact, records_of, when_counted
+from scaledproc.extractors.wfdb.summary import ENDING, NUMERICS_FS, names_of_file
+from scaledproc.extractors.wfdb.task_header import listed_files, shared_values
+from scaledproc.extractors.wfdb.windows.compiled import MUCH, kernel_in_use, use_compiled
+from scaledproc.extractors.wfdb.windows.features import COUNTS, VALUES
+from scaledproc.extractors.wfdb.windows.place import timeline
+from scaledproc.extractors.wfdb.windows.reading import Chosen, windows_of
+from scaledproc.extractors.wfdb.windows.settings import BANDS, Selection, lengths, parse_bands
+from scaledproc.extractors.wfdb.windows.streams import Measures
+
+if TYPE_CHECKING:
+    from scaledproc.extractors.wfdb.header import Header
+    from scaledproc.extractors.wfdb.record import Place
+    from scaledproc.extractors.wfdb.signal_names import SignalNames
+    from scaledproc.extractors.wfdb.windows.numerics import Series
+    from scaledproc.extractors.wfdb.windows.place import Timeline
+    from scaledproc.extractors.wfdb.windows.reading import Row
+
+_OF_RECORDS = ("group", "unit", "record", "record_name", "subject_id", "hadm_id")
+_TYPES = {"group": pa.string(), "unit": pa.string(), "record": pa.string(), "record_name": pa.string()}
+_NEVER_NULL = frozenset(["group", "unit", "record", "kind", "channel", "window", "n_samples", "n_missing"])
+
+
+class SignalRow(NamedTuple):
+    """What is the same in all rows of a signal."""
+
+    kind: str
+    channel: int
+    name: str | None
+    canonical: str | None
+    units: str | None
+    fs: float | None
+    wanted: int
+    """Which of the wanted signals it is."""
+
+
+class WfdbWindows(Extractor):
+    """Features of windows of every signal of every WFDB record, over its valid samples, in physical units.
+
+    Anchors are headers, units are folders, as in `wfdb-summary`, by which headers, samples and times are read too.
+    A window has a row for each signal that has samples in it. What comes from counts and sums is made of whole
+    numbers, and is the same on every processor. Spectra are by Welch's method, rounded to single precision.
+
+    Records are read in pieces, so that memory depends on the length of a window, not on that of a record. A signal
+    without a file has no windows. In `grid=record` windows are counted from the record's beginning, as the master
+    header has it, so that those of its segments and numerics are the same; where no master tells, from the first
+    sample. In `clock` they begin at multiples of `step` after midnight of 1 January 1970, for which the record must
+    have date and time; in `segment` at the first sample of each header. A window that a segment begins or ends in
+    has those samples alone: `n_samples` tells how many they are.
+
+    Values are null where less than `min_valid` of a window, the part outside of the segment counted, is valid, and
+    where undefined. MIMIC-IV's numerics, whose times are irregular, have a row for each window with a value, whatever
+    `min_valid` is.
+
+    Spectra are of windows in which at most a tenth of the samples is missing, and no more than 0.5 s at once: these
+    are interpolated linearly, at the window's ends the nearest sample is repeated. Numerics have none, and windows of
+    less than 8 samples. A segment has 20 s, or the window's length, but no multiple of a prime above 13 in samples;
+    segments overlap by half, each without its mean and under a Hann window (Welch 1967,
+    doi:10.1109/TAU.1967.1161901). A frequency belongs to a band from its lower edge on and below its upper one.
+
+    Parameters
+    ----------
+    window, step
+        Seconds that a window has, and from the beginning of one to that of the next one.
+    grid
+        `record`, `clock` or `segment`: from where windows are counted.
+    min_valid
+        Share of valid samples, below which values are null.
+    signals
+        Canonical names, names as written, or globs of them, whatever their case and spaces; all where none is given.
+    bands
+        Bands of frequencies, such as `slow:0.05-0.5` in Hz, which make a column `power_slow`.
+    layout
+        `long`, a row for each window and signal; or `wide`, a row for each window with columns such as `ABP_mean` for
+        each of `signals`, which must be names then. Of several signals of a name the first in the header counts.
+    signal_names
+        The content of a table of signal names in TOML instead of the built-in one, see `SignalNames`. A person gives
+        the name of its file.
+
+    Columns
+    -------
+    group, unit, record, record_name, subject_id, hadm_id
+        As in `wfdb-summary`.
+    kind
+        `numerics` or `waveform`, as in `wfdb-summary`.
+    channel, signal
+        Place in the header, from 0, and name as written.
+    signal_name
+        Canonical name for kind and signal; the name as written where none is known.
+    units
+        Physical units as written: `mV` where none are.
+    fs
+        Samples per second of this signal, Hz; null for MIMIC-IV's numerics, whose times are irregular.
+    window
+        The number of the window: it begins `window * step` seconds after the point that `grid` names.
+    start, offset_s
+        When the window begins, and how many seconds after the record. `start` is null where no header has a
+        date, or two masters have different ones; `offset_s` where it is not known where in its record a segment is.
+    n_samples, n_missing
+        Samples of the segment in the window, and those of them that are missing. In MIMIC-IV's numerics: lines,
+        and those without a value of this signal.
+    n_distinct, n_zero
+        How many different values the valid samples have; how many are 0.
+    n_at_min, n_at_max
+        Valid samples at the limit on the side of `min`, and of `max`, as in `wfdb-summary`; null where none is known
+        that all samples of the window are within.
+    flat_share
+        Share of neighbours with equal values, among neighbours that are both valid.
+    mean, std
+        Units; `std` with ddof=1.
+    skewness, kurtosis
+        Third and fourth standardised moment, that of a normal distribution, 3, subtracted from the latter; as
+        `scipy.stats.skew` and `kurtosis` have them (biased: Joanes and Gill 1998, doi:10.1111/1467-9884.00122, g1 and
+        g2); null where all samples are equal.
+    rms
+        Root of the mean square, units.
+    min, p05, p25, p50, p75, p95, max
+        Units; percentiles by linear interpolation.
+    line_length
+        Sum of the absolute differences of neighbours that are both valid, by the time between them: units per second
+        (Esteller et al. 2001, doi:10.1109/IEMBS.2001.1020545, where it is not divided).
+    crossings
+        How often neighbours that are both valid lie on different sides of the mean, per second; a sample at the mean
+        counts as above.
+    hjorth_mobility, hjorth_complexity
+        Root of the ratio of the variance of the slope to that of the signal, per second (of a sine of f Hz about 2 pi
+        f); the slope's mobility by the signal's, without unit (Hjorth 1970, doi:10.1016/0013-4694(70)90143-4). Slopes
+        are differences of neighbours. Null for irregular times.
+    power_total
+        Power at all frequencies above 0, squared units.
+    power_slow, power_pulse, power_qrs, power_fast
+        Power in the bands 0.05-0.5, 0.5-5, 5-15 and 15-40 Hz, or in those of `bands`, squared units; null where a
+        band reaches above half of `fs`, or its lower edge below half the distance of frequencies.
+    peak_hz
+        Frequency with the most power, Hz; the lowest of several.
+    spectral_entropy
+        Shannon's entropy of the shares of power at the frequencies above 0, by its largest possible value: from 0
+        to 1 (Inouye et al. 1991, doi:10.1016/0013-4694(91)90138-T).
+    edge95_hz
+        Frequency up to which 95 % of the power are, Hz.
+    header_note
+        As in `wfdb-summary`.
+    """
+
+    name = "wfdb-windows"
+    anchors = ("*.hea", f"{'[0-9]' * 8}n{ENDING}")
+    companions = ("*.dat", "*.mat")
+    apart = frozenset({"_names", "_names_of_measured"})
+
+    def __init__(
+        self,
+        window: Annotated[float, Option("Length of a window.", unit="seconds")] = 60.0,
+        step: Annotated[
+            float | None,
+            Option("Seconds from the beginning of a window to that of the next one.", default_text="that of window"),
+        ] = None,
+        grid: Annotated[Literal["record", "clock", "segment"], Option("From where windows are counted.")] = "record",
+        min_valid: Annotated[float, Option("Share of valid samples below which values are null.")] = 0.5,
+        signals: Annotated[
+            tuple[str, ...], Option("Canonical names, names as written, or globs of them.", default_text="all")
+        ] = (),
+        bands: Annotated[tuple[str, ...], Option("Bands whose power is told, NAME:LOW-HIGH in Hz.")] = BANDS,
+        layout: Annotated[Literal["long", "wide"], Option("A row per window and signal, or per window.")] = "long",
+        signal_names: Annotated[
+            str | None,
+            Option(
+                "Table of canonical signal names (TOML), or built-in.",
+                metavar="FILE",
+                default_text="built-in",
+                read=names_of_file,
+            ),
+        ] = None,
+    ) -> None:
+        self._length, self._step = lengths(window, step)
+        self._grid, self._min_valid, self._layout = grid, float(min_valid), layout
+        if not 0 <= self._min_valid <= 1:
+            from scaledproc.errors import UsageError
+
+            raise UsageError(f"--set min_valid={min_valid:g}: give a share from 0 to 1")
+        self._selection = Selection(signals)
+        self._bands = parse_bands(bands)
+        self._wide = self._selection.columns() if layout == "wide" else ()
+        self._signal_names = signal_names
+
+    @property
+    def _measured(self) -> list[pa.Field]:
+        """Columns of what is measured of a window."""
+        counts = [pa.field(name, pa.int64(), nullable=name not in _NEVER_NULL) for name in COUNTS]
+        spectrum = ["power_total", *(f"power_{band.name}" for band in self._bands)]
+        return [
+            *counts,
+            *(pa.field(name, pa.float64()) for name in VALUES),
+            *(pa.field(name, pa.float32()) for name in (*spectrum, "peak_hz", "spectral_entropy", "edge95_hz")),
+        ]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns; with `bands` and the wide layout those that the options name."""
+        times = [("window", pa.int64()), ("start", pa.timestamp("us")), ("offset_s", pa.float64())]
+        of_signals = [("channel", pa.int32()), ("signal", pa.string()), ("signal_name", pa.string())]
+        of_signals += [("units", pa.string()), ("fs", pa.float64())]
+        of_records = [(name, _TYPES.get(name, pa.int64())) for name in _OF_RECORDS]
+        fields = [*of_records, ("kind", pa.string()), *(() if self._wide else of_signals), *times]
+        named = [pa.field(name, kind, nullable=name not in _NEVER_NULL) for name, kind in fields]
+        if not self._wide:
+            named += self._measured
+        for signal in self._wide:
+            named += [pa.field(f"{signal}_units", pa.string()), pa.field(f"{signal}_fs", pa.float64())]
+            named += [pa.field(f"{signal}_{each.name}", each.type) for each in self._measured]
+        return pa.schema([*named, pa.field("header_note", pa.string())])
+
+    @cached_property
+    def _names(self) -> SignalNames:
+        from scaledproc.extractors.wfdb.signal_names import SignalNames
+
+        return SignalNames.parse(self._signal_names) if self._signal_names is not None else SignalNames.built_in()
+
+    def expect(self, size: int) -> None:
+        """Load the compiled kernel where much is to come; not where memory is limited, which is for the tasks."""
+        if size >= MUCH and resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY:
+            use_compiled()
+
+    def extract(self, task: Task) -> Iterator[dict[str, Any]]:
+        """The windows of one header, or of one file of numerics.
+
+        Raises
+        ------
+        FileNotFoundError
+            If a signal file that the header names is not in the unit.
+        ValueError
+            If the header cannot be read, or a signal file does not hold what it says.
+        """
+        if task.anchor.endswith(ENDING):
+            yield from self._rows_of_numerics(task)
+            return
+        path, _ = os.path.splitext(task.anchor)  # noqa: PTH122 - of a text
+        records = records_of(task)
+        content = records.take(task.anchor)
+        header = read_header(task.locate_in_unit(task.anchor)) if content is None else parse_header(content)
+        if not header.signals:
+            return
+        try:
+            yield from self._rows_of_header(task, path, header, records.place(path, header))
+        except ArithmeticError as error:
+            raise ValueError(f"the header has numbers that nothing can be computed with: {error}") from None
+
+    def _rows_of_header(self, task: Task, path: str, header: Header, place: Place) -> Iterator[dict[str, Any]]:
+        folder, _, record = path.rpartition("/")
+        paths = {file: task.locate_in_unit(relative) for file, relative in listed_files(task, header).items()}
+        is_numerics = record == f"{folder.rpartition('/')[2]}n"
+        signals: list[SignalRow] = []
+        chosen: list[Chosen] = []
+        for channel, signal in enumerate(header.signals):
+            fs = header.fs * signal.samples_per_frame
+            if math.isinf(fs):
+                raise OverflowError("too many samples a second")
+            kind = "numerics" if is_numerics or fs <= NUMERICS_FS else "waveform"
+            described = self._describe(kind, channel, signal.name, signal.units, fs)
+            if described is not None:
+                signals.append(described)
+                chosen.append(Chosen(channel, kind != "numerics"))
+        if not chosen:
+            return
+        times = timeline(place, self._grid, self._step, self._length)
+        measures = Measures(self._min_valid, self._bands, kernel_in_use())
+        rows = windows_of(paths, header, chosen, times.grid, measures)
+        shared = shared_values(task, record, place, header)
+        yield from self._assembled(shared, signals, times, rows)
+
+    def _rows_of_numerics(self, task: Task) -> Iterator[dict[str, Any]]:
+        """The windows of a MIMIC-IV file of numerics."""
+        from scaledproc.extractors.wfdb.windows.numerics import read_series, windows_of_series
+
+        file = task.anchor.rpartition("/")[2]
+        record = file.removesuffix(ENDING)
+        master, notes = records_of(task).clock(task.anchor.removesuffix(f"n{ENDING}"), task)
+        found = read_series(task.locate(file))
+        if found is None:
+            if master is None:  # of another origin, which has a name as MIMIC-IV's have
+                return
+            raise ValueError("the first column is not called time")
+        if master is None:
+            raise ValueError("; ".join(notes) or f"there is no header {record[:-1]}.hea, so nothing tells its times")
+        place, _ = when_counted(master, found.first, found.first)
+        times = timeline(place, self._grid, self._step, self._length)
+        signals: list[SignalRow] = []
+        chosen: list[Series] = []
+        for channel, series in enumerate(found.series):
+            described = self._describe("numerics", channel, series.name, series.units, None)
+            if described is not None:
+                signals.append(described)
+                chosen.append(series)
+        more = [f"{each.name}: {each.note}" for each in chosen if each.note is not None]
+        measures = Measures(self._min_valid, self._bands, kernel_in_use())
+        frequency = exact(master.header.counter_frequency)
+        rows = windows_of_series(found, chosen, frequency, times.grid, measures)
+        try:
+            yield from self._assembled(shared_values(task, record, place, more=more), signals, times, rows)
+        except ArithmeticError as error:
+            raise ValueError(f"it has numbers that nothing can be computed with: {error}") from None
+
+    def _describe(
+        self, kind: str, channel: int, name: str | None, units: str | None, fs: float | None
+    ) -> SignalRow | None:
+        """What is the same in all rows of a signal; None of one that is not wanted."""
+        canonical = self._names.name_of(kind, name)
+        place = self._selection.place(canonical, name)
+        return None if place is None else SignalRow(kind, channel, name, canonical, units, fs, place)
+
+    def _assembled(
+        self, shared: Mapping[str, Any], signals: Sequence[SignalRow], times: Timeline, rows: Iterable[Row]
+    ) -> Iterator[dict[str, Any]]:
+        """Windows as rows of the schema."""
+        common = {name: shared[name] for name in (*_OF_RECORDS, "header_note")}
+        if self._wide:
+            yield from self._in_wide_rows(common, signals, times, rows)
+            return
+        names = self._names_of_measured
+        described = [
+            {
+                **common,
+                "kind": signal.kind,
+                "channel": signal.channel,
+                "signal": signal.name,
+                "signal_name": signal.canonical,
+                "units": signal.units,
+                "fs": signal.fs,
+            }
+            for signal in signals
+        ]
+        for number, measured in rows:
+            start, offset = times.when(number)
+            for place, values in measured:
+                row = {**described[place], "window": number, "start": start, "offset_s": offset}
+                row.update(zip(names, values, strict=True))
+                yield row
+
+    def _in_wide_rows(
+        self, common: Mapping[str, Any], signals: Sequence[SignalRow], times: Timeline, rows: Iterable[Row]
+    ) -> Iterator[dict[str, Any]]:
+        """A row for each window and kind; of several signals of a name the first one of the header counts."""
+        names = {name: [f"{name}_{each}" for each in self._names_of_measured] for name in self._wide}
+        firsts: dict[tuple[str, int], int] = {}
+        for place, signal in enumerate(signals):
+            firsts.setdefault((signal.kind, signal.wanted), place)
+        empty = dict.fromkeys(self.schema.names)
+        for number, measured in rows:
+            start, offset = times.when(number)
+            by_kind: dict[str, dict[str, Any]] = {}
+            for place, values in measured:
+                signal = signals[place]
+                if firsts[signal.kind, signal.wanted] != place:
+                    continue
+                row = by_kind.get(signal.kind)
+                if row is None:
+                    row = by_kind[signal.kind] = {**empty, **common, "kind": signal.kind}
+                    row["window"], row["start"], row["offset_s"] = number, start, offset
+                name = self._wide[signal.wanted]
+                row[f"{name}_units"], row[f"{name}_fs"] = signal.units, signal.fs
+                row.update(zip(names[name], values, strict=True))
+            yield from by_kind.values()
+
+    @cached_property
+    def _names_of_measured(self) -> list[str]:
+        return [each.name for each in self._measured]
