@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from scaledproc._util.machine import fitting
+from scaledproc._util.process.machine import fitting
 from scaledproc.backend.base import Backend, Capabilities, Job
 from scaledproc.events import Event
 from scaledproc.execution.workers.pool import cores
@@ -34,7 +34,7 @@ class LocalBackend(Backend):
     @contextmanager
     def prepared(self, limits: Limits, source: str | Extractor, options: Mapping[str, Any]) -> Iterator[None]:
         """Have the pool's processes start and import meanwhile."""
-        from scaledproc.execution.chunk import warm_up
+        from scaledproc.execution.chunks.loading import warm_up
         from scaledproc.execution.workers.pool import Pool
         from scaledproc.extractors.registry import place
 

@@ -19,22 +19,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from measure import Bystanders, cpu_seconds, table
+from measure import HERE, Bystanders, cpu_seconds, table
 
-from scaledproc._util import startup
+from scaledproc._util.process import startup
 from scaledproc.events import ShardDone
 from scaledproc.execution.combine import combine
 from scaledproc.execution.shard import note_shard
 from scaledproc.extractors.wfdb.summary import SCHEMA
-from scaledproc.run_folder.folder import (
-    INVENTORY,
-    WORK_ERROR_SCHEMA,
-    RunFolder,
-    RunRecord,
-    report_name,
-    shard_errors_name,
-    shard_name,
-)
+from scaledproc.run_folder.folder import RunFolder
+from scaledproc.run_folder.names import INVENTORY, WORK_ERROR_SCHEMA, report_name, shard_errors_name, shard_name
+from scaledproc.run_folder.record import RunRecord
 from scaledproc.storage.parquet import Writer, write_table
 from scaledproc.storage.store import Store
 
@@ -138,7 +132,7 @@ def plain(folder: Path, shards: int) -> int:
 def alone(what: str, folder: Path, shards: int) -> dict[str, float]:
     """One of the above in a process of its own: seconds, CPU seconds, and the most bytes of memory that it had."""
     command = [sys.executable, __file__, what, str(folder), str(shards)]
-    environment = {**os.environ, **startup.ENVIRONMENT}  # as of the command line
+    environment = {**os.environ, **startup.ENVIRONMENT, "PYTHONPATH": str(HERE)}  # as of the command line
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout)
     return found

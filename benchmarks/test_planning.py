@@ -21,9 +21,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from inventories import FILES, write_inventory
-from measure import Bystanders, table
+from measure import HERE, Bystanders, table
 
-from scaledproc._util import startup
+from scaledproc._util.process import startup
 from scaledproc.extractors import load_extractor
 from scaledproc.planning.plan import make_plan
 from scaledproc.planning.saved_inventory import read_inventory
@@ -123,7 +123,7 @@ def _peak() -> int:
 def alone(what: str, inventory: Path, folder: Path) -> Cost:
     """One of the above in a process of its own, which nothing else's memory is counted to."""
     command = [sys.executable, __file__, what, str(inventory), str(folder)]
-    environment = {**os.environ, **startup.ENVIRONMENT}  # as of the command line
+    environment = {**os.environ, **startup.ENVIRONMENT, "PYTHONPATH": str(HERE)}  # as of the command line
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return Cost(**json.loads(done.stdout))
 

@@ -27,7 +27,7 @@ from measure import CORES, HERE, Bystanders, cpu_of_all, cpu_seconds, spread, ta
 from s3server import S3Server, s3_server
 
 import scaledproc
-from scaledproc.storage import s3_download
+from scaledproc.storage.s3 import download
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ LEAST_OF_BEST = 0.85  # of the best number of requests, for the one that is buil
 
 
 def test_requests(server: S3Server, folder: Path, monkeypatch: pytest.MonkeyPatch, show: Callable[..., None]) -> None:
-    """How many requests at once: near and at a distance, on small objects. What `s3_download.REQUESTS` rests on."""
+    """How many requests at once: near and at a distance, on small objects. What `download.REQUESTS` rests on."""
     small, *_ = KINDS
     with ExitStack() as stack:
         fetchers = {
@@ -209,8 +209,8 @@ def test_requests(server: S3Server, folder: Path, monkeypatch: pytest.MonkeyPatc
 
         def fetch(name: str, count: int) -> float:
             with monkeypatch.context() as patch:
-                patch.setattr(s3_download, "REQUESTS", count)
-                patch.setattr(s3_download, "_pool", None)
+                patch.setattr(download, "REQUESTS", count)
+                patch.setattr(download, "_pool", None)
                 return fetchers[name].staging()
 
         with Bystanders() as others:
@@ -219,7 +219,7 @@ def test_requests(server: S3Server, folder: Path, monkeypatch: pytest.MonkeyPatc
     runs = {(name, count): found[f"{name} {count}"] for name in fetchers for count in COUNTS}
     paces = {each: small.count / statistics.median(seconds) for each, seconds in runs.items()}
     rows = [[str(count), *(f"{paces[name, count]:,.0f}/s" for name in fetchers)] for count in COUNTS]
-    built_in = s3_download.REQUESTS
+    built_in = download.REQUESTS
     title = f"Fetching {small.count:,} objects of {small.size:,} bytes with so many requests at once"
     notes = [f"built in: {built_in} (promised: {LEAST_OF_BEST} of the best)", others.note]
     show(table(title, ["requests", *fetchers], rows, notes))
@@ -320,7 +320,7 @@ def _paces(kind: Objects, seconds: float) -> list[str]:
 def slow_proxy(endpoint: str, seconds: float) -> Iterator[str]:
     """The server at a distance."""
     host, _, port = endpoint.removeprefix("http://").partition(":")
-    command = [sys.executable, str(Path(__file__).with_name("slow_proxy.py")), host, port, str(seconds)]
+    command = [sys.executable, str(HERE / "slow_proxy.py"), host, port, str(seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

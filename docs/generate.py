@@ -283,9 +283,10 @@ def run_folder_page(folder: Path) -> str:
     """The files of a run: the layout from the module's docstring, the columns from a run on the demo dataset."""
     import pyarrow.parquet as pq
 
-    from scaledproc.run_folder import folder as module
+    from scaledproc.run_folder import names
+    from scaledproc.run_folder.record import RunRecord
 
-    layout = (inspect.getdoc(module) or "").partition("::\n")[2]
+    layout = (inspect.getdoc(names) or "").partition("::\n")[2]
     parts = [
         "# A run's folder",
         f"```text\n{inspect.cleandoc(layout)}\n```",
@@ -294,7 +295,7 @@ def run_folder_page(folder: Path) -> str:
             "values below are those of a run on the demo dataset."
         ),
         "## `run.json`",
-        _table(("key", "meaning"), _parameters(module.RunRecord)),
+        _table(("key", "meaning"), _parameters(RunRecord)),
     ]
     for name in ("plan.parquet", "inventory.parquet", "errors.parquet"):
         table = pq.read_table(folder / name)

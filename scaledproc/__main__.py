@@ -1,7 +1,7 @@
 """The console script, also as `python -m scaledproc`."""
 
-from scaledproc._util import startup
-from scaledproc._util.streams import keep_streams
+from scaledproc._util.process import startup
+from scaledproc._util.process.streams import keep_streams
 
 
 def main() -> None:

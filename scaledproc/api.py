@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from scaledproc._util.types import Where
-from scaledproc.backend.base import Backend, Expected, MissingBackendError, load_backend, opening_options
+from scaledproc.backend.base import Backend, Expected
+from scaledproc.backend.registry import MissingBackendError, load_backend, opening_options
 from scaledproc.engine.driver import (
     combine_anew,
     execute,
@@ -29,7 +30,7 @@ from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.registry import change_options, settle_options
 from scaledproc.fetching.defaults import PARALLEL, PHYSIONET
 from scaledproc.run_folder.folder import Run, RunFolder
-from scaledproc.run_folder.lock.driver_lease import holding
+from scaledproc.run_folder.lock.driver_lease import hold_lease
 from scaledproc.storage.store import Store
 
 AnExtractor = str | Extractor | Callable[..., Any]
@@ -402,7 +403,7 @@ def combine(
         if options:
             values = change_options(str(found.source), found.record.extractor.get("options") or {}, options)
         open_store = found.store
-        with holding(open_store, str(found.record.backend.get("name") or "local"), on_event) as store:
+        with hold_lease(open_store, str(found.record.backend.get("name") or "local"), on_event) as store:
             found = found.within(store)
             if found.record.state == "done":
                 combined = combine_anew(found, on_event, values)
@@ -578,8 +579,8 @@ def fetch(
     """
     asked = FetchOptions.parse(locals())
     from scaledproc.fetching.transfer import Folder, fetch_files, open_source, open_store
-    from scaledproc.planning.selection import Selection
-    from scaledproc.planning.subset import Choice
+    from scaledproc.planning.selection.only import Selection
+    from scaledproc.planning.selection.subset import Choice
 
     selection = None if only is None else Selection.read(only)
     choice = Choice(groups, records, limit, asked.include, asked.exclude, selection)
@@ -661,7 +662,7 @@ def _leaving_time(grace: float | None) -> Iterator[None]:
     if grace is None:
         yield
         return
-    from scaledproc._util.signals import listening
+    from scaledproc._util.process.signals import listening
 
     with listening(grace):
         yield

@@ -19,7 +19,9 @@ from scaledproc.errors import UsageError
 from scaledproc.events import CombineDone, Event, Note, ShardState
 from scaledproc.execution.heartbeat import Heartbeat, read_heartbeats, shard_states
 from scaledproc.execution.workers.pool import cores
-from scaledproc.run_folder.folder import COMBINED, INVENTORY, PLAN, RECORD, SHARDS, WORK, RunFolder, read_record
+from scaledproc.run_folder.folder import RunFolder
+from scaledproc.run_folder.names import COMBINED, INVENTORY, PLAN, RECORD, SHARDS, WORK
+from scaledproc.run_folder.record import read_record
 
 from .account import Account, check_buckets, sdk_defaults
 from .container.job import ContainerOrder, do_container_job

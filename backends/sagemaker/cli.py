@@ -115,10 +115,10 @@ def worker(
     ] = None,
 ) -> None:
     """Do jobs of a run in a container of the service: as `scaledproc worker`, from what is mounted in /opt/ml too."""
-    from scaledproc._util.lazy_pandas import defer_pandas
+    from scaledproc._util.process.lazy_pandas import defer_pandas
 
     defer_pandas()
-    from scaledproc._util import startup
+    from scaledproc._util.process import startup
     from scaledproc.api import split_options
     from scaledproc.cli.job_events import tell
     from scaledproc.engine.job import JobOrder, parse_shards

@@ -98,11 +98,11 @@ def environment(folder: Path) -> dict[str, str]:
     folder
         For whatever they write besides the table.
     """
-    from scaledproc._util.startup import ONE_THREAD
+    from scaledproc._util.process.startup import ONE_THREAD
 
-    here = str(Path(__file__).resolve().parents[1])
+    here = Path(__file__).resolve().parents[1]
     settings: dict[str, Any] = {
-        "PYTHONPATH": here,
+        "PYTHONPATH": os.pathsep.join((str(here), str(here / "support"))),
         "PYTHONWARNINGS": "ignore",
         "TMPDIR": str(folder),
         "DASK_TEMPORARY_DIRECTORY": str(folder),

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scaledproc._util import startup
+from scaledproc._util.process import startup
 from scaledproc.cli.flags import AsJson, Quiet, with_options
 from scaledproc.cli.interaction import continuable
 from scaledproc.engine.options import FetchOptions

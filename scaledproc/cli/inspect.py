@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scaledproc._util import startup
+from scaledproc._util.process import startup
 from scaledproc.cli.backend_flags import settings_of_one, with_settings
 from scaledproc.cli.flags import AsJson, with_options
 from scaledproc.cli.interaction import show
@@ -51,7 +51,7 @@ def extractors(
     as_json: AsJson = False,
 ) -> None:
     """Show the installed extractors with their options; or of one its unit, anchors, options and columns."""
-    from scaledproc._util.lazy_pandas import defer_pandas
+    from scaledproc._util.process.lazy_pandas import defer_pandas
 
     defer_pandas()
     from scaledproc.reporting.extractors import all_json, all_text, extractor_json, extractor_text

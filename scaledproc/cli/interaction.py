@@ -18,7 +18,7 @@ from scaledproc.errors import RunInterruptedError, ScaledprocError
 @contextlib.contextmanager
 def continuable(grace: float = 0.0) -> Iterator[None]:
     """End in words at SIGINT and SIGTERM, after so many seconds for what is at work."""
-    from scaledproc._util.signals import listening
+    from scaledproc._util.process.signals import listening
 
     with listening(grace) as asked:
         try:
@@ -48,9 +48,8 @@ def failure_told(listen: Callable[[Any], None] | None) -> Iterator[None]:
 def _without_secrets(words: Sequence[str]) -> Iterator[str]:
     """The words of the command line as they may be shown: storage options can be keys and passwords."""
     from scaledproc._util.options import declared
-    from scaledproc._util.redaction import is_secret_name
+    from scaledproc._util.redaction import is_secret_name, redacted
     from scaledproc.engine.options import RunOptions
-    from scaledproc.storage.store import redacted
 
     options = {flag: each for each in declared(RunOptions) for flag in each.flags}
     for before, word in zip(["", *words], words, strict=False):
@@ -71,7 +70,7 @@ def show(text: str) -> None:
     ScaledprocError
         If standard output cannot be written. A reader that is gone (`| head`) is no error: it wanted no more.
     """
-    from scaledproc._util.streams import lost_output
+    from scaledproc._util.process.streams import lost_output
 
     typer.echo(text)
     sys.stdout.flush()
@@ -81,7 +80,7 @@ def show(text: str) -> None:
 
 def ask(pause: Callable[[], None], question: str) -> bool:
     """Ask a person; no where none is there."""
-    from scaledproc._util.signals import stopping
+    from scaledproc._util.process.signals import stopping
 
     if not sys.stdin.isatty() or stopping().signal == signal.SIGTERM:
         return False

@@ -28,7 +28,7 @@ def tell(events: Iterator[Event], grace: str | None) -> None:
         If a signal ended the job. A service stops jobs by SIGTERM, which the first process of a container ignores
         unless it says otherwise.
     """
-    from scaledproc._util.signals import GRACE_IN_JOBS, listening
+    from scaledproc._util.process.signals import GRACE_IN_JOBS, listening
     from scaledproc._util.units import parse_seconds
     from scaledproc.reporting.terminal import JsonProgress
 

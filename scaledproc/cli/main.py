@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from scaledproc._util import startup
 from scaledproc._util.entry_points import plugins
 from scaledproc._util.options import declared
+from scaledproc._util.process import startup
 from scaledproc.cli.backend_flags import SETTING, declared_settings
 from scaledproc.cli.config_file import EXTRACTOR, NAME, check_tables, table
 from scaledproc.cli.fetch import fetch
@@ -157,8 +157,8 @@ def _check_folder() -> None:
 
 def main() -> None:
     """Run the command that this process was started with."""
-    from scaledproc._util.machine import raise_file_limit, shortage
-    from scaledproc._util.streams import keep_streams
+    from scaledproc._util.process.machine import raise_file_limit, shortage
+    from scaledproc._util.process.streams import keep_streams
 
     keep_streams()
     startup.begin()

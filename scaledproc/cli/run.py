@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scaledproc._util import startup
 from scaledproc._util.options import declared, read_options
+from scaledproc._util.process import startup
 from scaledproc.cli.backend_flags import settings_for, with_settings
 from scaledproc.cli.config_file import NAME, idle_tables, with_table
 from scaledproc.cli.flags import AsJson, Quiet, is_from_file, with_options
@@ -57,7 +57,7 @@ def run(
     """
     light = {name: given[name] for name in ("max_failures", "grace")}
     grace = read_options(RunOptions, light)["grace"]
-    from scaledproc._util.lazy_pandas import defer_pandas
+    from scaledproc._util.process.lazy_pandas import defer_pandas
 
     defer_pandas()
     from scaledproc import api
@@ -102,7 +102,7 @@ def plan(
     settings: dict[str, Any],
 ) -> None:
     """Show what a run would do: shards, sizes, balance, chunks, warnings; with sagemaker its time and price too."""
-    from scaledproc._util.lazy_pandas import defer_pandas
+    from scaledproc._util.process.lazy_pandas import defer_pandas
 
     defer_pandas()
     from scaledproc import api
@@ -142,7 +142,7 @@ def combine(
     as_json: AsJson = False,
 ) -> None:
     """Write the table and the summaries of a run anew from its shards, without extracting again."""
-    from scaledproc._util.lazy_pandas import defer_pandas
+    from scaledproc._util.process.lazy_pandas import defer_pandas
 
     defer_pandas()
     from scaledproc import api

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scaledproc._util import startup
+from scaledproc._util.process import startup
 from scaledproc.cli.flags import with_options
 from scaledproc.cli.job_events import tell
 from scaledproc.engine.options import RunOptions
@@ -33,7 +33,7 @@ def worker(
     ] = None,
 ) -> None:
     """Do jobs of a run on this machine, as a backend's machines do; tells what happened as JSON."""
-    from scaledproc._util.lazy_pandas import defer_pandas
+    from scaledproc._util.process.lazy_pandas import defer_pandas
 
     defer_pandas()
     from scaledproc.api import split_options

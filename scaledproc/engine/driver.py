@@ -9,8 +9,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from scaledproc._util.machine import shortage
-from scaledproc.backend.base import Backend, Job, load_backend
+from scaledproc._util.process.machine import shortage
+from scaledproc.backend.base import Backend, Job
+from scaledproc.backend.registry import load_backend
 from scaledproc.engine.options import Listener, PlanOptions, RunOptions
 from scaledproc.engine.preflight import (
     check_places,
@@ -33,20 +34,11 @@ from scaledproc.planning.calibration import remember
 from scaledproc.planning.inventory import Inventory, choose, matches, take_inventory
 from scaledproc.planning.partition import ChunkCut, ShardCut
 from scaledproc.planning.shared_files import find_shared
-from scaledproc.run_folder.folder import (
-    ERROR_LOG,
-    ERRORS,
-    FEATURES,
-    INVENTORY,
-    PLAN,
-    Decision,
-    RunFolder,
-    RunRecord,
-    begin,
-    decide,
-    read_record,
-)
-from scaledproc.run_folder.lock.driver_lease import HeldError, holding
+from scaledproc.run_folder.folder import Decision, RunFolder, begin, decide
+from scaledproc.run_folder.lock.driver_lease import hold_lease
+from scaledproc.run_folder.lock.keeper import HeldError
+from scaledproc.run_folder.names import ERROR_LOG, ERRORS, FEATURES, INVENTORY, PLAN
+from scaledproc.run_folder.record import RunRecord, read_record
 from scaledproc.storage.store import Store, describe, store_errors
 
 if TYPE_CHECKING:
@@ -123,7 +115,7 @@ def _carry_out(
         _tell(on_event, Note(note))
     with contextlib.ExitStack() as stack:
         try:
-            new = new.within(stack.enter_context(holding(output, backend.name, on_event)))
+            new = new.within(stack.enter_context(hold_lease(output, backend.name, on_event)))
         except HeldError as error:
             is_shared = backend.capabilities.shares and error.lease is not None and error.lease.backend == backend.name
             if not is_shared or decision != "continue":
@@ -233,7 +225,7 @@ def make(
     shards, chunks = ShardCut.parse(options.shards), ChunkCut.parse(options.chunk)
     selected = None
     if options.only is not None:
-        from scaledproc.planning.selection import Selected, Selection, read_headers
+        from scaledproc.planning.selection.only import Selected, Selection, read_headers
 
         selected = Selected(Selection.read(options.only))
     inventory = find_inventory(dataset, options, skip=skip)
@@ -309,7 +301,7 @@ def _leave(
     # What only tidies up may be refused, as it may have been made read-only.
     with contextlib.suppress(*((OSError, HeldError) if is_combined else ())), contextlib.ExitStack() as stack:
         if finished.store.fence is None:
-            finished = finished.within(stack.enter_context(holding(finished.store, backend.name, on_event)))
+            finished = finished.within(stack.enter_context(hold_lease(finished.store, backend.name, on_event)))
         finished = settled(finished, backend)
         if is_combined:
             finished.clean_up()

@@ -22,7 +22,8 @@ from scaledproc.execution.worker import run_shards
 from scaledproc.execution.workers.pool import cores
 from scaledproc.extractors.code.fingerprint import CODE, fingerprint_of
 from scaledproc.run_folder.changes import extractor_differences, texts_of
-from scaledproc.run_folder.folder import COMBINED, RunFolder
+from scaledproc.run_folder.folder import RunFolder
+from scaledproc.run_folder.names import COMBINED
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:

@@ -11,7 +11,9 @@ from scaledproc._util.text import count_text
 from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.extractors import Extractor
 from scaledproc.run_folder.changes import run_differences, texts_of, unit_differences
-from scaledproc.run_folder.folder import FEATURES, OWN_NAMES, RECORD, RunFolder, RunRecord, changed_files
+from scaledproc.run_folder.folder import RunFolder, changed_files
+from scaledproc.run_folder.names import FEATURES, OWN_NAMES, RECORD
+from scaledproc.run_folder.record import RunRecord
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:

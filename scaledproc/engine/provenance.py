@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaledproc._util.options import Declared, declared
+from scaledproc._util.redaction import redacted
 from scaledproc.events import CombineDone, ShardDone
 from scaledproc.planning.shared_files import to_record
-from scaledproc.run_folder.folder import FEATURES, RunFolder, RunRecord, shard_name
-from scaledproc.storage.store import Store, redacted
+from scaledproc.run_folder.folder import RunFolder
+from scaledproc.run_folder.names import FEATURES, shard_name
+from scaledproc.run_folder.record import RunRecord
+from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
     from scaledproc.backend.base import Backend
@@ -92,7 +95,7 @@ def _as_json(option: Declared, value: Any) -> Any:
 
 def _list_text(source: str | os.PathLike[str]) -> str:
     """A list's file, and which names it has: the file may change."""
-    from scaledproc.planning.selection import Selection
+    from scaledproc.planning.selection.only import Selection
 
     names = Selection.read(source).names
     digest = hashlib.sha256("\n".join(sorted(names)).encode(errors="surrogateescape")).hexdigest()

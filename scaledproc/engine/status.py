@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from scaledproc._util.processes import is_alive
+from scaledproc._util.process.processes import is_alive
 from scaledproc.engine.progress import AT_WORK
 from scaledproc.events import ShardDone, ShardState
-from scaledproc.execution.chunk import committed_chunks
-from scaledproc.run_folder.folder import LEASE, READERS, WORK
+from scaledproc.execution.chunks.committed import committed_chunks
+from scaledproc.run_folder.folder import READERS
 from scaledproc.run_folder.lock.keeper import read_lease
+from scaledproc.run_folder.names import LEASE, WORK
 
 if TYPE_CHECKING:
     from scaledproc.backend.base import Backend

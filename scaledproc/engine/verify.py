@@ -20,7 +20,7 @@ from scaledproc.extractors.code.fingerprint import fingerprint_of
 from scaledproc.planning.plan import plan_id_of
 from scaledproc.planning.shared_files import of_record
 from scaledproc.run_folder.changes import extractor_differences, texts_of
-from scaledproc.run_folder.folder import (
+from scaledproc.run_folder.names import (
     ERROR_LOG,
     ERROR_SCHEMA,
     ERRORS,
@@ -30,9 +30,9 @@ from scaledproc.run_folder.folder import (
     PLAN,
     RECORD,
     SHARDS,
-    digest_of_content,
     shard_name,
 )
+from scaledproc.run_folder.record import digest_of_content
 from scaledproc.storage.parquet import open_reader, read_note, read_tables
 from scaledproc.storage.row_groups import rebatch
 

@@ -14,17 +14,10 @@ import pyarrow as pa
 from scaledproc._util.digests import digest_of, digest_of_stream
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import CombineDone
-from scaledproc.execution.quarantine import read_errors
+from scaledproc.execution.chunks.quarantine import read_errors
 from scaledproc.execution.unreferenced import Unreferenced
-from scaledproc.run_folder.folder import (
-    ERROR_LOG,
-    ERROR_SCHEMA,
-    ERRORS,
-    FEATURES,
-    RunFolder,
-    shard_errors_name,
-    shard_name,
-)
+from scaledproc.run_folder.folder import RunFolder
+from scaledproc.run_folder.names import ERROR_LOG, ERROR_SCHEMA, ERRORS, FEATURES, shard_errors_name, shard_name
 from scaledproc.storage.parquet import (
     METADATA,
     Writer,

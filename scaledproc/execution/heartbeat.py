@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import ChunkDone, Event, Failure, ShardDone, ShardState
-from scaledproc.run_folder.folder import WORK
+from scaledproc.run_folder.names import WORK
 from scaledproc.storage.store import Store, store_errors
 
 PROGRESS = f"{WORK}/progress"

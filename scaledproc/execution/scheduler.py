@@ -26,8 +26,8 @@ from scaledproc.execution.workers.recovery import LOADS, Loss, Piece, Verdict, a
 
 if TYPE_CHECKING:
     from scaledproc.events import ChunkDone
-    from scaledproc.execution.chunk import PieceDone
-    from scaledproc.execution.missing_dataset import UnreadError
+    from scaledproc.execution.chunks.chunk_work import PieceDone
+    from scaledproc.execution.chunks.missing_dataset import UnreadError
     from scaledproc.planning.plan import Chunk
 
 MOST_UNREAD = 10  # tasks that could not be read, from which on it is asked whether any can

@@ -18,10 +18,12 @@ import pyarrow.parquet as pq
 from scaledproc._util.digests import digest_of
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import SHOWN_FAILURES, ChunkDone, ShardDone
-from scaledproc.execution.chunk import ChunkFooter, Refused, chunk_name, fill, open_chunk, stored_schema, until_taken
-from scaledproc.execution.quarantine import ErrorRows, read_errors
+from scaledproc.execution.chunks.chunk import Refused, fill, stored_schema, until_taken
+from scaledproc.execution.chunks.committed import ChunkFooter, chunk_name, open_chunk
+from scaledproc.execution.chunks.quarantine import ErrorRows, read_errors
 from scaledproc.execution.workers.worker_guard import end_part, is_worn
-from scaledproc.run_folder.folder import WORK_ERROR_SCHEMA, plan_of, report_name, shard_errors_name, shard_name
+from scaledproc.run_folder.names import WORK_ERROR_SCHEMA, report_name, shard_errors_name, shard_name
+from scaledproc.run_folder.record import plan_of
 from scaledproc.storage.parquet import (
     Writer,
     damage_told,
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from scaledproc.execution.chunk import ChunkWork
+    from scaledproc.execution.chunks.chunk_work import ChunkWork
     from scaledproc.run_folder.folder import RunFolder
     from scaledproc.storage.store import Store
 

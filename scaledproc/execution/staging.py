@@ -10,9 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from scaledproc._util.scratch import PrivateFolder
+from scaledproc._util.process.scratch import PrivateFolder
 from scaledproc.errors import ScaledprocError
-from scaledproc.storage.s3_download import REQUESTS, ChangedError, UnwritableError
+from scaledproc.storage.s3.download import REQUESTS, ChangedError, UnwritableError
 from scaledproc.storage.store import describe
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scaledproc.planning.inventory import globs_of, matches
-from scaledproc.run_folder.folder import ERRORS, INVENTORY
+from scaledproc.run_folder.names import ERRORS, INVENTORY
 from scaledproc.storage.parquet import read_tables
 
 if TYPE_CHECKING:

@@ -19,15 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from scaledproc._util import startup
-from scaledproc._util.machine import fitting, too_few_files
-from scaledproc._util.scratch import remove_left
-from scaledproc._util.signals import stopping
+from scaledproc._util.process import startup
+from scaledproc._util.process.machine import fitting, too_few_files
+from scaledproc._util.process.scratch import remove_left
+from scaledproc._util.process.signals import stopping
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import ChunkDone, Event, Note, ShardState
-from scaledproc.execution.chunk import ChunkWork, PieceDone, assemble_chunk, committed_chunks, run_chunk, run_piece
+from scaledproc.execution.chunks.chunk import assemble_chunk, run_chunk, run_piece
+from scaledproc.execution.chunks.chunk_work import ChunkWork, PieceDone
+from scaledproc.execution.chunks.committed import committed_chunks
+from scaledproc.execution.chunks.missing_dataset import UnreadError
 from scaledproc.execution.limits import Limits
-from scaledproc.execution.missing_dataset import UnreadError
 from scaledproc.execution.scheduler import (
     Assemble,
     Call,
@@ -62,7 +64,8 @@ from scaledproc.execution.workers.recovery import LOADS, Loss, Verdict, WorkerLo
 from scaledproc.extractors.code.fingerprint import fingerprint_of
 from scaledproc.extractors.registry import place
 from scaledproc.planning.shared_files import AtHand, at_hand
-from scaledproc.run_folder.folder import WORK, RunFolder
+from scaledproc.run_folder.folder import RunFolder
+from scaledproc.run_folder.names import WORK
 
 if TYPE_CHECKING:
     import numpy as np

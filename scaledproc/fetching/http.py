@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
+from scaledproc._util.redaction import redacted
 from scaledproc.storage.retry import RetryPolicy, fault_of_answer
-from scaledproc.storage.store import redacted
 
 ATTEMPTS = 6  # in a row without a new byte
 BACKOFF = 1.0  # seconds before the second attempt; doubled from one to the next

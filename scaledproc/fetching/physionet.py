@@ -12,6 +12,7 @@ from threading import Event
 from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
+from scaledproc._util.redaction import redacted
 from scaledproc._util.text import bytes_text, count_text
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.fetching.http import (
@@ -25,7 +26,7 @@ from scaledproc.fetching.http import (
 )
 from scaledproc.fetching.receipts import Lists
 from scaledproc.fetching.threads import each
-from scaledproc.planning.database_lists import (
+from scaledproc.planning.selection.database_lists import (
     Page,
     is_file,
     is_list,
@@ -35,8 +36,8 @@ from scaledproc.planning.database_lists import (
     read_lines,
     read_sum,
 )
-from scaledproc.planning.selection import Selected, choose_files, matching
-from scaledproc.planning.subset import (
+from scaledproc.planning.selection.only import Selected, choose_files, matching
+from scaledproc.planning.selection.subset import (
     NUMERICS,
     Choice,
     Item,
@@ -48,7 +49,7 @@ from scaledproc.planning.subset import (
     stems,
     unit_folders,
 )
-from scaledproc.storage.store import redacted, scratch_folder
+from scaledproc.storage.store import scratch_folder
 
 SUMS = "SHA256SUMS.txt"
 DEPTH = 8  # folders in folders; a server could go on for ever

@@ -26,8 +26,8 @@ from scaledproc.fetching.http import GIVE_UP, Client, LoginError, StoppedError, 
 from scaledproc.fetching.physionet import Database
 from scaledproc.fetching.receipts import Receipt, Receipts
 from scaledproc.fetching.threads import each
-from scaledproc.planning.selection import Selected, choose_files, matching, read_headers
-from scaledproc.planning.subset import Choice, Item, folder_of, group_of, is_plain
+from scaledproc.planning.selection.only import Selected, choose_files, matching, read_headers
+from scaledproc.planning.selection.subset import Choice, Item, folder_of, group_of, is_plain
 from scaledproc.storage.listing import FileInfo
 from scaledproc.storage.local_files import open_file
 from scaledproc.storage.store import Store, describe, store_errors

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scaledproc._util.scratch import PrivateFolder
+from scaledproc._util.process.scratch import PrivateFolder
 from scaledproc._util.user_cache import cache_folder
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.extractors import Extractor, Task
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from scaledproc.planning.plan import Plan
-    from scaledproc.run_folder.folder import RunRecord
+    from scaledproc.run_folder.record import RunRecord
     from scaledproc.storage.store import Store
 
 LARGEST_UNIT = 2 * 2**30  # bytes; what calibration fetches or reads for one task at most

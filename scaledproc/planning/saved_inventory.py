@@ -16,12 +16,13 @@ from urllib.parse import unquote_plus
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from scaledproc._util.redaction import redacted
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.planning.inventory import Inventory
 from scaledproc.storage.listing import count_note, file_schema
 from scaledproc.storage.parquet import open_reader, write_table
 from scaledproc.storage.row_groups import ROW_GROUP
-from scaledproc.storage.store import Store, describe, redacted, refuse_lost_slash, scratch_folder, store_errors
+from scaledproc.storage.store import Store, describe, refuse_lost_slash, scratch_folder, store_errors
 
 if TYPE_CHECKING:
     from scaledproc._util.types import Where

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
-from scaledproc._util.streams import tolerant
+from scaledproc._util.process.streams import tolerant
 from scaledproc._util.text import bytes_text, clean_text, count_text, seconds_text
 from scaledproc.engine.progress import TROUBLE, Tally
 from scaledproc.events import (

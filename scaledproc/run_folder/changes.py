@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from scaledproc.planning.plan import Plan
-    from scaledproc.run_folder.folder import RunRecord
+    from scaledproc.run_folder.record import RunRecord
 
 SHOWN = 8
 """How many differences a message names."""

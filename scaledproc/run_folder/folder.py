@@ -1,41 +1,14 @@
-"""The run's folder: the names in it, what is done and what is left.
-
-Its layout::
-
-    OUTPUT/
-      features.parquet                   every row, in the plan's order
-      signal_stats.csv                   the extractor's summaries, <name>.csv
-      errors.parquet                     the quarantined tasks, one row each
-      errors.log                         their tracebacks; only when a task failed
-      shards/<shard>.parquet             one table per macro shard, before `finish`
-      plan.parquet                       one row per task, with its shard and chunk
-      inventory.parquet                  one row per file, with its unit and version
-      lease.json                         which driver is at work here; only while one is
-      run.json                           plan id, versions, options, counts, bytes, timings, state
-      work/<shard>/                      only during a run:
-        <chunk>.parquet                  a committed chunk; its metadata holds the plan id and its ChunkDone
-        <chunk>.errors.parquet           its quarantined tasks with tracebacks, if there are any
-      work/done/<shard>.json             the ShardDone of a committed shard
-      work/done/<shard>.errors.parquet   its quarantined tasks with tracebacks
-      work/control/                      copies of run.json, plan and inventory, for machines that mount them;
-                                         `stop`, once somebody asked for it
-      work/manifests/                    lists of a job's files, where they are no whole folders
-      work/code/<hash>/                  code for the machines, with `complete` as its commit
-      work/parts/<job>/<host>/           parts of shards, where the service dealt out the files
-      work/progress/                     heartbeats
-      work/combined.json                 the CombineDone of a combine job elsewhere
-"""
+"""The run's folder: what is committed in it, what is left, and what to do with what is there."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -46,233 +19,33 @@ from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.events import ShardDone
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.planning.shared_files import of_record
+from scaledproc.run_folder.names import (
+    DONE,
+    ERRORS,
+    FEATURES,
+    IN_WORK,
+    INVENTORY,
+    LEASE,
+    OWN_FILES,
+    PLAN,
+    RECORD,
+    SHARD_FILE,
+    SHARDS,
+    WORK,
+    report_name,
+    shard_errors_name,
+    shard_name,
+)
+from scaledproc.run_folder.record import RunRecord, read_record
 from scaledproc.storage.parquet import read_csv, read_tables, read_whole, write_table
-from scaledproc.storage.store import Store, redacted
+from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from scaledproc.planning.plan import Plan
 
-FORMAT = 1
-_BEGINNING = "@"
 READERS = 16  # files read at once: each may be a round trip
-
-RECORD = "run.json"
-PLAN = "plan.parquet"
-INVENTORY = "inventory.parquet"
-FEATURES = "features.parquet"
-ERRORS = "errors.parquet"
-ERROR_LOG = "errors.log"
-SHARDS = "shards"
-LEASE = "lease.json"
-"""Whose the folder is while a driver is at work."""
-WORK = "work"
-"""What only an unfinished run needs: committed chunks, what became of the shards, what a backend keeps there."""
-DONE = f"{WORK}/done"
-COMBINED = f"{WORK}/combined.json"
-OWN_NAMES = frozenset({RECORD, PLAN, INVENTORY, FEATURES, ERRORS, ERROR_LOG, SHARDS, WORK, LEASE, "report.html"})
-_OWN_FILES = OWN_NAMES - {SHARDS, WORK, LEASE}
-_SHARD_FILE = re.compile(r"\d{5,}\.parquet")
-_IN_WORK = re.compile(r"\d{5,}|done|combined\.json|progress|control|manifests|code|parts")
-
-ERROR_SCHEMA = pa.schema(
-    [
-        *(pa.field(name, pa.string(), nullable=False) for name in ("group", "unit", "anchor", "kind", "error")),
-        pa.field("message", pa.string(), nullable=False),
-        pa.field("attempts", pa.int32(), nullable=False),
-    ]
-)
-WORK_ERROR_SCHEMA = ERROR_SCHEMA.append(pa.field("traceback", pa.string(), nullable=False))
-"""Errors while the run goes on; a traceback names paths of a machine, so it ends in `errors.log`."""
-
-
-def shard_name(shard: int) -> str:
-    """The file of a macro shard's features."""
-    return f"{SHARDS}/{shard:05d}.parquet"
-
-
-def work_name(shard: int, what: str) -> str:
-    """A file of a macro shard in the making."""
-    return f"{WORK}/{shard:05d}/{what}"
-
-
-def report_name(shard: int) -> str:
-    """What became of a committed macro shard, as JSON."""
-    return f"{DONE}/{shard:05d}.json"
-
-
-def shard_errors_name(shard: int) -> str:
-    """The quarantined tasks of a committed macro shard, with tracebacks."""
-    return f"{DONE}/{shard:05d}.errors.parquet"
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """What `run.json` holds: where the output comes from.
-
-    Parameters
-    ----------
-    state
-        `beginning` until the plan is written, `running` until everything is, then `done`.
-    plan_id
-        Of the plan that is run.
-    dataset
-        The input's URL.
-    extractor
-        spec, label, options; fingerprint: what the rows depend on, part by part; and the files that it `reads`.
-    options
-        What the user asked for.
-    versions
-        Of scaledproc and of the libraries that touch the data.
-    counts, bytes, timings
-        Totals; seconds.
-    shards
-        For each macro shard its tasks, rows, bytes, quarantined tasks and seconds.
-    backend
-        Which one has it, under `name`, and what that needs to find its jobs again or tells of them at the end.
-    digests
-        SHA-256 of the files beside run.json, by name, taken as they were written; those of the shards are in `shards`.
-    sizes
-        Bytes of all these files, the shards' too, once the run is done.
-    beginning
-        Tells one beginning of a run in this folder from all others.
-    replaces
-        What an earlier run left in a folder elsewhere, where its files stay until this run's take their places: its
-        `summaries`, and how many `shards`.
-    notes
-        What a person should read of the end, whether or not somebody watched.
-    """
-
-    state: Literal["beginning", "running", "done"]
-    plan_id: str
-    dataset: str
-    extractor: Mapping[str, Any]
-    options: Mapping[str, Any]
-    versions: Mapping[str, str]
-    counts: Mapping[str, int] = field(default_factory=dict)
-    bytes: Mapping[str, int] = field(default_factory=dict)
-    timings: Mapping[str, Any] = field(default_factory=dict)
-    shards: Sequence[Mapping[str, Any]] = ()
-    summaries: Sequence[str] = ()
-    backend: Mapping[str, Any] = field(default_factory=dict)
-    digests: Mapping[str, str] = field(default_factory=dict)
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    beginning: str = ""
-    replaces: Mapping[str, Any] = field(default_factory=dict)
-    notes: Sequence[str] = ()
-    format: int = FORMAT
-    digest: str = ""
-    """SHA-256 of all else, as `digest_of_content` takes it."""
-
-    @property
-    def work_id(self) -> str:
-        """What the chunks of this beginning of the run name: those of another one may come late, and do not count."""
-        return f"{self.plan_id}{_BEGINNING}{self.beginning}" if self.beginning else self.plan_id
-
-    def to_json(self) -> str:
-        """The file's content."""
-        content = asdict(self)
-        return json.dumps({**content, "digest": digest_of_content(content)}, indent=1, sort_keys=True) + "\n"
-
-    @classmethod
-    def from_json(cls, content: str) -> RunRecord:
-        """From the file's content.
-
-        Raises
-        ------
-        ValueError
-            If the content is no run.json, is incomplete, or is of another format.
-        """
-        try:
-            found = json.loads(content)
-        except RecursionError:
-            raise ValueError("it is nested too deep") from None
-        if not isinstance(found, dict) or found.get("format") != FORMAT:
-            raise ValueError("not a run.json of this version of scaledproc")
-        wrong = [name for name, is_right in _SHAPES.items() if name in found and not is_right(found[name])]
-        if wrong:
-            raise ValueError(f"{wrong[0]} is not what it should be")
-        for name, keys in _NEEDED.items():
-            if not keys <= found.get(name, {}).keys():
-                raise ValueError(f"{name} is incomplete")
-        if not _is_fingerprint(found["extractor"]["fingerprint"]):
-            raise ValueError("extractor is not what it should be")
-        if found.get("state") == "done" and not {"rows", "quarantined", "tasks"} <= found["counts"].keys():
-            raise ValueError("counts is incomplete")
-        try:
-            return cls(**found)
-        except TypeError as error:
-            raise ValueError(str(error)) from None
-
-
-def plan_of(work_id: str) -> str:
-    """The plan's id in a `RunRecord.work_id`."""
-    return work_id.partition(_BEGINNING)[0]
-
-
-def digest_of_content(content: Mapping[str, Any]) -> str:
-    """SHA-256 of all that a run.json says, but for this digest."""
-    others = {name: value for name, value in content.items() if name != "digest"}
-    return hashlib.sha256(json.dumps(others, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def _is_text(found: Any) -> bool:
-    return isinstance(found, str)
-
-
-def _is_mapping(found: Any) -> bool:
-    return isinstance(found, dict)
-
-
-def _is_counts(found: Any) -> bool:
-    return isinstance(found, dict) and all(type(value) is int and value >= 0 for value in found.values())
-
-
-def _is_texts(found: Any) -> bool:
-    return isinstance(found, list) and all(map(_is_text, found))
-
-
-def _is_digests(found: Any) -> bool:
-    return isinstance(found, dict) and all(map(_is_text, found.values()))
-
-
-def _is_replaces(found: Any) -> bool:
-    return found == {} or (
-        isinstance(found, dict) and _is_texts(found.get("summaries")) and _is_counts({"shards": found.get("shards")})
-    )
-
-
-def _is_fingerprint(found: Any) -> bool:
-    return _is_text(found) or _is_digests(found)  # a text: of an earlier version
-
-
-def _is_shards(found: Any) -> bool:
-    return isinstance(found, list) and all(
-        isinstance(shard, dict)
-        and _is_counts({name: shard.get(name) for name in ("shard", "tasks", "rows", "quarantined")})
-        for shard in found
-    )
-
-
-_SHAPES: Mapping[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("state", "plan_id", "dataset"), _is_text),
-    **dict.fromkeys(("extractor", "options", "versions", "timings", "backend"), _is_mapping),
-    "counts": _is_counts,
-    "bytes": _is_counts,
-    "shards": _is_shards,
-    **dict.fromkeys(("summaries", "notes"), _is_texts),
-    "digests": _is_digests,
-    "sizes": _is_counts,
-    **dict.fromkeys(("beginning", "digest"), _is_text),
-    "replaces": _is_replaces,
-}
-"""What run.json has to be like, which anybody may have damaged."""
-_NEEDED = {
-    "extractor": {"spec", "options", "fingerprint"},
-    "options": {"shards", "chunk", "unit"},
-    "counts": {"shards"},
-}
 
 
 @dataclass(frozen=True)
@@ -491,7 +264,7 @@ class RunFolder(Run):
     def clean_up(self) -> None:
         """Remove what only an unfinished run needs, and what killed commits left."""
         _remove_unlisted(self.store, [name for shard in range(self.record.counts["shards"]) for name in _beside(shard)])
-        _remove_own(self.store, WORK, _IN_WORK)
+        _remove_own(self.store, WORK, IN_WORK)
         self._remove_replaced()
         for folder in ("", SHARDS):
             self.store.remove_temporaries(folder)
@@ -522,24 +295,6 @@ def _numbers(names: Sequence[str], ending: str) -> set[int]:
     """The numbers of the files `NNNNN<ending>`."""
     stems = (name.removesuffix(ending) for name in names if name.endswith(ending))
     return {int(stem) for stem in stems if stem.isdecimal()}
-
-
-def read_record(store: Store) -> RunRecord | None:
-    """What run.json in a folder says; None where there is none.
-
-    Raises
-    ------
-    ScaledprocError
-        If the folder may not be read, or its run.json is damaged or of another version.
-    """
-    try:
-        return RunRecord.from_json(store.read(RECORD).decode())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except ValueError as error:
-        raise ScaledprocError(f"{store}/{RECORD} cannot be read: {error}; start afresh with --overwrite") from None
-    except PermissionError as error:
-        raise ScaledprocError(f"{store} may not be read: {redacted(str(error))}") from None
 
 
 Decision = Literal["begin", "continue", "finished"]
@@ -600,11 +355,11 @@ def begin(run: RunFolder, plan: Plan) -> RunFolder:
     store = begun.store
     shards = max(plan.n_shards, replaces.get("shards", 0))
     if replaces and store.local is not None:
-        store.remove_files([*sorted(_OWN_FILES - {RECORD}), *(f"{summary}.csv" for summary in replaces["summaries"])])
-        _remove_own(store, SHARDS, _SHARD_FILE)
+        store.remove_files([*sorted(OWN_FILES - {RECORD}), *(f"{summary}.csv" for summary in replaces["summaries"])])
+        _remove_own(store, SHARDS, SHARD_FILE)
         replaces = {}
     _remove_unlisted(store, [name for shard in range(shards) for name in _beside(shard)])
-    _remove_own(store, WORK, _IN_WORK)
+    _remove_own(store, WORK, IN_WORK)
     store.remove_temporaries()
     digests = write_plan(store, plan)
     return begun.with_record(state="running", digests=digests, replaces=replaces).knowing(plan)

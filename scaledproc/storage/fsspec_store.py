@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 from scaledproc.errors import ScaledprocError
 from scaledproc.storage.fencing import Change, subject_to
 from scaledproc.storage.listing import OBJECT_STORES, list_objects
-from scaledproc.storage.s3_download import problem_of, writing
+from scaledproc.storage.s3.download import problem_of, writing
 from scaledproc.storage.store import READERS, Part, Store, Target, describe, scratch_folder
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from scaledproc.storage.listing import list_folder
-from scaledproc.storage.s3_download import problem_of, writing
+from scaledproc.storage.s3.download import problem_of, writing
 from scaledproc.storage.store import READERS, TEMPORARY, Part, Store, Target
 
 if TYPE_CHECKING:

@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 
 from scaledproc.errors import DamagedError, UsageError
 from scaledproc.storage.row_groups import GROUP_BYTES, ROW_GROUP, RowGroups
-from scaledproc.storage.row_groups import rebatch as rebatch
 
 if TYPE_CHECKING:
     from scaledproc.storage.store import Store

@@ -19,13 +19,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
-from scaledproc._util.redaction import has_login, remember_login, remember_secrets
-from scaledproc._util.redaction import redacted as redacted
-from scaledproc._util.scratch import PrivateFolder
+from scaledproc._util.process.scratch import PrivateFolder
+from scaledproc._util.redaction import has_login, redacted, remember_login, remember_secrets
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.storage.fencing import Change, Fence
 from scaledproc.storage.listing import OBJECT_STORES, FileInfo, SizesUnknownError, is_safe_name, version_of
-from scaledproc.storage.s3_download import ChangedError
+from scaledproc.storage.s3.download import ChangedError
 
 if TYPE_CHECKING:
     from scaledproc.storage.listing import Listing
@@ -84,7 +83,7 @@ class Store(ABC):
         """
         from scaledproc.storage.fsspec_store import FsspecStore
         from scaledproc.storage.local_store import LocalStore
-        from scaledproc.storage.s3_store import S3Store
+        from scaledproc.storage.s3.s3_store import S3Store
 
         uri = os.fspath(where)
         if not uri.strip():

@@ -16,7 +16,7 @@ import pytest
 from scaledproc.errors import ScaledprocError
 from scaledproc.storage.fencing import OvertakenError
 from scaledproc.storage.listing import FileInfo
-from scaledproc.storage.s3_download import ChangedError
+from scaledproc.storage.s3.download import ChangedError
 from scaledproc.storage.store import Store
 
 ODD = ["plain", "g/a[1].dat", "g/b*.dat", "g/c?.dat", "g/d e'\"#%41é.dat", "~", "deep/er/still/x"]

@@ -33,7 +33,7 @@ from support import COMMAND, Bucket, Cli, TreeWriter, clean_environment
 import scaledproc
 from scaledproc._util.redaction import _SETTINGS, is_secret_name, redacted, remember_login, remember_secrets
 from scaledproc.errors import ScaledprocError
-from scaledproc.execution.chunk import committed_chunks
+from scaledproc.execution.chunks.committed import committed_chunks
 from scaledproc.storage.fsspec_store import FsspecStore
 from scaledproc.storage.store import Store
 

@@ -20,7 +20,7 @@ from scaledproc import api
 from scaledproc.errors import OtherPlanError
 from scaledproc.events import Event
 from scaledproc.extractors.wfdb.summary import WfdbSummary
-from scaledproc.run_folder.folder import digest_of_content, read_record
+from scaledproc.run_folder.record import digest_of_content, read_record
 from scaledproc.storage.store import Store
 
 FEAT = """

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 import scaledproc
 from scaledproc.events import ChunkDone, Event, Note, RunFinished, ShardDone, ShardState
 from scaledproc.extractors import Task
-from scaledproc.run_folder.folder import decide, read_record
-from scaledproc.storage.parquet import rebatch
+from scaledproc.run_folder.folder import decide
+from scaledproc.run_folder.record import read_record
+from scaledproc.storage.row_groups import rebatch
 from scaledproc.storage.store import Store
 from scaledproc.testing import PROBE, output_bytes, write_probe_dataset
 

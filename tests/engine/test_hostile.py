@@ -21,8 +21,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from moto_account import moto_account
 from s3server import S3Server
 from support import Bucket, Cli, TreeWriter, forget_s3
-from wfdb_fuzz import CANARY, inputs, watched, write_unit
-from wfdb_oracle import check_by_specification, read_files, task_of
+from wfdb_oracles.fuzz import CANARY, inputs, watched, write_unit
+from wfdb_oracles.oracle import check_by_specification, read_files, task_of
 
 import scaledproc
 from scaledproc.events import Note
@@ -161,7 +161,7 @@ import re, resource, sys
 from pathlib import Path
 import numpy, pandas, psutil, pyarrow, soundfile, wfdb
 sys.path.insert(0, {str(Path(__file__).parents[1] / "support")!r})
-from wfdb_oracle import task_of
+from wfdb_oracles.oracle import task_of
 from scaledproc.extractors.wfdb.summary import WfdbSummary
 used = int(re.findall(r"VmSize:\\s*(\\d+)", Path("/proc/self/status").read_text())[0]) * 1024
 resource.setrlimit(resource.RLIMIT_AS, (used + 400 * 10**6,) * 2)

@@ -18,7 +18,7 @@ from support import TreeWriter
 import scaledproc
 from scaledproc import api
 from scaledproc._util.options import declared, option, texts
-from scaledproc._util.signals import GRACE
+from scaledproc._util.process.signals import GRACE
 from scaledproc._util.types import Where
 from scaledproc._util.units import parse_seconds
 from scaledproc.cli.main import app

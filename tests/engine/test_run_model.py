@@ -33,12 +33,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from support import forget_memory
 
 import scaledproc
-from scaledproc._util import processes
-from scaledproc._util.processes import Process
+from scaledproc._util.process import processes
+from scaledproc._util.process.processes import Process
 from scaledproc.events import ChunkDone, Event, ShardDone
 from scaledproc.extractors import Extractor, Task
 from scaledproc.run_folder import folder
-from scaledproc.run_folder.lock.driver_lease import HeldError, LeaseLostError
+from scaledproc.run_folder.lock.driver_lease import LeaseLostError
+from scaledproc.run_folder.lock.keeper import HeldError
 from scaledproc.run_folder.lock.lease import Lease
 from scaledproc.storage.fencing import OvertakenError, current_change
 from scaledproc.testing import output_bytes

@@ -19,7 +19,7 @@ from support import Bucket, Cli
 import scaledproc
 import scaledproc.api
 from scaledproc.events import ChunkDone, CombineDone, Event, Note, ShardDone
-from scaledproc.run_folder.folder import digest_of_content
+from scaledproc.run_folder.record import digest_of_content
 from scaledproc.storage.parquet import METADATA
 from scaledproc.storage.store import Store
 from scaledproc.testing import PROBE, output_bytes, write_probe_dataset

@@ -376,7 +376,7 @@ def test_closed_streams_are_there_for_programs_that_are_started() -> None:
     """Else the first files that those open, such as the pipes of a tracker of resources, take the streams' numbers."""
     program = "import os; [os.fstat(number) for number in (0, 1, 2)]"
     code = (
-        "import subprocess, sys\nfrom scaledproc._util.streams import keep_streams\nkeep_streams()\n"
+        "import subprocess, sys\nfrom scaledproc._util.process.streams import keep_streams\nkeep_streams()\n"
         f"sys.exit(subprocess.run([sys.executable, '-I', '-S', '-c', {program!r}], check=False).returncode)"
     )
     for streams in (">&-", "<&-", "<&- >&- 2>&-"):

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from support import Cli
 
 import scaledproc
-from scaledproc._util.scratch import PrivateFolder
+from scaledproc._util.process.scratch import PrivateFolder
 from scaledproc.events import ChunkDone, Event
 from scaledproc.execution.limits import Limits
 from scaledproc.execution.workers.recovery import LOADS, Loss, Piece, Verdict, after_loss, in_its_part

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from scaledproc.events import ChunkDone
-from scaledproc.execution.chunk import PieceDone
+from scaledproc.execution.chunks.chunk_work import PieceDone
+from scaledproc.execution.chunks.missing_dataset import UnreadError
 from scaledproc.execution.limits import Limits
-from scaledproc.execution.missing_dataset import UnreadError
 from scaledproc.execution.scheduler import (
     MOST_TOGETHER,
     MOST_UNREAD,

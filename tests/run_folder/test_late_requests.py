@@ -22,9 +22,10 @@ from support import Bucket, clean_environment
 import scaledproc
 import scaledproc.api
 import scaledproc.engine.driver
-from scaledproc._util.processes import Process
+from scaledproc._util.process.processes import Process
 from scaledproc.extractors import Task
-from scaledproc.run_folder.lock.driver_lease import HeldError, holding
+from scaledproc.run_folder.lock.driver_lease import hold_lease
+from scaledproc.run_folder.lock.keeper import HeldError
 from scaledproc.storage.fencing import OvertakenError
 
 TTL = 1.5
@@ -62,7 +63,7 @@ class Driver:
 
     def run(self, **more: Any) -> Any:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(scaledproc.engine.driver, "holding", partial(holding, ttl=TTL, me=self.me))
+            patch.setattr(scaledproc.engine.driver, "hold_lease", partial(hold_lease, ttl=TTL, me=self.me))
             return self.started(**more)
 
     def started(self, **more: Any) -> Any:
@@ -184,7 +185,7 @@ import os, signal, sys
 from functools import partial
 sys.path[:0] = sys.argv[1].split(os.pathsep)
 import scaledproc.engine.driver
-from scaledproc.run_folder.lock.driver_lease import Fence, holding
+from scaledproc.run_folder.lock.driver_lease import Fence, hold_lease
 from support import Bucket
 from s3server import S3Server
 from test_late_requests import ELSEWHERE, Driver

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaledproc._util.processes import Process
+from scaledproc._util.process.processes import Process
 from scaledproc.run_folder.lock.lease import TTL, Lease, Seen, may_take, still_holds
 
 HERE = Process("here|boot|pid:[1]", 7, "100")

@@ -23,13 +23,13 @@ from support import Bucket, Cli, clean_environment
 
 import scaledproc
 import scaledproc.api
-from scaledproc._util import processes
-from scaledproc._util.processes import Process, elapsed, this_process
+from scaledproc._util.process import processes
+from scaledproc._util.process.processes import Process, elapsed, this_process
 from scaledproc.events import ChunkDone, Event, Note
 from scaledproc.reporting.text import status_text
 from scaledproc.run_folder.lock import keeper
-from scaledproc.run_folder.lock.driver_lease import HeldError, LeaseLostError, holding
-from scaledproc.run_folder.lock.keeper import read_lease
+from scaledproc.run_folder.lock.driver_lease import LeaseLostError, hold_lease
+from scaledproc.run_folder.lock.keeper import HeldError, read_lease
 from scaledproc.run_folder.lock.lease import TTL, Lease, may_take
 from scaledproc.storage.store import Store
 from scaledproc.testing import PROBE, output_bytes, write_probe_dataset
@@ -53,14 +53,14 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 
 
 def test_only_one_holds(store: Store) -> None:
-    with holding(store, "local") as held:
+    with hold_lease(store, "local") as held:
         held.write("run.json", b"1")
-        with pytest.raises(HeldError, match=f"process {os.getpid()} on ") as refused, holding(store, "local"):
+        with pytest.raises(HeldError, match=f"process {os.getpid()} on ") as refused, hold_lease(store, "local"):
             pass
         assert "scaledproc status" in str(refused.value)
         assert refused.value.lease is not None
     assert store.names() == ["run.json"]
-    with holding(store, "local"):
+    with hold_lease(store, "local"):
         pass
     store.remove("run.json")
     assert store.names() == []
@@ -75,7 +75,7 @@ def test_of_many_at_once_one_holds_it_at_a_time(store: Store) -> None:
     def take(_: int) -> bool:
         together.wait()
         try:
-            with holding(store, "local"):
+            with hold_lease(store, "local"):
                 assert held.acquire(blocking=False), "two hold it at once"
                 time.sleep(1)
                 held.release()
@@ -97,7 +97,7 @@ def test_a_lease_of_a_process_of_this_machine_that_is_gone_is_taken_at_once(stor
     for gone in (replace(me, born="1"), replace(me, pid=2**22 + 1)):
         plant(store, replace(LEASE, holder=gone))
         began = elapsed()
-        with holding(store, "local"):
+        with hold_lease(store, "local"):
             found = read_lease(store)
             assert found is not None
             assert found.holder == me
@@ -109,10 +109,10 @@ def test_a_lease_of_another_machine_is_taken_when_it_is_silent(store: Store) -> 
     plant(store, ELSEWHERE)
     events: list[Event] = []
     if not store.is_private:  # by the store's clock it is alive
-        with pytest.raises(HeldError, match=r"process 7 on elsewhere.*goes on 2 s after"), holding(store, "local"):
+        with pytest.raises(HeldError, match=r"process 7 on elsewhere.*goes on 2 s after"), hold_lease(store, "local"):
             pass
         time.sleep(2.6)
-    with holding(store, "local", events.append):
+    with hold_lease(store, "local", events.append):
         pass
     assert any(isinstance(event, Note) and "was not heard of" in event.text for event in events)
     assert store.names() == []
@@ -120,24 +120,24 @@ def test_a_lease_of_another_machine_is_taken_when_it_is_silent(store: Store) -> 
 
 @pytest.mark.slow
 def test_a_lease_that_looks_old_is_not_taken_while_its_holder_renews_it(store: Store) -> None:
-    with holding(store, "local", me=ELSEWHERE.holder, ttl=3) as held:
+    with hold_lease(store, "local", me=ELSEWHERE.holder, ttl=3) as held:
         assert held.fence is not None
         with pytest.MonkeyPatch.context() as patch:  # on local disks its lock tells, whatever the times are
             patch.setattr(keeper, "may_take", lambda seen: may_take(replace(seen, age=seen.age and 10**6)))
-            with pytest.raises(HeldError), holding(store, "local"):
+            with pytest.raises(HeldError), hold_lease(store, "local"):
                 pass
 
 
 def test_a_lock_outweighs_every_clock(tmp_path: Path) -> None:
     store = Store.at(tmp_path)
-    with holding(store, "local", me=ELSEWHERE.holder):
+    with hold_lease(store, "local", me=ELSEWHERE.holder):
         os.utime(tmp_path / "lease.json", (0, 0))
-        with pytest.raises(HeldError, match="on elsewhere"), holding(store, "local"):
+        with pytest.raises(HeldError, match="on elsewhere"), hold_lease(store, "local"):
             pass
 
 
 def test_a_driver_that_lost_its_lease_commits_nothing(store: Store) -> None:
-    with holding(store, "local", ttl=0.6) as held:
+    with hold_lease(store, "local", ttl=0.6) as held:
         held.write("before", b"1")
         store.remove("lease.json")
         if store.local is not None:
@@ -162,10 +162,10 @@ def test_a_driver_that_lost_its_lease_commits_nothing(store: Store) -> None:
 
 HOLDER = """
 import base64, pickle, sys
-from scaledproc.run_folder.lock.driver_lease import holding
+from scaledproc.run_folder.lock.driver_lease import hold_lease
 from scaledproc.storage.store import Store
 
-with holding(Store.at(sys.argv[1]), "local") as held:
+with hold_lease(Store.at(sys.argv[1]), "local") as held:
     print(base64.b64encode(pickle.dumps(held)).decode(), flush=True)
     input()
 """
@@ -188,7 +188,7 @@ def test_who_outlives_the_driver_commits_nothing(tmp_path: Path) -> None:
 
 def test_what_another_is_about_to_commit_is_not_removed(tmp_path: Path) -> None:
     store = Store.at(tmp_path)
-    with holding(store, "local", ttl=0.6) as held:
+    with hold_lease(store, "local", ttl=0.6) as held:
         held.remove_temporaries()
         (tmp_path / "lease.json").unlink()
         plant(store, ELSEWHERE)
@@ -204,7 +204,7 @@ def test_what_another_is_about_to_commit_is_not_removed(tmp_path: Path) -> None:
 def test_a_lease_that_another_wrote_in_place_is_lost_and_left_alone(tmp_path: Path) -> None:
     """As on a disk whose machines do not see each other's locks."""
     store = Store.at(tmp_path)
-    with holding(store, "local", ttl=0.6) as held:
+    with hold_lease(store, "local", ttl=0.6) as held:
         held.write("before", b"1")
         with (tmp_path / "lease.json").open("r+b") as file:
             file.truncate()
@@ -222,16 +222,16 @@ def test_a_lease_that_could_not_be_given_back_does_not_stop_its_own_process(monk
     store = Store.at(f"memory://left-{uuid.uuid4().hex}")
     with monkeypatch.context() as patch:
         patch.setattr(type(store.fs), "rm_file", lambda *_: (_ for _ in ()).throw(OSError("the store is away")))
-        with holding(store, "local"):
+        with hold_lease(store, "local"):
             pass
     assert read_lease(store) is not None
-    with holding(store, "local"), pytest.raises(HeldError), holding(store, "local"):
+    with hold_lease(store, "local"), pytest.raises(HeldError), hold_lease(store, "local"):
         pass
     assert read_lease(store) is None
 
 
 def test_a_driver_that_slept_and_was_not_robbed_goes_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    with holding(store, "local") as held:
+    with hold_lease(store, "local") as held:
         now = elapsed()
         monkeypatch.setattr(processes, "elapsed", lambda: now + 1000)
         held.write("after", b"1")
@@ -255,18 +255,18 @@ def test_a_process_that_hides_is_not_taken_for_one_that_is_gone(store: Store, mo
     assert processes.is_alive(holder) is None
     plant(store, replace(LEASE, holder=holder))
     if not store.is_private:
-        with pytest.raises(HeldError), holding(store, "local"):
+        with pytest.raises(HeldError), hold_lease(store, "local"):
             pass
     other.communicate(b"")
     assert processes.is_alive(holder) is False
-    with holding(store, "local"):
+    with hold_lease(store, "local"):
         pass
 
 
 @pytest.mark.slow
 def test_a_full_disk_does_not_blind_the_fence(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the time up to which it surely holds cannot be noted any more, each change asks the store."""
-    with holding(store, "local", ttl=3) as held, monkeypatch.context() as patch:
+    with hold_lease(store, "local", ttl=3) as held, monkeypatch.context() as patch:
         store.fs.pipe_file(store.path("lease.json"), ELSEWHERE.to_json())
         patch.setattr(Path, "write_bytes", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         time.sleep(1.5)  # one renewal, and the time that was noted before it is not over
@@ -292,7 +292,7 @@ def test_who_leaves_at_once_does_not_wait_for_the_store(memory: str, at: str, mo
         return content
 
     began = elapsed()
-    with suppress(KeyboardInterrupt), holding(store, "local", ttl=0.3 if at == "renewal" else TTL):
+    with suppress(KeyboardInterrupt), hold_lease(store, "local", ttl=0.3 if at == "renewal" else TTL):
         monkeypatch.setattr(type(store.fs), "cat_file", slow)
         if at == "renewal":
             assert hangs.wait(10)
@@ -302,7 +302,7 @@ def test_who_leaves_at_once_does_not_wait_for_the_store(memory: str, at: str, mo
     for thread in [thread for thread in threading.enumerate() if thread.name == "lease"]:
         thread.join(10)
     assert store.names() == [], "a renewal that hung brought the lease back"
-    with holding(store, "local"):
+    with hold_lease(store, "local"):
         pass
 
 
@@ -328,7 +328,7 @@ def test_of_many_at_a_heedless_store_one_holds_it(heedless: Store) -> None:
 
     def take(_: int) -> None:
         together.wait()
-        with suppress(HeldError), holding(heedless, "local"):
+        with suppress(HeldError), hold_lease(heedless, "local"):
             inside[0] += 1
             most[0] = max(most[0], inside[0])
             time.sleep(1)
@@ -342,7 +342,7 @@ def test_of_many_at_a_heedless_store_one_holds_it(heedless: Store) -> None:
 
 @pytest.mark.slow
 def test_at_a_heedless_store_a_driver_sees_that_it_was_robbed(heedless: Store) -> None:
-    with holding(heedless, "local", ttl=0.9) as held:
+    with hold_lease(heedless, "local", ttl=0.9) as held:
         held.write("before", b"1")
         time.sleep(0.5)  # a renewal that finds its own
         plant(heedless, ELSEWHERE)
@@ -363,7 +363,7 @@ def test_a_lease_that_is_taken_while_it_is_given_back_is_left(s3: Bucket, tmp_pa
             plant(store, ELSEWHERE)
         return own(fs, method, *more, **given)
 
-    with pytest.MonkeyPatch.context() as patch, holding(store, "local"):
+    with pytest.MonkeyPatch.context() as patch, hold_lease(store, "local"):
         patch.setattr(type(store.fs), "call_s3", call)
     found = read_lease(store)
     assert found is not None

@@ -29,9 +29,9 @@ import scaledproc.engine.driver
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import ChunkDone, Event, ShardDone
 from scaledproc.run_folder.folder import Run, decide
-from scaledproc.run_folder.lock.driver_lease import holding
-from scaledproc.storage import s3_download, s3_filesystem, s3_store
-from scaledproc.storage.s3_download import ChangedError, CredentialsError
+from scaledproc.run_folder.lock.driver_lease import hold_lease
+from scaledproc.storage.s3 import download, filesystem, s3_store
+from scaledproc.storage.s3.download import ChangedError, CredentialsError
 from scaledproc.storage.store import Store
 
 READ_TIMEOUT = 0.4  # seconds without a byte; by default 15
@@ -152,7 +152,7 @@ def test_a_store_that_knows_no_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
         Rangeless.cuts = 2
         assert store.read("a") == Rangeless.content
         assert not Rangeless.cuts
-        monkeypatch.setattr(s3_filesystem, "FIRST", 1000)
+        monkeypatch.setattr(filesystem, "FIRST", 1000)
         with pytest.raises(OSError, match=r"10,000 bytes where it is asked for bytes=0-999: it does not know ranges"):
             store.read("a")
         server.shutdown()
@@ -185,9 +185,9 @@ class TestFetching:
         number: int,
     ) -> None:
         """The object changes, but not in size, before one of the requests for its ranges."""
-        monkeypatch.setattr(s3_download, "PART", 1000)
-        monkeypatch.setattr(s3_filesystem, "FIRST", 1000)
-        monkeypatch.setattr(s3_filesystem, "BLOCK", 1000)
+        monkeypatch.setattr(download, "PART", 1000)
+        monkeypatch.setattr(filesystem, "FIRST", 1000)
+        monkeypatch.setattr(filesystem, "BLOCK", 1000)
         monkeypatch.setattr(s3_store, "PIECE", 1000)
         name = "a" if way == "obstore" else "a\x01"  # which obstore is not given
         store.write(name, b"old" * 2000)
@@ -211,8 +211,8 @@ class TestFetching:
     def test_what_is_read_is_one_version(
         self, bad: MisbehavingStore, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(s3_filesystem, "FIRST", 1000)
-        monkeypatch.setattr(s3_filesystem, "BLOCK", 1000)
+        monkeypatch.setattr(filesystem, "FIRST", 1000)
+        monkeypatch.setattr(filesystem, "BLOCK", 1000)
         store.write("a", b"old" * 2000)
         left = [2]
 
@@ -409,7 +409,7 @@ class TestRuns:
     @pytest.mark.parametrize("seed", [1, 2])
     def test_a_lease_behind_it(self, ground: Ground, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
         """It is renewed all the time, and lost to nobody."""
-        monkeypatch.setattr(scaledproc.engine.driver, "holding", partial(holding, ttl=0.9))
+        monkeypatch.setattr(scaledproc.engine.driver, "hold_lease", partial(hold_lease, ttl=0.9))
         ground.bad.decide = seeded(seed, 0.2, SWIFT)
         begun = len(ground.bad.log)
         run(ground, f"ground/lease{seed}")

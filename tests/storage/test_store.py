@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from support import Bucket
 
+from scaledproc._util.redaction import redacted
 from scaledproc.errors import UsageError
-from scaledproc.storage import s3_download
 from scaledproc.storage.fsspec_store import FsspecStore
 from scaledproc.storage.listing import is_safe_name
 from scaledproc.storage.local_store import LocalStore
-from scaledproc.storage.s3_store import S3Store
-from scaledproc.storage.store import Store, redacted
+from scaledproc.storage.s3 import download
+from scaledproc.storage.s3.s3_store import S3Store
+from scaledproc.storage.store import Store
 from scaledproc.testing import StoreConformance
 from scaledproc.testing.store import ODD
 
@@ -39,7 +40,7 @@ class TestS3(StoreConformance):
 
     @pytest.fixture
     def store(self, s3: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-        monkeypatch.setattr(s3_download, "PART", 1000)  # so that some objects come in several
+        monkeypatch.setattr(download, "PART", 1000)  # so that some objects come in several
         return Store.at(s3.url(f"storage/{tmp_path.name}/{NAME}"), s3.storage_options)
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scaledproc._util.scratch import PrivateFolder
+from scaledproc._util.process.scratch import PrivateFolder
+from scaledproc._util.redaction import redacted
 from scaledproc.engine.driver import reporting
 from scaledproc.engine.job import JobOrder, check_job, open_run, perform
 from scaledproc.errors import ScaledprocError, UsageError
@@ -20,19 +21,19 @@ from scaledproc.events import Event, ShardDone
 from scaledproc.execution.heartbeat import PROGRESS
 from scaledproc.execution.shard import PARTS, assemble_shard, note_present
 from scaledproc.planning.partition import share_out
-from scaledproc.run_folder.folder import (
+from scaledproc.run_folder.folder import RunFolder
+from scaledproc.run_folder.names import (
     DONE,
     INVENTORY,
     PLAN,
     RECORD,
     SHARDS,
     WORK,
-    RunFolder,
     report_name,
     shard_errors_name,
     shard_name,
 )
-from scaledproc.storage.store import Store, redacted
+from scaledproc.storage.store import Store
 
 from ..jobs import requests
 from .machine import Host, ml_path, say, scratch_root, this_host

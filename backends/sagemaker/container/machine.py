@@ -10,8 +10,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from scaledproc._util.redaction import redacted
 from scaledproc.errors import ScaledprocError
-from scaledproc.storage.store import redacted
 
 ML_ROOT = "SCALEDPROC_ML_ROOT"
 """Environment variable: what stands for `/opt/ml`, so that several containers' trees can lie on one machine."""

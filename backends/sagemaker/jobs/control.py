@@ -16,7 +16,8 @@ from scaledproc._util.text import count_text
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, Note, ShardState
 from scaledproc.execution.heartbeat import Heartbeat, read_heartbeats, shard_states
-from scaledproc.run_folder.folder import RunFolder, read_record
+from scaledproc.run_folder.folder import RunFolder
+from scaledproc.run_folder.record import read_record
 from scaledproc.storage.store import describe, store_errors
 
 from ..cost.billing import Bill

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from scaledproc.errors import UsageError
 from scaledproc.execution.shard import PARTS, present_tasks
 from scaledproc.planning.partition import share_out
-from scaledproc.run_folder.folder import COMBINED, FEATURES, WORK
+from scaledproc.run_folder.names import COMBINED, FEATURES, WORK
 
 from ..settings import Settings
 from .requests import CONTROL, Work, is_mounted

@@ -22,12 +22,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from scaledproc._util import startup
-from scaledproc._util.lazy_pandas import defer_pandas
-from scaledproc._util.machine import cannot_start, fitting
+from scaledproc._util.process import startup
+from scaledproc._util.process.lazy_pandas import defer_pandas
+from scaledproc._util.process.machine import cannot_start, fitting
+from scaledproc._util.process.scratch import PrivateFolder, scratch_error
+from scaledproc._util.process.signals import SIGNALS, leave_to_driver
 from scaledproc._util.redaction import known_secrets, remember_secrets
-from scaledproc._util.scratch import PrivateFolder, scratch_error
-from scaledproc._util.signals import SIGNALS, leave_to_driver
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.execution.limits import Limits
 from scaledproc.execution.workers.printing import refuse_questions

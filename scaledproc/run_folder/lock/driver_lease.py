@@ -13,11 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from scaledproc._util import processes
-from scaledproc._util.processes import Process
-from scaledproc._util.scratch import PrivateFolder, remove_left
+from scaledproc._util.process import processes
+from scaledproc._util.process.processes import Process
+from scaledproc._util.process.scratch import PrivateFolder, remove_left
 from scaledproc.run_folder.lock.file_lease import LocalKeeper
-from scaledproc.run_folder.lock.keeper import HeldError as HeldError
 from scaledproc.run_folder.lock.keeper import Keeper, read_lease
 from scaledproc.run_folder.lock.lease import TTL, Lease, Renewal, still_holds
 from scaledproc.run_folder.lock.object_lease import PlainKeeper, S3Keeper
@@ -90,7 +89,7 @@ def _lost_text(store: Store, lease: Lease | None) -> str:
 
 
 @contextlib.contextmanager
-def holding(
+def hold_lease(
     store: Store,
     backend: str,
     on_event: Callable[[Event], None] | None = None,

@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaledproc._util import processes
-from scaledproc._util.processes import Process
-from scaledproc.run_folder.folder import LEASE
+from scaledproc._util.process import processes
+from scaledproc._util.process.processes import Process
 from scaledproc.run_folder.lock.keeper import MOST, Keeper
 from scaledproc.run_folder.lock.lease import Lease, Renewal, Seen
+from scaledproc.run_folder.names import LEASE
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:

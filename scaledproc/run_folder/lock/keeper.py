@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from scaledproc._util import processes
+from scaledproc._util.process import processes
 from scaledproc.errors import ScaledprocError
-from scaledproc.run_folder.folder import LEASE
 from scaledproc.run_folder.lock.lease import Lease, Renewal, Seen, may_take
+from scaledproc.run_folder.names import LEASE
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from scaledproc._util.processes import Process
+from scaledproc._util.process.processes import Process
 
 TTL = 60.0
 """Seconds without a sign of life, after which another machine may take a lease. It is renewed three times as often."""

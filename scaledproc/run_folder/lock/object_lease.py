@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from scaledproc._util import processes
-from scaledproc.run_folder.folder import LEASE
+from scaledproc._util.process import processes
 from scaledproc.run_folder.lock.keeper import MOST, WATCHED, HeldError, Keeper
 from scaledproc.run_folder.lock.lease import Lease, Renewal, Seen
+from scaledproc.run_folder.names import LEASE
 from scaledproc.storage.store import Store, store_errors
 
 if TYPE_CHECKING:

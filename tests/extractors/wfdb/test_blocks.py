@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wfdb
-from wfdb_oracle import check_against_wfdb, task_of
+from wfdb_oracles.oracle import check_against_wfdb, task_of
 
 from scaledproc.extractors.wfdb.blocks import BLOCK, byte_count
 from scaledproc.extractors.wfdb.summary import WfdbSummary

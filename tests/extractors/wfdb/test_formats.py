@@ -14,9 +14,9 @@ import pytest
 import wfdb
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wfdb_fuzz import reason_of
-from wfdb_grammar import headers
-from wfdb_oracle import check_against_wfdb, check_by_specification, read_files, task_of
+from wfdb_oracles.fuzz import reason_of
+from wfdb_oracles.grammar import headers
+from wfdb_oracles.oracle import check_against_wfdb, check_by_specification, read_files, task_of
 
 from scaledproc.extractors.wfdb.header import Header
 from scaledproc.extractors.wfdb.summary import WfdbSummary

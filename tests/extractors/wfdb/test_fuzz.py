@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from wfdb_fuzz import Summary, inputs, try_input
+from wfdb_oracles.fuzz import Summary, inputs, try_input
 
 SEED = int(os.environ.get("SCALEDPROC_FUZZ_SEED", "20261124"))
 

@@ -10,7 +10,7 @@ import pytest
 import wfdb
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from wfdb_grammar import headers, masters
+from wfdb_oracles.grammar import headers, masters
 
 from scaledproc.extractors.wfdb.header import Header, SegmentLine, SignalLine, parse_header, read_header
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wfdb_oracle import task_of
+from wfdb_oracles.oracle import task_of
 
 import scaledproc
 from scaledproc.extractors.wfdb import numerics

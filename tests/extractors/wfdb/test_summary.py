@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from wfdb_oracle import check_against_wfdb, check_by_specification, read_files, task_of
+from wfdb_oracles.oracle import check_against_wfdb, check_by_specification, read_files, task_of
 
 import scaledproc
 from scaledproc.extractors import Task
@@ -240,19 +240,3 @@ def test_only_the_first_missing_file_is_named(tmp_path: Path) -> None:
     header = "r 2 125 2\nc.dat 80 1 8 0 0 0 0 X\nb.dat 80 1 8 0 0 0 0 X\n"
     with pytest.raises(FileNotFoundError, match=r"'c\.dat'"):
         ANY.extract(write(tmp_path, header))
-
-
-def test_messages_name_no_place_of_this_machine(tmp_path: Path) -> None:
-    from scaledproc.execution.chunk import _message
-
-    (tmp_path / "it's d").mkdir()
-    task = Task("g", "g/u", "g/u/x.hea", tmp_path / "it's d", frozenset())
-    root = str(task.root)
-    for text, shown in {
-        f"no {root}/g/u/x.dat": "no g/u/x.dat",
-        f"[Errno 2] No such file or directory: {root + '/a'!r}": '[Errno 2] No such file or directory: "a"',
-        f"at {root}": "at ",
-        f"{root}-other/x": f"{root}-other/x",
-        "<object at 0x7f12ab34cd56>": "<object at 0x…>",
-    }.items():
-        assert _message(ValueError(text), task) == shown

@@ -12,7 +12,7 @@ import scaledproc
 from scaledproc.backends.sagemaker.container.job import ContainerOrder, do_container_job
 from scaledproc.engine.job import JobOrder
 from scaledproc.events import Event, RunStarted, ShardDone
-from scaledproc.run_folder.folder import INVENTORY, PLAN, RECORD
+from scaledproc.run_folder.names import INVENTORY, PLAN, RECORD
 from scaledproc.testing import PROBE, write_probe_dataset
 
 

@@ -18,7 +18,7 @@ from support import SAGEMAKER
 
 import scaledproc
 from scaledproc._util.text import ranges_text
-from scaledproc.backend.base import DryRun
+from scaledproc.backend.dry_run import DryRun
 from scaledproc.backends.sagemaker.cost.billing import Bill
 from scaledproc.backends.sagemaker.jobs import control as control_module
 from scaledproc.backends.sagemaker.jobs import job_list as works_module
@@ -36,7 +36,8 @@ from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, ShardDone, ShardState
 from scaledproc.execution.heartbeat import PROGRESS, Beating, Heartbeat, read_heartbeats
 from scaledproc.planning.partition import share_out
-from scaledproc.run_folder.folder import DONE, SHARDS, RunFolder, begin
+from scaledproc.run_folder.folder import RunFolder, begin
+from scaledproc.run_folder.names import DONE, SHARDS
 from scaledproc.storage.store import Store
 from scaledproc.testing import probe
 

@@ -38,7 +38,7 @@ from s3fs.errors import translate_boto_error
 from scaledproc._util.redaction import remember_secrets
 from scaledproc.storage.fencing import Change, Fence, OvertakenError, current_change
 from scaledproc.storage.retry import Fault, RetryPolicy, fault_of_answer, refuses_object, retry_after, seconds_for
-from scaledproc.storage.s3_download import ChangedError, CredentialsError, WrongAnswerError
+from scaledproc.storage.s3.download import ChangedError, CredentialsError, WrongAnswerError
 
 FIRST = 2**20  # bytes that are asked for before it is known how many there are: most objects of a run have less
 BLOCK = 16 * 2**20  # bytes of a request for more

@@ -16,9 +16,9 @@ import pytest
 from obstore.exceptions import GenericError
 from obstore.store import MemoryStore
 
-from scaledproc.storage import s3_download
 from scaledproc.storage.retry import RetryPolicy
-from scaledproc.storage.s3_download import (
+from scaledproc.storage.s3 import download
+from scaledproc.storage.s3.download import (
     BUFFER,
     REQUESTS,
     ChangedError,
@@ -194,7 +194,7 @@ class TestFetch:
                     under_way -= 1
 
         monkeypatch.setattr(obstore, "get", lambda *given, **options: Counted(real(*given, **options)))
-        monkeypatch.setattr(s3_download, "PART", 300_000)
+        monkeypatch.setattr(download, "PART", 300_000)
         contents = {f"{n}": random.Random(n).randbytes(3_200_000 + n) for n in range(20)}
         groups = [[self.put(store, tmp_path, name, content)] for name, content in contents.items()]
         groups[0][0].target.write_bytes(b"old" * 2_000_000)  # longer than what comes

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from scaledproc.planning.subset import is_plain
+from scaledproc.planning.selection.subset import is_plain
 from scaledproc.storage.listing import is_safe_name
 
 _SUM = re.compile(r"\ufeff?(?P<sha256>[0-9a-fA-F]{64})[ \t]+\*?(?P<path>\S.*)")

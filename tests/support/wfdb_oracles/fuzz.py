@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-from wfdb_oracle import check_by_specification, read_files, task_of
 
 from scaledproc.extractors.rows.collector import RowCollector
 from scaledproc.extractors.wfdb.summary import SCHEMA, WfdbSummary
+from wfdb_oracles.oracle import check_by_specification, read_files, task_of
 
 SECONDS = 10
 """CPU time that an input may take."""

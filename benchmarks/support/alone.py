@@ -1,6 +1,6 @@
 """An extractor in a plain loop, without the engine: what its overhead is measured against.
 
-    python benchmarks/alone.py EXTRACTOR FOLDER PART PARTS
+    python benchmarks/support/alone.py EXTRACTOR FOLDER PART PARTS
 
 Warms up on one task, says so, waits for a line on standard input, then prints the seconds that its share of the tasks
 took.

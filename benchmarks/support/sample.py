@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import scaledproc
-from scaledproc._util.scratch import PrivateFolder
+from scaledproc._util.process.scratch import PrivateFolder
+from scaledproc._util.redaction import redacted
 from scaledproc._util.text import bytes_text, clean_text, count_text
 from scaledproc._util.units import parse_number
 from scaledproc.engine.options import storage_words
 from scaledproc.errors import UsageError
 from scaledproc.extractors import load_extractor
 from scaledproc.planning.calibration import calibrate
-from scaledproc.storage.store import Store, redacted
+from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,7 +3,7 @@
 Headers are split evenly over the cores, whatever their sizes; each core reads its records with wfdb, describes their
 signals with pandas, and sends a DataFrame back; these are put together and written as JSON.
 
-    python benchmarks/pattern.py FOLDER OUT JOBS
+    python benchmarks/support/pattern.py FOLDER OUT JOBS
 """
 
 from __future__ import annotations

@@ -22,9 +22,9 @@ from support import COMMAND, Cli, TreeWriter, clean_environment, tree_bytes
 
 import scaledproc
 from scaledproc import api
-from scaledproc._util import machine, scratch
-from scaledproc._util.processes import Process, process_of, text_of
-from scaledproc._util.scratch import PrivateFolder, remove_left
+from scaledproc._util.process import machine, scratch
+from scaledproc._util.process.processes import Process, process_of, text_of
+from scaledproc._util.process.scratch import PrivateFolder, remove_left
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import Event
 from scaledproc.extractors import load_extractor

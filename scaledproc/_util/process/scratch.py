@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from scaledproc._util.processes import is_alive, process_of, text_of, this_process
+from scaledproc._util.process.processes import is_alive, process_of, text_of, this_process
 from scaledproc.errors import ScaledprocError
 
 _PREFIX = "scaledproc-"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scaledproc.planning.database_lists import is_list, names_in, read_index, read_lines, read_sum
+from scaledproc.planning.selection.database_lists import is_list, names_in, read_index, read_lines, read_sum
 
 SUM = "0" * 64
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from scaledproc.storage.fencing import Change, subject_to
 from scaledproc.storage.fsspec_store import MOST_REMOVED, FsspecStore
-from scaledproc.storage.s3_download import ChangedError
+from scaledproc.storage.s3.download import ChangedError
 from scaledproc.storage.store import Target
 
 if TYPE_CHECKING:
-    from scaledproc.storage.s3_download import S3Objects
+    from scaledproc.storage.s3.download import S3Objects
 
 LISTINGS = 5  # of a folder that is removed, until one is empty
 PIECE = 4 * 2**20  # bytes that are copied at once
@@ -23,7 +23,7 @@ class S3Store(FsspecStore):
 
     @cached_property
     def _filesystem(self) -> tuple[Any, str]:
-        from scaledproc.storage.s3_filesystem import PatientS3FileSystem
+        from scaledproc.storage.s3.filesystem import PatientS3FileSystem
 
         s3 = PatientS3FileSystem(**self.options)
         return s3, s3._strip_protocol(self.uri).rstrip("/") or "/"  # noqa: SLF001 - fsspec's way to say it
@@ -54,7 +54,7 @@ class S3Store(FsspecStore):
         objects = self._objects
         if objects is None:
             return super()._fetch(groups)
-        from scaledproc.storage.s3_download import Wanted
+        from scaledproc.storage.s3.download import Wanted
 
         prefix = self.root.partition("/")[2]
         wrong = objects.fetch(
@@ -82,7 +82,7 @@ class S3Store(FsspecStore):
     @cached_property
     def _objects(self) -> S3Objects | None:
         """The fast way to the objects, where it leads to the same place."""
-        from scaledproc.storage.s3_download import open_bucket
+        from scaledproc.storage.s3.download import open_bucket
 
         return open_bucket(self.fs, self.root.partition("/")[0])
 

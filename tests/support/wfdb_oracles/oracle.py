@@ -1,6 +1,6 @@
 """What every value of every row of `wfdb-summary` must be.
 
-By the specification: from what a header means and the plain way of decoding in `wfdb_grammar`. By wfdb and numpy, where
+By the specification: from what a header means and the plain way of decoding in `grammar.py`. By wfdb and numpy, where
 wfdb reads what the specification says; where it does not, the tests say so.
 """
 
@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 import soundfile
 import wfdb
-from wfdb_grammar import LOWEST, decode
 
 from scaledproc.extractors import Task
 from scaledproc.extractors.wfdb.header import Header, SignalLine, parse_header
+from wfdb_oracles.grammar import LOWEST, decode
 
 STATISTICS = ("mean", "std", "min", "p25", "p50", "p75", "max")
 FLAC = ("508", "516", "524")

@@ -18,7 +18,8 @@ from support import TreeWriter
 import scaledproc
 from scaledproc import Task
 from scaledproc.errors import ScaledprocError
-from scaledproc.execution import chunk, missing_dataset, worker
+from scaledproc.execution import worker
+from scaledproc.execution.chunks import missing_dataset, task_call
 from scaledproc.execution.staging import StagedUnit
 from scaledproc.storage import local_files
 from scaledproc.storage.retry import RetryPolicy
@@ -42,7 +43,7 @@ def many(tree: TreeWriter, n: int = 12) -> Path:
 def hurried(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Waits take no time; what they would have taken."""
     waited: list[float] = []
-    monkeypatch.setattr(chunk, "wait", lambda _, seconds: waited.append(seconds))
+    monkeypatch.setattr(task_call, "wait", lambda _, seconds: waited.append(seconds))
     return waited
 
 
@@ -106,7 +107,7 @@ def test_dataset_that_is_away_for_a_while(
                 root.rmdir()
             (tmp_path / "away").rename(root)
 
-    monkeypatch.setattr(chunk, "wait", wait)
+    monkeypatch.setattr(task_call, "wait", wait)
 
     def extract(task: Task) -> Any:
         if task.anchor == "1/04.txt" and not (tmp_path / "was-away").exists():
@@ -259,7 +260,7 @@ def test_unread_files_of_a_chunk_that_lost_its_process_are_left_to_the_end(
     attempts = tmp_path / "attempts"
     (tmp_path / "x.py").write_text(
         "import errno, os, scaledproc\n"
-        "from scaledproc.execution import missing_dataset\n"
+        "from scaledproc.execution.chunks import missing_dataset\n"
         "missing_dataset.RETRY = missing_dataset.RetryPolicy(attempts=1)\n"
         '@scaledproc.extractor(schema={"n": "int64"}, anchor="*.txt", unit="file")\n'
         "def read(task):\n"

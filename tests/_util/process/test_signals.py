@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from support import COMMAND, Cli, clean_environment, tree_bytes
 
-from scaledproc._util.signals import Stopping, listening, stopping
+from scaledproc._util.process.signals import Stopping, listening, stopping
 
 SLOW = """
 import os, pathlib, time

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scaledproc.errors import UsageError
-from scaledproc.planning.database_lists import names_in
 from scaledproc.planning.inventory import matches
-from scaledproc.planning.subset import Choice, Item, folder_of, group_of, pick, stems, unit_folders
+from scaledproc.planning.selection.database_lists import names_in
+from scaledproc.planning.selection.subset import Choice, Item, folder_of, group_of, pick, stems, unit_folders
 from scaledproc.storage.store import Store, describe
 
 SHOWN_NAMES = 10

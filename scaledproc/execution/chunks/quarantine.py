@@ -13,7 +13,7 @@ import pyarrow as pa
 from scaledproc._util.redaction import redacted
 from scaledproc.errors import DamagedError
 from scaledproc.events import SHOWN_FAILURES, Failure
-from scaledproc.run_folder.folder import WORK_ERROR_SCHEMA
+from scaledproc.run_folder.names import WORK_ERROR_SCHEMA
 from scaledproc.storage.parquet import Writer, read_tables
 
 if TYPE_CHECKING:

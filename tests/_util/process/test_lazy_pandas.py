@@ -12,7 +12,7 @@ from scaledproc.demo import write_demo
 
 HEAD = """
 import sys
-from scaledproc._util.lazy_pandas import defer_pandas
+from scaledproc._util.process.lazy_pandas import defer_pandas
 defer_pandas()
 import pyarrow as pa
 assert pa.array([1, 2]).to_pylist() == [1, 2]
@@ -47,7 +47,7 @@ def test_arrow_gives_a_frame_without_being_asked_twice() -> None:
 
 def test_a_process_that_has_pandas_is_left_alone() -> None:
     program = (
-        "import pandas, sys, scaledproc._util.lazy_pandas as lazy; before = list(sys.meta_path)\n"
+        "import pandas, sys, scaledproc._util.process.lazy_pandas as lazy; before = list(sys.meta_path)\n"
         "lazy.defer_pandas(); assert sys.meta_path == before"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

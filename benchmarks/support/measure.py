@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 import joblib
 import psutil  # type: ignore[import-untyped, unused-ignore]
 
-from scaledproc._util.startup import ONE_THREAD
+from scaledproc._util.process.startup import ONE_THREAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

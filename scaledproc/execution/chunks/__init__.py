@@ -1,0 +1,1 @@
+"""One chunk, from its tasks to its commit."""

@@ -1,0 +1,290 @@
+"""One chunk: its tasks through the extractor, its rows and its quarantined tasks into one commit."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scaledproc._util.redaction import redacted
+from scaledproc._util.text import clean_text
+from scaledproc.events import ChunkDone
+from scaledproc.execution.chunks.chunk_work import ChunkWork, PieceDone
+from scaledproc.execution.chunks.committed import chunk_name
+from scaledproc.execution.chunks.loading import UnitFiles, listed_files, load_cached
+from scaledproc.execution.chunks.missing_dataset import Bearing, UnreadError
+from scaledproc.execution.chunks.quarantine import ErrorRows
+from scaledproc.execution.chunks.task_call import error_row, run_task
+from scaledproc.execution.workers.printing import watch_questions
+from scaledproc.execution.workers.recovery import Piece
+from scaledproc.execution.workers.worker_guard import between_tasks, guard
+from scaledproc.extractors import Task
+from scaledproc.extractors.rows.collector import REFUSALS, RefusedRowsError, RowCollector, SchemaError, refused_among
+from scaledproc.planning.shared_files import check_shared, paths_of
+from scaledproc.storage.local_files import Watch, forget
+from scaledproc.storage.parquet import Writer, open_reader, tables_in
+
+T = TypeVar("T")
+
+
+class _RefusedTasksError(Exception):
+    """Rows of some tasks cannot be written: what was done has to be done again without these."""
+
+    def __init__(self, errors: Mapping[int, SchemaError]) -> None:
+        super().__init__("; ".join(map(str, errors.values())))
+        self.errors = errors
+
+
+def run_chunk(work: ChunkWork) -> ChunkDone:
+    """Extract the features of a chunk's tasks and commit them.
+
+    Raises
+    ------
+    UsageError
+        If the extractor cannot be loaded, or its code was edited since the run's processes loaded it.
+    OSError
+        If the run's folder cannot be written.
+    WorkerLostError
+        If this process has too little memory or too few files left for its tasks, so that a fresh one must do them.
+    DatasetAwayError
+        If the dataset is not there any more, and did not come back in time.
+    UnreadError
+        If some files could not be read, and the chunk is to be tried again.
+    ScaledprocError
+        If a file that the extractor declared was edited while the run was at work.
+    """
+    everything = Piece(0, len(work.tasks))
+    return until_taken(
+        lambda refused: _commit(work, lambda writer, errors: _run_tasks(work, everything, writer, errors, refused))
+    )
+
+
+def run_piece(work: ChunkWork, piece: Piece, path: Path) -> PieceDone:
+    """Extract the features of some of a chunk's tasks, and keep them in a local file; raises what `run_chunk` does."""
+    error_path = path.with_suffix(".errors.parquet")
+
+    def make(refused: Refused) -> PieceDone:
+        with (
+            Writer(path, load_cached(work.source, work.options, work.code).schema) as writer,
+            ErrorRows(lambda: contextlib.nullcontext(error_path)) as errors,
+        ):
+            made = _run_tasks(work, piece, writer, errors, refused)
+        return replace(made, path=path, error_path=error_path if errors.count else None)
+
+    return until_taken(make)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """What of a chunk was refused when it was made before.
+
+    Parameters
+    ----------
+    errors
+        Why, by the tasks' places.
+    is_careful
+        Whether Parquet refused some rows: then each task's are tried alone, so that it is known whose they are.
+    """
+
+    errors: Mapping[int, SchemaError] = field(default_factory=dict)
+    is_careful: bool = False
+
+
+def until_taken(make: Callable[[Refused], T]) -> T:
+    """Make something of all tasks; where rows are refused that passed all checks, once more without their tasks."""
+    refused = Refused()
+    while True:
+        try:
+            return make(refused)
+        except _RefusedTasksError as error:
+            if refused.errors.keys() & error.errors.keys():
+                raise
+            refused = replace(refused, errors={**refused.errors, **error.errors})
+        except MemoryError:
+            raise
+        except REFUSALS:
+            if refused.is_careful:
+                raise
+            refused = replace(refused, is_careful=True)
+
+
+def assemble_chunk(work: ChunkWork, pieces: Sequence[PieceDone]) -> ChunkDone:
+    """Commit a chunk of its pieces, given in order and with all its tasks; raises `UnreadError` as `run_chunk`."""
+    return _commit(work, lambda writer, errors: _put_together(pieces, writer, errors))
+
+
+def fill(work: ChunkWork, writer: Writer, errors: ErrorRows, refused: Refused) -> tuple[ChunkDone, list[int]]:
+    """Write what all of a chunk's tasks give; what became of them, and how many rows each gave."""
+    made = _run_tasks(work, Piece(0, len(work.tasks)), writer, errors, refused)
+    return _done(work, made, errors), np.diff(made.ends, prepend=0).tolist()
+
+
+def stored_schema(work: ChunkWork) -> pa.Schema:
+    """The columns of a chunk as they are read from its file, which a shard is made with."""
+    return _stored(load_cached(work.source, work.options).schema)
+
+
+@lru_cache(maxsize=4)
+def _stored(schema: pa.Schema) -> pa.Schema:
+    sink = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), sink, version="2.6")
+    return pq.read_schema(pa.BufferReader(sink.getvalue())).remove_metadata()
+
+
+def _put_together(pieces: Sequence[PieceDone], writer: Writer, errors: ErrorRows) -> PieceDone:
+    ends: list[int] = []
+    for piece in pieces:
+        before = ends[-1] if ends else 0
+        ends += [before + end for end in piece.ends]
+        if piece.path is not None:
+            with open_reader(piece.path) as file:
+                writer.write_tables(tables_in(file))
+        if piece.error_path is not None:
+            with open_reader(piece.error_path) as file:
+                for table in tables_in(file):
+                    for row in table.to_pylist():
+                        errors.append(row)
+        for row in piece.errors:
+            errors.append(row)
+    return PieceDone(
+        0,
+        tuple(ends),
+        sum(piece.seconds for piece in pieces),
+        unread=sum(piece.unread for piece in pieces),
+        gone=sum(piece.gone for piece in pieces),
+        example=next((piece.example for piece in pieces if piece.example), ""),
+    )
+
+
+def _commit(work: ChunkWork, write: Callable[[Writer, ErrorRows], PieceDone]) -> ChunkDone:
+    name = chunk_name(work.shard, work.chunk)
+    with (
+        work.store.committing(f"{name}.parquet") as part,
+        Writer(part, load_cached(work.source, work.options, work.code).schema) as writer,
+        # Left, and so committed, before the features: these are what says that the chunk is there.
+        ErrorRows(lambda: work.store.committing(f"{name}.errors.parquet")) as errors,
+    ):
+        made = write(writer, errors)
+        done = _done(work, made, errors)
+        said = {"work_id": work.work_id, "done": done.to_dict()}
+        writer.note(said, {"ends": made.ends, "positions": work.positions})
+    return done
+
+
+def _done(work: ChunkWork, made: PieceDone, errors: ErrorRows) -> ChunkDone:
+    """What became of a chunk that is about to be committed.
+
+    Raises
+    ------
+    UnreadError
+        If some of its files could not be read, and the chunk is to be tried again.
+    """
+    if (made.unread or made.gone) and not work.is_last:
+        raise UnreadError(made.unread, made.gone, len(made.ends), made.example)
+    return ChunkDone(
+        shard=work.shard,
+        chunk=work.chunk,
+        tasks=len(work.tasks),
+        rows=made.ends[-1] if made.ends else 0,
+        size=work.size,
+        seconds=made.seconds,
+        quarantined=errors.count,
+        failures=errors.first,
+    )
+
+
+def _run_tasks(work: ChunkWork, piece: Piece, writer: Writer, errors: ErrorRows, refused: Refused) -> PieceDone:
+    """Extract some of a chunk's tasks, but those whose rows were refused, and write their rows."""
+    started = time.perf_counter()
+    extractor = load_cached(work.source, work.options, work.code)
+    extractor.expect(work.ahead)
+    collector = RowCollector(extractor.schema)
+    shared = paths_of(work.shared)
+    last: str | None = None
+    ends: list[int] = []
+    held: list[int] = []  # whose rows are not yet written
+    own = guard()
+    bearing = Bearing(_say)
+    if own is None:
+        watch_questions()
+    try:
+        for place in range(piece.start, piece.stop):
+            group, unit, anchor = work.tasks[place]
+            staged = work.staged[unit]
+            if unit != last:
+                last, sizes = unit, work.files[unit]
+                listed = listed_files(work.store, sizes) if isinstance(sizes, int) else UnitFiles.of(sizes)
+            files = listed.files
+            watch = Watch(str(staged.root), listed.sizes if staged.is_dataset else None)
+            task = Task(group, unit, anchor, staged.root, files, shared, watch=watch)
+            if own is not None and place > piece.start:
+                own.between(place)
+            if place in refused.errors:
+                error: dict[str, Any] | None = error_row(task, refused.errors[place], 1)
+            else:
+                may_wait = bearing if staged.is_dataset else None
+                error = run_task(
+                    extractor, task, staged.problem, collector, place, piece.losses, work.retries, may_wait
+                )
+                if watch.shared:  # whatever became of the task: it may have failed for that
+                    check_shared(work.shared, watch.shared)
+            if error:
+                errors.append(error)
+            else:
+                held.append(place)
+            ends.append(collector.rows)
+            if collector.is_full:
+                _write_rows(writer, collector, held, is_careful=refused.is_careful)
+        between_tasks()
+        _write_rows(writer, collector, held, is_careful=refused.is_careful)
+    except MemoryError:  # not in a task's own work
+        if own is not None:
+            own.out_of_memory(None)
+        raise
+    finally:
+        forget()
+    return PieceDone(
+        piece.start,
+        tuple(ends),
+        time.perf_counter() - started,
+        unread=bearing.counts["unread"],
+        gone=bearing.counts["gone"],
+        example=redacted(bearing.example),
+    )
+
+
+def _write_rows(writer: Writer, collector: RowCollector, held: list[int], *, is_careful: bool) -> None:
+    """Write the rows that wait, which are these tasks'.
+
+    Raises
+    ------
+    _RefusedTasksError
+        If Arrow or Parquet refuses rows of some of the tasks.
+    """
+    ends = collector.ends
+    try:
+        table = collector.take()
+        if is_careful and (errors := refused_among(ends, lambda *part: _try_to_write(table, *part))):
+            raise RefusedRowsError(errors)
+    except RefusedRowsError as error:
+        raise _RefusedTasksError({held[number]: each for number, each in error.errors.items()}) from None
+    writer.write_table(table)
+    held.clear()
+
+
+def _try_to_write(table: pa.Table, start: int, stop: int) -> None:
+    pq.write_table(table.slice(start, stop - start), pa.BufferOutputStream(), version="2.6")
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # nobody may be there to read it
+        print(clean_text(text), file=sys.stderr, flush=True)  # noqa: T201 - a process of a pool has no other way

@@ -1,0 +1,110 @@
+"""What a process is given to make a chunk, and what it gives back of a part of one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scaledproc.execution.workers.recovery import Verdict
+from scaledproc.extractors import Extractor
+from scaledproc.planning.shared_files import AtHand
+from scaledproc.storage.store import Store
+
+if TYPE_CHECKING:
+    from scaledproc.execution.staging import StagedUnit
+
+
+@dataclass(frozen=True)
+class ChunkWork:
+    """All that a process needs to make a chunk.
+
+    Parameters
+    ----------
+    work_id, shard, chunk, size
+        Of which beginning of which run it is (`RunRecord.work_id`), and its place; its bytes.
+    tasks
+        (group, unit, anchor) of each.
+    files, staged
+        By unit: the paths of its files with their sizes (or its place in the run's inventory, where they are many), and
+        where they are.
+    store
+        The run's folder.
+    source, options
+        The extractor, or what finds it.
+    positions
+        The tasks' places in the plan, where they are not all of the chunk's: what a part of a shard is put together by.
+    retries
+        How often a task that failed is tried again.
+    ahead
+        Bytes that the process may be given from now on, about.
+    shared
+        Where the files are that the extractor declared with `reads`.
+    code
+        The files that the extractor's code was read from when the work was begun, with their times and sizes.
+    is_last
+        Whether tasks whose files cannot be read are put into quarantine now, instead of being left to the end.
+    """
+
+    work_id: str
+    shard: int
+    chunk: int
+    size: int
+    tasks: tuple[tuple[str, str, str], ...]
+    files: Mapping[str, Mapping[str, int] | int]
+    staged: Mapping[str, StagedUnit]
+    store: Store
+    source: str | Extractor
+    options: Mapping[str, Any]
+    positions: tuple[int, ...] = ()
+    retries: int = 0
+    ahead: int = 0
+    shared: Mapping[str, AtHand] = field(default_factory=dict)
+    code: tuple[tuple[str, int, int], ...] = ()
+    is_last: bool = False
+
+    def error_row(self, verdict: Verdict) -> dict[str, Any]:
+        """A task's row of errors."""
+        group, unit, anchor = self.tasks[verdict.task]
+        content = asdict(verdict)
+        del content["task"]
+        return {"group": group, "unit": unit, "anchor": anchor, **content}
+
+
+@dataclass(frozen=True)
+class PieceDone:
+    """What became of some of a chunk's tasks.
+
+    Parameters
+    ----------
+    start
+        The first one's place in the chunk.
+    ends
+        How many rows there are up to the end of each task.
+    seconds
+        Time at work.
+    errors
+        Rows of errors that are in no file.
+    path, error_path
+        Local files that have the rows and the rows of errors, where they are not yet in the chunk.
+    unread, gone, example
+        How many of its tasks could not be done because a file could not be read, or was not there, and the first one's
+        error: these are in quarantine only if they were tried for the last time.
+    """
+
+    start: int
+    ends: tuple[int, ...]
+    seconds: float
+    errors: tuple[Mapping[str, Any], ...] = ()
+    path: Path | None = None
+    error_path: Path | None = None
+    unread: int = 0
+    gone: int = 0
+    example: str = ""
+
+    def discard(self) -> None:
+        """Remove its files."""
+        for path in (self.path, self.error_path):
+            if path is not None:
+                path.unlink(missing_ok=True)
