@@ -117,6 +117,22 @@ class Master:
             return Place(self.name, None, None, self.header.comments, (*self.notes, note))
 
 
+class Segment(NamedTuple):
+    """A segment of a record.
+
+    Parameters
+    ----------
+    path
+        Of its header, without the ending.
+    before, n_frames
+        Frames of the record before it, and its own, as the master header has them.
+    """
+
+    path: str
+    before: int
+    n_frames: int
+
+
 class _Listed(NamedTuple):
     """A segment, as a master header has it."""
 
@@ -187,6 +203,24 @@ class UnitRecords:
             return place if rival is None or started(header) is not None else _undecided(place, best, rival)
         return Place(
             None, started(header), None, (), tuple(islice(self._missed(path), MOST_MISSED)) if self._unread else ()
+        )
+
+    def is_listed(self, path: str) -> bool:
+        """Whether a header, by its path without the ending, is that of a segment of a record."""
+        return path in self._listed
+
+    def whole(self, path: str) -> tuple[Place, list[Segment]]:
+        """The beginning of a record by the path of its master header, and its segments in the order of time.
+
+        Segments that another master has first are not among them, nor those without a header.
+        """
+        master = self._masters[path]
+        found = [(name, each) for name, each in self._listed.items() if each.master is master]
+        place = master.at(0)
+        rival = next((each.rival for _, each in found if each.rival is not None), None)
+        return (
+            place if rival is None else _undecided(place, master, rival),
+            [Segment(name, each.before, each.n_frames) for name, each in found],
         )
 
     def clock(self, path: str, task: Task) -> tuple[Master | None, tuple[str, ...]]:

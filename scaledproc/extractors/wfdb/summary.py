@@ -223,7 +223,7 @@ class WfdbSummary(Extractor):
         header = read_header(task.locate_in_unit(task.anchor)) if content is None else parse_header(content)
         if not header.signals:
             return []
-        files = listed_files(task, header)
+        files = listed_files(task.anchor, task.files, header)
         paths = {file: task.locate_in_unit(relative) for file, relative in files.items()}
         is_numerics = record == f"{folder.rpartition('/')[2]}n"
         try:

@@ -15,11 +15,21 @@ if TYPE_CHECKING:
     from scaledproc.extractors.wfdb.record import Place
 
 
-def listed_files(task: Task, header: Header) -> dict[str, str]:
-    """Where each signal file that a header names is, below the dataset's root."""
-    folder, slash, _ = task.anchor.rpartition("/")
+def listed_files(anchor: str, files: frozenset[str], header: Header) -> dict[str, str]:
+    """Where each signal file that a header names is, below the dataset's root.
+
+    Parameters
+    ----------
+    anchor
+        Where the header is.
+    files
+        Of the unit.
+    header
+        What it says.
+    """
+    folder, slash, _ = anchor.rpartition("/")
     return {
-        file: _as_listed(f"{folder}{slash}{posixpath.normpath(file) if '/' in file else file}", task.files)
+        file: _as_listed(f"{folder}{slash}{posixpath.normpath(file) if '/' in file else file}", files)
         for file in header.files
     }
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from scaledproc.extractors.base import Extractor, Task
 from scaledproc.extractors.options import Option
 from scaledproc.extractors.wfdb.header import parse_header, read_header
-from scaledproc.extractors.wfdb.record import exact, records_of, when_counted
+from scaledproc.extractors.wfdb.record import HEADER, exact, records_of, when_counted
 from scaledproc.extractors.wfdb.summary import ENDING, NUMERICS_FS, names_of_file
 from scaledproc.extractors.wfdb.task_header import listed_files, shared_values
 from scaledproc.extractors.wfdb.windows.compiled import MUCH, kernel_in_use, use_compiled
@@ -25,7 +25,7 @@ from scaledproc.extractors.wfdb.windows.settings import BANDS, Selection, length
 from scaledproc.extractors.wfdb.windows.streams import Measures
 
 if TYPE_CHECKING:
-    from scaledproc.extractors.wfdb.header import Header
+    from scaledproc.extractors.wfdb.header import Header, SignalLine
     from scaledproc.extractors.wfdb.record import Place
     from scaledproc.extractors.wfdb.signal_names import SignalNames
     from scaledproc.extractors.wfdb.windows.numerics import Series
@@ -48,6 +48,18 @@ class SignalRow(NamedTuple):
     fs: float | None
     wanted: int
     """Which of the wanted signals it is."""
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The same by the names of columns."""
+        return {
+            "kind": self.kind,
+            "channel": self.channel,
+            "signal": self.name,
+            "signal_name": self.canonical,
+            "units": self.units,
+            "fs": self.fs,
+        }
 
 
 class WfdbWindows(Extractor):
@@ -80,6 +92,11 @@ class WfdbWindows(Extractor):
         Seconds that a window has, and from the beginning of one to that of the next one.
     grid
         `record`, `clock` or `segment`: from where windows are counted.
+    across_segments
+        Whether a record of several segments has one row of windows, by its master header, instead of one for each
+        segment. Then `n_samples` counts all samples of the record, and what is not in a segment is missing; windows
+        without any valid sample have no row. A signal whose units, gain, baseline, format or converter changes is
+        another one from there on, `channel` is the order in which they come, and segments without a header are gaps.
     min_valid
         Share of valid samples, below which values are null.
     signals
@@ -88,7 +105,8 @@ class WfdbWindows(Extractor):
         Bands of frequencies, such as `slow:0.05-0.5` in Hz, which make a column `power_slow`.
     layout
         `long`, a row for each window and signal; or `wide`, a row for each window with columns such as `ABP_mean` for
-        each of `signals`, which must be names then. Of several signals of a name the first in the header counts.
+        each of `signals`, which must be names then. Of several signals of a name the first one with samples in a window
+        counts.
     signal_names
         The content of a table of signal names in TOML instead of the built-in one, see `SignalNames`. A person gives
         the name of its file.
@@ -171,6 +189,9 @@ class WfdbWindows(Extractor):
             Option("Seconds from the beginning of a window to that of the next one.", default_text="that of window"),
         ] = None,
         grid: Annotated[Literal["record", "clock", "segment"], Option("From where windows are counted.")] = "record",
+        across_segments: Annotated[
+            bool, Option("Let windows reach across the segments of a record, and what lies between them.")
+        ] = False,
         min_valid: Annotated[float, Option("Share of valid samples below which values are null.")] = 0.5,
         signals: Annotated[
             tuple[str, ...], Option("Canonical names, names as written, or globs of them.", default_text="all")
@@ -188,6 +209,7 @@ class WfdbWindows(Extractor):
         ] = None,
     ) -> None:
         self._length, self._step = lengths(window, step)
+        self._across = across_segments
         self._grid, self._min_valid, self._layout = grid, float(min_valid), layout
         if not 0 <= self._min_valid <= 1:
             from scaledproc.errors import UsageError
@@ -253,16 +275,24 @@ class WfdbWindows(Extractor):
         records = records_of(task)
         content = records.take(task.anchor)
         header = read_header(task.locate_in_unit(task.anchor)) if content is None else parse_header(content)
-        if not header.signals:
+        if not header.signals and not (self._across and header.segments):
+            return
+        if self._across and records.is_listed(path):  # its master's rows have it
             return
         try:
+            if header.segments:
+                yield from self._rows_of_record(task, path, header)
+                return
             yield from self._rows_of_header(task, path, header, records.place(path, header))
         except ArithmeticError as error:
             raise ValueError(f"the header has numbers that nothing can be computed with: {error}") from None
 
     def _rows_of_header(self, task: Task, path: str, header: Header, place: Place) -> Iterator[dict[str, Any]]:
         folder, _, record = path.rpartition("/")
-        paths = {file: task.locate_in_unit(relative) for file, relative in listed_files(task, header).items()}
+        paths = {
+            file: task.locate_in_unit(relative)
+            for file, relative in listed_files(task.anchor, task.files, header).items()
+        }
         is_numerics = record == f"{folder.rpartition('/')[2]}n"
         signals: list[SignalRow] = []
         chosen: list[Chosen] = []
@@ -282,6 +312,40 @@ class WfdbWindows(Extractor):
         rows = windows_of(paths, header, chosen, times.grid, measures)
         shared = shared_values(task, record, place, header)
         yield from self._assembled(shared, signals, times, rows)
+
+    def _rows_of_record(self, task: Task, path: str, header: Header) -> Iterator[dict[str, Any]]:
+        """The windows of a record of several segments, by its master header."""
+        from scaledproc.extractors.wfdb.windows.across import Across, Part
+
+        records = records_of(task)
+        place, segments = records.whole(path)
+        signals: list[SignalRow] = []
+
+        def describe(signal: SignalLine, channel: int) -> bool | None:
+            fs = header.fs * signal.samples_per_frame
+            kind = "numerics" if fs <= NUMERICS_FS else "waveform"
+            described = self._describe(kind, channel, signal.name, signal.units, fs)
+            if described is None:
+                return None
+            signals.append(described)
+            return kind != "numerics"
+
+        def parts() -> Iterator[Part]:
+            for segment in segments:
+                anchor = f"{segment.path}{HEADER}"
+                found = read_header(task.locate_in_unit(anchor))
+                if found.signals and found.fs != header.fs:
+                    raise ValueError(f"{anchor} has {found.fs:g} frames a second, its record {header.fs:g}")
+                files = listed_files(anchor, task.files, found)
+                paths = {file: task.locate_in_unit(relative) for file, relative in files.items()}
+                yield Part(segment.before, segment.n_frames, found, paths)
+
+        times = timeline(place, self._grid, self._step, self._length)
+        measures = Measures(self._min_valid, self._bands, kernel_in_use())
+        n_frames = sum(segment.n_frames for segment in header.segments)
+        rows = Across(exact(header.fs), n_frames, times.grid, measures, describe).rows(parts())
+        record = path.rpartition("/")[2]
+        yield from self._assembled(shared_values(task, record, place), signals, times, rows)
 
     def _rows_of_numerics(self, task: Task) -> Iterator[dict[str, Any]]:
         """The windows of a MIMIC-IV file of numerics."""
@@ -332,20 +396,11 @@ class WfdbWindows(Extractor):
             yield from self._in_wide_rows(common, signals, times, rows)
             return
         names = self._names_of_measured
-        described = [
-            {
-                **common,
-                "kind": signal.kind,
-                "channel": signal.channel,
-                "signal": signal.name,
-                "signal_name": signal.canonical,
-                "units": signal.units,
-                "fs": signal.fs,
-            }
-            for signal in signals
-        ]
+        described: list[dict[str, Any]] = []
         for number, measured in rows:
             start, offset = times.when(number)
+            # Across segments more of them come with time.
+            described += [{**common, **signal.columns} for signal in signals[len(described) :]]
             for place, values in measured:
                 row = {**described[place], "window": number, "start": start, "offset_s": offset}
                 row.update(zip(names, values, strict=True))
@@ -356,22 +411,19 @@ class WfdbWindows(Extractor):
     ) -> Iterator[dict[str, Any]]:
         """A row for each window and kind; of several signals of a name the first one of the header counts."""
         names = {name: [f"{name}_{each}" for each in self._names_of_measured] for name in self._wide}
-        firsts: dict[tuple[str, int], int] = {}
-        for place, signal in enumerate(signals):
-            firsts.setdefault((signal.kind, signal.wanted), place)
         empty = dict.fromkeys(self.schema.names)
         for number, measured in rows:
             start, offset = times.when(number)
             by_kind: dict[str, dict[str, Any]] = {}
             for place, values in measured:
                 signal = signals[place]
-                if firsts[signal.kind, signal.wanted] != place:
-                    continue
+                name = self._wide[signal.wanted]
                 row = by_kind.get(signal.kind)
+                if row is not None and row[f"{name}_n_samples"] is not None:
+                    continue
                 if row is None:
                     row = by_kind[signal.kind] = {**empty, **common, "kind": signal.kind}
                     row["window"], row["start"], row["offset_s"] = number, start, offset
-                name = self._wide[signal.wanted]
                 row[f"{name}_units"], row[f"{name}_fs"] = signal.units, signal.fs
                 row.update(zip(names[name], values, strict=True))
             yield from by_kind.values()

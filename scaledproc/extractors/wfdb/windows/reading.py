@@ -37,8 +37,8 @@ Row = tuple[int, list[tuple[int, "Measured"]]]
 """The number of a window, and what was measured of it, by the places of the chosen signals."""
 
 
-class _Source:
-    """A signal file that is open."""
+class Source:
+    """A signal file that is open, and whose samples are handed on to the streams of its signals."""
 
     def __init__(
         self,
@@ -55,6 +55,7 @@ class _Source:
 
     @property
     def is_done(self) -> bool:
+        """Whether all is read."""
         return self.frames >= self._n_frames
 
     def advance(self) -> None:
@@ -107,26 +108,48 @@ def windows_of(
     streams: dict[int, Stream] = {}
     frames_per_second = exact(header.fs)
     with ExitStack() as stack:
-        sources: list[_Source] = []
+        of_files: list[list[Stream | None]] = []
         channel = 0
         for file, signals in files:
             of_file: list[Stream | None] = []
             for signal in signals:
                 place = wanted.get(channel)
                 channel += 1
-                if place is None or file is None:
-                    of_file.append(None)
-                    continue
-                made = _stream(signal, n_frames, frames_per_second, grid, measures, chosen[place])
-                streams[place] = made
+                made = None
+                if place is not None and file is not None:
+                    made = streams[place] = _stream(signal, n_frames, frames_per_second, grid, measures, chosen[place])
                 of_file.append(made)
-            if file is not None and any(of_file) and n_frames:
-                if len(sources) == MOST_FILES:
-                    raise ValueError(f"its signals are in more than {MOST_FILES} files; choose some of them")
-                blocks = stack.enter_context(open_frames(paths[file], n_frames, signals))
-                sources.append(_Source(blocks, signals, of_file, n_frames))
+            of_files.append(of_file)
+        sources = opened(stack, paths, files, of_files, n_frames)
         if sources:
             yield from _rows(sources, streams)
+
+
+def opened(
+    stack: ExitStack,
+    paths: Mapping[str, str],
+    files: Sequence[tuple[str | None, Sequence[SignalLine]]],
+    streams: Sequence[Sequence[Stream | None]],
+    n_frames: int,
+) -> list[Source]:
+    """The signal files that any stream needs, open until the stack is left.
+
+    Raises
+    ------
+    OSError
+        If a signal file cannot be read.
+    ValueError
+        If a signal file does not hold what the header says, or there are too many.
+    """
+    sources: list[Source] = []
+    for (file, signals), of_file in zip(files, streams, strict=True):
+        if file is not None and any(of_file) and n_frames:
+            if len(sources) == MOST_FILES:
+                raise ValueError(f"its signals are in more than {MOST_FILES} files; choose some of them")
+            sources.append(
+                Source(stack.enter_context(open_frames(paths[file], n_frames, signals)), signals, of_file, n_frames)
+            )
+    return sources
 
 
 def _stream(
@@ -140,19 +163,24 @@ def _stream(
     return stream
 
 
-def _rows(sources: Sequence[_Source], streams: Mapping[int, Stream]) -> Iterator[Row]:
+def _rows(sources: Sequence[Source], streams: Mapping[int, Stream]) -> Iterator[Row]:
     done = min(stream.numbers.start for stream in streams.values())
     end = max(stream.numbers.stop for stream in streams.values())
-    together = min(stream.together for stream in streams.values())
     while left := [source for source in sources if not source.is_done]:
         min(left, key=lambda source: source.frames).advance()
         is_last = all(source.is_done for source in sources)
         ready = end if is_last else min(end, *(stream.complete for stream in streams.values()))
-        while done < ready:
-            numbers = range(done, min(done + together, ready))
-            found = [(place, stream.measured(numbers)) for place, stream in streams.items()]
-            for number in numbers:
-                row = [(place, those[number]) for place, those in found if number in those]
-                if row:
-                    yield number, row
-            done = numbers.stop
+        yield from measured(streams, range(done, ready))
+        done = max(done, ready)
+
+
+def measured(streams: Mapping[int, Stream], numbers: range) -> Iterator[Row]:
+    """Windows that are complete, some at a time."""
+    together = min(stream.together for stream in streams.values())
+    for start in range(numbers.start, numbers.stop, together):
+        some = range(start, min(start + together, numbers.stop))
+        found = [(place, stream.measured(some)) for place, stream in streams.items()]
+        for number in some:
+            row = [(place, those[number]) for place, those in found if number in those]
+            if row:
+                yield number, row

@@ -91,8 +91,8 @@ class Stream:
         self._has_spectra = has_spectra and self._length >= FEWEST
         self._samples = np.empty(0, np.int32)
         self._more: list[NDArray[np.int32]] = []
-        self._first = 0  # the number of the first sample that is kept
-        self._end = 0
+        self._first = self._end = 0  # the numbers of the first sample that is kept, and of the next that comes
+        self._stop = n  # where those end that come now
 
     @property
     def complete(self) -> int:
@@ -121,12 +121,27 @@ class Stream:
         is_wide = samples.dtype == np.int64
         if is_wide and len(samples) and not NOTHING < samples.min() <= samples.max() < -NOTHING:
             raise ValueError("its differences add up to samples beyond 32 bits")
-        self._append(samples[: self._n - self._end].astype(np.int32, copy=False))
+        self._append(samples[: self._stop - self._end].astype(np.int32, copy=False))
 
     def end(self) -> None:
         """Say that no more samples are stored: those that it has besides are missing."""
-        while self._end < self._n:
-            self._append(np.full(min(self._n - self._end, _TOGETHER), self._coded.missing, np.int32))
+        self.pad(self._stop)
+
+    def pad(self, stop: int) -> None:
+        """Take missing samples up to one."""
+        while self._end < stop:
+            self._append(np.full(min(stop - self._end, _TOGETHER), self._coded.missing, np.int32))
+
+    def begin(self, signal: SignalLine, start: int, stop: int) -> None:
+        """Say that a segment's samples come next; those that are missing before it were taken."""
+        self._in_time = InTime(signal)
+        self._end = max(self._end, start)
+        self._stop = max(stop, self._end)
+
+    def jump(self, start: int) -> None:
+        """Go on with a sample, and forget those before it: no window that is still to come has a valid one of them."""
+        self._samples, self._more = self._samples[:0], []
+        self._first = self._end = start
 
     def _append(self, samples: NDArray[np.int32]) -> None:
         self._more.append(samples)

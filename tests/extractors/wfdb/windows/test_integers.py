@@ -13,7 +13,6 @@ from scaledproc.extractors.wfdb.windows.integers import GAP, Coded, N, exact_row
 from scaledproc.extractors.wfdb.windows.kernel_numba import compiled_kernel
 from scaledproc.extractors.wfdb.windows.kernel_numpy import numpy_kernel
 
-
 KERNELS = (numpy_kernel, compiled_kernel())
 
 

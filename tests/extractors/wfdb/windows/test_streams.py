@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wfdb_fuzz import reason_of
-from wfdb_grammar import FORMATS, headers
-from wfdb_oracle import read_files, task_of
-from windows_oracle import check_windows
+from wfdb_oracles.fuzz import reason_of
+from wfdb_oracles.grammar import FORMATS, headers
+from wfdb_oracles.oracle import read_files, task_of
+from wfdb_oracles.windows import check_windows
 
 from scaledproc.extractors.wfdb import blocks, flac
 from scaledproc.extractors.wfdb.header import Header

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wfdb_oracle import read_files, task_of
-from windows_oracle import check_windows
+from wfdb_oracles.oracle import read_files, task_of
+from wfdb_oracles.windows import check_windows
 
 from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
 
