@@ -289,10 +289,6 @@ class WfdbWindows(Extractor):
 
     def _rows_of_header(self, task: Task, path: str, header: Header, place: Place) -> Iterator[dict[str, Any]]:
         folder, _, record = path.rpartition("/")
-        paths = {
-            file: task.locate_in_unit(relative)
-            for file, relative in listed_files(task.anchor, task.files, header).items()
-        }
         is_numerics = record == f"{folder.rpartition('/')[2]}n"
         signals: list[SignalRow] = []
         chosen: list[Chosen] = []
@@ -307,6 +303,10 @@ class WfdbWindows(Extractor):
                 chosen.append(Chosen(channel, kind != "numerics"))
         if not chosen:
             return
+        paths = {
+            file: task.locate_in_unit(relative)
+            for file, relative in listed_files(task.anchor, task.files, header).items()
+        }
         times = timeline(place, self._grid, self._step, self._length)
         measures = Measures(self._min_valid, self._bands, kernel_in_use())
         rows = windows_of(paths, header, chosen, times.grid, measures)

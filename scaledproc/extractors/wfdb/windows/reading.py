@@ -158,7 +158,7 @@ def _stream(
     n = n_frames * signal.samples_per_frame
     fs = frames_per_second * signal.samples_per_frame
     stream = Stream(signal, fs, n, grid, measures, has_spectra=chosen.has_spectra)
-    if len(stream.numbers) > MOST_EMPTY * (n + 1):
+    if stream.numbers.stop - stream.numbers.start > MOST_EMPTY * (n + 1):
         raise ValueError(f"there are more than {MOST_EMPTY:,} windows for each of its samples: set longer ones")
     return stream
 

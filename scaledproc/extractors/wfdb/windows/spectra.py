@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.lib.stride_tricks import as_strided
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,9 +31,12 @@ FEWEST = 8
 EDGE = 0.95
 _TOGETHER = 2**16
 """Samples of the segments that are transformed at once: what is made of them stays in the cache."""
+_TOLD_TOGETHER = 2**15
+"""Frequencies of the windows that are looked at at once."""
 _TOLERANCE = 1.01  # as no segment is exactly so long
 _HAS_OUT = np.lib.NumpyVersion(np.__version__) >= "2.0.0"
-_SQRT_HALF, _LOG_2 = math.sqrt(0.5), math.log(2)
+_LOG_2 = math.log(2)
+_BITS_OF_SQRT_HALF = int(np.float64(math.sqrt(0.5)).view(np.int64))
 _SMALLEST, _LARGEST = 1e-37, 1e38
 """Of what single precision can hold, other than 0."""
 
@@ -85,7 +88,7 @@ class Welch:
 
     def __init__(self, fs: float, length: int, bands: Sequence[Band]) -> None:
         n = segment_length(fs, length)
-        self._n, self._hop = n, n - n // 2
+        self._n, self._hop, self._length = n, n - n // 2, length
         self._n_segments = (length - n // 2) // self._hop
         self._step = fs / n
         # The weights are rounded, as not every processor's library has the same last digits of a cosine.
@@ -93,6 +96,9 @@ class Welch:
         self._weights = np.array(weights)
         scale = 1 / (fs * math.fsum(weight * weight for weight in weights)) / self._n_segments
         self._n_bins = n // 2 + 1
+        self._frequencies = (np.arange(1, self._n_bins) * self._step).astype(np.float32).tolist()
+        # The mean of a segment shows in the first two frequencies alone, since these are all that a Hann window has.
+        self._of_mean = math.fsum(w * math.cos(2 * math.pi * i / n) for i, w in enumerate(weights))
         self._scale = np.full(self._n_bins, 2 * scale * self._step)
         if n % 2 == 0:  # the last one stands for itself alone
             self._scale[-1] = scale * self._step
@@ -112,37 +118,42 @@ class Welch:
         first = max(first, 1)
         return (first, last) if first < last else None
 
-    def spectra(self, windows: NDArray[np.float64], gain: float) -> list[Spectrum]:
+    def spectra(
+        self, samples: NDArray[np.int32], starts: NDArray[np.int64], missing: int, gain: float
+    ) -> list[Spectrum]:
         """What the spectra of windows tell.
 
         Parameters
         ----------
-        windows
-            Digital samples, shape (windows, length).
+        samples, starts, missing
+            As `interpolated` takes them.
         gain
             Digital units of a physical one.
         """
         found: list[Spectrum] = []
-        together = max(_TOGETHER // self._n_bins, 1)
-        for first in range(0, len(windows), together):
-            some = windows[first : first + together]
+        together = max(_TOLD_TOGETHER // self._n_bins, 1)
+        for first in range(0, len(starts), together):
+            some = starts[first : first + together]
             power = np.empty((len(some), self._n_bins - 1))
             for at in range(0, len(some), len(self._segments)):
                 stop = at + len(self._segments)
-                self._powers(some[at:stop], power[at:stop])
+                self._powers(interpolated(samples, some[at:stop], self._length, missing), power[at:stop])
             found += self._tell(power, gain)
         return found
 
     def _powers(self, windows: NDArray[np.float64], power: NDArray[np.float64]) -> None:
         """Fill in the power at each frequency but 0, in squared digital units, shape (windows, frequencies)."""
-        segments, transformed = self._segments[: len(windows)], self._transformed[: len(windows)]
-        parts = sliding_window_view(windows, self._n, axis=1)[:, :: self._hop]
-        np.subtract(parts, parts.mean(axis=2)[:, :, None], out=segments)
-        segments *= self._weights
+        n_windows = len(windows)
+        segments, transformed = self._segments[:n_windows], self._transformed[:n_windows]
+        row, item = windows.strides
+        shape, strides = (n_windows, self._n_segments, self._n), (row, self._hop * item, item)
+        parts = as_strided(windows, shape, strides, writeable=False)
+        np.multiply(parts, self._weights, out=segments)
         if _HAS_OUT:
             np.fft.rfft(segments, out=transformed)
         else:
             transformed[:] = np.fft.rfft(segments)
+        transformed[:, :, 1] -= parts.mean(axis=2) * self._of_mean
         squares = transformed.view(np.float64)  # real and imaginary parts
         squares *= squares
         summed = squares[:, 0]
@@ -161,7 +172,7 @@ class Welch:
         power /= some[:, None]
         peaks = power.astype(np.float32).argmax(axis=1).tolist()  # of those that differ by rounding the lowest
         entropies = _entropies(power) / math.log(max(self._n_bins - 1, 2))
-        frequencies = [_rounded((place + 1) * self._step) for place in range(self._n_bins)]
+        frequencies = self._frequencies
         nothing: list[float | None] = [None] * len(power)
         columns = [nothing if band is None else _single(band / gain / gain) for band in (totals, *bands)]
         return [
@@ -220,20 +231,24 @@ def interpolated(
         row[begin - start : end - start] = samples[begin:end]
         row[: begin - start] = row[end - start :] = missing
     flat = windows.reshape(-1)
-    is_valid = flat != missing
-    gone = np.flatnonzero(~is_valid)
+    gone = np.flatnonzero(flat == missing)
     if not len(gone):
         return windows
-    there = np.flatnonzero(is_valid)
-    places = there.searchsorted(gone)
-    after = there[np.minimum(places, len(there) - 1)]
-    before = there[np.maximum(places - 1, 0)]
-    row_of = gone // length
-    before = np.where(before // length == row_of, before, after)
-    after = np.where(after // length == row_of, after, before)
-    # Two neighbours of the window before and the one after cannot be: each window has a valid sample.
-    low, high, span = flat[before], flat[after], np.maximum(after - before, 1)
-    flat[gone] = low + (high - low) * ((gone - before) / span)
+    rows = gone // length
+    # Runs of missing samples, which end with their window.
+    is_first = np.ones(len(gone), bool)
+    is_first[1:] = (gone[1:] != gone[:-1] + 1) | (rows[1:] != rows[:-1])
+    firsts = np.flatnonzero(is_first)
+    lasts = np.append(firsts[1:], len(gone)) - 1
+    lower, upper, of_run = gone[firsts] - 1, gone[lasts] + 1, rows[firsts]
+    before = np.where(lower >= of_run * length, lower, upper)
+    after = np.where(upper < (of_run + 1) * length, upper, lower)
+    low = flat[before]
+    slope = flat[after] - low
+    slope /= np.maximum(after - before, 1)
+    lengths = lasts - firsts + 1
+    away = gone - np.repeat(before, lengths)
+    flat[gone] = np.repeat(low, lengths) + np.repeat(slope, lengths) * away
     return windows
 
 
@@ -243,10 +258,9 @@ def _entropies(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     The logarithms are right to 1e-9. They are made by operations that every processor rounds alike, as those of numpy
     are not. With m from sqrt(1/2) to sqrt(2) and s = (m - 1) / (m + 1), ln m = 2 (s + s^3/3 + s^5/5 + …).
     """
-    m, exponents = np.frexp(shares)  # 0 stays 0, and counts for nothing
-    is_low = m < _SQRT_HALF
-    np.multiply(m, 2, out=m, where=is_low)
-    exponents -= is_low
+    bits: NDArray[np.int64] = shares.view(np.int64)
+    exponents: NDArray[np.int64] = (bits - _BITS_OF_SQRT_HALF) >> 52
+    m: NDArray[np.float64] = (bits - (exponents << 52)).view(np.float64)
     s = (m - 1) / (m + 1)
     square = s * s
     series = square * (1 / 9)
@@ -260,10 +274,6 @@ def _entropies(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     series *= shares
     sums: NDArray[np.float64] = -series.sum(axis=1)
     return sums
-
-
-def _rounded(value: float) -> float:
-    return float(np.float32(value))
 
 
 def _single(values: NDArray[np.float64]) -> list[float | None]:

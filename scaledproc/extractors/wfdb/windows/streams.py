@@ -10,7 +10,7 @@ import numpy as np
 from scaledproc.extractors.wfdb.samples import InTime, coding_of
 from scaledproc.extractors.wfdb.windows.features import VALUES, Timing, counts_of, values_of
 from scaledproc.extractors.wfdb.windows.integers import GAP, LONGEST, Coded, N, table_of
-from scaledproc.extractors.wfdb.windows.spectra import FEWEST, LONGEST_GAP, MOST_MISSING, interpolated, welch
+from scaledproc.extractors.wfdb.windows.spectra import FEWEST, LONGEST_GAP, MOST_MISSING, welch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -188,8 +188,8 @@ class Stream:
         ]
         if not places:
             return {}
-        windows = interpolated(self._samples, starts[places], self._length, self._coded.missing)
-        made = welch(float(self._fs), self._length, self._measures.bands).spectra(windows, self.coding.gain)
+        maker = welch(float(self._fs), self._length, self._measures.bands)
+        made = maker.spectra(self._samples, starts[places], self._coded.missing, self.coding.gain)
         return {
             place: (each.total, *each.bands, each.peak, each.entropy, each.edge)
             for place, each in zip(places, made, strict=True)
