@@ -143,7 +143,7 @@ def _plain(text: str) -> str:
 
 def tables_of_settings() -> dict[str, str]:
     """For each backend that has settings, their table: as flags, and as keys of scaledproc.toml."""
-    from scaledproc.cli.backend_flags import declared_settings
+    from scaledproc.backend.settings import declared_settings
     from scaledproc.cli.option_tables import all_tables
 
     tables = all_tables()

@@ -8,6 +8,7 @@ def main() -> None:
     """Load the command line and run it."""
     keep_streams()  # first: the next file that is opened would take the place of one that is closed
     startup.load()
+    startup.begin()
     from scaledproc.cli.main import main as command
 
     command()

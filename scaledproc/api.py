@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from scaledproc._util.options import mapping, place
 from scaledproc._util.types import Where
 from scaledproc.backend.base import Backend, Expected
 from scaledproc.backend.registry import MissingBackendError, load_backend, opening_options
@@ -22,7 +23,7 @@ from scaledproc.engine.driver import (
     reporting,
     settled,
 )
-from scaledproc.engine.options import FetchOptions, Listener, PlanOptions, RunOptions
+from scaledproc.engine.options import FetchOptions, JobOrder, Listener, PlanOptions, RunOptions, split_options
 from scaledproc.errors import TooManyFailuresError, UsageError
 from scaledproc.events import Event, Note
 from scaledproc.execution.workers.pool import cores
@@ -109,7 +110,7 @@ def plan(
     """
     asked = _settled(PlanOptions.parse(locals()))
     inputs, _ = split_options(storage_options)
-    source = Store.at(dataset, inputs)
+    source = Store.at(place(dataset, "dataset"), inputs)
     _refuse_idle_options(storage_options, {"input": source})
     made = load_extractor(asked.extractor, asked.options)
     return make(source, asked, made, cores=cores(jobs), together=True)
@@ -244,11 +245,11 @@ def run(
     asked = _settled(RunOptions.parse(locals()))
     inputs, outputs = split_options(storage_options)
     machine = backend if isinstance(backend, Backend) else make_backend(backend, jobs, scratch, settings)
-    source = Store.at(dataset, {**machine.store_options("input"), **inputs})
-    store = Store.at(output, {**machine.store_options("output"), **outputs})
+    source = Store.at(place(dataset, "dataset"), {**machine.store_options("input"), **inputs})
+    store = Store.at(place(output, "output"), {**machine.store_options("output"), **outputs})
     _refuse_idle_options(storage_options, {"input": source, "output": store})
     with reporting(f"{store} cannot be read or written: "), _leaving_time(asked.grace):
-        done = execute(source, store, asked, machine, overwrite, on_event, ask or (lambda _: False))
+        done = execute(source, store, asked, machine, on_event, ask or (lambda _: False))
     if asked.fails(done.quarantined, done.record.counts["tasks"]) and done.record.state == "done":
         raise TooManyFailuresError(
             f"{done.quarantined:,} of {done.record.counts['tasks']:,} tasks are quarantined, more than --max-failures "
@@ -267,7 +268,10 @@ def make_backend(
     UsageError
         If there is no backend of that name, what it needs is not installed, or a setting cannot have its value.
     """
-    return load_backend(name)(jobs=jobs, scratch=Path(scratch) if scratch else None, **(settings or {}))
+    if not isinstance(name, str):
+        raise UsageError(f"backend: give a backend or its name, not a value of type {type(name).__name__}")
+    own = {} if settings is None else mapping(settings, "settings")
+    return load_backend(name)(jobs=jobs, scratch=Path(scratch) if scratch else None, **own)
 
 
 def expect(
@@ -357,7 +361,8 @@ def _recalled(
 ) -> tuple[RunFolder, Backend]:
     """A run, and the backend that has it."""
     _, outputs = split_options(storage_options)
-    outputs = {**opening_options(os.fspath(output), settings or {}), **outputs}
+    settings = {} if settings is None else mapping(settings, "settings")
+    outputs = {**opening_options(os.fspath(place(output, "output")), settings), **outputs}
     _refuse_idle_options(storage_options, {"output": Store.at(output, outputs)})
     with reporting(f"{output} cannot be read: "):
         run = RunFolder.open(Store.at(output, outputs))
@@ -500,20 +505,9 @@ def work(
     ScaledprocError
         If the folder holds no run, or a job cannot be done.
     """
-    from scaledproc.engine.job import JobOrder, do_job
+    from scaledproc.engine.job import do_job
 
-    inputs, outputs = split_options(storage_options)
-    yield from do_job(
-        JobOrder(
-            run=os.fspath(run),
-            shards=tuple(shards),
-            combine=combine,
-            jobs=jobs,
-            scratch=scratch,
-            inputs=inputs,
-            outputs=outputs,
-        )
-    )
+    yield from do_job(JobOrder.parse(os.fspath(run), {**locals(), "shards": tuple(shards)}))
 
 
 def fetch(
@@ -585,7 +579,7 @@ def fetch(
     selection = None if only is None else Selection.read(only)
     choice = Choice(groups, records, limit, asked.include, asked.exclude, selection)
     inputs, outputs = split_options(storage_options)
-    store = open_store(os.fspath(dest), outputs)
+    store = open_store(os.fspath(place(dest, "dest")), outputs)
     notes: list[str] = []
 
     def hear(event: Event) -> None:
@@ -596,7 +590,9 @@ def fetch(
 
     with reporting():
         login = _login(username, password)
-        found = open_source(os.fspath(source), inputs, base_url, login, parallel, lambda text: hear(Note(text)))
+        found = open_source(
+            os.fspath(place(source, "source")), inputs, base_url, login, parallel, lambda text: hear(Note(text))
+        )
         read = found.store if isinstance(found, Folder) else f"{found} is a database of PhysioNet"
         _refuse_idle_options(storage_options, {"input": read, "output": store})
         done = fetch_files(found, store, choice, parallel=parallel, on_event=hear)
@@ -609,20 +605,6 @@ def _login(username: str | None, password: str | None) -> tuple[str, str] | None
     if username and not password:
         raise UsageError(f"there is no password for the username {username}: set PHYSIONET_PASSWORD")
     return (username, password) if username and password else None
-
-
-def split_options(options: Mapping[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Storage options for the input and for the output; a prefix `input.` or `output.` means only that one."""
-    inputs: dict[str, Any] = {}
-    outputs: dict[str, Any] = {}
-    for key, value in (options or {}).items():
-        side, dot, name = key.partition(".")
-        if dot and side in ("input", "output"):
-            (inputs if side == "input" else outputs)[name] = value
-        else:
-            inputs.setdefault(key, value)
-            outputs.setdefault(key, value)
-    return inputs, outputs
 
 
 def _refuse_idle_options(options: Mapping[str, Any] | None, sides: Mapping[str, Store | str]) -> None:

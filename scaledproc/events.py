@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from enum import StrEnum
 from typing import Any, Self
 
 SHOWN_FAILURES = 5
@@ -95,6 +96,24 @@ class ChunkDone(_Done):
     chunk: int = 0
 
 
+class State(StrEnum):
+    """Where a macro shard is on its way through a backend's machines; each is the word that JSON has."""
+
+    WAITING = "waiting"
+    """Nobody has it."""
+    BEGUN = "begun"
+    """Some of its chunks are committed, and no machine is known to have it."""
+    QUEUED = "queued"
+    STARTING = "starting"
+    STAGING = "staging"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    RETRYING = "retrying"
+
+
 @dataclass(frozen=True)
 class ShardState(Event):
     """A macro shard's way through a backend's machines.
@@ -104,8 +123,7 @@ class ShardState(Event):
     shard
         Its number.
     state
-        `waiting` (nobody has it), `begun` (some of its chunks are committed, and no machine is known to have it),
-        `queued`, `starting`, `staging`, `running`, `done`, `failed`, `stopping`, `stopped`, `retrying`.
+        Where it is; the word alone is taken too.
     job
         Which job has it, where there is one.
     detail
@@ -117,7 +135,7 @@ class ShardState(Event):
     """
 
     shard: int
-    state: str
+    state: State
     job: str = ""
     detail: str = ""
     tasks: int = 0
@@ -125,6 +143,9 @@ class ShardState(Event):
     size: int = 0
     quarantined: int = 0
     seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "state", State(self.state))
 
 
 @dataclass(frozen=True)
@@ -266,6 +287,8 @@ def _value(kind: type[Event], each: Field[Any], value: Any) -> Any:
             is_right = all(isinstance(one, wanted) for one in made)
         case "Mapping", _, _:
             is_right = isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+        case "State", _, _:
+            is_right = value in tuple(State)
         case name, _, _ if name in _PLAIN:
             is_right = isinstance(value, _PLAIN[name]) and (name == "bool" or not isinstance(value, bool))
     if not is_right:

@@ -13,7 +13,17 @@ from scaledproc._util.lazy_names import lazily
 if TYPE_CHECKING:
     from scaledproc.backend.base import Backend, Capabilities, Expected, Job
     from scaledproc.errors import ScaledprocError, UsageError
-    from scaledproc.events import ChunkDone, CombineDone, Event, JobPlanned, Note, ShardDone, ShardState, from_json
+    from scaledproc.events import (
+        ChunkDone,
+        CombineDone,
+        Event,
+        JobPlanned,
+        Note,
+        ShardDone,
+        ShardState,
+        State,
+        from_json,
+    )
     from scaledproc.execution.combine import combine
     from scaledproc.execution.limits import Limits
     from scaledproc.execution.worker import run_shards
@@ -41,6 +51,7 @@ __all__ = [
     "ScaledprocError",
     "ShardDone",
     "ShardState",
+    "State",
     "Store",
     "Task",
     "UsageError",
@@ -57,7 +68,17 @@ __getattr__, __dir__ = lazily(
         "backend.base": ("Backend", "Capabilities", "Expected", "Job"),
         "errors": ("ScaledprocError", "UsageError"),
         "events": (
-            *("ChunkDone", "CombineDone", "Event", "JobPlanned", "Note", "ShardDone", "ShardState", "from_json"),
+            *(
+                "ChunkDone",
+                "CombineDone",
+                "Event",
+                "JobPlanned",
+                "Note",
+                "ShardDone",
+                "ShardState",
+                "State",
+                "from_json",
+            ),
         ),
         "execution.combine": ("combine",),
         "execution.limits": ("Limits",),

@@ -11,7 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaledproc import events
-from scaledproc.events import ChunkDone, CombineDone, Event, Failure, Note, RunFailed, from_json, to_json
+from scaledproc.events import (
+    ChunkDone,
+    CombineDone,
+    Event,
+    Failure,
+    Note,
+    RunFailed,
+    ShardState,
+    State,
+    from_json,
+    to_json,
+)
 
 texts = st.text(max_size=5)
 failures = st.builds(Failure, *[texts] * 6)
@@ -31,6 +42,7 @@ def values_of(kind: type[Event], name: str) -> st.SearchStrategy[Any]:
         int: st.integers(),
         float: st.floats(allow_nan=False),
         bool: st.booleans(),
+        State: st.sampled_from(State),
         int | None: st.none() | st.integers(),
         tuple[Failure, ...]: st.lists(failures, max_size=2).map(tuple),
         tuple[str, ...]: st.lists(texts, max_size=2).map(tuple),
@@ -84,6 +96,8 @@ GOOD = json.loads(to_json(ChunkDone(1, 2, 3, 4, 5.0, 1, (Failure("g", "u", "a", 
                 *(("failures", {}), ("failures", ["x"]), ("failures", [{"group": "g"}]), ("chunk", [])),
             )
         ),
+        ('{"event": "ShardState", "shard": 1, "state": "merry"}', "no ShardState: state is not what it should be"),
+        ('{"event": "ShardState", "shard": 1, "state": []}', "no ShardState: state is not what it should be"),
         ('{"event": "CombineDone", "rows": 1, "quarantined": 0, "summaries": [1], "seconds": 1}', "summaries is not"),
         (to_json(CombineDone(1, 0, (), 1.0)).replace("{}", '{"a": 1}'), "digests is not what it should be"),
     ],
@@ -95,3 +109,11 @@ def test_what_is_none_is_refused(line: str, why: str) -> None:
 
 def test_the_words_of_a_note_stay() -> None:
     assert from_json(to_json(Note("ü\n\ud800"))) == Note("ü\n\ud800")
+
+
+def test_a_shards_state_is_its_word_in_json() -> None:
+    event = ShardState(1, "running")  # type: ignore[arg-type]  # as backends tell that know no more than the word
+    assert event.state is State.RUNNING
+    assert '"state": "running"' in to_json(event)
+    with pytest.raises(ValueError, match="'merry' is not a valid State"):
+        ShardState(1, "merry")  # type: ignore[arg-type]

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from scaledproc._util.text import ranges_text
 from scaledproc.backend.base import Backend, Capabilities, Job
-from scaledproc.engine.job import JobOrder, parse_shards
+from scaledproc.engine.options import parse_shards
 from scaledproc.errors import UsageError
-from scaledproc.events import CombineDone, Event, Note, ShardState
+from scaledproc.events import CombineDone, Event, Note, ShardState, State
 from scaledproc.execution.heartbeat import Heartbeat, read_heartbeats, shard_states
 from scaledproc.execution.workers.pool import cores
 from scaledproc.run_folder.folder import RunFolder
@@ -24,7 +24,8 @@ from scaledproc.run_folder.names import COMBINED, INVENTORY, PLAN, RECORD, SHARD
 from scaledproc.run_folder.record import read_record
 
 from .account import Account, check_buckets, sdk_defaults
-from .container.job import ContainerOrder, do_container_job
+from .container.job import do_container_job
+from .container.order import ContainerOrder
 from .cost.billing import Bill, bill
 from .instances import find_instance
 from .jobs import pipeline
@@ -235,8 +236,9 @@ class SageMakerBackend(Backend):
         parts = self._keys_job
         at_work = [job.name for job in self._jobs.summaries(run_token(run)) if job.status in _AT_WORK]
         if self.settings.combine_local and not at_work:
-            job = JobOrder(run.store.uri, combine=True, jobs=1, outputs=run.store.options)
-            yield from do_container_job(ContainerOrder(job, parts=parts))
+            outputs = {f"output.{name}": value for name, value in run.store.options.items()}
+            order = ContainerOrder(run.store.uri, combine=True, jobs=1, storage_options=outputs, parts=parts)
+            yield from do_container_job(order)
             return
         if at_work or not has_combined(run):
             work = self._combine_work(run, parts)
@@ -387,7 +389,7 @@ class SageMakerBackend(Backend):
             known = states.get(shard)
             if known is None or (self._execution is None and job != known.job):  # of an earlier try
                 continue
-            if known.state in ("starting", "running") and beat.state != "done":
+            if known.state in (State.STARTING, State.RUNNING) and beat.state != State.DONE:
                 states[shard] = replace(beat, job=known.job)
         return [states[shard] for shard in sorted(states)]
 
@@ -397,13 +399,18 @@ class SageMakerBackend(Backend):
             return parse_shards([self._groups[key]])
         return [int(key[1:])] if key[:1] == "s" else left
 
-    def _doing(self, run: RunFolder) -> Iterator[tuple[str, str, str, str]]:
+    def _doing(self, run: RunFolder) -> Iterator[tuple[str, State, str, str]]:
         """Each work's key, state, job and reason, by the service's own account."""
-        words = {"InProgress": "starting", "Failed": "failed", "Stopped": "stopped", "Stopping": "stopping"}
+        words = {
+            "InProgress": State.STARTING,
+            "Failed": State.FAILED,
+            "Stopped": State.STOPPED,
+            "Stopping": State.STOPPING,
+        }
         if self._execution is not None:
-            words |= {"Executing": "starting", "Starting": "starting"}
+            words |= {"Executing": State.STARTING, "Starting": State.STARTING}
             for step in pipeline.steps(self.service, self._execution):
-                state = words.get(step["StepStatus"], "")
+                state = words.get(step["StepStatus"])
                 if state:
                     yield step["StepName"], state, _job_of(step), step.get("FailureReason", "")
             return

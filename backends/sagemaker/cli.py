@@ -10,8 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from scaledproc.cli.backend_flags import settings_for, with_settings
+from scaledproc._util.command.flags import add_command, with_options
+from scaledproc.backend.settings import settings_for, with_settings
 from scaledproc.errors import UsageError
+
+from .container.order import ContainerOrder
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -84,67 +87,27 @@ def wheelhouse(
     typer.echo(f"{fill_wheelhouse(folder)} wheels in {folder}")
 
 
-@app.command()
+@with_options(ContainerOrder)
 def worker(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run's folder; with --output, what was mounted of it.")],
-    shard: Annotated[
-        list[str] | None,
-        typer.Option(metavar="N|N-M,…", show_default=False, help="Macro shards to make; can be repeated."),
-    ] = None,
-    combine: Annotated[bool, typer.Option("--combine", help="Combine the shards.")] = False,
-    by_host: Annotated[bool, typer.Option("--by-host", help="Only this machine's share of them.")] = False,
-    present: Annotated[bool, typer.Option("--present", help="Only tasks whose files are here.")] = False,
-    parts: Annotated[str | None, typer.Option(show_default=False, help="Job whose parts to put together.")] = None,
-    finish: Annotated[bool, typer.Option("--finish", help="End the run after combining: nobody watches.")] = False,
-    dataset: Annotated[str | None, typer.Option(show_default=False, help="Where the dataset is mounted.")] = None,
-    output: Annotated[str | None, typer.Option(show_default=False, help="Folder to leave results in.")] = None,
-    extractor: Annotated[str | None, typer.Option(show_default=False, help="Where the extractor is here.")] = None,
-    code: Annotated[str | None, typer.Option(show_default=False, help="Folder of modules for the extractor.")] = None,
-    shared: Annotated[
-        str | None, typer.Option(show_default=False, help="Folder of the files that the extractor reads for all tasks.")
-    ] = None,
-    report: Annotated[str | None, typer.Option(show_default=False, help="Tell how it goes on, by this name.")] = None,
-    jobs: Annotated[int | None, typer.Option(show_default=False, help="Processes. [dim]Default: all cores.[/]")] = None,
-    storage_option: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", show_default=False, help="As for `scaledproc worker`.")
-    ] = None,
-    scratch: Annotated[Path | None, typer.Option(show_default=False, help="Folder to stage data in.")] = None,
-    grace: Annotated[
-        str | None,
-        typer.Option(metavar="SECONDS", show_default="90", help="Time to finish chunks at work, when told to end."),
-    ] = None,
+    *,
+    given: dict[str, Any],
 ) -> None:
     """Do jobs of a run in a container of the service: as `scaledproc worker`, from what is mounted in /opt/ml too."""
     from scaledproc._util.process.lazy_pandas import defer_pandas
 
     defer_pandas()
     from scaledproc._util.process import startup
-    from scaledproc.api import split_options
-    from scaledproc.cli.job_events import tell
-    from scaledproc.engine.job import JobOrder, parse_shards
-    from scaledproc.engine.options import storage_words
+    from scaledproc.reporting.job_events import tell
 
-    from .container.job import ContainerOrder, do_container_job
+    from .container.job import do_container_job
 
     startup.loaded()
-    inputs, outputs = split_options(storage_words(storage_option or ()))
-    job = JobOrder(
-        run=run,
-        shards=parse_shards(shard or ()),
-        combine=combine,
-        finish=finish,
-        extractor=extractor,
-        code=code,
-        report=report,
-        jobs=jobs,
-        scratch=scratch,
-        inputs=inputs,
-        outputs=outputs,
-    )
-    order = ContainerOrder(
-        job, by_host=by_host, present=present, parts=parts, dataset=dataset, output=output, shared=shared
-    )
-    tell(do_container_job(order), grace)
+    order = ContainerOrder.parse(run, given)
+    tell(do_container_job(order), order.grace)
+
+
+add_command(app, worker)
 
 
 class For(StrEnum):

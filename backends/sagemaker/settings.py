@@ -50,6 +50,7 @@ def _setting(
     pairs: bool = False,
     recall: bool = False,
     opens: str = "",
+    is_time: bool = False,
 ) -> Any:
     """A field: its annotation says what its values are.
 
@@ -67,7 +68,10 @@ def _setting(
         Whether the jobs of a run cannot be asked without it.
     opens
         The protocol of the URLs that cannot be opened without it: it is an argument of their filesystem, too.
+    is_time
+        Whether it is seconds, or a text with a unit such as `5min`.
     """
+    accepts = "str | float" if is_time else ""
     return field(default=default, metadata={key: value for key, value in locals().items() if key != "default"})
 
 
@@ -97,7 +101,9 @@ class Settings:
     )
     max_runtime: str = _setting("1d", "Longest time of a job, such as 90m, 12h or 2d.", "TIME")
     retries: int = _setting(2, "How often a job is tried again.")
-    retry_wait: float = _setting(30.0, "Pause before the first retry; it doubles.", "SECONDS", unit="seconds")
+    retry_wait: float = _setting(
+        30.0, "Pause before the first retry, such as 30s or 5min; it doubles.", "SECONDS", unit="seconds", is_time=True
+    )
     detach: bool = _setting(False, "Hand the run to a SageMaker pipeline and return.")
     max_cost: float | None = _setting(None, "Refuse a run that is expected to cost more.", "USD", unit="USD")
     calibrate: int | None = _setting(
@@ -119,7 +125,9 @@ class Settings:
     profile: str | None = _setting(None, "AWS profile for this machine's own calls.", "NAME", recall=True, opens="s3")
     job_name_prefix: str = _setting("scaledproc", "How the jobs' names begin.", "NAME")
     wheelhouse: str | None = _setting(None, "Folder of wheels for jobs without a way to a package index.", "FOLDER")
-    poll_seconds: float = _setting(10.0, "Pause between two looks at the jobs.", "SECONDS", unit="seconds")
+    poll_seconds: float = _setting(
+        10.0, "Pause between two looks at the jobs, such as 10s or 1min.", "SECONDS", unit="seconds", is_time=True
+    )
 
     @classmethod
     def parse(cls, words: Mapping[str, Any]) -> Settings:
@@ -289,6 +297,8 @@ def _pairs(name: str, words: tuple[str, ...]) -> dict[str, str]:
 
 def _convert(setting: Declared, value: Any) -> Any:
     """A value as its field has it; a table becomes pairs, one word a tuple of one."""
+    if setting.about["is_time"]:
+        return parse_seconds(str(value), setting.flag, least=0)
     try:
         match setting.kind:
             case "texts":

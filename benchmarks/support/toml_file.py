@@ -11,8 +11,8 @@ from pathlib import Path
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
+from scaledproc._util.command.config_file import NAME
 from scaledproc._util.text import clean_text
-from scaledproc.cli.config_file import NAME
 from scaledproc.errors import UsageError
 
 LONE_NEWLINE = re.compile(r"(?<!\r)\n")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 _OURS = "scaledproc."
 SETTINGS = "scaledproc.settings"
@@ -28,5 +31,7 @@ def plugins(group: str, name: str | None = None) -> tuple[EntryPoint, ...]:
 @lru_cache(maxsize=1)
 def _installed(_path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
     """Those of scaledproc, of all packages on Python's path."""
+    from importlib.metadata import entry_points
+
     found = entry_points()
     return tuple(point for group in found.groups if group.startswith(_OURS) for point in found.select(group=group))

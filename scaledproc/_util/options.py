@@ -5,6 +5,7 @@ What a person may set of a run, of `fetch` and of each backend is such a datacla
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
@@ -68,6 +69,20 @@ def option(
     """
     about = {key: value for key, value in locals().items() if key != "default"}
     return field(default=default, metadata=about)
+
+
+def option_of(options: type, name: str, *, shown: bool = True) -> Any:
+    """A field of a dataclass that is an option of another one, which declares it.
+
+    Parameters
+    ----------
+    options, name
+        The other one, and the option's name there.
+    shown
+        Whether the dataclass's `repr` has it; not what may hold secrets.
+    """
+    each = next(each for each in fields(options) if each.name == name)
+    return field(default=each.default, metadata=each.metadata, repr=shown)
 
 
 @dataclass(frozen=True)
@@ -150,7 +165,7 @@ class Declared:
         if value is None:
             return value
         flag = self.flag or self.name
-        read = self.about.get("read") or _READ.get(self.kind if self.kind != "text" else self.accepts)
+        read = self.about.get("read") or _READ.get(self.kind if self.kind in ("flag", "integer") else self.accepts)
         return value if read is None else read(value, flag)
 
 
@@ -227,7 +242,40 @@ def _of_type(wanted: type, what: str) -> Callable[[Any, str], Any]:
     return read
 
 
+def mapping(value: Any, flag: str) -> Mapping[str, Any]:
+    """A mapping whose keys are texts.
+
+    Raises
+    ------
+    UsageError
+        If the value is no mapping, or has a key that is no text.
+    """
+    if not isinstance(value, Mapping):
+        raise UsageError(
+            f"{flag}: give a mapping such as {{'name': value}}, not a value of type {type(value).__name__}"
+        )
+    strange = [key for key in value if not isinstance(key, str)]
+    if strange:
+        raise UsageError(f"{flag}: the names are texts, which {strange[0]!r} is not")
+    return value
+
+
+def place(value: Any, flag: str) -> str | os.PathLike[str]:
+    """A path or URL.
+
+    Raises
+    ------
+    UsageError
+        If the value is neither a text nor a path.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise UsageError(f"{flag}: give a path or URL, not a value of type {type(value).__name__}")
+    return value
+
+
 _READ: Mapping[str, Callable[[Any, str], Any]] = {
+    "Mapping[str, Any] | None": mapping,
+    "Where | None": place,
     "flag": _of_type(bool, "True or False"),
     "integer": _of_type(int, "a whole number"),
     "str": _of_type(str, "a text"),

@@ -50,6 +50,9 @@ _NAME_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _SECRET_OPTION = re.compile(
     r"(?i)key|secret|token|passw|passphrase|pwd|credential|sas|auth|connection_string|(?<![a-z])(?:pass|pat)(?![a-z])"
 )
+_SECRET_OPTION_WORD = re.compile(
+    r"(?i)secret|token|passw|passphrase|pwd|credential|(?:api|access|account|private|signing|encryption)[_-]?key"
+)
 _SHORTEST = 6
 """Characters: shorter ones would be found in any text."""
 _SHORTEST_LINE = 16
@@ -100,6 +103,11 @@ def is_secret_name(name: str) -> bool:
     whole = "_".join(words)
     is_secret = _SECRET_VARIABLE.fullmatch(whole) is not None or not _SECRET_WORDS.isdisjoint(words)
     return is_secret and not _NO_SECRET.fullmatch(whole)
+
+
+def is_secret_option(name: str) -> bool:
+    """Whether an option of that name has a secret; narrower than `is_secret_name`: a `sort_key` is none."""
+    return is_secret_name(name) and _SECRET_OPTION_WORD.search(name) is not None
 
 
 def remember_secrets(options: Mapping[str, Any]) -> None:

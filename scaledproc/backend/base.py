@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from scaledproc.errors import UsageError
-from scaledproc.events import Event, ShardState
+from scaledproc.events import Event, ShardState, State
 from scaledproc.run_folder.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class Backend(ABC):
 
     def at_work(self, run: RunFolder) -> int:
         """How many of its machines or jobs are at work for a run now, whoever started them; 0 where it cannot tell."""
-        return sum(state.state not in ("failed", "stopped") for state in self.states(run))
+        return sum(state.state not in (State.FAILED, State.STOPPED) for state in self.states(run))
 
     def halt(self, run: RunFolder) -> int:  # noqa: ARG002
         """Stop the jobs of a run, whoever started them; how many there were."""

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from scaledproc._util.command.flags import with_options
 from scaledproc._util.process import startup
-from scaledproc.cli.flags import AsJson, Quiet, with_options
+from scaledproc.cli.flags import AsJson, Quiet
 from scaledproc.cli.interaction import continuable
 from scaledproc.engine.options import FetchOptions
 

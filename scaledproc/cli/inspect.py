@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
+from scaledproc._util.command.flags import with_options
 from scaledproc._util.process import startup
-from scaledproc.cli.backend_flags import settings_of_one, with_settings
-from scaledproc.cli.flags import AsJson, with_options
+from scaledproc.backend.settings import settings_of_one, with_settings
+from scaledproc.cli.flags import AsJson
 from scaledproc.cli.interaction import show
 from scaledproc.engine.options import PlanOptions
 

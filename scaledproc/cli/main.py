@@ -12,13 +12,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from scaledproc._util.command.config_file import EXTRACTOR, NAME, check_tables, table
+from scaledproc._util.command.flags import add_command
 from scaledproc._util.entry_points import plugins
 from scaledproc._util.options import declared
-from scaledproc._util.process import startup
-from scaledproc.cli.backend_flags import SETTING, declared_settings
-from scaledproc.cli.config_file import EXTRACTOR, NAME, check_tables, table
+from scaledproc.backend.settings import SETTING, declared_settings
 from scaledproc.cli.fetch import fetch
-from scaledproc.cli.flags import add_command
 from scaledproc.cli.inspect import extractors, save_inventory, status, stop, verify
 from scaledproc.cli.run import combine, plan, run
 from scaledproc.cli.worker import worker
@@ -161,7 +160,6 @@ def main() -> None:
     from scaledproc._util.process.streams import keep_streams
 
     keep_streams()
-    startup.begin()
     raise_file_limit()
     try:
         _check_folder()

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from scaledproc._util.options import Declared, declared
-from scaledproc.cli.backend_flags import declared_settings
+from scaledproc.backend.settings import declared_settings
 from scaledproc.engine.options import FetchOptions, PlanOptions, RunOptions
 from scaledproc.extractors.options import ExtractorOption
 

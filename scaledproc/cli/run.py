@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from scaledproc._util.command.config_file import NAME
+from scaledproc._util.command.flags import with_options
 from scaledproc._util.options import declared, read_options
 from scaledproc._util.process import startup
-from scaledproc.cli.backend_flags import settings_for, with_settings
-from scaledproc.cli.config_file import NAME, idle_tables, with_table
-from scaledproc.cli.flags import AsJson, Quiet, is_from_file, with_options
+from scaledproc.backend.settings import settings_for, with_settings
+from scaledproc.cli.config_file import idle_tables, with_table
+from scaledproc.cli.flags import AsJson, Quiet, is_from_file
 from scaledproc.cli.interaction import ask, continuable, failure_told, show
 from scaledproc.engine.options import PlanOptions, RunOptions
 from scaledproc.errors import ScaledprocError, TooManyFailuresError, UsageError

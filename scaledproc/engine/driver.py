@@ -52,7 +52,6 @@ def execute(
     output: Store,
     options: RunOptions,
     backend: Backend,
-    overwrite: bool,
     on_event: Listener | None,
     ask: Callable[[str], bool],
 ) -> RunFolder:
@@ -63,7 +62,7 @@ def execute(
     in_process = works_here and (is_private or (backend.cores == 1 and not options.limits.need_processes))
     if works_here and not in_process and isinstance(options.extractor, Extractor):
         check_sendable(options.extractor)
-    with _prepared(dataset, output, options, backend, overwrite):  # before all that takes time, imports too
+    with _prepared(dataset, output, options, backend):  # before all that takes time, imports too
         from scaledproc.execution.combine import finished_schema
 
         extractor = load_extractor(options.extractor, options.options or {})
@@ -71,14 +70,14 @@ def execute(
         finished_schema(extractor)
         check_places(dataset, output, options.extractor, backend)
         with working_here(extractor) if in_process else contextlib.nullcontext():
-            return _carry_out(dataset, output, options, extractor, backend, overwrite, on_event, ask, started)
+            return _carry_out(dataset, output, options, extractor, backend, on_event, ask, started)
 
 
 def _prepared(
-    dataset: Store, output: Store, options: RunOptions, backend: Backend, overwrite: bool
+    dataset: Store, output: Store, options: RunOptions, backend: Backend
 ) -> contextlib.AbstractContextManager[object]:
     """What the backend begins before there is a plan; nothing where there may be nothing to do."""
-    existing = None if overwrite else _readable(output)
+    existing = None if options.overwrite else _readable(output)
     if dataset.is_private or output.is_private or (existing is not None and existing.state == "done"):
         return contextlib.nullcontext()
     return backend.prepared(options.limits, options.extractor, options.options or {})
@@ -90,7 +89,6 @@ def _carry_out(
     options: RunOptions,
     extractor: Extractor,
     backend: Backend,
-    overwrite: bool,
     on_event: Listener | None,
     ask: Callable[[str], bool],
     started: float,
@@ -108,7 +106,7 @@ def _carry_out(
         for event in backend.run(new, [*(Job(shard) for shard in range(planned.n_shards)), Job()]):
             _tell(on_event, event)
         return new
-    existing, decision = _look(new, planned, overwrite=overwrite)
+    existing, decision = _look(new, planned, overwrite=options.overwrite)
     if existing is not None and decision == "finished":
         return _leave(new, existing, planned, options, backend, on_event)
     for note in backend.check(new, planned):
@@ -121,7 +119,7 @@ def _carry_out(
             if not is_shared or decision != "continue":
                 raise
             _tell(on_event, Note(f"{error}; going on beside it"))
-        done = _execute(new, planned, options, backend, started, overwrite=overwrite, on_event=on_event, ask=ask)
+        done = _execute(new, planned, options, backend, started, on_event=on_event, ask=ask)
         return done.within(output)
 
 
@@ -145,13 +143,14 @@ def _execute(
     backend: Backend,
     started: float,
     *,
-    overwrite: bool,
     on_event: Listener | None,
     ask: Callable[[str], bool],
 ) -> RunFolder:
     """Write the output, which nobody else does meanwhile."""
     output = new.store
-    existing, decision = _look(new, planned, overwrite=overwrite)  # again: another driver may have ended in between
+    existing, decision = _look(
+        new, planned, overwrite=options.overwrite
+    )  # again: another driver may have ended in between
     if existing is not None and decision == "finished":
         return _leave(new, existing, planned, options, backend, on_event)
     resumed = existing is not None and decision == "continue"

@@ -1,18 +1,17 @@
-"""One job of a run, as a backend's machine does it: what `scaledproc worker` is told, and how it is done."""
+"""One job of a run, as a backend's machine does it."""
 
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scaledproc.engine.driver import finish, reporting
+from scaledproc.engine.options import JobOrder
 from scaledproc.engine.provenance import versions
 from scaledproc.errors import UsageError
 from scaledproc.events import CombineDone, Event, ShardDone
@@ -29,67 +28,6 @@ from scaledproc.storage.store import Store
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-MOST_SHARDS = 1_000_000
-
-
-@dataclass(frozen=True)
-class JobOrder:
-    """What a worker is told.
-
-    Parameters
-    ----------
-    run
-        The run's folder.
-    shards
-        Macro shards to make.
-    combine
-        Whether to combine the shards afterwards.
-    finish
-        Whether to end the run after combining it, because nobody watches.
-    extractor
-        What finds the extractor on this machine, if not what run.json says.
-    code
-        A folder of modules that the extractor needs.
-    report
-        The name under which to tell how the work goes on; none tells nothing.
-    jobs, scratch
-        Processes; where to stage remote data.
-    inputs, outputs
-        Arguments for the fsspec filesystems of dataset and run.
-    """
-
-    run: str
-    shards: tuple[int, ...] = ()
-    combine: bool = False
-    finish: bool = False
-    extractor: str | None = None
-    code: str | None = None
-    report: str | None = None
-    jobs: int | None = None
-    scratch: Path | None = None
-    inputs: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    outputs: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-
-def parse_shards(texts: Sequence[str]) -> tuple[int, ...]:
-    """Numbers from texts such as `3` and `0-3,7`.
-
-    Raises
-    ------
-    UsageError
-        If a text is neither a number nor a range of numbers, or a range goes downwards or is too long.
-    """
-    shards: list[int] = []
-    for piece in ",".join(texts).split(",") if texts else ():
-        match = re.fullmatch(r"\s*(\d{1,9})(?:-(\d{1,9}))?\s*", piece)
-        if not match:
-            raise UsageError(f"--shard {piece!r}: give a number such as 3, or numbers such as 0-3,7")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if not first <= last < first + MOST_SHARDS:
-            raise UsageError(f"--shard {piece!r}: from the smaller number to the larger one, {MOST_SHARDS:,} at most")
-        shards += range(first, last + 1)
-    return tuple(shards)
 
 
 def do_job(order: JobOrder) -> Iterator[Event]:
@@ -185,7 +123,7 @@ def perform(
     shards = sorted(set(order.shards))
     steps: list[Iterable[Event]] = []
     if shards:
-        made = run_shards(run, shards, jobs=count, scratch=order.scratch, here=here, shared=shared)
+        made = run_shards(run, shards, jobs=count, scratch=order.scratch_folder, here=here, shared=shared)
         steps.append(_handed_over(made, hand_over))
     if order.combine:
         steps += [before_combining, _combined(run)]

@@ -8,12 +8,15 @@ its line in the documents follow. Light to import, since `--help` shows what is 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from scaledproc._util.options import at_least, option, read_options, texts
+from scaledproc._util.options import at_least, mapping, option, option_of, read_options, texts
+from scaledproc._util.process.signals import GRACE_IN_JOBS
 from scaledproc._util.types import Where
 from scaledproc._util.units import parse_seconds
 from scaledproc.errors import UsageError
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from scaledproc.extractors import Extractor
 
 Listener = Callable[["Event"], None]
+MOST_SHARDS = 1_000_000
+"""Numbers that a range of macro shards may have: a longer one is a slip."""
 
 
 def _shards(value: str | int, _: str) -> str | int:
@@ -79,6 +84,49 @@ def storage_words(pairs: Iterable[str]) -> dict[str, Any]:
         except ValueError:
             options[key] = value
     return options
+
+
+def parse_shards(texts: Iterable[str]) -> tuple[int, ...]:
+    """Numbers from texts such as `3` and `0-3,7`.
+
+    Raises
+    ------
+    UsageError
+        If a text is neither a number nor a range of numbers, or a range goes downwards or is too long.
+    """
+    shards: list[int] = []
+    words = list(texts)
+    for piece in ",".join(words).split(",") if words else ():
+        match = re.fullmatch(r"\s*(\d{1,9})(?:-(\d{1,9}))?\s*", piece)
+        if not match:
+            raise UsageError(f"--shard {piece!r}: give a number such as 3, or numbers such as 0-3,7")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not first <= last < first + MOST_SHARDS:
+            raise UsageError(f"--shard {piece!r}: from the smaller number to the larger one, {MOST_SHARDS:,} at most")
+        shards += range(first, last + 1)
+    return tuple(shards)
+
+
+def split_options(storage_options: Mapping[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Storage options for the input and for the output; a prefix `input.` or `output.` means only that one.
+
+    Raises
+    ------
+    UsageError
+        If they are no mapping of texts.
+    """
+    inputs: dict[str, Any] = {}
+    outputs: dict[str, Any] = {}
+    if storage_options is None:
+        return inputs, outputs
+    for key, value in mapping(storage_options, "storage_options").items():
+        side, dot, name = key.partition(".")
+        if dot and side in ("input", "output"):
+            (inputs if side == "input" else outputs)[name] = value
+        else:
+            inputs.setdefault(key, value)
+            outputs.setdefault(key, value)
+    return inputs, outputs
 
 
 def set_words(pairs: Iterable[str]) -> dict[str, Any]:
@@ -289,3 +337,57 @@ class FetchOptions(FileOptions):
     password: str | None = option(
         None, "For databases that need credentials.", default_text="PHYSIONET_PASSWORD", flag=""
     )
+
+
+@dataclass(frozen=True)
+class JobOrder:
+    """What a worker is told: the folder of a run, and the options of `scaledproc worker`."""
+
+    run: str = field(metadata={"flag": ""})
+    shards: tuple[int, ...] = option(
+        (), "Macro shards to make; can be repeated.", metavar="N|N-M,…", flag="shard", words=parse_shards
+    )
+    combine: bool = option(False, "Combine the shards, after those that are to be made.")
+    finish: bool = option(False, "End the run after combining: nobody watches.")
+    extractor: str | None = option(None, "What finds the extractor here, if not what run.json says.", metavar="SPEC")
+    code: str | None = option(None, "Folder of modules that the extractor needs.", metavar="FOLDER")
+    report: str | None = option(None, "Tell by this name how the work goes on.", metavar="NAME")
+    jobs: int | None = option_of(PlanOptions, "jobs")
+    storage_options: Mapping[str, Any] | None = option_of(FileOptions, "storage_options", shown=False)
+    scratch: Where | None = option_of(RunOptions, "scratch")
+    grace: float = option(
+        GRACE_IN_JOBS,
+        "Time to finish the chunks at work, when told to end.",
+        metavar="SECONDS",
+        unit="seconds",
+        default_text=f"{GRACE_IN_JOBS:g}",
+        accepts="str | float",
+        read=_grace,
+    )
+
+    @classmethod
+    def parse(cls, run: str, given: Mapping[str, Any]) -> Self:
+        """The job of a run that a command was told.
+
+        Raises
+        ------
+        UsageError
+            If an option cannot have its value.
+        """
+        others = {name: value for name, value in given.items() if name != "run"}  # a command's, or a function's
+        return cls(run, **{name: value for name, value in read_options(cls, others).items() if value is not None})
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """Arguments for the fsspec filesystem of the dataset."""
+        return split_options(self.storage_options)[0]
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """Arguments for the fsspec filesystem of the run."""
+        return split_options(self.storage_options)[1]
+
+    @property
+    def scratch_folder(self) -> Path | None:
+        """Where to stage remote data; None for the system's temporary folder."""
+        return Path(self.scratch) if self.scratch else None

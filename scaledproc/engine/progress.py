@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Self
 
 from scaledproc._util.text import bytes_text, seconds_text
-from scaledproc.events import ChunkDone, RunStarted, ShardDone, ShardState
+from scaledproc.events import ChunkDone, RunStarted, ShardDone, ShardState, State
 
-AT_WORK = ("running", "staging", "starting", "stopping", "retrying")
+AT_WORK = (State.RUNNING, State.STAGING, State.STARTING, State.STOPPING, State.RETRYING)
 """States of shards that some machine has or is about to have again, the most interesting first."""
-TROUBLE = ("retrying", "failed", "stopped")
-_AT_WORK_HERE = ("staging", "running")
+TROUBLE = (State.RETRYING, State.FAILED, State.STOPPED)
+_AT_WORK_HERE = (State.STAGING, State.RUNNING)
 
 
 class _Count(NamedTuple):
@@ -66,11 +66,11 @@ class _Shard:
         return self.before.least(self.done)
 
     @property
-    def name(self) -> str:
-        """The shard's state in a word."""
+    def name(self) -> State:
+        """Where the shard is."""
         if self.total is not None:
-            return "done"
-        return self.state.state if self.state else "waiting"
+            return State.DONE
+        return self.state.state if self.state else State.WAITING
 
 
 class Tally:
@@ -96,7 +96,7 @@ class Tally:
         """Whether a backend tells of jobs."""
         self._continues = started.resumed
         self._shards: dict[int, _Shard] = {}
-        self._names: Counter[str] = Counter({"waiting": started.shards})
+        self._names: Counter[str] = Counter({State.WAITING: started.shards})
         self._done = self._resumed = NOTHING
         self._clock = clock
         self._began = self._paced_from = clock()
@@ -129,7 +129,7 @@ class Tally:
         if shard.total is not None:
             return
         # A worker that is done has yet to be believed: its shard counts when it is found committed.
-        shard.state = replace(state, state="running") if state.state == "done" else state
+        shard.state = replace(state, state=State.RUNNING) if state.state is State.DONE else state
         if state.tasks:
             if shard.told is None and (self._continues or not state.seconds):
                 shard.before = shard.before.most(_Count.of(state))  # an earlier command's work, seen for the first time
@@ -167,7 +167,9 @@ class Tally:
     @property
     def is_complete(self) -> bool:
         """Whether all tasks are done, and where shards are told of, these too."""
-        return self.tasks == self.total_tasks and (not self.has_machines or self._names["done"] >= self.total_shards)
+        return self.tasks == self.total_tasks and (
+            not self.has_machines or self._names[State.DONE] >= self.total_shards
+        )
 
     @property
     def elapsed(self) -> float:

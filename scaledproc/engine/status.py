@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from scaledproc._util.process.processes import is_alive
 from scaledproc.engine.progress import AT_WORK
-from scaledproc.events import ShardDone, ShardState
+from scaledproc.events import ShardDone, ShardState, State
 from scaledproc.execution.chunks.committed import committed_chunks
 from scaledproc.run_folder.folder import READERS
 from scaledproc.run_folder.lock.keeper import read_lease
@@ -65,7 +65,7 @@ class Status:
     @property
     def counts(self) -> dict[str, int]:
         """How many shards are in which state."""
-        return dict(Counter([*("done" for _ in self.done), *(state.state for state in self.states)]))
+        return dict(Counter([*(State.DONE for _ in self.done), *(state.state for state in self.states)]))
 
 
 def find_status(run: RunFolder, backend: Backend | None, note: str = "") -> Status:
@@ -95,7 +95,7 @@ def find_status(run: RunFolder, backend: Backend | None, note: str = "") -> Stat
         committed = run.committed_shards()  # afterwards: a job may have committed its shard and ended meanwhile
         done = tuple(run.shard_reports(sorted(committed)))
         left = (shard for shard in range(record.counts["shards"]) if shard not in committed)
-        states = _with_chunks(run, [known.get(shard, ShardState(shard, "waiting")) for shard in left])
+        states = _with_chunks(run, [known.get(shard, ShardState(shard, State.WAITING)) for shard in left])
     lease = read_lease(run.store)
     return Status(
         output=str(run.store),
@@ -119,7 +119,7 @@ def _state(run: RunFolder, backend: Backend | None, lease: Lease | None, states:
     if backend is None:
         return "running"  # by a plug-in that is not installed here, whose machines cannot be asked
     is_left = backend.capabilities.is_here or (
-        not any(state.state in (*AT_WORK, "queued") for state in states) and not backend.at_work(run)
+        not any(state.state in (*AT_WORK, State.QUEUED) for state in states) and not backend.at_work(run)
     )
     return "stopped" if is_left else "running"
 
@@ -152,7 +152,7 @@ def _with_chunks(run: RunFolder, states: Sequence[ShardState]) -> tuple[ShardSta
         chunks = list(committed_chunks(run.store, run.record.work_id, state.shard))
         return replace(
             state,
-            state="begun" if state.state == "waiting" and chunks else state.state,
+            state=State.BEGUN if state.state == State.WAITING and chunks else state.state,
             tasks=sum(chunk.tasks for chunk in chunks),
             rows=sum(chunk.rows for chunk in chunks),
             size=sum(chunk.size for chunk in chunks),

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from scaledproc.errors import ScaledprocError
-from scaledproc.events import ChunkDone, Event, Failure, ShardDone, ShardState
+from scaledproc.events import ChunkDone, Event, Failure, ShardDone, ShardState, State
 from scaledproc.run_folder.names import WORK
 from scaledproc.storage.store import Store, store_errors
 
@@ -28,13 +28,16 @@ ALIVE = 60.0  # seconds after which it is written all the same
 class ShardProgress:
     """How far a macro shard is."""
 
-    phase: str = "queued"
+    phase: State = State.QUEUED
     tasks: int = 0
     rows: int = 0
     size: int = 0
     quarantined: int = 0
     seconds: float = 0.0
     """Since its first chunk was begun."""
+
+    def __post_init__(self) -> None:
+        self.phase = State(self.phase)
 
 
 @dataclass
@@ -100,7 +103,6 @@ class Heartbeat:
         words += [*self.versions.values()] if isinstance(self.versions, dict) else []
         numbers: list[Any] = [self.cores, self.updated]
         for each in self.shards.values():
-            words.append(each.phase)
             numbers += [each.tasks, each.rows, each.size, each.quarantined, each.seconds]
         for failure in self.failures:
             words += asdict(failure).values()
@@ -158,7 +160,7 @@ class Beating:
     def _count(self, event: ChunkDone | ShardDone) -> None:
         progress = self._of(event.shard)
         if isinstance(event, ShardDone):
-            progress.phase = "done"
+            progress.phase = State.DONE
             progress.tasks, progress.rows, progress.size = event.tasks, event.rows, event.size
             progress.quarantined = event.quarantined
         else:
@@ -236,7 +238,7 @@ def shard_states(beats: Iterable[Heartbeat]) -> dict[tuple[str, int], ShardState
             before = states.get((beat.job, shard), ShardState(shard, one.phase, beat.job))
             states[beat.job, shard] = ShardState(
                 shard,
-                one.phase if before.state == "done" else before.state,  # done when it is on all of them
+                one.phase if before.state is State.DONE else before.state,  # done when it is on all of them
                 beat.job,
                 tasks=before.tasks + one.tasks,
                 rows=before.rows + one.rows,

@@ -24,7 +24,7 @@ from scaledproc._util.process.machine import fitting, too_few_files
 from scaledproc._util.process.scratch import remove_left
 from scaledproc._util.process.signals import stopping
 from scaledproc.errors import ScaledprocError, UsageError
-from scaledproc.events import ChunkDone, Event, Note, ShardState
+from scaledproc.events import ChunkDone, Event, Note, ShardState, State
 from scaledproc.execution.chunks.chunk import assemble_chunk, run_chunk, run_piece
 from scaledproc.execution.chunks.chunk_work import ChunkWork, PieceDone
 from scaledproc.execution.chunks.committed import committed_chunks
@@ -277,7 +277,7 @@ class _Execution:
         """
         match instruction:
             case Tell():
-                self._news.append(ShardState(instruction.shard, instruction.phase.value))
+                self._news.append(ShardState(instruction.shard, State(instruction.phase.value)))
             case Stage():
                 self._removals = [*self._stager.removals()]  # before it is seen what has room
                 if instruction.must or self._stager.admits(instruction.chunk):

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal, Union
 
+from scaledproc._util.redaction import is_secret_option
 from scaledproc.errors import UsageError
 from scaledproc.extractors.base import Extractor, FunctionExtractor
 
@@ -145,12 +146,12 @@ def parse_options(found: Any, given: Mapping[str, Any]) -> dict[str, Any]:
                 raise UsageError(f"--set {name}: {error}") from None
             except (OSError, ValueError, TypeError) as error:
                 reason = (isinstance(error, OSError) and error.strerror) or error
-                raise UsageError(f"--set {name}={_short(value)}: {reason}") from None
+                raise UsageError(f"--set {name}={_told(name, value)}: {reason}") from None
         try:
             values[name] = _as_json(_convert(value, option.kind))
         except (ValueError, TypeError, OverflowError):
             raise UsageError(
-                f"--set {name}={_short(value)}: {label} takes for {name} {_description(option.kind)}"
+                f"--set {name}={_told(name, value)}: {label} takes for {name} {_description(option.kind)}"
             ) from None
     return values
 
@@ -379,6 +380,11 @@ def _first(value: Any, kinds: tuple[Any, ...]) -> Any:
         except (ValueError, TypeError, OverflowError):
             continue
     raise ValueError(value)
+
+
+def _told(name: str, value: Any) -> str:
+    """A value as a message may have it."""
+    return "***" if is_secret_option(name) else _short(value)
 
 
 def _as_json(value: Any) -> Any:

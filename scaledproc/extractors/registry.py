@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from scaledproc._util.entry_points import plugins
+from scaledproc._util.redaction import is_secret_option
 from scaledproc.errors import UsageError
 from scaledproc.extractors.base import Extractor, FunctionExtractor
 from scaledproc.extractors.options import label_of, make_extractor, parse_options, without_defaults
@@ -70,13 +71,37 @@ def settle_options(spec: Any, given: Mapping[str, Any] | None) -> tuple[str | Ex
     Raises
     ------
     UsageError
-        If there is no such extractor, or it cannot have such an option.
+        If there is no such extractor, it cannot have such an option, or the option is a secret.
     """
     if not given:
         return (spec if isinstance(spec, str) else make_extractor(find_extractor(spec), {})), None
     found = find_extractor(spec)
     values = without_defaults(found, parse_options(found, given))
+    refuse_secrets(values)
     return (spec if isinstance(spec, str) else make_extractor(found, values)), values
+
+
+def refuse_secrets(values: Mapping[str, Any]) -> None:
+    """See that no option is a secret: workers elsewhere find the options in run.json, so all of them stand there.
+
+    Parameters
+    ----------
+    values
+        Options by their names, as `parse_options` has them.
+
+    Raises
+    ------
+    UsageError
+        If an option is called as secrets are, and has a text.
+    """
+    for name, value in values.items():
+        texts = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str) and each]
+        if texts and is_secret_option(name):
+            raise UsageError(
+                f"--set {name}: it looks like a secret, and run.json has an extractor's options for everybody who can "
+                f'read it; let the extractor declare env=("{name.upper()}",) and take it from os.environ, and set that '
+                "environment variable where the tasks run"
+            )
 
 
 def change_options(spec: str, had: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,7 +124,9 @@ def change_options(spec: str, had: Mapping[str, Any], given: Mapping[str, Any]) 
     from scaledproc.extractors.code.fingerprint import fingerprint_of
 
     found = find_extractor(spec)
-    values = without_defaults(found, {**had, **parse_options(found, given)})
+    parsed = parse_options(found, given)
+    refuse_secrets(parsed)
+    values = without_defaults(found, {**had, **parsed})
     before, now = (fingerprint_of(make_extractor(found, each)).text for each in (had, values))
     if before != now:
         raise UsageError(

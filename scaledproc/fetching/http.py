@@ -16,7 +16,7 @@ import requests
 import urllib3
 
 from scaledproc._util.redaction import redacted
-from scaledproc.storage.retry import RetryPolicy, fault_of_answer
+from scaledproc.storage.retry import RetryPolicy, fault_of_answer, retry_after
 
 ATTEMPTS = 6  # in a row without a new byte
 BACKOFF = 1.0  # seconds before the second attempt; doubled from one to the next
@@ -234,7 +234,9 @@ class _Retries:
 def _check(response: requests.Response) -> None:
     status = response.status_code
     if fault_of_answer(status, "") == "passing":
-        raise _AgainError(f"the server answers {status} {response.reason}".rstrip(), _retry_after(response))
+        raise _AgainError(
+            f"the server answers {status} {response.reason}".rstrip(), retry_after(response.headers, time.time())
+        )
     if status == requests.codes.requested_range_not_satisfiable:
         raise _AgainError("the file has changed", from_start=True)
     if status == requests.codes.unauthorized or (
@@ -265,16 +267,6 @@ def _validator(response: requests.Response) -> str | None:
     """What tells in If-Range that a file is still the same: a strong etag, or the time of its last change."""
     tag = response.headers.get("ETag", "")
     return (tag if tag.startswith('"') else None) or response.headers.get("Last-Modified")
-
-
-def _retry_after(response: requests.Response) -> float | None:
-    value = response.headers.get("Retry-After")
-    if value is None:
-        return None
-    try:
-        return urllib3.util.Retry().parse_retry_after(value)
-    except urllib3.exceptions.InvalidHeader:
-        return None
 
 
 def _reason(error: BaseException) -> str:

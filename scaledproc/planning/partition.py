@@ -302,7 +302,8 @@ def _size_text(size: int) -> str:
     """A size as `--chunk` takes it, exactly."""
     for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if size >= factor and size * 10 % factor == 0:
-            return f"{size // factor if size % factor == 0 else size / factor:g}{unit}"
+            whole, tenth = divmod(size * 10 // factor, 10)
+            return f"{whole}.{tenth}{unit}" if tenth else f"{whole}{unit}"
     return f"{size}B"
 
 

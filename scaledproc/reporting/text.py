@@ -11,6 +11,7 @@ import numpy as np
 
 from scaledproc._util.text import bytes_text, clean_text, count_text, ranges_text, seconds_text
 from scaledproc.engine.progress import AT_WORK
+from scaledproc.events import State
 
 if TYPE_CHECKING:
     from scaledproc.engine.status import Status
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 SHOWN_SHARDS = 20
 SHOWN_TROUBLES = 10
-ENDED = ("stopped", "failed")
+ENDED = (State.STOPPED, State.FAILED)
 
 
 def plan_json(plan: Plan, cores: int) -> dict[str, Any]:
@@ -150,10 +151,10 @@ def status_text(status: Status) -> str:
         size = bytes_text(sum(state.size for state in elsewhere))
         lines.append(f"at work: {sum(state.tasks for state in elsewhere):,} tasks more, {size}")
     active = sorted(
-        (state for state in status.states if state.state in (*AT_WORK, "begun")),
-        key=lambda state: ((*AT_WORK, "begun").index(state.state), state.shard),
+        (state for state in status.states if state.state in (*AT_WORK, State.BEGUN)),
+        key=lambda state: ((*AT_WORK, State.BEGUN).index(state.state), state.shard),
     )
-    if status.state != "stopped" and any(state.state == "begun" for state in status.states):
+    if status.state != "stopped" and any(state.state == State.BEGUN for state in status.states):
         lines.append(
             "whether a process is at work on begun shards cannot be seen from here; the same command continues"
         )
@@ -165,7 +166,7 @@ def status_text(status: Status) -> str:
 
 def counts_text(counts: Mapping[str, int]) -> str:
     """How many shards are in which state: those at work, those to come, those that are over."""
-    order = (*AT_WORK, "queued", "begun", "waiting", "done", *ENDED)
+    order = (*AT_WORK, State.QUEUED, State.BEGUN, State.WAITING, State.DONE, *ENDED)
     known = [name for name in order if counts.get(name)]
     others = sorted(name for name in counts if name not in order and counts[name])
     return ", ".join(f"{counts[name]:,} {shown(name)}" for name in (*known, *others))
@@ -216,7 +217,7 @@ def trouble_lines(states: Sequence[ShardState], most: int = SHOWN_TROUBLES) -> l
         what = f"{'shard' if len(group) == 1 else 'shards'} {shown(shards, 60)} {shown(name)}"
         where = f" ({shown(jobs.pop())})" if len(jobs) == 1 else ""
         lines.append(f"{what}: {shown(detail)}{where}" if detail else f"{what}{where}")
-    left = Counter(state.state for group in list(groups.values())[most:] for state in group)
+    left: Counter[str] = Counter(state.state for group in list(groups.values())[most:] for state in group)
     if left:
         lines.append(f"… and {left.total():,} more shards: {counts_text(left)}")
     return lines

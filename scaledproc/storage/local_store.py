@@ -55,6 +55,13 @@ class LocalStore(Store):
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def names(self, folder: str = "") -> list[str]:
+        """The names directly in a folder, sorted; fsspec, which takes long to import, is not asked."""
+        try:
+            return sorted(os.listdir(self.path(folder)))  # noqa: PTH208 - the names alone
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
     def _list(self, *, hidden: bool, leaves_out: Callable[[str], bool]) -> Listing:
         return list_folder(self.local, hidden=hidden, leaves_out=leaves_out)
 

@@ -59,11 +59,16 @@ class Writer:
     ----------
     path, schema
         Where and what.
+    for_queries
+        Whether each row group says what its smallest and largest values are: for files that stay. To find them takes
+        longer than all the rest of writing.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, *, for_queries: bool = True) -> None:
         self._sink = pa.OSFile(str(path), "wb")
-        self._parquet = pq.ParquetWriter(self._sink, schema, compression="snappy", version="2.6", write_statistics=True)
+        self._parquet = pq.ParquetWriter(
+            self._sink, schema, compression="snappy", version="2.6", write_statistics=for_queries
+        )
         self._groups = RowGroups(schema)
         self.rows = 0
 

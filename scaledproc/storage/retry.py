@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from email.utils import mktime_tz, parsedate_tz
 from typing import Any, Literal
 
 Fault = Literal["passing", "absent", "final"]
@@ -114,12 +116,25 @@ def refuses_object(code: str) -> bool:
     return code in _OF_THE_OBJECT
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that an answer asks to wait; None where it does not say, or names a date."""
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds that an answer asks to wait; None where it does not say.
+
+    Parameters
+    ----------
+    headers
+        The answer's; names in lower case, or a mapping that looks for them in any.
+    now
+        Seconds since the epoch: the answer may name a date.
+    """
+    value = headers.get("retry-after", "")
     try:
-        seconds = float(headers.get("retry-after", ""))
+        seconds = float(value)
     except ValueError:
-        return None
+        date = parsedate_tz(value)
+        try:
+            seconds = math.nan if date is None else max(mktime_tz(date) - now, 0.0)
+        except (ValueError, OverflowError):  # a date that no calendar has
+            return None
     return seconds if 0 <= seconds < float("inf") else None
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 import scaledproc
+from scaledproc.errors import UsageError
 from scaledproc.execution.combine import finish_table, finished_schema
 from scaledproc.execution.workers.sending import check_sendable
 from scaledproc.extractors import Extractor, Task, load_extractor
-from scaledproc.extractors.registry import settle_options
+from scaledproc.extractors.options import ExtractorOption, make_extractor, options_of, parse_options
+from scaledproc.extractors.registry import find_extractor, settle_options
 from scaledproc.extractors.rows.collector import RowCollector, SchemaError
 from scaledproc.planning.shared_files import at_hand, paths_of
 from scaledproc.testing.probes import output_bytes
@@ -83,6 +85,18 @@ class ExtractorConformance:
         assert self.outcomes(again, tasks) == expected
         assert again.fingerprint == extractor.fingerprint == self.load().fingerprint
 
+    def test_each_option_changes_the_fingerprint(self) -> None:
+        """A run with another value of an option is another plan, unless only what is made of the rows needs it."""
+        found = find_extractor(self.extractor)
+        options = settle_options(self.extractor, self.options.get("options"))[1] or {}
+        before = make_extractor(found, options)
+        for name, option in options_of(found).items():
+            if name in before.apart:
+                continue
+            made = _with_another(found, options, option)
+            if made is not None:
+                assert made.fingerprint != before.fingerprint, f"the option {name} does not change the fingerprint"
+
     def test_same_bytes_in_any_chunk(self, dataset: Path, tmp_path: Path) -> None:
         """Whatever the shards, the chunks and the processes: the same table, errors and summaries."""
         expected: dict[str, str] = {}
@@ -132,6 +146,20 @@ class ExtractorConformance:
                     continue
                 write_over(kept)
         assert self.outcomes(extractor, tasks) == expected
+
+
+def _with_another(found: Any, options: Mapping[str, Any], option: ExtractorOption) -> Extractor | None:
+    """The extractor with another value of an option; None where it takes none of some that are tried."""
+    had = options.get(option.name, option.default)
+    for value in (*get_args(option.kind), True, False, 1, 2, 3.5, 60, "a", "1s", ["a"], [1], None):
+        try:
+            values = parse_options(found, {option.name: value})
+            if values[option.name] in (had, list(had) if isinstance(had, tuple) else had):
+                continue
+            return make_extractor(found, {**options, **values})
+        except UsageError:
+            continue
+    return None
 
 
 def pickled(extractor: Extractor) -> Extractor:

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from scaledproc import api
-from scaledproc.cli.config_file import read_config
+from scaledproc._util.command.config_file import read_config
 from scaledproc.cli.main import app
 from scaledproc.errors import UsageError
 

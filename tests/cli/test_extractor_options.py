@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from support import TreeWriter
 
-from scaledproc.cli.config_file import read_config
+from scaledproc._util.command.config_file import read_config
 from scaledproc.cli.main import main
 
 MINE = """

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import scaledproc
-from scaledproc.events import ChunkDone, Event, Note, RunFinished, ShardDone, ShardState
+from scaledproc.events import ChunkDone, Event, Note, RunFinished, ShardDone, ShardState, State
 from scaledproc.extractors import Task
 from scaledproc.run_folder.folder import decide
 from scaledproc.run_folder.record import read_record
@@ -255,7 +255,7 @@ def test_events_tell_the_whole_story(probe_data: Path, tmp_path: Path) -> None:
     names = [type(event).__name__ for event in events if not isinstance(event, (ChunkDone, ShardState))]
     assert names == ["RunStarted", "ShardDone", "ShardDone", "CombineDone", "RunFinished"]
     states = [event for event in events if isinstance(event, ShardState)]
-    assert states == [ShardState(0, "running"), ShardState(1, "running")]
+    assert states == [ShardState(0, State.RUNNING), ShardState(1, State.RUNNING)]
     last = events[-1]
     assert isinstance(last, RunFinished)
     assert [failure.anchor for failure in last.failures] == ["g1/u2/bad.txt", "g2/u3/t2.txt"]

@@ -237,3 +237,32 @@ def test_time_to_finish_what_is_at_work(tree: TreeWriter, tmp_path: Path, grace:
 
     assert signal.getsignal(signal.SIGINT) is before
     assert len(list((tmp_path / "out/work").glob("00000/*.parquet"))) == chunks
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda at: scaledproc.plan(at, options=5), "--set: give a mapping .* int"),  # type: ignore[arg-type]
+        (lambda at: scaledproc.plan(at, options={5: 1}), "--set: the names are texts, which 5 is not"),  # type: ignore[dict-item]
+        (lambda at: scaledproc.plan(at, storage_options=5), "--storage-option: give a mapping"),  # type: ignore[arg-type]
+        (lambda at: scaledproc.plan(at, storage_options=[("a", 1)]), "--storage-option: give a mapping .* list"),  # type: ignore[arg-type]
+        (lambda at: scaledproc.plan(at, only=5), "--only: give a path or URL"),  # type: ignore[arg-type]
+        (lambda at: scaledproc.plan(at, inventory=5), "--inventory: give a path or URL"),  # type: ignore[arg-type]
+        (lambda _: scaledproc.plan(5), "dataset: give a path or URL, not a value of type int"),  # type: ignore[arg-type]
+        (lambda at: scaledproc.run(at, 5), "output: give a path or URL"),  # type: ignore[arg-type]
+        (lambda at: scaledproc.run(at, at / "o", scratch=5), "--scratch: give a path or URL"),  # type: ignore[arg-type]
+        (lambda at: scaledproc.run(at, at / "o", settings=5), "settings: give a mapping"),  # type: ignore[arg-type]
+        (lambda at: scaledproc.run(at, at / "o", backend=5), "backend: give a backend or its name"),  # type: ignore[arg-type]
+        (lambda at: scaledproc.status(at, storage_options=5), "storage_options: give a mapping"),  # type: ignore[arg-type]
+        (lambda at: scaledproc.status(5), "output: give a path or URL"),  # type: ignore[arg-type]
+        (lambda at: scaledproc.stop(at, settings=5), "settings: give a mapping"),  # type: ignore[arg-type]
+        (lambda at: scaledproc.fetch(at, 5), "dest: give a path or URL"),  # type: ignore[arg-type]
+        (lambda at: scaledproc.fetch(5, at / "o"), "source: give a path or URL"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_of_another_kind_is_refused_by_its_name(
+    tmp_path: Path, call: Callable[[Path], object], words: str
+) -> None:
+    with pytest.raises(scaledproc.UsageError, match=words):
+        call(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,8 @@ import pytest
 
 import scaledproc
 from scaledproc.api import status
-from scaledproc.engine.job import JobOrder, do_job
+from scaledproc.engine.job import do_job
+from scaledproc.engine.options import JobOrder
 from scaledproc.events import CombineDone, Event, Note, RunStarted
 from scaledproc.execution import unreferenced
 from scaledproc.reporting.text import status_json, status_text

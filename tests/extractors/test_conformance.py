@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from scaledproc import Task, extractor
+from scaledproc import Extractor, Task, extractor
 from scaledproc.testing import PROBE, ExtractorConformance, write_probe_dataset
 
 
@@ -107,3 +108,35 @@ def test_rows_that_are_made_while_they_are_taken(tmp_path: Path) -> None:
                 yield row
 
     Lazy().test_what_it_returned_may_be_written_over(write_probe_dataset(tmp_path / "data"))
+
+
+@extractor(schema=SCHEMA, anchor="*.txt")
+def optional(task: Task, *, times: int = 1, name: str = "a") -> dict[str, Any]:
+    return {"path": f"{task.anchor}{name}", "n": times}
+
+
+class Forgets(Extractor):
+    """An extractor whose own fingerprint leaves an option out."""
+
+    name = "forgets"
+    schema = SCHEMA
+    anchors = ("*.txt",)
+
+    def __init__(self, times: int = 1) -> None:
+        self.times = times
+
+    @property
+    def fingerprint(self) -> str:
+        return "forgets 1"
+
+    def extract(self, task: Task) -> Any:
+        return {"path": task.anchor, "n": self.times}
+
+
+@pytest.mark.parametrize(("given", "notices"), [(optional, False), (Forgets, True)])
+def test_an_option_that_the_fingerprint_forgets_is_noticed(given: Any, notices: bool) -> None:
+    class Tests(ExtractorConformance):
+        extractor = given
+
+    with pytest.raises(AssertionError, match="the option times") if notices else nullcontext():
+        Tests().test_each_option_changes_the_fingerprint()

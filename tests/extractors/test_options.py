@@ -18,7 +18,7 @@ import scaledproc
 from scaledproc.errors import OtherPlanError, UsageError
 from scaledproc.extractors import Extractor, Option, Task, load_extractor
 from scaledproc.extractors.options import NEEDED, make_extractor, options_of, parse_options, without_defaults
-from scaledproc.extractors.registry import change_options, settle_options
+from scaledproc.extractors.registry import change_options, refuse_secrets, settle_options
 from scaledproc.extractors.wfdb.summary import WfdbSummary
 
 SCHEMA = {"path": "string", "window": "int64"}
@@ -324,3 +324,49 @@ def test_names_of_types_that_are_not_there_are_no_options() -> None:
         return {}
 
     assert list(options_of(strange)) == ["z"]
+
+
+SECRET = "hunter2-hunter2"
+
+
+@pytest.mark.parametrize("name", ["token", "api_key", "db_password", "client_secret"])
+def test_a_secret_is_no_option(name: str, tmp_path: Path) -> None:
+    """It would stand in run.json, as a worker elsewhere finds the options there."""
+    (tmp_path / "asks.py").write_text(
+        "import scaledproc\n"
+        "@scaledproc.extractor(schema={'n': 'int64'}, anchor='*.txt')\n"
+        f"def asks(task, *, {name}: str = '', times: int = 1):\n"
+        "    return {'n': 1}\n"
+    )
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.txt").write_text("a")
+    spec = f"{tmp_path / 'asks.py'}:asks"
+    for call in (
+        lambda: scaledproc.plan(tmp_path / "data", extractor=spec, options={name: SECRET}),
+        lambda: scaledproc.run(tmp_path / "data", tmp_path / "out", extractor=spec, options={name: SECRET}, jobs=1),
+    ):
+        with pytest.raises(
+            UsageError, match=rf"--set {name}: it looks like a secret.*env=\(\"{name.upper()}\",\)"
+        ) as seen:
+            call()
+        assert SECRET not in str(seen.value)
+    assert not (tmp_path / "out").exists()
+    run = scaledproc.run(tmp_path / "data", tmp_path / "out", extractor=spec, options={name: ""}, jobs=1)
+    with pytest.raises(UsageError, match="it looks like a secret"):
+        scaledproc.combine(run.store.uri, options={name: SECRET})
+
+
+def test_a_value_that_cannot_be_is_not_shown_where_it_is_a_secret() -> None:
+    @scaledproc.extractor(schema={"n": "int64"}, anchor="*.txt")
+    def asks(task: Task, *, token: int = 1) -> dict[str, int]:
+        return {"n": token}
+
+    with pytest.raises(UsageError, match=r"--set token=\*\*\*: asks takes for token a whole number"):
+        parse_options(asks, {"token": SECRET})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("sort_key", "time"), ("key", "ecg"), ("max_tokens", 5), ("token_file", "f")]
+)
+def test_what_is_no_secret_is_an_option(name: str, value: object) -> None:
+    refuse_secrets({name: value})

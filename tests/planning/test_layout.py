@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -215,3 +215,57 @@ def test_companions_are_moved_only_where_folders_are_units(unit: str) -> None:
     assert with_companions.units == without.units
     assert with_companions.order.tolist() == without.order.tolist()
     assert len(without.units) == 2
+
+
+def units_with_companions(paths: list[str], unit: str = "folder") -> dict[str, str]:
+    """The unit of each file, where `*.hea` are anchors and `*.dat` their companions."""
+    found = Layout(unit, ("*.hea",), ("*.dat",)).arrange(pa.table({"path": pa.array(paths, pa.large_string())}))
+    names = found.units.to_pylist()
+    return {
+        paths[row]: names[place]
+        for place, (first, stop) in enumerate(pairwise(found.offsets.tolist()))
+        for row in found.order[first:stop]
+    }
+
+
+def test_companions_belong_to_the_nearest_anchor_above() -> None:
+    found = units_with_companions(["a/r.hea", "a/b/s.hea", "a/b/c/t.dat", "a/d/e/u.dat", "v.hea", "f/w.dat"])
+    assert (found["a/b/c/t.dat"], found["a/d/e/u.dat"], found["f/w.dat"]) == ("a/b", "a", ".")
+
+
+def test_companions_without_an_anchor_above_stay_where_they_are() -> None:
+    """Whatever units there are beside them: the folders above hold no file."""
+    for others in (["q/x.txt", "p/r.hea"], ["p/r.hea", "q/s.hea"], ["q/x.txt", "q/y.txt", "p/r.hea"], ["p/r.hea"]):
+        for paths in ([*others, "c/d/t.dat"], ["c/d/t.dat", *others]):
+            assert units_with_companions(paths)["c/d/t.dat"] == "c/d"
+
+
+def test_companions_mean_nothing_where_folders_are_no_units() -> None:
+    assert units_with_companions(["a.hea", "a/y.dat"], "stem") == {"a.hea": "a", "a/y.dat": "a/y"}
+    assert units_with_companions(["a.hea", "a/y.dat"], "(?P<unit>^a(?:/y)?)") == {
+        "a.hea": "a",
+        "a/y.dat": "a/y",
+    }
+
+
+@pytest.mark.parametrize(
+    ("unit", "message"),
+    [
+        ("(a)(?P<unit>b)", r"^--unit '\(a\)\(\?P<unit>b\)' has a group without a name: write \(\?:…\)"),
+        ("(?P<unit>b", r"^--unit '\(\?P<unit>b' cannot be read as a regular expression: .*missing"),
+    ],
+)
+def test_regular_expressions_that_cannot_be(unit: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        arrange(["a/x"], unit)
+
+
+def test_files_whose_unit_would_be_empty_are_none() -> None:
+    assert arranged(["abc", "12b", "x/7"], "^(?P<unit>[0-9]*)") == [(".", "12", "12b")]
+
+
+@pytest.mark.parametrize("unit", ["folder", SUBJECT])
+def test_few_files_are_sorted_too(unit: str) -> None:
+    paths = ["sub-1/c", "sub-1/b", "sub-1/a"]
+    for count in (1, 2, 3):
+        assert [path for _, _, path in arranged(paths[:count], unit)] == sorted(paths[:count])

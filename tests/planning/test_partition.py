@@ -192,13 +192,18 @@ def test_shards_are_read(text: str | int, expected: ShardCut) -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "many", "0MB", "per-core", "5XB", "nan"])
 def test_shards_that_make_no_sense_are_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="--shards"):
+    with pytest.raises(
+        UsageError, match=r"^--shards .*: give folder, a number such as 8, or a size such as 50GB(, 1 or more)?$"
+    ):
         ShardCut.parse(text)
 
 
 @pytest.mark.parametrize("text", ["", "0", "folder", "-3", "1e9"])
 def test_chunks_that_make_no_sense_are_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="--chunk"):
+    with pytest.raises(
+        UsageError,
+        match=r"^--chunk .*: give auto, per-core, a number of tasks such as 16, or a size like 64MB(, 1 or more)?$",
+    ):
         ChunkCut.parse(text)
 
 
@@ -216,6 +221,8 @@ def test_chunks_that_make_no_sense_are_refused(text: str) -> None:
         (ChunkCut("bytes", 2_500_000), "2.5MB"),
         (ChunkCut("bytes", 10**9), "1GB"),
         (ChunkCut("bytes", 1_100_000_000), "1.1GB"),
+        (ChunkCut("bytes", 1_234_567 * 10**9), "1234567GB"),
+        (ChunkCut("bytes", 123_456_500_000_000), "123456.5GB"),
     ],
 )
 def test_a_cut_is_written_as_it_is_read(cut: ChunkCut, text: str) -> None:
@@ -229,6 +236,7 @@ def test_a_cut_is_written_as_it_is_read(cut: ChunkCut, text: str) -> None:
         ([5, 3, 3, 2, 2, 1], 2, [[0, 3, 5], [1, 2, 4]]),
         ([0, 0, 0], 2, [[0, 2], [1]]),  # what has no bytes is dealt out evenly, too
         ([1, 9], 3, [[1], [0], []]),
+        ([2, 0, 0], 2, [[0], [1, 2]]),  # as one byte
         ([], 3, [[], [], []]),
     ],
 )
@@ -310,3 +318,37 @@ def test_a_recommendation_in_figures_and_words() -> None:
     }
     with pytest.raises(UsageError):
         recommend_chunk(np.zeros(0, np.int64), costs, 4)
+
+
+def test_shards_in_figures() -> None:
+    groups = np.zeros(6)
+    sizes = np.array([4, 4, 4, 4, 1, 1], np.int64)
+    assert cut_shards(sizes, groups, ShardCut("bytes", 8)).tolist() == [0, 2, 3, 6]
+    assert cut_shards(sizes, groups, ShardCut("bytes", 17)).tolist() == [0, 2, 6]
+    assert cut_shards(sizes, groups, ShardCut("bytes", 18)).tolist() == [0, 6]
+    assert cut_shards(sizes, groups, ShardCut("count", 2)).tolist() == [0, 2, 6]
+    for cut in (ShardCut("folder"), ShardCut("count", 2), ShardCut("bytes", 8)):
+        assert cut_shards(sizes[:0], groups[:0], cut).tolist() == [0]
+        assert cut_shards(sizes[:1], groups[:1], cut).tolist() == [0, 1]
+
+
+def test_how_small_the_last_chunks_are() -> None:
+    tasks = np.full(1000, 500_000)  # 1 ms each
+    auto = ChunkCut("auto")
+    assert LAST == 8
+    long = np.diff(cut_chunks(tasks, auto, 2, work=0.16)).tolist()
+    assert (long[0], long[-2]) == (160, 20)  # an eighth of the others
+    short = np.diff(cut_chunks(tasks, auto, 2, work=0.04)).tolist()
+    assert (short[0], short[-2]) == (40, 10)  # what a chunk costs by itself
+    assert cut_chunks(tasks[:40], auto, 2, work=10.0).tolist() == [0, 40]
+
+
+def test_a_recommendation_has_two_digits() -> None:
+    """An eighth of 12,345 tasks is 1,543, and of 100,000 it is 12,500."""
+    assert recommend_chunk(np.ones(12_345, np.int64), Costs(task=1e-3, byte=0, chunk=1), 1).chunk == "1500"
+    assert recommend_chunk(np.ones(100_000, np.int64), Costs(task=1e-3, byte=0, chunk=1), 1).chunk == "12000"
+
+
+def test_a_recommendation_is_at_least_a_byte() -> None:
+    sizes = np.array([1, 1, *[0] * 100])
+    assert recommend_chunk(sizes, Costs(task=1e-6, byte=1, chunk=1000), 4).chunk == "1B"

@@ -29,7 +29,7 @@ PROMISED = {
     "scaledproc.plugins": {
         *("Extractor", "Option", "Task", "extractor"),
         *("Backend", "Capabilities", "Job", "Expected", "RunFolder", "Plan", "Store", "Limits"),
-        *("Event", "Note", "JobPlanned", "ShardState", "ChunkDone", "ShardDone", "CombineDone", "from_json"),
+        *("Event", "Note", "JobPlanned", "ShardState", "State", "ChunkDone", "ShardDone", "CombineDone", "from_json"),
         *("run_shards", "combine", "cores", "ScaledprocError", "UsageError"),
     },
 }

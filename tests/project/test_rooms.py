@@ -79,7 +79,7 @@ def test_an_import_of_a_backend_is_found_wherever_it_stands(tree: TreeWriter, li
 
 def test_what_is_no_import_of_a_backend_is_not_taken_for_one(tree: TreeWriter) -> None:
     text = (
-        f"{GROUP} = 'scaledproc.backends'\nfrom scaledproc.backend import base\nfrom .backend_flags import table\n"
+        f"{GROUP} = 'scaledproc.backends'\nfrom scaledproc.backend import base\nfrom .backend_settings import table\n"
         "about = 'the backends of a run'\nplugins(ENTRY_POINTS, 'local')\n"
     )
     assert imports_of_backends(tree({"a.py": text.encode()})) == []

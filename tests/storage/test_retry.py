@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,11 +100,21 @@ def test_a_refusal_is_of_an_object_or_of_who_asks() -> None:
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [("3", 3.0), ("0", 0.0), ("-1", None), ("inf", None), ("nan", None), ("Wed, 21 Oct 2026 07:28:00 GMT", None)],
+    [
+        *(("3", 3.0), ("0", 0.0), ("-1", None), ("inf", None), ("nan", None)),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", 60.0),
+        ("Wed, 21 Oct 2026 07:27:00 GMT", 0.0),
+        ("Wed, 21 Oct 2026 07:26:00 GMT", 0.0),  # it is over
+        ("Wed, 21 Oct 2026 09:28:00 +0200", 60.0),
+        ("Wed, 21 Oct 99999999999 07:28:00 GMT", None),
+        ("Wed, 99 Oct 2026", None),
+        ("soon", None),
+    ],
 )
 def test_retry_after(value: str, seconds: float | None) -> None:
-    assert retry_after({"retry-after": value}) == seconds
-    assert retry_after({}) is None
+    now = datetime(2026, 10, 21, 7, 27, tzinfo=UTC).timestamp()
+    assert retry_after({"retry-after": value}, now) == seconds
+    assert retry_after({}, now) is None
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 EQUAL = Path(__file__).with_name("equal_mutants.toml")
-ROWS = ("tests/extractors/test_rows.py", "tests/extractors/test_row_forms.py")
 TESTS: dict[str, Sequence[str]] = {
     "scaledproc/_util/units.py": ["tests/_util/test_units.py"],
     "scaledproc/planning/cost_model.py": ["tests/planning/test_cost_model.py"],
@@ -37,11 +36,11 @@ TESTS: dict[str, Sequence[str]] = {
     "scaledproc/planning/layout.py": ["tests/planning/test_layout.py"],
     "scaledproc/storage/retry.py": ["tests/storage/test_retry.py"],
     "scaledproc/run_folder/lock/lease.py": ["tests/run_folder/test_lease.py"],
-    "scaledproc/extractors/rows/collector.py": ROWS,
-    "scaledproc/extractors/rows/columns.py": ROWS,
-    "scaledproc/extractors/rows/scalars.py": ROWS,
-    "scaledproc/extractors/rows/takers.py": ROWS,
-    "scaledproc/extractors/rows/values.py": ROWS,
+    "scaledproc/extractors/rows/collector.py": ["tests/extractors/rows/test_collector.py"],
+    "scaledproc/extractors/rows/columns.py": ["tests/extractors/rows/test_columns.py"],
+    "scaledproc/extractors/rows/scalars.py": ["tests/extractors/rows/test_scalars.py"],
+    "scaledproc/extractors/rows/takers.py": ["tests/extractors/rows/test_takers.py"],
+    "scaledproc/extractors/rows/values.py": ["tests/extractors/rows/test_values.py"],
     "scaledproc/extractors/wfdb/statistics.py": ["tests/extractors/wfdb/test_statistics.py"],
     "scaledproc/extractors/wfdb/byte_counting.py": ["tests/extractors/wfdb/test_byte_counting.py"],
     "scaledproc/engine/progress.py": ["tests/engine/test_progress.py"],
@@ -115,7 +114,8 @@ def _places(statement: ast.stmt) -> Iterator[tuple[ast.AST, list[Callable[[], No
                     continue
                 if ways := list(_ways(child)):
                     is_small = isinstance(child, ast.expr | ast.stmt) and not isinstance(child, ast.Constant | ast.Name)
-                    place = child if is_small and not isinstance(child, ast.Break | ast.Continue) else shown
+                    is_shown = is_small and not isinstance(child, ast.Break | ast.Continue | ast.UnaryOp)
+                    place = child if is_shown else shown
                     held = value if isinstance(value, list) else None
                     yield place, [_put(node, name, held, at, way) for way in ways]
                 is_test = isinstance(node, ast.If | ast.While | ast.IfExp) and name == "test"

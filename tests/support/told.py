@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scaledproc.events import ChunkDone, RunStarted, ShardDone, ShardState
+from scaledproc.events import ChunkDone, RunStarted, ShardDone, ShardState, State
 
 
 def started(tasks: int = 100, size: int = 1000, shards: int = 1, *, resumed: bool = False) -> RunStarted:
@@ -20,7 +20,8 @@ def shard_done(shard: int, tasks: int = 1, size: int = 10, *, resumed: bool = Fa
 
 
 def state(shard: int, name: str, tasks: int = 0, size: int = 0, seconds: float = 0.0, **more: Any) -> ShardState:
-    return ShardState(shard, name, more.pop("job", f"job-{shard}"), tasks=tasks, size=size, seconds=seconds, **more)
+    job = more.pop("job", f"job-{shard}")
+    return ShardState(shard, State(name), job, tasks=tasks, size=size, seconds=seconds, **more)
 
 
 class Clock:

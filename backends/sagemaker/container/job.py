@@ -8,14 +8,14 @@ import re
 import shutil
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaledproc._util.process.scratch import PrivateFolder
 from scaledproc._util.redaction import redacted
 from scaledproc.engine.driver import reporting
-from scaledproc.engine.job import JobOrder, check_job, open_run, perform
+from scaledproc.engine.job import check_job, open_run, perform
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, ShardDone
 from scaledproc.execution.heartbeat import PROGRESS
@@ -37,41 +37,11 @@ from scaledproc.storage.store import Store
 
 from ..jobs import requests
 from .machine import Host, ml_path, say, scratch_root, this_host
+from .order import ContainerOrder
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-
-@dataclass(frozen=True)
-class ContainerOrder:
-    """What the worker in a container is told.
-
-    Parameters
-    ----------
-    job
-        The job itself. Its `run` is the run's folder; or, with `output`, a folder in which parts of that are mounted.
-    by_host
-        Whether to take only this machine's share of the shards, by its place in its job.
-    present
-        Whether to do only the tasks whose files are on this machine, and leave parts of shards.
-    parts
-        The job whose parts are to be put together before the shards are combined.
-    dataset
-        Where the dataset is mounted, if it is.
-    output
-        A folder to leave results in for the service, where the run's folder is not in reach.
-    shared
-        A folder of the files that the extractor declared for all tasks, if they are not in the dataset's.
-    """
-
-    job: JobOrder
-    by_host: bool = False
-    present: bool = False
-    parts: str | None = None
-    dataset: str | None = None
-    output: str | None = None
-    shared: str | None = None
 
 
 def do_container_job(order: ContainerOrder) -> Iterator[Event]:
@@ -102,10 +72,10 @@ def do_container_job(order: ContainerOrder) -> Iterator[Event]:
 
 def _do(order: ContainerOrder) -> Iterator[Event]:
     host = this_host()
-    job = replace(order.job, scratch=order.job.scratch or scratch_root())
+    job = replace(order, scratch=order.scratch or scratch_root())
     output = Path(ml_path(order.output)) if order.output else None
     name = host.name if host else "here"
-    with reporting(), _opened(order, job) as run:
+    with reporting(), _opened(job) as run:
         check_job(job, run)
         if order.by_host:
             job = replace(job, shards=_share(run, job.shards, host))
@@ -158,17 +128,17 @@ def _here(run: RunFolder) -> NDArray[np.bool_]:
 
 
 @contextlib.contextmanager
-def _opened(order: ContainerOrder, job: JobOrder) -> Iterator[RunFolder]:
+def _opened(order: ContainerOrder) -> Iterator[RunFolder]:
     with contextlib.ExitStack() as stack:
-        where = ml_path(job.run)
+        where = ml_path(order.run)
         if order.output:
-            folder = stack.enter_context(PrivateFolder(job.scratch))
+            folder = stack.enter_context(PrivateFolder(order.scratch_folder))
             _assemble(Path(where), Path(folder))
             where = folder
         job = replace(
-            job,
-            code=ml_path(job.code) if job.code else None,
-            extractor=_mapped(job.extractor) if job.extractor else None,
+            order,
+            code=ml_path(order.code) if order.code else None,
+            extractor=_mapped(order.extractor) if order.extractor else None,
         )
         yield open_run(job, folder=where, dataset=ml_path(order.dataset) if order.dataset else None)
 
@@ -192,7 +162,7 @@ def _assemble(mounted: Path, folder: Path) -> None:
 
 def _hand_over_shard(store: Store, output: Path | None, order: ContainerOrder, shard: int) -> None:
     """Leave a shard that is done where the service uploads it meanwhile, its table last."""
-    if output is None or order.present or order.job.combine:
+    if output is None or order.present or order.combine:
         return
     assert store.local is not None  # noqa: S101
     for name in (shard_errors_name(shard), report_name(shard), shard_name(shard)):
@@ -212,7 +182,7 @@ def _hand_over(store: Store, output: Path, order: ContainerOrder, host: str) -> 
     for path in sorted(store.local.rglob("*")):
         name = path.relative_to(store.local).as_posix()
         is_result = name not in (RECORD, PLAN, INVENTORY) and not re.match(rf"{WORK}/({PARTS}/|\d)", name)
-        is_result |= name == RECORD and order.job.finish
+        is_result |= name == RECORD and order.finish
         if is_result and path.is_file() and not path.is_symlink():
             (output / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.move(path, output / name)

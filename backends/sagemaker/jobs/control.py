@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from scaledproc._util.text import count_text
 from scaledproc.errors import ScaledprocError, UsageError
-from scaledproc.events import Event, Note, ShardState
+from scaledproc.events import Event, Note, ShardState, State
 from scaledproc.execution.heartbeat import Heartbeat, read_heartbeats, shard_states
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.record import read_record
@@ -23,7 +23,7 @@ from scaledproc.storage.store import describe, store_errors
 from ..cost.billing import Bill
 from ..service import Jobs, JobSummary, Service, ServiceError
 from ..settings import Settings
-from .decisions import Fate, fate, pause, reason
+from .decisions import Fate, fate, look_again, pause, reason
 from .job_list import COMBINE, KEYS, STOP, has_combined, has_parts
 from .requests import Work
 
@@ -34,7 +34,6 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 SUBMITTERS = 8  # requests under way at once: 200 jobs are not 200 round trips one after the other
-MOST_TROUBLE = 20  # looks in a row that fail before giving up
 SHOWN_LINES = 8
 _CLOCKS = timedelta(minutes=10)  # by which this clock and the service's may differ
 _ENDED = ("Completed", "Failed", "Stopped")
@@ -180,9 +179,9 @@ class Controller:
             self._waiting.remove(job)
             self._active.append(job)
             yield Note(f"job {name} is at work already: watching it")
-            yield from self._say(job, "starting")
+            yield from self._say(job, State.STARTING)
         for job in self._waiting:
-            yield from self._say(job, "queued")
+            yield from self._say(job, State.QUEUED)
 
     def _watch_other(self, job: JobSummary, key: str, attempt: int) -> None:
         """Wait for a job that is not of this command's works: its shards are committed, and it is about to end.
@@ -216,7 +215,7 @@ class Controller:
             self._waiting.remove(job)
             if error is None:
                 self._active.append(job)
-                yield from self._say(job, "starting")
+                yield from self._say(job, State.STARTING)
             else:
                 refused.append((job, error))
         for job, error in refused:  # after those that were started: they may be why
@@ -254,7 +253,7 @@ class Controller:
             job.tries -= 1
             self._waiting.append(job)
             yield from self._note(f"the account allows no more jobs at once than {self._room}: {error}")
-            yield from self._say(job, "queued")
+            yield from self._say(job, State.QUEUED)
             return
         if error.trouble in ("denied", "invalid"):  # so it would be for all
             yield from self._give_up(job, str(error))
@@ -273,11 +272,11 @@ class Controller:
             return
         job.not_before = time.monotonic() + seconds
         self._waiting.append(job)
-        yield from self._say(job, "retrying", f"again in {seconds:.0f} s: {_short(why)}")
+        yield from self._say(job, State.RETRYING, f"again in {seconds:.0f} s: {_short(why)}")
 
     def _give_up(self, job: _JobState, why: str) -> Iterator[Event]:
         self._failed.append((job, why))
-        yield from self._say(job, "failed", _short(why))
+        yield from self._say(job, State.FAILED, _short(why))
 
     def _give_up_all(self, why: str) -> Iterator[Event]:
         """Start no more."""
@@ -330,11 +329,12 @@ class Controller:
         if error.trouble == "expired":
             yield from self._note("the credentials have expired; log in again (the jobs go on meanwhile)")
             self._renew()
-        if self._troubles > MOST_TROUBLE or error.trouble == "denied":
+        seconds = look_again(self._troubles, self._settings.poll_seconds, random.random())  # noqa: S311 - no secret
+        if seconds is None or error.trouble == "denied":
             raise ScaledprocError(
                 f"the jobs cannot be watched: {error}; they go on, and the same command watches them again"
             ) from error
-        time.sleep(min(self._settings.poll_seconds * 2 ** min(self._troubles, 5), 60.0) * (0.5 + random.random()))  # noqa: S311 - no secret
+        time.sleep(seconds)
 
     def _renew(self) -> None:
         if isinstance(self._jobs, Service):
@@ -404,7 +404,7 @@ class Controller:
         for place, state in shard_states(beat for _, beat in self._heartbeats.values()).items():
             if place not in news or state.shard in self._told or state.shard not in at_work[state.job].work.shards:
                 continue
-            finished |= state.state == "done"
+            finished |= state.state is State.DONE
             yield state
         if finished:  # some shards of a job that goes on with others
             committed = self._run.committed_shards()
@@ -429,7 +429,7 @@ class Controller:
             self._noted.add(text)
             yield Note(text)
 
-    def _say(self, job: _JobState, state: str, detail: str = "") -> Iterator[Event]:
+    def _say(self, job: _JobState, state: State, detail: str = "") -> Iterator[Event]:
         for shard in job.work.shards:
             yield ShardState(shard, state, job.name, detail)
         if job.work.combines and detail:

@@ -11,6 +11,8 @@ from scaledproc.storage.retry import RetryPolicy
 Fate = Literal["done", "capacity", "service", "worker", "hopeless", "uncommitted", "timeout", "stopped"]
 
 LONGEST_WAIT = 900.0  # seconds
+MOST_TROUBLE = 20  # looks in a row that fail before giving up
+LONGEST_BLINDNESS = 60.0  # seconds between two looks, the second of which may succeed
 _LASTING = ("AccessDenied", "not authorized", "does not exist", "NoSuchKey", "Could not find", "image", "No S3 objects")
 
 
@@ -67,6 +69,23 @@ def pause(what: Fate, tries: int, retries: int, wait: float, share: float) -> fl
     """
     policy = RetryPolicy(retries + 1, math.inf, wait, LONGEST_WAIT, spread=(0.5, 1.5))
     return policy.wait(tries, 0.0, "final" if what in ("hopeless", "stopped") else "passing", None, share)
+
+
+def look_again(looks: int, poll_seconds: float, share: float) -> float | None:
+    """How long to wait after looks at the jobs that failed in a row; None to give up.
+
+    Parameters
+    ----------
+    looks
+        How many there were.
+    poll_seconds
+        Seconds between two looks that succeed.
+    share
+        Random, from 0 to 1.
+    """
+    longest = min(LONGEST_BLINDNESS, 32 * poll_seconds)
+    policy = RetryPolicy(MOST_TROUBLE + 1, math.inf, 2 * poll_seconds, longest, spread=(0.5, 1.5))
+    return policy.wait(looks, 0.0, "passing", None, share)
 
 
 def reason(what: Fate, description: Mapping[str, Any]) -> str:

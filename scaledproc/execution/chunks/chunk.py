@@ -74,7 +74,7 @@ def run_piece(work: ChunkWork, piece: Piece, path: Path) -> PieceDone:
 
     def make(refused: Refused) -> PieceDone:
         with (
-            Writer(path, load_cached(work.source, work.options, work.code).schema) as writer,
+            Writer(path, load_cached(work.source, work.options, work.code).schema, for_queries=False) as writer,
             ErrorRows(lambda: contextlib.nullcontext(error_path)) as errors,
         ):
             made = _run_tasks(work, piece, writer, errors, refused)
@@ -169,7 +169,7 @@ def _commit(work: ChunkWork, write: Callable[[Writer, ErrorRows], PieceDone]) ->
     name = chunk_name(work.shard, work.chunk)
     with (
         work.store.committing(f"{name}.parquet") as part,
-        Writer(part, load_cached(work.source, work.options, work.code).schema) as writer,
+        Writer(part, load_cached(work.source, work.options, work.code).schema, for_queries=False) as writer,
         # Left, and so committed, before the features: these are what says that the chunk is there.
         ErrorRows(lambda: work.store.committing(f"{name}.errors.parquet")) as errors,
     ):

@@ -7,6 +7,7 @@ changes nothing.
 from __future__ import annotations
 
 import datetime as dt
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -20,7 +21,7 @@ from scaledproc.errors import UsageError
 from scaledproc.extractors.rows.columns import columns_of, nan_is_null, take_column, take_table
 from scaledproc.extractors.rows.scalars import LARGEST_BINARY, Taker
 from scaledproc.extractors.rows.takers import taker_for, to_arrow
-from scaledproc.extractors.rows.values import SIZED, Refused, is_pandas, size_of
+from scaledproc.extractors.rows.values import SIZED, Refused, is_nan, is_pandas, size_of
 
 PIECE = 8192
 """Rows that are gathered before they are written."""
@@ -32,6 +33,11 @@ _SHORT = 100  # characters of text that do not count by themselves
 _MOST_FORMS = 256  # of a schema's rows that are remembered
 _SIMPLE = frozenset((bool, int, float, dt.date, dt.time, dt.datetime, dt.timedelta))
 """Of which types values are in one piece, so that nothing that a taker makes of them counts."""
+_CODES = {
+    **{(-(1 << bits - 1), (1 << bits - 1) - 1): code for bits, code in zip((8, 16, 32, 64), "bhiq", strict=True)},
+    **{(0, (1 << bits) - 1): code for bits, code in zip((8, 16, 32, 64), "BHIQ", strict=True)},
+}
+"""Of whole numbers within these bounds, as `struct` has them."""
 _PER_VALUE = 60  # bytes that a value of a row takes, with the short text that it may be
 REFUSALS = (pa.ArrowException, TypeError, ValueError, OverflowError)
 """What Arrow and Parquet raise for values that they do not take; and for want of memory, which is none of them."""
@@ -112,8 +118,9 @@ def _column(name: str, taker: Taker) -> _Column:
 class _Form(NamedTuple):
     """What has to be seen to of a row's values whose types are known, where the columns take all of these types."""
 
-    whole: tuple[tuple[int, int, Callable[[Sequence[Any]], tuple[int, ...]]], ...]
-    """Whole numbers, by the bounds that they must be within."""
+    whole: Callable[[Sequence[Any]], tuple[int, ...]]
+    pack: Callable[..., bytes]
+    """Raises `struct.error` where a whole number is not within the bounds of its column."""
     texts: Callable[[Sequence[Any]], tuple[str, ...]]
     others: tuple[tuple[int, Callable[[Any], Any]], ...]
     """The places of values that are stored as something else, with what makes that of them."""
@@ -132,13 +139,15 @@ def _getter(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
 
 def _form_of(kinds: Sequence[type], columns: Sequence[_Column], takers: Sequence[Taker]) -> _Form | None:
     """The form of rows whose values have these types; None where some type needs a closer look."""
-    whole: dict[tuple[int, int], list[int]] = {}
+    whole: list[int] = []
+    codes = "<"
     texts: list[int] = []
     others: list[tuple[int, Callable[[Any], Any]]] = []
     for place, (kind, column, taker) in enumerate(zip(kinds, columns, takers, strict=True)):
         if kind is column.plain:
             if kind is int:
-                whole.setdefault((column.least, column.most), []).append(place)
+                whole.append(place)
+                codes += _CODES[column.least, column.most]
             elif kind is str:
                 texts.append(place)
         elif kind is type(None):
@@ -149,7 +158,8 @@ def _form_of(kinds: Sequence[type], columns: Sequence[_Column], takers: Sequence
         else:
             return None
     return _Form(
-        tuple([(least, most, _getter(places)) for (least, most), places in whole.items()]),
+        _getter(whole),
+        struct.Struct(codes).pack,
         _getter(texts),
         tuple(others),
         {},
@@ -288,7 +298,7 @@ class RowCollector:
         elif is_pandas(item, "Series"):
             if not item.index.is_unique:
                 raise SchemaError(f"row {taken.rows + 1} names a column twice")
-            self._take_row({name: _without_nan(value) for name, value in item.items()}, taken)
+            self._take_row({name: None if is_nan(value) else value for name, value in item.items()}, taken)
         elif isinstance(item, Mapping):
             self._take_row(item, taken)
         elif hasattr(item, "__arrow_c_stream__") and not isinstance(item, (pa.Array, pa.ChunkedArray)):
@@ -327,10 +337,10 @@ class RowCollector:
                 return None
         if len(row) != len(values):
             return None
-        for least, most, get in form.whole:
-            numbers = get(values)
-            if min(numbers) < least or max(numbers) > most:
-                return None
+        try:
+            form.pack(*form.whole(values))
+        except struct.error:
+            return None
         texts = form.texts(values)
         size = self._row_size
         together = "".join(texts)
@@ -483,14 +493,14 @@ class RowCollector:
         rows: list[list[Any]] = frame.to_numpy(dtype=object).tolist()  # asking for the types would take as long again
         for values in rows:
             for column, value in enumerate(values):
-                is_nan = type(value) is float and value != value
-                if is_nan or type(value) in _NESTED:
+                is_missing = is_nan(value)
+                if is_missing or type(value) in _NESTED:
                     kinds = kinds or frame.dtypes.tolist()
                     kind = kinds[column]
                     # Beside NaN a category's integers are floats; in Arrow's lists null is NaN.
-                    if str(kind) == "category" or (not is_nan and str(kind) != "object"):
+                    if str(kind) == "category" or (not is_missing and str(kind) != "object"):
                         return None
-                    values[column] = None if is_nan and nan_is_null(kind) else value
+                    values[column] = None if is_missing and nan_is_null(kind) else value
         return rows
 
     def _take_columns(self, columns: Sequence[pa.ChunkedArray | list[Any]], taken: _Taken) -> None:
@@ -538,7 +548,3 @@ def _at_yield(returned: Any, trace: TracebackType | None) -> TracebackType | Non
     for frame in reversed(standing):
         trace = TracebackType(trace, frame, frame.f_lasti, frame.f_lineno)
     return trace
-
-
-def _without_nan(value: Any) -> Any:
-    return None if isinstance(value, float) and value != value else value

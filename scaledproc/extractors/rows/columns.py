@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from scaledproc.extractors.rows.scalars import LARGEST_BINARY, Taker
 from scaledproc.extractors.rows.takers import to_arrow
-from scaledproc.extractors.rows.values import Refused, is_within
+from scaledproc.extractors.rows.values import Refused, is_nan, is_within
 
 _EXACT_IN_FLOAT = {pa.float64(): 2**53, pa.float32(): 2**24, pa.float16(): 2**11}
 _LARGEST = {pa.float32(): float(np.finfo(np.float32).max), pa.float16(): float(np.finfo(np.float16).max)}
@@ -53,7 +53,8 @@ def take_column(column: pa.ChunkedArray | Sequence[Any], taker: Taker) -> pa.Chu
     if not taker.has_rules and (taker.nullable or not column.null_count):
         with contextlib.suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
             fast = _cast(column, taker.kind)
-    if fast is None or _may_be_too_long(fast):
+    # Packed columns count as null only what is null before it is unpacked.
+    if fast is None or (fast.null_count and not taker.nullable) or _may_be_too_long(fast):
         return to_arrow(taker.take_all(column), taker)
     return _copied(pa.table([fast], ["x"])).column(0)
 
@@ -96,7 +97,7 @@ def _zoned(series: Any) -> pa.ChunkedArray:
 
 
 def _without_nan(values: list[Any]) -> list[Any]:
-    return [None if isinstance(value, float) and value != value else value for value in values]
+    return [None if is_nan(value) else value for value in values]
 
 
 def _cast(column: pa.ChunkedArray, declared: pa.DataType) -> pa.ChunkedArray | None:
@@ -150,6 +151,9 @@ _TEXTS = (pa.string(), pa.large_string(), pa.string_view())
 _BINARIES = (pa.binary(), pa.large_binary(), pa.binary_view())
 
 
+_VIEWS = (pa.string_view(), pa.binary_view())
+
+
 def _is_list(kind: pa.DataType) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
 
@@ -178,8 +182,8 @@ def _finite(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def _may_be_too_long(column: pa.ChunkedArray) -> bool:
     """Whether a value may be longer than what Parquet keeps: then each is looked at."""
     is_long = column.type in (*_TEXTS, *_BINARIES) and column.get_total_buffer_size() > LARGEST_BINARY
-    if not is_long:
-        return False
+    if not is_long or column.type in _VIEWS:  # Arrow does not tell how long the values of views are
+        return is_long
     import pyarrow.compute as pc
 
     return bool(pc.max(pc.binary_length(column)).as_py() > LARGEST_BINARY)

@@ -89,6 +89,14 @@ def is_pandas(value: Any, *names: str) -> bool:
     return any(base.__name__ in names and base.__module__.partition(".")[0] == "pandas" for base in type(value).__mro__)
 
 
+_FLOATS = frozenset((float, np.float16, np.float32, np.float64, np.longdouble))
+
+
+def is_nan(value: Any) -> bool:
+    """Whether it is NaN, Python's or NumPy's: where pandas has that among objects, it stands for null."""
+    return type(value) in _FLOATS and bool(value != value)
+
+
 def is_within(array: np.ndarray[Any, Any], low: float, high: float) -> bool:
     """Whether all numbers of an array are in a range, compared exactly."""
     return not array.size or (low <= array.min().item() and array.max().item() <= high)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -115,13 +115,10 @@ def statistics(found: Counts, coding: Coding) -> Statistics:
 
     places = ranks.searchsorted(_wanted(n, gone, coding.gain), "right")
     lost = missing or 0
+    squares = _sum_of_squares(values, counts, size) - lost * lost * gone
+    distinct = len(values) - (gone > 0)
     return _finish(
-        _Samples(size, gone, total, len(values) - (gone > 0)),
-        total - lost * gone,
-        _sum_of_squares(values, counts, size) - lost * lost * gone,
-        values[places].tolist(),
-        coding,
-        how_often,
+        size, gone, total, total - lost * gone, squares, distinct, values[places].tolist(), 0, coding, how_often
     )
 
 
@@ -147,20 +144,21 @@ def statistics_of_bytes(histograms: NDArray[np.int64], codings: Sequence[Coding]
             wanted += _wanted(size - gone, start + gone, coding.gain)
         start = stop
     places = ranks.searchsorted(wanted, "right").tolist()
+    how_often = histograms.reshape(-1).item
     found = []
-    at = lowest = 0
+    at, origin = 0, 128  # where the value 0 of a signal stands among the counts of all
     for counts, size, gone, (total, squares), coding in zip(
         histograms, sizes, missing, (histograms @ _MOMENTS).tolist(), codings, strict=True
     ):
         if size == gone:
             found.append(Statistics(size, gone, total))
         else:
-            values = [place - lowest - 128 for place in places[at : at + _RANKS]]
+            valid, valid_squares = total + 128 * gone, squares - 16_384 * gone
+            distinct = int(np.count_nonzero(counts)) - (gone > 0)
+            values = places[at : at + _RANKS]
             at += _RANKS
-            samples = _Samples(size, gone, total, int(np.count_nonzero(counts)) - (gone > 0))
-            often = partial(_of_byte, counts)
-            found.append(_finish(samples, total + 128 * gone, squares - 16_384 * gone, values, coding, often))
-        lowest += 256
+            found.append(_finish(size, gone, total, valid, valid_squares, distinct, values, origin, coding, how_often))
+        origin += 256
     return found
 
 
@@ -193,7 +191,7 @@ def statistics_of_numbers(counts: Sequence[tuple[int, int]], scale: int, size: i
         mean=total / (n * scale),
         std=_deviation(n * squares - total * total, n * (n - 1), scale) if n > 1 else None,
         min=low,
-        quantiles=tuple(map(_between, around[::2], around[1::2], fractions)),
+        quantiles=_between(around, fractions),
         max=high,
     )
 
@@ -203,10 +201,6 @@ def _deviation(squares: int, n: int, scale: int) -> float:
         return math.sqrt(squares / n) / scale
     except OverflowError:  # the scale makes them too large for a float
         return math.sqrt(squares / (n * scale * scale))
-
-
-def _of_byte(counts: NDArray[np.int64], value: int) -> int:
-    return counts.item(value + 128)
 
 
 _BYTES = np.arange(-128, 128)
@@ -237,52 +231,56 @@ def _wanted(n: int, gone: int, gain: float) -> list[int]:
     return [gone + rank for rank in ranks]
 
 
-class _Samples(NamedTuple):
-    """How many samples there are, how many of them are missing, the sum of all, and how many values the others have."""
-
-    n: int
-    missing: int
-    total: int
-    distinct: int
-
-
 def _finish(
-    samples: _Samples,
+    size: int,
+    gone: int,
+    all_total: int,
     total: int,
     squares: int,
+    distinct: int,
     values: Sequence[int],
+    origin: int,
     coding: Coding,
     how_often: Callable[[int], int],
 ) -> Statistics:
-    """What valid samples sum up to, and the digital values at the ranks of `_order`, in physical units.
+    """What valid samples sum up to, in physical units.
 
-    Of values between the lowest and the highest valid one `how_often` tells how many samples have them.
+    Parameters
+    ----------
+    size, gone, all_total
+        How many samples there are, how many of them are missing, and the sum of all.
+    total, squares, distinct
+        The sum of the valid ones and of their squares; how many different values they have.
+    values
+        The digital values at the ranks of `_order`, each with `origin` added.
+    how_often
+        How many samples have a digital value, with `origin` added, between the lowest and the highest valid one.
     """
-    size, gone, all_total, distinct = samples
     _, gain, baseline, limits = coding
     n = size - gone
-    lowest, highest = (values[0], values[1]) if gain > 0 else (values[1], values[0])
+    first, last = (values[0], values[1]) if gain > 0 else (values[1], values[0])
+    lowest, highest = first - origin, last - origin
     at_min = at_max = None
     for least, most in limits:
         if least <= lowest and highest <= most:
-            at_min = how_often(lowest) if least == lowest else at_min or 0
-            at_max = how_often(highest) if most == highest else at_max or 0
+            at_min = how_often(first) if least == lowest else at_min or 0
+            at_max = how_often(last) if most == highest else at_max or 0
     if gain < 0:
         at_min, at_max = at_max, at_min
-    low, high, *around = [(value - baseline) / gain for value in values]  # of 32 bits each, so the floats are exact
-    _, fractions = _order(n)
+    zero = baseline + origin
+    low, high, *around = [(value - zero) / gain for value in values]  # of 32 bits each, so the floats are exact
     return Statistics(
         size,
         gone,
         all_total,
-        how_often(baseline) if lowest <= baseline <= highest else 0,
+        how_often(zero) if lowest <= baseline <= highest else 0,
         distinct,
         at_min,
         at_max,
         (total - n * baseline) / n / gain,
         math.sqrt((n * squares - total * total) / (n * (n - 1))) / abs(gain) if n > 1 else None,
         low,
-        tuple(map(_between, around[::2], around[1::2], fractions)),
+        _between(around, _order(n)[1]),
         high,
     )
 
@@ -300,10 +298,14 @@ def _sum_of_squares(values: NDArray[np.int64], counts: NDArray[np.int64], size: 
     return sum(value * value * count for value, count in zip(values.tolist(), counts.tolist(), strict=True))
 
 
-def _between(low: float, high: float, fraction: float) -> float:
-    """As numpy's `percentile(…, method="linear")`, rounding included."""
-    step = high - low
-    return low + step * fraction if fraction < 0.5 else high - step * (1 - fraction)
+def _between(around: Sequence[float], fractions: Sequence[float]) -> tuple[float, ...]:
+    """Between each two values what numpy's `percentile(…, method="linear")` gives, rounding included."""
+    return tuple(
+        [
+            low + (high - low) * fraction if fraction < 0.5 else high - (high - low) * (1 - fraction)
+            for low, high, fraction in zip(around[::2], around[1::2], fractions, strict=True)
+        ]
+    )
 
 
 def count(samples: NDArray[np.integer]) -> Counts:

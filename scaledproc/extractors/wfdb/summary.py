@@ -288,17 +288,20 @@ def _row(
 
 def _describe(row: dict[str, Any], found: Statistics) -> None:
     """Give a row what the samples sum up to."""
-    row["n_samples"] = found.n
-    row["n_missing"] = found.missing
-    row["n_zero"] = found.zero
-    row["n_distinct"] = found.distinct
-    row["n_at_min"] = found.at_min
-    row["n_at_max"] = found.at_max
-    row["mean"] = found.mean
-    row["std"] = found.std
-    row["min"] = found.min
-    row["max"] = found.max
-    row.update(zip(QUANTILES, found.quantiles, strict=True))
+    (
+        row["n_samples"],
+        row["n_missing"],
+        _,
+        row["n_zero"],
+        row["n_distinct"],
+        row["n_at_min"],
+        row["n_at_max"],
+        row["mean"],
+        row["std"],
+        row["min"],
+        (row["p25"], row["p50"], row["p75"]),
+        row["max"],
+    ) = found
 
 
 def _rows_of_numerics(task: Task) -> list[dict[str, Any]]:

@@ -406,7 +406,7 @@ def _code(error: ClientError) -> str:
 def _asked(error: Exception) -> float | None:
     if not isinstance(error, ClientError):
         return None
-    return retry_after(error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}))
+    return retry_after(error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}), time.time())
 
 
 def _told(error: Exception) -> Exception:

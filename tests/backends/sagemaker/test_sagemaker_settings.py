@@ -17,9 +17,9 @@ from support import COMMAND, Cli, clean_environment
 from typer.testing import CliRunner
 
 from scaledproc import api
+from scaledproc._util.command.config_file import read_config
 from scaledproc.backends.sagemaker.backend import SageMakerBackend
 from scaledproc.backends.sagemaker.settings import Settings, _setting
-from scaledproc.cli.config_file import read_config
 from scaledproc.cli.main import app
 from scaledproc.errors import UsageError
 from scaledproc.storage.store import Store
@@ -415,3 +415,18 @@ def test_without_the_extra_the_command_that_installs_it_is_told(cli: Cli, tmp_pa
     assert done.returncode == 2
     assert "pip install 'scaledproc[sagemaker]'" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["retry_wait", "poll_seconds"])
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("30", 30.0), (30, 30.0), (0.5, 0.5), ("30s", 30.0), ("5min", 300.0), ("1h", 3600.0), ("0", 0.0)],
+)
+def test_times_have_units_and_plain_numbers_are_seconds(name: str, value: object, seconds: float) -> None:
+    assert getattr(Settings.parse({name: value}), name) == seconds
+
+
+@pytest.mark.parametrize("value", ["soon", "5 weeks", "-1", -1, True, "nan", float("inf")])
+def test_a_time_that_is_none_is_refused(value: object) -> None:
+    with pytest.raises(UsageError, match=r"--retry-wait .*: give seconds such as 30, or a time such as 90s"):
+        Settings.parse({"retry_wait": value})

@@ -26,3 +26,19 @@ def test_lokys_tracker_gives_way_and_workers_do_not(tree: TreeWriter, tmp_path: 
     own = os.getpriority(os.PRIO_PROCESS, 0)
     assert run.to_arrow()["nice"].to_pylist() == [own] * 4
     assert os.getpriority(os.PRIO_PROCESS, resource_tracker._resource_tracker._pid) > own
+
+
+LOADED = """
+import scaledproc, sys
+
+@scaledproc.extractor(schema={"loaded": "string"}, anchor="*.txt", unit="file")
+def loaded(task):
+    return {"loaded": " ".join(sorted({"fsspec", "pandas", "typer"} & set(sys.modules)))}
+"""
+
+
+def test_workers_load_no_library_that_they_do_not_need(tree: TreeWriter, tmp_path: Path) -> None:
+    root = tree({f"{number}.txt": b"" for number in range(4)})
+    (tmp_path / "x.py").write_text(LOADED)
+    run = scaledproc.run(root, tmp_path / "out", extractor=f"{tmp_path / 'x.py'}:loaded", jobs=2, chunk=1)
+    assert run.to_arrow()["loaded"].to_pylist() == [""] * 4

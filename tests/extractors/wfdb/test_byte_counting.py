@@ -43,6 +43,95 @@ def test_both_ways_count_alike(compiled: byte_counting.Add, width: int, lengths:
     assert (theirs == expected).all()
 
 
+def expected_of(blocks: list[np.ndarray], width: int) -> list[list[int]]:
+    whole = np.concatenate([np.zeros((0, width), np.uint8), *blocks])
+    return [np.bincount(whole[:, column], minlength=256).tolist() for column in range(width)]
+
+
+@pytest.fixture
+def _few_are_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(byte_counting, "PAIRS_FROM", 4)
+    monkeypatch.setattr(byte_counting, "MOST_PAIRS", 3)
+    monkeypatch.setattr(byte_counting, "_compiled", None)
+    monkeypatch.setattr(byte_counting, "_is_tried", False)
+
+
+@pytest.mark.usefixtures("_few_are_much")
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("lengths", [[], [0], [3], [4], [5], [3, 2], [4, 7], [5, 3, 6, 0, 9]])
+def test_blocks_are_counted_by_bytes_and_by_pairs(width: int, lengths: list[int]) -> None:
+    """Each column by itself, though pairs of a frame of odd width hold bytes of two columns."""
+    rng = np.random.default_rng(width)
+    blocks = [rng.integers(0, 256, (length, width), np.uint8) for length in lengths]
+    counts = ByteCounts(width)
+    for block in blocks:
+        counts.add(block)
+    assert counts.total().tolist() == expected_of(blocks, width)
+    assert counts.total().tolist() == expected_of(blocks, width)  # asked twice
+    counts.add(blocks[0] if blocks else np.zeros((1, width), np.uint8))
+    more = blocks[0] if blocks else np.zeros((1, width), np.uint8)
+    assert counts.total().tolist() == expected_of([*blocks, more], width)
+
+
+@pytest.mark.usefixtures("_few_are_much")
+def test_where_pairs_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What costs more than it saves is counted byte by byte: numpy is asked for 65,536 counters, or for 256."""
+    asked: list[int] = []
+
+    def bincount(numbers: np.ndarray, minlength: int) -> np.ndarray:
+        asked.append(minlength)
+        return counted(numbers, minlength=minlength)
+
+    counted = np.bincount
+    monkeypatch.setattr(np, "bincount", bincount)
+    for length, width, expected in ((3, 1, [256]), (4, 1, [65_536]), (5, 1, [65_536, 256]), (4, 3, [65_536] * 3)):
+        asked.clear()
+        ByteCounts(width).add(np.zeros((length, width), np.uint8))
+        assert asked == expected
+    asked.clear()
+    ByteCounts(4).add(np.zeros((4, 4), np.uint8))
+    assert asked == [256] * 4
+
+
+@pytest.mark.usefixtures("_few_are_much")
+def test_the_compiled_way_is_used_from_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, counted = [], []
+
+    def compiles() -> byte_counting.Add:
+        made.append(True)
+        return lambda block, histograms: counted.append((block.shape, histograms.shape))
+
+    monkeypatch.setattr(byte_counting, "_compile", compiles)
+    block = np.zeros((2, 3), np.uint8)
+    ByteCounts(3).add(block)
+    assert counted == []
+    byte_counting.use_compiled()
+    byte_counting.use_compiled()
+    assert len(made) == 1
+    ByteCounts(3).add(block)
+    assert counted == [((2, 3), (3, 256))]
+
+
+@pytest.mark.usefixtures("_few_are_much")
+@pytest.mark.parametrize("reason", ["numba", "byte order"])
+def test_where_nothing_can_be_compiled_numpy_counts(reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def compiles() -> byte_counting.Add:
+        tried.append(True)
+        raise ImportError("no numba")
+
+    monkeypatch.setattr(byte_counting, "_compile", compiles)
+    if reason == "byte order":
+        monkeypatch.setattr(sys, "byteorder", "big")
+    byte_counting.use_compiled()
+    byte_counting.use_compiled()
+    assert len(tried) == (reason == "numba")
+    counts = ByteCounts(1)
+    counts.add(np.array([[7], [7], [9]], np.uint8))
+    assert counts.total()[0, [7, 8, 9]].tolist() == [2, 0, 1]
+
+
 def outputs(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in ("features.parquet", "signal_stats.csv", "errors.parquet")}
 

@@ -186,7 +186,7 @@ def test_few_samples_in_all_ways_of_counting(gone: int, valid: list[int], gain: 
         (((0, 0), (-4, 9)), (2, 3)),
     ],
 )
-@pytest.mark.parametrize("gain", [1.0, -1.0])
+@pytest.mark.parametrize("gain", [1.0, -1.0, 0.25, -0.25])
 def test_samples_at_the_limits(
     limits: tuple[tuple[int, int], ...], expected: tuple[int | None, int | None], gain: float
 ) -> None:
@@ -229,3 +229,92 @@ def test_numbers_in_decimals(numbers: list[int], scale: int) -> None:
             assert found.std == pytest.approx(deviation, rel=1e-9)
         else:
             assert found.std is None
+
+
+SIGNALS = st.lists(
+    st.tuples(npst.arrays(np.int8, st.integers(0, 30), elements=st.integers(-128, 127)), GAINS, st.integers(-130, 130)),
+    max_size=6,
+)
+LIMITS = (Limits(-128, 127), Limits(-127, 100))
+
+
+@given(SIGNALS)
+def test_signals_of_bytes_at_once_are_as_each_alone(signals: list[tuple[np.ndarray, float, int]]) -> None:
+    codings = [Coding(-128, gain, baseline, LIMITS) for _, gain, baseline in signals]
+    histograms = np.zeros((len(signals), 256), np.int64)
+    for histogram, (samples, _, _) in zip(histograms, signals, strict=True):
+        np.add.at(histogram, samples.astype(np.int64) + 128, 1)
+    alone = [statistics(count(samples), coding) for (samples, _, _), coding in zip(signals, codings, strict=True)]
+    assert statistics_of_bytes(histograms, codings) == alone
+
+
+def test_three_signals_of_bytes_in_figures() -> None:
+    histograms = np.zeros((4, 256), np.int64)
+    histograms[0, [0, 128 + 3]] = [1, 2]  # one missing, and 3 twice
+    histograms[1, 0] = 5
+    histograms[3, [128 - 4, 128 + 10]] = [1, 1]
+    first, second, third, fourth = statistics_of_bytes(
+        histograms, [Coding(-128, gain, 0) for gain in (1.0, 1.0, 1.0, 2.0)]
+    )
+    assert (first.n, first.missing, first.total, first.mean, first.std, first.min, first.max) == (
+        3,
+        1,
+        -122,
+        3,
+        0,
+        3,
+        3,
+    )
+    assert (second.n, second.missing, second.total, second.mean) == (5, 5, -640, None)
+    assert (third.n, third.missing, third.total, third.mean) == (0, 0, 0, None)
+    assert (fourth.n, fourth.mean, fourth.min, fourth.max, fourth.quantiles) == (2, 1.5, -2, 5, (-0.25, 1.5, 3.25))
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {2**33: 2**30},  # a sum of 2**63
+        {-(2**34): 2**30},
+        {-(2**34): 2**30, 1: 1},
+        {1: 1, 2**34: 2**30},
+        {2**16: 2**31},  # a sum of squares of 2**63
+        {-(2**16): 2**31},
+        {2**17 - 1: 2**30},
+        {-(2**17) + 1: 2**30},
+        {2**16 - 1: 2**32 - 1},
+        {-(2**20): 2**24, 0: 1},
+        {0: 1, 2**20: 2**24},
+        {-(2**31): 2**31, 2**31 - 1: 2**31},
+    ],
+)
+def test_sums_are_exact_near_and_beyond_64_bits(found: dict[int, int]) -> None:
+    n = sum(found.values())
+    total = sum(value * often for value, often in found.items())
+    squares = sum(value * value * often for value, often in found.items())
+    counts = Counts(np.array(list(found), np.int64), np.array(list(found.values()), np.int64))
+    made = statistics(counts, Coding(None, 1.0, 0))
+    assert (made.n, made.total) == (n, total)
+    assert made.mean == total / n
+    assert made.std == ((n * squares - total * total) / (n * (n - 1))) ** 0.5
+
+
+@pytest.mark.parametrize("missing", [0, -8, 5])
+def test_any_value_may_be_the_missing_one(missing: int) -> None:
+    """That of some formats is not the lowest of a type of NumPy's."""
+    samples = np.array([missing] * 3 + [missing + 1, missing + 5], np.int16)
+    found = statistics(count(samples), Coding(missing, 1.0, 0))
+    assert (found.n, found.missing, found.distinct) == (5, 3, 2)
+    assert found.mean == missing + 3
+    assert found.std == pytest.approx(8**0.5, rel=1e-15)
+
+
+def test_quantiles_are_rounded_as_numpy_does() -> None:
+    """Half way from 0.1 to 0.5: from below it is another float than from above."""
+    found = statistics_of_numbers([(1, 1), (5, 1)], 10, 2)
+    assert found.quantiles == tuple(np.percentile([0.1, 0.5], [25, 50, 75]))
+
+
+def test_decimals_whose_squares_no_float_holds() -> None:
+    scale = 10**200
+    found = statistics_of_numbers([(scale, 1), (2 * scale, 1), (3 * scale, 1)], scale, 3)
+    assert (found.mean, found.std, found.min, found.max) == (2.0, 1.0, 1.0, 3.0)

@@ -9,8 +9,8 @@ import pytest
 from support import tree_bytes
 
 import scaledproc
-from scaledproc.backends.sagemaker.container.job import ContainerOrder, do_container_job
-from scaledproc.engine.job import JobOrder
+from scaledproc.backends.sagemaker.container.job import do_container_job
+from scaledproc.backends.sagemaker.container.order import ContainerOrder
 from scaledproc.events import Event, RunStarted, ShardDone
 from scaledproc.run_folder.names import INVENTORY, PLAN, RECORD
 from scaledproc.testing import PROBE, write_probe_dataset
@@ -31,11 +31,29 @@ def test_a_shard_is_left_as_soon_as_it_is_done(tmp_path: Path) -> None:
     for name in (RECORD, PLAN, INVENTORY):
         shutil.copy(tmp_path / "run" / name, tmp_path / "mounted/control" / name)
     output = tmp_path / "output"
-    job = JobOrder(str(tmp_path / "mounted"), shards=(0, 1), jobs=1)
-    events = do_container_job(ContainerOrder(job, dataset=str(data), output=str(output)))
+    order = ContainerOrder(str(tmp_path / "mounted"), shards=(0, 1), jobs=1, dataset=str(data), output=str(output))
+    events = do_container_job(order)
     first = next(event for event in events if isinstance(event, ShardDone)).shard
     events.close()  # as an error in the next shard would
     left = tree_bytes(output)
     table = f"shards/{first:05d}.parquet"
     assert set(left) == {table, f"work/done/{first:05d}.json", f"work/done/{first:05d}.errors.parquet"}
     assert left[table] == expected.store.read(table)
+
+
+def test_the_container_takes_every_flag_of_a_worker() -> None:
+    """They are declared once: what one command line asks of a machine, another can."""
+    import typer
+
+    from scaledproc.backends.sagemaker.cli import app as own
+    from scaledproc.cli.main import app
+
+    def flags(of: typer.Typer) -> dict[str, str]:
+        command = typer.main.get_command(of).commands["worker"]  # type: ignore[attr-defined]
+        return {each.opts[0]: each.help for each in command.params if each.param_type_name == "option"}
+
+    assert len(flags(app)) >= 10
+    assert flags(app).items() <= flags(own).items()
+    assert set(flags(own)) - set(flags(app)) == {
+        *("--by-host", "--present", "--parts", "--dataset", "--output", "--shared"),
+    }

@@ -29,11 +29,10 @@ from scaledproc.backends.sagemaker.jobs.pipeline import definition
 from scaledproc.backends.sagemaker.jobs.requests import Place, Work, processing_job
 from scaledproc.backends.sagemaker.service import JobSummary, ServiceError, Trouble
 from scaledproc.backends.sagemaker.settings import Settings
-from scaledproc.engine.job import parse_shards
-from scaledproc.engine.options import RunOptions
+from scaledproc.engine.options import RunOptions, parse_shards
 from scaledproc.engine.provenance import new_record
 from scaledproc.errors import ScaledprocError, UsageError
-from scaledproc.events import Event, ShardDone, ShardState
+from scaledproc.events import Event, ShardDone, ShardState, State
 from scaledproc.execution.heartbeat import PROGRESS, Beating, Heartbeat, read_heartbeats
 from scaledproc.planning.partition import share_out
 from scaledproc.run_folder.folder import RunFolder, begin
@@ -642,4 +641,4 @@ def test_a_store_that_refuses_progress_does_not_end_the_work(tmp_path: Path, mon
 
     monkeypatch.setattr(Store, "write", refuse)
     with Beating(Store.at(tmp_path), Heartbeat("job", "here"), interval=0.01) as beating:
-        beating.listen(ShardState(0, "running"))
+        beating.listen(ShardState(0, State.RUNNING))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scaledproc.backends.sagemaker.jobs.decisions import LONGEST_WAIT, Fate, fate, pause, reason, runtime
+from scaledproc.backends.sagemaker.jobs.decisions import LONGEST_WAIT, Fate, fate, look_again, pause, reason, runtime
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
@@ -122,6 +122,26 @@ def test_what_may_go_better_is_tried_again(what: Fate) -> None:
 @pytest.mark.parametrize("what", ["hopeless", "stopped"])
 def test_what_will_not_is_not(what: Fate) -> None:
     assert pause(what, 1, 5, 10, 0.5) is None
+
+
+@pytest.mark.parametrize(
+    ("looks", "poll", "share", "expected"),
+    [
+        (1, 1.0, 0.5, 2.0),
+        (2, 1.0, 0.5, 4.0),
+        (4, 1.0, 0.5, 16.0),
+        (5, 1.0, 0.5, 32.0),
+        (20, 1.0, 0.5, 32.0),
+        (21, 1.0, 0.5, None),
+        (1, 10.0, 0.0, 10.0),
+        (1, 10.0, 1.0, 30.0),
+        (20, 10.0, 0.5, 60.0),
+        (20, 0.01, 1.0, 0.48),
+    ],
+)
+def test_looks_that_fail_become_rare_and_end(looks: int, poll: float, share: float, expected: float | None) -> None:
+    found = look_again(looks, poll, share)
+    assert found == (expected if expected is None else pytest.approx(expected))
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def check(
 def test_real_numerics(shared_data: Path, window: int, step: int) -> None:
     (path,) = shared_data.rglob("82284982n.csv.gz")
     rows = list(WfdbWindows(window=float(window), step=float(step)).extract(task_of(path)))
-    frames = (path.parent / "82284982.hea").read_text().split()[2]
+    frames = (path.parent / "82284982.hea").read_text().splitlines()[1].split()[2]
     frequency, _, base = frames.partition("/")[2].rstrip(")").partition("(")
     assert check(path, rows, Fraction(base or 0), Fraction(frequency), window, step) > 20
 

@@ -10,9 +10,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from scaledproc.cli import backend_flags
-from scaledproc.cli.backend_flags import settings_for, settings_of_one, with_settings
-from scaledproc.cli.flags import add_command, with_options
+from scaledproc._util.command.flags import add_command, with_options
+from scaledproc.backend import settings as of_backends
+from scaledproc.backend.settings import settings_for, settings_of_one, with_settings
 from scaledproc.engine.options import RunOptions
 from scaledproc.errors import UsageError
 
@@ -42,8 +42,8 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Try]]:
     """A command with these backends' flags and the run's: what it makes of words."""
 
     def make(*points: Point, **asked: Any) -> Try:
-        monkeypatch.setattr(backend_flags, "plugins", lambda group: points)
-        backend_flags.declared_settings.cache_clear()
+        monkeypatch.setattr(of_backends, "plugins", lambda group: points)
+        of_backends.declared_settings.cache_clear()
         caught: dict[str, Any] = {}
 
         @with_settings(**asked)
@@ -70,7 +70,7 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Try]]:
         return run
 
     yield make
-    backend_flags.declared_settings.cache_clear()
+    of_backends.declared_settings.cache_clear()
 
 
 def test_a_flag_with_and_without_its_backend(tried: Callable[..., Try]) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from scaledproc.events import Event
 
 
-def tell(events: Iterator[Event], grace: str | None) -> None:
+def tell(events: Iterator[Event], grace: float) -> None:
     """Do a job and print its events, each as a line of JSON.
 
     Parameters
@@ -20,7 +20,7 @@ def tell(events: Iterator[Event], grace: str | None) -> None:
     events
         What does the job while it is read.
     grace
-        Time to finish chunks at work, when the job is told to end.
+        Seconds to finish the chunks at work, when the job is told to end.
 
     Raises
     ------
@@ -28,11 +28,10 @@ def tell(events: Iterator[Event], grace: str | None) -> None:
         If a signal ended the job. A service stops jobs by SIGTERM, which the first process of a container ignores
         unless it says otherwise.
     """
-    from scaledproc._util.process.signals import GRACE_IN_JOBS, listening
-    from scaledproc._util.units import parse_seconds
+    from scaledproc._util.process.signals import listening
     from scaledproc.reporting.terminal import JsonProgress
 
-    with listening(GRACE_IN_JOBS if grace is None else parse_seconds(grace, "--grace", least=0)) as asked:
+    with listening(grace) as asked:
         try:
             with JsonProgress() as display:
                 for event in events:

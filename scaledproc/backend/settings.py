@@ -16,10 +16,10 @@ from collections.abc import Callable, Mapping
 from functools import cache, wraps
 from typing import Any
 
+from scaledproc._util.command.config_file import table
+from scaledproc._util.command.flags import flags_of, option_parameter, replace_parameter
 from scaledproc._util.entry_points import SETTINGS, plugins
 from scaledproc._util.options import Declared, declared
-from scaledproc.cli.config_file import table
-from scaledproc.cli.flags import flags_of, option_parameter, replace_parameter
 from scaledproc.errors import UsageError
 
 SETTING = "setting_"

@@ -1,0 +1,1 @@
+"""What commands are made of: flags of declared options, and `scaledproc.toml`. Backends have commands too."""

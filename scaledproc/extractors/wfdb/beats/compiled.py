@@ -1,0 +1,189 @@
+"""The steps of the detectors that gain by compiling, where numba is installed; both ways give the same values.
+
+Loading takes half a second in each process, and some seconds on the first run of an installation, when it is
+compiled: so it is used only where it is asked for, by `use_compiled`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from types import FunctionType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Ways(NamedTuple):
+    """Compiled functions."""
+
+    filtered: Any
+    band_passed: Any
+    maxima: Any
+    not_overshadowed: Any
+    decide: Any
+
+
+ways: Ways | None = None
+_is_tried = False
+
+
+def use_compiled() -> bool:
+    """Detect the compiled way from now on, if that can be had; whether it can."""
+    global ways, _is_tried
+    if not _is_tried:
+        _is_tried = True
+        with contextlib.suppress(Exception):  # not installed, or it cannot keep what it compiles: numpy does the same
+            ways = make_ways()
+    return ways is not None
+
+
+def make_ways() -> Ways:
+    """Compile all.
+
+    Raises
+    ------
+    ImportError
+        If numba is not installed.
+    """
+    from numba import njit
+
+    from scaledproc.extractors.wfdb.beats.decision import decide
+
+    compiling: Any = njit(cache=True, nogil=True)
+    # The same lines, with another way to the same median.
+    other = FunctionType(decide.__code__, {**decide.__globals__, "middle": compiling(_middle)}, "decide")
+    made = Ways(
+        compiling(_filtered),
+        compiling(_band_passed),
+        compiling(_maxima),
+        compiling(_not_overshadowed),
+        compiling(other),
+    )
+    # What cannot be compiled or kept fails here, and not at the first beat.
+    nothing, eight = np.zeros(0), np.zeros(8)
+    made.maxima(made.filtered(np.zeros(9, np.int64), 2, 3, 1, 2, False)[1])
+    made.band_passed(np.zeros((1, 9), np.int64), 2, 3)
+    made.not_overshadowed(np.zeros(0, np.int64), np.zeros(0, np.int64), 1.0)
+    made.not_overshadowed(nothing, np.zeros(0, np.int64), 1.0)
+    made.decide(
+        nothing, nothing, nothing, np.zeros(1, np.int64), nothing, nothing, 1.0, np.zeros(0, bool), *[eight] * 3
+    )
+    return made
+
+
+def _filtered(values: Any, low: int, high: int, step: int, window: int, rising: bool) -> Any:
+    """`filtering.filtered`, as running sums."""
+    n = len(values)
+    once = np.empty(n - low + 1, np.int64)
+    total = np.int64(0)
+    for i in range(low - 1):
+        total += values[i]
+    for i in range(len(once)):
+        total += values[i + low - 1]
+        once[i] = total
+        total -= values[i]
+    band = np.empty(len(once) - low + 1, np.int64)
+    total = np.int64(0)
+    for i in range(low - 1):
+        total += once[i]
+    for i in range(len(band)):
+        total += once[i + low - 1]
+        band[i] = total
+        total -= once[i]
+    if high > 0:
+        margin = high // 2
+        passed = np.empty(len(band) - high + 1, np.int64)
+        total = np.int64(0)
+        for i in range(high - 1):
+            total += band[i]
+        for i in range(len(passed)):
+            total += band[i + high - 1]
+            passed[i] = band[i + margin] * high - total
+            total -= band[i]
+        band = passed
+    slopes = np.empty(len(band) - step, np.int64)
+    for i in range(len(slopes)):
+        slope = band[i + step] - band[i]
+        slopes[i] = slope if slope >= 0 else (0 if rising else -slope)
+    sums = np.empty(len(slopes) - window + 1, np.int64)
+    total = np.int64(0)
+    for i in range(window - 1):
+        total += slopes[i]
+    for i in range(len(sums)):
+        total += slopes[i + window - 1]
+        sums[i] = total
+        total -= slopes[i]
+    return slopes, sums
+
+
+def _maxima(sums: Any) -> Any:
+    """The places of `filtering._maxima`."""
+    places = np.empty(len(sums) // 2 + 1, np.int64)
+    n = 0
+    for i in range(1, len(sums) - 1):
+        if sums[i] > sums[i - 1] and sums[i] >= sums[i + 1]:
+            places[n] = i
+            n += 1
+    return places[:n]
+
+
+def _band_passed(rows: Any, low: int, high: int) -> Any:
+    """`filtering.band_passed` of rows, as running sums."""
+    margin = high // 2
+    width = rows.shape[1] - 2 * (low - 1)
+    band = np.empty((rows.shape[0], width - 2 * margin), np.int64)
+    once = np.empty(width + low - 1, np.int64)
+    twice = np.empty(width, np.int64)
+    for row in range(rows.shape[0]):
+        total = np.int64(0)
+        for i in range(low - 1):
+            total += rows[row, i]
+        for i in range(len(once)):
+            total += rows[row, i + low - 1]
+            once[i] = total
+            total -= rows[row, i]
+        total = np.int64(0)
+        for i in range(low - 1):
+            total += once[i]
+        for i in range(width):
+            total += once[i + low - 1]
+            twice[i] = total
+            total -= once[i]
+        if high == 0:
+            band[row] = twice
+            continue
+        total = np.int64(0)
+        for i in range(high - 1):
+            total += twice[i]
+        for i in range(band.shape[1]):
+            total += twice[i + high - 1]
+            band[row, i] = twice[i + margin] * high - total
+            total -= twice[i]
+    return band
+
+
+def _not_overshadowed(places: Any, heights: Any, reach: float) -> Any:
+    """`filtering.not_overshadowed`, each place with those behind it."""
+    kept = np.ones(len(places), np.bool_)
+    for i in range(len(places)):
+        j = i + 1
+        while j < len(places) and places[j] - places[i] < reach:
+            if heights[j] <= heights[i]:
+                kept[j] = False
+            else:
+                kept[i] = False
+            j += 1
+    return kept
+
+
+def _middle(values: Any) -> Any:
+    """`decision.middle`, by insertion, without a list."""
+    ordered = np.empty(8)
+    for k in range(8):
+        value = values[k]
+        at = k
+        while at > 0 and ordered[at - 1] > value:
+            ordered[at] = ordered[at - 1]
+            at -= 1
+        ordered[at] = value
+    return (ordered[3] + ordered[4]) / 2

@@ -1,0 +1,502 @@
+"""Rows of every form fit the declared schema or are refused, are taken by value, and one bad value costs one task."""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+import decimal
+import gc
+import traceback
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from row_forms import BERLIN, F32, F64, I32, I64, NOON, PAIR, TEXT, Stream, columns, forms, outcome, scribble
+from row_forms import KINDS as ALL_KINDS
+
+import scaledproc
+from scaledproc.errors import UsageError
+from scaledproc.extractors import Task
+from scaledproc.extractors.rows import collector as module
+from scaledproc.extractors.rows import takers
+from scaledproc.extractors.rows.collector import HELD, PIECE, RowCollector, SchemaError
+
+WHEN = dt.datetime(2020, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+
+
+@pytest.fixture
+def collector() -> RowCollector:
+    return RowCollector(pa.schema([pa.field("n", I64, nullable=False), ("s", pa.string())]))
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (None, "returned nothing"),
+        (3, "returned a int"),
+        ("text", "returned a str"),
+        ([3], "a row is a int"),
+        ({"n": 1}, "lacks the column 's'"),
+        ({"n": 1, "s": "", "more": 2}, "more"),
+        ({"n": None, "s": ""}, "may not be null"),
+        (pa.table({"n": [1]}), "row 1 lacks the column 's'"),
+        (pa.table({"n": pa.array([1, 1.5], F64), "s": ["a", "b"]}), "row 2, column 'n': 1.5 is no whole number"),
+        (pa.table({"n": pa.array([None], I64), "s": ["a"]}), "may not be null"),
+        (pd.DataFrame({"n": [1.5], "s": ["a"]}), "row 1, column 'n': 1.5 is no whole number"),
+        (pd.DataFrame({"n": ["1"], "s": ["a"]}), "'1' is a text, not int64"),
+        (pd.DataFrame({"n": [1]}, index=pd.Index(["a"], name="s")), r"reset_index\(\)"),
+        (pd.DataFrame([[1, "a"]]), "lacks the columns 'n', 's'.* columns that the schema does not: 0, 1"),
+        (pa.chunked_array([[1]]), "a row is a Int64Scalar"),
+        (np.zeros(3, [("n", "i8")]), "a row is a void"),
+        # All that is wrong with the first such row, in each form
+        ({}, r"row 1 lacks the columns 'n', 's' \(give None for nulls\)$"),
+        ({"n": 1, "a": 1, "b": 2}, r"lacks the column 's' \(give None for a null\) and has columns .* not: a, b$"),
+        ([{"n": None, "s": 3}, {"n": "x", "s": 4}], "^row 1, column 'n': .*may not be null.*; column 's': 3 is a"),
+        (pa.table({"a": [1], "b": [2]}), "lacks the columns 'n', 's' .* and has columns .*: a, b$"),
+        (pa.table({"n": [1, None, None], "s": pa.array([None, 3, 4], I64)}), "^row 2, column 'n'.*; column 's': 3 is"),
+        (pd.DataFrame({"n": [1.5], "s": [3]}), "^row 1, column 'n': 1.5 is no .*; column 's': 3 is a"),
+        (pd.DataFrame({"n": [1, 1.5], "s": ["a", "b"]}), "^row 2, column 'n': 1.5 is no whole number.*as float64$"),
+    ],
+)
+def test_a_task_that_does_not_fit_leaves_nothing(collector: RowCollector, returned: Any, message: str) -> None:
+    collector.add({"n": 0, "s": "kept"})
+    with pytest.raises(SchemaError, match=message):
+        collector.add(returned)
+    assert collector.rows == 1
+    assert collector.take().to_pylist() == [{"n": 0, "s": "kept"}]
+
+
+def test_the_line_that_yielded_a_row_which_does_not_fit(collector: RowCollector) -> None:
+    ended = []
+
+    def inner() -> Any:
+        yield {"n": 1, "s": "a"}
+        yield {"n": 1.5, "s": "a"}  # the line
+
+    def outer() -> Any:
+        try:
+            yield from inner()
+        except SchemaError:
+            raise AssertionError("the extractor is not to handle this") from None
+        finally:
+            ended.append(True)
+
+    try:
+        collector.add(outer())
+    except SchemaError as error:
+        lines = [frame.line for frame in traceback.extract_tb(error.__traceback__)]
+    assert 'yield {"n": 1.5, "s": "a"}  # the line' in lines
+    assert lines.index("yield from inner()") < lines.index('yield {"n": 1.5, "s": "a"}  # the line')
+    assert collector.rows == 0
+    gc.collect()
+    assert ended == [True]
+
+
+def test_everything_that_rows_can_be(collector: RowCollector) -> None:
+    rows = [{"n": 1, "s": "a"}, {"s": None, "n": 2}]
+    expected = [{"n": 1, "s": "a"}, {"n": 2, "s": None}]
+    table = pa.Table.from_pylist(expected, schema=collector.schema)
+    for returned in (rows, iter(rows), table, table.select(["s", "n"]), table.to_batches()[0], table.to_pandas()):
+        collector.add(returned)
+    collector.add([])
+    assert collector.rows == 12
+    assert collector.take().to_pylist() == expected * 6
+
+
+def test_order_is_kept_when_pieces_are_long(collector: RowCollector) -> None:
+    collector.add({"n": -1, "s": None})
+    collector.add({"n": n, "s": None} for n in range(2 * PIECE + 1))
+    assert collector.is_full
+    collector.add({"n": -2, "s": None})
+    assert collector.take()["n"].to_pylist() == [-1, *range(2 * PIECE + 1), -2]
+    assert collector.take().num_rows == 0
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [pa.schema([("x", pa.dictionary(pa.int32(), pa.string()))]), pa.schema([("x", I64), ("x", F64)])],
+)
+def test_schemas_that_cannot_be_are_refused(schema: pa.Schema) -> None:
+    with pytest.raises(UsageError, match=r"dictionary|twice"):
+        RowCollector(schema)
+
+
+Frame = type("Frame", (pd.DataFrame,), {})  # a subclass, as geopandas has one
+
+
+def test_forms_within_forms() -> None:
+    schema = pa.schema([("n", I64), ("x", F64)])
+    frame = pd.DataFrame({"n": [1, 2], "x": [0.5, None]})
+    expected = ("taken", repr([{"n": 1, "x": 0.5}, {"n": 2, "x": None}]))
+    parts = [frame.to_dict("records")[0], frame[1:]]
+    again = frame.set_index("n").reset_index()
+    tables = [pa.Table.from_pandas(frame), pa.table({})]
+    rows = (row for _, row in frame.iterrows())
+    for form in (frame, Frame(frame), frame[["x", "n"]], [frame], (frame[:1], frame[1:]), parts, again, tables, rows):
+        assert outcome(schema, form) == expected
+    assert outcome(schema, frame.loc[0]) == ("taken", repr([{"n": 1, "x": 0.5}]))
+    assert outcome(schema, [pd.DataFrame({"n": [1], "x": [1]}), {"n": "a", "x": 1}])[1].startswith("row 2, column 'n'")
+
+
+def test_polars() -> None:
+    pl = pytest.importorskip("polars")
+    kind = pa.schema([("n", F64), ("s", TEXT), ("l", pa.list_(I64)), ("t", pa.timestamp("us")), ("c", TEXT)])
+    frame = pl.DataFrame({"n": [1, 2], "s": ["a", None], "l": [[1], []], "t": [NOON, None], "c": ["x", "y"]})
+    frame = frame.with_columns(pl.col("c").cast(pl.Categorical))
+    assert outcome(kind, frame) == outcome(kind, frame.to_dicts())
+    assert outcome(pa.schema([("x", pa.list_(I64))]), {"x": pl.Series([1, 2])}) == ("taken", "[{'x': [1, 2]}]")
+
+
+# Any rows, in every form
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(columns())
+def test_any_rows_are_the_same_in_every_form(column: tuple[pa.Field, list[Any]]) -> None:
+    field, values = column
+    schema = pa.schema([field])
+    for name, form, found in forms(values):
+        expected = outcome(schema, [{"x": value} for value in found])
+        assert outcome(schema, form) == expected, (name, found)
+        if expected[0] == "taken":
+            assert outcome(schema, *({"x": value} for value in found)) == expected  # also one by one
+
+
+NOTHING = {
+    "list": [],
+    "DataFrame()": pd.DataFrame(),
+    "DataFrame([])": pd.DataFrame([]),
+    "no rows": pd.DataFrame(columns=["y"]),
+    "no table": pa.table({}),
+    "no rows of Arrow": pa.table({"y": pa.array([], I64)}),
+}
+
+
+@pytest.mark.parametrize("nothing", NOTHING.values(), ids=NOTHING)
+def test_nothing_fits_every_schema(nothing: Any) -> None:
+    for kind in ALL_KINDS:
+        assert outcome(pa.schema([pa.field("x", kind, nullable=False)]), nothing) == ("taken", "[]"), kind
+
+
+@pytest.mark.parametrize(
+    "dtype", ["object", "str", "category", "Int64", "float64", "datetime64[ns]", "timedelta64[ns]", "Sparse[float]"]
+)
+def test_a_column_of_nothing_fits_every_type(dtype: str) -> None:
+    for times in (1, 60):
+        frame = pd.DataFrame({"x": pd.Series([None] * times, dtype=dtype)})
+        for kind in (I64, F64, TEXT, pa.timestamp("us", "UTC"), pa.list_(I64)):
+            assert outcome(pa.schema([("x", kind)]), frame) == ("taken", repr([{"x": None}] * times))
+
+
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+def test_time_zones_are_neither_added_nor_dropped_in_any_form(unit: str) -> None:
+    naive, zoned = pa.schema([("x", pa.timestamp(unit))]), pa.schema([("x", pa.timestamp(unit, "Asia/Tokyo"))])
+    there = NOON.replace(tzinfo=BERLIN)
+    for name, form, _ in forms([there]):
+        assert "has a time zone" in outcome(naive, form)[1], name
+    for name, form, _ in forms([NOON]):
+        assert "has no time zone" in outcome(zoned, form)[1], name
+    for name, form, found in forms([there]):
+        collector = RowCollector(zoned)
+        collector.add(form)
+        assert collector.take()["x"].to_pylist() == [there] * len(found), name
+
+
+@pytest.mark.parametrize("times", [1, 60])
+def test_null_in_a_list_of_arrow_stays_null_in_pandas(times: int) -> None:
+    table = pa.table({"x": [[None, 0.5]] * times, "s": [{"a": [1.5, None]}] * times})
+    expected = outcome(table.schema, table)
+    assert "nan" not in expected[1]
+    assert outcome(table.schema, table.to_pandas(types_mapper=pd.ArrowDtype)) == expected
+
+
+COLUMNS = {
+    "int": st.integers(-(2**63), 2**63 - 1),
+    "float": st.one_of(st.floats(), st.none()),
+    "text": st.one_of(st.text(), st.none()),
+    "bool": st.booleans(),
+    "time": st.one_of(st.datetimes(*map(dt.datetime.fromisoformat, ("1700-01-01", "2200-01-01"))), st.none()),
+    "bytes": st.one_of(st.binary(), st.none()),
+    "list": st.lists(st.integers(0, 9)),
+}
+
+
+@given(st.data(), st.lists(st.sampled_from(sorted(COLUMNS)), min_size=1, unique=True), st.integers(0, 4))
+def test_a_data_frame_is_what_arrow_makes_of_it(data: st.DataObject, names: list[str], n: int) -> None:
+    frame = pd.DataFrame({name: data.draw(st.lists(COLUMNS[name], min_size=n, max_size=n)) for name in names})
+    if data.draw(st.booleans()):
+        frame = frame.convert_dtypes()
+    expected = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    collector = RowCollector(expected.schema)
+    collector.add(frame)
+    assert collector.take().equals(expected)
+
+
+@pytest.mark.parametrize("times", [1, 100])
+def test_missing_values_of_small_and_large_data_frames_are_null(times: int) -> None:
+    columns: dict[str, list[Any]] = {
+        "float": [1.5, float("nan")],
+        "text": ["a", None],
+        "int": [1, -2],
+        "bool": [True, False],
+    }
+    frame = pd.DataFrame({name: values * times for name, values in columns.items()})
+    collector = RowCollector(pa.schema([("float", F64), ("text", pa.string()), ("int", I32), ("bool", pa.bool_())]))
+    collector.add(frame)
+    expected = [{"float": 1.5, "text": "a", "int": 1, "bool": True}]
+    expected.append({"float": None, "text": None, "int": -2, "bool": False})
+    assert collector.take().to_pylist() == expected * times
+
+
+SERIES = {
+    "float64": pd.Series([1.5, -2.0]),
+    "float64 with NaN": pd.Series([1.5, float("nan")]),
+    "float32": pd.Series([1.5, 0.1], dtype="float32"),
+    "int64": pd.Series([1, -2]),
+    "int8": pd.Series([1, -2], dtype="int8"),
+    "uint16": pd.Series([1, 2], dtype="uint16"),
+    "Int64 with NA": pd.Series([1, None], dtype="Int64"),
+    "large int": pd.Series([2**40, 1]),
+    "bool": pd.Series([True, False]),
+    "boolean with NA": pd.Series([True, None], dtype="boolean"),
+    "text": pd.Series(["a", "ü"]),
+    "text with NaN": pd.Series(["a", None]),
+    "category": pd.Series(["a", "b"], dtype="category"),
+    "objects": pd.Series([1.5, "a"], dtype=object),
+    "floats as objects": pd.Series([1.5, None], dtype=object),
+    "times": pd.Series(pd.to_datetime(["2001-02-03 00:00", "2001-02-03 04:05"])),
+    "dates": pd.Series([dt.date(2001, 2, 3), None], dtype=object),
+    "bytes": pd.Series([b"a", b""]),
+    "integers and NaN as objects": pd.Series([1, float("nan")], dtype=object),
+    "bools and NaN as objects": pd.Series([True, float("nan")], dtype=object),
+    "dates and NaN": pd.Series([dt.date(2001, 2, 3), float("nan")], dtype=object),
+    "NaN": pd.Series([float("nan")] * 2),
+    "NaN as objects": pd.Series([float("nan")] * 2, dtype=object),
+    "nothing": pd.Series([None, None], dtype=object),
+    "no text": pd.Series([None, None], dtype="str"),
+    "NaN that is no null": pd.Series(pd.arrays.FloatingArray(np.array([1.5, np.nan]), np.zeros(2, bool))),
+    "Arrow's NaN": pd.Series([1.5, float("nan")], dtype="double[pyarrow]"),
+    "float32 with NaN": pd.Series([1.5, float("nan")], dtype="float32"),
+    "category of integers": pd.Series(pd.Categorical.from_codes([0, -1], categories=[2**53 + 1])),
+    "NumPy's NaN as objects": pd.Series([np.float64("nan"), np.float32("nan"), np.longdouble("nan")], dtype=object),
+    "long double": pd.Series(np.array([0.5, "nan"], "g")),
+    "too large": pd.Series([2**70, 1], dtype=object),
+    "no Unicode": pd.Series(["\udc80", "a"], dtype=object),
+}
+KINDS = [F64, pa.float32(), I64, I32, pa.uint16(), pa.bool_(), pa.string(), pa.date32(), pa.timestamp("us")]
+
+
+def _taken(series: pd.Series[Any], field: pa.Field, times: int) -> list[Any] | None:
+    collector = RowCollector(pa.schema([field]))
+    try:
+        collector.add(pd.DataFrame({"x": pd.concat([series] * times, ignore_index=True)}))
+    except SchemaError:
+        assert collector.rows == 0
+        return None
+    values: list[Any] = collector.take()["x"].to_pylist()
+    return values
+
+
+@pytest.mark.parametrize("name", SERIES)
+def test_small_and_large_data_frames_are_taken_alike(name: str) -> None:
+    for kind in KINDS:
+        for nullable in (True, False):
+            field = pa.field("x", kind, nullable=nullable)
+            small, large = _taken(SERIES[name], field, 1), _taken(SERIES[name], field, 60)
+            assert repr(large) == repr(None if small is None else small * 60), field  # NaN is not equal to itself
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [pd.DataFrame, pa.table])
+def test_small_tables_are_written_together(make: Any) -> None:
+    collector = RowCollector(pa.schema([("x", I64)]))
+    full = 0
+    for number in range(3 * PIECE):
+        collector.add(make({"x": [number]}))
+        full += collector.is_full
+        if collector.is_full:
+            assert collector.take().num_rows == PIECE
+    assert full == 3
+    assert collector.take().num_rows == 0
+
+
+# By value
+
+
+ARRAYS = st.lists(st.integers(0, 9), min_size=1, max_size=3).map(np.array)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(columns(), st.lists(ARRAYS | ARRAYS.map(lambda array: array / 2)), st.booleans())
+def test_what_becomes_of_values_later_changes_nothing(
+    column: tuple[pa.Field, list[Any]], arrays: list[Any], is_framed: bool
+) -> None:
+    field, values = column
+    values = [value for value in [*values, *arrays] if outcome(pa.schema([field]), {"x": value})[0] == "taken"]
+    expected = RowCollector(pa.schema([field]))
+    expected.add([{"x": value} for value in copy.deepcopy(values)])
+    collector = RowCollector(pa.schema([field]))
+    rows = [{"x": value} for value in values]
+    collector.add(pd.DataFrame({"x": pd.Series(values, dtype=object)}) if is_framed else rows)
+    scribble(rows)
+    assert repr(collector.take().to_pylist()) == repr(expected.take().to_pylist())
+
+
+@pytest.mark.parametrize("times", [1, 60])
+def test_data_frames_are_copied(times: int) -> None:
+    schema = pa.schema([("x", F64), ("n", I64), ("t", pa.timestamp("ns")), ("b", pa.bool_()), ("f", F32)])
+    frame = pd.DataFrame(
+        {
+            "x": np.arange(2.0 * times),
+            "n": pd.array(range(2 * times), "Int64"),
+            "t": np.arange(2 * times).astype("M8[ns]"),
+            "b": [False, True] * times,
+            "f": np.arange(2.0 * times, dtype="f4"),
+        }
+    )
+    expected = outcome(schema, frame.to_dict("records"))
+    collector = RowCollector(schema)
+    collector.add(frame)
+    scribble(frame)
+    assert repr(collector.take().to_pylist()) == expected[1] != outcome(schema, frame)[1]
+
+
+NUMBERS = {"name": "string", "x": "float64", "l": pa.list_(I64), "s": pa.struct([("a", I64)])}
+_ROW: dict[str, Any] = {"name": "", "x": 0.0, "l": np.zeros(2, int), "s": {"a": 0}}
+_BUFFER = np.zeros((60, 1))
+
+
+def _filled(number: int, row: dict[str, Any]) -> dict[str, Any]:
+    row["x"], row["s"]["a"] = float(number), number
+    row["l"][:] = number
+    return row
+
+
+def _handed_over(form: str, number: int) -> Any:
+    """The same objects each time, with other content."""
+    row = _ROW | {"name": form}
+    if form == "generator":
+        return (_filled(number + more, row) for more in range(3))
+    if form in ("frame", "table", "stream"):
+        _BUFFER[:] = number
+        lists, structs = [[number]] * 60, [{"a": number}] * 60
+        content = {"name": [form] * 60, "x": _BUFFER[:, 0], "l": lists, "s": structs}
+        if form == "frame":
+            return pd.DataFrame(_BUFFER, columns=["x"], copy=False).assign(name=form, l=lists, s=structs)
+        return pa.table(content) if form == "table" else Stream(pa.table(content))
+    return [_filled(number, row)] if form == "list" else _filled(number, row)
+
+
+@scaledproc.extractor(schema=NUMBERS, anchor="*.txt", unit="file")
+def lends(task: Task) -> Any:
+    return _handed_over(task.path.stem.split("-")[0], int(task.path.read_text()))
+
+
+def test_bytes_do_not_depend_on_cuts_where_objects_are_used_again(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for form in ("template", "list", "generator", "frame", "table", "stream"):
+        for number in range(3):
+            (tmp_path / f"in/{form}-{number}.txt").write_text(str(number))
+    made = {}
+    for chunk in ("1", "4", "100"):
+        run = scaledproc.run(tmp_path / "in", tmp_path / chunk, extractor=lends, chunk=chunk, jobs=1)
+        made[chunk] = (tmp_path / chunk / "features.parquet").read_bytes()
+        assert run.quarantined == 0
+    assert len(set(made.values())) == 1
+    for row in run.to_arrow().to_pylist():
+        assert set(row["l"]) == {row["s"]["a"]} == {row["x"]}
+    xs = run.to_arrow().filter(pa.compute.equal(run.to_arrow()["name"], "generator"))["x"].to_pylist()
+    assert xs == [0.0, 1.0, 2.0, 1.0, 2.0, 3.0, 2.0, 3.0, 4.0]
+
+
+# One bad value
+
+
+BAD: dict[str, tuple[Any, Any, Any]] = {
+    "timedelta": (F64, np.timedelta64(1500, "ms"), 1.0),
+    "fraction": (F64, Fraction(1, 3), 1.0),
+    "map": (pa.map_(TEXT, I64), [None], {"a": 1}),
+    "surrogate": (pa.list_(TEXT), ["\udc80"], ["a"]),
+    "null": (PAIR, None, [1.0, 2.0]),
+    "digits": (pa.decimal128(5, 2), decimal.Decimal("1e9"), decimal.Decimal("1.5")),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BAD)
+def test_one_bad_value_costs_one_task(name: str, tmp_path: Path) -> None:
+    kind, bad, good = BAD[name]
+
+    @scaledproc.extractor(schema={"name": "string", "x": kind}, anchor="*.txt", unit="file")
+    def one(task: Task) -> Any:
+        return {"name": task.path.stem, "x": bad if task.path.stem == "f2" else good}
+
+    (tmp_path / "in").mkdir()
+    for number in range(5):
+        (tmp_path / f"in/f{number}.txt").touch()
+    made = set()
+    for chunk in ("1", "5"):
+        run = scaledproc.run(tmp_path / "in", tmp_path / chunk, extractor=one, chunk=chunk, jobs=1)
+        made.add(tuple((tmp_path / chunk / f"{file}.parquet").read_bytes() for file in ("features", "errors")))
+    assert len(made) == 1
+    assert run.to_arrow()["name"].to_pylist() == ["f0", "f1", "f3", "f4"]
+    error = run.errors().to_pylist()[0]
+    assert (error["anchor"], error["kind"]) == ("f2.txt", "schema")
+    assert error["message"].startswith("row 1, column 'x'")
+
+
+@scaledproc.extractor(schema={"n": "int64"}, anchor="*.txt", unit="file")
+def counted(task: Task) -> Any:
+    number = int(task.path.read_text())
+    return [{"n": number}] * (number % 3)
+
+
+@pytest.mark.parametrize("where", ["Arrow", "Parquet", "both"])
+@pytest.mark.parametrize("chunk", ["1", "7", "100"])
+def test_what_no_rule_foresaw_costs_its_tasks_alone(
+    where: str, chunk: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arrow refuses 5 and 13 as it is, Parquet 8: their rows pass all checks, and are found by halving."""
+    to_arrow, write_table = takers.to_arrow, pq.ParquetWriter.write_table
+
+    def refuse(values: Any) -> Any:
+        if where != "Parquet" and {5, 13} & set(values):
+            raise pa.ArrowInvalid("no 5, no 13")
+        return values
+
+    def write(self: pq.ParquetWriter, table: pa.Table, *arguments: Any, **options: Any) -> None:
+        if where != "Arrow" and "n" in table.schema.names and 8 in table["n"].to_pylist():
+            raise pa.ArrowNotImplementedError("no 8")
+        write_table(self, table, *arguments, **options)
+
+    monkeypatch.setattr(module, "to_arrow", lambda values, taker: to_arrow(refuse(values), taker))
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", write)
+    (tmp_path / "in").mkdir()
+    for number in range(20):
+        (tmp_path / f"in/f{number:02}.txt").write_text(str(number))
+    run = scaledproc.run(tmp_path / "in", tmp_path / "out", extractor=counted, chunk=chunk, jobs=1)
+    bad = {"Arrow": [5, 13], "Parquet": [8], "both": [5, 8, 13]}[where]
+    expected = [number for number in range(20) if number not in bad for _ in range(number % 3)]
+    assert run.to_arrow()["n"].to_pylist() == expected
+    errors = run.errors().to_pylist()
+    assert [error["anchor"] for error in errors] == [f"f{number:02}.txt" for number in bad]
+    assert {error["kind"] for error in errors} == {"schema"}
+    said = {f"Arrow or Parquet refuses the rows: no {which}" for which in ("5, no 13", "8")}
+    assert {error["message"] for error in errors} <= said
+
+
+def test_memory_is_bounded_by_bytes_too() -> None:
+    collector = RowCollector(pa.schema([("x", TEXT), ("l", pa.list_(F64))]))
+    while not collector.is_full:
+        collector.add({"x": "x" * 2**18, "l": np.zeros(2**10)})
+    assert collector.rows == pytest.approx(HELD / (2**18 + 2**13), rel=0.05)
+    assert collector.take().num_rows == collector.rows
+    assert collector.size == 0
+    assert not collector.is_full
