@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import resource
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import pyarrow as pa
 
+from scaledproc.errors import UsageError
 from scaledproc.extractors.base import Extractor, Task
 from scaledproc.extractors.options import Option
 from scaledproc.extractors.wfdb.header import parse_header, read_header
@@ -179,7 +181,6 @@ class WfdbWindows(Extractor):
     name = "wfdb-windows"
     anchors = ("*.hea", f"{'[0-9]' * 8}n{ENDING}")
     companions = ("*.dat", "*.mat")
-    apart = frozenset({"_names", "_names_of_measured"})
 
     def __init__(
         self,
@@ -208,17 +209,18 @@ class WfdbWindows(Extractor):
             ),
         ] = None,
     ) -> None:
-        self._length, self._step = lengths(window, step)
-        self._across = across_segments
-        self._grid, self._min_valid, self._layout = grid, float(min_valid), layout
-        if not 0 <= self._min_valid <= 1:
-            from scaledproc.errors import UsageError
-
+        # The public attributes tell plans apart.
+        self.window, self.step, self.grid = float(window), None if step is None else float(step), grid
+        self.across_segments, self.min_valid, self.layout = bool(across_segments), float(min_valid), layout
+        self.signals, self.bands = tuple(signals), tuple(bands)
+        self.signal_names = None if signal_names is None else hashlib.sha256(signal_names.encode()).hexdigest()
+        self._table_of_names = signal_names
+        if not 0 <= self.min_valid <= 1:
             raise UsageError(f"--set min_valid={min_valid:g}: give a share from 0 to 1")
+        self._length, self._step = lengths(window, step)
         self._selection = Selection(signals)
         self._bands = parse_bands(bands)
         self._wide = self._selection.columns() if layout == "wide" else ()
-        self._signal_names = signal_names
 
     @property
     def _measured(self) -> list[pa.Field]:
@@ -251,7 +253,7 @@ class WfdbWindows(Extractor):
     def _names(self) -> SignalNames:
         from scaledproc.extractors.wfdb.signal_names import SignalNames
 
-        return SignalNames.parse(self._signal_names) if self._signal_names is not None else SignalNames.built_in()
+        return SignalNames.parse(self._table_of_names) if self._table_of_names is not None else SignalNames.built_in()
 
     def expect(self, size: int) -> None:
         """Load the compiled kernel where much is to come; not where memory is limited, which is for the tasks."""
@@ -275,9 +277,9 @@ class WfdbWindows(Extractor):
         records = records_of(task)
         content = records.take(task.anchor)
         header = read_header(task.locate_in_unit(task.anchor)) if content is None else parse_header(content)
-        if not header.signals and not (self._across and header.segments):
+        if not header.signals and not (self.across_segments and header.segments):
             return
-        if self._across and records.is_listed(path):  # its master's rows have it
+        if self.across_segments and records.is_listed(path):  # its master's rows have it
             return
         try:
             if header.segments:
@@ -307,8 +309,8 @@ class WfdbWindows(Extractor):
             file: task.locate_in_unit(relative)
             for file, relative in listed_files(task.anchor, task.files, header).items()
         }
-        times = timeline(place, self._grid, self._step, self._length)
-        measures = Measures(self._min_valid, self._bands, kernel_in_use())
+        times = timeline(place, self.grid, self._step, self._length)
+        measures = Measures(self.min_valid, self._bands, kernel_in_use())
         rows = windows_of(paths, header, chosen, times.grid, measures)
         shared = shared_values(task, record, place, header)
         yield from self._assembled(shared, signals, times, rows)
@@ -340,8 +342,8 @@ class WfdbWindows(Extractor):
                 paths = {file: task.locate_in_unit(relative) for file, relative in files.items()}
                 yield Part(segment.before, segment.n_frames, found, paths)
 
-        times = timeline(place, self._grid, self._step, self._length)
-        measures = Measures(self._min_valid, self._bands, kernel_in_use())
+        times = timeline(place, self.grid, self._step, self._length)
+        measures = Measures(self.min_valid, self._bands, kernel_in_use())
         n_frames = sum(segment.n_frames for segment in header.segments)
         rows = Across(exact(header.fs), n_frames, times.grid, measures, describe).rows(parts())
         record = path.rpartition("/")[2]
@@ -362,7 +364,7 @@ class WfdbWindows(Extractor):
         if master is None:
             raise ValueError("; ".join(notes) or f"there is no header {record[:-1]}.hea, so nothing tells its times")
         place, _ = when_counted(master, found.first, found.first)
-        times = timeline(place, self._grid, self._step, self._length)
+        times = timeline(place, self.grid, self._step, self._length)
         signals: list[SignalRow] = []
         chosen: list[Series] = []
         for channel, series in enumerate(found.series):
@@ -371,7 +373,7 @@ class WfdbWindows(Extractor):
                 signals.append(described)
                 chosen.append(series)
         more = [f"{each.name}: {each.note}" for each in chosen if each.note is not None]
-        measures = Measures(self._min_valid, self._bands, kernel_in_use())
+        measures = Measures(self.min_valid, self._bands, kernel_in_use())
         frequency = exact(master.header.counter_frequency)
         rows = windows_of_series(found, chosen, frequency, times.grid, measures)
         try:
