@@ -14,7 +14,7 @@ from scaledproc.extractors.wfdb.windows.streams import Stream
 if TYPE_CHECKING:
     from scaledproc.extractors.wfdb.header import Header, SignalLine
     from scaledproc.extractors.wfdb.windows.grid import Grid
-    from scaledproc.extractors.wfdb.windows.streams import Measures
+    from scaledproc.extractors.wfdb.windows.streams import Looks, Measures
 
 _AT_ONCE = 2**18
 """Frames of a gap that are taken at once."""
@@ -39,8 +39,8 @@ class Part(NamedTuple):
     paths: Mapping[str, str]
 
 
-Describe = Callable[["SignalLine", int], bool | None]
-"""Tells of a signal that comes for the first time, with the number that it gets, whether it has spectra; None where it
+Describe = Callable[["SignalLine", int], "Looks | None"]
+"""Tells of a signal that comes for the first time, with the number that it gets, what is looked at in it; None where it
 is not wanted."""
 
 
@@ -138,11 +138,11 @@ class Across:
         key = (signal.name, often, signal.fmt, width, *signal[5:10])  # gain, baseline, units, and the converter
         if key not in self._places:
             place = len(self._streams)
-            has_spectra = self._describe(signal, place)
-            self._places[key] = None if has_spectra is None else place
-            if has_spectra is not None:
+            looks = self._describe(signal, place)
+            self._places[key] = None if looks is None else place
+            if looks is not None:
                 n, fs = self._n_frames * width, self._fs * width
-                self._streams[place] = Stream(signal, fs, n, self._grid, self._measures, has_spectra=has_spectra)
+                self._streams[place] = Stream(signal, fs, n, self._grid, self._measures, looks)
                 self._streams[place].jump(start * width)
                 self._widths[place] = width
         known = self._places[key]
@@ -156,6 +156,7 @@ class Across:
         reach = max(self._grid.length, self._grid.step)
         if (stop - self._frames) / self._fs > 8 * reach:
             yield from self._missing(self._frames + -(-2 * reach * self._fs // 1))
+            yield from self._up_to(self._grid.complete(self._frames, self._fs))  # those whose beats were still awaited
             for place, stream in self._streams.items():
                 stream.jump((stop - (4 * reach * self._fs // 1)) * self._widths[place])
             done = (self._grid.at + stop / self._fs - 2 * reach) // self._grid.step

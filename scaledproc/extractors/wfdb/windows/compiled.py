@@ -24,8 +24,15 @@ def kernel_in_use() -> Kernel:
     return _kernel
 
 
-def use_compiled() -> None:
-    """Use the compiled kernel from now on, if it can be had; nothing where it was tried before."""
+def use_compiled(*, has_beats: bool = False) -> None:
+    """Use the compiled kernel from now on, if it can be had, and the compiled detectors if there are beats to detect.
+
+    Nothing is done where it was tried before.
+    """
+    if has_beats:
+        from scaledproc.extractors.wfdb.beats.compiled import use_compiled as use_compiled_detectors
+
+        use_compiled_detectors()
     global _kernel, _is_tried
     if _is_tried:
         return

@@ -19,12 +19,13 @@ from scaledproc.extractors.wfdb.header import parse_header, read_header
 from scaledproc.extractors.wfdb.record import HEADER, exact, records_of, when_counted
 from scaledproc.extractors.wfdb.summary import ENDING, NUMERICS_FS, names_of_file
 from scaledproc.extractors.wfdb.task_header import listed_files, shared_values
+from scaledproc.extractors.wfdb.windows.beats import COLUMNS, kind_of
 from scaledproc.extractors.wfdb.windows.compiled import MUCH, kernel_in_use, use_compiled
 from scaledproc.extractors.wfdb.windows.features import COUNTS, VALUES
 from scaledproc.extractors.wfdb.windows.place import timeline
 from scaledproc.extractors.wfdb.windows.reading import Chosen, windows_of
 from scaledproc.extractors.wfdb.windows.settings import BANDS, Selection, lengths, parse_bands
-from scaledproc.extractors.wfdb.windows.streams import Measures
+from scaledproc.extractors.wfdb.windows.streams import Looks, Measures
 
 if TYPE_CHECKING:
     from scaledproc.extractors.wfdb.header import Header, SignalLine
@@ -105,6 +106,8 @@ class WfdbWindows(Extractor):
         Canonical names, names as written, or globs of them, whatever their case and spaces; all where none is given.
     bands
         Bands of frequencies, such as `slow:0.05-0.5` in Hz, which make a column `power_slow`.
+    beats
+        Whether ECG leads, and waves of arterial pressure and of the pleth, have columns of beats.
     layout
         `long`, a row for each window and signal; or `wide`, a row for each window with columns such as `ABP_mean` for
         each of `signals`, which must be names then. Of several signals of a name the first one with samples in a window
@@ -174,6 +177,23 @@ class WfdbWindows(Extractor):
         to 1 (Inouye et al. 1991, doi:10.1016/0013-4694(91)90138-T).
     edge95_hz
         Frequency up to which 95 % of the power are, Hz.
+    n_beats
+        Beats in the window; null where none are looked for: in signals whose canonical name is none of an ECG lead,
+        ABP, ART, PAP, UAP or PLETH, and below 50 Hz. They are detected in pieces of 600 s from the signal's first
+        sample on, with 20 s before and after them; `scaledproc.extractors.wfdb.beats` names the methods.
+    hr
+        Beats a minute: 60,000 by the median of the intervals in ms between successive beats of the window, of which
+        none reaches across a gap.
+    rr_mean, sdnn, rmssd
+        Mean of these intervals, their standard deviation with ddof=1, and the root of the mean square of their
+        successive differences, ms (Task Force 1996, doi:10.1161/01.CIR.93.5.1043). Ectopic beats are not left out.
+    pnn50
+        Share of successive differences that are more than 50 ms, from 0 to 1.
+    beat_quality
+        Mean of the beats' quality, from 0, where beats cannot be told from noise, to 1.
+    pulse_amplitude, systolic, diastolic, rise_time
+        Of pressure and pleth waves, medians over the window's pulses: from the foot to the systolic peak, the peak,
+        the foot, in units; and from the foot to the peak, s.
     header_note
         As in `wfdb-summary`.
     """
@@ -198,6 +218,7 @@ class WfdbWindows(Extractor):
             tuple[str, ...], Option("Canonical names, names as written, or globs of them.", default_text="all")
         ] = (),
         bands: Annotated[tuple[str, ...], Option("Bands whose power is told, NAME:LOW-HIGH in Hz.")] = BANDS,
+        beats: Annotated[bool, Option("Detect beats in ECG leads, and pulses in pressure and pleth waves.")] = True,
         layout: Annotated[Literal["long", "wide"], Option("A row per window and signal, or per window.")] = "long",
         signal_names: Annotated[
             str | None,
@@ -212,7 +233,7 @@ class WfdbWindows(Extractor):
         # The public attributes tell plans apart.
         self.window, self.step, self.grid = float(window), None if step is None else float(step), grid
         self.across_segments, self.min_valid, self.layout = bool(across_segments), float(min_valid), layout
-        self.signals, self.bands = tuple(signals), tuple(bands)
+        self.signals, self.bands, self.beats = tuple(signals), tuple(bands), bool(beats)
         self.signal_names = None if signal_names is None else hashlib.sha256(signal_names.encode()).hexdigest()
         self._table_of_names = signal_names
         if not 0 <= self.min_valid <= 1:
@@ -231,6 +252,8 @@ class WfdbWindows(Extractor):
             *counts,
             *(pa.field(name, pa.float64()) for name in VALUES),
             *(pa.field(name, pa.float32()) for name in (*spectrum, "peak_hz", "spectral_entropy", "edge95_hz")),
+            *([pa.field("n_beats", pa.int64())] if self.beats else []),
+            *(pa.field(name, pa.float64()) for name in (COLUMNS if self.beats else ())),
         ]
 
     @property
@@ -258,7 +281,7 @@ class WfdbWindows(Extractor):
     def expect(self, size: int) -> None:
         """Load the compiled kernel where much is to come; not where memory is limited, which is for the tasks."""
         if size >= MUCH and resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY:
-            use_compiled()
+            use_compiled(has_beats=self.beats)
 
     def extract(self, task: Task) -> Iterator[dict[str, Any]]:
         """The windows of one header, or of one file of numerics.
@@ -302,7 +325,7 @@ class WfdbWindows(Extractor):
             described = self._describe(kind, channel, signal.name, signal.units, fs)
             if described is not None:
                 signals.append(described)
-                chosen.append(Chosen(channel, kind != "numerics"))
+                chosen.append(Chosen(channel, self._looks(described)))
         if not chosen:
             return
         paths = {
@@ -310,7 +333,7 @@ class WfdbWindows(Extractor):
             for file, relative in listed_files(task.anchor, task.files, header).items()
         }
         times = timeline(place, self.grid, self._step, self._length)
-        measures = Measures(self.min_valid, self._bands, kernel_in_use())
+        measures = Measures(self.min_valid, self._bands, kernel_in_use(), self.beats)
         rows = windows_of(paths, header, chosen, times.grid, measures)
         shared = shared_values(task, record, place, header)
         yield from self._assembled(shared, signals, times, rows)
@@ -323,14 +346,14 @@ class WfdbWindows(Extractor):
         place, segments = records.whole(path)
         signals: list[SignalRow] = []
 
-        def describe(signal: SignalLine, channel: int) -> bool | None:
+        def describe(signal: SignalLine, channel: int) -> Looks | None:
             fs = header.fs * signal.samples_per_frame
             kind = "numerics" if fs <= NUMERICS_FS else "waveform"
             described = self._describe(kind, channel, signal.name, signal.units, fs)
             if described is None:
                 return None
             signals.append(described)
-            return kind != "numerics"
+            return self._looks(described)
 
         def parts() -> Iterator[Part]:
             for segment in segments:
@@ -343,7 +366,7 @@ class WfdbWindows(Extractor):
                 yield Part(segment.before, segment.n_frames, found, paths)
 
         times = timeline(place, self.grid, self._step, self._length)
-        measures = Measures(self.min_valid, self._bands, kernel_in_use())
+        measures = Measures(self.min_valid, self._bands, kernel_in_use(), self.beats)
         n_frames = sum(segment.n_frames for segment in header.segments)
         rows = Across(exact(header.fs), n_frames, times.grid, measures, describe).rows(parts())
         record = path.rpartition("/")[2]
@@ -373,13 +396,19 @@ class WfdbWindows(Extractor):
                 signals.append(described)
                 chosen.append(series)
         more = [f"{each.name}: {each.note}" for each in chosen if each.note is not None]
-        measures = Measures(self.min_valid, self._bands, kernel_in_use())
+        measures = Measures(self.min_valid, self._bands, kernel_in_use(), self.beats)
         frequency = exact(master.header.counter_frequency)
         rows = windows_of_series(found, chosen, frequency, times.grid, measures)
         try:
             yield from self._assembled(shared_values(task, record, place, more=more), signals, times, rows)
         except ArithmeticError as error:
             raise ValueError(f"it has numbers that nothing can be computed with: {error}") from None
+
+    def _looks(self, signal: SignalRow) -> Looks:
+        """What is looked at in a signal besides its values."""
+        if signal.kind == "numerics" or signal.fs is None:
+            return Looks(has_spectra=False)
+        return Looks(has_spectra=True, beats=kind_of(signal.canonical, signal.fs) if self.beats else None)
 
     def _describe(
         self, kind: str, channel: int, name: str | None, units: str | None, fs: float | None

@@ -191,7 +191,7 @@ class _Measured:
         self._times, self._rate, self._lines = found.times[series.lines], rate, lines
         self._starts, self._stops = (series.lines.searchsorted(each) for each in lines)
         self._coding = Coding(None, series.scale, 0)
-        self._nothing = measures.no_spectrum
+        self._nothing = (*measures.no_spectrum, *measures.no_beats)
         coded, lengths = Coded(NOTHING, 0, is_reversed=False), self._stops - self._starts
         values = series.values
         if lengths.max(initial=0) > LONGEST:

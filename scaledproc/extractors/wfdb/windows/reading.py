@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from scaledproc.extractors.wfdb.header import Header, SignalLine
     from scaledproc.extractors.wfdb.windows.grid import Grid
-    from scaledproc.extractors.wfdb.windows.streams import Measured, Measures
+    from scaledproc.extractors.wfdb.windows.streams import Looks, Measured, Measures
 
 MOST_FILES = 200
 """Signal files of a record that are open at once."""
@@ -27,10 +27,10 @@ MOST_EMPTY = 1_000
 
 
 class Chosen(NamedTuple):
-    """A signal that is wanted: its place in the header, and whether it has spectra."""
+    """A signal that is wanted: its place in the header, and what is looked at in it."""
 
     channel: int
-    has_spectra: bool
+    looks: Looks
 
 
 Row = tuple[int, list[tuple[int, "Measured"]]]
@@ -157,7 +157,7 @@ def _stream(
 ) -> Stream:
     n = n_frames * signal.samples_per_frame
     fs = frames_per_second * signal.samples_per_frame
-    stream = Stream(signal, fs, n, grid, measures, has_spectra=chosen.has_spectra)
+    stream = Stream(signal, fs, n, grid, measures, chosen.looks)
     if stream.numbers.stop - stream.numbers.start > MOST_EMPTY * (n + 1):
         raise ValueError(f"there are more than {MOST_EMPTY:,} windows for each of its samples: set longer ones")
     return stream

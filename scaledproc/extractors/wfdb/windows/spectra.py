@@ -97,8 +97,6 @@ class Welch:
         scale = 1 / (fs * math.fsum(weight * weight for weight in weights)) / self._n_segments
         self._n_bins = n // 2 + 1
         self._frequencies = (np.arange(1, self._n_bins) * self._step).astype(np.float32).tolist()
-        # The mean of a segment shows in the first two frequencies alone, since these are all that a Hann window has.
-        self._of_mean = math.fsum(w * math.cos(2 * math.pi * i / n) for i, w in enumerate(weights))
         self._scale = np.full(self._n_bins, 2 * scale * self._step)
         if n % 2 == 0:  # the last one stands for itself alone
             self._scale[-1] = scale * self._step
@@ -148,12 +146,12 @@ class Welch:
         row, item = windows.strides
         shape, strides = (n_windows, self._n_segments, self._n), (row, self._hop * item, item)
         parts = as_strided(windows, shape, strides, writeable=False)
-        np.multiply(parts, self._weights, out=segments)
+        np.subtract(parts, parts.mean(axis=2)[:, :, None], out=segments)
+        segments *= self._weights
         if _HAS_OUT:
             np.fft.rfft(segments, out=transformed)
         else:
             transformed[:] = np.fft.rfft(segments)
-        transformed[:, :, 1] -= parts.mean(axis=2) * self._of_mean
         squares = transformed.view(np.float64)  # real and imaginary parts
         squares *= squares
         summed = squares[:, 0]
