@@ -171,16 +171,20 @@ class Welch:
         peaks = power.astype(np.float32).argmax(axis=1).tolist()  # of those that differ by rounding the lowest
         entropies = _entropies(power) / math.log(max(self._n_bins - 1, 2))
         frequencies = self._frequencies
-        nothing: list[float | None] = [None] * len(power)
-        columns = [nothing if band is None else _single(band / gain / gain) for band in (totals, *bands)]
-        return [
-            Spectrum(total, tuple(parts), frequencies[peak], entropy, frequencies[edge])
-            if known
-            else Spectrum(total, tuple(parts), None, None, None)
-            for (total, *parts), peak, entropy, edge, known in zip(
-                zip(*columns, strict=True), peaks, _single(entropies), edges, has_power, strict=True
-            )
-        ]
+        known_bands = [band for band in bands if band is not None]
+        powers = np.column_stack([totals, *known_bands])
+        powers /= gain
+        powers /= gain
+        found = []
+        for row, peak, entropy, edge, known in zip(
+            _single(powers), peaks, entropies.astype(np.float32).tolist(), edges, has_power, strict=True
+        ):
+            told = iter(row)
+            total = next(told)
+            parts = tuple([None if band is None else next(told) for band in bands])
+            where = (frequencies[peak], entropy, frequencies[edge]) if known else (None, None, None)
+            found.append(Spectrum(total, parts, *where))
+        return found
 
 
 def segment_length(fs: float, length: int) -> int:
@@ -274,8 +278,15 @@ def _entropies(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     return sums
 
 
-def _single(values: NDArray[np.float64]) -> list[float | None]:
-    """Numbers as single precision has them; None where it has none that is as large or as small."""
-    has = (values == 0) | ((np.abs(values) >= _SMALLEST) & (np.abs(values) <= _LARGEST))
+def _single(values: NDArray[np.float64]) -> list[list[float | None]]:
+    """Rows of numbers as single precision has them; None where it has none that is as large or as small."""
+    size = np.abs(values)
+    has = (values == 0) | ((size >= _SMALLEST) & (size <= _LARGEST))
+    if has.all():  # as nearly always
+        rows: list[list[float | None]] = values.astype(np.float32).tolist()
+        return rows
     rounded = np.where(has, values, 0.0).astype(np.float32).tolist()
-    return [value if known else None for value, known in zip(rounded, has.tolist(), strict=True)]
+    return [
+        [value if known else None for value, known in zip(row, there, strict=True)]
+        for row, there in zip(rounded, has.tolist(), strict=True)
+    ]
