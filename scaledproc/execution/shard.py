@@ -24,6 +24,7 @@ from scaledproc.execution.chunks.quarantine import ErrorRows, read_errors
 from scaledproc.execution.workers.worker_guard import end_part, is_worn
 from scaledproc.run_folder.names import WORK_ERROR_SCHEMA, report_name, shard_errors_name, shard_name
 from scaledproc.run_folder.record import plan_of
+from scaledproc.run_folder.shard_report import costs_of, unknown_costs, write_report
 from scaledproc.storage.parquet import (
     Writer,
     damage_told,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scaledproc.execution.chunks.chunk_work import ChunkWork
+    from scaledproc.execution.chunks.costs import Cost
     from scaledproc.run_folder.folder import RunFolder
     from scaledproc.storage.store import Store
 
@@ -96,7 +98,7 @@ def merge_shard(store: Store, work_id: str, shard: int, chunks: int) -> ShardDon
         parts = [footer.done for footer in footers]
         done = replace(_added_up(parts, writer.rows, time.perf_counter() - started), digest=digest_of(target))
     _write_errors(store, parts, shard_errors_name(shard))
-    store.write(report_name(shard), json.dumps(done.to_dict()).encode())
+    store.write(report_name(shard), write_report(done, _costs_of(footers)))
     _remove_chunks(store, parts)
     return done
 
@@ -120,22 +122,22 @@ def make_shards(works: Sequence[ChunkWork]) -> list[tuple[ChunkDone, ShardDone]]
 def _make_shard(work: ChunkWork, path: Callable[[str, int], Path]) -> tuple[ChunkDone, ShardDone]:
     target, error_target = path(shard_name(work.shard), 0), path(shard_errors_name(work.shard), 0)
 
-    def make(refused: Refused) -> tuple[ChunkDone, int, float]:
+    def make(refused: Refused) -> tuple[ChunkDone, int, float, tuple[Cost, ...]]:
         started = time.perf_counter()
         with (
             Writer(target, stored_schema(work)) as writer,
             ErrorRows(lambda: contextlib.nullcontext(error_target)) as errors,
         ):
-            chunk, counts = fill(work, writer, errors, refused)
+            chunk, counts, costs = fill(work, writer, errors, refused)
             note_shard(writer, plan_of(work.work_id), work.shard, counts)
         if not errors.count:
             error_target.write_bytes(no_errors())
-        return chunk, writer.rows, time.perf_counter() - started
+        return chunk, writer.rows, time.perf_counter() - started, costs
 
-    chunk, rows, seconds = until_taken(make)
+    chunk, rows, seconds, costs = until_taken(make)
     done = _added_up([chunk], rows, seconds - chunk.seconds)
     done = replace(done, digest=digest_of(target))
-    path(report_name(work.shard), 1).write_bytes(json.dumps(done.to_dict()).encode())
+    path(report_name(work.shard), 1).write_bytes(write_report(done, costs_of(costs, done.tasks)))
     return chunk, done
 
 
@@ -163,7 +165,7 @@ def merge_part(store: Store, work_id: str, shard: int, chunks: Sequence[int]) ->
             positions = [position for footer in footers for position in footer.positions]
             counts = [count for footer in footers for count in footer.counts]
             said = {"plan_id": plan_of(work_id), "done": done.to_dict()}
-            writer.note(said, {"positions": positions, "counts": counts})
+            writer.note(said, {"positions": positions, "counts": counts, "costs": _costs_of(footers).tolist()})
         _write_errors(store, parts, f"{part_name(shard)}.errors.parquet")
     _remove_chunks(store, parts)
     return done
@@ -197,9 +199,12 @@ def assemble_shard(run: RunFolder, shard: int, folders: Sequence[str]) -> ShardD
         with Writer(target, _schema_of(store, parts[0].name)) as writer:
             writer.write_tables(_interleaved(store, parts, machine))
             note_shard(writer, run.record.plan_id, shard, [next(counts[number]) for number in machine.tolist()])
+        costs = unknown_costs(stop - start)
+        for part in parts:
+            costs[part.positions - start] = part.costs
         merged = _added_up([part.done for part in parts], writer.rows, time.perf_counter() - started)
         merged = replace(merged, digest=digest_of(target))
-    store.write(report_name(shard), json.dumps(merged.to_dict()).encode())
+    store.write(report_name(shard), write_report(merged, costs))
     return merged
 
 
@@ -227,6 +232,7 @@ class _Part:
         self.name = name
         self.positions: NDArray[np.int64] = np.array(said["positions"], np.int64)
         self.counts: NDArray[np.int64] = np.array(said["counts"], np.int64)
+        self.costs = costs_of(said.get("costs", ()), len(self.positions))
         self.done = ShardDone.from_dict(said["done"])
 
     @classmethod
@@ -333,6 +339,11 @@ def _read_chunks(
             except DamagedError:
                 store.remove(name)  # so that it is made anew
                 raise
+
+
+def _costs_of(footers: Sequence[ChunkFooter]) -> NDArray[np.int64]:
+    """What each task of some chunks cost, shape (tasks, 4)."""
+    return np.concatenate([unknown_costs(0), *(footer.costs for footer in footers)])
 
 
 def _schema_of(store: Store, name: str) -> pa.Schema:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import uuid
@@ -39,11 +38,14 @@ from scaledproc.run_folder.names import (
     shard_name,
 )
 from scaledproc.run_folder.record import RunRecord, read_record
+from scaledproc.run_folder.shard_report import read_report
 from scaledproc.storage.parquet import read_csv, read_tables, read_whole, write_table
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from scaledproc.planning.plan import Plan
 
@@ -219,8 +221,18 @@ class Run:
         ScaledprocError
             If the shard's report is damaged.
         """
+        return self.full_report(shard)[0]
+
+    def full_report(self, shard: int) -> tuple[ShardDone, NDArray[np.int64]]:
+        """The same, and what each of its tasks cost, shape (tasks, 4).
+
+        Raises
+        ------
+        ScaledprocError
+            If the shard's report is damaged.
+        """
         try:
-            return ShardDone.from_dict(json.loads(self.store.read(report_name(shard))), resumed=True)
+            return read_report(self.store.read(report_name(shard)))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ScaledprocError(
                 f"{self.store}/{report_name(shard)} is damaged ({type(error).__name__}); remove it, and the same "
@@ -229,8 +241,12 @@ class Run:
 
     def shard_reports(self, shards: Iterable[int]) -> list[ShardDone]:
         """What became of several, in their order."""
+        return [done for done, _ in self.full_reports(shards)]
+
+    def full_reports(self, shards: Iterable[int]) -> list[tuple[ShardDone, NDArray[np.int64]]]:
+        """The same, and what their tasks cost."""
         with ThreadPoolExecutor(READERS, thread_name_prefix="reports") as pool:
-            return list(pool.map(self.shard_report, shards))
+            return list(pool.map(self.full_report, shards))
 
 
 class RunFolder(Run):

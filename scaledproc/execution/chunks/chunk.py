@@ -20,6 +20,7 @@ from scaledproc._util.text import clean_text
 from scaledproc.events import ChunkDone
 from scaledproc.execution.chunks.chunk_work import ChunkWork, PieceDone
 from scaledproc.execution.chunks.committed import chunk_name
+from scaledproc.execution.chunks.costs import Cost, Meter
 from scaledproc.execution.chunks.loading import UnitFiles, listed_files, load_cached
 from scaledproc.execution.chunks.missing_dataset import Bearing, UnreadError
 from scaledproc.execution.chunks.quarantine import ErrorRows
@@ -122,10 +123,12 @@ def assemble_chunk(work: ChunkWork, pieces: Sequence[PieceDone]) -> ChunkDone:
     return _commit(work, lambda writer, errors: _put_together(pieces, writer, errors))
 
 
-def fill(work: ChunkWork, writer: Writer, errors: ErrorRows, refused: Refused) -> tuple[ChunkDone, list[int]]:
-    """Write what all of a chunk's tasks give; what became of them, and how many rows each gave."""
+def fill(
+    work: ChunkWork, writer: Writer, errors: ErrorRows, refused: Refused
+) -> tuple[ChunkDone, list[int], tuple[Cost, ...]]:
+    """Write what all of a chunk's tasks give; what became of them, how many rows each gave, and what it cost."""
     made = _run_tasks(work, Piece(0, len(work.tasks)), writer, errors, refused)
-    return _done(work, made, errors), np.diff(made.ends, prepend=0).tolist()
+    return _done(work, made, errors), np.diff(made.ends, prepend=0).tolist(), made.costs
 
 
 def stored_schema(work: ChunkWork) -> pa.Schema:
@@ -167,6 +170,7 @@ def _put_together(pieces: Sequence[PieceDone], writer: Writer, errors: ErrorRows
         unread=sum(piece.unread for piece in pieces),
         gone=sum(piece.gone for piece in pieces),
         example=next((piece.example for piece in pieces if piece.example), ""),
+        costs=tuple(cost for piece in pieces for cost in piece.costs),
     )
 
 
@@ -181,7 +185,7 @@ def _commit(work: ChunkWork, write: Callable[[Writer, ErrorRows], PieceDone]) ->
         made = write(writer, errors)
         done = _done(work, made, errors)
         said = {"work_id": work.work_id, "done": done.to_dict()}
-        writer.note(said, {"ends": made.ends, "positions": work.positions})
+        writer.note(said, {"ends": made.ends, "positions": work.positions, "costs": made.costs})
     return done
 
 
@@ -216,9 +220,11 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: Writer, errors: ErrorRows,
     shared = paths_of(work.shared)
     last: str | None = None
     ends: list[int] = []
+    costs: list[Cost] = []
     held: list[int] = []  # whose rows are not yet written
     own = guard()
     bearing = Bearing(_say)
+    meter = Meter()
     if own is None:
         watch_questions()
     try:
@@ -233,11 +239,13 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: Writer, errors: ErrorRows,
             task = Task(group, unit, anchor, staged.root, files, shared, watch=watch)
             if own is not None and place > piece.start:
                 own.between(place)
+            meter.begin()
+            attempts = 1
             if place in refused.errors:
                 error: dict[str, Any] | None = error_row(task, refused.errors[place], 1)
             else:
                 may_wait = bearing if staged.is_dataset else None
-                error = run_task(
+                error, attempts = run_task(
                     extractor, task, staged.problem, collector, place, piece.losses, work.retries, may_wait
                 )
                 if watch.shared:  # whatever became of the task: it may have failed for that
@@ -247,6 +255,7 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: Writer, errors: ErrorRows,
             else:
                 held.append(place)
             ends.append(collector.rows)
+            costs.append(meter.end(attempts))
             if collector.is_full:
                 _write_rows(writer, collector, held, is_careful=refused.is_careful)
         between_tasks()
@@ -256,6 +265,7 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: Writer, errors: ErrorRows,
             own.out_of_memory(None)
         raise
     finally:
+        meter.close()
         forget()
     return PieceDone(
         piece.start,
@@ -264,6 +274,7 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: Writer, errors: ErrorRows,
         unread=bearing.counts["unread"],
         gone=bearing.counts["gone"],
         example=redacted(bearing.example),
+        costs=tuple(costs),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaledproc.execution.chunks.costs import Cost
 from scaledproc.execution.workers.recovery import Verdict
 from scaledproc.extractors import Extractor
 from scaledproc.planning.shared_files import AtHand
@@ -91,6 +92,8 @@ class PieceDone:
     unread, gone, example
         How many of its tasks could not be done because a file could not be read, or was not there, and the first one's
         error: these are in quarantine only if they were tried for the last time.
+    costs
+        What each task cost.
     """
 
     start: int
@@ -102,6 +105,7 @@ class PieceDone:
     unread: int = 0
     gone: int = 0
     example: str = ""
+    costs: tuple[Cost, ...] = ()
 
     def discard(self) -> None:
         """Remove its files."""

@@ -35,8 +35,8 @@ def run_task(
     losses: int,
     retries: int,
     bearing: Bearing | None,
-) -> dict[str, Any] | None:
-    """Add one task's rows; or say why it goes into quarantine, after as many attempts as it may have."""
+) -> tuple[dict[str, Any] | None, int]:
+    """Add one task's rows; or say why it goes into quarantine, after as many attempts as it may have; and how many."""
     own = guard()
 
     def attempted() -> BaseException | None:
@@ -52,7 +52,7 @@ def run_task(
     for attempt in range(losses + 1, max(losses, retries) + 2):
         error = attempted()
         if error is None:
-            return None
+            return None, attempt
         tries = 1  # those that failed for the file system's reasons do not count as attempts
         while error is not None and bearing is not None and (pause := bearing.pause(error, task, tries)) is not None:
             if pause:
@@ -60,14 +60,14 @@ def run_task(
             tries += 1
             error = attempted()
         if error is None:
-            return None
+            return None, attempt
         if own is not None and isinstance(error, MemoryError):
             traceback.clear_frames(error.__traceback__)  # they hold what took the memory
             own.out_of_memory(place, _trace(error))
         if attempt > retries:
             break
     assert error is not None  # noqa: S101
-    return error_row(task, error, attempt)
+    return error_row(task, error, attempt), attempt
 
 
 def error_row(task: Task, error: BaseException, attempts: int) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from scaledproc.execution.reuse.earlier import EarlierRun, PieceRows
 from scaledproc.execution.shard import no_errors, note_shard
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import WORK_ERROR_SCHEMA, report_name, shard_errors_name, shard_name
+from scaledproc.run_folder.shard_report import unknown_costs, write_report
 from scaledproc.storage.parquet import Writer, open_reader, read_note, write_table
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def make_shard(run: RunFolder, shard: int, origins: Origins) -> ShardDone:
             failures=tuple(failures),
             digest=digest,
         )
-        path(report_name(shard), 1).write_bytes(json.dumps(done.to_dict()).encode())
+        path(report_name(shard), 1).write_bytes(write_report(done, _costs(origins, of_shard)))
     return done
 
 
@@ -166,6 +166,22 @@ def _counts(origins: Origins, stretches: Sequence[_Stretch]) -> NDArray[np.int64
         piece = _piece(origins, stretch)
         found.append(piece.counts[stretch.first - piece.start : stretch.stop - piece.start])
     return np.concatenate(found)
+
+
+def _costs(origins: Origins, of_shard: slice) -> NDArray[np.int64]:
+    """What each task of a shard cost, shape (tasks, 4), as far as it was done for this run."""
+    own = np.flatnonzero(origins.run[of_shard] == origins.made)
+    costs = unknown_costs(of_shard.stop - of_shard.start)
+    if origins.made < 0 or not len(own):
+        return costs
+    made = origins.runs[origins.made]
+    tasks = origins.task[of_shard][own]
+    shards = np.searchsorted(made.plan.shard_cuts, tasks, "right") - 1
+    for shard in np.unique(shards).tolist():
+        in_it = shards == shard
+        found = made.run.full_report(shard)[1]
+        costs[own[in_it]] = found[tasks[in_it] - made.plan.shard_cuts[shard]]
+    return costs
 
 
 def _rows(origins: Origins, stretches: Sequence[_Stretch], schema: pa.Schema) -> Iterator[pa.Table]:
