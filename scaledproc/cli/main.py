@@ -18,7 +18,7 @@ from scaledproc._util.entry_points import plugins
 from scaledproc._util.options import declared
 from scaledproc.backend.settings import SETTING, declared_settings
 from scaledproc.cli.fetch import fetch
-from scaledproc.cli.inspect import extractors, save_inventory, status, stop, verify
+from scaledproc.cli.inspect import extractors, save_inventory, show_tasks, status, stop, verify
 from scaledproc.cli.run import combine, plan, run
 from scaledproc.cli.worker import worker
 from scaledproc.engine.options import RunOptions
@@ -139,6 +139,7 @@ for _command, _name in (
     (extractors, None),
     (combine, None),
     (verify, None),
+    (show_tasks, "show"),
     (worker, None),
     (status, None),
     (stop, None),

@@ -31,6 +31,7 @@ from scaledproc.run_folder.names import (
     REUSED_TASKS,
     SHARD_FILE,
     SHARDS,
+    TASKS,
     UPDATE,
     WORK,
     report_name,
@@ -174,6 +175,10 @@ class Run:
     def errors(self) -> pa.Table:
         """The quarantined tasks, one row each."""
         return self._read(ERRORS)
+
+    def tasks(self) -> pa.Table:
+        """What became of each task, one row each in the plan's order, as `tasks.parquet` has it."""
+        return self._read(TASKS)
 
     def summary(self, name: str) -> pa.Table:
         """One of the extractor's summaries, such as `signal_stats`."""
