@@ -195,6 +195,7 @@ def run(
     memory_per_worker: str | int | None = None,
     task_retries: int = 0,
     worker_lifespan: int | None = None,
+    keep_logs: bool = False,
     inventory: Where | None = None,
     storage_options: Mapping[str, Any] | None = None,
     scratch: Where | None = None,
@@ -237,6 +238,8 @@ def run(
         How often a task that failed is tried again. One that ended its process is tried again once anyway.
     worker_lifespan
         Chunks, after which a worker process is replaced by a fresh one.
+    keep_logs
+        Keep in `logs/` what every task prints and logs, not only that of tasks that fail.
     storage_options
         Arguments for the fsspec filesystems; a name that begins with `input.` or `output.` is for that one only.
     scratch

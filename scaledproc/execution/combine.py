@@ -12,9 +12,11 @@ import numpy as np
 import pyarrow as pa
 
 from scaledproc._util.digests import digest_of, digest_of_stream
+from scaledproc._util.text import count_text
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import CombineDone
 from scaledproc.execution.chunks.quarantine import read_errors
+from scaledproc.execution.said_files import write_said
 from scaledproc.execution.shard import counts_of
 from scaledproc.execution.unreferenced import Unreferenced
 from scaledproc.run_folder.folder import RunFolder
@@ -26,6 +28,7 @@ from scaledproc.run_folder.names import (
     PLAN,
     REUSED_TASKS,
     TASKS,
+    WARNINGS,
     shard_errors_name,
     shard_name,
 )
@@ -85,13 +88,14 @@ def combine(run: RunFolder) -> CombineDone:
     quarantined = run.quarantined if reports is None else _write_errors(run, digests, reports)
     if full is not None:
         _write_tasks(run, digests, counts, [costs for _, costs in full])
+        write_said(run, digests, [report for report, _ in full])
     return CombineDone(
         rows=rows,
         quarantined=quarantined,
         summaries=tuple(sorted(summaries)),
         seconds=time.perf_counter() - started,
         digests=digests,
-        notes=tuple(unreferenced.notes(quarantined)),
+        notes=(*unreferenced.notes(quarantined), *_warned(run, {**run.record.digests, **digests})),
     )
 
 
@@ -198,6 +202,14 @@ def _write_tasks(
     with run.store.committing(TASKS, replacing=True) as part:
         write_table(part, TASKS_SCHEMA, task_rows(pieces, rows, reused, cost, failed))
         digests[TASKS] = digest_of(part)
+
+
+def _warned(run: RunFolder, digests: Mapping[str, str]) -> list[str]:
+    """What is told of warnings at the end."""
+    if WARNINGS not in digests:
+        return []
+    count = sum(table.num_rows for table in read_tables(run.store, WARNINGS, ["anchor"]))
+    return [f"{count_text(count, 'warning')} of tasks: see {WARNINGS}"]
 
 
 def _digest_of(run: RunFolder, name: str) -> str:

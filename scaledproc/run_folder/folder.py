@@ -25,6 +25,8 @@ from scaledproc.run_folder.names import (
     IN_WORK,
     INVENTORY,
     LEASE,
+    LOG_FILE,
+    LOGS,
     OWN_FILES,
     PLAN,
     RECORD,
@@ -33,10 +35,14 @@ from scaledproc.run_folder.names import (
     SHARDS,
     TASKS,
     UPDATE,
+    WARNING_SCHEMA,
+    WARNINGS,
     WORK,
+    log_name,
     report_name,
     shard_errors_name,
     shard_name,
+    shard_said_name,
 )
 from scaledproc.run_folder.record import RunRecord, read_record
 from scaledproc.run_folder.shard_report import read_report
@@ -180,6 +186,11 @@ class Run:
         """What became of each task, one row each in the plan's order, as `tasks.parquet` has it."""
         return self._read(TASKS)
 
+    def warnings(self) -> pa.Table:
+        """What tasks warned of, in the plan's order: group, unit, anchor, message."""
+        has_any = self.record.state != "done" or WARNINGS in self.record.digests
+        return self._read(WARNINGS) if has_any else WARNING_SCHEMA.empty_table()
+
     def summary(self, name: str) -> pa.Table:
         """One of the extractor's summaries, such as `signal_stats`."""
         if name not in self.record.summaries:
@@ -286,7 +297,7 @@ class RunFolder(Run):
 
     def clean_up(self) -> None:
         """Remove what only an unfinished run needs, and what killed commits left."""
-        _remove_unlisted(self.store, [name for shard in range(self.record.counts["shards"]) for name in _beside(shard)])
+        _remove_unlisted(self.store, [name for shard in range(self.record.counts["shards"]) for name in _around(shard)])
         _remove_own(self.store, WORK, IN_WORK)
         self._remove_replaced()
         self._remove_update()
@@ -312,17 +323,24 @@ class RunFolder(Run):
         count = self.record.counts["shards"]
         shards = {*range(replaces["shards"]), *_numbers(self.store.names(SHARDS), ".parquet")}
         names = [f"{name}.csv" for name in replaces["summaries"] if name not in self.record.summaries]
-        self.store.remove_files(names + [shard_name(shard) for shard in sorted(shards) if shard >= count])
+        names += [shard_name(shard) for shard in sorted(shards) if shard >= count]
+        names += [log_name(shard) for shard in sorted(_numbers(self.store.names(LOGS), ".log"))]
+        self.store.remove_files([name for name in names if name not in self.record.digests])
 
 
 def _beside_all(shards: int) -> list[str]:
     """What may belong to the files of so many shards while the run goes on."""
-    return [REUSED_TASKS, *(name for shard in range(shards) for name in _beside(shard))]
+    return [REUSED_TASKS, *(name for shard in range(shards) for name in _around(shard))]
 
 
 def _beside(shard: int) -> tuple[str, str]:
     """What belongs to a shard's file while the run goes on."""
     return report_name(shard), shard_errors_name(shard)
+
+
+def _around(shard: int) -> tuple[str, ...]:
+    """The same, and what belongs to it only at times."""
+    return (*_beside(shard), shard_said_name(shard))
 
 
 def _remove_unlisted(store: Store, names: Sequence[str]) -> None:
@@ -397,8 +415,9 @@ def begin(run: RunFolder, plan: Plan) -> RunFolder:
     if replaces and store.local is not None:
         store.remove_files([*sorted(OWN_FILES - {RECORD}), *(f"{summary}.csv" for summary in replaces["summaries"])])
         _remove_own(store, SHARDS, SHARD_FILE)
+        _remove_own(store, LOGS, LOG_FILE)
         replaces = {}
-    _remove_unlisted(store, [name for shard in range(shards) for name in _beside(shard)])
+    _remove_unlisted(store, [name for shard in range(shards) for name in _around(shard)])
     _remove_own(store, WORK, IN_WORK)
     store.remove_temporaries()
     digests = write_plan(store, plan)

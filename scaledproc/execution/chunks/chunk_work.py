@@ -46,6 +46,8 @@ class ChunkWork:
         The files that the extractor's code was read from when the work was begun, with their times and sizes.
     is_last
         Whether tasks whose files cannot be read are put into quarantine now, instead of being left to the end.
+    keep_logs
+        Whether it is kept what a task prints and logs that does not fail.
     """
 
     work_id: str
@@ -64,6 +66,7 @@ class ChunkWork:
     shared: Mapping[str, AtHand] = field(default_factory=dict)
     code: tuple[tuple[str, int, int], ...] = ()
     is_last: bool = False
+    keep_logs: bool = False
 
     def error_row(self, verdict: Verdict) -> dict[str, Any]:
         """A task's row of errors."""
@@ -87,8 +90,8 @@ class PieceDone:
         Time at work.
     errors
         Rows of errors that are in no file.
-    path, error_path
-        Local files that have the rows and the rows of errors, where they are not yet in the chunk.
+    path, error_path, said_path
+        Local files that have the rows, the rows of errors and what tasks said, where they are not yet in the chunk.
     unread, gone, example
         How many of its tasks could not be done because a file could not be read, or was not there, and the first one's
         error: these are in quarantine only if they were tried for the last time.
@@ -102,6 +105,7 @@ class PieceDone:
     errors: tuple[Mapping[str, Any], ...] = ()
     path: Path | None = None
     error_path: Path | None = None
+    said_path: Path | None = None
     unread: int = 0
     gone: int = 0
     example: str = ""
@@ -109,6 +113,6 @@ class PieceDone:
 
     def discard(self) -> None:
         """Remove its files."""
-        for path in (self.path, self.error_path):
+        for path in (self.path, self.error_path, self.said_path):
             if path is not None:
                 path.unlink(missing_ok=True)

@@ -86,10 +86,16 @@ def open_chunk(
             if is_refusal(error):
                 raise  # that it cannot be read does not say that it is not there
             is_whole = False
-        if not is_whole or (done.quarantined and not store.exists(f"{name}.errors.parquet")):
+        if not is_whole or not _has_all(store, name, done):
             yield None
         else:
             yield footer, file
+
+
+def _has_all(store: Store, name: str, done: ChunkDone) -> bool:
+    """Whether the files beside a chunk are there."""
+    beside = ((done.quarantined, "errors"), (done.said, "said"))
+    return all(store.exists(f"{name}.{what}.parquet") for count, what in beside if count)
 
 
 def committed_chunks(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import sys
 import traceback
@@ -13,13 +12,11 @@ from typing import Any, NoReturn
 
 from scaledproc._util.process.signals import stopping
 from scaledproc.execution.chunks.missing_dataset import Bearing
-from scaledproc.execution.chunks.quarantine import MESSAGE, NAME, TRACE, bounded, cleaned
+from scaledproc.execution.chunks.quarantine import MESSAGE, NAME, TRACE, bounded, cleaned, placeless
 from scaledproc.execution.workers.printing import DebuggerError, printed, was_debugged
 from scaledproc.execution.workers.worker_guard import guard
 from scaledproc.extractors import Extractor, Task
 from scaledproc.extractors.rows.collector import RowCollector, SchemaError
-
-_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
 
 
 class StagingError(Exception):
@@ -88,7 +85,8 @@ def _extract(extractor: Extractor, task: Task, problem: str | None, collector: R
     """Add one task's rows; or say what stood in the way."""
     process, was_asked = os.getpid(), stopping().signal is not None
     # What an extractor prints must not mix with what a program reads from standard output, nor fill a disk.
-    before = printed.begin()
+    before = printed.begin(task.anchor)
+    task.warnings.clear()
     found: BaseException | None = None
     try:
         if problem is not None:
@@ -153,8 +151,4 @@ def message_of(error: BaseException, task: Task) -> str:
         text = str(error)
     except Exception as broken:
         text = f"(its text cannot be had: {type(broken).__name__})"
-    text = cleaned(text)
-    for root in dict.fromkeys((str(task.root), os.path.realpath(task.root), repr(str(task.root))[1:-1])):
-        if len(root) > 1:
-            text = re.sub(rf"{re.escape(root)}(?:/|(?![\w.-]))", "", text)
-    return bounded(_ADDRESS.sub("0x…", text), MESSAGE)
+    return bounded(placeless(text, task), MESSAGE)
