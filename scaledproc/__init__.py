@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from scaledproc._util.lazy_names import lazily
 
 if TYPE_CHECKING:
-    from scaledproc.api import combine, fetch, plan, run, save_inventory, show, status, stop, verify
+    from scaledproc.api import combine, fetch, plan, run, save_inventory, show, status, stop, try_task, verify
     from scaledproc.backend.base import Backend, Capabilities, Job
     from scaledproc.engine.overview import Overview
     from scaledproc.engine.status import Status
@@ -45,13 +45,14 @@ __all__ = [
     "show",
     "status",
     "stop",
+    "try_task",
     "verify",
 ]
 
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "api": ("combine", "fetch", "plan", "run", "save_inventory", "show", "status", "stop", "verify"),
+        "api": ("combine", "fetch", "plan", "run", "save_inventory", "show", "status", "stop", "try_task", "verify"),
         "backend.base": ("Backend", "Capabilities", "Job"),
         "engine.overview": ("Overview",),
         "engine.status": ("Status",),

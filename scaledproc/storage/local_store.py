@@ -118,8 +118,9 @@ class LocalStore(Store):
         if len(paths) < 2:
             _sync_files(paths)
             return
-        with ThreadPoolExecutor(READERS, thread_name_prefix="flush") as pool:
-            list(pool.map(_sync_files, [paths[n::READERS] for n in range(READERS)]))
+        threads = min(READERS, len(paths))
+        with ThreadPoolExecutor(threads, thread_name_prefix="flush") as pool:
+            list(pool.map(_sync_files, [paths[n::threads] for n in range(threads)]))
 
     def _put(self, parts: Sequence[Part]) -> None:
         targets = [Path(self.path(part.name)) for part in parts]
