@@ -314,16 +314,16 @@ def test_small_and_large_data_frames_are_taken_alike(name: str) -> None:
             assert repr(large) == repr(None if small is None else small * 60), field  # NaN is not equal to itself
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("make", [pd.DataFrame, pa.table])
-def test_small_tables_are_written_together(make: Any) -> None:
+def test_small_tables_are_written_together(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PIECE", 100)
     collector = RowCollector(pa.schema([("x", I64)]))
     full = 0
-    for number in range(3 * PIECE):
+    for number in range(3 * 100):
         collector.add(make({"x": [number]}))
         full += collector.is_full
         if collector.is_full:
-            assert collector.take().num_rows == PIECE
+            assert collector.take().num_rows == 100
     assert full == 3
     assert collector.take().num_rows == 0
 
@@ -522,6 +522,7 @@ def test_about_how_many_bytes_rows_take() -> None:
     assert sizes_of(schema, row, [row, row], row | {"n": 1.0}, row | {"n": np.int8(1)}) == [340, 680, 340, 340]
     together, apart = {"s": "x" * 50, "t": "y" * 50}, {"s": "x" * 50, "t": "y" * 51}
     assert sizes_of(schema, row | together, row | apart) == [340, 340]
+    assert sizes_of(schema, row | {"s": "x" * 100}, row | {"s": "x" * 99 + "ü"}) == [340, 440]
     assert sizes_of(schema, row | {"s": "x" * 101}, row | {"s": "x" * 101, "t": "y" * 200}) == [441, 641]
     assert sizes_of(schema, row | {"s": "üa"}, row | {"s": "üa", "t": "b"}) == [342, 342]
     assert sizes_of(schema, row | {"l": [1, 2]}, row | {"l": np.arange(2)}) == [340 + 124, 340 + 116]
