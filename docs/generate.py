@@ -297,7 +297,7 @@ def run_folder_page(folder: Path) -> str:
         "## `run.json`",
         _table(("key", "meaning"), _parameters(RunRecord)),
     ]
-    for name in ("plan.parquet", "inventory.parquet", "errors.parquet"):
+    for name in ("plan.parquet", "inventory.parquet", "tasks.parquet", "errors.parquet"):
         table = pq.read_table(folder / name)
         rows = [
             (f"`{field.name}`", f"`{field.type}`", f"`{table[field.name][0].as_py()}`" if table.num_rows else "")

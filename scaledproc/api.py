@@ -18,27 +18,31 @@ from scaledproc.engine.driver import (
     combine_anew,
     execute,
     find_inventory,
-    finish,
     make,
-    reporting,
     settled,
 )
 from scaledproc.engine.options import FetchOptions, JobOrder, Listener, PlanOptions, RunOptions, split_options
+from scaledproc.engine.steps import finish, reporting
 from scaledproc.errors import TooManyFailuresError, UsageError
-from scaledproc.events import Event, Note
+from scaledproc.events import Event, Note, ReuseFound
 from scaledproc.execution.workers.pool import cores
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.registry import change_options, settle_options
 from scaledproc.fetching.defaults import PARALLEL, PHYSIONET
+from scaledproc.reporting.notebook import shown_here
 from scaledproc.run_folder.folder import Run, RunFolder
 from scaledproc.run_folder.lock.driver_lease import hold_lease
+from scaledproc.run_folder.replacement import is_half_replaced
 from scaledproc.storage.store import Store
 
 AnExtractor = str | Extractor | Callable[..., Any]
 Asked = TypeVar("Asked", bound=PlanOptions)
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from scaledproc.engine.status import Status
+    from scaledproc.engine.trial import Trial
     from scaledproc.engine.verify import Verified
     from scaledproc.fetching.transfer import Fetched
     from scaledproc.planning.inventory import Inventory
@@ -59,6 +63,7 @@ def plan(
     limit: int | None = None,
     shards: str | int = "folder",
     chunk: str | int = "auto",
+    compare: str = "listed",
     jobs: int | None = None,
     inventory: Where | None = None,
     storage_options: Mapping[str, Any] | None = None,
@@ -92,6 +97,9 @@ def plan(
         Macro cut: `folder`, a number, or a size such as `50GB`.
     chunk
         Micro cut: `auto`, `per-core`, a number of tasks, or a size such as `64MB`.
+    compare
+        How a file is known to be the one of before, where a run is continued or updated: `listed` (its size and its
+        time or etag) or `content` (its SHA-256).
     jobs
         Cores of one machine; as many as this one has where none is given.
     inventory
@@ -170,9 +178,13 @@ def run(
     limit: int | None = None,
     shards: str | int = "folder",
     chunk: str | int = "auto",
+    compare: str = "listed",
     backend: str | Backend = "local",
     jobs: int | None = None,
     overwrite: bool = False,
+    update: bool = False,
+    retry_failed: bool = False,
+    reuse: Iterable[Where] | Where = (),
     max_failures: str | int | None = None,
     task_timeout: str | float | None = None,
     memory_per_worker: str | int | None = None,
@@ -190,7 +202,7 @@ def run(
 
     Parameters
     ----------
-    dataset, extractor, options, unit, anchor, include, exclude, only, hidden, limit, shards, chunk, inventory
+    dataset, extractor, options, unit, anchor, include, exclude, only, hidden, limit, shards, chunk, compare, inventory
         As for `plan`.
     output
         The folder to write, as a path or URL. A finished run of the same plan in it is left as it is, an unfinished
@@ -202,6 +214,14 @@ def run(
         limit is given that only another process can keep.
     overwrite
         Throw away a run that is in the output folder.
+    update
+        Bring the run that is in the output folder up to date: do the tasks that are new, whose files changed or that
+        failed, and all of them where the extractor changed; keep the rows of the others. The earlier run stays as it
+        is until the new one is whole.
+    retry_failed
+        Do the quarantined tasks of the finished run in the output folder again, and nothing else.
+    reuse
+        Folders of further runs that rows may be taken from, of tasks with the same files: a path or URL, or several.
     max_failures
         Quarantined tasks that are still a success: a number, or a share such as `5%`; any number where none is given.
     task_timeout
@@ -222,14 +242,15 @@ def run(
     settings
         The backend's own, such as `{"role": …}` for `sagemaker`.
     on_event
-        Called with each event as it happens.
+        Called with each event as it happens. Where none is given, a notebook shows how far the run is.
     ask
         Puts a question to a person who interrupts a run whose jobs are elsewhere; without it they go on.
 
     Returns
     -------
     Run
-        `to_arrow()`, `to_pandas()`, `errors()`, `summary(name)` open it; `quarantined` is the number of failed tasks.
+        `to_arrow()`, `to_pandas()`, `to_dataset()` and `scan()` open its table, `summary(name)` a summary.
+        `quarantined` is the number of failed tasks; `errors()` and `traceback(anchor)` tell of them.
 
     Raises
     ------
@@ -243,19 +264,111 @@ def run(
         disk or memory is short. What is committed is kept: the same call continues.
     """
     asked = _settled(RunOptions.parse(locals()))
+    if asked.overwrite and (asked.update or asked.retry_failed or asked.reuse):
+        raise UsageError("--overwrite throws the earlier run away, whose rows --update, --retry-failed or --reuse want")
     inputs, outputs = split_options(storage_options)
     machine = backend if isinstance(backend, Backend) else make_backend(backend, jobs, scratch, settings)
     source = Store.at(place(dataset, "dataset"), {**machine.store_options("input"), **inputs})
     store = Store.at(place(output, "output"), {**machine.store_options("output"), **outputs})
     _refuse_idle_options(storage_options, {"input": source, "output": store})
-    with reporting(f"{store} cannot be read or written: "), _leaving_time(asked.grace):
-        done = execute(source, store, asked, machine, on_event, ask or (lambda _: False))
+    with (
+        shown_here(on_event) as shown,
+        reporting(f"{store} cannot be read or written: "),
+        _leaving_time(asked.grace),
+    ):
+        others = tuple(Run.open(Store.at(where, outputs)) for where in asked.reuse)
+        done = execute(source, store, asked, machine, shown.listen, ask or (lambda _: False), others)
+        shown.finished(done.view)
     if asked.fails(done.quarantined, done.record.counts["tasks"]) and done.record.state == "done":
         raise TooManyFailuresError(
             f"{done.quarantined:,} of {done.record.counts['tasks']:,} tasks are quarantined, more than --max-failures "
             f"{max_failures}; the table has the rows of the others, errors.parquet beside it tells why"
         )
     return done.view
+
+
+def try_task(
+    extractor: AnExtractor | None,
+    path: Where,
+    task: str | None = None,
+    *,
+    options: Mapping[str, Any] | None = None,
+    unit: str | None = None,
+    anchor: Iterable[str] | str = (),
+    include: Iterable[str] | str = (),
+    exclude: Iterable[str] | str = (),
+    only: Where | None = None,
+    hidden: bool = False,
+    inventory: Where | None = None,
+    failed: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    scratch: Where | None = None,
+) -> pa.Table:
+    """The rows that an extractor gives for one task, as a run's table would have them. Nothing is written.
+
+    The task is done in this process: what it prints is shown, and a debugger works. What it raises is raised.
+
+    Parameters
+    ----------
+    extractor
+        As for `plan`; None is that of the run, where the task is one of a run.
+    path
+        The file that the task begins at, of which the files beside it are the unit; a dataset, as for `plan`; or a
+        run's folder with `#` and the anchor of one of its tasks.
+    task
+        Which task of the dataset: its anchor, or a glob of which it is the first. The plan's first one where none is
+        given.
+    options, unit, anchor, include, exclude, only, hidden, inventory
+        As for `plan`. For a task of a run whose extractor is not given, other `options` than the run's.
+    failed
+        Which of the quarantined tasks, from 1, where the path is a run's folder.
+    storage_options, scratch
+        As for `run`.
+
+    Raises
+    ------
+    UsageError
+        If there is no such extractor or task, or an option cannot have its value.
+    ScaledprocError
+        If the dataset or the run's folder cannot be read.
+    """
+    given = {name: value for name, value in locals().items() if name not in ("extractor", "path", "task")}
+    done = trial(extractor, path, task, **given)
+    if done.rows is None:
+        assert done.error is not None  # noqa: S101
+        raise done.error
+    return done.rows
+
+
+def trial(
+    extractor: AnExtractor | None,
+    path: Where,
+    task: str | None = None,
+    *,
+    failed: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    scratch: Where | None = None,
+    on_error: Callable[[BaseException], None] = lambda _: None,
+    **options: Any,
+) -> Trial:
+    """What becomes of one task in this process; the parameters are those of `try_task`.
+
+    Parameters
+    ----------
+    extractor, path, task, failed, storage_options, scratch, options
+        As for `try_task`.
+    on_error
+        Called with what the task failed with, while its files are here.
+    """
+    from scaledproc.engine.trial import find_target, try_target
+
+    asked = PlanOptions.parse(options)
+    inputs, outputs = split_options(storage_options)
+    with reporting():
+        target = find_target(extractor, os.fspath(place(path, "path")), task, asked, inputs, outputs, failed)
+        sides = {"input": target.dataset} | ({} if target.run is None else {"output": target.run})
+        _refuse_idle_options(storage_options, sides)
+        return try_target(target, Path(scratch) if scratch else None, on_error)
 
 
 def make_backend(
@@ -297,6 +410,53 @@ def expect(
     inputs, _ = split_options(storage_options)
     source = Store.at(dataset, {**backend.store_options("input"), **inputs})
     return backend.estimate(made, source, load_extractor(*settle_options(extractor, options)))
+
+
+def plan_update(
+    dataset: Where,
+    output: Where,
+    *,
+    extractor: AnExtractor = "wfdb-summary",
+    options: Mapping[str, Any] | None = None,
+    jobs: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    **given: Any,
+) -> tuple[Plan, ReuseFound]:
+    """Plan what `run(…, update=True)` would do, without doing it.
+
+    Parameters
+    ----------
+    dataset, extractor, options, jobs, storage_options, given
+        As for `plan`.
+    output
+        The folder of the run that would be updated.
+
+    Returns
+    -------
+    tuple
+        The plan of the tasks that are to be done, and how many they are for which reason. Whether the earlier run's
+        files are what was written is looked at only when the update is done.
+
+    Raises
+    ------
+    UsageError
+        If an option cannot have its value, or rows of the run cannot be reused.
+    ScaledprocError
+        If the folder holds no run, or the dataset cannot be listed.
+    """
+    from scaledproc.engine.update import compared_by_content, plan_of_update
+
+    asked = _settled(PlanOptions.parse({**given, "extractor": extractor, "options": options}))
+    inputs, outputs = split_options(storage_options)
+    source, store = Store.at(dataset, inputs), Store.at(output, outputs)
+    _refuse_idle_options(storage_options, {"input": source, "output": store})
+    with reporting(f"{store} cannot be read: "):
+        there = Run.open(store)
+        made = load_extractor(asked.extractor, asked.options)
+        whole = make(source, asked, made, cores=cores(jobs), together=True, skip=source.contains(store))
+        if asked.compare == "content":
+            whole = compared_by_content(whole, source, [there])
+        return plan_of_update(there, whole, asked, made, cores=cores(jobs))
 
 
 def status(
@@ -347,7 +507,11 @@ def stop(
     UsageError
         If the run is finished, or is run by the processes that began it, which end with Ctrl-C there.
     """
-    run, backend = _recalled(output, storage_options, settings)
+    from scaledproc.engine.status import at_work_in
+
+    run, _ = _recalled(output, storage_options, settings)
+    inner = at_work_in(run)
+    run, backend = _recalled(inner.store.uri, storage_options, settings)
     if run.record.state == "done":
         raise UsageError(f"{run.store} is finished; there is nothing to stop")
     if backend.capabilities.is_here:
@@ -404,6 +568,10 @@ def combine(
     _refuse_idle_options(storage_options, {"output": Store.at(output, outputs)})
     with reporting():
         found = RunFolder.open(Store.at(output, outputs))
+        if is_half_replaced(found):
+            raise UsageError(
+                f"{found.store} is being replaced by an update: run the command that updates it again first"
+            )
         values = None
         if options:
             values = change_options(str(found.source), found.record.extractor.get("options") or {}, options)

@@ -8,6 +8,7 @@ its line in the documents follow. Light to import, since `--help` shows what is 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -60,6 +61,21 @@ def _share_of_failures(value: str | int, flag: str) -> int | float:
     except ValueError:
         pass
     raise UsageError(f"{flag} {text!r}: give a number of tasks such as 10, or a share such as 5%")
+
+
+def _places(value: Any, flag: str) -> tuple[str, ...]:
+    """Folders' paths or URLs."""
+    one = isinstance(value, str | os.PathLike)
+    found: tuple[Any, ...] = (value,) if one else tuple(value) if isinstance(value, Iterable) else (None,)
+    if not all(isinstance(each, str | os.PathLike) for each in found):
+        raise UsageError(f"{flag} {value!r}: give a folder's path or URL, or several")
+    return tuple(os.fspath(each) for each in found)
+
+
+def _comparison(value: str, flag: str) -> str:
+    if value not in ("listed", "content"):
+        raise UsageError(f"{flag} {value!r}: give listed or content")
+    return value
 
 
 def _grace(value: str | float, flag: str) -> float:
@@ -204,6 +220,7 @@ class PlanOptions(FileOptions):
         "wfdb-summary",
         "A built-in's name, [bold]package.module:name[/] or [bold]path/to/file.py:name[/].",
         accepts="AnExtractor",
+        details="The name behind the colon can be left out where the file defines one extractor.",
     )
     options: Mapping[str, Any] | None = option(
         None,
@@ -257,6 +274,14 @@ class PlanOptions(FileOptions):
         read=_chunk,
         record=True,
     )
+    compare: str = option(
+        "listed",
+        "How a file is known to be the one of before: listed (its size and its time or etag) or content (SHA-256).",
+        read=_comparison,
+        record=True,
+        details="By content, `touch` or another copy of the dataset costs no task. Each file is read once for it, "
+        "unless `fetch` or an earlier run has its checksum.",
+    )
     jobs: int | None = option(
         None,
         "Processes; 1 without limits works in this one.",
@@ -288,6 +313,27 @@ class RunOptions(Limits, PlanOptions):
         "Throw away a run that is in OUTPUT.",
         in_file=False,
         details="In a store such as S3 its files stay until the new ones replace them.",
+    )
+    update: bool = option(
+        False,
+        "Bring the run that is in OUTPUT up to date: do what is new or changed or failed, keep the rest.",
+        in_file=False,
+        details="The result has the bytes of a run from nothing. The earlier one stays as it is until the new one is "
+        "whole.",
+    )
+    retry_failed: bool = option(
+        False,
+        "Do the quarantined tasks of the finished run that is in OUTPUT again, and nothing else.",
+        in_file=False,
+    )
+    reuse: tuple[str, ...] = option(
+        (),
+        "Take rows from the run in this folder too, of tasks with the same files; can be repeated.",
+        metavar="OTHER_OUTPUT",
+        accepts="Iterable[Where] | Where",
+        read=_places,
+        in_file=False,
+        details="Such as a sample that was made on a laptop, a run on another cut, or a copy in S3.",
     )
     scratch: Where | None = option(
         None, "Folder to stage remote data in.", metavar="FOLDER", default_text="the system's temporary folder"

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from scaledproc._util.digests import digest_of, digest_of_stream
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import CombineDone
 from scaledproc.execution.chunks.quarantine import read_errors
+from scaledproc.execution.shard import counts_of
 from scaledproc.execution.unreferenced import Unreferenced
 from scaledproc.run_folder.folder import RunFolder
-from scaledproc.run_folder.names import ERROR_LOG, ERROR_SCHEMA, ERRORS, FEATURES, shard_errors_name, shard_name
+from scaledproc.run_folder.names import (
+    ERROR_LOG,
+    ERROR_SCHEMA,
+    ERRORS,
+    FEATURES,
+    PLAN,
+    REUSED_TASKS,
+    TASKS,
+    shard_errors_name,
+    shard_name,
+)
+from scaledproc.run_folder.tasks_table import TASKS_SCHEMA, task_rows
 from scaledproc.storage.parquet import (
-    METADATA,
     Writer,
     check_schema,
     damage_told,
     open_reader,
+    read_note,
+    read_tables,
     tables_in,
     write_csv,
     write_table,
@@ -31,6 +44,9 @@ from scaledproc.storage.parquet import (
 from scaledproc.storage.row_groups import rebatch
 
 if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+    from numpy.typing import NDArray
+
     from scaledproc.events import ShardDone
     from scaledproc.extractors import Extractor
 
@@ -58,12 +74,15 @@ def combine(run: RunFolder) -> CombineDone:
     digests: dict[str, str] = {}
     reports = None if run.record.state == "done" else run.shard_reports(sorted(every))
     unreferenced = Unreferenced(run, run.extractor)
-    rows, summaries = _write_features(run, digests, reports, unreferenced)
+    counts: list[NDArray[np.int64]] = []
+    rows, summaries = _write_features(run, digests, reports, unreferenced, counts)
     for name, table in summaries.items():
         with run.store.committing(f"{name}.csv", replacing=True) as part:
             write_csv(part, table)
             digests[f"{name}.csv"] = digest_of(part)
     quarantined = run.quarantined if reports is None else _write_errors(run, digests, reports)
+    if reports is not None:
+        _write_tasks(run, digests, counts)
     return CombineDone(
         rows=rows,
         quarantined=quarantined,
@@ -75,12 +94,16 @@ def combine(run: RunFolder) -> CombineDone:
 
 
 def _write_features(
-    run: RunFolder, digests: dict[str, str], reports: Sequence[ShardDone] | None, unreferenced: Unreferenced
+    run: RunFolder,
+    digests: dict[str, str],
+    reports: Sequence[ShardDone] | None,
+    unreferenced: Unreferenced,
+    counts: list[NDArray[np.int64]],
 ) -> tuple[int, Mapping[str, pa.Table]]:
     extractor = run.extractor
     schema = finished_schema(extractor)
     shards = chain.from_iterable(
-        _rows_of(run, shard, None if reports is None else reports[shard])
+        _rows_of(run, shard, None if reports is None else reports[shard], counts)
         for shard in range(run.record.counts["shards"])
     )
 
@@ -116,25 +139,62 @@ def _write_features(
     return writer.rows, summaries
 
 
-def _rows_of(run: RunFolder, shard: int, report: ShardDone | None) -> Iterator[pa.Table]:
-    """The rows of a shard. In an unfinished run one that is not what its report says is made anew by the next start."""
+def _rows_of(
+    run: RunFolder, shard: int, report: ShardDone | None, counts: list[NDArray[np.int64]]
+) -> Iterator[pa.Table]:
+    """The rows of a shard; how many each of its tasks gave is added to `counts`.
+
+    In an unfinished run a shard that is not what its report says is made anew by the next start.
+    """
     name = shard_name(shard)
     try:
         if report is not None and run.record.replaces and _digest_of(run, name) != report.digest:
             raise DamagedError(f"{run.store}/{name} is an earlier run's{_AGAIN}")
         with damage_told(run.store, name), run.store.open_for_arrow(name) as source, open_reader(source) as file:
-            said = json.loads((file.metadata.metadata or {}).get(METADATA, b"{}"))
+            said = _note_of(run, name, file, source)
             if (said.get("plan_id"), said.get("shard")) != (run.record.plan_id, shard):
                 raise DamagedError(f"{run.store}/{name} is of another plan or place{_AGAIN}")
             if report is not None and file.metadata.num_rows != report.rows:
                 raise DamagedError(
                     f"{run.store}/{name} has {file.metadata.num_rows:,} rows, not {report.rows:,}{_AGAIN}"
                 )
+            if report is not None:
+                counts.append(_counts_of(run, name, said, report))
             yield from tables_in(file)
     except DamagedError:
         if report is not None:
             run.store.remove(name)  # which says that the shard is there
         raise
+
+
+def _note_of(run: RunFolder, name: str, file: pq.ParquetFile, source: IO[bytes]) -> Mapping[str, Any]:
+    try:
+        return read_note(file, source)
+    except (ValueError, TypeError, KeyError) as error:
+        raise DamagedError(f"{run.store}/{name} is damaged: {error}{_AGAIN}") from None
+
+
+def _counts_of(run: RunFolder, name: str, said: Mapping[str, Any], report: ShardDone) -> NDArray[np.int64]:
+    """How many rows each of a shard's tasks gave."""
+    try:
+        return counts_of(said, report.tasks, report.rows)
+    except (ValueError, TypeError, KeyError) as error:
+        raise DamagedError(f"{run.store}/{name} is damaged: {error}{_AGAIN}") from None
+
+
+def _write_tasks(run: RunFolder, digests: dict[str, str], counts: Sequence[NDArray[np.int64]]) -> None:
+    """What became of each task."""
+    rows = np.concatenate([np.zeros(0, np.int64), *counts])
+    reused = np.zeros(len(rows), bool)
+    if run.record.counts.get("reused"):
+        reused = pa.concat_tables(read_tables(run.store, REUSED_TASKS, rows=len(rows)))["reused"].to_numpy()
+    failed = pa.concat_tables(
+        [ERROR_SCHEMA.empty_table().select(["anchor"]), *read_tables(run.store, ERRORS, ["anchor"])]
+    )
+    pieces = read_tables(run.store, PLAN, ["group", "unit", "anchor", "shard"], rows=len(rows))
+    with run.store.committing(TASKS, replacing=True) as part:
+        write_table(part, TASKS_SCHEMA, task_rows(pieces, rows, reused, failed["anchor"].combine_chunks()))
+        digests[TASKS] = digest_of(part)
 
 
 def _digest_of(run: RunFolder, name: str) -> str:

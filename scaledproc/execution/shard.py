@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
@@ -129,7 +129,7 @@ def _make_shard(work: ChunkWork, path: Callable[[str, int], Path]) -> tuple[Chun
             chunk, counts = fill(work, writer, errors, refused)
             note_shard(writer, plan_of(work.work_id), work.shard, counts)
         if not errors.count:
-            error_target.write_bytes(_no_errors())
+            error_target.write_bytes(no_errors())
         return chunk, writer.rows, time.perf_counter() - started
 
     chunk, rows, seconds = until_taken(make)
@@ -140,7 +140,8 @@ def _make_shard(work: ChunkWork, path: Callable[[str, int], Path]) -> tuple[Chun
 
 
 @lru_cache(maxsize=1)
-def _no_errors() -> bytes:
+def no_errors() -> bytes:
+    """A shard's table of errors where no task failed."""
     with scratch_folder() as folder:
         write_table(folder / "errors", WORK_ERROR_SCHEMA, [])
         return (folder / "errors").read_bytes()
@@ -297,6 +298,20 @@ def note_shard(writer: Writer, plan_id: str, shard: int, counts: Sequence[int]) 
     """What a shard's file says of itself: its plan, its place, and how many rows each of its tasks gave, in runs."""
     runs = [[count, sum(1 for _ in same)] for count, same in groupby(counts)]
     writer.note({"plan_id": plan_id, "shard": shard}, {"counts": runs})
+
+
+def counts_of(said: Mapping[str, Any], tasks: int, rows: int) -> NDArray[np.int64]:
+    """How many rows each task of a shard gave, shape (tasks,), from what its file says of itself.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError
+        If that is not of so many tasks and rows.
+    """
+    runs = np.asarray(said["counts"], np.int64).reshape(-1, 2)
+    if runs.min(initial=0) < 0 or int(runs[:, 1].sum()) != tasks or int(runs.prod(axis=1).sum()) != rows:
+        raise ValueError(f"its footer does not account for {tasks:,} tasks with {rows:,} rows")
+    return np.repeat(runs[:, 0], runs[:, 1])
 
 
 def _read_chunks(

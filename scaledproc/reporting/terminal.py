@@ -21,6 +21,7 @@ from scaledproc.events import (
     Event,
     JobPlanned,
     Note,
+    ReuseFound,
     RunFinished,
     RunStarted,
     ShardDone,
@@ -131,6 +132,8 @@ class PlainProgress(Progress):
                 self._say_troubles()
             if isinstance(event, Note):
                 self._print(f"note: {clean_text(event.text)}")
+            elif isinstance(event, ReuseFound):
+                self._print(reuse_text(event))
             elif isinstance(event, JobPlanned):
                 self._print(f"would run: {clean_text(event.job)}")
             elif isinstance(event, CombineDone):
@@ -232,6 +235,8 @@ class LiveProgress(Progress):
             self.pause()  # what comes now is the result, on standard output
         elif isinstance(event, Note):
             self._print(f"note: {clean_text(event.text)}")
+        elif isinstance(event, ReuseFound):
+            self._print(reuse_text(event))
         elif isinstance(event, RunStarted):
             self._print(started_text(event))
             self._tally = Tally(event)
@@ -341,6 +346,11 @@ def choose(*, quiet: bool, as_json: bool) -> Progress:
     if quiet:
         return Progress()
     return LiveProgress() if sys.stderr.isatty() else PlainProgress()
+
+
+def reuse_text(event: ReuseFound) -> str:
+    """What of a table is done, and what is taken from earlier runs."""
+    return f"to do: {clean_text(event.text)}; the rows of {count_text(event.tasks - event.todo, 'task')} are reused"
 
 
 def started_text(event: RunStarted) -> str:

@@ -7,6 +7,7 @@ Its layout::
       signal_stats.csv                   the extractor's summaries, <name>.csv
       errors.parquet                     the quarantined tasks, one row each
       errors.log                         their tracebacks; only when a task failed
+      tasks.parquet                      what became of each task, one row each
       shards/<shard>.parquet             one table per macro shard, before `finish`
       plan.parquet                       one row per task, with its shard and chunk
       inventory.parquet                  one row per file, with its unit and version
@@ -17,6 +18,7 @@ Its layout::
         <chunk>.errors.parquet           its quarantined tasks with tracebacks, if there are any
       work/done/<shard>.json             the ShardDone of a committed shard
       work/done/<shard>.errors.parquet   its quarantined tasks with tracebacks
+      work/done/reused.parquet           which tasks an earlier run made; only where there are such
       work/control/                      copies of run.json, plan and inventory, for machines that mount them;
                                          `stop`, once somebody asked for it
       work/manifests/                    lists of a job's files, where they are no whole folders
@@ -24,6 +26,8 @@ Its layout::
       work/parts/<job>/<host>/           parts of shards, where the service dealt out the files
       work/progress/                     heartbeats
       work/combined.json                 the CombineDone of a combine job elsewhere
+      work/todo/                         a run's folder, of the tasks whose rows no earlier run has
+      update/                            a run's folder, of what takes this one's place once it is whole
 """
 
 from __future__ import annotations
@@ -38,17 +42,25 @@ INVENTORY = "inventory.parquet"
 FEATURES = "features.parquet"
 ERRORS = "errors.parquet"
 ERROR_LOG = "errors.log"
+TASKS = "tasks.parquet"
 SHARDS = "shards"
 LEASE = "lease.json"
 """Whose the folder is while a driver is at work."""
 WORK = "work"
 """What only an unfinished run needs: committed chunks, what became of the shards, what a backend keeps there."""
 DONE = f"{WORK}/done"
+REUSED_TASKS = f"{DONE}/reused.parquet"
 COMBINED = f"{WORK}/combined.json"
-OWN_NAMES = frozenset({RECORD, PLAN, INVENTORY, FEATURES, ERRORS, ERROR_LOG, SHARDS, WORK, LEASE, "report.html"})
-OWN_FILES = OWN_NAMES - {SHARDS, WORK, LEASE}
+TODO = f"{WORK}/todo"
+"""A run's folder of its own: of the tasks that no earlier run has the rows of."""
+UPDATE = "update"
+"""A run's folder of its own: of what is to take this one's place, until that is whole."""
+OWN_NAMES = frozenset(
+    {RECORD, PLAN, INVENTORY, FEATURES, ERRORS, ERROR_LOG, TASKS, SHARDS, WORK, LEASE, UPDATE, "report.html"}
+)
+OWN_FILES = OWN_NAMES - {SHARDS, WORK, LEASE, UPDATE}
 SHARD_FILE = re.compile(r"\d{5,}\.parquet")
-IN_WORK = re.compile(r"\d{5,}|done|combined\.json|progress|control|manifests|code|parts")
+IN_WORK = re.compile(r"\d{5,}|done|combined\.json|progress|control|manifests|code|parts|todo")
 
 ERROR_SCHEMA = pa.schema(
     [

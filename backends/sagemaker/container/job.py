@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from scaledproc._util.process.scratch import PrivateFolder
 from scaledproc._util.redaction import redacted
-from scaledproc.engine.driver import reporting
 from scaledproc.engine.job import check_job, open_run, perform
+from scaledproc.engine.steps import reporting
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, ShardDone
 from scaledproc.execution.heartbeat import PROGRESS

@@ -27,7 +27,7 @@ from scaledproc.execution.chunks.task_call import error_row, run_task
 from scaledproc.execution.workers.printing import watch_questions
 from scaledproc.execution.workers.recovery import Piece
 from scaledproc.execution.workers.worker_guard import between_tasks, guard
-from scaledproc.extractors import Task
+from scaledproc.extractors import Extractor, Task
 from scaledproc.extractors.rows.collector import REFUSALS, RefusedRowsError, RowCollector, SchemaError, refused_among
 from scaledproc.planning.shared_files import check_shared, paths_of
 from scaledproc.storage.local_files import Watch, forget
@@ -131,6 +131,11 @@ def fill(work: ChunkWork, writer: Writer, errors: ErrorRows, refused: Refused) -
 def stored_schema(work: ChunkWork) -> pa.Schema:
     """The columns of a chunk as they are read from its file, which a shard is made with."""
     return _stored(load_cached(work.source, work.options).schema)
+
+
+def schema_in_files(extractor: Extractor) -> pa.Schema:
+    """The columns of an extractor's rows as they are read from a file."""
+    return _stored(extractor.schema)
 
 
 @lru_cache(maxsize=4)
