@@ -140,3 +140,9 @@ def test_an_option_that_the_fingerprint_forgets_is_noticed(given: Any, notices: 
 
     with pytest.raises(AssertionError, match="the option times") if notices else nullcontext():
         Tests().test_each_option_changes_the_fingerprint()
+
+
+def test_the_earlier_name_of_its_arguments_is_refused() -> None:
+    """What a subclass calls `options` would be passed over without a word."""
+    with pytest.raises(TypeError, match="is called `arguments`"):
+        type("Tests", (ExtractorConformance,), {"extractor": optional, "options": {"unit": "file"}})
