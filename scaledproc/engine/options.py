@@ -33,6 +33,9 @@ Listener = Callable[["Event"], None]
 MOST_SHARDS = 1_000_000
 """Numbers that a range of macro shards may have: a longer one is a slip."""
 
+SHOWN_TASKS = 10
+"""How many tasks and messages of each kind `scaledproc show` tells of."""
+
 
 def _shards(value: str | int, _: str) -> str | int:
     from scaledproc.planning.partition import ShardCut

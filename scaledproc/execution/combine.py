@@ -12,9 +12,11 @@ import numpy as np
 import pyarrow as pa
 
 from scaledproc._util.digests import digest_of, digest_of_stream
+from scaledproc._util.text import count_text
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import CombineDone
 from scaledproc.execution.chunks.quarantine import read_errors
+from scaledproc.execution.said_files import write_said
 from scaledproc.execution.shard import counts_of
 from scaledproc.execution.unreferenced import Unreferenced
 from scaledproc.run_folder.folder import RunFolder
@@ -26,10 +28,12 @@ from scaledproc.run_folder.names import (
     PLAN,
     REUSED_TASKS,
     TASKS,
+    WARNINGS,
     shard_errors_name,
     shard_name,
 )
-from scaledproc.run_folder.tasks_table import TASKS_SCHEMA, task_rows
+from scaledproc.run_folder.shard_report import unknown_costs
+from scaledproc.run_folder.tasks_table import FAILED, TASKS_SCHEMA, task_rows
 from scaledproc.storage.parquet import (
     Writer,
     check_schema,
@@ -41,7 +45,7 @@ from scaledproc.storage.parquet import (
     write_csv,
     write_table,
 )
-from scaledproc.storage.row_groups import rebatch
+from scaledproc.storage.row_groups import ahead, rebatch
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -72,7 +76,8 @@ def combine(run: RunFolder) -> CombineDone:
             "run the same command again"
         )
     digests: dict[str, str] = {}
-    reports = None if run.record.state == "done" else run.shard_reports(sorted(every))
+    full = None if run.record.state == "done" else run.full_reports(sorted(every))
+    reports = None if full is None else [report for report, _ in full]
     unreferenced = Unreferenced(run, run.extractor)
     counts: list[NDArray[np.int64]] = []
     rows, summaries = _write_features(run, digests, reports, unreferenced, counts)
@@ -81,15 +86,16 @@ def combine(run: RunFolder) -> CombineDone:
             write_csv(part, table)
             digests[f"{name}.csv"] = digest_of(part)
     quarantined = run.quarantined if reports is None else _write_errors(run, digests, reports)
-    if reports is not None:
-        _write_tasks(run, digests, counts)
+    if full is not None:
+        _write_tasks(run, digests, counts, [costs for _, costs in full])
+        write_said(run, digests, [report for report, _ in full])
     return CombineDone(
         rows=rows,
         quarantined=quarantined,
         summaries=tuple(sorted(summaries)),
         seconds=time.perf_counter() - started,
         digests=digests,
-        notes=tuple(unreferenced.notes(quarantined)),
+        notes=(*unreferenced.notes(quarantined), *_warned(run, {**run.record.digests, **digests})),
     )
 
 
@@ -109,7 +115,8 @@ def _write_features(
 
     def written(writer: Writer) -> Iterator[pa.Table]:
         """Every finished piece, after it was written: the summaries come from the same pass."""
-        for piece in rebatch(shards):
+        # A local disk is read while rows are written; a store that is elsewhere has its own way to read ahead.
+        for piece in ahead(rebatch(shards)) if run.store.local is not None else rebatch(shards):
             finished = finish_table(extractor, piece)
             if finished.schema != schema or finished.num_rows != piece.num_rows:
                 raise ScaledprocError(
@@ -182,19 +189,28 @@ def _counts_of(run: RunFolder, name: str, said: Mapping[str, Any], report: Shard
         raise DamagedError(f"{run.store}/{name} is damaged: {error}{_AGAIN}") from None
 
 
-def _write_tasks(run: RunFolder, digests: dict[str, str], counts: Sequence[NDArray[np.int64]]) -> None:
+def _write_tasks(
+    run: RunFolder, digests: dict[str, str], counts: Sequence[NDArray[np.int64]], costs: Sequence[NDArray[np.int64]]
+) -> None:
     """What became of each task."""
     rows = np.concatenate([np.zeros(0, np.int64), *counts])
     reused = np.zeros(len(rows), bool)
     if run.record.counts.get("reused"):
         reused = pa.concat_tables(read_tables(run.store, REUSED_TASKS, rows=len(rows)))["reused"].to_numpy()
-    failed = pa.concat_tables(
-        [ERROR_SCHEMA.empty_table().select(["anchor"]), *read_tables(run.store, ERRORS, ["anchor"])]
-    )
+    failed = pa.concat_tables([ERROR_SCHEMA.empty_table().select(FAILED), *read_tables(run.store, ERRORS, FAILED)])
     pieces = read_tables(run.store, PLAN, ["group", "unit", "anchor", "shard"], rows=len(rows))
+    cost = np.concatenate([unknown_costs(0), *costs])
     with run.store.committing(TASKS, replacing=True) as part:
-        write_table(part, TASKS_SCHEMA, task_rows(pieces, rows, reused, failed["anchor"].combine_chunks()))
+        write_table(part, TASKS_SCHEMA, task_rows(pieces, rows, reused, cost, failed))
         digests[TASKS] = digest_of(part)
+
+
+def _warned(run: RunFolder, digests: Mapping[str, str]) -> list[str]:
+    """What is told of warnings at the end."""
+    if WARNINGS not in digests:
+        return []
+    count = sum(table.num_rows for table in read_tables(run.store, WARNINGS, ["anchor"]))
+    return [f"{count_text(count, 'warning')} of tasks: see {WARNINGS}"]
 
 
 def _digest_of(run: RunFolder, name: str) -> str:

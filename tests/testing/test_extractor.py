@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -27,6 +27,11 @@ class TestWfdbSummary(ExtractorConformance):
         broken.parent.mkdir(parents=True)
         broken.write_text("no header\n")
         return tmp_path / "data"
+
+
+class TestWfdbWindows(TestWfdbSummary):
+    extractor = "wfdb-windows"
+    options: ClassVar[Mapping[str, Any]] = {"options": {"window": 30.0}}
 
 
 class TestProbe(ExtractorConformance):
