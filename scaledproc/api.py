@@ -258,7 +258,7 @@ def run(
         Time to finish the chunks at work when SIGINT (Ctrl-C) or SIGTERM comes: seconds, or a text such as `1m`. Where
         none is given, signals are left to the program that calls this.
     settings
-        The backend's own, such as `{"role": …}` for `sagemaker`.
+        The backend's own, by name.
     on_event
         Called with each event as it happens. Where none is given, a notebook shows how far the run is.
     ask
@@ -792,9 +792,9 @@ def fetch(
         fetched is kept: the same call continues.
     """
     asked = FetchOptions.parse(locals())
+    from scaledproc.fetching.selection.only import Selection
+    from scaledproc.fetching.selection.subset import Choice
     from scaledproc.fetching.transfer import Folder, fetch_files, open_source, open_store
-    from scaledproc.planning.selection.only import Selection
-    from scaledproc.planning.selection.subset import Choice
 
     selection = None if only is None else Selection.read(only)
     choice = Choice(groups, records, limit, asked.include, asked.exclude, selection)

@@ -173,7 +173,7 @@ class FileOptions:
 
     include: tuple[str, ...] = option(
         (),
-        "Only files that match this glob ('30/**', '*.hea'); can be repeated.",
+        "Only files that match this glob ('30/**', '*.csv'); can be repeated.",
         metavar="GLOB",
         default_text="all files",
         accepts="Iterable[str] | str",
@@ -300,7 +300,7 @@ class PlanOptions(FileOptions):
 class RunOptions(Limits, PlanOptions):
     """What a run is made by: the parameters of `scaledproc.run`."""
 
-    backend: str | Backend = option("local", "Where jobs run: local, sagemaker, dry-run or a plug-in's.")
+    backend: str | Backend = option("local", "Where jobs run: an installed backend, such as local or dry-run.")
     max_failures: int | float | None = option(
         None,
         "Quarantined tasks that are still a success.",

@@ -45,7 +45,7 @@ from scaledproc.storage.parquet import (
     write_csv,
     write_table,
 )
-from scaledproc.storage.row_groups import rebatch
+from scaledproc.storage.row_groups import ahead, rebatch
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -115,7 +115,8 @@ def _write_features(
 
     def written(writer: Writer) -> Iterator[pa.Table]:
         """Every finished piece, after it was written: the summaries come from the same pass."""
-        for piece in rebatch(shards):
+        # A local disk is read while rows are written; a store that is elsewhere has its own way to read ahead.
+        for piece in ahead(rebatch(shards)) if run.store.local is not None else rebatch(shards):
             finished = finish_table(extractor, piece)
             if finished.schema != schema or finished.num_rows != piece.num_rows:
                 raise ScaledprocError(

@@ -25,6 +25,7 @@ from scaledproc.execution.chunks.quarantine import ErrorRows, read_errors
 from scaledproc.execution.chunks.said import SaidRows, read_said
 from scaledproc.execution.workers.worker_guard import end_part, is_worn
 from scaledproc.run_folder.names import (
+    PARTS,
     SAID_SCHEMA,
     WORK_ERROR_SCHEMA,
     report_name,
@@ -56,17 +57,13 @@ if TYPE_CHECKING:
     from scaledproc.storage.store import Store
 
 
-PARTS = "parts"
-"""Below `work/`: a machine's parts of shards, where the tasks of one shard are spread over machines."""
-
-
 PRESENT = "present.json"
 
 TOGETHER = 0.25
 """Seconds, after which shards that are made together are committed."""
 
 
-def part_name(shard: int, folder: str = f"work/{PARTS}") -> str:
+def part_name(shard: int, folder: str = PARTS) -> str:
     """A machine's part of a macro shard, without its ending."""
     return f"{folder}/{shard:05d}"
 
@@ -113,15 +110,15 @@ def merge_shard(store: Store, work_id: str, shard: int, chunks: int) -> ShardDon
     return done
 
 
-def make_shards(works: Sequence[ChunkWork]) -> list[tuple[ChunkDone, ShardDone]]:
+def make_shards(chunks: Sequence[ChunkWork]) -> list[tuple[ChunkDone, ShardDone]]:
     """Make small macro shards that are one chunk each, and commit them together; only the first where it takes long.
 
     They are as `run_chunk` and `merge_shard` make them, without the steps between. For local disks.
     """
     started = time.perf_counter()
     made: list[tuple[ChunkDone, ShardDone]] = []
-    with works[0].store.committing_together() as path:
-        for work in works:
+    with chunks[0].store.committing_together() as path:
+        for work in chunks:
             if made and (time.perf_counter() - started > TOGETHER or is_worn()):
                 break
             made.append(_make_shard(work, path))

@@ -143,14 +143,14 @@ class Run:
         return summary_html("Run", facts, columns, rows, total=self.quarantined, notes=notes)
 
     @classmethod
-    def open(cls, where: str | os.PathLike[str] | Store, options: Mapping[str, Any] | None = None) -> Self:
+    def open(cls, where: str | os.PathLike[str] | Store, storage_options: Mapping[str, Any] | None = None) -> Self:
         """The run in a folder.
 
         Parameters
         ----------
         where
             Its path or URL.
-        options
+        storage_options
             Arguments for the fsspec filesystem.
 
         Raises
@@ -158,11 +158,11 @@ class Run:
         ScaledprocError
             If the folder holds no run, or its run.json cannot be read.
         """
-        store = where if isinstance(where, Store) else Store.at(where, options)
+        store = where if isinstance(where, Store) else Store.at(where, storage_options)
         record = read_record(store)
         if record is None or record.state == "beginning":
             raise ScaledprocError(f"{store} holds no run (there is no {RECORD})")
-        return cls(store, Store.at(record.dataset, options), str(record.extractor["spec"]), record)
+        return cls(store, Store.at(record.dataset, storage_options), str(record.extractor["spec"]), record)
 
     @cached_property
     def extractor(self) -> Extractor:

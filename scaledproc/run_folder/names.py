@@ -23,11 +23,8 @@ Its layout::
       work/done/<shard>.errors.parquet   its quarantined tasks with tracebacks
       work/done/<shard>.said.parquet     what its tasks said: warnings, and logs that are kept; only where there is any
       work/done/reused.parquet           which tasks an earlier run made; only where there are such
-      work/control/                      copies of run.json, plan and inventory, for machines that mount them;
-                                         `stop`, once somebody asked for it
-      work/manifests/                    lists of a job's files, where they are no whole folders
-      work/code/<hash>/                  code for the machines, with `complete` as its commit
-      work/parts/<job>/<host>/           parts of shards, where the service dealt out the files
+      work/parts/<job>/<host>/           parts of shards, where the tasks of one are spread over machines
+      work/{control,manifests,code}/     what a backend keeps there, such as code for its machines
       work/progress/                     heartbeats
       work/combined.json                 the CombineDone of a combine job elsewhere
       work/todo/                         a run's folder, of the tasks whose rows no earlier run has
@@ -65,7 +62,10 @@ UPDATE = "update"
 OWN_FILES = frozenset({RECORD, PLAN, INVENTORY, FEATURES, ERRORS, ERROR_LOG, TASKS, WARNINGS, "report.html"})
 OWN_NAMES = OWN_FILES | {LOGS, SHARDS, WORK, LEASE, UPDATE}
 SHARD_FILE = re.compile(r"\d{5,}\.parquet")
-IN_WORK = re.compile(r"\d{5,}|done|combined\.json|progress|control|manifests|code|parts|todo")
+PARTS = f"{WORK}/parts"
+FOR_BACKENDS = ("control", "manifests", "code")
+"""Folders of `work/` that are a backend's; they go with the run's own."""
+IN_WORK = re.compile(rf"\d{{5,}}|done|combined\.json|progress|parts|todo|{'|'.join(FOR_BACKENDS)}")
 
 ERROR_SCHEMA = pa.schema(
     [

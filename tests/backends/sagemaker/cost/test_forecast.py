@@ -16,12 +16,11 @@ from support import Bucket, Cli
 import scaledproc
 from scaledproc.backends.sagemaker.cost.estimate import needed_volume_gb
 from scaledproc.backends.sagemaker.cost.forecast import fleet_of, sizes_of
-from scaledproc.backends.sagemaker.jobs.job_list import shard_works
+from scaledproc.backends.sagemaker.jobs.job_list import shard_assignments
 from scaledproc.backends.sagemaker.jobs.requests import volume_gb
 from scaledproc.backends.sagemaker.settings import Settings
 from scaledproc.planning.cost_model import SLOWEST
 from scaledproc.planning.plan import Plan
-from scaledproc.storage.store import Store
 
 PLAN = ("plan", "--backend", "sagemaker")
 NOBODY = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "HOME": "/nonexistent"}
@@ -122,36 +121,6 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     return scaledproc.plan(folder, extractor=Anything())
 
 
-def test_only_files_of_the_plan_are_mounted(s3: Bucket, tmp_path: Path) -> None:
-    """Whole prefixes have also what the listing left out: their disks are made for the plan's files."""
-    settings = Settings.parse({"input_mode": "file"})
-    extractor = tmp_path / "anything.py"
-    extractor.write_text(
-        "import scaledproc\n"
-        "@scaledproc.extractor(schema={'path': 'string'}, anchor='*.txt')\n"
-        "def anything(task):\n"
-        "    return {'path': task.anchor}\n"
-    )
-    for name, others in {
-        "plain": (),
-        "hidden": ("30/.cache/big",),
-        "earlier": tuple(f"30/out/{name}" for name in ("run.json", "plan.parquet", "inventory.parquet", "big.txt")),
-    }.items():
-        store = Store.at(s3.url(f"mounted-{name}/data"), s3.storage_options)
-        for path in ("30/1.txt", "31/2.txt", *others):
-            store.write(path, b"x")
-        run = scaledproc.run(
-            store.uri,
-            tmp_path / name,
-            extractor=f"{extractor}:anything",
-            storage_options={f"input.{key}": value for key, value in s3.storage_options.items()},
-            jobs=1,
-        )
-        works = shard_works(settings, run.plan, range(run.plan.n_shards), run.record.options, "s3://bucket/run")
-        assert [bool(work.prefixes) for work in works] == [not others] * 2, name
-        assert [bool(work.manifest) for work in works] == [bool(others)] * 2, name
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
@@ -167,12 +136,12 @@ def test_only_files_of_the_plan_are_mounted(s3: Bucket, tmp_path: Path) -> None:
 def test_the_estimate_has_the_machines_and_disks_of_the_jobs(uneven: Plan, words: dict[str, Any]) -> None:
     settings = Settings.parse(words)
     options: dict[str, Any] = {"unit": "file", "include": [], "exclude": [], "limit": None, "shards": "folder"}
-    works = shard_works(settings, uneven, range(uneven.n_shards), options, "s3://bucket/run")
+    assignments = shard_assignments(settings, uneven, range(uneven.n_shards), options, "s3://bucket/run")
 
     fleet = fleet_of(settings, uneven, None)
     sizes = sizes_of(uneven, fleet)
 
-    machines = works[0].instances if len(works) == 1 else min(settings.max_parallel_jobs, len(works))
+    machines = assignments[0].instances if len(assignments) == 1 else min(settings.max_parallel_jobs, len(assignments))
     assert fleet.max_parallel == machines
     assumed = fleet.volume_gb or needed_volume_gb(sizes, fleet)
-    assert assumed == pytest.approx(max(volume_gb(settings, work) for work in works), abs=1)
+    assert assumed == pytest.approx(max(volume_gb(settings, assignment) for assignment in assignments), abs=1)
