@@ -62,9 +62,20 @@ def test_naming_them_imports_nothing_large() -> None:
 def test_a_run_has_nothing_that_changes_its_folder() -> None:
     public = {name for name in dir(scaledproc.Run) if not name.startswith("_")}
     assert public == {
-        *("errors", "extractor", "features", "open", "plan", "quarantined", "summary", "traceback"),
+        *(
+            "errors",
+            "extractor",
+            "features",
+            "open",
+            "plan",
+            "quarantined",
+            "summary",
+            "tasks",
+            "traceback",
+            "warnings",
+        ),
         *("scan", "to_arrow", "to_dataset", "to_pandas"),
-        *("committed_shards", "shard_report", "shard_reports"),
+        *("committed_shards", "full_report", "full_reports", "shard_report", "shard_reports"),
     }
 
 
