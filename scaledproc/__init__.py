@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from scaledproc._util.lazy_names import lazily
 
 if TYPE_CHECKING:
-    from scaledproc.api import combine, fetch, plan, run, save_inventory, status, stop, verify
+    from scaledproc.api import combine, fetch, plan, run, save_inventory, status, stop, try_task, verify
     from scaledproc.backend.base import Backend, Capabilities, Job
     from scaledproc.engine.status import Status
     from scaledproc.engine.verify import Verified
@@ -42,13 +42,14 @@ __all__ = [
     "save_inventory",
     "status",
     "stop",
+    "try_task",
     "verify",
 ]
 
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "api": ("combine", "fetch", "plan", "run", "save_inventory", "status", "stop", "verify"),
+        "api": ("combine", "fetch", "plan", "run", "save_inventory", "status", "stop", "try_task", "verify"),
         "backend.base": ("Backend", "Capabilities", "Job"),
         "engine.status": ("Status",),
         "engine.verify": ("Verified",),

@@ -29,6 +29,7 @@ from scaledproc.execution.workers.pool import cores
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.registry import change_options, settle_options
 from scaledproc.fetching.defaults import PARALLEL, PHYSIONET
+from scaledproc.reporting.notebook import shown_here
 from scaledproc.run_folder.folder import Run, RunFolder
 from scaledproc.run_folder.lock.driver_lease import hold_lease
 from scaledproc.run_folder.replacement import is_half_replaced
@@ -38,7 +39,10 @@ AnExtractor = str | Extractor | Callable[..., Any]
 Asked = TypeVar("Asked", bound=PlanOptions)
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from scaledproc.engine.status import Status
+    from scaledproc.engine.trial import Trial
     from scaledproc.engine.verify import Verified
     from scaledproc.fetching.transfer import Fetched
     from scaledproc.planning.inventory import Inventory
@@ -238,14 +242,15 @@ def run(
     settings
         The backend's own, such as `{"role": …}` for `sagemaker`.
     on_event
-        Called with each event as it happens.
+        Called with each event as it happens. Where none is given, a notebook shows how far the run is.
     ask
         Puts a question to a person who interrupts a run whose jobs are elsewhere; without it they go on.
 
     Returns
     -------
     Run
-        `to_arrow()`, `to_pandas()`, `errors()`, `summary(name)` open it; `quarantined` is the number of failed tasks.
+        `to_arrow()`, `to_pandas()`, `to_dataset()` and `scan()` open its table, `summary(name)` a summary.
+        `quarantined` is the number of failed tasks; `errors()` and `traceback(anchor)` tell of them.
 
     Raises
     ------
@@ -266,15 +271,104 @@ def run(
     source = Store.at(place(dataset, "dataset"), {**machine.store_options("input"), **inputs})
     store = Store.at(place(output, "output"), {**machine.store_options("output"), **outputs})
     _refuse_idle_options(storage_options, {"input": source, "output": store})
-    with reporting(f"{store} cannot be read or written: "), _leaving_time(asked.grace):
+    with (
+        shown_here(on_event) as shown,
+        reporting(f"{store} cannot be read or written: "),
+        _leaving_time(asked.grace),
+    ):
         others = tuple(Run.open(Store.at(where, outputs)) for where in asked.reuse)
-        done = execute(source, store, asked, machine, on_event, ask or (lambda _: False), others)
+        done = execute(source, store, asked, machine, shown.listen, ask or (lambda _: False), others)
+        shown.finished(done.view)
     if asked.fails(done.quarantined, done.record.counts["tasks"]) and done.record.state == "done":
         raise TooManyFailuresError(
             f"{done.quarantined:,} of {done.record.counts['tasks']:,} tasks are quarantined, more than --max-failures "
             f"{max_failures}; the table has the rows of the others, errors.parquet beside it tells why"
         )
     return done.view
+
+
+def try_task(
+    extractor: AnExtractor | None,
+    path: Where,
+    task: str | None = None,
+    *,
+    options: Mapping[str, Any] | None = None,
+    unit: str | None = None,
+    anchor: Iterable[str] | str = (),
+    include: Iterable[str] | str = (),
+    exclude: Iterable[str] | str = (),
+    only: Where | None = None,
+    hidden: bool = False,
+    inventory: Where | None = None,
+    failed: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    scratch: Where | None = None,
+) -> pa.Table:
+    """The rows that an extractor gives for one task, as a run's table would have them. Nothing is written.
+
+    The task is done in this process: what it prints is shown, and a debugger works. What it raises is raised.
+
+    Parameters
+    ----------
+    extractor
+        As for `plan`; None is that of the run, where the task is one of a run.
+    path
+        The file that the task begins at, of which the files beside it are the unit; a dataset, as for `plan`; or a
+        run's folder with `#` and the anchor of one of its tasks.
+    task
+        Which task of the dataset: its anchor, or a glob of which it is the first. The plan's first one where none is
+        given.
+    options, unit, anchor, include, exclude, only, hidden, inventory
+        As for `plan`. For a task of a run whose extractor is not given, other `options` than the run's.
+    failed
+        Which of the quarantined tasks, from 1, where the path is a run's folder.
+    storage_options, scratch
+        As for `run`.
+
+    Raises
+    ------
+    UsageError
+        If there is no such extractor or task, or an option cannot have its value.
+    ScaledprocError
+        If the dataset or the run's folder cannot be read.
+    """
+    given = {name: value for name, value in locals().items() if name not in ("extractor", "path", "task")}
+    done = trial(extractor, path, task, **given)
+    if done.rows is None:
+        assert done.error is not None  # noqa: S101
+        raise done.error
+    return done.rows
+
+
+def trial(
+    extractor: AnExtractor | None,
+    path: Where,
+    task: str | None = None,
+    *,
+    failed: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    scratch: Where | None = None,
+    on_error: Callable[[BaseException], None] = lambda _: None,
+    **options: Any,
+) -> Trial:
+    """What becomes of one task in this process; the parameters are those of `try_task`.
+
+    Parameters
+    ----------
+    extractor, path, task, failed, storage_options, scratch, options
+        As for `try_task`.
+    on_error
+        Called with what the task failed with, while its files are here.
+    """
+    from scaledproc.engine.trial import find_target, try_target
+
+    asked = PlanOptions.parse(options)
+    inputs, outputs = split_options(storage_options)
+    with reporting():
+        target = find_target(extractor, os.fspath(place(path, "path")), task, asked, inputs, outputs, failed)
+        sides = {"input": target.dataset} | ({} if target.run is None else {"output": target.run})
+        _refuse_idle_options(storage_options, sides)
+        return try_target(target, Path(scratch) if scratch else None, on_error)
 
 
 def make_backend(

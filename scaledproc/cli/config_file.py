@@ -29,7 +29,7 @@ def with_table(extractor: str, given: Mapping[str, Any] | None) -> dict[str, Any
     if loose:
         raise UsageError(f"{NAME}: {loose[0]!r} stands in [{EXTRACTOR}]; options belong below [{EXTRACTOR}.NAME]")
     found: dict[str, Any] = {}
-    for name in _names_of(extractor):
+    for name in _names_of(extractor) if tables else ():
         found |= {key.replace("-", "_"): value for key, value in tables.get(name, {}).items()}
     return {**found, **(given or {})} or None
 
@@ -42,6 +42,8 @@ def idle_tables(extractor: str) -> str:
     from scaledproc.extractors.registry import names
 
     tables = read_config().get(EXTRACTOR, {})
+    if not tables:
+        return ""
     own = _names_of(extractor)
     idle = [f"[{EXTRACTOR}.{name}]" for name in tables if name not in names()]
     if not idle or not tables.keys().isdisjoint(own):
@@ -54,4 +56,7 @@ def idle_tables(extractor: str) -> str:
 
 def _names_of(extractor: str) -> list[str]:
     """What an extractor's table may be called."""
+    from scaledproc.extractors.registry import full_name
+
+    extractor = full_name(extractor)
     return list(dict.fromkeys((extractor.rpartition(":")[2], extractor)))

@@ -18,8 +18,10 @@ from scaledproc._util.entry_points import plugins
 from scaledproc._util.options import declared
 from scaledproc.backend.settings import SETTING, declared_settings
 from scaledproc.cli.fetch import fetch
+from scaledproc.cli.init import init
 from scaledproc.cli.inspect import extractors, save_inventory, status, stop, verify
 from scaledproc.cli.run import combine, plan, run
+from scaledproc.cli.trial import try_task
 from scaledproc.cli.worker import worker
 from scaledproc.engine.options import RunOptions
 from scaledproc.errors import ScaledprocError, UsageError
@@ -46,7 +48,7 @@ class _RunByDefault(TyperGroup):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            if type(error).__name__ == "NoSuchOption" and ctx.invoked_subcommand in ("run", "plan", "combine"):
+            if type(error).__name__ == "NoSuchOption" and ctx.invoked_subcommand in ("run", "plan", "combine", "try"):
                 vars(error)["message"] += "; an option of the extractor is given as --set NAME=VALUE"
             raise
 
@@ -74,7 +76,7 @@ def _configured(commands: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     # By their flags, so that --json is `json` there too; or as Python calls them.
     flags = {
         name: {_flag_of(param): param for param in commands[name].params if param.param_type_name == "option"}
-        for name in ("run", "plan")
+        for name in ("run", "plan", "try")
     }
     options = declared(RunOptions)
     left_out = {"help", *(_key(each.flag) for each in options if not each.about["in_file"])}
@@ -137,6 +139,8 @@ for _command, _name in (
     (plan, None),
     (save_inventory, "inventory"),
     (extractors, None),
+    (try_task, "try"),
+    (init, None),
     (combine, None),
     (verify, None),
     (worker, None),

@@ -220,6 +220,7 @@ class PlanOptions(FileOptions):
         "wfdb-summary",
         "A built-in's name, [bold]package.module:name[/] or [bold]path/to/file.py:name[/].",
         accepts="AnExtractor",
+        details="The name behind the colon can be left out where the file defines one extractor.",
     )
     options: Mapping[str, Any] | None = option(
         None,

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from scaledproc.extractors import Extractor
     from scaledproc.planning.plan import Plan
 
+IN_MEMORY = "(in memory) "
+"""What the specification in run.json begins with, of an extractor that was given as an object."""
 # What touches the data, and so may change the output.
 _LIBRARIES = ("scaledproc", "numpy", "pandas", "pyarrow", "wfdb", "soundfile", "fsspec", "s3fs", "joblib")
 
@@ -48,7 +50,7 @@ def new_record(
         plan_id=planned.plan_id,
         dataset=redacted(dataset.uri),
         extractor={
-            "spec": spec if isinstance(spec, str) else f"(in memory) {extractor.label}",
+            "spec": spec if isinstance(spec, str) else f"{IN_MEMORY}{extractor.label}",
             "label": extractor.label,
             "fingerprint": dict(planned.fingerprint),
             "options": dict(extractor_options),

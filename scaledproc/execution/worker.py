@@ -61,6 +61,7 @@ from scaledproc.execution.shard import make_shards, merge_part, merge_shard
 from scaledproc.execution.staging import FILES_AHEAD, Direct, StagedUnits, Stager
 from scaledproc.execution.workers.pool import Pool
 from scaledproc.execution.workers.recovery import LOADS, Loss, Verdict, WorkerLostError
+from scaledproc.execution.workers.sending import Sent
 from scaledproc.extractors.code.fingerprint import fingerprint_of
 from scaledproc.extractors.registry import place
 from scaledproc.planning.shared_files import AtHand, at_hand
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from scaledproc.extractors import Extractor
     from scaledproc.planning.plan import Chunk, Plan
 
 
@@ -166,6 +168,7 @@ def run_shards(
         common = _Common(
             at_hand(files, shared or stager.share(files)) if files else {},
             fingerprint_of(run.extractor).files if queue else (),
+            _sent(run.source),
         )
         if pool is None or is_here:
             processes = 1 if is_here else min(jobs, max(len(queue), 1))
@@ -188,6 +191,13 @@ class _Common:
     """Where the files are that the extractor declared."""
     code: tuple[tuple[str, int, int], ...]
     """The files that the extractor's code was read from."""
+    source: str | Sent
+    """What finds the extractor in another process, or brings it there."""
+
+
+def _sent(source: str | Extractor) -> str | Sent:
+    found = place(source)
+    return found if isinstance(found, str) else Sent(found)
 
 
 class _Execution:
@@ -323,7 +333,8 @@ class _Execution:
                 return partial(merge_part, store, work_id, call.shard, present)
 
     def _work(self, run: RunChunk) -> ChunkWork:
-        work = _chunk_work(self._run, self._plan, run.chunk, self._units[run.chunk], self._here)
+        source = self._common.source
+        work = _chunk_work(self._run, self._plan, source, run.chunk, self._units[run.chunk], self._here)
         work = replace(work, ahead=run.ahead, shared=self._common.shared, code=self._common.code)
         self._works[run.chunk] = work
         return work
@@ -418,7 +429,12 @@ def _discard_parts(call: Call) -> None:
 
 
 def _chunk_work(
-    run: RunFolder, plan: Plan, chunk: Chunk, staged: StagedUnits, here: NDArray[np.bool_] | None = None
+    run: RunFolder,
+    plan: Plan,
+    source: str | Sent,
+    chunk: Chunk,
+    staged: StagedUnits,
+    here: NDArray[np.bool_] | None = None,
 ) -> ChunkWork:
     tasks = plan.tasks.slice(chunk.start, chunk.stop - chunk.start)
     positions: tuple[int, ...] = ()
@@ -435,7 +451,7 @@ def _chunk_work(
         files={name: _files(plan, unit) for name, unit in units.items()},
         staged={name: staged[unit] for name, unit in units.items()},
         store=run.store,
-        source=place(run.source),
+        source=source,
         options=run.record.extractor.get("options") or {},
         positions=positions,
         retries=Limits.of(run.record.options).task_retries,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import sys
 import traceback
 from collections.abc import Mapping
@@ -26,8 +27,9 @@ def load_extractor(spec: Any, options: Mapping[str, Any] | None = None) -> Extra
     Parameters
     ----------
     spec
-        A built-in's or plug-in's name, `package.module:name`, `path/to/file.py:name`, or an extractor itself: an
-        instance, a class that is made without arguments, or a `partial` of a decorated function.
+        A built-in's or plug-in's name, `package.module:name`, `path/to/file.py:name` (without the name, where the file
+        defines one extractor), or an extractor itself: an instance, a class that is made without arguments, or a
+        `partial` of a decorated function.
     options
         Those that it declares, as `parse_options` has them. An extractor that is given itself has its own already.
 
@@ -47,7 +49,7 @@ def find_extractor(spec: Any) -> type[Extractor] | Extractor:
     UsageError
         If there is no such extractor, or it cannot be imported.
     """
-    found = _taken(_find(spec) if isinstance(spec, str) else spec)
+    found = _taken(_find(full_name(spec)) if isinstance(spec, str) else spec)
     if not isinstance(found, Extractor) and not (isinstance(found, type) and issubclass(found, Extractor)):
         what = (
             f"{spec!r} is {type(found).__name__}, no extractor"
@@ -56,6 +58,40 @@ def find_extractor(spec: Any) -> type[Extractor] | Extractor:
         )
         raise UsageError(f"{what}; decorate it with @scaledproc.extractor(…)")
     return found
+
+
+def full_name(spec: Any) -> Any:
+    """A specification as `path/to/file.py:name`, where it is a file that defines one extractor; else as it is.
+
+    Raises
+    ------
+    UsageError
+        If the file cannot be loaded, or defines no extractor or several.
+    """
+    if not isinstance(spec, str) or not spec.endswith(".py"):
+        return spec
+    module = _load_file(Path(spec))
+    found: dict[int, str] = {}
+    for name, value in vars(module).items():
+        if _is_defined_in(module, value):
+            found.setdefault(id(value), name)
+    if len(found) == 1:
+        return f"{spec}:{next(iter(found.values()))}"
+    if not found:
+        raise UsageError(f"{spec} defines no extractor; decorate a function with @scaledproc.extractor(…)")
+    raise UsageError(
+        f"{spec} defines several extractors: name one, as {' or '.join(f'{spec}:{n}' for n in found.values())}"
+    )
+
+
+def _is_defined_in(module: ModuleType, value: Any) -> bool:
+    if isinstance(value, FunctionExtractor):
+        function: Any = value.function
+        while isinstance(function, functools.partial):
+            function = function.func
+        return getattr(function, "__module__", None) == module.__name__
+    is_class = isinstance(value, type) and issubclass(value, Extractor) and not inspect.isabstract(value)
+    return is_class and value.__module__ == module.__name__
 
 
 def settle_options(spec: Any, given: Mapping[str, Any] | None) -> tuple[str | Extractor, dict[str, Any] | None]:
@@ -73,6 +109,7 @@ def settle_options(spec: Any, given: Mapping[str, Any] | None) -> tuple[str | Ex
     UsageError
         If there is no such extractor, it cannot have such an option, or the option is a secret.
     """
+    spec = full_name(spec)
     if not given:
         return (spec if isinstance(spec, str) else make_extractor(find_extractor(spec), {})), None
     found = find_extractor(spec)

@@ -23,6 +23,7 @@ from scaledproc.planning.shared_files import shared_parts
 from scaledproc.storage.listing import FileInfo
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
     from scaledproc.extractors import Extractor
@@ -99,6 +100,28 @@ class Plan:
             f"{bytes_text(self.size)}; {count_text(self.n_shards, 'shard')} (balance {self.balance:.2f}), "
             f"{count_text(self.n_chunks, 'chunk')}>"
         )
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook, with the first shards."""
+        from scaledproc._util.html import ROWS, summary_html
+        from scaledproc._util.text import bytes_text
+
+        facts = {"tasks": f"{self.n_tasks:,}", "units": f"{self.n_units:,}", "files": f"{self.files.num_rows:,}"}
+        facts |= {"size": bytes_text(self.size), "shards": f"{self.n_shards:,}", "chunks": f"{self.n_chunks:,}"}
+        facts["balance"] = f"{self.balance:.2f} (largest shard over mean; 1 is perfect)"
+        rows = []
+        for shard in range(min(self.n_shards, ROWS)):
+            start, stop = int(self.shard_cuts[shard]), int(self.shard_cuts[shard + 1])
+            units = self.units_of(start, stop)
+            rows.append(
+                (
+                    *(shard, bytes_text(self.shard_sizes[shard]), f"{stop - start:,}", f"{len(units):,}"),
+                    *(f"{self.n_chunks_of(shard):,}", self.unit_name(units[0]), self.unit_name(units[-1])),
+                )
+            )
+        heads = ("shard", "size", "tasks", "units", "chunks", "from", "to")
+        title = f"Plan {self.plan_id[:12]}"
+        return summary_html(title, facts, heads, rows, total=self.n_shards, notes=self.warnings)
 
     @property
     def n_tasks(self) -> int:
@@ -254,6 +277,11 @@ class Plan:
         return self.tasks.append_column(
             "shard", pa.array(np.repeat(shard_of_chunk, chunk_lengths), pa.int32())
         ).append_column("chunk", pa.array(np.repeat(number, chunk_lengths), pa.int32()))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per task with its size in bytes, its shard and its chunk, as a DataFrame."""
+        frame: pd.DataFrame = self.task_table().to_pandas()
+        return frame
 
     def file_table(self) -> pa.Table:
         """One row per file with its unit's place: what `inventory.parquet` holds."""

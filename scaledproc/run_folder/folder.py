@@ -21,6 +21,7 @@ from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.planning.shared_files import of_record
 from scaledproc.run_folder.names import (
     DONE,
+    ERROR_LOG,
     ERRORS,
     FEATURES,
     IN_WORK,
@@ -44,6 +45,8 @@ from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
+    import polars as pl
+    import pyarrow.dataset as ds
 
     from scaledproc.planning.plan import Plan
 
@@ -107,6 +110,29 @@ class Run:
             f"{counts['quarantined']:,} quarantined>"
         )
 
+    def _repr_html_(self) -> str:
+        """The same for a notebook, with the first failures."""
+        from scaledproc._util.html import ROWS, summary_html
+        from scaledproc._util.text import bytes_text, seconds_text
+
+        counts, size = self.record.counts, self.record.bytes.get("input", 0)
+        facts = {"folder": self.store, "extractor": self.record.extractor.get("label", ""), "state": self.record.state}
+        facts |= {"tasks": f"{counts.get('tasks', 0):,}", "shards": f"{counts['shards']:,}"}
+        if self.record.state != "done":
+            return summary_html("Run", facts, notes=["unfinished: the same call of scaledproc.run continues it"])
+        facts |= {"rows": f"{counts['rows']:,}", "input": bytes_text(size), "quarantined": f"{self.quarantined:,}"}
+        if isinstance(seconds := self.record.timings.get("seconds"), (int, float)):
+            facts["time"] = seconds_text(seconds)
+        columns, failures, notes = ["anchor", "error", "message"], list[dict[str, Any]](), list[str]()
+        if self.quarantined:
+            try:
+                first = next(read_tables(self.store, ERRORS, columns), None)
+                failures = [] if first is None else first.slice(0, ROWS).to_pylist()
+            except Exception as error:  # a picture of a run is no place to fail
+                notes = [f"{ERRORS} cannot be read: {type(error).__name__}"]
+        rows = [[each[name] for name in columns] for each in failures]
+        return summary_html("Run", facts, columns, rows, total=self.quarantined, notes=notes)
+
     @classmethod
     def open(cls, where: str | os.PathLike[str] | Store, options: Mapping[str, Any] | None = None) -> Self:
         """The run in a folder.
@@ -154,24 +180,92 @@ class Run:
         """How many tasks failed."""
         return self.record.counts.get("quarantined", 0)
 
-    def to_arrow(self) -> pa.Table:
-        """All features.
+    def to_arrow(self, columns: Sequence[str] | None = None, filters: Any = None) -> pa.Table:
+        """The features, or some of them.
+
+        Parameters
+        ----------
+        columns
+            Names of columns; all where None is given.
+        filters
+            Which rows: an expression of `pyarrow.compute`, or tuples such as `[("signal", "==", "II")]` as
+            `pyarrow.parquet.read_table` takes them. What a file's statistics exclude is not read.
+
+        Raises
+        ------
+        UsageError
+            If there is no such column, or the filters cannot be used.
+        ScaledprocError
+            If the run is not finished, or its table is damaged.
+        """
+        if columns is None and filters is None:
+            return self._read(FEATURES)
+        from scaledproc.storage.datasets import read_some
+
+        self._check_finished()
+        return read_some(self.store, FEATURES, columns, filters)
+
+    def to_pandas(self, columns: Sequence[str] | None = None, filters: Any = None) -> pd.DataFrame:
+        """The features as a DataFrame; the parameters are those of `to_arrow`."""
+        frame: pd.DataFrame = self.to_arrow(columns, filters).to_pandas()
+        return frame
+
+    def to_dataset(self) -> ds.Dataset:
+        """The table as a `pyarrow.dataset`, of which nothing is read yet; with the run's storage options.
 
         Raises
         ------
         ScaledprocError
             If the run is not finished, or its table is damaged.
         """
-        return self._read(FEATURES)
+        from scaledproc.storage.datasets import open_dataset
 
-    def to_pandas(self) -> pd.DataFrame:
-        """All features as a DataFrame."""
-        frame: pd.DataFrame = self.to_arrow().to_pandas()
-        return frame
+        self._check_finished()
+        return open_dataset(self.store, FEATURES)
+
+    def scan(self) -> pl.LazyFrame:
+        """The table as a lazy frame of polars, of which nothing is read yet; with the run's storage options.
+
+        Raises
+        ------
+        UsageError
+            If polars is not installed.
+        ScaledprocError
+            If the run is not finished, or its table is damaged.
+        """
+        from scaledproc.storage.datasets import scan_polars
+
+        self._check_finished()
+        return scan_polars(self.store, FEATURES)
 
     def errors(self) -> pa.Table:
         """The quarantined tasks, one row each."""
         return self._read(ERRORS)
+
+    def traceback(self, task: str) -> str:
+        """The traceback of a quarantined task, as it is in `errors.log`.
+
+        Parameters
+        ----------
+        task
+            Its anchor.
+
+        Raises
+        ------
+        UsageError
+            If no such task is in quarantine.
+        ScaledprocError
+            If the run is not finished, or the traceback cannot be told from the others in `errors.log`.
+        """
+        anchors = self.errors()["anchor"].to_pylist()
+        if task not in anchors:
+            raise UsageError(f"{task!r} is no quarantined task of {self.store}; run.errors() has them")
+        from scaledproc.run_folder.tracebacks import traceback_in
+
+        found = traceback_in(self.store.read(ERROR_LOG).decode(errors="replace"), anchors, task)
+        if found is None:
+            raise ScaledprocError(f"the traceback of {task!r} cannot be told from others in {self.store}/{ERROR_LOG}")
+        return found
 
     def summary(self, name: str) -> pa.Table:
         """One of the extractor's summaries, such as `signal_stats`."""
@@ -181,9 +275,12 @@ class Run:
         return read_csv(self.store.read(f"{name}.csv"))
 
     def _read(self, name: str) -> pa.Table:
+        self._check_finished()
+        return read_whole(self.store, name)
+
+    def _check_finished(self) -> None:
         if self.record.state != "done":
             raise ScaledprocError(f"the run in {self.store} is not finished; run the same command again")
-        return read_whole(self.store, name)
 
     # How far it is
 

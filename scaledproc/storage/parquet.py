@@ -204,10 +204,16 @@ def _table_of(batch: pa.RecordBatch) -> pa.Table:
 
 
 def read_whole(store: Store, name: str) -> pa.Table:
-    """All of a Parquet file."""
+    """All of a Parquet file.
+
+    Raises
+    ------
+    DamagedError
+        If the file is no sound Parquet file.
+    """
     # Arrow's threads may hold a file of Python's when the interpreter ends, which ends in an abort: they get none.
     is_local = store.local is not None
-    with store.open_for_arrow(name) as source, open_reader(source) as file:
+    with damage_told(store, name), store.open_for_arrow(name) as source, open_reader(source) as file:
         groups = [file.read_row_group(group, use_threads=is_local) for group in range(file.num_row_groups)]
         return pa.concat_tables([file.schema_arrow.empty_table(), *groups])
 

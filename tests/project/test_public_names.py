@@ -21,7 +21,7 @@ from scaledproc.testing import PROBE, write_probe_dataset
 
 PROMISED = {
     "scaledproc": {
-        *("plan", "run", "combine", "verify", "status", "stop", "fetch", "save_inventory", "extractor"),
+        *("plan", "run", "combine", "verify", "status", "stop", "fetch", "save_inventory", "try_task", "extractor"),
         *("Plan", "Run", "Verified", "Status", "Fetched", "Inventory"),
         *("Extractor", "Option", "Task", "Backend", "Capabilities", "Job"),
         *("ScaledprocError", "TooManyFailuresError", "UsageError"),
@@ -62,7 +62,8 @@ def test_naming_them_imports_nothing_large() -> None:
 def test_a_run_has_nothing_that_changes_its_folder() -> None:
     public = {name for name in dir(scaledproc.Run) if not name.startswith("_")}
     assert public == {
-        *("errors", "extractor", "features", "open", "plan", "quarantined", "summary", "to_arrow", "to_pandas"),
+        *("errors", "extractor", "features", "open", "plan", "quarantined", "summary", "traceback"),
+        *("scan", "to_arrow", "to_dataset", "to_pandas"),
         *("committed_shards", "shard_report", "shard_reports"),
     }
 

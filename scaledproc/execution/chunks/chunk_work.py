@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaledproc.execution.workers.recovery import Verdict
-from scaledproc.extractors import Extractor
+from scaledproc.execution.workers.sending import Sent
 from scaledproc.planning.shared_files import AtHand
 from scaledproc.storage.store import Store
 
@@ -55,7 +55,7 @@ class ChunkWork:
     files: Mapping[str, Mapping[str, int] | int]
     staged: Mapping[str, StagedUnit]
     store: Store
-    source: str | Extractor
+    source: str | Sent
     options: Mapping[str, Any]
     positions: tuple[int, ...] = ()
     retries: int = 0

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pyarrow.parquet as pq
 
 from scaledproc.errors import UsageError
+from scaledproc.execution.workers.sending import Sent
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.code.fingerprint import edited_file
 from scaledproc.run_folder.names import INVENTORY
@@ -22,7 +23,7 @@ def warm_up(source: str | Extractor, options: Mapping[str, Any]) -> None:
 
 
 def load_cached(
-    source: str | Extractor, options: Mapping[str, Any], code: tuple[tuple[str, int, int], ...] = ()
+    source: str | Extractor | Sent, options: Mapping[str, Any], code: tuple[tuple[str, int, int], ...] = ()
 ) -> Extractor:
     """The extractor, made once in each process.
 
@@ -39,7 +40,8 @@ def load_cached(
     UsageError
         If the extractor cannot be loaded, or its code was edited since.
     """
-    found = source if isinstance(source, Extractor) else _load_named(source, json.dumps(options, sort_keys=True))
+    given = source.extractor if isinstance(source, Sent) else source
+    found = given if isinstance(given, Extractor) else _load_named(given, json.dumps(options, sort_keys=True))
     if code:
         _check_code(code, found.label)
     return found

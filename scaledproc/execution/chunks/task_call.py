@@ -76,7 +76,7 @@ def error_row(task: Task, error: BaseException, attempts: int) -> dict[str, Any]
         "group": task.group,
         "unit": task.unit,
         "anchor": task.anchor,
-        "kind": _kind(error),
+        "kind": kind_of(error),
         "error": bounded(type(error).__name__, NAME),
         "message": message_of(error, task),
         "attempts": attempts,
@@ -141,7 +141,8 @@ def _trace(error: BaseException) -> str:
     return bounded(cleaned("".join(traceback.format_exception(error))), TRACE)
 
 
-def _kind(error: BaseException) -> str:
+def kind_of(error: BaseException) -> str:
+    """Of which kind an error is, as `errors.parquet` has it."""
     if isinstance(error, MemoryError):
         return "memory"
     return "schema" if isinstance(error, SchemaError) else "exception"

@@ -1,16 +1,43 @@
-"""Whether an extractor that only this process knows can be sent to its worker processes, and what stands in the way."""
+"""Extractors that only this process knows, on their way to its worker processes; and what may stand in the way."""
 
 from __future__ import annotations
 
 import copyreg
 import functools
 import inspect
+import pickle
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 from scaledproc.errors import UsageError
 from scaledproc.extractors import Extractor
+
+
+class Sent:
+    """An extractor on its way: pickled once here, and made once in each process, whatever it keeps there.
+
+    Parameters
+    ----------
+    extractor
+        It; what it is like when it is sent for the first time counts.
+    """
+
+    def __init__(self, extractor: Extractor) -> None:
+        self.extractor = extractor
+        self._content: bytes | None = None
+
+    def __reduce__(self) -> Any:
+        from joblib.externals.loky.backend.reduction import dumps
+
+        if self._content is None:
+            self._content = bytes(dumps(self.extractor))
+        return _received, (self._content,)
+
+
+@functools.lru_cache(maxsize=4)
+def _received(content: bytes) -> Sent:
+    return Sent(pickle.loads(content))  # noqa: S301 - made by the process that started this one
 
 
 def check_sendable(extractor: Extractor) -> None:

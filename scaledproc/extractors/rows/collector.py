@@ -46,6 +46,13 @@ REFUSALS = (pa.ArrowException, TypeError, ValueError, OverflowError)
 class SchemaError(Exception):
     """A row does not fit the extractor's declared schema."""
 
+    item: Any = None
+    """What was returned or yielded that has the row."""
+    place: int = 0
+    """Of the row in it, from 0."""
+    columns: Mapping[str, str] | None = None
+    """What is wrong with its values, by the columns' names; None where something else is wrong."""
+
 
 class RefusedRowsError(Exception):
     """Arrow or Parquet refuses rows that passed all checks.
@@ -227,7 +234,7 @@ class RowCollector:
             If the row does not fit the schema.
         """
         taken = _Taken()
-        if not self._take_item(returned, taken):
+        if not self._take_whole(returned, taken):
             if returned is None or isinstance(returned, (str, bytes)) or not isinstance(returned, Iterable):
                 what = "nothing" if returned is None else f"a {type(returned).__name__}"
                 raise SchemaError(f"the extractor returned {what}; rows are mappings (return [] where there are none)")
@@ -236,6 +243,7 @@ class RowCollector:
                     if not self._take_item(item, taken):
                         raise SchemaError(f"a row is a {type(item).__name__}, not a mapping of column names to values")
                 except SchemaError as error:
+                    error.item = item
                     raise error.with_traceback(_at_yield(returned, error.__traceback__)) from error.__cause__
         if check is not None:
             check()
@@ -282,6 +290,14 @@ class RowCollector:
     def _to_table(self, rows: list[tuple[Any, ...]]) -> pa.Table:
         columns = [to_arrow(values, taker) for values, taker in zip(zip(*rows, strict=True), self._takers, strict=True)]
         return pa.Table.from_arrays(columns, schema=self.schema)
+
+    def _take_whole(self, returned: Any, taken: _Taken) -> bool:
+        """Take what is all that a task returned, if it is a row or a table; False where it is neither."""
+        try:
+            return self._take_item(returned, taken)
+        except SchemaError as error:
+            error.item = returned
+            raise
 
     def _take_item(self, item: Any, taken: _Taken) -> bool:
         """Take a row or a table; False where it is neither."""
@@ -445,7 +461,9 @@ class RowCollector:
         """Say all that is wrong with a row, by its columns."""
         places = [f"{name!r}" + "".join(f"[{part!r}]" for part in error.path) for name, error in errors.items()]
         texts = "; ".join(f"column {place}: {error}" for place, error in zip(places, errors.values(), strict=True))
-        raise SchemaError(f"row {taken.rows + row + 1}, {texts}") from None
+        refused = SchemaError(f"row {taken.rows + row + 1}, {texts}")
+        refused.place, refused.columns = row, {name: str(error) for name, error in errors.items()}
+        raise refused from None
 
     # Many rows
 

@@ -14,7 +14,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import timedelta
@@ -103,18 +103,23 @@ class Wanted:
 def open_bucket(fs: Any, bucket: str) -> S3Objects | None:
     """What fetches a bucket's objects in the place of an s3fs filesystem; None where only s3fs can."""
     options = dict(fs.storage_options)
-    client = options.get("client_kwargs") or {}
-    if set(options) - _KNOWN or set(client) - {"region_name", "endpoint_url"}:
-        return None
-    if set(options.get("s3_additional_kwargs") or {}) - _ENCRYPTION:
-        return None
-    if set(options.get("config_kwargs") or {}) - _KNOWN_CONFIG:
+    if not are_known(options):
         return None
     try:
         small, large = _stores(fs, bucket, options, (SMALL, LARGEST_PART))
         return S3Objects(large, small, fs.retry)
     except (ImportError, ValueError, TypeError):
         return None
+
+
+def are_known(options: Mapping[str, Any]) -> bool:
+    """Whether another client can be led by options of s3fs to the same place, to read."""
+    return (
+        not set(options) - _KNOWN
+        and not set(options.get("client_kwargs") or {}) - {"region_name", "endpoint_url"}
+        and not set(options.get("s3_additional_kwargs") or {}) - _ENCRYPTION
+        and not set(options.get("config_kwargs") or {}) - _KNOWN_CONFIG
+    )
 
 
 @dataclass(frozen=True)
@@ -369,24 +374,16 @@ def _stores(fs: Any, bucket: str, options: dict[str, Any], sizes: tuple[int, ...
     """
     from obstore.store import S3Store
 
-    fs.connect()
-    found = fs.s3.meta
-    region, endpoint = str(found.region_name or "us-east-1"), str(found.endpoint_url)
-    if endpoint.startswith("https://") and (os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")):
-        raise ValueError("certificates of one's own")
-    if region == "aws-global":
-        region = "us-east-1"
+    region, endpoint, is_aws = place_of(fs, bucket)
     given: dict[str, Any] = {"region": region}
-    if _AWS.fullmatch(endpoint):
-        given["region"] = _region_of(fs, bucket) or region
-    else:
+    if not is_aws:
         given["endpoint"] = endpoint
     if options.get("requester_pays"):
         given["request_payer"] = True
     if options.get("anon"):
         given["skip_signature"] = True
     else:
-        given["credential_provider"] = _credentials(options)
+        given["credential_provider"] = credentials_of(options)
     return [
         S3Store(
             bucket,
@@ -403,6 +400,25 @@ def _stores(fs: Any, bucket: str, options: dict[str, Any], sizes: tuple[int, ...
     ]
 
 
+def place_of(fs: Any, bucket: str) -> tuple[str, str, bool]:
+    """The region and the endpoint that botocore finds for s3fs, and whether AWS's region alone gives the endpoint.
+
+    Raises
+    ------
+    ValueError
+        If s3fs goes by certificates that another client does not know of.
+    """
+    fs.connect()
+    found = fs.s3.meta
+    region, endpoint = str(found.region_name or "us-east-1"), str(found.endpoint_url)
+    if endpoint.startswith("https://") and (os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")):
+        raise ValueError("certificates of one's own")
+    if region == "aws-global":
+        region = "us-east-1"
+    is_aws = _AWS.fullmatch(endpoint) is not None
+    return (_region_of(fs, bucket) or region) if is_aws else region, endpoint, is_aws
+
+
 def _region_of(fs: Any, bucket: str) -> str | None:
     """Where AWS has a bucket, which it says also to those whom it refuses: s3fs is led there, obstore is not."""
     try:
@@ -413,7 +429,7 @@ def _region_of(fs: Any, bucket: str) -> str | None:
     return str(found) if found else None
 
 
-def _credentials(options: dict[str, Any]) -> Any:
+def credentials_of(options: Mapping[str, Any]) -> Any:
     """What gives credentials each time they are needed, renewed where they expire."""
     from datetime import UTC, datetime, timedelta
 

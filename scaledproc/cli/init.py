@@ -1,0 +1,32 @@
+"""`scaledproc init`: a file to begin with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scaledproc.errors import UsageError
+
+
+def init(
+    what: Annotated[str, typer.Argument(metavar="extractor", help="What to write: an extractor.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE.py", help="The file, which must not be there yet.")],
+    kind: Annotated[
+        str, typer.Option(metavar="files|tables|waveforms", show_default=False, help="What it reads. Default: files.")
+    ] = "files",
+) -> None:
+    """Write a commented example of an extractor, which runs as it is."""
+    from shlex import quote
+
+    from scaledproc.extractors.starters import KINDS, write_starter
+
+    if what != "extractor":
+        raise UsageError(f"init writes no {what!r}: scaledproc init extractor FILE.py")
+    write_starter(kind, file)
+    word = quote(str(file))
+    typer.echo(
+        f"{file}: {KINDS[kind]}\n  one task:  scaledproc try {word} INPUT\n"
+        f"  the run:   scaledproc --extractor {word} INPUT OUTPUT"
+    )

@@ -1,0 +1,111 @@
+"""What became of a task that was tried, for a person or as JSON for a program."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from scaledproc._util.redaction import redacted
+from scaledproc._util.text import bytes_text, clean_text, count_text, seconds_text
+from scaledproc.engine.trial import Trial, offending_row, trace_text
+from scaledproc.execution.chunks.task_call import kind_of
+from scaledproc.reporting.tables import row_text, table_text
+from scaledproc.reporting.text import shown
+
+
+def trial_text(trial: Trial, width: int, *, trace: bool = True) -> str:
+    """A trial for a person.
+
+    Parameters
+    ----------
+    trial
+        What became of the task.
+    width
+        Columns of the terminal.
+    trace
+        Whether to show the traceback of a task that failed.
+    """
+    first = f" (the first of {count_text(trial.among, 'task')})" if trial.among > 1 else ""
+    lines = [f"task {shown(trial.task.anchor)}{first}"]
+    measured = f"in {_time_text(trial.seconds)}{_memory_text(trial)}"
+    if trial.rows is not None:
+        lines += ["", table_text(trial.rows, width), ""] if trial.rows.num_rows else []
+        return "\n".join([*lines, f"{count_text(trial.rows.num_rows, 'row')} {measured}"])
+    error = trial.error
+    assert error is not None  # noqa: S101
+    if trace:
+        lines += ["", clean_text(redacted(trace_of(error))).rstrip()]
+    row = offending_row(error)
+    if row is not None:
+        lines += ["", row_text(row.values, trial.schema, row.columns, width)]
+    return "\n".join([*lines, "", f"failed {measured}"])
+
+
+def trial_json(trial: Trial) -> dict[str, Any]:
+    """A trial as JSON's types: numbers that JSON has not and all other values are texts."""
+    error = None
+    if trial.error is not None:
+        row = offending_row(trial.error)
+        error = {
+            "kind": kind_of(trial.error),
+            "error": type(trial.error).__name__,
+            "message": redacted(str(trial.error)),
+            "traceback": redacted(trace_text(trial.error)),
+            "row": None if row is None else _as_json(row.values),
+            "columns": {} if row is None else dict(row.columns),
+        }
+    rows = trial.rows
+    return {
+        "group": trial.task.group,
+        "unit": trial.task.unit,
+        "anchor": trial.task.anchor,
+        "among": trial.among,
+        "columns": None if rows is None else [{"name": each.name, "type": str(each.type)} for each in rows.schema],
+        "rows": None if rows is None else _as_json(rows.to_pylist()),
+        "seconds": trial.seconds,
+        "memory": trial.memory,
+        "memory_before": trial.memory_before,
+        "error": error,
+    }
+
+
+def trace_of(error: BaseException) -> str:
+    """An error with its traceback; the row of one that does not fit is shown as a table instead of in a line."""
+    notes = list(getattr(error, "__notes__", ()))
+    if notes and offending_row(error) is not None:
+        error.__notes__ = [note for note in notes if not note.startswith("the row: ")]
+    try:
+        return trace_text(error)
+    finally:
+        if notes:
+            error.__notes__ = notes
+
+
+def _time_text(seconds: float) -> str:
+    return f"{1000 * seconds:.3g} ms" if seconds < 0.9995 else seconds_text(seconds)
+
+
+def _memory_text(trial: Trial) -> str:
+    if trial.memory is None:
+        return ""
+    more = ""
+    if trial.memory_before is not None:
+        more = f" ({bytes_text(max(trial.memory - trial.memory_before, 0))} more than before)"
+    return f", peak memory {bytes_text(trial.memory)}{more}"
+
+
+def _as_json(value: Any) -> Any:
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case Mapping():
+            return {str(name): _as_json(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_as_json(each) for each in value]
+    try:
+        return str(value)
+    except Exception as error:
+        return f"(its text cannot be had: {type(error).__name__})"

@@ -1,0 +1,170 @@
+"""`scaledproc try` and `init`, as a person types them: what they print, and how they end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support import Cli, TreeWriter
+from typer.testing import CliRunner, Result
+
+from scaledproc.cli.main import app
+from scaledproc.errors import ScaledprocError
+
+FILE = """
+import scaledproc
+
+@scaledproc.extractor(schema={"path": "string", "value": "int64"}, anchor="*.txt")
+def value(task, *, plus: int = 0):
+    print("working on", task.anchor)
+    text = task.path.read_text()
+    if text == "stop":
+        breakpoint()
+    yield {"path": task.anchor, "value": float(text) + plus if "." in text else int(text) + plus}
+"""
+
+
+@pytest.fixture
+def folder(tree: TreeWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    tree({"a/1.txt": b"1", "a/2.txt": b"two", "b/3.txt": b"3.5", "b/4.txt": b"stop"})
+    (tmp_path / "mine.py").write_text(FILE)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def invoke(*words: str, given: str | None = None) -> Result:
+    """The command in this process."""
+    return CliRunner().invoke(app, list(words), input=given)
+
+
+def test_rows_and_what_is_printed(folder: Path, cli: Cli) -> None:
+    done = cli("try", "mine.py:value", "data", "--set", "plus=4")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[:5] == [
+        "working on a/1.txt",
+        "task a/1.txt (the first of 4 tasks)",
+        "",
+        "path     value",
+        "a/1.txt      5",
+    ]
+    assert lines[6].startswith("1 row in ")
+    assert "peak memory" in lines[6]
+
+
+def test_a_task_that_fails(folder: Path, cli: Cli) -> None:
+    done = cli("try", "mine.py", "data", "a/2.txt")
+    assert done.returncode == 3
+    assert "ValueError: invalid literal for int() with base 10: 'two'" in done.stdout
+    assert f'File "{folder}/mine.py", line 10, in value' in done.stdout
+    assert "scaledproc/" not in done.stdout  # the frames are the extractor's own
+    done = cli("try", "mine.py", "data/b/3.txt")
+    assert done.returncode == 3
+    assert any(line.split()[:4] == ["value", "int64", "3.5", "3.5"] for line in done.stdout.splitlines())
+
+
+def test_json_is_alone_on_standard_output(folder: Path, cli: Cli) -> None:
+    done = cli("try", "mine.py", "data", "--json")
+    found = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert found["rows"] == [{"path": "a/1.txt", "value": 1}]
+    assert "working on a/1.txt" in done.stderr
+    found = json.loads(cli("try", "mine.py", "data", "b/3.txt", "--json").stdout)["error"]
+    assert (found["kind"], found["error"], found["row"]["value"]) == ("schema", "SchemaError", 3.5)
+    assert found["columns"]["value"].startswith("3.5 is no whole number")
+
+
+def test_a_quarantined_task(folder: Path) -> None:
+    assert invoke("run", "--quiet", "--extractor", "mine.py", "--exclude", "b/", "data", "out").exit_code == 3
+    first = invoke("try", "out", "--failed", "1")
+    assert (first.exit_code, "task a/2.txt" in first.stdout) == (3, True)
+    (folder / "mine.py").write_text(FILE.replace("int(text)", "len(text)"))  # mended: the file is read anew
+    assert "a/2.txt      3" in invoke("try", "out", "--failed", "1").stdout
+    assert "a/1.txt      1" in invoke("try", "out#a/1.txt").stdout
+
+
+def test_the_debugger_stops_in_the_exception(folder: Path) -> None:
+    done = invoke("try", "mine.py", "data", "a/2.txt", "--pdb", given="p text, task.anchor\nq\n")
+    assert done.exit_code == 3
+    assert "('two', 'a/2.txt')" in done.stdout
+    assert "ValueError" in done.stderr
+    assert "ValueError" not in done.stdout.partition("(Pdb)")[0]  # told once
+    done = invoke("try", "mine.py", "data", "b/3.txt", "--pdb", given="p text\nq\n")
+    assert "'3.5'" in done.stdout  # at the yield of the row that does not fit
+
+
+def test_there_is_nothing_to_stop_at_where_the_function_has_returned(folder: Path) -> None:
+    (folder / "mine.py").write_text(FILE.replace("yield", "return"))
+    done = invoke("try", "mine.py", "data", "b/3.txt", "--pdb", given="")
+    assert done.exit_code == 3
+    assert "no line of the extractor is at work any more" in done.stderr
+
+
+def test_a_debugger_of_the_task_that_is_quit_ends_it(folder: Path, cli: Cli) -> None:
+    done = cli("try", "mine.py", "data", "b/4.txt")  # where nobody answers it is quit
+    assert done.returncode == 130
+    assert "(Pdb)" in done.stdout
+    assert done.stderr == "scaledproc: interrupted: nothing was written\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "name what is to be tried: EXTRACTOR INPUT"),
+        (("data",), "name what is to be tried: EXTRACTOR INPUT"),
+        (("mine.py", "data", "nothing"), "no task begins at 'nothing'"),
+        (("mine.py", "data", "--pdb", "--json"), "--pdb asks on standard output"),
+        (("mine.py:other", "data"), "defines no 'other'"),
+        (("mine.py", "data", "--set", "x=1"), "takes no option x"),
+        (("out", "--failed", "1"), "holds no run"),
+    ],
+)
+def test_what_cannot_be_tried(folder: Path, words: tuple[str, ...], message: str) -> None:
+    error = invoke("try", *words).exception
+    assert isinstance(error, ScaledprocError)
+    assert message in str(error)
+
+
+def test_the_file_sets_options_of_the_extractor(folder: Path, cli: Cli) -> None:
+    (folder / "scaledproc.toml").write_text("[extractor.value]\nplus = 6\n")
+    for name in ("mine.py", "mine.py:value"):
+        assert "a/1.txt      7" in cli("try", name, "data").stdout
+    assert "a/1.txt      3" in cli("try", "mine.py", "data", "--set", "plus=2").stdout
+
+
+def test_the_file_says_what_a_task_is_as_for_a_run(folder: Path, cli: Cli) -> None:
+    (folder / "scaledproc.toml").write_text("[run]\nextractor = 'not.this:one'\nexclude = ['a/1.txt']\njobs = 2\n")
+    assert "task a/2.txt (the first of 3 tasks)" in cli("try", "mine.py", "data").stdout
+
+
+# init
+
+
+def test_a_file_to_begin_with_runs_as_it_is(folder: Path, cli: Cli) -> None:
+    done = cli("init", "extractor", "my own.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "scaledproc --extractor 'my own.py' INPUT OUTPUT" in done.stdout
+    assert "scaledproc try my own.py INPUT" in (folder / "my own.py").read_text()
+    done = cli("--quiet", "--extractor", "my own.py", "data", "table")
+    assert done.returncode == 0
+    assert "4 rows from 4 tasks" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "code"),
+    [
+        (("extractor", "mine.py"), "mine.py is there already, and is left as it is", 2),
+        (("extractor", "x.py", "--kind", "films"), "--kind 'films': give files, tables, waveforms", 2),
+        (("extractor", "x.txt"), "an extractor's file is called NAME.py", 2),
+        (("backend", "x.py"), "init writes no 'backend'", 2),
+        (("extractor", "gone/x.py"), "gone/x.py cannot be written: No such file or directory", 1),
+    ],
+)
+def test_what_is_not_written(folder: Path, words: tuple[str, ...], message: str, code: int) -> None:
+    error = invoke("init", *words).exception
+    assert isinstance(error, ScaledprocError)
+    assert message in str(error)
+    assert error.exit_code == code
+    assert (folder / "mine.py").read_text() == FILE
+    assert not (folder / "x.py").exists()
