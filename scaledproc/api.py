@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from scaledproc._util.options import mapping, place
+from scaledproc._util.options import at_least, mapping, place
 from scaledproc._util.types import Where
 from scaledproc.backend.base import Backend, Expected
 from scaledproc.backend.registry import MissingBackendError, load_backend, opening_options
@@ -21,7 +21,15 @@ from scaledproc.engine.driver import (
     make,
     settled,
 )
-from scaledproc.engine.options import FetchOptions, JobOrder, Listener, PlanOptions, RunOptions, split_options
+from scaledproc.engine.options import (
+    SHOWN_TASKS,
+    FetchOptions,
+    JobOrder,
+    Listener,
+    PlanOptions,
+    RunOptions,
+    split_options,
+)
 from scaledproc.engine.steps import finish, reporting
 from scaledproc.errors import TooManyFailuresError, UsageError
 from scaledproc.events import Event, Note, ReuseFound
@@ -41,6 +49,7 @@ Asked = TypeVar("Asked", bound=PlanOptions)
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from scaledproc.engine.overview import Overview
     from scaledproc.engine.status import Status
     from scaledproc.engine.trial import Trial
     from scaledproc.engine.verify import Verified
@@ -190,6 +199,7 @@ def run(
     memory_per_worker: str | int | None = None,
     task_retries: int = 0,
     worker_lifespan: int | None = None,
+    keep_logs: bool = False,
     inventory: Where | None = None,
     storage_options: Mapping[str, Any] | None = None,
     scratch: Where | None = None,
@@ -232,6 +242,8 @@ def run(
         How often a task that failed is tried again. One that ended its process is tried again once anyway.
     worker_lifespan
         Chunks, after which a worker process is replaced by a fresh one.
+    keep_logs
+        Keep in `logs/` what every task prints and logs, not only that of tasks that fail.
     storage_options
         Arguments for the fsspec filesystems; a name that begins with `input.` or `output.` is for that one only.
     scratch
@@ -240,7 +252,7 @@ def run(
         Time to finish the chunks at work when SIGINT (Ctrl-C) or SIGTERM comes: seconds, or a text such as `1m`. Where
         none is given, signals are left to the program that calls this.
     settings
-        The backend's own, such as `{"role": …}` for `sagemaker`.
+        The backend's own, by name.
     on_event
         Called with each event as it happens. Where none is given, a notebook shows how far the run is.
     ask
@@ -643,6 +655,40 @@ def verify(
         return verify_run(found, list_now if lists else None)
 
 
+def show(output: Where, *, most: int = SHOWN_TASKS, storage_options: Mapping[str, Any] | None = None) -> Overview:
+    """What became of a finished run's tasks: the slowest, those without rows, failures grouped by message.
+
+    Parameters
+    ----------
+    output
+        The run's folder.
+    most
+        How many tasks and groups of each kind are told of.
+    storage_options
+        As for `run`.
+
+    Returns
+    -------
+    Overview
+        Its size does not grow with the run's; all tasks are in `Run.tasks()`.
+
+    Raises
+    ------
+    UsageError
+        If `most` is no number of 1 or more.
+    ScaledprocError
+        If the folder holds no run, or the run is not finished or its files are damaged.
+    """
+    from scaledproc.engine.overview import find_overview
+
+    most = at_least(1, "a number of tasks, 1 or more")(most, "--most")
+    _, outputs = split_options(storage_options)
+    store = Store.at(place(output, "output"), outputs)
+    _refuse_idle_options(storage_options, {"output": store})
+    with reporting(f"{store} cannot be read: "):
+        return find_overview(Run.open(store), most)
+
+
 def work(
     run: Where,
     shards: Sequence[int],
@@ -740,9 +786,9 @@ def fetch(
         fetched is kept: the same call continues.
     """
     asked = FetchOptions.parse(locals())
+    from scaledproc.fetching.selection.only import Selection
+    from scaledproc.fetching.selection.subset import Choice
     from scaledproc.fetching.transfer import Folder, fetch_files, open_source, open_store
-    from scaledproc.planning.selection.only import Selection
-    from scaledproc.planning.selection.subset import Choice
 
     selection = None if only is None else Selection.read(only)
     choice = Choice(groups, records, limit, asked.include, asked.exclude, selection)

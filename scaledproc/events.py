@@ -89,6 +89,8 @@ class _Done(Event):
     """The first few of the quarantined tasks."""
     resumed: bool = False
     """Whether an earlier process committed it."""
+    said: int = 0
+    """How many warnings and logs of its tasks are kept."""
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaledproc.errors import ScaledprocError, UsageError
 
-from .jobs.requests import Work
+from .jobs.requests import Assignment
 from .packaging.bundle import check_wheelhouse
 from .service import Service, ServiceError
 from .settings import Settings
@@ -109,14 +109,14 @@ class Account:
             notes += _check_install(settings, image)
         return cls(number, service.role_arn(settings.role), image, tuple(notes), service)
 
-    def quota_notes(self, settings: Settings, works: Sequence[Work]) -> list[str]:
+    def quota_notes(self, settings: Settings, assignments: Sequence[Assignment]) -> list[str]:
         """What the account's quotas say against it."""
         if self.quotas is None:
             return []
         from .limits import check_quotas
 
-        machines = max((work.instances for work in works), default=1)
-        at_once = machines if machines > 1 else min(settings.max_parallel_jobs, max(len(works), 1))
+        machines = max((assignment.instances for assignment in assignments), default=1)
+        at_once = machines if machines > 1 else min(settings.max_parallel_jobs, max(len(assignments), 1))
         try:
             return check_quotas(self.quotas.client("service-quotas"), list(settings.instance_type), at_once)
         except (ScaledprocError, OSError) as error:

@@ -109,7 +109,7 @@ def plan(
     as_json: AsJson = False,
     settings: dict[str, Any],
 ) -> None:
-    """Show what a run would do: shards, sizes, balance, chunks, warnings; with sagemaker its time and price too."""
+    """Show what a run would do: shards, sizes, balance, chunks, warnings; what its backend tells of time and price."""
     from scaledproc._util.process.lazy_pandas import defer_pandas
 
     defer_pandas()

@@ -6,7 +6,6 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from scaledproc.backend.base import Backend, Job
@@ -31,12 +30,12 @@ from scaledproc.execution.workers.sending import check_sendable
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.code.fingerprint import working_here
 from scaledproc.extractors.rows.several import collector_for
-from scaledproc.planning.inventory import Inventory, choose, matches, take_inventory
+from scaledproc.planning.inventory import Inventory, choose, take_inventory
 from scaledproc.planning.partition import ChunkCut, ShardCut
 from scaledproc.planning.shared_files import find_shared
 from scaledproc.run_folder.folder import Decision, Run, RunFolder, begin, decide
 from scaledproc.run_folder.lock.driver_lease import hold_lease
-from scaledproc.run_folder.lock.keeper import HeldError
+from scaledproc.run_folder.lock.lease_store import HeldError
 from scaledproc.run_folder.names import ERROR_LOG, ERRORS, FEATURES, INVENTORY, PLAN, TASKS
 from scaledproc.run_folder.record import RunRecord, read_record
 from scaledproc.run_folder.replacement import is_half_replaced
@@ -246,13 +245,12 @@ def make(
     shards, chunks = ShardCut.parse(options.shards), ChunkCut.parse(options.chunk)
     selected = None
     if options.only is not None:
-        from scaledproc.planning.selection.only import Selected, Selection, read_headers
+        from scaledproc.fetching.selection.only import Selected, Selection, follow_headers
 
         selected = Selected(Selection.read(options.only))
     inventory = find_inventory(dataset, options, skip=skip)
     if selected is not None:
-        headers = inventory.files["path"].filter(matches(inventory.files["path"], ["*.hea"]))
-        selected.follow(headers.to_pylist(), partial(read_headers, dataset), into_segments=False)
+        follow_headers(selected, dataset, inventory.files["path"])
     made = make_plan(
         inventory,
         extractor,

@@ -33,6 +33,9 @@ Listener = Callable[["Event"], None]
 MOST_SHARDS = 1_000_000
 """Numbers that a range of macro shards may have: a longer one is a slip."""
 
+SHOWN_TASKS = 10
+"""How many tasks and messages of each kind `scaledproc show` tells of."""
+
 
 def _shards(value: str | int, _: str) -> str | int:
     from scaledproc.planning.partition import ShardCut
@@ -170,7 +173,7 @@ class FileOptions:
 
     include: tuple[str, ...] = option(
         (),
-        "Only files that match this glob ('30/**', '*.hea'); can be repeated.",
+        "Only files that match this glob ('30/**', '*.csv'); can be repeated.",
         metavar="GLOB",
         default_text="all files",
         accepts="Iterable[str] | str",
@@ -297,7 +300,7 @@ class PlanOptions(FileOptions):
 class RunOptions(Limits, PlanOptions):
     """What a run is made by: the parameters of `scaledproc.run`."""
 
-    backend: str | Backend = option("local", "Where jobs run: local, sagemaker, dry-run or a plug-in's.")
+    backend: str | Backend = option("local", "Where jobs run: an installed backend, such as local or dry-run.")
     max_failures: int | float | None = option(
         None,
         "Quarantined tasks that are still a success.",

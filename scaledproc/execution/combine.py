@@ -12,10 +12,12 @@ import numpy as np
 import pyarrow as pa
 
 from scaledproc._util.digests import digest_of, digest_of_stream
+from scaledproc._util.text import count_text
 from scaledproc.errors import DamagedError, ScaledprocError, UsageError
 from scaledproc.events import CombineDone
 from scaledproc.execution.chunks.chunk import as_stored
 from scaledproc.execution.chunks.quarantine import read_errors
+from scaledproc.execution.said_files import write_said
 from scaledproc.execution.shard import counts_of
 from scaledproc.execution.unreferenced import Unreferenced
 from scaledproc.extractors.rows.several import MAIN, CountsByTable, columns_of_table, rows_of_table
@@ -29,11 +31,13 @@ from scaledproc.run_folder.names import (
     PLAN,
     REUSED_TASKS,
     TASKS,
+    WARNINGS,
     shard_errors_name,
     shard_name,
     table_name,
 )
-from scaledproc.run_folder.tasks_table import task_rows, tasks_schema
+from scaledproc.run_folder.shard_report import unknown_costs
+from scaledproc.run_folder.tasks_table import FAILED, task_rows, tasks_schema
 from scaledproc.storage.parquet import (
     Writer,
     check_schema,
@@ -45,7 +49,7 @@ from scaledproc.storage.parquet import (
     write_csv,
     write_table,
 )
-from scaledproc.storage.row_groups import rebatch
+from scaledproc.storage.row_groups import ahead, rebatch
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -76,7 +80,8 @@ def combine(run: RunFolder) -> CombineDone:
             "run the same command again"
         )
     digests: dict[str, str] = {}
-    reports = None if run.record.state == "done" else run.shard_reports(sorted(every))
+    full = None if run.record.state == "done" else run.full_reports(sorted(every))
+    reports = None if full is None else [report for report, _ in full]
     unreferenced = Unreferenced(run, run.extractor)
     further = tables_of(run.extractor)
     counts: list[NDArray[np.int64]] = []
@@ -87,15 +92,16 @@ def combine(run: RunFolder) -> CombineDone:
             write_csv(part, table)
             digests[f"{name}.csv"] = digest_of(part)
     quarantined = run.quarantined if reports is None else _write_errors(run, digests, reports)
-    if reports is not None:
-        _write_tasks(run, digests, counts, further)
+    if full is not None:
+        _write_tasks(run, digests, counts, [costs for _, costs in full], further)
+        write_said(run, digests, [report for report, _ in full])
     return CombineDone(
         rows=rows,
         quarantined=quarantined,
         summaries=tuple(sorted(summaries)),
         seconds=time.perf_counter() - started,
         digests=digests,
-        notes=tuple(unreferenced.notes(quarantined)),
+        notes=(*unreferenced.notes(quarantined), *_warned(run, {**run.record.digests, **digests})),
         tables=tables,
     )
 
@@ -113,7 +119,8 @@ def _write_features(
 
     def written(writer: Writer) -> Iterator[pa.Table]:
         """Every finished piece, after it was written: the summaries come from the same pass."""
-        for piece in rebatch(shards):
+        # A local disk is read while rows are written; a store that is elsewhere has its own way to read ahead.
+        for piece in ahead(rebatch(shards)) if run.store.local is not None else rebatch(shards):
             finished = finish_table(extractor, piece)
             if finished.schema != schema or finished.num_rows != piece.num_rows:
                 raise ScaledprocError(
@@ -222,7 +229,11 @@ def _counts_of(run: RunFolder, name: str, said: Mapping[str, Any], report: Shard
 
 
 def _write_tasks(
-    run: RunFolder, digests: dict[str, str], counts: Sequence[NDArray[np.int64]], further: Iterable[str]
+    run: RunFolder,
+    digests: dict[str, str],
+    counts: Sequence[NDArray[np.int64]],
+    costs: Sequence[NDArray[np.int64]],
+    further: Iterable[str],
 ) -> None:
     """What became of each task."""
     names = tuple(further)
@@ -231,13 +242,20 @@ def _write_tasks(
     reused = np.zeros(len(rows), bool)
     if run.record.counts.get("reused"):
         reused = pa.concat_tables(read_tables(run.store, REUSED_TASKS, rows=len(rows)))["reused"].to_numpy()
-    failed = pa.concat_tables(
-        [ERROR_SCHEMA.empty_table().select(["anchor"]), *read_tables(run.store, ERRORS, ["anchor"])]
-    )
+    failed = pa.concat_tables([ERROR_SCHEMA.empty_table().select(FAILED), *read_tables(run.store, ERRORS, FAILED)])
     pieces = read_tables(run.store, PLAN, ["group", "unit", "anchor", "shard"], rows=len(rows))
+    cost = np.concatenate([unknown_costs(0), *costs])
     with run.store.committing(TASKS, replacing=True) as part:
-        write_table(part, schema, task_rows(pieces, schema, rows, reused, failed["anchor"].combine_chunks()))
+        write_table(part, schema, task_rows(pieces, schema, rows, reused, cost, failed))
         digests[TASKS] = digest_of(part)
+
+
+def _warned(run: RunFolder, digests: Mapping[str, str]) -> list[str]:
+    """What is told of warnings at the end."""
+    if WARNINGS not in digests:
+        return []
+    count = sum(table.num_rows for table in read_tables(run.store, WARNINGS, ["anchor"]))
+    return [f"{count_text(count, 'warning')} of tasks: see {WARNINGS}"]
 
 
 def _digest_of(run: RunFolder, name: str) -> str:

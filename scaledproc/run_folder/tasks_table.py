@@ -25,8 +25,15 @@ TASKS_SCHEMA = pa.schema(
         pa.field("shard", pa.int32(), nullable=False),
         pa.field("status", pa.string(), nullable=False),
         pa.field("rows", pa.int64(), nullable=False),
+        pa.field("seconds", pa.float64()),
+        pa.field("bytes_read", pa.int64()),
+        pa.field("peak_memory", pa.int64()),
+        pa.field("attempts", pa.int32()),
+        pa.field("error_kind", pa.string()),
     ]
 )
+FAILED = ["anchor", "kind", "attempts"]
+"""The columns of `errors.parquet` that the table is made with."""
 REUSED_SCHEMA = pa.schema([pa.field("reused", pa.bool_(), nullable=False)])
 """Which tasks an earlier run made: what whoever puts a run together leaves for its last job, a row for each task."""
 
@@ -37,7 +44,12 @@ def tasks_schema(further: Iterable[str]) -> pa.Schema:
 
 
 def task_rows(
-    tasks: Iterable[pa.Table], schema: pa.Schema, rows: NDArray[np.int64], reused: NDArray[np.bool_], failed: pa.Array
+    tasks: Iterable[pa.Table],
+    schema: pa.Schema,
+    rows: NDArray[np.int64],
+    reused: NDArray[np.bool_],
+    costs: NDArray[np.int64],
+    failed: pa.Table,
 ) -> Iterator[pa.Table]:
     """The table's rows, piece by piece.
 
@@ -51,16 +63,21 @@ def task_rows(
         How many rows each task gave to the main table and to each further one, shape (tasks, tables).
     reused
         Whether they are an earlier run's, shape (tasks,).
+    costs
+        Microseconds, bytes read, bytes of peak memory and attempts of each task, shape (tasks, 4); -1 is null.
     failed
-        The anchors of the quarantined tasks.
+        The quarantined tasks: their columns `FAILED`.
     """
     start = 0
+    bad = failed["anchor"].cast(pa.string()).combine_chunks()
     for piece in tasks:
         part = slice(start, start + piece.num_rows)
         start = part.stop
         anchors = piece["anchor"].cast(pa.string())
         status = pc.if_else(pa.array(reused[part]), REUSED, DONE)
-        status = pc.if_else(pc.is_in(anchors, value_set=failed.cast(pa.string())), QUARANTINED, status)
+        place = pc.index_in(anchors, value_set=bad)
+        status = pc.if_else(pc.is_valid(place), QUARANTINED, status)
+        micros, read, peak, attempts = (_known(costs[part, column]) for column in range(costs.shape[1]))
         columns: Mapping[str, pa.ChunkedArray | pa.Array] = {
             "group": piece["group"].cast(pa.string()),
             "unit": piece["unit"].cast(pa.string()),
@@ -68,7 +85,16 @@ def task_rows(
             "shard": piece["shard"].cast(pa.int32()),
             "status": status,
             "rows": pa.array(rows[part, 0], pa.int64()),
+            "seconds": pc.divide(micros.cast(pa.float64()), 1e6),
+            "bytes_read": read,
+            "peak_memory": peak,
+            "attempts": pc.coalesce(failed["attempts"].take(place), attempts.cast(pa.int32())),
+            "error_kind": failed["kind"].take(place),
         }
         made = [columns[name] for name in TASKS_SCHEMA.names]
-        made += [pa.array(rows[part, place], pa.int64()) for place in range(1, rows.shape[1])]
+        made += [pa.array(rows[part, number], pa.int64()) for number in range(1, rows.shape[1])]
         yield pa.table(made, schema=schema)
+
+
+def _known(values: NDArray[np.int64]) -> pa.Array:
+    return pa.array(values, pa.int64(), mask=values < 0)

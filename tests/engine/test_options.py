@@ -161,6 +161,7 @@ def test_an_option_of_any_kind_is_recorded_by_its_field(tmp_path: Path) -> None:
             "memory_per_worker": None,
             "task_retries": 0,
             "worker_lifespan": None,
+            "keep_logs": False,
             "include": ["*.txt"],
             "exclude": [],
             "unit": path_of.unit,

@@ -32,8 +32,8 @@ from scaledproc._util.process.processes import Process
 from scaledproc.events import ChunkDone, Event, ShardDone
 from scaledproc.extractors import Extractor, Task
 from scaledproc.run_folder.lock.driver_lease import LeaseLostError
-from scaledproc.run_folder.lock.keeper import HeldError
 from scaledproc.run_folder.lock.lease import Lease
+from scaledproc.run_folder.lock.lease_store import HeldError
 from scaledproc.testing import output_bytes
 
 DATA, OUTPUT, WHOLE = "memory://model/in", "memory://model/out", "memory://model/whole"

@@ -16,10 +16,21 @@ import pyarrow.compute as pc
 from scaledproc._util.digests import digest_of_stream
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.execution.chunks.committed import chunk_name, committed_chunks, read_footer
+from scaledproc.execution.chunks.said import read_said
 from scaledproc.execution.reuse.decision import Earlier
 from scaledproc.execution.shard import counts_of
 from scaledproc.run_folder.folder import Run
-from scaledproc.run_folder.names import ERRORS, INVENTORY, PLAN, shard_errors_name, shard_name
+from scaledproc.run_folder.names import (
+    ERRORS,
+    INVENTORY,
+    PLAN,
+    SAID_SCHEMA,
+    WARNING,
+    WARNINGS,
+    shard_errors_name,
+    shard_name,
+    shard_said_name,
+)
 from scaledproc.run_folder.record import digest_of_content
 from scaledproc.storage.parquet import damage_told, open_reader, read_note, read_tables
 
@@ -112,11 +123,43 @@ class EarlierRun:
         starts = np.array([piece.start for piece in self.pieces], np.int64)
         return np.searchsorted(starts, tasks, "right") - 1
 
+    def said(self, tasks: NDArray[np.int64], *, with_logs: bool) -> Iterator[pa.Table]:
+        """What some tasks said, among what others did, as `SAID_SCHEMA` has it.
+
+        Parameters
+        ----------
+        tasks
+            Their places in the plan, shape (tasks,).
+        with_logs
+            Whether their logs are wanted too, which a finished run has elsewhere.
+        """
+        store, plan = self.run.store, self.plan
+        if self.run.record.state == "done":
+            if WARNINGS in self.run.record.digests:
+                yield from map(_as_said, read_tables(store, WARNINGS))
+            return
+        for number in np.unique(self.piece_of(tasks)).tolist():
+            piece = self.pieces[number]
+            if piece.shard is None:
+                shard = int(np.searchsorted(plan.shard_cuts, piece.start, "right")) - 1
+                stem = piece.name.removesuffix(".parquet")
+                footer = read_footer(store, self.run.record.work_id, shard, int(stem.rpartition("/")[2]))
+                tables = read_said(store, f"{stem}.said.parquet", footer.done, piece.name) if footer else iter(())
+            else:
+                report = self.run.shard_report(piece.shard)
+                tables = read_said(store, shard_said_name(piece.shard), report, piece.name)
+            yield from (table if with_logs else table.filter(pc.equal(table["what"], WARNING)) for table in tables)
+
     def checked(self, pieces: Iterable[int]) -> EarlierRun:
         """The same, once some of its pieces were compared with their digests."""
         wanted = [self.pieces[number] for number in sorted(pieces)]
         found = [(piece.name, wrong) for piece in wanted if (wrong := _problem(self.run.store, piece))]
         return replace(self, damaged=(*self.damaged, *found))
+
+
+def _as_said(table: pa.Table) -> pa.Table:
+    what = pa.array([WARNING], pa.string()).take(pa.array(np.zeros(table.num_rows, np.int64)))
+    return pa.table([table["group"], table["unit"], table["anchor"], what, table["message"]], schema=SAID_SCHEMA)
 
 
 def open_earlier(run: Run) -> EarlierRun:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,9 +20,17 @@ from scaledproc.events import SHOWN_FAILURES, ShardDone
 from scaledproc.execution.chunks.chunk import schema_in_files
 from scaledproc.execution.chunks.quarantine import failure_of, read_errors
 from scaledproc.execution.reuse.earlier import EarlierRun, PieceRows
-from scaledproc.execution.shard import no_errors, note_shard
+from scaledproc.execution.shard import in_order, no_errors, note_shard
 from scaledproc.run_folder.folder import RunFolder
-from scaledproc.run_folder.names import WORK_ERROR_SCHEMA, report_name, shard_errors_name, shard_name
+from scaledproc.run_folder.names import (
+    SAID_SCHEMA,
+    WORK_ERROR_SCHEMA,
+    report_name,
+    shard_errors_name,
+    shard_name,
+    shard_said_name,
+)
+from scaledproc.run_folder.shard_report import unknown_costs, write_report
 from scaledproc.storage.parquet import Writer, open_reader, read_note, write_table
 
 if TYPE_CHECKING:
@@ -129,7 +136,11 @@ def make_shard(run: RunFolder, shard: int, origins: Origins) -> ShardDone:
             quarantined = write_table(error_target, WORK_ERROR_SCHEMA, _first_failures(errors, failures))
         else:
             error_target.write_bytes(no_errors())
+        said = _said(run, shard, origins)
+        if said.num_rows:
+            write_table(path(shard_said_name(shard), 0), SAID_SCHEMA, [said])
         done = ShardDone(
+            said=said.num_rows,
             shard=shard,
             tasks=stop - start,
             rows=int(counts.sum()),
@@ -139,7 +150,7 @@ def make_shard(run: RunFolder, shard: int, origins: Origins) -> ShardDone:
             failures=tuple(failures),
             digest=digest,
         )
-        path(report_name(shard), 1).write_bytes(json.dumps(done.to_dict()).encode())
+        path(report_name(shard), 1).write_bytes(write_report(done, _costs(origins, of_shard)))
     return done
 
 
@@ -166,6 +177,22 @@ def _counts(origins: Origins, stretches: Sequence[_Stretch]) -> NDArray[np.int64
         piece = _piece(origins, stretch)
         found.append(piece.counts[stretch.first - piece.start : stretch.stop - piece.start])
     return np.concatenate(found)
+
+
+def _costs(origins: Origins, of_shard: slice) -> NDArray[np.int64]:
+    """What each task of a shard cost, shape (tasks, 4), as far as it was done for this run."""
+    own = np.flatnonzero(origins.run[of_shard] == origins.made)
+    costs = unknown_costs(of_shard.stop - of_shard.start)
+    if origins.made < 0 or not len(own):
+        return costs
+    made = origins.runs[origins.made]
+    tasks = origins.task[of_shard][own]
+    shards = np.searchsorted(made.plan.shard_cuts, tasks, "right") - 1
+    for shard in np.unique(shards).tolist():
+        in_it = shards == shard
+        found = made.run.full_report(shard)[1]
+        costs[own[in_it]] = found[tasks[in_it] - made.plan.shard_cuts[shard]]
+    return costs
 
 
 def _rows(origins: Origins, stretches: Sequence[_Stretch], schema: pa.Schema) -> Iterator[pa.Table]:
@@ -197,6 +224,24 @@ def _errors(made: EarlierRun, tasks: NDArray[np.int64]) -> Iterator[pa.Table]:
         report = made.run.shard_report(shard)
         for table in read_errors(made.run.store, shard_errors_name(shard), report, shard_name(shard)):
             yield table.filter(pc.is_in(table["anchor"], value_set=anchors))
+
+
+def _said(run: RunFolder, shard: int, origins: Origins) -> pa.Table:
+    """What the tasks of a shard said: all of those done for this run, of the others what they warned of."""
+    import pyarrow.compute as pc
+
+    start, stop = run.plan.shard_cuts[shard : shard + 2].tolist()
+    found = []
+    anchors = run.plan.tasks["anchor"].slice(start, stop - start).cast(pa.string()).combine_chunks()
+    for number, each in enumerate(origins.runs):
+        own = origins.run[start:stop] == number
+        if not own.any():
+            continue
+        wanted = anchors.filter(pa.array(own))
+        tasks = origins.task[start:stop][own]
+        said = each.said(tasks, with_logs=number == origins.made)
+        found += [table.filter(pc.is_in(table["anchor"], value_set=wanted)) for table in said]
+    return pa.concat_tables([SAID_SCHEMA.empty_table(), *in_order(found, pa.chunked_array([anchors]))])
 
 
 def _first_failures(tables: Iterator[pa.Table], failures: list[Any]) -> Iterator[pa.Table]:

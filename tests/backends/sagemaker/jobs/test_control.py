@@ -21,12 +21,11 @@ from scaledproc._util.text import ranges_text
 from scaledproc.backend.dry_run import DryRun
 from scaledproc.backends.sagemaker.cost.billing import Bill
 from scaledproc.backends.sagemaker.jobs import control as control_module
-from scaledproc.backends.sagemaker.jobs import job_list as works_module
-from scaledproc.backends.sagemaker.jobs import pipeline
+from scaledproc.backends.sagemaker.jobs import job_list, pipeline
 from scaledproc.backends.sagemaker.jobs.control import Controller, job_name, key_and_attempt, run_token
 from scaledproc.backends.sagemaker.jobs.decisions import Fate, fate, pause
 from scaledproc.backends.sagemaker.jobs.pipeline import definition
-from scaledproc.backends.sagemaker.jobs.requests import Place, Work, processing_job
+from scaledproc.backends.sagemaker.jobs.requests import Assignment, Place, processing_job
 from scaledproc.backends.sagemaker.service import JobSummary, ServiceError, Trouble
 from scaledproc.backends.sagemaker.settings import Settings
 from scaledproc.engine.options import RunOptions, parse_shards
@@ -49,7 +48,7 @@ class MadeUp:
     """A job in memory."""
 
     name: str
-    request: Work
+    request: Assignment
     outcome: str
     status: str = "InProgress"
     changed: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -69,7 +68,7 @@ class MadeUpJobs:
         self._lock = threading.Lock()
 
     def create(self, request: dict[str, Any]) -> None:
-        name, work = request["name"], request["work"]
+        name, assignment = request["name"], request["assignment"]
         with self._lock:
             self._call("create")
             self.threads.add(threading.get_ident())
@@ -78,7 +77,7 @@ class MadeUpJobs:
             outcome = self.behave(*key_and_attempt(name))
             if isinstance(outcome, ServiceError):
                 raise outcome
-            self.jobs[name] = MadeUp(name, work, outcome)
+            self.jobs[name] = MadeUp(name, assignment, outcome)
             self.most_at_once = max(self.most_at_once, len(self.at_work))
 
     @property
@@ -156,26 +155,26 @@ def begun(folder: Path, shards: int) -> RunFolder:
 
 
 def controller(run: RunFolder, jobs: MadeUpJobs, **given: Any) -> Controller:
-    def request(name: str, work: Work, attempt: int) -> dict[str, Any]:
-        return {"name": name, "work": work, "attempt": attempt}
+    def request(name: str, assignment: Assignment, attempt: int) -> dict[str, Any]:
+        return {"name": name, "assignment": assignment, "attempt": attempt}
 
     made = Settings.parse({**SAGEMAKER, "poll_seconds": 0.01, "retry_wait": 0.01, **given})
     return Controller(jobs, run, made, request, {})
 
 
-def shard_works(run: RunFolder) -> list[Work]:
-    return [Work(works_module.shard_key(shard), (shard,)) for shard in range(run.record.counts["shards"])]
+def shard_assignments(run: RunFolder) -> list[Assignment]:
+    return [Assignment(job_list.shard_key(shard), (shard,)) for shard in range(run.record.counts["shards"])]
 
 
 def states(events: Sequence[Event], shard: int) -> list[str]:
     return [event.state for event in events if isinstance(event, ShardState) and event.shard == shard]
 
 
-def listen(control: Controller, works: Sequence[Work]) -> tuple[list[Event], str]:
+def listen(control: Controller, assignments: Sequence[Assignment]) -> tuple[list[Event], str]:
     """What the controller tells, and its error, if there is one."""
     events: list[Event] = []
     try:
-        for event in control.do(works):
+        for event in control.do(assignments):
             events.append(event)  # noqa: PERF402 - those before an error are wanted
     except ScaledprocError as error:
         return events, str(error)
@@ -196,7 +195,7 @@ def test_a_thousand_jobs_in_few_calls(tmp_path: Path) -> None:
 
     object.__setattr__(run.store, "names", names)
     control = controller(run, jobs, max_parallel_jobs=100)
-    events, error = listen(control, shard_works(run))
+    events, error = listen(control, shard_assignments(run))
     assert not error
     assert sum(isinstance(event, ShardDone) for event in events) == 1000
     assert jobs.most_at_once == 100
@@ -216,7 +215,7 @@ def test_room_is_found_by_what_the_account_allows(tmp_path: Path) -> None:
         return "commit"
 
     jobs.behave = behave
-    events, error = listen(controller(run, jobs, max_parallel_jobs=5, retries=0), shard_works(run))
+    events, error = listen(controller(run, jobs, max_parallel_jobs=5, retries=0), shard_assignments(run))
     assert not error
     assert jobs.most_at_once == 2
     assert sum(isinstance(event, ShardDone) for event in events) == 6
@@ -236,7 +235,7 @@ def test_first_refusal_of_a_batch_is_not_the_last_word(tmp_path: Path) -> None:
         return "commit"
 
     jobs.behave = behave
-    events, error = listen(controller(run, jobs, retries=0), shard_works(run))
+    events, error = listen(controller(run, jobs, retries=0), shard_assignments(run))
     assert not error, error
     assert {event.shard for event in events if isinstance(event, ShardDone)} == {0, 1}
 
@@ -244,7 +243,7 @@ def test_first_refusal_of_a_batch_is_not_the_last_word(tmp_path: Path) -> None:
 def test_no_room_at_all_is_an_error_in_the_end(tmp_path: Path) -> None:
     run = begun(tmp_path, 2)
     jobs = MadeUpJobs(run, lambda *_: ServiceError("limit", "ResourceLimitExceeded: the limit is 0 Instances"))
-    _, error = listen(controller(run, jobs), shard_works(run))
+    _, error = listen(controller(run, jobs), shard_assignments(run))
     assert "the limit is 0 Instances" in error
     assert "https://console" not in error  # there is no such job
     assert jobs.calls["create"] == 6
@@ -254,7 +253,7 @@ def test_no_room_at_all_is_an_error_in_the_end(tmp_path: Path) -> None:
 def test_what_is_refused_for_one_is_refused_for_all(tmp_path: Path, trouble: Trouble) -> None:
     run = begun(tmp_path, 5)
     jobs = MadeUpJobs(run, lambda *_: ServiceError(trouble, "AccessDeniedException: not authorized"))
-    events, error = listen(controller(run, jobs), shard_works(run))
+    events, error = listen(controller(run, jobs), shard_assignments(run))
     assert "5 shards are not made" in error
     assert "not authorized" in error
     assert jobs.calls["create"] <= 2
@@ -266,7 +265,7 @@ def test_one_that_always_fails_leaves_the_others_alone(tmp_path: Path) -> None:
     reason = "AlgorithmError: See job logs for more information"
     jobs = MadeUpJobs(run, lambda key, _: reason if key == "s00001" else "commit")
     control = controller(run, jobs)
-    events, error = listen(control, shard_works(run))
+    events, error = listen(control, shard_assignments(run))
     assert run.committed_shards() == {0, 2, 3}
     assert states(events, 1).count("retrying") == 2
     name = job_name("scaledproc", run_token(run), "s00001", 3)
@@ -277,7 +276,7 @@ def test_one_that_always_fails_leaves_the_others_alone(tmp_path: Path) -> None:
         f"  job {name}: https://console/{name}",
     ]
     jobs.behave = lambda *_: "commit"
-    again, error = listen(controller(run, jobs), [shard_works(run)[1]])
+    again, error = listen(controller(run, jobs), [shard_assignments(run)[1]])
     assert not error
     assert [event.shard for event in again if isinstance(event, ShardDone)] == [1]
     assert set(jobs.jobs) >= {job_name("scaledproc", run_token(run), "s00001", number) for number in (1, 2, 3, 4)}
@@ -287,7 +286,7 @@ def test_completed_without_a_commit_is_tried_again(tmp_path: Path) -> None:
     run = begun(tmp_path, 2)
     jobs = MadeUpJobs(run, lambda _, attempt: "nothing" if attempt == 1 else "commit")
     control = controller(run, jobs)
-    _, error = listen(control, shard_works(run))
+    _, error = listen(control, shard_assignments(run))
     assert not error
     assert {name.rpartition("-")[2] for name in control.completed.values()} == {"2"}
 
@@ -295,7 +294,7 @@ def test_completed_without_a_commit_is_tried_again(tmp_path: Path) -> None:
 def test_stopped_by_somebody_is_not_tried_again(tmp_path: Path) -> None:
     run = begun(tmp_path, 2)
     jobs = MadeUpJobs(run, lambda key, _: "stopped" if key == "s00000" else "commit")
-    _, error = listen(controller(run, jobs), shard_works(run))
+    _, error = listen(controller(run, jobs), shard_assignments(run))
     assert "shard 0: it was stopped" in error
     assert len(jobs.jobs) == 2
     assert run.committed_shards() == {1}
@@ -309,13 +308,13 @@ def test_troubles_of_looking_pass(tmp_path: Path) -> None:
     busy = ServiceError("throttled", "ThrottlingException: Rate exceeded")
     expired = ServiceError("expired", "ExpiredTokenException: expired")
     jobs.refuse = {"describe": [busy, expired, busy], "create": [busy, expired]}
-    events, error = listen(controller(run, jobs, max_parallel_jobs=3), shard_works(run))
+    events, error = listen(controller(run, jobs, max_parallel_jobs=3), shard_assignments(run))
     assert not error, error
     assert sum(isinstance(event, ShardDone) for event in events) == 3
 
     jobs = MadeUpJobs(run := begun(tmp_path / "other", 2))
     control = controller(run, jobs)
-    doing = control.do(shard_works(run))
+    doing = control.do(shard_assignments(run))
     next(doing)
     jobs.refuse = {"list": [busy, expired]}
     assert sum(isinstance(event, ShardDone) for event in doing) == 2
@@ -324,7 +323,7 @@ def test_troubles_of_looking_pass(tmp_path: Path) -> None:
 def test_jobs_that_cannot_be_watched_go_on(tmp_path: Path) -> None:
     run = begun(tmp_path, 1)
     jobs = MadeUpJobs(run)
-    doing = controller(run, jobs).do(shard_works(run))
+    doing = controller(run, jobs).do(shard_assignments(run))
     next(doing)
     jobs.refuse = {"list": [ServiceError("denied", "AccessDeniedException: no")]}
     with pytest.raises(ScaledprocError, match="they go on, and the same command watches them again"):
@@ -335,7 +334,7 @@ def test_jobs_that_cannot_be_watched_go_on(tmp_path: Path) -> None:
 def test_a_store_that_fails_for_a_while_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = begun(tmp_path, 2)
     troubles: dict[str, list[Exception]] = {"names": [OSError("reset")], "versions": [TimeoutError(), OSError("reset")]}
-    doing = controller(run, MadeUpJobs(run)).do(shard_works(run))
+    doing = controller(run, MadeUpJobs(run)).do(shard_assignments(run))
     next(doing)
     for name, errors in troubles.items():
         real = getattr(Store, name)
@@ -358,7 +357,7 @@ def test_jobs_that_are_never_described_are_not_watched_for_ever(
     run = begun(tmp_path, 1)
     jobs = MadeUpJobs(run)
     jobs.refuse = {"describe": [ServiceError("invalid", "ValidationException: what is that?") for _ in range(50)]}
-    doing = controller(run, jobs).do(shard_works(run))
+    doing = controller(run, jobs).do(shard_assignments(run))
     with pytest.raises(ScaledprocError, match="cannot be watched: ValidationException"):
         list(doing)
     assert jobs.calls["describe"] == 4
@@ -369,13 +368,15 @@ def test_twin_that_ended_long_ago_is_seen(tmp_path: Path) -> None:
     run = begun(tmp_path, 2)
     jobs = MadeUpJobs(run)
     control = controller(run, jobs, max_parallel_jobs=1)
-    doing = control.do(shard_works(run))
+    doing = control.do(shard_assignments(run))
     for event in doing:
         if isinstance(event, ShardDone):
             break
     name = job_name("scaledproc", run_token(run), "s00001", 1)
     commit(run, 1)
-    jobs.jobs[name] = MadeUp(name, Work("s00001", (1,)), "commit", "Completed", datetime.now(UTC) - timedelta(hours=1))
+    jobs.jobs[name] = MadeUp(
+        name, Assignment("s00001", (1,)), "commit", "Completed", datetime.now(UTC) - timedelta(hours=1)
+    )
     found = []
     for event in doing:
         found += [event] if isinstance(event, ShardDone) else []
@@ -386,7 +387,7 @@ def test_twin_that_ended_long_ago_is_seen(tmp_path: Path) -> None:
 def test_jobs_of_an_earlier_command_are_watched_and_billed(tmp_path: Path) -> None:
     run = begun(tmp_path, 3)
     jobs = MadeUpJobs(run, lambda key, _: "commit" if key == "s00000" else "running")
-    doing = controller(run, jobs, max_parallel_jobs=3).do(shard_works(run))
+    doing = controller(run, jobs, max_parallel_jobs=3).do(shard_assignments(run))
     for event in doing:
         if isinstance(event, ShardDone):
             break
@@ -395,7 +396,7 @@ def test_jobs_of_an_earlier_command_are_watched_and_billed(tmp_path: Path) -> No
     for name in jobs.at_work:
         jobs.jobs[name].outcome = "commit"
     control = controller(run, jobs)
-    left = [work for work in shard_works(run) if work.shards[0] not in run.committed_shards()]
+    left = [assignment for assignment in shard_assignments(run) if assignment.shards[0] not in run.committed_shards()]
     _, error = listen(control, left)
     assert not error
     assert jobs.calls["create"] == 3
@@ -406,13 +407,13 @@ def test_jobs_of_an_earlier_command_are_watched_and_billed(tmp_path: Path) -> No
 def test_jobs_at_work_in_another_way_are_not_doubled(tmp_path: Path) -> None:
     run = begun(tmp_path, 2)
     jobs = MadeUpJobs(run, lambda *_: "running")
-    doing = controller(run, jobs).do([Work(works_module.HOSTS, (0, 1), instances=2)])
+    doing = controller(run, jobs).do([Assignment(job_list.HOSTS, (0, 1), instances=2)])
     for _ in range(3):
         next(doing)
     assert len(jobs.at_work) == 1
     doing.close()
     with pytest.raises(UsageError, match="scaledproc stop"):
-        list(controller(run, jobs).do(shard_works(run)))
+        list(controller(run, jobs).do(shard_assignments(run)))
     assert jobs.calls["create"] == 1
 
 
@@ -421,7 +422,7 @@ def test_run_that_another_driver_finished(tmp_path: Path) -> None:
     run = begun(tmp_path, 1)
     jobs = MadeUpJobs(run, lambda *_: "nothing")
     control = controller(run, jobs)
-    doing = control.do(shard_works(run))
+    doing = control.do(shard_assignments(run))
     next(doing)
     run.with_record(state="done", counts={**run.record.counts, "rows": 0, "quarantined": 0}).clean_up()
     list(doing)
@@ -455,7 +456,7 @@ def test_strange_progress_is_passed_over(tmp_path: Path, content: bytes) -> None
     name = job_name("scaledproc", run_token(run), "s00000", 1)
     run.store.write(f"{PROGRESS}/{name}.algo-1.json", content.replace(b"JOB", name.encode()))
     assert not read_heartbeats(run.store, {})
-    _, error = listen(controller(run, jobs), shard_works(run))
+    _, error = listen(controller(run, jobs), shard_assignments(run))
     assert not error
 
 
@@ -567,7 +568,7 @@ def test_names_fit_and_can_be_read(prefix: str, shard: int, attempt: int) -> Non
     except UsageError:
         assert not prefix or len(prefix) > 30 or prefix[0] == "-" or prefix[-1] == "-"
         return
-    for key in (works_module.shard_key(shard), "hosts", "keys", "combine", f"g{shard:05d}"):
+    for key in (job_list.shard_key(shard), "hosts", "keys", "combine", f"g{shard:05d}"):
         name = job_name(prefix, "0123456789", key, attempt)
         assert len(name) <= 63
         assert key_and_attempt(name) == (key, attempt)
@@ -584,22 +585,22 @@ def test_manifests_and_pipelines(tmp_path_factory: pytest.TempPathFactory, count
         (folder / name).touch()
     planned = scaledproc.plan(str(folder), extractor=probe, unit="file", shards=str(count), jobs=1)
     shards = range(planned.n_shards)
-    entries = [json.loads(works_module.manifest(planned, [shard], "s3://b/d")) for shard in shards]
+    entries = [json.loads(job_list.manifest(planned, [shard], "s3://b/d")) for shard in shards]
     assert all(each[0] == {"prefix": "s3://b/d/"} for each in entries)
     assert sorted(name for each in entries for name in each[1:]) == sorted(names)
 
     made = Settings.parse({**SAGEMAKER, "detach": True, "max_parallel_jobs": 3})
     options: Mapping[str, Any] = {"include": [], "exclude": [], "limit": None, "shards": str(count), "unit": "file"}
     most = data.draw(st.integers(1, 15))
-    works = works_module.grouped_works(made, planned, list(shards), options, "s3://b/r", most)
-    assert len(works) <= most
-    assert sorted(shard for work in works for shard in work.shards) == list(shards)
+    assignments = job_list.grouped_assignments(made, planned, list(shards), options, "s3://b/r", most)
+    assert len(assignments) <= most
+    assert sorted(shard for assignment in assignments for shard in assignment.shards) == list(shards)
     place = Place(made, "s3://b/d", "s3://b/r", str(made.image_uri), str(made.role))
-    requests = [processing_job(place, "name", each, ("ml.m5.large",)) for each in (*works, Work("combine"))]
-    pipeline = definition(made, works, Work("combine"), requests)
+    requests = [processing_job(place, "name", each, ("ml.m5.large",)) for each in (*assignments, Assignment("combine"))]
+    pipeline = definition(made, assignments, Assignment("combine"), requests)
     assert json.loads(json.dumps(pipeline)) == pipeline
-    assert [step["Name"] for step in pipeline["Steps"]] == [*(work.key for work in works), "combine"]
-    assert pipeline["Steps"][-1]["DependsOn"] == [work.key for work in works]
+    assert [step["Name"] for step in pipeline["Steps"]] == [*(assignment.key for assignment in assignments), "combine"]
+    assert pipeline["Steps"][-1]["DependsOn"] == [assignment.key for assignment in assignments]
     assert not any("ProcessingJobName" in step["Arguments"] for step in pipeline["Steps"])
 
 
@@ -607,7 +608,7 @@ def test_bills_of_a_job_once(tmp_path: Path) -> None:
     run = begun(tmp_path, 1)
     jobs = MadeUpJobs(run)
     control = controller(run, jobs)
-    listen(control, shard_works(run))
+    listen(control, shard_assignments(run))
     assert list(control._bills.values()) == [
         Bill(job_name("scaledproc", run_token(run), "s00000", 1), "ml.m5.large", 1, 60.0)
     ]

@@ -16,7 +16,7 @@ import pytest
 from moto_account import moto_account
 
 from scaledproc.backends.sagemaker.jobs import pipeline
-from scaledproc.backends.sagemaker.jobs.requests import CODE, Code, Place, Work, instance_types, processing_job
+from scaledproc.backends.sagemaker.jobs.requests import CODE, Assignment, Code, Place, instance_types, processing_job
 from scaledproc.backends.sagemaker.settings import Settings
 
 GOLDEN = Path(__file__).with_name("golden_requests")
@@ -25,9 +25,9 @@ ROLE = "arn:aws:iam::123456789012:role/scaledproc"
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/scaledproc:1.0"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/11111111-1111-1111-1111-111111111111"
 OTHER_KEY = "alias/disks"
-SHARD = Work("s00003", (3,), size=200 * 10**9, prefixes=("33/",))
-ALL = Work("hosts", tuple(range(10)), size=40 * 10**9, instances=4)
-COMBINE = Work("combine", size=10**9)
+SHARD = Assignment("s00003", (3,), size=200 * 10**9, prefixes=("33/",))
+ALL = Assignment("hosts", tuple(range(10)), size=40 * 10**9, instances=4)
+COMBINE = Assignment("combine", size=10**9)
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Case:
     """A feature: what is set, and what the job does."""
 
     settings: dict[str, Any]
-    work: Work
+    assignment: Assignment
     code: Code | None = None
     options: dict[str, Any] | None = None
 
@@ -49,10 +49,12 @@ class Case:
             role=ROLE,
             region="us-east-1",
             code=self.code,
-            options=self.options or {},
+            storage_options=self.options or {},
         )
-        types = instance_types(settings, self.work, has_preferences=True, attempt=0)
-        made: dict[str, Any] = processing_job(place, f"scaledproc-0123456789-{self.work.key}-1", self.work, types)
+        types = instance_types(settings, self.assignment, has_preferences=True, attempt=0)
+        made: dict[str, Any] = processing_job(
+            place, f"scaledproc-0123456789-{self.assignment.key}-1", self.assignment, types
+        )
         return made
 
 
@@ -94,9 +96,9 @@ CASES = {
 def detached() -> dict[str, Any]:
     """The definition of a run's pipeline."""
     settings = Settings.parse({"role": ROLE, "image_uri": IMAGE, "instance_type": "ml.m5.4xlarge", "detach": True})
-    works = [SHARD, replace(SHARD, key="s00004", shards=(4,), prefixes=("34/",))]
-    requests = [Case({"detach": True}, work).request() for work in (*works, COMBINE)]
-    made: dict[str, Any] = pipeline.definition(settings, works, COMBINE, requests)
+    assignments = [SHARD, replace(SHARD, key="s00004", shards=(4,), prefixes=("34/",))]
+    requests = [Case({"detach": True}, assignment).request() for assignment in (*assignments, COMBINE)]
+    made: dict[str, Any] = pipeline.definition(settings, assignments, COMBINE, requests)
     return made
 
 
