@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from scaledproc.extractors.base import Extractor
 
 TABLE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-RESERVED = frozenset({"features", "errors", "tasks", "plan", "inventory", "warnings", "shards", "work", "update"})
+RESERVED = frozenset(
+    {"features", "errors", "tasks", "plan", "inventory", "warnings", "logs", "shards", "work", "update"}
+)
 """Names of a run's own files and folders, which no further table may have."""
 MOST = 100
 """Further tables of one extractor: each is a pass over the shards at the end of a run."""

@@ -20,8 +20,7 @@ import scaledproc
 from scaledproc._util.text import ranges_text
 from scaledproc.backend.dry_run import DryRun
 from scaledproc.backends.sagemaker.cost.billing import Bill
-from scaledproc.backends.sagemaker.jobs import control as control_module
-from scaledproc.backends.sagemaker.jobs import job_list, pipeline
+from scaledproc.backends.sagemaker.jobs import decisions, job_list, pipeline
 from scaledproc.backends.sagemaker.jobs.control import Controller, job_name, key_and_attempt, run_token
 from scaledproc.backends.sagemaker.jobs.decisions import Fate, fate, pause
 from scaledproc.backends.sagemaker.jobs.pipeline import definition
@@ -337,14 +336,14 @@ def test_a_store_that_fails_for_a_while_ends_nothing(tmp_path: Path, monkeypatch
     doing = controller(run, MadeUpJobs(run)).do(shard_assignments(run))
     next(doing)
     for name, errors in troubles.items():
-        real = getattr(Store, name)
+        real = getattr(type(run.store), name)
 
         def flaky(store: Store, folder: str = "", *, real: Any = real, errors: list[Exception] = errors) -> Any:
             if errors:
                 raise errors.pop()
             return real(store, folder)
 
-        monkeypatch.setattr(Store, name, flaky)
+        monkeypatch.setattr(type(run.store), name, flaky)
 
     assert sum(isinstance(event, ShardDone) for event in doing) == 2
     assert not troubles["names"]
@@ -353,7 +352,7 @@ def test_a_store_that_fails_for_a_while_ends_nothing(tmp_path: Path, monkeypatch
 def test_jobs_that_are_never_described_are_not_watched_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control_module, "MOST_TROUBLE", 3)
+    monkeypatch.setattr(decisions, "MOST_TROUBLE", 3)
     run = begun(tmp_path, 1)
     jobs = MadeUpJobs(run)
     jobs.refuse = {"describe": [ServiceError("invalid", "ValidationException: what is that?") for _ in range(50)]}
