@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from scaledproc.engine.verify import Verified
     from scaledproc.errors import ScaledprocError, TooManyFailuresError, UsageError
     from scaledproc.extractors import Extractor, Option, Task, extractor
+    from scaledproc.extractors.tables import rows
     from scaledproc.fetching.transfer import Fetched
     from scaledproc.planning.inventory import Inventory
     from scaledproc.planning.plan import Plan
@@ -40,6 +41,7 @@ __all__ = [
     "extractor",
     "fetch",
     "plan",
+    "rows",
     "run",
     "save_inventory",
     "show",
@@ -59,6 +61,7 @@ __getattr__, __dir__ = lazily(
         "engine.verify": ("Verified",),
         "errors": ("ScaledprocError", "TooManyFailuresError", "UsageError"),
         "extractors": ("Extractor", "Option", "Task", "extractor"),
+        "extractors.tables": ("rows",),
         "fetching.transfer": ("Fetched",),
         "planning.inventory": ("Inventory",),
         "planning.plan": ("Plan",),

@@ -189,6 +189,8 @@ class CombineDone(Event):
     """SHA-256 of each file, by its name, taken as it was written."""
     notes: tuple[str, ...] = ()
     """What a person should read."""
+    tables: Mapping[str, int] = field(default_factory=dict)
+    """How many rows each further table has, by its name."""
 
     def to_json(self) -> bytes:
         """For a worker to leave, and whoever began the run to find."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from scaledproc.execution.worker import run_shards
     from scaledproc.execution.workers.pool import cores
     from scaledproc.extractors import Extractor, Option, Task, extractor
+    from scaledproc.extractors.tables import rows
     from scaledproc.planning.plan import Plan
     from scaledproc.run_folder.folder import RunFolder
     from scaledproc.storage.store import Store
@@ -59,6 +60,7 @@ __all__ = [
     "cores",
     "extractor",
     "from_json",
+    "rows",
     "run_shards",
 ]
 
@@ -85,6 +87,7 @@ __getattr__, __dir__ = lazily(
         "execution.worker": ("run_shards",),
         "execution.workers.pool": ("cores",),
         "extractors": ("Extractor", "Option", "Task", "extractor"),
+        "extractors.tables": ("rows",),
         "planning.plan": ("Plan",),
         "run_folder.folder": ("RunFolder",),
         "storage.store": ("Store",),

@@ -29,7 +29,7 @@ from scaledproc.execution.limits import Limits
 from scaledproc.execution.workers.sending import check_sendable
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.code.fingerprint import working_here
-from scaledproc.extractors.rows.collector import RowCollector
+from scaledproc.extractors.rows.several import collector_for
 from scaledproc.planning.inventory import Inventory, choose, take_inventory
 from scaledproc.planning.partition import ChunkCut, ShardCut
 from scaledproc.planning.shared_files import find_shared
@@ -75,10 +75,12 @@ def execute(
     if works_here and not in_process and isinstance(options.extractor, Extractor):
         check_sendable(options.extractor)
     with _prepared(dataset, output, options, backend):  # before all that takes time, imports too
+        from scaledproc.execution.chunks.loading import load_anew
         from scaledproc.execution.combine import finished_schema
 
+        load_anew()
         extractor = load_extractor(options.extractor, options.options or {})
-        RowCollector(extractor.schema)  # complains of a schema that cannot be, as the next does
+        collector_for(extractor)  # complains of a schema that cannot be, as the next does
         finished_schema(extractor)
         check_places(dataset, output, options.extractor, backend)
         with working_here(extractor) if in_process else contextlib.nullcontext():

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from scaledproc._util.options import Declared, declared
 from scaledproc._util.redaction import redacted
 from scaledproc.events import CombineDone, ShardDone
+from scaledproc.extractors.tables import tables_of
 from scaledproc.planning.shared_files import to_record
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import FEATURES, shard_name
@@ -55,6 +56,7 @@ def new_record(
             "fingerprint": dict(planned.fingerprint),
             "options": dict(extractor_options),
             **({"reads": to_record(planned.reads)} if planned.reads else {}),
+            **({"tables": list(tables)} if (tables := tables_of(extractor)) else {}),
         },
         options={
             **_recorded(options, extractor),
@@ -124,6 +126,7 @@ def finished_record(
         "counts": {
             **run.record.counts,
             "rows": combined.rows,
+            **{f"rows_{name}": rows for name, rows in combined.tables.items()},
             "quarantined": sum(shard.quarantined for shard in shards),
         },
         "bytes": {**run.record.bytes, "features": sizes.get(FEATURES, 0)},

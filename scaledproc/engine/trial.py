@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -28,6 +28,8 @@ from scaledproc.extractors import Extractor, Task, load_extractor
 from scaledproc.extractors.code.fingerprint import working_here
 from scaledproc.extractors.registry import settle_options
 from scaledproc.extractors.rows.collector import REFUSALS, RefusedRowsError, RowCollector, SchemaError
+from scaledproc.extractors.rows.several import MAIN, collector_for, rows_of_table
+from scaledproc.extractors.tables import tables_of
 from scaledproc.planning.inventory import Inventory, matches
 from scaledproc.planning.plan import Chunk, Plan, make_plan
 from scaledproc.planning.shared_files import at_hand, find_shared, paths_of
@@ -94,6 +96,8 @@ class Trial:
         Its time.
     memory, memory_before
         Most bytes that this process took meanwhile, and those that it had before; None where the system does not tell.
+    tables
+        What it gave to further tables, by their names.
     """
 
     task: Task
@@ -104,6 +108,7 @@ class Trial:
     seconds: float
     memory: int | None
     memory_before: int | None
+    tables: Mapping[str, pa.Table] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -320,7 +325,7 @@ def try_target(
         If a person ends it, or quits a debugger that the task started.
     """
     dataset, plan, index, extractor = target[:4]
-    collector = RowCollector(extractor.schema)
+    collector = collector_for(extractor)
     finished_schema(extractor)
     (unit,) = plan.units_of(index, index + 1)
     chunk = Chunk(0, 0, index, index + 1, int(plan.unit_sizes[unit]))
@@ -350,8 +355,16 @@ def try_target(
             _add_row(error)
         if error is not None:
             on_error(error)
-    rows = None if table is None else finish_table(extractor, table)
-    return Trial(task, extractor.schema, target.among, rows, error, seconds, memory.peak, memory.before)
+    rows, tables = None, {}
+    if table is not None:
+        further = tables_of(extractor)
+        schemas = {MAIN: extractor.schema, **further}
+        each = {
+            name: pa.concat_tables(rows_of_table([table], number, name, schema)) if further else table
+            for number, (name, schema) in enumerate(schemas.items())
+        }
+        rows, tables = finish_table(extractor, each.pop(MAIN)), each
+    return Trial(task, extractor.schema, target.among, rows, error, seconds, memory.peak, memory.before, tables)
 
 
 def _rows_of(extractor: Extractor, task: Task, problem: str | None, collector: RowCollector) -> pa.Table:

@@ -14,9 +14,12 @@ import pyarrow.parquet as pq
 from scaledproc._util.digests import digest_of_stream
 from scaledproc._util.text import count_text
 from scaledproc.errors import ScaledprocError
+from scaledproc.execution.chunks.chunk import as_stored
 from scaledproc.execution.combine import finish_table, finished_schema
 from scaledproc.execution.shard import Rows
 from scaledproc.extractors.code.fingerprint import fingerprint_of
+from scaledproc.extractors.rows.several import MAIN, columns_of_table, rows_of_table
+from scaledproc.extractors.tables import tables_of
 from scaledproc.planning.plan import plan_id_of
 from scaledproc.planning.shared_files import of_record
 from scaledproc.run_folder.changes import extractor_differences, texts_of
@@ -33,6 +36,7 @@ from scaledproc.run_folder.names import (
     TASKS,
     UPDATE,
     shard_name,
+    table_name,
 )
 from scaledproc.run_folder.record import digest_of_content
 from scaledproc.run_folder.replacement import is_half_replaced
@@ -127,7 +131,10 @@ def verify_run(run: Run, inventory: Callable[[], Inventory] | None = None) -> Ve
         if inventory is not None:
             now = inventory()
             check.step(INVENTORY, lambda: check.inventory(plan, now))
-    check.step(FEATURES, lambda: check.table(len(run.record.shards) if plan is None else plan.n_shards))
+    shards = len(run.record.shards) if plan is None else plan.n_shards
+    check.step(FEATURES, lambda: check.table(shards))
+    for name in run.record.tables:
+        check.step(table_name(name), lambda name=name: check.further(name, shards))  # type: ignore[misc]
     check.step(RECORD, check.strays)
     return Verified(
         output=str(run.store),
@@ -167,7 +174,8 @@ class _Check:
             self._wrong(RECORD, "is not what was written: its SHA-256 of itself differs")
         for what in ("rows", "quarantined", "tasks"):
             total = sum(int(shard[what]) for shard in record.shards)
-            if total != record.counts[what]:
+            further = sum(record.counts.get(f"rows_{name}", 0) for name in record.tables) if what == "rows" else 0
+            if total != record.counts[what] + further:
                 self._wrong(RECORD, f"says {record.counts[what]:,} {what}, and {total:,} of all shards together")
 
     def update(self) -> None:
@@ -181,6 +189,7 @@ class _Check:
         """The digest of each of the run's files; empty where run.json has none."""
         record = self._run.record
         needed = [PLAN, INVENTORY, FEATURES, ERRORS, *(f"{name}.csv" for name in record.summaries)]
+        needed += map(table_name, record.tables)
         needed += [ERROR_LOG] if record.counts["quarantined"] else []
         needed += [TASKS] if self._run.store.exists(TASKS) else []  # which runs of before did not write
         shards = {shard_name(int(shard["shard"])): str(shard.get("digest") or "") for shard in record.shards}
@@ -340,43 +349,80 @@ class _Check:
     def table(self, shards: int) -> None:
         """The table is the shards, one after the other."""
         extractor = self._extractor()
+        schema = None if extractor is None else finished_schema(extractor)
+        made = self._made(extractor, shards) if extractor is not None or not self._run.record.tables else None
+        self.rows = self._compared(FEATURES, "rows", schema, made)
+
+    def further(self, name: str, shards: int) -> None:
+        """A further table has the rows that the shards have of it."""
+        extractor = self._extractor()
+        schema = None if extractor is None else tables_of(extractor)[name]
+        made = None if extractor is None else self._of_table(extractor, name, shards)
+        self._compared(table_name(name), f"rows_{name}", schema, made)
+
+    def _compared(self, file: str, count: str, expected: pa.Schema | None, pieces: Iterator[pa.Table] | None) -> int:
+        """Compare a table with what is made of the shards; how many rows it has.
+
+        Parameters
+        ----------
+        file, count
+            Its file; under what run.json counts its rows.
+        expected
+            Its columns; None where the extractor cannot be had. Then only the rows are counted.
+        pieces
+            Its rows as the shards have them; None where these cannot be told.
+        """
         try:
-            with self._run.store.open_for_arrow(FEATURES) as opened, open_reader(opened) as file:
-                self.rows, schema = file.metadata.num_rows, file.schema_arrow.remove_metadata()
+            with self._run.store.open_for_arrow(file) as opened, open_reader(opened) as found_file:
+                n_rows, schema = int(found_file.metadata.num_rows), found_file.schema_arrow.remove_metadata()
         except FileNotFoundError:
-            self._wrong(FEATURES, "is gone")
-            return
+            self._wrong(file, "is gone")
+            return 0
         except Exception as error:
-            self._wrong(FEATURES, f"its footer cannot be read: {type(error).__name__}: {error}")
-            return
-        if self.rows != self._run.record.counts["rows"]:
-            self._wrong(FEATURES, f"has {self.rows:,} rows; run.json says {self._run.record.counts['rows']:,}")
-        if extractor is not None and not schema.equals(finished_schema(extractor).remove_metadata()):
-            self._wrong(FEATURES, "has other columns than the extractor declares")
-            return
+            self._wrong(file, f"its footer cannot be read: {type(error).__name__}: {error}")
+            return 0
+        if n_rows != self._run.record.counts.get(count):
+            self._wrong(file, f"has {n_rows:,} rows; run.json says {self._run.record.counts.get(count, 0):,}")
+        if expected is not None and not schema.equals(expected.remove_metadata()):
+            self._wrong(file, "has other columns than the extractor declares")
+            return n_rows
         at = 0
-        rows = Rows(read_tables(self._run.store, FEATURES))
+        rows = Rows(read_tables(self._run.store, file))
         try:
-            for made in self._made(extractor, shards):
+            for made in pieces or ():
                 found = pa.concat_tables([schema.empty_table(), *rows.take(made.num_rows)])
                 if found.num_rows < made.num_rows:
                     raise ValueError
-                if extractor is not None and not _same(made, found):
-                    self._wrong(FEATURES, f"differs from the shards in the rows from {at:,} on")
-                    return
+                if expected is not None and not _same(made, found):
+                    self._wrong(file, f"differs from the shards in the rows from {at:,} on")
+                    return n_rows
                 at += found.num_rows
-            if next(rows.take(1), None) is not None:
+            if pieces is not None and next(rows.take(1), None) is not None:
                 raise ValueError
         except ValueError:
-            self._wrong(FEATURES, "has not as many rows as the shards")
+            self._wrong(file, "has not as many rows as the shards")
         except Exception as error:
-            self._wrong(FEATURES, f"cannot be compared with the shards: {error}")
+            self._wrong(file, f"cannot be compared with the shards: {error}")
+        return n_rows
 
     def _made(self, extractor: Extractor | None, shards: int) -> Iterator[pa.Table]:
         """The table's rows as the shards have them; without the extractor, as they were before its `finish`."""
-        tables = chain.from_iterable(read_tables(self._run.store, shard_name(shard)) for shard in range(shards))
-        for piece in rebatch(table.replace_schema_metadata(None) for table in tables):
+        for piece in self._of_table(extractor, MAIN, shards):
             yield piece if extractor is None else finish_table(extractor, piece)
+
+    def _of_table(self, extractor: Extractor | None, name: str, shards: int) -> Iterator[pa.Table]:
+        """The rows that the shards have of one table."""
+        further = {} if extractor is None else tables_of(extractor)
+        columns, own = None, None
+        if extractor is not None and further:
+            own = as_stored(extractor.schema if name == MAIN else further[name])
+            columns = columns_of_table(name, own)
+        tables = chain.from_iterable(
+            read_tables(self._run.store, shard_name(shard), columns) for shard in range(shards)
+        )
+        if own is not None:
+            tables = chain(rows_of_table(tables, [MAIN, *further].index(name), name, own))
+        return rebatch(table.replace_schema_metadata(None) for table in tables)
 
     def inventory(self, plan: Plan, now: Inventory) -> None:
         """The dataset still has the files of the plan, as they were."""

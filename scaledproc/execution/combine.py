@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import IO, TYPE_CHECKING, Any
 
@@ -13,12 +13,15 @@ import pyarrow as pa
 
 from scaledproc._util.digests import digest_of, digest_of_stream
 from scaledproc._util.text import count_text
-from scaledproc.errors import DamagedError, ScaledprocError
+from scaledproc.errors import DamagedError, ScaledprocError, UsageError
 from scaledproc.events import CombineDone
+from scaledproc.execution.chunks.chunk import as_stored
 from scaledproc.execution.chunks.quarantine import read_errors
 from scaledproc.execution.said_files import write_said
 from scaledproc.execution.shard import counts_of
 from scaledproc.execution.unreferenced import Unreferenced
+from scaledproc.extractors.rows.several import MAIN, CountsByTable, columns_of_table, rows_of_table
+from scaledproc.extractors.tables import tables_of
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import (
     ERROR_LOG,
@@ -31,9 +34,10 @@ from scaledproc.run_folder.names import (
     WARNINGS,
     shard_errors_name,
     shard_name,
+    table_name,
 )
 from scaledproc.run_folder.shard_report import unknown_costs
-from scaledproc.run_folder.tasks_table import FAILED, TASKS_SCHEMA, task_rows
+from scaledproc.run_folder.tasks_table import FAILED, task_rows, tasks_schema
 from scaledproc.storage.parquet import (
     Writer,
     check_schema,
@@ -79,15 +83,17 @@ def combine(run: RunFolder) -> CombineDone:
     full = None if run.record.state == "done" else run.full_reports(sorted(every))
     reports = None if full is None else [report for report, _ in full]
     unreferenced = Unreferenced(run, run.extractor)
+    further = tables_of(run.extractor)
     counts: list[NDArray[np.int64]] = []
     rows, summaries = _write_features(run, digests, reports, unreferenced, counts)
+    tables = {name: _write_further(run, name, digests, reports) for name in further}
     for name, table in summaries.items():
         with run.store.committing(f"{name}.csv", replacing=True) as part:
             write_csv(part, table)
             digests[f"{name}.csv"] = digest_of(part)
     quarantined = run.quarantined if reports is None else _write_errors(run, digests, reports)
     if full is not None:
-        _write_tasks(run, digests, counts, [costs for _, costs in full])
+        _write_tasks(run, digests, counts, [costs for _, costs in full], further)
         write_said(run, digests, [report for report, _ in full])
     return CombineDone(
         rows=rows,
@@ -96,6 +102,7 @@ def combine(run: RunFolder) -> CombineDone:
         seconds=time.perf_counter() - started,
         digests=digests,
         notes=(*unreferenced.notes(quarantined), *_warned(run, {**run.record.digests, **digests})),
+        tables=tables,
     )
 
 
@@ -108,10 +115,7 @@ def _write_features(
 ) -> tuple[int, Mapping[str, pa.Table]]:
     extractor = run.extractor
     schema = finished_schema(extractor)
-    shards = chain.from_iterable(
-        _rows_of(run, shard, None if reports is None else reports[shard], counts)
-        for shard in range(run.record.counts["shards"])
-    )
+    shards = _rows_of_table(run, MAIN, reports, counts)
 
     def written(writer: Writer) -> Iterator[pa.Table]:
         """Every finished piece, after it was written: the summaries come from the same pass."""
@@ -146,16 +150,45 @@ def _write_features(
     return writer.rows, summaries
 
 
-def _rows_of(
-    run: RunFolder, shard: int, report: ShardDone | None, counts: list[NDArray[np.int64]]
+def _write_further(run: RunFolder, name: str, digests: dict[str, str], reports: Sequence[ShardDone] | None) -> int:
+    """Write a further table; how many rows it has."""
+    file = table_name(name)
+    with run.store.committing(file, replacing=True) as part:
+        rows = write_table(part, tables_of(run.extractor)[name], _rows_of_table(run, name, reports, None))
+        digests[file] = digest_of(part)
+    return rows
+
+
+def _rows_of_table(
+    run: RunFolder, name: str, reports: Sequence[ShardDone] | None, counts: list[NDArray[np.int64]] | None
 ) -> Iterator[pa.Table]:
-    """The rows of a shard; how many each of its tasks gave is added to `counts`.
+    """The rows of all shards that are of one table; of each only that table's columns are read."""
+    further = tables_of(run.extractor)
+    own = as_stored(run.extractor.schema if name == MAIN else further[name])
+    columns = columns_of_table(name, own) if further else None
+    shards = chain.from_iterable(
+        _rows_of(run, shard, None if reports is None else reports[shard], counts, columns, len(further))
+        for shard in range(run.record.counts["shards"])
+    )
+    return rows_of_table(shards, [MAIN, *further].index(name), name, own) if further else shards
+
+
+def _rows_of(
+    run: RunFolder,
+    shard: int,
+    report: ShardDone | None,
+    counts: list[NDArray[np.int64]] | None,
+    columns: list[str] | None,
+    further: int,
+) -> Iterator[pa.Table]:
+    """The rows of a shard; how many each of its tasks gave, shape (tasks, tables), is added to `counts`.
 
     In an unfinished run a shard that is not what its report says is made anew by the next start.
     """
     name = shard_name(shard)
     try:
-        if report is not None and run.record.replaces and _digest_of(run, name) != report.digest:
+        # Once, in the pass over all rows that is made first.
+        if report is not None and counts is not None and run.record.replaces and _digest_of(run, name) != report.digest:
             raise DamagedError(f"{run.store}/{name} is an earlier run's{_AGAIN}")
         with damage_told(run.store, name), run.store.open_for_arrow(name) as source, open_reader(source) as file:
             said = _note_of(run, name, file, source)
@@ -165,9 +198,15 @@ def _rows_of(
                 raise DamagedError(
                     f"{run.store}/{name} has {file.metadata.num_rows:,} rows, not {report.rows:,}{_AGAIN}"
                 )
-            if report is not None:
-                counts.append(_counts_of(run, name, said, report))
-            yield from tables_in(file)
+            if report is None or counts is None:
+                yield from tables_in(file, columns)
+            elif not further:
+                counts.append(_counts_of(run, name, said, report)[:, np.newaxis])
+                yield from tables_in(file)
+            else:
+                by_table = CountsByTable(_counts_of(run, name, said, report), further + 1)
+                counts.append(by_table.counts)
+                yield from map(by_table.see, tables_in(file, columns))
     except DamagedError:
         if report is not None:
             run.store.remove(name)  # which says that the shard is there
@@ -190,10 +229,16 @@ def _counts_of(run: RunFolder, name: str, said: Mapping[str, Any], report: Shard
 
 
 def _write_tasks(
-    run: RunFolder, digests: dict[str, str], counts: Sequence[NDArray[np.int64]], costs: Sequence[NDArray[np.int64]]
+    run: RunFolder,
+    digests: dict[str, str],
+    counts: Sequence[NDArray[np.int64]],
+    costs: Sequence[NDArray[np.int64]],
+    further: Iterable[str],
 ) -> None:
     """What became of each task."""
-    rows = np.concatenate([np.zeros(0, np.int64), *counts])
+    names = tuple(further)
+    rows = np.concatenate([np.zeros((0, 1 + len(names)), np.int64), *counts])
+    schema = tasks_schema(names)
     reused = np.zeros(len(rows), bool)
     if run.record.counts.get("reused"):
         reused = pa.concat_tables(read_tables(run.store, REUSED_TASKS, rows=len(rows)))["reused"].to_numpy()
@@ -201,7 +246,7 @@ def _write_tasks(
     pieces = read_tables(run.store, PLAN, ["group", "unit", "anchor", "shard"], rows=len(rows))
     cost = np.concatenate([unknown_costs(0), *costs])
     with run.store.committing(TASKS, replacing=True) as part:
-        write_table(part, TASKS_SCHEMA, task_rows(pieces, rows, reused, cost, failed))
+        write_table(part, schema, task_rows(pieces, schema, rows, reused, cost, failed))
         digests[TASKS] = digest_of(part)
 
 
@@ -219,13 +264,18 @@ def _digest_of(run: RunFolder, name: str) -> str:
 
 
 def finished_schema(extractor: Extractor) -> pa.Schema:
-    """The columns of `features.parquet`.
+    """The columns of `features.parquet`; those of further tables are looked at too.
 
     Raises
     ------
     ScaledprocError
-        If the extractor's `finish` fails, or its columns cannot be written.
+        If the extractor's `finish` fails, or columns cannot be written.
     """
+    for name, further in tables_of(extractor).items():
+        try:
+            check_schema(further)
+        except UsageError as error:
+            raise UsageError(f"table {name!r}: {error}") from None
     check_schema(extractor.schema)
     schema = finish_table(extractor, extractor.schema.empty_table()).schema
     check_schema(schema)

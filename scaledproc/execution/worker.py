@@ -65,6 +65,7 @@ from scaledproc.execution.workers.recovery import LOADS, Loss, Verdict, WorkerLo
 from scaledproc.execution.workers.sending import Sent
 from scaledproc.extractors.code.fingerprint import fingerprint_of
 from scaledproc.extractors.registry import place
+from scaledproc.extractors.rows.several import schema_between
 from scaledproc.planning.shared_files import AtHand, at_hand
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import WORK
@@ -133,7 +134,7 @@ def run_shards(
     queue: deque[Chunk] = deque()
     committed = run.committed_shards(shards)
     begun = {*run.store.names(WORK)}
-    schema = run.extractor.schema
+    schema = schema_between(run.extractor)
     for shard in shards:
         if shard in committed:
             yield run.shard_report(shard)

@@ -10,9 +10,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from scaledproc.errors import UsageError
+from scaledproc.extractors.tables import checked_tables
 from scaledproc.storage.local_files import Watch, find, open_located, remember
 
 if TYPE_CHECKING:
@@ -212,6 +214,8 @@ class Extractor(ABC):
     """Files of the dataset, relative to its root, that every task may read: `Task.shared` finds them."""
     env: tuple[str, ...] = ()
     """Environment variables that the rows depend on."""
+    tables: Mapping[str, pa.Schema | Mapping[str, Any]] = MappingProxyType({})
+    """Schemas of further tables that `extract` gives rows of by `scaledproc.rows`, by the tables' names."""
     apart: ClassVar[frozenset[str]] = frozenset()
     """Attributes that are no part of the fingerprint, as no row depends on them."""
 
@@ -279,8 +283,10 @@ class FunctionExtractor(Extractor):
         summarise: Callable[[Iterable[pa.Table]], Mapping[str, pa.Table]] | None,
         reads: tuple[str, ...] = (),
         env: tuple[str, ...] = (),
+        tables: Mapping[str, pa.Schema] | None = None,
     ) -> None:
         self.function = function
+        self.tables = dict(tables or {})
         self.anchors = anchors
         self.unit = unit
         self.reads = reads
@@ -337,6 +343,7 @@ def extractor(
     summarise: Callable[[Iterable[pa.Table]], Mapping[str, pa.Table]] | None = None,
     reads: str | Iterable[str] = (),
     env: str | Iterable[str] = (),
+    tables: Mapping[str, pa.Schema | Mapping[str, Any]] | None = None,
 ) -> Callable[[Callable[..., Any]], FunctionExtractor]:
     r"""Make an extractor of a function `task -> rows`, or of anything that can be called so.
 
@@ -358,6 +365,8 @@ def extractor(
         is. Their content is part of what the rows depend on.
     env
         Names of environment variables that the rows depend on.
+    tables
+        Schemas of further tables, by their names; the function gives rows of one by `scaledproc.rows`.
 
     Examples
     --------
@@ -368,7 +377,8 @@ def extractor(
     >>> count_lines
     <extractor count_lines: path, lines>
     """
-    arrow_schema = _as_schema(schema)
+    arrow_schema = as_schema(schema)
+    further = checked_tables(tables or {})
     anchors, files, variables = map(_texts, (anchor, reads, env))
 
     def decorate(function: Callable[..., Any]) -> FunctionExtractor:
@@ -383,6 +393,7 @@ def extractor(
             summarise=summarise,
             reads=files,
             env=variables,
+            tables=further,
         )
 
     return decorate
@@ -392,7 +403,14 @@ def _texts(given: str | Iterable[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
 
 
-def _as_schema(schema: pa.Schema | Mapping[str, Any]) -> pa.Schema:
+def as_schema(schema: pa.Schema | Mapping[str, Any], what: str = "the extractor's schema") -> pa.Schema:
+    """A schema as it was declared, as Arrow's.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be read; `what` is what a person is told that it is.
+    """
     import pyarrow as pa
 
     if isinstance(schema, pa.Schema):
@@ -402,4 +420,4 @@ def _as_schema(schema: pa.Schema | Mapping[str, Any]) -> pa.Schema:
             [(name, pa.type_for_alias(kind) if isinstance(kind, str) else kind) for name, kind in schema.items()]
         )
     except (ValueError, TypeError, AttributeError) as error:
-        raise UsageError(f"the extractor's schema cannot be read: {error}") from None
+        raise UsageError(f"{what} cannot be read: {error}") from None

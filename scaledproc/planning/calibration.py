@@ -19,6 +19,7 @@ from scaledproc._util.user_cache import cache_folder
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.extractors import Extractor, Task
 from scaledproc.extractors.rows.collector import RowCollector
+from scaledproc.extractors.rows.several import collector_for
 from scaledproc.planning.cost_model import Costs
 from scaledproc.planning.shared_files import at_hand, paths_of
 
@@ -85,7 +86,7 @@ def calibrate(
     """
     chosen = sample_tasks(plan, n)
     sizes, seconds, failures = [], [], []
-    collector = RowCollector(extractor.schema)
+    collector = collector_for(extractor)
     read_seconds, read_bytes = 0.0, 0
     for position, index in enumerate(chosen):
         with PrivateFolder(scratch) as folder, _shared(plan, dataset, scratch) as shared:
@@ -94,7 +95,7 @@ def calibrate(
             read_seconds += time.perf_counter() - started
             read_bytes += unit_bytes
             if position == 0:
-                first = RowCollector(extractor.schema)
+                first = collector_for(extractor)
                 _timed(extractor, task, first)
                 first.take()
             took = _timed(extractor, task, collector)

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from scaledproc.errors import ScaledprocError
 from scaledproc.extractors.code.fingerprint import fingerprint_of
+from scaledproc.extractors.tables import tables_of
 from scaledproc.planning.inventory import globs_of, matches
 from scaledproc.planning.layout import Layout
 from scaledproc.planning.partition import ChunkCut, ShardCut, assumed_work, cut_chunks, cut_shards
@@ -544,6 +545,8 @@ def plan_id_of(
 ) -> str:
     """What determines the output, as a hash; `fingerprint` is the extractor's, as text."""
     digest = hashlib.sha256(f"{FORMAT}\0{fingerprint}\0{extractor.schema}\0{unit}\0".encode())
+    for name, schema in tables_of(extractor).items():
+        digest.update(f"table {name}\0{schema}\0".encode())
     for file in sorted(reads):
         digest.update(f"{file.path}\0{file.digest}\0".encode(errors="surrogateescape"))
     for column in (tasks["group"], tasks["unit"], tasks["anchor"], files["path"]):

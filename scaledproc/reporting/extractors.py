@@ -5,13 +5,17 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scaledproc._util.text import clean_text
 from scaledproc.errors import UsageError
 from scaledproc.extractors import Extractor, FunctionExtractor
 from scaledproc.extractors.options import NEEDED, ExtractorOption, label_of, make_extractor, options_of, parse_options
 from scaledproc.extractors.registry import find_extractor, names
+from scaledproc.extractors.tables import tables_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def extractor_json(spec: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -35,10 +39,11 @@ def extractor_json(spec: str, given: Mapping[str, Any] | None = None) -> dict[st
     values = parse_options(found, given or {})
     options = options_of(found)
     needed = [name for name, each in options.items() if each.default is NEEDED and name not in values]
-    columns = None
+    columns, tables = None, {}
     if not needed:
-        schema = finished_schema(make_extractor(found, values))
-        columns = [{"name": each.name, "type": str(each.type), "nullable": each.nullable} for each in schema]
+        made = make_extractor(found, values)
+        columns = _columns(finished_schema(made))
+        tables = {name: _columns(schema) for name, schema in tables_of(made).items()}
     return {
         "name": spec,
         "label": label_of(found),
@@ -50,6 +55,7 @@ def extractor_json(spec: str, given: Mapping[str, Any] | None = None) -> dict[st
         "options": [_option(each) for each in options.values()],
         "needs": needed,
         "columns": columns,
+        **({"tables": tables} if tables else {}),
     }
 
 
@@ -66,11 +72,9 @@ def extractor_text(about: Mapping[str, Any]) -> str:
     if columns is None:
         lines += ["", f"columns: shown when --set gives {', '.join(about['needs'])}"]
     else:
-        width = max((len(each["name"]) for each in columns), default=0)
-        lines += ["", f"columns of the table ({len(columns)}):"]
-        lines += [
-            f"  {each['name']:<{width}}  {each['type']}{'' if each['nullable'] else ', never null'}" for each in columns
-        ]
+        lines += ["", f"columns of the table ({len(columns)}):", *_column_lines(columns)]
+    for name, further in about.get("tables", {}).items():
+        lines += ["", f"columns of the table {name} ({len(further)}):", *_column_lines(further)]
     return _clean(lines)
 
 
@@ -108,6 +112,17 @@ def _option(each: ExtractorOption) -> dict[str, Any]:
         "default_text": each.default_text,
         "help": each.about.help,
     }
+
+
+def _columns(schema: pa.Schema) -> list[dict[str, Any]]:
+    return [{"name": each.name, "type": str(each.type), "nullable": each.nullable} for each in schema]
+
+
+def _column_lines(columns: list[dict[str, Any]]) -> list[str]:
+    width = max((len(each["name"]) for each in columns), default=0)
+    return [
+        f"  {each['name']:<{width}}  {each['type']}{'' if each['nullable'] else ', never null'}" for each in columns
+    ]
 
 
 def _option_lines(options: list[dict[str, Any]]) -> list[str]:

@@ -31,6 +31,9 @@ def trial_text(trial: Trial, width: int, *, trace: bool = True) -> str:
     measured = f"in {_time_text(trial.seconds)}{_memory_text(trial)}"
     if trial.rows is not None:
         lines += ["", table_text(trial.rows, width), ""] if trial.rows.num_rows else []
+        for name, table in trial.tables.items():
+            lines += [f"table {name}: {count_text(table.num_rows, 'row')}", ""]
+            lines += [table_text(table, width), ""] if table.num_rows else []
         return "\n".join([*lines, f"{count_text(trial.rows.num_rows, 'row')} {measured}"])
     error = trial.error
     assert error is not None  # noqa: S101
@@ -38,7 +41,8 @@ def trial_text(trial: Trial, width: int, *, trace: bool = True) -> str:
         lines += ["", clean_text(redacted(trace_of(error))).rstrip()]
     row = offending_row(error)
     if row is not None:
-        lines += ["", row_text(row.values, trial.schema, row.columns, width)]
+        schema = getattr(error, "schema", None) or trial.schema
+        lines += ["", row_text(row.values, schema, row.columns, width)]
     return "\n".join([*lines, "", f"failed {measured}"])
 
 
@@ -63,6 +67,11 @@ def trial_json(trial: Trial) -> dict[str, Any]:
         "among": trial.among,
         "columns": None if rows is None else [{"name": each.name, "type": str(each.type)} for each in rows.schema],
         "rows": None if rows is None else _as_json(rows.to_pylist()),
+        **(
+            {"tables": {name: _as_json(each.to_pylist()) for name, each in trial.tables.items()}}
+            if trial.tables
+            else {}
+        ),
         "seconds": trial.seconds,
         "memory": trial.memory,
         "memory_before": trial.memory_before,

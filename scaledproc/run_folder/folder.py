@@ -44,6 +44,7 @@ from scaledproc.run_folder.names import (
     shard_errors_name,
     shard_name,
     shard_said_name,
+    table_name,
 )
 from scaledproc.run_folder.record import RunRecord, read_record
 from scaledproc.run_folder.shard_report import read_report
@@ -189,7 +190,9 @@ class Run:
         """How many tasks failed."""
         return self.record.counts.get("quarantined", 0)
 
-    def to_arrow(self, columns: Sequence[str] | None = None, filters: Any = None) -> pa.Table:
+    def to_arrow(
+        self, columns: Sequence[str] | None = None, filters: Any = None, *, table: str | None = None
+    ) -> pa.Table:
         """The features, or some of them.
 
         Parameters
@@ -199,53 +202,77 @@ class Run:
         filters
             Which rows: an expression of `pyarrow.compute`, or tuples such as `[("signal", "==", "II")]` as
             `pyarrow.parquet.read_table` takes them. What a file's statistics exclude is not read.
+        table
+            The name of a further table that the extractor declares; the main one where None is given.
 
         Raises
         ------
         UsageError
-            If there is no such column, or the filters cannot be used.
+            If there is no such column or table, or the filters cannot be used.
         ScaledprocError
             If the run is not finished, or its table is damaged.
         """
+        name = self._file_of(table)
         if columns is None and filters is None:
-            return self._read(FEATURES)
+            return self._read(name)
         from scaledproc.storage.datasets import read_some
 
         self._check_finished()
-        return read_some(self.store, FEATURES, columns, filters)
+        return read_some(self.store, name, columns, filters)
 
-    def to_pandas(self, columns: Sequence[str] | None = None, filters: Any = None) -> pd.DataFrame:
+    def to_pandas(
+        self, columns: Sequence[str] | None = None, filters: Any = None, *, table: str | None = None
+    ) -> pd.DataFrame:
         """The features as a DataFrame; the parameters are those of `to_arrow`."""
-        frame: pd.DataFrame = self.to_arrow(columns, filters).to_pandas()
+        frame: pd.DataFrame = self.to_arrow(columns, filters, table=table).to_pandas()
         return frame
 
-    def to_dataset(self) -> ds.Dataset:
+    def to_dataset(self, *, table: str | None = None) -> ds.Dataset:
         """The table as a `pyarrow.dataset`, of which nothing is read yet; with the run's storage options.
+
+        Parameters
+        ----------
+        table
+            As for `to_arrow`.
 
         Raises
         ------
+        UsageError
+            If there is no such table.
         ScaledprocError
             If the run is not finished, or its table is damaged.
         """
         from scaledproc.storage.datasets import open_dataset
 
         self._check_finished()
-        return open_dataset(self.store, FEATURES)
+        return open_dataset(self.store, self._file_of(table))
 
-    def scan(self) -> pl.LazyFrame:
+    def scan(self, *, table: str | None = None) -> pl.LazyFrame:
         """The table as a lazy frame of polars, of which nothing is read yet; with the run's storage options.
+
+        Parameters
+        ----------
+        table
+            As for `to_arrow`.
 
         Raises
         ------
         UsageError
-            If polars is not installed.
+            If polars is not installed, or there is no such table.
         ScaledprocError
             If the run is not finished, or its table is damaged.
         """
         from scaledproc.storage.datasets import scan_polars
 
         self._check_finished()
-        return scan_polars(self.store, FEATURES)
+        return scan_polars(self.store, self._file_of(table))
+
+    def _file_of(self, table: str | None) -> str:
+        if table is None:
+            return FEATURES
+        if table not in self.record.tables:
+            raise UsageError(f"there is no table {table!r}; there are: {', '.join(self.record.tables) or 'none'}")
+        return table_name(table)
 
     def errors(self) -> pa.Table:
         """The quarantined tasks, one row each."""
@@ -420,6 +447,7 @@ class RunFolder(Run):
         count = self.record.counts["shards"]
         shards = {*range(replaces["shards"]), *_numbers(self.store.names(SHARDS), ".parquet")}
         names = [f"{name}.csv" for name in replaces["summaries"] if name not in self.record.summaries]
+        names += [table_name(name) for name in replaces.get("tables", ()) if name not in self.record.tables]
         names += [shard_name(shard) for shard in sorted(shards) if shard >= count]
         names += [log_name(shard) for shard in sorted(_numbers(self.store.names(LOGS), ".log"))]
         self.store.remove_files([name for name in names if name not in self.record.digests])
@@ -510,7 +538,9 @@ def begin(run: RunFolder, plan: Plan) -> RunFolder:
     store = begun.store
     shards = max(plan.n_shards, replaces.get("shards", 0))
     if replaces and store.local is not None:
-        store.remove_files([*sorted(OWN_FILES - {RECORD}), *(f"{summary}.csv" for summary in replaces["summaries"])])
+        gone = [f"{summary}.csv" for summary in replaces["summaries"]]
+        gone += map(table_name, replaces.get("tables", ()))
+        store.remove_files([*sorted(OWN_FILES - {RECORD}), *gone])
         _remove_own(store, SHARDS, SHARD_FILE)
         _remove_own(store, LOGS, LOG_FILE)
         replaces = {}
@@ -526,9 +556,11 @@ def _replaced_by_next(record: RunRecord | None) -> dict[str, Any]:
     if record is None:
         return {}
     before = record.replaces or {"summaries": [], "shards": 0}
+    tables = sorted({*record.tables, *before.get("tables", ())})
     return {
         "summaries": sorted({*record.summaries, *before["summaries"]}),
         "shards": max(record.counts["shards"], before["shards"]),
+        **({"tables": tables} if tables else {}),
     }
 
 

@@ -4,6 +4,7 @@ Its layout::
 
     OUTPUT/
       features.parquet                   every row, in the plan's order
+      beats.parquet                      a further table that the extractor declares, <name>.parquet
       signal_stats.csv                   the extractor's summaries, <name>.csv
       errors.parquet                     the quarantined tasks, one row each
       errors.log                         their tracebacks; only when a task failed
@@ -100,6 +101,11 @@ def shard_said_name(shard: int) -> str:
 def shard_name(shard: int) -> str:
     """The file of a macro shard's features."""
     return f"{SHARDS}/{shard:05d}.parquet"
+
+
+def table_name(table: str) -> str:
+    """The file of a further table."""
+    return f"{table}.parquet"
 
 
 def work_name(shard: int, what: str) -> str:

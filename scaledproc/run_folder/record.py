@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from scaledproc._util.redaction import redacted
 from scaledproc.errors import ScaledprocError
+from scaledproc.extractors.tables import RESERVED, TABLE_NAME
 from scaledproc.run_folder.names import RECORD
 from scaledproc.storage.store import Store
 
@@ -49,7 +50,7 @@ class RunRecord:
         Tells one beginning of a run in this folder from all others.
     replaces
         What an earlier run left in a folder elsewhere, where its files stay until this run's take their places: its
-        `summaries`, and how many `shards`.
+        `summaries` and further `tables`, and how many `shards`.
     notes
         What a person should read of the end, whether or not somebody watched.
     """
@@ -80,6 +81,11 @@ class RunRecord:
         """What the chunks of this beginning of the run name: those of another one may come late, and do not count."""
         return f"{self.plan_id}{_BEGINNING}{self.beginning}" if self.beginning else self.plan_id
 
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The names of the extractor's further tables."""
+        return tuple(self.extractor.get("tables", ()))
+
     def to_json(self) -> str:
         """The file's content."""
         content = asdict(self)
@@ -109,6 +115,8 @@ class RunRecord:
             if not keys <= found.get(name, {}).keys():
                 raise ValueError(f"{name} is incomplete")
         if not _is_fingerprint(found["extractor"]["fingerprint"]):
+            raise ValueError("extractor is not what it should be")
+        if not _are_tables(found["extractor"].get("tables", [])):
             raise ValueError("extractor is not what it should be")
         if found.get("state") == "done" and not {"rows", "quarantined", "tasks"} <= found["counts"].keys():
             raise ValueError("counts is incomplete")
@@ -151,12 +159,19 @@ def _is_digests(found: Any) -> bool:
 
 def _is_replaces(found: Any) -> bool:
     return found == {} or (
-        isinstance(found, dict) and _is_texts(found.get("summaries")) and _is_counts({"shards": found.get("shards")})
+        isinstance(found, dict)
+        and _is_texts(found.get("summaries"))
+        and _is_counts({"shards": found.get("shards")})
+        and _are_tables(found.get("tables", []))
     )
 
 
 def _is_fingerprint(found: Any) -> bool:
     return _is_text(found) or _is_digests(found)  # a text: of an earlier version
+
+
+def _are_tables(found: Any) -> bool:
+    return _is_texts(found) and all(TABLE_NAME.fullmatch(name) and name.lower() not in RESERVED for name in found)
 
 
 def _is_shards(found: Any) -> bool:

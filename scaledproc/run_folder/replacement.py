@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from scaledproc.errors import ScaledprocError
 from scaledproc.run_folder.folder import READERS, Run, RunFolder
-from scaledproc.run_folder.names import ERROR_LOG, FEATURES, RECORD, SHARDS, UPDATE, shard_name
+from scaledproc.run_folder.names import ERROR_LOG, FEATURES, RECORD, SHARDS, UPDATE, shard_name, table_name
 from scaledproc.run_folder.record import RunRecord, read_record
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def replace_run(store: Store, earlier: RunRecord) -> RunRecord:
         list(pool.map(put, names[:-1]))
     put(names[-1])
     had = [*earlier.digests, ERROR_LOG, *(f"{name}.csv" for name in earlier.summaries)]
+    had += map(table_name, earlier.tables)
     had += [shard_name(shard) for shard in range(earlier.counts["shards"])]
     stale = {*had} - {*names}
     store.remove_files(sorted(stale))

@@ -1,6 +1,7 @@
 """`tasks.parquet`: what became of each task, a row each in the plan's order.
 
-A further column is a field of `TASKS_SCHEMA`, and a value for each row where `task_rows` makes them.
+A further column is a field of `TASKS_SCHEMA`, and a value for each row where `task_rows` makes them. Behind these come
+the rows that the task gave to each further table that the extractor declares, as `rows_<table>`.
 """
 
 from __future__ import annotations
@@ -37,8 +38,14 @@ REUSED_SCHEMA = pa.schema([pa.field("reused", pa.bool_(), nullable=False)])
 """Which tasks an earlier run made: what whoever puts a run together leaves for its last job, a row for each task."""
 
 
+def tasks_schema(further: Iterable[str]) -> pa.Schema:
+    """The table's columns, where an extractor declares further tables of these names."""
+    return pa.schema([*TASKS_SCHEMA, *(pa.field(f"rows_{name}", pa.int64(), nullable=False) for name in further)])
+
+
 def task_rows(
     tasks: Iterable[pa.Table],
+    schema: pa.Schema,
     rows: NDArray[np.int64],
     reused: NDArray[np.bool_],
     costs: NDArray[np.int64],
@@ -50,8 +57,12 @@ def task_rows(
     ----------
     tasks
         Columns group, unit, anchor and shard of all tasks, in pieces.
-    rows, reused
-        How many rows each task gave, and whether they are an earlier run's, shape (tasks,).
+    schema
+        As `tasks_schema` gives it.
+    rows
+        How many rows each task gave to the main table and to each further one, shape (tasks, tables).
+    reused
+        Whether they are an earlier run's, shape (tasks,).
     costs
         Microseconds, bytes read, bytes of peak memory and attempts of each task, shape (tasks, 4); -1 is null.
     failed
@@ -73,14 +84,16 @@ def task_rows(
             "anchor": anchors,
             "shard": piece["shard"].cast(pa.int32()),
             "status": status,
-            "rows": pa.array(rows[part], pa.int64()),
+            "rows": pa.array(rows[part, 0], pa.int64()),
             "seconds": pc.divide(micros.cast(pa.float64()), 1e6),
             "bytes_read": read,
             "peak_memory": peak,
             "attempts": pc.coalesce(failed["attempts"].take(place), attempts.cast(pa.int32())),
             "error_kind": failed["kind"].take(place),
         }
-        yield pa.table([columns[name] for name in TASKS_SCHEMA.names], schema=TASKS_SCHEMA)
+        made = [columns[name] for name in TASKS_SCHEMA.names]
+        made += [pa.array(rows[part, number], pa.int64()) for number in range(1, rows.shape[1])]
+        yield pa.table(made, schema=schema)
 
 
 def _known(values: NDArray[np.int64]) -> pa.Array:

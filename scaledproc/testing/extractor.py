@@ -18,7 +18,9 @@ from scaledproc.execution.workers.sending import check_sendable
 from scaledproc.extractors import Extractor, Task, load_extractor
 from scaledproc.extractors.options import ExtractorOption, make_extractor, options_of, parse_options
 from scaledproc.extractors.registry import find_extractor, settle_options
-from scaledproc.extractors.rows.collector import RowCollector, SchemaError
+from scaledproc.extractors.rows.collector import SchemaError
+from scaledproc.extractors.rows.several import MAIN, collector_for, rows_of_table, schema_between
+from scaledproc.extractors.tables import TableRows, tables_of
 from scaledproc.planning.shared_files import at_hand, paths_of
 from scaledproc.testing.probes import output_bytes
 
@@ -122,7 +124,7 @@ class ExtractorConformance:
     def test_the_schema_holds(self, dataset: Path) -> None:
         """Each row fits the schema, and `finish` makes the same of all rows as of any part of them."""
         extractor = self.load()
-        collector = RowCollector(extractor.schema)
+        collector = collector_for(extractor)
         for task in self.tasks(dataset):
             try:
                 collector.add(extractor.extract(task))
@@ -131,7 +133,9 @@ class ExtractorConformance:
             except Exception:  # noqa: S112 - an error of the task's, which a run keeps
                 continue
         rows = collector.take()
-        assert rows.schema.equals(extractor.schema)
+        assert rows.schema.equals(schema_between(extractor))
+        if tables_of(extractor):
+            rows = pa.concat_tables(rows_of_table([rows], 0, MAIN, extractor.schema))
         whole = finish_table(extractor, rows)
         assert whole.schema.equals(finished_schema(extractor))
         for size in (1, 7):
@@ -178,7 +182,7 @@ def pickled(extractor: Extractor) -> Extractor:
 
 def outcome(extractor: Extractor, task: Task) -> Outcome:
     """The rows of a task, or what it raised."""
-    collector = RowCollector(extractor.schema)
+    collector = collector_for(extractor)
     try:
         collector.add(extractor.extract(task))
         return collector.take()
@@ -188,7 +192,9 @@ def outcome(extractor: Extractor, task: Task) -> Outcome:
 
 def write_over(returned: Any) -> None:
     """Write over all that can be changed of what an extractor returned."""
-    if isinstance(returned, dict):
+    if isinstance(returned, TableRows):
+        write_over(returned.given)
+    elif isinstance(returned, dict):
         for value in returned.values():
             write_over(value)
         returned.clear()

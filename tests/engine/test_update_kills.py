@@ -57,12 +57,15 @@ def around(function):
 if order:
     os.fsync, pathlib.Path.replace = around(os.fsync), around(pathlib.Path.replace)
 
-@scaledproc.extractor(schema={"path": "string", "n": "int64", "text": "string"}, anchor="*.txt")
+@scaledproc.extractor(
+    schema={"path": "string", "n": "int64", "text": "string"}, tables={"words": {"word": "string"}}, anchor="*.txt"
+)
 def read(task):
     text = task.path.read_text()
+    yield scaledproc.rows("words", [{"word": word} for word in text.split()])
     if text.startswith("bad"):
         raise ValueError(text)
-    return [{"path": task.anchor, "n": n, "text": text} for n in range(len(text) % 7)]
+    yield from ({"path": task.anchor, "n": n, "text": text} for n in range(len(text) % 7))
 """
 
 

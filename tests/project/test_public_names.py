@@ -22,12 +22,12 @@ from scaledproc.testing import PROBE, write_probe_dataset
 PROMISED = {
     "scaledproc": {
         *("plan", "run", "combine", "verify", "status", "stop", "fetch", "save_inventory", "show", "try_task"),
-        *("Plan", "Run", "Verified", "Status", "Overview", "Fetched", "Inventory", "extractor"),
+        *("Plan", "Run", "Verified", "Status", "Overview", "Fetched", "Inventory", "extractor", "rows"),
         *("Extractor", "Option", "Task", "Backend", "Capabilities", "Job"),
         *("ScaledprocError", "TooManyFailuresError", "UsageError"),
     },
     "scaledproc.plugins": {
-        *("Extractor", "Option", "Task", "extractor"),
+        *("Extractor", "Option", "Task", "extractor", "rows"),
         *("Backend", "Capabilities", "Job", "Expected", "RunFolder", "Plan", "Store", "Limits"),
         *("Event", "Note", "JobPlanned", "ShardState", "State", "ChunkDone", "ShardDone", "CombineDone", "from_json"),
         *("run_shards", "combine", "cores", "ScaledprocError", "UsageError"),

@@ -31,6 +31,7 @@ from scaledproc.execution.workers.recovery import Piece
 from scaledproc.execution.workers.worker_guard import between_tasks, guard
 from scaledproc.extractors import Extractor, Task
 from scaledproc.extractors.rows.collector import REFUSALS, RefusedRowsError, RowCollector, SchemaError, refused_among
+from scaledproc.extractors.rows.several import collector_for, schema_between
 from scaledproc.planning.shared_files import check_shared, paths_of
 from scaledproc.storage.local_files import Watch, forget
 from scaledproc.storage.parquet import Writer, open_reader, tables_in
@@ -74,7 +75,9 @@ def run_piece(work: ChunkWork, piece: Piece, path: Path) -> PieceDone:
 
     def make(refused: Refused) -> PieceDone:
         with (
-            Writer(path, load_cached(work.source, work.options, work.code).schema, for_queries=False) as writer,
+            Writer(
+                path, schema_between(load_cached(work.source, work.options, work.code)), for_queries=False
+            ) as writer,
             ErrorRows(lambda: contextlib.nullcontext(error_path)) as errors,
             SaidRows(lambda: contextlib.nullcontext(said_path)) as said,
         ):
@@ -148,16 +151,17 @@ def fill(work: ChunkWork, out: Outputs, refused: Refused) -> tuple[ChunkDone, li
 
 def stored_schema(work: ChunkWork) -> pa.Schema:
     """The columns of a chunk as they are read from its file, which a shard is made with."""
-    return _stored(load_cached(work.source, work.options).schema)
+    return schema_in_files(load_cached(work.source, work.options))
 
 
 def schema_in_files(extractor: Extractor) -> pa.Schema:
-    """The columns of an extractor's rows as they are read from a file."""
-    return _stored(extractor.schema)
+    """The columns of an extractor's rows, of all its tables, as they are read from a file."""
+    return as_stored(schema_between(extractor))
 
 
 @lru_cache(maxsize=4)
-def _stored(schema: pa.Schema) -> pa.Schema:
+def as_stored(schema: pa.Schema) -> pa.Schema:
+    """A schema as it is read from a file."""
     sink = pa.BufferOutputStream()
     pq.write_table(schema.empty_table(), sink, version="2.6")
     return pq.read_schema(pa.BufferReader(sink.getvalue())).remove_metadata()
@@ -198,7 +202,7 @@ def _commit(work: ChunkWork, write: Callable[[Outputs], PieceDone]) -> ChunkDone
     name = chunk_name(work.shard, work.chunk)
     with (
         work.store.committing(f"{name}.parquet") as part,
-        Writer(part, load_cached(work.source, work.options, work.code).schema, for_queries=False) as writer,
+        Writer(part, schema_between(load_cached(work.source, work.options, work.code)), for_queries=False) as writer,
         # Left, and so committed, before the features: these are what says that the chunk is there.
         ErrorRows(lambda: work.store.committing(f"{name}.errors.parquet")) as errors,
         SaidRows(lambda: work.store.committing(f"{name}.said.parquet")) as said_rows,
@@ -239,7 +243,7 @@ def _run_tasks(work: ChunkWork, piece: Piece, out: Outputs, refused: Refused) ->
     started = time.perf_counter()
     extractor = load_cached(work.source, work.options, work.code)
     extractor.expect(work.ahead)
-    collector = RowCollector(extractor.schema)
+    collector = collector_for(extractor)
     shared = paths_of(work.shared)
     last: str | None = None
     ends: list[int] = []

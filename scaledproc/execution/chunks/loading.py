@@ -47,6 +47,12 @@ def load_cached(
     return found
 
 
+def load_anew() -> None:
+    """Forget what this process loaded: its file may have been edited since, between one run and the next."""
+    _load_named.cache_clear()
+    _check_code.cache_clear()
+
+
 @lru_cache(maxsize=4)
 def _load_named(spec: str, options: str) -> Extractor:
     """The extractor of a name, made once in each process."""

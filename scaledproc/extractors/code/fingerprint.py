@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from scaledproc._util.redaction import is_secret_name, redacted
 from scaledproc.errors import UsageError
+from scaledproc.extractors.tables import tables_of
 
 if TYPE_CHECKING:
     from scaledproc.extractors.base import Extractor
@@ -20,7 +21,9 @@ SHOWN = 80
 """Characters of a value that is written as it is; longer ones are by their hash."""
 FILES = "scaledproc.extractors.files."
 """What the names of modules begin with that are extractors' files."""
-CODE = frozenset({"name", "version", "base", "code", "file", "function", "class", "column", "schema", "fingerprint"})
+CODE = frozenset(
+    {"name", "version", "base", "code", "file", "function", "class", "column", "schema", "table", "fingerprint"}
+)
 """Kinds of parts that are code. Others may differ from machine to machine, such as a path that a module computes."""
 _LEFT: dict[tuple[str, str, str], str] = {}
 """By extractor, part and what a run in this process left as its value: what that was before."""
@@ -143,3 +146,5 @@ def _add_schema(parts: dict[str, str], extractor: Extractor) -> None:
     schema = extractor.schema
     parts |= {f"column {field.name}": f"{field.type}{'' if field.nullable else ' not null'}" for field in schema}
     parts["schema"] = folded(schema.to_string(show_schema_metadata=True, truncate_metadata=False))
+    for name, table in tables_of(extractor).items():
+        parts[f"table {name}"] = folded(table.to_string(show_schema_metadata=True, truncate_metadata=False))

@@ -22,6 +22,7 @@ from scaledproc.extractors.rows.columns import columns_of, nan_is_null, take_col
 from scaledproc.extractors.rows.scalars import LARGEST_BINARY, Taker
 from scaledproc.extractors.rows.takers import taker_for, to_arrow
 from scaledproc.extractors.rows.values import SIZED, Refused, is_nan, is_pandas, size_of
+from scaledproc.extractors.tables import TableRows
 
 PIECE = 8192
 """Rows that are gathered before they are written."""
@@ -50,6 +51,8 @@ class SchemaError(Exception):
     """What was returned or yielded that has the row."""
     place: int = 0
     """Of the row in it, from 0."""
+    schema: pa.Schema | None = None
+    """That of the row, where it is not one of the main table's."""
     columns: Mapping[str, str] | None = None
     """What is wrong with its values, by the columns' names; None where something else is wrong."""
 
@@ -95,7 +98,7 @@ def refused_among(ends: Sequence[int], make: Callable[[int, int], object]) -> di
 
 
 @dataclass
-class _Taken:
+class Taken:
     """What was taken of a task so far: lists of rows, and tables, in order; the bytes of all, and of the tables."""
 
     parts: list[pa.Table | list[tuple[Any, ...]]] = field(default_factory=list)
@@ -233,28 +236,59 @@ class RowCollector:
         SchemaError
             If the row does not fit the schema.
         """
-        taken = _Taken()
-        if not self._take_whole(returned, taken):
-            if returned is None or isinstance(returned, (str, bytes)) or not isinstance(returned, Iterable):
-                what = "nothing" if returned is None else f"a {type(returned).__name__}"
-                raise SchemaError(f"the extractor returned {what}; rows are mappings (return [] where there are none)")
-            for item in returned:
-                try:
-                    if not self._take_item(item, taken):
-                        raise SchemaError(f"a row is a {type(item).__name__}, not a mapping of column names to values")
-                except SchemaError as error:
-                    error.item = item
-                    raise error.with_traceback(_at_yield(returned, error.__traceback__)) from error.__cause__
+        taken = self.begin()
+        self.take_all(returned, taken)
         if check is not None:
             check()
+        count = self.keep(taken)
+        self.rows += count
+        self._ends.append(count + (self._ends[-1] if self._ends else 0))
+
+    def begin(self) -> Taken:
+        """What takes a task's rows."""
+        return Taken()
+
+    def take_all(self, returned: Any, taken: Taken) -> None:
+        """Take all that a task returned.
+
+        Raises
+        ------
+        SchemaError
+            If the row does not fit the schema.
+        """
+        if self._take_whole(returned, taken):
+            return
+        if returned is None or isinstance(returned, (str, bytes)) or not isinstance(returned, Iterable):
+            what = "nothing" if returned is None else f"a {type(returned).__name__}"
+            raise SchemaError(
+                _undeclared(returned)
+                or f"the extractor returned {what}; rows are mappings (return [] where there are none)"
+            )
+        for item in returned:
+            try:
+                if not self.take_item(item, taken):
+                    raise SchemaError(
+                        _undeclared(item)
+                        or f"a row is a {type(item).__name__}, not a mapping of column names to values"
+                    )
+            except SchemaError as error:
+                if error.item is None:
+                    error.item = item
+                raise error.with_traceback(_at_yield(returned, error.__traceback__)) from error.__cause__
+
+    def keep(self, taken: Taken) -> int:
+        """Let what was taken of a task count; how many rows that is."""
         for part in taken.parts:
             if isinstance(part, list) and self._parts and isinstance(self._parts[-1], list):
                 self._parts[-1] += part
             else:
                 self._parts.append(part)
-        self.rows += taken.rows
         self.size += taken.size
-        self._ends.append(taken.rows + (self._ends[-1] if self._ends else 0))
+        return taken.rows
+
+    def clear(self) -> None:
+        """Forget the rows that are held."""
+        self._parts, self._ends, self.size = [], [], 0
 
     def take(self) -> pa.Table:
         """The rows gathered since the last call.
@@ -265,18 +299,18 @@ class RowCollector:
             If Arrow does not take some of the rows after all.
         """
         try:
-            table = self._table()
+            table = self.held_rows()
         except MemoryError:
             raise
         except REFUSALS:
-            errors = refused_among(self._ends, self._table)
+            errors = refused_among(self._ends, self.held_rows)
             if not errors:
                 raise
             raise RefusedRowsError(errors) from None
-        self._parts, self._ends, self.size = [], [], 0
+        self.clear()
         return table
 
-    def _table(self, start: int = 0, stop: int | None = None) -> pa.Table:
+    def held_rows(self, start: int = 0, stop: int | None = None) -> pa.Table:
         """Some of the rows that are held."""
         tables, before = [self.schema.empty_table()], 0
         for part in self._parts:
@@ -291,15 +325,16 @@ class RowCollector:
         columns = [to_arrow(values, taker) for values, taker in zip(zip(*rows, strict=True), self._takers, strict=True)]
         return pa.Table.from_arrays(columns, schema=self.schema)
 
-    def _take_whole(self, returned: Any, taken: _Taken) -> bool:
+    def _take_whole(self, returned: Any, taken: Taken) -> bool:
         """Take what is all that a task returned, if it is a row or a table; False where it is neither."""
         try:
-            return self._take_item(returned, taken)
+            return self.take_item(returned, taken)
         except SchemaError as error:
-            error.item = returned
+            if error.item is None:
+                error.item = returned
             raise
 
-    def _take_item(self, item: Any, taken: _Taken) -> bool:
+    def take_item(self, item: Any, taken: Taken) -> bool:
         """Take a row or a table; False where it is neither."""
         if type(item) is dict:
             self._take_row(item, taken)
@@ -325,7 +360,7 @@ class RowCollector:
 
     # A row
 
-    def _take_row(self, row: Mapping[Any, Any], taken: _Taken) -> None:
+    def _take_row(self, row: Mapping[Any, Any], taken: Taken) -> None:
         values = self._take_formed(row, taken) if type(row) is dict else None
         if values is None:
             values = self._take_values(row, taken)
@@ -337,7 +372,7 @@ class RowCollector:
         if len(rows) >= PIECE or taken.size - taken.packed >= HELD:  # as Arrow's they need less
             self._pack(rows, taken)
 
-    def _take_formed(self, row: dict[Any, Any], taken: _Taken) -> tuple[Any, ...] | None:
+    def _take_formed(self, row: dict[Any, Any], taken: Taken) -> tuple[Any, ...] | None:
         """A row's values as they are stored, by the form of the row, as nearly always; None where that does not do."""
         try:
             values = self._get(row)
@@ -386,7 +421,7 @@ class RowCollector:
         taken.size += size
         return values
 
-    def _take_values(self, row: Mapping[Any, Any], taken: _Taken) -> tuple[Any, ...]:
+    def _take_values(self, row: Mapping[Any, Any], taken: Taken) -> tuple[Any, ...]:
         """A row's values as they are stored, each looked at by itself."""
         row = row.copy() if type(row) is dict else dict(row)
         size = self._row_size
@@ -426,7 +461,7 @@ class RowCollector:
                 refused[column.name] = error
         return refused
 
-    def _pack(self, rows: list[tuple[Any, ...]], taken: _Taken) -> None:
+    def _pack(self, rows: list[tuple[Any, ...]], taken: Taken) -> None:
         """Make a task's last rows Arrow's."""
         try:
             table = self._to_table(rows)
@@ -438,7 +473,7 @@ class RowCollector:
         taken.packed += table.get_total_buffer_size()
         taken.size = taken.packed
 
-    def _check_names(self, names: Sequence[Any], taken: _Taken, hint: str = "") -> None:
+    def _check_names(self, names: Sequence[Any], taken: Taken, hint: str = "") -> None:
         """See that a row or a table has the declared columns."""
         if names == self._names:
             return
@@ -457,7 +492,7 @@ class RowCollector:
             has = f"has a column twice: {', '.join(map(str, names))}"
         raise SchemaError(f"row {taken.rows + 1} {' and '.join(filter(None, (lacks, has)))}")
 
-    def _refuse(self, errors: Mapping[str, Refused], taken: _Taken, row: int = 0) -> NoReturn:
+    def _refuse(self, errors: Mapping[str, Refused], taken: Taken, row: int = 0) -> NoReturn:
         """Say all that is wrong with a row, by its columns."""
         places = [f"{name!r}" + "".join(f"[{part!r}]" for part in error.path) for name, error in errors.items()]
         texts = "; ".join(f"column {place}: {error}" for place, error in zip(places, errors.values(), strict=True))
@@ -467,7 +502,7 @@ class RowCollector:
 
     # Many rows
 
-    def _take_table(self, table: pa.Table, taken: _Taken) -> None:
+    def _take_table(self, table: pa.Table, taken: Taken) -> None:
         if not table.num_rows:  # of what nothing is there, the columns say nothing
             return
         if table.schema.names != self._names:
@@ -479,7 +514,7 @@ class RowCollector:
         else:
             self._hold(made, taken)
 
-    def _take_stream(self, stream: Any, taken: _Taken) -> None:
+    def _take_stream(self, stream: Any, taken: Taken) -> None:
         """Another library's table: polars', DuckDB's, or one that is read as it is taken."""
         try:
             reader = pa.RecordBatchReader.from_stream(stream)
@@ -488,7 +523,7 @@ class RowCollector:
         for batch in reader:
             self._take_table(pa.Table.from_batches([batch]), taken)
 
-    def _take_frame(self, frame: Any, taken: _Taken) -> None:
+    def _take_frame(self, frame: Any, taken: Taken) -> None:
         """Take a DataFrame; a small one as rows, as Arrow takes longer to make a table of it than many tasks take."""
         if not len(frame):
             return
@@ -521,7 +556,7 @@ class RowCollector:
                     values[column] = None if is_missing and nan_is_null(kind) else value
         return rows
 
-    def _take_columns(self, columns: Sequence[pa.ChunkedArray | list[Any]], taken: _Taken) -> None:
+    def _take_columns(self, columns: Sequence[pa.ChunkedArray | list[Any]], taken: Taken) -> None:
         made = []
         refused: list[tuple[int, int, Refused]] = []
         for place, (column, taker) in enumerate(zip(columns, self._takers, strict=True)):
@@ -539,12 +574,17 @@ class RowCollector:
             self._refuse({self._names[place]: error for row, place, error in refused if row == first}, taken, first)
         self._hold(pa.Table.from_arrays(made, schema=self.schema), taken)
 
-    def _hold(self, table: pa.Table, taken: _Taken) -> None:
+    def _hold(self, table: pa.Table, taken: Taken) -> None:
         size = table.get_total_buffer_size()
         taken.parts.append(table)
         taken.rows += table.num_rows
         taken.packed += size
         taken.size += size
+
+
+def _undeclared(item: Any) -> str:
+    """What is wrong with rows of a further table, where none is declared; nothing where it is no such thing."""
+    return f"the extractor declares no table {item.table!r}: tables={{…}} does" if isinstance(item, TableRows) else ""
 
 
 def _taker_of(declared: pa.Field) -> Taker:
