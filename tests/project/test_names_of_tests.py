@@ -40,11 +40,12 @@ THROUGH = {  # in the order of their folders
     "execution/chunks/test_missing_dataset.py": "execution/chunks/quarantine storage/local_files",
     "execution/test_inside_tasks.py": "_util/process/streams execution/workers/printing",
     "execution/test_scheduler.py": "execution/chunks/chunk_work",
-    "execution/workers/test_recovery.py": "execution/limits execution/workers/worker_guard execution/chunks/costs",
+    "execution/workers/test_recovery.py": "execution/workers/worker_guard execution/chunks/costs",
     "execution/workers/test_sending.py": "execution/chunks/loading",
     "extractors/code/test_fingerprint.py": "extractors/code/bytecode extractors/code/code_finder "
     "extractors/code/values "
     "extractors/code/walking",
+    "extractors/plain/test_table.py": "extractors/plain/column extractors/plain/pieces",
     "extractors/test_starters.py": "cli/init extractors/starters/files extractors/starters/tables "
     "extractors/starters/waveforms",
     "extractors/wfdb/beats/test_compiled.py": "extractors/wfdb/beats/filtering",
