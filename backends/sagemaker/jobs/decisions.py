@@ -16,6 +16,10 @@ LONGEST_BLINDNESS = 60.0  # seconds between two looks, the second of which may s
 _LASTING = ("AccessDenied", "not authorized", "does not exist", "NoSuchKey", "Could not find", "image", "No S3 objects")
 
 
+_FINAL = ("UsageError", "MissingInputError")
+"""How a worker's last message begins that says what another try would find again."""
+
+
 def fate(description: Mapping[str, Any], *, committed: bool, max_runtime: float) -> Fate:
     """What became of a job that ended.
 
@@ -42,7 +46,7 @@ def fate(description: Mapping[str, Any], *, committed: bool, max_runtime: float)
         return "hopeless"
     if "Internal" in reason or reason.startswith("ClientError"):
         return "service"
-    return "hopeless" if message.startswith("UsageError") else "worker"
+    return "hopeless" if message.startswith(_FINAL) else "worker"
 
 
 def runtime(description: Mapping[str, Any]) -> float:

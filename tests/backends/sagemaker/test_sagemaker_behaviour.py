@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import pytest
@@ -162,6 +162,26 @@ def test_file_mode_by_manifest(account: Account) -> None:
         assert inputs["dataset"]["S3DataDistributionType"] == "FullyReplicated"
         assert job.request["NetworkConfig"]["EnableNetworkIsolation"]
         assert not any("u3" in str(path) for path in job.hosts[0].root.rglob("*.txt"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("manifests", ["key", "flat"])
+@pytest.mark.parametrize("mode", ["file", "sharded-by-key"])
+def test_a_manifest_may_land_elsewhere(account: Account, manifests: Literal["key", "flat"], mode: str) -> None:
+    account.emulator.behaviour.manifests = manifests
+    account.put({"g1/a.txt": "a\n", "g1/b.txt": "b\n", "g2/c.txt": "c\n", "d.txt": "d\n"})
+    options = {"unit": "file", "shards": "2"}
+    found = account.run(input_mode=mode, options=options)
+    account.assert_as_local(found, **options)
+
+
+@pytest.mark.slow
+def test_a_manifest_in_one_folder_with_files_of_one_name(account: Account) -> None:
+    """One of them is lost before the worker starts: the job fails, and is not tried again."""
+    account.emulator.behaviour.manifests = "flat"
+    with pytest.raises(ScaledprocError, match="have one place"):
+        account.run(input_mode="file", options={"exclude": ["*.bin"], "shards": "1"})
+    assert account.created == 1
 
 
 @pytest.mark.slow

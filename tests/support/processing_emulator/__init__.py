@@ -26,6 +26,7 @@ from urllib.parse import parse_qs
 from s3server import S3Server
 
 from . import logs
+from .behaviour import Behaviour
 from .faults import Fault, Faults
 from .hosts import ML_ROOT, Host
 from .jobs import Job, Jobs, Settings
@@ -116,6 +117,7 @@ class ProcessingEmulator:
         self.calls: list[Call] = []
         self.unknown: list[str] = []  # what was called and is not emulated
         self.products = products
+        self.behaviour = Behaviour()
         self.quotas = dict(QUOTAS if quotas is None else quotas)
         self._settings = Settings(
             folder=folder.resolve(),
@@ -130,6 +132,7 @@ class ProcessingEmulator:
             stop_grace=stop_grace,
             upload_interval=upload_interval,
             quotas={} if quotas is None else self.quotas,
+            behaviour=self.behaviour,
         )
         self._server = Server(self._answer)
         self._refusing = socket.socket()  # bound and not listening: connections to it are refused

@@ -27,6 +27,7 @@ from pathlib import Path
 
 from s3server import S3Server
 
+from .behaviour import Behaviour
 from .data import Data, DataError, share
 from .faults import INTERNAL, Faults
 from .hosts import ML_ROOT, Host
@@ -54,6 +55,7 @@ class Settings:
     stop_grace: float  # seconds from SIGTERM to SIGKILL
     upload_interval: float  # seconds between two looks for Continuous outputs
     quotas: Mapping[str, float]  # by name, as Service Quotas gives them
+    behaviour: Behaviour
 
     def arn(self, resource: str, service: str = "sagemaker") -> str:
         return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
@@ -142,7 +144,7 @@ class Jobs:
         self.closing = threading.Event()
         self._settings, self._faults = settings, faults
         self._refusing, self._endpoint = refusing, endpoint
-        self._data = Data(settings.server, settings.region)
+        self._data = Data(settings.server, settings.region, settings.behaviour)
         self._slots = _Slots(settings.max_instances)
         self._lock = threading.RLock()
         self._threads: list[threading.Thread] = []
