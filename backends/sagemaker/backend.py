@@ -41,7 +41,7 @@ from .jobs.job_list import (
     manifest_of,
     shard_works,
 )
-from .jobs.requests import CONTROL, Place, Work, encryption_options, instance_types, is_mounted, processing_job
+from .jobs.requests import CONTROL, Choice, Place, Work, encryption_options, instance_types, is_mounted, processing_job
 from .packaging.bundle import make_bundle
 from .service import Jobs, Service, ServiceError
 from .settings import Settings
@@ -264,10 +264,10 @@ class SageMakerBackend(Backend):
         """Do works by jobs; what did them."""
         place = self._prepare(run, works) if works else None
 
-        def request(name: str, work: Work, attempt: int) -> dict[str, Any]:
+        def request(name: str, work: Work, choice: Choice) -> dict[str, Any]:
             assert place is not None  # noqa: S101 - without works there are no requests
-            types = instance_types(self.settings, work, has_preferences=_has_preferences(), attempt=attempt - 1)
-            return processing_job(place, name, work, types)
+            choice = replace(choice, prefers=choice.prefers and _has_preferences())
+            return processing_job(place, name, work, instance_types(self.settings, work, choice))
 
         self._controller = controller = Controller(self._jobs, run, self.settings, request, self._bills)
         yield from controller.do(works)
@@ -331,18 +331,24 @@ class SageMakerBackend(Backend):
         combine = replace(self._combine_work(run, names.get(KEYS)), has_shards=KEYS not in names or bool(committed))
         names[COMBINE] = job_name(settings.job_name_prefix, token, COMBINE, start)
         place = self._prepare(run, works)
-        requests = [
-            processing_job(
-                place,
-                names[work.key],
-                work,
-                instance_types(settings, work, has_preferences=_has_preferences(), attempt=0),
-            )
-            for work in (*works, combine)
-        ]
-        made = pipeline.definition(settings, works, combine, requests)
-        self._execution = pipeline.start(self.service, name, place.role, made, settings)
-        return f"pipeline {name} has the run: {len(works)} jobs, then the table"
+
+        def made(choice: Choice) -> dict[str, Any]:
+            requests = [
+                processing_job(place, names[work.key], work, instance_types(settings, work, choice))
+                for work in (*works, combine)
+            ]
+            return pipeline.definition(settings, works, combine, requests)
+
+        prefers, note = _has_preferences() and len(settings.instance_type) > 1, ""
+        try:
+            self._execution = pipeline.start(self.service, name, place.role, made(Choice(prefers=prefers)), settings)
+        except ServiceError as error:
+            if not prefers or error.trouble not in ("invalid", "denied"):
+                raise
+            once = made(Choice(prefers=False))
+            self._execution = pipeline.start(self.service, name, place.role, once, settings)
+            note = f"; a choice of machines is refused, so all are {settings.instance_type[0]} ({error})"
+        return f"pipeline {name} has the run: {len(works)} jobs, then the table{note}"
 
     def _follow(self, run: RunFolder, execution: str) -> Iterator[Event]:
         """Watch a pipeline to its end."""

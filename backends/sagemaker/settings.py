@@ -30,6 +30,7 @@ InputMode = Literal["stage", "file", "sharded-by-key"]
 LOCAL = "local"
 """As an instance type: the SDK's local mode, containers on this machine."""
 MAX_SECURITY_GROUPS, MAX_SUBNETS = 5, 16
+MAX_WAIT = 30 * 86_400.0  # seconds
 MAX_PREFIX = 30  # letters of a job's name, which has 63
 
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+|[\w+=,.@-]{1,64}")
@@ -104,6 +105,7 @@ class Settings:
     retry_wait: float = _setting(
         30.0, "Pause before the first retry, such as 30s or 5min; it doubles.", "SECONDS", unit="seconds", is_time=True
     )
+    max_wait: str = _setting("6h", "Longest wait for a quota or for capacity, such as 30m, 6h or 2d.", "TIME")
     detach: bool = _setting(False, "Hand the run to a SageMaker pipeline and return.")
     max_cost: float | None = _setting(None, "Refuse a run that is expected to cost more.", "USD", unit="USD")
     calibrate: int | None = _setting(
@@ -182,6 +184,12 @@ class Settings:
         return int(parse_seconds(self.max_runtime, "--max-runtime", least=0, most=inf, choices=choices))
 
     @property
+    def max_wait_seconds(self) -> float:
+        """How long machines are waited for that are not to be had."""
+        choices = "a time such as 30m, 6h or 2d"
+        return parse_seconds(self.max_wait, "--max-wait", least=0, most=MAX_WAIT, choices=choices)
+
+    @property
     def tag_map(self) -> dict[str, str]:
         """Tags by key."""
         return _pairs("tags", self.tags)
@@ -228,6 +236,7 @@ class Settings:
         if self.volume_size is not None:
             check_volume(self.volume_size, "--volume-size")
         check_runtime(self.max_runtime_seconds, "--max-runtime")
+        _ = self.max_wait_seconds  # which refuses what is no time
         if self.input_mode not in get_args(InputMode):
             raise UsageError(f"--input-mode {self.input_mode!r}: give {', '.join(get_args(InputMode))}")
         check_preferences(self.instance_type, "--instance-type")

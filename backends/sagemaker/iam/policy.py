@@ -57,6 +57,9 @@ class Access:
         What their names begin with.
     instance_types
         Those that may be asked for; all where none is given.
+    chooses
+        Whether requests name several types to choose from. AWS does not say that it fills the condition key
+        `sagemaker:InstanceTypes` of these, so a request without it is allowed then.
     region, account
         Where; the account is the role's where it is not given, and `*` stands for what is not known.
     detach
@@ -75,6 +78,7 @@ class Access:
     security_group_ids: Sequence[str] = ()
     job_name_prefix: str = "scaledproc"
     instance_types: Sequence[str] = ()
+    chooses: bool = False
     region: str | None = None
     account: str | None = None
     detach: bool = False
@@ -331,7 +335,8 @@ def _job_conditions(access: Access) -> Mapping[str, Any] | None:
     ):
         if values:
             conditions.setdefault("ForAllValues:StringEquals", {})[key] = list(values)
-            conditions.setdefault("Null", {})[key] = "false"
+            if key != "sagemaker:InstanceTypes" or not access.chooses:  # it may not be filled of a choice
+                conditions.setdefault("Null", {})[key] = "false"
     if access.volume_kms_key and access.volume_kms_key.startswith("arn:"):
         conditions["ArnEquals"] = {"sagemaker:VolumeKmsKey": access.volume_kms_key}
     return conditions or None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from scaledproc._util.text import ranges_text
 
 from ..limits import MAX_ARGUMENT_LENGTH, check_request
-from ..settings import LOCAL, Settings
+from ..settings import Settings
 from ..volumes import volume_gb as needed_gb
 
 PROCESSING = "/opt/ml/processing"
@@ -352,11 +352,32 @@ def _output(name: str, uri: str, local: str, mode: str) -> dict[str, Any]:
     }
 
 
-def instance_types(settings: Settings, work: Work, *, has_preferences: bool, attempt: int) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class Choice:
+    """Which machines a try asks for.
+
+    Parameters
+    ----------
+    attempt
+        Which try it is, from 1.
+    without
+        Types that are known not to do.
+    prefers
+        Whether the service takes several types in one request.
+    """
+
+    attempt: int = 1
+    without: frozenset[str] = frozenset()
+    prefers: bool = True
+
+
+def possible_types(settings: Settings, work: Work, without: Collection[str] = ()) -> tuple[str, ...]:
+    """The machines that can do a work, in the user's order."""
+    types = (settings.combine_instance_type,) if work.combines and not settings.is_local else settings.instance_type
+    return tuple(each for each in types if each not in without)
+
+
+def instance_types(settings: Settings, work: Work, choice: Choice) -> tuple[str, ...]:
     """The machines to ask for: all in order where the service tries them itself, else one after the other."""
-    if settings.is_local:
-        return (LOCAL,)
-    if work.combines:
-        return (settings.combine_instance_type,)
-    types = settings.instance_type
-    return types if has_preferences or len(types) == 1 else (types[attempt % len(types)],)
+    types = possible_types(settings, work, choice.without)
+    return types if choice.prefers or len(types) <= 1 else (types[(choice.attempt - 1) % len(types)],)

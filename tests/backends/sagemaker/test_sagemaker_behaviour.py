@@ -270,6 +270,39 @@ def test_no_capacity_for_the_first_type(account: Account) -> None:
     assert list(found.record.backend["billed"]["instance_seconds"]) == ["ml.m5.xlarge"]
 
 
+@pytest.mark.parametrize("detach", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_service_that_takes_no_choice_of_machines(account: Account, detach: bool) -> None:
+    account.emulator.behaviour.refuses_preferences = True
+    if detach:
+        types = ["ml.m5.large", "ml.m5.xlarge"]
+        account.run(instance_type=types, options={"shards": "1"}, detach=True, combine_local=False)
+        (execution,) = account.emulator.executions
+        account.emulator.wait_for_execution(execution.arn)
+        types = ["ml.m5.large", "ml.m5.large"]
+    else:
+        account.emulator.faults.no_capacity("ml.m5.large")
+        found = account.run(instance_type="ml.m5.large,ml.m5.xlarge", options={"shards": "1"})
+        assert [name for name, s in found.record.backend["billed"]["instance_seconds"].items() if s] == ["ml.m5.xlarge"]
+        types = ["ml.m5.large", "ml.m5.xlarge"]
+    jobs = account.emulator.jobs
+    assert [job.request["ProcessingResources"]["ClusterConfig"]["InstanceType"] for job in jobs] == types
+
+
+@pytest.mark.parametrize(
+    ("given", "quota"),
+    [
+        ({"combine_local": False, "combine_instance_type": "ml.c5.4xlarge"}, "ml.c5.4xlarge for processing job usage"),
+        ({"volume_size": 2_000}, "Size of EBS volume"),
+        ({"max_runtime": "6d"}, "Longest run time"),
+    ],
+)
+def test_what_a_quota_excludes_is_not_begun(account: Account, given: dict[str, Any], quota: str) -> None:
+    """The last job's machine is looked at too: else that shows when all shards are paid for."""
+    with pytest.raises(UsageError, match=quota):
+        account.run(**given)
+    assert not account.created
+
+
 @pytest.mark.slow
 def test_expired_token_while_watching(account: Account) -> None:
     account.emulator.faults.expire_token("DescribeProcessingJob", times=1)

@@ -49,6 +49,7 @@ QUOTAS = {
     "Maximum number of instances per processing job": 20.0,
     "Total number of instances across processing jobs": 40.0,
     "Longest run time for a processing job": 432_000.0,
+    "Size of EBS volume for a processing job instance": 1_024.0,
 }
 STS = "https://sts.amazonaws.com/doc/2011-06-15/"
 JSON = "application/x-amz-json-1.1"

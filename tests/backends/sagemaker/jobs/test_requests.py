@@ -16,7 +16,7 @@ import pytest
 from moto_account import moto_account
 
 from scaledproc.backends.sagemaker.jobs import pipeline
-from scaledproc.backends.sagemaker.jobs.requests import CODE, Code, Place, Work, instance_types, processing_job
+from scaledproc.backends.sagemaker.jobs.requests import CODE, Choice, Code, Place, Work, instance_types, processing_job
 from scaledproc.backends.sagemaker.settings import Settings
 
 GOLDEN = Path(__file__).with_name("golden_requests")
@@ -51,7 +51,7 @@ class Case:
             code=self.code,
             options=self.options or {},
         )
-        types = instance_types(settings, self.work, has_preferences=True, attempt=0)
+        types = instance_types(settings, self.work, Choice())
         made: dict[str, Any] = processing_job(place, f"scaledproc-0123456789-{self.work.key}-1", self.work, types)
         return made
 
