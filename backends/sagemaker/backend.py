@@ -368,14 +368,21 @@ class SageMakerBackend(Backend):
 
     def settle(self, run: RunFolder) -> Mapping[str, Any] | None:
         """What the jobs of a pipeline took, which ended the run by itself."""
-        if self._execution is None or "billed" in run.record.backend:
+        if "billed" in run.record.backend or self.settings.is_local:
             return None
-        if pipeline.status(self.service, self._execution) in ("Executing", "Stopping"):
+        name = f"{self.settings.job_name_prefix}-{run_token(run)}"
+        if self._execution is None:  # a machine that had a copy of run.json wrote its end, and did not know of it
+            self._execution = pipeline.find(self.service, name, has_ended=True)
+        if self._execution is None:
+            return None
+        if pipeline.status(self.service, self._execution) in ("Executing", "Stopping", "Deleted"):
             return None
         for step in pipeline.steps(self.service, self._execution):
-            name = _job_of(step)
-            if name:
-                self._bills[name] = Bill.of(name, self._jobs.describe(name))
+            job = _job_of(step)
+            if job:
+                self._bills[job] = Bill.of(job, self._jobs.describe(job))
+        if not self.settings.keep_pipeline:
+            pipeline.delete(self.service, name)
         return {**run.record.backend, "billed": bill(self._bills.values(), self.service.region)}
 
     # From any machine
@@ -450,6 +457,7 @@ class SageMakerBackend(Backend):
         """What finds the jobs again; and what they took, as billed time says."""
         kept = (
             *("instance_type", "region", "job_name_prefix", "input_mode", "image_uri", "max_parallel_jobs"),
+            "keep_pipeline",
             "output_kms_key",  # for what `stop` and `status` write
         )
         settings = {name: value for name, value in asdict(self.settings).items() if name in kept and value is not None}

@@ -22,6 +22,8 @@ MAX_RUNTIME_SECONDS = 777_600
 MAX_TAGS = 50
 MAX_TAG_KEY, MAX_TAG_VALUE = 128, 256
 MAX_PREFERENCES = 5
+MAX_URI, MAX_PATH = 1_024, 256
+"""Of an S3Uri and a LocalPath."""
 
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _VARIABLE = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -120,6 +122,22 @@ def check_preferences(types: Sequence[str], flag: str = "instance_types") -> Non
         raise UsageError(f"{flag}: a type is named twice")
 
 
+def check_place(s3: Mapping[str, Any], name: str) -> None:
+    """Refuse an input or an output whose URI or path is too long."""
+    for what, most in (("S3Uri", MAX_URI), ("LocalPath", MAX_PATH)):
+        length = len(s3.get(what, ""))
+        if length > most:
+            raise UsageError(
+                f"{what} of {name!r} has {length:,} characters, and SageMaker takes {most:,}: {s3[what][:60]}…; "
+                "shorten the names of folders, or give --input-mode stage"
+            )
+
+
+def tag_text(text: str) -> str:
+    """The end of a text as a tag's value can have it: what cannot be in a tag becomes a `_`."""
+    return "".join(one if _is_for_tags(one) else "_" for one in text[-MAX_TAG_VALUE:])
+
+
 def check_request(request: Mapping[str, Any]) -> None:
     """Refuse a CreateProcessingJob request that is outside any of these limits.
 
@@ -139,6 +157,12 @@ def check_request(request: Mapping[str, Any]) -> None:
             check_instances(one.get("InstanceCount", 1))
     check_inputs(len(request.get("ProcessingInputs", ())))
     check_outputs(len(request.get("ProcessingOutputConfig", {}).get("Outputs", ())))
+    for kind, ones in (
+        ("Input", request.get("ProcessingInputs", ())),
+        ("Output", request.get("ProcessingOutputConfig", {}).get("Outputs", ())),
+    ):
+        for one in ones:
+            check_place(one.get(f"S3{kind}", {}), one.get(f"{kind}Name", ""))
     application = request.get("AppSpecification", {})
     check_arguments([*application.get("ContainerEntrypoint", ())])
     check_arguments([*application.get("ContainerArguments", ())])

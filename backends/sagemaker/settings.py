@@ -16,7 +16,7 @@ from scaledproc._util.options import Declared, declared
 from scaledproc._util.units import parse_seconds
 from scaledproc.errors import UsageError
 
-from .instances import find_instance
+from .instances import find_instance, own_disk
 from .limits import (
     check_environment,
     check_instances,
@@ -30,6 +30,8 @@ InputMode = Literal["stage", "file", "sharded-by-key"]
 LOCAL = "local"
 """As an instance type: the SDK's local mode, containers on this machine."""
 MAX_SECURITY_GROUPS, MAX_SUBNETS = 5, 16
+MAX_PIPELINE_RETRIES = 20
+"""The SDK's MAX_ATTEMPTS_CAP for a step's RetryPolicies."""
 MAX_WAIT = 30 * 86_400.0  # seconds
 MAX_PREFIX = 30  # letters of a job's name, which has 63
 
@@ -107,6 +109,7 @@ class Settings:
     )
     max_wait: str = _setting("6h", "Longest wait for a quota or for capacity, such as 30m, 6h or 2d.", "TIME")
     detach: bool = _setting(False, "Hand the run to a SageMaker pipeline and return.")
+    keep_pipeline: bool = _setting(False, "Keep the pipeline of a run that has ended well.")
     max_cost: float | None = _setting(None, "Refuse a run that is expected to cost more.", "USD", unit="USD")
     calibrate: int | None = _setting(
         None, "Run so many tasks here first, to know how long the rest takes.", "N", least=1
@@ -217,6 +220,8 @@ class Settings:
             )
         if self.detach and self.is_local:
             raise UsageError("--detach is for jobs in the cloud, not for --instance-type local")
+        if self.detach and self.retries > MAX_PIPELINE_RETRIES:
+            raise UsageError(f"--retries {self.retries}: a pipeline (--detach) takes {MAX_PIPELINE_RETRIES} at most")
         if self.detach and self.combine_local:
             raise UsageError("--detach and --combine-local: nobody would be here to combine")
         if self.is_local and self.image_uri is None:
@@ -276,6 +281,12 @@ class Settings:
                 raise UsageError(f"{_flag(name)} {strange[0]!r}: ids look like {pattern[: pattern.index('[')]}0abc1234")
             if len(values) > most:
                 raise UsageError(f"{_flag(name)}: at most {most}")
+        with_disks = [each for each in (*self.instance_type, self.combine_instance_type) if own_disk(each)]
+        if self.volume_kms_key is not None and with_disks:
+            raise UsageError(
+                f"--volume-kms-key: {with_disks[0]} has a disk of its own, which is encrypted in hardware, and "
+                "SageMaker takes no key for it: leave the key out, or give another type"
+            )
         check_tags(self.tag_map, "--tags")
         for key in self.environment:
             if not re.fullmatch(r"[a-zA-Z_]\w{0,255}", key):

@@ -197,6 +197,7 @@ def _hand_over(store: Store, output: Path, order: ContainerOrder, host: str) -> 
         name = path.relative_to(store.local).as_posix()
         is_result = name not in (RECORD, PLAN, INVENTORY) and not re.match(rf"{WORK}/({PARTS}/|\d)", name)
         is_result |= name == RECORD and order.finish
+        is_result &= not path.name.startswith(".")  # the lock of the folder that this lies in
         if is_result and path.is_file() and not path.is_symlink():
             (output / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.move(path, output / name)

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scaledproc._util.text import ranges_text
+from scaledproc.errors import UsageError
+from scaledproc.run_folder.names import DONE, SHARDS
 
-from ..limits import MAX_ARGUMENT_LENGTH, check_request
+from ..instances import own_disk
+from ..limits import MAX_ARGUMENT_LENGTH, check_request, tag_text
 from ..settings import Settings
 from ..volumes import volume_gb as needed_gb
 
@@ -163,7 +166,7 @@ def processing_job(place: Place, name: str, work: Work, instance_types: Sequence
         request["ProcessingOutputConfig"] = {"Outputs": outputs}
         if settings.output_kms_key:
             request["ProcessingOutputConfig"]["KmsKeyId"] = settings.output_kms_key
-    tags = {"scaledproc:run": place.run[-256:], **settings.tag_map}
+    tags = {"scaledproc:run": tag_text(place.run), **settings.tag_map}
     request["Tags"] = [{"Key": key, "Value": value} for key, value in tags.items()]
     check_request(request)
     return request
@@ -189,9 +192,21 @@ def _cluster(settings: Settings, work: Work, instance_types: Sequence[str]) -> d
         cluster["InstanceType"] = instance_types[0]
     else:
         cluster["InstancePreferences"] = [{"InstanceType": each} for each in instance_types]
+    _check_own_disks(cluster["VolumeSizeInGB"], instance_types)
     if settings.volume_kms_key:
         cluster["VolumeKmsKeyId"] = settings.volume_kms_key
     return cluster
+
+
+def _check_own_disks(gb: int, instance_types: Sequence[str]) -> None:
+    """Refuse a volume that is larger than the disk that a machine has itself: it is given no other one."""
+    for name in instance_types:
+        own = own_disk(name)
+        if own is not None and gb > own:
+            raise UsageError(
+                f"a job needs a disk of {gb:,} GB, and {name} has {own:,} GB of its own, beside which SageMaker gives "
+                "it no volume: give another --instance-type, a smaller --volume-size, or more --shards"
+            )
 
 
 def volume_gb(settings: Settings, work: Work) -> int:
@@ -283,8 +298,6 @@ def _inputs(place: Place, work: Work) -> list[dict[str, Any]]:
     if place.code is not None:
         inputs.append(_input("code", place.code.uri, CODE))
     if not is_mounted(settings):
-        if not work.combines and place.dataset.startswith("s3://"):
-            inputs.append({"InputName": "dataset", "AppManaged": True, "S3Input": _s3_input(f"{place.dataset}/", None)})
         return inputs
     inputs.append(_input("control", f"{place.run}/work/{CONTROL}/", f"{MOUNTED}/{CONTROL}"))
     if work.combines:
@@ -319,15 +332,15 @@ def _manifest_input(name: str, uri: str, local: str) -> dict[str, Any]:
     return made
 
 
-def _s3_input(uri: str, local: str | None) -> dict[str, Any]:
-    made = {
+def _s3_input(uri: str, local: str) -> dict[str, Any]:
+    return {
         "S3Uri": uri,
+        "LocalPath": local,
         "S3DataType": "S3Prefix",
         "S3InputMode": "File",
         "S3DataDistributionType": "FullyReplicated",
         "S3CompressionType": "None",
     }
-    return {**made, "LocalPath": local} if local else made
 
 
 def _outputs(place: Place, name: str, work: Work) -> list[dict[str, Any]]:
@@ -335,10 +348,17 @@ def _outputs(place: Place, name: str, work: Work) -> list[dict[str, Any]]:
     if not is_mounted(settings):
         return []
     is_parts = settings.input_mode == "sharded-by-key" and not work.combines
-    results = f"{place.run}/work/parts/{name}" if is_parts else place.run
     # A job of several shards leaves each as it is done, so that a later one that fails does not take it along.
     mode = "Continuous" if len(work.shards) > 1 and not is_parts and not settings.is_local else "EndOfJob"
-    outputs = [_output("results", results, RESULTS, mode)]
+    if is_parts:
+        outputs = [_output("results", f"{place.run}/work/parts/{name}", RESULTS, mode)]
+    elif work.combines:
+        outputs = [_output("results", place.run, RESULTS, mode)]
+    else:  # not the run's folder, in which the job's own inputs lie
+        outputs = [
+            _output(name, f"{place.run}/{folder}", f"{RESULTS}/{folder}", mode)
+            for name, folder in (("reports", DONE), ("shards", SHARDS))
+        ]
     if not settings.is_local:
         outputs.append(_output("progress", f"{place.run}/work/progress", PROGRESS, "Continuous"))
     return outputs

@@ -431,6 +431,8 @@ def test_detached(account: Account, mode: str, monkeypatch: pytest.MonkeyPatch) 
     account.put({**TREE, "g3/t.txt": "x\n"})
     options: dict[str, Any] = {"unit": "file", "exclude": ["*.bin"]} if mode == "sharded-by-key" else {}
     settings: dict[str, Any] = {"combine_local": False, "detach": True, "input_mode": mode, "max_parallel_jobs": 2}
+    if mode == "file":
+        settings["keep_pipeline"] = True
     begun = account.run(options=options, **settings)
     assert begun.record.state == "running"
     (execution,) = account.emulator.executions
@@ -453,6 +455,12 @@ def test_detached(account: Account, mode: str, monkeypatch: pytest.MonkeyPatch) 
     assert execution.status == "Succeeded", [job.log for job in account.emulator.jobs]
     assert account.created == 0  # but for the pipeline's own
     account.assert_as_local(found, **options)
+    found = account.run(options=options, **{**settings, "detach": False})  # who looks at the finished run settles it
+    assert bool(account.emulator.executions) == settings.get("keep_pipeline", False)  # what has ended is removed
+    assert found.record.backend["billed"]["jobs"] == len(account.emulator.jobs)
+    assert not [
+        name for name in account.bucket.names(account.output.removeprefix("s3://scaledproc/")) if "lock" in name
+    ]
 
 
 @pytest.mark.slow

@@ -32,6 +32,8 @@ MODEL = botocore.session.get_session().get_service_model("sagemaker")
         ("TagKey", 1, limits.MAX_TAG_KEY),
         ("TagValue", 0, limits.MAX_TAG_VALUE),
         ("ProcessingInstancePreferenceList", 1, limits.MAX_PREFERENCES),
+        ("S3Uri", 0, limits.MAX_URI),
+        ("ProcessingLocalPath", 0, limits.MAX_PATH),
     ],
 )
 def test_limits_are_those_of_the_service(shape: str, low: int, high: int) -> None:
@@ -96,6 +98,11 @@ def test_a_request_within_the_limits_passes() -> None:
         ({"Tags": [{"Key": "a", "Value": "a" * 257}]}, "up to 256"),
         ({"Tags": [{"Key": "a#", "Value": ""}]}, "cannot have '#'"),
         ({"StoppingCondition": {"MaxRuntimeInSeconds": 777_601}}, "max_runtime 777,601"),
+        (
+            {"ProcessingInputs": [{"InputName": "a", "S3Input": {"S3Uri": "s3://" + "b" * 1_020}}]},
+            "S3Uri of 'a' has 1,025",
+        ),
+        ({"ProcessingInputs": [{"InputName": "a", "S3Input": {"LocalPath": "/" * 257}}]}, "LocalPath of 'a' has 257"),
     ],
 )
 def test_what_aws_would_refuse_is_refused_before(changes: Mapping[str, Any], told: str) -> None:

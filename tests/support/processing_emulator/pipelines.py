@@ -432,6 +432,8 @@ def _check_step(step: Json, names: Sequence[str]) -> None:
     if missing := set(step.get("DependsOn", ())) - set(names):
         raise invalid(f"{wrong} depends on what is not there: {', '.join(sorted(missing))}")
     for policy in step.get("RetryPolicies", ()):
+        if not 1 <= policy.get("MaxAttempts", 1) <= 20 or not 1 <= policy.get("ExpireAfterMin", 1) <= 14_400:
+            raise invalid(f"{wrong}: MaxAttempts is 1 to 20, ExpireAfterMin 1 to 14400")
         if unknown := set(policy["ExceptionType"]) - set(EXCEPTIONS):
             raise invalid(f"{wrong}: unknown ExceptionType in RetryPolicies: {', '.join(sorted(unknown))}")
 
