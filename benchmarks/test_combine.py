@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from measure import HERE, Bystanders, cpu_seconds, table
@@ -28,6 +29,7 @@ from scaledproc.execution.shard import note_shard
 from scaledproc.extractors.wfdb.summary import SCHEMA
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import INVENTORY, WORK_ERROR_SCHEMA, report_name, shard_errors_name, shard_name
+from scaledproc.run_folder.names import PLAN as PLAN_FILE
 from scaledproc.run_folder.record import RunRecord
 from scaledproc.storage.parquet import Writer, write_table
 from scaledproc.storage.store import Store
@@ -54,6 +56,11 @@ def write_shards(folder: Path, rows: int, seed: int = 3) -> RunFolder:
     same = _rows(np.random.default_rng(seed))
     files = pa.table({"path": same["signal_file"].unique().cast(pa.large_string())})
     write_table(folder / INVENTORY, files.schema, [files])
+    numbers = np.arange(shards * (SHARD // 4))
+    anchors = pc.binary_join_element_wise("30", pa.array(numbers).cast(pa.string()), "/")
+    of_shard = pa.array(numbers // (SHARD // 4), pa.int32())
+    tasks = pa.table({"group": anchors, "unit": anchors, "anchor": anchors, "shard": of_shard})
+    write_table(folder / PLAN_FILE, tasks.schema, [tasks])
     for shard in range(shards):
         with Writer(folder / shard_name(shard), SCHEMA) as writer:
             writer.write_table(same)

@@ -209,7 +209,7 @@ def _autodoc(directive: str, name: str, title: str) -> str:
 
 
 def columns_page() -> str:
-    """The columns of the built-in extractor: types from its schema, meanings from its docstring.
+    """The columns of the built-in extractors for WFDB records: types from their schemas, meanings from docstrings.
 
     Raises
     ------
@@ -217,29 +217,35 @@ def columns_page() -> str:
         If schema and docstring do not name the same columns in the same order.
     """
     from scaledproc.extractors.wfdb.summary import WfdbSummary
+    from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
 
-    made = WfdbSummary()
+    return "\n\n".join(
+        [
+            "# Columns of the built-in extractors",
+            "[WFDB records](../guides/wfdb.md) tells how rows are made and joined.",
+            "## Columns of `wfdb-summary`",
+            "One row for each signal of each record or segment.",
+            *_columns_of(WfdbSummary),
+            "## Columns of `wfdb-windows`",
+            inspect.cleandoc((inspect.getdoc(WfdbWindows) or "").partition("\n\n")[2].partition("\nParameters\n")[0]),
+            *_columns_of(WfdbWindows),
+        ]
+    )
+
+
+def _columns_of(extractor: Any) -> list[str]:
+    made = extractor()
     schema = made.finish(made.schema.empty_table()).schema
-    described = described_columns(inspect.getdoc(WfdbSummary) or "")
+    described = described_columns(inspect.getdoc(extractor) or "")
     names = [name for group, _ in described for name in group]
     if names != schema.names:
-        raise ValueError(f"the docstring of WfdbSummary describes {names}, the schema has {schema.names}")
+        raise ValueError(f"the docstring of {extractor.__name__} describes {names}, the schema has {schema.names}")
     rows = []
     for group, meaning in described:
         types = list(dict.fromkeys(_type_name(schema.field(name).type) for name in group))
         rows.append((", ".join(f"`{name}`" for name in group), ", ".join(f"`{each}`" for each in types), meaning))
     nullable = [f"`{field.name}`" for field in schema if not field.nullable]
-    return "\n\n".join(
-        [
-            "# Columns of `wfdb-summary`",
-            (
-                "One row for each signal of each record or segment. [WFDB records](../guides/wfdb.md) tells how rows "
-                "are made and joined."
-            ),
-            _table(("column", "type", "meaning"), rows),
-            f"Never null: {', '.join(nullable)}.",
-        ]
-    )
+    return [_table(("column", "type", "meaning"), rows), f"Never null: {', '.join(nullable)}."]
 
 
 def _type_name(kind: Any) -> str:
@@ -291,7 +297,7 @@ def run_folder_page(folder: Path) -> str:
         "## `run.json`",
         _table(("key", "meaning"), _parameters(RunRecord)),
     ]
-    for name in ("plan.parquet", "inventory.parquet", "errors.parquet"):
+    for name in ("plan.parquet", "inventory.parquet", "tasks.parquet", "errors.parquet"):
         table = pq.read_table(folder / name)
         rows = [
             (f"`{field.name}`", f"`{field.type}`", f"`{table[field.name][0].as_py()}`" if table.num_rows else "")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from scaledproc._util.lazy_names import lazily
 
 if TYPE_CHECKING:
-    from scaledproc.api import combine, fetch, plan, run, save_inventory, status, stop, try_task, verify
+    from scaledproc.api import combine, fetch, plan, run, save_inventory, show, status, stop, try_task, verify
     from scaledproc.backend.base import Backend, Capabilities, Job
+    from scaledproc.engine.overview import Overview
     from scaledproc.engine.status import Status
     from scaledproc.engine.verify import Verified
     from scaledproc.errors import ScaledprocError, TooManyFailuresError, UsageError
@@ -26,6 +27,7 @@ __all__ = [
     "Inventory",
     "Job",
     "Option",
+    "Overview",
     "Plan",
     "Run",
     "ScaledprocError",
@@ -40,6 +42,7 @@ __all__ = [
     "plan",
     "run",
     "save_inventory",
+    "show",
     "status",
     "stop",
     "try_task",
@@ -49,8 +52,9 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "api": ("combine", "fetch", "plan", "run", "save_inventory", "status", "stop", "try_task", "verify"),
+        "api": ("combine", "fetch", "plan", "run", "save_inventory", "show", "status", "stop", "try_task", "verify"),
         "backend.base": ("Backend", "Capabilities", "Job"),
+        "engine.overview": ("Overview",),
         "engine.status": ("Status",),
         "engine.verify": ("Verified",),
         "errors": ("ScaledprocError", "TooManyFailuresError", "UsageError"),

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from scaledproc._util.options import mapping, place
+from scaledproc._util.options import at_least, mapping, place
 from scaledproc._util.types import Where
 from scaledproc.backend.base import Backend, Expected
 from scaledproc.backend.registry import MissingBackendError, load_backend, opening_options
@@ -18,14 +18,21 @@ from scaledproc.engine.driver import (
     combine_anew,
     execute,
     find_inventory,
-    finish,
     make,
-    reporting,
     settled,
 )
-from scaledproc.engine.options import FetchOptions, JobOrder, Listener, PlanOptions, RunOptions, split_options
+from scaledproc.engine.options import (
+    SHOWN_TASKS,
+    FetchOptions,
+    JobOrder,
+    Listener,
+    PlanOptions,
+    RunOptions,
+    split_options,
+)
+from scaledproc.engine.steps import finish, reporting
 from scaledproc.errors import TooManyFailuresError, UsageError
-from scaledproc.events import Event, Note
+from scaledproc.events import Event, Note, ReuseFound
 from scaledproc.execution.workers.pool import cores
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.registry import change_options, settle_options
@@ -33,6 +40,7 @@ from scaledproc.fetching.defaults import PARALLEL, PHYSIONET
 from scaledproc.reporting.notebook import shown_here
 from scaledproc.run_folder.folder import Run, RunFolder
 from scaledproc.run_folder.lock.driver_lease import hold_lease
+from scaledproc.run_folder.replacement import is_half_replaced
 from scaledproc.storage.store import Store
 
 AnExtractor = str | Extractor | Callable[..., Any]
@@ -41,6 +49,7 @@ Asked = TypeVar("Asked", bound=PlanOptions)
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from scaledproc.engine.overview import Overview
     from scaledproc.engine.status import Status
     from scaledproc.engine.trial import Trial
     from scaledproc.engine.verify import Verified
@@ -63,6 +72,7 @@ def plan(
     limit: int | None = None,
     shards: str | int = "folder",
     chunk: str | int = "auto",
+    compare: str = "listed",
     jobs: int | None = None,
     inventory: Where | None = None,
     storage_options: Mapping[str, Any] | None = None,
@@ -96,6 +106,9 @@ def plan(
         Macro cut: `folder`, a number, or a size such as `50GB`.
     chunk
         Micro cut: `auto`, `per-core`, a number of tasks, or a size such as `64MB`.
+    compare
+        How a file is known to be the one of before, where a run is continued or updated: `listed` (its size and its
+        time or etag) or `content` (its SHA-256).
     jobs
         Cores of one machine; as many as this one has where none is given.
     inventory
@@ -174,14 +187,19 @@ def run(
     limit: int | None = None,
     shards: str | int = "folder",
     chunk: str | int = "auto",
+    compare: str = "listed",
     backend: str | Backend = "local",
     jobs: int | None = None,
     overwrite: bool = False,
+    update: bool = False,
+    retry_failed: bool = False,
+    reuse: Iterable[Where] | Where = (),
     max_failures: str | int | None = None,
     task_timeout: str | float | None = None,
     memory_per_worker: str | int | None = None,
     task_retries: int = 0,
     worker_lifespan: int | None = None,
+    keep_logs: bool = False,
     inventory: Where | None = None,
     storage_options: Mapping[str, Any] | None = None,
     scratch: Where | None = None,
@@ -194,7 +212,7 @@ def run(
 
     Parameters
     ----------
-    dataset, extractor, options, unit, anchor, include, exclude, only, hidden, limit, shards, chunk, inventory
+    dataset, extractor, options, unit, anchor, include, exclude, only, hidden, limit, shards, chunk, compare, inventory
         As for `plan`.
     output
         The folder to write, as a path or URL. A finished run of the same plan in it is left as it is, an unfinished
@@ -206,6 +224,14 @@ def run(
         limit is given that only another process can keep.
     overwrite
         Throw away a run that is in the output folder.
+    update
+        Bring the run that is in the output folder up to date: do the tasks that are new, whose files changed or that
+        failed, and all of them where the extractor changed; keep the rows of the others. The earlier run stays as it
+        is until the new one is whole.
+    retry_failed
+        Do the quarantined tasks of the finished run in the output folder again, and nothing else.
+    reuse
+        Folders of further runs that rows may be taken from, of tasks with the same files: a path or URL, or several.
     max_failures
         Quarantined tasks that are still a success: a number, or a share such as `5%`; any number where none is given.
     task_timeout
@@ -216,6 +242,8 @@ def run(
         How often a task that failed is tried again. One that ended its process is tried again once anyway.
     worker_lifespan
         Chunks, after which a worker process is replaced by a fresh one.
+    keep_logs
+        Keep in `logs/` what every task prints and logs, not only that of tasks that fail.
     storage_options
         Arguments for the fsspec filesystems; a name that begins with `input.` or `output.` is for that one only.
     scratch
@@ -224,7 +252,7 @@ def run(
         Time to finish the chunks at work when SIGINT (Ctrl-C) or SIGTERM comes: seconds, or a text such as `1m`. Where
         none is given, signals are left to the program that calls this.
     settings
-        The backend's own, such as `{"role": …}` for `sagemaker`.
+        The backend's own, by name.
     on_event
         Called with each event as it happens. Where none is given, a notebook shows how far the run is.
     ask
@@ -248,6 +276,8 @@ def run(
         disk or memory is short. What is committed is kept: the same call continues.
     """
     asked = _settled(RunOptions.parse(locals()))
+    if asked.overwrite and (asked.update or asked.retry_failed or asked.reuse):
+        raise UsageError("--overwrite throws the earlier run away, whose rows --update, --retry-failed or --reuse want")
     inputs, outputs = split_options(storage_options)
     machine = backend if isinstance(backend, Backend) else make_backend(backend, jobs, scratch, settings)
     source = Store.at(place(dataset, "dataset"), {**machine.store_options("input"), **inputs})
@@ -258,7 +288,8 @@ def run(
         reporting(f"{store} cannot be read or written: "),
         _leaving_time(asked.grace),
     ):
-        done = execute(source, store, asked, machine, shown.listen, ask or (lambda _: False))
+        others = tuple(Run.open(Store.at(where, outputs)) for where in asked.reuse)
+        done = execute(source, store, asked, machine, shown.listen, ask or (lambda _: False), others)
         shown.finished(done.view)
     if asked.fails(done.quarantined, done.record.counts["tasks"]) and done.record.state == "done":
         raise TooManyFailuresError(
@@ -393,6 +424,53 @@ def expect(
     return backend.estimate(made, source, load_extractor(*settle_options(extractor, options)))
 
 
+def plan_update(
+    dataset: Where,
+    output: Where,
+    *,
+    extractor: AnExtractor = "wfdb-summary",
+    options: Mapping[str, Any] | None = None,
+    jobs: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    **given: Any,
+) -> tuple[Plan, ReuseFound]:
+    """Plan what `run(…, update=True)` would do, without doing it.
+
+    Parameters
+    ----------
+    dataset, extractor, options, jobs, storage_options, given
+        As for `plan`.
+    output
+        The folder of the run that would be updated.
+
+    Returns
+    -------
+    tuple
+        The plan of the tasks that are to be done, and how many they are for which reason. Whether the earlier run's
+        files are what was written is looked at only when the update is done.
+
+    Raises
+    ------
+    UsageError
+        If an option cannot have its value, or rows of the run cannot be reused.
+    ScaledprocError
+        If the folder holds no run, or the dataset cannot be listed.
+    """
+    from scaledproc.engine.update import compared_by_content, plan_of_update
+
+    asked = _settled(PlanOptions.parse({**given, "extractor": extractor, "options": options}))
+    inputs, outputs = split_options(storage_options)
+    source, store = Store.at(dataset, inputs), Store.at(output, outputs)
+    _refuse_idle_options(storage_options, {"input": source, "output": store})
+    with reporting(f"{store} cannot be read: "):
+        there = Run.open(store)
+        made = load_extractor(asked.extractor, asked.options)
+        whole = make(source, asked, made, cores=cores(jobs), together=True, skip=source.contains(store))
+        if asked.compare == "content":
+            whole = compared_by_content(whole, source, [there])
+        return plan_of_update(there, whole, asked, made, cores=cores(jobs))
+
+
 def status(
     output: Where, *, storage_options: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
 ) -> Status:
@@ -441,7 +519,11 @@ def stop(
     UsageError
         If the run is finished, or is run by the processes that began it, which end with Ctrl-C there.
     """
-    run, backend = _recalled(output, storage_options, settings)
+    from scaledproc.engine.status import at_work_in
+
+    run, _ = _recalled(output, storage_options, settings)
+    inner = at_work_in(run)
+    run, backend = _recalled(inner.store.uri, storage_options, settings)
     if run.record.state == "done":
         raise UsageError(f"{run.store} is finished; there is nothing to stop")
     if backend.capabilities.is_here:
@@ -498,6 +580,10 @@ def combine(
     _refuse_idle_options(storage_options, {"output": Store.at(output, outputs)})
     with reporting():
         found = RunFolder.open(Store.at(output, outputs))
+        if is_half_replaced(found):
+            raise UsageError(
+                f"{found.store} is being replaced by an update: run the command that updates it again first"
+            )
         values = None
         if options:
             values = change_options(str(found.source), found.record.extractor.get("options") or {}, options)
@@ -567,6 +653,40 @@ def verify(
             return take_inventory(source, **chosen, skip=source.contains(found.store), hidden=takes_hidden)
 
         return verify_run(found, list_now if lists else None)
+
+
+def show(output: Where, *, most: int = SHOWN_TASKS, storage_options: Mapping[str, Any] | None = None) -> Overview:
+    """What became of a finished run's tasks: the slowest, those without rows, failures grouped by message.
+
+    Parameters
+    ----------
+    output
+        The run's folder.
+    most
+        How many tasks and groups of each kind are told of.
+    storage_options
+        As for `run`.
+
+    Returns
+    -------
+    Overview
+        Its size does not grow with the run's; all tasks are in `Run.tasks()`.
+
+    Raises
+    ------
+    UsageError
+        If `most` is no number of 1 or more.
+    ScaledprocError
+        If the folder holds no run, or the run is not finished or its files are damaged.
+    """
+    from scaledproc.engine.overview import find_overview
+
+    most = at_least(1, "a number of tasks, 1 or more")(most, "--most")
+    _, outputs = split_options(storage_options)
+    store = Store.at(place(output, "output"), outputs)
+    _refuse_idle_options(storage_options, {"output": store})
+    with reporting(f"{store} cannot be read: "):
+        return find_overview(Run.open(store), most)
 
 
 def work(
@@ -666,9 +786,9 @@ def fetch(
         fetched is kept: the same call continues.
     """
     asked = FetchOptions.parse(locals())
+    from scaledproc.fetching.selection.only import Selection
+    from scaledproc.fetching.selection.subset import Choice
     from scaledproc.fetching.transfer import Folder, fetch_files, open_source, open_store
-    from scaledproc.planning.selection.only import Selection
-    from scaledproc.planning.selection.subset import Choice
 
     selection = None if only is None else Selection.read(only)
     choice = Choice(groups, records, limit, asked.include, asked.exclude, selection)

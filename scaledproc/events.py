@@ -56,6 +56,26 @@ class RunStarted(Event):
 
 
 @dataclass(frozen=True)
+class ReuseFound(Event):
+    """It is known which tasks' rows are taken from earlier runs, and which tasks are to be done.
+
+    Parameters
+    ----------
+    tasks, todo
+        All of the plan, and those that are to be done.
+    reasons
+        How many of them for which reason: `new`, `changed`, `extractor`, `failed`, `undone`, `damaged`.
+    text
+        The same for a person.
+    """
+
+    tasks: int
+    todo: int
+    reasons: Mapping[str, int]
+    text: str
+
+
+@dataclass(frozen=True)
 class _Done(Event):
     shard: int
     tasks: int
@@ -69,6 +89,8 @@ class _Done(Event):
     """The first few of the quarantined tasks."""
     resumed: bool = False
     """Whether an earlier process committed it."""
+    said: int = 0
+    """How many warnings and logs of its tasks are kept."""
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -286,7 +308,8 @@ def _value(kind: type[Event], each: Field[Any], value: Any) -> Any:
             wanted = next(found for text, found in _INNER.items() if inner.startswith(text))
             is_right = all(isinstance(one, wanted) for one in made)
         case "Mapping", _, _:
-            is_right = isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+            kind_of_values = int if "int" in str(each.type) else str
+            is_right = isinstance(value, dict) and all(type(one) is kind_of_values for one in value.values())
         case "State", _, _:
             is_right = value in tuple(State)
         case name, _, _ if name in _PLAIN:
@@ -312,7 +335,18 @@ _INNER: Mapping[str, type] = {"Failure": Failure, "str": str, "Mapping": dict}
 _KINDS: Mapping[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
-        *(Note, RunStarted, ShardDone, ChunkDone, ShardState, JobPlanned, CombineDone, Detached, RunFinished),
+        *(
+            Note,
+            RunStarted,
+            ReuseFound,
+            ShardDone,
+            ChunkDone,
+            ShardState,
+            JobPlanned,
+            CombineDone,
+            Detached,
+            RunFinished,
+        ),
         *(RunFailed, FetchStarted, FetchMoved),
     )
 }

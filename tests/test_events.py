@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, get_type_hints
 
@@ -46,6 +47,7 @@ def values_of(kind: type[Event], name: str) -> st.SearchStrategy[Any]:
         int | None: st.none() | st.integers(),
         tuple[Failure, ...]: st.lists(failures, max_size=2).map(tuple),
         tuple[str, ...]: st.lists(texts, max_size=2).map(tuple),
+        Mapping[str, int]: st.dictionaries(texts, st.integers(), max_size=2),
     }.get(get_type_hints(kind)[name], st.dictionaries(texts, texts, max_size=2))
 
 

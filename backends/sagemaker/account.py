@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaledproc.errors import ScaledprocError, UsageError
 
-from .jobs.requests import Work, volume_gb
+from .jobs.requests import Assignment, volume_gb
 from .packaging.bundle import check_wheelhouse
 from .service import Service, ServiceError
 from .settings import Settings
@@ -109,7 +109,7 @@ class Account:
             notes += _check_install(settings, image)
         return cls(number, service.role_arn(settings.role), image, tuple(notes), service)
 
-    def quota_notes(self, settings: Settings, works: Sequence[Work]) -> list[str]:
+    def quota_notes(self, settings: Settings, assignments: Sequence[Assignment]) -> list[str]:
         """What the account's quotas say against it.
 
         Raises
@@ -121,13 +121,13 @@ class Account:
             return []
         from .quotas import Demand, check_quotas
 
-        machines = max((work.instances for work in works), default=1)
-        at_once = machines if machines > 1 else min(settings.max_parallel_jobs, max(len(works), 1))
+        machines = max((assignment.instances for assignment in assignments), default=1)
+        at_once = machines if machines > 1 else min(settings.max_parallel_jobs, max(len(assignments), 1))
         demand = Demand(
             settings.instance_type,
             at_once,
             machines,
-            max((volume_gb(settings, work) for work in works), default=0),
+            max((volume_gb(settings, assignment) for assignment in assignments), default=0),
             settings.max_runtime_seconds,
             None if settings.combine_local else settings.combine_instance_type,
         )

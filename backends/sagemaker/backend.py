@@ -35,13 +35,22 @@ from .jobs.job_list import (
     KEYS,
     SHARED_FILES,
     STOP,
-    grouped_works,
+    grouped_assignments,
     has_combined,
     manifest,
     manifest_of,
-    shard_works,
+    shard_assignments,
 )
-from .jobs.requests import CONTROL, Choice, Place, Work, encryption_options, instance_types, is_mounted, processing_job
+from .jobs.requests import (
+    CONTROL,
+    Assignment,
+    Choice,
+    Place,
+    encryption_options,
+    instance_types,
+    is_mounted,
+    processing_job,
+)
 from .packaging.bundle import make_bundle
 from .service import Jobs, Service, ServiceError
 from .settings import Settings
@@ -160,18 +169,21 @@ class SageMakerBackend(Backend):
         settings = self.settings
         _check_places(run, settings)
         _check_variables(run.extractor, settings)
-        self._options(run)
+        self._storage_options(run)
         self._checked = Account.local(settings) if settings.is_local else Account.ask(self.service, settings)
         yield from self._checked.notes
         if not settings.is_local:
             yield from check_buckets(self.service, run, settings)
         place = self._place(run, with_code=False)
-        works = self._works(run, plan, list(range(plan.n_shards)))
-        for work in (*works, Work(COMBINE)):  # too long a URL is known now, not after the first job
+        assignments = self._assignments(run, plan, list(range(plan.n_shards)))
+        for assignment in (*assignments, Assignment(COMBINE)):  # too long a URL is known now, not after the first job
             processing_job(
-                place, job_name(settings.job_name_prefix, run_token(run), work.key, 1), work, ("ml.m5.large",)
+                place,
+                job_name(settings.job_name_prefix, run_token(run), assignment.key, 1),
+                assignment,
+                ("ml.m5.large",),
             )
-        yield from self._checked.quota_notes(settings, works)
+        yield from self._checked.quota_notes(settings, assignments)
         if not settings.is_local:
             yield self._expected(run, plan)
 
@@ -227,8 +239,8 @@ class SageMakerBackend(Backend):
         run.store.remove(STOP)
         committed = run.committed_shards()
         yield from run.shard_reports(sorted(committed.intersection(shards)))
-        works = self._works(run, run.plan, [shard for shard in shards if shard not in committed])
-        controller = yield from self._control(run, works)
+        assignments = self._assignments(run, run.plan, [shard for shard in shards if shard not in committed])
+        controller = yield from self._control(run, assignments)
         self._keys_job = controller.completed.get(KEYS)
         self._is_over = controller.is_over
 
@@ -241,8 +253,8 @@ class SageMakerBackend(Backend):
             yield from do_container_job(order)
             return
         if at_work or not has_combined(run):
-            work = self._combine_work(run, parts)
-            controller = yield from self._control(run, [work])
+            assignment = self._combine_assignment(run, parts)
+            controller = yield from self._control(run, [assignment])
             self._is_over = controller.is_over
             if self._is_over:
                 return
@@ -251,26 +263,26 @@ class SageMakerBackend(Backend):
                 yield replace(report, resumed=False)
         yield CombineDone.from_json(run.store.read(COMBINED))
 
-    def _combine_work(self, run: RunFolder, parts: str | None) -> Work:
+    def _combine_assignment(self, run: RunFolder, parts: str | None) -> Assignment:
         """The last job; its disk holds what it reads, what it makes of parts, and the table."""
         committed = run.committed_shards()
         folders = [SHARDS, *([f"{WORK}/parts/{parts}"] if parts else [])]
         size = int(run.plan.size * _ROWS_OF_INPUT)
         if not self.settings.detach:
             size = 3 * sum(run.store.size_of(folder) for folder in folders)
-        return Work(COMBINE, size=size, parts=parts, has_shards=bool(committed) or parts is None)
+        return Assignment(COMBINE, size=size, parts=parts, has_shards=bool(committed) or parts is None)
 
-    def _control(self, run: RunFolder, works: Sequence[Work]) -> Generator[Event, None, Controller]:
-        """Do works by jobs; what did them."""
-        place = self._prepare(run, works) if works else None
+    def _control(self, run: RunFolder, assignments: Sequence[Assignment]) -> Generator[Event, None, Controller]:
+        """Do assignments by jobs; what did them."""
+        place = self._prepare(run, assignments) if assignments else None
 
-        def request(name: str, work: Work, choice: Choice) -> dict[str, Any]:
-            assert place is not None  # noqa: S101 - without works there are no requests
+        def request(name: str, assignment: Assignment, choice: Choice) -> dict[str, Any]:
+            assert place is not None  # noqa: S101 - without assignments there are no requests
             choice = replace(choice, prefers=choice.prefers and _has_preferences())
-            return processing_job(place, name, work, instance_types(self.settings, work, choice))
+            return processing_job(place, name, assignment, instance_types(self.settings, assignment, choice))
 
         self._controller = controller = Controller(self._jobs, run, self.settings, request, self._bills)
-        yield from controller.do(works)
+        yield from controller.do(assignments)
         return controller
 
     def stop(self) -> None:
@@ -325,19 +337,28 @@ class SageMakerBackend(Backend):
         start = run.record.timings.get("starts", 1)  # so that no two of its pipelines leave parts in one place
         committed = run.committed_shards()
         left = [shard for shard in range(run.plan.n_shards) if shard not in committed]
-        works = grouped_works(settings, run.plan, left, run.record.options, run.store.uri, pipeline.MOST_STEPS)
-        self._groups = {work.key: ranges_text(work.shards) for work in works if len(work.shards) > 1}
-        names = {work.key: job_name(settings.job_name_prefix, token, work.key, start) for work in works}
-        combine = replace(self._combine_work(run, names.get(KEYS)), has_shards=KEYS not in names or bool(committed))
+        assignments = grouped_assignments(
+            settings, run.plan, left, run.record.options, run.store.uri, pipeline.MOST_STEPS
+        )
+        self._groups = {
+            assignment.key: ranges_text(assignment.shards) for assignment in assignments if len(assignment.shards) > 1
+        }
+        names = {
+            assignment.key: job_name(settings.job_name_prefix, token, assignment.key, start)
+            for assignment in assignments
+        }
+        combine = replace(
+            self._combine_assignment(run, names.get(KEYS)), has_shards=KEYS not in names or bool(committed)
+        )
         names[COMBINE] = job_name(settings.job_name_prefix, token, COMBINE, start)
-        place = self._prepare(run, works)
+        place = self._prepare(run, assignments)
 
         def made(choice: Choice) -> dict[str, Any]:
             requests = [
-                processing_job(place, names[work.key], work, instance_types(settings, work, choice))
-                for work in (*works, combine)
+                processing_job(place, names[assignment.key], assignment, instance_types(settings, assignment, choice))
+                for assignment in (*assignments, combine)
             ]
-            return pipeline.definition(settings, works, combine, requests)
+            return pipeline.definition(settings, assignments, combine, requests)
 
         prefers, note = _has_preferences() and len(settings.instance_type) > 1, ""
         try:
@@ -348,7 +369,7 @@ class SageMakerBackend(Backend):
             once = made(Choice(prefers=False))
             self._execution = pipeline.start(self.service, name, place.role, once, settings)
             note = f"; a choice of machines is refused, so all are {settings.instance_type[0]} ({error})"
-        return f"pipeline {name} has the run: {len(works)} jobs, then the table{note}"
+        return f"pipeline {name} has the run: {len(assignments)} jobs, then the table{note}"
 
     def _follow(self, run: RunFolder, execution: str) -> Iterator[Event]:
         """Watch a pipeline to its end."""
@@ -407,13 +428,13 @@ class SageMakerBackend(Backend):
         return [states[shard] for shard in sorted(states)]
 
     def _shards_of(self, key: str, left: Sequence[int]) -> Sequence[int]:
-        """The shards of a job, by its work's key."""
+        """The shards of a job, by its assignment's key."""
         if key in self._groups:
             return parse_shards([self._groups[key]])
         return [int(key[1:])] if key[:1] == "s" else left
 
     def _doing(self, run: RunFolder) -> Iterator[tuple[str, State, str, str]]:
-        """Each work's key, state, job and reason, by the service's own account."""
+        """Each assignment's key, state, job and reason, by the service's own account."""
         words = {
             "InProgress": State.STARTING,
             "Failed": State.FAILED,
@@ -474,10 +495,10 @@ class SageMakerBackend(Backend):
 
     # What requests are made of
 
-    def _works(self, run: RunFolder, plan: Plan, shards: Sequence[int]) -> list[Work]:
-        return shard_works(self.settings, plan, shards, run.record.options, run.store.uri)
+    def _assignments(self, run: RunFolder, plan: Plan, shards: Sequence[int]) -> list[Assignment]:
+        return shard_assignments(self.settings, plan, shards, run.record.options, run.store.uri)
 
-    def _prepare(self, run: RunFolder, works: Sequence[Work]) -> Place:
+    def _prepare(self, run: RunFolder, assignments: Sequence[Assignment]) -> Place:
         """Put what the workers need into the run's folder."""
         if is_mounted(self.settings):  # else they read the run's own folder
             for name in (RECORD, PLAN, INVENTORY):
@@ -486,13 +507,13 @@ class SageMakerBackend(Backend):
                 names = [file.path for file in run.plan.reads]
                 run.store.write(SHARED_FILES, manifest_of(names, run.dataset.uri))
 
-        def list_files(work: Work) -> None:
-            if work.manifest:
-                name = work.manifest.removeprefix(f"{run.store.uri}/")
-                run.store.write(name, manifest(run.plan, work.shards, run.dataset.uri))
+        def list_files(assignment: Assignment) -> None:
+            if assignment.manifest:
+                name = assignment.manifest.removeprefix(f"{run.store.uri}/")
+                run.store.write(name, manifest(run.plan, assignment.shards, run.dataset.uri))
 
         with ThreadPoolExecutor(SUBMITTERS, thread_name_prefix="calls") as pool:
-            list(pool.map(list_files, works))
+            list(pool.map(list_files, assignments))
         return self._place(run, with_code=True)
 
     def _place(self, run: RunFolder, *, with_code: bool) -> Place:
@@ -515,12 +536,12 @@ class SageMakerBackend(Backend):
             role=account.role,
             region=None if settings.is_local else self.service.region,
             code=code,
-            options=self._options(run),
+            storage_options=self._storage_options(run),
             jobs=self.jobs,
             shared=f"{run.store.uri}/{SHARED_FILES}" if has_list else None,
         )
 
-    def _options(self, run: RunFolder) -> dict[str, Any]:
+    def _storage_options(self, run: RunFolder) -> dict[str, Any]:
         """Storage options for the workers; what may be a secret is refused."""
         found: dict[str, Any] = {}
         sides: tuple[tuple[Literal["input", "output"], Store], ...] = (("input", run.dataset), ("output", run.store))

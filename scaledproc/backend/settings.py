@@ -3,7 +3,7 @@
 A backend's settings are a dataclass, named by an entry point in the group `scaledproc.settings`: each field is a flag,
 with its help in the field's metadata. Their modules are light to import, since `--help` shows them.
 
-Each setting has a flag that begins with its backend, such as `--sagemaker-region`, so that settings of two backends,
+Each setting has a flag that begins with its backend, `--NAME-region`, so that settings of two backends,
 or one and an option of the command, can have the same name. Where nothing else is called so, the flag without its
 backend is the same and is the one that is shown: `--region`.
 """

@@ -1,4 +1,4 @@
-"""`scaledproc extractors`, `inventory`, `verify`, `status` and `stop`: a dataset or a run as it is."""
+"""`scaledproc extractors`, `inventory`, `verify`, `show`, `status` and `stop`: a dataset or a run as it is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scaledproc._util.process import startup
 from scaledproc.backend.settings import settings_of_one, with_settings
 from scaledproc.cli.flags import AsJson
 from scaledproc.cli.interaction import show
-from scaledproc.engine.options import PlanOptions
+from scaledproc.engine.options import SHOWN_TASKS, PlanOptions
 
 Output = Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder of a run.")]
 
@@ -93,6 +93,25 @@ def verify(
     show(json.dumps({**asdict(found), "ok": found.ok}, indent=1) if as_json else verified_text(found))
     if not found.ok:
         raise typer.Exit(1)
+
+
+@with_options(PlanOptions, ("storage_options",))
+def show_tasks(
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder of a finished run.")],
+    most: Annotated[int, typer.Option(metavar="N", help="How many tasks and messages of each kind.")] = SHOWN_TASKS,
+    *,
+    given: dict[str, Any],
+    as_json: AsJson = False,
+) -> None:
+    """Show what became of a run's tasks: the slowest, those without rows, failures grouped by their messages."""
+    from dataclasses import asdict
+
+    from scaledproc import api
+    from scaledproc.reporting.overview import overview_text
+
+    startup.loaded()
+    found = api.show(output, most=most, **given)
+    show(json.dumps(asdict(found), indent=1) if as_json else overview_text(found))
 
 
 @with_settings(recall=True)

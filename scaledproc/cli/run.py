@@ -100,14 +100,21 @@ def plan(
     dataset: Annotated[str, typer.Argument(metavar="INPUT", help="The dataset: a folder or a URL.")],
     *,
     given: dict[str, Any],
+    update: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OUTPUT", show_default=False, help="Show what --update would do to the run in this folder."
+        ),
+    ] = None,
     as_json: AsJson = False,
     settings: dict[str, Any],
 ) -> None:
-    """Show what a run would do: shards, sizes, balance, chunks, warnings; with sagemaker its time and price too."""
+    """Show what a run would do: shards, sizes, balance, chunks, warnings; what its backend tells of time and price."""
     from scaledproc._util.process.lazy_pandas import defer_pandas
 
     defer_pandas()
     from scaledproc import api
+    from scaledproc._util.text import count_text
     from scaledproc.reporting.text import plan_json, plan_text
 
     startup.loaded()
@@ -119,19 +126,27 @@ def plan(
     on, chunk = machine.cores, given["chunk"]
     about = {name: given[name] for name in ("extractor", "options", "storage_options")}
     with contextlib.redirect_stdout(sys.stderr):  # what an extractor's module prints is not the plan
-        made: Plan = api.plan(dataset, **given, jobs=on)
+        found = None
+        if update is None:
+            made: Plan = api.plan(dataset, **given, jobs=on)
+        else:
+            made, found = api.plan_update(dataset, update, **given, jobs=on)
         expected = api.expect(made, machine, dataset, **about) if made.n_tasks else None
     lines = [] if expected is None else list(expected.lines)
     source = NAME if is_from_file(ctx, "chunk") else None
     if source and made.n_tasks:
         lines.insert(0, f"cut for cores: --chunk {chunk}, from {source}")
+    if found is not None:
+        lines.insert(0, f"to do: {found.text}; the rows of {count_text(found.tasks - found.todo, 'task')} are reused")
     content = (
         plan_json(made, on)
+        | ({} if found is None else {"update": {"tasks": found.tasks, "todo": found.todo, **found.reasons}})
         | {"chunk": chunk, "chunk_from": source}
         | ({} if expected is None else {"expected": expected.content})
     )
-    show(json.dumps(content, indent=1) if as_json else "\n".join([plan_text(made, on), *lines]))
-    if not made.n_tasks:
+    shown = plan_text(made, on)
+    show(json.dumps(content, indent=1) if as_json else "\n".join([*([shown] if shown else []), *lines]))
+    if not made.n_tasks and not (found and found.tasks):
         raise typer.Exit(1)
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from scaledproc._util.process.machine import shortage
 from scaledproc.backend.base import Backend, Job
-from scaledproc.backend.registry import load_backend
 from scaledproc.engine.options import Listener, PlanOptions, RunOptions
 from scaledproc.engine.preflight import (
     check_places,
@@ -19,32 +16,36 @@ from scaledproc.engine.preflight import (
     foreign_names,
     other_plan,
     refuse_changes,
+    refuse_twins,
     refuse_unfinished,
     why_empty,
 )
-from scaledproc.engine.provenance import finished_record, new_record
+from scaledproc.engine.provenance import new_record
+from scaledproc.engine.steps import do_jobs, finish, finished_event, reporting, started_event, tell, tell_notes
+from scaledproc.engine.update import Terms, compared_by_content, needs_update, put_in_place, update
 from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
-from scaledproc.events import SHOWN_FAILURES, CombineDone, Detached, Event, Failure, Note, RunFinished, RunStarted
+from scaledproc.events import Detached, Note
 from scaledproc.execution.limits import Limits
 from scaledproc.execution.workers.sending import check_sendable
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.code.fingerprint import working_here
 from scaledproc.extractors.rows.collector import RowCollector
-from scaledproc.planning.calibration import remember
-from scaledproc.planning.inventory import Inventory, choose, matches, take_inventory
+from scaledproc.planning.inventory import Inventory, choose, take_inventory
 from scaledproc.planning.partition import ChunkCut, ShardCut
 from scaledproc.planning.shared_files import find_shared
-from scaledproc.run_folder.folder import Decision, RunFolder, begin, decide
+from scaledproc.run_folder.folder import Decision, Run, RunFolder, begin, decide
 from scaledproc.run_folder.lock.driver_lease import hold_lease
-from scaledproc.run_folder.lock.keeper import HeldError
-from scaledproc.run_folder.names import ERROR_LOG, ERRORS, FEATURES, INVENTORY, PLAN
+from scaledproc.run_folder.lock.lease_store import HeldError
+from scaledproc.run_folder.names import ERROR_LOG, ERRORS, FEATURES, INVENTORY, PLAN, TASKS
 from scaledproc.run_folder.record import RunRecord, read_record
-from scaledproc.storage.store import Store, describe, store_errors
+from scaledproc.run_folder.replacement import is_half_replaced
+from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
     from scaledproc.planning.plan import Plan
 
-MEASURED = 2.0  # core-seconds of work, from which on a run's measurements say something
+_KEPT = (INVENTORY, PLAN, ERRORS, ERROR_LOG, TASKS)
+"""Files that stay as they are when the table is combined anew."""
 
 
 def execute(
@@ -54,8 +55,19 @@ def execute(
     backend: Backend,
     on_event: Listener | None,
     ask: Callable[[str], bool],
+    others: tuple[Run, ...] = (),
 ) -> RunFolder:
-    """Run a plan, or what is left of it."""
+    """Run a plan, or what is left of it, or what differs from an earlier run.
+
+    Parameters
+    ----------
+    dataset, output, options, backend
+        What is asked for.
+    on_event, ask
+        Who listens, and who is asked.
+    others
+        The runs that rows may be taken from.
+    """
     started = time.perf_counter()
     works_here = backend.capabilities.is_here and backend.capabilities.executes
     is_private = dataset.is_private or output.is_private
@@ -70,7 +82,7 @@ def execute(
         finished_schema(extractor)
         check_places(dataset, output, options.extractor, backend)
         with working_here(extractor) if in_process else contextlib.nullcontext():
-            return _carry_out(dataset, output, options, extractor, backend, on_event, ask, started)
+            return _carry_out(dataset, output, options, extractor, backend, on_event, ask, others, started)
 
 
 def _prepared(
@@ -78,7 +90,8 @@ def _prepared(
 ) -> contextlib.AbstractContextManager[object]:
     """What the backend begins before there is a plan; nothing where there may be nothing to do."""
     existing = None if options.overwrite else _readable(output)
-    if dataset.is_private or output.is_private or (existing is not None and existing.state == "done"):
+    is_idle = existing is not None and existing.state == "done" and not (options.update or options.retry_failed)
+    if dataset.is_private or output.is_private or is_idle:
         return contextlib.nullcontext()
     return backend.prepared(options.limits, options.extractor, options.options or {})
 
@@ -91,26 +104,31 @@ def _carry_out(
     backend: Backend,
     on_event: Listener | None,
     ask: Callable[[str], bool],
+    others: tuple[Run, ...],
     started: float,
 ) -> RunFolder:
     here = backend.capabilities.is_here
     planned = make(dataset, options, extractor, cores=backend.cores, together=here, skip=dataset.contains(output))
     if not planned.n_tasks:
         raise ScaledprocError("; ".join(planned.warnings))
+    if options.compare == "content":
+        there = None if options.overwrite else _readable(output)
+        known = [] if there is None else [RunFolder(output, dataset, options.extractor, there)]
+        planned = compared_by_content(planned, dataset, [*known, *others])
     for warning in planned.warnings:
-        _tell(on_event, Note(warning))
+        tell(on_event, Note(warning))
     record = new_record(dataset, options, extractor, options.options or {}, planned, backend)
     new = RunFolder(output, dataset, options.extractor, record)
     if not backend.capabilities.executes:
-        _tell(on_event, _started(new, planned, backend, resumed=False))
+        tell(on_event, started_event(new, planned, backend, resumed=False))
         for event in backend.run(new, [*(Job(shard) for shard in range(planned.n_shards)), Job()]):
-            _tell(on_event, event)
+            tell(on_event, event)
         return new
-    existing, decision = _look(new, planned, overwrite=options.overwrite)
+    existing, decision = _look(new, planned, options, backend)
     if existing is not None and decision == "finished":
         return _leave(new, existing, planned, options, backend, on_event)
     for note in backend.check(new, planned):
-        _tell(on_event, Note(note))
+        tell(on_event, Note(note))
     with contextlib.ExitStack() as stack:
         try:
             new = new.within(stack.enter_context(hold_lease(output, backend.name, on_event)))
@@ -118,57 +136,82 @@ def _carry_out(
             is_shared = backend.capabilities.shares and error.lease is not None and error.lease.backend == backend.name
             if not is_shared or decision != "continue":
                 raise
-            _tell(on_event, Note(f"{error}; going on beside it"))
-        done = _execute(new, planned, options, backend, started, on_event=on_event, ask=ask)
+            tell(on_event, Note(f"{error}; going on beside it"))
+        terms = Terms(options, backend, others, on_event, ask, started)
+        done = _execute(new, planned, terms)
         return done.within(output)
 
 
-def _look(new: RunFolder, planned: Plan, *, overwrite: bool) -> tuple[RunRecord | None, Decision]:
+def _look(
+    new: RunFolder, planned: Plan, options: RunOptions, backend: Backend
+) -> tuple[RunRecord | None, Decision | Literal["update", "put in place"]]:
     """What is in the output folder, and what to do with it."""
+    overwrite = options.overwrite
     existing = None if overwrite else read_record(new.store)
+    if existing is not None and is_half_replaced(replace(new, record=existing)):
+        return existing, "put in place"
     names = foreign_names(new.store, new.dataset)
     try:
-        return existing, decide(existing, new.record.plan_id, names, overwrite=overwrite)
+        decision = decide(existing, new.record.plan_id, names, overwrite=overwrite)
     except OtherPlanError as error:
         assert existing is not None  # noqa: S101
-        raise other_plan(new, existing, planned, str(error)) from None
+        if options.update:
+            return existing, "update"
+        raise other_plan(new, existing, planned, str(error), backend.cores) from None
     except UsageError as error:
         raise UsageError(f"{new.store}: {error}") from None
+    there = None if existing is None else replace(new, record=existing)
+    if decision == "begin" or there is None:
+        return existing, "update" if options.reuse else decision
+    if decision == "continue" and options.reuse and not options.update:
+        return None, "update"
+    if options.update and needs_update(there, new.record, planned):
+        return existing, "update"
+    if options.retry_failed:
+        if decision == "continue":
+            raise UsageError(f"{new.store} is not finished: the same command without --retry-failed continues it first")
+        refuse_changes(there, planned, backend.cores)
+        if there.quarantined:
+            return existing, "update"
+    return existing, decision
 
 
 def _execute(
     new: RunFolder,
     planned: Plan,
-    options: RunOptions,
-    backend: Backend,
-    started: float,
-    *,
-    on_event: Listener | None,
-    ask: Callable[[str], bool],
+    terms: Terms,
 ) -> RunFolder:
     """Write the output, which nobody else does meanwhile."""
-    output = new.store
-    existing, decision = _look(
-        new, planned, overwrite=options.overwrite
-    )  # again: another driver may have ended in between
+    output, options, backend, on_event = new.store, terms.options, terms.backend, terms.on_event
+    existing, decision = _look(new, planned, options, backend)  # again: another driver may have ended in between
+    if existing is not None and decision == "put in place":
+        tell(on_event, Note("an update was ended while it was put in place: going on with that"))
+        put_in_place(new, existing)
+        existing, decision = _look(new, planned, options, backend)
     if existing is not None and decision == "finished":
         return _leave(new, existing, planned, options, backend, on_event)
     resumed = existing is not None and decision == "continue"
-    _refuse_twins(new, existing or _readable(output), backend, same=resumed)
+    refuse_twins(new, existing or _readable(output), backend, same=resumed)
+    if decision == "update":
+        with reporting(
+            f"{output} cannot be read or written: ", "; what is committed is kept, the same command continues"
+        ):
+            return update(new, existing, planned, terms)
     if existing and resumed:
         backend.take_over(existing.backend)
         current = _resume(new, existing, planned, backend, on_event)
     else:
         current = begin(new, planned)
-    _tell(on_event, _started(current, current.plan, backend, resumed=resumed))
+    tell(on_event, started_event(current, current.plan, backend, resumed=resumed))
     with reporting(f"{output} cannot be read or written: ", "; what is committed is kept, the same command continues"):
         if backend.detaches:
-            _tell(on_event, Detached(backend.detach(current), str(current.store)))
+            tell(on_event, Detached(backend.detach(current), str(current.store)))
             return current.with_record(backend=backend.record())
-        combined = _do_jobs(current, backend, on_event, ask)
+        shards = [Job(shard) for shard in range(current.record.counts["shards"])]
+        combined = do_jobs(current, backend, [shards, [Job()]], on_event, terms.ask)
         if combined is None:
-            return _ended_elsewhere(current, started, on_event)
-        return finish(current, combined, started, on_event, backend=backend.record())
+            return _ended_elsewhere(current, terms.started, on_event)
+        return finish(current, combined, terms.started, on_event, backend=backend.record())
 
 
 def _readable(output: Store) -> RunRecord | None:
@@ -179,30 +222,6 @@ def _readable(output: Store) -> RunRecord | None:
         return None
 
 
-def _refuse_twins(new: RunFolder, existing: RunRecord | None, backend: Backend, *, same: bool) -> None:
-    """See that no other backend's machines are at work for what is in the output folder, nor for what goes.
-
-    Raises
-    ------
-    UsageError
-        If jobs of another backend are at work for the run that is in the folder.
-    """
-    name = existing.backend.get("name") if existing else None
-    if existing is None or existing.state != "running" or not name or (same and name == backend.name):
-        return
-    earlier = load_backend(str(name))
-    if earlier.capabilities.is_here:
-        return  # its processes are this machine's, or another's that cannot be asked
-    there = RunFolder(new.store, new.dataset, new.source, existing)
-    busy = earlier.recall(existing.backend, {}).at_work(there)
-    if busy:
-        jobs = "1 job" if busy == 1 else f"{busy} jobs"
-        raise UsageError(
-            f"{jobs} of the run in {new.store} {'is' if busy == 1 else 'are'} at work on the backend {name!r}: wait "
-            f"for the end, or stop first: scaledproc stop {new.store}"
-        )
-
-
 def _ended_elsewhere(current: RunFolder, started: float, on_event: Listener | None) -> RunFolder:
     """A run that the service ended while this process watched."""
     record = read_record(current.store)
@@ -210,8 +229,8 @@ def _ended_elsewhere(current: RunFolder, started: float, on_event: Listener | No
         raise ScaledprocError("the backend ended without combining the shards; run the same command again")
     done = RunFolder(current.store, current.dataset, current.source, record)
     done.clean_up()
-    _tell_notes(record.notes, on_event)
-    _tell(on_event, _finished(done, time.perf_counter() - started))
+    tell_notes(record.notes, on_event)
+    tell(on_event, finished_event(done, time.perf_counter() - started))
     return done
 
 
@@ -224,13 +243,12 @@ def make(
     shards, chunks = ShardCut.parse(options.shards), ChunkCut.parse(options.chunk)
     selected = None
     if options.only is not None:
-        from scaledproc.planning.selection.only import Selected, Selection, read_headers
+        from scaledproc.fetching.selection.only import Selected, Selection, follow_headers
 
         selected = Selected(Selection.read(options.only))
     inventory = find_inventory(dataset, options, skip=skip)
     if selected is not None:
-        headers = inventory.files["path"].filter(matches(inventory.files["path"], ["*.hea"]))
-        selected.follow(headers.to_pylist(), partial(read_headers, dataset), into_segments=False)
+        follow_headers(selected, dataset, inventory.files["path"])
     made = make_plan(
         inventory,
         extractor,
@@ -275,10 +293,10 @@ def _resume(
     new: RunFolder, existing: RunRecord, planned: Plan, backend: Backend, on_event: Listener | None
 ) -> RunFolder:
     current = RunFolder(new.store, new.dataset, new.source, existing)
-    refuse_changes(current, planned)
+    refuse_changes(current, planned, backend.cores)
     limits = Limits.of(new.record.options).to_options()  # others than before may be why it is continued
     for note in differences(existing, new.record):
-        _tell(on_event, Note(note))
+        tell(on_event, Note(note))
     timings = {**existing.timings, "starts": existing.timings.get("starts", 1) + 1}
     return current.with_record(
         extractor=new.record.extractor,
@@ -295,7 +313,7 @@ def _leave(
     """Leave a finished run as it is, if it is what is asked for and is all there; the run."""
     finished = RunFolder(new.store, new.dataset, new.source, existing)
     refuse_unfinished(finished, new.record.extractor["options"] if options.options is not None else None)
-    refuse_changes(finished, planned)
+    refuse_changes(finished, planned, backend.cores)
     is_combined = FEATURES in finished.record.digests
     # What only tidies up may be refused, as it may have been made read-only.
     with contextlib.suppress(*((OSError, HeldError) if is_combined else ())), contextlib.ExitStack() as stack:
@@ -305,11 +323,11 @@ def _leave(
         if is_combined:
             finished.clean_up()
         else:
-            _tell(on_event, Note("the table was being combined anew when that was ended: doing it again"))
+            tell(on_event, Note("the table was being combined anew when that was ended: doing it again"))
             finished = combine_anew(finished, on_event)
     if is_combined:
-        _tell_notes(finished.record.notes, on_event)
-    _tell(on_event, _finished(finished, 0.0, already=True))
+        tell_notes(finished.record.notes, on_event)
+    tell(on_event, finished_event(finished, 0.0, already=True))
     return finished.within(new.store)
 
 
@@ -328,7 +346,7 @@ def combine_anew(run: RunFolder, on_event: Listener | None, options: Mapping[str
     from scaledproc.execution.combine import combine
 
     run.clean_up()
-    kept = {name: digest for name, digest in run.record.digests.items() if name in (INVENTORY, PLAN, ERRORS, ERROR_LOG)}
+    kept = {name: digest for name, digest in run.record.digests.items() if name in _KEPT}
     extractor = run.record.extractor if options is None else {**run.record.extractor, "options": options}
     before = run.store.versions().get(FEATURES)
     sizes = {name: size for name, size in run.record.sizes.items() if name in kept or name not in run.record.digests}
@@ -339,8 +357,8 @@ def combine_anew(run: RunFolder, on_event: Listener | None, options: Mapping[str
         if run.store.versions().get(FEATURES) == before:  # nothing was written
             run.with_record()
         raise
-    _tell(on_event, combined)
-    _tell_notes(combined.notes, on_event)
+    tell(on_event, combined)
+    tell_notes(combined.notes, on_event)
     sizes |= run.store.sizes(combined.digests, listed=False)
     return begun.with_record(
         summaries=combined.summaries,
@@ -358,105 +376,3 @@ def settled(run: RunFolder, backend: Backend) -> RunFolder:
     backend.take_over(run.record.backend)
     added = backend.settle(run)
     return run if added is None else run.with_record(backend=added)
-
-
-def _do_jobs(
-    current: RunFolder, backend: Backend, on_event: Listener | None, ask: Callable[[str], bool]
-) -> CombineDone | None:
-    """All shards, then their table; None where the service that has the run combined them by itself."""
-    combined = None
-    try:
-        for jobs in ([Job(shard) for shard in range(current.record.counts["shards"])], [Job()]):
-            for event in backend.run(current, jobs):
-                _tell(on_event, event)
-                if isinstance(event, CombineDone):
-                    combined = event
-                    _tell_notes(event.notes, on_event)
-    except KeyboardInterrupt:
-        parting = backend.interrupt(ask)
-        if parting:
-            _tell(on_event, Note(parting))
-        raise
-    except BaseException:
-        backend.stop()
-        raise
-    return combined
-
-
-def finish(
-    current: RunFolder,
-    combined: CombineDone,
-    started: float,
-    on_event: Listener | None,
-    *,
-    backend: Mapping[str, Any] | None = None,
-    keep: bool = False,
-) -> RunFolder:
-    """Write the end into run.json, then remove what only an unfinished run needs, unless it is to be kept."""
-    shards = current.shard_reports(range(current.record.counts["shards"]))
-    seconds = time.perf_counter() - started
-    changes = finished_record(current, combined, shards, seconds)
-    done = current.with_record(**changes, backend=backend or current.record.backend)
-    if not keep:
-        done.clean_up()
-    if done.record.timings.get("work_seconds", 0) >= MEASURED:
-        remember(done.extractor, done.record)
-    failures = tuple(failure for shard in shards for failure in shard.failures)[:SHOWN_FAILURES]
-    _tell(on_event, _finished(done, seconds, failures=failures))
-    return done
-
-
-@contextlib.contextmanager
-def reporting(where: str = "", consolation: str = "") -> Iterator[None]:
-    """What a disk or a store refuses becomes an error for a person."""
-    try:
-        yield
-    except Exception as error:
-        if not isinstance(error, ScaledprocError) and (reason := shortage(error)):  # whatever it was needed for
-            raise ScaledprocError(f"{describe(error)}: {reason}{consolation}") from error
-        if isinstance(error, store_errors()):  # known only once the store's library is in use
-            raise ScaledprocError(f"{where}{describe(error)}{consolation}") from error
-        raise
-
-
-def _started(current: RunFolder, planned: Plan, backend: Backend, *, resumed: bool) -> RunStarted:
-    return RunStarted(
-        plan_id=planned.plan_id,
-        tasks=planned.n_tasks,
-        size=planned.size,
-        shards=planned.n_shards,
-        chunks=planned.n_chunks,
-        cores=backend.cores,
-        output=str(current.store),
-        resumed=resumed,
-    )
-
-
-def _finished(
-    current: RunFolder, seconds: float, *, already: bool = False, failures: Sequence[Failure] = ()
-) -> RunFinished:
-    record = current.record
-    return RunFinished(
-        output=str(current.store),
-        tasks=record.counts["tasks"],
-        rows=record.counts["rows"],
-        size=record.bytes["input"],
-        quarantined=record.counts["quarantined"],
-        seconds=seconds,
-        already=already,
-        failures=tuple(failures),
-    )
-
-
-def _tell_notes(notes: Sequence[str], on_event: Listener | None) -> None:
-    for note in notes:
-        _tell(on_event, Note(note))
-
-
-def _tell(on_event: Listener | None, event: Event) -> None:
-    if on_event is None:
-        return
-    try:
-        on_event(event)
-    except OSError as error:  # a notebook's or a script's output that cannot be written: nobody else is to blame
-        raise ScaledprocError(f"on_event cannot tell of {type(event).__name__}: {describe(error)}") from error

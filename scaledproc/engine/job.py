@@ -10,9 +10,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scaledproc.engine.driver import finish, reporting
 from scaledproc.engine.options import JobOrder
 from scaledproc.engine.provenance import versions
+from scaledproc.engine.steps import finish, reporting
 from scaledproc.errors import UsageError
 from scaledproc.events import CombineDone, Event, ShardDone
 from scaledproc.execution.combine import combine

@@ -8,6 +8,7 @@ its line in the documents follow. Light to import, since `--help` shows what is 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 Listener = Callable[["Event"], None]
 MOST_SHARDS = 1_000_000
 """Numbers that a range of macro shards may have: a longer one is a slip."""
+
+SHOWN_TASKS = 10
+"""How many tasks and messages of each kind `scaledproc show` tells of."""
 
 
 def _shards(value: str | int, _: str) -> str | int:
@@ -60,6 +64,21 @@ def _share_of_failures(value: str | int, flag: str) -> int | float:
     except ValueError:
         pass
     raise UsageError(f"{flag} {text!r}: give a number of tasks such as 10, or a share such as 5%")
+
+
+def _places(value: Any, flag: str) -> tuple[str, ...]:
+    """Folders' paths or URLs."""
+    one = isinstance(value, str | os.PathLike)
+    found: tuple[Any, ...] = (value,) if one else tuple(value) if isinstance(value, Iterable) else (None,)
+    if not all(isinstance(each, str | os.PathLike) for each in found):
+        raise UsageError(f"{flag} {value!r}: give a folder's path or URL, or several")
+    return tuple(os.fspath(each) for each in found)
+
+
+def _comparison(value: str, flag: str) -> str:
+    if value not in ("listed", "content"):
+        raise UsageError(f"{flag} {value!r}: give listed or content")
+    return value
 
 
 def _grace(value: str | float, flag: str) -> float:
@@ -154,7 +173,7 @@ class FileOptions:
 
     include: tuple[str, ...] = option(
         (),
-        "Only files that match this glob ('30/**', '*.hea'); can be repeated.",
+        "Only files that match this glob ('30/**', '*.csv'); can be repeated.",
         metavar="GLOB",
         default_text="all files",
         accepts="Iterable[str] | str",
@@ -258,6 +277,14 @@ class PlanOptions(FileOptions):
         read=_chunk,
         record=True,
     )
+    compare: str = option(
+        "listed",
+        "How a file is known to be the one of before: listed (its size and its time or etag) or content (SHA-256).",
+        read=_comparison,
+        record=True,
+        details="By content, `touch` or another copy of the dataset costs no task. Each file is read once for it, "
+        "unless `fetch` or an earlier run has its checksum.",
+    )
     jobs: int | None = option(
         None,
         "Processes; 1 without limits works in this one.",
@@ -273,7 +300,7 @@ class PlanOptions(FileOptions):
 class RunOptions(Limits, PlanOptions):
     """What a run is made by: the parameters of `scaledproc.run`."""
 
-    backend: str | Backend = option("local", "Where jobs run: local, sagemaker, dry-run or a plug-in's.")
+    backend: str | Backend = option("local", "Where jobs run: an installed backend, such as local or dry-run.")
     max_failures: int | float | None = option(
         None,
         "Quarantined tasks that are still a success.",
@@ -289,6 +316,27 @@ class RunOptions(Limits, PlanOptions):
         "Throw away a run that is in OUTPUT.",
         in_file=False,
         details="In a store such as S3 its files stay until the new ones replace them.",
+    )
+    update: bool = option(
+        False,
+        "Bring the run that is in OUTPUT up to date: do what is new or changed or failed, keep the rest.",
+        in_file=False,
+        details="The result has the bytes of a run from nothing. The earlier one stays as it is until the new one is "
+        "whole.",
+    )
+    retry_failed: bool = option(
+        False,
+        "Do the quarantined tasks of the finished run that is in OUTPUT again, and nothing else.",
+        in_file=False,
+    )
+    reuse: tuple[str, ...] = option(
+        (),
+        "Take rows from the run in this folder too, of tasks with the same files; can be repeated.",
+        metavar="OTHER_OUTPUT",
+        accepts="Iterable[Where] | Where",
+        read=_places,
+        in_file=False,
+        details="Such as a sample that was made on a laptop, a run on another cut, or a copy in S3.",
     )
     scratch: Where | None = option(
         None, "Folder to stage remote data in.", metavar="FOLDER", default_text="the system's temporary folder"

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaledproc._util.text import count_text
+from scaledproc.backend.base import Backend
+from scaledproc.backend.registry import load_backend
 from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
+from scaledproc.execution.reuse.decision import Reuse, find_reuse, is_same_extractor
+from scaledproc.execution.reuse.earlier import open_earlier
 from scaledproc.extractors import Extractor
-from scaledproc.run_folder.changes import run_differences, texts_of, unit_differences
-from scaledproc.run_folder.folder import RunFolder, changed_files
+from scaledproc.run_folder.changes import Difference, run_differences, texts_of, unit_differences
+from scaledproc.run_folder.folder import Run, RunFolder, changed_files
 from scaledproc.run_folder.names import FEATURES, OWN_NAMES, RECORD
 from scaledproc.run_folder.record import RunRecord
 from scaledproc.storage.store import Store
@@ -19,7 +23,6 @@ from scaledproc.storage.store import Store
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from scaledproc.backend.base import Backend
     from scaledproc.planning.plan import Plan
 
 
@@ -61,21 +64,65 @@ def foreign_names(output: Store, dataset: Store) -> list[str]:
     return [name for name in names if name != inner.partition("/")[0]] if inner else names
 
 
-def other_plan(new: RunFolder, existing: RunRecord, planned: Plan, reason: str) -> OtherPlanError:
-    """Why the run in the output folder is not the one that is asked for."""
+def other_plan(new: RunFolder, existing: RunRecord, planned: Plan, reason: str, cores: int) -> OtherPlanError:
+    """Why the run in the output folder is not the one that is asked for, and what an update would do."""
+    there = RunFolder(new.store, new.dataset, new.source, existing)
     try:
-        stored = RunFolder(new.store, new.dataset, new.source, existing).plan
+        stored = there.plan
     except ScaledprocError:  # damaged; what differs besides can be told all the same
         stored = None
     found = run_differences(existing, new.record, stored, planned)
     why = texts_of(found) or "other files, another extractor or another layout"
-    return OtherPlanError(
-        f"{new.store}: {reason}: {why}; name another folder, or give --overwrite to throw that run away",
-        [each.to_dict() for each in found],
+    offer = None if stored is None else offered(there, planned, cores, new.record.extractor["label"])
+    if offer is None:
+        remedy = "name another folder, or give --overwrite to throw that run away"
+    else:
+        found.append(offer)
+        remedy = f"{offer.text}; or name another folder, or give --overwrite to throw that run away"
+    return OtherPlanError(f"{new.store}: {reason}: {why}; {remedy}", [each.to_dict() for each in found])
+
+
+def offered(there: Run, planned: Plan, cores: int, label: str) -> Difference | None:
+    """What `--update` would do; None where it could not.
+
+    Parameters
+    ----------
+    there
+        The run that would be updated.
+    planned, label
+        What is asked for, and what its extractor is called.
+    cores
+        To work with.
+    """
+    reuse = look_ahead(there, planned, label)
+    if reuse is None:
+        return None
+    text = reuse.text(seconds_for(reuse, planned, there, cores))
+    return Difference(
+        "update", "", f"--update does {text}", {"tasks": planned.n_tasks, "todo": reuse.n_todo, **reuse.counts}
     )
 
 
-def refuse_changes(current: RunFolder, planned: Plan) -> None:
+def look_ahead(run: Run, planned: Plan, label: str) -> Reuse | None:
+    """What an update of a run would do, as far as can be told without reading its rows; else None."""
+    was = run.record.extractor["fingerprint"]
+    if isinstance(was, str) or run.record.extractor.get("label") != label:
+        return None
+    try:
+        return find_reuse(planned, [open_earlier(run).known(is_same=is_same_extractor(was, planned.fingerprint))])
+    except ScaledprocError:
+        return None
+
+
+def seconds_for(reuse: Reuse, planned: Plan, run: Run, cores: int) -> float | None:
+    """How long the tasks that are to be done will take on so many cores, by what the earlier ones took."""
+    took, size = run.record.timings.get("work_seconds"), run.record.bytes.get("input")
+    if not took or not size or run.record.counts.get("reused"):
+        return None
+    return float(took) * float(planned.task_sizes[reuse.is_todo].sum()) / size / max(cores, 1)
+
+
+def refuse_changes(current: RunFolder, planned: Plan, cores: int) -> None:
     """See whether the dataset is still what a run listed.
 
     Raises
@@ -85,11 +132,14 @@ def refuse_changes(current: RunFolder, planned: Plan) -> None:
     """
     changed = changed_files(current, planned)
     if changed:
+        offer = offered(current, planned, cores, str(current.record.extractor.get("label")))
         error = ScaledprocError(
             f"{count_text(changed, 'file')} of the dataset changed, though not in size, since the run in "
-            f"{current.store} listed them; its results are not theirs any more: --overwrite starts afresh"
+            f"{current.store} listed them; its results are not theirs any more: "
+            f"{f'{offer.text}, ' if offer else ''}--overwrite starts afresh"
         )
-        error.differences = tuple(each.to_dict() for each in unit_differences(current.plan, planned))
+        found = [*unit_differences(current.plan, planned), *([offer] if offer else [])]
+        error.differences = tuple(each.to_dict() for each in found)
         raise error
 
 
@@ -129,6 +179,30 @@ def refuse_unfinished(finished: RunFolder, wanted: Mapping[str, Any] | None) -> 
     raise ScaledprocError(f"{finished.store} is finished, but {name} {what}{more}; {remedy}")
 
 
+def refuse_twins(new: RunFolder, existing: RunRecord | None, backend: Backend, *, same: bool) -> None:
+    """See that no other backend's machines are at work for what is in the output folder, nor for what goes.
+
+    Raises
+    ------
+    UsageError
+        If jobs of another backend are at work for the run that is in the folder.
+    """
+    name = existing.backend.get("name") if existing else None
+    if existing is None or existing.state != "running" or not name or (same and name == backend.name):
+        return
+    earlier = load_backend(str(name))
+    if earlier.capabilities.is_here:
+        return  # its processes are this machine's, or another's that cannot be asked
+    there = RunFolder(new.store, new.dataset, new.source, existing)
+    busy = earlier.recall(existing.backend, {}).at_work(there)
+    if busy:
+        jobs = "1 job" if busy == 1 else f"{busy} jobs"
+        raise UsageError(
+            f"{jobs} of the run in {new.store} {'is' if busy == 1 else 'are'} at work on the backend {name!r}: wait "
+            f"for the end, or stop first: scaledproc stop {new.store}"
+        )
+
+
 def changed_sizes(finished: RunFolder) -> dict[str, str]:
     """The files of a finished run that are gone or of another size than they were, each with what is wrong."""
     expected: Mapping[str, int | None] = finished.record.sizes or {FEATURES: None}
@@ -153,8 +227,19 @@ def differences(existing: RunRecord, wanted: RunRecord) -> list[str]:
         notes.append(
             f"continuing with the cuts that the run began with: --shards {cuts['shards']} --chunk {cuts['chunk']}"
         )
+    return notes + version_differences(existing, wanted, "the run began", "its parts")
+
+
+def version_differences(existing: RunRecord, wanted: RunRecord, what: str, parts: str) -> list[str]:
+    """What a person should know where libraries have other versions than they had.
+
+    Parameters
+    ----------
+    existing, wanted
+        What run.json says, and would say.
+    what, parts
+        What was done with the earlier ones, and what may differ, in words.
+    """
     names = sorted({*existing.versions, *wanted.versions})
     differ = [name for name in names if existing.versions.get(name) != wanted.versions.get(name)]
-    if differ:
-        notes.append(f"the run began with other versions of {', '.join(differ)}: its parts may differ in detail")
-    return notes
+    return [f"{what} with other versions of {', '.join(differ)}: {parts} may differ in detail"] if differ else []

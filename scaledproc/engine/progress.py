@@ -73,7 +73,7 @@ class _Shard:
         return self.state.state if self.state else State.WAITING
 
 
-class Tally:
+class RunProgress:
     """What is done so far, of each shard and of all.
 
     Chunks are added, each once; what a worker elsewhere tells of a shard is its sum so far; a committed shard counts as

@@ -97,7 +97,7 @@ def _as_json(option: Declared, value: Any) -> Any:
 
 def _list_text(source: str | os.PathLike[str]) -> str:
     """A list's file, and which names it has: the file may change."""
-    from scaledproc.planning.selection.only import Selection
+    from scaledproc.fetching.selection.only import Selection
 
     names = Selection.read(source).names
     digest = hashlib.sha256("\n".join(sorted(names)).encode(errors="surrogateescape")).hexdigest()

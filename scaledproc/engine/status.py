@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 
 from scaledproc._util.process.processes import is_alive
 from scaledproc.engine.progress import AT_WORK
+from scaledproc.errors import ScaledprocError
 from scaledproc.events import ShardDone, ShardState, State
 from scaledproc.execution.chunks.committed import committed_chunks
-from scaledproc.run_folder.folder import READERS
-from scaledproc.run_folder.lock.keeper import read_lease
-from scaledproc.run_folder.names import LEASE, WORK
+from scaledproc.run_folder.folder import READERS, RunFolder
+from scaledproc.run_folder.lock.lease_store import read_lease
+from scaledproc.run_folder.names import LEASE, TODO, UPDATE, WORK
+from scaledproc.run_folder.record import read_record
+from scaledproc.run_folder.replacement import is_half_replaced, update_of
 
 if TYPE_CHECKING:
     from scaledproc.backend.base import Backend
-    from scaledproc.run_folder.folder import RunFolder
     from scaledproc.run_folder.lock.lease import Lease
 
 SILENT = 2.0
@@ -108,8 +110,32 @@ def find_status(run: RunFolder, backend: Backend | None, note: str = "") -> Stat
         states=states,
         held_by=_held_by(lease),
         note=note,
-        notes=tuple(record.notes),
+        notes=(*record.notes, *_update_notes(run)),
     )
+
+
+def _update_notes(run: RunFolder) -> tuple[str, ...]:
+    """What is to be said of an update of the run."""
+    there = update_of(run)
+    if there is None:
+        return ()
+    if is_half_replaced(run):
+        return ("an update of it is whole, and is being put in its place: the same command continues that",)
+    return (f"an update of it was begun: scaledproc status {at_work_in(run).store} shows how far it is",)
+
+
+def at_work_in(run: RunFolder) -> RunFolder:
+    """The run that jobs are at work for: what an update of a run has to do, where there is one, else the run itself."""
+    for folder in (UPDATE, ""):
+        try:
+            store = run.store.child(f"{folder}/{TODO}" if folder else TODO)
+            record = read_record(store)
+        except ScaledprocError:
+            continue
+        if record is not None and record.state == "running":
+            return RunFolder(store, run.dataset, run.source, record)
+    there = update_of(run)
+    return run if there is None or there.record.state == "done" else there
 
 
 def _state(run: RunFolder, backend: Backend | None, lease: Lease | None, states: Sequence[ShardState]) -> str:

@@ -30,9 +30,12 @@ from scaledproc.run_folder.names import (
     PLAN,
     RECORD,
     SHARDS,
+    TASKS,
+    UPDATE,
     shard_name,
 )
 from scaledproc.run_folder.record import digest_of_content
+from scaledproc.run_folder.replacement import is_half_replaced
 from scaledproc.storage.parquet import open_reader, read_note, read_tables
 from scaledproc.storage.row_groups import rebatch
 
@@ -114,6 +117,7 @@ def verify_run(run: Run, inventory: Callable[[], Inventory] | None = None) -> Ve
         raise ScaledprocError(f"the run in {run.store} is not finished; run the same command again")
     check = _Check(run)
     check.step(RECORD, check.record)
+    check.step(UPDATE, check.update)
     check.step(RECORD, check.digests)
     plan = check.step(PLAN, check.plan)
     if plan is not None:
@@ -166,11 +170,19 @@ class _Check:
             if total != record.counts[what]:
                 self._wrong(RECORD, f"says {record.counts[what]:,} {what}, and {total:,} of all shards together")
 
+    def update(self) -> None:
+        """No update was ended while it took this run's place."""
+        if is_half_replaced(self._run):
+            self._wrong(UPDATE, "is being put in the place of this run: the command that updates it continues that")
+        elif self._run.store.exists(f"{UPDATE}/{RECORD}"):
+            self.notes.append("an update of it was begun, and is not whole yet")
+
     def _wanted(self) -> dict[str, str]:
         """The digest of each of the run's files; empty where run.json has none."""
         record = self._run.record
         needed = [PLAN, INVENTORY, FEATURES, ERRORS, *(f"{name}.csv" for name in record.summaries)]
         needed += [ERROR_LOG] if record.counts["quarantined"] else []
+        needed += [TASKS] if self._run.store.exists(TASKS) else []  # which runs of before did not write
         shards = {shard_name(int(shard["shard"])): str(shard.get("digest") or "") for shard in record.shards}
         return {**dict.fromkeys(needed, ""), **record.digests, **shards}
 
@@ -186,7 +198,7 @@ class _Check:
     def strays(self) -> None:
         """Look for files in the folder that are not the run's."""
         store = self._run.store
-        known = {name.partition("/")[0] for name in self._wanted()} | {RECORD, LEASE, SHARDS}
+        known = {name.partition("/")[0] for name in self._wanted()} | {RECORD, LEASE, SHARDS, UPDATE}
         if inner := store.contains(self._run.dataset):
             known.add(inner.partition("/")[0])
         others = [name for name in store.names() if name not in known]

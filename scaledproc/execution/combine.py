@@ -2,35 +2,55 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from scaledproc._util.digests import digest_of, digest_of_stream
+from scaledproc._util.text import count_text
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import CombineDone
 from scaledproc.execution.chunks.quarantine import read_errors
+from scaledproc.execution.said_files import write_said
+from scaledproc.execution.shard import counts_of
 from scaledproc.execution.unreferenced import Unreferenced
 from scaledproc.run_folder.folder import RunFolder
-from scaledproc.run_folder.names import ERROR_LOG, ERROR_SCHEMA, ERRORS, FEATURES, shard_errors_name, shard_name
+from scaledproc.run_folder.names import (
+    ERROR_LOG,
+    ERROR_SCHEMA,
+    ERRORS,
+    FEATURES,
+    PLAN,
+    REUSED_TASKS,
+    TASKS,
+    WARNINGS,
+    shard_errors_name,
+    shard_name,
+)
+from scaledproc.run_folder.shard_report import unknown_costs
+from scaledproc.run_folder.tasks_table import FAILED, TASKS_SCHEMA, task_rows
 from scaledproc.storage.parquet import (
-    METADATA,
     Writer,
     check_schema,
     damage_told,
     open_reader,
+    read_note,
+    read_tables,
     tables_in,
     write_csv,
     write_table,
 )
-from scaledproc.storage.row_groups import rebatch
+from scaledproc.storage.row_groups import ahead, rebatch
 
 if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+    from numpy.typing import NDArray
+
     from scaledproc.events import ShardDone
     from scaledproc.extractors import Extractor
 
@@ -56,37 +76,47 @@ def combine(run: RunFolder) -> CombineDone:
             "run the same command again"
         )
     digests: dict[str, str] = {}
-    reports = None if run.record.state == "done" else run.shard_reports(sorted(every))
+    full = None if run.record.state == "done" else run.full_reports(sorted(every))
+    reports = None if full is None else [report for report, _ in full]
     unreferenced = Unreferenced(run, run.extractor)
-    rows, summaries = _write_features(run, digests, reports, unreferenced)
+    counts: list[NDArray[np.int64]] = []
+    rows, summaries = _write_features(run, digests, reports, unreferenced, counts)
     for name, table in summaries.items():
         with run.store.committing(f"{name}.csv", replacing=True) as part:
             write_csv(part, table)
             digests[f"{name}.csv"] = digest_of(part)
     quarantined = run.quarantined if reports is None else _write_errors(run, digests, reports)
+    if full is not None:
+        _write_tasks(run, digests, counts, [costs for _, costs in full])
+        write_said(run, digests, [report for report, _ in full])
     return CombineDone(
         rows=rows,
         quarantined=quarantined,
         summaries=tuple(sorted(summaries)),
         seconds=time.perf_counter() - started,
         digests=digests,
-        notes=tuple(unreferenced.notes(quarantined)),
+        notes=(*unreferenced.notes(quarantined), *_warned(run, {**run.record.digests, **digests})),
     )
 
 
 def _write_features(
-    run: RunFolder, digests: dict[str, str], reports: Sequence[ShardDone] | None, unreferenced: Unreferenced
+    run: RunFolder,
+    digests: dict[str, str],
+    reports: Sequence[ShardDone] | None,
+    unreferenced: Unreferenced,
+    counts: list[NDArray[np.int64]],
 ) -> tuple[int, Mapping[str, pa.Table]]:
     extractor = run.extractor
     schema = finished_schema(extractor)
     shards = chain.from_iterable(
-        _rows_of(run, shard, None if reports is None else reports[shard])
+        _rows_of(run, shard, None if reports is None else reports[shard], counts)
         for shard in range(run.record.counts["shards"])
     )
 
     def written(writer: Writer) -> Iterator[pa.Table]:
         """Every finished piece, after it was written: the summaries come from the same pass."""
-        for piece in rebatch(shards):
+        # A local disk is read while rows are written; a store that is elsewhere has its own way to read ahead.
+        for piece in ahead(rebatch(shards)) if run.store.local is not None else rebatch(shards):
             finished = finish_table(extractor, piece)
             if finished.schema != schema or finished.num_rows != piece.num_rows:
                 raise ScaledprocError(
@@ -116,25 +146,71 @@ def _write_features(
     return writer.rows, summaries
 
 
-def _rows_of(run: RunFolder, shard: int, report: ShardDone | None) -> Iterator[pa.Table]:
-    """The rows of a shard. In an unfinished run one that is not what its report says is made anew by the next start."""
+def _rows_of(
+    run: RunFolder, shard: int, report: ShardDone | None, counts: list[NDArray[np.int64]]
+) -> Iterator[pa.Table]:
+    """The rows of a shard; how many each of its tasks gave is added to `counts`.
+
+    In an unfinished run a shard that is not what its report says is made anew by the next start.
+    """
     name = shard_name(shard)
     try:
         if report is not None and run.record.replaces and _digest_of(run, name) != report.digest:
             raise DamagedError(f"{run.store}/{name} is an earlier run's{_AGAIN}")
         with damage_told(run.store, name), run.store.open_for_arrow(name) as source, open_reader(source) as file:
-            said = json.loads((file.metadata.metadata or {}).get(METADATA, b"{}"))
+            said = _note_of(run, name, file, source)
             if (said.get("plan_id"), said.get("shard")) != (run.record.plan_id, shard):
                 raise DamagedError(f"{run.store}/{name} is of another plan or place{_AGAIN}")
             if report is not None and file.metadata.num_rows != report.rows:
                 raise DamagedError(
                     f"{run.store}/{name} has {file.metadata.num_rows:,} rows, not {report.rows:,}{_AGAIN}"
                 )
+            if report is not None:
+                counts.append(_counts_of(run, name, said, report))
             yield from tables_in(file)
     except DamagedError:
         if report is not None:
             run.store.remove(name)  # which says that the shard is there
         raise
+
+
+def _note_of(run: RunFolder, name: str, file: pq.ParquetFile, source: IO[bytes]) -> Mapping[str, Any]:
+    try:
+        return read_note(file, source)
+    except (ValueError, TypeError, KeyError) as error:
+        raise DamagedError(f"{run.store}/{name} is damaged: {error}{_AGAIN}") from None
+
+
+def _counts_of(run: RunFolder, name: str, said: Mapping[str, Any], report: ShardDone) -> NDArray[np.int64]:
+    """How many rows each of a shard's tasks gave."""
+    try:
+        return counts_of(said, report.tasks, report.rows)
+    except (ValueError, TypeError, KeyError) as error:
+        raise DamagedError(f"{run.store}/{name} is damaged: {error}{_AGAIN}") from None
+
+
+def _write_tasks(
+    run: RunFolder, digests: dict[str, str], counts: Sequence[NDArray[np.int64]], costs: Sequence[NDArray[np.int64]]
+) -> None:
+    """What became of each task."""
+    rows = np.concatenate([np.zeros(0, np.int64), *counts])
+    reused = np.zeros(len(rows), bool)
+    if run.record.counts.get("reused"):
+        reused = pa.concat_tables(read_tables(run.store, REUSED_TASKS, rows=len(rows)))["reused"].to_numpy()
+    failed = pa.concat_tables([ERROR_SCHEMA.empty_table().select(FAILED), *read_tables(run.store, ERRORS, FAILED)])
+    pieces = read_tables(run.store, PLAN, ["group", "unit", "anchor", "shard"], rows=len(rows))
+    cost = np.concatenate([unknown_costs(0), *costs])
+    with run.store.committing(TASKS, replacing=True) as part:
+        write_table(part, TASKS_SCHEMA, task_rows(pieces, rows, reused, cost, failed))
+        digests[TASKS] = digest_of(part)
+
+
+def _warned(run: RunFolder, digests: Mapping[str, str]) -> list[str]:
+    """What is told of warnings at the end."""
+    if WARNINGS not in digests:
+        return []
+    count = sum(table.num_rows for table in read_tables(run.store, WARNINGS, ["anchor"]))
+    return [f"{count_text(count, 'warning')} of tasks: see {WARNINGS}"]
 
 
 def _digest_of(run: RunFolder, name: str) -> str:

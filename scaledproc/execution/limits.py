@@ -71,6 +71,13 @@ class Limits:
         record=True,
     )
 
+    keep_logs: bool = option(
+        False,
+        "Keep what every task prints and logs in logs/, not only that of tasks that fail.",
+        details="64 kB of a task.",
+        record=True,
+    )
+
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
         """Those that run.json has among its options; a run of an earlier version has none."""

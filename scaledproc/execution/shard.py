@@ -5,25 +5,36 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from scaledproc._util.digests import digest_of
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import SHOWN_FAILURES, ChunkDone, ShardDone
-from scaledproc.execution.chunks.chunk import Refused, fill, stored_schema, until_taken
+from scaledproc.execution.chunks.chunk import Outputs, Refused, fill, stored_schema, until_taken
 from scaledproc.execution.chunks.committed import ChunkFooter, chunk_name, open_chunk
 from scaledproc.execution.chunks.quarantine import ErrorRows, read_errors
+from scaledproc.execution.chunks.said import SaidRows, read_said
 from scaledproc.execution.workers.worker_guard import end_part, is_worn
-from scaledproc.run_folder.names import WORK_ERROR_SCHEMA, report_name, shard_errors_name, shard_name
+from scaledproc.run_folder.names import (
+    PARTS,
+    SAID_SCHEMA,
+    WORK_ERROR_SCHEMA,
+    report_name,
+    shard_errors_name,
+    shard_name,
+    shard_said_name,
+)
 from scaledproc.run_folder.record import plan_of
+from scaledproc.run_folder.shard_report import costs_of, unknown_costs, write_report
 from scaledproc.storage.parquet import (
     Writer,
     damage_told,
@@ -41,12 +52,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scaledproc.execution.chunks.chunk_work import ChunkWork
+    from scaledproc.execution.chunks.costs import Cost
     from scaledproc.run_folder.folder import RunFolder
     from scaledproc.storage.store import Store
-
-
-PARTS = "parts"
-"""Below `work/`: a machine's parts of shards, where the tasks of one shard are spread over machines."""
 
 
 PRESENT = "present.json"
@@ -55,7 +63,7 @@ TOGETHER = 0.25
 """Seconds, after which shards that are made together are committed."""
 
 
-def part_name(shard: int, folder: str = f"work/{PARTS}") -> str:
+def part_name(shard: int, folder: str = PARTS) -> str:
     """A machine's part of a macro shard, without its ending."""
     return f"{folder}/{shard:05d}"
 
@@ -96,20 +104,21 @@ def merge_shard(store: Store, work_id: str, shard: int, chunks: int) -> ShardDon
         parts = [footer.done for footer in footers]
         done = replace(_added_up(parts, writer.rows, time.perf_counter() - started), digest=digest_of(target))
     _write_errors(store, parts, shard_errors_name(shard))
-    store.write(report_name(shard), json.dumps(done.to_dict()).encode())
+    _write_said(store, parts, shard_said_name(shard))
+    store.write(report_name(shard), write_report(done, _costs_of(footers)))
     _remove_chunks(store, parts)
     return done
 
 
-def make_shards(works: Sequence[ChunkWork]) -> list[tuple[ChunkDone, ShardDone]]:
+def make_shards(chunks: Sequence[ChunkWork]) -> list[tuple[ChunkDone, ShardDone]]:
     """Make small macro shards that are one chunk each, and commit them together; only the first where it takes long.
 
     They are as `run_chunk` and `merge_shard` make them, without the steps between. For local disks.
     """
     started = time.perf_counter()
     made: list[tuple[ChunkDone, ShardDone]] = []
-    with works[0].store.committing_together() as path:
-        for work in works:
+    with chunks[0].store.committing_together() as path:
+        for work in chunks:
             if made and (time.perf_counter() - started > TOGETHER or is_worn()):
                 break
             made.append(_make_shard(work, path))
@@ -120,27 +129,33 @@ def make_shards(works: Sequence[ChunkWork]) -> list[tuple[ChunkDone, ShardDone]]
 def _make_shard(work: ChunkWork, path: Callable[[str, int], Path]) -> tuple[ChunkDone, ShardDone]:
     target, error_target = path(shard_name(work.shard), 0), path(shard_errors_name(work.shard), 0)
 
-    def make(refused: Refused) -> tuple[ChunkDone, int, float]:
+    @cache
+    def said_target() -> Path:
+        return path(shard_said_name(work.shard), 0)
+
+    def make(refused: Refused) -> tuple[ChunkDone, int, float, tuple[Cost, ...]]:
         started = time.perf_counter()
         with (
             Writer(target, stored_schema(work)) as writer,
             ErrorRows(lambda: contextlib.nullcontext(error_target)) as errors,
+            SaidRows(lambda: contextlib.nullcontext(said_target())) as said,
         ):
-            chunk, counts = fill(work, writer, errors, refused)
+            chunk, counts, costs = fill(work, Outputs(writer, errors, said), refused)
             note_shard(writer, plan_of(work.work_id), work.shard, counts)
         if not errors.count:
-            error_target.write_bytes(_no_errors())
-        return chunk, writer.rows, time.perf_counter() - started
+            error_target.write_bytes(no_errors())
+        return chunk, writer.rows, time.perf_counter() - started, costs
 
-    chunk, rows, seconds = until_taken(make)
+    chunk, rows, seconds, costs = until_taken(make)
     done = _added_up([chunk], rows, seconds - chunk.seconds)
     done = replace(done, digest=digest_of(target))
-    path(report_name(work.shard), 1).write_bytes(json.dumps(done.to_dict()).encode())
+    path(report_name(work.shard), 1).write_bytes(write_report(done, costs_of(costs, done.tasks)))
     return chunk, done
 
 
 @lru_cache(maxsize=1)
-def _no_errors() -> bytes:
+def no_errors() -> bytes:
+    """A shard's table of errors where no task failed."""
     with scratch_folder() as folder:
         write_table(folder / "errors", WORK_ERROR_SCHEMA, [])
         return (folder / "errors").read_bytes()
@@ -162,8 +177,9 @@ def merge_part(store: Store, work_id: str, shard: int, chunks: Sequence[int]) ->
             positions = [position for footer in footers for position in footer.positions]
             counts = [count for footer in footers for count in footer.counts]
             said = {"plan_id": plan_of(work_id), "done": done.to_dict()}
-            writer.note(said, {"positions": positions, "counts": counts})
+            writer.note(said, {"positions": positions, "counts": counts, "costs": _costs_of(footers).tolist()})
         _write_errors(store, parts, f"{part_name(shard)}.errors.parquet")
+        _write_said(store, parts, f"{part_name(shard)}.said.parquet")
     _remove_chunks(store, parts)
     return done
 
@@ -191,14 +207,18 @@ def assemble_shard(run: RunFolder, shard: int, folders: Sequence[str]) -> ShardD
     parts = [part for folder in folders if (part := _Part.read(store, part_name(shard, folder), run.record.plan_id))]
     machine = _who_did(parts, start, stop, lambda task: str(plan.tasks["anchor"][task].as_py()))
     _assemble_errors(run, shard, parts)
+    _assemble_said(run, shard, parts)
     with store.committing(shard_name(shard), replacing=True) as target:
         counts = [iter(part.counts.tolist()) for part in parts]
         with Writer(target, _schema_of(store, parts[0].name)) as writer:
             writer.write_tables(_interleaved(store, parts, machine))
             note_shard(writer, run.record.plan_id, shard, [next(counts[number]) for number in machine.tolist()])
+        costs = unknown_costs(stop - start)
+        for part in parts:
+            costs[part.positions - start] = part.costs
         merged = _added_up([part.done for part in parts], writer.rows, time.perf_counter() - started)
         merged = replace(merged, digest=digest_of(target))
-    store.write(report_name(shard), json.dumps(merged.to_dict()).encode())
+    store.write(report_name(shard), write_report(merged, costs))
     return merged
 
 
@@ -219,6 +239,27 @@ def _assemble_errors(run: RunFolder, shard: int, parts: Sequence[_Part]) -> None
         write_table(target, WORK_ERROR_SCHEMA, (row for _, number in sorted(failed) for row in rows[number].take(1)))
 
 
+def _assemble_said(run: RunFolder, shard: int, parts: Sequence[_Part]) -> None:
+    """What the tasks of all parts said, in the plan's order."""
+    if not any(part.done.said for part in parts):
+        return
+    start, stop = run.plan.shard_cuts[shard : shard + 2].tolist()
+    tables = (
+        table
+        for part in parts
+        for table in read_said(run.store, f"{part.name}.said.parquet", part.done, f"{part.name}.parquet")
+    )
+    with run.store.committing(shard_said_name(shard), replacing=True) as target:
+        write_table(target, SAID_SCHEMA, in_order(tables, run.plan.tasks["anchor"].slice(start, stop - start)))
+
+
+def in_order(tables: Iterable[pa.Table], anchors: pa.ChunkedArray) -> Iterator[pa.Table]:
+    """What tasks said, put in the order of some tasks of the plan, which are all of theirs."""
+    found = pa.concat_tables([SAID_SCHEMA.empty_table(), *tables])
+    place = pc.index_in(found["anchor"], value_set=anchors.cast(pa.string()).combine_chunks()).to_numpy()
+    yield found.take(pa.array(np.argsort(place, kind="stable")))
+
+
 class _Part:
     """A machine's part of a shard."""
 
@@ -226,6 +267,7 @@ class _Part:
         self.name = name
         self.positions: NDArray[np.int64] = np.array(said["positions"], np.int64)
         self.counts: NDArray[np.int64] = np.array(said["counts"], np.int64)
+        self.costs = costs_of(said.get("costs", ()), len(self.positions))
         self.done = ShardDone.from_dict(said["done"])
 
     @classmethod
@@ -299,6 +341,20 @@ def note_shard(writer: Writer, plan_id: str, shard: int, counts: Sequence[int]) 
     writer.note({"plan_id": plan_id, "shard": shard}, {"counts": runs})
 
 
+def counts_of(said: Mapping[str, Any], tasks: int, rows: int) -> NDArray[np.int64]:
+    """How many rows each task of a shard gave, shape (tasks,), from what its file says of itself.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError
+        If that is not of so many tasks and rows.
+    """
+    runs = np.asarray(said["counts"], np.int64).reshape(-1, 2)
+    if runs.min(initial=0) < 0 or int(runs[:, 1].sum()) != tasks or int(runs.prod(axis=1).sum()) != rows:
+        raise ValueError(f"its footer does not account for {tasks:,} tasks with {rows:,} rows")
+    return np.repeat(runs[:, 0], runs[:, 1])
+
+
 def _read_chunks(
     store: Store, work_id: str, shard: int, chunks: Sequence[int], footers: list[ChunkFooter]
 ) -> Iterator[pa.Table]:
@@ -320,6 +376,11 @@ def _read_chunks(
                 raise
 
 
+def _costs_of(footers: Sequence[ChunkFooter]) -> NDArray[np.int64]:
+    """What each task of some chunks cost, shape (tasks, 4)."""
+    return np.concatenate([unknown_costs(0), *(footer.costs for footer in footers)])
+
+
 def _schema_of(store: Store, name: str) -> pa.Schema:
     with store.open_for_arrow(f"{name}.parquet") as source:
         return pq.read_schema(source).remove_metadata()
@@ -329,6 +390,23 @@ def _write_errors(store: Store, parts: Sequence[ChunkDone], name: str) -> None:
     """The quarantined tasks of chunks, also where there are none: a file that is missing is then a fault."""
     with store.committing(name) as target:
         write_table(target, WORK_ERROR_SCHEMA, _errors_of(store, parts))
+
+
+def _write_said(store: Store, parts: Sequence[ChunkDone], name: str) -> None:
+    """What the tasks of chunks said, if anything."""
+    if not any(part.said for part in parts):
+        return
+    names = [(part, chunk_name(part.shard, part.chunk)) for part in parts]
+    with store.committing(name, replacing=True) as target:
+        write_table(
+            target,
+            SAID_SCHEMA,
+            (
+                table
+                for part, chunk in names
+                for table in read_said(store, f"{chunk}.said.parquet", part, f"{chunk}.parquet")
+            ),
+        )
 
 
 def _errors_of(store: Store, parts: Sequence[ChunkDone]) -> Iterator[pa.Table]:
@@ -357,6 +435,7 @@ def _added_up(parts: Sequence[ChunkDone | ShardDone], rows: int, seconds: float)
         seconds=sum(part.seconds for part in parts) + seconds,
         quarantined=sum(part.quarantined for part in parts),
         failures=tuple(failure for part in parts for failure in part.failures)[:SHOWN_FAILURES],
+        said=sum(part.said for part in parts),
     )
 
 
@@ -364,3 +443,4 @@ def _remove_chunks(store: Store, parts: Sequence[ChunkDone]) -> None:
     names = {chunk_name(part.shard, part.chunk): part for part in parts}
     store.remove_files([f"{name}.parquet" for name in names])
     store.remove_files([f"{name}.errors.parquet" for name, part in names.items() if part.quarantined])
+    store.remove_files([f"{name}.said.parquet" for name, part in names.items() if part.said])

@@ -28,6 +28,7 @@ from scaledproc.events import ChunkDone, Event, Note, ShardState, State
 from scaledproc.execution.chunks.chunk import assemble_chunk, run_chunk, run_piece
 from scaledproc.execution.chunks.chunk_work import ChunkWork, PieceDone
 from scaledproc.execution.chunks.committed import committed_chunks
+from scaledproc.execution.chunks.costs import UNKNOWN
 from scaledproc.execution.chunks.missing_dataset import UnreadError
 from scaledproc.execution.limits import Limits
 from scaledproc.execution.scheduler import (
@@ -418,7 +419,7 @@ class _Execution:
 
 def _quarantined(work: ChunkWork, verdict: Verdict) -> PieceDone:
     """The part of a chunk that is one task without rows."""
-    return PieceDone(verdict.task, (0,), 0.0, (work.error_row(verdict),))
+    return PieceDone(verdict.task, (0,), 0.0, (work.error_row(verdict),), costs=(UNKNOWN,))
 
 
 def _discard_parts(call: Call) -> None:
@@ -455,6 +456,7 @@ def _chunk_work(
         options=run.record.extractor.get("options") or {},
         positions=positions,
         retries=Limits.of(run.record.options).task_retries,
+        keep_logs=Limits.of(run.record.options).keep_logs,
     )
 
 

@@ -19,6 +19,36 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+TASK_WARNINGS = 20
+"""How many warnings of one task are kept."""
+WARNING_CHARS = 4_000  # of each, before it is cut to so many bytes
+
+
+class Warnings:
+    """What a task warned of: so many texts, and how many more there were."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._more = 0
+        self.is_kept = False
+        """Whether a run keeps them; else Python's own warnings tell of them."""
+
+    def add(self, text: str) -> None:
+        """Take one."""
+        if len(self._texts) < TASK_WARNINGS:
+            self._texts.append(text[:WARNING_CHARS])
+        else:
+            self._more += 1
+
+    def clear(self) -> None:
+        """Begin anew, as the task does that is tried again."""
+        self._texts, self._more, self.is_kept = [], 0, True
+
+    def shown(self) -> list[str]:
+        """Those that are kept."""
+        return [*self._texts, *([f"… and {self._more:,} more warnings of this task"] if self._more else [])]
+
+
 @dataclass(frozen=True)
 class Task:
     """The smallest piece of work: one anchor, with its unit's files beside it.
@@ -66,6 +96,8 @@ class Task:
     shared_files: Mapping[str, Path] | None = field(default=None, repr=False)
     watch: Watch | None = field(default=None, repr=False, compare=False, kw_only=True)
     """The engine's own: what of the files was looked at, to be compared when the task is done."""
+    warnings: Warnings = field(default_factory=Warnings, repr=False, compare=False, kw_only=True)
+    """The engine's own: what the task warned of."""
 
     @property
     def path(self) -> Path:
@@ -112,6 +144,25 @@ class Task:
         if self.watch is not None:
             self.watch.shared.add(name)
         return path
+
+    def warn(self, text: str) -> None:
+        """Tell of something that is wrong with the task's data, and go on.
+
+        Each warning becomes a row of the run's `warnings.parquet`: 20 of a task, a text of 1,000 bytes each, without
+        where the dataset lies. The task's rows are kept. Outside a run it is a Python warning.
+
+        Examples
+        --------
+        ::
+
+            if not_finite.any():
+                task.warn(f"{not_finite.sum()} samples are not finite; left out")
+        """
+        self.warnings.add(str(text))
+        if not self.warnings.is_kept:
+            import warnings
+
+            warnings.warn(f"{self.anchor}: {text}", stacklevel=2)
 
     def locate(self, name: str) -> str:
         """What `beside` gives, as text: making a `Path` takes longer than opening the file."""

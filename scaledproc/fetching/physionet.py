@@ -25,19 +25,18 @@ from scaledproc.fetching.http import (
     WebError,
 )
 from scaledproc.fetching.receipts import Lists
-from scaledproc.fetching.threads import each
-from scaledproc.planning.selection.database_lists import (
+from scaledproc.fetching.selection.database_lists import (
     Page,
     is_file,
     is_list,
     is_usable,
-    names_in,
     read_index,
     read_lines,
     read_sum,
 )
-from scaledproc.planning.selection.only import Selected, choose_files, matching
-from scaledproc.planning.selection.subset import (
+from scaledproc.fetching.selection.headers import names_in
+from scaledproc.fetching.selection.only import Selected, choose_files, matching
+from scaledproc.fetching.selection.subset import (
     NUMERICS,
     Choice,
     Item,
@@ -49,6 +48,7 @@ from scaledproc.planning.selection.subset import (
     stems,
     unit_folders,
 )
+from scaledproc.fetching.threads import each
 from scaledproc.storage.store import scratch_folder
 
 SUMS = "SHA256SUMS.txt"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from scaledproc._util.user_cache import cache_folder
-from scaledproc.planning.selection.subset import Item
+from scaledproc.fetching.selection.subset import Item
 from scaledproc.storage.store import Store
 
 

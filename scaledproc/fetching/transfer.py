@@ -25,9 +25,10 @@ from scaledproc.fetching.defaults import PARALLEL
 from scaledproc.fetching.http import GIVE_UP, Client, LoginError, StoppedError, UnreachableError, WebError
 from scaledproc.fetching.physionet import Database
 from scaledproc.fetching.receipts import Receipt, Receipts
+from scaledproc.fetching.selection.headers import read_headers
+from scaledproc.fetching.selection.only import Selected, choose_files, matching
+from scaledproc.fetching.selection.subset import Choice, Item, folder_of, group_of, is_plain
 from scaledproc.fetching.threads import each
-from scaledproc.planning.selection.only import Selected, choose_files, matching, read_headers
-from scaledproc.planning.selection.subset import Choice, Item, folder_of, group_of, is_plain
 from scaledproc.storage.listing import FileInfo
 from scaledproc.storage.local_files import open_file
 from scaledproc.storage.store import Store, describe, store_errors
@@ -172,7 +173,7 @@ class Folder:
 
 def open_source(
     where: str,
-    options: Mapping[str, Any],
+    storage_options: Mapping[str, Any],
     base_url: str,
     login: tuple[str, str] | None,
     parallel: int,
@@ -184,7 +185,7 @@ def open_source(
     ----------
     where
         What a person typed.
-    options
+    storage_options
         For the fsspec filesystem.
     base_url, login, parallel
         Where PhysioNet's databases lie, with which user and password, over how many connections.
@@ -204,7 +205,7 @@ def open_source(
     database = page["name"] if page else where.removeprefix(PREFIX) if where.startswith(PREFIX) else None
     if database is None:
         if "://" in where or Path(where).expanduser().exists():
-            return Folder(open_store(where, options), note)
+            return Folder(open_store(where, storage_options), note)
         if where[0] in "./~\\":
             raise ScaledprocError(f"{where} does not exist")
     url = urlsplit(base_url)
@@ -217,9 +218,10 @@ def open_source(
     return Database.find(Client(parallel, login), database or where, base_url, note)
 
 
-def open_store(where: str, options: Mapping[str, Any]) -> Store:
+def open_store(where: str, storage_options: Mapping[str, Any]) -> Store:
     """A store for many files at once: s3fs would hold ten parts of each of them in memory."""
-    return Store.at(where, {"max_concurrency": 1, **options} if where.startswith(("s3://", "s3a://")) else options)
+    is_s3 = where.startswith(("s3://", "s3a://"))
+    return Store.at(where, {"max_concurrency": 1, **storage_options} if is_s3 else storage_options)
 
 
 def fetch_files(

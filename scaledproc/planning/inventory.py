@@ -182,7 +182,7 @@ def matches(paths: pa.ChunkedArray, globs: Sequence[str]) -> pa.ChunkedArray:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    # `*.hea` is what is asked for most, and no expression is needed for it; nor for what nothing ends like.
+    # An ending is what is asked for most, and no expression is needed for it; nor for what nothing ends like.
     endings = [glob[1:] for glob in globs if _ENDING.fullmatch(glob)]
     found = [pc.ends_with(paths, ending) for ending in endings]
     rest = [

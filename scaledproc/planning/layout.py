@@ -67,7 +67,7 @@ class Layout:
 
     def __post_init__(self) -> None:
         if not self.anchors:
-            raise UsageError("no anchor pattern: name the files that start a task, for example --anchor '*.hea'")
+            raise UsageError("no anchor pattern: name the files that start a task, for example --anchor '*.csv'")
         if self.unit not in ("folder", "stem", "file") and "(?P<unit>" not in self.unit:
             raise UsageError(
                 f"--unit {self.unit!r} is none of folder, stem, file, nor a regular expression with a group named "

@@ -278,13 +278,13 @@ def recommend_chunk(task_sizes: NDArray[np.int64], costs: Costs, cores: int) -> 
     tasks, size = len(task_sizes), int(task_sizes.sum())
     if not tasks:
         raise UsageError("there is no task to recommend a chunk size for")
-    works = costs.of(task_sizes)
-    work = float(works.sum()) / 1e9
+    loads = costs.of(task_sizes)
+    work = float(loads.sum()) / 1e9
     share = min(chunk_work(work, size, costs, cores) / work, 1.0)  # of all
     choices = [ChunkCut("count", max(_rounded(share * tasks), 1))]
     if size:
         choices.append(ChunkCut("bytes", max(_rounded(share * size), 1)))
-    sums = _sums(works)
+    sums = _sums(loads)
     cuts = [cut_chunks(task_sizes, choice, cores) for choice in choices]
     largest = [int(np.diff(sums[cut]).max()) for cut in cuts]
     best = largest.index(min(largest))
@@ -317,7 +317,7 @@ def _fill(sizes: NDArray[np.int64], capacity: int) -> Offsets:
     return np.array(offsets, np.int64)
 
 
-def _fill_towards_end(works: NDArray[np.int64], capacity: int, cores: int) -> Offsets:
+def _fill_towards_end(loads: NDArray[np.int64], capacity: int, cores: int) -> Offsets:
     """The same, but smaller and smaller parts at the end, for so many cores: half of a core's share of what is left.
 
     Their capacity is never less than an eighth (`LAST`) of the others', nor than a chunk's own cost. (Guided
@@ -325,8 +325,8 @@ def _fill_towards_end(works: NDArray[np.int64], capacity: int, cores: int) -> Of
     """
     least = min(max(capacity // LAST, int(1e9 * ASSUMED.chunk)), capacity)
     if not cores or least == capacity:
-        return _fill(works, capacity)
-    sums, n = _sums(works), len(works)
+        return _fill(loads, capacity)
+    sums, n = _sums(loads), len(loads)
     turn = max(int(np.searchsorted(sums, sums[-1] - cores * capacity, "right")) - 1, 0)
     offsets = [turn]
     while offsets[-1] < n:
@@ -334,7 +334,7 @@ def _fill_towards_end(works: NDArray[np.int64], capacity: int, cores: int) -> Of
         size = max(int(sums[-1] - done) // (2 * cores), least)
         reach = int(np.searchsorted(sums, done + size, "right")) - 1
         offsets.append(max(reach, offsets[-1] + 1))
-    return np.concatenate([_fill(works[:turn], capacity), np.array(offsets[1:], np.int64)])
+    return np.concatenate([_fill(loads[:turn], capacity), np.array(offsets[1:], np.int64)])
 
 
 def _sums(sizes: NDArray[np.int64]) -> Offsets:

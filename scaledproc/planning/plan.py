@@ -75,6 +75,8 @@ class Plan:
         The files that the extractor declared for all its tasks.
     is_whole
         Whether no listed file was left out by what was asked for, or by default; told when the plan is made.
+    contents
+        SHA-256 of each file, where these are compared by their content.
     """
 
     plan_id: str
@@ -88,6 +90,7 @@ class Plan:
     fingerprint: Mapping[str, str] = field(default_factory=dict)
     reads: tuple[SharedFile, ...] = ()
     is_whole: bool = True
+    contents: pa.Array | None = None
 
     def __repr__(self) -> str:
         from scaledproc._util.text import bytes_text, count_text
@@ -210,6 +213,33 @@ class Plan:
         first = int(np.searchsorted(self.unit_tasks, start, "right")) - 1
         return range(first, int(np.searchsorted(self.unit_tasks, stop, "left")))
 
+    def of_tasks(self, wanted: NDArray[np.bool_]) -> Plan:
+        """A plan of some of the tasks, in the same order and with all files of their units; not yet cut.
+
+        Parameters
+        ----------
+        wanted
+            Which tasks, shape (tasks,).
+        """
+        counts = np.add.reduceat(wanted.astype(np.int64), self.unit_tasks[:-1]) if self.n_units else np.zeros(0, int)
+        is_in, lengths = counts > 0, np.diff(self.unit_files)
+        tasks = self.tasks.filter(pa.array(wanted))
+        digest = hashlib.sha256(self.plan_id.encode() + np.packbits(wanted).tobytes())
+        is_file_in = pa.array(np.repeat(is_in, lengths))
+        whole = np.array([0, len(tasks)]) if len(tasks) else np.zeros(1, np.int64)
+        return replace(
+            self,
+            plan_id=digest.hexdigest()[: len(self.plan_id)],
+            tasks=tasks,
+            files=self.files.filter(is_file_in),
+            contents=None if self.contents is None else self.contents.filter(is_file_in),
+            unit_tasks=np.concatenate([[0], np.cumsum(counts[is_in])]).astype(np.int64),
+            unit_files=np.concatenate([[0], np.cumsum(lengths[is_in])]).astype(np.int64),
+            shard_cuts=whole,
+            chunk_cuts=whole,
+            warnings=(),
+        )
+
     def cut(self, shards: ShardCut, chunks: ChunkCut, *, cores: int = 1, together: bool = False) -> Plan:
         """The same plan with other cuts.
 
@@ -256,7 +286,8 @@ class Plan:
     def file_table(self) -> pa.Table:
         """One row per file with its unit's place: what `inventory.parquet` holds."""
         lengths = np.diff(self.unit_files)
-        return self.files.append_column("unit", pa.array(np.repeat(np.arange(self.n_units), lengths), pa.int64()))
+        table = self.files.append_column("unit", pa.array(np.repeat(np.arange(self.n_units), lengths), pa.int64()))
+        return table if self.contents is None else table.append_column("content", self.contents)
 
     @classmethod
     def from_tables(cls, plan_id: str, tasks: pa.Table, files: pa.Table) -> Plan:
@@ -272,6 +303,7 @@ class Plan:
             unit_files=_offsets_of_runs(unit),
             shard_cuts=_offsets_of_runs(shard),
             chunk_cuts=_offsets_of_runs(shard, chunk),
+            contents=files["content"].combine_chunks() if "content" in files.schema.names else None,
         )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from scaledproc._util.html import details_html
 from scaledproc._util.text import clean_text, count_text
-from scaledproc.engine.progress import Tally
+from scaledproc.engine.progress import RunProgress
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import ChunkDone, Detached, Event, Note, RunFinished, RunStarted, ShardDone, ShardState
 from scaledproc.reporting.terminal import started_text
@@ -86,7 +86,7 @@ class NotebookProgress:
 
         self._show: Any = display
         self._display: Display | None = None
-        self._tally: Tally | None = None
+        self._so_far: RunProgress | None = None
         self._words = "planning"
         self._notes: list[str] = []
         self._left_out = 0
@@ -107,18 +107,18 @@ class NotebookProgress:
     def listen(self, event: Event) -> None:
         """Hear of an event."""
         if isinstance(event, RunStarted):
-            self._tally = Tally(event)
+            self._so_far = RunProgress(event)
             self._note(started_text(event))
             self._words = "starting"
         elif isinstance(event, Note):
             self._note(f"note: {clean_text(event.text)}")
         elif isinstance(event, (ChunkDone, ShardDone, ShardState)):
-            if self._tally is None:
+            if self._so_far is None:
                 return
-            self._tally.add(event)
-            has_begun = self._tally.has_machines or self._tally.tasks
-            self._words = "combining" if self._tally.is_complete else self._tally.text() if has_begun else "starting"
-            if time.monotonic() - self._drawn < INTERVAL and not self._tally.is_complete:
+            self._so_far.add(event)
+            has_begun = self._so_far.has_machines or self._so_far.tasks
+            self._words = "combining" if self._so_far.is_complete else self._so_far.text() if has_begun else "starting"
+            if time.monotonic() - self._drawn < INTERVAL and not self._so_far.is_complete:
                 return
         elif isinstance(event, RunFinished):
             self._is_over = True
@@ -157,7 +157,7 @@ class NotebookProgress:
             self._left_out += 1
 
     def _done_text(self) -> str:
-        done = self._tally
+        done = self._so_far
         return "no task" if done is None else f"{done.tasks:,} of {count_text(done.total_tasks, 'task')}"
 
     def _draw(self) -> None:
@@ -177,8 +177,8 @@ class NotebookProgress:
 
         line = Table.grid(padding=(0, 1))
         words = Text(self._words, no_wrap=True)
-        if self._tally is not None:
-            total, done = max(self._tally.total_tasks, 1), self._tally.tasks
+        if self._so_far is not None:
+            total, done = max(self._so_far.total_tasks, 1), self._so_far.tasks
             line.add_row(ProgressBar(total, done, width=BAR), Text(f"{100 * done / total:.0f} %"), words)
         else:
             line.add_row(words)

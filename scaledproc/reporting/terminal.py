@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from scaledproc._util.process.streams import tolerant
 from scaledproc._util.text import bytes_text, clean_text, count_text, seconds_text
-from scaledproc.engine.progress import TROUBLE, Tally
+from scaledproc.engine.progress import TROUBLE, RunProgress
 from scaledproc.events import (
     ChunkDone,
     CombineDone,
@@ -21,6 +21,7 @@ from scaledproc.events import (
     Event,
     JobPlanned,
     Note,
+    ReuseFound,
     RunFinished,
     RunStarted,
     ShardDone,
@@ -107,7 +108,7 @@ class PlainProgress(Progress):
     def __init__(self, stream: IO[str] | None = None, interval: float = PLAIN_INTERVAL) -> None:
         self._stream = stream or sys.stderr
         self._interval = interval
-        self._tally: Tally | None = None
+        self._so_far: RunProgress | None = None
         self._last = time.monotonic()
         self._is_new = self._was_complete = False
         self._troubles: list[ShardState] = []
@@ -124,13 +125,15 @@ class PlainProgress(Progress):
         with self._lock:
             if isinstance(event, RunStarted):
                 self._print(started_text(event))
-                self._tally = Tally(event)
+                self._so_far = RunProgress(event)
             elif isinstance(event, (ChunkDone, ShardDone, ShardState)):
                 self._count(event)
             else:
                 self._say_troubles()
             if isinstance(event, Note):
                 self._print(f"note: {clean_text(event.text)}")
+            elif isinstance(event, ReuseFound):
+                self._print(reuse_text(event))
             elif isinstance(event, JobPlanned):
                 self._print(f"would run: {clean_text(event.job)}")
             elif isinstance(event, CombineDone):
@@ -145,21 +148,21 @@ class PlainProgress(Progress):
                 self._later = None
 
     def _count(self, event: ChunkDone | ShardDone | ShardState) -> None:
-        if self._tally is None:
+        if self._so_far is None:
             return
-        self._tally.add(event)
+        self._so_far.add(event)
         if isinstance(event, ShardState):
-            self._is_new |= self._tally.has_machines
+            self._is_new |= self._so_far.has_machines
             if event.state in TROUBLE and event.detail:
                 self._troubles.append(event)
         else:
-            self._is_new |= self._tally.has_machines or isinstance(event, ChunkDone)
+            self._is_new |= self._so_far.has_machines or isinstance(event, ChunkDone)
         wait = self._last + self._interval - time.monotonic()
-        is_complete, was_complete = self._tally.is_complete, self._was_complete
+        is_complete, was_complete = self._so_far.is_complete, self._was_complete
         self._was_complete = is_complete
         if wait <= 0 or (is_complete and not was_complete):
             self._say()
-        elif self._later is None and self._tally.has_machines:
+        elif self._later is None and self._so_far.has_machines:
             # Machines may say nothing for minutes: the last that was heard of them is not held back for so long.
             self._later = threading.Timer(wait, self._say_later)
             self._later.daemon = True
@@ -173,9 +176,9 @@ class PlainProgress(Progress):
 
     def _say(self) -> None:
         self._say_troubles()
-        if self._is_new and self._tally is not None:
-            shards = f"shards: {counts_text(self._tally.counts)}; " if self._tally.has_machines else ""
-            self._print(f"{shards}{self._tally.text()}")
+        if self._is_new and self._so_far is not None:
+            shards = f"shards: {counts_text(self._so_far.counts)}; " if self._so_far.has_machines else ""
+            self._print(f"{shards}{self._so_far.text()}")
             self._is_new = False
             self._last = time.monotonic()
 
@@ -203,7 +206,7 @@ class LiveProgress(Progress):
         # The stream itself: what stands in for sys.stderr while a task is at work writes to the console.
         self.console = console or Console(file=sys.stderr, highlight=False, emoji=False)
         self._task: Any = None
-        self._tally: Tally | None = None
+        self._so_far: RunProgress | None = None
         self._troubles: list[ShardState] = []
         self._troubled = 0.0
         self._is_paused = False
@@ -232,9 +235,11 @@ class LiveProgress(Progress):
             self.pause()  # what comes now is the result, on standard output
         elif isinstance(event, Note):
             self._print(f"note: {clean_text(event.text)}")
+        elif isinstance(event, ReuseFound):
+            self._print(reuse_text(event))
         elif isinstance(event, RunStarted):
             self._print(started_text(event))
-            self._tally = Tally(event)
+            self._so_far = RunProgress(event)
             self._task = self._bar.add_task("extracting", total=event.tasks, detail="starting")
         elif isinstance(event, JobPlanned):
             self._print(f"would run: {clean_text(event.job)}")
@@ -246,16 +251,16 @@ class LiveProgress(Progress):
         self._say_troubles()
 
     def _count(self, event: ChunkDone | ShardDone | ShardState) -> None:
-        if self._tally is None:
+        if self._so_far is None:
             return
         with self._lock:
-            self._tally.add(event)
+            self._so_far.add(event)
             if isinstance(event, ShardState) and event.state in TROUBLE and event.detail:
                 self._troubles.append(event)
-            has_begun = self._tally.has_machines or self._tally.tasks
-            detail = self._tally.text() if has_begun else "starting"
-            description = "combining" if self._tally.is_complete else "extracting"
-            tasks = self._tally.tasks
+            has_begun = self._so_far.has_machines or self._so_far.tasks
+            detail = self._so_far.text() if has_begun else "starting"
+            description = "combining" if self._so_far.is_complete else "extracting"
+            tasks = self._so_far.tasks
         self._bar.update(self._task, completed=tasks, detail=detail, description=description)
         if self._is_paused:
             self._is_paused = False
@@ -281,14 +286,14 @@ class LiveProgress(Progress):
             above = trouble_lines(self._troubles)
             yield from (Text(line, no_wrap=True, overflow="ellipsis") for line in above)
             yield bars
-            if self._tally is None:
+            if self._so_far is None:
                 return
             words = [] if width >= WIDE or not self._bar.tasks else [str(self._bar.tasks[0].fields["detail"])]
-            if self._tally.has_machines:
-                words.append(f"{counts_text(self._tally.counts)} after {_elapsed_text(self._tally.elapsed)}")
+            if self._so_far.has_machines:
+                words.append(f"{counts_text(self._so_far.counts)} after {_elapsed_text(self._so_far.elapsed)}")
             below = [line for each in words for line in textwrap.wrap(each, room)]
-            if self._tally.has_machines:
-                below += _table(self._tally.at_work(), room, height - len(above) - len(below) - 2)
+            if self._so_far.has_machines:
+                below += _table(self._so_far.at_work(), room, height - len(above) - len(below) - 2)
             yield from (Text(line, no_wrap=True, overflow="ellipsis") for line in below)
 
     def _print(self, text: str) -> None:
@@ -341,6 +346,11 @@ def choose(*, quiet: bool, as_json: bool) -> Progress:
     if quiet:
         return Progress()
     return LiveProgress() if sys.stderr.isatty() else PlainProgress()
+
+
+def reuse_text(event: ReuseFound) -> str:
+    """What of a table is done, and what is taken from earlier runs."""
+    return f"to do: {clean_text(event.text)}; the rows of {count_text(event.tasks - event.todo, 'task')} are reused"
 
 
 def started_text(event: RunStarted) -> str:

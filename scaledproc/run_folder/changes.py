@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from scaledproc._util.text import clean_text, count_text
 from scaledproc.extractors.code.fingerprint import CODE, Fingerprint
+from scaledproc.planning.comparison import compare_plans
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from scaledproc.planning.plan import Plan
     from scaledproc.run_folder.record import RunRecord
 
@@ -164,12 +163,7 @@ def _option(value: Any) -> str:
 
 def unit_differences(was: Plan, now: Plan) -> list[Difference]:
     """How many units are new, changed or gone: in their files' paths, sizes or versions."""
-    old, new = _units(was), _units(now)
-    counts = {
-        "new": len(new.keys() - old.keys()),
-        "changed": sum(new[name] != old[name] for name in new.keys() & old.keys()),
-        "gone": len(old.keys() - new.keys()),
-    }
+    counts = compare_plans(was, now).counts
     said = [(count, word) for word, count in counts.items() if count]
     if not said:
         return []
@@ -177,29 +171,11 @@ def unit_differences(was: Plan, now: Plan) -> list[Difference]:
     plural = count_text(count, "unit")
     first = f"{plural} {_verb(count, word)}"
     text = ", ".join([first, *(f"{count:,} {_verb(count, word)}" for count, word in said[1:])])
-    return [Difference("units", "", text, {**counts, "total": len(new)}, {"total": len(old)})]
+    return [Difference("units", "", text, {**counts, "total": now.n_units}, {"total": was.n_units})]
 
 
 def _verb(count: int, word: str) -> str:
     return word if word == "changed" else f"{'is' if count == 1 else 'are'} {word}"
-
-
-def _units(plan: Plan) -> dict[str, Any]:
-    """Of each unit something that changes when its files do."""
-    import hashlib
-
-    found = {}
-    columns = [_texts(plan.files[name]) for name in ("path", "size", "version")]
-    for unit in range(plan.n_units):
-        first, stop = int(plan.unit_files[unit]), int(plan.unit_files[unit + 1])
-        files = sorted(zip(*(column[first:stop] for column in columns), strict=True))
-        found[plan.unit_name(unit)] = hashlib.sha256(repr(files).encode(errors="surrogateescape")).digest()
-    return found
-
-
-def _texts(column: pa.ChunkedArray) -> list[Any]:
-    texts: list[Any] = column.to_pylist()
-    return texts
 
 
 def run_differences(existing: RunRecord, wanted: RunRecord, was: Plan | None, now: Plan) -> list[Difference]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import uuid
@@ -27,24 +26,36 @@ from scaledproc.run_folder.names import (
     IN_WORK,
     INVENTORY,
     LEASE,
+    LOG_FILE,
+    LOGS,
     OWN_FILES,
     PLAN,
     RECORD,
+    REUSED_TASKS,
     SHARD_FILE,
     SHARDS,
+    TASKS,
+    UPDATE,
+    WARNING_SCHEMA,
+    WARNINGS,
     WORK,
+    log_name,
     report_name,
     shard_errors_name,
     shard_name,
+    shard_said_name,
 )
 from scaledproc.run_folder.record import RunRecord, read_record
+from scaledproc.run_folder.shard_report import read_report
 from scaledproc.storage.parquet import read_csv, read_tables, read_whole, write_table
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import polars as pl
     import pyarrow.dataset as ds
+    from numpy.typing import NDArray
 
     from scaledproc.planning.plan import Plan
 
@@ -132,14 +143,14 @@ class Run:
         return summary_html("Run", facts, columns, rows, total=self.quarantined, notes=notes)
 
     @classmethod
-    def open(cls, where: str | os.PathLike[str] | Store, options: Mapping[str, Any] | None = None) -> Self:
+    def open(cls, where: str | os.PathLike[str] | Store, storage_options: Mapping[str, Any] | None = None) -> Self:
         """The run in a folder.
 
         Parameters
         ----------
         where
             Its path or URL.
-        options
+        storage_options
             Arguments for the fsspec filesystem.
 
         Raises
@@ -147,11 +158,11 @@ class Run:
         ScaledprocError
             If the folder holds no run, or its run.json cannot be read.
         """
-        store = where if isinstance(where, Store) else Store.at(where, options)
+        store = where if isinstance(where, Store) else Store.at(where, storage_options)
         record = read_record(store)
         if record is None or record.state == "beginning":
             raise ScaledprocError(f"{store} holds no run (there is no {RECORD})")
-        return cls(store, Store.at(record.dataset, options), str(record.extractor["spec"]), record)
+        return cls(store, Store.at(record.dataset, storage_options), str(record.extractor["spec"]), record)
 
     @cached_property
     def extractor(self) -> Extractor:
@@ -240,6 +251,15 @@ class Run:
         """The quarantined tasks, one row each."""
         return self._read(ERRORS)
 
+    def tasks(self) -> pa.Table:
+        """What became of each task, one row each in the plan's order, as `tasks.parquet` has it."""
+        return self._read(TASKS)
+
+    def warnings(self) -> pa.Table:
+        """What tasks warned of, in the plan's order: group, unit, anchor, message."""
+        has_any = self.record.state != "done" or WARNINGS in self.record.digests
+        return self._read(WARNINGS) if has_any else WARNING_SCHEMA.empty_table()
+
     def traceback(self, task: str) -> str:
         """The traceback of a quarantined task, as it is in `errors.log`.
 
@@ -314,8 +334,18 @@ class Run:
         ScaledprocError
             If the shard's report is damaged.
         """
+        return self.full_report(shard)[0]
+
+    def full_report(self, shard: int) -> tuple[ShardDone, NDArray[np.int64]]:
+        """The same, and what each of its tasks cost, shape (tasks, 4).
+
+        Raises
+        ------
+        ScaledprocError
+            If the shard's report is damaged.
+        """
         try:
-            return ShardDone.from_dict(json.loads(self.store.read(report_name(shard))), resumed=True)
+            return read_report(self.store.read(report_name(shard)))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ScaledprocError(
                 f"{self.store}/{report_name(shard)} is damaged ({type(error).__name__}); remove it, and the same "
@@ -324,8 +354,12 @@ class Run:
 
     def shard_reports(self, shards: Iterable[int]) -> list[ShardDone]:
         """What became of several, in their order."""
+        return [done for done, _ in self.full_reports(shards)]
+
+    def full_reports(self, shards: Iterable[int]) -> list[tuple[ShardDone, NDArray[np.int64]]]:
+        """The same, and what their tasks cost."""
         with ThreadPoolExecutor(READERS, thread_name_prefix="reports") as pool:
-            return list(pool.map(self.shard_report, shards))
+            return list(pool.map(self.full_report, shards))
 
 
 class RunFolder(Run):
@@ -360,11 +394,23 @@ class RunFolder(Run):
 
     def clean_up(self) -> None:
         """Remove what only an unfinished run needs, and what killed commits left."""
-        _remove_unlisted(self.store, [name for shard in range(self.record.counts["shards"]) for name in _beside(shard)])
+        _remove_unlisted(self.store, [name for shard in range(self.record.counts["shards"]) for name in _around(shard)])
         _remove_own(self.store, WORK, IN_WORK)
         self._remove_replaced()
+        self._remove_update()
         for folder in ("", SHARDS):
             self.store.remove_temporaries(folder)
+
+    def _remove_update(self) -> None:
+        """Remove what is left of an update that took this run's place, but none that is being made."""
+        if not self.store.names(UPDATE):
+            return
+        try:
+            left = read_record(self.store.child(UPDATE))
+        except ScaledprocError:
+            return
+        if left is None or left.state == "done":
+            self.store.remove(UPDATE)
 
     def _remove_replaced(self) -> None:
         """Remove what an earlier run left, as far as this one has put nothing in its place."""
@@ -374,12 +420,24 @@ class RunFolder(Run):
         count = self.record.counts["shards"]
         shards = {*range(replaces["shards"]), *_numbers(self.store.names(SHARDS), ".parquet")}
         names = [f"{name}.csv" for name in replaces["summaries"] if name not in self.record.summaries]
-        self.store.remove_files(names + [shard_name(shard) for shard in sorted(shards) if shard >= count])
+        names += [shard_name(shard) for shard in sorted(shards) if shard >= count]
+        names += [log_name(shard) for shard in sorted(_numbers(self.store.names(LOGS), ".log"))]
+        self.store.remove_files([name for name in names if name not in self.record.digests])
+
+
+def _beside_all(shards: int) -> list[str]:
+    """What may belong to the files of so many shards while the run goes on."""
+    return [REUSED_TASKS, *(name for shard in range(shards) for name in _around(shard))]
 
 
 def _beside(shard: int) -> tuple[str, str]:
     """What belongs to a shard's file while the run goes on."""
     return report_name(shard), shard_errors_name(shard)
+
+
+def _around(shard: int) -> tuple[str, ...]:
+    """The same, and what belongs to it only at times."""
+    return (*_beside(shard), shard_said_name(shard))
 
 
 def _remove_unlisted(store: Store, names: Sequence[str]) -> None:
@@ -454,8 +512,9 @@ def begin(run: RunFolder, plan: Plan) -> RunFolder:
     if replaces and store.local is not None:
         store.remove_files([*sorted(OWN_FILES - {RECORD}), *(f"{summary}.csv" for summary in replaces["summaries"])])
         _remove_own(store, SHARDS, SHARD_FILE)
+        _remove_own(store, LOGS, LOG_FILE)
         replaces = {}
-    _remove_unlisted(store, [name for shard in range(shards) for name in _beside(shard)])
+    _remove_unlisted(store, [name for shard in range(shards) for name in _around(shard)])
     _remove_own(store, WORK, IN_WORK)
     store.remove_temporaries()
     digests = write_plan(store, plan)
@@ -517,8 +576,7 @@ def _remove_own(store: Store, folder: str, own: re.Pattern[str]) -> None:
 
 
 def changed_files(run: Run, plan: Plan) -> int:
-    """How many files changed since an unfinished run listed them (paths and sizes are the same: the plan's id is)."""
-    import pyarrow.compute as pc
+    """How many files changed since a run listed them (paths and sizes are the same: the plan's id is)."""
+    from scaledproc.planning.comparison import same_files
 
-    old, new = run.plan.files["version"], plan.files["version"]
-    return int(pc.sum(pc.not_equal(old.cast(new.type), new)).as_py() or 0) if len(old) == len(new) else len(new)
+    return int((~same_files(run.plan, plan)[1]).sum())

@@ -7,6 +7,9 @@ Its layout::
       signal_stats.csv                   the extractor's summaries, <name>.csv
       errors.parquet                     the quarantined tasks, one row each
       errors.log                         their tracebacks; only when a task failed
+      warnings.parquet                   what tasks warned of; only when one did
+      logs/<shard>.log                   what tasks printed and logged that failed, or all with --keep-logs
+      tasks.parquet                      what became of each task, one row each
       shards/<shard>.parquet             one table per macro shard, before `finish`
       plan.parquet                       one row per task, with its shard and chunk
       inventory.parquet                  one row per file, with its unit and version
@@ -15,15 +18,17 @@ Its layout::
       work/<shard>/                      only during a run:
         <chunk>.parquet                  a committed chunk; its metadata holds the plan id and its ChunkDone
         <chunk>.errors.parquet           its quarantined tasks with tracebacks, if there are any
+        <chunk>.said.parquet             what its tasks said, if anything
       work/done/<shard>.json             the ShardDone of a committed shard
       work/done/<shard>.errors.parquet   its quarantined tasks with tracebacks
-      work/control/                      copies of run.json, plan and inventory, for machines that mount them;
-                                         `stop`, once somebody asked for it
-      work/manifests/                    lists of a job's files, where they are no whole folders
-      work/code/<hash>/                  code for the machines, with `complete` as its commit
-      work/parts/<job>/<host>/           parts of shards, where the service dealt out the files
+      work/done/<shard>.said.parquet     what its tasks said: warnings, and logs that are kept; only where there is any
+      work/done/reused.parquet           which tasks an earlier run made; only where there are such
+      work/parts/<job>/<host>/           parts of shards, where the tasks of one are spread over machines
+      work/{control,manifests,code}/     what a backend keeps there, such as code for its machines
       work/progress/                     heartbeats
       work/combined.json                 the CombineDone of a combine job elsewhere
+      work/todo/                         a run's folder, of the tasks whose rows no earlier run has
+      update/                            a run's folder, of what takes this one's place once it is whole
 """
 
 from __future__ import annotations
@@ -38,17 +43,29 @@ INVENTORY = "inventory.parquet"
 FEATURES = "features.parquet"
 ERRORS = "errors.parquet"
 ERROR_LOG = "errors.log"
+TASKS = "tasks.parquet"
+WARNINGS = "warnings.parquet"
+LOGS = "logs"
+LOG_FILE = re.compile(r"\d{5,}\.log")
 SHARDS = "shards"
 LEASE = "lease.json"
 """Whose the folder is while a driver is at work."""
 WORK = "work"
 """What only an unfinished run needs: committed chunks, what became of the shards, what a backend keeps there."""
 DONE = f"{WORK}/done"
+REUSED_TASKS = f"{DONE}/reused.parquet"
 COMBINED = f"{WORK}/combined.json"
-OWN_NAMES = frozenset({RECORD, PLAN, INVENTORY, FEATURES, ERRORS, ERROR_LOG, SHARDS, WORK, LEASE, "report.html"})
-OWN_FILES = OWN_NAMES - {SHARDS, WORK, LEASE}
+TODO = f"{WORK}/todo"
+"""A run's folder of its own: of the tasks that no earlier run has the rows of."""
+UPDATE = "update"
+"""A run's folder of its own: of what is to take this one's place, until that is whole."""
+OWN_FILES = frozenset({RECORD, PLAN, INVENTORY, FEATURES, ERRORS, ERROR_LOG, TASKS, WARNINGS, "report.html"})
+OWN_NAMES = OWN_FILES | {LOGS, SHARDS, WORK, LEASE, UPDATE}
 SHARD_FILE = re.compile(r"\d{5,}\.parquet")
-IN_WORK = re.compile(r"\d{5,}|done|combined\.json|progress|control|manifests|code|parts")
+PARTS = f"{WORK}/parts"
+FOR_BACKENDS = ("control", "manifests", "code")
+"""Folders of `work/` that are a backend's; they go with the run's own."""
+IN_WORK = re.compile(rf"\d{{5,}}|done|combined\.json|progress|parts|todo|{'|'.join(FOR_BACKENDS)}")
 
 ERROR_SCHEMA = pa.schema(
     [
@@ -59,6 +76,25 @@ ERROR_SCHEMA = pa.schema(
 )
 WORK_ERROR_SCHEMA = ERROR_SCHEMA.append(pa.field("traceback", pa.string(), nullable=False))
 """Errors while the run goes on; a traceback names paths of a machine, so it ends in `errors.log`."""
+
+WARNING, LOG = "warning", "log"
+SAID_SCHEMA = pa.schema(
+    [pa.field(name, pa.string(), nullable=False) for name in ("group", "unit", "anchor", "what", "text")]
+)
+"""What tasks said while the run goes on: `what` is `warning` or `log`."""
+WARNING_SCHEMA = pa.schema(
+    [pa.field(name, pa.string(), nullable=False) for name in ("group", "unit", "anchor", "message")]
+)
+
+
+def log_name(shard: int) -> str:
+    """The file of what tasks of a macro shard printed and logged."""
+    return f"{LOGS}/{shard:05d}.log"
+
+
+def shard_said_name(shard: int) -> str:
+    """What the tasks of a committed macro shard said."""
+    return f"{DONE}/{shard:05d}.said.parquet"
 
 
 def shard_name(shard: int) -> str:

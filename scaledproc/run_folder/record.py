@@ -98,6 +98,8 @@ class RunRecord:
             found = json.loads(content)
         except RecursionError:
             raise ValueError("it is nested too deep") from None
+        if isinstance(found, dict) and isinstance(found.get("format"), int) and found["format"] > FORMAT:
+            raise ValueError("it was written by a newer version of scaledproc: work on it with that one")
         if not isinstance(found, dict) or found.get("format") != FORMAT:
             raise ValueError("not a run.json of this version of scaledproc")
         wrong = [name for name, is_right in _SHAPES.items() if name in found and not is_right(found[name])]

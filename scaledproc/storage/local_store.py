@@ -118,8 +118,9 @@ class LocalStore(Store):
         if len(paths) < 2:
             _sync_files(paths)
             return
-        with ThreadPoolExecutor(READERS, thread_name_prefix="flush") as pool:
-            list(pool.map(_sync_files, [paths[n::READERS] for n in range(READERS)]))
+        threads = min(READERS, len(paths))
+        with ThreadPoolExecutor(threads, thread_name_prefix="flush") as pool:
+            list(pool.map(_sync_files, [paths[n::threads] for n in range(threads)]))
 
     def _put(self, parts: Sequence[Part]) -> None:
         targets = [Path(self.path(part.name)) for part in parts]
@@ -127,6 +128,14 @@ class LocalStore(Store):
             part.path.replace(target)
         for folder in {target.parent for target in targets}:
             _sync_folder(folder)
+
+    def put_in_place(self, name: str, target: str) -> None:
+        """Rename a file, in the place of what is there."""
+        path = Path(self.path(target))
+        self._ask_fence()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Path(self.path(name)).replace(path)
+        _sync_folder(path.parent)
 
     def _remove(self, target: str) -> None:
         path = Path(target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,6 +91,16 @@ def rebatch(tables: Iterable[pa.Table], rows: int = ROW_GROUP, size: int = GROUP
         del table  # while the next one is made
     if groups is not None:
         yield from groups.rest()
+
+
+def ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The same tables; the next one is made by another thread while who takes them is at work on one."""
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as reader:
+        coming = reader.submit(next, tables, None)
+        while (table := coming.result()) is not None:
+            coming = reader.submit(next, tables, None)
+            yield table
+            del table  # while the next one is waited for
 
 
 def row_bits(table: pa.Table) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import shlex
+import shutil
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 TEMPORARY = ".part"  # a local commit in progress is `.<name>.<hex>.part`, beside its target
 CHANGED_READS = 5  # of an object that is written anew again and again
 READERS = 16  # requests at once
+COPIED = 4 * 2**20  # bytes that are copied at once
 Target = tuple[FileInfo, Path]
 """A file to fetch, and where to."""
 
@@ -440,6 +442,21 @@ class Store(ABC):
     @abstractmethod
     def _put(self, parts: Sequence[Part]) -> None:
         """Have each part appear under its name in one step, subject to its change; they stay when power is lost."""
+
+    def put_in_place(self, name: str, target: str) -> None:
+        """Have a file's content appear under another name, in the place of what is there, in one step.
+
+        On local disks the file is renamed; elsewhere it stays under its name too.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        OvertakenError
+            If something else is there by then; or if nothing may be changed any more.
+        """
+        with self.committing(target, replacing=True) as part, self.open(name) as source, part.open("wb") as copy:
+            shutil.copyfileobj(source, copy, COPIED)
 
     def write(self, name: str, content: bytes, *, replacing: bool = False) -> None:
         """Commit a whole file; see `committing`."""

@@ -56,16 +56,16 @@ class BackendConformance:
             *(*jobs, *arguments),
         ]
 
-    def run(self, dataset: str, output: str, **options: Any) -> Run:
+    def run(self, dataset: str, output: str, **arguments: Any) -> Run:
         """Run the backend under test."""
-        options = {"extractor": PROBE, "jobs": self.jobs, "storage_options": self.storage_options, **options}
-        return scaledproc.run(dataset, output, backend=self.backend, **options)
+        arguments = {"extractor": PROBE, "jobs": self.jobs, "storage_options": self.storage_options, **arguments}
+        return scaledproc.run(dataset, output, backend=self.backend, **arguments)
 
     @staticmethod
-    def reference(dataset: Path, output: Path, **options: Any) -> Run:
+    def reference(dataset: Path, output: Path, **arguments: Any) -> Run:
         """The run that all others must equal: one process, one task a chunk."""
-        options = {"extractor": PROBE, "chunk": "1", "shards": "1", **options}
-        return scaledproc.run(dataset, output, backend="local", jobs=1, **options)
+        arguments = {"extractor": PROBE, "chunk": "1", "shards": "1", **arguments}
+        return scaledproc.run(dataset, output, backend="local", jobs=1, **arguments)
 
     def test_same_bytes_for_any_cuts(self, tmp_path: Path) -> None:
         """Whatever the shards, the chunks and the cores: the same table and errors, and the same shards."""

@@ -35,8 +35,13 @@ class ExtractorConformance:
 
     extractor: ClassVar[AnExtractor]
     """As for `scaledproc.run`: `package.module:name`, `path/to/file.py:name`, or the extractor itself."""
-    options: ClassVar[Mapping[str, Any]] = {}
+    arguments: ClassVar[Mapping[str, Any]] = {}
     """More arguments for `scaledproc.plan`, such as `unit`, or `options` for the extractor's own."""
+
+    def __init_subclass__(cls, **words: Any) -> None:
+        super().__init_subclass__(**words)
+        if "options" in vars(cls):
+            raise TypeError(f"{cls.__name__}.options is called `arguments`: more arguments for scaledproc.plan")
 
     @pytest.fixture
     def dataset(self, tmp_path: Path) -> Path:
@@ -45,12 +50,12 @@ class ExtractorConformance:
 
     def load(self) -> Extractor:
         """The extractor as another process would have it; what is given as an object, by pickling."""
-        source, options = settle_options(self.extractor, self.options.get("options"))
+        source, options = settle_options(self.extractor, self.arguments.get("options"))
         return load_extractor(source, options) if isinstance(source, str) else pickled(source)
 
     def tasks(self, dataset: Path) -> list[Task]:
         """The tasks of the dataset, in the plan's order."""
-        made = scaledproc.plan(dataset, extractor=self.extractor, **self.options)
+        made = scaledproc.plan(dataset, extractor=self.extractor, **self.arguments)
         shared = paths_of(at_hand(made.reads, dataset))
         tasks = []
         for index in range(made.n_tasks):
@@ -88,7 +93,7 @@ class ExtractorConformance:
     def test_each_option_changes_the_fingerprint(self) -> None:
         """A run with another value of an option is another plan, unless only what is made of the rows needs it."""
         found = find_extractor(self.extractor)
-        options = settle_options(self.extractor, self.options.get("options"))[1] or {}
+        options = settle_options(self.extractor, self.arguments.get("options"))[1] or {}
         before = make_extractor(found, options)
         for name, option in options_of(found).items():
             if name in before.apart:
@@ -108,7 +113,7 @@ class ExtractorConformance:
                 chunk=chunk,
                 shards=shards,
                 jobs=2 if number == 1 else 1,
-                **self.options,
+                **self.arguments,
             )
             found = {name: digest for name, digest in output_bytes(run.store).items() if "/" not in name}
             expected = expected or found

@@ -85,5 +85,5 @@ def output_bytes(store: Store) -> dict[str, str]:
     return {name: hashlib.sha256(store.read(name)).hexdigest() for name in names}
 
 
-# These show the cuts, or the state of the store that the dataset was listed from.
-_WITH_CUTS = ("plan.parquet", "inventory.parquet")
+# These show the cuts, the state of the store that the dataset was listed from, or how the run went.
+_WITH_CUTS = ("plan.parquet", "inventory.parquet", "tasks.parquet")

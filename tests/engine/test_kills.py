@@ -28,7 +28,7 @@ import pytest
 from support import Bucket, clean_environment
 
 import scaledproc
-from scaledproc.run_folder.lock.keeper import read_lease
+from scaledproc.run_folder.lock.lease_store import read_lease
 from scaledproc.storage.store import Store
 from scaledproc.testing import output_bytes
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from told import Clock, chunk, shard_done, started, state
 
-from scaledproc.engine.progress import AT_WORK, Tally
+from scaledproc.engine.progress import AT_WORK, RunProgress
 from scaledproc.events import ChunkDone, ShardDone, ShardState
 
 Told = ChunkDone | ShardDone | ShardState
@@ -50,125 +50,125 @@ def test_any_order_of_events_adds_up_to_the_plan(
 ) -> None:
     shards, events = story
     tasks, size, bad = (sum(int(part[at]) for chunks in shards for part in chunks) for at in range(3))
-    tally = Tally(started(tasks, size, len(shards), resumed=continues), Clock())
+    progress = RunProgress(started(tasks, size, len(shards), resumed=continues), Clock())
     before = (0, 0, 0)
     for event in events:
-        tally.add(event)
-        now = (tally.tasks, tally.size, tally.quarantined)
+        progress.add(event)
+        now = (progress.tasks, progress.size, progress.quarantined)
         assert all(a <= b for a, b in zip(before, now, strict=True))
-        assert 0 <= tally.resumed_tasks <= tally.tasks <= tasks
-        assert tally.throughput >= 0
-        assert sum(tally.counts.values()) == len(shards)
+        assert 0 <= progress.resumed_tasks <= progress.tasks <= tasks
+        assert progress.throughput >= 0
+        assert sum(progress.counts.values()) == len(shards)
         before = now
     assert before == (tasks, size, bad)
-    assert tally.counts.get("done", 0) == len({event.shard for event in events if isinstance(event, ShardDone)})
-    assert not {each.shard for each in tally.at_work()} & {e.shard for e in events if isinstance(e, ShardDone)}
+    assert progress.counts.get("done", 0) == len({event.shard for event in events if isinstance(event, ShardDone)})
+    assert not {each.shard for each in progress.at_work()} & {e.shard for e in events if isinstance(e, ShardDone)}
 
 
 def test_pace_is_what_this_process_did() -> None:
     clock = Clock()
-    tally = Tally(started(shards=2, resumed=True), clock)
-    tally.add(shard_done(0, 40, 400, resumed=True))
-    tally.add(chunk(1, 0, 10, 100, resumed=True))
-    assert (tally.tasks, tally.throughput, tally.seconds_left) == (50, 0, None)
-    tally.add(state(1, "running", job=""))
+    progress = RunProgress(started(shards=2, resumed=True), clock)
+    progress.add(shard_done(0, 40, 400, resumed=True))
+    progress.add(chunk(1, 0, 10, 100, resumed=True))
+    assert (progress.tasks, progress.throughput, progress.seconds_left) == (50, 0, None)
+    progress.add(state(1, "running", job=""))
     clock.now = 10.0
-    tally.add(chunk(1, 1, 25, 250))
-    assert (tally.tasks, tally.throughput, tally.seconds_left) == (75, 25.0, 10.0)
-    assert tally.text() == "75/100 tasks, 750 B of 1.0 kB, 25 B/s, 10.0 s left"
-    assert not tally.has_machines
+    progress.add(chunk(1, 1, 25, 250))
+    assert (progress.tasks, progress.throughput, progress.seconds_left) == (75, 25.0, 10.0)
+    assert progress.text() == "75/100 tasks, 750 B of 1.0 kB, 25 B/s, 10.0 s left"
+    assert not progress.has_machines
 
 
 def test_pace_leaves_out_the_start_of_the_first_machine() -> None:
     clock = Clock()
-    tally = Tally(started(shards=2), clock)
-    tally.add(state(0, "starting"))
+    progress = RunProgress(started(shards=2), clock)
+    progress.add(state(0, "starting"))
     clock.now = 300.0
-    tally.add(state(0, "running", 20, 200, 10.0))  # is at work since 290
-    assert (tally.throughput, tally.seconds_left) == (20.0, 40.0)
+    progress.add(state(0, "running", 20, 200, 10.0))  # is at work since 290
+    assert (progress.throughput, progress.seconds_left) == (20.0, 40.0)
     clock.now = 310.0
-    tally.add(state(0, "running", 40, 400, 20.0))
-    assert (tally.throughput, tally.seconds_left) == (20.0, 30.0)
+    progress.add(state(0, "running", 40, 400, 20.0))
+    assert (progress.throughput, progress.seconds_left) == (20.0, 30.0)
 
 
 def test_pace_leaves_out_what_jobs_did_before_they_were_watched() -> None:
     clock = Clock()
-    tally = Tally(started(shards=2, resumed=True), clock)
-    tally.add(state(0, "running", 40, 400, 500.0))
-    assert (tally.tasks, tally.resumed_tasks, tally.seconds_left) == (40, 40, None)
+    progress = RunProgress(started(shards=2, resumed=True), clock)
+    progress.add(state(0, "running", 40, 400, 500.0))
+    assert (progress.tasks, progress.resumed_tasks, progress.seconds_left) == (40, 40, None)
     clock.now = 5.0
-    tally.add(state(0, "running", 50, 500, 505.0))
-    tally.add(shard_done(0, 50, 500))
-    assert (tally.tasks, tally.throughput, tally.seconds_left) == (50, 20.0, 25.0)
+    progress.add(state(0, "running", 50, 500, 505.0))
+    progress.add(shard_done(0, 50, 500))
+    assert (progress.tasks, progress.throughput, progress.seconds_left) == (50, 20.0, 25.0)
 
 
 def test_a_retried_job_shows_its_own_counters_and_the_sum_does_not_fall() -> None:
-    tally = Tally(started(shards=1))
-    tally.add(state(0, "running", 60, 600, 6.0))
-    tally.add(state(0, "retrying", detail="again in 3 s: no capacity"))
-    assert (tally.tasks, tally.counts) == (60, {"retrying": 1})
-    tally.add(state(0, "running", 10, 100, 1.0))
-    assert (tally.tasks, [each.tasks for each in tally.at_work()]) == (60, [10])
-    tally.add(state(0, "running", 70, 700, 7.0))
-    assert tally.tasks == 70
+    progress = RunProgress(started(shards=1))
+    progress.add(state(0, "running", 60, 600, 6.0))
+    progress.add(state(0, "retrying", detail="again in 3 s: no capacity"))
+    assert (progress.tasks, progress.counts) == (60, {"retrying": 1})
+    progress.add(state(0, "running", 10, 100, 1.0))
+    assert (progress.tasks, [each.tasks for each in progress.at_work()]) == (60, [10])
+    progress.add(state(0, "running", 70, 700, 7.0))
+    assert progress.tasks == 70
 
 
 def test_a_worker_that_is_done_counts_when_its_shard_is_found() -> None:
-    tally = Tally(started(shards=1))
-    tally.add(state(0, "done", 100, 1000, 9.0))
-    assert (tally.counts, tally.is_complete) == ({"running": 1}, False)
-    tally.add(shard_done(0, 100, 1000))
-    assert (tally.counts, tally.is_complete) == ({"done": 1}, True)
+    progress = RunProgress(started(shards=1))
+    progress.add(state(0, "done", 100, 1000, 9.0))
+    assert (progress.counts, progress.is_complete) == ({"running": 1}, False)
+    progress.add(shard_done(0, 100, 1000))
+    assert (progress.counts, progress.is_complete) == ({"done": 1}, True)
 
 
 def test_nothing_is_done_at_first() -> None:
     clock = Clock()
     clock.now = 3.0
-    tally = Tally(started(shards=3), clock)
+    progress = RunProgress(started(shards=3), clock)
     clock.now = 5.0
-    assert (tally.tasks, tally.size, tally.quarantined, tally.resumed_tasks) == (0, 0, 0, 0)
-    assert (tally.total_tasks, tally.total_size, tally.total_shards) == (100, 1000, 3)
-    assert (tally.counts, tally.is_complete, tally.has_machines) == ({"waiting": 3}, False, False)
-    assert (tally.elapsed, tally.throughput, tally.seconds_left, tally.at_work()) == (2.0, 0.0, None, [])
-    assert tally.text() == "0/100 tasks, 0 B of 1.0 kB"
+    assert (progress.tasks, progress.size, progress.quarantined, progress.resumed_tasks) == (0, 0, 0, 0)
+    assert (progress.total_tasks, progress.total_size, progress.total_shards) == (100, 1000, 3)
+    assert (progress.counts, progress.is_complete, progress.has_machines) == ({"waiting": 3}, False, False)
+    assert (progress.elapsed, progress.throughput, progress.seconds_left, progress.at_work()) == (2.0, 0.0, None, [])
+    assert progress.text() == "0/100 tasks, 0 B of 1.0 kB"
 
 
 def test_a_chunk_counts_once() -> None:
-    tally = Tally(started(), Clock())
+    progress = RunProgress(started(), Clock())
     for number in (0, 0, 1, 1, 0):
-        tally.add(chunk(0, number, 10, 100))
-    assert (tally.tasks, tally.size) == (20, 200)
-    tally.add(shard_done(0, 25, 250))
-    tally.add(chunk(0, 7, 10, 100))
-    tally.add(shard_done(0, 25, 250))
-    assert (tally.tasks, tally.size, tally.resumed_tasks) == (25, 250, 0)
+        progress.add(chunk(0, number, 10, 100))
+    assert (progress.tasks, progress.size) == (20, 200)
+    progress.add(shard_done(0, 25, 250))
+    progress.add(chunk(0, 7, 10, 100))
+    progress.add(shard_done(0, 25, 250))
+    assert (progress.tasks, progress.size, progress.resumed_tasks) == (25, 250, 0)
 
 
 def test_a_resumed_shard_counts_as_done_before_unless_some_of_it_was_done_now() -> None:
-    tally = Tally(started(shards=3), Clock())
-    tally.add(shard_done(0, 10, 100, resumed=True))
-    assert (tally.tasks, tally.resumed_tasks) == (10, 10)
-    tally.add(chunk(1, 0, 10, 100))
-    tally.add(shard_done(1, 10, 100, resumed=True))
-    assert (tally.tasks, tally.resumed_tasks) == (20, 10)
-    tally.add(chunk(2, 0, 4, 40, resumed=True))
-    tally.add(chunk(2, 1, 6, 60, resumed=True))
-    assert (tally.tasks, tally.resumed_tasks) == (30, 20)
+    progress = RunProgress(started(shards=3), Clock())
+    progress.add(shard_done(0, 10, 100, resumed=True))
+    assert (progress.tasks, progress.resumed_tasks) == (10, 10)
+    progress.add(chunk(1, 0, 10, 100))
+    progress.add(shard_done(1, 10, 100, resumed=True))
+    assert (progress.tasks, progress.resumed_tasks) == (20, 10)
+    progress.add(chunk(2, 0, 4, 40, resumed=True))
+    progress.add(chunk(2, 1, 6, 60, resumed=True))
+    assert (progress.tasks, progress.resumed_tasks) == (30, 20)
 
 
 def test_what_is_done_before_is_never_more_than_what_is_done() -> None:
-    tally = Tally(started(), Clock())
-    tally.add(chunk(0, 0, 40, 400, resumed=True))
-    tally.add(shard_done(0, 30, 300))
-    assert (tally.tasks, tally.resumed_tasks, tally.throughput) == (30, 30, 0)
+    progress = RunProgress(started(), Clock())
+    progress.add(chunk(0, 0, 40, 400, resumed=True))
+    progress.add(shard_done(0, 30, 300))
+    assert (progress.tasks, progress.resumed_tasks, progress.throughput) == (30, 30, 0)
 
 
 def test_all_tasks_are_the_end_where_no_machine_is_told_of() -> None:
-    tally = Tally(started(tasks=10, shards=2), Clock())
+    progress = RunProgress(started(tasks=10, shards=2), Clock())
     ends = []
     for event in (chunk(0, 0, 9), chunk(1, 0, 1), state(0, "running"), shard_done(0, 9), shard_done(1, 1)):
-        tally.add(event)  # the state is a job's: from there on it is the jobs that have to end
-        ends.append(tally.is_complete)
+        progress.add(event)  # the state is a job's: from there on it is the jobs that have to end
+        ends.append(progress.is_complete)
     assert ends == [False, True, False, False, True]
 
 
@@ -177,28 +177,28 @@ def test_all_tasks_are_the_end_where_no_machine_is_told_of() -> None:
     [("running", "", False), ("staging", "", False), ("running", "j", True), ("queued", "", True), ("done", "", True)],
 )
 def test_a_backend_has_machines_where_it_tells_of_jobs(name: str, job: str, expected: bool) -> None:
-    tally = Tally(started(shards=2), Clock())
-    tally.add(state(0, name, job=job))
-    assert tally.has_machines is expected
-    tally.add(state(1, "running", job=""))
-    assert tally.has_machines is expected
+    progress = RunProgress(started(shards=2), Clock())
+    progress.add(state(0, name, job=job))
+    assert progress.has_machines is expected
+    progress.add(state(1, "running", job=""))
+    assert progress.has_machines is expected
 
 
 def test_a_committed_shard_has_no_other_state_any_more() -> None:
-    tally = Tally(started(shards=1), Clock())
-    tally.add(shard_done(0, 10, 100))
-    tally.add(state(0, "running", 99, 990, job=""))
-    assert (tally.counts, tally.tasks, tally.at_work()) == ({"done": 1}, 10, [])
-    assert not tally.has_machines
+    progress = RunProgress(started(shards=1), Clock())
+    progress.add(shard_done(0, 10, 100))
+    progress.add(state(0, "running", 99, 990, job=""))
+    assert (progress.counts, progress.tasks, progress.at_work()) == ({"done": 1}, 10, [])
+    assert not progress.has_machines
 
 
 def test_shards_at_work_come_in_the_order_of_their_states_and_numbers() -> None:
-    tally = Tally(started(shards=9), Clock())
+    progress = RunProgress(started(shards=9), Clock())
     names = [*reversed(AT_WORK), "queued", "running", "failed"]
     for number, name in enumerate(names):
-        tally.add(state(number, name))
-    tally.add(chunk(8, 0))
-    assert [(each.state, each.shard) for each in tally.at_work()] == [
+        progress.add(state(number, name))
+    progress.add(chunk(8, 0))
+    assert [(each.state, each.shard) for each in progress.at_work()] == [
         ("running", 4),
         ("running", 6),
         ("staging", 3),
@@ -206,28 +206,28 @@ def test_shards_at_work_come_in_the_order_of_their_states_and_numbers() -> None:
         ("stopping", 1),
         ("retrying", 0),
     ]
-    assert tally.counts == dict.fromkeys(("failed", "queued", *AT_WORK, "waiting"), 1) | {"running": 2}
+    assert progress.counts == dict.fromkeys(("failed", "queued", *AT_WORK, "waiting"), 1) | {"running": 2}
 
 
 def test_a_shard_s_quarantined_tasks_are_told() -> None:
-    tally = Tally(started(), Clock())
-    tally.add(state(0, "running", 20, 200, 2.0, quarantined=3))
-    assert tally.quarantined == 3
-    assert tally.text().endswith(", 3 quarantined")
+    progress = RunProgress(started(), Clock())
+    progress.add(state(0, "running", 20, 200, 2.0, quarantined=3))
+    assert progress.quarantined == 3
+    assert progress.text().endswith(", 3 quarantined")
 
 
 def test_work_of_an_earlier_command_is_seen_for_the_first_time_only() -> None:
     """A worker that has been at work for no time tells of what was there when it began."""
-    tally = Tally(started(), Clock())
-    tally.add(state(0, "running", 20, 200, 0.0))
-    assert tally.resumed_tasks == 20
-    tally.add(state(0, "running", 50, 500, 0.0))
-    assert (tally.tasks, tally.resumed_tasks) == (50, 20)
-    other = Tally(started(), Clock())
+    progress = RunProgress(started(), Clock())
+    progress.add(state(0, "running", 20, 200, 0.0))
+    assert progress.resumed_tasks == 20
+    progress.add(state(0, "running", 50, 500, 0.0))
+    assert (progress.tasks, progress.resumed_tasks) == (50, 20)
+    other = RunProgress(started(), Clock())
     other.add(state(0, "running", 20, 200, 1.0))
     other.add(state(0, "running", 50, 500, 0.0))
     assert (other.tasks, other.resumed_tasks) == (50, 0)
-    resumed = Tally(started(resumed=True), Clock())
+    resumed = RunProgress(started(resumed=True), Clock())
     resumed.add(chunk(0, 0, 30, 300, resumed=True))
     resumed.add(state(0, "running", 20, 200, 1.0))
     assert (resumed.tasks, resumed.resumed_tasks) == (30, 30)
@@ -235,18 +235,18 @@ def test_work_of_an_earlier_command_is_seen_for_the_first_time_only() -> None:
 
 def test_the_pace_begins_once() -> None:
     clock = Clock()
-    tally = Tally(started(shards=3), clock)
+    progress = RunProgress(started(shards=3), clock)
     clock.now = 100.0
-    tally.add(state(0, "queued"))
-    tally.add(state(0, "staging"))
+    progress.add(state(0, "queued"))
+    progress.add(state(0, "staging"))
     clock.now = 110.0
-    tally.add(state(1, "running", 10, 100, 1.0))
-    assert tally.throughput == 10.0
-    late = Tally(started(shards=1), clock)
+    progress.add(state(1, "running", 10, 100, 1.0))
+    assert progress.throughput == 10.0
+    late = RunProgress(started(shards=1), clock)
     late.add(state(0, "running", 10, 100, 500.0))  # it began long before it was asked about
     clock.now = 120.0
     assert late.throughput == 10.0
-    chunks = Tally(started(shards=2), clock)
+    chunks = RunProgress(started(shards=2), clock)
     clock.now = 130.0
     chunks.add(chunk(0, 0, 10, 100))
     clock.now = 140.0
@@ -256,9 +256,9 @@ def test_the_pace_begins_once() -> None:
 
 def test_nothing_is_left_where_all_is_done() -> None:
     clock = Clock()
-    tally = Tally(started(), clock)
-    tally.add(chunk(0, 0, 99, 990))
+    progress = RunProgress(started(), clock)
+    progress.add(chunk(0, 0, 99, 990))
     clock.now = 1.0
-    assert tally.text() == "99/100 tasks, 990 B of 1.0 kB, 990 B/s, 0.0 s left"
-    tally.add(chunk(0, 1, 1, 10))
-    assert tally.text() == "100/100 tasks, 1.0 kB of 1.0 kB, 1.0 kB/s"
+    assert progress.text() == "99/100 tasks, 990 B of 1.0 kB, 990 B/s, 0.0 s left"
+    progress.add(chunk(0, 1, 1, 10))
+    assert progress.text() == "100/100 tasks, 1.0 kB of 1.0 kB, 1.0 kB/s"

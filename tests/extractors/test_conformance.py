@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -27,6 +27,11 @@ class TestWfdbSummary(ExtractorConformance):
         broken.parent.mkdir(parents=True)
         broken.write_text("no header\n")
         return tmp_path / "data"
+
+
+class TestWfdbWindows(TestWfdbSummary):
+    extractor = "wfdb-windows"
+    options: ClassVar[Mapping[str, Any]] = {"options": {"window": 30.0}}
 
 
 class TestProbe(ExtractorConformance):
@@ -135,3 +140,9 @@ def test_an_option_that_the_fingerprint_forgets_is_noticed(given: Any, notices: 
 
     with pytest.raises(AssertionError, match="the option times") if notices else nullcontext():
         Tests().test_each_option_changes_the_fingerprint()
+
+
+def test_the_earlier_name_of_its_arguments_is_refused() -> None:
+    """What a subclass calls `options` would be passed over without a word."""
+    with pytest.raises(TypeError, match="is called `arguments`"):
+        type("Tests", (ExtractorConformance,), {"extractor": optional, "options": {"unit": "file"}})

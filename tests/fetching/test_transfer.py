@@ -23,7 +23,7 @@ import scaledproc
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, FetchStarted, Note
 from scaledproc.fetching import http, transfer
-from scaledproc.planning.selection.subset import Choice, Record, pick, unit_folders
+from scaledproc.fetching.selection.subset import Choice, Record, pick, unit_folders
 
 NAME = "mimic3wdb/1.0"
 ONE = f"{NAME}/30/3000003/3000003_0001.dat"

@@ -57,9 +57,12 @@ def test_on_local_disks(tree: TreeWriter, spec: str, tmp_path: Path) -> None:
     (data / "meta/labels.csv").touch()
     scaledproc.run(data, tmp_path / "out", extractor=spec, jobs=1)
     (data / "meta/labels.csv").write_bytes(b"a,eno\nb,two\nc,three\nd,four\n")
-    with pytest.raises(OtherPlanError, match=r"meta/labels.csv changed; name another") as caught:
+    with pytest.raises(OtherPlanError, match=r"meta/labels.csv changed; --update does 4 of 4 tasks") as caught:
         scaledproc.run(data, tmp_path / "out", extractor=spec, jobs=1)
-    assert [(each["kind"], each["name"]) for each in caught.value.differences] == [("reads", "meta/labels.csv")]
+    assert [(each["kind"], each["name"]) for each in caught.value.differences] == [
+        ("reads", "meta/labels.csv"),
+        ("update", ""),
+    ]
 
 
 def test_filters_do_not_leave_it_out_and_it_starts_no_task(tree: TreeWriter, spec: str, tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from scaledproc.testing import PROBE, write_probe_dataset
 
 PROMISED = {
     "scaledproc": {
-        *("plan", "run", "combine", "verify", "status", "stop", "fetch", "save_inventory", "try_task", "extractor"),
-        *("Plan", "Run", "Verified", "Status", "Fetched", "Inventory"),
+        *("plan", "run", "combine", "verify", "status", "stop", "fetch", "save_inventory", "show", "try_task"),
+        *("Plan", "Run", "Verified", "Status", "Overview", "Fetched", "Inventory", "extractor"),
         *("Extractor", "Option", "Task", "Backend", "Capabilities", "Job"),
         *("ScaledprocError", "TooManyFailuresError", "UsageError"),
     },

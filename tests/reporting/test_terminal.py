@@ -22,7 +22,7 @@ from told import chunk, shard_done, started, state
 
 import scaledproc
 from scaledproc import api
-from scaledproc.engine.progress import Tally
+from scaledproc.engine.progress import RunProgress
 from scaledproc.engine.status import Status
 from scaledproc.events import ChunkDone, CombineDone, Event, Note, RunFinished, RunStarted, ShardDone, ShardState
 from scaledproc.reporting.terminal import LiveProgress, PlainProgress
@@ -375,14 +375,14 @@ def test_a_run_on_many_machines(account: ProcessingEmulator, s3: Bucket, tmp_pat
         line for line in lines if re.match(r"shard 1 retrying: again in \d+ s: InternalServerError: .*\(\S+-1\)", line)
     ]
     assert [line for line in lines if re.match(r"shard 2 failed: AlgorithmError: broken \(\S+-2\)", line)]
-    tally = Tally(next(event for event in events if isinstance(event, RunStarted)))
+    progress = RunProgress(next(event for event in events if isinstance(event, RunStarted)))
     for event in events:
         if isinstance(event, (ChunkDone, ShardDone, ShardState)):
-            tally.add(event)
-    assert tally.counts == {"done": 3, "failed": 1}
+            progress.add(event)
+    assert progress.counts == {"done": 3, "failed": 1}
     found = api.status(output)
-    assert found.counts == tally.counts
-    assert sum(shard.tasks for shard in found.done) <= tally.tasks < 39
+    assert found.counts == progress.counts
+    assert sum(shard.tasks for shard in found.done) <= progress.tasks < 39
     text = status_text(found)
     assert "shards: 3 done, 1 failed" in text
     assert re.search(r"^shard 2 failed: AlgorithmError: broken \(\S+-s00002-2\)$", text, re.MULTILINE)

@@ -25,7 +25,7 @@ import scaledproc.engine.driver
 from scaledproc._util.process.processes import Process
 from scaledproc.extractors import Task
 from scaledproc.run_folder.lock.driver_lease import hold_lease
-from scaledproc.run_folder.lock.keeper import HeldError
+from scaledproc.run_folder.lock.lease_store import HeldError
 from scaledproc.storage.fencing import OvertakenError
 
 TTL = 1.5

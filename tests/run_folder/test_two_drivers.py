@@ -27,10 +27,10 @@ from scaledproc._util.process import processes
 from scaledproc._util.process.processes import Process, elapsed, this_process
 from scaledproc.events import ChunkDone, Event, Note
 from scaledproc.reporting.text import status_text
-from scaledproc.run_folder.lock import keeper
+from scaledproc.run_folder.lock import lease_store
 from scaledproc.run_folder.lock.driver_lease import LeaseLostError, hold_lease
-from scaledproc.run_folder.lock.keeper import HeldError, read_lease
 from scaledproc.run_folder.lock.lease import TTL, Lease, may_take
+from scaledproc.run_folder.lock.lease_store import HeldError, read_lease
 from scaledproc.storage.store import Store
 from scaledproc.testing import PROBE, output_bytes, write_probe_dataset
 
@@ -123,7 +123,7 @@ def test_a_lease_that_looks_old_is_not_taken_while_its_holder_renews_it(store: S
     with hold_lease(store, "local", me=ELSEWHERE.holder, ttl=3) as held:
         assert held.fence is not None
         with pytest.MonkeyPatch.context() as patch:  # on local disks its lock tells, whatever the times are
-            patch.setattr(keeper, "may_take", lambda seen: may_take(replace(seen, age=seen.age and 10**6)))
+            patch.setattr(lease_store, "may_take", lambda seen: may_take(replace(seen, age=seen.age and 10**6)))
             with pytest.raises(HeldError), hold_lease(store, "local"):
                 pass
 

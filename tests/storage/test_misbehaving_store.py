@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,7 +28,7 @@ from support import Bucket, Cli, clean_environment
 import scaledproc
 import scaledproc.engine.driver
 from scaledproc.errors import ScaledprocError
-from scaledproc.events import ChunkDone, Event, ShardDone
+from scaledproc.events import ChunkDone, Event, ReuseFound, ShardDone
 from scaledproc.run_folder.folder import Run, decide
 from scaledproc.run_folder.lock.driver_lease import hold_lease
 from scaledproc.storage.s3 import download, filesystem, s3_store
@@ -367,7 +368,9 @@ def ground(s3: Bucket, bad: MisbehavingStore, tmp_path_factory: pytest.TempPathF
     return ground
 
 
-def run(ground: Ground, output: str, *, stop: Callable[[list[Event]], bool] = lambda events: False) -> list[Event]:
+def run(
+    ground: Ground, output: str, *, stop: Callable[[list[Event]], bool] = lambda events: False, **options: Any
+) -> list[Event]:
     """The run in this process, through the proxy; as if Ctrl-C were pressed where `stop` says so."""
     from scaledproc.extractors import load_extractor
 
@@ -386,6 +389,7 @@ def run(ground: Ground, output: str, *, stop: Callable[[list[Event]], bool] = la
         chunk=CHUNK,
         storage_options=through(ground.bad),
         on_event=listen,
+        **options,
     )
     return events
 
@@ -404,6 +408,25 @@ class TestRuns:
         run(ground, f"ground/same{seed}")
         assert ground.bad.faults.total() - before > 100 * rate
         ground.check(f"ground/same{seed}")
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(("seed", "faults", "rate"), [(1, SWIFT, 0.1), (2, {"stale"}, 0.8)])
+    def test_an_update(self, ground: Ground, seed: int, faults: Collection[str], rate: float) -> None:
+        """A part of the dataset first, then all of it, as an update that is ended on its way and continued."""
+        output = f"ground/update{seed}"
+        ground.bad.decide = seeded(seed, rate, faults)
+        run(ground, output, include=["0/**", "2/u1/*"])
+        with pytest.raises(KeyboardInterrupt):
+            run(ground, output, update=True, stop=lambda events: isinstance(events[-1], ChunkDone))
+        events = run(ground, output, update=True)
+        (found,) = (event for event in events if isinstance(event, ReuseFound))
+        assert 0 < found.todo < found.tasks == TASKS
+        made, expected = ground.made(output), dict(ground.expected)
+        assert made.keys() == expected.keys()
+        del made["tasks.parquet"], expected["tasks.parquet"]  # which tells what was reused
+        assert made == expected
+        ground.bad.decide = lambda request: None
+        assert scaledproc.verify(ground.bucket.url(output), storage_options=ground.bucket.storage_options).ok
 
     @pytest.mark.slow
     @pytest.mark.parametrize("seed", [1, 2])

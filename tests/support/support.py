@@ -98,9 +98,9 @@ def forget_s3() -> None:
     """Drop the s3fs filesystems that are kept for whoever asks next: they lead to where the environment once did."""
     from s3fs import S3FileSystem
 
-    from scaledproc.storage.s3.filesystem import PatientS3FileSystem
+    from scaledproc.storage.s3.filesystem import RetryingS3FileSystem
 
-    for each in (S3FileSystem, PatientS3FileSystem):  # each keeps its own
+    for each in (S3FileSystem, RetryingS3FileSystem):  # each keeps its own
         each.clear_instance_cache()
 
 

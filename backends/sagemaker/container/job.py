@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING
 
 from scaledproc._util.process.scratch import PrivateFolder
 from scaledproc._util.redaction import redacted
-from scaledproc.engine.driver import reporting
 from scaledproc.engine.job import check_job, open_run, perform
+from scaledproc.engine.steps import reporting
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, ShardDone
 from scaledproc.execution.heartbeat import PROGRESS
-from scaledproc.execution.shard import PARTS, assemble_shard, note_present
+from scaledproc.execution.shard import assemble_shard, note_present
 from scaledproc.planning.partition import share_out
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import (
     DONE,
     INVENTORY,
+    PARTS,
     PLAN,
     RECORD,
     SHARDS,
@@ -112,7 +113,7 @@ def _share(run: RunFolder, shards: tuple[int, ...], host: Host | None) -> tuple[
 
 def _put_together(run: RunFolder, job: str) -> Iterator[Event]:
     """Make shards of the parts that the machines of a job left."""
-    folder = f"{WORK}/{PARTS}/{job}"
+    folder = f"{PARTS}/{job}"
     folders = [f"{folder}/{host}" for host in run.store.names(folder)]
     every = set(range(run.record.counts["shards"]))
     for shard in sorted(every - run.committed_shards(every)):
@@ -167,7 +168,7 @@ def _assemble(mounted: Path, folder: Path) -> None:
     for name in (RECORD, PLAN, INVENTORY):
         shutil.copyfile(mounted / requests.CONTROL / name, folder / name)
     (folder / WORK).mkdir()
-    for name, place in ((SHARDS, SHARDS), ("done", DONE), (PARTS, f"{WORK}/{PARTS}")):
+    for name, place in ((SHARDS, SHARDS), ("done", DONE), ("parts", PARTS)):
         (folder / place).mkdir()
         if (mounted / name).is_dir():
             for entry in (mounted / name).iterdir():
@@ -187,7 +188,7 @@ def _hand_over_shard(store: Store, output: Path | None, order: ContainerOrder, s
 def _hand_over(store: Store, output: Path, order: ContainerOrder, host: str) -> None:
     """Leave what was made where the service takes it from; links are what was there before."""
     assert store.local is not None  # noqa: S101
-    parts = store.local / WORK / PARTS
+    parts = store.local / PARTS
     if order.present:
         (output / host).mkdir(parents=True, exist_ok=True)
         for path in sorted(parts.iterdir()):
@@ -195,7 +196,7 @@ def _hand_over(store: Store, output: Path, order: ContainerOrder, host: str) -> 
         return
     for path in sorted(store.local.rglob("*")):
         name = path.relative_to(store.local).as_posix()
-        is_result = name not in (RECORD, PLAN, INVENTORY) and not re.match(rf"{WORK}/({PARTS}/|\d)", name)
+        is_result = name not in (RECORD, PLAN, INVENTORY) and not re.match(rf"{PARTS}/|{WORK}/\d", name)
         is_result |= name == RECORD and order.finish
         is_result &= not path.name.startswith(".")  # the lock of the folder that this lies in
         if is_result and path.is_file() and not path.is_symlink():

@@ -26,7 +26,7 @@ from ..service import Jobs, JobSummary, Service, ServiceError
 from ..settings import Settings
 from .decisions import Fate, exceeded_quota, fate, look_again, machine_of, pause, pause_for_room, reason
 from .job_list import COMBINE, KEYS, STOP, has_combined, has_parts
-from .requests import Choice, Work, is_mounted, possible_types
+from .requests import Assignment, Choice, is_mounted, possible_types
 
 if TYPE_CHECKING:
     from scaledproc.events import ShardDone
@@ -69,9 +69,9 @@ def key_and_attempt(name: str) -> tuple[str, int]:
 
 @dataclass
 class _JobState:
-    """What is known of a job over all its tries, until its work is done."""
+    """What is known of a job over all its tries, until it is done."""
 
-    work: Work
+    assignment: Assignment
     attempt: int = 0
     tries: int = 0
     not_before: float = 0.0
@@ -87,7 +87,7 @@ class _JobState:
 
 
 class Controller:
-    """Does works by jobs.
+    """Does assignments by jobs.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class Controller:
     run, settings
         Whose they are, and how.
     request
-        Makes the request of a work's try: its name, the work, and which machines to ask for.
+        Makes the request of a assignment's try: its name, the assignment, and which machines to ask for.
     bills
         Where what each job took is added.
     """
@@ -106,7 +106,7 @@ class Controller:
         jobs: Jobs,
         run: RunFolder,
         settings: Settings,
-        request: Callable[[str, Work, Choice], dict[str, Any]],
+        request: Callable[[str, Assignment, Choice], dict[str, Any]],
         bills: dict[str, Bill],
     ) -> None:
         self._jobs = jobs
@@ -129,7 +129,7 @@ class Controller:
         self._troubles = 0
         self._last_look: datetime | None = None
         self.completed: dict[str, str] = {}
-        """The name of the job that did a work, by the work's key."""
+        """The name of the job that did an assignment, by the assignment's key."""
         self.is_over = False
         """Whether another driver finished the run meanwhile."""
 
@@ -146,15 +146,15 @@ class Controller:
             return self.active
         return [job.name for job in listed if job.status == "InProgress"]
 
-    def do(self, works: Sequence[Work]) -> Iterator[Event]:
-        """Do works, and tell what happens.
+    def do(self, assignments: Sequence[Assignment]) -> Iterator[Event]:
+        """Do assignments, and tell what happens.
 
         Raises
         ------
         ScaledprocError
-            If some of the works cannot be done. The others were.
+            If some of the assignments cannot be done. The others were.
         """
-        self._waiting = [_JobState(work) for work in works]
+        self._waiting = [_JobState(assignment) for assignment in assignments]
         yield from self._attach()
         while self._waiting or self._active:
             yield from self._submit()
@@ -170,7 +170,7 @@ class Controller:
 
     def _attach(self) -> Iterator[Event]:
         """Take over the jobs of an earlier command instead of starting twins."""
-        jobs = {job.work.key: job for job in self._waiting}
+        jobs = {job.assignment.key: job for job in self._waiting}
         found: dict[str, tuple[int, str, str]] = {}
         listed = self._jobs.summaries(self._token)
         for summary in listed:
@@ -187,11 +187,11 @@ class Controller:
             job = jobs[key]
             job.attempt, job.name = attempt, name
             if status in _ENDED:
-                yield from self._tell_done(job.work.shards, committed)
-                if job.work.shards and committed.issuperset(job.work.shards):
+                yield from self._tell_done(job.assignment.shards, committed)
+                if job.assignment.shards and committed.issuperset(job.assignment.shards):
                     self._waiting.remove(job)
                     self.completed[key] = name
-                if key == KEYS and status == "Completed" and has_parts(self._run, job.work, name) == "all":
+                if key == KEYS and status == "Completed" and has_parts(self._run, job.assignment, name) == "all":
                     self._waiting.remove(job)
                     self.completed[key] = name
                 continue
@@ -205,7 +205,7 @@ class Controller:
             yield from self._say(job, State.QUEUED)
 
     def _watch_other(self, job: JobSummary, key: str, attempt: int) -> None:
-        """Wait for a job that is not of this command's works: its shards are committed, and it is about to end.
+        """Wait for a job that is not of this command's assignments: its shards are committed, and it is about to end.
 
         Raises
         ------
@@ -214,13 +214,13 @@ class Controller:
         """
         if key == COMBINE and not self._waiting:
             return  # it is taken over when there is nothing left but to combine
-        shards = {shard for job in self._waiting for shard in job.work.shards}
+        shards = {shard for job in self._waiting for shard in job.assignment.shards}
         if self._waiting and (not key.startswith("s") or int(key[1:]) in shards):
             raise UsageError(
                 f"job {job.name} is at work for this run, with another --input-mode or another choice of --instances: "
                 f"give the same as then, wait for it, or stop it: scaledproc stop {self._run.store}"
             )
-        self._active.append(_JobState(Work(key), attempt, name=job.name))
+        self._active.append(_JobState(Assignment(key), attempt, name=job.name))
 
     def _submit(self) -> Iterator[Event]:
         now = time.monotonic()
@@ -258,10 +258,10 @@ class Controller:
 
     def _start(self, job: _JobState) -> ServiceError | None:
         job.attempt += 1
-        job.name = job_name(self._settings.job_name_prefix, self._token, job.work.key, job.attempt)
-        job.prefers = self._prefers and len(possible_types(self._settings, job.work, job.without)) > 1
+        job.name = job_name(self._settings.job_name_prefix, self._token, job.assignment.key, job.attempt)
+        job.prefers = self._prefers and len(possible_types(self._settings, job.assignment, job.without)) > 1
         try:
-            self._jobs.create(self._request(job.name, job.work, Choice(job.attempt, job.without, self._prefers)))
+            self._jobs.create(self._request(job.name, job.assignment, Choice(job.attempt, job.without, self._prefers)))
         except ServiceError as error:
             if error.trouble != "exists":
                 return error
@@ -321,7 +321,11 @@ class Controller:
     def _rules_out(self, job: _JobState, instance_type: str) -> bool:
         """Have a job do without a type of machines from now on; False if there is no other one."""
         without = job.without | {instance_type}
-        if not instance_type or instance_type in job.without or not possible_types(self._settings, job.work, without):
+        if (
+            not instance_type
+            or instance_type in job.without
+            or not possible_types(self._settings, job.assignment, without)
+        ):
             return False
         job.without = without
         self._waiting.append(job)
@@ -421,19 +425,19 @@ class Controller:
 
     def _end(self, job: _JobState, description: Mapping[str, Any], committed: set[int]) -> Iterator[Event]:
         self._bill(job.name, description)
-        work = job.work
-        if work.combines and work.key != COMBINE:  # an earlier command's, whose shards are committed
+        assignment = job.assignment
+        if assignment.combines and assignment.key != COMBINE:  # an earlier command's, whose shards are committed
             return
-        yield from self._tell_done(work.shards, committed)
-        left = tuple(shard for shard in work.shards if shard not in committed)
-        is_done = has_combined(self._run) if work.key == COMBINE else not left
+        yield from self._tell_done(assignment.shards, committed)
+        left = tuple(shard for shard in assignment.shards if shard not in committed)
+        is_done = has_combined(self._run) if assignment.key == COMBINE else not left
         parts = ""
-        if work.key == KEYS and description["ProcessingJobStatus"] == "Completed":
-            parts = has_parts(self._run, work, job.name)
+        if assignment.key == KEYS and description["ProcessingJobStatus"] == "Completed":
+            parts = has_parts(self._run, assignment, job.name)
             is_done = parts == "all"
         what = fate(description, committed=is_done, max_runtime=self._settings.max_runtime_seconds)
         if what == "done":
-            self.completed[work.key] = job.name
+            self.completed[assignment.key] = job.name
             return
         if self._ended_elsewhere():
             self.is_over = True
@@ -442,8 +446,8 @@ class Controller:
         if parts == "some":
             yield from self._give_up(job, "some files came to no machine: were they removed since they were listed?")
             return
-        if work.key != KEYS and work.shards:
-            job.work = replace(work, shards=left, instances=min(work.instances, max(len(left), 1)))
+        if assignment.key != KEYS and assignment.shards:
+            job.assignment = replace(assignment, shards=left, instances=min(assignment.instances, max(len(left), 1)))
         if what == "stopped" and job.is_stopping:  # by an earlier command; this one is to do it
             job.is_stopping = False
             job.tries = 0
@@ -456,7 +460,7 @@ class Controller:
         if what in ("memory", "disk") and self._rules_out(job, machine_of(description)):
             yield from self._say(job, State.RETRYING, f"on another machine: {_short(why)}")
             return
-        if what == "timeout" and is_mounted(self._settings) and left == work.shards:
+        if what == "timeout" and is_mounted(self._settings) and left == assignment.shards:
             yield from self._give_up(job, f"{why}\n{TOO_SHORT}")
             return
         yield from self._again(job, what, f"{why}\n{LARGER[what]}" if what in LARGER else why)
@@ -491,14 +495,18 @@ class Controller:
             yield from self._compare_versions(beat)
         finished = False
         for place, state in shard_states(beat for _, beat in self._heartbeats.values()).items():
-            if place not in news or state.shard in self._told or state.shard not in at_work[state.job].work.shards:
+            if (
+                place not in news
+                or state.shard in self._told
+                or state.shard not in at_work[state.job].assignment.shards
+            ):
                 continue
             finished |= state.state is State.DONE
             yield state
         if finished:  # some shards of a job that goes on with others
             committed = self._run.committed_shards()
             for job in self._active:
-                yield from self._tell_done(job.work.shards, committed)
+                yield from self._tell_done(job.assignment.shards, committed)
 
     def _compare_versions(self, beat: Heartbeat) -> Iterator[Event]:
         mine = self._run.record.versions
@@ -519,9 +527,9 @@ class Controller:
             yield Note(text)
 
     def _say(self, job: _JobState, state: State, detail: str = "") -> Iterator[Event]:
-        for shard in job.work.shards:
+        for shard in job.assignment.shards:
             yield ShardState(shard, state, job.name, detail)
-        if job.work.combines and detail:
+        if job.assignment.combines and detail:
             yield from self._note(f"combining: {state}: {detail}")
 
     def _bill(self, name: str, description: Mapping[str, Any]) -> None:
@@ -529,12 +537,12 @@ class Controller:
 
     def _report(self) -> str:
         """Why some jobs failed: what the service and the worker say, the end of the log, and where it is."""
-        shards = sum(len(job.work.shards) for job, _ in self._failed)
+        shards = sum(len(job.assignment.shards) for job, _ in self._failed)
         made = "is" if shards == 1 else "are"
         what = f"{count_text(shards, 'shard')} {made} not made" if shards else "the shards are not combined"
         lines = [f"{what}; what is committed stays, and the same command runs the rest"]
         for job, why in self._failed[:5]:
-            name = "combine" if job.work.combines else f"shard {', '.join(map(str, job.work.shards[:5]))}"
+            name = "combine" if job.assignment.combines else f"shard {', '.join(map(str, job.assignment.shards[:5]))}"
             lines.append(f"{name}: {why}")
             if not job.name:
                 continue

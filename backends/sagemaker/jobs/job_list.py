@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from scaledproc.errors import UsageError
-from scaledproc.execution.shard import PARTS, present_tasks
+from scaledproc.execution.shard import present_tasks
 from scaledproc.planning.partition import share_out
-from scaledproc.run_folder.names import COMBINED, FEATURES, WORK
+from scaledproc.run_folder.names import COMBINED, FEATURES, PARTS, WORK
 
 from ..settings import Settings
-from .requests import CONTROL, Work, is_mounted
+from .requests import CONTROL, Assignment, is_mounted
 
 if TYPE_CHECKING:
     from scaledproc.planning.plan import Plan
@@ -32,9 +32,9 @@ def shard_key(shard: int) -> str:
     return f"s{shard:05d}"
 
 
-def shard_works(
+def shard_assignments(
     settings: Settings, plan: Plan, shards: Sequence[int], options: Mapping[str, Any], run: str
-) -> list[Work]:
+) -> list[Assignment]:
     """The jobs that make these macro shards.
 
     Parameters
@@ -59,25 +59,26 @@ def shard_works(
         return [_keys(settings, plan, shards, options, run)]
     if settings.instances is not None:
         instances = min(settings.instances, len(shards))
-        return [_with_files(Work(HOSTS, tuple(shards), instances=instances), settings, plan, options, run)]
-    return [_with_files(Work(shard_key(shard), (shard,)), settings, plan, options, run) for shard in shards]
+        return [_with_files(Assignment(HOSTS, tuple(shards), instances=instances), settings, plan, options, run)]
+    return [_with_files(Assignment(shard_key(shard), (shard,)), settings, plan, options, run) for shard in shards]
 
 
-def grouped_works(
+def grouped_assignments(
     settings: Settings, plan: Plan, shards: Sequence[int], options: Mapping[str, Any], run: str, most: int
-) -> list[Work]:
-    """As `shard_works`, in at most so many jobs: where there are more shards, each job makes several."""
-    works = shard_works(settings, plan, shards, options, run)
-    if len(works) <= most:
-        return works
+) -> list[Assignment]:
+    """As `shard_assignments`, in at most so many jobs: where there are more shards, each job makes several."""
+    assignments = shard_assignments(settings, plan, shards, options, run)
+    if len(assignments) <= most:
+        return assignments
     sizes = [int(plan.shard_sizes[shard]) for shard in shards]
     shares = [tuple(shards[at] for at in share) for share in share_out(sizes, most)]
     return [
-        _with_files(Work(f"g{number:05d}", share), settings, plan, options, run) for number, share in enumerate(shares)
+        _with_files(Assignment(f"g{number:05d}", share), settings, plan, options, run)
+        for number, share in enumerate(shares)
     ]
 
 
-def _keys(settings: Settings, plan: Plan, shards: Sequence[int], options: Mapping[str, Any], run: str) -> Work:
+def _keys(settings: Settings, plan: Plan, shards: Sequence[int], options: Mapping[str, Any], run: str) -> Assignment:
     if options["unit"] != "file":
         raise UsageError(
             f"--input-mode sharded-by-key parts files at random, and this plan's units ({options['unit']}) are files "
@@ -86,27 +87,29 @@ def _keys(settings: Settings, plan: Plan, shards: Sequence[int], options: Mappin
     if len(plan.files) != plan.n_tasks:
         raise UsageError("--input-mode sharded-by-key: some units have files that start no task")
     instances = min(settings.instances or settings.max_parallel_jobs, plan.n_tasks)
-    return _with_files(Work(KEYS, tuple(shards), instances=instances), settings, plan, options, run)
+    return _with_files(Assignment(KEYS, tuple(shards), instances=instances), settings, plan, options, run)
 
 
-def _with_files(work: Work, settings: Settings, plan: Plan, options: Mapping[str, Any], run: str) -> Work:
+def _with_files(
+    assignment: Assignment, settings: Settings, plan: Plan, options: Mapping[str, Any], run: str
+) -> Assignment:
     from dataclasses import replace
 
     shared = sum(file.size for file in plan.reads)
     if not is_mounted(settings):
-        return replace(work, size=shared + max(_largest_unit(plan, shard) for shard in work.shards))
-    work = replace(work, size=shared + int(plan.shard_sizes[list(work.shards)].sum()))
-    groups = _groups(plan, work.shards)
+        return replace(assignment, size=shared + max(_largest_unit(plan, shard) for shard in assignment.shards))
+    assignment = replace(assignment, size=shared + int(plan.shard_sizes[list(assignment.shards)].sum()))
+    groups = _groups(plan, assignment.shards)
     is_whole = (
         not any(options.get(name) for name in ("include", "exclude", "only", "limit", "inventory", "leaves_out"))
         and options["shards"] == "folder"
     )
     if settings.is_local:  # knows no manifests; what is copied beside the plan's files is not looked at
         prefixes = tuple(f"{group}/" for group in groups) if "." not in groups and not plan.reads else ("",)
-        return replace(work, prefixes=prefixes if len(prefixes) <= MOST_PREFIXES else ("",))
+        return replace(assignment, prefixes=prefixes if len(prefixes) <= MOST_PREFIXES else ("",))
     if is_whole and "." not in groups and len(groups) <= MOST_PREFIXES:
-        return replace(work, prefixes=tuple(f"{group}/" for group in groups))
-    return replace(work, manifest=f"{run}/{MANIFESTS}/{work.key}.json")
+        return replace(assignment, prefixes=tuple(f"{group}/" for group in groups))
+    return replace(assignment, manifest=f"{run}/{MANIFESTS}/{assignment.key}.json")
 
 
 def _groups(plan: Plan, shards: Sequence[int]) -> list[str]:
@@ -147,11 +150,11 @@ def has_combined(run: RunFolder) -> bool:
     return run.store.exists(COMBINED) and run.store.exists(FEATURES)
 
 
-def has_parts(run: RunFolder, work: Work, job: str) -> Literal["all", "some", "none"]:
+def has_parts(run: RunFolder, assignment: Assignment, job: str) -> Literal["all", "some", "none"]:
     """What the machines of a job left, which share a plan's files: `some` if all were there, and files were not."""
-    said = present_tasks(run.store, f"{WORK}/{PARTS}/{job}")
-    if len(said) < work.instances:
+    said = present_tasks(run.store, f"{PARTS}/{job}")
+    if len(said) < assignment.instances:
         return "none"
     sizes = run.plan.shard_cuts
-    wanted = sum(int(sizes[shard + 1] - sizes[shard]) for shard in work.shards)
+    wanted = sum(int(sizes[shard + 1] - sizes[shard]) for shard in assignment.shards)
     return "all" if sum(said.values()) >= wanted else "some"

@@ -10,7 +10,7 @@ from uuid import uuid4
 from ..service import Service, ServiceError
 from ..settings import Settings
 from .job_list import COMBINE
-from .requests import Work
+from .requests import Assignment
 
 VERSION = "2020-12-01"
 MOST_MINUTES = 14_400
@@ -20,22 +20,25 @@ MOST_STEPS = 49
 
 
 def definition(
-    settings: Settings, works: Sequence[Work], combine: Work, requests: Sequence[dict[str, Any]]
+    settings: Settings, assignments: Sequence[Assignment], combine: Assignment, requests: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    """A pipeline's definition: a step for each work, side by side, and one after them all.
+    """A pipeline's definition: a step for each assignment, side by side, and one after them all.
 
     Parameters
     ----------
     settings
         How often a step is repeated.
-    works, combine
+    assignments, combine
         What the steps do.
     requests
-        The CreateProcessingJob request of each work, the last one's at the end.
+        The CreateProcessingJob request of each assignment, the last one's at the end.
     """
-    steps = [_step(work.key, request, settings) for work, request in zip((*works, combine), requests, strict=True)]
-    if works:
-        steps[-1]["DependsOn"] = [_name(work.key) for work in works]
+    steps = [
+        _step(assignment.key, request, settings)
+        for assignment, request in zip((*assignments, combine), requests, strict=True)
+    ]
+    if assignments:
+        steps[-1]["DependsOn"] = [_name(assignment.key) for assignment in assignments]
     return {"Version": VERSION, "Metadata": {}, "Parameters": [], "Steps": steps}
 
 

@@ -68,8 +68,8 @@ class Place:
         As found.
     code
         What is shipped beside the image, if anything.
-    options
-        Storage options that the workers are given.
+    storage_options
+        Those that the workers are given.
     jobs
         Processes of each machine; None for all its cores.
     shared
@@ -83,13 +83,13 @@ class Place:
     role: str
     region: str | None = None
     code: Code | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    storage_options: Mapping[str, Any] = field(default_factory=dict)
     jobs: int | None = None
     shared: str | None = None
 
 
 @dataclass(frozen=True)
-class Work:
+class Assignment:
     """What a job is to do.
 
     Parameters
@@ -127,7 +127,7 @@ class Work:
         return not self.shards
 
 
-def processing_job(place: Place, name: str, work: Work, instance_types: Sequence[str]) -> dict[str, Any]:
+def processing_job(place: Place, name: str, assignment: Assignment, instance_types: Sequence[str]) -> dict[str, Any]:
     """The CreateProcessingJob request for one job.
 
     Parameters
@@ -136,7 +136,7 @@ def processing_job(place: Place, name: str, work: Work, instance_types: Sequence
         What all have in common.
     name
         The job's.
-    work
+    assignment
         What it does.
     instance_types
         To try in this order.
@@ -149,19 +149,19 @@ def processing_job(place: Place, name: str, work: Work, instance_types: Sequence
     settings = place.settings
     request: dict[str, Any] = {
         "ProcessingJobName": name,
-        "ProcessingResources": {"ClusterConfig": _cluster(settings, work, instance_types)},
+        "ProcessingResources": {"ClusterConfig": _cluster(settings, assignment, instance_types)},
         "StoppingCondition": {"MaxRuntimeInSeconds": settings.max_runtime_seconds},
         "AppSpecification": {
             "ImageUri": place.image_uri,
             "ContainerEntrypoint": list(WORKER if not _installs(place) else ("/bin/sh", f"{CODE}/{START}")),
-            "ContainerArguments": _arguments(place, name, work),
+            "ContainerArguments": _arguments(place, name, assignment),
         },
         "Environment": _environment(place),
         "NetworkConfig": _network(settings),
         "RoleArn": place.role,
-        "ProcessingInputs": _inputs(place, work),
+        "ProcessingInputs": _inputs(place, assignment),
     }
-    outputs = _outputs(place, name, work)
+    outputs = _outputs(place, name, assignment)
     if outputs:
         request["ProcessingOutputConfig"] = {"Outputs": outputs}
         if settings.output_kms_key:
@@ -186,8 +186,8 @@ def _installs(place: Place) -> bool:
     return place.code is not None and place.code.installs
 
 
-def _cluster(settings: Settings, work: Work, instance_types: Sequence[str]) -> dict[str, Any]:
-    cluster: dict[str, Any] = {"InstanceCount": work.instances, "VolumeSizeInGB": volume_gb(settings, work)}
+def _cluster(settings: Settings, assignment: Assignment, instance_types: Sequence[str]) -> dict[str, Any]:
+    cluster: dict[str, Any] = {"InstanceCount": assignment.instances, "VolumeSizeInGB": volume_gb(settings, assignment)}
     if len(instance_types) == 1:
         cluster["InstanceType"] = instance_types[0]
     else:
@@ -209,33 +209,33 @@ def _check_own_disks(gb: int, instance_types: Sequence[str]) -> None:
             )
 
 
-def volume_gb(settings: Settings, work: Work) -> int:
+def volume_gb(settings: Settings, assignment: Assignment) -> int:
     """The disk of each machine: as set, or as much as its data needs."""
     if settings.volume_size is not None:
         return settings.volume_size
     if not is_mounted(settings):
-        return needed_gb("stage", work.size)
-    share = work.instances if settings.input_mode == "sharded-by-key" and not work.combines else 1
-    return needed_gb("file", work.size // share)
+        return needed_gb("stage", assignment.size)
+    share = assignment.instances if settings.input_mode == "sharded-by-key" and not assignment.combines else 1
+    return needed_gb("file", assignment.size // share)
 
 
-def _arguments(place: Place, name: str, work: Work) -> list[str]:
+def _arguments(place: Place, name: str, assignment: Assignment) -> list[str]:
     settings = place.settings
     mounted = is_mounted(settings)
     words = [MOUNTED, "--output", RESULTS] if mounted else [place.run]
-    if mounted and not work.combines:
+    if mounted and not assignment.combines:
         words += ["--dataset", DATASET]
         words += ["--shared", SHARED] if place.shared else []
-    words += _shard_words(work.shards)
-    if work.combines:
+    words += _shard_words(assignment.shards)
+    if assignment.combines:
         words.append("--combine")
-        if work.parts:
-            words += ["--parts", work.parts]
+        if assignment.parts:
+            words += ["--parts", assignment.parts]
         if settings.detach:
             words.append("--finish")
     elif settings.input_mode == "sharded-by-key":
         words.append("--present")
-    elif work.instances > 1:
+    elif assignment.instances > 1:
         words.append("--by-host")
     if not settings.is_local:
         words += ["--report", name]
@@ -262,7 +262,7 @@ def _shard_words(shards: Sequence[int]) -> list[str]:
 
 
 def _option_words(place: Place) -> list[str]:
-    options = dict(place.options)
+    options = dict(place.storage_options)
     encryption = encryption_options(place.settings)
     if encryption:
         options["output.s3_additional_kwargs"] = encryption
@@ -292,7 +292,7 @@ def _network(settings: Settings) -> dict[str, Any]:
     return network
 
 
-def _inputs(place: Place, work: Work) -> list[dict[str, Any]]:
+def _inputs(place: Place, assignment: Assignment) -> list[dict[str, Any]]:
     settings = place.settings
     inputs = []
     if place.code is not None:
@@ -300,21 +300,23 @@ def _inputs(place: Place, work: Work) -> list[dict[str, Any]]:
     if not is_mounted(settings):
         return inputs
     inputs.append(_input("control", f"{place.run}/work/{CONTROL}/", f"{MOUNTED}/{CONTROL}"))
-    if work.combines:
-        if work.parts:
-            inputs.append(_input("parts", f"{place.run}/work/parts/{work.parts}/", f"{MOUNTED}/parts/{work.parts}"))
-        if work.has_shards:
+    if assignment.combines:
+        if assignment.parts:
+            inputs.append(
+                _input("parts", f"{place.run}/work/parts/{assignment.parts}/", f"{MOUNTED}/parts/{assignment.parts}")
+            )
+        if assignment.has_shards:
             inputs.append(_input("shards", f"{place.run}/shards/", f"{MOUNTED}/shards"))
             inputs.append(_input("done", f"{place.run}/work/done/", f"{MOUNTED}/done"))
         return inputs
     if place.shared:
         inputs.append(_manifest_input("shared", place.shared, SHARED))
     spread = "ShardedByS3Key" if settings.input_mode == "sharded-by-key" else "FullyReplicated"
-    if work.manifest:
-        made = _manifest_input("dataset", work.manifest, DATASET)
+    if assignment.manifest:
+        made = _manifest_input("dataset", assignment.manifest, DATASET)
         made["S3Input"]["S3DataDistributionType"] = spread
         return [*inputs, made]
-    for number, prefix in enumerate(work.prefixes):
+    for number, prefix in enumerate(assignment.prefixes):
         local = f"{DATASET}/{prefix}".rstrip("/")
         made = _input(f"dataset-{number}" if number else "dataset", f"{place.dataset}/{prefix}", local)
         made["S3Input"]["S3DataDistributionType"] = spread
@@ -343,16 +345,16 @@ def _s3_input(uri: str, local: str) -> dict[str, Any]:
     }
 
 
-def _outputs(place: Place, name: str, work: Work) -> list[dict[str, Any]]:
+def _outputs(place: Place, name: str, assignment: Assignment) -> list[dict[str, Any]]:
     settings = place.settings
     if not is_mounted(settings):
         return []
-    is_parts = settings.input_mode == "sharded-by-key" and not work.combines
+    is_parts = settings.input_mode == "sharded-by-key" and not assignment.combines
     # A job of several shards leaves each as it is done, so that a later one that fails does not take it along.
-    mode = "Continuous" if len(work.shards) > 1 and not is_parts and not settings.is_local else "EndOfJob"
+    mode = "Continuous" if len(assignment.shards) > 1 and not is_parts and not settings.is_local else "EndOfJob"
     if is_parts:
         outputs = [_output("results", f"{place.run}/work/parts/{name}", RESULTS, mode)]
-    elif work.combines:
+    elif assignment.combines:
         outputs = [_output("results", place.run, RESULTS, mode)]
     else:  # not the run's folder, in which the job's own inputs lie
         outputs = [
@@ -391,13 +393,15 @@ class Choice:
     prefers: bool = True
 
 
-def possible_types(settings: Settings, work: Work, without: Collection[str] = ()) -> tuple[str, ...]:
-    """The machines that can do a work, in the user's order."""
-    types = (settings.combine_instance_type,) if work.combines and not settings.is_local else settings.instance_type
+def possible_types(settings: Settings, assignment: Assignment, without: Collection[str] = ()) -> tuple[str, ...]:
+    """The machines that can do a assignment, in the user's order."""
+    types = (
+        (settings.combine_instance_type,) if assignment.combines and not settings.is_local else settings.instance_type
+    )
     return tuple(each for each in types if each not in without)
 
 
-def instance_types(settings: Settings, work: Work, choice: Choice) -> tuple[str, ...]:
+def instance_types(settings: Settings, assignment: Assignment, choice: Choice) -> tuple[str, ...]:
     """The machines to ask for: all in order where the service tries them itself, else one after the other."""
-    types = possible_types(settings, work, choice.without)
+    types = possible_types(settings, assignment, choice.without)
     return types if choice.prefers or len(types) <= 1 else (types[(choice.attempt - 1) % len(types)],)

@@ -20,14 +20,16 @@ from scaledproc._util.text import clean_text
 from scaledproc.events import ChunkDone
 from scaledproc.execution.chunks.chunk_work import ChunkWork, PieceDone
 from scaledproc.execution.chunks.committed import chunk_name
+from scaledproc.execution.chunks.costs import Cost, Meter
 from scaledproc.execution.chunks.loading import UnitFiles, listed_files, load_cached
 from scaledproc.execution.chunks.missing_dataset import Bearing, UnreadError
 from scaledproc.execution.chunks.quarantine import ErrorRows
+from scaledproc.execution.chunks.said import SaidRows
 from scaledproc.execution.chunks.task_call import error_row, run_task
-from scaledproc.execution.workers.printing import watch_questions
+from scaledproc.execution.workers.printing import printed, watch_questions
 from scaledproc.execution.workers.recovery import Piece
 from scaledproc.execution.workers.worker_guard import between_tasks, guard
-from scaledproc.extractors import Task
+from scaledproc.extractors import Extractor, Task
 from scaledproc.extractors.rows.collector import REFUSALS, RefusedRowsError, RowCollector, SchemaError, refused_among
 from scaledproc.planning.shared_files import check_shared, paths_of
 from scaledproc.storage.local_files import Watch, forget
@@ -63,22 +65,26 @@ def run_chunk(work: ChunkWork) -> ChunkDone:
         If a file that the extractor declared was edited while the run was at work.
     """
     everything = Piece(0, len(work.tasks))
-    return until_taken(
-        lambda refused: _commit(work, lambda writer, errors: _run_tasks(work, everything, writer, errors, refused))
-    )
+    return until_taken(lambda refused: _commit(work, lambda out: _run_tasks(work, everything, out, refused)))
 
 
 def run_piece(work: ChunkWork, piece: Piece, path: Path) -> PieceDone:
     """Extract the features of some of a chunk's tasks, and keep them in a local file; raises what `run_chunk` does."""
-    error_path = path.with_suffix(".errors.parquet")
+    error_path, said_path = path.with_suffix(".errors.parquet"), path.with_suffix(".said.parquet")
 
     def make(refused: Refused) -> PieceDone:
         with (
             Writer(path, load_cached(work.source, work.options, work.code).schema, for_queries=False) as writer,
             ErrorRows(lambda: contextlib.nullcontext(error_path)) as errors,
+            SaidRows(lambda: contextlib.nullcontext(said_path)) as said,
         ):
-            made = _run_tasks(work, piece, writer, errors, refused)
-        return replace(made, path=path, error_path=error_path if errors.count else None)
+            made = _run_tasks(work, piece, Outputs(writer, errors, said), refused)
+        return replace(
+            made,
+            path=path,
+            error_path=error_path if errors.count else None,
+            said_path=said_path if said.count else None,
+        )
 
     return until_taken(make)
 
@@ -97,6 +103,15 @@ class Refused:
 
     errors: Mapping[int, SchemaError] = field(default_factory=dict)
     is_careful: bool = False
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where a chunk's work goes: the rows of its tasks, those of its errors, and what its tasks said."""
+
+    writer: Writer
+    errors: ErrorRows
+    said: SaidRows
 
 
 def until_taken(make: Callable[[Refused], T]) -> T:
@@ -119,18 +134,23 @@ def until_taken(make: Callable[[Refused], T]) -> T:
 
 def assemble_chunk(work: ChunkWork, pieces: Sequence[PieceDone]) -> ChunkDone:
     """Commit a chunk of its pieces, given in order and with all its tasks; raises `UnreadError` as `run_chunk`."""
-    return _commit(work, lambda writer, errors: _put_together(pieces, writer, errors))
+    return _commit(work, lambda out: _put_together(pieces, out))
 
 
-def fill(work: ChunkWork, writer: Writer, errors: ErrorRows, refused: Refused) -> tuple[ChunkDone, list[int]]:
-    """Write what all of a chunk's tasks give; what became of them, and how many rows each gave."""
-    made = _run_tasks(work, Piece(0, len(work.tasks)), writer, errors, refused)
-    return _done(work, made, errors), np.diff(made.ends, prepend=0).tolist()
+def fill(work: ChunkWork, out: Outputs, refused: Refused) -> tuple[ChunkDone, list[int], tuple[Cost, ...]]:
+    """Write what all of a chunk's tasks give; what became of them, how many rows each gave, and what it cost."""
+    made = _run_tasks(work, Piece(0, len(work.tasks)), out, refused)
+    return _done(work, made, out), np.diff(made.ends, prepend=0).tolist(), made.costs
 
 
 def stored_schema(work: ChunkWork) -> pa.Schema:
     """The columns of a chunk as they are read from its file, which a shard is made with."""
     return _stored(load_cached(work.source, work.options).schema)
+
+
+def schema_in_files(extractor: Extractor) -> pa.Schema:
+    """The columns of an extractor's rows as they are read from a file."""
+    return _stored(extractor.schema)
 
 
 @lru_cache(maxsize=4)
@@ -140,21 +160,26 @@ def _stored(schema: pa.Schema) -> pa.Schema:
     return pq.read_schema(pa.BufferReader(sink.getvalue())).remove_metadata()
 
 
-def _put_together(pieces: Sequence[PieceDone], writer: Writer, errors: ErrorRows) -> PieceDone:
+def _put_together(pieces: Sequence[PieceDone], out: Outputs) -> PieceDone:
     ends: list[int] = []
     for piece in pieces:
         before = ends[-1] if ends else 0
         ends += [before + end for end in piece.ends]
         if piece.path is not None:
             with open_reader(piece.path) as file:
-                writer.write_tables(tables_in(file))
+                out.writer.write_tables(tables_in(file))
         if piece.error_path is not None:
             with open_reader(piece.error_path) as file:
                 for table in tables_in(file):
                     for row in table.to_pylist():
-                        errors.append(row)
+                        out.errors.append(row)
+        if piece.said_path is not None:
+            with open_reader(piece.said_path) as file:
+                for table in tables_in(file):
+                    for row in table.to_pylist():
+                        out.said.take(row)
         for row in piece.errors:
-            errors.append(row)
+            out.errors.append(row)
     return PieceDone(
         0,
         tuple(ends),
@@ -162,25 +187,28 @@ def _put_together(pieces: Sequence[PieceDone], writer: Writer, errors: ErrorRows
         unread=sum(piece.unread for piece in pieces),
         gone=sum(piece.gone for piece in pieces),
         example=next((piece.example for piece in pieces if piece.example), ""),
+        costs=tuple(cost for piece in pieces for cost in piece.costs),
     )
 
 
-def _commit(work: ChunkWork, write: Callable[[Writer, ErrorRows], PieceDone]) -> ChunkDone:
+def _commit(work: ChunkWork, write: Callable[[Outputs], PieceDone]) -> ChunkDone:
     name = chunk_name(work.shard, work.chunk)
     with (
         work.store.committing(f"{name}.parquet") as part,
         Writer(part, load_cached(work.source, work.options, work.code).schema, for_queries=False) as writer,
         # Left, and so committed, before the features: these are what says that the chunk is there.
         ErrorRows(lambda: work.store.committing(f"{name}.errors.parquet")) as errors,
+        SaidRows(lambda: work.store.committing(f"{name}.said.parquet")) as said_rows,
     ):
-        made = write(writer, errors)
-        done = _done(work, made, errors)
+        out = Outputs(writer, errors, said_rows)
+        made = write(out)
+        done = _done(work, made, out)
         said = {"work_id": work.work_id, "done": done.to_dict()}
-        writer.note(said, {"ends": made.ends, "positions": work.positions})
+        writer.note(said, {"ends": made.ends, "positions": work.positions, "costs": made.costs})
     return done
 
 
-def _done(work: ChunkWork, made: PieceDone, errors: ErrorRows) -> ChunkDone:
+def _done(work: ChunkWork, made: PieceDone, out: Outputs) -> ChunkDone:
     """What became of a chunk that is about to be committed.
 
     Raises
@@ -197,12 +225,13 @@ def _done(work: ChunkWork, made: PieceDone, errors: ErrorRows) -> ChunkDone:
         rows=made.ends[-1] if made.ends else 0,
         size=work.size,
         seconds=made.seconds,
-        quarantined=errors.count,
-        failures=errors.first,
+        quarantined=out.errors.count,
+        failures=out.errors.first,
+        said=out.said.count,
     )
 
 
-def _run_tasks(work: ChunkWork, piece: Piece, writer: Writer, errors: ErrorRows, refused: Refused) -> PieceDone:
+def _run_tasks(work: ChunkWork, piece: Piece, out: Outputs, refused: Refused) -> PieceDone:
     """Extract some of a chunk's tasks, but those whose rows were refused, and write their rows."""
     started = time.perf_counter()
     extractor = load_cached(work.source, work.options, work.code)
@@ -211,9 +240,11 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: Writer, errors: ErrorRows,
     shared = paths_of(work.shared)
     last: str | None = None
     ends: list[int] = []
+    costs: list[Cost] = []
     held: list[int] = []  # whose rows are not yet written
     own = guard()
     bearing = Bearing(_say)
+    meter = Meter()
     if own is None:
         watch_questions()
     try:
@@ -228,29 +259,36 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: Writer, errors: ErrorRows,
             task = Task(group, unit, anchor, staged.root, files, shared, watch=watch)
             if own is not None and place > piece.start:
                 own.between(place)
+            meter.begin()
+            attempts, has_run = 1, False
             if place in refused.errors:
                 error: dict[str, Any] | None = error_row(task, refused.errors[place], 1)
             else:
                 may_wait = bearing if staged.is_dataset else None
-                error = run_task(
+                has_run = True
+                error, attempts = run_task(
                     extractor, task, staged.problem, collector, place, piece.losses, work.retries, may_wait
                 )
                 if watch.shared:  # whatever became of the task: it may have failed for that
                     check_shared(work.shared, watch.shared)
+            if has_run:
+                out.said.of_task(task, printed.tape if error or work.keep_logs else None)
             if error:
-                errors.append(error)
+                out.errors.append(error)
             else:
                 held.append(place)
             ends.append(collector.rows)
+            costs.append(meter.end(attempts))
             if collector.is_full:
-                _write_rows(writer, collector, held, is_careful=refused.is_careful)
+                _write_rows(out.writer, collector, held, is_careful=refused.is_careful)
         between_tasks()
-        _write_rows(writer, collector, held, is_careful=refused.is_careful)
+        _write_rows(out.writer, collector, held, is_careful=refused.is_careful)
     except MemoryError:  # not in a task's own work
         if own is not None:
             own.out_of_memory(None)
         raise
     finally:
+        meter.close()
         forget()
     return PieceDone(
         piece.start,
@@ -259,6 +297,7 @@ def _run_tasks(work: ChunkWork, piece: Piece, writer: Writer, errors: ErrorRows,
         unread=bearing.counts["unread"],
         gone=bearing.counts["gone"],
         example=redacted(bearing.example),
+        costs=tuple(costs),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaledproc.execution.chunks.costs import Cost
 from scaledproc.execution.workers.recovery import Verdict
 from scaledproc.execution.workers.sending import Sent
 from scaledproc.planning.shared_files import AtHand
@@ -45,6 +46,8 @@ class ChunkWork:
         The files that the extractor's code was read from when the work was begun, with their times and sizes.
     is_last
         Whether tasks whose files cannot be read are put into quarantine now, instead of being left to the end.
+    keep_logs
+        Whether it is kept what a task prints and logs that does not fail.
     """
 
     work_id: str
@@ -63,6 +66,7 @@ class ChunkWork:
     shared: Mapping[str, AtHand] = field(default_factory=dict)
     code: tuple[tuple[str, int, int], ...] = ()
     is_last: bool = False
+    keep_logs: bool = False
 
     def error_row(self, verdict: Verdict) -> dict[str, Any]:
         """A task's row of errors."""
@@ -86,11 +90,13 @@ class PieceDone:
         Time at work.
     errors
         Rows of errors that are in no file.
-    path, error_path
-        Local files that have the rows and the rows of errors, where they are not yet in the chunk.
+    path, error_path, said_path
+        Local files that have the rows, the rows of errors and what tasks said, where they are not yet in the chunk.
     unread, gone, example
         How many of its tasks could not be done because a file could not be read, or was not there, and the first one's
         error: these are in quarantine only if they were tried for the last time.
+    costs
+        What each task cost.
     """
 
     start: int
@@ -99,12 +105,14 @@ class PieceDone:
     errors: tuple[Mapping[str, Any], ...] = ()
     path: Path | None = None
     error_path: Path | None = None
+    said_path: Path | None = None
     unread: int = 0
     gone: int = 0
     example: str = ""
+    costs: tuple[Cost, ...] = ()
 
     def discard(self) -> None:
         """Remove its files."""
-        for path in (self.path, self.error_path):
+        for path in (self.path, self.error_path, self.said_path):
             if path is not None:
                 path.unlink(missing_ok=True)

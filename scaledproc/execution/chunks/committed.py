@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +13,12 @@ import pyarrow.parquet as pq
 
 from scaledproc.events import ChunkDone
 from scaledproc.run_folder.names import work_name
+from scaledproc.run_folder.shard_report import costs_of
 from scaledproc.storage.parquet import open_reader, read_note
 from scaledproc.storage.store import Store, is_refusal
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def chunk_name(shard: int, chunk: int) -> str:
@@ -35,12 +40,15 @@ class ChunkFooter:
         The tasks' places in the plan, where they are not all of the chunk's.
     schema
         Of its rows.
+    costs
+        What each of its tasks cost, shape (tasks, 4).
     """
 
     done: ChunkDone
     counts: tuple[int, ...]
     positions: tuple[int, ...]
     schema: pa.Schema
+    costs: NDArray[np.int64]
 
 
 def read_footer(store: Store, work_id: str, shard: int, chunk: int) -> ChunkFooter | None:
@@ -63,7 +71,8 @@ def open_chunk(
             done = ChunkDone.from_dict(found["done"], resumed=True)
             counts = tuple(np.diff(np.asarray(found["ends"], np.int64), prepend=0).tolist())
             positions = tuple(np.asarray(found["positions"], np.int64).tolist())
-            footer = ChunkFooter(done, counts, positions, file.schema_arrow.remove_metadata())
+            costs = costs_of(found.get("costs", ()), len(counts))
+            footer = ChunkFooter(done, counts, positions, file.schema_arrow.remove_metadata(), costs)
             is_whole = (
                 found["work_id"] == work_id
                 and (done.shard, done.chunk) == (shard, chunk)
@@ -77,10 +86,16 @@ def open_chunk(
             if is_refusal(error):
                 raise  # that it cannot be read does not say that it is not there
             is_whole = False
-        if not is_whole or (done.quarantined and not store.exists(f"{name}.errors.parquet")):
+        if not is_whole or not _has_all(store, name, done):
             yield None
         else:
             yield footer, file
+
+
+def _has_all(store: Store, name: str, done: ChunkDone) -> bool:
+    """Whether the files beside a chunk are there."""
+    beside = ((done.quarantined, "errors"), (done.said, "said"))
+    return all(store.exists(f"{name}.{what}.parquet") for count, what in beside if count)
 
 
 def committed_chunks(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -18,6 +20,7 @@ from scaledproc.storage.parquet import Writer, read_tables
 
 if TYPE_CHECKING:
     from scaledproc.events import ChunkDone, ShardDone
+    from scaledproc.extractors import Task
     from scaledproc.storage.store import Store
 
 MESSAGE = 8_000
@@ -30,6 +33,7 @@ _READ = 4 * 2**20  # characters of a text that are looked through
 _BORDER = 2**16  # of these so many at the end are left out, where a secret may have been cut in two
 _HELD = 8 * 2**20
 _ROWS = 4_096
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
 
 
 def bounded(text: str, most: int) -> str:
@@ -45,23 +49,34 @@ def cleaned(text: str) -> str:
     return redacted(text) if len(text) <= _READ else redacted(text[:_READ])[:-_BORDER]
 
 
-class ErrorRows:
-    """Takes rows of errors one by one, and writes them to a file, if there are any.
+def placeless(text: str, task: Task) -> str:
+    """A text without what differs from machine to machine: where the dataset lies, addresses in memory."""
+    text = cleaned(text)
+    for root in dict.fromkeys((str(task.root), os.path.realpath(task.root), repr(str(task.root))[1:-1])):
+        if len(root) > 1:
+            text = re.sub(rf"{re.escape(root)}(?:/|(?![\w.-]))", "", text)
+    return _ADDRESS.sub("0x…", text)
+
+
+class RowFile:
+    """Takes rows one by one, and writes them to a file, if there are any.
 
     Parameters
     ----------
+    schema
+        Their columns.
     committing
         Gives the path to write, when it is entered; what is written counts when it is left.
     """
 
-    def __init__(self, committing: Callable[[], AbstractContextManager[Path]]) -> None:
+    def __init__(self, schema: pa.Schema, committing: Callable[[], AbstractContextManager[Path]]) -> None:
+        self._schema = schema
         self._committing = committing
         self._stack = ExitStack()
         self._writer: Writer | None = None
         self._held: list[Mapping[str, Any]] = []
         self._size = 0
         self.count = 0
-        self.first: tuple[Failure, ...] = ()
 
     def __enter__(self) -> Self:
         self._stack.__enter__()
@@ -74,13 +89,11 @@ class ErrorRows:
         with self._stack:
             self._write()
 
-    def append(self, row: Mapping[str, Any]) -> None:
-        """Add the row of one quarantined task; rows are written when there are enough of them."""
-        if self.count < SHOWN_FAILURES:
-            self.first = (*self.first, failure_of(row))
+    def add(self, row: Mapping[str, Any], size: int) -> None:
+        """Add a row with so many characters; rows are written when there are enough of them."""
         self.count += 1
         self._held.append(row)
-        self._size += len(row["message"]) + len(row["traceback"])
+        self._size += size
         if self._size >= _HELD or len(self._held) >= _ROWS:
             self._write()
 
@@ -89,10 +102,24 @@ class ErrorRows:
             return
         if self._writer is None:
             self._writer = self._stack.enter_context(
-                Writer(self._stack.enter_context(self._committing()), WORK_ERROR_SCHEMA)
+                Writer(self._stack.enter_context(self._committing()), self._schema)
             )
-        self._writer.write_table(pa.Table.from_pylist(self._held, schema=WORK_ERROR_SCHEMA))
+        self._writer.write_table(pa.Table.from_pylist(self._held, schema=self._schema))
         self._held, self._size = [], 0
+
+
+class ErrorRows(RowFile):
+    """Takes the rows of quarantined tasks."""
+
+    def __init__(self, committing: Callable[[], AbstractContextManager[Path]]) -> None:
+        super().__init__(WORK_ERROR_SCHEMA, committing)
+        self.first: tuple[Failure, ...] = ()
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add the row of one quarantined task."""
+        if self.count < SHOWN_FAILURES:
+            self.first = (*self.first, failure_of(row))
+        self.add(row, len(row["message"]) + len(row["traceback"]))
 
 
 def failure_of(row: Mapping[str, Any]) -> Failure:

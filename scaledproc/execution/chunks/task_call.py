@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import sys
 import traceback
@@ -13,13 +12,11 @@ from typing import Any, NoReturn
 
 from scaledproc._util.process.signals import stopping
 from scaledproc.execution.chunks.missing_dataset import Bearing
-from scaledproc.execution.chunks.quarantine import MESSAGE, NAME, TRACE, bounded, cleaned
+from scaledproc.execution.chunks.quarantine import MESSAGE, NAME, TRACE, bounded, cleaned, placeless
 from scaledproc.execution.workers.printing import DebuggerError, printed, was_debugged
 from scaledproc.execution.workers.worker_guard import guard
 from scaledproc.extractors import Extractor, Task
 from scaledproc.extractors.rows.collector import RowCollector, SchemaError
-
-_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
 
 
 class StagingError(Exception):
@@ -35,8 +32,8 @@ def run_task(
     losses: int,
     retries: int,
     bearing: Bearing | None,
-) -> dict[str, Any] | None:
-    """Add one task's rows; or say why it goes into quarantine, after as many attempts as it may have."""
+) -> tuple[dict[str, Any] | None, int]:
+    """Add one task's rows; or say why it goes into quarantine, after as many attempts as it may have; and how many."""
     own = guard()
 
     def attempted() -> BaseException | None:
@@ -52,7 +49,7 @@ def run_task(
     for attempt in range(losses + 1, max(losses, retries) + 2):
         error = attempted()
         if error is None:
-            return None
+            return None, attempt
         tries = 1  # those that failed for the file system's reasons do not count as attempts
         while error is not None and bearing is not None and (pause := bearing.pause(error, task, tries)) is not None:
             if pause:
@@ -60,14 +57,14 @@ def run_task(
             tries += 1
             error = attempted()
         if error is None:
-            return None
+            return None, attempt
         if own is not None and isinstance(error, MemoryError):
             traceback.clear_frames(error.__traceback__)  # they hold what took the memory
             own.out_of_memory(place, _trace(error))
         if attempt > retries:
             break
     assert error is not None  # noqa: S101
-    return error_row(task, error, attempt)
+    return error_row(task, error, attempt), attempt
 
 
 def error_row(task: Task, error: BaseException, attempts: int) -> dict[str, Any]:
@@ -88,7 +85,8 @@ def _extract(extractor: Extractor, task: Task, problem: str | None, collector: R
     """Add one task's rows; or say what stood in the way."""
     process, was_asked = os.getpid(), stopping().signal is not None
     # What an extractor prints must not mix with what a program reads from standard output, nor fill a disk.
-    before = printed.begin()
+    before = printed.begin(task.anchor)
+    task.warnings.clear()
     found: BaseException | None = None
     try:
         if problem is not None:
@@ -154,8 +152,4 @@ def message_of(error: BaseException, task: Task) -> str:
         text = str(error)
     except Exception as broken:
         text = f"(its text cannot be had: {type(broken).__name__})"
-    text = cleaned(text)
-    for root in dict.fromkeys((str(task.root), os.path.realpath(task.root), repr(str(task.root))[1:-1])):
-        if len(root) > 1:
-            text = re.sub(rf"{re.escape(root)}(?:/|(?![\w.-]))", "", text)
-    return bounded(_ADDRESS.sub("0x…", text), MESSAGE)
+    return bounded(placeless(text, task), MESSAGE)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import sys
 from collections.abc import Callable
 from typing import IO, Any
+
+from scaledproc._util.text import clean_text
 
 PRINTED = 64 * 2**10
 """Characters that one task may print; the rest is dropped."""
@@ -40,8 +43,11 @@ class Printed(io.TextIOWrapper):
         self._left = PRINTED
         self._dropped = 0
         self._streams: tuple[Any, Any] | None = None
+        self._tape: list[str] = []
+        self._who = ""
+        self._last_resort: logging.Handler | None = None
 
-    def begin(self) -> tuple[Any, ...]:
+    def begin(self, who: str = "") -> tuple[Any, ...]:
         """Stand in for both streams while a task is at work; gives what `end` needs. One task may run others."""
         # What an earlier task left running may have deleted them.
         out: Any = getattr(sys, "stdout", sys.__stdout__)
@@ -50,6 +56,8 @@ class Printed(io.TextIOWrapper):
         self._streams = (out, err)
         if err is not self:
             self._target, self._left, self._dropped = err, PRINTED, 0
+            self._tape, self._who = [], who
+            self._last_resort, logging.lastResort = logging.lastResort, _records
         sys.stdout = sys.stderr = self
         return before
 
@@ -60,9 +68,23 @@ class Printed(io.TextIOWrapper):
         if self._streams is None or self._streams[1] is not self:
             dropped, self._dropped = self._dropped, 0
             if dropped:
-                self._pass_on(f"\n… {who} printed {dropped:,} more characters, which are left out\n")
+                text = f"\n… {who} printed {dropped:,} more characters, which are left out\n"
+                self._tape.append(text)
+                self._pass_on(text)
+            if logging.lastResort is _records:
+                logging.lastResort = self._last_resort
             self._target, self._left, self._dropped = before[:3]
         self._streams = before[3]
+
+    @property
+    def tape(self) -> str:
+        """What the last task printed, as much of it as was passed on."""
+        return "".join(self._tape)
+
+    def record(self, record: logging.LogRecord) -> None:
+        """Show a record of logging with the name of the task."""
+        text = clean_text(_FORMAT.format(record))
+        self.write(f"{self._who}: {text}\n" if self._who else f"{text}\n")
 
     def give_way(self) -> None:
         """Leave the streams to a debugger until the task ends."""
@@ -93,6 +115,7 @@ class Printed(io.TextIOWrapper):
         shown = text[: self._left]
         if shown:
             self._left -= len(shown)
+            self._tape.append(shown)
             self._pass_on(shown)
         self._dropped += len(text) - len(shown)
         return len(text)
@@ -138,6 +161,18 @@ class _PrintedBytes(io.RawIOBase):
         return self._text.fileno()
 
 
+class _Records(logging.Handler):
+    """Takes records for which nobody configured a handler, as Python's own handler of last resort does."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            printed.record(record)
+        except Exception:
+            self.handleError(record)
+
+
+_FORMAT = logging.Formatter("%(levelname)s %(name)s: %(message)s")
+_records = _Records(logging.WARNING)
 printed = Printed()
 """This process's."""
 on_question: Callable[[], None] | None = None

@@ -43,7 +43,7 @@ class Taker:
     exact: ClassVar[tuple[type, ...]] = ()
     """Types that `_take` knows, so that nothing has to be unwrapped first."""
 
-    def __init__(self, kind: pa.DataType, *, nullable: bool = True) -> None:
+    def __init__(self, kind: pa.DataType, *, nullable: bool) -> None:
         self.kind = kind
         self.nullable = nullable
         self.storage = kind
@@ -125,7 +125,7 @@ class _Bool(Taker):
 class _Integer(Taker):
     python, exact = "int", (int, float)
 
-    def __init__(self, kind: pa.DataType, *, nullable: bool = True) -> None:
+    def __init__(self, kind: pa.DataType, *, nullable: bool) -> None:
         super().__init__(kind, nullable=nullable)
         signed = pa.types.is_signed_integer(kind)
         self.low = -(2 ** (kind.bit_width - 1)) if signed else 0
@@ -172,7 +172,7 @@ class _Float(Taker):
     too_large: ClassVar[Mapping[int, int]] = {16: 65520, 32: 2**128 - 2**103, 64: 2**1024 - 2**970}
     """From where on rounding gives infinity."""
 
-    def __init__(self, kind: pa.DataType, *, nullable: bool = True) -> None:
+    def __init__(self, kind: pa.DataType, *, nullable: bool) -> None:
         super().__init__(kind, nullable=nullable)
         self.precision = self.digits[kind.bit_width]
         self.limit = self.too_large[kind.bit_width]
@@ -283,7 +283,7 @@ class _Date(Taker):
 class _Clocked(Taker):
     """What Arrow stores as a count of units of time."""
 
-    def __init__(self, kind: pa.DataType, *, nullable: bool = True) -> None:
+    def __init__(self, kind: pa.DataType, *, nullable: bool) -> None:
         super().__init__(kind, nullable=nullable)
         self.unit: str = kind.unit
         self.zone: str | None = getattr(kind, "tz", None)

@@ -16,7 +16,7 @@ from scaledproc.extractors.rows.values import Refused, is_pandas, shown
 class _List(Taker):
     exact = (list, tuple)
 
-    def __init__(self, kind: pa.DataType, *, nullable: bool = True) -> None:
+    def __init__(self, kind: pa.DataType, *, nullable: bool) -> None:
         super().__init__(kind, nullable=nullable)
         field = kind.value_field
         self.item = _inner_taker(field)
@@ -59,7 +59,7 @@ class _List(Taker):
 
 
 class _FixedList(_List):
-    def __init__(self, kind: pa.DataType, *, nullable: bool = True) -> None:
+    def __init__(self, kind: pa.DataType, *, nullable: bool) -> None:
         super().__init__(kind, nullable=nullable)
         self.nullable = False  # Parquet files that have one can be written and not be read
 
@@ -76,7 +76,7 @@ class _FixedList(_List):
 class _Struct(Taker):
     exact = (dict,)
 
-    def __init__(self, kind: pa.DataType, *, nullable: bool = True) -> None:
+    def __init__(self, kind: pa.DataType, *, nullable: bool) -> None:
         super().__init__(kind, nullable=nullable)
         self.fields = {field.name: _inner_taker(field) for field in kind}
         self.has_rules = any(taker.has_rules or not taker.nullable for taker in self.fields.values())
@@ -110,7 +110,7 @@ class _Struct(Taker):
 class _Map(Taker):
     exact = (dict, list)
 
-    def __init__(self, kind: pa.DataType, *, nullable: bool = True) -> None:
+    def __init__(self, kind: pa.DataType, *, nullable: bool) -> None:
         super().__init__(kind, nullable=nullable)
         self.key = _inner_taker(kind.key_field)
         self.item = _inner_taker(kind.item_field)
@@ -139,7 +139,7 @@ class _Map(Taker):
 class _Extension(Taker):
     """A type of Arrow's or of the user's that lies over another one: what that takes, and what belongs to it."""
 
-    def __init__(self, kind: pa.DataType, *, nullable: bool = True) -> None:
+    def __init__(self, kind: pa.DataType, *, nullable: bool) -> None:
         super().__init__(kind, nullable=nullable)
         self.inner = taker_for(kind.storage_type, nullable=nullable)
         self.nullable, self.has_rules, self.storage = self.inner.nullable, self.inner.has_rules, self.inner.storage

@@ -72,7 +72,7 @@ class _Column:
         known = len(self.texts)
         self.texts.update(cells)
         for text in islice(self.texts, known, None):
-            number = _number(text)
+            number = number_of(text)
             if number is not None:
                 self.numbers[text] = number
             else:
@@ -84,21 +84,16 @@ class _Column:
             self.last = max(there) if self.last is None else max(self.last, *there)
 
     def described(self) -> NumericsColumn:
-        found = _COLUMN.fullmatch(self.heading)
-        name, units = (found[1], found[2].strip()) if found else (self.heading.strip(), "")
+        name, units = name_and_units(self.heading)
         counts = {number: self.texts[text] for text, number in self.numbers.items()}
         if len(counts) < len(self.numbers):  # 1.0 is 1.00
             counts = dict.fromkeys(counts, 0)
             for text, number in self.numbers.items():
                 counts[number] += self.texts[text]
-        odd = [text for text in self.absent if text.strip().lower() not in _ABSENT]
-        note = None
-        if odd:
-            n = sum(self.texts[text] for text in odd)
-            note = f"{n:,} of its values {'is' if n == 1 else 'are'} no number, such as {shown(min(odd))}"
+        note = note_of_absent({text: self.texts[text] for text in self.absent})
         return NumericsColumn(
-            name or None,
-            units or None,
+            name,
+            units,
             _statistics(counts, self.texts.total()),
             None if self.first is None else Fraction(self.first),
             None if self.last is None else Fraction(self.last),
@@ -116,12 +111,51 @@ def read_numerics(path: str) -> list[NumericsColumn] | None:
     ValueError
         If it is damaged, or no CSV file of numbers.
     """
-    pieces = _pieces(path)
     columns: list[_Column] | None = None
+    for piece in numerics_pieces(path):
+        if columns is None:
+            columns = [_Column(heading) for heading in piece.headings]
+        for column, cells in zip(columns, piece.columns, strict=bool(piece.times)):
+            column.add(cells, piece.times)
+        if sum(len(column.texts) for column in columns) > MOST_VALUES:
+            raise ValueError(f"it has more than {MOST_VALUES:,} different values; numerics have few")
+    return None if columns is None else [column.described() for column in columns]
+
+
+class Piece(NamedTuple):
+    """Lines of a file of numerics that follow each other.
+
+    Parameters
+    ----------
+    headings
+        Of the signals' columns, as the first line has them.
+    times
+        The counter at each line.
+    columns
+        For each signal the cells of the lines; none where there are no lines.
+    """
+
+    headings: Sequence[str]
+    times: Sequence[Fraction | int]
+    columns: Sequence[Sequence[str]]
+
+
+def numerics_pieces(path: str) -> Iterator[Piece]:
+    """A file of numerics in pieces; none of a file that is something else, which is read to its end all the same.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is damaged, or no CSV file with times.
+    """
+    pieces = _pieces(path)
+    known: list[str] | None = None
     line = 1
     for lines in pieces:
         rows = _rows(lines, line)
-        if columns is None:
+        if known is None:
             if not rows:
                 line += len(lines)
                 continue
@@ -132,29 +166,25 @@ def read_numerics(path: str) -> list[NumericsColumn] | None:
                     raise ValueError(f"the first column is not called time, but {shown(first)}")
                 for _ in pieces:  # is it damaged?
                     pass
-                return None
+                return
             if len(headings) > MOST_COLUMNS:
                 raise ValueError(f"it has {len(headings):,} columns; at most {MOST_COLUMNS:,} are read")
-            columns = [_Column(_text(heading)) for heading in headings[1:]]
+            known = [_text(heading) for heading in headings[1:]]
+            yield Piece(known, (), ())
         if rows:
-            _add(columns, rows, line)
+            yield _piece(known, rows, line)
         line += len(lines)
-    if columns is None:
+    if known is None:
         raise ValueError("it is empty")
-    return [column.described() for column in columns]
 
 
-def _add(columns: Sequence[_Column], rows: Sequence[Sequence[str]], line: int) -> None:
-    width = len(columns) + 1
+def _piece(headings: Sequence[str], rows: Sequence[Sequence[str]], line: int) -> Piece:
+    width = len(headings) + 1
     if any(len(row) != width for row in rows):
         wrong = next(len(row) for row in rows if len(row) != width)
         raise ValueError(f"after line {line:,} a line has {wrong:,} cells; the first line has {width:,}")
-    cells = list(zip(*rows, strict=True))
-    times = _times(cells[0])
-    for column, those in zip(columns, cells[1:], strict=True):
-        column.add(those, times)
-    if sum(len(column.texts) for column in columns) > MOST_VALUES:
-        raise ValueError(f"it has more than {MOST_VALUES:,} different values; numerics have few")
+    times, *columns = zip(*rows, strict=True)
+    return Piece(headings, _times(times), columns)
 
 
 def _times(cells: Sequence[str]) -> Sequence[Fraction | int]:
@@ -163,20 +193,36 @@ def _times(cells: Sequence[str]) -> Sequence[Fraction | int]:
         return list(map(int, cells))
     found = []
     for cell in cells:
-        number = _number(cell)
+        number = number_of(cell)
         if number is None:
             raise ValueError(f"{shown(cell)} is no time: it must be a number of the counter's ticks")
         found.append(number)
     return found
 
 
-def _number(text: str) -> Fraction | None:
+def number_of(text: str) -> Fraction | None:
     """The number that is written; None where it is none, or one that nothing can be computed with."""
     bare = text.strip()
     if not _NUMBER.fullmatch(bare):
         return None
     number = Fraction(bare)
     return number if not number or 1 / _LARGEST <= abs(number) <= _LARGEST else None
+
+
+def note_of_absent(counts: Mapping[str, int]) -> str | None:
+    """What is to be noted of cells without a number, and how often each occurs: those that do not say so."""
+    odd = [text for text in counts if text.strip().lower() not in _ABSENT]
+    if not odd:
+        return None
+    n = sum(counts[text] for text in odd)
+    return f"{n:,} of its values {'is' if n == 1 else 'are'} no number, such as {shown(min(odd))}"
+
+
+def name_and_units(heading: str) -> tuple[str | None, str | None]:
+    """Of a signal, from its column's heading."""
+    found = _COLUMN.fullmatch(heading)
+    name, units = (found[1], found[2].strip()) if found else (heading.strip(), "")
+    return name or None, units or None
 
 
 def _rows(lines: Sequence[str], line: int) -> list[list[str]]:

@@ -58,6 +58,8 @@ class Place(NamedTuple):
     offset_s: float | None
     comments: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    offset: tuple[int, int] | None = None
+    """The same as `offset_s`, exactly: as a fraction."""
 
 
 @dataclass(frozen=True)
@@ -109,10 +111,26 @@ class Master:
         try:
             if start is not None:
                 start += dt.timedelta(microseconds=rounded(over * 10**6, under))
-            return Place(self.name, start, over / under, self.header.comments, self.notes)
+            return Place(self.name, start, over / under, self.header.comments, self.notes, (over, under))
         except OverflowError:
             note = f"{self.path}{HEADER} has it so late that there is no date for it"
             return Place(self.name, None, None, self.header.comments, (*self.notes, note))
+
+
+class Segment(NamedTuple):
+    """A segment of a record.
+
+    Parameters
+    ----------
+    path
+        Of its header, without the ending.
+    before, n_frames
+        Frames of the record before it, and its own, as the master header has them.
+    """
+
+    path: str
+    before: int
+    n_frames: int
 
 
 class _Listed(NamedTuple):
@@ -185,6 +203,24 @@ class UnitRecords:
             return place if rival is None or started(header) is not None else _undecided(place, best, rival)
         return Place(
             None, started(header), None, (), tuple(islice(self._missed(path), MOST_MISSED)) if self._unread else ()
+        )
+
+    def is_listed(self, path: str) -> bool:
+        """Whether a header, by its path without the ending, is that of a segment of a record."""
+        return path in self._listed
+
+    def whole(self, path: str) -> tuple[Place, list[Segment]]:
+        """The beginning of a record by the path of its master header, and its segments in the order of time.
+
+        Segments that another master has first are not among them, nor those without a header.
+        """
+        master = self._masters[path]
+        found = [(name, each) for name, each in self._listed.items() if each.master is master]
+        place = master.at(0)
+        rival = next((each.rival for _, each in found if each.rival is not None), None)
+        return (
+            place if rival is None else _undecided(place, master, rival),
+            [Segment(name, each.before, each.n_frames) for name, each in found],
         )
 
     def clock(self, path: str, task: Task) -> tuple[Master | None, tuple[str, ...]]:
@@ -324,14 +360,17 @@ def _place_of_numerics(master: Master, header: Header) -> Place:
     record = master.start
     own = started(header)
     if own is not None:
-        offset = (own - record) / dt.timedelta(seconds=1) if record else None
-        return Place(master.name, own, offset, master.header.comments, master.notes)
+        if record is None:
+            return Place(master.name, own, None, master.header.comments, master.notes)
+        apart = (own - record) // dt.timedelta(microseconds=1), 10**6
+        offset = (own - record) / dt.timedelta(seconds=1)
+        return Place(master.name, own, offset, master.header.comments, master.notes, apart)
     if header.time is None or master.header.time is None:
         return Place(master.name, None, None, master.header.comments, master.notes)
     if differs := _clock_differs(master, 0, header):
         note = f"its own time is {differs} s from that of {master.path}{HEADER}, and it has no date"
         return Place(master.name, None, None, master.header.comments, (*master.notes, note))
-    return Place(master.name, record, 0.0, master.header.comments, master.notes)
+    return Place(master.name, record, 0.0, master.header.comments, master.notes, (0, 1))
 
 
 def _microseconds(time: dt.time) -> int:

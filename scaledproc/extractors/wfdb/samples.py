@@ -64,12 +64,9 @@ def describe_samples(paths: Mapping[str, str], header: Header) -> list[Described
     ValueError
         If a signal file does not hold what the header says.
     """
-    files = [(file, list(signals)) for file, signals in groupby(header.signals, _file_of)]
-    n_frames = header.n_frames
-    if n_frames is None:  # header(5): not specified; the C library reads up to the end of the shortest file
-        n_frames = min((_frames_in(paths[file], signals) for file, signals in files if file is not None), default=0)
-        if n_frames == 0 and all(file is None for file, _ in files):
-            return []
+    files, n_frames = signal_files(paths, header)
+    if not files:
+        return []
     found: list[Described] = []
     for file, signals in files:
         if file is None:
@@ -77,6 +74,20 @@ def describe_samples(paths: Mapping[str, str], header: Header) -> list[Described
         else:
             found += _describe_file(paths[file], n_frames, signals)
     return found
+
+
+def signal_files(paths: Mapping[str, str], header: Header) -> tuple[list[tuple[str | None, list[SignalLine]]], int]:
+    """The signals of each signal file, of None where they have none, and how many frames a record has.
+
+    Of a record that has no samples, as nothing tells how many it has, there are no signals.
+    """
+    files = [(file, list(signals)) for file, signals in groupby(header.signals, _file_of)]
+    n_frames = header.n_frames
+    if n_frames is None:  # header(5): not specified; the C library reads up to the end of the shortest file
+        n_frames = min((_frames_in(paths[file], signals) for file, signals in files if file is not None), default=0)
+        if n_frames == 0 and all(file is None for file, _ in files):
+            return [], 0
+    return files, n_frames
 
 
 def _file_of(signal: SignalLine) -> str | None:
@@ -107,25 +118,45 @@ def _frames_in(path: str, signals: Sequence[SignalLine]) -> int:
 
 def _describe_file(path: str, n_frames: int, signals: Sequence[SignalLine]) -> list[Described]:
     first, widths = signals[0], [signal.samples_per_frame for signal in signals]
+    with open_frames(path, n_frames, signals) as blocks:
+        if first.fmt != "80":
+            return _count_values(blocks, signals)
+        if sum(widths) > WIDEST or any(signal.skew for signal in signals):
+            return _count_values(map(signed, blocks), signals)
+        described = statistics_of_bytes(_count_bytes(blocks, widths), [coding_of(signal) for signal in signals])
+        return [Described(each, each.total) for each in described]
+
+
+@contextmanager
+def open_frames(path: str, n_frames: int, signals: Sequence[SignalLine]) -> Iterator[Iterator[NDArray[np.integer]]]:
+    """The samples of a signal file, in blocks as `blocks.frames` has them.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it does not hold what the header says.
+    """
+    first, widths = signals[0], [signal.samples_per_frame for signal in signals]
     width = sum(widths)
     handle, size = open_sized(path)
     try:
         if first.fmt in FLAC:
             with _flac(handle, path, first, widths) as stream:
-                return _count_values(stream.frames(n_frames), signals)
+                yield stream.frames(n_frames)
+            return
         needed = first.byte_offset + byte_count(first.fmt, n_frames * width)
         if size < needed:
             raise ValueError(f"{_name(path)} has {size:,} bytes; the header says that it has {needed:,} or more")
-        blocks = frames(handle, first.fmt, first.byte_offset, n_frames, width)
-        if first.fmt != "80":
-            return _count_values(blocks, signals)
-        if width > WIDEST or any(signal.skew for signal in signals):
-            signed = ((block.view(np.uint8) ^ np.uint8(128)).view(np.int8) for block in blocks)
-            return _count_values(signed, signals)
-        described = statistics_of_bytes(_count_bytes(blocks, widths), [coding_of(signal) for signal in signals])
-        return [Described(each, each.total) for each in described]
+        yield frames(handle, first.fmt, first.byte_offset, n_frames, width)
     finally:
         os.close(handle)
+
+
+def signed(block: NDArray[np.integer]) -> NDArray[np.integer]:
+    """A block of format 80 as its samples."""
+    return (block.view(np.uint8) ^ np.uint8(128)).view(np.int8)
 
 
 @contextmanager
@@ -176,32 +207,62 @@ def _count_values(blocks: Iterable[NDArray[np.integer]], signals: Sequence[Signa
     return [counter.described() for counter in counters]
 
 
+class InTime:
+    """A signal's samples in time with other signals, as it comes block by block.
+
+    Parameters
+    ----------
+    signal
+        As its header describes it.
+
+    Attributes
+    ----------
+    early
+        Samples before sample 0 that are still to come.
+    early_total
+        The sum of those that came.
+    """
+
+    def __init__(self, signal: SignalLine) -> None:
+        self.signal = signal
+        self.early = signal.skew
+        self.early_total = 0
+        self._last = signal.init_value
+
+    def of(self, samples: NDArray[np.integer]) -> NDArray[np.integer]:
+        """The samples of a block from sample 0 on; differences are added up."""
+        if self.signal.fmt == DIFFERENCES and len(samples):
+            samples = samples.cumsum(dtype=np.int64) + self._last
+            self._last = int(samples[-1])
+        if self.early:
+            early, samples = samples[: self.early], samples[self.early :]
+            self.early -= len(early)
+            self.early_total += int(early.sum(dtype=np.int64))
+        return samples
+
+    @property
+    def late(self) -> int:
+        """How many are missing at the end, once all came: where more are early than there are, all are missing."""
+        return self.signal.skew - self.early
+
+
 class _Counter:
     """How often each value occurs in a signal that comes block by block."""
 
     def __init__(self, signal: SignalLine) -> None:
         self.signal = signal
-        self._early = signal.skew  # samples before sample 0 that are still to come
-        self._early_total = 0
-        self._last = signal.init_value
+        self._in_time = InTime(signal)
         self._counts: Counts | None = None
 
     def add(self, samples: NDArray[np.integer]) -> None:
-        if self.signal.fmt == DIFFERENCES and len(samples):
-            samples = samples.cumsum(dtype=np.int64) + self._last
-            self._last = int(samples[-1])
-        if self._early:
-            early, samples = samples[: self._early], samples[self._early :]
-            self._early -= len(early)
-            self._early_total += int(early.sum(dtype=np.int64))
-        counts = count(samples)
+        counts = count(self._in_time.of(samples))
         self._counts = counts if self._counts is None else merged([self._counts, counts])
 
     def described(self) -> Described:
         counts = self._counts or count(np.empty(0, np.int8))
         found = statistics(counts, coding_of(self.signal))
-        late = self.signal.skew - self._early  # where more are early than there are, all are missing
-        total = found.total + self._early_total
+        late = self._in_time.late
+        total = found.total + self._in_time.early_total
         return Described(found._replace(n=found.n + late, missing=found.missing + late) if late else found, total)
 
 

@@ -71,12 +71,13 @@ class SignalNames:
         pairs = pa.array(places[0] * len(signal.dictionary) + places[1]).dictionary_encode()
         of_kinds, of_signals = kind.dictionary.to_pylist(), signal.dictionary.to_pylist()
         names = [
-            self._name(of_kinds[pair // len(of_signals)], of_signals[pair % len(of_signals)])
+            self.name_of(of_kinds[pair // len(of_signals)], of_signals[pair % len(of_signals)])
             for pair in pairs.dictionary.to_pylist()
         ]
         return pa.array(names, pa.string()).take(pairs.indices)
 
-    def _name(self, kind: str | None, signal: str | None) -> str | None:
+    def name_of(self, kind: str | None, signal: str | None) -> str | None:
+        """The canonical name of one signal, as `canonical` has it."""
         return None if signal is None else self.canonical_of.get((str(kind), fold(signal)), signal)
 
 

@@ -203,8 +203,7 @@ def _deviation(squares: int, n: int, scale: int) -> float:
         return math.sqrt(squares / (n * scale * scale))
 
 
-_BYTES = np.arange(-128, 128)
-_MOMENTS = np.stack([_BYTES, _BYTES * _BYTES], axis=1)
+_MOMENTS = np.stack([np.arange(-128, 128) ** power for power in (1, 2)], axis=1)
 _SHARES = tuple(QUANTILES.values())
 _RANKS = 2 + 2 * len(_SHARES)
 """How many `_order` gives."""

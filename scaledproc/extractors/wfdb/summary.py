@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-import posixpath
 import resource
-import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -18,14 +16,13 @@ from scaledproc.extractors.base import Extractor, Task
 from scaledproc.extractors.options import Option
 from scaledproc.extractors.wfdb.byte_counting import MUCH, use_compiled
 from scaledproc.extractors.wfdb.header import parse_header, read_header
-from scaledproc.extractors.wfdb.identity import LONGEST_COMMENTS, identity
 from scaledproc.extractors.wfdb.record import records_of, when_counted
 from scaledproc.extractors.wfdb.samples import describe_samples
 from scaledproc.extractors.wfdb.statistics import QUANTILES
+from scaledproc.extractors.wfdb.task_header import listed_files, shared_values
 
 if TYPE_CHECKING:
     from scaledproc.extractors.wfdb.header import Header
-    from scaledproc.extractors.wfdb.record import Place
     from scaledproc.extractors.wfdb.samples import Described
     from scaledproc.extractors.wfdb.signal_names import SignalNames
     from scaledproc.extractors.wfdb.statistics import Statistics
@@ -220,23 +217,20 @@ class WfdbSummary(Extractor):
         if task.anchor.endswith(ENDING):
             return _rows_of_numerics(task)
         path, _ = os.path.splitext(task.anchor)  # noqa: PTH122 - of a text
-        folder, slash, record = path.rpartition("/")
+        folder, _, record = path.rpartition("/")
         records = records_of(task)
         content = records.take(task.anchor)
         header = read_header(task.locate_in_unit(task.anchor)) if content is None else parse_header(content)
         if not header.signals:
             return []
-        files = {
-            file: _as_listed(f"{folder}{slash}{posixpath.normpath(file) if '/' in file else file}", task.files)
-            for file in header.files
-        }
+        files = listed_files(task.anchor, task.files, header)
         paths = {file: task.locate_in_unit(relative) for file, relative in files.items()}
         is_numerics = record == f"{folder.rpartition('/')[2]}n"
         try:
             samples = describe_samples(paths, header)
             if not samples:
                 return []
-            shared = _shared(task, record, records.place(path, header), header)
+            shared = shared_values(task, record, records.place(path, header), header)
             return [_row(shared, header, files, channel, found, is_numerics) for channel, found in enumerate(samples)]
         except ArithmeticError as error:
             raise ValueError(f"the header has numbers that nothing can be computed with: {error}") from None
@@ -251,46 +245,6 @@ class WfdbSummary(Extractor):
         from scaledproc.extractors.wfdb.signal_stats import signal_stats
 
         return {"signal_stats": signal_stats(tables)}
-
-
-def _as_listed(path: str, files: frozenset[str]) -> str:
-    """A file of the unit under the name that it has there: letters with accents are written in several ways."""
-    if path.isascii() or path in files:
-        return path
-    wanted = unicodedata.normalize("NFC", path)
-    alike = [file for file in files if not file.isascii() and unicodedata.normalize("NFC", file) == wanted]
-    return alike[0] if len(alike) == 1 else path
-
-
-def _shared(
-    task: Task, record: str, place: Place, header: Header | None = None, more: Iterable[str] = ()
-) -> dict[str, Any]:
-    """What all rows of a task have: where and whose they are, and what the headers say."""
-    own = () if header is None else header.comments
-    comments = own if not place.comments or place.comments == own else (*own, *place.comments)
-    names = (record,) if place.record_name is None else (record, place.record_name)
-    who = identity(task.anchor.rpartition("/")[0], names, comments)
-    notes = [*place.notes, *more] if header is None or header.note is None else [header.note, *place.notes, *more]
-    if who.note:
-        notes.append(who.note)
-    text = "\n".join(comments) if comments else None
-    if text is not None and len(text) > LONGEST_COMMENTS:
-        text = text[:LONGEST_COMMENTS]
-        notes.append(f"the comments are cut off after {LONGEST_COMMENTS:,} characters")
-    return {
-        "group": task.group,
-        "unit": task.unit,
-        "record": record,
-        "record_name": place.record_name,
-        "subject_id": who.subject_id,
-        "hadm_id": who.hadm_id,
-        "start": place.start,
-        "offset_s": place.offset_s,
-        "start_date": None if header is None else header.date,
-        "start_time": None if header is None else header.time,
-        "comments": text,
-        "header_note": "; ".join(notes) or None,
-    }
 
 
 def _row(
@@ -369,7 +323,7 @@ def _rows_of_numerics(task: Task) -> list[dict[str, Any]]:
         place, duration = when_counted(master, column.first, column.last)
         more = notes if column.note is None else (*notes, column.note)
         row = {
-            **_shared(task, record, place, more=more),
+            **shared_values(task, record, place, more=more),
             "kind": "numerics",
             "channel": channel,
             "signal": column.name,

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Self
 from scaledproc._util.process import processes
 from scaledproc._util.process.processes import Process
 from scaledproc._util.process.scratch import PrivateFolder, remove_left
-from scaledproc.run_folder.lock.file_lease import LocalKeeper
-from scaledproc.run_folder.lock.keeper import Keeper, read_lease
+from scaledproc.run_folder.lock.file_lease import FileLeaseStore
 from scaledproc.run_folder.lock.lease import TTL, Lease, Renewal, still_holds
-from scaledproc.run_folder.lock.object_lease import PlainKeeper, S3Keeper
+from scaledproc.run_folder.lock.lease_store import LeaseStore, read_lease
+from scaledproc.run_folder.lock.object_lease import PlainLeaseStore, S3LeaseStore
 from scaledproc.storage.fencing import OvertakenError
 from scaledproc.storage.store import Store
 
@@ -120,16 +120,16 @@ def hold_lease(
     lease = Lease(uuid.uuid4().hex, me or processes.this_process(), since, backend, ttl)
     with PrivateFolder() as folder:
         fence = Fence(store, lease, Path(folder) / "deadline")
-        keeper = _keeper_of(store)
-        keeper.take(lease, on_event)
-        with _Renewing(keeper, lease, fence.deadline):
+        lease_store = _lease_store_of(store)
+        lease_store.take(lease, on_event)
+        with _Renewing(lease_store, lease, fence.deadline):
             yield replace(store, fence=fence)
 
 
-def _keeper_of(store: Store) -> Keeper:
+def _lease_store_of(store: Store) -> LeaseStore:
     if store.local is not None:
-        return LocalKeeper(store)
-    return S3Keeper(store) if store.is_s3 else PlainKeeper(store)
+        return FileLeaseStore(store)
+    return S3LeaseStore(store) if store.is_s3 else PlainLeaseStore(store)
 
 
 class _Renewing:
@@ -138,8 +138,8 @@ class _Renewing:
     Both in one thread, so that a renewal which hangs cannot bring the lease back when it was given back.
     """
 
-    def __init__(self, keeper: Keeper, lease: Lease, deadline: Path) -> None:
-        self._keeper = keeper
+    def __init__(self, lease_store: LeaseStore, lease: Lease, deadline: Path) -> None:
+        self._lease_store = lease_store
         self._lease = lease
         self._deadline = deadline
         self._confirmed = processes.elapsed()
@@ -152,7 +152,7 @@ class _Renewing:
         try:
             self._thread.start()
         except BaseException:
-            self._keeper.give_back()
+            self._lease_store.give_back()
             raise
         return self
 
@@ -174,13 +174,13 @@ class _Renewing:
                 self._extend(self._lease.ttl if state == "holds" else 0.0)
                 if state == "lost":
                     self._over.wait()
-            self._keeper.give_back()
+            self._lease_store.give_back()
         except BaseException as broken:
             self._error = broken
 
     def _renewed(self) -> Renewal:
         try:
-            return self._keeper.renew()
+            return self._lease_store.renew()
         except Exception:  # whatever a disk or a store raises: changes will ask it
             return "unreachable"
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from scaledproc._util.process import processes
 from scaledproc._util.process.processes import Process
-from scaledproc.run_folder.lock.keeper import MOST, Keeper
 from scaledproc.run_folder.lock.lease import Lease, Renewal, Seen
+from scaledproc.run_folder.lock.lease_store import MOST, LeaseStore
 from scaledproc.run_folder.names import LEASE
 from scaledproc.storage.store import Store
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from scaledproc.events import Event
 
 
-class LocalKeeper(Keeper):
+class FileLeaseStore(LeaseStore):
     """A file that is locked as long as its process lives; it is touched for machines that do not see the lock."""
 
     def __init__(self, store: Store) -> None:
@@ -34,7 +34,7 @@ class LocalKeeper(Keeper):
         self._made: Path | None = None
 
     def take(self, lease: Lease, on_event: Callable[[Event], None] | None) -> None:
-        """Lock the file and write into it; see `Keeper`."""
+        """Lock the file and write into it; see `LeaseStore`."""
         self._make_folder()
         while self._file < 0:
             handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
@@ -50,14 +50,14 @@ class LocalKeeper(Keeper):
                     os.close(handle)
 
     def renew(self) -> Renewal:
-        """Touch the file; see `Keeper`."""
+        """Touch the file; see `LeaseStore`."""
         state = self._state()
         if state == "mine":
             os.utime(self._file)
         return state
 
     def give_back(self) -> None:
-        """Remove the file and its lock; see `Keeper`."""
+        """Remove the file and its lock; see `LeaseStore`."""
         state: Renewal = "unreachable"
         with contextlib.suppress(OSError):
             state = self._state()

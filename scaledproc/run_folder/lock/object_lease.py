@@ -16,8 +16,8 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from scaledproc._util.process import processes
-from scaledproc.run_folder.lock.keeper import MOST, WATCHED, HeldError, Keeper
 from scaledproc.run_folder.lock.lease import Lease, Renewal, Seen
+from scaledproc.run_folder.lock.lease_store import MOST, WATCHED, HeldError, LeaseStore
 from scaledproc.run_folder.names import LEASE
 from scaledproc.storage.store import Store, store_errors
 
@@ -46,8 +46,8 @@ class _Found:
         return Lease.from_json(self.content) if self.content is not None else None
 
 
-class RemoteKeeper(Keeper):
-    """What the keepers of all stores elsewhere do alike."""
+class ObjectLeaseStore(LeaseStore):
+    """What the lease stores of all filesystems elsewhere do alike."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
@@ -78,7 +78,7 @@ class RemoteKeeper(Keeper):
         """Remove the lease, if it is still of a version where the store can tell."""
 
     def take(self, lease: Lease, on_event: Callable[[Event], None] | None) -> None:
-        """Write it in the place of what may be taken; see `Keeper`."""
+        """Write it in the place of what may be taken; see `LeaseStore`."""
         _held.add(lease.token)  # before it is to be seen
         try:
             for _ in range(3):
@@ -96,7 +96,7 @@ class RemoteKeeper(Keeper):
         raise HeldError(self._held_text(self._look()[1]), None)
 
     def renew(self) -> Renewal:
-        """Replace it by another content; see `Keeper`."""
+        """Replace it by another content; see `LeaseStore`."""
         assert self._mine is not None  # noqa: S101
         renewed = replace(self._mine, renewals=self._mine.renewals + 1)
         try:
@@ -140,7 +140,7 @@ class RemoteKeeper(Keeper):
         return there.version
 
 
-class PlainKeeper(RemoteKeeper):
+class PlainLeaseStore(ObjectLeaseStore):
     """In a store that fsspec has no conditions for: looked at, written, and looked at again."""
 
     def _read(self) -> _Found:
@@ -173,7 +173,7 @@ class PlainKeeper(RemoteKeeper):
         self.store.fs.rm_file(self._path)
 
 
-class S3Keeper(RemoteKeeper):
+class S3LeaseStore(ObjectLeaseStore):
     """In S3: on condition that it is what was seen, and looked at again where the store does not heed conditions."""
 
     def __init__(self, store: Store) -> None:

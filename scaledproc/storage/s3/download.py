@@ -195,7 +195,7 @@ class S3Objects:
                     number, piece = pieces.popleft()
                 except IndexError:
                     return
-                if wrong[number] is None and (problem := problem_of(partial(self._fetch_patiently, piece, over))):
+                if wrong[number] is None and (problem := problem_of(partial(self._fetch_with_retries, piece, over))):
                     wrong[number] = problem
 
         try:
@@ -209,7 +209,7 @@ class S3Objects:
             each.result()
         return wrong
 
-    def _fetch_patiently(self, piece: Piece, over: threading.Event) -> None:
+    def _fetch_with_retries(self, piece: Piece, over: threading.Event) -> None:
         begun, attempt = time.monotonic(), 0
         while True:
             attempt += 1

@@ -56,7 +56,7 @@ _PASSING = (
 _random = random.Random()  # noqa: S311 - not the one that a user may have seeded, alike in every process
 
 
-class PatientS3FileSystem(S3FileSystem):  # type: ignore[misc]
+class RetryingS3FileSystem(S3FileSystem):  # type: ignore[misc]
     """An S3FileSystem that keeps no listing, and tries each request again as `RetryPolicy` says."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -244,7 +244,7 @@ class OneVersion(AbstractBufferedFile):  # type: ignore[misc]
         If the object is another one by now. `read` raises it.
     """
 
-    def __init__(self, fs: PatientS3FileSystem, path: str) -> None:
+    def __init__(self, fs: RetryingS3FileSystem, path: str) -> None:
         self._where = dict(zip(("Bucket", "Key"), fs.split_path(path), strict=False))
         answer = _ranged(fs, self._where, 0, FIRST)
         self.etag = str(answer.get("ETag") or "").strip('"')
@@ -286,7 +286,7 @@ class _Body:
         return None
 
 
-def _ranged(fs: PatientS3FileSystem, where: Mapping[str, str], start: int, end: int, **wanted: str) -> dict[str, Any]:
+def _ranged(fs: RetryingS3FileSystem, where: Mapping[str, str], start: int, end: int, **wanted: str) -> dict[str, Any]:
     """Bytes of an object; none of one that is empty."""
     try:
         answer: dict[str, Any] = fs.call_s3("get_object", **where, Range=f"bytes={start}-{end - 1}", **wanted)

@@ -23,9 +23,9 @@ class S3Store(FsspecStore):
 
     @cached_property
     def _filesystem(self) -> tuple[Any, str]:
-        from scaledproc.storage.s3.filesystem import PatientS3FileSystem
+        from scaledproc.storage.s3.filesystem import RetryingS3FileSystem
 
-        s3 = PatientS3FileSystem(**self.options)
+        s3 = RetryingS3FileSystem(**self.options)
         return s3, s3._strip_protocol(self.uri).rstrip("/") or "/"  # noqa: SLF001 - fsspec's way to say it
 
     @property

@@ -218,7 +218,7 @@ def test_a_user_without_a_home(data: Path, extractor: str, tmp_path: Path, monke
     def nobody(_: int) -> NoReturn:
         raise KeyError("getpwuid(): uid not found")
 
-    monkeypatch.setattr("scaledproc.engine.driver.MEASURED", 0.0)
+    monkeypatch.setattr("scaledproc.engine.steps.MEASURED", 0.0)
     for name in ("HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", nobody)

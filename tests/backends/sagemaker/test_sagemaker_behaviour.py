@@ -59,6 +59,11 @@ class Account:
         self.output = self.bucket.url(f"out-{uuid4().hex}")
         return self.dataset
 
+    def change(self, name: str, content: str) -> None:
+        """Another content for a file of the dataset, here and in S3."""
+        (self.folder / "data" / name).write_text(content)
+        self.bucket.fs.pipe_file(f"{self.dataset.removeprefix('s3://')}/{name}", content.encode())
+
     def run(self, *, overwrite: bool = False, backend: str = "sagemaker", options: Any = None, **settings: Any) -> Run:
         self.events = []
         given = {**self.settings, **settings} if backend == "sagemaker" else None
@@ -112,6 +117,26 @@ def wait_until(holds: Callable[[], object], seconds: float = 60.0) -> None:
 
 def at_work(account: Account) -> int:
     return sum(job.status == "InProgress" and bool(job.pids) for job in account.emulator.jobs)
+
+
+# Updates
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{}, {"input_mode": "file", "network_isolation": True, "combine_local": False}])
+def test_an_update_starts_jobs_only_where_there_is_something_to_do(account: Account, settings: dict[str, Any]) -> None:
+    account.put({**TREE, "g1/u1/t2.txt": "fine\n", "g3/t.txt": "x\n", "g4/t.txt": "y\n"})
+    account.run(**settings)
+    before = account.created
+    account.change("g3/t.txt", "longer than before\n")
+    found = account.run(options={"update": True}, **settings)
+    assert account.created - before <= 2, "one for the shard, and perhaps one to combine"
+    account.assert_as_local(found)
+    assert found.record.counts["reused"] == found.record.counts["tasks"] - 1
+    account.change("g4/t.txt", "another\n")
+    before = account.created
+    account.assert_as_local(account.run(backend="local", options={"update": True}))
+    assert account.created == before, "begun there, updated here"
 
 
 # Jobs and hosts

@@ -16,7 +16,7 @@ from support import Bucket, Cli
 import scaledproc
 from scaledproc.backends.sagemaker.cost.estimate import needed_volume_gb
 from scaledproc.backends.sagemaker.cost.forecast import fleet_of, sizes_of
-from scaledproc.backends.sagemaker.jobs.job_list import shard_works
+from scaledproc.backends.sagemaker.jobs.job_list import shard_assignments
 from scaledproc.backends.sagemaker.jobs.requests import volume_gb
 from scaledproc.backends.sagemaker.settings import Settings
 from scaledproc.planning.cost_model import SLOWEST
@@ -147,9 +147,11 @@ def test_only_files_of_the_plan_are_mounted(s3: Bucket, tmp_path: Path) -> None:
             storage_options={f"input.{key}": value for key, value in s3.storage_options.items()},
             jobs=1,
         )
-        works = shard_works(settings, run.plan, range(run.plan.n_shards), run.record.options, "s3://bucket/run")
-        assert [bool(work.prefixes) for work in works] == [not others] * 2, name
-        assert [bool(work.manifest) for work in works] == [bool(others)] * 2, name
+        assignments = shard_assignments(
+            settings, run.plan, range(run.plan.n_shards), run.record.options, "s3://bucket/run"
+        )
+        assert [bool(assignment.prefixes) for assignment in assignments] == [not others] * 2, name
+        assert [bool(assignment.manifest) for assignment in assignments] == [bool(others)] * 2, name
 
 
 @pytest.mark.slow
@@ -167,12 +169,12 @@ def test_only_files_of_the_plan_are_mounted(s3: Bucket, tmp_path: Path) -> None:
 def test_the_estimate_has_the_machines_and_disks_of_the_jobs(uneven: Plan, words: dict[str, Any]) -> None:
     settings = Settings.parse(words)
     options: dict[str, Any] = {"unit": "file", "include": [], "exclude": [], "limit": None, "shards": "folder"}
-    works = shard_works(settings, uneven, range(uneven.n_shards), options, "s3://bucket/run")
+    assignments = shard_assignments(settings, uneven, range(uneven.n_shards), options, "s3://bucket/run")
 
     fleet = fleet_of(settings, uneven, None)
     sizes = sizes_of(uneven, fleet)
 
-    machines = works[0].instances if len(works) == 1 else min(settings.max_parallel_jobs, len(works))
+    machines = assignments[0].instances if len(assignments) == 1 else min(settings.max_parallel_jobs, len(assignments))
     assert fleet.max_parallel == machines
     assumed = fleet.volume_gb or needed_volume_gb(sizes, fleet)
-    assert assumed == pytest.approx(max(volume_gb(settings, work) for work in works), abs=1)
+    assert assumed == pytest.approx(max(volume_gb(settings, assignment) for assignment in assignments), abs=1)

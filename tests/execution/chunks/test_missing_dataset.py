@@ -515,5 +515,5 @@ def test_no_handle_is_left(tree: TreeWriter, tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208
 
 
-def test_staged_units_are_copies_of_which_nobody_asks_for_patience() -> None:
+def test_staged_units_are_copies_that_are_not_asked_for_again() -> None:
     assert not StagedUnit(Path("/x")).is_dataset

@@ -8,6 +8,7 @@ import decimal
 import gc
 import traceback
 from fractions import Fraction
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from scaledproc.errors import UsageError
 from scaledproc.extractors import Task
 from scaledproc.extractors.rows import collector as module
 from scaledproc.extractors.rows import takers
-from scaledproc.extractors.rows.collector import HELD, PIECE, RowCollector, SchemaError
+from scaledproc.extractors.rows.collector import HELD, PIECE, RowCollector, SchemaError, refused_among
 
 WHEN = dt.datetime(2020, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
 
@@ -313,16 +314,16 @@ def test_small_and_large_data_frames_are_taken_alike(name: str) -> None:
             assert repr(large) == repr(None if small is None else small * 60), field  # NaN is not equal to itself
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("make", [pd.DataFrame, pa.table])
-def test_small_tables_are_written_together(make: Any) -> None:
+def test_small_tables_are_written_together(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PIECE", 100)
     collector = RowCollector(pa.schema([("x", I64)]))
     full = 0
-    for number in range(3 * PIECE):
+    for number in range(3 * 100):
         collector.add(make({"x": [number]}))
         full += collector.is_full
         if collector.is_full:
-            assert collector.take().num_rows == PIECE
+            assert collector.take().num_rows == 100
     assert full == 3
     assert collector.take().num_rows == 0
 
@@ -500,3 +501,212 @@ def test_memory_is_bounded_by_bytes_too() -> None:
     assert collector.take().num_rows == collector.rows
     assert collector.size == 0
     assert not collector.is_full
+
+
+# How much is held
+
+
+def sizes_of(schema: pa.Schema, *returned: Any) -> list[int]:
+    """How much more is held after each."""
+    collector = RowCollector(schema)
+    found = [0]
+    for each in returned:
+        collector.add(each)
+        found.append(collector.size)
+    return [after - before for before, after in pairwise(found)]
+
+
+def test_about_how_many_bytes_rows_take() -> None:
+    schema = pa.schema([("s", TEXT), ("t", TEXT), ("n", I64), ("l", pa.list_(I64))])
+    row: dict[str, Any] = {"s": "", "t": None, "n": 1, "l": None}
+    assert sizes_of(schema, row, [row, row], row | {"n": 1.0}, row | {"n": np.int8(1)}) == [340, 680, 340, 340]
+    together, apart = {"s": "x" * 50, "t": "y" * 50}, {"s": "x" * 50, "t": "y" * 51}
+    assert sizes_of(schema, row | together, row | apart) == [340, 340]
+    assert sizes_of(schema, row | {"s": "x" * 100}, row | {"s": "x" * 99 + "ü"}) == [340, 440]
+    assert sizes_of(schema, row | {"s": "x" * 101}, row | {"s": "x" * 101, "t": "y" * 200}) == [441, 641]
+    assert sizes_of(schema, row | {"s": "üa"}, row | {"s": "üa", "t": "b"}) == [342, 342]
+    assert sizes_of(schema, row | {"l": [1, 2]}, row | {"l": np.arange(2)}) == [340 + 124, 340 + 116]
+    assert sizes_of(schema, row | {"l": [1], "s": "x" * 101}) == [340 + 92 + 101]
+    table = pa.table({"n": [1, 2]}, pa.schema([("n", I64)]))
+    assert sizes_of(table.schema, table, {"n": 1}, table) == [16, 160, 16]
+
+
+def test_when_it_is_time_to_take_the_rows() -> None:
+    collector = RowCollector(pa.schema([("x", I64)]))
+    assert not collector.is_full
+    collector.add([{"x": 1}] * (PIECE - 1))
+    assert (collector.is_full, collector.ends) == (False, (PIECE - 1,))
+    collector.add({"x": 1})
+    collector.add([])
+    assert (collector.is_full, collector.ends) == (True, (PIECE - 1, PIECE, PIECE))
+    assert collector.take().num_rows == PIECE
+    assert (collector.is_full, collector.ends, collector.size, collector.rows) == (False, (), 0, PIECE)
+
+
+def test_long_tasks_are_packed_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Arrow's, 8 bytes a number, and not as Python's rows."""
+    collector = RowCollector(pa.schema([("x", I64)]))
+    collector.add({"x": 1} for _ in range(2 * PIECE + 1))
+    assert collector.size == 2 * PIECE * 8 + 160
+    monkeypatch.setattr(module, "HELD", 1000)
+    full = RowCollector(pa.schema([("x", I64)]))
+    full.add({"x": 1} for _ in range(14))  # 160 bytes each: seven are more than is to be held
+    assert full.size == 14 * 8
+    assert full.take()["x"].to_pylist() == [1] * 14
+
+
+def test_rows_are_taken_once() -> None:
+    collector = RowCollector(pa.schema([("x", I64)]))
+    for number in range(3):
+        collector.add({"x": number})
+        assert collector.take()["x"].to_pylist() == [number]
+    assert collector.rows == 3
+
+
+# Rows that many rows look like
+
+
+@pytest.mark.parametrize("kind", [pa.int8(), pa.uint16(), I64])
+def test_each_of_several_whole_numbers_is_within_its_bounds(kind: pa.DataType) -> None:
+    bits = kind.bit_width
+    low, high = (0, 2**bits - 1) if pa.types.is_unsigned_integer(kind) else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    schema = pa.schema([("a", kind), ("b", kind), ("c", I64)])
+    good = [{"a": low, "b": high, "c": -5}, {"a": 1, "b": 1, "c": 2**62}, {"a": high, "b": low, "c": 0}]
+    assert outcome(schema, good) == ("taken", repr(good))
+    for name in ("a", "b"):
+        for beyond in (low - 1, high + 1):
+            said = outcome(schema, [*good, {**good[0], name: beyond}])[1]
+            assert said.startswith(f"row 4, column '{name}': {beyond} is out of range")
+
+
+def test_rows_of_more_forms_than_are_remembered() -> None:
+    kinds: list[Any] = [1, 1.0, None, np.int8(1), np.float64(1), np.uint16(1)]
+    schema = pa.schema([(name, F64) for name in "abc"])
+    rows = [dict(zip("abc", values, strict=True)) for values in product(kinds, repeat=3)]
+    assert len(rows) > 2 * 64
+    rows += [{"a": 1.0, "b": np.int64(2), "c": value} for value in (np.int16(1), np.uint8(1), np.float32(1))] * 2
+    expected = [{name: None if value is None else float(value) for name, value in row.items()} for row in rows]
+    for _ in range(2):
+        assert outcome(schema, [*rows, *rows]) == ("taken", repr(expected * 2))
+
+
+def test_times_that_rows_share() -> None:
+    schema = pa.schema([("t", pa.timestamp("us")), ("d", pa.date32()), ("z", pa.timestamp("us", "UTC"))])
+    day, there = dt.date(2020, 1, 2), NOON.replace(tzinfo=BERLIN)
+    rows = [{"t": NOON, "d": day, "z": there}] * 3 + [{"t": NOON + dt.timedelta(1), "d": day, "z": None}]
+    taken = [{**row, "z": row["z"] and NOON.replace(hour=10, tzinfo=dt.UTC)} for row in rows]
+    collector = RowCollector(schema)
+    collector.add(rows)
+    assert collector.take().to_pylist() == taken
+
+
+class _Moving(dt.tzinfo):
+    """A time zone that is set anew while rows are made."""
+
+    hours = 0
+
+    def utcoffset(self, when: dt.datetime | None) -> dt.timedelta:
+        return dt.timedelta(hours=self.hours)
+
+    def dst(self, when: dt.datetime | None) -> None:
+        return None
+
+    def tzname(self, when: dt.datetime | None) -> str:
+        return "moving"
+
+
+def test_a_zone_that_changes_while_rows_are_made() -> None:
+    zone = _Moving()
+    when = NOON.replace(tzinfo=zone)
+
+    def rows() -> Any:
+        for zone.hours in (0, 2):
+            yield {"z": when}
+
+    collector = RowCollector(pa.schema([("z", pa.timestamp("us", "UTC"))]))
+    collector.add(rows())
+    assert [value.hour for value in collector.take()["z"].to_pylist()] == [12, 10]
+
+
+def test_texts_that_cannot_be_encoded_beside_long_ones() -> None:
+    schema = pa.schema([("s", TEXT), ("t", TEXT)])
+    good = {"s": "x" * 300, "t": "ü"}
+    assert outcome(schema, good) == ("taken", repr([good]))
+    assert outcome(schema, [good, {"s": "x", "t": "\udc80"}])[1].startswith("row 2, column 't': ")
+    assert outcome(schema, [good, {"s": "\udc80" * 200, "t": ""}])[1].startswith("row 2, column 's': ")
+
+
+# What is wrong
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (pa.table([[1], [2], ["a"]], ["n", "n", "s"]), "row 1 has a column twice: n, n, s"),
+        (pd.DataFrame([[1, 2, "a"]], columns=["n", "n", "s"]), "row 1 has a column twice: n, n, s"),
+        (pd.Series([1, 2], index=["n", "n"]), "row 1 names a column twice"),
+        ([{"n": 1, "s": ""}, pd.Series([1, 2], index=["n", "n"])], "row 2 names a column twice"),
+        ({"n": 1, "s": "", 3: 4}, "row 1 has columns that the schema does not: 3"),
+        ([{"n": 1, "s": ""}] * 2 + [{"n": 1}], "row 3 lacks the column 's' (give None for a null)"),
+        ({"n": "x", "s": 3, "t": 1}, "row 1 has columns that the schema does not: t"),
+        (b"text", "the extractor returned a bytes; rows are mappings (return [] where there are none)"),
+        (None, "the extractor returned nothing; rows are mappings (return [] where there are none)"),
+        ([[{"n": 1, "s": ""}]], "a row is a list, not a mapping of column names to values"),
+        ([None], "a row is a NoneType, not a mapping of column names to values"),
+        (["ab"], "a row is a str, not a mapping of column names to values"),
+        (pa.array([1]), "a row is a Int64Scalar, not a mapping of column names to values"),
+        (Stream(pa.table({"n": [1], "s": [3]})), "row 1, column 's': 3 is a whole number, not string; "),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_a_task(collector: RowCollector, returned: Any, message: str) -> None:
+    with pytest.raises(SchemaError) as caught:
+        collector.add(returned)
+    assert str(caught.value).startswith(message)
+    assert message.endswith("; ") or str(caught.value) == message
+    assert (collector.rows, collector.size, collector.ends) == (0, 0, ())
+
+
+def test_where_within_a_value() -> None:
+    schema = pa.schema([("l", pa.list_(pa.struct([("a", I64)]))), ("n", I64)])
+    said = outcome(schema, {"l": [{"a": 1}, {"a": "x"}], "n": 1.5})[1]
+    assert said.startswith("row 1, column 'l'[1]['a']: 'x' is a text, not int64; ")
+    assert "; column 'n': 1.5 is no whole number" in said
+
+
+def test_what_a_check_refuses_leaves_nothing(collector: RowCollector) -> None:
+    seen: list[int] = []
+
+    def check() -> None:
+        seen.append(collector.rows)
+        if len(seen) == 2:
+            raise RuntimeError("no")
+
+    collector.add({"n": 1, "s": "a"}, check)
+    with pytest.raises(RuntimeError, match="no"):
+        collector.add([{"n": 2, "s": "b"}], check)
+    assert (collector.rows, collector.ends) == (1, (1,))
+    assert collector.take()["n"].to_pylist() == [1]
+    assert seen == [0, 1]
+
+
+@pytest.mark.parametrize("bad", [[], [0], [4], [1, 2], [0, 3, 4], [0, 1, 2, 3, 4]])
+def test_refused_rows_are_found_by_halving(bad: list[int]) -> None:
+    ends = [1, 3, 3 + 2, 6, 9]
+    numbers = [0, 1, 1, 2, 2, 3, 4, 4, 4]
+
+    def make(start: int, stop: int) -> None:
+        if set(numbers[start:stop]) & set(bad):
+            raise pa.ArrowInvalid("no")
+
+    found = refused_among(ends, make)
+    assert sorted(found) == bad
+    assert {str(error) for error in found.values()} <= {"Arrow or Parquet refuses the rows: no"}
+    assert refused_among([], make) == {}
+
+
+def test_want_of_memory_is_no_fault_of_the_rows() -> None:
+    def make(start: int, stop: int) -> None:
+        raise pa.ArrowMemoryError("full")
+
+    with pytest.raises(MemoryError, match="full"):
+        refused_among([1], make)

@@ -4,17 +4,18 @@ The rules are those of Hamilton's open-source ECG detector (Computers in Cardiol
 
 1. A peak within 200 ms of a higher one is none; the first stage has left these out.
 2. A peak within 360 ms of a beat, and much less steep, is its T wave (of pulses: the dicrotic wave).
-3. A peak above the threshold is a beat, another one is noise. The threshold lies between the typical height of the
-   last eight peaks of noise and of the last eight beats, at 5/16 of the way.
+3. A peak above the threshold is a beat, another one is noise. The threshold lies between the heights that the last
+   eight peaks of noise and the last eight beats typically had, at 5/16 of the way.
 4. Where no beat was found for one and a half typical intervals, the highest peak of that time is one if it is above
    half the threshold, and at least 360 ms after the last beat (search back).
 5. What is typical is learned from the highest peak in each of eight seconds, and anew after eight seconds without a
    beat.
 
-They were changed where this made scores better with noise and wide complexes: in rule 2 a peak is less steep below 0.6
-of the beat's slope, not 0.5; in rule 4 a peak must also be 1.25 times as high as the noise is; in rule 5 what is
-learned anew is at least a tenth of what was typical, so that silence is not taken for beats. As all samples are there,
-beats in what was learned from are found too.
+They were changed where this made scores better with noise, wide complexes and slow hearts. In rule 2 a peak is less
+steep below 0.6 of the beat's slope, not 0.5. In rule 3 noise is the mean of eight peaks, and beats are their median.
+In rule 4 a peak must also be 1.25 times as high as the noise is. In rule 5 what is learned anew is at least a tenth
+of what was typical, so that silence is not taken for beats, and a second counts as at least the third highest, as a
+slow heart leaves some without a beat. As all samples are there, beats in what was learned from are found too.
 """
 
 from __future__ import annotations
@@ -94,6 +95,9 @@ def decide(
                 for k in range(8):
                     beats[k] = beats[k % seconds]
                     noises[k] = 0.0
+                third = sorted(beats)[5]
+                for k in range(8):
+                    beats[k] = max(beats[k], third)
                 typical, noise, usual = middle(beats), 0.0, second
                 if not is_to_learn:
                     waiting_from += 8 * second

@@ -13,6 +13,8 @@ BRIDGED_S = 0.04
 """Missing samples up to so many seconds are interpolated: less than half of a narrow QRS complex."""
 RATE = 250.0
 """Hz; a signal of twice this rate or more is averaged down to between this and twice as much."""
+LARGEST = 1e100
+"""No signal has larger samples, and no sum of these overflows."""
 LEVELS_BITS = 24
 """A signal's range is divided into so many steps (bits); converters have 8 to 16."""
 
@@ -38,12 +40,12 @@ def prepare(samples: NDArray[np.floating], fs: float) -> Prepared:
     Parameters
     ----------
     samples
-        Shape (n,); what is not finite is missing.
+        Shape (n,); what is not finite, or beyond `LARGEST`, is missing.
     fs
         Samples a second.
     """
     factor = max(int(fs // RATE), 1) if fs >= 2 * RATE else 1
-    there = np.isfinite(samples)
+    there = np.abs(samples) <= LARGEST  # NaN is not
     n = len(samples)
     if there.all():
         starts, stops = np.array([0], np.int64), np.array([n], np.int64)
@@ -76,24 +78,27 @@ def _without_gaps(
     """
     level = np.array(samples, np.float64)
     is_gap = starts[1:] - stops[:-1] > bridged
-    shift = 0.0
-    before = 0
-    jumps = []
-    for stop, start, long in zip(stops[:-1].tolist(), starts[1:].tolist(), is_gap.tolist(), strict=True):
-        left, right = level[stop - 1], level[start]
-        if long:
-            jumps.append((before, start, shift))
-            level[stop:start] = left
-            shift += left - right
-            before = start
-        else:
-            level[stop:start] = np.linspace(left, right, start - stop + 2)[1:-1]
-    jumps.append((before, len(level), shift))
-    for first, last, by in jumps:
+    _bridge(level, stops[:-1][~is_gap], starts[1:][~is_gap])
+    shift, before, shifts = 0.0, 0, []
+    for stop, start in zip(stops[:-1][is_gap].tolist(), starts[1:][is_gap].tolist(), strict=True):
+        shifts.append((before, start, shift))
+        shift += float(level[stop - 1]) - float(level[start])
+        level[stop:start] = level[stop - 1]
+        before = start
+    shifts.append((before, len(level), shift))
+    for first, last, by in shifts:
         level[first:last] += by
     level[: starts[0]] = level[starts[0]]
     level[stops[-1] :] = level[stops[-1] - 1]
     return level, np.concatenate([starts[:1], starts[1:][is_gap]]), np.concatenate([stops[:-1][is_gap], stops[-1:]])
+
+
+def _bridge(level: NDArray[np.float64], stops: NDArray[np.int64], starts: NDArray[np.int64]) -> None:
+    """Draw a line over each gap from `stops` to `starts`."""
+    lengths = starts - stops
+    within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    left, right = (np.repeat(level[at], lengths) for at in (stops - 1, starts))
+    level[np.repeat(stops, lengths) + within] = left + (right - left) * ((within + 1) / np.repeat(lengths + 1, lengths))
 
 
 def _digital(level: NDArray[np.float64]) -> NDArray[np.int32]:

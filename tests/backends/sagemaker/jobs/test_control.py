@@ -20,12 +20,11 @@ import scaledproc
 from scaledproc._util.text import ranges_text
 from scaledproc.backend.dry_run import DryRun
 from scaledproc.backends.sagemaker.cost.billing import Bill
-from scaledproc.backends.sagemaker.jobs import decisions, pipeline
-from scaledproc.backends.sagemaker.jobs import job_list as works_module
+from scaledproc.backends.sagemaker.jobs import decisions, job_list, pipeline
 from scaledproc.backends.sagemaker.jobs.control import Controller, job_name, key_and_attempt, run_token
 from scaledproc.backends.sagemaker.jobs.decisions import Fate, fate, pause
 from scaledproc.backends.sagemaker.jobs.pipeline import definition
-from scaledproc.backends.sagemaker.jobs.requests import Choice, Place, Work, instance_types, processing_job
+from scaledproc.backends.sagemaker.jobs.requests import Assignment, Choice, Place, instance_types, processing_job
 from scaledproc.backends.sagemaker.service import JobSummary, ServiceError, Trouble
 from scaledproc.backends.sagemaker.settings import Settings
 from scaledproc.engine.options import RunOptions, parse_shards
@@ -48,7 +47,7 @@ class MadeUp:
     """A job in memory."""
 
     name: str
-    request: Work
+    request: Assignment
     outcome: str
     status: str = "InProgress"
     changed: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -68,7 +67,7 @@ class MadeUpJobs:
         self._lock = threading.Lock()
 
     def create(self, request: dict[str, Any]) -> None:
-        name, work = request["name"], request["work"]
+        name, assignment = request["name"], request["assignment"]
         with self._lock:
             self._call("create")
             self.threads.add(threading.get_ident())
@@ -77,7 +76,7 @@ class MadeUpJobs:
             outcome = self.behave(*key_and_attempt(name))
             if isinstance(outcome, ServiceError):
                 raise outcome
-            self.jobs[name] = MadeUp(name, work, outcome)
+            self.jobs[name] = MadeUp(name, assignment, outcome)
             self.most_at_once = max(self.most_at_once, len(self.at_work))
 
     @property
@@ -155,26 +154,26 @@ def begun(folder: Path, shards: int) -> RunFolder:
 
 
 def controller(run: RunFolder, jobs: MadeUpJobs, **given: Any) -> Controller:
-    def request(name: str, work: Work, choice: Choice) -> dict[str, Any]:
-        return {"name": name, "work": work, "types": instance_types(made, work, choice)}
+    def request(name: str, assignment: Assignment, choice: Choice) -> dict[str, Any]:
+        return {"name": name, "assignment": assignment, "types": instance_types(made, assignment, choice)}
 
     made = Settings.parse({**SAGEMAKER, "poll_seconds": 0.01, "retry_wait": 0.01, **given})
     return Controller(jobs, run, made, request, {})
 
 
-def shard_works(run: RunFolder) -> list[Work]:
-    return [Work(works_module.shard_key(shard), (shard,)) for shard in range(run.record.counts["shards"])]
+def shard_assignments(run: RunFolder) -> list[Assignment]:
+    return [Assignment(job_list.shard_key(shard), (shard,)) for shard in range(run.record.counts["shards"])]
 
 
 def states(events: Sequence[Event], shard: int) -> list[str]:
     return [event.state for event in events if isinstance(event, ShardState) and event.shard == shard]
 
 
-def listen(control: Controller, works: Sequence[Work]) -> tuple[list[Event], str]:
+def listen(control: Controller, assignments: Sequence[Assignment]) -> tuple[list[Event], str]:
     """What the controller tells, and its error, if there is one."""
     events: list[Event] = []
     try:
-        for event in control.do(works):
+        for event in control.do(assignments):
             events.append(event)  # noqa: PERF402 - those before an error are wanted
     except ScaledprocError as error:
         return events, str(error)
@@ -195,7 +194,7 @@ def test_a_thousand_jobs_in_few_calls(tmp_path: Path) -> None:
 
     object.__setattr__(run.store, "names", names)
     control = controller(run, jobs, max_parallel_jobs=100)
-    events, error = listen(control, shard_works(run))
+    events, error = listen(control, shard_assignments(run))
     assert not error
     assert sum(isinstance(event, ShardDone) for event in events) == 1000
     assert jobs.most_at_once == 100
@@ -215,7 +214,7 @@ def test_room_is_found_by_what_the_account_allows(tmp_path: Path) -> None:
         return "commit"
 
     jobs.behave = behave
-    events, error = listen(controller(run, jobs, max_parallel_jobs=5, retries=0), shard_works(run))
+    events, error = listen(controller(run, jobs, max_parallel_jobs=5, retries=0), shard_assignments(run))
     assert not error
     assert jobs.most_at_once == 2
     assert sum(isinstance(event, ShardDone) for event in events) == 6
@@ -235,7 +234,7 @@ def test_first_refusal_of_a_batch_is_not_the_last_word(tmp_path: Path) -> None:
         return "commit"
 
     jobs.behave = behave
-    events, error = listen(controller(run, jobs, retries=0), shard_works(run))
+    events, error = listen(controller(run, jobs, retries=0), shard_assignments(run))
     assert not error, error
     assert {event.shard for event in events if isinstance(event, ShardDone)} == {0, 1}
 
@@ -257,7 +256,7 @@ USAGE = "ml.m5.large for processing job usage"
 def test_a_full_account_is_waited_for_as_long_as_one_says(tmp_path: Path, refusal: ServiceError) -> None:
     run = begun(tmp_path, 2)
     jobs = MadeUpJobs(run, lambda *_: refusal)
-    events, error = listen(controller(run, jobs, retries=0, max_wait="0.5s"), shard_works(run))
+    events, error = listen(controller(run, jobs, retries=0, max_wait="0.5s"), shard_assignments(run))
     assert str(refusal) in error
     assert "for 0.5s (--max-wait)" in error
     assert "https://console" not in error  # there is no such job
@@ -274,7 +273,7 @@ def test_capacity_that_comes_back_is_not_a_matter_of_retries(tmp_path: Path) -> 
         "s00001": [*[above(USAGE, 1, 1, 1)] * 5, "commit"],
     }
     jobs = MadeUpJobs(run, lambda key, _: behave[key].pop(0))
-    _, error = listen(controller(run, jobs, retries=0), shard_works(run))
+    _, error = listen(controller(run, jobs, retries=0), shard_assignments(run))
     assert not error
 
 
@@ -290,7 +289,7 @@ def test_more_room_is_found_again(tmp_path: Path) -> None:
         return "commit"
 
     jobs.behave = behave
-    _, error = listen(controller(run, jobs, max_parallel_jobs=8, retries=0, retry_wait=0.001), shard_works(run))
+    _, error = listen(controller(run, jobs, max_parallel_jobs=8, retries=0, retry_wait=0.001), shard_assignments(run))
     assert not error
     assert jobs.most_at_once >= 7
 
@@ -303,7 +302,7 @@ def test_what_no_account_has_room_for_fails_alone_and_at_once(tmp_path: Path) ->
     )
     never = ServiceError("limit", text)
     jobs = MadeUpJobs(run, lambda key, _: never if key == "s00002" else "commit")
-    _, error = listen(controller(run, jobs, max_parallel_jobs=1), shard_works(run))
+    _, error = listen(controller(run, jobs, max_parallel_jobs=1), shard_assignments(run))
     assert run.committed_shards() == {0, 1, 3}
     assert "8939" in error
     assert "console.aws.amazon.com/servicequotas" in error
@@ -323,7 +322,7 @@ def test_the_next_type_is_asked_where_there_is_no_quota_for_the_first(tmp_path: 
         create(request)
 
     jobs.create = created  # type: ignore[method-assign]
-    _, error = listen(controller(run, jobs, instance_type="ml.m5.large,ml.m5.xlarge"), shard_works(run))
+    _, error = listen(controller(run, jobs, instance_type="ml.m5.large,ml.m5.xlarge"), shard_assignments(run))
     assert not error
     assert asked == [("ml.m5.large", "ml.m5.xlarge"), ("ml.m5.xlarge",)]
 
@@ -342,7 +341,7 @@ def test_types_are_asked_one_after_the_other_where_a_choice_is_refused(tmp_path:
         create(request)
 
     jobs.create = created  # type: ignore[method-assign]
-    events, error = listen(controller(run, jobs, instance_type="ml.m5.large,ml.m5.xlarge"), shard_works(run))
+    events, error = listen(controller(run, jobs, instance_type="ml.m5.large,ml.m5.xlarge"), shard_assignments(run))
     assert not error
     assert sorted(each for each in asked if len(each) == 1) == [("ml.m5.large",)] * 3 + [("ml.m5.xlarge",)] * 3
     assert sum(isinstance(event, Note) for event in events) == 1
@@ -358,7 +357,7 @@ def test_types_are_asked_one_after_the_other_where_a_choice_is_refused(tmp_path:
 def test_too_small_a_machine_is_not_tried_twice(tmp_path: Path, reason: str, advice: str) -> None:
     run = begun(tmp_path, 1)
     jobs = MadeUpJobs(run, lambda *_: reason)
-    _, error = listen(controller(run, jobs), shard_works(run))
+    _, error = listen(controller(run, jobs), shard_assignments(run))
     assert advice in error.partition("|")[0]
     assert jobs.calls["create"] == 1
     types: list[tuple[str, ...]] = []
@@ -371,7 +370,9 @@ def test_too_small_a_machine_is_not_tried_twice(tmp_path: Path, reason: str, adv
         create(request)
 
     jobs.create = created  # type: ignore[method-assign]
-    _, error = listen(controller(other, jobs, retries=0, instance_type="ml.m5.large,ml.m5.4xlarge"), shard_works(other))
+    _, error = listen(
+        controller(other, jobs, retries=0, instance_type="ml.m5.large,ml.m5.4xlarge"), shard_assignments(other)
+    )
     assert not error
     assert types == [("ml.m5.large", "ml.m5.4xlarge"), ("ml.m5.4xlarge",)]
 
@@ -380,7 +381,7 @@ def test_too_small_a_machine_is_not_tried_twice(tmp_path: Path, reason: str, adv
 def test_a_time_limit_is_not_tried_again_from_nothing(tmp_path: Path, mode: str) -> None:
     run = begun(tmp_path, 1)
     jobs = MadeUpJobs(run, lambda *_: "stopped")
-    _, error = listen(controller(run, jobs, input_mode=mode, max_runtime="60s"), shard_works(run))
+    _, error = listen(controller(run, jobs, input_mode=mode, max_runtime="60s"), shard_assignments(run))
     assert ("a longer --max-runtime" in error) == (mode == "file")
     assert jobs.calls["create"] == (1 if mode == "file" else 3)
 
@@ -389,7 +390,7 @@ def test_a_time_limit_is_not_tried_again_from_nothing(tmp_path: Path, mode: str)
 def test_what_is_refused_for_one_is_refused_for_all(tmp_path: Path, trouble: Trouble) -> None:
     run = begun(tmp_path, 5)
     jobs = MadeUpJobs(run, lambda *_: ServiceError(trouble, "AccessDeniedException: not authorized"))
-    events, error = listen(controller(run, jobs), shard_works(run))
+    events, error = listen(controller(run, jobs), shard_assignments(run))
     assert "5 shards are not made" in error
     assert "not authorized" in error
     assert jobs.calls["create"] <= 2
@@ -401,7 +402,7 @@ def test_one_that_always_fails_leaves_the_others_alone(tmp_path: Path) -> None:
     reason = "AlgorithmError: See job logs for more information"
     jobs = MadeUpJobs(run, lambda key, _: reason if key == "s00001" else "commit")
     control = controller(run, jobs)
-    events, error = listen(control, shard_works(run))
+    events, error = listen(control, shard_assignments(run))
     assert run.committed_shards() == {0, 2, 3}
     assert states(events, 1).count("retrying") == 2
     name = job_name("scaledproc", run_token(run), "s00001", 3)
@@ -412,7 +413,7 @@ def test_one_that_always_fails_leaves_the_others_alone(tmp_path: Path) -> None:
         f"  job {name}: https://console/{name}",
     ]
     jobs.behave = lambda *_: "commit"
-    again, error = listen(controller(run, jobs), [shard_works(run)[1]])
+    again, error = listen(controller(run, jobs), [shard_assignments(run)[1]])
     assert not error
     assert [event.shard for event in again if isinstance(event, ShardDone)] == [1]
     assert set(jobs.jobs) >= {job_name("scaledproc", run_token(run), "s00001", number) for number in (1, 2, 3, 4)}
@@ -422,7 +423,7 @@ def test_completed_without_a_commit_is_tried_again(tmp_path: Path) -> None:
     run = begun(tmp_path, 2)
     jobs = MadeUpJobs(run, lambda _, attempt: "nothing" if attempt == 1 else "commit")
     control = controller(run, jobs)
-    _, error = listen(control, shard_works(run))
+    _, error = listen(control, shard_assignments(run))
     assert not error
     assert {name.rpartition("-")[2] for name in control.completed.values()} == {"2"}
 
@@ -430,7 +431,7 @@ def test_completed_without_a_commit_is_tried_again(tmp_path: Path) -> None:
 def test_stopped_by_somebody_is_not_tried_again(tmp_path: Path) -> None:
     run = begun(tmp_path, 2)
     jobs = MadeUpJobs(run, lambda key, _: "stopped" if key == "s00000" else "commit")
-    _, error = listen(controller(run, jobs), shard_works(run))
+    _, error = listen(controller(run, jobs), shard_assignments(run))
     assert "shard 0: it was stopped" in error
     assert len(jobs.jobs) == 2
     assert run.committed_shards() == {1}
@@ -444,13 +445,13 @@ def test_troubles_of_looking_pass(tmp_path: Path) -> None:
     busy = ServiceError("throttled", "ThrottlingException: Rate exceeded")
     expired = ServiceError("expired", "ExpiredTokenException: expired")
     jobs.refuse = {"describe": [busy, expired, busy], "create": [busy, expired]}
-    events, error = listen(controller(run, jobs, max_parallel_jobs=3), shard_works(run))
+    events, error = listen(controller(run, jobs, max_parallel_jobs=3), shard_assignments(run))
     assert not error, error
     assert sum(isinstance(event, ShardDone) for event in events) == 3
 
     jobs = MadeUpJobs(run := begun(tmp_path / "other", 2))
     control = controller(run, jobs)
-    doing = control.do(shard_works(run))
+    doing = control.do(shard_assignments(run))
     next(doing)
     jobs.refuse = {"list": [busy, expired]}
     assert sum(isinstance(event, ShardDone) for event in doing) == 2
@@ -459,7 +460,7 @@ def test_troubles_of_looking_pass(tmp_path: Path) -> None:
 def test_jobs_that_cannot_be_watched_go_on(tmp_path: Path) -> None:
     run = begun(tmp_path, 1)
     jobs = MadeUpJobs(run)
-    doing = controller(run, jobs).do(shard_works(run))
+    doing = controller(run, jobs).do(shard_assignments(run))
     next(doing)
     jobs.refuse = {"list": [ServiceError("denied", "AccessDeniedException: no")]}
     with pytest.raises(ScaledprocError, match="they go on, and the same command watches them again"):
@@ -470,17 +471,17 @@ def test_jobs_that_cannot_be_watched_go_on(tmp_path: Path) -> None:
 def test_a_store_that_fails_for_a_while_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = begun(tmp_path, 2)
     troubles: dict[str, list[Exception]] = {"names": [OSError("reset")], "versions": [TimeoutError(), OSError("reset")]}
-    doing = controller(run, MadeUpJobs(run)).do(shard_works(run))
+    doing = controller(run, MadeUpJobs(run)).do(shard_assignments(run))
     next(doing)
     for name, errors in troubles.items():
-        real = getattr(Store, name)
+        real = getattr(type(run.store), name)
 
         def flaky(store: Store, folder: str = "", *, real: Any = real, errors: list[Exception] = errors) -> Any:
             if errors:
                 raise errors.pop()
             return real(store, folder)
 
-        monkeypatch.setattr(Store, name, flaky)
+        monkeypatch.setattr(type(run.store), name, flaky)
 
     assert sum(isinstance(event, ShardDone) for event in doing) == 2
     assert not troubles["names"]
@@ -493,7 +494,7 @@ def test_jobs_that_are_never_described_are_not_watched_for_ever(
     run = begun(tmp_path, 1)
     jobs = MadeUpJobs(run)
     jobs.refuse = {"describe": [ServiceError("invalid", "ValidationException: what is that?") for _ in range(50)]}
-    doing = controller(run, jobs).do(shard_works(run))
+    doing = controller(run, jobs).do(shard_assignments(run))
     with pytest.raises(ScaledprocError, match="cannot be watched: ValidationException"):
         list(doing)
     assert jobs.calls["describe"] == 4
@@ -504,13 +505,15 @@ def test_twin_that_ended_long_ago_is_seen(tmp_path: Path) -> None:
     run = begun(tmp_path, 2)
     jobs = MadeUpJobs(run)
     control = controller(run, jobs, max_parallel_jobs=1)
-    doing = control.do(shard_works(run))
+    doing = control.do(shard_assignments(run))
     for event in doing:
         if isinstance(event, ShardDone):
             break
     name = job_name("scaledproc", run_token(run), "s00001", 1)
     commit(run, 1)
-    jobs.jobs[name] = MadeUp(name, Work("s00001", (1,)), "commit", "Completed", datetime.now(UTC) - timedelta(hours=1))
+    jobs.jobs[name] = MadeUp(
+        name, Assignment("s00001", (1,)), "commit", "Completed", datetime.now(UTC) - timedelta(hours=1)
+    )
     found = []
     for event in doing:
         found += [event] if isinstance(event, ShardDone) else []
@@ -521,7 +524,7 @@ def test_twin_that_ended_long_ago_is_seen(tmp_path: Path) -> None:
 def test_jobs_of_an_earlier_command_are_watched_and_billed(tmp_path: Path) -> None:
     run = begun(tmp_path, 3)
     jobs = MadeUpJobs(run, lambda key, _: "commit" if key == "s00000" else "running")
-    doing = controller(run, jobs, max_parallel_jobs=3).do(shard_works(run))
+    doing = controller(run, jobs, max_parallel_jobs=3).do(shard_assignments(run))
     for event in doing:
         if isinstance(event, ShardDone):
             break
@@ -530,7 +533,7 @@ def test_jobs_of_an_earlier_command_are_watched_and_billed(tmp_path: Path) -> No
     for name in jobs.at_work:
         jobs.jobs[name].outcome = "commit"
     control = controller(run, jobs)
-    left = [work for work in shard_works(run) if work.shards[0] not in run.committed_shards()]
+    left = [assignment for assignment in shard_assignments(run) if assignment.shards[0] not in run.committed_shards()]
     _, error = listen(control, left)
     assert not error
     assert jobs.calls["create"] == 3
@@ -541,13 +544,13 @@ def test_jobs_of_an_earlier_command_are_watched_and_billed(tmp_path: Path) -> No
 def test_jobs_at_work_in_another_way_are_not_doubled(tmp_path: Path) -> None:
     run = begun(tmp_path, 2)
     jobs = MadeUpJobs(run, lambda *_: "running")
-    doing = controller(run, jobs).do([Work(works_module.HOSTS, (0, 1), instances=2)])
+    doing = controller(run, jobs).do([Assignment(job_list.HOSTS, (0, 1), instances=2)])
     for _ in range(3):
         next(doing)
     assert len(jobs.at_work) == 1
     doing.close()
     with pytest.raises(UsageError, match="scaledproc stop"):
-        list(controller(run, jobs).do(shard_works(run)))
+        list(controller(run, jobs).do(shard_assignments(run)))
     assert jobs.calls["create"] == 1
 
 
@@ -556,7 +559,7 @@ def test_run_that_another_driver_finished(tmp_path: Path) -> None:
     run = begun(tmp_path, 1)
     jobs = MadeUpJobs(run, lambda *_: "nothing")
     control = controller(run, jobs)
-    doing = control.do(shard_works(run))
+    doing = control.do(shard_assignments(run))
     next(doing)
     run.with_record(state="done", counts={**run.record.counts, "rows": 0, "quarantined": 0}).clean_up()
     list(doing)
@@ -590,7 +593,7 @@ def test_strange_progress_is_passed_over(tmp_path: Path, content: bytes) -> None
     name = job_name("scaledproc", run_token(run), "s00000", 1)
     run.store.write(f"{PROGRESS}/{name}.algo-1.json", content.replace(b"JOB", name.encode()))
     assert not read_heartbeats(run.store, {})
-    _, error = listen(controller(run, jobs), shard_works(run))
+    _, error = listen(controller(run, jobs), shard_assignments(run))
     assert not error
 
 
@@ -702,7 +705,7 @@ def test_names_fit_and_can_be_read(prefix: str, shard: int, attempt: int) -> Non
     except UsageError:
         assert not prefix or len(prefix) > 30 or prefix[0] == "-" or prefix[-1] == "-"
         return
-    for key in (works_module.shard_key(shard), "hosts", "keys", "combine", f"g{shard:05d}"):
+    for key in (job_list.shard_key(shard), "hosts", "keys", "combine", f"g{shard:05d}"):
         name = job_name(prefix, "0123456789", key, attempt)
         assert len(name) <= 63
         assert key_and_attempt(name) == (key, attempt)
@@ -719,22 +722,22 @@ def test_manifests_and_pipelines(tmp_path_factory: pytest.TempPathFactory, count
         (folder / name).touch()
     planned = scaledproc.plan(str(folder), extractor=probe, unit="file", shards=str(count), jobs=1)
     shards = range(planned.n_shards)
-    entries = [json.loads(works_module.manifest(planned, [shard], "s3://b/d")) for shard in shards]
+    entries = [json.loads(job_list.manifest(planned, [shard], "s3://b/d")) for shard in shards]
     assert all(each[0] == {"prefix": "s3://b/d/"} for each in entries)
     assert sorted(name for each in entries for name in each[1:]) == sorted(names)
 
     made = Settings.parse({**SAGEMAKER, "detach": True, "max_parallel_jobs": 3})
     options: Mapping[str, Any] = {"include": [], "exclude": [], "limit": None, "shards": str(count), "unit": "file"}
     most = data.draw(st.integers(1, 15))
-    works = works_module.grouped_works(made, planned, list(shards), options, "s3://b/r", most)
-    assert len(works) <= most
-    assert sorted(shard for work in works for shard in work.shards) == list(shards)
+    assignments = job_list.grouped_assignments(made, planned, list(shards), options, "s3://b/r", most)
+    assert len(assignments) <= most
+    assert sorted(shard for assignment in assignments for shard in assignment.shards) == list(shards)
     place = Place(made, "s3://b/d", "s3://b/r", str(made.image_uri), str(made.role))
-    requests = [processing_job(place, "name", each, ("ml.m5.large",)) for each in (*works, Work("combine"))]
-    pipeline = definition(made, works, Work("combine"), requests)
+    requests = [processing_job(place, "name", each, ("ml.m5.large",)) for each in (*assignments, Assignment("combine"))]
+    pipeline = definition(made, assignments, Assignment("combine"), requests)
     assert json.loads(json.dumps(pipeline)) == pipeline
-    assert [step["Name"] for step in pipeline["Steps"]] == [*(work.key for work in works), "combine"]
-    assert pipeline["Steps"][-1]["DependsOn"] == [work.key for work in works]
+    assert [step["Name"] for step in pipeline["Steps"]] == [*(assignment.key for assignment in assignments), "combine"]
+    assert pipeline["Steps"][-1]["DependsOn"] == [assignment.key for assignment in assignments]
     assert not any("ProcessingJobName" in step["Arguments"] for step in pipeline["Steps"])
 
 
@@ -742,7 +745,7 @@ def test_bills_of_a_job_once(tmp_path: Path) -> None:
     run = begun(tmp_path, 1)
     jobs = MadeUpJobs(run)
     control = controller(run, jobs)
-    listen(control, shard_works(run))
+    listen(control, shard_assignments(run))
     assert list(control._bills.values()) == [
         Bill(job_name("scaledproc", run_token(run), "s00000", 1), "ml.m5.large", 1, 60.0)
     ]

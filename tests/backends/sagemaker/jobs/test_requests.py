@@ -16,7 +16,15 @@ import pytest
 from moto_account import moto_account
 
 from scaledproc.backends.sagemaker.jobs import pipeline
-from scaledproc.backends.sagemaker.jobs.requests import CODE, Choice, Code, Place, Work, instance_types, processing_job
+from scaledproc.backends.sagemaker.jobs.requests import (
+    CODE,
+    Assignment,
+    Choice,
+    Code,
+    Place,
+    instance_types,
+    processing_job,
+)
 from scaledproc.backends.sagemaker.settings import Settings
 from scaledproc.errors import UsageError
 
@@ -26,9 +34,9 @@ ROLE = "arn:aws:iam::123456789012:role/scaledproc"
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/scaledproc:1.0"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/11111111-1111-1111-1111-111111111111"
 OTHER_KEY = "alias/disks"
-SHARD = Work("s00003", (3,), size=200 * 10**9, prefixes=("33/",))
-ALL = Work("hosts", tuple(range(10)), size=40 * 10**9, instances=4)
-COMBINE = Work("combine", size=10**9)
+SHARD = Assignment("s00003", (3,), size=200 * 10**9, prefixes=("33/",))
+ALL = Assignment("hosts", tuple(range(10)), size=40 * 10**9, instances=4)
+COMBINE = Assignment("combine", size=10**9)
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ class Case:
     """A feature: what is set, and what the job does."""
 
     settings: dict[str, Any]
-    work: Work
+    assignment: Assignment
     code: Code | None = None
     options: dict[str, Any] | None = None
 
@@ -50,10 +58,12 @@ class Case:
             role=ROLE,
             region="us-east-1",
             code=self.code,
-            options=self.options or {},
+            storage_options=self.options or {},
         )
-        types = instance_types(settings, self.work, Choice())
-        made: dict[str, Any] = processing_job(place, f"scaledproc-0123456789-{self.work.key}-1", self.work, types)
+        types = instance_types(settings, self.assignment, Choice())
+        made: dict[str, Any] = processing_job(
+            place, f"scaledproc-0123456789-{self.assignment.key}-1", self.assignment, types
+        )
         return made
 
 
@@ -95,9 +105,9 @@ CASES = {
 def detached() -> dict[str, Any]:
     """The definition of a run's pipeline."""
     settings = Settings.parse({"role": ROLE, "image_uri": IMAGE, "instance_type": "ml.m5.4xlarge", "detach": True})
-    works = [SHARD, replace(SHARD, key="s00004", shards=(4,), prefixes=("34/",))]
-    requests = [Case({"detach": True}, work).request() for work in (*works, COMBINE)]
-    made: dict[str, Any] = pipeline.definition(settings, works, COMBINE, requests)
+    assignments = [SHARD, replace(SHARD, key="s00004", shards=(4,), prefixes=("34/",))]
+    requests = [Case({"detach": True}, assignment).request() for assignment in (*assignments, COMBINE)]
+    made: dict[str, Any] = pipeline.definition(settings, assignments, COMBINE, requests)
     return made
 
 
@@ -232,9 +242,9 @@ def test_no_input_is_left_to_the_application() -> None:
 
 
 def test_the_run_is_a_tag_whatever_its_url_has() -> None:
-    work = replace(SHARD, prefixes=("33/",))
+    assignment = replace(SHARD, prefixes=("33/",))
     place = Place(Settings.parse({}), "s3://waves/mimic", "s3://features/r\u00fcn#1,{x}", IMAGE, ROLE)
-    (tag,) = processing_job(place, "a", work, ["ml.m5.large"])["Tags"]
+    (tag,) = processing_job(place, "a", assignment, ["ml.m5.large"])["Tags"]
     assert tag["Value"] == "s3://features/r\u00fcn_1__x_"
 
 

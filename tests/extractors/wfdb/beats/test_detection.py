@@ -73,6 +73,14 @@ def test_every_shape_is_found(shape: str, fs: int) -> None:
     assert found.quality.min() > 0.5
 
 
+@pytest.mark.parametrize("rate", [25, 40, 180, 250])
+def test_slow_and_fast_hearts_are_followed(rate: int) -> None:
+    times = np.arange(0.5, 119, 60 / rate)
+    samples, beats = ecg(250, times, "narrow" if rate < 150 else "brief")
+    samples += 0.02 * np.random.default_rng(rate).normal(size=len(samples))
+    assert min(scores(beats, detect_beats(samples, 250, "ecg").positions, 250)) == 1
+
+
 def test_intervals_are_finer_than_samples() -> None:
     """At 125 Hz a sample is 8 ms; the Task Force (1996) wants a parabola for such a rate."""
     times = np.cumsum(np.random.default_rng(1).normal(0.8, 0.02, 70))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from scaledproc.errors import UsageError
 
 if TYPE_CHECKING:
-    from scaledproc.planning.selection.only import Selection
+    from scaledproc.fetching.selection.only import Selection
 
 SHOWN_GROUPS = 10
 NUMERICS = "n.csv.gz"

@@ -15,7 +15,7 @@ from support import Cli, TreeWriter
 
 import scaledproc
 from scaledproc.errors import UsageError
-from scaledproc.planning.selection.only import Selected, Selection
+from scaledproc.fetching.selection.only import Selected, Selection
 
 SEGMENT = "waves/p100/p10014354/81739927/81739927_0001.hea"
 

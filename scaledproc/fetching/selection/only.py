@@ -8,30 +8,28 @@ import io
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scaledproc.errors import UsageError
+from scaledproc.fetching.selection.headers import HEADER, Headers, read_headers
+from scaledproc.fetching.selection.subset import Choice, Item, folder_of, group_of, pick, stems, unit_folders
 from scaledproc.planning.inventory import matches
-from scaledproc.planning.selection.database_lists import names_in
-from scaledproc.planning.selection.subset import Choice, Item, folder_of, group_of, pick, stems, unit_folders
 from scaledproc.storage.store import Store, describe
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SHOWN_NAMES = 10
 LARGEST = 256 * 1024 * 1024
 """Bytes of a list; a longer file is something else."""
-LARGEST_HEADER = 16 * 1024 * 1024
-READERS = 16
-"""Headers that are read at once."""
 
 _SUBJECT = re.compile(r"p(?P<number>[0-9]{6,})", re.ASCII)
 _SEGMENT = re.compile(r"(?P<record>.*[^/])_[0-9]{4}", re.ASCII)
 _FLOAT = re.compile(r"[0-9]+\.0+", re.ASCII)
-
-Headers = Callable[[Sequence[str]], Iterable[tuple[Sequence[str], Sequence[str]]]]
-"""Reads headers: of each, the names of its segments and those of its signal files, as they stand in its folder."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +165,7 @@ class Selected:
         headers = [
             path
             for path in paths
-            if path.endswith(".hea") and not self.wants_folder(path.rpartition("/")[0]) and self._notes(path)
+            if path.endswith(HEADER) and not self.wants_folder(path.rpartition("/")[0]) and self._notes(path)
         ]
         seen: set[str] = set()
         while headers:
@@ -177,7 +175,7 @@ class Selected:
                 folder, slash, _ = header.rpartition("/")
                 self._records.update(f"{folder}{slash}{name}" for name in segments)
                 self._files.update(f"{folder}{slash}{name}" for name in files)
-                inner += [f"{folder}{slash}{name}.hea" for name in segments]
+                inner += [f"{folder}{slash}{name}{HEADER}" for name in segments]
             headers = [header for header in dict.fromkeys(inner) if header not in seen] if into_segments else []
 
     @property
@@ -205,17 +203,20 @@ class Selected:
         return bool(names)
 
 
-def read_headers(store: Store, headers: Sequence[str]) -> list[tuple[list[str], list[str]]]:
-    """The segments and the signal files that headers in a store name; none of headers that are gone."""
+def follow_headers(selected: Selected, store: Store, paths: pa.ChunkedArray) -> None:
+    """Want also what the headers of wanted records name, as `Selected.follow` does it.
 
-    def read(header: str) -> tuple[list[str], list[str]]:
-        try:
-            return names_in(store.read(header, LARGEST_HEADER).decode("utf-8", "replace"))
-        except FileNotFoundError:
-            return [], []
-
-    with ThreadPoolExecutor(READERS, thread_name_prefix="headers") as pool:
-        return list(pool.map(read, headers))
+    Parameters
+    ----------
+    selected
+        What is wanted.
+    store
+        The dataset, of which headers are read.
+    paths
+        Those of its files.
+    """
+    headers = paths.filter(matches(paths, [f"*{HEADER}"]))
+    selected.follow(headers.to_pylist(), partial(read_headers, store), into_segments=False)
 
 
 def _text_of(path: Path) -> str:
@@ -261,7 +262,7 @@ def _column(source: str, path: Path, content: str, column: str | None) -> list[s
 
 
 def _normal(name: str) -> str:
-    return name.strip().removeprefix("./").strip("/").removesuffix(".hea")
+    return name.strip().removeprefix("./").strip("/").removesuffix(HEADER)
 
 
 def _endings(parts: list[str]) -> Iterator[str]:

@@ -41,7 +41,7 @@ def read_lease(store: Store) -> Lease | None:
     return None
 
 
-class Keeper(ABC):
+class LeaseStore(ABC):
     """Where one driver's lease is kept.
 
     Parameters

@@ -1,4 +1,4 @@
-"""What the lists of a database say: SHA256SUMS.txt, RECORDS, index pages, headers. Texts in, names out."""
+"""What the lists of a database say: SHA256SUMS.txt, RECORDS, index pages. Texts in, names out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from scaledproc.planning.selection.subset import is_plain
+from scaledproc.fetching.selection.subset import is_plain
 from scaledproc.storage.listing import is_safe_name
 
 _SUM = re.compile(r"\ufeff?(?P<sha256>[0-9a-fA-F]{64})[ \t]+\*?(?P<path>\S.*)")
@@ -45,16 +45,6 @@ def is_list(content: str) -> bool:
     """
     begin = content.removeprefix("\ufeff").lstrip()[:1000]
     return not begin.startswith("<") and all(sign.isprintable() or sign in _TEXT_CONTROLS for sign in begin)
-
-
-def names_in(header: str) -> tuple[list[str], list[str]]:
-    """The segments and the signal files that a WFDB header names; leniently, as nothing is computed from them."""
-    lines = [line.split("#")[0].split() for line in header.splitlines()] if is_list(header) else []
-    lines = [words for words in lines if words]
-    if not lines:
-        return [], []
-    names = list(dict.fromkeys(words[0] for words in lines[1:] if words[0] != "~"))
-    return (names, []) if "/" in lines[0][0] else ([], names)
 
 
 def read_index(content: str, url: str = "") -> Page | None:

@@ -1,0 +1,139 @@
+"""Steps of a run that an update has too: jobs on a backend, the end in run.json, what is told of both."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from scaledproc._util.process.machine import shortage
+from scaledproc.engine.provenance import finished_record
+from scaledproc.errors import ScaledprocError
+from scaledproc.events import SHOWN_FAILURES, CombineDone, Event, Failure, Note, RunFinished, RunStarted
+from scaledproc.planning.calibration import remember
+from scaledproc.storage.store import describe, store_errors
+
+if TYPE_CHECKING:
+    from scaledproc.backend.base import Backend, Job
+    from scaledproc.engine.options import Listener
+    from scaledproc.planning.plan import Plan
+    from scaledproc.run_folder.folder import RunFolder
+
+MEASURED = 2.0  # core-seconds of work, from which on a run's measurements say something
+
+
+def do_jobs(
+    current: RunFolder,
+    backend: Backend,
+    steps: Sequence[Sequence[Job]],
+    on_event: Listener | None,
+    ask: Callable[[str], bool],
+) -> CombineDone | None:
+    """Jobs, step after step. What the combine job told; None where there was none, or the service did it by itself."""
+    combined = None
+    try:
+        for jobs in steps:
+            for event in backend.run(current, jobs):
+                tell(on_event, event)
+                if isinstance(event, CombineDone):
+                    combined = event
+                    tell_notes(event.notes, on_event)
+    except KeyboardInterrupt:
+        parting = backend.interrupt(ask)
+        if parting:
+            tell(on_event, Note(parting))
+        raise
+    except BaseException:
+        backend.stop()
+        raise
+    return combined
+
+
+def finish(
+    current: RunFolder,
+    combined: CombineDone,
+    started: float,
+    on_event: Listener | None,
+    *,
+    backend: Mapping[str, Any] | None = None,
+    keep: bool = False,
+) -> RunFolder:
+    """Write the end into run.json, then remove what only an unfinished run needs, unless it is to be kept."""
+    shards = current.shard_reports(range(current.record.counts["shards"]))
+    seconds = time.perf_counter() - started
+    changes = finished_record(current, combined, shards, seconds)
+    done = current.with_record(**changes, backend=backend or current.record.backend)
+    if not keep:
+        done.clean_up()
+    if done.record.timings.get("work_seconds", 0) >= MEASURED and not done.record.counts.get("reused"):
+        remember(done.extractor, done.record)
+    failures = tuple(failure for shard in shards for failure in shard.failures)[:SHOWN_FAILURES]
+    tell(on_event, finished_event(done, seconds, failures=failures))
+    return done
+
+
+@contextlib.contextmanager
+def reporting(where: str = "", consolation: str = "") -> Iterator[None]:
+    """What a disk or a store refuses becomes an error for a person."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, ScaledprocError) and (reason := shortage(error)):  # whatever it was needed for
+            raise ScaledprocError(f"{describe(error)}: {reason}{consolation}") from error
+        if isinstance(error, store_errors()):  # known only once the store's library is in use
+            raise ScaledprocError(f"{where}{describe(error)}{consolation}") from error
+        raise
+
+
+def started_event(current: RunFolder, planned: Plan, backend: Backend, *, resumed: bool) -> RunStarted:
+    """What is told when the jobs are about to begin."""
+    return RunStarted(
+        plan_id=planned.plan_id,
+        tasks=planned.n_tasks,
+        size=planned.size,
+        shards=planned.n_shards,
+        chunks=planned.n_chunks,
+        cores=backend.cores,
+        output=str(current.store),
+        resumed=resumed,
+    )
+
+
+def finished_event(
+    current: RunFolder, seconds: float, *, already: bool = False, failures: Sequence[Failure] = ()
+) -> RunFinished:
+    """What is told at the end."""
+    record = current.record
+    return RunFinished(
+        output=str(current.store),
+        tasks=record.counts["tasks"],
+        rows=record.counts["rows"],
+        size=record.bytes["input"],
+        quarantined=record.counts["quarantined"],
+        seconds=seconds,
+        already=already,
+        failures=tuple(failures),
+    )
+
+
+def tell_notes(notes: Sequence[str], on_event: Listener | None) -> None:
+    """Tell what a person should read."""
+    for note in notes:
+        tell(on_event, Note(note))
+
+
+def tell(on_event: Listener | None, event: Event) -> None:
+    """Tell whoever listens.
+
+    Raises
+    ------
+    ScaledprocError
+        If whoever listens cannot write what it was told.
+    """
+    if on_event is None:
+        return
+    try:
+        on_event(event)
+    except OSError as error:  # a notebook's or a script's output that cannot be written: nobody else is to blame
+        raise ScaledprocError(f"on_event cannot tell of {type(event).__name__}: {describe(error)}") from error

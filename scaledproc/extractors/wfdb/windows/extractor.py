@@ -1,0 +1,464 @@
+"""The built-in extractor `wfdb-windows`: features of windows of every signal of a WFDB record."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import resource
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+
+import pyarrow as pa
+
+from scaledproc.errors import UsageError
+from scaledproc.extractors.base import Extractor, Task
+from scaledproc.extractors.options import Option
+from scaledproc.extractors.wfdb.header import parse_header, read_header
+from scaledproc.extractors.wfdb.record import HEADER, exact, records_of, when_counted
+from scaledproc.extractors.wfdb.summary import ENDING, NUMERICS_FS, names_of_file
+from scaledproc.extractors.wfdb.task_header import listed_files, shared_values
+from scaledproc.extractors.wfdb.windows.beats import COLUMNS, kind_of
+from scaledproc.extractors.wfdb.windows.compiled import MUCH, kernel_in_use, use_compiled
+from scaledproc.extractors.wfdb.windows.features import COUNTS, VALUES
+from scaledproc.extractors.wfdb.windows.place import timeline
+from scaledproc.extractors.wfdb.windows.reading import Chosen, windows_of
+from scaledproc.extractors.wfdb.windows.settings import BANDS, Selection, lengths, parse_bands
+from scaledproc.extractors.wfdb.windows.streams import Looks, Measures
+
+if TYPE_CHECKING:
+    from scaledproc.extractors.wfdb.header import Header, SignalLine
+    from scaledproc.extractors.wfdb.record import Place
+    from scaledproc.extractors.wfdb.signal_names import SignalNames
+    from scaledproc.extractors.wfdb.windows.numerics import Series
+    from scaledproc.extractors.wfdb.windows.place import Timeline
+    from scaledproc.extractors.wfdb.windows.reading import Row
+
+_OF_RECORDS = ("group", "unit", "record", "record_name", "subject_id", "hadm_id")
+_TYPES = {"group": pa.string(), "unit": pa.string(), "record": pa.string(), "record_name": pa.string()}
+_NEVER_NULL = frozenset(["group", "unit", "record", "kind", "channel", "window", "n_samples", "n_missing"])
+
+
+class SignalRow(NamedTuple):
+    """What is the same in all rows of a signal."""
+
+    kind: str
+    channel: int
+    name: str | None
+    canonical: str | None
+    units: str | None
+    fs: float | None
+    wanted: int
+    """Which of the wanted signals it is."""
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The same by the names of columns."""
+        return {
+            "kind": self.kind,
+            "channel": self.channel,
+            "signal": self.name,
+            "signal_name": self.canonical,
+            "units": self.units,
+            "fs": self.fs,
+        }
+
+
+class WfdbWindows(Extractor):
+    """Features of windows of every signal of every WFDB record, over its valid samples, in physical units.
+
+    Anchors are headers, units are folders, as in `wfdb-summary`, by which headers, samples and times are read too.
+    A window has a row for each signal that has samples in it. What comes from counts and sums is made of whole
+    numbers, and is the same on every processor. Spectra are by Welch's method, rounded to single precision.
+
+    Records are read in pieces, so that memory depends on the length of a window, not on that of a record. A signal
+    without a file has no windows. In `grid=record` windows are counted from the record's beginning, as the master
+    header has it, so that those of its segments and numerics are the same; where no master tells, from the first
+    sample. In `clock` they begin at multiples of `step` after midnight of 1 January 1970, for which the record must
+    have date and time; in `segment` at the first sample of each header. A window that a segment begins or ends in
+    has those samples alone: `n_samples` tells how many they are.
+
+    Values are null where less than `min_valid` of a window, the part outside of the segment counted, is valid, and
+    where undefined. MIMIC-IV's numerics, whose times are irregular, have a row for each window with a value, whatever
+    `min_valid` is.
+
+    Spectra are of windows in which at most a tenth of the samples is missing, and no more than 0.5 s at once: these
+    are interpolated linearly, at the window's ends the nearest sample is repeated. Numerics have none, and windows of
+    less than 8 samples. A segment has 20 s, or the window's length, but no multiple of a prime above 13 in samples;
+    segments overlap by half, each without its mean and under a Hann window (Welch 1967,
+    doi:10.1109/TAU.1967.1161901). A frequency belongs to a band from its lower edge on and below its upper one.
+
+    Parameters
+    ----------
+    window, step
+        Seconds that a window has, and from the beginning of one to that of the next one.
+    grid
+        `record`, `clock` or `segment`: from where windows are counted.
+    across_segments
+        Whether a record of several segments has one row of windows, by its master header, instead of one for each
+        segment. Then `n_samples` counts all samples of the record, and what is not in a segment is missing; windows
+        without any valid sample have no row. A signal whose units, gain, baseline, format or converter changes is
+        another one from there on, `channel` is the order in which they come, and segments without a header are gaps.
+    min_valid
+        Share of valid samples, below which values are null.
+    signals
+        Canonical names, names as written, or globs of them, whatever their case and spaces; all where none is given.
+    bands
+        Bands of frequencies, such as `slow:0.05-0.5` in Hz, which make a column `power_slow`.
+    beats
+        Whether ECG leads, and waves of arterial pressure and of the pleth, have columns of beats.
+    layout
+        `long`, a row for each window and signal; or `wide`, a row for each window with columns such as `ABP_mean` for
+        each of `signals`, which must be names then. Of several signals of a name the first one with samples in a window
+        counts.
+    signal_names
+        The content of a table of signal names in TOML instead of the built-in one, see `SignalNames`. A person gives
+        the name of its file.
+
+    Columns
+    -------
+    group, unit, record, record_name, subject_id, hadm_id
+        As in `wfdb-summary`.
+    kind
+        `numerics` or `waveform`, as in `wfdb-summary`.
+    channel, signal
+        Place in the header, from 0, and name as written.
+    signal_name
+        Canonical name for kind and signal; the name as written where none is known.
+    units
+        Physical units as written: `mV` where none are.
+    fs
+        Samples per second of this signal, Hz; null for MIMIC-IV's numerics, whose times are irregular.
+    window
+        The number of the window: it begins `window * step` seconds after the point that `grid` names.
+    start, offset_s
+        When the window begins, and how many seconds after the record. `start` is null where no header has a
+        date, or two masters have different ones; `offset_s` where it is not known where in its record a segment is.
+    n_samples, n_missing
+        Samples of the segment in the window, and those of them that are missing. In MIMIC-IV's numerics: lines,
+        and those without a value of this signal.
+    n_distinct, n_zero
+        How many different values the valid samples have; how many are 0.
+    n_at_min, n_at_max
+        Valid samples at the limit on the side of `min`, and of `max`, as in `wfdb-summary`; null where none is known
+        that all samples of the window are within.
+    flat_share
+        Share of neighbours with equal values, among neighbours that are both valid.
+    mean, std
+        Units; `std` with ddof=1.
+    skewness, kurtosis
+        Third and fourth standardised moment, that of a normal distribution, 3, subtracted from the latter; as
+        `scipy.stats.skew` and `kurtosis` have them (biased: Joanes and Gill 1998, doi:10.1111/1467-9884.00122, g1 and
+        g2); null where all samples are equal.
+    rms
+        Root of the mean square, units.
+    min, p05, p25, p50, p75, p95, max
+        Units; percentiles by linear interpolation.
+    line_length
+        Sum of the absolute differences of neighbours that are both valid, by the time between them: units per second
+        (Esteller et al. 2001, doi:10.1109/IEMBS.2001.1020545, where it is not divided).
+    crossings
+        How often neighbours that are both valid lie on different sides of the mean, per second; a sample at the mean
+        counts as above.
+    hjorth_mobility, hjorth_complexity
+        Root of the ratio of the variance of the slope to that of the signal, per second (of a sine of f Hz about 2 pi
+        f); the slope's mobility by the signal's, without unit (Hjorth 1970, doi:10.1016/0013-4694(70)90143-4). Slopes
+        are differences of neighbours. Null for irregular times.
+    power_total
+        Power at all frequencies above 0, squared units.
+    power_slow, power_pulse, power_qrs, power_fast
+        Power in the bands 0.05-0.5, 0.5-5, 5-15 and 15-40 Hz, or in those of `bands`, squared units; null where a
+        band reaches above half of `fs`, or its lower edge below half the distance of frequencies.
+    peak_hz
+        Frequency with the most power, Hz; the lowest of several.
+    spectral_entropy
+        Shannon's entropy of the shares of power at the frequencies above 0, by its largest possible value: from 0
+        to 1 (Inouye et al. 1991, doi:10.1016/0013-4694(91)90138-T).
+    edge95_hz
+        Frequency up to which 95 % of the power are, Hz.
+    n_beats
+        Beats in the window; null where none are looked for: in signals whose canonical name is none of an ECG lead,
+        ABP, ART, PAP, UAP or PLETH, and below 50 Hz. They are detected in pieces of 600 s from the signal's first
+        sample on, with 20 s before and after them; `scaledproc.extractors.wfdb.beats` names the methods.
+    hr
+        Beats a minute: 60,000 by the median of the intervals in ms between successive beats of the window, of which
+        none reaches across a gap.
+    rr_mean, sdnn, rmssd
+        Mean of these intervals, their standard deviation with ddof=1, and the root of the mean square of their
+        successive differences, ms (Task Force 1996, doi:10.1161/01.CIR.93.5.1043). Ectopic beats are not left out.
+    pnn50
+        Share of successive differences that are more than 50 ms, from 0 to 1.
+    beat_quality
+        Mean of the beats' quality, from 0, where beats cannot be told from noise, to 1.
+    pulse_amplitude, systolic, diastolic, rise_time
+        Of pressure and pleth waves, medians over the window's pulses: from the foot to the systolic peak, the peak,
+        the foot, in units; and from the foot to the peak, s.
+    header_note
+        As in `wfdb-summary`.
+    """
+
+    name = "wfdb-windows"
+    anchors = ("*.hea", f"{'[0-9]' * 8}n{ENDING}")
+    companions = ("*.dat", "*.mat")
+
+    def __init__(
+        self,
+        window: Annotated[float, Option("Length of a window.", unit="seconds")] = 60.0,
+        step: Annotated[
+            float | None,
+            Option("Seconds from the beginning of a window to that of the next one.", default_text="that of window"),
+        ] = None,
+        grid: Annotated[Literal["record", "clock", "segment"], Option("From where windows are counted.")] = "record",
+        across_segments: Annotated[
+            bool, Option("Let windows reach across the segments of a record, and what lies between them.")
+        ] = False,
+        min_valid: Annotated[float, Option("Share of valid samples below which values are null.")] = 0.5,
+        signals: Annotated[
+            tuple[str, ...], Option("Canonical names, names as written, or globs of them.", default_text="all")
+        ] = (),
+        bands: Annotated[tuple[str, ...], Option("Bands whose power is told, NAME:LOW-HIGH in Hz.")] = BANDS,
+        beats: Annotated[bool, Option("Detect beats in ECG leads, and pulses in pressure and pleth waves.")] = True,
+        layout: Annotated[Literal["long", "wide"], Option("A row per window and signal, or per window.")] = "long",
+        signal_names: Annotated[
+            str | None,
+            Option(
+                "Table of canonical signal names (TOML), or built-in.",
+                metavar="FILE",
+                default_text="built-in",
+                read=names_of_file,
+            ),
+        ] = None,
+    ) -> None:
+        # The public attributes tell plans apart.
+        self.window, self.step, self.grid = float(window), None if step is None else float(step), grid
+        self.across_segments, self.min_valid, self.layout = bool(across_segments), float(min_valid), layout
+        self.signals, self.bands, self.beats = tuple(signals), tuple(bands), bool(beats)
+        self.signal_names = None if signal_names is None else hashlib.sha256(signal_names.encode()).hexdigest()
+        self._table_of_names = signal_names
+        if not 0 <= self.min_valid <= 1:
+            raise UsageError(f"--set min_valid={min_valid:g}: give a share from 0 to 1")
+        self._length, self._step = lengths(window, step)
+        self._selection = Selection(signals)
+        self._bands = parse_bands(bands)
+        self._wide = self._selection.columns() if layout == "wide" else ()
+
+    @property
+    def _measured(self) -> list[pa.Field]:
+        """Columns of what is measured of a window."""
+        counts = [pa.field(name, pa.int64(), nullable=name not in _NEVER_NULL) for name in COUNTS]
+        spectrum = ["power_total", *(f"power_{band.name}" for band in self._bands)]
+        return [
+            *counts,
+            *(pa.field(name, pa.float64()) for name in VALUES),
+            *(pa.field(name, pa.float32()) for name in (*spectrum, "peak_hz", "spectral_entropy", "edge95_hz")),
+            *([pa.field("n_beats", pa.int64())] if self.beats else []),
+            *(pa.field(name, pa.float64()) for name in (COLUMNS if self.beats else ())),
+        ]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns; with `bands` and the wide layout those that the options name."""
+        times = [("window", pa.int64()), ("start", pa.timestamp("us")), ("offset_s", pa.float64())]
+        of_signals = [("channel", pa.int32()), ("signal", pa.string()), ("signal_name", pa.string())]
+        of_signals += [("units", pa.string()), ("fs", pa.float64())]
+        of_records = [(name, _TYPES.get(name, pa.int64())) for name in _OF_RECORDS]
+        fields = [*of_records, ("kind", pa.string()), *(() if self._wide else of_signals), *times]
+        named = [pa.field(name, kind, nullable=name not in _NEVER_NULL) for name, kind in fields]
+        if not self._wide:
+            named += self._measured
+        for signal in self._wide:
+            named += [pa.field(f"{signal}_units", pa.string()), pa.field(f"{signal}_fs", pa.float64())]
+            named += [pa.field(f"{signal}_{each.name}", each.type) for each in self._measured]
+        return pa.schema([*named, pa.field("header_note", pa.string())])
+
+    @cached_property
+    def _names(self) -> SignalNames:
+        from scaledproc.extractors.wfdb.signal_names import SignalNames
+
+        return SignalNames.parse(self._table_of_names) if self._table_of_names is not None else SignalNames.built_in()
+
+    def expect(self, size: int) -> None:
+        """Load the compiled kernel where much is to come; not where memory is limited, which is for the tasks."""
+        if size >= MUCH and resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY:
+            use_compiled(has_beats=self.beats)
+
+    def extract(self, task: Task) -> Iterator[dict[str, Any]]:
+        """The windows of one header, or of one file of numerics.
+
+        Raises
+        ------
+        FileNotFoundError
+            If a signal file that the header names is not in the unit.
+        ValueError
+            If the header cannot be read, or a signal file does not hold what it says.
+        """
+        if task.anchor.endswith(ENDING):
+            yield from self._rows_of_numerics(task)
+            return
+        path, _ = os.path.splitext(task.anchor)  # noqa: PTH122 - of a text
+        records = records_of(task)
+        content = records.take(task.anchor)
+        header = read_header(task.locate_in_unit(task.anchor)) if content is None else parse_header(content)
+        if not header.signals and not (self.across_segments and header.segments):
+            return
+        if self.across_segments and records.is_listed(path):  # its master's rows have it
+            return
+        try:
+            if header.segments:
+                yield from self._rows_of_record(task, path, header)
+                return
+            yield from self._rows_of_header(task, path, header, records.place(path, header))
+        except ArithmeticError as error:
+            raise ValueError(f"the header has numbers that nothing can be computed with: {error}") from None
+
+    def _rows_of_header(self, task: Task, path: str, header: Header, place: Place) -> Iterator[dict[str, Any]]:
+        folder, _, record = path.rpartition("/")
+        is_numerics = record == f"{folder.rpartition('/')[2]}n"
+        signals: list[SignalRow] = []
+        chosen: list[Chosen] = []
+        for channel, signal in enumerate(header.signals):
+            fs = header.fs * signal.samples_per_frame
+            if math.isinf(fs):
+                raise OverflowError("too many samples a second")
+            kind = "numerics" if is_numerics or fs <= NUMERICS_FS else "waveform"
+            described = self._describe(kind, channel, signal.name, signal.units, fs)
+            if described is not None:
+                signals.append(described)
+                chosen.append(Chosen(channel, self._looks(described)))
+        if not chosen:
+            return
+        paths = {
+            file: task.locate_in_unit(relative)
+            for file, relative in listed_files(task.anchor, task.files, header).items()
+        }
+        times = timeline(place, self.grid, self._step, self._length)
+        measures = Measures(self.min_valid, self._bands, kernel_in_use(), self.beats)
+        rows = windows_of(paths, header, chosen, times.grid, measures)
+        shared = shared_values(task, record, place, header)
+        yield from self._assembled(shared, signals, times, rows)
+
+    def _rows_of_record(self, task: Task, path: str, header: Header) -> Iterator[dict[str, Any]]:
+        """The windows of a record of several segments, by its master header."""
+        from scaledproc.extractors.wfdb.windows.across import Across, Part
+
+        records = records_of(task)
+        place, segments = records.whole(path)
+        signals: list[SignalRow] = []
+
+        def describe(signal: SignalLine, channel: int) -> Looks | None:
+            fs = header.fs * signal.samples_per_frame
+            kind = "numerics" if fs <= NUMERICS_FS else "waveform"
+            described = self._describe(kind, channel, signal.name, signal.units, fs)
+            if described is None:
+                return None
+            signals.append(described)
+            return self._looks(described)
+
+        def parts() -> Iterator[Part]:
+            for segment in segments:
+                anchor = f"{segment.path}{HEADER}"
+                found = read_header(task.locate_in_unit(anchor))
+                if found.signals and found.fs != header.fs:
+                    raise ValueError(f"{anchor} has {found.fs:g} frames a second, its record {header.fs:g}")
+                files = listed_files(anchor, task.files, found)
+                paths = {file: task.locate_in_unit(relative) for file, relative in files.items()}
+                yield Part(segment.before, segment.n_frames, found, paths)
+
+        times = timeline(place, self.grid, self._step, self._length)
+        measures = Measures(self.min_valid, self._bands, kernel_in_use(), self.beats)
+        n_frames = sum(segment.n_frames for segment in header.segments)
+        rows = Across(exact(header.fs), n_frames, times.grid, measures, describe).rows(parts())
+        record = path.rpartition("/")[2]
+        yield from self._assembled(shared_values(task, record, place), signals, times, rows)
+
+    def _rows_of_numerics(self, task: Task) -> Iterator[dict[str, Any]]:
+        """The windows of a MIMIC-IV file of numerics."""
+        from scaledproc.extractors.wfdb.windows.numerics import read_series, windows_of_series
+
+        file = task.anchor.rpartition("/")[2]
+        record = file.removesuffix(ENDING)
+        master, notes = records_of(task).clock(task.anchor.removesuffix(f"n{ENDING}"), task)
+        found = read_series(task.locate(file))
+        if found is None:
+            if master is None:  # of another origin, which has a name as MIMIC-IV's have
+                return
+            raise ValueError("the first column is not called time")
+        if master is None:
+            raise ValueError("; ".join(notes) or f"there is no header {record[:-1]}.hea, so nothing tells its times")
+        place, _ = when_counted(master, found.first, found.first)
+        times = timeline(place, self.grid, self._step, self._length)
+        signals: list[SignalRow] = []
+        chosen: list[Series] = []
+        for channel, series in enumerate(found.series):
+            described = self._describe("numerics", channel, series.name, series.units, None)
+            if described is not None:
+                signals.append(described)
+                chosen.append(series)
+        more = [f"{each.name}: {each.note}" for each in chosen if each.note is not None]
+        measures = Measures(self.min_valid, self._bands, kernel_in_use(), self.beats)
+        frequency = exact(master.header.counter_frequency)
+        rows = windows_of_series(found, chosen, frequency, times.grid, measures)
+        try:
+            yield from self._assembled(shared_values(task, record, place, more=more), signals, times, rows)
+        except ArithmeticError as error:
+            raise ValueError(f"it has numbers that nothing can be computed with: {error}") from None
+
+    def _looks(self, signal: SignalRow) -> Looks:
+        """What is looked at in a signal besides its values."""
+        if signal.kind == "numerics" or signal.fs is None:
+            return Looks(has_spectra=False)
+        return Looks(has_spectra=True, beats=kind_of(signal.canonical, signal.fs) if self.beats else None)
+
+    def _describe(
+        self, kind: str, channel: int, name: str | None, units: str | None, fs: float | None
+    ) -> SignalRow | None:
+        """What is the same in all rows of a signal; None of one that is not wanted."""
+        canonical = self._names.name_of(kind, name)
+        place = self._selection.place(canonical, name)
+        return None if place is None else SignalRow(kind, channel, name, canonical, units, fs, place)
+
+    def _assembled(
+        self, shared: Mapping[str, Any], signals: Sequence[SignalRow], times: Timeline, rows: Iterable[Row]
+    ) -> Iterator[dict[str, Any]]:
+        """Windows as rows of the schema."""
+        common = {name: shared[name] for name in (*_OF_RECORDS, "header_note")}
+        if self._wide:
+            yield from self._in_wide_rows(common, signals, times, rows)
+            return
+        names = self._names_of_measured
+        described: list[dict[str, Any]] = []
+        for number, measured in rows:
+            start, offset = times.when(number)
+            # Across segments more of them come with time.
+            described += [{**common, **signal.columns} for signal in signals[len(described) :]]
+            for place, values in measured:
+                row = {**described[place], "window": number, "start": start, "offset_s": offset}
+                row.update(zip(names, values, strict=True))
+                yield row
+
+    def _in_wide_rows(
+        self, common: Mapping[str, Any], signals: Sequence[SignalRow], times: Timeline, rows: Iterable[Row]
+    ) -> Iterator[dict[str, Any]]:
+        """A row for each window and kind; of several signals of a name the first one of the header counts."""
+        names = {name: [f"{name}_{each}" for each in self._names_of_measured] for name in self._wide}
+        empty = dict.fromkeys(self.schema.names)
+        for number, measured in rows:
+            start, offset = times.when(number)
+            by_kind: dict[str, dict[str, Any]] = {}
+            for place, values in measured:
+                signal = signals[place]
+                name = self._wide[signal.wanted]
+                row = by_kind.get(signal.kind)
+                if row is not None and row[f"{name}_n_samples"] is not None:
+                    continue
+                if row is None:
+                    row = by_kind[signal.kind] = {**empty, **common, "kind": signal.kind}
+                    row["window"], row["start"], row["offset_s"] = number, start, offset
+                row[f"{name}_units"], row[f"{name}_fs"] = signal.units, signal.fs
+                row.update(zip(names[name], values, strict=True))
+            yield from by_kind.values()
+
+    @cached_property
+    def _names_of_measured(self) -> list[str]:
+        return [each.name for each in self._measured]

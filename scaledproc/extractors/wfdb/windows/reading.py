@@ -1,0 +1,186 @@
+"""The windows of a record's signals, in the order of time, while its signal files are read side by side in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from fractions import Fraction
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from scaledproc.extractors.wfdb.record import exact
+from scaledproc.extractors.wfdb.samples import open_frames, signal_files, signed
+from scaledproc.extractors.wfdb.windows.streams import Stream
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from scaledproc.extractors.wfdb.header import Header, SignalLine
+    from scaledproc.extractors.wfdb.windows.grid import Grid
+    from scaledproc.extractors.wfdb.windows.streams import Looks, Measured, Measures
+
+MOST_FILES = 200
+"""Signal files of a record that are open at once."""
+MOST_EMPTY = 1_000
+"""Windows for each sample, beyond which a window is far too short."""
+
+
+class Chosen(NamedTuple):
+    """A signal that is wanted: its place in the header, and what is looked at in it."""
+
+    channel: int
+    looks: Looks
+
+
+Row = tuple[int, list[tuple[int, "Measured"]]]
+"""The number of a window, and what was measured of it, by the places of the chosen signals."""
+
+
+class Source:
+    """A signal file that is open, and whose samples are handed on to the streams of its signals."""
+
+    def __init__(
+        self,
+        blocks: Iterator[NDArray[np.integer]],
+        signals: Sequence[SignalLine],
+        streams: Sequence[Stream | None],
+        n_frames: int,
+    ) -> None:
+        self._blocks, self._streams, self._n_frames = blocks, streams, n_frames
+        self._is_bytes = signals[0].fmt == "80"
+        stops = np.cumsum([signal.samples_per_frame for signal in signals]).tolist()
+        self._columns = list(zip([0, *stops], stops, strict=False))
+        self.frames = 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all is read."""
+        return self.frames >= self._n_frames
+
+    def advance(self) -> None:
+        """Read a block, and hand its samples on."""
+        block = next(self._blocks)
+        self.frames += len(block)
+        if self._is_bytes:
+            block = signed(block)
+        for (start, stop), stream in zip(self._columns, self._streams, strict=True):
+            if stream is not None:  # the block's memory is used again
+                stream.add(block[:, start:stop].astype(np.int32).reshape(-1))
+        if self.is_done:
+            self._end()
+
+    def _end(self) -> None:
+        for _ in self._blocks:  # lets go what it holds
+            pass
+        for stream in self._streams:
+            if stream is not None:
+                stream.end()
+
+
+def windows_of(
+    paths: Mapping[str, str], header: Header, chosen: Sequence[Chosen], grid: Grid, measures: Measures
+) -> Iterator[Row]:
+    """The windows of which any chosen signal has samples; signals without a file have none.
+
+    Parameters
+    ----------
+    paths
+        Where each signal file is that the header names.
+    header
+        What it says.
+    chosen
+        The signals that are wanted, in the header's order.
+    grid
+        Where windows are.
+    measures
+        What is measured of them.
+
+    Raises
+    ------
+    OSError
+        If a signal file cannot be read.
+    ValueError
+        If a signal file does not hold what the header says, or windows are far too short or too long.
+    """
+    files, n_frames = signal_files(paths, header)
+    wanted = {each.channel: place for place, each in enumerate(chosen)}
+    streams: dict[int, Stream] = {}
+    frames_per_second = exact(header.fs)
+    with ExitStack() as stack:
+        of_files: list[list[Stream | None]] = []
+        channel = 0
+        for file, signals in files:
+            of_file: list[Stream | None] = []
+            for signal in signals:
+                place = wanted.get(channel)
+                channel += 1
+                made = None
+                if place is not None and file is not None:
+                    made = streams[place] = _stream(signal, n_frames, frames_per_second, grid, measures, chosen[place])
+                of_file.append(made)
+            of_files.append(of_file)
+        sources = opened(stack, paths, files, of_files, n_frames)
+        if sources:
+            yield from _rows(sources, streams)
+
+
+def opened(
+    stack: ExitStack,
+    paths: Mapping[str, str],
+    files: Sequence[tuple[str | None, Sequence[SignalLine]]],
+    streams: Sequence[Sequence[Stream | None]],
+    n_frames: int,
+) -> list[Source]:
+    """The signal files that any stream needs, open until the stack is left.
+
+    Raises
+    ------
+    OSError
+        If a signal file cannot be read.
+    ValueError
+        If a signal file does not hold what the header says, or there are too many.
+    """
+    sources: list[Source] = []
+    for (file, signals), of_file in zip(files, streams, strict=True):
+        if file is not None and any(of_file) and n_frames:
+            if len(sources) == MOST_FILES:
+                raise ValueError(f"its signals are in more than {MOST_FILES} files; choose some of them")
+            sources.append(
+                Source(stack.enter_context(open_frames(paths[file], n_frames, signals)), signals, of_file, n_frames)
+            )
+    return sources
+
+
+def _stream(
+    signal: SignalLine, n_frames: int, frames_per_second: Fraction, grid: Grid, measures: Measures, chosen: Chosen
+) -> Stream:
+    n = n_frames * signal.samples_per_frame
+    fs = frames_per_second * signal.samples_per_frame
+    stream = Stream(signal, fs, n, grid, measures, chosen.looks)
+    if stream.numbers.stop - stream.numbers.start > MOST_EMPTY * (n + 1):
+        raise ValueError(f"there are more than {MOST_EMPTY:,} windows for each of its samples: set longer ones")
+    return stream
+
+
+def _rows(sources: Sequence[Source], streams: Mapping[int, Stream]) -> Iterator[Row]:
+    done = min(stream.numbers.start for stream in streams.values())
+    end = max(stream.numbers.stop for stream in streams.values())
+    while left := [source for source in sources if not source.is_done]:
+        min(left, key=lambda source: source.frames).advance()
+        is_last = all(source.is_done for source in sources)
+        ready = end if is_last else min(end, *(stream.complete for stream in streams.values()))
+        yield from measured(streams, range(done, ready))
+        done = max(done, ready)
+
+
+def measured(streams: Mapping[int, Stream], numbers: range) -> Iterator[Row]:
+    """Windows that are complete, some at a time."""
+    together = min(stream.together for stream in streams.values())
+    for start in range(numbers.start, numbers.stop, together):
+        some = range(start, min(start + together, numbers.stop))
+        found = [(place, stream.measured(some)) for place, stream in streams.items()]
+        for number in some:
+            row = [(place, those[number]) for place, those in found if number in those]
+            if row:
+                yield number, row

@@ -1,0 +1,268 @@
+"""A signal's samples as they come, and what is measured of its windows."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from scaledproc.extractors.wfdb.samples import InTime, coding_of
+from scaledproc.extractors.wfdb.windows.beats import NO_BEATS, Track
+from scaledproc.extractors.wfdb.windows.features import VALUES, Timing, counts_of, values_of
+from scaledproc.extractors.wfdb.windows.integers import GAP, LONGEST, Coded, N, table_of
+from scaledproc.extractors.wfdb.windows.spectra import FEWEST, LONGEST_GAP, MOST_MISSING, welch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from scaledproc.extractors.wfdb.header import SignalLine
+    from scaledproc.extractors.wfdb.windows.beats import Kind
+    from scaledproc.extractors.wfdb.windows.grid import Grid
+    from scaledproc.extractors.wfdb.windows.integers import Kernel
+    from scaledproc.extractors.wfdb.windows.spectra import Band
+
+NOTHING = -(2**31)
+"""Instead of a missing value, of a format that has none."""
+
+Measured = tuple[int | float | None, ...]
+"""Of a window: `COUNTS`, `VALUES`, and what its spectrum tells, in the order of the columns."""
+
+
+class Measures(NamedTuple):
+    """What is measured of windows.
+
+    Parameters
+    ----------
+    min_valid
+        The share of valid samples below which only the counts are told.
+    bands
+        Of the spectra.
+    kernel
+        What counts and sums up.
+    has_beats
+        Whether there are columns of beats.
+    """
+
+    min_valid: float
+    bands: tuple[Band, ...]
+    kernel: Kernel
+    has_beats: bool = False
+
+    @property
+    def no_spectrum(self) -> Measured:
+        """Of a window that has none."""
+        return (None,) * (len(self.bands) + 4)
+
+    @property
+    def no_beats(self) -> Measured:
+        """Of a window of a signal that has none."""
+        return NO_BEATS if self.has_beats else ()
+
+
+class Looks(NamedTuple):
+    """What is looked at in a signal besides its values.
+
+    Parameters
+    ----------
+    has_spectra
+        Whether spectra are.
+    beats
+        Which kind of beats; None where none are.
+    """
+
+    has_spectra: bool
+    beats: Kind | None = None
+
+
+class Stream:
+    """The samples of a signal that are not yet behind all windows.
+
+    Parameters
+    ----------
+    signal
+        As its header describes it.
+    fs
+        Its samples per second.
+    n
+        How many samples it has.
+    grid
+        Its windows.
+    measures
+        What is measured of them.
+    looks
+        What is looked at besides values.
+
+    Raises
+    ------
+    ValueError
+        If a window has more samples than can be summed up exactly.
+    """
+
+    def __init__(self, signal: SignalLine, fs: Fraction, n: int, grid: Grid, measures: Measures, looks: Looks) -> None:
+        self._in_time = InTime(signal)
+        self._fs, self._n, self._grid, self._measures = fs, n, grid, measures
+        self.coding = coding_of(signal)
+        missing = NOTHING if self.coding.missing is None else self.coding.missing
+        self._coded = Coded(missing, self.coding.baseline, self.coding.gain < 0)
+        self._timing = Timing(float(fs))
+        self._length = grid.shortest(fs)
+        if min(self._length + 1, n) > LONGEST:
+            raise ValueError(f"a window has {self._length:,} samples; at most {LONGEST:,} can be: set a shorter one")
+        self._has_spectra = looks.has_spectra and self._length >= FEWEST
+        self._samples = np.empty(0, np.int32)
+        self._more: list[NDArray[np.int32]] = []
+        self._first = self._end = 0  # the numbers of the first sample that is kept, and of the next that comes
+        self._stop = n  # where those end that come now
+        self._track = None if looks.beats is None else Track(looks.beats, float(fs))
+
+    @property
+    def complete(self) -> int:
+        """The number of the first window that is not complete."""
+        if self._track is None:
+            return self._grid.complete(self._end, self._fs)
+        while self._track.end < self._n and self._track.needed(self._n) <= self._end:
+            self._detect(self._track)
+        return self._grid.complete(self._track.end, self._fs)
+
+    @property
+    def numbers(self) -> range:
+        """All windows that have samples."""
+        return self._grid.numbers(self._n, self._fs)
+
+    @property
+    def together(self) -> int:
+        """How many windows are measured at once."""
+        return max(_TOGETHER // max(self._length, 1), 1)
+
+    def add(self, stored: NDArray[np.integer]) -> None:
+        """Take the samples that follow, as they are stored.
+
+        Raises
+        ------
+        ValueError
+            If the sum of differences is beyond 32 bits, which WFDB's samples have.
+        """
+        samples = self._in_time.of(stored)
+        is_wide = samples.dtype == np.int64
+        if is_wide and len(samples) and not NOTHING < samples.min() <= samples.max() < -NOTHING:
+            raise ValueError("its differences add up to samples beyond 32 bits")
+        self._append(samples[: self._stop - self._end].astype(np.int32, copy=False))
+
+    def end(self) -> None:
+        """Say that no more samples are stored: those that it has besides are missing."""
+        self.pad(self._stop)
+
+    def pad(self, stop: int) -> None:
+        """Take missing samples up to one."""
+        while self._end < stop:
+            self._append(np.full(min(stop - self._end, _TOGETHER), self._coded.missing, np.int32))
+
+    def begin(self, signal: SignalLine, start: int, stop: int) -> None:
+        """Say that a segment's samples come next; those that are missing before it were taken."""
+        self._in_time = InTime(signal)
+        self._end = max(self._end, start)
+        self._stop = max(stop, self._end)
+
+    def jump(self, start: int) -> None:
+        """Go on with a sample, and forget those before it: no window that is still to come has a valid one of them."""
+        self._samples, self._more = self._samples[:0], []
+        self._first = self._end = start
+        if self._track is not None:
+            self._track.jump(start)
+
+    def _append(self, samples: NDArray[np.int32]) -> None:
+        self._more.append(samples)
+        self._end += len(samples)
+
+    def measured(self, numbers: range) -> dict[int, Measured]:
+        """What is measured of windows that have samples, by their numbers.
+
+        They are complete, or all samples have come; the samples before them are let go.
+        """
+        starts, stops = self._grid.bounds(numbers, self._fs)
+        if self._track is not None:
+            while self._track.end < min(int(stops[-1]), self._end):  # all samples have come
+                self._detect(self._track)
+            self._track.forget(int(starts[0]))
+        self._forget(int(starts[0]))
+        lengths = stops - starts
+        n_samples = np.clip(stops, 0, self._n) - np.clip(starts, 0, self._n)
+        chosen = np.flatnonzero(n_samples)
+        starts, lengths, n_samples = starts[chosen] - self._first, lengths[chosen], n_samples[chosen]
+        rows = table_of(self._samples, starts, lengths, self._coded, self._measures.kernel)
+        spectra = self._spectra(rows, starts, lengths.tolist())
+        starts_of = (starts + self._first).tolist()
+        found: dict[int, Measured] = {}
+        for place, (row, length, n) in enumerate(zip(rows, lengths.tolist(), n_samples.tolist(), strict=True)):
+            counts = counts_of(row, n, self.coding)
+            if self._is_enough(row, length):
+                values = values_of(row, self.coding, self._timing)
+                beats = self._measures.no_beats
+                if self._track is not None:
+                    start = starts_of[place]
+                    beats = self._track.of(start, start + length)
+                told: Measured = (*counts, *values, *spectra.get(place, self._measures.no_spectrum), *beats)
+            else:
+                told = (*counts, *_NO_VALUES, *self._measures.no_spectrum, *self._measures.no_beats)
+            found[numbers[int(chosen[place])]] = told
+        return found
+
+    def _is_enough(self, row: Sequence[int], length: int) -> bool:
+        return row[N] > 0 and row[N] >= self._measures.min_valid * length
+
+    def _spectra(
+        self, rows: Sequence[Sequence[int]], starts: NDArray[np.int64], lengths: Sequence[int]
+    ) -> dict[int, Measured]:
+        """What the spectra of windows tell, by their places; not of those with long gaps or many."""
+        if not self._has_spectra:
+            return {}
+        longest = LONGEST_GAP * self._timing.fs  # type: ignore[operator]
+        places = [
+            place
+            for place, (row, length) in enumerate(zip(rows, lengths, strict=True))
+            if row[GAP] <= longest and length - row[N] <= MOST_MISSING * length and self._is_enough(row, length)
+        ]
+        if not places:
+            return {}
+        maker = welch(float(self._fs), self._length, self._measures.bands)
+        made = maker.spectra(self._samples, starts[places], self._coded.missing, self.coding.gain)
+        return {
+            place: (each.total, *each.bands, each.peak, each.entropy, each.edge)
+            for place, each in zip(places, made, strict=True)
+        }
+
+    def _detect(self, track: Track) -> None:
+        """Detect the beats of the next piece, or of all samples that are there if they are fewer."""
+        self._gather()
+        begin, end = max(track.end - track.margin - self._first, 0), track.needed(self._end) - self._first
+        stored = self._samples[begin:end]
+        samples = (stored.astype(np.float64) - self.coding.baseline) / self.coding.gain
+        samples[stored == self._coded.missing] = np.nan
+        track.advance(samples, self._first + begin, self._end)
+
+    def _gather(self) -> None:
+        """Put the samples that are kept together."""
+        if self._more:
+            self._samples = np.concatenate([self._samples, *self._more]) if len(self._samples) else _one(self._more)
+            self._more = []
+
+    def _forget(self, before: int) -> None:
+        """Let go the samples before one, but for those that beats are still to be found in."""
+        self._gather()
+        if self._track is not None:
+            before = min(before, self._track.end - self._track.margin)
+        behind = min(max(before - self._first, 0), len(self._samples))
+        self._samples = self._samples[behind:]
+        self._first += behind
+
+
+_NO_VALUES: Measured = (None,) * len(VALUES)
+_TOGETHER = 2**20
+"""Samples of windows that are measured at once."""
+
+
+def _one(parts: list[NDArray[np.int32]]) -> NDArray[np.int32]:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -1,1 +1,0 @@
-"""Which part of a dataset is wanted: by groups, records or the names in a list."""
