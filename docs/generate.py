@@ -209,43 +209,53 @@ def _autodoc(directive: str, name: str, title: str) -> str:
 
 
 def columns_page() -> str:
-    """The columns of the built-in extractors for WFDB records: types from their schemas, meanings from docstrings.
+    """The columns of the built-in extractors: types from their schemas, meanings from their docstrings.
 
     Raises
     ------
     ValueError
-        If schema and docstring do not name the same columns in the same order.
+        If schema and docstring of one do not name the same columns in the same order.
     """
+    from scaledproc.extractors.plain.files import files
+    from scaledproc.extractors.plain.table import table
     from scaledproc.extractors.wfdb.summary import WfdbSummary
     from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
 
-    return "\n\n".join(
-        [
-            "# Columns of the built-in extractors",
-            "[WFDB records](../guides/wfdb.md) tells how rows are made and joined.",
-            "## Columns of `wfdb-summary`",
-            "One row for each signal of each record or segment.",
-            *_columns_of(WfdbSummary),
-            "## Columns of `wfdb-windows`",
-            inspect.cleandoc((inspect.getdoc(WfdbWindows) or "").partition("\n\n")[2].partition("\nParameters\n")[0]),
-            *_columns_of(WfdbWindows),
-        ]
-    )
+    guides = {
+        "wfdb-summary": (
+            "One row for each signal of each record or segment. [WFDB records](../guides/wfdb.md) tells how rows are "
+            "made and joined."
+        ),
+        "wfdb-windows": inspect.cleandoc(
+            (inspect.getdoc(WfdbWindows) or "").partition("\n\n")[2].partition("\nParameters\n")[0]
+        ),
+        "table": "One row for each column of each table. [Tables and other files](../guides/tables.md) has an example.",
+        "files": "One row for each file. [Tables and other files](../guides/tables.md#files) has an example.",
+    }
+    parts = ["# Columns of the built-in extractors"]
+    for name, made, documented in (
+        ("wfdb-summary", WfdbSummary(), WfdbSummary),
+        ("wfdb-windows", WfdbWindows(), WfdbWindows),
+        ("table", table, table.function),
+        ("files", files, files.function),
+    ):
+        parts += [f"## `{name}`", guides[name], *_columns(made, documented)]
+    return "\n\n".join(parts)
 
 
-def _columns_of(extractor: Any) -> list[str]:
-    made = extractor()
+def _columns(made: Any, documented: Any) -> list[str]:
+    """The columns of an extractor, by the docstring of its class or function."""
     schema = made.finish(made.schema.empty_table()).schema
-    described = described_columns(inspect.getdoc(extractor) or "")
+    described = described_columns(inspect.getdoc(documented) or "")
     names = [name for group, _ in described for name in group]
     if names != schema.names:
-        raise ValueError(f"the docstring of {extractor.__name__} describes {names}, the schema has {schema.names}")
+        raise ValueError(f"the docstring of {documented.__name__} describes {names}, the schema has {schema.names}")
     rows = []
     for group, meaning in described:
         types = list(dict.fromkeys(_type_name(schema.field(name).type) for name in group))
         rows.append((", ".join(f"`{name}`" for name in group), ", ".join(f"`{each}`" for each in types), meaning))
-    nullable = [f"`{field.name}`" for field in schema if not field.nullable]
-    return [_table(("column", "type", "meaning"), rows), f"Never null: {', '.join(nullable)}."]
+    never = [f"`{field.name}`" for field in schema if not field.nullable]
+    return [_table(("column", "type", "meaning"), rows), *([f"Never null: {', '.join(never)}."] if never else [])]
 
 
 def _type_name(kind: Any) -> str:
@@ -255,7 +265,7 @@ def _type_name(kind: Any) -> str:
 
 def described_columns(docstring: str) -> list[tuple[list[str], str]]:
     """Names and meaning of each entry below *Columns* in a numpydoc docstring."""
-    lines = docstring.split("\nColumns\n-------\n", 1)[1].splitlines()
+    lines = re.split(r"\n\n\w+\n-{3,}\n", docstring.split("\nColumns\n-------\n", 1)[1])[0].splitlines()
     found: list[tuple[list[str], str]] = []
     for line in lines:
         if line.startswith("    ") and found:

@@ -199,6 +199,8 @@ def run(
     memory_per_worker: str | int | None = None,
     task_retries: int = 0,
     worker_lifespan: int | None = None,
+    retry_on: str | Iterable[str] = (),
+    memory_step: float = 1.0,
     keep_logs: bool = False,
     inventory: Where | None = None,
     storage_options: Mapping[str, Any] | None = None,
@@ -242,6 +244,10 @@ def run(
         How often a task that failed is tried again. One that ended its process is tried again once anyway.
     worker_lifespan
         Chunks, after which a worker process is replaced by a fresh one.
+    retry_on
+        How a task must have failed that is tried once more: `timeout`, `memory`, `exception`, or several of them.
+    memory_step
+        How many times the memory of `memory_per_worker` a task gets, alone on the machine, that took more than that.
     keep_logs
         Keep in `logs/` what every task prints and logs, not only that of tasks that fail.
     storage_options

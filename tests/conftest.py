@@ -26,11 +26,14 @@ from docker_support import (
     may_start_docker,
     remove_image,
 )
+from fetching_support import NAME
+from physionet_server import PhysioNet, physionet_server
 from processing_emulator import ProcessingEmulator
 from s3server import s3_server, weed_binary
-from support import COMMAND, Bucket, Cli, TreeWriter, clean_environment, forget_memory, forget_s3
+from support import COMMAND, Bucket, Cli, TreeWriter, clean_environment, forget_memory, forget_s3, tree_bytes
 
 from scaledproc.demo import write_demo
+from scaledproc.fetching import http
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and their children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -229,3 +232,21 @@ def cli(tmp_path: Path) -> Cli:
         )
 
     return run
+
+
+@pytest.fixture
+def net(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, demo: Path) -> Iterator[PhysioNet]:
+    """A server with the demo dataset as `mimic3wdb/1.0`, waited for only briefly."""
+    monkeypatch.setattr(http, "BACKOFF", 0.01)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("PHYSIONET_USERNAME", "PHYSIONET_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    with physionet_server() as server:
+        server.publish(NAME, tree_bytes(demo))
+        yield server
+
+
+@pytest.fixture
+def dest(tmp_path: Path) -> Path:
+    return tmp_path / "dest"

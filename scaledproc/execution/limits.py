@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from scaledproc._util.options import at_least, option
+from scaledproc._util.options import at_least, option, texts
 from scaledproc._util.units import parse_number, parse_seconds
 from scaledproc.errors import UsageError
 
 LEAST_MEMORY = 256 * 10**6
 """Bytes: the interpreter and the libraries take some 150 MB of it."""
+
+RETRIED = ("timeout", "memory", "exception")
+"""Kinds of failures that can be asked to be tried again."""
+MOST_STEP = 100
 
 
 def _seconds(value: Any, flag: str) -> float:
@@ -26,6 +30,19 @@ def _memory(value: Any, flag: str) -> int:
     if size < LEAST_MEMORY:
         raise UsageError(f"{flag} {str(value)!r}: a worker needs {LEAST_MEMORY // 10**6} MB or more")
     return size
+
+
+def _kinds(value: Any, flag: str) -> tuple[str, ...]:
+    found = tuple(each.strip() for text in texts(value, flag) for each in text.split(",") if each.strip())
+    if strange := [each for each in found if each not in RETRIED]:
+        raise UsageError(f"{flag} {strange[0]!r}: give one or several of {', '.join(RETRIED)}")
+    return tuple(dict.fromkeys(found))
+
+
+def _factor(value: Any, flag: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= MOST_STEP:
+        raise UsageError(f"{flag} {value!r}: give a number from 1 to {MOST_STEP}, such as 2")
+    return float(value)
 
 
 @dataclass(frozen=True)
@@ -71,6 +88,23 @@ class Limits:
         record=True,
     )
 
+    retry_on: tuple[str, ...] = option(
+        (),
+        "Try a task once more that failed so: timeout, memory or exception; several with commas.",
+        metavar="KINDS",
+        accepts="str | Iterable[str]",
+        read=_kinds,
+        details="Where `--task-retries` gives more attempts, these count.",
+        record=True,
+    )
+    memory_step: float = option(
+        1.0,
+        "A task that took more than --memory-per-worker gets so many times as much when it is tried again.",
+        metavar="FACTOR",
+        read=_factor,
+        details="It is alone at work on the machine's cores then.",
+        record=True,
+    )
     keep_logs: bool = option(
         False,
         "Keep what every task prints and logs in logs/, not only that of tasks that fail.",
@@ -81,7 +115,15 @@ class Limits:
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
         """Those that run.json has among its options; a run of an earlier version has none."""
-        return cls(**{each.name: options[each.name] for each in fields(Limits) if each.name in options})
+        found = {each.name: options[each.name] for each in fields(Limits) if each.name in options}
+        known: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in found.items()
+        }
+        return cls(**known)
+
+    def retries_of(self, kind: str) -> int:
+        """How often a task that failed in some way is tried again."""
+        return max(self.task_retries, 1 if kind in self.retry_on else 0)
 
     def to_options(self) -> dict[str, Any]:
         """The limits by name, as run.json holds them."""

@@ -455,8 +455,7 @@ def _chunk_work(
         source=source,
         options=run.record.extractor.get("options") or {},
         positions=positions,
-        retries=Limits.of(run.record.options).task_retries,
-        keep_logs=Limits.of(run.record.options).keep_logs,
+        limits=Limits.of(run.record.options),
     )
 
 

@@ -144,8 +144,9 @@ def test_all_extractors_with_their_options(call: Call) -> None:
     assert code == 0
     assert "wfdb-summary\n  Statistics of every signal" in out
     assert "signal_names=FILE  Table of canonical signal names (TOML), or built-in. Default: built-in." in out
-    (found,) = json.loads(call("extractors", "--json")[1])
-    assert [each["name"] for each in found["options"]] == ["signal_names"]
+    found = {each["name"]: each["options"] for each in json.loads(call("extractors", "--json")[1])}
+    assert list(found) == ["files", "table", "wfdb-summary"]
+    assert [each["name"] for each in found["wfdb-summary"]] == ["signal_names"]
 
 
 def test_one_extractor(call: Call) -> None:
@@ -170,7 +171,7 @@ def test_one_extractor(call: Call) -> None:
 def test_extractor_that_is_not_there(call: Call) -> None:
     code, out, err = call("extractors", "wfdb")
     assert (code, out) == (2, "")
-    assert "there are: wfdb-summary" in err
+    assert "there are: files, table, wfdb-summary" in err
 
 
 def test_a_flag_that_is_none_is_told_how_to_give_an_option(call: Call) -> None:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable
-from concurrent.futures import wait
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -20,10 +16,7 @@ from hypothesis import strategies as st
 import scaledproc
 from scaledproc.events import ChunkDone, Event, Note, RunFinished, ShardDone, ShardState, State
 from scaledproc.extractors import Task
-from scaledproc.run_folder.folder import decide
-from scaledproc.run_folder.record import read_record
 from scaledproc.storage.row_groups import rebatch
-from scaledproc.storage.store import Store
 from scaledproc.testing import PROBE, output_bytes, write_probe_dataset
 
 
@@ -116,20 +109,6 @@ def test_the_result_opens_as_arrow_and_pandas(probe_data: Path, tmp_path: Path) 
     assert again.to_arrow().equals(run.to_arrow())
     with pytest.raises(scaledproc.ScaledprocError, match="no summary 'x'"):
         run.summary("x")
-
-
-def test_run_json_tells_where_the_output_comes_from(probe_data: Path, tmp_path: Path) -> None:
-    run = scaledproc.run(probe_data, tmp_path / "out", extractor=PROBE, shards=3, jobs=1)
-    record = json.loads((tmp_path / "out/run.json").read_text())
-    assert record["state"] == "done"
-    assert record["plan_id"] == scaledproc.plan(probe_data, extractor=PROBE).plan_id
-    assert record["dataset"] == str(probe_data)
-    assert {"scaledproc", "pyarrow", "wfdb", "python"} <= set(record["versions"])
-    assert record["counts"]["rows"] == run.to_arrow().num_rows
-    assert record["bytes"]["input"] == sum(path.stat().st_size for path in probe_data.rglob("*") if path.is_file())
-    assert [shard["shard"] for shard in record["shards"]] == [0, 1, 2]
-    assert sum(shard["bytes"] for shard in record["shards"]) == record["bytes"]["input"]
-    assert all(shard["work_seconds"] > 0 for shard in record["shards"])
 
 
 def test_memory_filesystem_in_and_out() -> None:
@@ -261,23 +240,6 @@ def test_events_tell_the_whole_story(probe_data: Path, tmp_path: Path) -> None:
     assert [failure.anchor for failure in last.failures] == ["g1/u2/bad.txt", "g2/u3/t2.txt"]
 
 
-def test_decisions_about_a_folder() -> None:
-    assert decide(None, "p", [], overwrite=False) == "begin"
-    assert decide(None, "p", [".hidden"], overwrite=False) == "begin"
-    for names in (["thesis.tex"], ["work"], ["features.parquet"]):  # no run claimed the folder
-        for overwrite in (False, True):
-            with pytest.raises(scaledproc.UsageError, match="other files"):
-                decide(None, "p", names, overwrite=overwrite)
-    assert decide(None, "p", ["run.json", "thesis.tex"], overwrite=True) == "begin"
-
-
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"format": 99}', '{"format": 1, "odd": 1}', "\x00"])
-def test_a_damaged_run_json_is_an_error_for_a_person(tmp_path: Path, content: str) -> None:
-    (tmp_path / "run.json").write_text(content)
-    with pytest.raises(scaledproc.ScaledprocError, match="--overwrite"):
-        read_record(Store.at(tmp_path))
-
-
 @given(st.lists(st.integers(0, 30), max_size=20), st.integers(1, 25))
 def test_rebatching_forgets_how_rows_came(lengths: list[int], rows: int) -> None:
     values = list(range(sum(lengths)))
@@ -314,62 +276,6 @@ def test_an_extractor_that_exits_costs_one_task(probe_data: Path, tmp_path: Path
     run = scaledproc.run(probe_data, tmp_path / "out", extractor=leaves, jobs=1)
     assert set(run.errors()["error"].to_pylist()) == {"SystemExit", "UnprintableError"}
     assert run.to_arrow().num_rows + run.quarantined == run.plan.n_tasks
-
-
-def test_a_unit_larger_than_the_scratch_space_is_staged_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import fsspec
-
-    from scaledproc.execution import staging
-
-    fs = fsspec.filesystem("memory")
-    for unit, count in (("u1", 5), ("u2", 3)):
-        for number in range(count):
-            fs.pipe_file(f"/in-scratch/{unit}/t{number}.txt", b"line\n" * 10)
-    plan = scaledproc.plan("memory://in-scratch", extractor=PROBE, shards=1, chunk=2)
-    chunks = list(plan.chunks(0))
-    with staging.Stager(Store.at("memory://in-scratch"), plan, chunks, capacity=60) as stager:
-        stager.stage(chunks[0]).result()
-        assert not stager.admits(chunks[3])
-    # Two chunks share a unit that fills the space: the second one must still get in.
-    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=120))
-    run = scaledproc.run("memory://in-scratch", tmp_path / "out", extractor=PROBE, shards=1, chunk=2)
-    assert run.to_arrow().num_rows == 80
-
-
-def test_units_have_their_room_until_they_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import shutil
-    import threading
-
-    import fsspec
-
-    from scaledproc.execution import staging
-
-    fs = fsspec.filesystem("memory")
-    for number in range(6):
-        fs.pipe_file(f"/slowly-removed/u{number}/t.txt", b"line\n" * 10)
-    plan = scaledproc.plan("memory://slowly-removed", extractor=PROBE, shards=1, chunk=1)
-    first, second, *_ = plan.chunks(0)
-    may_remove = threading.Event()
-    rmtree = shutil.rmtree
-
-    def slowly(path: Path, **options: Any) -> None:
-        assert may_remove.wait(60)
-        rmtree(path, **options)
-
-    with staging.Stager(Store.at("memory://slowly-removed"), plan, [first, second], capacity=60) as stager:
-        monkeypatch.setattr("shutil.rmtree", slowly)
-        (staged,) = stager.stage(first).result().values()
-        stager.release(first)  # does not wait
-        assert not stager.admits(second)
-        assert staged.root.exists()
-        may_remove.set()
-        wait(stager.removals())
-        assert stager.admits(second)
-        assert not staged.root.exists()
-    # A whole run whose scratch space holds one unit waits for each removal, and goes on by itself.
-    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=120))
-    run = scaledproc.run("memory://slowly-removed", tmp_path / "out", extractor=PROBE, shards=1, chunk=1)
-    assert run.to_arrow().num_rows == 60
 
 
 def test_parameters_are_part_of_the_plan(probe_data: Path) -> None:
@@ -420,33 +326,3 @@ def test_units_of_many_files(tmp_path: Path) -> None:
         (tmp_path / f"data/{number}.txt").write_text("line\n")
     run = scaledproc.run(tmp_path / "data", tmp_path / "out", extractor=PROBE, jobs=1, chunk=1)
     assert set(run.to_arrow()["beside"].to_pylist()) == {1_204}
-
-
-@pytest.mark.slow
-def test_small_shards_that_are_made_together_are_as_others(tmp_path: Path) -> None:
-    """They are made by one call and committed at once; one whose task ends its process does not harm the others."""
-    for number in range(60):
-        (tmp_path / f"data/{number:02d}").mkdir(parents=True)
-        (tmp_path / f"data/{number:02d}/a.txt").write_text(str(number))
-
-    @scaledproc.extractor(schema={"v": pa.list_(pa.int64())}, anchor="*.txt")
-    def values(task: Task) -> Any:
-        number = int(task.path.read_text())
-        if number == 41:
-            os._exit(3)
-        if number % 10 == 7:
-            raise ValueError(number)
-        return [{"v": list(range(number))}] * (number % 3)
-
-    events: list[Event] = []
-    options: dict[str, Any] = {"extractor": values, "jobs": 2, "chunk": 1}
-    together = scaledproc.run(
-        tmp_path / "data", tmp_path / "together", shards="folder", on_event=events.append, **options
-    )
-    alone = scaledproc.run(tmp_path / "data", tmp_path / "alone", shards="folder", worker_lifespan=20, **options)
-    assert output_bytes(together.store) == output_bytes(alone.store)
-    assert [row["kind"] for row in together.errors().to_pylist()].count("crash") == 1
-    assert together.quarantined == 7
-    assert sorted(event.shard for event in events if isinstance(event, ShardDone)) == list(range(60))
-    assert sum(isinstance(event, ChunkDone) for event in events) == 60
-    assert not (tmp_path / "together/work").exists()

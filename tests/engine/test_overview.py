@@ -118,7 +118,7 @@ def test_logs_of_tasks_that_failed_or_of_all(place: Path, tmp_path: Path, capfd:
     assert 64_000 < len(long.encode()) < 66_000
     (place / "data/b/0.txt").rename(tmp_path / "kept")
     try:
-        run_in(place, f"{tmp_path}/all", jobs=1, keep_logs=True)
+        run_in(place, f"{tmp_path}/all", jobs=2, keep_logs=True)
     finally:
         (tmp_path / "kept").rename(place / "data/b/0.txt")
     kept = (tmp_path / "all/logs/00001.log").read_text()

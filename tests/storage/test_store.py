@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
 import pytest
@@ -21,18 +20,6 @@ from scaledproc.testing import StoreConformance
 from scaledproc.testing.store import ODD
 
 NAME = "odd [1] folder"  # which some filesystems take for a pattern
-
-
-class TestLocal(StoreConformance):
-    @pytest.fixture
-    def store(self, tmp_path: Path) -> Store:
-        return Store.at(tmp_path / NAME)
-
-
-class TestMemory(StoreConformance):
-    @pytest.fixture
-    def store(self, memory: str) -> Store:
-        return Store.at(f"{memory}/{NAME}")
 
 
 class TestS3(StoreConformance):
@@ -61,56 +48,6 @@ def test_contains_sees_through_links_and_spellings(tmp_path: Path) -> None:
     assert real.contains(Store.at(f"file://{tmp_path}/real/new")) == "new"
     assert real.contains(Store.at(f"memory://{tmp_path}/real/new")) is None
     assert Store.at("/").contains(real) == str(tmp_path / "real").removeprefix("/")
-
-
-def test_unsafe_objects_are_not_listed(memory: str) -> None:
-    store = Store.at(memory)
-    store.write("a", b"1")
-    for name in ("b//c", "d/../e"):
-        store.fs.store[f"/test/{name}"] = store.fs.store["/test/a"]
-    listing = store.listing()
-    assert [file.path for file in listing.files] == ["a"]
-    assert listing.notes == ("2 objects whose name cannot be a file's (`..`, `//`) were left out",)
-
-
-@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
-def test_umask_is_respected(tmp_path: Path, mask: int) -> None:
-    before = os.umask(mask)
-    try:
-        Store.at(tmp_path / "out").write("shards/a", b"1")
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE((tmp_path / "out/shards/a").stat().st_mode) == 0o666 & ~mask
-    assert stat.S_IMODE((tmp_path / "out/shards").stat().st_mode) == 0o777 & ~mask
-
-
-def test_commit_is_a_rename(tmp_path: Path) -> None:
-    store = Store.at(tmp_path)
-    store.write("a", b"old")
-    with (tmp_path / "a").open("rb") as reader:
-        store.write("a", b"new, and longer")
-        assert reader.read() == b"old"
-
-
-def test_killed_commits_are_removed_and_nothing_else(tmp_path: Path) -> None:
-    store = Store.at(tmp_path)
-    commit = store.committing("a")
-    left = commit.__enter__()
-    left.write_bytes(b"half")
-    for name in (".hidden", "mine.part"):
-        (tmp_path / name).touch()
-    assert left.parent == tmp_path
-    store.remove_temporaries()
-    assert store.names() == [".hidden", "mine.part"]
-
-
-def test_remove_of_a_link_keeps_its_target(tmp_path: Path) -> None:
-    (tmp_path / "precious").mkdir()
-    (tmp_path / "precious/file").touch()
-    (tmp_path / "work").symlink_to("precious")
-    Store.at(tmp_path).remove("work")
-    assert Store.at(tmp_path).names() == ["precious"]
-    assert (tmp_path / "precious/file").exists()
 
 
 def test_options_are_never_shown() -> None:
@@ -146,12 +83,6 @@ def test_redacted(text: str, shown: str) -> None:
 def test_place_that_cannot_be(where: str) -> None:
     with pytest.raises(UsageError):
         Store.at(where)
-
-
-def test_local_urls_and_paths_are_the_same_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert Store.at("x") == Store.at(tmp_path / "x") == Store.at(f"file://{tmp_path}/x") == Store.at(f"{tmp_path}/x/")
-    assert Store.at("~").local == Path.home()
 
 
 def test_safe_names() -> None:

@@ -35,7 +35,7 @@ TESTS: dict[str, Sequence[str]] = {
     "scaledproc/planning/partition.py": ["tests/planning/test_partition.py"],
     "scaledproc/planning/layout.py": ["tests/planning/test_layout.py"],
     "scaledproc/storage/retry.py": ["tests/storage/test_retry.py"],
-    "scaledproc/run_folder/lock/lease.py": ["tests/run_folder/test_lease.py"],
+    "scaledproc/run_folder/lock/lease.py": ["tests/run_folder/lock/test_lease.py"],
     "scaledproc/run_folder/changes.py": ["tests/run_folder/test_changes.py"],
     "scaledproc/extractors/rows/collector.py": ["tests/extractors/rows/test_collector.py"],
     "scaledproc/extractors/rows/columns.py": ["tests/extractors/rows/test_columns.py"],

@@ -86,7 +86,10 @@ def run_piece(work: ChunkWork, piece: Piece, path: Path) -> PieceDone:
             said_path=said_path if said.count else None,
         )
 
-    return until_taken(make)
+    own = guard()
+    factor = work.limits.memory_step if piece.is_alone else 1
+    with own.more_memory(factor) if own is not None else contextlib.nullcontext():
+        return until_taken(make)
 
 
 @dataclass(frozen=True)
@@ -267,12 +270,12 @@ def _run_tasks(work: ChunkWork, piece: Piece, out: Outputs, refused: Refused) ->
                 may_wait = bearing if staged.is_dataset else None
                 has_run = True
                 error, attempts = run_task(
-                    extractor, task, staged.problem, collector, place, piece.losses, work.retries, may_wait
+                    extractor, task, staged.problem, collector, place, piece.losses, work.limits, may_wait
                 )
                 if watch.shared:  # whatever became of the task: it may have failed for that
                     check_shared(work.shared, watch.shared)
             if has_run:
-                out.said.of_task(task, printed.tape if error or work.keep_logs else None)
+                out.said.of_task(task, printed.tape if error or work.limits.keep_logs else None)
             if error:
                 out.errors.append(error)
             else:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaledproc.execution.chunks.costs import Cost
+from scaledproc.execution.limits import Limits
 from scaledproc.execution.workers.recovery import Verdict
 from scaledproc.execution.workers.sending import Sent
 from scaledproc.planning.shared_files import AtHand
@@ -36,8 +37,8 @@ class ChunkWork:
         The extractor, or what finds it.
     positions
         The tasks' places in the plan, where they are not all of the chunk's: what a part of a shard is put together by.
-    retries
-        How often a task that failed is tried again.
+    limits
+        How often a task that failed is tried again, and with how much memory.
     ahead
         Bytes that the process may be given from now on, about.
     shared
@@ -46,8 +47,6 @@ class ChunkWork:
         The files that the extractor's code was read from when the work was begun, with their times and sizes.
     is_last
         Whether tasks whose files cannot be read are put into quarantine now, instead of being left to the end.
-    keep_logs
-        Whether it is kept what a task prints and logs that does not fail.
     """
 
     work_id: str
@@ -61,12 +60,11 @@ class ChunkWork:
     source: str | Sent
     options: Mapping[str, Any]
     positions: tuple[int, ...] = ()
-    retries: int = 0
+    limits: Limits = field(default_factory=Limits)
     ahead: int = 0
     shared: Mapping[str, AtHand] = field(default_factory=dict)
     code: tuple[tuple[str, int, int], ...] = ()
     is_last: bool = False
-    keep_logs: bool = False
 
     def error_row(self, verdict: Verdict) -> dict[str, Any]:
         """A task's row of errors."""

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from scaledproc._util.process.signals import stopping
 from scaledproc.execution.chunks.missing_dataset import Bearing
 from scaledproc.execution.chunks.quarantine import MESSAGE, NAME, TRACE, bounded, cleaned, placeless
+from scaledproc.execution.limits import Limits
 from scaledproc.execution.workers.printing import DebuggerError, printed, was_debugged
 from scaledproc.execution.workers.worker_guard import guard
 from scaledproc.extractors import Extractor, Task
@@ -30,7 +31,7 @@ def run_task(
     collector: RowCollector,
     place: int,
     losses: int,
-    retries: int,
+    limits: Limits,
     bearing: Bearing | None,
 ) -> tuple[dict[str, Any] | None, int]:
     """Add one task's rows; or say why it goes into quarantine, after as many attempts as it may have; and how many."""
@@ -46,7 +47,7 @@ def run_task(
             own.end_task()
         return error
 
-    for attempt in range(losses + 1, max(losses, retries) + 2):
+    for attempt in range(losses + 1, max(losses, limits.task_retries, len(limits.retry_on[:1])) + 2):
         error = attempted()
         if error is None:
             return None, attempt
@@ -61,7 +62,7 @@ def run_task(
         if own is not None and isinstance(error, MemoryError):
             traceback.clear_frames(error.__traceback__)  # they hold what took the memory
             own.out_of_memory(place, _trace(error))
-        if attempt > retries:
+        if attempt > limits.retries_of(kind_of(error)):
             break
     assert error is not None  # noqa: S101
     return error_row(task, error, attempt), attempt

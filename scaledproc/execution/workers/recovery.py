@@ -164,7 +164,7 @@ def in_its_part(loss: Loss, tasks: Sequence[int]) -> tuple[int, Loss] | None:
 
 def allowed_losses(cause: Cause, limits: Limits) -> int:
     """How many processes one task may end. A task that hangs would cost the same time again: not unless asked for."""
-    return limits.task_retries if cause == "timeout" else max(1, limits.task_retries)
+    return limits.retries_of("timeout") if cause == "timeout" else max(1, limits.task_retries)
 
 
 def _verdict(task: int, loss: Loss, losses: int, limits: Limits) -> Verdict:
@@ -173,7 +173,9 @@ def _verdict(task: int, loss: Loss, losses: int, limits: Limits) -> Verdict:
         kind, error = "timeout", "TimeoutError"
         message = f"the task took longer than the {seconds_text(limits.task_timeout or math.nan)} of --task-timeout"
     elif loss.cause == "memory" and loss.how != "SIGKILL":
-        kind, error, message = "memory", loss.how, "the task took more memory than --memory-per-worker allows"
+        step = "" if limits.memory_step == 1 else f"{limits.memory_step:g} times what "
+        kind, error = "memory", loss.how
+        message = f"the task took more memory than {step}--memory-per-worker allows"
     elif loss.cause == "memory":
         kind, error = "memory", loss.how
         message = "the task's process was killed, as the system does to the one that takes the last memory"

@@ -10,6 +10,7 @@ In the driver's own process (one core, no limits) there is no guard, and all of 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import faulthandler
 import mmap
@@ -18,6 +19,7 @@ import resource
 import select
 import struct
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +79,7 @@ class Guard:
         self._number = -1
         self._before = 0
         self._timeout = limits.task_timeout
-        self._has_memory_limit = limits.memory_per_worker is not None
+        self._memory_limit = limits.memory_per_worker
         self._dump = dump.open("wb", buffering=0)
         faulthandler.enable(self._dump)
         if limits.memory_per_worker is not None:
@@ -130,9 +132,21 @@ class Guard:
             If the run has a memory limit. The error names no class: which one comes when memory is short is a matter of
             luck.
         """
-        if self._has_memory_limit:
+        if self._memory_limit is not None:
             task = None if place is None else self._before + place
             raise WorkerLostError(Loss("memory", "MemoryError", task, trace=trace)) from None
+
+    @contextlib.contextmanager
+    def more_memory(self, factor: float) -> Iterator[None]:
+        """Allow so many times as much memory, to a task that did not have enough."""
+        if self._memory_limit is None or factor <= 1:
+            yield
+            return
+        _limit_memory(round(self._memory_limit * factor))
+        try:
+            yield
+        finally:
+            _limit_memory(self._memory_limit)
 
     def is_worn(self) -> bool:
         """Whether this process has kept so much of its earlier work that a fresh one should take its place."""

@@ -11,7 +11,6 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,7 +21,7 @@ from support import COMMAND, Cli, TreeWriter, clean_environment, tree_bytes
 
 import scaledproc
 from scaledproc import api
-from scaledproc._util.process import machine, scratch
+from scaledproc._util.process import machine
 from scaledproc._util.process.processes import Process, process_of, text_of
 from scaledproc._util.process.scratch import PrivateFolder, remove_left
 from scaledproc.errors import ScaledprocError
@@ -143,14 +142,6 @@ def test_in_a_daemonic_process(tmp_path: Path) -> None:
     assert rows == ["4", "4"]
 
 
-# Scratch space
-
-
-def test_a_bad_scratch_folder_is_named(data: Path, extractor: str, tmp_path: Path) -> None:
-    with pytest.raises(ScaledprocError, match=r"the scratch folder .*missing cannot be used: No such file.*--scratch"):
-        scaledproc.run(data, tmp_path / "out", extractor=extractor, jobs=2, scratch=tmp_path / "missing")
-
-
 def test_a_working_folder_that_is_gone(data: Path, extractor: str, tmp_path: Path) -> None:
     command = " ".join([*COMMAND, str(data), str(tmp_path / "out"), "--extractor", extractor])
     done = subprocess.run(
@@ -178,37 +169,6 @@ def test_disks_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             os.utime(Path(folder, ".lock"), (0, 0))
         remove_left(tmp_path)
         assert [Path(folder).exists() for folder in (own, left, elsewhere)] == [True, False, True]
-
-
-@pytest.mark.parametrize(
-    ("name", "files", "mode", "age", "goes"),
-    [
-        ("scaledproc-abcd_123.tmp", ["unit/r.dat"], 0o700, 2.0, True),
-        ("scaledproc-abcd_123.tmp", ["unit/r.dat"], 0o700, 0.1, False),
-        ("scaledproc-abcd_123.tmp", ["unit/r.dat"], 0o755, 2.0, False),
-        ("scaledproc-abcd_123", [], 0o700, 2.0, True),
-        ("scaledproc-abcd_123", [], 0o700, 0.1, False),
-        ("scaledproc-mimic_iv", ["features.parquet"], 0o700, 2.0, False),  # a person's
-        ("scaledproc-demo", [], 0o700, 2.0, False),
-    ],
-)
-def test_private_folders_without_a_lock(
-    name: str, files: list[str], mode: int, age: float, goes: bool, tmp_path: Path
-) -> None:
-    folder = tmp_path / name
-    for file in files:
-        (folder / file).parent.mkdir(parents=True)
-        (folder / file).write_text("x")
-    folder.mkdir(exist_ok=True)
-    folder.chmod(mode)
-    os.utime(folder, (0, time.time() - age * 3600))
-    remove_left(tmp_path)
-    assert folder.exists() != goes
-
-
-def test_names_of_private_folders_are_recognised(tmp_path: Path) -> None:
-    with PrivateFolder(tmp_path) as folder:
-        assert scratch._OURS.fullmatch(Path(folder).name)
 
 
 # Users

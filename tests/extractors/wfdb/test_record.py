@@ -14,37 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from wfdb_oracles.oracle import task_of
+from wfdb_units import ANY, rows_of, segment
 
 import scaledproc
 from scaledproc.extractors import Task
 from scaledproc.extractors.wfdb.record import rounded
-from scaledproc.extractors.wfdb.summary import WfdbSummary
 
-ANY = WfdbSummary()
 at = dt.datetime.fromisoformat
-
-
-def segment(name: str, n_frames: int = 250, time: str = "", fs: float = 125, more: str = "") -> dict[str, bytes]:
-    """A header with one signal, and its file."""
-    header = f"{name} 1 {fs} {n_frames} {time}\n{name}.dat 80 2 8 0 0 0 0 II\n{more}"
-    return {f"{name}.hea": header.encode(), f"{name}.dat": b"\x81" * n_frames}
-
-
-def rows_of(root: Path, files: Mapping[str, bytes], folder: str = "") -> dict[str, dict[str, Any]]:
-    """The row of each record of a unit with these files."""
-    for name, content in files.items():
-        (root / folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / folder / name).write_bytes(content)
-    unit = root / folder
-    tasks = [task_of(header, root) for header in sorted(unit.glob("*.hea"))]
-    return {row["record"]: row for task in tasks for row in _rows(task)}
-
-
-def _rows(task: Task) -> list[dict[str, Any]]:
-    try:
-        return ANY.extract(task)
-    except (ValueError, OSError):
-        return []
 
 
 def when(row: Mapping[str, Any]) -> tuple[object, ...]:
@@ -268,60 +244,6 @@ def test_numerics_begin_with_the_waveforms(tmp_path: Path) -> None:
         assert (row["record_name"], row["start"], row["offset_s"]) == expected, time
         assert (row["header_note"] is not None) == (time == "10:01:00.25")
         assert row["comments"] == "Location: micu"
-
-
-@pytest.mark.parametrize(
-    ("folder", "subject"),
-    [
-        ("p00/p000020", 20),
-        ("p00/p000020/deeper", 20),
-        ("waves/p169/p16955095/82284982", 16955095),
-        ("files/p1000/p10000032/s40689238", 10000032),
-        ("p000020", 20),  # where the root is p00
-        ("p16955095/82284982", 16955095),
-        ("p01/p000020", None),
-        ("x/p000020", None),
-        ("p00/p0000201", None),
-        ("p00/p000020/p00/p000030", None),
-        ("30/3000003", None),
-        ("p00", None),
-    ],
-)
-def test_patients_by_their_folder(tmp_path: Path, folder: str, subject: int | None) -> None:
-    assert rows_of(tmp_path, segment("a"), folder)["a"]["subject_id"] == subject
-
-
-def test_ids_by_comments_and_names(tmp_path: Path) -> None:
-    rows = rows_of(
-        tmp_path,
-        {
-            **segment("a", more="# subject_id 16955095\n# hadm_id 25163344\n# other 3\n"),
-            **segment("b", more="#<subject_id>: 7 <HADM_ID>: 8\n"),
-            **segment("c", more="# subject_id 7\n# subject_id 8\n# hadm_id 9\n"),
-            **segment("d", more="# my_subject_id 7\n# subject_id 7.5\n# subject_ids 7\n# subject_id seven\n"),
-            **segment("e", more=f"# subject_id {10**30}\n"),
-            **segment("p000020-2183-04-28-17-47n", fs=1),
-            **segment("p000020"),
-        },
-    )
-    ids = {name: (row["subject_id"], row["hadm_id"]) for name, row in rows.items()}
-    assert ids == {
-        "a": (16955095, 25163344),
-        "b": (7, 8),
-        "c": (None, 9),
-        "d": (None, None),
-        "e": (None, None),
-        "p000020-2183-04-28-17-47n": (20, None),
-        "p000020": (None, None),
-    }
-    assert rows["c"]["header_note"] == "subject_id could be 7 or 8"
-    assert rows["a"]["comments"] == "subject_id 16955095\nhadm_id 25163344\nother 3"
-
-
-def test_comments_are_cut_off_where_they_are_endless(tmp_path: Path) -> None:
-    row = rows_of(tmp_path, segment("a", more="# é" + "x" * 100_000 + "\n"))["a"]
-    assert len(row["comments"]) == 8_192
-    assert "cut off" in row["header_note"]
 
 
 def test_the_second_time_a_header_is_read_it_may_say_something_else(tmp_path: Path) -> None:

@@ -128,14 +128,6 @@ def test_a_lease_that_looks_old_is_not_taken_while_its_holder_renews_it(store: S
                 pass
 
 
-def test_a_lock_outweighs_every_clock(tmp_path: Path) -> None:
-    store = Store.at(tmp_path)
-    with hold_lease(store, "local", me=ELSEWHERE.holder):
-        os.utime(tmp_path / "lease.json", (0, 0))
-        with pytest.raises(HeldError, match="on elsewhere"), hold_lease(store, "local"):
-            pass
-
-
 def test_a_driver_that_lost_its_lease_commits_nothing(store: Store) -> None:
     with hold_lease(store, "local", ttl=0.6) as held:
         held.write("before", b"1")
@@ -198,24 +190,6 @@ def test_what_another_is_about_to_commit_is_not_removed(tmp_path: Path) -> None:
             with pytest.raises(LeaseLostError):
                 held.remove_temporaries()
     assert store.read("theirs") == b"1"
-
-
-@pytest.mark.slow
-def test_a_lease_that_another_wrote_in_place_is_lost_and_left_alone(tmp_path: Path) -> None:
-    """As on a disk whose machines do not see each other's locks."""
-    store = Store.at(tmp_path)
-    with hold_lease(store, "local", ttl=0.6) as held:
-        held.write("before", b"1")
-        with (tmp_path / "lease.json").open("r+b") as file:
-            file.truncate()
-            file.write(ELSEWHERE.to_json())
-        time.sleep(1.2)
-        with pytest.raises(LeaseLostError):
-            held.write("after", b"2")
-    found = read_lease(store)
-    assert found is not None
-    assert found.token == ELSEWHERE.token
-    assert sorted(store.names()) == ["before", "lease.json"]
 
 
 def test_a_lease_that_could_not_be_given_back_does_not_stop_its_own_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,70 +278,6 @@ def test_who_leaves_at_once_does_not_wait_for_the_store(memory: str, at: str, mo
     assert store.names() == [], "a renewal that hung brought the lease back"
     with hold_lease(store, "local"):
         pass
-
-
-# S3 that does not do all that is asked
-
-
-@pytest.fixture
-def heedless(s3: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """A folder in a store that takes no notice of conditions, as some that speak S3's language."""
-    store = Store.at(s3.url(f"heedless-{tmp_path.name}"), s3.storage_options)
-    own = type(store.fs).call_s3
-
-    def call(fs: Any, method: str, *more: Any, **given: Any) -> Any:
-        return own(fs, method, *more, **{k: v for k, v in given.items() if k not in ("IfMatch", "IfNoneMatch")})
-
-    monkeypatch.setattr(type(store.fs), "call_s3", call)
-    return store
-
-
-@pytest.mark.slow
-def test_of_many_at_a_heedless_store_one_holds_it(heedless: Store) -> None:
-    together, inside, most = threading.Barrier(4), [0], [0]
-
-    def take(_: int) -> None:
-        together.wait()
-        with suppress(HeldError), hold_lease(heedless, "local"):
-            inside[0] += 1
-            most[0] = max(most[0], inside[0])
-            time.sleep(1)
-            inside[0] -= 1
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(take, range(4)))
-    assert most == [1]
-    assert heedless.names() == []
-
-
-@pytest.mark.slow
-def test_at_a_heedless_store_a_driver_sees_that_it_was_robbed(heedless: Store) -> None:
-    with hold_lease(heedless, "local", ttl=0.9) as held:
-        held.write("before", b"1")
-        time.sleep(0.5)  # a renewal that finds its own
-        plant(heedless, ELSEWHERE)
-        time.sleep(1)
-        with pytest.raises(LeaseLostError):
-            held.write("after", b"1")
-    found = read_lease(heedless)
-    assert found is not None
-    assert found.token == ELSEWHERE.token, "it wrote its own lease over another's"
-
-
-def test_a_lease_that_is_taken_while_it_is_given_back_is_left(s3: Bucket, tmp_path: Path) -> None:
-    store = Store.at(s3.url(f"back-{tmp_path.name}"), s3.storage_options)
-    own = type(store.fs).call_s3
-
-    def call(fs: Any, method: str, *more: Any, **given: Any) -> Any:
-        if method == "delete_object":
-            plant(store, ELSEWHERE)
-        return own(fs, method, *more, **given)
-
-    with pytest.MonkeyPatch.context() as patch, hold_lease(store, "local"):
-        patch.setattr(type(store.fs), "call_s3", call)
-    found = read_lease(store)
-    assert found is not None
-    assert found.token == ELSEWHERE.token
 
 
 # Whole runs

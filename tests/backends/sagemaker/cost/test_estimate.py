@@ -5,16 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any
 
-import botocore.session
 import numpy as np
 import pytest
-from aws_json import aws_json, denied
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,17 +27,13 @@ from scaledproc.backends.sagemaker.cost.estimate import (
 from scaledproc.backends.sagemaker.cost.prices import (
     Price,
     PriceList,
-    lookup_prices,
     price_of,
     priced_instances,
-    storage_price,
 )
-from scaledproc.backends.sagemaker.instances import INSTANCES, Instance, find_instance
-from scaledproc.backends.sagemaker.volumes import volume_gb
+from scaledproc.backends.sagemaker.instances import find_instance
 from scaledproc.errors import UsageError
 from scaledproc.planning.cost_model import SLOWEST, Costs
 
-ENUM = botocore.session.get_session().get_service_model("sagemaker").shape_for("ProcessingInstanceType").enum
 M5 = find_instance("ml.m5.4xlarge")
 UNPRICED = find_instance("ml.m4.xlarge")
 COSTS = Costs(0.01, 1e-8, combine_task=1e-4, source="a test")
@@ -56,54 +48,6 @@ def sizes_of(sizes: list[int], shards: int, tasks: int = 2) -> Sizes:
     return whole.cut(shards)
 
 
-# Machines
-
-
-def test_every_type_of_processing_is_known_unless_it_has_gpus() -> None:
-    assert [name for name in ENUM if name not in INSTANCES and name.split(".")[1][0] not in "gp"] == []
-    assert set(INSTANCES) <= set(ENUM)
-
-
-@pytest.mark.parametrize(
-    ("name", "vcpus", "memory"),
-    [
-        ("ml.m5.4xlarge", 16, 64),
-        ("ml.m5.large", 2, 8),
-        ("ml.t3.medium", 2, 4),
-        ("ml.t3.large", 2, 8),
-        ("ml.m4.10xlarge", 40, 160),
-        ("ml.c4.4xlarge", 16, 30),
-        ("ml.c4.8xlarge", 36, 60),
-        ("ml.c5.9xlarge", 36, 72),
-        ("ml.c5.18xlarge", 72, 144),
-        ("ml.r5d.24xlarge", 96, 768),
-        ("ml.m6i.32xlarge", 128, 512),
-        ("ml.r7i.48xlarge", 192, 1536),
-        ("ml.c8i.96xlarge", 384, 768),
-        ("ml.r8i-flex.16xlarge", 64, 512),
-        ("ml.g4dn.xlarge", 4, 16),
-    ],
-)
-def test_vcpus_and_memory(name: str, vcpus: int, memory: float) -> None:
-    assert find_instance(name) == Instance(name, vcpus, memory)
-
-
-@pytest.mark.parametrize(
-    ("name", "meant"),
-    [
-        ("ml.m5.3xlarge", "ml.m5.2xlarge"),
-        ("m5.4xlarge", "ml.m5.4xlarge"),
-        ("ml.m9i.large", "ml.m8i.large"),
-        ("", "ml."),
-    ],
-)
-def test_a_type_that_is_not_there_names_its_neighbours(name: str, meant: str) -> None:
-    with pytest.raises(UsageError, match="SageMaker Processing has no") as told:
-        find_instance(name)
-
-    assert meant in str(told.value)
-
-
 @pytest.mark.slow
 def test_none_of_it_imports_boto3() -> None:
     modules = ", ".join(
@@ -112,87 +56,6 @@ def test_none_of_it_imports_boto3() -> None:
     code = f"import sys, {modules}; sys.exit(any(name in sys.modules for name in ('boto3', 'botocore', 'sagemaker')))"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-# Prices
-
-
-def test_a_price_follows_the_vcpus_within_a_family() -> None:
-    for name in priced_instances():
-        one = find_instance(name)
-        price = price_of(one, "us-east-1")
-        family = [other for other in map(find_instance, priced_instances()) if other.family == one.family]
-        largest = max(family, key=lambda other: other.vcpus)
-        per_vcpu = price_of(largest, "us-east-1").usd_per_hour / largest.vcpus
-        if name == "ml.t3.medium":  # as many vCPUs as a large, at half the price
-            per_vcpu /= 2
-        assert price.usd_per_hour == pytest.approx(one.vcpus * per_vcpu, abs=1e-3)  # each is rounded to 0.001
-
-
-def test_what_is_not_in_the_table_has_no_price() -> None:
-    assert price_of(UNPRICED, "us-east-1") is None
-    assert price_of(M5, "us-east-1") == Price(0.922, "us-east-1", price_of(M5, None).source, price_of(M5, None).as_of)
-
-
-def test_another_region_is_told() -> None:
-    assert price_of(M5, "us-east-1").note is None
-    assert "eu-west-1 may be cheaper or dearer" in price_of(M5, "eu-west-1").note
-    assert "eu-west-1" in storage_price("eu-west-1").note
-
-
-def product(usage: str, usd: str, unit: str = "Hrs", region: str = "eu-west-1") -> str:
-    """An entry as the Price List API has them: JSON in a string."""
-    dimension = {"unit": unit, "pricePerUnit": {"USD": usd}, "description": "…"}
-    term = {"effectiveDate": "2026-10-01T00:00:00Z", "priceDimensions": {"A.B.C": dimension}}
-    attributes = {"usagetype": usage, "component": "Processing", "regionCode": region}
-    return json.dumps({"product": {"attributes": attributes}, "terms": {"OnDemand": {"A.B": term}}})
-
-
-BROKEN = [
-    "not json",
-    "{}",
-    "[]",
-    "null",
-    json.dumps({"product": {"attributes": {"usagetype": "EU-Processing:ml.m5.large"}}}),
-]
-
-
-def test_prices_are_asked_of_aws() -> None:
-    pages = {
-        None: [*BROKEN, product("EU-Processing:ml.m5.4xlarge", "1.0270000000"), product("EU-Train:ml.m5.4xlarge", "9")],
-        "more": [
-            product("EU-Processing:ml.c5.xlarge", "0.0"),
-            product("EU-Processing:ml.m5.4xlarge", "7", region="eu-west-2"),
-            product("EU-Processing:VolumeUsage.gp2", "0.11", "GB-Mo"),
-        ],
-    }
-
-    def answer(body: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
-        token = body.get("NextToken")
-        return 200, {"PriceList": pages[token], **({} if token else {"NextToken": "more"})}
-
-    with aws_json({"GetProducts": answer}) as service:
-        found = lookup_prices(service.client("pricing"), [M5, find_instance("ml.c5.xlarge")], "eu-west-1")
-
-    assert found.prices == {"ml.m5.4xlarge": Price(1.027, "eu-west-1", "AWS Price List API", date(2026, 10, 1))}
-    assert price_of(M5, "eu-west-1", found).usd_per_hour == 1.027
-    assert storage_price("eu-west-1", found).usd_per_gb_month == 0.11
-    assert found.notes == ("AWS's price list has no Processing price in eu-west-1 for ml.c5.xlarge",)
-    assert price_of(find_instance("ml.c5.xlarge"), "eu-west-1", found).usd_per_hour == 0.204
-    filters = {one["Field"]: one["Value"] for one in service.requests[0][1]["Filters"]}
-    assert filters == {"regionCode": "eu-west-1", "component": "Processing"}
-
-
-def test_who_may_not_ask_gets_the_table_and_is_told() -> None:
-    with aws_json({"GetProducts": denied}) as service:
-        client = service.client("pricing")
-        found = lookup_prices(client, [M5], "us-east-1")
-    gone = lookup_prices(client, [M5], "us-east-1")  # nobody listens there now
-
-    assert "allow pricing:GetProducts" in found.notes[0]
-    assert "could not be asked" in gone.notes[0]
-    assert price_of(M5, "us-east-1", found).usd_per_hour == 0.922
-    assert found.notes[0] in estimate(sizes_of([GB], 1), COSTS, Fleet(M5, 1), found).notes
 
 
 # Estimates
@@ -365,32 +228,6 @@ def test_one_machine_takes_the_sum_and_one_for_each_job_the_longest(seconds: lis
     assert makespan(seconds, len(seconds)) == max(seconds)
 
 
-# Disks
-
-
-def test_a_disk_holds_what_has_to_be_there() -> None:
-    assert volume_gb("stage", GB) == 30
-    assert volume_gb("file", 300 * GB) * GB > 300 * GB
-    assert volume_gb("stage", 300 * GB) * GB / 2 > 300 * GB
-    with pytest.raises(UsageError, match="more --shards"):
-        volume_gb("file", 17_000 * GB)
-
-
-def test_a_machine_of_one_job_has_its_own_files_or_all() -> None:
-    sizes = sizes_of([100 * GB] * 4, 4)
-
-    apart = estimate(sizes, COSTS, Fleet(M5, 4, mode="file", volume_gb=600, single_job=True))
-    copied = estimate(sizes, COSTS, Fleet(M5, 4, mode="file", volume_gb=600, single_job=True, replicates=True))
-
-    assert copied.wall_seconds - apart.wall_seconds == pytest.approx(
-        300 * GB / Fleet(M5, 4, mode="file", volume_gb=600).bytes_per_second, abs=2
-    )
-    assert copied.s3_usd == 4 * apart.s3_usd
-    small = estimate(sizes, COSTS, Fleet(M5, 4, mode="file", single_job=True))
-    large = estimate(sizes, COSTS, Fleet(M5, 4, mode="file", single_job=True, replicates=True))
-    assert large.storage_usd / large.instance_hours > 3 * small.storage_usd / small.instance_hours
-
-
 # Recommendations
 
 
@@ -459,3 +296,18 @@ def test_prices_that_were_looked_up_decide(ten_folders: Sizes) -> None:
 
     assert recommend(ten_folders, COSTS, CANDIDATES[:2]).instance.name == "ml.m5.xlarge"
     assert recommend(ten_folders, COSTS, CANDIDATES[:2], lookup=dear).instance.name == "ml.m5.4xlarge"
+
+
+def test_a_machine_of_one_job_has_its_own_files_or_all() -> None:
+    sizes = sizes_of([100 * GB] * 4, 4)
+
+    apart = estimate(sizes, COSTS, Fleet(M5, 4, mode="file", volume_gb=600, single_job=True))
+    copied = estimate(sizes, COSTS, Fleet(M5, 4, mode="file", volume_gb=600, single_job=True, replicates=True))
+
+    assert copied.wall_seconds - apart.wall_seconds == pytest.approx(
+        300 * GB / Fleet(M5, 4, mode="file", volume_gb=600).bytes_per_second, abs=2
+    )
+    assert copied.s3_usd == 4 * apart.s3_usd
+    small = estimate(sizes, COSTS, Fleet(M5, 4, mode="file", single_job=True))
+    large = estimate(sizes, COSTS, Fleet(M5, 4, mode="file", single_job=True, replicates=True))
+    assert large.storage_usd / large.instance_hours > 3 * small.storage_usd / small.instance_hours

@@ -31,7 +31,7 @@ class TestWfdbSummary(ExtractorConformance):
 
 class TestWfdbWindows(TestWfdbSummary):
     extractor = "wfdb-windows"
-    options: ClassVar[Mapping[str, Any]] = {"options": {"window": 30.0}}
+    arguments: ClassVar[Mapping[str, Any]] = {"options": {"window": 30.0}}
 
 
 class TestProbe(ExtractorConformance):

@@ -21,7 +21,6 @@ from scaledproc.backends.sagemaker.jobs.requests import volume_gb
 from scaledproc.backends.sagemaker.settings import Settings
 from scaledproc.planning.cost_model import SLOWEST
 from scaledproc.planning.plan import Plan
-from scaledproc.storage.store import Store
 
 PLAN = ("plan", "--backend", "sagemaker")
 NOBODY = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "HOME": "/nonexistent"}
@@ -120,38 +119,6 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> Plan:
             return {"path": task.anchor}
 
     return scaledproc.plan(folder, extractor=Anything())
-
-
-def test_only_files_of_the_plan_are_mounted(s3: Bucket, tmp_path: Path) -> None:
-    """Whole prefixes have also what the listing left out: their disks are made for the plan's files."""
-    settings = Settings.parse({"input_mode": "file"})
-    extractor = tmp_path / "anything.py"
-    extractor.write_text(
-        "import scaledproc\n"
-        "@scaledproc.extractor(schema={'path': 'string'}, anchor='*.txt')\n"
-        "def anything(task):\n"
-        "    return {'path': task.anchor}\n"
-    )
-    for name, others in {
-        "plain": (),
-        "hidden": ("30/.cache/big",),
-        "earlier": tuple(f"30/out/{name}" for name in ("run.json", "plan.parquet", "inventory.parquet", "big.txt")),
-    }.items():
-        store = Store.at(s3.url(f"mounted-{name}/data"), s3.storage_options)
-        for path in ("30/1.txt", "31/2.txt", *others):
-            store.write(path, b"x")
-        run = scaledproc.run(
-            store.uri,
-            tmp_path / name,
-            extractor=f"{extractor}:anything",
-            storage_options={f"input.{key}": value for key, value in s3.storage_options.items()},
-            jobs=1,
-        )
-        assignments = shard_assignments(
-            settings, run.plan, range(run.plan.n_shards), run.record.options, "s3://bucket/run"
-        )
-        assert [bool(assignment.prefixes) for assignment in assignments] == [not others] * 2, name
-        assert [bool(assignment.manifest) for assignment in assignments] == [bool(others)] * 2, name
 
 
 @pytest.mark.slow

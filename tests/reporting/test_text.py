@@ -1,0 +1,94 @@
+"""Texts of shards, reasons and status."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console, Group
+from told import started, state
+
+from scaledproc.events import Event, Note
+from scaledproc.reporting.terminal import LiveProgress, PlainProgress
+from scaledproc.reporting.text import counts_text, shard_lines, trouble_lines
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+# Words
+
+
+def test_states_follow_the_way_of_a_shard() -> None:
+    counts = {"failed": 1, "done": 20, "queued": 85, "starting": 3, "running": 1200, "retrying": 0, "odd\x1b": 2}
+    assert counts_text(counts) == "1,200 running, 3 starting, 85 queued, 20 done, 1 failed, 2 odd�"
+
+
+@pytest.mark.parametrize("width", [None, 160, 60, 20])
+def test_a_shards_line_fits(width: int | None) -> None:
+    name = "scaledproc-0123456789-s00007-1"
+    states = [
+        state(7, "running", 1234, 56_000_000, 10.0, job=name),
+        state(8, "retrying", detail="because " * 40, job=name),
+    ]
+    lines = shard_lines(states, width)
+    assert len(lines) == 3
+    assert all(len(line) <= (width or 1000) for line in lines)
+    if width is None or width == 160:
+        assert lines[1].split() == ["7", "running", "1,234", "56.0", "MB", "5.6", "MB/s", name]
+    if width == 60:
+        assert lines[1].endswith("…s00007-1")
+
+
+def test_reasons_are_told_once_for_many_shards() -> None:
+    denied = [state(shard, "failed", detail="denied") for shard in range(1000)]
+    assert trouble_lines(denied) == ["shards 0-999 failed: denied"]
+    assert trouble_lines([state(3, "failed", detail="worse", job="j")]) == ["shard 3 failed: worse (j)"]
+    waits = [state(shard, "retrying", detail=f"again in {shard} s") for shard in range(200)]
+    lines = trouble_lines([*waits, state(200, "failed", detail="x")])
+    assert len(lines) == 11
+    assert lines[-1] == "… and 191 more shards: 190 retrying, 1 failed"
+
+
+EVIL = "\x1b[2J\x1b]0;title\x07\r\nsecond\u202e :smile: [red]x[/red]"
+
+
+def test_no_text_steers_the_terminal() -> None:
+    events: list[Event] = [
+        started(shards=2),
+        state(0, "starting", job=EVIL),
+        state(0, "retrying", detail=EVIL, job=EVIL),
+        Note(EVIL),
+    ]
+    plain = io.StringIO()
+    live, console = terminal()
+    for display in (PlainProgress(plain, interval=0), live):
+        with display:
+            for event in events:
+                display.listen(event)
+            if display is live:
+                assert "[red]x[/red]" in "\n".join(frame(live))
+    for said in (plain.getvalue(), ESCAPES.sub("", console.getvalue().replace("\r", ""))):
+        assert "[red]x[/red]" in said
+        assert ":smile:" in said
+        assert not {char for char in said if not char.isprintable()} - {"\n"}
+    assert "\x1b[2J" not in console.getvalue()
+    assert "\x1b]0;title" not in console.getvalue()
+
+
+# A terminal
+
+
+def terminal(width: int = 160, height: int = 24) -> tuple[LiveProgress, io.StringIO]:
+    stream = io.StringIO()
+    console = Console(
+        file=stream, width=width, height=height, force_terminal=True, highlight=False, emoji=False, legacy_windows=False
+    )
+    return LiveProgress(console), stream
+
+
+def frame(display: LiveProgress) -> list[str]:
+    """What the display would draw now."""
+    stream = io.StringIO()
+    Console(file=stream, width=display.console.width, emoji=False).print(Group(*display._bar.get_renderables()))
+    return [line.rstrip() for line in stream.getvalue().splitlines()]
