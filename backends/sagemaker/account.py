@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaledproc.errors import ScaledprocError, UsageError
 
-from .jobs.requests import Assignment
+from .jobs.requests import Assignment, volume_gb
 from .packaging.bundle import check_wheelhouse
 from .service import Service, ServiceError
 from .settings import Settings
@@ -110,15 +110,31 @@ class Account:
         return cls(number, service.role_arn(settings.role), image, tuple(notes), service)
 
     def quota_notes(self, settings: Settings, assignments: Sequence[Assignment]) -> list[str]:
-        """What the account's quotas say against it."""
+        """What the account's quotas say against it.
+
+        Raises
+        ------
+        UsageError
+            If a quota excludes a job of the run.
+        """
         if self.quotas is None:
             return []
-        from .limits import check_quotas
+        from .quotas import Demand, check_quotas
 
         machines = max((assignment.instances for assignment in assignments), default=1)
         at_once = machines if machines > 1 else min(settings.max_parallel_jobs, max(len(assignments), 1))
+        demand = Demand(
+            settings.instance_type,
+            at_once,
+            machines,
+            max((volume_gb(settings, assignment) for assignment in assignments), default=0),
+            settings.max_runtime_seconds,
+            None if settings.combine_local else settings.combine_instance_type,
+        )
         try:
-            return check_quotas(self.quotas.client("service-quotas"), list(settings.instance_type), at_once)
+            return check_quotas(self.quotas.client("service-quotas"), demand)
+        except UsageError:
+            raise
         except (ScaledprocError, OSError) as error:
             return [f"the account's quotas cannot be asked: {error}"]
 

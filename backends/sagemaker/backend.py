@@ -41,7 +41,16 @@ from .jobs.job_list import (
     manifest_of,
     shard_assignments,
 )
-from .jobs.requests import CONTROL, Assignment, Place, encryption_options, instance_types, is_mounted, processing_job
+from .jobs.requests import (
+    CONTROL,
+    Assignment,
+    Choice,
+    Place,
+    encryption_options,
+    instance_types,
+    is_mounted,
+    processing_job,
+)
 from .packaging.bundle import make_bundle
 from .service import Jobs, Service, ServiceError
 from .settings import Settings
@@ -267,10 +276,10 @@ class SageMakerBackend(Backend):
         """Do assignments by jobs; what did them."""
         place = self._prepare(run, assignments) if assignments else None
 
-        def request(name: str, assignment: Assignment, attempt: int) -> dict[str, Any]:
+        def request(name: str, assignment: Assignment, choice: Choice) -> dict[str, Any]:
             assert place is not None  # noqa: S101 - without assignments there are no requests
-            types = instance_types(self.settings, assignment, has_preferences=_has_preferences(), attempt=attempt - 1)
-            return processing_job(place, name, assignment, types)
+            choice = replace(choice, prefers=choice.prefers and _has_preferences())
+            return processing_job(place, name, assignment, instance_types(self.settings, assignment, choice))
 
         self._controller = controller = Controller(self._jobs, run, self.settings, request, self._bills)
         yield from controller.do(assignments)
@@ -343,18 +352,24 @@ class SageMakerBackend(Backend):
         )
         names[COMBINE] = job_name(settings.job_name_prefix, token, COMBINE, start)
         place = self._prepare(run, assignments)
-        requests = [
-            processing_job(
-                place,
-                names[assignment.key],
-                assignment,
-                instance_types(settings, assignment, has_preferences=_has_preferences(), attempt=0),
-            )
-            for assignment in (*assignments, combine)
-        ]
-        made = pipeline.definition(settings, assignments, combine, requests)
-        self._execution = pipeline.start(self.service, name, place.role, made, settings)
-        return f"pipeline {name} has the run: {len(assignments)} jobs, then the table"
+
+        def made(choice: Choice) -> dict[str, Any]:
+            requests = [
+                processing_job(place, names[assignment.key], assignment, instance_types(settings, assignment, choice))
+                for assignment in (*assignments, combine)
+            ]
+            return pipeline.definition(settings, assignments, combine, requests)
+
+        prefers, note = _has_preferences() and len(settings.instance_type) > 1, ""
+        try:
+            self._execution = pipeline.start(self.service, name, place.role, made(Choice(prefers=prefers)), settings)
+        except ServiceError as error:
+            if not prefers or error.trouble not in ("invalid", "denied"):
+                raise
+            once = made(Choice(prefers=False))
+            self._execution = pipeline.start(self.service, name, place.role, once, settings)
+            note = f"; a choice of machines is refused, so all are {settings.instance_type[0]} ({error})"
+        return f"pipeline {name} has the run: {len(assignments)} jobs, then the table{note}"
 
     def _follow(self, run: RunFolder, execution: str) -> Iterator[Event]:
         """Watch a pipeline to its end."""
@@ -374,14 +389,21 @@ class SageMakerBackend(Backend):
 
     def settle(self, run: RunFolder) -> Mapping[str, Any] | None:
         """What the jobs of a pipeline took, which ended the run by itself."""
-        if self._execution is None or "billed" in run.record.backend:
+        if "billed" in run.record.backend or self.settings.is_local:
             return None
-        if pipeline.status(self.service, self._execution) in ("Executing", "Stopping"):
+        name = f"{self.settings.job_name_prefix}-{run_token(run)}"
+        if self._execution is None:  # a machine that had a copy of run.json wrote its end, and did not know of it
+            self._execution = pipeline.find(self.service, name, has_ended=True)
+        if self._execution is None:
+            return None
+        if pipeline.status(self.service, self._execution) in ("Executing", "Stopping", "Deleted"):
             return None
         for step in pipeline.steps(self.service, self._execution):
-            name = _job_of(step)
-            if name:
-                self._bills[name] = Bill.of(name, self._jobs.describe(name))
+            job = _job_of(step)
+            if job:
+                self._bills[job] = Bill.of(job, self._jobs.describe(job))
+        if not self.settings.keep_pipeline:
+            pipeline.delete(self.service, name)
         return {**run.record.backend, "billed": bill(self._bills.values(), self.service.region)}
 
     # From any machine
@@ -456,6 +478,7 @@ class SageMakerBackend(Backend):
         """What finds the jobs again; and what they took, as billed time says."""
         kept = (
             *("instance_type", "region", "job_name_prefix", "input_mode", "image_uri", "max_parallel_jobs"),
+            "keep_pipeline",
             "output_kms_key",  # for what `stop` and `status` write
         )
         settings = {name: value for name, value in asdict(self.settings).items() if name in kept and value is not None}

@@ -51,6 +51,22 @@ _EXCEPTIONS: Mapping[str, tuple[int, float]] = {
     "ml.p3.8xlarge": (32, 244),
     "ml.p3.16xlarge": (64, 488),
     "ml.p5.4xlarge": (16, 256),
+    "ml.g7e.2xlarge": (8, 64),
+    "ml.g7e.4xlarge": (16, 128),
+    "ml.g7e.8xlarge": (32, 256),
+    "ml.g7e.12xlarge": (48, 512),
+    "ml.g7e.24xlarge": (96, 1024),
+    "ml.g7e.48xlarge": (192, 2048),
+}
+# GB of the disk that a machine has itself, which SageMaker mounts instead of a volume: EC2's instance store volumes.
+_OWN_DISKS: Mapping[str, str] = {
+    "r5d": "large 75 xlarge 150 2xlarge 300 4xlarge 600 8xlarge 1200 12xlarge 1800 16xlarge 2400 24xlarge 3600",
+    "g4dn": "xlarge 125 2xlarge 225 4xlarge 225 8xlarge 900 12xlarge 900 16xlarge 900",
+    "g5": "xlarge 250 2xlarge 450 4xlarge 600 8xlarge 900 12xlarge 3800 16xlarge 1900 24xlarge 3800 48xlarge 7600",
+    "g6": "xlarge 250 2xlarge 450 4xlarge 600 8xlarge 900 12xlarge 3760 16xlarge 1880 24xlarge 3760 48xlarge 7520",
+    "g6e": "xlarge 250 2xlarge 450 4xlarge 600 8xlarge 900 12xlarge 3800 16xlarge 1900 24xlarge 3800 48xlarge 7600",
+    "g7e": "2xlarge 1900 4xlarge 1900 8xlarge 1900 12xlarge 3800 24xlarge 7600 48xlarge 15200",
+    "p5": "4xlarge 3840",
 }
 
 
@@ -98,6 +114,13 @@ def find_instance(name: str) -> Instance:
     if found is None:
         raise UsageError(f"SageMaker Processing has no {name!r}; there are {', '.join(_like(name))}, …")
     return found
+
+
+def own_disk(name: str) -> int | None:
+    """GB of the disk that a type of machine has itself; None where it is given a volume."""
+    family, _, size = name.removeprefix("ml.").partition(".")
+    words = _OWN_DISKS.get(family, "").split()
+    return next((int(gb) for each, gb in zip(words[::2], words[1::2], strict=True) if each == size), None)
 
 
 def _like(name: str) -> list[str]:

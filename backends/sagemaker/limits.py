@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scaledproc.errors import UsageError
@@ -23,15 +22,12 @@ MAX_RUNTIME_SECONDS = 777_600
 MAX_TAGS = 50
 MAX_TAG_KEY, MAX_TAG_VALUE = 128, 256
 MAX_PREFERENCES = 5
-
-QUOTA_CODE = "sagemaker"
+MAX_URI, MAX_PATH = 1_024, 256
+"""Of an S3Uri and a LocalPath."""
 
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _VARIABLE = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _TAG_CHARACTERS = frozenset("_.:/=+-@")
-
-_USAGE = re.compile(r"(?P<type>ml\.[\w.-]+) for processing job usage", re.IGNORECASE)
-_ACROSS = re.compile(r"(total |maximum )?number of instances across (all )?processing jobs", re.IGNORECASE)
 
 
 def check_name(name: str, flag: str = "job_name_prefix") -> None:
@@ -126,6 +122,22 @@ def check_preferences(types: Sequence[str], flag: str = "instance_types") -> Non
         raise UsageError(f"{flag}: a type is named twice")
 
 
+def check_place(s3: Mapping[str, Any], name: str) -> None:
+    """Refuse an input or an output whose URI or path is too long."""
+    for what, most in (("S3Uri", MAX_URI), ("LocalPath", MAX_PATH)):
+        length = len(s3.get(what, ""))
+        if length > most:
+            raise UsageError(
+                f"{what} of {name!r} has {length:,} characters, and SageMaker takes {most:,}: {s3[what][:60]}…; "
+                "shorten the names of folders, or give --input-mode stage"
+            )
+
+
+def tag_text(text: str) -> str:
+    """The end of a text as a tag's value can have it: what cannot be in a tag becomes a `_`."""
+    return "".join(one if _is_for_tags(one) else "_" for one in text[-MAX_TAG_VALUE:])
+
+
 def check_request(request: Mapping[str, Any]) -> None:
     """Refuse a CreateProcessingJob request that is outside any of these limits.
 
@@ -145,6 +157,12 @@ def check_request(request: Mapping[str, Any]) -> None:
             check_instances(one.get("InstanceCount", 1))
     check_inputs(len(request.get("ProcessingInputs", ())))
     check_outputs(len(request.get("ProcessingOutputConfig", {}).get("Outputs", ())))
+    for kind, ones in (
+        ("Input", request.get("ProcessingInputs", ())),
+        ("Output", request.get("ProcessingOutputConfig", {}).get("Outputs", ())),
+    ):
+        for one in ones:
+            check_place(one.get(f"S3{kind}", {}), one.get(f"{kind}Name", ""))
     application = request.get("AppSpecification", {})
     check_arguments([*application.get("ContainerEntrypoint", ())])
     check_arguments([*application.get("ContainerArguments", ())])
@@ -152,95 +170,6 @@ def check_request(request: Mapping[str, Any]) -> None:
     check_tags({tag["Key"]: tag["Value"] for tag in request.get("Tags", ())})
     if "StoppingCondition" in request:
         check_runtime(request["StoppingCondition"]["MaxRuntimeInSeconds"])
-
-
-@dataclass(frozen=True)
-class Quotas:
-    """How many machines an account may have in Processing jobs at once.
-
-    Parameters
-    ----------
-    by_type
-        Of each type.
-    across
-        Over all types; None where no such quota was found.
-    """
-
-    by_type: Mapping[str, int] = field(default_factory=dict)
-    across: int | None = None
-
-
-def parse_quotas(pages: Iterable[Mapping[str, Any]]) -> Quotas:
-    """The quotas of Processing in the pages of `ListServiceQuotas`; what is of another form is passed over."""
-    by_type: dict[str, int] = {}
-    across: int | None = None
-    for page in pages:
-        for quota in page.get("Quotas") or ():
-            name, value = quota.get("QuotaName"), quota.get("Value")
-            if not isinstance(name, str) or not isinstance(value, int | float):
-                continue
-            usage = _USAGE.fullmatch(name.strip())
-            if usage:
-                by_type[usage["type"].lower()] = int(value)
-            elif _ACROSS.fullmatch(name.strip()):
-                across = int(value)
-    return Quotas(by_type, across)
-
-
-def quota_warnings(quotas: Quotas, types: Sequence[str], instances: int) -> list[str]:
-    """What a person should know before so many machines are asked for.
-
-    Parameters
-    ----------
-    quotas
-        The account's.
-    types
-        Each on its own may be asked for all of them.
-    instances
-        Machines at once.
-    """
-    raising = "ask for more in the Service Quotas console (service Amazon SageMaker)"
-    warnings = []
-    for name in dict.fromkeys(types):
-        quota = quotas.by_type.get(name)
-        if quota is None:
-            warnings.append(f"this account shows no quota for {name} in Processing jobs; it may not be had here")
-        elif quota < instances:
-            has = "none" if quota == 0 else f"{quota} at once"
-            rest = raising if quota == 0 else f"the others wait; {raising}, or lower max_parallel to {quota}"
-            warnings.append(f"{instances} {name} are wanted, and this account may have {has}: {rest}")
-    if quotas.across is not None and quotas.across < instances:
-        warnings.append(
-            f"{instances} machines are wanted, and this account may have {quotas.across} over all Processing jobs: "
-            f"{raising}"
-        )
-    return warnings
-
-
-def check_quotas(client: Any, types: Sequence[str], instances: int) -> list[str]:
-    """Ask the account's quotas, and say where they are too small.
-
-    Never fails: where they cannot be asked, it says that.
-
-    Parameters
-    ----------
-    client
-        boto3's `service-quotas` client, for the region of the jobs.
-    types, instances
-        As for `quota_warnings`.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        quotas = parse_quotas(client.get_paginator("list_service_quotas").paginate(ServiceCode=QUOTA_CODE))
-    except (ClientError, BotoCoreError) as error:
-        response = getattr(error, "response", None) or {}
-        code = response.get("Error", {}).get("Code") or type(error).__name__
-        advice = "; allow servicequotas:ListServiceQuotas" if "Denied" in code else ""
-        return [
-            f"the account's quotas could not be asked ({code}{advice}), so too small ones show only when jobs start"
-        ]
-    return quota_warnings(quotas, types, instances)
 
 
 def _within(value: int, low: int, high: int, flag: str, what: str) -> None:

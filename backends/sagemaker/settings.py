@@ -16,7 +16,7 @@ from scaledproc._util.options import Declared, declared
 from scaledproc._util.units import parse_seconds
 from scaledproc.errors import UsageError
 
-from .instances import find_instance
+from .instances import find_instance, own_disk
 from .limits import (
     check_environment,
     check_instances,
@@ -30,6 +30,9 @@ InputMode = Literal["stage", "file", "sharded-by-key"]
 LOCAL = "local"
 """As an instance type: the SDK's local mode, containers on this machine."""
 MAX_SECURITY_GROUPS, MAX_SUBNETS = 5, 16
+MAX_PIPELINE_RETRIES = 20
+"""The SDK's MAX_ATTEMPTS_CAP for a step's RetryPolicies."""
+MAX_WAIT = 30 * 86_400.0  # seconds
 MAX_PREFIX = 30  # letters of a job's name, which has 63
 
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+|[\w+=,.@-]{1,64}")
@@ -104,7 +107,9 @@ class Settings:
     retry_wait: float = _setting(
         30.0, "Pause before the first retry, such as 30s or 5min; it doubles.", "SECONDS", unit="seconds", is_time=True
     )
+    max_wait: str = _setting("6h", "Longest wait for a quota or for capacity, such as 30m, 6h or 2d.", "TIME")
     detach: bool = _setting(False, "Hand the run to a SageMaker pipeline and return.")
+    keep_pipeline: bool = _setting(False, "Keep the pipeline of a run that has ended well.")
     max_cost: float | None = _setting(None, "Refuse a run that is expected to cost more.", "USD", unit="USD")
     calibrate: int | None = _setting(
         None, "Run so many tasks here first, to know how long the rest takes.", "N", least=1
@@ -182,6 +187,12 @@ class Settings:
         return int(parse_seconds(self.max_runtime, "--max-runtime", least=0, most=inf, choices=choices))
 
     @property
+    def max_wait_seconds(self) -> float:
+        """How long machines are waited for that are not to be had."""
+        choices = "a time such as 30m, 6h or 2d"
+        return parse_seconds(self.max_wait, "--max-wait", least=0, most=MAX_WAIT, choices=choices)
+
+    @property
     def tag_map(self) -> dict[str, str]:
         """Tags by key."""
         return _pairs("tags", self.tags)
@@ -209,6 +220,8 @@ class Settings:
             )
         if self.detach and self.is_local:
             raise UsageError("--detach is for jobs in the cloud, not for --instance-type local")
+        if self.detach and self.retries > MAX_PIPELINE_RETRIES:
+            raise UsageError(f"--retries {self.retries}: a pipeline (--detach) takes {MAX_PIPELINE_RETRIES} at most")
         if self.detach and self.combine_local:
             raise UsageError("--detach and --combine-local: nobody would be here to combine")
         if self.is_local and self.image_uri is None:
@@ -228,6 +241,7 @@ class Settings:
         if self.volume_size is not None:
             check_volume(self.volume_size, "--volume-size")
         check_runtime(self.max_runtime_seconds, "--max-runtime")
+        _ = self.max_wait_seconds  # which refuses what is no time
         if self.input_mode not in get_args(InputMode):
             raise UsageError(f"--input-mode {self.input_mode!r}: give {', '.join(get_args(InputMode))}")
         check_preferences(self.instance_type, "--instance-type")
@@ -267,6 +281,12 @@ class Settings:
                 raise UsageError(f"{_flag(name)} {strange[0]!r}: ids look like {pattern[: pattern.index('[')]}0abc1234")
             if len(values) > most:
                 raise UsageError(f"{_flag(name)}: at most {most}")
+        with_disks = [each for each in (*self.instance_type, self.combine_instance_type) if own_disk(each)]
+        if self.volume_kms_key is not None and with_disks:
+            raise UsageError(
+                f"--volume-kms-key: {with_disks[0]} has a disk of its own, which is encrypted in hardware, and "
+                "SageMaker takes no key for it: leave the key out, or give another type"
+            )
         check_tags(self.tag_map, "--tags")
         for key in self.environment:
             if not re.fullmatch(r"[a-zA-Z_]\w{0,255}", key):

@@ -37,6 +37,8 @@ from scaledproc.run_folder.names import (
 from scaledproc.storage.store import Store
 
 from ..jobs import requests
+from ..jobs.job_list import names_of
+from .inputs import input_root
 from .machine import Host, ml_path, say, scratch_root, this_host
 from .order import ContainerOrder
 
@@ -81,13 +83,14 @@ def _do(order: ContainerOrder) -> Iterator[Event]:
         if order.by_host:
             job = replace(job, shards=_share(run, job.shards, host))
         here = _here(run) if order.present else None
+        reads = [file.path for file in run.plan.reads] if order.shared else []
         yield from perform(
             job,
             run,
             progress=Store.at(ml_path(requests.PROGRESS)) if output else run.store.child(PROGRESS),
             host=name,
             here=here,
-            shared=Path(ml_path(order.shared)) if order.shared else None,
+            shared=input_root(Path(ml_path(order.shared)), run.record.dataset, reads) if order.shared else None,
             hand_over=lambda shard: _hand_over_shard(run.store, output, order, shard),  # the next one may fail
             before_combining=_put_together(run, order.parts) if order.parts else (),
             keep=output is not None,
@@ -141,7 +144,18 @@ def _opened(order: ContainerOrder) -> Iterator[RunFolder]:
             code=ml_path(order.code) if order.code else None,
             extractor=_mapped(order.extractor) if order.extractor else None,
         )
-        yield open_run(job, folder=where, dataset=ml_path(order.dataset) if order.dataset else None)
+        mounted = ml_path(order.dataset) if order.dataset else None
+        run = open_run(job, folder=where, dataset=mounted)
+        yield _with_root(run, Path(mounted), order) if mounted else run
+
+
+def _with_root(run: RunFolder, mounted: Path, order: ContainerOrder) -> RunFolder:
+    """The run with its dataset where the service put it."""
+    shards = [shard for shard in order.shards if 0 <= shard < run.plan.n_shards]  # others are told of later
+    root = input_root(mounted, run.record.dataset, names_of(run.plan, shards), is_share=order.present)
+    if root == mounted:
+        return run
+    return replace(run, dataset=Store.at(root)).knowing(run.plan)
 
 
 def _mapped(spec: str) -> str:
@@ -184,6 +198,7 @@ def _hand_over(store: Store, output: Path, order: ContainerOrder, host: str) -> 
         name = path.relative_to(store.local).as_posix()
         is_result = name not in (RECORD, PLAN, INVENTORY) and not re.match(rf"{PARTS}/|{WORK}/\d", name)
         is_result |= name == RECORD and order.finish
+        is_result &= not path.name.startswith(".")  # the lock of the folder that this lies in
         if is_result and path.is_file() and not path.is_symlink():
             (output / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.move(path, output / name)

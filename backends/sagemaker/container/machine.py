@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,12 +65,16 @@ def this_host() -> Host | None:
 
 
 def scratch_root() -> Path | None:
-    """Where a service's container has the job's volume; None outside of one."""
+    """Where a service's container has most room; None outside of one.
+
+    AWS does not document on which of a machine's disks the job's volume is: `/tmp`, or `/opt/ml/processing`.
+    """
     if this_host() is None:
         return None
     folder = Path(ml_path("/opt/ml/processing/scratch"))
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    temporary = Path(tempfile.gettempdir())
+    return temporary if shutil.disk_usage(temporary).free > shutil.disk_usage(folder).free else folder
 
 
 def say(text: str) -> None:

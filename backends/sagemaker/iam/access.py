@@ -63,6 +63,7 @@ def access_of(
         security_group_ids=settings.security_groups,
         job_name_prefix=settings.job_name_prefix,
         instance_types=tuple(dict.fromkeys((*settings.instance_type, settings.combine_instance_type))),
+        chooses=len(settings.instance_type) > 1,
         region=settings.region,
         account=account,
         detach=settings.detach,

@@ -30,7 +30,9 @@ _PARTITIONS = (
 )
 _S3 = re.compile(r"s3a?://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>.*))?", re.DOTALL)
 _ECR = re.compile(
-    r"(?P<account>\d{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.(?:amazonaws\.com|on\.aws)[a-z.]*"
+    r"(?P<account>\d{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\."
+    r"(?:(?:amazonaws\.com|on\.aws)[a-z.]*|amazonaws\.eu|c2s\.ic\.gov|sc2s\.sgov\.gov|csp\.hci\.ic\.gov"
+    r"|cloud\.adc-e\.uk)"
     r"/(?P<repository>[^:@]+)(?:[:@].*)?"
 )
 _ROLE = re.compile(r"arn:(?P<partition>aws[a-z-]*):iam::(?P<account>\d{12}):role/.+")
@@ -57,6 +59,9 @@ class Access:
         What their names begin with.
     instance_types
         Those that may be asked for; all where none is given.
+    chooses
+        Whether requests name several types to choose from. AWS does not say that it fills the condition key
+        `sagemaker:InstanceTypes` of these, so a request without it is allowed then.
     region, account
         Where; the account is the role's where it is not given, and `*` stands for what is not known.
     detach
@@ -75,6 +80,7 @@ class Access:
     security_group_ids: Sequence[str] = ()
     job_name_prefix: str = "scaledproc"
     instance_types: Sequence[str] = ()
+    chooses: bool = False
     region: str | None = None
     account: str | None = None
     detach: bool = False
@@ -117,7 +123,7 @@ def caller_policy(access: Access) -> Policy:
         If one of the URIs is not in S3.
     """
     jobs = _jobs(access)
-    own = [access.arn("sagemaker", f"processing-job/{access.job_name_prefix}*")]
+    own = [access.arn("sagemaker", f"processing-job/{name}*") for name in _prefixes(access)]
     statements = [
         *_buckets(access, code=_WRITE),
         *_keys(access),
@@ -142,6 +148,7 @@ def caller_policy(access: Access) -> Policy:
             "UpdatePipeline",
             "StartPipelineExecution",
             "ListPipelineExecutions",
+            "DeletePipeline",
         )
         on_executions = ("DescribePipelineExecution", "ListPipelineExecutionSteps", "StopPipelineExecution")
         statements += [
@@ -303,8 +310,9 @@ def _network(access: Access) -> list[Statement]:
         return []
     interfaces = access.arn("ec2", "network-interface/*")
     places = [
-        *(access.arn("ec2", f"subnet/{one}") for one in access.subnets),
-        *(access.arn("ec2", f"security-group/{one}") for one in access.security_group_ids),
+        # Of any account: those of a shared VPC are its owner's.
+        *(access.arn("ec2", f"subnet/{one}", account="*") for one in access.subnets),
+        *(access.arn("ec2", f"security-group/{one}", account="*") for one in access.security_group_ids),
     ]
     looks = ("DhcpOptions", "NetworkInterfaces", "SecurityGroups", "Subnets", "Vpcs")
     return [
@@ -331,7 +339,8 @@ def _job_conditions(access: Access) -> Mapping[str, Any] | None:
     ):
         if values:
             conditions.setdefault("ForAllValues:StringEquals", {})[key] = list(values)
-            conditions.setdefault("Null", {})[key] = "false"
+            if key != "sagemaker:InstanceTypes" or not access.chooses:  # it may not be filled of a choice
+                conditions.setdefault("Null", {})[key] = "false"
     if access.volume_kms_key and access.volume_kms_key.startswith("arn:"):
         conditions["ArnEquals"] = {"sagemaker:VolumeKmsKey": access.volume_kms_key}
     return conditions or None
@@ -339,8 +348,13 @@ def _job_conditions(access: Access) -> Mapping[str, Any] | None:
 
 def _jobs(access: Access) -> list[str]:
     """The run's jobs; those of a pipeline get names of SageMaker's making."""
-    names = [access.job_name_prefix, *(["pipelines-"] if access.detach else [])]
+    names = [*_prefixes(access), *(["pipelines-"] if access.detach else [])]
     return [access.arn("sagemaker", f"processing-job/{name}*") for name in names]
+
+
+def _prefixes(access: Access) -> list[str]:
+    """How the names of the run's jobs begin in ARNs, which SageMaker writes in small letters."""
+    return list(dict.fromkeys((access.job_name_prefix, access.job_name_prefix.lower())))
 
 
 def _log_group(access: Access) -> list[str]:

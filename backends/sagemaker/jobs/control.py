@@ -21,11 +21,12 @@ from scaledproc.run_folder.record import read_record
 from scaledproc.storage.store import describe, store_errors
 
 from ..cost.billing import Bill
+from ..quotas import ASK_FOR_MORE, usage_type
 from ..service import Jobs, JobSummary, Service, ServiceError
 from ..settings import Settings
-from .decisions import Fate, fate, look_again, pause, reason
+from .decisions import Fate, exceeded_quota, fate, look_again, machine_of, pause, pause_for_room, reason
 from .job_list import COMBINE, KEYS, STOP, has_combined, has_parts
-from .requests import Assignment
+from .requests import Assignment, Choice, is_mounted, possible_types
 
 if TYPE_CHECKING:
     from scaledproc.events import ShardDone
@@ -35,6 +36,15 @@ U = TypeVar("U")
 
 SUBMITTERS = 8  # requests under way at once: 200 jobs are not 200 round trips one after the other
 SHOWN_LINES = 8
+TOO_SHORT = (
+    "nothing of it was finished, and another try would begin anew: give a longer --max-runtime or more --shards, or "
+    "--input-mode stage, which keeps each chunk"
+)
+LARGER: Mapping[Fate, str] = {
+    "memory": "another try on the same machine would fail again: give an --instance-type with more memory, or fewer "
+    "--jobs; for combining --combine-instance-type",
+    "disk": "another try with the same disk would fail again: give a larger --volume-size",
+}
 _CLOCKS = timedelta(minutes=10)  # by which this clock and the service's may differ
 _ENDED = ("Completed", "Failed", "Stopped")
 _NAME = re.compile(r".*-([a-z]+\d*)-(\d+)")
@@ -65,6 +75,13 @@ class _JobState:
     attempt: int = 0
     tries: int = 0
     not_before: float = 0.0
+    waits: int = 0
+    """How often in a row there was no machine for it."""
+    waits_since: float = 0.0
+    without: frozenset[str] = frozenset()
+    """Types of machines that are known not to do."""
+    prefers: bool = True
+    """Whether its last request named several types."""
     name: str = ""
     is_stopping: bool = False
 
@@ -79,7 +96,7 @@ class Controller:
     run, settings
         Whose they are, and how.
     request
-        Makes the request of an assignment's try: its name, the assignment, and which try it is.
+        Makes the request of a assignment's try: its name, the assignment, and which machines to ask for.
     bills
         Where what each job took is added.
     """
@@ -89,7 +106,7 @@ class Controller:
         jobs: Jobs,
         run: RunFolder,
         settings: Settings,
-        request: Callable[[str, Assignment, int], dict[str, Any]],
+        request: Callable[[str, Assignment, Choice], dict[str, Any]],
         bills: dict[str, Bill],
     ) -> None:
         self._jobs = jobs
@@ -102,6 +119,10 @@ class Controller:
         self._active: list[_JobState] = []
         self._failed: list[tuple[_JobState, str]] = []
         self._room = settings.max_parallel_jobs
+        self._room_until = 0.0
+        self._refusals = 0
+        self._prefers = True
+        self._has_started = False
         self._heartbeats: Mapping[str, tuple[str, Heartbeat]] = {}
         self._told: set[int] = set()
         self._noted: set[str] = set()
@@ -203,6 +224,8 @@ class Controller:
 
     def _submit(self) -> Iterator[Event]:
         now = time.monotonic()
+        if now >= self._room_until:  # others of the account may have ended their jobs meanwhile
+            self._room = self._settings.max_parallel_jobs
         room = self._room - len(self._active)
         ready = [job for job in self._waiting if job.not_before <= now][: max(room, 0)]
         if not ready:
@@ -215,9 +238,11 @@ class Controller:
             self._waiting.remove(job)
             if error is None:
                 self._active.append(job)
+                self._has_started = True
                 yield from self._say(job, State.STARTING)
             else:
                 refused.append((job, error))
+        self._refusals = self._refusals + 1 if any(error.trouble == "limit" for _, error in refused) else 0
         for job, error in refused:  # after those that were started: they may be why
             yield from self._not_started(job, error)
 
@@ -234,8 +259,9 @@ class Controller:
     def _start(self, job: _JobState) -> ServiceError | None:
         job.attempt += 1
         job.name = job_name(self._settings.job_name_prefix, self._token, job.assignment.key, job.attempt)
+        job.prefers = self._prefers and len(possible_types(self._settings, job.assignment, job.without)) > 1
         try:
-            self._jobs.create(self._request(job.name, job.assignment, job.attempt))
+            self._jobs.create(self._request(job.name, job.assignment, Choice(job.attempt, job.without, self._prefers)))
         except ServiceError as error:
             if error.trouble != "exists":
                 return error
@@ -245,25 +271,82 @@ class Controller:
 
     def _not_started(self, job: _JobState, error: ServiceError) -> Iterator[Event]:
         job.attempt -= 1
-        job.tries += 1
         job.name = ""
-        if error.trouble == "limit" and self._active:
-            # The account has no room for more at once: go on with what there is.
-            self._room = max(len(self._active), 1)
-            job.tries -= 1
-            self._waiting.append(job)
-            yield from self._note(f"the account allows no more jobs at once than {self._room}: {error}")
-            yield from self._say(job, State.QUEUED)
-            return
-        if error.trouble in ("denied", "invalid"):  # so it would be for all
-            yield from self._give_up(job, str(error))
-            yield from self._give_up_all(str(error))
-            return
-        if error.trouble == "expired":
-            self._renew()
-        if error.trouble == "capacity":
+        if error.trouble in ("denied", "invalid"):
+            yield from self._refused(job, error)
+        elif error.trouble == "limit":
+            yield from self._above_quota(job, error)
+        elif error.trouble == "capacity":
             job.attempt += 1  # another machine, where there are several to choose from
-        yield from self._again(job, "capacity" if error.trouble == "capacity" else "service", str(error))
+            yield from self._wait_for(job, "capacity", str(error))
+        else:
+            if error.trouble == "expired":
+                self._renew()
+            job.tries += 1
+            yield from self._again(job, "service", str(error))
+
+    def _refused(self, job: _JobState, error: ServiceError) -> Iterator[Event]:
+        """A request is not allowed, or not possible, as it is."""
+        if job.prefers:  # a choice of machines is new: not every region, and not every policy, need know of it
+            self._prefers = False
+            self._waiting.append(job)
+            yield from self._note(
+                f"a request for several types of machines is refused, so they are tried one after the other: {error}"
+            )
+            return
+        yield from self._give_up(job, str(error))
+        if error.trouble == "denied" or not self._has_started:  # so it would be for all
+            yield from self._give_up_all(str(error))
+
+    def _above_quota(self, job: _JobState, error: ServiceError) -> Iterator[Event]:
+        """The account has no room for a job: for now, or for no such job ever."""
+        quota = exceeded_quota(str(error))
+        if quota is not None:
+            named = usage_type(quota)
+            if named is not None and self._rules_out(job, named):
+                yield from self._note(f"no {named}: {error}")
+            else:
+                yield from self._give_up(job, f"{error}; {ASK_FOR_MORE}")
+        elif self._active:  # the run's own jobs may be why: go on with these, and try more at times
+            self._room = len(self._active)
+            seconds = pause_for_room(self._refusals, self._settings.retry_wait, random.random())  # noqa: S311 - no secret
+            self._room_until = time.monotonic() + seconds
+            job.waits = 0
+            self._waiting.append(job)
+            yield from self._note(f"the account allows no more jobs at once than {self._room} for now: {error}")
+            yield from self._say(job, State.QUEUED)
+        else:
+            yield from self._wait_for(job, "a quota", str(error))
+
+    def _rules_out(self, job: _JobState, instance_type: str) -> bool:
+        """Have a job do without a type of machines from now on; False if there is no other one."""
+        without = job.without | {instance_type}
+        if (
+            not instance_type
+            or instance_type in job.without
+            or not possible_types(self._settings, job.assignment, without)
+        ):
+            return False
+        job.without = without
+        self._waiting.append(job)
+        return True
+
+    def _wait_for(self, job: _JobState, what: str, why: str) -> Iterator[Event]:
+        """Ask again later, for as long as the user waits."""
+        now = time.monotonic()
+        if not job.waits:
+            job.waits_since = now
+        job.waits += 1
+        end = job.waits_since + self._settings.max_wait_seconds
+        if now >= end:
+            yield from self._give_up(job, f"{why}\nwaited for {what} for {self._settings.max_wait} (--max-wait)")
+            return
+        seconds = pause_for_room(job.waits, self._settings.retry_wait, random.random())  # noqa: S311 - no secret
+        job.not_before = min(now + seconds, end)
+        self._waiting.append(job)
+        after = f"again in {job.not_before - now:.0f} s"
+        limit = f"for {self._settings.max_wait} at most (--max-wait)"
+        yield from self._say(job, State.RETRYING, f"waiting for {what}, {limit}, {after}: {_short(why)}")
 
     def _again(self, job: _JobState, what: Fate, why: str) -> Iterator[Event]:
         seconds = pause(what, max(job.tries, 1), self._settings.retries, self._settings.retry_wait, random.random())  # noqa: S311 - no secret
@@ -370,7 +453,17 @@ class Controller:
             job.tries = 0
             what = "service"
         why = reason(what, description)
-        yield from self._again(job, what, why)
+        if what == "capacity":
+            yield from self._wait_for(job, "capacity", why)
+            return
+        job.waits = 0
+        if what in ("memory", "disk") and self._rules_out(job, machine_of(description)):
+            yield from self._say(job, State.RETRYING, f"on another machine: {_short(why)}")
+            return
+        if what == "timeout" and is_mounted(self._settings) and left == assignment.shards:
+            yield from self._give_up(job, f"{why}\n{TOO_SHORT}")
+            return
+        yield from self._again(job, what, f"{why}\n{LARGER[what]}" if what in LARGER else why)
         if what == "stopped" and self._is_stopped():
             yield from self._give_up_all("it was stopped: scaledproc stop")
 

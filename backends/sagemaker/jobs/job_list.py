@@ -128,11 +128,16 @@ def _largest_unit(plan: Plan, shard: int) -> int:
 
 def manifest(plan: Plan, shards: Sequence[int], dataset: str) -> bytes:
     """The service's list of the files of macro shards: a common prefix, then names relative to it."""
+    return manifest_of(names_of(plan, shards), dataset)
+
+
+def names_of(plan: Plan, shards: Iterable[int]) -> list[str]:
+    """The files of macro shards, relative to the dataset."""
     names: list[str] = []
     for shard in shards:
         for unit in plan.units_of(int(plan.shard_cuts[shard]), int(plan.shard_cuts[shard + 1])):
             names += plan.files_of(unit)["path"].to_pylist()
-    return manifest_of(names, dataset)
+    return names
 
 
 def manifest_of(names: Iterable[str], dataset: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from typing import Any
+from uuid import uuid4
 
 from ..service import Service, ServiceError
 from ..settings import Settings
@@ -12,6 +13,8 @@ from .job_list import COMBINE
 from .requests import Assignment
 
 VERSION = "2020-12-01"
+MOST_MINUTES = 14_400
+"""For which a step is tried again at most: the SDK's MAX_EXPIRE_AFTER_MIN."""
 MOST_STEPS = 49
 """Shards' steps; with the last one 50, what the service allows by default."""
 
@@ -46,7 +49,7 @@ def _step(key: str, request: dict[str, Any], settings: Settings) -> dict[str, An
         seconds = max(int(settings.retry_wait), 1)
         step["RetryPolicies"] = [
             _policy(["Step.SERVICE_FAULT", "Step.THROTTLING"], seconds, 10),
-            _policy(["SageMaker.CAPACITY_ERROR", "SageMaker.RESOURCE_LIMIT"], seconds * 4, 10),
+            _waiting(["SageMaker.CAPACITY_ERROR", "SageMaker.RESOURCE_LIMIT"], seconds * 4, settings.max_wait_seconds),
             _policy(["SageMaker.JOB_INTERNAL_ERROR"], seconds, settings.retries),
         ]
     return step
@@ -54,6 +57,12 @@ def _step(key: str, request: dict[str, Any], settings: Settings) -> dict[str, An
 
 def _policy(kinds: list[str], seconds: int, tries: int) -> dict[str, Any]:
     return {"ExceptionType": kinds, "IntervalSeconds": seconds, "BackoffRate": 2.0, "MaxAttempts": tries}
+
+
+def _waiting(kinds: list[str], seconds: int, longest: float) -> dict[str, Any]:
+    """Tries without a number, for as long as the user waits."""
+    minutes = min(max(round(longest / 60), 1), MOST_MINUTES)
+    return {"ExceptionType": kinds, "IntervalSeconds": seconds, "BackoffRate": 2.0, "ExpireAfterMin": minutes}
 
 
 def _name(key: str) -> str:
@@ -85,8 +94,8 @@ def start(service: Service, name: str, role: str, made: dict[str, Any], settings
     return str(started["PipelineExecutionArn"])
 
 
-def find(service: Service, name: str) -> str | None:
-    """The execution of a pipeline that has not ended; None where there is none."""
+def find(service: Service, name: str, *, has_ended: bool = False) -> str | None:
+    """The last execution of a pipeline that has not ended, or that has; None where there is none."""
     try:
         page = service.call("sagemaker", "list_pipeline_executions", PipelineName=name, MaxResults=10)
     except ServiceError as error:
@@ -94,7 +103,7 @@ def find(service: Service, name: str) -> str | None:
             return None
         raise
     for execution in page["PipelineExecutionSummaries"]:
-        if execution["PipelineExecutionStatus"] in ("Executing", "Stopping"):
+        if has_ended != (execution["PipelineExecutionStatus"] in ("Executing", "Stopping")):
             return str(execution["PipelineExecutionArn"])
     return None
 
@@ -104,9 +113,14 @@ def steps(service: Service, execution: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     token: dict[str, str] = {}
     while True:
-        page = service.call(
-            "sagemaker", "list_pipeline_execution_steps", PipelineExecutionArn=execution, MaxResults=100, **token
-        )
+        try:
+            page = service.call(
+                "sagemaker", "list_pipeline_execution_steps", PipelineExecutionArn=execution, MaxResults=100, **token
+            )
+        except ServiceError as error:
+            if error.trouble == "gone":  # with its pipeline, when the run had ended
+                return found
+            raise
         found += page["PipelineExecutionSteps"]
         if not page.get("NextToken"):
             return found
@@ -122,6 +136,15 @@ def status(service: Service, execution: str) -> str:
             return "Deleted"
         raise
     return str(found["PipelineExecutionStatus"])
+
+
+def delete(service: Service, name: str) -> None:
+    """Remove a pipeline with what is known of its executions; one that cannot be removed stays."""
+    try:
+        service.call("sagemaker", "delete_pipeline", PipelineName=name, ClientRequestToken=uuid4().hex)
+    except ServiceError as error:
+        if error.trouble not in ("gone", "invalid", "denied"):
+            raise
 
 
 def stop(service: Service, execution: str) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from scaledproc._util.text import ranges_text
+from scaledproc.errors import UsageError
+from scaledproc.run_folder.names import DONE, SHARDS
 
-from ..limits import MAX_ARGUMENT_LENGTH, check_request
-from ..settings import LOCAL, Settings
+from ..instances import own_disk
+from ..limits import MAX_ARGUMENT_LENGTH, check_request, tag_text
+from ..settings import Settings
 from ..volumes import volume_gb as needed_gb
 
 PROCESSING = "/opt/ml/processing"
@@ -163,7 +166,7 @@ def processing_job(place: Place, name: str, assignment: Assignment, instance_typ
         request["ProcessingOutputConfig"] = {"Outputs": outputs}
         if settings.output_kms_key:
             request["ProcessingOutputConfig"]["KmsKeyId"] = settings.output_kms_key
-    tags = {"scaledproc:run": place.run[-256:], **settings.tag_map}
+    tags = {"scaledproc:run": tag_text(place.run), **settings.tag_map}
     request["Tags"] = [{"Key": key, "Value": value} for key, value in tags.items()]
     check_request(request)
     return request
@@ -189,9 +192,21 @@ def _cluster(settings: Settings, assignment: Assignment, instance_types: Sequenc
         cluster["InstanceType"] = instance_types[0]
     else:
         cluster["InstancePreferences"] = [{"InstanceType": each} for each in instance_types]
+    _check_own_disks(cluster["VolumeSizeInGB"], instance_types)
     if settings.volume_kms_key:
         cluster["VolumeKmsKeyId"] = settings.volume_kms_key
     return cluster
+
+
+def _check_own_disks(gb: int, instance_types: Sequence[str]) -> None:
+    """Refuse a volume that is larger than the disk that a machine has itself: it is given no other one."""
+    for name in instance_types:
+        own = own_disk(name)
+        if own is not None and gb > own:
+            raise UsageError(
+                f"a job needs a disk of {gb:,} GB, and {name} has {own:,} GB of its own, beside which SageMaker gives "
+                "it no volume: give another --instance-type, a smaller --volume-size, or more --shards"
+            )
 
 
 def volume_gb(settings: Settings, assignment: Assignment) -> int:
@@ -283,8 +298,6 @@ def _inputs(place: Place, assignment: Assignment) -> list[dict[str, Any]]:
     if place.code is not None:
         inputs.append(_input("code", place.code.uri, CODE))
     if not is_mounted(settings):
-        if not assignment.combines and place.dataset.startswith("s3://"):
-            inputs.append({"InputName": "dataset", "AppManaged": True, "S3Input": _s3_input(f"{place.dataset}/", None)})
         return inputs
     inputs.append(_input("control", f"{place.run}/work/{CONTROL}/", f"{MOUNTED}/{CONTROL}"))
     if assignment.combines:
@@ -321,15 +334,15 @@ def _manifest_input(name: str, uri: str, local: str) -> dict[str, Any]:
     return made
 
 
-def _s3_input(uri: str, local: str | None) -> dict[str, Any]:
-    made = {
+def _s3_input(uri: str, local: str) -> dict[str, Any]:
+    return {
         "S3Uri": uri,
+        "LocalPath": local,
         "S3DataType": "S3Prefix",
         "S3InputMode": "File",
         "S3DataDistributionType": "FullyReplicated",
         "S3CompressionType": "None",
     }
-    return {**made, "LocalPath": local} if local else made
 
 
 def _outputs(place: Place, name: str, assignment: Assignment) -> list[dict[str, Any]]:
@@ -337,10 +350,17 @@ def _outputs(place: Place, name: str, assignment: Assignment) -> list[dict[str, 
     if not is_mounted(settings):
         return []
     is_parts = settings.input_mode == "sharded-by-key" and not assignment.combines
-    results = f"{place.run}/work/parts/{name}" if is_parts else place.run
     # A job of several shards leaves each as it is done, so that a later one that fails does not take it along.
     mode = "Continuous" if len(assignment.shards) > 1 and not is_parts and not settings.is_local else "EndOfJob"
-    outputs = [_output("results", results, RESULTS, mode)]
+    if is_parts:
+        outputs = [_output("results", f"{place.run}/work/parts/{name}", RESULTS, mode)]
+    elif assignment.combines:
+        outputs = [_output("results", place.run, RESULTS, mode)]
+    else:  # not the run's folder, in which the job's own inputs lie
+        outputs = [
+            _output(name, f"{place.run}/{folder}", f"{RESULTS}/{folder}", mode)
+            for name, folder in (("reports", DONE), ("shards", SHARDS))
+        ]
     if not settings.is_local:
         outputs.append(_output("progress", f"{place.run}/work/progress", PROGRESS, "Continuous"))
     return outputs
@@ -354,13 +374,34 @@ def _output(name: str, uri: str, local: str, mode: str) -> dict[str, Any]:
     }
 
 
-def instance_types(
-    settings: Settings, assignment: Assignment, *, has_preferences: bool, attempt: int
-) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class Choice:
+    """Which machines a try asks for.
+
+    Parameters
+    ----------
+    attempt
+        Which try it is, from 1.
+    without
+        Types that are known not to do.
+    prefers
+        Whether the service takes several types in one request.
+    """
+
+    attempt: int = 1
+    without: frozenset[str] = frozenset()
+    prefers: bool = True
+
+
+def possible_types(settings: Settings, assignment: Assignment, without: Collection[str] = ()) -> tuple[str, ...]:
+    """The machines that can do a assignment, in the user's order."""
+    types = (
+        (settings.combine_instance_type,) if assignment.combines and not settings.is_local else settings.instance_type
+    )
+    return tuple(each for each in types if each not in without)
+
+
+def instance_types(settings: Settings, assignment: Assignment, choice: Choice) -> tuple[str, ...]:
     """The machines to ask for: all in order where the service tries them itself, else one after the other."""
-    if settings.is_local:
-        return (LOCAL,)
-    if assignment.combines:
-        return (settings.combine_instance_type,)
-    types = settings.instance_type
-    return types if has_preferences or len(types) == 1 else (types[attempt % len(types)],)
+    types = possible_types(settings, assignment, choice.without)
+    return types if choice.prefers or len(types) <= 1 else (types[(choice.attempt - 1) % len(types)],)

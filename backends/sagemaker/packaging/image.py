@@ -16,6 +16,15 @@ from scaledproc.errors import ScaledprocError, UsageError
 from ..docker import docker, docker_shown, has_image, require_docker
 from .wheel import project_wheel, requirements
 
+_DOMAINS = {
+    "cn-": "amazonaws.com.cn",
+    "us-isob-": "sc2s.sgov.gov",
+    "us-isof-": "csp.hci.ic.gov",
+    "eu-isoe-": "cloud.adc-e.uk",
+    "us-iso-": "c2s.ic.gov",
+    "eusc-": "amazonaws.eu",
+}
+"""Where a region's hosts are, as botocore's partitions say; elsewhere amazonaws.com."""
 BASE_IMAGE = "public.ecr.aws/docker/library/python:3.12-slim"
 PLATFORM = "linux/amd64"  # that of SageMaker's instances
 _DOCKERFILE = Path(__file__).with_name("Dockerfile")
@@ -162,7 +171,8 @@ def push_commands(tag: str, *, account: str = "ACCOUNT", region: str = "REGION")
     account, region
         Whose registry; the words in capitals are for a person to replace.
     """
-    registry = f"{account}.dkr.ecr.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
+    domain = next((name for start, name in _DOMAINS.items() if region.startswith(start)), "amazonaws.com")
+    registry = f"{account}.dkr.ecr.{region}.{domain}"
     repository = tag.partition(":")[0]
     uri = f"{registry}/{tag if ':' in tag else f'{tag}:latest'}"
     return [

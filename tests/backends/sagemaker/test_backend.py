@@ -22,11 +22,14 @@ class SageMakerConformance(BackendConformance):
     backend = "sagemaker"
     settings: ClassVar[dict[str, Any]] = {}
     counts = False
+    behaviour: ClassVar[dict[str, Any]] = {}
 
     @pytest.fixture(autouse=True)
     def _account(self, emulator: ProcessingEmulator, s3: Bucket) -> None:
         self.emulator = emulator
         self.bucket = s3
+        for name, value in self.behaviour.items():
+            setattr(emulator.behaviour, name, value)
 
     def place(self, folder: Path) -> str:
         url = self.bucket.url(f"data-{uuid4().hex}")
@@ -67,3 +70,18 @@ class TestFileMode(SageMakerConformance):
     def committed(self, store: Store) -> int:
         """Whole shards: what a machine without a network does shows when its job has ended."""
         return len(store.names("shards"))
+
+
+# The same where the service does what its documentation does not say. All files in one folder cannot do it: several
+# records of a dataset have files of one name, and such a job is refused (test_sagemaker_behaviour.py).
+
+
+@pytest.mark.slow
+class TestFileModeWithWholeKeys(TestFileMode):
+    behaviour: ClassVar[dict[str, Any]] = {"manifests": "key"}
+
+
+@pytest.mark.slow
+class TestNoChoiceOfMachines(SageMakerConformance):
+    settings: ClassVar[dict[str, Any]] = {"instance_type": "ml.m5.large,ml.m5.xlarge"}
+    behaviour: ClassVar[dict[str, Any]] = {"refuses_preferences": True}

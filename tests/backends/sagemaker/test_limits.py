@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import botocore.session
 import pytest
-from aws_json import aws_json, denied
 
 from scaledproc.backends.sagemaker import limits
-from scaledproc.backends.sagemaker.limits import Quotas, check_quotas, check_request, parse_quotas
+from scaledproc.backends.sagemaker.limits import check_request
 from scaledproc.errors import UsageError
 
 MODEL = botocore.session.get_session().get_service_model("sagemaker")
@@ -34,6 +32,8 @@ MODEL = botocore.session.get_session().get_service_model("sagemaker")
         ("TagKey", 1, limits.MAX_TAG_KEY),
         ("TagValue", 0, limits.MAX_TAG_VALUE),
         ("ProcessingInstancePreferenceList", 1, limits.MAX_PREFERENCES),
+        ("S3Uri", 0, limits.MAX_URI),
+        ("ProcessingLocalPath", 0, limits.MAX_PATH),
     ],
 )
 def test_limits_are_those_of_the_service(shape: str, low: int, high: int) -> None:
@@ -98,6 +98,11 @@ def test_a_request_within_the_limits_passes() -> None:
         ({"Tags": [{"Key": "a", "Value": "a" * 257}]}, "up to 256"),
         ({"Tags": [{"Key": "a#", "Value": ""}]}, "cannot have '#'"),
         ({"StoppingCondition": {"MaxRuntimeInSeconds": 777_601}}, "max_runtime 777,601"),
+        (
+            {"ProcessingInputs": [{"InputName": "a", "S3Input": {"S3Uri": "s3://" + "b" * 1_020}}]},
+            "S3Uri of 'a' has 1,025",
+        ),
+        ({"ProcessingInputs": [{"InputName": "a", "S3Input": {"LocalPath": "/" * 257}}]}, "LocalPath of 'a' has 257"),
     ],
 )
 def test_what_aws_would_refuse_is_refused_before(changes: Mapping[str, Any], told: str) -> None:
@@ -110,64 +115,3 @@ def test_secrets_are_not_shown() -> None:
         with pytest.raises(UsageError) as told:
             check_request(request(**changes))
         assert "secret" not in str(told.value)
-
-
-def quota(name: str, value: float) -> dict[str, Any]:
-    return {"ServiceCode": "sagemaker", "QuotaCode": "L-1", "QuotaName": name, "Value": value, "Unit": "None"}
-
-
-PAGES: list[dict[str, Any]] = [
-    {
-        "Quotas": [
-            quota("ml.m5.4xlarge for processing job usage", 4.0),
-            quota("ml.m5.4xlarge for training job usage", 50.0),
-        ],
-        "NextToken": "more",
-    },
-    {
-        "Quotas": [
-            quota("ml.c5.xlarge for processing job usage", 0.0),
-            quota("ml.m5.large for processing job usage", 100.0),
-            quota("Number of instances across processing jobs", 20.0),
-            quota("Number of instances across training jobs", 1.0),
-        ]
-    },
-]
-
-
-def test_quotas_of_processing_are_found_among_all() -> None:
-    found = parse_quotas([*PAGES, {}, {"Quotas": [{"QuotaName": None}, {"QuotaName": "x", "Value": "y"}]}])
-
-    assert found == Quotas({"ml.m5.4xlarge": 4, "ml.c5.xlarge": 0, "ml.m5.large": 100}, 20)
-
-
-def test_quotas_are_asked_page_by_page() -> None:
-    def answer(body: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
-        return 200, PAGES[1 if body.get("NextToken") == "more" else 0]
-
-    with aws_json({"ListServiceQuotas": answer}) as service:
-        client = service.client("service-quotas")
-        few = check_quotas(client, ["ml.m5.4xlarge", "ml.c5.xlarge", "ml.r5.large"], 10)
-        assert check_quotas(client, ["ml.m5.large"], 20) == []
-        many = check_quotas(client, ["ml.m5.large"], 21)
-
-    assert len(few) == 3
-    assert "10 ml.m5.4xlarge are wanted, and this account may have 4 at once" in few[0]
-    assert "lower max_parallel to 4" in few[0]
-    assert "may have none" in few[1]
-    assert "no quota for ml.r5.large" in few[2]
-    assert len(many) == 1
-    assert "may have 20 over all Processing jobs" in many[0]
-    assert all(body["ServiceCode"] == "sagemaker" for _, body in service.requests)
-
-
-def test_quotas_that_cannot_be_asked_are_a_note() -> None:
-    with aws_json({"ListServiceQuotas": denied}) as service:
-        (note,) = check_quotas(service.client("service-quotas"), ["ml.m5.large"], 1)
-        client = service.client("service-quotas")
-
-    assert "AccessDenied" in note
-    assert "servicequotas:ListServiceQuotas" in note
-    (gone,) = check_quotas(client, ["ml.m5.large"], 1)  # nobody listens there now
-    assert "could not be asked" in gone
-    json.dumps([note, gone])

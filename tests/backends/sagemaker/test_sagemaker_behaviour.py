@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import pytest
@@ -190,6 +190,26 @@ def test_file_mode_by_manifest(account: Account) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("manifests", ["key", "flat"])
+@pytest.mark.parametrize("mode", ["file", "sharded-by-key"])
+def test_a_manifest_may_land_elsewhere(account: Account, manifests: Literal["key", "flat"], mode: str) -> None:
+    account.emulator.behaviour.manifests = manifests
+    account.put({"g1/a.txt": "a\n", "g1/b.txt": "b\n", "g2/c.txt": "c\n", "d.txt": "d\n"})
+    options = {"unit": "file", "shards": "2"}
+    found = account.run(input_mode=mode, options=options)
+    account.assert_as_local(found, **options)
+
+
+@pytest.mark.slow
+def test_a_manifest_in_one_folder_with_files_of_one_name(account: Account) -> None:
+    """One of them is lost before the worker starts: the job fails, and is not tried again."""
+    account.emulator.behaviour.manifests = "flat"
+    with pytest.raises(ScaledprocError, match="have one place"):
+        account.run(input_mode="file", options={"exclude": ["*.bin"], "shards": "1"})
+    assert account.created == 1
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("combine_local", [True, False])
 def test_files_parted_by_key(account: Account, combine_local: bool) -> None:
     options = {"unit": "file", "shards": "2", "exclude": ["*.bin"]}
@@ -273,6 +293,39 @@ def test_no_capacity_for_the_first_type(account: Account) -> None:
     cluster = job.request["ProcessingResources"]["ClusterConfig"]
     assert cluster["InstancePreferences"] == [{"InstanceType": "ml.m5.large"}, {"InstanceType": "ml.m5.xlarge"}]
     assert list(found.record.backend["billed"]["instance_seconds"]) == ["ml.m5.xlarge"]
+
+
+@pytest.mark.parametrize("detach", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_service_that_takes_no_choice_of_machines(account: Account, detach: bool) -> None:
+    account.emulator.behaviour.refuses_preferences = True
+    if detach:
+        types = ["ml.m5.large", "ml.m5.xlarge"]
+        account.run(instance_type=types, options={"shards": "1"}, detach=True, combine_local=False)
+        (execution,) = account.emulator.executions
+        account.emulator.wait_for_execution(execution.arn)
+        types = ["ml.m5.large", "ml.m5.large"]
+    else:
+        account.emulator.faults.no_capacity("ml.m5.large")
+        found = account.run(instance_type="ml.m5.large,ml.m5.xlarge", options={"shards": "1"})
+        assert [name for name, s in found.record.backend["billed"]["instance_seconds"].items() if s] == ["ml.m5.xlarge"]
+        types = ["ml.m5.large", "ml.m5.xlarge"]
+    jobs = account.emulator.jobs
+    assert [job.request["ProcessingResources"]["ClusterConfig"]["InstanceType"] for job in jobs] == types
+
+
+@pytest.mark.parametrize(
+    ("given", "quota"),
+    [
+        ({"combine_local": False, "combine_instance_type": "ml.c5.4xlarge"}, "ml.c5.4xlarge for processing job usage"),
+        ({"volume_size": 2_000}, "Size of EBS volume"),
+        ({"max_runtime": "6d"}, "Longest run time"),
+    ],
+)
+def test_what_a_quota_excludes_is_not_begun(account: Account, given: dict[str, Any], quota: str) -> None:
+    """The last job's machine is looked at too: else that shows when all shards are paid for."""
+    with pytest.raises(UsageError, match=quota):
+        account.run(**given)
+    assert not account.created
 
 
 @pytest.mark.slow
@@ -403,6 +456,8 @@ def test_detached(account: Account, mode: str, monkeypatch: pytest.MonkeyPatch) 
     account.put({**TREE, "g3/t.txt": "x\n"})
     options: dict[str, Any] = {"unit": "file", "exclude": ["*.bin"]} if mode == "sharded-by-key" else {}
     settings: dict[str, Any] = {"combine_local": False, "detach": True, "input_mode": mode, "max_parallel_jobs": 2}
+    if mode == "file":
+        settings["keep_pipeline"] = True
     begun = account.run(options=options, **settings)
     assert begun.record.state == "running"
     (execution,) = account.emulator.executions
@@ -425,6 +480,12 @@ def test_detached(account: Account, mode: str, monkeypatch: pytest.MonkeyPatch) 
     assert execution.status == "Succeeded", [job.log for job in account.emulator.jobs]
     assert account.created == 0  # but for the pipeline's own
     account.assert_as_local(found, **options)
+    found = account.run(options=options, **{**settings, "detach": False})  # who looks at the finished run settles it
+    assert bool(account.emulator.executions) == settings.get("keep_pipeline", False)  # what has ended is removed
+    assert found.record.backend["billed"]["jobs"] == len(account.emulator.jobs)
+    assert not [
+        name for name in account.bucket.names(account.output.removeprefix("s3://scaledproc/")) if "lock" in name
+    ]
 
 
 @pytest.mark.slow

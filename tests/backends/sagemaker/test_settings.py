@@ -430,3 +430,16 @@ def test_times_have_units_and_plain_numbers_are_seconds(name: str, value: object
 def test_a_time_that_is_none_is_refused(value: object) -> None:
     with pytest.raises(UsageError, match=r"--retry-wait .*: give seconds such as 30, or a time such as 90s"):
         Settings.parse({"retry_wait": value})
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"detach": True, "retries": 30}, "takes 20 at most"),
+        ({"instance_type": "ml.r5d.large", "volume_kms_key": "alias/disks"}, "has a disk of its own"),
+        ({"max_wait": "long"}, "--max-wait 'long'"),
+    ],
+)
+def test_what_the_service_would_refuse_later(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        Settings.parse(given)

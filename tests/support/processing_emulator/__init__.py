@@ -26,6 +26,7 @@ from urllib.parse import parse_qs
 from s3server import S3Server
 
 from . import logs
+from .behaviour import Behaviour
 from .faults import Fault, Faults
 from .hosts import ML_ROOT, Host
 from .jobs import Job, Jobs, Settings
@@ -48,6 +49,7 @@ QUOTAS = {
     "Maximum number of instances per processing job": 20.0,
     "Total number of instances across processing jobs": 40.0,
     "Longest run time for a processing job": 432_000.0,
+    "Size of EBS volume for a processing job instance": 1_024.0,
 }
 STS = "https://sts.amazonaws.com/doc/2011-06-15/"
 JSON = "application/x-amz-json-1.1"
@@ -116,6 +118,7 @@ class ProcessingEmulator:
         self.calls: list[Call] = []
         self.unknown: list[str] = []  # what was called and is not emulated
         self.products = products
+        self.behaviour = Behaviour()
         self.quotas = dict(QUOTAS if quotas is None else quotas)
         self._settings = Settings(
             folder=folder.resolve(),
@@ -130,6 +133,7 @@ class ProcessingEmulator:
             stop_grace=stop_grace,
             upload_interval=upload_interval,
             quotas={} if quotas is None else self.quotas,
+            behaviour=self.behaviour,
         )
         self._server = Server(self._answer)
         self._refusing = socket.socket()  # bound and not listening: connections to it are refused

@@ -23,6 +23,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from s3server import S3Server
 
+from .behaviour import Behaviour
 from .wire import Json, session
 
 
@@ -84,7 +85,8 @@ def manifest_uris(content: bytes, uri: str) -> list[tuple[str, str]]:
 class Data:
     """Copies between the S3 server and the hosts' folders."""
 
-    def __init__(self, server: S3Server, region: str) -> None:
+    def __init__(self, server: S3Server, region: str, behaviour: Behaviour) -> None:
+        self._behaviour = behaviour
         login = {"aws_access_key_id": server.key, "aws_secret_access_key": server.secret}
         self._client: Any = session().create_client(
             "s3", region, endpoint_url=server.endpoint, config=Config(max_pool_connections=20), **login
@@ -104,7 +106,9 @@ class Data:
                     found = [(*split_uri(each), name) for each, name in manifest_uris(content.read(), uri)]
                 for its_bucket, key, _ in found:
                     self._client.head_object(Bucket=its_bucket, Key=key)
-                return [Source(*each) for each in sorted(found, key=lambda each: each[1].encode())]
+                found.sort(key=lambda each: each[1].encode())
+                place = self._behaviour.place
+                return [Source(its_bucket, key, place(key, name)) for its_bucket, key, name in found]
             keys = self._keys(bucket, prefix)
         except ClientError as error:
             raise DataError(f"ClientError: Data download failed: {uri}: {error}") from error
@@ -125,7 +129,8 @@ class Data:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 body = self._client.get_object(Bucket=source.bucket, Key=source.key)["Body"]
-                with closing(body), path.open("xb") as out:
+                overwrites = self._behaviour.manifests == "flat"  # as whoever copies into one folder may do
+                with closing(body), path.open("wb" if overwrites else "xb") as out:
                     shutil.copyfileobj(body, out)
             except (ClientError, OSError) as error:
                 raise DataError(f"ClientError: Data download failed: {source.key}: {error}") from error

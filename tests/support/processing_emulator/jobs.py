@@ -14,6 +14,7 @@ ResourceNotFound of its model.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -27,6 +28,7 @@ from pathlib import Path
 
 from s3server import S3Server
 
+from .behaviour import Behaviour
 from .data import Data, DataError, share
 from .faults import INTERNAL, Faults
 from .hosts import ML_ROOT, Host
@@ -54,6 +56,7 @@ class Settings:
     stop_grace: float  # seconds from SIGTERM to SIGKILL
     upload_interval: float  # seconds between two looks for Continuous outputs
     quotas: Mapping[str, float]  # by name, as Service Quotas gives them
+    behaviour: Behaviour
 
     def arn(self, resource: str, service: str = "sagemaker") -> str:
         return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
@@ -142,7 +145,7 @@ class Jobs:
         self.closing = threading.Event()
         self._settings, self._faults = settings, faults
         self._refusing, self._endpoint = refusing, endpoint
-        self._data = Data(settings.server, settings.region)
+        self._data = Data(settings.server, settings.region, settings.behaviour)
         self._slots = _Slots(settings.max_instances)
         self._lock = threading.RLock()
         self._threads: list[threading.Thread] = []
@@ -152,6 +155,7 @@ class Jobs:
     def create_job(self, request: Json) -> Json:
         check_request("sagemaker", "CreateProcessingJob", request)
         check_rules(request)
+        self._settings.behaviour.check(request)
         name = request["ProcessingJobName"]
         with self._lock:
             if self.closing.is_set():
@@ -280,6 +284,18 @@ class Jobs:
     def _check_quotas(self, request: Json) -> None:
         """Refuse a job whose instances are more than the quota of their type leaves."""
         cluster = request["ProcessingResources"]["ClusterConfig"]
+        runtime = request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 86_400)
+        for name, wanted, unit in (
+            ("Size of EBS volume for a processing job instance", cluster["VolumeSizeInGB"], "GBs"),
+            ("Maximum number of instances per processing job", cluster.get("InstanceCount", 1), "Instances"),
+            ("Longest run time for a processing job", runtime, "Seconds"),
+        ):
+            if (limit := self._settings.quotas.get(name, math.inf)) < wanted:
+                raise AwsError(
+                    "ResourceLimitExceeded",
+                    f"The request delta of {wanted} {unit} for '{name}' is greater than the account-level service-limit"
+                    f" of {limit:g} {unit}. Please use AWS Service Quotas to request an increase for this quota.",
+                )
         if "InstanceType" not in cluster:
             return
         quota = f"{cluster['InstanceType']} for processing job usage"

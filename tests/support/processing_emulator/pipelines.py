@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from .behaviour import Behaviour
 from .faults import Faults
 from .jobs import POLL, Job, Jobs, Settings
 from .wire import AwsError, Json, as_time, invalid, now, page, without_none
@@ -109,7 +110,7 @@ class Pipelines:
                     "Pipeline names must be unique within an AWS account and region. Pipeline with name"
                     f" ({name}) already exists."
                 )
-            check_definition(request)
+            check_definition(request, self._settings.behaviour)
             at = now()
             pipeline = Pipeline(name, self._settings.arn(f"pipeline/{name}"), dict(request), at, at)
             self.pipelines.append(pipeline)
@@ -120,7 +121,7 @@ class Pipelines:
         with self._lock:
             pipeline = self._pipeline(request["PipelineName"])
             if "PipelineDefinition" in request or "PipelineDefinitionS3Location" in request:
-                check_definition(request)
+                check_definition(request, self._settings.behaviour)
             pipeline.request |= request
             pipeline.modified = now()
             pipeline.version += 1
@@ -392,7 +393,7 @@ class Pipelines:
         self._change(step, status="Failed", ended=now(), failure_reason=reason[:1024])
 
 
-def check_definition(request: Json) -> None:
+def check_definition(request: Json, behaviour: Behaviour) -> None:
     """Refuse a pipeline that could not be executed."""
     if "PipelineDefinition" not in request:
         raise invalid("A PipelineDefinition is needed; PipelineDefinitionS3Location is not emulated")
@@ -411,6 +412,7 @@ def check_definition(request: Json) -> None:
     done: set[str] = set()
     for step in steps:
         _check_step(step, names)
+        behaviour.check(step["Arguments"])
     while ready := [
         name
         for name, step in zip(names, steps, strict=True)
@@ -430,6 +432,8 @@ def _check_step(step: Json, names: Sequence[str]) -> None:
     if missing := set(step.get("DependsOn", ())) - set(names):
         raise invalid(f"{wrong} depends on what is not there: {', '.join(sorted(missing))}")
     for policy in step.get("RetryPolicies", ()):
+        if not 1 <= policy.get("MaxAttempts", 1) <= 20 or not 1 <= policy.get("ExpireAfterMin", 1) <= 14_400:
+            raise invalid(f"{wrong}: MaxAttempts is 1 to 20, ExpireAfterMin 1 to 14400")
         if unknown := set(policy["ExceptionType"]) - set(EXCEPTIONS):
             raise invalid(f"{wrong}: unknown ExceptionType in RetryPolicies: {', '.join(sorted(unknown))}")
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from .data import DataError, split_uri
 from .wire import Json, invalid
+
+OWN_DISKS = {"r5d": {"ml.r5d.large": 75}, "g4dn": {"ml.g4dn.xlarge": 125}, "g5": {}, "g6": {}, "g6e": {}, "g7e": {}}
+"""Some of the families with disks of their own, and the GB of some of their types."""
 
 
 def check_rules(request: Json) -> None:
@@ -30,6 +34,13 @@ def check_rules(request: Json) -> None:
 
 def _check_cluster(cluster: Json) -> None:
     preferences = cluster.get("InstancePreferences")
+    for one in preferences or [cluster]:
+        family = str(one.get("InstanceType")).split(".")[1:2]
+        if family and family[0] in OWN_DISKS:
+            if "VolumeKmsKeyId" in cluster:
+                raise invalid("You can't request a VolumeKmsKeyId when using an instance type with local storage")
+            if cluster["VolumeSizeInGB"] > OWN_DISKS[family[0]].get(one["InstanceType"], math.inf):
+                raise invalid("You can't request a VolumeSizeInGB greater than the size of the local instance storage")
     if "SelectedInstanceType" in cluster or "SelectedInstanceCount" in cluster:
         raise invalid("SelectedInstanceType and SelectedInstanceCount are read-only")
     if (preferences is None) == ("InstanceType" not in cluster):

@@ -161,7 +161,8 @@ def test_names_with_wildcards_are_taken_as_they_are() -> None:
 def test_jobs_can_only_be_started_as_they_were_set() -> None:
     (start,) = statements(caller_policy(FULL), "sagemaker:CreateProcessingJob")
 
-    assert start["Resource"] == [f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:processing-job/Mimic*"]
+    own = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:processing-job"
+    assert start["Resource"] == [f"{own}/Mimic*", f"{own}/mimic*"]
     assert start["Condition"]["ForAllValues:StringEquals"] == {
         "sagemaker:InstanceTypes": ["ml.m5.4xlarge"],
         "sagemaker:VpcSubnets": ["subnet-1", "subnet-2"],
@@ -237,8 +238,8 @@ def test_images() -> None:
 def test_a_network_is_only_there_with_subnets() -> None:
     (make,) = statements(role_policy(FULL), "ec2:CreateNetworkInterface")
 
-    assert f"arn:aws:ec2:us-east-1:{ACCOUNT}:subnet/subnet-2" in make["Resource"]
-    assert f"arn:aws:ec2:us-east-1:{ACCOUNT}:security-group/sg-1" in make["Resource"]
+    assert "arn:aws:ec2:us-east-1:*:subnet/subnet-2" in make["Resource"]
+    assert "arn:aws:ec2:us-east-1:*:security-group/sg-1" in make["Resource"]
     assert not any("ec2:" in str(one["Action"]) for one in role_policy(SMALL)["Statement"])
 
 
@@ -373,3 +374,30 @@ def test_the_command_says_what_is_missing(
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_prefix_with_capitals_is_in_arns_in_small_letters() -> None:
+    own = statements(caller_policy(Access(job_name_prefix="ECG")), "sagemaker:CreateProcessingJob")[0]["Resource"]
+    assert [name.rpartition("/")[2] for name in own] == ["ECG*", "ecg*"]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "123456789012.dkr.ecr.us-iso-east-1.c2s.ic.gov",
+        "123456789012.dkr.ecr.us-isob-east-1.sc2s.sgov.gov",
+        "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn",
+    ],
+)
+def test_an_image_of_any_partition_may_be_pulled(host: str) -> None:
+    region = host.split(".")[3]
+    found = role_policy(Access(output_uri="s3://out/run", image_uri=f"{host}/scaledproc:1", region=region))
+    assert statements(found, "ecr:BatchGetImage")
+
+
+def test_a_choice_of_machines_does_not_need_the_key_that_may_be_left_empty() -> None:
+    for chooses in (False, True):
+        made = Access(instance_types=("ml.m5.large", "ml.m5.xlarge"), chooses=chooses)
+        condition = statements(caller_policy(made), "sagemaker:CreateProcessingJob")[0]["Condition"]
+        assert ("Null" in condition) != chooses
+        assert condition["ForAllValues:StringEquals"]["sagemaker:InstanceTypes"] == ["ml.m5.large", "ml.m5.xlarge"]

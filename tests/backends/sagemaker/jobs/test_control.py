@@ -24,13 +24,13 @@ from scaledproc.backends.sagemaker.jobs import decisions, job_list, pipeline
 from scaledproc.backends.sagemaker.jobs.control import Controller, job_name, key_and_attempt, run_token
 from scaledproc.backends.sagemaker.jobs.decisions import Fate, fate, pause
 from scaledproc.backends.sagemaker.jobs.pipeline import definition
-from scaledproc.backends.sagemaker.jobs.requests import Assignment, Place, processing_job
+from scaledproc.backends.sagemaker.jobs.requests import Assignment, Choice, Place, instance_types, processing_job
 from scaledproc.backends.sagemaker.service import JobSummary, ServiceError, Trouble
 from scaledproc.backends.sagemaker.settings import Settings
 from scaledproc.engine.options import RunOptions, parse_shards
 from scaledproc.engine.provenance import new_record
 from scaledproc.errors import ScaledprocError, UsageError
-from scaledproc.events import Event, ShardDone, ShardState, State
+from scaledproc.events import Event, Note, ShardDone, ShardState, State
 from scaledproc.execution.heartbeat import PROGRESS, Beating, Heartbeat, read_heartbeats
 from scaledproc.planning.partition import share_out
 from scaledproc.run_folder.folder import RunFolder, begin
@@ -154,8 +154,8 @@ def begun(folder: Path, shards: int) -> RunFolder:
 
 
 def controller(run: RunFolder, jobs: MadeUpJobs, **given: Any) -> Controller:
-    def request(name: str, assignment: Assignment, attempt: int) -> dict[str, Any]:
-        return {"name": name, "assignment": assignment, "attempt": attempt}
+    def request(name: str, assignment: Assignment, choice: Choice) -> dict[str, Any]:
+        return {"name": name, "assignment": assignment, "types": instance_types(made, assignment, choice)}
 
     made = Settings.parse({**SAGEMAKER, "poll_seconds": 0.01, "retry_wait": 0.01, **given})
     return Controller(jobs, run, made, request, {})
@@ -239,13 +239,151 @@ def test_first_refusal_of_a_batch_is_not_the_last_word(tmp_path: Path) -> None:
     assert {event.shard for event in events if isinstance(event, ShardDone)} == {0, 1}
 
 
-def test_no_room_at_all_is_an_error_in_the_end(tmp_path: Path) -> None:
+def above(quota: str, limit: int, used: int, delta: int) -> ServiceError:
+    """A refusal in the service's words."""
+    text = (
+        f"ResourceLimitExceeded: The account-level service limit '{quota}' is {limit} Instances, with current "
+        f"utilization of {used} Instances and a request delta of {delta} Instances. Please use AWS Service Quotas to "
+        "request an increase for this quota."
+    )
+    return ServiceError("limit", text)
+
+
+USAGE = "ml.m5.large for processing job usage"
+
+
+@pytest.mark.parametrize("refusal", [above(USAGE, 2, 2, 1), ServiceError("capacity", "InsufficientCapacity: none")])
+def test_a_full_account_is_waited_for_as_long_as_one_says(tmp_path: Path, refusal: ServiceError) -> None:
     run = begun(tmp_path, 2)
-    jobs = MadeUpJobs(run, lambda *_: ServiceError("limit", "ResourceLimitExceeded: the limit is 0 Instances"))
-    _, error = listen(controller(run, jobs), shard_assignments(run))
-    assert "the limit is 0 Instances" in error
+    jobs = MadeUpJobs(run, lambda *_: refusal)
+    events, error = listen(controller(run, jobs, retries=0, max_wait="0.5s"), shard_assignments(run))
+    assert str(refusal) in error
+    assert "for 0.5s (--max-wait)" in error
     assert "https://console" not in error  # there is no such job
-    assert jobs.calls["create"] == 6
+    assert jobs.calls["create"] >= 6
+    assert any("for 0.5s at most (--max-wait)" in str(event) for event in events)
+
+
+def test_capacity_that_comes_back_is_not_a_matter_of_retries(tmp_path: Path) -> None:
+    """Be it refused at once, or when the machines are to be had."""
+    run = begun(tmp_path, 2)
+    late = "CapacityError: Unable to provision requested ML compute capacity"
+    behave: dict[str, list[Outcome]] = {
+        "s00000": [late] * 5 + ["commit"],
+        "s00001": [*[above(USAGE, 1, 1, 1)] * 5, "commit"],
+    }
+    jobs = MadeUpJobs(run, lambda key, _: behave[key].pop(0))
+    _, error = listen(controller(run, jobs, retries=0), shard_assignments(run))
+    assert not error
+
+
+def test_more_room_is_found_again(tmp_path: Path) -> None:
+    """A quota that is full for a moment, as others use it, does not slow the run for good."""
+    run = begun(tmp_path, 30)
+    jobs = MadeUpJobs(run)
+    refusals = [above(USAGE, 4, 4, 1) for _ in range(3)]
+
+    def behave(key: str, attempt: int) -> Outcome:
+        if refusals and jobs.at_work:
+            return refusals.pop()
+        return "commit"
+
+    jobs.behave = behave
+    _, error = listen(controller(run, jobs, max_parallel_jobs=8, retries=0, retry_wait=0.001), shard_assignments(run))
+    assert not error
+    assert jobs.most_at_once >= 7
+
+
+def test_what_no_account_has_room_for_fails_alone_and_at_once(tmp_path: Path) -> None:
+    run = begun(tmp_path, 4)
+    text = (
+        "ResourceLimitExceeded: The request delta of 8939 GBs for 'Size of EBS volume for a processing job instance' "
+        "is greater than the account-level service-limit of 1024 GBs."
+    )
+    never = ServiceError("limit", text)
+    jobs = MadeUpJobs(run, lambda key, _: never if key == "s00002" else "commit")
+    _, error = listen(controller(run, jobs, max_parallel_jobs=1), shard_assignments(run))
+    assert run.committed_shards() == {0, 1, 3}
+    assert "8939" in error
+    assert "console.aws.amazon.com/servicequotas" in error
+    assert jobs.calls["create"] == 4
+
+
+def test_the_next_type_is_asked_where_there_is_no_quota_for_the_first(tmp_path: Path) -> None:
+    run = begun(tmp_path, 1)
+    asked: list[tuple[str, ...]] = []
+    jobs = MadeUpJobs(run)
+    create = jobs.create
+
+    def created(request: dict[str, Any]) -> None:
+        asked.append(request["types"])
+        if "ml.m5.large" in request["types"]:
+            raise above(USAGE, 0, 0, 1)
+        create(request)
+
+    jobs.create = created  # type: ignore[method-assign]
+    _, error = listen(controller(run, jobs, instance_type="ml.m5.large,ml.m5.xlarge"), shard_assignments(run))
+    assert not error
+    assert asked == [("ml.m5.large", "ml.m5.xlarge"), ("ml.m5.xlarge",)]
+
+
+@pytest.mark.parametrize("trouble", ["invalid", "denied"])
+def test_types_are_asked_one_after_the_other_where_a_choice_is_refused(tmp_path: Path, trouble: Trouble) -> None:
+    run = begun(tmp_path, 3)
+    asked: list[tuple[str, ...]] = []
+    jobs = MadeUpJobs(run, lambda _, attempt: "CapacityError: none" if attempt == 1 else "commit")
+    create = jobs.create
+
+    def created(request: dict[str, Any]) -> None:
+        asked.append(request["types"])
+        if len(request["types"]) > 1:
+            raise ServiceError(trouble, "ValidationException: InstancePreferences is not supported")
+        create(request)
+
+    jobs.create = created  # type: ignore[method-assign]
+    events, error = listen(controller(run, jobs, instance_type="ml.m5.large,ml.m5.xlarge"), shard_assignments(run))
+    assert not error
+    assert sorted(each for each in asked if len(each) == 1) == [("ml.m5.large",)] * 3 + [("ml.m5.xlarge",)] * 3
+    assert sum(isinstance(event, Note) for event in events) == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "advice"),
+    [
+        ("ClientError: Please use an instance type with more memory, or reduce the size of job data", "more memory"),
+        ("ClientError: Artifact upload failed: Insufficient disk space", "--volume-size"),
+    ],
+)
+def test_too_small_a_machine_is_not_tried_twice(tmp_path: Path, reason: str, advice: str) -> None:
+    run = begun(tmp_path, 1)
+    jobs = MadeUpJobs(run, lambda *_: reason)
+    _, error = listen(controller(run, jobs), shard_assignments(run))
+    assert advice in error.partition("|")[0]
+    assert jobs.calls["create"] == 1
+    types: list[tuple[str, ...]] = []
+    other = begun(tmp_path / "other", 1)
+    jobs = MadeUpJobs(other, lambda _, attempt: reason if attempt == 1 else "commit")
+    create = jobs.create
+
+    def created(request: dict[str, Any]) -> None:
+        types.append(request["types"])
+        create(request)
+
+    jobs.create = created  # type: ignore[method-assign]
+    _, error = listen(
+        controller(other, jobs, retries=0, instance_type="ml.m5.large,ml.m5.4xlarge"), shard_assignments(other)
+    )
+    assert not error
+    assert types == [("ml.m5.large", "ml.m5.4xlarge"), ("ml.m5.4xlarge",)]
+
+
+@pytest.mark.parametrize("mode", ["file", "stage"])
+def test_a_time_limit_is_not_tried_again_from_nothing(tmp_path: Path, mode: str) -> None:
+    run = begun(tmp_path, 1)
+    jobs = MadeUpJobs(run, lambda *_: "stopped")
+    _, error = listen(controller(run, jobs, input_mode=mode, max_runtime="60s"), shard_assignments(run))
+    assert ("a longer --max-runtime" in error) == (mode == "file")
+    assert jobs.calls["create"] == (1 if mode == "file" else 3)
 
 
 @pytest.mark.parametrize("trouble", ["denied", "invalid"])

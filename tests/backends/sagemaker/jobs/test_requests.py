@@ -16,8 +16,17 @@ import pytest
 from moto_account import moto_account
 
 from scaledproc.backends.sagemaker.jobs import pipeline
-from scaledproc.backends.sagemaker.jobs.requests import CODE, Assignment, Code, Place, instance_types, processing_job
+from scaledproc.backends.sagemaker.jobs.requests import (
+    CODE,
+    Assignment,
+    Choice,
+    Code,
+    Place,
+    instance_types,
+    processing_job,
+)
 from scaledproc.backends.sagemaker.settings import Settings
+from scaledproc.errors import UsageError
 
 GOLDEN = Path(__file__).with_name("golden_requests")
 RUN = "s3://features/run"
@@ -51,7 +60,7 @@ class Case:
             code=self.code,
             storage_options=self.options or {},
         )
-        types = instance_types(settings, self.assignment, has_preferences=True, attempt=0)
+        types = instance_types(settings, self.assignment, Choice())
         made: dict[str, Any] = processing_job(
             place, f"scaledproc-0123456789-{self.assignment.key}-1", self.assignment, types
         )
@@ -215,3 +224,35 @@ def _for_sdk(value: Any) -> Any:
     if isinstance(value, dict):
         return {pascal_to_snake(key): _for_sdk(each) for key, each in value.items()}
     return value
+
+
+@pytest.mark.parametrize("name", ["file-prefixes", "file-manifest", "instances", "sharded-by-key"])
+def test_outputs_are_not_above_their_own_inputs(name: str) -> None:
+    made = MADE[name]()
+    inputs = [each["S3Input"]["S3Uri"] for each in made["ProcessingInputs"]]
+    for output in made.get("ProcessingOutputConfig", {"Outputs": []})["Outputs"]:
+        where = output["S3Output"]["S3Uri"].rstrip("/")
+        assert not [uri for uri in inputs if f"{uri.rstrip('/')}/".startswith(f"{where}/")]
+
+
+def test_no_input_is_left_to_the_application() -> None:
+    """AWS documents AppManaged for its own containers alone."""
+    for name in MADE:
+        assert not any(each["AppManaged"] for each in MADE[name]().get("ProcessingInputs", ()))
+
+
+def test_the_run_is_a_tag_whatever_its_url_has() -> None:
+    assignment = replace(SHARD, prefixes=("33/",))
+    place = Place(Settings.parse({}), "s3://waves/mimic", "s3://features/r\u00fcn#1,{x}", IMAGE, ROLE)
+    (tag,) = processing_job(place, "a", assignment, ["ml.m5.large"])["Tags"]
+    assert tag["Value"] == "s3://features/r\u00fcn_1__x_"
+
+
+@pytest.mark.parametrize(("name", "gb", "is_refused"), [("ml.r5d.large", 76, True), ("ml.r5d.large", 75, False)])
+def test_a_machine_with_a_disk_of_its_own_is_given_no_larger_one(name: str, gb: int, is_refused: bool) -> None:
+    place = Place(Settings.parse({"volume_size": gb}), "s3://waves/mimic", RUN, IMAGE, ROLE)
+    if is_refused:
+        with pytest.raises(UsageError, match="75 GB of its own"):
+            processing_job(place, "a", SHARD, [name])
+    else:
+        assert processing_job(place, "a", SHARD, [name])
