@@ -145,7 +145,7 @@ def test_all_extractors_with_their_options(call: Call) -> None:
     assert "wfdb-summary\n  Statistics of every signal" in out
     assert "signal_names=FILE  Table of canonical signal names (TOML), or built-in. Default: built-in." in out
     found = {each["name"]: each["options"] for each in json.loads(call("extractors", "--json")[1])}
-    assert list(found) == ["files", "table", "wfdb-summary"]
+    assert list(found) == ["files", "table", "wfdb-summary", "wfdb-windows"]
     assert [each["name"] for each in found["wfdb-summary"]] == ["signal_names"]
 
 
