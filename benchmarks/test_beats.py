@@ -37,7 +37,8 @@ def test_beats(show: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> No
 
     ways = compiled.make_ways() if find_spec("numba") else None
     detectors = _detectors(monkeypatch, ways)
-    rows, speeds = [], {name: [] for name in detectors}
+    rows = []
+    speeds: dict[str, list[float]] = {name: [] for name in detectors}
     with Bystanders() as others:
         for record in RECORDS:
             found = rdrecord(str(folder / record), channels=[0])
@@ -88,7 +89,7 @@ def _detectors(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 clean = neurokit2.ecg_clean(samples, sampling_rate=int(fs))
-                return neurokit2.ecg_peaks(clean, sampling_rate=int(fs))[1]["ECG_R_Peaks"]
+                return np.asarray(neurokit2.ecg_peaks(clean, sampling_rate=int(fs))[1]["ECG_R_Peaks"])
 
         found["neurokit2"] = neurokit
     from wfdb import processing

@@ -22,8 +22,8 @@ from results import keep_times
 from timed import OWN, TimedRun, timed_run
 from toml_file import write_chunk
 
+from scaledproc._util.command.config_file import NAME
 from scaledproc._util.text import bytes_text, clean_text, count_text
-from scaledproc.cli.config_file import NAME
 from scaledproc.planning.calibration import fit
 from scaledproc.planning.cost_model import ASSUMED, Costs
 from scaledproc.planning.partition import ChunkCut, ShardCut, recommend_chunk, share_out

@@ -60,8 +60,8 @@ def _s3_of(fs: Any, bucket: str) -> pyarrow.fs.S3FileSystem | None:
             given["anonymous"] = True
         else:
             found = credentials_of(options)()
-            names = {"access_key": "access_key_id", "secret_key": "secret_access_key", "session_token": "token"}
-            given |= {name: found[key] for name, key in names.items() if found.get(key)}
+            names = (("access_key", "access_key_id"), ("secret_key", "secret_access_key"), ("session_token", "token"))
+            given |= {name: found[key] for name, key in names if found.get(key)}
         return pyarrow.fs.S3FileSystem(
             **given, connect_timeout=fs.seconds_to_connect, request_timeout=fs.seconds_to_read
         )
