@@ -46,6 +46,7 @@ THROUGH = {  # in the order of their folders
     "extractors/code/values "
     "extractors/code/walking",
     "extractors/plain/test_table.py": "extractors/plain/column extractors/plain/pieces",
+    "extractors/test_tables.py": "extractors/rows/several",
     "extractors/test_starters.py": "cli/init extractors/starters/files extractors/starters/tables "
     "extractors/starters/waveforms",
     "extractors/wfdb/beats/test_compiled.py": "extractors/wfdb/beats/filtering",

@@ -103,9 +103,12 @@ def nth(number: int, is_it: Callable[[Request], bool], *, then_all: bool) -> Cal
     return decide
 
 
+OWN = ("run.json", "errors.log", "tasks.parquet")  # times, paths
+
+
 def files(bucket: Bucket, output: str) -> dict[str, bytes]:
     """All that a run leaves, but for run.json's times and errors.log's paths."""
-    return {name: content for name, content in bucket.objects(output).items() if name not in ("run.json", "errors.log")}
+    return {name: content for name, content in bucket.objects(output).items() if name not in OWN}
 
 
 def overtaken(

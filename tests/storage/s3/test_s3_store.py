@@ -66,14 +66,18 @@ def texts(s3: Bucket, prefix: str, *, count: int = 6) -> str:
     return s3.url(prefix)
 
 
+OWN = {"inventory.parquet", "run.json", "errors.log", "tasks.parquet"}
+"""What a run has of its own: etags, times, paths of a machine."""
+
+
 def comparable(files: dict[str, bytes]) -> dict[str, bytes]:
-    """What is the same wherever the dataset lies: the inventory has etags, the log paths of a machine."""
-    return {name: data for name, data in files.items() if name not in ("inventory.parquet", "run.json", "errors.log")}
+    """What is the same wherever the dataset lies."""
+    return {name: data for name, data in files.items() if name not in OWN}
 
 
 def check_output(files: dict[str, bytes], case: Case) -> None:
     assert comparable(files) == case.expected
-    assert set(files) - set(case.expected) == {"inventory.parquet", "run.json", "errors.log"}
+    assert set(files) - set(case.expected) == OWN
     assert json.loads(files["run.json"])["state"] == "done"
 
 
