@@ -11,8 +11,7 @@ THROUGH = {  # in the order of their folders
     "_util/process/test_machine.py": "_util/process/processes _util/process/memory _util/user_cache engine/steps",
     "backend/test_settings.py": "_util/command/flags backend/registry cli/flags _util/entry_points",
     "backends/sagemaker/test_backend.py": "testing/backend",
-    "backends/sagemaker/container/test_job.py": "backends/sagemaker/container/machine "
-    "backends/sagemaker/container/order",
+    "backends/sagemaker/container/test_job.py": "backends/sagemaker/container/order",
     "backends/sagemaker/iam/test_policy.py": "backends/sagemaker/iam/access",
     "backends/sagemaker/jobs/test_control.py": "execution/heartbeat backends/sagemaker/cost/billing",
     "backends/sagemaker/jobs/test_requests.py": "backends/sagemaker/jobs/pipeline",
