@@ -74,7 +74,8 @@ def test_a_run_that_was_stopped_before_its_helper_was_edited(cli: Cli, lab: Path
     said = json.loads(refused.stdout.splitlines()[-1])
     assert (said["event"], said["error"], said["exit_code"]) == ("RunFailed", "OtherPlanError", 2)
     assert [(each["kind"], each["name"], each["text"]) for each in said["differences"]] == [
-        ("file", "helpers.py", "helpers.py changed")
+        ("file", "helpers.py", "helpers.py changed"),
+        ("update", "", "--update does 8 of 8 tasks: 8 of other code or options"),
     ]
     assert cli(*RUN, "--overwrite", cwd=lab).returncode == 0
     table = scaledproc.Run.open(lab / "out").to_arrow()
