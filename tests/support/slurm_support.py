@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -27,7 +27,7 @@ SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
 CryptoType=crypto/munge
-AuthInfo=socket={folder}/munge/socket
+AuthInfo=socket={folder}/munge/socket,cred_expire=5
 CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 StateSaveLocation={folder}/state
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -49,6 +49,7 @@ ReturnToService=2
 SlurmdTimeout=6
 InactiveLimit=0
 KillWait=8
+DefMemPerCPU=500
 MinJobAge={age}
 MaxArraySize={array}
 JobAcctGatherType=jobacct_gather/none
@@ -104,14 +105,20 @@ class Slurm:
     def start(self) -> None:
         """Start the daemons, and wait until both nodes are ready."""
         munge = self.folder / "munge"
-        places = {"--socket": "socket", "--key-file": "key", "--pid-file": "pid", "--log-file": "log", "--seed-file": "seed"}
+        places = {
+            "--socket": "socket",
+            "--key-file": "key",
+            "--pid-file": "pid",
+            "--log-file": "log",
+            "--seed-file": "seed",
+        }
         options = [f"{option}={munge / name}" for option, name in places.items()]
         self._start("munged", "munged", "--foreground", "--force", *options)
         self._wait_for("munged", (munge / "socket").exists)
         self._start("slurmctld", "slurmctld", "-D")
         for node in ("node1", "node2"):
             self.start_node(node)
-        self._wait_for("slurmctld", lambda: self.call("sinfo", "-h", "-N", "-p", "main", "-o", "%t").split() == ["idle"] * 2)
+        self._wait_for("slurmctld", lambda: self.states() == ["idle"] * 2)
 
     def start_node(self, node: str) -> None:
         """Switch a node on."""
@@ -147,9 +154,23 @@ class Slurm:
                 process.wait()
         self._processes.clear()
 
+    def clear(self) -> None:
+        """Cancel all jobs, wait until none is left, and have both nodes ready."""
+        self.call("scancel", "--user=root", check=False)
+        for node in _NODES.values():
+            if node not in self._processes:
+                self.start_node(node)
+        self._wait_for("slurmctld", lambda: not self.call("squeue", "--noheader") and self.states() == ["idle"] * 2)
+
+    def states(self) -> list[str]:
+        """How the nodes are."""
+        return self.call("sinfo", "--noheader", "--Node", "--partition=main", "--format=%t").split()
+
     def logs(self) -> str:
         """The ends of the daemons' logs."""
-        return "\n".join(f"{path.name}:\n{path.read_text(errors='replace')[-2000:]}" for path in sorted(self.folder.glob("*.log")))
+        return "\n".join(
+            f"{path.name}:\n{path.read_text(errors='replace')[-2000:]}" for path in sorted(self.folder.glob("*.log"))
+        )
 
     def _start(self, name: str, *command: str) -> None:
         # With setpriv, the kernel ends the daemon when the thread that started it ends, even if it was killed.
@@ -173,9 +194,12 @@ class Slurm:
 
 
 @contextmanager
-def slurm_cluster(folder: Path, **settings: int) -> Iterator[Slurm]:
+def slurm_cluster(**settings: int) -> Iterator[Slurm]:
     """A cluster that is there within the block."""
     with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # short: it has sockets
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder.chmod(0o755)
         made = Slurm(folder, **settings)
         stack.callback(made.stop)
         made.start()
