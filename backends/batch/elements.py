@@ -91,6 +91,8 @@ class Tries:
         How much of it was committed when its last job was submitted.
     over
         The last job that was seen to be over.
+    again
+        Whether it is to be submitted again, which has not been done yet.
     failed
         Why it is given up.
     """
@@ -99,6 +101,7 @@ class Tries:
     more_memory: int = 0
     mark: int = 0
     over: str | None = None
+    again: bool = False
     failed: str = ""
 
 

@@ -31,6 +31,7 @@ STOP = f"{CONTROL}/stop"
 MOST_TROUBLE = 20  # looks in a row that fail before giving up
 LONGEST_BLINDNESS = 60.0  # seconds between two of them
 LOG_END = 1500  # characters of a job's log that are shown
+_TELLING = (State.STARTING, State.RUNNING)
 _WHOLE_SHARD = 10**6  # more than a shard has chunks
 
 
@@ -123,6 +124,9 @@ class BatchBackend(Backend):
             left = [element for element in wanted if not self._is_done(run, element, committed)]
             busy = [element for element in left if element in found and not found[element].is_over]
             self._at_work = len(busy)
+            for element in busy:
+                if not tries[element].count:  # another process submitted it
+                    tries[element].count, tries[element].mark = 1, self._progress(run, [element], committed)[element]
             if not left:
                 return
             if run.store.exists(STOP):
@@ -131,41 +135,51 @@ class BatchBackend(Backend):
                 if states.get(state.shard) != state:
                     states[state.shard] = state
                     yield state
-            todo = [each for each in left if each not in busy and self._needs_job(run, each, tries[each], found)]
-            yield from self._submit(run, todo, tries, len(busy), found)
+            progress = self._progress(run, [each for each in left if each not in busy], committed)
+            todo = [each for each in progress if self._needs_job(run, each, tries[each], found, progress[each])]
+            yield from self._submit(run, todo, tries, len(busy), found, progress)
             failed = [f"{self._what(run, each)}: {tries[each].failed}" for each in left if tries[each].failed]
             if len(failed) == len(left):
                 raise ScaledprocError("\n".join((*failed, "what is committed is kept, the same command continues")))
             time.sleep(self.poll)
 
-    def _needs_job(self, run: RunFolder, element: int, tries: Tries, found: Mapping[int, QueuedJob]) -> bool:
+    def _needs_job(
+        self, run: RunFolder, element: int, tries: Tries, found: Mapping[int, QueuedJob], committed: int
+    ) -> bool:
         """Whether an element, whose job is over or which has none, is to be submitted; notes why it is not."""
         job = found.get(element, QueuedJob(element, "", State.FAILED, "it is not in the queue any more"))
-        if tries.failed:
-            return False
+        if tries.failed or tries.again:
+            return tries.again
         if not tries.count and tries.over is None:
             return True  # what became of jobs that another process submitted does not count
         if tries.over != job.name:
             tries.over = job.name  # looked at once more: what it committed may be seen a little later
             return False
-        if next_try(tries, job.fate, self._progress(run, element), self.retries, may_have_memory=self.gives_memory):
+        tries.again = next_try(tries, job.fate, committed, self.retries, may_have_memory=self.gives_memory)
+        if tries.again:
             return True
         tries.failed = f"{job.detail or 'it ended'}{self._said(run, job)}"
         return False
 
     def _submit(
-        self, run: RunFolder, todo: Sequence[int], tries: dict[int, Tries], busy: int, found: Mapping[int, QueuedJob]
+        self,
+        run: RunFolder,
+        todo: Sequence[int],
+        tries: dict[int, Tries],
+        busy: int,
+        found: Mapping[int, QueuedJob],
+        progress: Mapping[int, int],
     ) -> Iterator[Event]:
-        for element in todo:
-            if tries[element].over:
-                yield Note(f"{self._what(run, element)} is submitted again: {found[element].detail}")
         for more, group in groupby(
             sorted(todo, key=lambda each: tries[each].more_memory), lambda each: tries[each].more_memory
         ):
             for element in self.submit(run, list(group), busy, more):
+                if tries[element].again:
+                    why = found[element].detail if element in found else "it left the queue"
+                    yield Note(f"{self._what(run, element)} is submitted again: {why}")
                 tries[element].count += 1
-                tries[element].mark = self._progress(run, element)
-                tries[element].over = None
+                tries[element].mark = progress[element]
+                tries[element].over, tries[element].again = None, False
                 busy += 1
         self._at_work = busy
 
@@ -194,13 +208,17 @@ class BatchBackend(Backend):
         record = read_record(run.store)
         return record is not None and record.state == "done"
 
-    def _progress(self, run: RunFolder, element: int) -> int:
-        """How much of an element is committed, as a number that only grows."""
-        committed = run.committed_shards()
-        return sum(
-            _WHOLE_SHARD if shard in committed else len(run.store.names(work_name(shard, "")))
-            for shard in self.elements(run).shards_of(element)
-        )
+    def _progress(self, run: RunFolder, elements: Sequence[int], committed: set[int]) -> dict[int, int]:
+        """How much of each element is committed, as a number that only grows."""
+        begun = set(run.store.names(WORK)) if elements else set()
+
+        def of(shard: int) -> int:
+            folder = work_name(shard, "")
+            is_begun = folder.removeprefix(f"{WORK}/").rstrip("/") in begun
+            return _WHOLE_SHARD if shard in committed else len(run.store.names(folder)) if is_begun else 0
+
+        layout = self.elements(run)
+        return {element: sum(map(of, layout.shards_of(element))) for element in elements}
 
     def _what(self, run: RunFolder, element: int) -> str:
         shards = self.elements(run).shards_of(element)
@@ -284,7 +302,7 @@ class BatchBackend(Backend):
                 beat = beats.get((job.name, shard))
                 if shard in committed or job.state is State.DONE:
                     continue
-                is_telling = beat is not None and job.state is State.RUNNING and beat.state is not State.DONE
+                is_telling = beat is not None and job.state in _TELLING and beat.state is not State.DONE
                 states.append(beat if is_telling and beat else ShardState(shard, job.state, job.name, job.detail))
         return sorted(states, key=lambda state: state.shard)
 

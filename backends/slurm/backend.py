@@ -67,7 +67,8 @@ class SlurmBackend(BatchBackend):
     def __init__(self, *, jobs: int | None = None, scratch: Path | None = None, **settings: Any) -> None:
         super().__init__(jobs=jobs, scratch=scratch)
         self.settings = Settings.parse(settings)
-        self.retries, self.poll, self.per_job = self.settings.retries, self.settings.poll, self.settings.shards_per_job
+        self.retries, self.poll = self.settings.retries, self.settings.poll_seconds
+        self.per_job = self.settings.shards_per_job
         self.gives_memory = self.settings.memory_step is not None
 
     @classmethod

@@ -140,7 +140,7 @@ class Settings:
         default_text="5 s less than the site's KillWait",
     )
     detach: bool = option(False, "Submit all jobs, the last one too, and return.")
-    poll: float = option(
+    poll_seconds: float = option(
         15.0,
         "Pause between two looks at the queue.",
         metavar="SECONDS",

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "unshare")
 START_SECONDS, STOP_SECONDS = 30.0, 10.0
@@ -18,7 +19,15 @@ START_SECONDS, STOP_SECONDS = 30.0, 10.0
 # runs on the node is gone at once, as when a machine loses its power. The shell reaps what is orphaned there.
 _NODE = 'hostname "$0" && mount --bind "$1" /etc/hosts && { slurmd -D -N "$0" & wait; }'
 _UNSHARE = ("unshare", "--pid", "--mount", "--uts", "--fork", "--kill-child", "--mount-proc")
-_NODES = {"127.0.0.11": "node1", "127.0.0.12": "node2"}
+_ADDRESSES = ("127.0.0.11", "127.0.0.12")
+_CGROUPS = Path("/sys/fs/cgroup")
+_LIMITS = """
+CgroupPlugin=cgroup/v1
+CgroupMountpoint=/sys/fs/cgroup
+ConstrainRAMSpace=yes
+ConstrainSwapSpace=yes
+AllowedSwapSpace=0
+"""
 _CONFIGURATION = """
 ClusterName=scaledproc
 SlurmctldHost={host}(127.0.0.1)
@@ -36,8 +45,8 @@ SlurmdPidFile={folder}/%n.pid
 SlurmdLogFile={folder}/%n.log
 SlurmdSpoolDir={folder}/spool-%n
 SlurmdParameters=config_overrides
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
+ProctrackType=proctrack/{tracks}
+TaskPlugin=task/{task}
 SwitchType=switch/none
 MpiDefault=none
 SelectType=select/cons_tres
@@ -54,10 +63,10 @@ MinJobAge={age}
 MaxArraySize={array}
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
-NodeName=node1 NodeAddr=127.0.0.11 NodeHostname=node1 Port={ports[1]} CPUs=2 RealMemory=4000 State=UNKNOWN
-NodeName=node2 NodeAddr=127.0.0.12 NodeHostname=node2 Port={ports[2]} CPUs=2 RealMemory=4000 State=UNKNOWN
-PartitionName=main Nodes=node1,node2 Default=YES MaxTime=INFINITE OverTimeLimit=0 PriorityTier=1 State=UP
-PartitionName=urgent Nodes=node1,node2 MaxTime=INFINITE PriorityTier=2 State=UP
+NodeName={nodes[0]} NodeAddr=127.0.0.11 NodeHostname={nodes[0]} Port={ports[1]} CPUs=2 RealMemory=4000 State=UNKNOWN
+NodeName={nodes[1]} NodeAddr=127.0.0.12 NodeHostname={nodes[1]} Port={ports[2]} CPUs=2 RealMemory=4000 State=UNKNOWN
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE OverTimeLimit=0 PriorityTier=1 State=UP
+PartitionName=urgent Nodes=ALL MaxTime=INFINITE PriorityTier=2 State=UP
 """
 
 
@@ -74,7 +83,7 @@ def why_no_slurm() -> str:
 
 
 class Slurm:
-    """A cluster of two nodes, which are called `node1` and `node2`.
+    """A cluster of two nodes.
 
     Parameters
     ----------
@@ -84,22 +93,42 @@ class Slurm:
         Seconds for which the controller knows jobs that have ended.
     array
         Its `MaxArraySize`.
+    limits_memory
+        Whether jobs are held to their memory, by control groups.
+
+    Attributes
+    ----------
+    nodes
+        The names of its nodes.
     """
 
-    def __init__(self, folder: Path, *, age: int = 300, array: int = 1001) -> None:
+    def __init__(self, folder: Path, *, age: int = 300, array: int = 1001, limits_memory: bool = False) -> None:
         self.folder = folder
         host = socket.gethostname().partition(".")[0]
         self.configuration = folder / "slurm.conf"
         self.environment: Mapping[str, str] = {"SLURM_CONF": str(self.configuration)}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        for name in ("munge", "state", "spool-node1", "spool-node2"):
+        # Control groups, which have the nodes' names, are the machine's: another cluster's must be others.
+        self.nodes = [f"node{number}{f'-{os.getpid()}' if limits_memory else ''}" for number in (1, 2)]
+        for name in ("munge", "state", *(f"spool-{node}" for node in self.nodes)):
             (folder / name).mkdir(mode=0o755)
         (folder / "munge/key").write_bytes(os.urandom(128))
         (folder / "munge/key").chmod(0o600)
-        text = _CONFIGURATION.format(host=host, folder=folder, ports=_free_ports(3), age=age, array=array)
+        text = _CONFIGURATION.format(
+            host=host,
+            folder=folder,
+            ports=_free_ports(3),
+            nodes=self.nodes,
+            age=age,
+            array=array,
+            tracks="cgroup" if limits_memory else "linuxproc",
+            task="cgroup" if limits_memory else "none",
+        )
+        if limits_memory:
+            (folder / "cgroup.conf").write_text(_LIMITS, encoding="ascii")
         self.configuration.write_text(text, encoding="ascii")
         self._hosts = folder / "hosts"  # as the nodes see them
-        addresses = {"127.0.0.1": "localhost " + host, **_NODES}
+        addresses = {"127.0.0.1": "localhost " + host, **dict(zip(_ADDRESSES, self.nodes, strict=True))}
         self._hosts.write_text("".join(f"{address} {name}\n" for address, name in addresses.items()))
 
     def start(self) -> None:
@@ -116,7 +145,7 @@ class Slurm:
         self._start("munged", "munged", "--foreground", "--force", *options)
         self._wait_for("munged", (munge / "socket").exists)
         self._start("slurmctld", "slurmctld", "-D")
-        for node in ("node1", "node2"):
+        for node in self.nodes:
             self.start_node(node)
         self._wait_for("slurmctld", lambda: self.states() == ["idle"] * 2)
 
@@ -141,7 +170,7 @@ class Slurm:
 
     def stop(self) -> None:
         """Cancel what there is, and end what was started here."""
-        for name in ("node1", "node2"):
+        for name in self.nodes:
             if name in self._processes:
                 self.kill_node(name)
         for process in reversed(self._processes.values()):
@@ -153,11 +182,14 @@ class Slurm:
                 process.kill()
                 process.wait()
         self._processes.clear()
+        for node in self.nodes:
+            for folder in _CGROUPS.glob(f"*/slurm_{node}"):
+                _remove_groups(folder)
 
     def clear(self) -> None:
         """Cancel all jobs, wait until none is left, and have both nodes ready."""
         self.call("scancel", "--user=root", check=False)
-        for node in _NODES.values():
+        for node in self.nodes:
             if node not in self._processes:
                 self.start_node(node)
         self._wait_for("slurmctld", lambda: not self.call("squeue", "--noheader") and self.states() == ["idle"] * 2)
@@ -194,7 +226,7 @@ class Slurm:
 
 
 @contextmanager
-def slurm_cluster(**settings: int) -> Iterator[Slurm]:
+def slurm_cluster(**settings: Any) -> Iterator[Slurm]:
     """A cluster that is there within the block."""
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # short: it has sockets
@@ -204,6 +236,24 @@ def slurm_cluster(**settings: int) -> Iterator[Slurm]:
         stack.callback(made.stop)
         made.start()
         yield made
+
+
+def may_limit_memory() -> bool:
+    """Whether control groups of memory can be made here, in the form that this Slurm knows."""
+    probe = _CGROUPS / f"memory/scaledproc-{os.getpid()}"
+    try:
+        probe.mkdir()
+        probe.rmdir()
+    except OSError:
+        return False
+    return True
+
+
+def _remove_groups(folder: Path) -> None:
+    for inner in folder.iterdir():
+        if inner.is_dir():
+            _remove_groups(inner)
+    folder.rmdir()
 
 
 def _free_ports(count: int) -> list[int]:

@@ -19,10 +19,10 @@ class TestSlurm(BackendConformance):
     jobs = 1
 
     def run(self, dataset: str, output: str, **arguments: Any) -> Run:
-        return super().run(dataset, output, settings={"poll": 0.2}, **arguments)
+        return super().run(dataset, output, settings={"poll_seconds": 0.2}, **arguments)
 
     def command(self, dataset: str, output: str, *arguments: str) -> list[str]:
-        return super().command(dataset, output, *arguments, "--slurm-poll", "0.2")
+        return super().command(dataset, output, *arguments, "--slurm-poll-seconds", "0.2")
 
 
 def test_nothing_is_left_of_a_test(slurm: Slurm) -> None:
