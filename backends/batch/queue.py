@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from scaledproc._util.redaction import is_secret_option
+from scaledproc._util.redaction import has_login, is_secret_option
 from scaledproc._util.user_cache import cache_folder
 from scaledproc.backend.base import Backend, Capabilities, Job
 from scaledproc.errors import ScaledprocError, UsageError
@@ -357,10 +357,20 @@ def storage_options(run: RunFolder) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for side, store in (("input", run.dataset), ("output", run.store)):
         for key, value in store.options.items():
-            if is_secret_option(key) or not isinstance(value, str | int | float | bool):
+            if _may_be_secret(key, value):
                 raise UsageError(
                     f"--storage-option {key}: cannot be given to the jobs, whose commands others can read; set it "
                     "in the environment, which they have too, or in the configuration of your account"
                 )
             found[f"{side}.{key}"] = value
     return found
+
+
+def _may_be_secret(key: str, value: Any) -> bool:
+    """Whether a storage option must not be shown, or cannot be written as a text."""
+    if isinstance(value, Mapping):
+        return any(_may_be_secret(str(inner), each) for inner, each in value.items())
+    if isinstance(value, list | tuple):
+        return any(_may_be_secret(key, each) for each in value)
+    is_plain = isinstance(value, str | int | float | bool) or value is None
+    return is_secret_option(key) or not is_plain or (isinstance(value, str) and has_login(value))

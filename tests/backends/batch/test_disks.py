@@ -35,7 +35,9 @@ def test_the_filesystem_of_a_place(place: str, kind: str) -> None:
 
 
 def test_places_are_named_that_other_machines_may_not_see(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(disks, "mounted", lambda text: {tmp_path: "ext4", tmp_path / "shared": "nfs4", Path("/"): "xfs"})
+    monkeypatch.setattr(
+        disks, "mounted", lambda text: {tmp_path: "ext4", tmp_path / "shared": "nfs4", Path("/"): "xfs"}
+    )
 
     found = disks.local_disks({"the dataset": tmp_path / "data", "the output": tmp_path / "shared/out"})
 

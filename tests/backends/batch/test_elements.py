@@ -21,7 +21,7 @@ def test_each_shard_is_in_one_element(shards: int, each: int) -> None:
 
 def ended(tries: Tries, fate: Fate, committed: int, retries: int = 2, *, may_have_memory: bool = False) -> bool:
     """A job of an element ended; whether it gets another one, which is submitted then."""
-    again = next_try(tries, fate, committed, retries, may_have_memory=may_have_memory)
+    again: bool = next_try(tries, fate, committed, retries, may_have_memory=may_have_memory)
     if again:
         tries.count += 1
         tries.mark = committed

@@ -15,7 +15,9 @@ from scaledproc.testing import PROBE
 from scaledproc.testing.probes import probe
 
 
-@pytest.mark.parametrize(("seconds", "machines", "end"), [([3, 3, 3], 2, 6), ([5, 1, 1, 1], 2, 5), ([2], 9, 2), ([], 3, 0)])
+@pytest.mark.parametrize(
+    ("seconds", "machines", "end"), [([3, 3, 3], 2, 6), ([5, 1, 1, 1], 2, 5), ([2], 9, 2), ([], 3, 0)]
+)
 def test_jobs_start_in_order_as_there_is_room(seconds: list[float], machines: int, end: float) -> None:
     assert makespan(seconds, machines) == end
 
@@ -25,7 +27,9 @@ def test_jobs_cores_and_time_of_a_plan(tmp_path: Path, monkeypatch: pytest.Monke
         (tmp_path / f"g{number}").mkdir()
         (tmp_path / f"g{number}/a.txt").write_text("x")
     plan = scaledproc.plan(tmp_path, extractor=PROBE, shards="4")
-    monkeypatch.setattr(module, "last_costs", lambda extractor: Costs(60.0, 0.0, combine_task=1.0, source="a measurement"))
+    monkeypatch.setattr(
+        module, "last_costs", lambda extractor: Costs(60.0, 0.0, combine_task=1.0, source="a measurement")
+    )
 
     found = expected("Slurm", plan, Elements(4, 2), 2, 1, probe, "start at noon")
 
