@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -181,3 +182,14 @@ def test_slurm_by_its_commands(tmp_path: Path) -> None:
     local = scaledproc.run(dataset, tmp_path / "local", extractor=PROBE, backend="local", jobs=1, shards="3")
 
     assert output_bytes(found.store) == output_bytes(local.store)
+
+
+def test_the_templates_of_the_guide_are_those_that_are_tried() -> None:
+    page = (Path(__file__).parents[3] / "docs/guides/batch-systems.md").read_text(encoding="utf-8")
+    tables = [tomllib.loads(text.partition("```")[0])["commands"] for text in page.split("```toml\n")[1:]]
+
+    for table in tables:
+        Settings.parse(table)
+    for tried, table in zip((PROCESSES, SLURM), tables, strict=False):
+        assert {name: tried[name] for name in table} == table
+    assert len(tables) == 5
