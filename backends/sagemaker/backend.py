@@ -98,6 +98,7 @@ class SageMakerBackend(Backend):
         self._bills: dict[str, Bill] = {}
         self._heartbeats: Mapping[str, tuple[str, Heartbeat]] = {}
         self._controller: Controller | None = None
+        self._scratch: dict[str, Any] | None = None
         self._execution: str | None = None
         self._groups: dict[str, str] = {}
         self._keys_job: str | None = None
@@ -281,6 +282,8 @@ class SageMakerBackend(Backend):
             choice = replace(choice, prefers=choice.prefers and _has_preferences())
             return processing_job(place, name, assignment, instance_types(self.settings, assignment, choice))
 
+        if self._controller is not None:  # of the shards: the last job's machine is not asked for its disk
+            self._scratch = self._scratch or self._controller.scratch
         self._controller = controller = Controller(self._jobs, run, self.settings, request, self._bills)
         yield from controller.do(assignments)
         return controller
@@ -489,6 +492,9 @@ class SageMakerBackend(Backend):
             found["execution"] = self._execution
         if self._groups:
             found["groups"] = self._groups
+        scratch = self._scratch or (self._controller.scratch if self._controller else None)
+        if scratch:
+            found["scratch"] = scratch
         if self._bills:
             found["billed"] = bill(self._bills.values(), found["settings"].get("region"))
         return found

@@ -16,9 +16,9 @@ _FLEX = "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge"
 _GPU = "xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge"
 
 # By family: GiB per vCPU and the sizes that Processing has. A size says its vCPUs: large 2, xlarge 4, Nxlarge 4 N.
-# vCPUs, memory and disks of all types were compared on 2026-11-29 with what EC2's DescribeInstanceTypes says of them, as
-# Karpenter publishes it (aws/karpenter-provider-aws 1d92708, website/content/en/docs/reference/instance-types.md). p3
-# has left that table; its vCPUs and its lack of disks are in the table of v1.0, its memory in EC2's catalogues.
+# vCPUs, memory and disks of all types were compared on 2026-11-29 with what EC2's DescribeInstanceTypes says of them,
+# as Karpenter publishes it (aws/karpenter-provider-aws 1d92708, website/content/en/docs/reference/instance-types.md).
+# p3 has left that table; its vCPUs and its lack of disks are in the table of v1.0, its memory in EC2's catalogues.
 _FAMILIES: Mapping[str, tuple[float, str]] = {
     "t3": (4, "medium large xlarge 2xlarge"),
     "m4": (4, "xlarge 2xlarge 4xlarge 10xlarge 16xlarge"),

@@ -410,10 +410,11 @@ class Jobs:
         """
         home = host.root.parent / "home"
         home.mkdir(exist_ok=True)
+        host.temporary.mkdir(exist_ok=True)
         environment = {
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.defpath]),
             "HOME": str(home),
-            "TMPDIR": str(home),
+            "TMPDIR": str(host.temporary),
             "LANG": "C.UTF-8",
             "AWS_REGION": self._settings.region,
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -429,7 +430,8 @@ class Jobs:
                 "AWS_ACCESS_KEY_ID": server.key,
                 "AWS_SECRET_ACCESS_KEY": server.secret,
             }
-        return {**environment, **self._settings.host_environment, **request.get("Environment", {})}
+        disk = self._settings.behaviour.environment(host.temporary, host.root / "processing")
+        return {**environment, **disk, **self._settings.host_environment, **request.get("Environment", {})}
 
     def _watch(self, job: Job) -> None:
         """Return when all hosts have ended well; raise how the job ends otherwise."""
@@ -449,6 +451,8 @@ class Jobs:
             if seconds > limit:
                 self._change(job, status="Stopping")
                 raise _EndError("Stopped")
+            if any(self._settings.behaviour.is_full(host.temporary, host.root / "processing") for host in job.hosts):
+                raise _EndError("Failed", "AlgorithmError: OSError: [Errno 28] No space left on device")
             if reason := self._faults.ends_job(job.name, seconds):
                 raise _EndError("Failed", reason)
             for number, host in enumerate(job.hosts, 1):
