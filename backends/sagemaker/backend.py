@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from scaledproc.planning.plan import Plan
     from scaledproc.storage.store import Store
 
+    from .cost.prices import PriceList
+
 for _needed in ("sagemaker", "boto3"):
     if importlib.util.find_spec(_needed) is None:
         raise ImportError(f"it needs the package {_needed}")
@@ -99,6 +101,7 @@ class SageMakerBackend(Backend):
         self._heartbeats: Mapping[str, tuple[str, Heartbeat]] = {}
         self._controller: Controller | None = None
         self._scratch: dict[str, Any] | None = None
+        self._prices: PriceList | None = None
         self._execution: str | None = None
         self._groups: dict[str, str] = {}
         self._keys_job: str | None = None
@@ -202,7 +205,18 @@ class SageMakerBackend(Backend):
         expected = forecast(self.settings, self.service, plan, run.dataset, run.extractor)
         if self.settings.max_cost is not None:
             refuse_above(expected, self.settings.max_cost)
-        return f"expected: {estimate_text(expected)[0]}"
+        line = f"expected: {estimate_text(expected)[0]}"
+        if expected.usd is not None:
+            return line
+        return f"{line}; give --price TYPE=USD (an hour), so that it and what is billed can be told"
+
+    def _known_prices(self) -> PriceList | None:
+        """Prices of the machines that are set, asked of AWS once."""
+        from .cost.forecast import known_prices
+
+        if self._prices is None and not self.settings.is_local:
+            self._prices = known_prices(self.settings, self.service)
+        return self._prices
 
     def estimate(self, plan: Plan, dataset: Store, extractor: Extractor) -> Expected:
         """Time and price, what they rest on, and what would be better."""
@@ -407,7 +421,7 @@ class SageMakerBackend(Backend):
                 self._bills[job] = Bill.of(job, self._jobs.describe(job))
         if not self.settings.keep_pipeline:
             pipeline.delete(self.service, name)
-        return {**run.record.backend, "billed": bill(self._bills.values(), self.service.region)}
+        return {**run.record.backend, "billed": bill(self._bills.values(), self.service.region, self._known_prices())}
 
     # From any machine
 
@@ -481,10 +495,12 @@ class SageMakerBackend(Backend):
         """What finds the jobs again; and what they took, as billed time says."""
         kept = (
             *("instance_type", "region", "job_name_prefix", "input_mode", "image_uri", "max_parallel_jobs"),
-            "keep_pipeline",
+            *("keep_pipeline", "price"),
             "output_kms_key",  # for what `stop` and `status` write
         )
-        settings = {name: value for name, value in asdict(self.settings).items() if name in kept and value is not None}
+        settings = {
+            name: value for name, value in asdict(self.settings).items() if name in kept and value not in (None, ())
+        }
         if not self.settings.is_local:
             settings["region"] = self.service.region
         found: dict[str, Any] = {"name": self.name, "settings": settings}
@@ -496,7 +512,7 @@ class SageMakerBackend(Backend):
         if scratch:
             found["scratch"] = scratch
         if self._bills:
-            found["billed"] = bill(self._bills.values(), found["settings"].get("region"))
+            found["billed"] = bill(self._bills.values(), found["settings"].get("region"), self._known_prices())
         return found
 
     # What requests are made of

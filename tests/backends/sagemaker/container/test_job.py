@@ -70,8 +70,8 @@ def test_a_unit_that_fits_nowhere_is_told_before_the_work(tmp_path: Path, monkey
         monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
         if is_refused:
             with pytest.raises(NoRoomError, match="--volume-size"):
-                check_room(elsewhere, [0], tmp_path)  # type: ignore[arg-type]
+                check_room(elsewhere, [0], tmp_path)
         else:
-            check_room(elsewhere, [0], tmp_path)  # type: ignore[arg-type]
-    check_room(run, [0, 1], tmp_path)  # type: ignore[arg-type]
-    check_room(elsewhere, [0, 1], None)  # type: ignore[arg-type]
+            check_room(elsewhere, [0], tmp_path)
+    check_room(run, [0, 1], tmp_path)
+    check_room(elsewhere, [0, 1], None)
