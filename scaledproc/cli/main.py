@@ -17,6 +17,7 @@ from scaledproc._util.command.flags import add_command
 from scaledproc._util.entry_points import plugins
 from scaledproc._util.options import declared
 from scaledproc.backend.settings import SETTING, declared_settings
+from scaledproc.cli.doctor import doctor
 from scaledproc.cli.fetch import fetch
 from scaledproc.cli.init import init
 from scaledproc.cli.inspect import extractors, save_inventory, show_tasks, status, stop, verify
@@ -148,6 +149,7 @@ for _command, _name in (
     (status, None),
     (stop, None),
     (fetch, None),
+    (doctor, None),
 ):
     add_command(app, _command, _name)
 
