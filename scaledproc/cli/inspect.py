@@ -9,14 +9,18 @@ from typing import Annotated, Any
 
 import typer
 
-from scaledproc._util.command.flags import with_options
+from scaledproc._util.command.flags import names_of, with_options
 from scaledproc._util.process import startup
 from scaledproc.backend.settings import settings_of_one, with_settings
+from scaledproc.cli.completion import run_folders
 from scaledproc.cli.flags import AsJson
 from scaledproc.cli.interaction import show
 from scaledproc.engine.options import SHOWN_TASKS, PlanOptions
 
-Output = Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder of a run.")]
+Output = Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder of a run.", autocompletion=run_folders)]
+Finished = Annotated[
+    str, typer.Argument(metavar="OUTPUT", help="The folder of a finished run.", autocompletion=run_folders)
+]
 
 
 @with_options(PlanOptions, ("include", "exclude", "hidden", "inventory", "storage_options"))
@@ -44,6 +48,7 @@ def extractors(
         typer.Argument(
             metavar="[NAME]",
             show_default=False,
+            autocompletion=names_of("extractor"),
             help="A built-in's name, [bold]package.module:name[/] or [bold]path/to/file.py:name[/]. Without it, all.",
         ),
     ] = None,
@@ -68,7 +73,7 @@ def extractors(
 
 @with_options(PlanOptions, ("storage_options",))
 def verify(
-    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder of a finished run.")],
+    output: Finished,
     inventory: Annotated[
         bool, typer.Option("--inventory", help="List the dataset too: are its files what the run listed?")
     ] = False,
@@ -97,7 +102,7 @@ def verify(
 
 @with_options(PlanOptions, ("storage_options",))
 def show_tasks(
-    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder of a finished run.")],
+    output: Finished,
     most: Annotated[int, typer.Option(metavar="N", help="How many tasks and messages of each kind.")] = SHOWN_TASKS,
     *,
     given: dict[str, Any],

@@ -16,8 +16,10 @@ from scaledproc._util.command.flags import with_options
 from scaledproc._util.options import declared, read_options
 from scaledproc._util.process import startup
 from scaledproc.backend.settings import settings_for, with_settings
+from scaledproc.cli.completion import run_folders
 from scaledproc.cli.config_file import idle_tables, with_table
 from scaledproc.cli.flags import AsJson, Quiet, is_from_file
+from scaledproc.cli.inspect import Output
 from scaledproc.cli.interaction import ask, continuable, failure_told, show
 from scaledproc.engine.options import PlanOptions, RunOptions
 from scaledproc.errors import ScaledprocError, TooManyFailuresError, UsageError
@@ -103,7 +105,10 @@ def plan(
     update: Annotated[
         str | None,
         typer.Option(
-            metavar="OUTPUT", show_default=False, help="Show what --update would do to the run in this folder."
+            metavar="OUTPUT",
+            show_default=False,
+            help="Show what --update would do to the run in this folder.",
+            autocompletion=run_folders,
         ),
     ] = None,
     as_json: AsJson = False,
@@ -152,7 +157,7 @@ def plan(
 
 @with_options(RunOptions, ("options", "storage_options"))
 def combine(
-    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder of a run.")],
+    output: Output,
     *,
     given: dict[str, Any],
     quiet: Quiet = False,
