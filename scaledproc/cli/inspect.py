@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sys
 from typing import Annotated, Any
 
@@ -91,10 +92,12 @@ def verify(
     from dataclasses import asdict
 
     from scaledproc import api
+    from scaledproc.reporting import terminal
     from scaledproc.reporting.text import verified_text
 
     startup.loaded()
-    found = api.verify(output, dataset=dataset, inventory=inventory, **given)
+    with terminal.waiting("verifying", quiet=as_json):
+        found = api.verify(output, dataset=dataset, inventory=inventory, **given)
     show(json.dumps({**asdict(found), "ok": found.ok}, indent=1) if as_json else verified_text(found))
     if not found.ok:
         raise typer.Exit(1)
@@ -124,11 +127,14 @@ def show_tasks(
 def status(output: Output, *, given: dict[str, Any], as_json: AsJson = False, settings: dict[str, Any]) -> None:
     """Show how far a run is: which shards are done, at work, waiting, failed. From any machine that reads OUTPUT."""
     from scaledproc import api
+    from scaledproc.reporting import terminal
     from scaledproc.reporting.text import status_json, status_text
 
     startup.loaded()
-    found = api.status(output, **given, settings=settings_of_one(settings))
-    show(json.dumps(status_json(found), indent=1) if as_json else status_text(found))
+    with terminal.waiting("looking", quiet=as_json):
+        found = api.status(output, **given, settings=settings_of_one(settings))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    show(json.dumps(status_json(found), indent=1) if as_json else status_text(found, width))
 
 
 @with_settings(recall=True)
