@@ -24,6 +24,8 @@ THROUGH = {  # in the order of their folders
     "cli/test_main.py": "cli/run cli/worker cli/inspect backend/dry_run errors _util/text",
     "cli/test_trial.py": "reporting/trial",
     "engine/test_changes.py": "extractors/files extractors/registry",
+    "engine/doctor/test_examine.py": "api/machine cli/doctor engine/doctor/findings reporting/doctor "
+    "storage/s3/identity",
     "engine/test_driver.py": "api/copying api/past_runs api/plans api/runs api/single_task "
     "engine/job engine/preflight execution/chunks/chunk execution/chunks/committed "
     "execution/combine execution/worker extractors/base storage/parquet",
@@ -61,7 +63,8 @@ THROUGH = {  # in the order of their folders
     "fetching/test_transfer.py": "cli/fetch fetching/contents fetching/threads storage/datasets",
     "planning/test_plan.py": "planning/path_arrays",
     "project/test_public_names.py": "plugins _util/lazy_names",
-    "reporting/test_terminal.py": "engine/status reporting/job_events",
+    "reporting/terminal/test_choice.py": "reporting/terminal/base reporting/terminal/json_lines",
+    "reporting/test_terminal.py": "engine/status reporting/job_events reporting/terminal/log",
     "run_folder/lock/test_driver_lease.py": "run_folder/lock/lease_store",
     "run_folder/test_late_requests.py": "storage/fencing",
     "run_folder/test_reading.py": "run_folder/tracebacks",
