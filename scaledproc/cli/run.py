@@ -150,7 +150,7 @@ def plan(
         raise typer.Exit(1)
 
 
-@with_options(RunOptions, ("options", "storage_options"))
+@with_options(RunOptions, ("options", "table", "storage_options"))
 def combine(
     output: Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder of a run.")],
     *,

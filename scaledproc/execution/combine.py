@@ -17,7 +17,7 @@ from scaledproc._util.text import count_text
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import CombineDone
 from scaledproc.execution.chunks.chunk import as_stored
-from scaledproc.execution.chunks.quarantine import read_errors
+from scaledproc.execution.chunks.quarantine import read_rows
 from scaledproc.execution.finishing import (
     check_names,
     finish_piece,
@@ -370,7 +370,7 @@ def _digest_of(run: RunFolder, name: str) -> str:
 def _errors_of(run: RunFolder, reports: Sequence[ShardDone]) -> Iterator[pa.Table]:
     """The quarantined tasks of all shards with tracebacks."""
     for report in reports:
-        yield from read_errors(run.store, shard_errors_name(report.shard), report, shard_name(report.shard))
+        yield from read_rows(run.store, shard_errors_name(report.shard), report.quarantined, shard_name(report.shard))
 
 
 def _write_errors(run: RunFolder, digests: dict[str, str], reports: Sequence[ShardDone]) -> int:

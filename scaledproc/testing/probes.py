@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scaledproc.extractors import Task, extractor
+from scaledproc.run_folder.record import read_record
 from scaledproc.storage.store import Store
 
 PROBE = "scaledproc.testing:probe"
