@@ -30,6 +30,7 @@ from scaledproc.execution.workers.sending import check_sendable
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.code.fingerprint import working_here
 from scaledproc.extractors.rows.several import collector_for
+from scaledproc.extractors.tables import tables_of
 from scaledproc.planning.inventory import Inventory, choose, take_inventory
 from scaledproc.planning.partition import ChunkCut, ShardCut
 from scaledproc.planning.shared_files import find_shared
@@ -82,7 +83,7 @@ def execute(
         extractor = load_extractor(options.extractor, options.options or {})
         collector_for(extractor)  # complains of a schema that cannot be, as the next does
         finished_schema(extractor)
-        check_places(dataset, output, options.extractor, backend)
+        check_places(dataset, output, options.extractor, backend, tables_of(extractor))
         with working_here(extractor) if in_process else contextlib.nullcontext():
             return _carry_out(dataset, output, options, extractor, backend, on_event, ask, others, started)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,12 +38,27 @@ def why_empty(dataset: Store, anchors: tuple[str, ...], extractor: Extractor, fi
     )
 
 
-def check_places(dataset: Store, output: Store, source: str | Extractor, backend: Backend) -> None:
-    """See whether dataset and output are apart, and within the reach of the backend."""
+def check_places(
+    dataset: Store, output: Store, source: str | Extractor, backend: Backend, tables: Collection[str] = ()
+) -> None:
+    """See whether dataset and output are apart, and within the reach of the backend.
+
+    Parameters
+    ----------
+    dataset, output, source, backend
+        What is asked for.
+    tables
+        The names of the extractor's further tables, which may be folders.
+
+    Raises
+    ------
+    UsageError
+        If one lies in the other's way, or the backend cannot reach one of them or the extractor.
+    """
     if dataset.contains(output) == "":
         raise UsageError(f"{output} is the dataset itself; name another folder for the output")
     inner = output.contains(dataset)
-    if inner and inner.partition("/")[0] in OWN_NAMES:
+    if inner and inner.partition("/")[0] in {*OWN_NAMES, *tables}:
         raise UsageError(f"the dataset lies in {output}, where the run would write over it; name another folder")
     if backend.capabilities.is_here:
         return

@@ -40,6 +40,7 @@ from scaledproc.run_folder.names import (
     WARNING_SCHEMA,
     WARNINGS,
     WORK,
+    common_metadata_name,
     log_name,
     report_name,
     shard_errors_name,
@@ -451,12 +452,11 @@ class RunFolder(Run):
         if self.store.local is None and not is_known:
             return  # nothing of the kind was ever there, and it takes a request each to see that
         for table in self._tables:
-            left = [f"{table}/{name}" for name in self.store.names(table) if TABLE_FILE.fullmatch(name)]
-            stale = [name for name in left if name not in self.record.digests]
-            if stale and not self.record.digests.keys() & {*left}:
+            if common_metadata_name(table) not in self.record.digests:
                 _remove_own(self.store, table, TABLE_FILE)
-            else:
-                self.store.remove_files(stale)
+                continue
+            left = [f"{table}/{name}" for name in self.store.names(table) if TABLE_FILE.fullmatch(name)]
+            self.store.remove_files([name for name in left if name not in self.record.digests])
 
     def _remove_update(self) -> None:
         """Remove what is left of an update that took this run's place, but none that is being made."""
