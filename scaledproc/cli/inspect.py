@@ -15,6 +15,7 @@ from scaledproc.backend.settings import settings_of_one, with_settings
 from scaledproc.cli.flags import AsJson
 from scaledproc.cli.interaction import show
 from scaledproc.engine.options import SHOWN_TASKS, PlanOptions
+from scaledproc.errors import UsageError
 
 Output = Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder of a run.")]
 
@@ -99,6 +100,15 @@ def verify(
 def show_tasks(
     output: Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder of a finished run.")],
     most: Annotated[int, typer.Option(metavar="N", help="How many tasks and messages of each kind.")] = SHOWN_TASKS,
+    ddl: Annotated[
+        bool, typer.Option("--ddl", help="Show instead the statements that make its tables known to Amazon Athena.")
+    ] = False,
+    location: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", show_default=False, help="Where Athena finds OUTPUT in S3, if not there; for --ddl."
+        ),
+    ] = None,
     *,
     given: dict[str, Any],
     as_json: AsJson = False,
@@ -110,6 +120,12 @@ def show_tasks(
     from scaledproc.reporting.overview import overview_text
 
     startup.loaded()
+    if ddl:
+        text = api.ddl(output, location=location, **given)
+        show(json.dumps({"ddl": text}) if as_json else text.rstrip("\n"))
+        return
+    if location is not None:
+        raise UsageError("--location is for --ddl")
     found = api.show(output, most=most, **given)
     show(json.dumps(asdict(found), indent=1) if as_json else overview_text(found))
 

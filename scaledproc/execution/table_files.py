@@ -349,12 +349,18 @@ def _differs(run: RunFolder, name: str, file: TableFile) -> bool:
 
 
 def needs_rows(run: RunFolder) -> bool:
-    """Whether the last step has to read rows: some shards' files are not made, or a summary has no partial form."""
+    """Whether the last step has to read rows: some shards' files are not made, or a summary has no partial form.
+
+    Reports of files that are not there, or not as they were made, are removed: a machine that does not have the files
+    believes what is reported.
+    """
     if not run.record.has_table_folders or (has_summary(run.extractor) and not has_partial_form(run.extractor)):
         return True
     shards = range(run.record.counts["shards"])
     digests = {report.shard: report.digest for report in run.shard_reports(shards)}
-    return len(finished_shards(run, digests)) < len(shards)
+    wrong = sorted({*shards} - finished_shards(run, digests).keys())
+    run.store.remove_files([table_report_name(shard) for shard in wrong])
+    return bool(wrong)
 
 
 def write_common_metadata(path: Path, schema: pa.Schema) -> None:

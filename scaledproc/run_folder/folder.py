@@ -51,7 +51,7 @@ from scaledproc.run_folder.names import (
 )
 from scaledproc.run_folder.record import OTHER_FORM, RunRecord, read_record
 from scaledproc.run_folder.shard_report import read_report
-from scaledproc.storage.parquet import read_csv, read_tables, read_whole, write_table
+from scaledproc.storage.parquet import damage_told, open_reader, read_csv, read_tables, read_whole, write_table
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
@@ -269,6 +269,19 @@ class Run:
 
         self._check_finished()
         return scan_polars(self.store, self._files_of(table))
+
+    def schema_of(self, table: str) -> pa.Schema:
+        """The columns of a table that is a folder, with what they say of themselves.
+
+        Raises
+        ------
+        ScaledprocError
+            If the run is not finished, or the file of its columns is damaged.
+        """
+        self._check_finished()
+        name = common_metadata_name(table)
+        with damage_told(self.store, name), self.store.open_for_arrow(name) as source, open_reader(source) as file:
+            return file.schema_arrow
 
     def _files_of(self, table: str | None) -> list[str]:
         if table is None:
