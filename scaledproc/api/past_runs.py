@@ -196,10 +196,11 @@ def ddl(output: Where, *, location: str | None = None, storage_options: Mapping[
     ScaledprocError
         If the folder holds no run, or the run is not finished or its files are damaged.
     """
+    check_kinds(locals())
     from scaledproc.reporting.ddl import create_tables
 
     _, outputs = split_options(storage_options)
-    store = Store.at(place(output, "output"), outputs)
+    store = Store.at(output, outputs)
     refuse_idle_options(storage_options, {"output": store})
     with reporting(f"{store} cannot be read: "):
         run = Run.open(store)

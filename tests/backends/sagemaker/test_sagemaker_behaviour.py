@@ -157,12 +157,13 @@ def test_the_last_job_reads_no_rows_where_tables_are_folders(account: Account, s
 
 
 @pytest.mark.slow
-def test_files_of_tables_that_are_gone_are_made_by_the_last_job(account: Account, monkeypatch: Any) -> None:
+def test_files_of_tables_that_are_gone_are_made_by_the_last_job(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings: dict[str, Any] = {"input_mode": "file", "network_isolation": True, "combine_local": False}
-    monkeypatch.setattr("scaledproc.backends.sagemaker.backend.SageMakerBackend._combine", lambda *_: iter(()))
-    with pytest.raises(ScaledprocError):
+    with monkeypatch.context() as patched, pytest.raises(ScaledprocError):
+        patched.setattr("scaledproc.backends.sagemaker.backend.SageMakerBackend._combine", lambda *_: iter(()))
         account.run(options={"table": "dataset"}, **settings)
-    monkeypatch.undo()
     account.bucket.fs.rm_file(f"{account.output.removeprefix('s3://')}/features/part-00001.parquet")
     account.assert_as_local(account.run(options={"table": "dataset"}, **settings), table="dataset")
 
