@@ -161,9 +161,10 @@ def test_files_of_tables_that_are_gone_are_made_by_the_last_job(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings: dict[str, Any] = {"input_mode": "file", "network_isolation": True, "combine_local": False}
-    with monkeypatch.context() as patched, pytest.raises(ScaledprocError):
+    with monkeypatch.context() as patched:
         patched.setattr("scaledproc.backends.sagemaker.backend.SageMakerBackend._combine", lambda *_: iter(()))
-        account.run(options={"table": "dataset"}, **settings)
+        with pytest.raises(ScaledprocError):
+            account.run(options={"table": "dataset"}, **settings)
     account.bucket.fs.rm_file(f"{account.output.removeprefix('s3://')}/features/part-00001.parquet")
     account.assert_as_local(account.run(options={"table": "dataset"}, **settings), table="dataset")
 
