@@ -103,9 +103,14 @@ class RunRecord:
         return self.options.get("table") == DATASET
 
     @property
+    def last_of_table(self) -> str:
+        """The file that the last step writes of the table: when it is there, so are the others."""
+        return common_metadata_name(MAIN_TABLE) if self.has_table_folders else FEATURES
+
+    @property
     def is_combined(self) -> bool:
         """Whether the table is there; it is not while it is made anew."""
-        return (common_metadata_name(MAIN_TABLE) if self.has_table_folders else FEATURES) in self.digests
+        return self.last_of_table in self.digests
 
     def files_of_table(self, table: str = MAIN_TABLE) -> list[str]:
         """The files that have a table's rows, in the rows' order."""
