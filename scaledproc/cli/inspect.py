@@ -17,6 +17,7 @@ from scaledproc.cli.completion import run_folders
 from scaledproc.cli.flags import AsJson
 from scaledproc.cli.interaction import show
 from scaledproc.engine.options import SHOWN_TASKS, PlanOptions
+from scaledproc.errors import UsageError
 
 Output = Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder of a run.", autocompletion=run_folders)]
 Finished = Annotated[
@@ -107,6 +108,15 @@ def verify(
 def show_tasks(
     output: Finished,
     most: Annotated[int, typer.Option(metavar="N", help="How many tasks and messages of each kind.")] = SHOWN_TASKS,
+    ddl: Annotated[
+        bool, typer.Option("--ddl", help="Show instead the statements that make its tables known to Amazon Athena.")
+    ] = False,
+    location: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", show_default=False, help="Where Athena finds OUTPUT in S3, if not there; for --ddl."
+        ),
+    ] = None,
     *,
     given: dict[str, Any],
     as_json: AsJson = False,
@@ -118,6 +128,12 @@ def show_tasks(
     from scaledproc.reporting.overview import overview_text
 
     startup.loaded()
+    if ddl:
+        text = api.ddl(output, location=location, **given)
+        show(json.dumps({"ddl": text}) if as_json else text.rstrip("\n"))
+        return
+    if location is not None:
+        raise UsageError("--location is for --ddl")
     found = api.show(output, most=most, **given)
     show(json.dumps(asdict(found), indent=1) if as_json else overview_text(found))
 

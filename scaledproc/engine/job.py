@@ -98,6 +98,7 @@ def perform(
     hand_over: Callable[[int], None] = lambda _: None,
     before_combining: Iterable[Event] = (),
     keep: bool = False,
+    has_files: bool = True,
 ) -> Iterator[Event]:
     """Make a job's shards, then combine, if it is to; and tell what happens.
 
@@ -119,6 +120,8 @@ def perform(
         What is to be done, and told of, when the shards are made.
     keep
         Whether the end of the run keeps what only an unfinished run needs.
+    has_files
+        Whether this machine has all shards and their files of the tables, to combine.
     """
     started = time.perf_counter()
     count = cores(order.jobs)
@@ -128,7 +131,7 @@ def perform(
         made = run_shards(run, shards, jobs=count, scratch=order.scratch_folder, here=here, shared=shared)
         steps.append(_handed_over(made, hand_over))
     if order.combine:
-        steps += [before_combining, _combined(run)]
+        steps += [before_combining, _combined(run, has_files=has_files)]
     heartbeat = Heartbeat(order.report or "", host, count, versions(), *_scratch(order))
     with Beating(progress if order.report else None, heartbeat) as beating:
         for event in chain.from_iterable(steps):
@@ -155,8 +158,8 @@ def _handed_over(events: Iterator[Event], hand_over: Callable[[int], None]) -> I
         yield event
 
 
-def _combined(run: RunFolder) -> Iterator[Event]:
-    combined = combine(run)
+def _combined(run: RunFolder, *, has_files: bool) -> Iterator[Event]:
+    combined = combine(run, has_files=has_files)
     run.store.write(COMBINED, combined.to_json())
     yield combined
 

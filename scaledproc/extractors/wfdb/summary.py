@@ -250,6 +250,18 @@ class WfdbSummary(Extractor):
 
         return {"signal_stats": signal_stats(tables)}
 
+    def partial_summaries(self, tables: Iterable[pa.Table]) -> Mapping[str, pa.Table]:
+        """What `signal_stats` of all rows is made of: exact sums of some of them."""
+        from scaledproc.extractors.wfdb.signal_stats import partial_stats
+
+        return {"signal_stats": partial_stats(tables)}
+
+    def merge_summaries(self, partials: Iterable[Mapping[str, pa.Table]]) -> Mapping[str, pa.Table]:
+        """`signal_stats`, as `summarise` gives it."""
+        from scaledproc.extractors.wfdb.signal_stats import merge_stats
+
+        return {"signal_stats": merge_stats(partial["signal_stats"] for partial in partials)}
+
 
 def _row(
     shared: dict[str, Any],
