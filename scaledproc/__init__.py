@@ -8,7 +8,7 @@ from scaledproc._util.lazy_names import lazily
 
 if TYPE_CHECKING:
     from scaledproc.api.copying import fetch
-    from scaledproc.api.past_runs import show, status, stop, verify
+    from scaledproc.api.past_runs import report, show, status, stop, verify
     from scaledproc.api.plans import plan, save_inventory
     from scaledproc.api.runs import combine, run
     from scaledproc.api.single_task import try_task
@@ -45,6 +45,7 @@ __all__ = [
     "extractor",
     "fetch",
     "plan",
+    "report",
     "rows",
     "run",
     "save_inventory",
@@ -59,7 +60,7 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "api.copying": ("fetch",),
-        "api.past_runs": ("show", "status", "stop", "verify"),
+        "api.past_runs": ("report", "show", "status", "stop", "verify"),
         "api.plans": ("plan", "save_inventory"),
         "api.runs": ("combine", "run"),
         "api.single_task": ("try_task",),

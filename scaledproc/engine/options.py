@@ -36,6 +36,9 @@ MOST_SHARDS = 1_000_000
 SHOWN_TASKS = 10
 """How many tasks and messages of each kind `scaledproc show` tells of."""
 
+SHOWN_EXAMPLES = 3
+"""Tasks of which a report draws pieces of the data, where nobody said how many."""
+
 
 def _shards(value: str | int, _: str) -> str | int:
     from scaledproc.planning.partition import ShardCut
@@ -310,6 +313,13 @@ class RunOptions(Limits, PlanOptions):
         accepts="str | int | None",
         read=_share_of_failures,
         command_default="0",
+    )
+    report: bool = option(
+        True,
+        "Write report.html at the end: a page that tells whether to trust the table.",
+        default_text="written",
+        record=True,
+        details="`scaledproc report OUTPUT` makes it at any time.",
     )
     overwrite: bool = option(
         False,
