@@ -37,6 +37,9 @@ MOST_SHARDS = 1_000_000
 SHOWN_TASKS = 10
 """How many tasks and messages of each kind `scaledproc show` tells of."""
 
+SHOWN_EXAMPLES = 3
+"""Tasks of which a report draws pieces of the data, where nobody said how many."""
+
 
 def _shards(value: str | int, _: str) -> str | int:
     from scaledproc.planning.partition import ShardCut
@@ -330,6 +333,13 @@ class RunOptions(Limits, PlanOptions):
         record=True,
         details="A folder has no size that is too large: its files are written where the shards are made, and the last "
         "step reads no rows. On a finished run another form is made of its shards.",
+    )
+    report: bool = option(
+        True,
+        "Write report.html at the end: a page that tells whether to trust the table.",
+        default_text="written",
+        record=True,
+        details="`scaledproc report OUTPUT` makes it at any time.",
     )
     overwrite: bool = option(
         False,
