@@ -15,10 +15,11 @@ from scaledproc._util.digests import digest_of_stream
 from scaledproc._util.text import count_text
 from scaledproc.errors import ScaledprocError
 from scaledproc.execution.chunks.chunk import as_stored
-from scaledproc.execution.combine import finish_table, finished_schema
+from scaledproc.execution.combine import finish_table, finished_schema, has_keys
+from scaledproc.execution.keys import KEYS, KeyColumns, decoded, keyed_schema
 from scaledproc.execution.shard import Rows
 from scaledproc.extractors.code.fingerprint import fingerprint_of
-from scaledproc.extractors.rows.several import MAIN, columns_of_table, rows_of_table
+from scaledproc.extractors.rows.several import MAIN, CountsByTable, columns_of_table, rows_of_table
 from scaledproc.extractors.tables import tables_of
 from scaledproc.planning.plan import plan_id_of
 from scaledproc.planning.shared_files import of_record
@@ -155,6 +156,7 @@ class _Check:
         self.problems: list[Problem] = []
         self.notes: list[str] = []
         self.rows = self.quarantined = self.n_shards = self.n_digests = 0
+        self._counts: dict[int, NDArray[np.int64]] = {}  # of shards: how many rows each of its tasks gave
 
     def _wrong(self, file: str, text: str) -> None:
         self.problems.append(Problem(file, text))
@@ -253,7 +255,9 @@ class _Check:
         unit = str(self._run.record.options["unit"])
         tasks = plan.tasks.select(["group", "unit", "anchor"])
         text, reads = fingerprint_of(extractor).text, of_record(self._run.record.extractor)
-        if plan_id_of(text, extractor, unit, tasks, plan.files, plan.unit_files, reads) != self._run.record.plan_id:
+        with_keys = has_keys(self._run.record)
+        found = plan_id_of(text, extractor, unit, tasks, plan.files, plan.unit_files, reads, with_keys)
+        if found != self._run.record.plan_id:
             self._wrong(PLAN, "has another plan id than run.json: other tasks, files or sizes")
 
     def _extractor(self) -> Extractor | None:
@@ -318,6 +322,7 @@ class _Check:
                 self._wrong(name, f"its footer cannot be read: {type(error).__name__}: {error}")
                 continue
             self.n_shards += 1
+            self._counts[shard] = counts
             if place[0] != self._run.record.plan_id:
                 self._wrong(name, f"is of another plan ({place[0]})")
             if place[1] != shard:
@@ -349,7 +354,7 @@ class _Check:
     def table(self, shards: int) -> None:
         """The table is the shards, one after the other."""
         extractor = self._extractor()
-        schema = None if extractor is None else finished_schema(extractor)
+        schema = None if extractor is None else finished_schema(extractor, with_keys=has_keys(self._run.record))
         made = self._made(extractor, shards) if extractor is not None or not self._run.record.tables else None
         self.rows = self._compared(FEATURES, "rows", schema, made)
 
@@ -357,7 +362,10 @@ class _Check:
         """A further table has the rows that the shards have of it."""
         extractor = self._extractor()
         schema = None if extractor is None else tables_of(extractor)[name]
-        made = None if extractor is None else self._of_table(extractor, name, shards)
+        made = None
+        if extractor is not None and schema is not None:
+            made = self._with_keys(extractor, name, shards, lambda piece: piece)
+            schema = keyed_schema(schema) if has_keys(self._run.record) else schema
         self._compared(table_name(name), f"rows_{name}", schema, made)
 
     def _compared(self, file: str, count: str, expected: pa.Schema | None, pieces: Iterator[pa.Table] | None) -> int:
@@ -407,19 +415,43 @@ class _Check:
 
     def _made(self, extractor: Extractor | None, shards: int) -> Iterator[pa.Table]:
         """The table's rows as the shards have them; without the extractor, as they were before its `finish`."""
-        for piece in self._of_table(extractor, MAIN, shards):
-            yield piece if extractor is None else finish_table(extractor, piece)
+        if extractor is None:
+            yield from self._of_table(None, MAIN, shards)
+        else:
+            yield from self._with_keys(extractor, MAIN, shards, lambda piece: finish_table(extractor, piece))
 
-    def _of_table(self, extractor: Extractor | None, name: str, shards: int) -> Iterator[pa.Table]:
-        """The rows that the shards have of one table."""
+    def _with_keys(
+        self, extractor: Extractor, name: str, shards: int, finished: Callable[[pa.Table], pa.Table]
+    ) -> Iterator[pa.Table]:
+        """The rows of one table as the run should have written them."""
+        if not has_keys(self._run.record):
+            yield from map(finished, self._of_table(extractor, name, shards))
+            return
+        counts: list[NDArray[np.int64]] = []
+        tasks = read_tables(self._run.store, PLAN, list(KEYS))
+        keys = KeyColumns(tasks, counts, [MAIN, *tables_of(extractor)].index(name))
+        for piece in self._of_table(extractor, name, shards, counts):
+            yield decoded(keys.add(finished(piece)))
+
+    def _of_table(
+        self, extractor: Extractor | None, name: str, shards: int, counts: list[NDArray[np.int64]] | None = None
+    ) -> Iterator[pa.Table]:
+        """The rows that the shards have of one table; how many each task gave is added to `counts`."""
         further = {} if extractor is None else tables_of(extractor)
         columns, own = None, None
         if extractor is not None and further:
             own = as_stored(extractor.schema if name == MAIN else further[name])
             columns = columns_of_table(name, own)
-        tables = chain.from_iterable(
-            read_tables(self._run.store, shard_name(shard), columns) for shard in range(shards)
-        )
+
+        def of_shard(shard: int) -> Iterator[pa.Table]:
+            read = read_tables(self._run.store, shard_name(shard), columns)
+            if counts is None:
+                return read
+            by_table = CountsByTable(self._counts[shard], 1 + len(further))
+            counts.append(by_table.counts if further else self._counts[shard][:, np.newaxis])
+            return map(by_table.see, read) if further else read
+
+        tables = chain.from_iterable(map(of_shard, range(shards)))
         if own is not None:
             tables = chain(rows_of_table(tables, [MAIN, *further].index(name), name, own))
         return rebatch(table.replace_schema_metadata(None) for table in tables)

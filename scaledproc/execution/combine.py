@@ -17,6 +17,7 @@ from scaledproc.errors import DamagedError, ScaledprocError, UsageError
 from scaledproc.events import CombineDone
 from scaledproc.execution.chunks.chunk import as_stored
 from scaledproc.execution.chunks.quarantine import read_errors
+from scaledproc.execution.keys import KEYS, KeyColumns, keyed_schema
 from scaledproc.execution.said_files import write_said
 from scaledproc.execution.shard import counts_of
 from scaledproc.execution.unreferenced import Unreferenced
@@ -52,11 +53,14 @@ from scaledproc.storage.parquet import (
 from scaledproc.storage.row_groups import ahead, rebatch
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pyarrow.parquet as pq
     from numpy.typing import NDArray
 
     from scaledproc.events import ShardDone
     from scaledproc.extractors import Extractor
+    from scaledproc.run_folder.record import RunRecord
 
 _AGAIN = "; run the same command again"
 
@@ -86,7 +90,7 @@ def combine(run: RunFolder) -> CombineDone:
     further = tables_of(run.extractor)
     counts: list[NDArray[np.int64]] = []
     rows, summaries = _write_features(run, digests, reports, unreferenced, counts)
-    tables = {name: _write_further(run, name, digests, reports) for name in further}
+    tables = {name: _write_further(run, name, digests, reports, counts) for name in further}
     for name, table in summaries.items():
         with run.store.committing(f"{name}.csv", replacing=True) as part:
             write_csv(part, table)
@@ -116,6 +120,7 @@ def _write_features(
     extractor = run.extractor
     schema = finished_schema(extractor)
     shards = _rows_of_table(run, MAIN, reports, counts)
+    keys = _keys(run, MAIN, counts)
 
     def written(writer: Writer) -> Iterator[pa.Table]:
         """Every finished piece, after it was written: the summaries come from the same pass."""
@@ -127,13 +132,13 @@ def _write_features(
                     "the extractor's finish() gives other columns or another number of rows for some tables; "
                     f"once it is mended, this goes on: scaledproc combine {run.store}"
                 )
-            writer.write_table(finished)
+            writer.write_table(finished if keys is None else keys.add(finished))
             unreferenced.see(finished)
             yield finished
             del piece, finished  # while the next ones are made
 
     with run.store.committing(FEATURES, replacing=True) as part:
-        with Writer(part, schema) as writer:
+        with _table_writer(run, part, MAIN, schema) as writer:
             pieces = written(writer)
             try:
                 summaries = extractor.summarise(pieces)
@@ -150,13 +155,48 @@ def _write_features(
     return writer.rows, summaries
 
 
-def _write_further(run: RunFolder, name: str, digests: dict[str, str], reports: Sequence[ShardDone] | None) -> int:
+def _write_further(
+    run: RunFolder,
+    name: str,
+    digests: dict[str, str],
+    reports: Sequence[ShardDone] | None,
+    counts: list[NDArray[np.int64]],
+) -> int:
     """Write a further table; how many rows it has."""
     file = table_name(name)
+    keys = _keys(run, name, counts)
     with run.store.committing(file, replacing=True) as part:
-        rows = write_table(part, tables_of(run.extractor)[name], _rows_of_table(run, name, reports, None))
+        with _table_writer(run, part, name, tables_of(run.extractor)[name]) as writer:
+            for table in _rows_of_table(run, name, reports, None):
+                writer.write_table(table if keys is None else keys.add(table))
+                del table  # while the next one is read
         digests[file] = digest_of(part)
-    return rows
+    return writer.rows
+
+
+def _table_writer(run: RunFolder, part: Path, name: str, schema: pa.Schema) -> Writer:
+    """What writes one of a run's tables, whose own columns are given."""
+    if not has_keys(run.record):
+        return Writer(part, schema)
+    return Writer(part, keyed_schema(schema, called(name)), encoded=KEYS)
+
+
+def _keys(run: RunFolder, name: str, counts: Sequence[NDArray[np.int64]]) -> KeyColumns | None:
+    """What puts the columns in front of a table's rows that lead back; None where the run has none."""
+    if not has_keys(run.record):
+        return None
+    tasks = read_tables(run.store, PLAN, list(KEYS), rows=run.record.counts["tasks"])
+    return KeyColumns(tasks, counts, [MAIN, *tables_of(run.extractor)].index(name))
+
+
+def has_keys(record: RunRecord) -> bool:
+    """Whether the rows of a run's tables lead back to their tasks by columns of their own."""
+    return record.options.get("with_keys") is True
+
+
+def called(table: str) -> str:
+    """What a person calls one of an extractor's tables."""
+    return "the extractor's table" if table == MAIN else f"the extractor's table {table!r}"
 
 
 def _rows_of_table(
@@ -166,6 +206,8 @@ def _rows_of_table(
     further = tables_of(run.extractor)
     own = as_stored(run.extractor.schema if name == MAIN else further[name])
     columns = columns_of_table(name, own) if further else None
+    if reports is None and not has_keys(run.record):  # then nobody needs them
+        counts = None
     shards = chain.from_iterable(
         _rows_of(run, shard, None if reports is None else reports[shard], counts, columns, len(further))
         for shard in range(run.record.counts["shards"])
@@ -194,17 +236,19 @@ def _rows_of(
             said = _note_of(run, name, file, source)
             if (said.get("plan_id"), said.get("shard")) != (run.record.plan_id, shard):
                 raise DamagedError(f"{run.store}/{name} is of another plan or place{_AGAIN}")
-            if report is not None and file.metadata.num_rows != report.rows:
-                raise DamagedError(
-                    f"{run.store}/{name} has {file.metadata.num_rows:,} rows, not {report.rows:,}{_AGAIN}"
-                )
-            if report is None or counts is None:
+            rows = file.metadata.num_rows
+            if report is not None and rows != report.rows:
+                raise DamagedError(f"{run.store}/{name} has {rows:,} rows, not {report.rows:,}{_AGAIN}")
+            if counts is None:
                 yield from tables_in(file, columns)
-            elif not further:
-                counts.append(_counts_of(run, name, said, report)[:, np.newaxis])
+                return
+            tasks = int(run.record.shards[shard]["tasks"]) if report is None else report.tasks
+            gave = _counts_of(run, name, said, tasks, rows)
+            if not further:
+                counts.append(gave[:, np.newaxis])
                 yield from tables_in(file)
             else:
-                by_table = CountsByTable(_counts_of(run, name, said, report), further + 1)
+                by_table = CountsByTable(gave, further + 1)
                 counts.append(by_table.counts)
                 yield from map(by_table.see, tables_in(file, columns))
     except DamagedError:
@@ -220,10 +264,10 @@ def _note_of(run: RunFolder, name: str, file: pq.ParquetFile, source: IO[bytes])
         raise DamagedError(f"{run.store}/{name} is damaged: {error}{_AGAIN}") from None
 
 
-def _counts_of(run: RunFolder, name: str, said: Mapping[str, Any], report: ShardDone) -> NDArray[np.int64]:
+def _counts_of(run: RunFolder, name: str, said: Mapping[str, Any], tasks: int, rows: int) -> NDArray[np.int64]:
     """How many rows each of a shard's tasks gave."""
     try:
-        return counts_of(said, report.tasks, report.rows)
+        return counts_of(said, tasks, rows)
     except (ValueError, TypeError, KeyError) as error:
         raise DamagedError(f"{run.store}/{name} is damaged: {error}{_AGAIN}") from None
 
@@ -263,8 +307,15 @@ def _digest_of(run: RunFolder, name: str) -> str:
         return digest_of_stream(file).sha256
 
 
-def finished_schema(extractor: Extractor) -> pa.Schema:
+def finished_schema(extractor: Extractor, *, with_keys: bool = False) -> pa.Schema:
     """The columns of `features.parquet`; those of further tables are looked at too.
+
+    Parameters
+    ----------
+    extractor
+        What the rows are of.
+    with_keys
+        Whether the columns that lead back to a row's task come before its own.
 
     Raises
     ------
@@ -276,10 +327,12 @@ def finished_schema(extractor: Extractor) -> pa.Schema:
             check_schema(further)
         except UsageError as error:
             raise UsageError(f"table {name!r}: {error}") from None
+        if with_keys:
+            keyed_schema(further, called(name))
     check_schema(extractor.schema)
     schema = finish_table(extractor, extractor.schema.empty_table()).schema
     check_schema(schema)
-    return schema
+    return keyed_schema(schema, called(MAIN)) if with_keys else schema
 
 
 def finish_table(extractor: Extractor, table: pa.Table) -> pa.Table:

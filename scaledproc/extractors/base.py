@@ -216,6 +216,8 @@ class Extractor(ABC):
     """Environment variables that the rows depend on."""
     tables: Mapping[str, pa.Schema | Mapping[str, Any]] = MappingProxyType({})
     """Schemas of further tables that `extract` gives rows of by `scaledproc.rows`, by the tables' names."""
+    with_keys: bool = False
+    """Whether the columns group, unit and anchor come before those of the schema where a run does not say."""
     apart: ClassVar[frozenset[str]] = frozenset()
     """Attributes that are no part of the fingerprint, as no row depends on them."""
 
@@ -284,8 +286,10 @@ class FunctionExtractor(Extractor):
         reads: tuple[str, ...] = (),
         env: tuple[str, ...] = (),
         tables: Mapping[str, pa.Schema] | None = None,
+        with_keys: bool = True,
     ) -> None:
         self.function = function
+        self.with_keys = with_keys
         self.tables = dict(tables or {})
         self.anchors = anchors
         self.unit = unit
@@ -344,6 +348,7 @@ def extractor(
     reads: str | Iterable[str] = (),
     env: str | Iterable[str] = (),
     tables: Mapping[str, pa.Schema | Mapping[str, Any]] | None = None,
+    with_keys: bool = True,
 ) -> Callable[[Callable[..., Any]], FunctionExtractor]:
     r"""Make an extractor of a function `task -> rows`, or of anything that can be called so.
 
@@ -367,6 +372,9 @@ def extractor(
         Names of environment variables that the rows depend on.
     tables
         Schemas of further tables, by their names; the function gives rows of one by `scaledproc.rows`.
+    with_keys
+        Whether a run puts the columns group, unit and anchor in front of each row of all tables, which lead back to
+        its task. A run may say otherwise.
 
     Examples
     --------
@@ -394,6 +402,7 @@ def extractor(
             reads=files,
             env=variables,
             tables=further,
+            with_keys=with_keys,
         )
 
     return decorate

@@ -25,6 +25,8 @@ CODE = frozenset(
     {"name", "version", "base", "code", "file", "function", "class", "column", "schema", "table", "fingerprint"}
 )
 """Kinds of parts that are code. Others may differ from machine to machine, such as a path that a module computes."""
+WITH_KEYS = "with_keys"
+"""The part that says that columns that lead back are put in front of the rows: of a plan, not of an extractor."""
 _LEFT: dict[tuple[str, str, str], str] = {}
 """By extractor, part and what a run in this process left as its value: what that was before."""
 
