@@ -16,7 +16,7 @@ from scaledproc.execution.reuse.earlier import open_earlier
 from scaledproc.extractors import Extractor
 from scaledproc.run_folder.changes import Difference, run_differences, texts_of, unit_differences
 from scaledproc.run_folder.folder import Run, RunFolder, changed_files
-from scaledproc.run_folder.names import FEATURES, OWN_NAMES, RECORD
+from scaledproc.run_folder.names import CROISSANT, FEATURES, OWN_NAMES, RECORD
 from scaledproc.run_folder.record import RunRecord
 from scaledproc.storage.store import Store
 
@@ -172,7 +172,7 @@ def refuse_unfinished(finished: RunFolder, wanted: Mapping[str, Any] | None) -> 
     if not wrong:
         return
     remedy = f"scaledproc verify {finished.store} tells more, --overwrite starts afresh"
-    if all(name == FEATURES or name.endswith(".csv") for name in wrong):
+    if all(name in (FEATURES, CROISSANT) or name.endswith(".csv") for name in wrong):
         remedy = f"scaledproc combine {finished.store} makes it of the shards"
     more = f", and {len(wrong) - 1:,} more of its files are not as they were written" if len(wrong) > 1 else ""
     name, what = next(iter(wrong.items()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,14 +18,17 @@ from scaledproc.errors import DamagedError, ScaledprocError, UsageError
 from scaledproc.events import CombineDone
 from scaledproc.execution.chunks.chunk import as_stored
 from scaledproc.execution.chunks.quarantine import read_errors
+from scaledproc.execution.croissant import TableFile, croissant
 from scaledproc.execution.keys import KEYS, KeyColumns, keyed_schema
 from scaledproc.execution.said_files import write_said
 from scaledproc.execution.shard import counts_of
 from scaledproc.execution.unreferenced import Unreferenced
+from scaledproc.extractors.described import described
 from scaledproc.extractors.rows.several import MAIN, CountsByTable, columns_of_table, rows_of_table
 from scaledproc.extractors.tables import tables_of
-from scaledproc.run_folder.folder import RunFolder
+from scaledproc.run_folder.folder import Run, RunFolder
 from scaledproc.run_folder.names import (
+    CROISSANT,
     ERROR_LOG,
     ERROR_SCHEMA,
     ERRORS,
@@ -40,6 +44,7 @@ from scaledproc.run_folder.names import (
 from scaledproc.run_folder.shard_report import unknown_costs
 from scaledproc.run_folder.tasks_table import FAILED, task_rows, tasks_schema
 from scaledproc.storage.parquet import (
+    METADATA,
     Writer,
     check_schema,
     damage_told,
@@ -89,8 +94,9 @@ def combine(run: RunFolder) -> CombineDone:
     unreferenced = Unreferenced(run, run.extractor)
     further = tables_of(run.extractor)
     counts: list[NDArray[np.int64]] = []
-    rows, summaries = _write_features(run, digests, reports, unreferenced, counts)
-    tables = {name: _write_further(run, name, digests, reports, counts) for name in further}
+    main, summaries = _write_features(run, digests, reports, unreferenced, counts)
+    tables = [_write_further(run, name, digests, reports, counts) for name in further]
+    _write_croissant(run, digests, [main, *tables])
     for name, table in summaries.items():
         with run.store.committing(f"{name}.csv", replacing=True) as part:
             write_csv(part, table)
@@ -100,13 +106,13 @@ def combine(run: RunFolder) -> CombineDone:
         _write_tasks(run, digests, counts, [costs for _, costs in full], further)
         write_said(run, digests, [report for report, _ in full])
     return CombineDone(
-        rows=rows,
+        rows=main.rows,
         quarantined=quarantined,
         summaries=tuple(sorted(summaries)),
         seconds=time.perf_counter() - started,
         digests=digests,
         notes=(*unreferenced.notes(quarantined), *_warned(run, {**run.record.digests, **digests})),
-        tables=tables,
+        tables={table.name: table.rows for table in tables},
     )
 
 
@@ -116,7 +122,7 @@ def _write_features(
     reports: Sequence[ShardDone] | None,
     unreferenced: Unreferenced,
     counts: list[NDArray[np.int64]],
-) -> tuple[int, Mapping[str, pa.Table]]:
+) -> tuple[TableFile, Mapping[str, pa.Table]]:
     extractor = run.extractor
     schema = finished_schema(extractor)
     shards = _rows_of_table(run, MAIN, reports, counts)
@@ -148,11 +154,11 @@ def _write_features(
                 raise
             except Exception as error:
                 raise ScaledprocError(f"the extractor's summarise() failed: {type(error).__name__}: {error}") from error
-        digests[FEATURES] = digest_of(part)
+        made = _written(run, MAIN, FEATURES, schema, writer, part, digests)
     for name in summaries:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
             raise ScaledprocError(f"the extractor calls a summary {name!r}; use letters, digits, - and _")
-    return writer.rows, summaries
+    return made, summaries
 
 
 def _write_further(
@@ -161,24 +167,66 @@ def _write_further(
     digests: dict[str, str],
     reports: Sequence[ShardDone] | None,
     counts: list[NDArray[np.int64]],
-) -> int:
-    """Write a further table; how many rows it has."""
-    file = table_name(name)
+) -> TableFile:
+    """Write a further table."""
+    file, schema = table_name(name), tables_of(run.extractor)[name]
     keys = _keys(run, name, counts)
     with run.store.committing(file, replacing=True) as part:
-        with _table_writer(run, part, name, tables_of(run.extractor)[name]) as writer:
+        with _table_writer(run, part, name, schema) as writer:
             for table in _rows_of_table(run, name, reports, None):
                 writer.write_table(table if keys is None else keys.add(table))
                 del table  # while the next one is read
-        digests[file] = digest_of(part)
-    return writer.rows
+        return _written(run, name, file, schema, writer, part, digests)
+
+
+def _written(
+    run: RunFolder, name: str, file: str, schema: pa.Schema, writer: Writer, part: Path, digests: dict[str, str]
+) -> TableFile:
+    """What is told of a table that stands in a file which is about to be committed."""
+    digests[file] = digest_of(part)
+    told = table_schema(run, name, schema)
+    return TableFile(name, file, told, writer.rows, part.stat().st_size, digests[file])
+
+
+def _write_croissant(run: RunFolder, digests: dict[str, str], tables: Sequence[TableFile]) -> None:
+    """Tell programs what the tables are."""
+    label = str(run.record.extractor.get("label") or run.extractor.label)
+    version = run.record.versions.get("scaledproc", "")
+    with run.store.committing(CROISSANT, replacing=True) as part:
+        part.write_text(croissant(label, run.record.plan_id, version, tables), encoding="utf-8")
+        digests[CROISSANT] = digest_of(part)
 
 
 def _table_writer(run: RunFolder, part: Path, name: str, schema: pa.Schema) -> Writer:
     """What writes one of a run's tables, whose own columns are given."""
-    if not has_keys(run.record):
-        return Writer(part, schema)
-    return Writer(part, keyed_schema(schema, called(name)), encoded=KEYS)
+    schema = table_schema(run, name, schema)
+    return Writer(part, schema, encoded=KEYS if has_keys(run.record) else ())
+
+
+def table_schema(run: Run, name: str, schema: pa.Schema) -> pa.Schema:
+    """The columns of one of a run's tables as its file has them, with what the file says of itself.
+
+    Parameters
+    ----------
+    run, name
+        The run, and the table.
+    schema
+        The table's own columns, once finished.
+    """
+    from scaledproc.extractors.base import FunctionExtractor
+
+    extractor, record = run.extractor, run.record
+    schema = described(extractor, schema, extractor.schema if name == MAIN else schema)
+    if has_keys(record):
+        schema = keyed_schema(schema, called(name))
+    told = {
+        "extractor": record.extractor.get("label", extractor.label),
+        **({} if isinstance(extractor, FunctionExtractor) else {"extractor_version": extractor.version}),
+        "plan_id": record.plan_id,
+        "scaledproc": record.versions.get("scaledproc", ""),
+        "table": name,
+    }
+    return schema.with_metadata({**(schema.metadata or {}), METADATA: json.dumps(told, sort_keys=True).encode()})
 
 
 def _keys(run: RunFolder, name: str, counts: Sequence[NDArray[np.int64]]) -> KeyColumns | None:

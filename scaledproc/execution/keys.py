@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from scaledproc.errors import UsageError
 from scaledproc.execution.shard import Rows
+from scaledproc.extractors.described import DESCRIPTION
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +23,14 @@ if TYPE_CHECKING:
 
 KEYS = ("group", "unit", "anchor")
 """The names of the columns."""
-_FIELDS = tuple(pa.field(name, pa.string(), nullable=False) for name in KEYS)
+_TEXTS = {
+    "group": "The top folder that the task's unit lies in; . for files directly under the dataset's root.",
+    "unit": "What names the files that belong together: by default their folder, below the dataset's root.",
+    "anchor": "The file that started the task which gave the row, below the dataset's root.",
+}
+_FIELDS = tuple(
+    pa.field(name, pa.string(), nullable=False, metadata={DESCRIPTION: text.encode()}) for name, text in _TEXTS.items()
+)
 _ENCODED = pa.dictionary(pa.int32(), pa.string())
 
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from scaledproc.errors import ScaledprocError
 from scaledproc.extractors.code.fingerprint import WITH_KEYS, fingerprint_of
+from scaledproc.extractors.described import undescribed
 from scaledproc.extractors.tables import tables_of
 from scaledproc.planning.inventory import globs_of, matches
 from scaledproc.planning.layout import Layout
@@ -550,9 +551,9 @@ def plan_id_of(
     with_keys: bool = False,
 ) -> str:
     """What determines the output, as a hash; `fingerprint` is the extractor's, as text."""
-    digest = hashlib.sha256(f"{FORMAT}\0{fingerprint}\0{extractor.schema}\0{unit}\0".encode())
+    digest = hashlib.sha256(f"{FORMAT}\0{fingerprint}\0{undescribed(extractor.schema)}\0{unit}\0".encode())
     for name, schema in tables_of(extractor).items():
-        digest.update(f"table {name}\0{schema}\0".encode())
+        digest.update(f"table {name}\0{undescribed(schema)}\0".encode())
     if with_keys:
         digest.update(f"{WITH_KEYS}\0".encode())
     for file in sorted(reads):

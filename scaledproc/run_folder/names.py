@@ -5,6 +5,7 @@ Its layout::
     OUTPUT/
       features.parquet                   every row, in the plan's order
       beats.parquet                      a further table that the extractor declares, <name>.parquet
+      croissant.json                     what these tables and their columns are, as Croissant 1.1
       signal_stats.csv                   the extractor's summaries, <name>.csv
       errors.parquet                     the quarantined tasks, one row each
       errors.log                         their tracebacks; only when a task failed
@@ -42,6 +43,7 @@ RECORD = "run.json"
 PLAN = "plan.parquet"
 INVENTORY = "inventory.parquet"
 FEATURES = "features.parquet"
+CROISSANT = "croissant.json"
 ERRORS = "errors.parquet"
 ERROR_LOG = "errors.log"
 TASKS = "tasks.parquet"
@@ -60,7 +62,7 @@ TODO = f"{WORK}/todo"
 """A run's folder of its own: of the tasks that no earlier run has the rows of."""
 UPDATE = "update"
 """A run's folder of its own: of what is to take this one's place, until that is whole."""
-OWN_FILES = frozenset({RECORD, PLAN, INVENTORY, FEATURES, ERRORS, ERROR_LOG, TASKS, WARNINGS, "report.html"})
+OWN_FILES = frozenset({RECORD, PLAN, INVENTORY, FEATURES, CROISSANT, ERRORS, ERROR_LOG, TASKS, WARNINGS, "report.html"})
 OWN_NAMES = OWN_FILES | {LOGS, SHARDS, WORK, LEASE, UPDATE}
 SHARD_FILE = re.compile(r"\d{5,}\.parquet")
 PARTS = f"{WORK}/parts"

@@ -89,7 +89,7 @@ def test_any_cuts_and_any_interruptions_give_the_same_bytes(
         output / name
         for name in (
             *("features.parquet", "errors.parquet", "errors.log", "tasks.parquet", "shards"),
-            *("plan.parquet", "inventory.parquet", "run.json"),
+            *("plan.parquet", "inventory.parquet", "run.json", "croissant.json"),
         )
     )
     assert len(list((output / "shards").iterdir())) == run.plan.n_shards
