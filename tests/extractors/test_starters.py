@@ -39,7 +39,9 @@ class TestFiles(_Written):
 
     def test_values(self, dataset: Path) -> None:
         rows = scaledproc.try_task(self.extractor, dataset, "1/3.bin").to_pylist()
-        assert rows == [{"group": "1", "unit": "1", "anchor": "1/3.bin", "path": "1/3.bin", "size": 6, "lines": 3, "beside": 1}]
+        assert rows == [
+            {"group": "1", "unit": "1", "anchor": "1/3.bin", "path": "1/3.bin", "size": 6, "lines": 3, "beside": 1}
+        ]
         (row,) = scaledproc.try_task(self.extractor, dataset, "1/3.bin", options={"largest": 5}).to_pylist()
         assert row["lines"] is None
 
