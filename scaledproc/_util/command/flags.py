@@ -81,7 +81,8 @@ def option_parameter(
     """
     kind = _TYPES[each.kind]
     hint = f" [dim]Default: {each.default_text}.[/]" if each.default_text else ""
-    is_pair = each.kind == "flag" and panel is not None  # what a file has switched on can be switched off
+    # What a file has switched on can be switched off, and what is neither where nothing is said.
+    is_pair = each.kind == "flag" and (panel is not None or each.command_default is None)
     words = f"{flag}/{flag.replace('--', '--no-', 1)}" if is_pair else flag
     shown = typer.Option(
         words,
