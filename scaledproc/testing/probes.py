@@ -18,9 +18,7 @@ COUNT = "SCALEDPROC_PROBE_COUNT"
 CUTS: tuple[tuple[str, str], ...] = (("folder", "auto"), ("1", "1"), ("3", "per-core"), ("2kB", "1kB"), ("4", "2"))
 
 
-@extractor(
-    schema={"unit": "string", "path": "string", "line": "int64", "digest": "string", "beside": "int64"}, anchor="*.txt"
-)
+@extractor(schema={"path": "string", "line": "int64", "digest": "string", "beside": "int64"}, anchor="*.txt")
 def probe(task: Task) -> Iterator[dict[str, Any]]:
     """Give a row for each line of the anchor, with a digest of all files of the unit; do what the content says.
 
@@ -37,13 +35,7 @@ def probe(task: Task) -> Iterator[dict[str, Any]]:
             raise ValueError(f"poison in {task.path}")
         if line.startswith("sleep"):
             time.sleep(float(line.split()[1]))
-        yield {
-            "unit": task.unit,
-            "path": task.anchor,
-            "line": number,
-            "digest": digest.hexdigest(),
-            "beside": len(task.files),
-        }
+        yield {"path": task.anchor, "line": number, "digest": digest.hexdigest(), "beside": len(task.files)}
 
 
 def write_probe_dataset(folder: Path, *, poison: bool = False, seconds: float = 0.0) -> Path:

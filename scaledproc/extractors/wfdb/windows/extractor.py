@@ -8,7 +8,7 @@ import os
 import resource
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import pyarrow as pa
 
@@ -202,6 +202,7 @@ class WfdbWindows(Extractor):
     name = "wfdb-windows"
     anchors = ("*.hea", f"{'[0-9]' * 8}n{ENDING}")
     companions = ("*.dat", "*.mat")
+    units: ClassVar[Mapping[str, str]] = {"fs": "Hz", "offset_s": "s", "peak_hz": "Hz", "edge95_hz": "Hz"}
 
     def __init__(
         self,
