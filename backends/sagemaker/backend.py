@@ -52,7 +52,7 @@ from .jobs.requests import (
     processing_job,
 )
 from .packaging.bundle import make_bundle
-from .service import Jobs, Service, ServiceError
+from .service import Jobs, Service, ServiceError, knows_preferences
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -293,7 +293,7 @@ class SageMakerBackend(Backend):
 
         def request(name: str, assignment: Assignment, choice: Choice) -> dict[str, Any]:
             assert place is not None  # noqa: S101 - without assignments there are no requests
-            choice = replace(choice, prefers=choice.prefers and _has_preferences())
+            choice = replace(choice, prefers=choice.prefers and knows_preferences())
             return processing_job(place, name, assignment, instance_types(self.settings, assignment, choice))
 
         if self._controller is not None:  # of the shards: the last job's machine is not asked for its disk
@@ -377,7 +377,7 @@ class SageMakerBackend(Backend):
             ]
             return pipeline.definition(settings, assignments, combine, requests)
 
-        prefers, note = _has_preferences() and len(settings.instance_type) > 1, ""
+        prefers, note = knows_preferences() and len(settings.instance_type) > 1, ""
         try:
             self._execution = pipeline.start(self.service, name, place.role, made(Choice(prefers=prefers)), settings)
         except ServiceError as error:
@@ -587,14 +587,6 @@ _ROWS_OF_INPUT = 0.1  # bytes on the last job's disk for a byte of input, where 
 def _job_of(step: Mapping[str, Any]) -> str:
     """The name of a pipeline step's job; empty before it has one."""
     return str(step.get("Metadata", {}).get("ProcessingJob", {}).get("Arn", "")).rpartition("/")[2]
-
-
-def _has_preferences() -> bool:
-    """Whether this boto3 can ask for several machines in order."""
-    import botocore.session
-
-    model = botocore.session.get_session().get_service_model("sagemaker")
-    return "InstancePreferences" in model.shape_for("ProcessingClusterConfig").members
 
 
 def _check_variables(extractor: Extractor, settings: Settings) -> None:

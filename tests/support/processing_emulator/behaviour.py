@@ -13,6 +13,8 @@ SMALL_DISKS = {"tmp": 16_384, "processing": 2_000_000}
 """Bytes of a disk that is small; more files than that fail the job. Where results are left, some room is needed."""
 SMALL_DISK = "EMULATOR_SMALL_DISK"
 """For the hosts: the folder of a small disk, a colon, its bytes."""
+VOLUME = "EMULATOR_VOLUME"
+"""The same of the other folder, which is on the volume."""
 SHIM = Path(__file__).parent / "shim"
 """A folder for the hosts' PYTHONPATH: `sitecustomize` there has a process see the small disk."""
 
@@ -30,6 +32,8 @@ class Behaviour:
         Whether a request with InstancePreferences is refused, as by a region or a pipeline that does not know of it.
     small_disk
         What lies on a small disk beside the volume: `/tmp`, or `/opt/ml/processing`; None: nothing does.
+    keeps_continuous
+        Whether a job that is stopped, or fails, has left what its Continuous outputs had by then.
     refuses_nested_outputs
         Whether a request is refused of which an output's S3Uri is above that of an input.
     """
@@ -37,6 +41,7 @@ class Behaviour:
     manifests: Literal["relative", "key", "flat"] = "relative"
     refuses_preferences: bool = False
     small_disk: Literal["tmp", "processing"] | None = None
+    keeps_continuous: bool = True
     refuses_nested_outputs: bool = False
 
     def check(self, request: Json) -> None:
@@ -49,12 +54,17 @@ class Behaviour:
             if any(one["S3Input"]["S3Uri"].startswith(above) for one in request.get("ProcessingInputs", ())):
                 raise invalid(f"The output {above} contains inputs of the same job")
 
-    def environment(self, temporary: Path, processing: Path) -> dict[str, str]:
+    def uploads(self, mode: str, status: str) -> bool:
+        """Whether outputs are uploaded of a job that is in a status."""
+        return status == "Completed" or (mode == "Continuous" and self.keeps_continuous)
+
+    def environment(self, temporary: Path, processing: Path, volume_gb: int) -> dict[str, str]:
         """What has a host see its small disk."""
         if self.small_disk is None:
             return {}
-        folder = temporary if self.small_disk == "tmp" else processing
-        return {SMALL_DISK: f"{folder}:{SMALL_DISKS[self.small_disk]}", "PYTHONPATH": str(SHIM)}
+        folder, other = (temporary, processing) if self.small_disk == "tmp" else (processing, temporary)
+        small = f"{folder}:{SMALL_DISKS[self.small_disk]}"
+        return {SMALL_DISK: small, VOLUME: f"{other}:{volume_gb * 10**9}", "PYTHONPATH": str(SHIM)}
 
     def is_full(self, temporary: Path, processing: Path) -> bool:
         """Whether a host has put more onto its small disk than that holds."""
