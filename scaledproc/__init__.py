@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 from scaledproc._util.lazy_names import lazily
 
 if TYPE_CHECKING:
-    from scaledproc.api import combine, fetch, plan, run, save_inventory, show, status, stop, try_task, verify
+    from scaledproc.api.copying import fetch
+    from scaledproc.api.past_runs import show, status, stop, verify
+    from scaledproc.api.plans import plan, save_inventory
+    from scaledproc.api.runs import combine, run
+    from scaledproc.api.single_task import try_task
     from scaledproc.backend.base import Backend, Capabilities, Job
     from scaledproc.engine.overview import Overview
     from scaledproc.engine.status import Status
@@ -54,7 +58,11 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "api": ("combine", "fetch", "plan", "run", "save_inventory", "show", "status", "stop", "try_task", "verify"),
+        "api.copying": ("fetch",),
+        "api.past_runs": ("show", "status", "stop", "verify"),
+        "api.plans": ("plan", "save_inventory"),
+        "api.runs": ("combine", "run"),
+        "api.single_task": ("try_task",),
         "backend.base": ("Backend", "Capabilities", "Job"),
         "engine.overview": ("Overview",),
         "engine.status": ("Status",),

@@ -16,7 +16,7 @@ from scaledproc._util.text import count_text
 from scaledproc.errors import DamagedError, ScaledprocError, UsageError
 from scaledproc.events import CombineDone
 from scaledproc.execution.chunks.chunk import as_stored
-from scaledproc.execution.chunks.quarantine import read_errors
+from scaledproc.execution.chunks.quarantine import read_rows
 from scaledproc.execution.said_files import write_said
 from scaledproc.execution.shard import counts_of
 from scaledproc.execution.unreferenced import Unreferenced
@@ -301,7 +301,7 @@ def finish_table(extractor: Extractor, table: pa.Table) -> pa.Table:
 def _errors_of(run: RunFolder, reports: Sequence[ShardDone]) -> Iterator[pa.Table]:
     """The quarantined tasks of all shards with tracebacks."""
     for report in reports:
-        yield from read_errors(run.store, shard_errors_name(report.shard), report, shard_name(report.shard))
+        yield from read_rows(run.store, shard_errors_name(report.shard), report.quarantined, shard_name(report.shard))
 
 
 def _write_errors(run: RunFolder, digests: dict[str, str], reports: Sequence[ShardDone]) -> int:

@@ -21,8 +21,8 @@ from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import SHOWN_FAILURES, ChunkDone, ShardDone
 from scaledproc.execution.chunks.chunk import Outputs, Refused, fill, stored_schema, until_taken
 from scaledproc.execution.chunks.committed import ChunkFooter, chunk_name, open_chunk
-from scaledproc.execution.chunks.quarantine import ErrorRows, read_errors
-from scaledproc.execution.chunks.said import SaidRows, read_said
+from scaledproc.execution.chunks.quarantine import ErrorRows, read_rows
+from scaledproc.execution.chunks.said import SaidRows
 from scaledproc.execution.workers.worker_guard import end_part, is_worn
 from scaledproc.run_folder.names import (
     PARTS,
@@ -247,7 +247,7 @@ def _assemble_said(run: RunFolder, shard: int, parts: Sequence[_Part]) -> None:
     tables = (
         table
         for part in parts
-        for table in read_said(run.store, f"{part.name}.said.parquet", part.done, f"{part.name}.parquet")
+        for table in read_rows(run.store, f"{part.name}.said.parquet", part.done.said, f"{part.name}.parquet")
     )
     with run.store.committing(shard_said_name(shard), replacing=True) as target:
         write_table(target, SAID_SCHEMA, in_order(tables, run.plan.tasks["anchor"].slice(start, stop - start)))
@@ -404,7 +404,7 @@ def _write_said(store: Store, parts: Sequence[ChunkDone], name: str) -> None:
             (
                 table
                 for part, chunk in names
-                for table in read_said(store, f"{chunk}.said.parquet", part, f"{chunk}.parquet")
+                for table in read_rows(store, f"{chunk}.said.parquet", part.said, f"{chunk}.parquet")
             ),
         )
 
@@ -413,7 +413,7 @@ def _errors_of(store: Store, parts: Sequence[ChunkDone]) -> Iterator[pa.Table]:
     """The quarantined tasks of chunks."""
     for part in parts:
         name = chunk_name(part.shard, part.chunk)
-        yield from read_errors(store, f"{name}.errors.parquet", part, f"{name}.parquet")
+        yield from read_rows(store, f"{name}.errors.parquet", part.quarantined, f"{name}.parquet")
 
 
 def _added_up(parts: Sequence[ChunkDone | ShardDone], rows: int, seconds: float) -> ShardDone:

@@ -24,7 +24,8 @@ THROUGH = {  # in the order of their folders
     "cli/test_main.py": "cli/run cli/worker cli/inspect backend/dry_run errors _util/text",
     "cli/test_trial.py": "reporting/trial",
     "engine/test_changes.py": "extractors/files extractors/registry",
-    "engine/test_driver.py": "api engine/job engine/preflight execution/chunks/chunk execution/chunks/committed "
+    "engine/test_driver.py": "api/copying api/past_runs api/plans api/runs api/single_task "
+    "engine/job engine/preflight execution/chunks/chunk execution/chunks/committed "
     "execution/combine execution/worker extractors/base storage/parquet",
     "engine/test_hostile.py": "extractors/wfdb/task_header",
     "engine/test_options.py": "_util/options _util/types",

@@ -15,7 +15,7 @@ from s3server import S3Server
 from support import COUNT, forget_s3
 
 import scaledproc
-from scaledproc.api import _recalled
+from scaledproc.api.past_runs import _recalled
 
 KEY = "arn:aws:kms:us-east-1:123456789012:key/11111111-1111-1111-1111-111111111111"
 FILES = {"30/a/a.txt": b"a", "30/a/b.txt": b"poison", "31/c/c.txt": b"ccc"}

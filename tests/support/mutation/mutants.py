@@ -1,8 +1,8 @@
 """Whether tests notice faults: change one thing in a module, run the tests of its name, and do so for each such thing.
 
-    python tests/support/mutants.py                              # all modules below
-    python tests/support/mutants.py scaledproc/storage/retry.py  # some
-    python tests/support/mutants.py --sample 50 scaledproc/extractors/rows/scalars.py
+    python tests/support/mutation/mutants.py                              # all modules below
+    python tests/support/mutation/mutants.py scaledproc/storage/retry.py  # some
+    python tests/support/mutation/mutants.py --sample 50 scaledproc/extractors/rows/scalars.py
 
 A mutant that no test notices is printed. `equal_mutants.toml` names those that no test can notice, with the reason.
 """
@@ -27,7 +27,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EQUAL = Path(__file__).with_name("equal_mutants.toml")
 TESTS: dict[str, Sequence[str]] = {
     "scaledproc/_util/units.py": ["tests/_util/test_units.py"],
