@@ -36,7 +36,7 @@ THROUGH = {  # in the order of their folders
     "run_folder/tasks_table",
     "engine/test_update_model.py": "run_folder/replacement",
     "engine/test_verify.py": "_util/digests run_folder/shard_report",
-    "examples/test_commands_backend.py": "backend/base",
+    "examples/test_launcher_backend.py": "backend/base",
     "execution/chunks/test_missing_dataset.py": "execution/chunks/quarantine storage/local_files",
     "execution/test_inside_tasks.py": "_util/process/streams execution/workers/printing",
     "execution/test_scheduler.py": "execution/chunks/chunk_work",

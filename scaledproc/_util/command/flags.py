@@ -61,7 +61,9 @@ def replace_parameter(
     command.__annotations__ = {each.name: each.annotation for each in parameters}
 
 
-def option_parameter(each: Declared, flag: str, panel: str | None = None, name: str = "") -> inspect.Parameter:
+def option_parameter(
+    each: Declared, flag: str, panel: str | None = None, name: str = "", *, hidden: bool = False
+) -> inspect.Parameter:
     """An option as Typer takes it.
 
     Parameters
@@ -74,13 +76,20 @@ def option_parameter(each: Declared, flag: str, panel: str | None = None, name: 
         Under which heading `--help` shows it: for a backend's setting, of which None is given where it is not set.
     name
         The command's parameter, where it is not called as the option.
+    hidden
+        Whether `--help` does not show it.
     """
     kind = _TYPES[each.kind]
     hint = f" [dim]Default: {each.default_text}.[/]" if each.default_text else ""
     is_pair = each.kind == "flag" and panel is not None  # what a file has switched on can be switched off
     words = f"{flag}/{flag.replace('--', '--no-', 1)}" if is_pair else flag
     shown = typer.Option(
-        words, help=f"{each.help}{hint}", metavar=each.about.get("metavar"), show_default=False, rich_help_panel=panel
+        words,
+        help=f"{each.help}{hint}",
+        metavar=each.about.get("metavar"),
+        show_default=False,
+        rich_help_panel=panel,
+        hidden=hidden,
     )
     default = None if panel is not None or each.kind == "texts" else each.command_default
     annotation: Any = Annotated[kind if each.kind == "flag" and not is_pair else kind | None, shown]
