@@ -175,10 +175,7 @@ def _plain_type(kind: pa.DataType) -> pa.DataType | None:
 def _runs(values: Any, often: Any = None) -> pa.Table:
     """Values that are sorted, each once with how often it is there; `often` says how often each place counts."""
     firsts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
-    if often is None:
-        counts = np.diff(firsts, append=len(values))
-    else:
-        counts = np.add.reduceat(often, firsts)
+    counts = np.diff(firsts, append=len(values)) if often is None else np.add.reduceat(often, firsts)
     return pa.table({"value": values[firsts], "n": counts})
 
 

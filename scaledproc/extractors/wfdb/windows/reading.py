@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MOST_FILES = 200
 """Signal files of a record that are open at once."""
+_AT_ONCE = 2**20
+"""Bytes of a signal file that are read at once: the samples that are made of them are held for a while."""
 MOST_EMPTY = 1_000
 """Windows for each sample, beyond which a window is far too short."""
 
@@ -154,9 +156,8 @@ def opened(
         if file is not None and any(of_file) and n_frames:
             if len(sources) == MOST_FILES:
                 raise ValueError(f"its signals are in more than {MOST_FILES} files; choose some of them")
-            sources.append(
-                Source(stack.enter_context(open_frames(paths[file], n_frames, signals)), signals, of_file, n_frames)
-            )
+            blocks = stack.enter_context(open_frames(paths[file], n_frames, signals, _AT_ONCE))
+            sources.append(Source(blocks, signals, of_file, n_frames))
     return sources
 
 

@@ -44,7 +44,7 @@ def compiled_steps() -> Steps:
     return made
 
 
-def _sum(values: Any, first: int, n: int) -> float:
+def _sum(values: Any, first: int, n: int) -> Any:
     """The sum of some values, added up in numpy's order for such a row: by halves, down to 128 or fewer."""
     # Of each half that waits for the other one: where that is, whether it is at work, and the sum of this one.
     firsts, lengths = np.empty(48, np.int64), np.empty(48, np.int64)
@@ -67,7 +67,7 @@ def _sum(values: Any, first: int, n: int) -> float:
         first, n = firsts[waiting - 1], lengths[waiting - 1]
 
 
-def _short_sum(values: Any, first: int, n: int) -> float:
+def _short_sum(values: Any, first: int, n: int) -> Any:
     """The same of at most 128."""
     if n < 8:
         few = 0.0
