@@ -18,7 +18,7 @@ from scaledproc.engine.options import SHOWN_EXAMPLES, SHOWN_TASKS, split_options
 from scaledproc.engine.steps import reporting
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.run_folder.folder import Run, RunFolder
-from scaledproc.run_folder.names import REPORT
+from scaledproc.run_folder.names import MAIN_TABLE, REPORT
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
@@ -177,6 +177,42 @@ def show(output: Where, *, most: int = SHOWN_TASKS, storage_options: Mapping[str
     refuse_idle_options(storage_options, {"output": store})
     with reporting(f"{store} cannot be read: "):
         return find_overview(Run.open(store), most)
+
+
+def ddl(output: Where, *, location: str | None = None, storage_options: Mapping[str, Any] | None = None) -> str:
+    """Statements that make a run's tables known to Amazon Athena and the AWS Glue Data Catalog.
+
+    Parameters
+    ----------
+    output
+        The folder of a finished run, whose tables are folders (`table="dataset"`).
+    location
+        The URL in S3 where Athena finds that folder; the folder's own where None is given.
+    storage_options
+        As for `run`.
+
+    Raises
+    ------
+    UsageError
+        If the tables are single files, or Athena cannot read them.
+    ScaledprocError
+        If the folder holds no run, or the run is not finished or its files are damaged.
+    """
+    check_kinds(locals())
+    from scaledproc.reporting.ddl import create_tables
+
+    _, outputs = split_options(storage_options)
+    store = Store.at(output, outputs)
+    refuse_idle_options(storage_options, {"output": store})
+    with reporting(f"{store} cannot be read: "):
+        run = Run.open(store)
+        if not run.record.has_table_folders:
+            raise UsageError(
+                f"Athena reads folders, and the tables of {store} are single files: scaledproc combine {store} "
+                "--table dataset makes folders of them"
+            )
+        tables = {name: run.schema_of(name) for name in (MAIN_TABLE, *run.record.tables)}
+        return create_tables(tables, store.uri if location is None else location)
 
 
 def report(

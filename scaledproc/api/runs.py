@@ -25,6 +25,7 @@ from scaledproc.reporting.notebook import shown_here
 from scaledproc.reporting.report import write_at_end
 from scaledproc.run_folder.folder import Run, RunFolder
 from scaledproc.run_folder.lock.driver_lease import hold_lease
+from scaledproc.run_folder.record import form_of
 from scaledproc.run_folder.replacement import is_half_replaced
 from scaledproc.storage.store import Store
 
@@ -47,6 +48,7 @@ def run(
     compare: str = "listed",
     backend: str | Backend = "local",
     jobs: int | None = None,
+    table: str | None = None,
     overwrite: bool = False,
     update: bool = False,
     retry_failed: bool = False,
@@ -82,6 +84,9 @@ def run(
     jobs
         Processes of each machine; as many as it has cores where none is given; 1 for all in this process, unless a
         limit is given that only another process can keep.
+    table
+        The form of each table: `file`, or `dataset`, a folder with one file for each macro shard. Where None is given,
+        that of the run in the output folder, or a file. Of a finished run another form is made of its shards.
     overwrite
         Throw away a run that is in the output folder.
     update
@@ -171,6 +176,7 @@ def combine(
     output: Where,
     *,
     options: Mapping[str, Any] | None = None,
+    table: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     on_event: Listener | None = None,
 ) -> Run:
@@ -183,6 +189,8 @@ def combine(
     options
         Of the extractor, those that only what is made of extracted rows depends on, such as `signal_names` of
         `wfdb-summary`; the others are those that the run has.
+    table
+        The form of each table, as for `run`; the one that it has where None is given.
     storage_options, on_event
         As for `run`.
 
@@ -196,6 +204,7 @@ def combine(
     check_kinds(locals())
     from scaledproc.execution.combine import combine as combine_shards
 
+    form = RunOptions.parse({"table": table}).table
     _, outputs = split_options(storage_options)
     refuse_idle_options(storage_options, {"output": Store.at(output, outputs)})
     with reporting():
@@ -212,9 +221,12 @@ def combine(
         with hold_lease(open_store, str(found.record.backend.get("name") or "local"), on_event) as store:
             found = found.within(store)
             if found.record.state == "done":
-                combined = combine_anew(found, on_event, values)
+                combined = combine_anew(found, on_event, values, form)
                 add_last(combined, write_at_end, on_event)
             else:
+                if form is not None and form != form_of(found.record):
+                    found.remove_tables()
+                    found = found.with_record(options={**found.record.options, "table": form})
                 if values is not None:
                     extractor = {**found.record.extractor, "options": values}
                     found = replace(found, record=replace(found.record, extractor=extractor))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
@@ -103,6 +105,7 @@ def perform(
     hand_over: Callable[[int], None] = lambda _: None,
     before_combining: Iterable[Event] = (),
     keep: bool = False,
+    has_files: bool = True,
     at_end: AtEnd | None = None,
 ) -> Iterator[Event]:
     """Make a job's shards, then combine, if it is to; and tell what happens.
@@ -125,6 +128,8 @@ def perform(
         What is to be done, and told of, when the shards are made.
     keep
         Whether the end of the run keeps what only an unfinished run needs.
+    has_files
+        Whether this machine has all shards and their files of the tables, to combine.
     at_end
         Makes what the folder of a run that is finished has besides.
     """
@@ -136,14 +141,24 @@ def perform(
         made = run_shards(run, shards, jobs=count, scratch=order.scratch_folder, here=here, shared=shared)
         steps.append(_handed_over(made, hand_over))
     if order.combine:
-        steps += [before_combining, _combined(run)]
-    heartbeat = Heartbeat(order.report or "", host, count, versions())
+        steps += [before_combining, _combined(run, has_files=has_files)]
+    heartbeat = Heartbeat(order.report or "", host, count, versions(), *_scratch(order))
     with Beating(progress if order.report else None, heartbeat) as beating:
         for event in chain.from_iterable(steps):
             beating.listen(event)
             yield event
     if order.combine and order.finish:
         finish(run, CombineDone.from_json(run.store.read(COMBINED)), started, None, keep=keep, at_end=at_end)
+
+
+def _scratch(order: JobOrder) -> tuple[str, int, int]:
+    """The folder of the scratch space, its disk's bytes and those that are free; 0 where it cannot be looked at."""
+    folder = str(order.scratch_folder or tempfile.gettempdir())
+    try:
+        disk = shutil.disk_usage(folder)
+    except OSError:  # whoever uses it says so
+        return folder, 0, 0
+    return folder, disk.total, disk.free
 
 
 def _handed_over(events: Iterator[Event], hand_over: Callable[[int], None]) -> Iterator[Event]:
@@ -153,8 +168,8 @@ def _handed_over(events: Iterator[Event], hand_over: Callable[[int], None]) -> I
         yield event
 
 
-def _combined(run: RunFolder) -> Iterator[Event]:
-    combined = combine(run)
+def _combined(run: RunFolder, *, has_files: bool) -> Iterator[Event]:
+    combined = combine(run, has_files=has_files)
     run.store.write(COMBINED, combined.to_json())
     yield combined
 

@@ -128,6 +128,7 @@ def finished_event(
         seconds=seconds,
         already=already,
         failures=tuple(failures),
+        table=record.place_of_table(),
     )
 
 

@@ -30,7 +30,7 @@ from scaledproc.planning.partition import ChunkCut, ShardCut
 from scaledproc.run_folder.changes import OLD, texts_of
 from scaledproc.run_folder.folder import Run, RunFolder, begin, changed_files
 from scaledproc.run_folder.names import REUSED_TASKS, TODO, UPDATE
-from scaledproc.run_folder.record import RunRecord, read_record
+from scaledproc.run_folder.record import FILE, RunRecord, read_record
 from scaledproc.run_folder.replacement import UPDATES, replace_run
 from scaledproc.run_folder.tasks_table import REUSED_SCHEMA
 from scaledproc.storage.parquet import write_table
@@ -339,6 +339,7 @@ def _made(current: RunFolder, reuse: Reuse, terms: Terms, where: str) -> Earlier
     record = replace(
         current.record,
         state="running",
+        options={**current.record.options, "table": FILE},  # which is not written
         plan_id=todo.plan_id,
         counts={**counts, "shards": todo.n_shards, "chunks": todo.n_chunks},
         bytes={"input": todo.size},

@@ -86,6 +86,18 @@ def names_of_file(file: str | os.PathLike[str]) -> str | None:
     return text
 
 
+NamesOption = Annotated[
+    str | None,
+    Option(
+        "Table of canonical signal names (TOML), or built-in.",
+        metavar="FILE",
+        default_text="built-in",
+        read=names_of_file,
+    ),
+]
+"""The option `signal_names`: the content of a table instead of the built-in one."""
+
+
 class WfdbSummary(Extractor):
     """Statistics of every signal of every WFDB record, over its valid samples, in physical units.
 
@@ -170,15 +182,7 @@ class WfdbSummary(Extractor):
 
     def __init__(
         self,
-        signal_names: Annotated[
-            str | None,
-            Option(
-                "Table of canonical signal names (TOML), or built-in.",
-                metavar="FILE",
-                default_text="built-in",
-                read=names_of_file,
-            ),
-        ] = None,
+        signal_names: NamesOption = None,
     ) -> None:
         self._signal_names = signal_names
 
@@ -258,6 +262,18 @@ class WfdbSummary(Extractor):
         from scaledproc.extractors.wfdb.signal_stats import signal_stats
 
         return {"signal_stats": signal_stats(tables)}
+
+    def partial_summaries(self, tables: Iterable[pa.Table]) -> Mapping[str, pa.Table]:
+        """What `signal_stats` of all rows is made of: exact sums of some of them."""
+        from scaledproc.extractors.wfdb.signal_stats import partial_stats
+
+        return {"signal_stats": partial_stats(tables)}
+
+    def merge_summaries(self, partials: Iterable[Mapping[str, pa.Table]]) -> Mapping[str, pa.Table]:
+        """`signal_stats`, as `summarise` gives it."""
+        from scaledproc.extractors.wfdb.signal_stats import merge_stats
+
+        return {"signal_stats": merge_stats(partial["signal_stats"] for partial in partials)}
 
 
 def _row(
