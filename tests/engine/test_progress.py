@@ -88,7 +88,8 @@ def test_pace_leaves_out_the_start_of_the_first_machine() -> None:
     assert (progress.throughput, progress.seconds_left) == (20.0, 40.0)
     clock.now = 310.0
     progress.add(state(0, "running", 40, 400, 20.0))
-    assert (progress.throughput, progress.seconds_left) == (20.0, pytest.approx(30.0))
+    assert progress.throughput == 20.0
+    assert progress.seconds_left == pytest.approx(30.0)
 
 
 def test_pace_leaves_out_what_jobs_did_before_they_were_watched() -> None:
@@ -99,7 +100,8 @@ def test_pace_leaves_out_what_jobs_did_before_they_were_watched() -> None:
     clock.now = 5.0
     progress.add(state(0, "running", 50, 500, 505.0))
     progress.add(shard_done(0, 50, 500))
-    assert (progress.tasks, progress.throughput, progress.seconds_left) == (50, 20.0, pytest.approx(25.0))
+    assert (progress.tasks, progress.throughput) == (50, 20.0)
+    assert progress.seconds_left == pytest.approx(25.0)
 
 
 def test_a_retried_job_shows_its_own_counters_and_the_sum_does_not_fall() -> None:
