@@ -39,7 +39,7 @@ def status_page(status: Status, live: str) -> str:
     live
         Where the page asks for its next state: a path on the server that it came from.
     """
-    done = sum(each.tasks for each in (*status.done, *status.states))
+    done = sum(each.tasks for each in status.done) + sum(each.tasks for each in status.states)
     rules = (
         f"default-src 'none'; style-src {_hash(_STYLE)}; script-src {_hash(_SCRIPT)}; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'"
