@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from scaledproc._util.options import at_least, mapping, place
+from scaledproc._util.options import at_least, yes_or_no
 from scaledproc._util.types import Where
-from scaledproc.api.arguments import refuse_idle_options
+from scaledproc.api.arguments import check_kinds, refuse_idle_options
 from scaledproc.backend.base import Backend
 from scaledproc.backend.registry import MissingBackendError, load_backend, opening_options
 from scaledproc.engine.driver import settled
@@ -45,6 +45,7 @@ def status(
     ScaledprocError
         If the folder holds no run, or the backend cannot be asked about the run's jobs.
     """
+    check_kinds(locals())
     from scaledproc.engine.status import find_status
 
     try:
@@ -74,6 +75,7 @@ def stop(
     UsageError
         If the run is finished, or is run by the processes that began it, which end with Ctrl-C there.
     """
+    check_kinds(locals())
     from scaledproc.engine.status import at_work_in
 
     run, _ = _recalled(output, storage_options, settings)
@@ -117,6 +119,8 @@ def verify(
     ScaledprocError
         If the folder holds no run, the run is not finished, or the dataset cannot be listed.
     """
+    check_kinds({"output": output, "dataset": "." if dataset is None else dataset})
+    yes_or_no(inventory, "inventory")
     from scaledproc.engine.verify import verify_run
     from scaledproc.planning.inventory import take_inventory
 
@@ -161,11 +165,12 @@ def show(output: Where, *, most: int = SHOWN_TASKS, storage_options: Mapping[str
     ScaledprocError
         If the folder holds no run, or the run is not finished or its files are damaged.
     """
+    check_kinds(locals())
     from scaledproc.engine.overview import find_overview
 
     most = at_least(1, "a number of tasks, 1 or more")(most, "--most")
     _, outputs = split_options(storage_options)
-    store = Store.at(place(output, "output"), outputs)
+    store = Store.at(output, outputs)
     refuse_idle_options(storage_options, {"output": store})
     with reporting(f"{store} cannot be read: "):
         return find_overview(Run.open(store), most)
@@ -176,8 +181,7 @@ def _recalled(
 ) -> tuple[RunFolder, Backend]:
     """A run, and the backend that has it."""
     _, outputs = split_options(storage_options)
-    settings = {} if settings is None else mapping(settings, "settings")
-    outputs = {**opening_options(os.fspath(place(output, "output")), settings), **outputs}
+    outputs = {**opening_options(os.fspath(output), settings or {}), **outputs}
     refuse_idle_options(storage_options, {"output": Store.at(output, outputs)})
     with reporting(f"{output} cannot be read: "):
         run = RunFolder.open(Store.at(output, outputs))

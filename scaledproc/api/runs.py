@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from scaledproc._util.options import mapping, place
+from scaledproc._util.options import at_least, mapping
 from scaledproc._util.types import Where
-from scaledproc.api.arguments import AnExtractor, refuse_idle_options, settle
+from scaledproc.api.arguments import AnExtractor, check_kinds, refuse_idle_options, settle
 from scaledproc.backend.base import Backend
 from scaledproc.backend.registry import load_backend
 from scaledproc.engine.driver import combine_anew, execute
@@ -137,13 +137,14 @@ def run(
         If the run cannot go on: another process has it, the dataset or the output folder cannot be read or written, or
         disk or memory is short. What is committed is kept: the same call continues.
     """
+    check_kinds(locals())
     asked = settle(RunOptions.parse(locals()))
     if asked.overwrite and (asked.update or asked.retry_failed or asked.reuse):
         raise UsageError("--overwrite throws the earlier run away, whose rows --update, --retry-failed or --reuse want")
     inputs, outputs = split_options(storage_options)
     machine = backend if isinstance(backend, Backend) else make_backend(backend, jobs, scratch, settings)
-    source = Store.at(place(dataset, "dataset"), {**machine.store_options("input"), **inputs})
-    store = Store.at(place(output, "output"), {**machine.store_options("output"), **outputs})
+    source = Store.at(dataset, {**machine.store_options("input"), **inputs})
+    store = Store.at(output, {**machine.store_options("output"), **outputs})
     refuse_idle_options(storage_options, {"input": source, "output": store})
     with (
         shown_here(on_event) as shown,
@@ -187,6 +188,7 @@ def combine(
     ScaledprocError
         If the folder holds no run, or a shard of the run is missing.
     """
+    check_kinds(locals())
     from scaledproc.execution.combine import combine as combine_shards
 
     _, outputs = split_options(storage_options)
@@ -199,7 +201,8 @@ def combine(
             )
         values = None
         if options:
-            values = change_options(str(found.source), found.record.extractor.get("options") or {}, options)
+            had = found.record.extractor.get("options") or {}
+            values = change_options(str(found.source), had, mapping(options, "options"))
         open_store = found.store
         with hold_lease(open_store, str(found.record.backend.get("name") or "local"), on_event) as store:
             found = found.within(store)
@@ -248,6 +251,11 @@ def work(
     ScaledprocError
         If the folder holds no run, or a job cannot be done.
     """
+    check_kinds(locals())
+    if not isinstance(shards, Iterable):
+        raise UsageError(f"shards {shards!r}: give numbers of macro shards, such as [3]")
+    number = at_least(0, "numbers of macro shards, such as [3]")
+    shards = [number(shard, "shards") for shard in shards]
     from scaledproc.engine.job import do_job
 
     yield from do_job(JobOrder.parse(os.fspath(run), {**locals(), "shards": tuple(shards)}))
@@ -263,10 +271,10 @@ def make_backend(
     UsageError
         If there is no backend of that name, what it needs is not installed, or a setting cannot have its value.
     """
+    check_kinds(locals())
     if not isinstance(name, str):
         raise UsageError(f"backend: give a backend or its name, not a value of type {type(name).__name__}")
-    own = {} if settings is None else mapping(settings, "settings")
-    return load_backend(name)(jobs=jobs, scratch=Path(scratch) if scratch else None, **own)
+    return load_backend(name)(jobs=jobs, scratch=Path(scratch) if scratch else None, **(settings or {}))
 
 
 @contextlib.contextmanager

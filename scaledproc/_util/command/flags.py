@@ -62,7 +62,9 @@ def replace_parameter(
     command.__annotations__ = {each.name: each.annotation for each in parameters}
 
 
-def option_parameter(each: Declared, flag: str, panel: str | None = None, name: str = "") -> inspect.Parameter:
+def option_parameter(
+    each: Declared, flag: str, panel: str | None = None, name: str = "", *, hidden: bool = False
+) -> inspect.Parameter:
     """An option as Typer takes it.
 
     Parameters
@@ -75,6 +77,8 @@ def option_parameter(each: Declared, flag: str, panel: str | None = None, name: 
         Under which heading `--help` shows it: for a backend's setting, of which None is given where it is not set.
     name
         The command's parameter, where it is not called as the option.
+    hidden
+        Whether `--help` does not show it.
     """
     kind = _TYPES[each.kind]
     hint = f" [dim]Default: {each.default_text}.[/]" if each.default_text else ""
@@ -87,6 +91,7 @@ def option_parameter(each: Declared, flag: str, panel: str | None = None, name: 
         metavar=each.about.get("metavar"),
         show_default=False,
         rich_help_panel=panel,
+        hidden=hidden,
         autocompletion=names_of(kind_of_plugin) if kind_of_plugin else None,
     )
     default = None if panel is not None or each.kind == "texts" else each.command_default

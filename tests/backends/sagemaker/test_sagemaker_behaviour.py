@@ -286,6 +286,7 @@ def test_throttled_now_and_then(account: Account) -> None:
     assert account.created - len(account.emulator.jobs) >= 2
 
 
+@pytest.mark.slow
 def test_no_capacity_for_the_first_type(account: Account) -> None:
     account.emulator.faults.no_capacity("ml.m5.large")
     found = account.run(instance_type="ml.m5.large,ml.m5.xlarge", options={"shards": "1"})
@@ -295,7 +296,8 @@ def test_no_capacity_for_the_first_type(account: Account) -> None:
     assert list(found.record.backend["billed"]["instance_seconds"]) == ["ml.m5.xlarge"]
 
 
-@pytest.mark.parametrize("detach", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("detach", [False, True])
 def test_a_service_that_takes_no_choice_of_machines(account: Account, detach: bool) -> None:
     account.emulator.behaviour.refuses_preferences = True
     if detach:
@@ -502,6 +504,7 @@ def test_detached_and_stopped(account: Account) -> None:
     account.assert_as_local(found)
 
 
+@pytest.mark.slow
 def test_begun_here_finished_there(account: Account, cli: Cli) -> None:
     poisoned = {"g1/t.txt": "x\n", "g2/t.txt": "y\nsleep 30\n"}
     account.put(poisoned)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from scaledproc.extractors.wfdb.windows.spectra import Band, Welch, interpolated, segment_length
+from scaledproc.extractors.wfdb.windows.measures.spectra import Band, Welch, interpolated, segment_length
 
 BANDS = (Band("low", 0.5, 5.0), Band("beyond", 20.0, 90.0), Band("high", 5.0, 15.0))
 STARTS = np.zeros(1, np.int64)

@@ -9,48 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scaledproc.extractors.wfdb.windows.integers import (
-    CENTRE,
-    CROSSINGS,
-    CUBE_BITS,
-    D1,
-    D2,
-    DISTINCT,
-    E1,
-    E2,
-    FIELDS,
-    FLAT,
-    FOURTH_BITS,
-    GAP,
-    HIGHEST,
-    LENGTH,
-    LOWEST,
-    N_HIGHEST,
-    N_LOWEST,
-    NARROW,
-    PAIRS,
-    RANKS,
-    S1,
-    S2,
-    S3_HIGH,
-    S3_LOW,
-    S4_HIGH,
-    S4_LOW,
-    SHARES,
-    TRIPLES,
-    WIDEST,
-    ZERO,
-    N,
-)
+from scaledproc.extractors.wfdb.windows.measures import fields
 
 if TYPE_CHECKING:
-    from scaledproc.extractors.wfdb.windows.integers import Kernel
+    from scaledproc.extractors.wfdb.windows.measures.fields import Kernel
 
 _BIG, _SMALL = np.int32(2**31 - 1), np.int32(-(2**31))
-_CUBE_LOW, _FOURTH_LOW, _FOURTH_SHIFT = (1 << CUBE_BITS) - 1, np.uint64((1 << FOURTH_BITS) - 1), np.uint64(FOURTH_BITS)
+_CUBE_LOW = (1 << fields.CUBE_BITS) - 1
+_FOURTH_LOW, _FOURTH_SHIFT = np.uint64((1 << fields.FOURTH_BITS) - 1), np.uint64(fields.FOURTH_BITS)
 _SORTED = 16
 """So many times as many values as samples: sorting the samples costs less than counters of all values."""
-_N_SHARES = len(SHARES)
+_N_SHARES = len(fields.SHARES)
 
 
 def compiled_kernel() -> Kernel:
@@ -65,7 +34,7 @@ def compiled_kernel() -> Kernel:
 
     kernel: Any = njit(cache=True, nogil=True)(_kernel)
     one = np.zeros(1, np.int64)
-    kernel(np.zeros(1, np.int32), one, one + 1, -1, 0, False, np.zeros((1, FIELDS), np.int64))
+    kernel(np.zeros(1, np.int32), one, one + 1, -1, 0, False, np.zeros((1, fields.FIELDS), np.int64))
     return kernel  # type: ignore[no-any-return]
 
 
@@ -75,7 +44,7 @@ def _kernel(samples: Any, starts: Any, lengths: Any, missing: Any, baseline: Any
         longest = max(longest, min(lengths[w], len(samples)))
     y = np.empty(longest, np.int32)
     valid = np.empty(longest, np.int32)
-    counters = np.empty(WIDEST, np.int32)
+    counters = np.empty(fields.WIDEST, np.int32)
     for w in range(len(starts)):
         length = lengths[w]
         before = min(max(-starts[w], 0), length)
@@ -95,9 +64,9 @@ def _kernel(samples: Any, starts: Any, lengths: Any, missing: Any, baseline: Any
             total += x[i] if is_valid else 0
             lowest = min(lowest, x[i] if is_valid else _BIG)
             highest = max(highest, x[i] if is_valid else _SMALL)
-        out[N] = n
+        out[fields.N] = n
         if n == 0:
-            out[GAP] = length
+            out[fields.GAP] = length
             continue
         gap = max(before, after)
         if n < m:
@@ -109,15 +78,15 @@ def _kernel(samples: Any, starts: Any, lengths: Any, missing: Any, baseline: Any
                     gap = max(gap, run)
                     run = 0
             gap = max(gap, run + after)
-        out[GAP] = gap
+        out[fields.GAP] = gap
         width = np.int64(highest) - np.int64(lowest) + 1
-        if width > WIDEST:
+        if width > fields.WIDEST:
             continue
         centre = total // n
-        out[CENTRE] = centre
-        out[LOWEST] = lowest
-        out[HIGHEST] = highest
-        out[S1] = total - n * centre
+        out[fields.CENTRE] = centre
+        out[fields.LOWEST] = lowest
+        out[fields.HIGHEST] = highest
+        out[fields.S1] = total - n * centre
         zero = 0
         n_lowest = 0
         n_highest = 0
@@ -129,11 +98,11 @@ def _kernel(samples: Any, starts: Any, lengths: Any, missing: Any, baseline: Any
             zero += is_valid & (x[i] == baseline)
             n_lowest += x[i] == lowest
             n_highest += x[i] == highest
-        out[ZERO] = zero
-        out[N_LOWEST] = n_lowest
-        out[N_HIGHEST] = n_highest
+        out[fields.ZERO] = zero
+        out[fields.N_LOWEST] = n_lowest
+        out[fields.N_HIGHEST] = n_highest
         s2 = np.int64(0)
-        if width <= NARROW:
+        if width <= fields.NARROW:
             s3 = np.int64(0)
             s4 = np.int64(0)
             for i in range(m):
@@ -141,10 +110,10 @@ def _kernel(samples: Any, starts: Any, lengths: Any, missing: Any, baseline: Any
                 s2 += square
                 s3 += square * np.int64(y[i])
                 s4 += square * square
-            out[S3_HIGH] = s3 >> CUBE_BITS
-            out[S3_LOW] = s3 & _CUBE_LOW
-            out[S4_HIGH] = s4 >> FOURTH_BITS
-            out[S4_LOW] = s4 & np.int64(_FOURTH_LOW)
+            out[fields.S3_HIGH] = s3 >> fields.CUBE_BITS
+            out[fields.S3_LOW] = s3 & _CUBE_LOW
+            out[fields.S4_HIGH] = s4 >> fields.FOURTH_BITS
+            out[fields.S4_LOW] = s4 & np.int64(_FOURTH_LOW)
         else:
             s3_high = np.int64(0)
             s3_low = np.int64(0)
@@ -154,16 +123,16 @@ def _kernel(samples: Any, starts: Any, lengths: Any, missing: Any, baseline: Any
                 square = np.int64(y[i]) * np.int64(y[i])
                 s2 += square
                 cube = square * np.int64(y[i])
-                s3_high += cube >> CUBE_BITS
+                s3_high += cube >> fields.CUBE_BITS
                 s3_low += cube & _CUBE_LOW
                 fourth = np.uint64(square) * np.uint64(square)
                 s4_high += fourth >> _FOURTH_SHIFT
                 s4_low += fourth & _FOURTH_LOW
-            out[S3_HIGH] = s3_high + (s3_low >> CUBE_BITS)
-            out[S3_LOW] = s3_low & _CUBE_LOW
-            out[S4_HIGH] = np.int64(s4_high + (s4_low >> _FOURTH_SHIFT))
-            out[S4_LOW] = np.int64(s4_low & _FOURTH_LOW)
-        out[S2] = s2
+            out[fields.S3_HIGH] = s3_high + (s3_low >> fields.CUBE_BITS)
+            out[fields.S3_LOW] = s3_low & _CUBE_LOW
+            out[fields.S4_HIGH] = np.int64(s4_high + (s4_low >> _FOURTH_SHIFT))
+            out[fields.S4_LOW] = np.int64(s4_low & _FOURTH_LOW)
+        out[fields.S2] = s2
         threshold = np.int32((total // n + 1 if is_reversed else -(-total // n)) - centre)
         pairs = 0
         flat = 0
@@ -180,12 +149,12 @@ def _kernel(samples: Any, starts: Any, lengths: Any, missing: Any, baseline: Any
             d1 += d
             d2 += np.int64(d) * np.int64(d)
             crossings += both & ((y[i] >= threshold) != (y[i - 1] >= threshold))
-        out[PAIRS] = pairs
-        out[FLAT] = flat
-        out[LENGTH] = way
-        out[D1] = d1
-        out[D2] = d2
-        out[CROSSINGS] = crossings
+        out[fields.PAIRS] = pairs
+        out[fields.FLAT] = flat
+        out[fields.LENGTH] = way
+        out[fields.D1] = d1
+        out[fields.D2] = d2
+        out[fields.CROSSINGS] = crossings
         triples = 0
         e1 = np.int64(0)
         e2 = np.int64(0)
@@ -195,20 +164,20 @@ def _kernel(samples: Any, starts: Any, lengths: Any, missing: Any, baseline: Any
             triples += all_three
             e1 += e
             e2 += np.int64(e) * np.int64(e)
-        out[TRIPLES] = triples
-        out[E1] = e1
-        out[E2] = e2
+        out[fields.TRIPLES] = triples
+        out[fields.E1] = e1
+        out[fields.E2] = e2
         if width > _SORTED * n:
             ordered = np.sort(x)[m - n :]  # the missing value is lower than all others
             distinct = 1
             for i in range(1, n):
                 distinct += ordered[i] != ordered[i - 1]
-            out[DISTINCT] = distinct
+            out[fields.DISTINCT] = distinct
             for place in range(_N_SHARES):
-                below = np.int64(SHARES[place] * (n - 1))
+                below = np.int64(fields.SHARES[place] * (n - 1))
                 above = min(below + 1, n - 1)
-                out[RANKS + 2 * place] = ordered[n - 1 - below] if is_reversed else ordered[below]
-                out[RANKS + 2 * place + 1] = ordered[n - 1 - above] if is_reversed else ordered[above]
+                out[fields.RANKS + 2 * place] = ordered[n - 1 - below] if is_reversed else ordered[below]
+                out[fields.RANKS + 2 * place + 1] = ordered[n - 1 - above] if is_reversed else ordered[above]
             continue
         counters[:width] = 0
         for i in range(m):
@@ -217,12 +186,12 @@ def _kernel(samples: Any, starts: Any, lengths: Any, missing: Any, baseline: Any
         distinct = 0
         for value in range(width):
             distinct += counters[value] != 0
-        out[DISTINCT] = distinct
+        out[fields.DISTINCT] = distinct
         value = np.int64(0)
         seen = np.int64(counters[0])
         for number in range(_N_SHARES):  # by ascending digital values
             place = _N_SHARES - 1 - number if is_reversed else number
-            below = np.int64(SHARES[place] * (n - 1))
+            below = np.int64(fields.SHARES[place] * (n - 1))
             above = min(below + 1, n - 1)
             low, high = (n - 1 - above, n - 1 - below) if is_reversed else (below, above)
             while seen <= low:
@@ -232,5 +201,5 @@ def _kernel(samples: Any, starts: Any, lengths: Any, missing: Any, baseline: Any
             while seen_later <= high:
                 later += 1
                 seen_later += counters[later]
-            out[RANKS + 2 * place] = lowest + (later if is_reversed else value)
-            out[RANKS + 2 * place + 1] = lowest + (value if is_reversed else later)
+            out[fields.RANKS + 2 * place] = lowest + (later if is_reversed else value)
+            out[fields.RANKS + 2 * place + 1] = lowest + (value if is_reversed else later)

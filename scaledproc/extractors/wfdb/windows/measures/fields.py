@@ -1,7 +1,7 @@
 """What the samples of windows are counted and summed up to: whole numbers, exact, the same on every processor.
 
-Two kernels fill the same table: that of `kernel_numpy` and, where numba is installed, the compiled one of
-`kernel_numba`. Windows whose samples are too far apart for their sums are done by `exact_row`, in Python's integers.
+Two kernels fill the same table: that of `numpy_kernel` and, where numba is installed, the compiled one of
+`numba_kernel`. Windows whose samples are too far apart for their sums are done by `exact_row`, in Python's integers.
 """
 
 from __future__ import annotations

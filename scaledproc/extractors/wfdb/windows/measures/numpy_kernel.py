@@ -6,44 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scaledproc.extractors.wfdb.windows.integers import (
-    CENTRE,
-    CROSSINGS,
-    CUBE_BITS,
-    D1,
-    D2,
-    DISTINCT,
-    E1,
-    E2,
-    FLAT,
-    FOURTH_BITS,
-    GAP,
-    HIGHEST,
-    LENGTH,
-    LOWEST,
-    N_HIGHEST,
-    N_LOWEST,
-    NARROW,
-    PAIRS,
-    RANKS,
-    S1,
-    S2,
-    S3_HIGH,
-    S3_LOW,
-    S4_HIGH,
-    S4_LOW,
-    SHARES,
-    TRIPLES,
-    WIDEST,
-    ZERO,
-    N,
-)
+from scaledproc.extractors.wfdb.windows.measures import fields
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _TOGETHER = 2**16
 """Samples of the windows that are done at once."""
+_CUBE_LOW, _FOURTH_LOW = (1 << fields.CUBE_BITS) - 1, (1 << fields.FOURTH_BITS) - 1
 
 
 def numpy_kernel(
@@ -55,7 +25,7 @@ def numpy_kernel(
     is_reversed: bool,
     table: NDArray[np.int64],
 ) -> None:
-    """Fill the table, as `integers.Kernel` says."""
+    """Fill the table, as `fields.Kernel` says."""
     begins = np.clip(starts, 0, len(samples))
     ends = np.clip(starts + lengths, 0, len(samples))
     longest = int((ends - begins).max(initial=0))
@@ -77,15 +47,15 @@ def _fill_gaps(
     after: NDArray[np.int64],
     table: NDArray[np.int64],
 ) -> None:
-    table[:, GAP] = np.maximum(before, after)
-    for row in np.flatnonzero(table[:, N] < ends - begins).tolist():
+    table[:, fields.GAP] = np.maximum(before, after)
+    for row in np.flatnonzero(table[:, fields.N] < ends - begins).tolist():
         begin, end = int(begins[row]), int(ends[row])
         there = np.flatnonzero(samples[begin:end] != missing)
         if len(there):
             edges = max(int(there[0]) + int(before[row]), end - begin - 1 - int(there[-1]) + int(after[row]))
-            table[row, GAP] = max(edges, int(np.diff(there).max(initial=1)) - 1)
-    nothing = table[:, N] == 0
-    table[nothing, GAP] = (before + ends - begins + after)[nothing]
+            table[row, fields.GAP] = max(edges, int(np.diff(there).max(initial=1)) - 1)
+    nothing = table[:, fields.N] == 0
+    table[nothing, fields.GAP] = (before + ends - begins + after)[nothing]
 
 
 def _fill(
@@ -109,31 +79,31 @@ def _fill(
     rows = np.arange(n_rows)
     lowest = ordered[rows, np.minimum(gone, length - 1)].astype(np.int64)
     highest = ordered[:, -1].astype(np.int64)
-    table[:, N] = n
-    fits = (n > 0) & (highest - lowest < WIDEST)
+    table[:, fields.N] = n
+    fits = (n > 0) & (highest - lowest < fields.WIDEST)
     if not fits.any():
         return
     some = np.maximum(n, 1)
     total = x.sum(axis=1, dtype=np.int64) - missing * gone
     centre = total // some
     found = np.zeros_like(table)
-    found[:, N] = n
-    found[:, CENTRE], found[:, S1] = centre, total - n * centre
-    found[:, LOWEST], found[:, HIGHEST] = lowest, highest
+    found[:, fields.N] = n
+    found[:, fields.CENTRE], found[:, fields.S1] = centre, total - n * centre
+    found[:, fields.LOWEST], found[:, fields.HIGHEST] = lowest, highest
     for row in np.flatnonzero(fits).tolist():
         places = ordered[row].searchsorted
         low, high, at_zero = int(lowest[row]), int(highest[row]), baseline
-        found[row, N_LOWEST] = places(low, "right") - gone[row]
-        found[row, N_HIGHEST] = length - places(high)
+        found[row, fields.N_LOWEST] = places(low, "right") - gone[row]
+        found[row, fields.N_HIGHEST] = length - places(high)
         if low <= at_zero <= high:
-            found[row, ZERO] = places(np.int32(at_zero), "right") - places(np.int32(at_zero))
+            found[row, fields.ZERO] = places(np.int32(at_zero), "right") - places(np.int32(at_zero))
     steps = ordered[:, 1:] != ordered[:, :-1]
-    found[:, DISTINCT] = 1 + _counts(steps) - (gone > 0)
-    for place, share in enumerate(SHARES):
+    found[:, fields.DISTINCT] = 1 + _counts(steps) - (gone > 0)
+    for place, share in enumerate(fields.SHARES):
         below = (share * (some - 1)).astype(np.int64)
         above = np.minimum(below + 1, some - 1)
         for number, rank in enumerate((below, above)):
-            found[:, RANKS + 2 * place + number] = ordered[
+            found[:, fields.RANKS + 2 * place + number] = ordered[
                 rows, length - 1 - rank if is_reversed else np.minimum(gone + rank, length - 1)
             ]
     y = x - centre.astype(np.int32)[:, None]
@@ -148,22 +118,22 @@ def _fill(
 def _sum_powers(y: NDArray[np.int32], widest: int, found: NDArray[np.int64]) -> None:
     a = y.astype(np.int64)
     square = a * a
-    found[:, S2] = square.sum(axis=1)
-    if widest < NARROW:
+    found[:, fields.S2] = square.sum(axis=1)
+    if widest < fields.NARROW:
         cubes, fourths = _dots(square, a), _dots(square, square)
-        found[:, S3_HIGH], found[:, S3_LOW] = cubes >> CUBE_BITS, cubes & ((1 << CUBE_BITS) - 1)
-        found[:, S4_HIGH], found[:, S4_LOW] = fourths >> FOURTH_BITS, fourths & ((1 << FOURTH_BITS) - 1)
+        found[:, fields.S3_HIGH], found[:, fields.S3_LOW] = cubes >> fields.CUBE_BITS, cubes & _CUBE_LOW
+        found[:, fields.S4_HIGH], found[:, fields.S4_LOW] = fourths >> fields.FOURTH_BITS, fourths & _FOURTH_LOW
         return
     a *= square
-    low = (a & ((1 << CUBE_BITS) - 1)).sum(axis=1)
-    a >>= CUBE_BITS
-    found[:, S3_HIGH], found[:, S3_LOW] = a.sum(axis=1) + (low >> CUBE_BITS), low & ((1 << CUBE_BITS) - 1)
+    low = (a & _CUBE_LOW).sum(axis=1)
+    a >>= fields.CUBE_BITS
+    found[:, fields.S3_HIGH], found[:, fields.S3_LOW] = a.sum(axis=1) + (low >> fields.CUBE_BITS), low & _CUBE_LOW
     fourth = square.view(np.uint64)
     fourth *= fourth  # of 32 bits each
-    low = (fourth & np.uint64((1 << FOURTH_BITS) - 1)).sum(axis=1).astype(np.int64)
-    fourth >>= np.uint64(FOURTH_BITS)
+    low = (fourth & np.uint64(_FOURTH_LOW)).sum(axis=1).astype(np.int64)
+    fourth >>= np.uint64(fields.FOURTH_BITS)
     high = fourth.sum(axis=1).astype(np.int64)
-    found[:, S4_HIGH], found[:, S4_LOW] = high + (low >> FOURTH_BITS), low & ((1 << FOURTH_BITS) - 1)
+    found[:, fields.S4_HIGH], found[:, fields.S4_LOW] = high + (low >> fields.FOURTH_BITS), low & _FOURTH_LOW
 
 
 def _sum_steps(
@@ -176,22 +146,22 @@ def _sum_steps(
     flat, is_above = first == 0, y >= threshold.astype(np.int32)[:, None]
     crossed = is_above[:, 1:] != is_above[:, :-1]
     if valid is None:
-        found[:, PAIRS], found[:, TRIPLES] = length - 1, max(length - 2, 0)
+        found[:, fields.PAIRS], found[:, fields.TRIPLES] = length - 1, max(length - 2, 0)
     else:
         both = valid[:, 1:] & valid[:, :-1]
         three = both[:, 1:] & both[:, :-1]
-        found[:, PAIRS], found[:, TRIPLES] = _counts(both), _counts(three)
+        found[:, fields.PAIRS], found[:, fields.TRIPLES] = _counts(both), _counts(three)
         first *= both
         second *= three
         flat &= both
         crossed &= both
-    found[:, FLAT], found[:, CROSSINGS] = _counts(flat), _counts(crossed)
-    found[:, D1], found[:, E1] = first.sum(axis=1, dtype=np.int64), second.sum(axis=1, dtype=np.int64)
+    found[:, fields.FLAT], found[:, fields.CROSSINGS] = _counts(flat), _counts(crossed)
+    found[:, fields.D1], found[:, fields.E1] = first.sum(axis=1, dtype=np.int64), second.sum(axis=1, dtype=np.int64)
     wide = first.astype(np.int64)
-    found[:, D2] = _dots(wide, wide)
+    found[:, fields.D2] = _dots(wide, wide)
     wide = second.astype(np.int64)
-    found[:, E2] = _dots(wide, wide)
-    found[:, LENGTH] = np.abs(first, out=first).sum(axis=1, dtype=np.int64)
+    found[:, fields.E2] = _dots(wide, wide)
+    found[:, fields.LENGTH] = np.abs(first, out=first).sum(axis=1, dtype=np.int64)
 
 
 def _matrix(

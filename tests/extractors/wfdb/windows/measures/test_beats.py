@@ -14,8 +14,9 @@ from wfdb_oracles.windows import in_time
 from scaledproc.extractors.wfdb import blocks
 from scaledproc.extractors.wfdb.beats.detection import detect_beats
 from scaledproc.extractors.wfdb.beats.pulses import pulse_features
-from scaledproc.extractors.wfdb.windows import beats, streams
+from scaledproc.extractors.wfdb.windows import streams
 from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
+from scaledproc.extractors.wfdb.windows.measures import beats
 
 TOLD = ("n_beats", *beats.COLUMNS)
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaledproc.extractors.wfdb.windows.integers import GAP, Coded, N, exact_row, table_of
-from scaledproc.extractors.wfdb.windows.kernel_numba import compiled_kernel
-from scaledproc.extractors.wfdb.windows.kernel_numpy import numpy_kernel
+from scaledproc.extractors.wfdb.windows.measures.fields import GAP, Coded, N, exact_row, table_of
+from scaledproc.extractors.wfdb.windows.measures.numba_kernel import compiled_kernel
+from scaledproc.extractors.wfdb.windows.measures.numpy_kernel import numpy_kernel
 
 KERNELS = (numpy_kernel, compiled_kernel())
 

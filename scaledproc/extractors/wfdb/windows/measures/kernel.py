@@ -8,10 +8,10 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from scaledproc.extractors.wfdb.windows.kernel_numpy import numpy_kernel
+from scaledproc.extractors.wfdb.windows.measures.numpy_kernel import numpy_kernel
 
 if TYPE_CHECKING:
-    from scaledproc.extractors.wfdb.windows.integers import Kernel
+    from scaledproc.extractors.wfdb.windows.measures.fields import Kernel
 
 MUCH = 60 * 10**6
 """Bytes for one process, from which on loading the compiled kernel pays."""
@@ -38,6 +38,6 @@ def use_compiled(*, has_beats: bool = False) -> None:
         return
     _is_tried = True
     with contextlib.suppress(Exception):  # not installed, or it cannot keep what it compiles: numpy does the same
-        from scaledproc.extractors.wfdb.windows.kernel_numba import compiled_kernel
+        from scaledproc.extractors.wfdb.windows.measures.numba_kernel import compiled_kernel
 
         _kernel = compiled_kernel()

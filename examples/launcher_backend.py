@@ -9,10 +9,10 @@ from scaledproc.plugins import Backend, Capabilities, Event, Job, RunFolder, Sca
 LAUNCHER: tuple[str, ...] = ()  # such as ("srun", "--nodes=1", "--exclusive")
 
 
-class CommandsBackend(Backend):
+class LauncherBackend(Backend):
     """Does one job after the other by `scaledproc worker`."""
 
-    name = "commands"
+    name = "launcher"
     capabilities = Capabilities(shares_disk=True)
 
     @property
