@@ -23,7 +23,6 @@ THROUGH = {  # in the order of their folders
     "cli/test_extractor_options.py": "reporting/extractors",
     "cli/test_main.py": "cli/run cli/worker cli/inspect backend/dry_run errors _util/text",
     "cli/test_trial.py": "reporting/trial",
-    "cli/test_watch.py": "reporting/watching/page",
     "engine/test_changes.py": "extractors/files extractors/registry",
     "engine/doctor/test_examine.py": "api/machine cli/doctor engine/doctor/findings reporting/doctor "
     "storage/s3/identity",
