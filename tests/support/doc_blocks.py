@@ -13,7 +13,7 @@ What a comment before a block (`<!-- … -->`, which no reader sees) can say:
 `output: COMMAND`
     The block is what this command prints.
 `with: NAMES`
-    Anywhere on the page: servers that its commands need, `s3`, `sagemaker` or `physionet`.
+    Anywhere on the page: servers that its commands need: `s3`, `sagemaker`, `physionet`, or `aws` for other services.
 `setup`, and commands on the lines below
     Commands that a reader need not see.
 
@@ -135,10 +135,10 @@ class Runner:
         elif "output" in block.notes:
             self._shell(block.notes["output"], 0)
             assert_shown(block.text, self.printed)
-        elif block.language in OUTPUT:
-            assert_shown(block.text, self.printed)
         elif "file" in block.notes:
             self._write(block.notes["file"], block.text)
+        elif block.language in OUTPUT:
+            assert_shown(block.text, self.printed)
         elif "entry points of" in block.notes:
             self._install(block.notes["entry points of"], block.text)
         elif block.language == "python":
