@@ -9,6 +9,7 @@ from scaledproc._util.lazy_names import lazily
 if TYPE_CHECKING:
     from scaledproc.api.arguments import AnExtractor
     from scaledproc.api.copying import fetch
+    from scaledproc.api.machine import doctor
     from scaledproc.api.past_runs import show, status, stop, verify
     from scaledproc.api.plans import expect, plan, plan_update, save_inventory
     from scaledproc.api.runs import combine, make_backend, run, work
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AnExtractor",
     "combine",
+    "doctor",
     "expect",
     "fetch",
     "make_backend",
@@ -38,6 +40,7 @@ __getattr__, __dir__ = lazily(
     {
         "api.arguments": ("AnExtractor",),
         "api.copying": ("fetch",),
+        "api.machine": ("doctor",),
         "api.past_runs": ("show", "status", "stop", "verify"),
         "api.plans": ("expect", "plan", "plan_update", "save_inventory"),
         "api.runs": ("combine", "make_backend", "run", "work"),

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sys
 from typing import Annotated, Any
 
 import typer
 
-from scaledproc._util.command.flags import with_options
+from scaledproc._util.command.flags import names_of, with_options
 from scaledproc._util.process import startup
 from scaledproc.backend.settings import settings_of_one, with_settings
+from scaledproc.cli.completion import run_folders
 from scaledproc.cli.flags import AsJson
 from scaledproc.cli.interaction import show
 from scaledproc.engine.options import SHOWN_TASKS, PlanOptions
 
-Output = Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder of a run.")]
+Output = Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder of a run.", autocompletion=run_folders)]
+Finished = Annotated[
+    str, typer.Argument(metavar="OUTPUT", help="The folder of a finished run.", autocompletion=run_folders)
+]
 
 
 @with_options(PlanOptions, ("include", "exclude", "hidden", "inventory", "storage_options"))
@@ -44,6 +49,7 @@ def extractors(
         typer.Argument(
             metavar="[NAME]",
             show_default=False,
+            autocompletion=names_of("extractor"),
             help="A built-in's name, [bold]package.module:name[/] or [bold]path/to/file.py:name[/]. Without it, all.",
         ),
     ] = None,
@@ -68,7 +74,7 @@ def extractors(
 
 @with_options(PlanOptions, ("storage_options",))
 def verify(
-    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder of a finished run.")],
+    output: Finished,
     inventory: Annotated[
         bool, typer.Option("--inventory", help="List the dataset too: are its files what the run listed?")
     ] = False,
@@ -86,10 +92,12 @@ def verify(
     from dataclasses import asdict
 
     from scaledproc import api
+    from scaledproc.reporting import terminal
     from scaledproc.reporting.text import verified_text
 
     startup.loaded()
-    found = api.verify(output, dataset=dataset, inventory=inventory, **given)
+    with terminal.waiting("verifying", quiet=as_json):
+        found = api.verify(output, dataset=dataset, inventory=inventory, **given)
     show(json.dumps({**asdict(found), "ok": found.ok}, indent=1) if as_json else verified_text(found))
     if not found.ok:
         raise typer.Exit(1)
@@ -97,7 +105,7 @@ def verify(
 
 @with_options(PlanOptions, ("storage_options",))
 def show_tasks(
-    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder of a finished run.")],
+    output: Finished,
     most: Annotated[int, typer.Option(metavar="N", help="How many tasks and messages of each kind.")] = SHOWN_TASKS,
     *,
     given: dict[str, Any],
@@ -119,11 +127,14 @@ def show_tasks(
 def status(output: Output, *, given: dict[str, Any], as_json: AsJson = False, settings: dict[str, Any]) -> None:
     """Show how far a run is: which shards are done, at work, waiting, failed. From any machine that reads OUTPUT."""
     from scaledproc import api
+    from scaledproc.reporting import terminal
     from scaledproc.reporting.text import status_json, status_text
 
     startup.loaded()
-    found = api.status(output, **given, settings=settings_of_one(settings))
-    show(json.dumps(status_json(found), indent=1) if as_json else status_text(found))
+    with terminal.waiting("looking", quiet=as_json):
+        found = api.status(output, **given, settings=settings_of_one(settings))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    show(json.dumps(status_json(found), indent=1) if as_json else status_text(found, width))
 
 
 @with_settings(recall=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
@@ -127,13 +129,23 @@ def perform(
         steps.append(_handed_over(made, hand_over))
     if order.combine:
         steps += [before_combining, _combined(run)]
-    heartbeat = Heartbeat(order.report or "", host, count, versions())
+    heartbeat = Heartbeat(order.report or "", host, count, versions(), *_scratch(order))
     with Beating(progress if order.report else None, heartbeat) as beating:
         for event in chain.from_iterable(steps):
             beating.listen(event)
             yield event
     if order.combine and order.finish:
         finish(run, CombineDone.from_json(run.store.read(COMBINED)), started, None, keep=keep)
+
+
+def _scratch(order: JobOrder) -> tuple[str, int, int]:
+    """The folder of the scratch space, its disk's bytes and those that are free; 0 where it cannot be looked at."""
+    folder = str(order.scratch_folder or tempfile.gettempdir())
+    try:
+        disk = shutil.disk_usage(folder)
+    except OSError:  # whoever uses it says so
+        return folder, 0, 0
+    return folder, disk.total, disk.free
 
 
 def _handed_over(events: Iterator[Event], hand_over: Callable[[int], None]) -> Iterator[Event]:

@@ -223,6 +223,7 @@ class PlanOptions(FileOptions):
         "wfdb-summary",
         "A built-in's name, [bold]package.module:name[/] or [bold]path/to/file.py:name[/].",
         accepts="AnExtractor",
+        completes="extractor",
         details="The name behind the colon can be left out where the file defines one extractor.",
     )
     options: Mapping[str, Any] | None = option(
@@ -312,7 +313,9 @@ def wants_keys(options: PlanOptions, extractor: Extractor) -> bool:
 class RunOptions(Limits, PlanOptions):
     """What a run is made by: the parameters of `scaledproc.run`."""
 
-    backend: str | Backend = option("local", "Where jobs run: an installed backend, such as local or dry-run.")
+    backend: str | Backend = option(
+        "local", "Where jobs run: an installed backend, such as local or dry-run.", completes="backend"
+    )
     max_failures: int | float | None = option(
         None,
         "Quarantined tasks that are still a success.",

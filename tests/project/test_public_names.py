@@ -22,6 +22,7 @@ from scaledproc.testing import PROBE, write_probe_dataset
 PROMISED = {
     "scaledproc": {
         *("plan", "run", "combine", "verify", "status", "stop", "fetch", "save_inventory", "show", "try_task"),
+        *("doctor", "Diagnosis"),
         *("Plan", "Run", "Verified", "Status", "Overview", "Fetched", "Inventory", "extractor", "rows"),
         *("Extractor", "Option", "Task", "Backend", "Capabilities", "Job"),
         *("ScaledprocError", "TooManyFailuresError", "UsageError"),

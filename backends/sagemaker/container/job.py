@@ -7,13 +7,14 @@ import os
 import re
 import shutil
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaledproc._util.process.scratch import PrivateFolder
 from scaledproc._util.redaction import redacted
+from scaledproc._util.text import bytes_text
 from scaledproc.engine.job import check_job, open_run, perform
 from scaledproc.engine.steps import reporting
 from scaledproc.errors import ScaledprocError, UsageError
@@ -39,7 +40,7 @@ from scaledproc.storage.store import Store
 from ..jobs import requests
 from ..jobs.job_list import names_of
 from .inputs import input_root
-from .machine import Host, ml_path, say, scratch_root, this_host
+from .machine import Host, everything_in, ml_path, say, scratch_root, this_host
 from .order import ContainerOrder
 
 if TYPE_CHECKING:
@@ -78,10 +79,11 @@ def _do(order: ContainerOrder) -> Iterator[Event]:
     job = replace(order, scratch=order.scratch or scratch_root())
     output = Path(ml_path(order.output)) if order.output else None
     name = host.name if host else "here"
-    with reporting(), _opened(job) as run:
+    with reporting(), everything_in(job.scratch_folder), _opened(job) as run:
         check_job(job, run)
         if order.by_host:
             job = replace(job, shards=_share(run, job.shards, host))
+        check_room(run, job.shards, job.scratch_folder)
         here = _here(run) if order.present else None
         reads = [file.path for file in run.plan.reads] if order.shared else []
         yield from perform(
@@ -100,6 +102,32 @@ def _do(order: ContainerOrder) -> Iterator[Event]:
             if here is not None:
                 cuts = run.plan.shard_cuts
                 note_present(output / name, sum(int(here[cuts[s] : cuts[s + 1]].sum()) for s in set(job.shards)))
+
+
+class NoRoomError(ScaledprocError):
+    """The machine's disks are too small for a job. Another try on such a machine would find the same."""
+
+
+def check_room(run: RunFolder, shards: Sequence[int], scratch: Path | None) -> None:
+    """See whether each unit that is to be staged fits onto the disk, before the hours that it takes to come to it.
+
+    Raises
+    ------
+    NoRoomError
+        If the largest unit does not fit.
+    """
+    if scratch is None or run.dataset.local is not None or not shards:
+        return
+    plan = run.plan
+    units = [plan.units_of(int(plan.shard_cuts[s]), int(plan.shard_cuts[s + 1])) for s in shards]
+    largest = max(int(plan.unit_sizes[each.start : each.stop].max(initial=0)) for each in units)
+    needed = largest + sum(file.size for file in plan.reads)
+    free = shutil.disk_usage(scratch).free
+    if needed > free:
+        raise NoRoomError(
+            f"the largest unit needs {bytes_text(needed)}, and the roomiest place of this machine, {scratch}, has "
+            f"{bytes_text(free)}: give a larger --volume-size, or an --instance-type with a larger disk"
+        )
 
 
 def _share(run: RunFolder, shards: tuple[int, ...], host: Host | None) -> tuple[int, ...]:

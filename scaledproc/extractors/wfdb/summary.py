@@ -85,6 +85,18 @@ def names_of_file(file: str | os.PathLike[str]) -> str | None:
     return text
 
 
+NamesOption = Annotated[
+    str | None,
+    Option(
+        "Table of canonical signal names (TOML), or built-in.",
+        metavar="FILE",
+        default_text="built-in",
+        read=names_of_file,
+    ),
+]
+"""The option `signal_names`: the content of a table instead of the built-in one."""
+
+
 class WfdbSummary(Extractor):
     """Statistics of every signal of every WFDB record, over its valid samples, in physical units.
 
@@ -170,15 +182,7 @@ class WfdbSummary(Extractor):
 
     def __init__(
         self,
-        signal_names: Annotated[
-            str | None,
-            Option(
-                "Table of canonical signal names (TOML), or built-in.",
-                metavar="FILE",
-                default_text="built-in",
-                read=names_of_file,
-            ),
-        ] = None,
+        signal_names: NamesOption = None,
     ) -> None:
         self._signal_names = signal_names
 
