@@ -347,7 +347,7 @@ def test_an_unfinished_run_gives_what_it_has(place: Place) -> None:
     with pytest.raises(OtherPlanError, match=r"--update does \d+ of 19 tasks: 1 new, .* not yet done"):
         place.run(shards=2)
     place.run(update=True, shards=2)
-    # The largest are done first; the fifth that ended was committed when the stop came, and the sixth was at work.
+    # The largest are done first; the sixth was at work when the end of the fifth was heard, and was committed too.
     assert had == ["a/2/x.txt", "a/2/y.txt", "b/1/y.txt", "a/1/x.txt", "a/1/y.txt", "b/1/x.txt"]
     kept = {*had} - {"b/1/y.txt"}  # which is in quarantine
     assert sorted(place.computed) == sorted(list_of_anchors(place) - kept)
