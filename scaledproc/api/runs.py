@@ -17,11 +17,12 @@ from scaledproc.backend.base import Backend
 from scaledproc.backend.registry import load_backend
 from scaledproc.engine.driver import combine_anew, execute
 from scaledproc.engine.options import JobOrder, Listener, RunOptions, split_options
-from scaledproc.engine.steps import finish, reporting
+from scaledproc.engine.steps import add_last, finish, reporting
 from scaledproc.errors import TooManyFailuresError, UsageError
 from scaledproc.events import Event, Note
 from scaledproc.extractors.registry import change_options
 from scaledproc.reporting.notebook import shown_here
+from scaledproc.reporting.report import write_at_end
 from scaledproc.run_folder.folder import Run, RunFolder
 from scaledproc.run_folder.lock.driver_lease import hold_lease
 from scaledproc.run_folder.record import form_of
@@ -54,6 +55,7 @@ def run(
     retry_failed: bool = False,
     reuse: Iterable[Where] | Where = (),
     max_failures: str | int | None = None,
+    report: bool = True,
     task_timeout: str | float | None = None,
     memory_per_worker: str | int | None = None,
     task_retries: int = 0,
@@ -98,6 +100,9 @@ def run(
         Folders of further runs that rows may be taken from, of tasks with the same files: a path or URL, or several.
     max_failures
         Quarantined tasks that are still a success: a number, or a share such as `5%`; any number where none is given.
+    report
+        Whether to write `report.html` at the end, a page that tells whether to trust the table; `scaledproc.report`
+        makes it at any time.
     task_timeout
         Time after which a task is ended and put into quarantine: seconds, or a text such as `5m`.
     memory_per_worker
@@ -160,7 +165,7 @@ def run(
         _leaving_time(asked.grace),
     ):
         others = tuple(Run.open(Store.at(where, outputs)) for where in asked.reuse)
-        done = execute(source, store, asked, machine, shown.listen, ask or (lambda _: False), others)
+        done = execute(source, store, asked, machine, shown.listen, ask or (lambda _: False), others, write_at_end)
         shown.finished(done.view)
     if asked.fails(done.quarantined, done.record.counts["tasks"]) and done.record.state == "done":
         raise TooManyFailuresError(
@@ -220,6 +225,7 @@ def combine(
             found = found.within(store)
             if found.record.state == "done":
                 combined = combine_anew(found, on_event, values, form)
+                add_last(combined, write_at_end, on_event)
             else:
                 if form is not None and form != form_of(found.record):
                     found.remove_tables()
@@ -232,7 +238,7 @@ def combine(
                     on_event(done)
                     for note in done.notes:
                         on_event(Note(note))
-                combined = finish(found, done, time.perf_counter() - done.seconds, on_event)
+                combined = finish(found, done, time.perf_counter() - done.seconds, on_event, at_end=write_at_end)
         return combined.within(open_store).view
 
 
@@ -273,7 +279,7 @@ def work(
     shards = [number(shard, "shards") for shard in shards]
     from scaledproc.engine.job import do_job
 
-    yield from do_job(JobOrder.parse(os.fspath(run), {**locals(), "shards": tuple(shards)}))
+    yield from do_job(JobOrder.parse(os.fspath(run), {**locals(), "shards": tuple(shards)}), write_at_end)
 
 
 def make_backend(

@@ -21,7 +21,18 @@ from scaledproc.engine.preflight import (
     why_empty,
 )
 from scaledproc.engine.provenance import new_record
-from scaledproc.engine.steps import do_jobs, finish, finished_event, reporting, started_event, tell, tell_notes
+from scaledproc.engine.steps import (
+    AtEnd,
+    add_last,
+    do_jobs,
+    finish,
+    finished_event,
+    reporting,
+    started_event,
+    tell,
+    tell_notes,
+)
+from scaledproc.engine.timeline import Timeline
 from scaledproc.engine.update import Terms, compared_by_content, needs_update, put_in_place, update
 from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.events import Detached, Note
@@ -57,6 +68,7 @@ def execute(
     on_event: Listener | None,
     ask: Callable[[str], bool],
     others: tuple[Run, ...] = (),
+    at_end: AtEnd | None = None,
 ) -> RunFolder:
     """Run a plan, or what is left of it, or what differs from an earlier run.
 
@@ -68,6 +80,8 @@ def execute(
         Who listens, and who is asked.
     others
         The runs that rows may be taken from.
+    at_end
+        Makes what the folder of a run that was finished has besides.
     """
     started = time.perf_counter()
     works_here = backend.capabilities.is_here and backend.capabilities.executes
@@ -85,7 +99,7 @@ def execute(
         finished_schema(extractor, with_keys=wants_keys(options, extractor))
         check_places(dataset, output, options.extractor, backend, tables_of(extractor))
         with working_here(extractor) if in_process else contextlib.nullcontext():
-            return _carry_out(dataset, output, options, extractor, backend, on_event, ask, others, started)
+            return _carry_out(dataset, output, options, extractor, backend, on_event, ask, others, started, at_end)
 
 
 def _prepared(
@@ -109,6 +123,7 @@ def _carry_out(
     ask: Callable[[str], bool],
     others: tuple[Run, ...],
     started: float,
+    at_end: AtEnd | None,
 ) -> RunFolder:
     here = backend.capabilities.is_here
     planned = make(dataset, options, extractor, cores=backend.cores, together=here, skip=dataset.contains(output))
@@ -129,7 +144,7 @@ def _carry_out(
         return new
     existing, decision = _look(new, planned, options, backend)
     if existing is not None and decision == "finished":
-        return _leave(new, existing, planned, options, backend, on_event)
+        return _leave(new, existing, planned, options, backend, on_event, at_end)
     for note in backend.check(new, planned):
         tell(on_event, Note(note))
     with contextlib.ExitStack() as stack:
@@ -140,7 +155,7 @@ def _carry_out(
             if not is_shared or decision != "continue":
                 raise
             tell(on_event, Note(f"{error}; going on beside it"))
-        terms = Terms(options, backend, others, on_event, ask, started)
+        terms = Terms(options, backend, others, on_event, ask, started, at_end)
         done = _execute(new, planned, terms)
         return done.within(output)
 
@@ -192,7 +207,7 @@ def _execute(
         put_in_place(new, existing)
         existing, decision = _look(new, planned, options, backend)
     if existing is not None and decision == "finished":
-        return _leave(new, existing, planned, options, backend, on_event)
+        return _leave(new, existing, planned, options, backend, on_event, terms.at_end)
     resumed = existing is not None and decision == "continue"
     refuse_twins(new, existing or _readable(output), backend, same=resumed)
     if decision == "update":
@@ -213,10 +228,19 @@ def _execute(
             tell(on_event, Detached(backend.detach(current), str(current.store)))
             return current.with_record(backend=backend.record())
         shards = [Job(shard) for shard in range(current.record.counts["shards"])]
-        combined = do_jobs(current, backend, [shards, [Job()]], on_event, terms.ask)
+        timeline = Timeline(terms.started)
+        combined = do_jobs(current, backend, [shards, [Job()]], timeline.through(on_event), terms.ask)
         if combined is None:
-            return _ended_elsewhere(current, terms.started, on_event)
-        return finish(current, combined, terms.started, on_event, backend=backend.record())
+            return _ended_elsewhere(current, terms)
+        return finish(
+            current,
+            combined,
+            terms.started,
+            on_event,
+            backend=backend.record(),
+            timeline=timeline.to_record(),
+            at_end=terms.at_end,
+        )
 
 
 def _readable(output: Store) -> RunRecord | None:
@@ -227,15 +251,16 @@ def _readable(output: Store) -> RunRecord | None:
         return None
 
 
-def _ended_elsewhere(current: RunFolder, started: float, on_event: Listener | None) -> RunFolder:
+def _ended_elsewhere(current: RunFolder, terms: Terms) -> RunFolder:
     """A run that the service ended while this process watched."""
     record = read_record(current.store)
     if record is None or record.state != "done":
         raise ScaledprocError("the backend ended without combining the shards; run the same command again")
     done = RunFolder(current.store, current.dataset, current.source, record)
     done.clean_up()
-    tell_notes(record.notes, on_event)
-    tell(on_event, finished_event(done, time.perf_counter() - started))
+    tell_notes(record.notes, terms.on_event)
+    add_last(done, terms.at_end, terms.on_event)
+    tell(terms.on_event, finished_event(done, time.perf_counter() - terms.started))
     return done
 
 
@@ -315,7 +340,7 @@ def _resume(
         current.remove_tables()
     return current.with_record(
         extractor=new.record.extractor,
-        options={**existing.options, **limits, "table": form},
+        options={**existing.options, **limits, "table": form, "report": new.record.options["report"]},
         versions=new.record.versions,
         timings=timings,
         backend=backend.record(),
@@ -323,7 +348,13 @@ def _resume(
 
 
 def _leave(
-    new: RunFolder, existing: RunRecord, planned: Plan, options: RunOptions, backend: Backend, on_event: Listener | None
+    new: RunFolder,
+    existing: RunRecord,
+    planned: Plan,
+    options: RunOptions,
+    backend: Backend,
+    on_event: Listener | None,
+    at_end: AtEnd | None,
 ) -> RunFolder:
     """Leave a finished run as it is, if it is what is asked for and is all there; the run."""
     finished = RunFolder(new.store, new.dataset, new.source, existing)
@@ -345,6 +376,7 @@ def _leave(
             finished.clean_up()
         else:
             finished = combine_anew(finished, on_event, table=form)
+            add_last(finished, at_end, on_event)
     if is_left:
         tell_notes(finished.record.notes, on_event)
     tell(on_event, finished_event(finished, 0.0, already=True))

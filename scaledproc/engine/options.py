@@ -37,6 +37,9 @@ MOST_SHARDS = 1_000_000
 SHOWN_TASKS = 10
 """How many tasks and messages of each kind `scaledproc show` tells of."""
 
+SHOWN_EXAMPLES = 3
+"""Tasks of which a report draws pieces of the data, where nobody said how many."""
+
 
 def _shards(value: str | int, _: str) -> str | int:
     from scaledproc.planning.partition import ShardCut
@@ -230,6 +233,7 @@ class PlanOptions(FileOptions):
         "wfdb-summary",
         "A built-in's name, [bold]package.module:name[/] or [bold]path/to/file.py:name[/].",
         accepts="AnExtractor",
+        completes="extractor",
         details="The name behind the colon can be left out where the file defines one extractor.",
     )
     options: Mapping[str, Any] | None = option(
@@ -319,7 +323,9 @@ def wants_keys(options: PlanOptions, extractor: Extractor) -> bool:
 class RunOptions(Limits, PlanOptions):
     """What a run is made by: the parameters of `scaledproc.run`."""
 
-    backend: str | Backend = option("local", "Where jobs run: an installed backend, such as local or dry-run.")
+    backend: str | Backend = option(
+        "local", "Where jobs run: an installed backend, such as local or dry-run.", completes="backend"
+    )
     max_failures: int | float | None = option(
         None,
         "Quarantined tasks that are still a success.",
@@ -339,6 +345,13 @@ class RunOptions(Limits, PlanOptions):
         record=True,
         details="A folder has no size that is too large: its files are written where the shards are made, and the last "
         "step reads no rows. On a finished run another form is made of its shards.",
+    )
+    report: bool = option(
+        True,
+        "Write report.html at the end: a page that tells whether to trust the table.",
+        default_text="written",
+        record=True,
+        details="`scaledproc report OUTPUT` makes it at any time.",
     )
     overwrite: bool = option(
         False,

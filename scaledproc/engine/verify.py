@@ -31,6 +31,7 @@ from scaledproc.run_folder.names import (
     MAIN_TABLE,
     PLAN,
     RECORD,
+    REPORT,
     SHARDS,
     TASKS,
     UPDATE,
@@ -211,7 +212,7 @@ class _Check:
     def strays(self) -> None:
         """Look for files in the folder that are not the run's."""
         store = self._run.store
-        known = {name.partition("/")[0] for name in self._wanted()} | {RECORD, LEASE, SHARDS, UPDATE}
+        known = {name.partition("/")[0] for name in self._wanted()} | {RECORD, REPORT, LEASE, SHARDS, UPDATE}
         if inner := store.contains(self._run.dataset):
             known.add(inner.partition("/")[0])
         others = [name for name in store.names() if name not in known]

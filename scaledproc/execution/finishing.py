@@ -128,7 +128,7 @@ def check_row_wise(extractor: Extractor, piece: pa.Table, finished: pa.Table) ->
     Raises
     ------
     ScaledprocError
-        If they are not.
+        If one of them changes with the rows that it is given together with.
     """
     last = min(piece.num_rows - 1, _ALONE)
     for start, rows in ((0, 1), (piece.num_rows - last, last)) if last > 0 else ():

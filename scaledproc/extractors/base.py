@@ -20,6 +20,8 @@ from scaledproc.storage.local_files import Watch, find, open_located, remember
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from scaledproc.extractors.account import Account, Example, Reading
+
 
 TASK_WARNINGS = 20
 """How many warnings of one task are kept."""
@@ -263,6 +265,31 @@ class Extractor(ABC):
     def merge_summaries(self, partials: Iterable[Mapping[str, pa.Table]]) -> Mapping[str, pa.Table]:
         """What `summarise` gives for all rows, of what `partial_summaries` gave for each macro shard's, in order."""
         raise NotImplementedError
+
+    def account(self, read: Reading) -> Account | None:  # noqa: ARG002 - for those who override
+        """What a report tells of a run's table besides what it tells of every table; None for nothing.
+
+        Called where a report is made, never in a run's tasks.
+
+        Parameters
+        ----------
+        read
+            Gives some columns of the table, in the plan's order and in pieces. A table that is very large is given in
+            part: each row group as a whole, at equal distances.
+        """
+        return None
+
+    def traces(self, task: Task, choice: int) -> Example | None:  # noqa: ARG002 - for those who override
+        """A piece of a task's data for a report to draw; None where it has nothing to be drawn.
+
+        Parameters
+        ----------
+        task
+            One of the run's, with its files at hand.
+        choice
+            A number that decides which piece: the same one gives the same piece.
+        """
+        return None
 
     @property
     def label(self) -> str:

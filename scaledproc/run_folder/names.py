@@ -19,6 +19,7 @@ Its layout::
       plan.parquet                       one row per task, with its shard and chunk
       inventory.parquet                  one row per file, with its unit and version
       lease.json                         which driver is at work here; only while one is
+      report.html                        a page that tells of all this; only where it is wanted
       run.json                           plan id, versions, options, counts, bytes, timings, state
       work/<shard>/                      only during a run:
         <chunk>.parquet                  a committed chunk; its metadata holds the plan id and its ChunkDone
@@ -57,6 +58,7 @@ ERRORS = "errors.parquet"
 ERROR_LOG = "errors.log"
 TASKS = "tasks.parquet"
 WARNINGS = "warnings.parquet"
+REPORT = "report.html"
 LOGS = "logs"
 LOG_FILE = re.compile(r"\d{5,}\.log")
 SHARDS = "shards"
@@ -71,7 +73,7 @@ TODO = f"{WORK}/todo"
 """A run's folder of its own: of the tasks that no earlier run has the rows of."""
 UPDATE = "update"
 """A run's folder of its own: of what is to take this one's place, until that is whole."""
-OWN_FILES = frozenset({RECORD, PLAN, INVENTORY, FEATURES, CROISSANT, ERRORS, ERROR_LOG, TASKS, WARNINGS, "report.html"})
+OWN_FILES = frozenset({RECORD, PLAN, INVENTORY, FEATURES, CROISSANT, ERRORS, ERROR_LOG, TASKS, WARNINGS, REPORT})
 OWN_NAMES = OWN_FILES | {LOGS, SHARDS, WORK, LEASE, UPDATE, MAIN_TABLE}
 SHARD_FILE = re.compile(r"\d{5,}\.parquet")
 PARTS = f"{WORK}/parts"

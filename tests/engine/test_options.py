@@ -166,6 +166,7 @@ def test_an_option_of_any_kind_is_recorded_by_its_field(tmp_path: Path) -> None:
             "retry_on": [],
             "memory_step": 1.0,
             "keep_logs": False,
+            "report": True,
             "include": ["*.txt"],
             "exclude": [],
             "unit": path_of.unit,

@@ -22,6 +22,7 @@ from scaledproc.extractors.wfdb.statistics import QUANTILES
 from scaledproc.extractors.wfdb.task_header import listed_files, shared_values
 
 if TYPE_CHECKING:
+    from scaledproc.extractors.account import Account, Example, Reading
     from scaledproc.extractors.wfdb.header import Header
     from scaledproc.extractors.wfdb.samples import Described
     from scaledproc.extractors.wfdb.signal_names import SignalNames
@@ -244,6 +245,18 @@ class WfdbSummary(Extractor):
         """Add `signal_name`, the canonical name for (kind, signal)."""
         names = self._names.canonical(table["kind"], table["signal"])
         return table.add_column(table.schema.get_field_index("signal") + 1, "signal_name", names)
+
+    def account(self, read: Reading) -> Account:
+        """Signals with flags, coverage, some records over time."""
+        from scaledproc.extractors.wfdb.report.tables import account_of_summary
+
+        return account_of_summary(read)
+
+    def traces(self, task: Task, choice: int) -> Example | None:
+        """Ten seconds of a record's signals."""
+        from scaledproc.extractors.wfdb.report.traces import traces_of
+
+        return traces_of(task, choice)
 
     def summarise(self, tables: Iterable[pa.Table]) -> Mapping[str, pa.Table]:
         """`signal_stats`: statistics per (kind, signal_name, units)."""
