@@ -118,7 +118,7 @@ def _frames_in(path: str, signals: Sequence[SignalLine]) -> int:
 
 def _describe_file(path: str, n_frames: int, signals: Sequence[SignalLine]) -> list[Described]:
     first, widths = signals[0], [signal.samples_per_frame for signal in signals]
-    if first.fmt == "80" and sum(widths) <= WIDEST and not any([signal.skew for signal in signals]):
+    if first.fmt == "80" and sum(widths) <= WIDEST and not any(signal.skew for signal in signals):
         handle, size = open_sized(path)
         try:
             histograms = _count_bytes(_stored_frames(handle, size, path, n_frames, signals), widths)
