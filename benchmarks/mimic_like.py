@@ -10,9 +10,11 @@ segments are log-normal, most of them small, most bytes in few of them.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 
+from scaledproc.backends.sagemaker.cost.charges import Encryption, Route
 from scaledproc.backends.sagemaker.cost.estimate import (
     PATTERN_INSTANCE,
     PATTERN_MACHINES,
@@ -21,6 +23,7 @@ from scaledproc.backends.sagemaker.cost.estimate import (
     estimate,
     estimate_text,
     recommend,
+    usd_text,
 )
 from scaledproc.backends.sagemaker.cost.prices import priced_instances
 from scaledproc.backends.sagemaker.instances import INSTANCES, find_instance
@@ -31,6 +34,7 @@ BYTES = 6_700_000_000_000
 GROUPS = 10
 HEADER = 400  # bytes of a segment's header file
 MEAN_SEGMENTS = 30
+CHUNK = 64_000_000  # bytes, roughly the planner's
 
 
 def mimic_like_inventory(seed: int = 3, records: int = RECORDS, total: int = BYTES) -> Sizes:
@@ -53,7 +57,7 @@ def mimic_like_inventory(seed: int = 3, records: int = RECORDS, total: int = BYT
     largest = np.where(segments == 1, unit_bytes, unit_bytes * rng.uniform(0.1, 0.6, records)).astype(np.int64)
     groups = np.sort(rng.integers(GROUPS, size=records))
     cuts = np.concatenate([[0], np.flatnonzero(np.diff(groups)) + 1, [records]]).astype(np.int64)
-    return Sizes(unit_bytes, segments, 2 * segments, largest, cuts)
+    return Sizes(unit_bytes, segments, 2 * segments, largest, cuts, int(total // CHUNK))
 
 
 def main() -> None:
@@ -63,6 +67,18 @@ def main() -> None:
     pattern = estimate(sizes, SLOWEST, Fleet(find_instance(PATTERN_INSTANCE), PATTERN_MACHINES, region="us-east-1"))
     print(f"\nas the pattern does it, {PATTERN_MACHINES} x {PATTERN_INSTANCE}")
     print("\n".join(estimate_text(pattern)))
+    print("\nthe same, by the way to S3 and the encryption of the dataset")
+    ways: tuple[Route, ...] = ("aws", "nat", "interface")
+    kinds: tuple[Encryption, ...] = ("none", "each", "bucket-key")
+    for way in ways:
+        for kind in kinds:
+            fleet = Fleet(find_instance(PATTERN_INSTANCE), PATTERN_MACHINES, region="us-east-1")
+            found = estimate(sizes, SLOWEST, replace(fleet, route=way, dataset_encryption=kind))
+            assert found.usd is not None
+            print(
+                f"  {way:9}  KMS {kind:10}  {usd_text(found.usd):>8} (S3 {usd_text(found.s3_usd)}, "
+                f"KMS {usd_text(found.kms_usd)}, network {usd_text(found.network_usd)})"
+            )
     started = time.perf_counter()
     for most in (PATTERN_MACHINES, 100):
         steady = [INSTANCES[name] for name in sorted(priced_instances()) if not INSTANCES[name].is_burstable]

@@ -18,6 +18,7 @@ from scaledproc.engine.options import parse_shards
 from scaledproc.errors import UsageError
 from scaledproc.events import CombineDone, Event, Note, ShardState, State
 from scaledproc.execution.heartbeat import Heartbeat, read_heartbeats, shard_states
+from scaledproc.execution.table_files import needs_rows
 from scaledproc.execution.workers.pool import cores
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import COMBINED, INVENTORY, PLAN, RECORD, SHARDS, WORK
@@ -50,9 +51,10 @@ from .jobs.requests import (
     instance_types,
     is_mounted,
     processing_job,
+    tables_in_jobs,
 )
 from .packaging.bundle import make_bundle
-from .service import Jobs, Service, ServiceError
+from .service import Jobs, Service, ServiceError, knows_preferences
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -60,6 +62,8 @@ if TYPE_CHECKING:
     from scaledproc.extractors import Extractor
     from scaledproc.planning.plan import Plan
     from scaledproc.storage.store import Store
+
+    from .cost.prices import PriceList
 
 for _needed in ("sagemaker", "boto3"):
     if importlib.util.find_spec(_needed) is None:
@@ -98,6 +102,8 @@ class SageMakerBackend(Backend):
         self._bills: dict[str, Bill] = {}
         self._heartbeats: Mapping[str, tuple[str, Heartbeat]] = {}
         self._controller: Controller | None = None
+        self._scratch: dict[str, Any] | None = None
+        self._prices: PriceList | None = None
         self._execution: str | None = None
         self._groups: dict[str, str] = {}
         self._keys_job: str | None = None
@@ -201,7 +207,18 @@ class SageMakerBackend(Backend):
         expected = forecast(self.settings, self.service, plan, run.dataset, run.extractor)
         if self.settings.max_cost is not None:
             refuse_above(expected, self.settings.max_cost)
-        return f"expected: {estimate_text(expected)[0]}"
+        line = f"expected: {estimate_text(expected)[0]}"
+        if expected.usd is not None:
+            return line
+        return f"{line}; give --price TYPE=USD (an hour), so that it and what is billed can be told"
+
+    def _known_prices(self) -> PriceList | None:
+        """Prices of the machines that are set, asked of AWS once."""
+        from .cost.forecast import known_prices
+
+        if self._prices is None and not self.settings.is_local:
+            self._prices = known_prices(self.settings, self.service)
+        return self._prices
 
     def estimate(self, plan: Plan, dataset: Store, extractor: Extractor) -> Expected:
         """Time and price, what they rest on, and what would be better."""
@@ -266,11 +283,14 @@ class SageMakerBackend(Backend):
     def _combine_assignment(self, run: RunFolder, parts: str | None) -> Assignment:
         """The last job; its disk holds what it reads, what it makes of parts, and the table."""
         committed = run.committed_shards()
-        folders = [SHARDS, *([f"{WORK}/parts/{parts}"] if parts else [])]
+        is_known = not self.settings.detach and len(committed) == run.plan.n_shards
+        reads_rows = not is_known or needs_rows(run)
+        folders = [*([SHARDS] if reads_rows else []), *([f"{WORK}/parts/{parts}"] if parts else [])]
         size = int(run.plan.size * _ROWS_OF_INPUT)
         if not self.settings.detach:
             size = 3 * sum(run.store.size_of(folder) for folder in folders)
-        return Assignment(COMBINE, size=size, parts=parts, has_shards=bool(committed) or parts is None)
+        has_shards = bool(committed) or parts is None
+        return Assignment(COMBINE, size=size, parts=parts, has_shards=has_shards, reads_rows=reads_rows)
 
     def _control(self, run: RunFolder, assignments: Sequence[Assignment]) -> Generator[Event, None, Controller]:
         """Do assignments by jobs; what did them."""
@@ -278,9 +298,11 @@ class SageMakerBackend(Backend):
 
         def request(name: str, assignment: Assignment, choice: Choice) -> dict[str, Any]:
             assert place is not None  # noqa: S101 - without assignments there are no requests
-            choice = replace(choice, prefers=choice.prefers and _has_preferences())
+            choice = replace(choice, prefers=choice.prefers and knows_preferences())
             return processing_job(place, name, assignment, instance_types(self.settings, assignment, choice))
 
+        if self._controller is not None:  # of the shards: the last job's machine is not asked for its disk
+            self._scratch = self._scratch or self._controller.scratch
         self._controller = controller = Controller(self._jobs, run, self.settings, request, self._bills)
         yield from controller.do(assignments)
         return controller
@@ -360,7 +382,7 @@ class SageMakerBackend(Backend):
             ]
             return pipeline.definition(settings, assignments, combine, requests)
 
-        prefers, note = _has_preferences() and len(settings.instance_type) > 1, ""
+        prefers, note = knows_preferences() and len(settings.instance_type) > 1, ""
         try:
             self._execution = pipeline.start(self.service, name, place.role, made(Choice(prefers=prefers)), settings)
         except ServiceError as error:
@@ -404,7 +426,7 @@ class SageMakerBackend(Backend):
                 self._bills[job] = Bill.of(job, self._jobs.describe(job))
         if not self.settings.keep_pipeline:
             pipeline.delete(self.service, name)
-        return {**run.record.backend, "billed": bill(self._bills.values(), self.service.region)}
+        return {**run.record.backend, "billed": bill(self._bills.values(), self.service.region, self._known_prices())}
 
     # From any machine
 
@@ -478,10 +500,12 @@ class SageMakerBackend(Backend):
         """What finds the jobs again; and what they took, as billed time says."""
         kept = (
             *("instance_type", "region", "job_name_prefix", "input_mode", "image_uri", "max_parallel_jobs"),
-            "keep_pipeline",
+            *("keep_pipeline", "price"),
             "output_kms_key",  # for what `stop` and `status` write
         )
-        settings = {name: value for name, value in asdict(self.settings).items() if name in kept and value is not None}
+        settings = {
+            name: value for name, value in asdict(self.settings).items() if name in kept and value not in (None, ())
+        }
         if not self.settings.is_local:
             settings["region"] = self.service.region
         found: dict[str, Any] = {"name": self.name, "settings": settings}
@@ -489,8 +513,11 @@ class SageMakerBackend(Backend):
             found["execution"] = self._execution
         if self._groups:
             found["groups"] = self._groups
+        scratch = self._scratch or (self._controller.scratch if self._controller else None)
+        if scratch:
+            found["scratch"] = scratch
         if self._bills:
-            found["billed"] = bill(self._bills.values(), found["settings"].get("region"))
+            found["billed"] = bill(self._bills.values(), found["settings"].get("region"), self._known_prices())
         return found
 
     # What requests are made of
@@ -539,6 +566,7 @@ class SageMakerBackend(Backend):
             storage_options=self._storage_options(run),
             jobs=self.jobs,
             shared=f"{run.store.uri}/{SHARED_FILES}" if has_list else None,
+            tables=tables_in_jobs(run),
         )
 
     def _storage_options(self, run: RunFolder) -> dict[str, Any]:
@@ -565,14 +593,6 @@ _ROWS_OF_INPUT = 0.1  # bytes on the last job's disk for a byte of input, where 
 def _job_of(step: Mapping[str, Any]) -> str:
     """The name of a pipeline step's job; empty before it has one."""
     return str(step.get("Metadata", {}).get("ProcessingJob", {}).get("Arn", "")).rpartition("/")[2]
-
-
-def _has_preferences() -> bool:
-    """Whether this boto3 can ask for several machines in order."""
-    import botocore.session
-
-    model = botocore.session.get_session().get_service_model("sagemaker")
-    return "InstancePreferences" in model.shape_for("ProcessingClusterConfig").members
 
 
 def _check_variables(extractor: Extractor, settings: Settings) -> None:

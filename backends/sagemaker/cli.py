@@ -154,5 +154,69 @@ def policy(
     typer.echo(policy_json(found if whom is For.ALL else found[whom.value]), nl=False)
 
 
+@app.command()
+@with_settings(
+    *("role", "image_uri", "volume_kms_key", "output_kms_key", "subnets", "security_groups", "tags", "region"),
+    *("profile", "job_name_prefix", "price", "poll_seconds"),
+    backend="sagemaker",
+)
+def check(
+    where: Annotated[
+        str, typer.Argument(metavar="FOLDER", help="Where files may be put meanwhile: s3://bucket/prefix.")
+    ],
+    machines: Annotated[
+        str, typer.Option("--machines", metavar="TYPE,TYPE", help="Two types, of which small ones do.")
+    ] = "ml.t3.medium,ml.t3.large",
+    limit: Annotated[
+        int, typer.Option(min=1, metavar="SECONDS", help="After how long a job is stopped that waits for it.")
+    ] = 60,
+    as_json: Annotated[bool, typer.Option("--json", help="The answers as JSON.")] = False,
+    *,
+    settings: dict[str, Any],
+) -> None:
+    """Run four small jobs that settle what AWS does not document; tell the answers and what they cost, and clean up."""
+    import json
+    import signal
+    from dataclasses import asdict
+
+    from .account import sdk_defaults
+    from .check.run import check_account
+    from .service import Service
+    from .settings import Settings
+
+    count = 0
+
+    def interrupted(*_: object) -> None:
+        nonlocal count
+        count += 1
+        if count in (1, 3):  # a second one meets what cleans up
+            raise KeyboardInterrupt
+
+    words = {**settings_for("sagemaker", settings), "instance_type": machines, "combine_local": True}
+    made = Settings.parse(words).with_defaults(sdk_defaults(), frozenset(words))
+    signal.signal(signal.SIGTERM, interrupted)
+    signal.signal(signal.SIGINT, interrupted)
+    try:
+        report = check_account(
+            Service(made.region, made.profile), made, where, lambda text: typer.echo(text, err=True), limit=limit
+        )
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the jobs are stopped and the files removed", err=True)
+        raise typer.Exit(130) from None
+    if as_json:
+        typer.echo(
+            json.dumps({"answers": [asdict(each) for each in report.answers], "billed": report.billed}, indent=2)
+        )
+    else:
+        for each in report.answers:
+            typer.echo(f"{each.question}\n  {each.answer or 'not settled'} ({each.why})")
+        seconds = sum(report.billed["instance_seconds"].values())
+        usd = report.billed["usd"]
+        cost = f"${usd:.4f}" if usd is not None else f"not known: {report.billed['usd_is_null_for']}"
+        typer.echo(f"billed: {seconds:,.0f} s of machines, {cost}")
+    if not report.is_settled:
+        raise typer.Exit(1)
+
+
 def _environments_region() -> str | None:
     return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")

@@ -16,6 +16,9 @@ _FLEX = "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge"
 _GPU = "xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge"
 
 # By family: GiB per vCPU and the sizes that Processing has. A size says its vCPUs: large 2, xlarge 4, Nxlarge 4 N.
+# vCPUs, memory and disks of all types were compared on 2026-11-29 with what EC2's DescribeInstanceTypes says of them,
+# as Karpenter publishes it (aws/karpenter-provider-aws 1d92708, website/content/en/docs/reference/instance-types.md).
+# p3 has left that table; its vCPUs and its lack of disks are in the table of v1.0, its memory in EC2's catalogues.
 _FAMILIES: Mapping[str, tuple[float, str]] = {
     "t3": (4, "medium large xlarge 2xlarge"),
     "m4": (4, "xlarge 2xlarge 4xlarge 10xlarge 16xlarge"),
@@ -66,7 +69,7 @@ _OWN_DISKS: Mapping[str, str] = {
     "g6": "xlarge 250 2xlarge 450 4xlarge 600 8xlarge 900 12xlarge 3760 16xlarge 1880 24xlarge 3760 48xlarge 7520",
     "g6e": "xlarge 250 2xlarge 450 4xlarge 600 8xlarge 900 12xlarge 3800 16xlarge 1900 24xlarge 3800 48xlarge 7600",
     "g7e": "2xlarge 1900 4xlarge 1900 8xlarge 1900 12xlarge 3800 24xlarge 7600 48xlarge 15200",
-    "p5": "4xlarge 3840",
+    "p5": "4xlarge 3800",
 }
 
 

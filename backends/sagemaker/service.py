@@ -238,6 +238,14 @@ class Service:
             yield page
 
 
+def knows_preferences() -> bool:
+    """Whether this boto3 can ask for several types of machines in order."""
+    import botocore.session
+
+    model = botocore.session.get_session().get_service_model("sagemaker")
+    return "InstancePreferences" in model.shape_for("ProcessingClusterConfig").members
+
+
 def _pricing_region(region: str) -> str:
     """Where the Price List API answers for a region: it is in a few regions only."""
     return "cn-northwest-1" if region.startswith("cn-") else "us-east-1"

@@ -16,6 +16,8 @@ from scaledproc._util.options import Declared, declared
 from scaledproc._util.units import parse_seconds
 from scaledproc.errors import UsageError
 
+from .cost.charges import check_route
+from .cost.prices import Price, given_prices
 from .instances import find_instance, own_disk
 from .limits import (
     check_environment,
@@ -111,6 +113,18 @@ class Settings:
     detach: bool = _setting(False, "Hand the run to a SageMaker pipeline and return.")
     keep_pipeline: bool = _setting(False, "Keep the pipeline of a run that has ended well.")
     max_cost: float | None = _setting(None, "Refuse a run that is expected to cost more.", "USD", unit="USD")
+    price: tuple[str, ...] = _setting(
+        (),
+        "US dollars an hour of a type, where the price is not known or another; can be repeated.",
+        "TYPE=USD",
+        pairs=True,
+    )
+    s3_route: str | None = _setting(
+        None,
+        "What a VPC has between the jobs and S3: gateway, nat or interface (endpoint).",
+        "WAY",
+        default_text="nat with --subnets, the dearest",
+    )
     calibrate: int | None = _setting(
         None, "Run so many tasks here first, to know how long the rest takes.", "N", least=1
     )
@@ -202,6 +216,11 @@ class Settings:
         """Environment variables by name."""
         return _pairs("env", self.env)
 
+    @property
+    def prices(self) -> dict[str, Price]:
+        """Those that a person gave, by type."""
+        return given_prices(_pairs("price", self.price), self.region or "")
+
     def check(self) -> None:
         """See whether the values can be, alone and together.
 
@@ -244,6 +263,8 @@ class Settings:
         _ = self.max_wait_seconds  # which refuses what is no time
         if self.input_mode not in get_args(InputMode):
             raise UsageError(f"--input-mode {self.input_mode!r}: give {', '.join(get_args(InputMode))}")
+        _ = self.prices
+        check_route(self.s3_route)
         check_preferences(self.instance_type, "--instance-type")
         for flag, types in (
             ("--instance-type", self.instance_type),

@@ -33,6 +33,7 @@ def option(
     in_file: bool = True,
     record: str | bool = False,
     details: str = "",
+    completes: str = "",
 ) -> Any:
     """A field of a dataclass that is an option.
 
@@ -66,6 +67,8 @@ def option(
         Whether run.json has it, or under which other name.
     details
         What the documents say besides, for which `--help` has no room.
+    completes
+        Which kind of plug-in's names can be its value, `extractor` or `backend`, for the shell's completion.
     """
     about = {key: value for key, value in locals().items() if key != "default"}
     return field(default=default, metadata=about)
@@ -273,12 +276,32 @@ def place(value: Any, flag: str) -> str | os.PathLike[str]:
     return value
 
 
+def function(value: Any, flag: str) -> Callable[..., Any]:
+    """What can be called.
+
+    Raises
+    ------
+    UsageError
+        If the value cannot be called.
+    """
+    if not callable(value):
+        raise UsageError(f"{flag}: give a function, not a value of type {type(value).__name__}")
+    return value  # type: ignore[no-any-return]
+
+
+yes_or_no = _of_type(bool, "True or False")
+"""Takes only True and False."""
+text = _of_type(str, "a text")
+"""Takes only texts."""
+whole_number = _of_type(int, "a whole number")
+"""Takes only whole numbers."""
+
 _READ: Mapping[str, Callable[[Any, str], Any]] = {
     "Mapping[str, Any] | None": mapping,
     "Where | None": place,
-    "flag": _of_type(bool, "True or False"),
-    "integer": _of_type(int, "a whole number"),
-    "str": _of_type(str, "a text"),
-    "str | None": _of_type(str, "a text"),
+    "flag": yes_or_no,
+    "integer": whole_number,
+    "str": text,
+    "str | None": text,
 }
 """How options are read that do not say it themselves: by their kind, and texts by the type that they accept."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from scaledproc._util.options import function, mapping, place, text, whole_number, yes_or_no
 from scaledproc.engine.options import PlanOptions
 from scaledproc.errors import UsageError
 from scaledproc.extractors import Extractor
@@ -14,6 +15,34 @@ from scaledproc.storage.store import Store
 
 AnExtractor = str | Extractor | Callable[..., Any]
 Asked = TypeVar("Asked", bound=PlanOptions)
+
+_KINDS: Mapping[str, Callable[[Any, str], Any]] = {
+    **dict.fromkeys(("dataset", "output", "run", "file", "path", "source", "dest"), place),
+    "settings": mapping,
+    **dict.fromkeys(("on_event", "ask"), function),
+    "task": text,
+    "failed": whole_number,
+    "combine": yes_or_no,
+}
+"""How arguments are checked that no class of options declares."""
+
+
+def check_kinds(given: Mapping[str, Any]) -> None:
+    """See that arguments are of the kind that their names stand for; but for places, None is what was not given.
+
+    Parameters
+    ----------
+    given
+        A function's arguments, by name.
+
+    Raises
+    ------
+    UsageError
+        If one is of another kind than its name stands for.
+    """
+    for name, check in _KINDS.items():
+        if name in given and (check is place or given[name] is not None):
+            check(given[name], name)
 
 
 def refuse_idle_options(storage_options: Mapping[str, Any] | None, sides: Mapping[str, Store | str]) -> None:

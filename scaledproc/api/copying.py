@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from scaledproc._util.options import place
 from scaledproc._util.types import Where
-from scaledproc.api.arguments import refuse_idle_options
+from scaledproc.api.arguments import check_kinds, refuse_idle_options
 from scaledproc.engine.options import FetchOptions, Listener, split_options
 from scaledproc.engine.steps import reporting
 from scaledproc.errors import UsageError
@@ -81,6 +80,7 @@ def fetch(
         If the source cannot be read, has no file that was asked for, or the destination cannot be written. What was
         fetched is kept: the same call continues.
     """
+    check_kinds(locals())
     asked = FetchOptions.parse(locals())
     from scaledproc.fetching.selection.only import Selection
     from scaledproc.fetching.selection.subset import Choice
@@ -89,7 +89,7 @@ def fetch(
     selection = None if only is None else Selection.read(only)
     choice = Choice(groups, records, limit, asked.include, asked.exclude, selection)
     inputs, outputs = split_options(storage_options)
-    store = open_store(os.fspath(place(dest, "dest")), outputs)
+    store = open_store(os.fspath(dest), outputs)
     notes: list[str] = []
 
     def hear(event: Event) -> None:
@@ -100,9 +100,7 @@ def fetch(
 
     with reporting():
         login = _login(username, password)
-        found = open_source(
-            os.fspath(place(source, "source")), inputs, base_url, login, parallel, lambda text: hear(Note(text))
-        )
+        found = open_source(os.fspath(source), inputs, base_url, login, parallel, lambda text: hear(Note(text)))
         read = found.store if isinstance(found, Folder) else f"{found} is a database of PhysioNet"
         refuse_idle_options(storage_options, {"input": read, "output": store})
         done = fetch_files(found, store, choice, parallel=parallel, on_event=hear)

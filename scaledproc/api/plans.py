@@ -6,9 +6,8 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from scaledproc._util.options import place
 from scaledproc._util.types import Where
-from scaledproc.api.arguments import AnExtractor, refuse_idle_options, settle
+from scaledproc.api.arguments import AnExtractor, check_kinds, refuse_idle_options, settle
 from scaledproc.backend.base import Backend, Expected
 from scaledproc.engine.driver import find_inventory, make
 from scaledproc.engine.options import PlanOptions, split_options
@@ -92,9 +91,10 @@ def plan(
     ScaledprocError
         If the dataset cannot be listed, or the inventory cannot be read.
     """
+    check_kinds(locals())
     asked = settle(PlanOptions.parse(locals()))
     inputs, _ = split_options(storage_options)
-    source = Store.at(place(dataset, "dataset"), inputs)
+    source = Store.at(dataset, inputs)
     refuse_idle_options(storage_options, {"input": source})
     made = load_extractor(asked.extractor, asked.options)
     return make(source, asked, made, cores=cores(jobs), together=True)
@@ -126,6 +126,7 @@ def save_inventory(
     ScaledprocError
         If the dataset cannot be listed, or the file cannot be written.
     """
+    check_kinds(locals())
     asked = PlanOptions.parse(locals())
     from scaledproc.planning import saved_inventory
 
@@ -159,6 +160,7 @@ def expect(
     dataset, extractor, options, storage_options
         As for `plan`: what the backend may try some tasks with, to know.
     """
+    check_kinds(locals())
     inputs, _ = split_options(storage_options)
     source = Store.at(dataset, {**backend.store_options("input"), **inputs})
     return backend.estimate(made, source, load_extractor(*settle_options(extractor, options)))
@@ -196,6 +198,7 @@ def plan_update(
     ScaledprocError
         If the folder holds no run, or the dataset cannot be listed.
     """
+    check_kinds(locals())
     from scaledproc.engine.update import compared_by_content, plan_of_update
 
     asked = settle(PlanOptions.parse({**given, "extractor": extractor, "options": options}))

@@ -10,20 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from scaledproc._util.options import mapping, place
+from scaledproc._util.options import at_least, mapping
 from scaledproc._util.types import Where
-from scaledproc.api.arguments import AnExtractor, refuse_idle_options, settle
+from scaledproc.api.arguments import AnExtractor, check_kinds, refuse_idle_options, settle
 from scaledproc.backend.base import Backend
 from scaledproc.backend.registry import load_backend
 from scaledproc.engine.driver import combine_anew, execute
 from scaledproc.engine.options import JobOrder, Listener, RunOptions, split_options
-from scaledproc.engine.steps import finish, reporting
+from scaledproc.engine.steps import add_last, finish, reporting
 from scaledproc.errors import TooManyFailuresError, UsageError
 from scaledproc.events import Event, Note
 from scaledproc.extractors.registry import change_options
 from scaledproc.reporting.notebook import shown_here
+from scaledproc.reporting.report import write_at_end
 from scaledproc.run_folder.folder import Run, RunFolder
 from scaledproc.run_folder.lock.driver_lease import hold_lease
+from scaledproc.run_folder.record import form_of
 from scaledproc.run_folder.replacement import is_half_replaced
 from scaledproc.storage.store import Store
 
@@ -46,11 +48,13 @@ def run(
     compare: str = "listed",
     backend: str | Backend = "local",
     jobs: int | None = None,
+    table: str | None = None,
     overwrite: bool = False,
     update: bool = False,
     retry_failed: bool = False,
     reuse: Iterable[Where] | Where = (),
     max_failures: str | int | None = None,
+    report: bool = True,
     task_timeout: str | float | None = None,
     memory_per_worker: str | int | None = None,
     task_retries: int = 0,
@@ -80,6 +84,9 @@ def run(
     jobs
         Processes of each machine; as many as it has cores where none is given; 1 for all in this process, unless a
         limit is given that only another process can keep.
+    table
+        The form of each table: `file`, or `dataset`, a folder with one file for each macro shard. Where None is given,
+        that of the run in the output folder, or a file. Of a finished run another form is made of its shards.
     overwrite
         Throw away a run that is in the output folder.
     update
@@ -92,6 +99,9 @@ def run(
         Folders of further runs that rows may be taken from, of tasks with the same files: a path or URL, or several.
     max_failures
         Quarantined tasks that are still a success: a number, or a share such as `5%`; any number where none is given.
+    report
+        Whether to write `report.html` at the end, a page that tells whether to trust the table; `scaledproc.report`
+        makes it at any time.
     task_timeout
         Time after which a task is ended and put into quarantine: seconds, or a text such as `5m`.
     memory_per_worker
@@ -137,13 +147,14 @@ def run(
         If the run cannot go on: another process has it, the dataset or the output folder cannot be read or written, or
         disk or memory is short. What is committed is kept: the same call continues.
     """
+    check_kinds(locals())
     asked = settle(RunOptions.parse(locals()))
     if asked.overwrite and (asked.update or asked.retry_failed or asked.reuse):
         raise UsageError("--overwrite throws the earlier run away, whose rows --update, --retry-failed or --reuse want")
     inputs, outputs = split_options(storage_options)
     machine = backend if isinstance(backend, Backend) else make_backend(backend, jobs, scratch, settings)
-    source = Store.at(place(dataset, "dataset"), {**machine.store_options("input"), **inputs})
-    store = Store.at(place(output, "output"), {**machine.store_options("output"), **outputs})
+    source = Store.at(dataset, {**machine.store_options("input"), **inputs})
+    store = Store.at(output, {**machine.store_options("output"), **outputs})
     refuse_idle_options(storage_options, {"input": source, "output": store})
     with (
         shown_here(on_event) as shown,
@@ -151,7 +162,7 @@ def run(
         _leaving_time(asked.grace),
     ):
         others = tuple(Run.open(Store.at(where, outputs)) for where in asked.reuse)
-        done = execute(source, store, asked, machine, shown.listen, ask or (lambda _: False), others)
+        done = execute(source, store, asked, machine, shown.listen, ask or (lambda _: False), others, write_at_end)
         shown.finished(done.view)
     if asked.fails(done.quarantined, done.record.counts["tasks"]) and done.record.state == "done":
         raise TooManyFailuresError(
@@ -165,6 +176,7 @@ def combine(
     output: Where,
     *,
     options: Mapping[str, Any] | None = None,
+    table: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     on_event: Listener | None = None,
 ) -> Run:
@@ -177,6 +189,8 @@ def combine(
     options
         Of the extractor, those that only what is made of extracted rows depends on, such as `signal_names` of
         `wfdb-summary`; the others are those that the run has.
+    table
+        The form of each table, as for `run`; the one that it has where None is given.
     storage_options, on_event
         As for `run`.
 
@@ -187,8 +201,10 @@ def combine(
     ScaledprocError
         If the folder holds no run, or a shard of the run is missing.
     """
+    check_kinds(locals())
     from scaledproc.execution.combine import combine as combine_shards
 
+    form = RunOptions.parse({"table": table}).table
     _, outputs = split_options(storage_options)
     refuse_idle_options(storage_options, {"output": Store.at(output, outputs)})
     with reporting():
@@ -199,13 +215,18 @@ def combine(
             )
         values = None
         if options:
-            values = change_options(str(found.source), found.record.extractor.get("options") or {}, options)
+            had = found.record.extractor.get("options") or {}
+            values = change_options(str(found.source), had, mapping(options, "options"))
         open_store = found.store
         with hold_lease(open_store, str(found.record.backend.get("name") or "local"), on_event) as store:
             found = found.within(store)
             if found.record.state == "done":
-                combined = combine_anew(found, on_event, values)
+                combined = combine_anew(found, on_event, values, form)
+                add_last(combined, write_at_end, on_event)
             else:
+                if form is not None and form != form_of(found.record):
+                    found.remove_tables()
+                    found = found.with_record(options={**found.record.options, "table": form})
                 if values is not None:
                     extractor = {**found.record.extractor, "options": values}
                     found = replace(found, record=replace(found.record, extractor=extractor))
@@ -214,7 +235,7 @@ def combine(
                     on_event(done)
                     for note in done.notes:
                         on_event(Note(note))
-                combined = finish(found, done, time.perf_counter() - done.seconds, on_event)
+                combined = finish(found, done, time.perf_counter() - done.seconds, on_event, at_end=write_at_end)
         return combined.within(open_store).view
 
 
@@ -248,9 +269,14 @@ def work(
     ScaledprocError
         If the folder holds no run, or a job cannot be done.
     """
+    check_kinds(locals())
+    if not isinstance(shards, Iterable):
+        raise UsageError(f"shards {shards!r}: give numbers of macro shards, such as [3]")
+    number = at_least(0, "numbers of macro shards, such as [3]")
+    shards = [number(shard, "shards") for shard in shards]
     from scaledproc.engine.job import do_job
 
-    yield from do_job(JobOrder.parse(os.fspath(run), {**locals(), "shards": tuple(shards)}))
+    yield from do_job(JobOrder.parse(os.fspath(run), {**locals(), "shards": tuple(shards)}), write_at_end)
 
 
 def make_backend(
@@ -263,10 +289,10 @@ def make_backend(
     UsageError
         If there is no backend of that name, what it needs is not installed, or a setting cannot have its value.
     """
+    check_kinds(locals())
     if not isinstance(name, str):
         raise UsageError(f"backend: give a backend or its name, not a value of type {type(name).__name__}")
-    own = {} if settings is None else mapping(settings, "settings")
-    return load_backend(name)(jobs=jobs, scratch=Path(scratch) if scratch else None, **own)
+    return load_backend(name)(jobs=jobs, scratch=Path(scratch) if scratch else None, **(settings or {}))
 
 
 @contextlib.contextmanager

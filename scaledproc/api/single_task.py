@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaledproc._util.options import place
 from scaledproc._util.types import Where
-from scaledproc.api.arguments import AnExtractor, refuse_idle_options
+from scaledproc.api.arguments import AnExtractor, check_kinds, refuse_idle_options
 from scaledproc.engine.options import PlanOptions, split_options
 from scaledproc.engine.steps import reporting
 
@@ -64,6 +63,7 @@ def try_task(
     ScaledprocError
         If the dataset or the run's folder cannot be read.
     """
+    check_kinds(locals())
     given = {name: value for name, value in locals().items() if name not in ("extractor", "path", "task")}
     done = trial(extractor, path, task, **given)
     if done.rows is None:
@@ -92,12 +92,13 @@ def trial(
     on_error
         Called with what the task failed with, while its files are here.
     """
+    check_kinds(locals())
     from scaledproc.engine.trial import find_target, try_target
 
     asked = PlanOptions.parse(options)
     inputs, outputs = split_options(storage_options)
     with reporting():
-        target = find_target(extractor, os.fspath(place(path, "path")), task, asked, inputs, outputs, failed)
+        target = find_target(extractor, os.fspath(path), task, asked, inputs, outputs, failed)
         sides = {"input": target.dataset} | ({} if target.run is None else {"output": target.run})
         refuse_idle_options(storage_options, sides)
         return try_target(target, Path(scratch) if scratch else None, on_error)

@@ -21,7 +21,7 @@ from scaledproc.engine.options import PlanOptions
 from scaledproc.engine.provenance import IN_MEMORY
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.execution.chunks.task_call import StagingError
-from scaledproc.execution.combine import finish_table, finished_schema
+from scaledproc.execution.finishing import finish_table, finished_schema
 from scaledproc.execution.staging import Direct, Stager
 from scaledproc.execution.workers.printing import was_debugged
 from scaledproc.extractors import Extractor, Task, load_extractor

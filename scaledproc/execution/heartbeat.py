@@ -52,6 +52,8 @@ class Heartbeat:
         Processes at work.
     versions
         Of the libraries that touch the data.
+    scratch, scratch_total, scratch_free
+        The folder of the scratch space; bytes of its disk, and those that were free when the job began.
     shards
         By number.
     failures
@@ -64,6 +66,9 @@ class Heartbeat:
     host: str
     cores: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
+    scratch: str = ""
+    scratch_total: int = 0
+    scratch_free: int = 0
     shards: dict[int, ShardProgress] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
     updated: float = 0.0
@@ -99,9 +104,11 @@ class Heartbeat:
 
     def _is_sound(self) -> bool:
         """Whether each value is what it should be: anybody who may write into the run's folder can write this."""
-        words: list[Any] = [self.job, self.host, *self.versions] if isinstance(self.versions, dict) else [None]
+        words: list[Any] = (
+            [self.job, self.host, self.scratch, *self.versions] if isinstance(self.versions, dict) else [None]
+        )
         words += [*self.versions.values()] if isinstance(self.versions, dict) else []
-        numbers: list[Any] = [self.cores, self.updated]
+        numbers: list[Any] = [self.cores, self.updated, self.scratch_total, self.scratch_free]
         for each in self.shards.values():
             numbers += [each.tasks, each.rows, each.size, each.quarantined, each.seconds]
         for failure in self.failures:

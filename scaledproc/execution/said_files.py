@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from scaledproc._util.digests import digest_of
 from scaledproc._util.text import clean_text
-from scaledproc.execution.chunks.said import read_said
+from scaledproc.execution.chunks.quarantine import read_rows
 from scaledproc.run_folder.names import (
     LOG,
     WARNING,
@@ -75,7 +75,7 @@ def _write_log(run: RunFolder, digests: dict[str, str], report: ShardDone) -> No
 
 
 def _of_kind(run: RunFolder, report: ShardDone, what: str) -> Iterator[pa.Table]:
-    for table in read_said(run.store, shard_said_name(report.shard), report, shard_name(report.shard)):
+    for table in read_rows(run.store, shard_said_name(report.shard), report.said, shard_name(report.shard)):
         found = table.filter(pc.equal(table["what"], what))
         if found.num_rows:
             yield found

@@ -106,6 +106,7 @@ def check_clean(texts: Iterator[tuple[str, str]], but: tuple[str, ...] = ()) -> 
     return count
 
 
+@pytest.mark.slow
 def test_everything_that_a_run_leaves(tree: TreeWriter, cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "leaky.py").write_text(LEAKY)
     (tmp_path / "said").write_text(said())
@@ -429,6 +430,7 @@ def test_a_url_of_s3_with_keys_is_refused(cli: Cli, tmp_path: Path) -> None:
     assert "a/secret" not in repr(FsspecStore("http://u:a/secret@h/x"))
 
 
+@pytest.mark.slow
 def test_what_a_client_finds_by_itself_is_secret(s3: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A profile's credentials, which nobody gave to us."""
     secret, token = "of/a+profile0123456789", "token/of+a==profile"

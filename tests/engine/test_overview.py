@@ -204,6 +204,7 @@ def test_what_cannot_be_shown(place: Path, tmp_path: Path, cli: Cli) -> None:
         scaledproc.show(copy)
 
 
+@pytest.mark.slow
 def test_in_s3(place: Path, s3: Bucket) -> None:
     given = {f"output.{name}": value for name, value in s3.storage_options.items()}
     options = {"extractor": f"{place / 'said.py'}:said", "storage_options": given, "memory_per_worker": "4GB"}

@@ -157,21 +157,11 @@ def apply(place: Place, kind: str, path: str, text: str) -> None:
         place.factor += 1
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    steps=st.lists(st.lists(changes, max_size=5), min_size=1, max_size=3),
-    shards=st.sampled_from(["folder", 1, 3]),
-    chunk=st.sampled_from([1, 2, "auto"]),
-    stops=st.none() | st.integers(0, 4),
-)
-def test_an_update_is_a_run_from_nothing(
-    tmp_path_factory: pytest.TempPathFactory,
-    steps: list[list[tuple[str, str, str]]],
-    shards: str | int,
-    chunk: str | int,
-    stops: int | None,
+def check_updates(
+    folder: Path, steps: list[list[tuple[str, str, str]]], shards: str | int, chunk: str | int, stops: int | None
 ) -> None:
-    place = Place(tmp_path_factory.mktemp("update"))
+    """Change things, update, and compare with a run from nothing, again and again."""
+    place = Place(folder)
     for name in ("a/0/x.txt", "a/0/y.txt", "a/1/x.txt", "b/0/x.txt", "d/2/z.txt"):
         place.write(name, name)
     place.write("keep/0/x.txt", "always there")
@@ -187,6 +177,28 @@ def test_an_update_is_a_run_from_nothing(
             place.run(update=True, shards=shards, chunk=chunk)
         place.stops = None
         place.check(shards=shards)
+
+
+any_updates = given(
+    steps=st.lists(st.lists(changes, max_size=5), min_size=1, max_size=3),
+    shards=st.sampled_from(["folder", 1, 3]),
+    chunk=st.sampled_from([1, 2, "auto"]),
+    stops=st.none() | st.integers(0, 4),
+)
+slow_to_make = [HealthCheck.function_scoped_fixture]
+
+
+@settings(max_examples=7, deadline=None, suppress_health_check=slow_to_make)
+@any_updates
+def test_an_update_is_a_run_from_nothing(tmp_path_factory: pytest.TempPathFactory, **drawn: Any) -> None:
+    check_updates(tmp_path_factory.mktemp("update"), **drawn)
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None, suppress_health_check=slow_to_make)
+@any_updates
+def test_any_update_is_a_run_from_nothing(tmp_path_factory: pytest.TempPathFactory, **drawn: Any) -> None:
+    check_updates(tmp_path_factory.mktemp("update"), **drawn)
 
 
 def test_only_what_changed_is_done(place: Place) -> None:
@@ -542,6 +554,7 @@ def test_an_update_that_was_begun_is_told(place: Place) -> None:
     place.check()
 
 
+@pytest.mark.slow
 def test_the_commands(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "x.py").write_text(
         "import scaledproc\n"

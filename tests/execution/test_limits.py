@@ -49,6 +49,7 @@ def run(folder: Path, contents: dict[str, str], **options: object) -> dict[str, 
     return {row["anchor"]: (row["attempts"], row["error_kind"]) for row in made.tasks().to_pylist()}
 
 
+@pytest.mark.slow
 def test_only_named_kinds_are_tried_again(tmp_path: Path) -> None:
     contents = {"hang.txt": "hang", "plain.txt": "plain", "raise.txt": "raise"}
     found = run(tmp_path, contents, task_timeout=3, retry_on="timeout")
@@ -59,6 +60,7 @@ def test_exceptions_are_tried_again_in_this_process(tmp_path: Path) -> None:
     assert run(tmp_path, {"raise.txt": "raise"}, retry_on=["exception", "memory"]) == {"raise.txt": (2, None)}
 
 
+@pytest.mark.slow
 def test_more_memory_at_the_second_time(tmp_path: Path) -> None:
     contents = {"0.txt": "take 600", "1.txt": "take 3000", "2.txt": "take 600", "3.txt": "plain"}
     found = run(tmp_path, contents, memory_per_worker="500MB", memory_step=2)

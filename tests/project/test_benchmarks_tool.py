@@ -106,6 +106,7 @@ def test_the_next_run_and_plan_take_it_and_say_so(measured: tuple[Path, str], cl
     assert json.loads((folder / "out" / "run.json").read_text())["options"]["chunk"] == chunk
 
 
+@pytest.mark.slow
 def test_a_flag_goes_before_the_file(measured: tuple[Path, str], cli: Cli) -> None:
     folder, _ = measured
     told = json.loads(
@@ -114,6 +115,7 @@ def test_a_flag_goes_before_the_file(measured: tuple[Path, str], cli: Cli) -> No
     assert (told["chunk"], told["chunk_from"]) == ("3", None)
 
 
+@pytest.mark.slow
 def test_the_json_has_machine_versions_plans_and_times(measured: tuple[Path, str]) -> None:
     folder, printed = measured
     content = json.loads((folder / "scaledproc-benchmarks" / "results.json").read_text())
@@ -150,6 +152,7 @@ class _Checker(HTMLParser):
         self.text += data
 
 
+@pytest.mark.slow
 def test_the_page_stands_alone_and_shows_names_as_text(measured: tuple[Path, str]) -> None:
     folder, _ = measured
     text = (folder / "scaledproc-benchmarks" / "results.html").read_text()

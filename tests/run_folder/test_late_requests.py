@@ -217,7 +217,8 @@ def test_of_a_driver_that_is_suspended_between_the_fence_and_the_request(
     other = Driver(s3, output, s3.storage_options)
     other.run()
     place = (s3.server.endpoint, s3.server.key, s3.server.secret, s3.name)
-    modules = os.pathsep.join(map(str, (Path(__file__).parents[1] / "support", Path(__file__).parent)))
+    support = Path(__file__).parents[1] / "support"
+    modules = os.pathsep.join(map(str, (support, support / "servers", Path(__file__).parent)))
     command = [sys.executable, "-c", STOPS, modules, str(number), output, *place]
     with subprocess.Popen(command, env=clean_environment({}), stderr=subprocess.PIPE, text=True) as stopped:
         try:

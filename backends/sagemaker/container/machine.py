@@ -5,10 +5,12 @@ Elsewhere none of it is there, and each function says so.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +77,22 @@ def scratch_root() -> Path | None:
     folder.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.gettempdir())
     return temporary if shutil.disk_usage(temporary).free > shutil.disk_usage(folder).free else folder
+
+
+@contextlib.contextmanager
+def everything_in(scratch: Path | None) -> Iterator[None]:
+    """Have this process and those that it starts put all temporary files there, so that no other disk fills."""
+    if scratch is None or this_host() is None:
+        yield
+        return
+    before, variable = tempfile.tempdir, os.environ.get("TMPDIR")
+    tempfile.tempdir = os.environ["TMPDIR"] = str(scratch)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+        os.environ.pop("TMPDIR")
+        os.environ.update({} if variable is None else {"TMPDIR": variable})
 
 
 def say(text: str) -> None:

@@ -10,7 +10,7 @@ from scaledproc.errors import UsageError
 
 from ..instances import find_instance
 from ..jobs.decisions import runtime
-from .prices import price_of
+from .prices import PriceList, price_of
 
 
 @dataclass(frozen=True)
@@ -34,21 +34,49 @@ class Bill:
         )
 
 
-def bill(jobs: Iterable[Bill], region: str | None) -> dict[str, Any]:
-    """All of a run's jobs together, for run.json: `usd` is null where a price is not known."""
+def bill(jobs: Iterable[Bill], region: str | None, prices: PriceList | None = None) -> dict[str, Any]:
+    """All of a run's jobs together, for run.json: `usd` is for their machines, in their region.
+
+    Parameters
+    ----------
+    jobs
+        What each took.
+    region
+        Where they ran.
+    prices
+        As given, or as AWS was asked.
+
+    Returns
+    -------
+    dict
+        With `prices`, by type, whose they are and since when. Where a price of the region is not known, `usd` is null,
+        and `usd_is_null_for` says why.
+    """
     found = list(jobs)
     seconds: dict[str, float] = {}
     for each in found:
         seconds[each.instance_type] = seconds.get(each.instance_type, 0.0) + each.seconds * each.instances
-    usd: float | None = 0.0
-    for name, total in seconds.items():
+    usd, why, told = 0.0, [], {}
+    for name, total in sorted(seconds.items()):
+        if not total:  # a job that had no machine
+            continue
         try:
-            price = price_of(find_instance(name), region)
+            price = price_of(find_instance(name), region, prices)
         except UsageError:  # local mode's, or one that is newer than the table
             price = None
-        usd = None if usd is None or price is None else usd + total / 3600 * price.usd_per_hour
-    return {
+        if price is None:
+            why.append(f"no price of {name or 'a machine'} is known")
+        elif price.region != region:
+            why.append(f"the price of {name} is known for {price.region} alone, and the jobs ran in {region}")
+        else:
+            usd += total / 3600 * price.usd_per_hour
+            told[name] = {"usd_per_hour": price.usd_per_hour, "source": price.source, "as_of": price.as_of.isoformat()}
+    made: dict[str, Any] = {
         "jobs": len(found),
         "instance_seconds": {name: round(total, 1) for name, total in sorted(seconds.items())},
-        "usd": None if usd is None else round(usd, 4),
+        "usd": None if why else round(usd, 4),
+        "prices": told,
     }
+    if why:
+        made["usd_is_null_for"] = f"{'; '.join(why)}: give --price TYPE=USD, or allow pricing:GetProducts"
+    return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +18,18 @@ from scaledproc.planning.partition import split_evenly
 
 from ..instances import Instance, find_instance
 from ..volumes import volume_gb
-from .prices import PriceList, StoragePrice, price_of, request_price, storage_price
+from .charges import (
+    GETS_A_SECOND,
+    PUTS_PER_CHUNK,
+    PUTS_PER_SHARD,
+    SECONDS_PER_HEARTBEAT,
+    Charges,
+    Encryption,
+    Route,
+    charges,
+    requests_for,
+)
+from .prices import OtherPrice, Price, PriceList, StoragePrice, other_price, price_of, storage_price
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +52,6 @@ OVERHEAD_SECONDS = 30.0
 STAGE_RATE = 300e6
 # Each file costs time of its own: 1,700 small objects a second there. The same is taken for `file`.
 SECONDS_PER_FILE = 1 / 1500
-REQUESTS_PER_FILE = {"stage": 1, "file": 1}
 FILE_RATE = 250 * 2**20
 FILE_RATE_SMALL = 128 * 2**20
 SMALL_VOLUME_GB = 170
@@ -53,6 +63,7 @@ HOURS_PER_MONTH = 730
 
 SMALLEST_MEMORY_GIB = 8  # room for the libraries in every process and for what is being fetched; an assumption
 
+COMBINE_INSTANCE = "ml.m5.large"
 PATTERN_INSTANCE = "ml.m5.4xlarge"
 PATTERN_MACHINES = 10
 """What the published pattern ran on: one machine for each of ten folders."""
@@ -70,6 +81,8 @@ class Sizes:
         Bytes of each unit's largest task, which one core does alone, shape (units,).
     cuts
         Offsets of macro shards in the units, shape (shards + 1,).
+    chunks
+        How many the plan has: each is written by a request or two.
     """
 
     unit_bytes: Integers
@@ -77,6 +90,7 @@ class Sizes:
     unit_files: Integers
     unit_largest: Integers
     cuts: Integers
+    chunks: int = 0
 
     @classmethod
     def of(cls, plan: Plan) -> Sizes:
@@ -89,6 +103,7 @@ class Sizes:
             np.diff(plan.unit_files).astype(np.int64),
             largest,
             cuts,
+            plan.n_chunks,
         )
 
     def cut(self, shards: int) -> Sizes:
@@ -162,6 +177,10 @@ class Fleet:
         Before and after a job's work.
     download_rate
         Bytes per second into one machine; from the mode, the disk and the network where none is given.
+    combine
+        The last job's machine; None where it is none of the service's.
+    route, dataset_encryption, encrypts_output
+        What the way to S3 and the encryption cost: see `charges`.
     """
 
     instance: Instance
@@ -174,6 +193,10 @@ class Fleet:
     startup_seconds: float = STARTUP_SECONDS
     overhead_seconds: float = OVERHEAD_SECONDS
     download_rate: float | None = None
+    combine: Instance | None = find_instance(COMBINE_INSTANCE)  # noqa: RUF009 - frozen
+    route: Route = "aws"
+    dataset_encryption: Encryption = "none"
+    encrypts_output: bool = False
 
     def __post_init__(self) -> None:
         if self.max_parallel < 1:
@@ -209,8 +232,10 @@ class Estimate:
         The work itself; machine hours that only go into starting; the last job.
     longest_job_seconds
         What a limit on a job's time must allow.
-    storage_usd, s3_usd
-        The volumes' part, and that of the requests that read the dataset.
+    combine_instance, combine_usd
+        The last job's machine, and its part; None where it is not the service's, or its price is not known.
+    storage_usd, s3_usd, kms_usd, network_usd
+        The volumes' part, that of the requests to S3 and to KMS, and that of a VPC's gateway or endpoint.
     lines, notes
         The account of it, and what it rests on, for a person.
     """
@@ -225,8 +250,12 @@ class Estimate:
     startup_hours: float
     combine_seconds: float
     longest_job_seconds: float
+    combine_instance: str | None
+    combine_usd: float | None
     storage_usd: float
     s3_usd: float
+    kms_usd: float
+    network_usd: float
     lines: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -287,45 +316,88 @@ def estimate(sizes: Sizes, costs: Costs, fleet: Fleet, lookup: PriceList | None 
     """
     if fleet.volume_gb is None:
         fleet = replace(fleet, volume_gb=needed_volume_gb(sizes, fleet))
-    seconds = _job_seconds(sizes, costs, fleet)
     n_machines = min(fleet.max_parallel, max(sizes.n_shards, 1))
-    combine = math.ceil(fleet.startup_seconds + fleet.overhead_seconds + sizes.n_tasks * costs.combine_task)
+    seconds = _job_seconds(sizes, costs, fleet, n_machines)
+    combine = math.ceil(sizes.n_tasks * costs.combine_task)
+    if fleet.combine is not None:
+        combine = math.ceil(fleet.startup_seconds + fleet.overhead_seconds + sizes.n_tasks * costs.combine_task)
     shard_wall, billed, starts = _simulate(seconds, n_machines, fleet, sizes)
-    billed_hours = (billed + combine) / 3600
-    price = price_of(fleet.instance, fleet.region, lookup)
+    shard_hours, combine_hours = billed / 3600, combine / 3600 if fleet.combine is not None else 0.0
+    prices = [price_of(each, fleet.region, lookup) for each in (fleet.instance, fleet.combine) if each is not None]
     storage = storage_price(fleet.region, lookup)
-    storage_usd = billed_hours / HOURS_PER_MONTH * (fleet.volume_gb or 0) * storage.usd_per_gb_month
-    copies = n_machines if fleet.replicates else 1
-    s3_usd = sizes.n_files * copies * REQUESTS_PER_FILE[fleet.mode] / 1000 * request_price()
-    usd = None if price is None else billed_hours * price.usd_per_hour + storage_usd + s3_usd
-    n_jobs = (1 if fleet.single_job else len(seconds)) + 1
+    volumes = shard_hours * (fleet.volume_gb or 0) + combine_hours * volume_gb("stage", 0)
+    storage_usd = volumes / HOURS_PER_MONTH * storage.usd_per_gb_month
+    other = _charges(sizes, fleet, n_machines, billed + combine_hours * 3600)
+    combine_price = prices[1] if fleet.combine is not None else None
+    combine_usd = combine_hours * combine_price.usd_per_hour if combine_price is not None else None
+    usd = None
+    if prices[0] is not None and (combine_usd is not None or fleet.combine is None):
+        usd = shard_hours * prices[0].usd_per_hour + (combine_usd or 0.0) + storage_usd + other.usd
+    has_combine_job = fleet.combine is not None
     found = Estimate(
         wall_seconds=shard_wall + combine,
-        instance_hours=billed_hours,
+        instance_hours=shard_hours + combine_hours,
         usd=usd,
         instance=fleet.instance.name,
-        jobs=n_jobs,
+        jobs=(1 if fleet.single_job else len(seconds)) + has_combine_job,
         max_parallel=n_machines,
         core_hours=float(costs.seconds(sizes.n_tasks, sizes.size)) / 3600,
-        startup_hours=(starts + 1) * fleet.startup_seconds / 3600,
+        startup_hours=(starts + has_combine_job) * fleet.startup_seconds / 3600,
         combine_seconds=combine,
         longest_job_seconds=max([float(combine), shard_wall if fleet.single_job else float(seconds.max(initial=0))]),
+        combine_instance=fleet.combine.name if fleet.combine else None,
+        combine_usd=combine_usd,
         storage_usd=storage_usd,
-        s3_usd=s3_usd,
+        s3_usd=other.reads_usd + other.writes_usd,
+        kms_usd=other.kms_usd,
+        network_usd=other.network_usd,
     )
-    notes = [*_notes(costs, fleet, storage), *(lookup.notes if lookup else ())]
-    if price is None:
-        notes.append(f"the price of {fleet.instance} is not known; allow pricing:GetProducts to have it looked up")
-    else:
-        notes.append(f"{fleet.instance}: ${price.usd_per_hour:g}/h in {price.region}, {price.source}, {price.as_of}")
-        notes += [price.note] if price.note else []
+    notes = [*_notes(costs, fleet, storage), *(lookup.notes if lookup else ()), *_price_notes(fleet, prices)]
     return replace(found, lines=_lines(found, sizes, fleet), notes=tuple(notes))
+
+
+def _charges(sizes: Sizes, fleet: Fleet, machines: int, seconds: float) -> Charges:
+    """Of a run whose machines run for so many seconds in all."""
+    copies = machines if fleet.replicates else 1
+    beats = seconds / SECONDS_PER_HEARTBEAT
+    return charges(
+        reads=requests_for(sizes.size, sizes.n_files) * copies,
+        writes=PUTS_PER_CHUNK * sizes.chunks + PUTS_PER_SHARD * sizes.n_shards + beats,
+        size=sizes.size * copies,
+        route=fleet.route,
+        dataset_encryption=fleet.dataset_encryption,
+        encrypts_output=fleet.encrypts_output,
+    )
+
+
+def _price_notes(fleet: Fleet, prices: Sequence[Price | None]) -> Iterator[str]:
+    """What each machine costs by whom, or that nobody says it."""
+    machines = [each for each in (fleet.instance, fleet.combine) if each is not None]
+    told = set()
+    for instance, price in zip(machines, prices, strict=True):
+        if instance.name in told:
+            continue
+        told.add(instance.name)
+        if price is None:
+            yield (
+                f"the price of {instance} is not known: give --price {instance}=USD (an hour), or allow "
+                "pricing:GetProducts to have it looked up"
+            )
+            continue
+        yield f"{instance}: ${price.usd_per_hour:g}/h in {price.region}, {price.source}, {price.as_of}"
+        if price.note and price.note not in told:
+            told.add(price.note)
+            yield price.note
 
 
 def estimate_text(found: Estimate) -> list[str]:
     """An estimate as a person reads it, line by line."""
     money = "price unknown" if found.usd is None else f"about {usd_text(found.usd)}"
-    head = f"{money}, {seconds_text(found.wall_seconds)} ({found.instance_hours:,.1f} hours of {found.instance})"
+    hours = found.instance_hours - (found.combine_seconds / 3600 if found.combine_instance else 0)
+    machines = f"{hours:,.1f} hours of {found.instance}"
+    if found.combine_instance:
+        machines += f", {found.combine_seconds / 3600:,.1f} of {found.combine_instance}"
+    head = f"{money}, {seconds_text(found.wall_seconds)} ({machines})"
     return [head, *(f"  {line}" for line in found.lines), *(f"  note: {note}" for note in found.notes)]
 
 
@@ -345,9 +417,10 @@ def refuse_above(found: Estimate, max_cost: float) -> None:
     if not max_cost >= 0:
         raise UsageError(f"--max-cost {max_cost:g}: give US dollars, 0 or more")
     if found.usd is None:
+        name = found.combine_instance if found.combine_instance and found.combine_usd is None else found.instance
         raise UsageError(
-            f"--max-cost {max_cost:g} cannot be promised: the price of {found.instance} is not known; take another "
-            "type, allow pricing:GetProducts, or leave --max-cost out"
+            f"--max-cost {max_cost:g} cannot be promised: the price of {name} is not known; give it with --price "
+            f"{name}=USD (an hour), take another type, allow pricing:GetProducts, or leave --max-cost out"
         )
     if found.usd > max_cost:
         raise UsageError(
@@ -407,6 +480,8 @@ def recommend(
     limit = pattern.wall_seconds if deadline is None else deadline
     large = [one for one in candidates if one.memory_gib >= min_memory_gib]
     priced = [one for one in large if price_of(one, base.region, lookup) is not None]
+    if base.combine is not None and price_of(base.combine, base.region, lookup) is None:
+        raise UsageError(f"the price of {base.combine}, which combines, is not known: give --price {base.combine}=USD")
     if not priced:
         raise UsageError(
             f"none of these types has a known price and {min_memory_gib:g} GiB, so none can be called the cheapest"
@@ -429,7 +504,7 @@ def recommend(
     return replace(best, reasons=_reasons(best, tries, pattern, deadline is None))
 
 
-def _job_seconds(sizes: Sizes, costs: Costs, fleet: Fleet) -> NDArray[np.float64]:
+def _job_seconds(sizes: Sizes, costs: Costs, fleet: Fleet, machines: int) -> NDArray[np.float64]:
     """Of each shard's job, whole seconds as they are billed."""
     work = costs.seconds(sizes.shard_tasks, sizes.shard_bytes)
     if fleet.mode == "stage":  # fetching keeps a core busy too
@@ -437,6 +512,8 @@ def _job_seconds(sizes: Sizes, costs: Costs, fleet: Fleet) -> NDArray[np.float64
     compute = work / fleet.instance.vcpus
     compute = np.maximum(compute, costs.seconds(1, sizes.shard_largest))
     fetch = sizes.shard_bytes / fleet.bytes_per_second + sizes.shard_files * SECONDS_PER_FILE
+    # All machines together get no more answers a second than S3 gives of one prefix.
+    fetch = np.maximum(fetch, requests_for(sizes.shard_bytes, sizes.shard_files) * machines / GETS_A_SECOND)
     took: NDArray[np.float64] = np.maximum(compute, fetch) if fleet.mode == "stage" else compute + fetch
     if fleet.replicates:
         return compute
@@ -451,7 +528,8 @@ def _simulate(seconds: NDArray[np.float64], machines: int, fleet: Fleet, sizes: 
         loads = [float(seconds[first::machines].sum()) for first in range(machines)]
         before = fleet.startup_seconds
         if fleet.replicates:
-            before += sizes.size / fleet.bytes_per_second + sizes.n_files * SECONDS_PER_FILE
+            answers = requests_for(sizes.size, sizes.n_files) * machines / GETS_A_SECOND
+            before += max(sizes.size / fleet.bytes_per_second + sizes.n_files * SECONDS_PER_FILE, answers)
         wall = math.ceil(before + max(loads) + fleet.overhead_seconds)
         return wall, wall * machines, machines
     return makespan(seconds.tolist(), machines), float(seconds.sum()), len(seconds)
@@ -474,7 +552,16 @@ def _lines(found: Estimate, sizes: Sizes, fleet: Fleet) -> tuple[str, ...]:
         f"jobs: {jobs} {seconds_text(found.longest_job_seconds)}; then combine, {seconds_text(found.combine_seconds)}",
         f"billed: {found.instance_hours:,.2f} hours, {found.startup_hours:,.2f} of them starting",
         f"besides machines: {usd_text(found.storage_usd)} for volumes, {usd_text(found.s3_usd)} for requests to S3",
+        f"and {usd_text(found.kms_usd)} for requests to KMS, {usd_text(found.network_usd)} for {_ROUTES[fleet.route]}",
     )
+
+
+_ROUTES: Mapping[Route, str] = {
+    "aws": "the network",
+    "gateway": "the network (a gateway endpoint)",
+    "nat": "a NAT gateway",
+    "interface": "an interface endpoint",
+}
 
 
 def _notes(costs: Costs, fleet: Fleet, storage: StoragePrice) -> list[str]:
@@ -484,11 +571,20 @@ def _notes(costs: Costs, fleet: Fleet, storage: StoragePrice) -> list[str]:
         f"speed: {costs.source}; the same on each vCPU",
         f"{seconds_text(fleet.startup_seconds)} to start a job, billed; nothing to wait for quota or capacity",
         f"{rate}, {'while it works' if fleet.mode == 'stage' else 'before it works'}",
-        f"volumes: {disk}; what S3 takes to keep data, and logs, are not in it",
+        f"volumes: {disk}; what S3 takes to keep data, logs, and hours of gateways and endpoints are not in it",
+        f"S3 answers {GETS_A_SECOND:,} GET a second of a prefix at first, for all machines together",
     ]
+    used = ["s3_usd_per_1000_reads", "s3_usd_per_1000_writes"]
+    used += ["kms_usd_per_10000"] if fleet.dataset_encryption != "none" or fleet.encrypts_output else []
+    used += {"nat": ["nat_usd_per_gb"], "interface": ["endpoint_usd_per_gb"]}.get(fleet.route, [])
+    notes += [f"{name.replace('_', ' ')}: {p.usd:g} in us-east-1, {p.source}, {p.as_of}" for name, p in _others(used)]
     if fleet.instance.is_burstable:
         notes.append(f"{fleet.instance} is burstable: for long it has only a share of its vCPUs, so it may take longer")
     return notes
+
+
+def _others(names: Iterable[str]) -> list[tuple[str, OtherPrice]]:
+    return [(name, other_price(name)) for name in names]
 
 
 def _reasons(

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from scaledproc.backend.base import Expected
-from scaledproc.errors import UsageError
+from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.planning.calibration import calibrate, last_costs
 from scaledproc.planning.cost_model import SLOWEST, Costs
 
 from ..instances import Instance, find_instance
+from ..settings import LOCAL
+from .charges import Encryption, Route
 from .estimate import Estimate, Fleet, Recommendation, Sizes, estimate, estimate_text, recommend
 from .prices import PriceList, lookup_prices, priced_instances
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from scaledproc.extractors import Extractor
     from scaledproc.planning.plan import Plan
     from scaledproc.storage.store import Store
@@ -26,16 +30,16 @@ if TYPE_CHECKING:
 def forecast(settings: Settings, service: Service | None, plan: Plan, dataset: Store, extractor: Extractor) -> Estimate:
     """Time and price of a plan as it is cut, on the machines that are set."""
     costs = _costs(settings, plan, dataset, extractor)
-    fleet = fleet_of(settings, plan, service.region if service else settings.region)
-    return estimate(sizes_of(plan, fleet), costs, fleet, _prices(service, [fleet.instance]))
+    fleet = _fleet(settings, service, plan, dataset)
+    return estimate(sizes_of(plan, fleet), costs, fleet, known_prices(settings, service))
 
 
 def advise(settings: Settings, service: Service | None, plan: Plan, dataset: Store, extractor: Extractor) -> Expected:
     """As `forecast`, and beside it what is cheaper and as quick as the published pattern's machines."""
     costs = _costs(settings, plan, dataset, extractor)
-    fleet = fleet_of(settings, plan, service.region if service else settings.region)
+    fleet = _fleet(settings, service, plan, dataset)
     candidates = [find_instance(name) for name in sorted(priced_instances())]
-    prices = _prices(service, [fleet.instance, *candidates])
+    prices = known_prices(settings, service, candidates)
     expected = estimate(sizes_of(plan, fleet), costs, fleet, prices)
     lines = ["", "expected on Amazon SageMaker:", *estimate_text(expected)]
     content = expected.to_dict()
@@ -75,7 +79,38 @@ def fleet_of(settings: Settings, plan: Plan, region: str | None) -> Fleet:
         single_job=by_key or settings.instances is not None,
         replicates=settings.input_mode == "file" and settings.instances is not None,
         region=region,
+        combine=None if settings.combine_local or settings.is_local else find_instance(settings.combine_instance_type),
+        route=_route(settings),
+        encrypts_output=settings.output_kms_key is not None,
     )
+
+
+def _route(settings: Settings) -> Route:
+    """The way to S3; of a VPC of which nothing is said the dearest, so that `--max-cost` is kept."""
+    if not settings.subnets:
+        return "aws"
+    return cast(Route, settings.s3_route or "nat")
+
+
+def _fleet(settings: Settings, service: Service | None, plan: Plan, dataset: Store) -> Fleet:
+    """The same, with how the dataset is encrypted, by its first object."""
+    fleet = fleet_of(settings, plan, service.region if service else settings.region)
+    return replace(fleet, dataset_encryption=dataset_encryption(service, plan, dataset))
+
+
+def dataset_encryption(service: Service | None, plan: Plan, dataset: Store) -> Encryption:
+    """Whether reading the dataset costs requests to KMS; `none` where its first object cannot be asked."""
+    if service is None or not dataset.uri.startswith("s3://") or not plan.files.num_rows or dataset.options.get("anon"):
+        return "none"
+    bucket, _, prefix = dataset.uri.removeprefix("s3://").partition("/")
+    key = f"{prefix}/{plan.files['path'][0].as_py()}".lstrip("/")
+    try:
+        head = service.call("s3", "head_object", Bucket=bucket, Key=key)
+    except (ScaledprocError, OSError):
+        return "none"
+    if not str(head.get("ServerSideEncryption", "")).startswith("aws:kms"):
+        return "none"
+    return "bucket-key" if head.get("BucketKeyEnabled") else "each"
 
 
 def sizes_of(plan: Plan, fleet: Fleet) -> Sizes:
@@ -85,8 +120,16 @@ def sizes_of(plan: Plan, fleet: Fleet) -> Sizes:
     return sizes.cut(fleet.max_parallel) if is_dealt else sizes
 
 
-def _prices(service: Service | None, instances: list[Instance]) -> PriceList | None:
-    """Asked of AWS, where its Pricing API allows; it is in one region for all."""
-    if service is None:
-        return None
-    return lookup_prices(service.client("pricing"), instances, service.region)
+def known_prices(settings: Settings, service: Service | None, others: Sequence[Instance] = ()) -> PriceList:
+    """Prices of the machines that are set and of others: as given, else asked of AWS where its Pricing API allows."""
+    names = [each for each in settings.instance_type if each != LOCAL]
+    names += [] if settings.combine_local else [settings.combine_instance_type]
+    asked = list(dict.fromkeys([*map(find_instance, names), *others]))
+    given = settings.prices
+    asked = [each for each in asked if each.name not in given]
+    found = (
+        PriceList() if service is None or not asked else lookup_prices(service.client("pricing"), asked, service.region)
+    )
+    region = service.region if service else settings.region or ""
+    mine = {name: replace(price, region=region) for name, price in given.items()}
+    return replace(found, prices={**found.prices, **mine})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +13,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from ..instances import Instance
+from scaledproc.errors import UsageError
+
+from ..instances import Instance, find_instance
 
 SERVICE = "AmazonSageMaker"
 _USAGE = re.compile(r"(?:^|-)Processing:(?P<what>.+)$")
@@ -51,6 +54,15 @@ class StoragePrice:
     source: str
     as_of: date
     note: str | None = None
+
+
+@dataclass(frozen=True)
+class OtherPrice:
+    """Of requests or bytes, where they are said to cost so much, and when."""
+
+    usd: float
+    source: str
+    as_of: date
 
 
 @dataclass(frozen=True)
@@ -102,9 +114,31 @@ def storage_price(region: str | None, lookup: PriceList | None = None) -> Storag
     return StoragePrice(usd, table["region"], table["source"], table["as_of"], _elsewhere(region))
 
 
-def request_price() -> float:
-    """US dollars for 1,000 requests that read from S3, in the table's region."""
-    return float(_table()["s3_usd_per_1000_reads"])
+def other_price(name: str) -> OtherPrice:
+    """The price of something beside SageMaker, by its key in the table `others`, in the table's region."""
+    found = _table()["others"][name]
+    return OtherPrice(float(found["usd"]), found["source"], found["as_of"])
+
+
+def given_prices(words: Mapping[str, str], region: str) -> dict[str, Price]:
+    """Prices of types as a person gave them, in US dollars an hour.
+
+    Raises
+    ------
+    UsageError
+        If a type is not known, or its price is no number of dollars.
+    """
+    found = {}
+    for name, text in words.items():
+        find_instance(name)
+        try:
+            usd = float(text)
+        except ValueError:
+            usd = math.nan
+        if not 0 < usd < math.inf:
+            raise UsageError(f"--price {name}={text}: give US dollars an hour, such as {name}=0.24")
+        found[name] = Price(usd, region, "given with --price", datetime.now(UTC).date())
+    return found
 
 
 def priced_instances() -> frozenset[str]:

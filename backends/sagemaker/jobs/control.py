@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
 import re
@@ -24,7 +25,18 @@ from ..cost.billing import Bill
 from ..quotas import ASK_FOR_MORE, usage_type
 from ..service import Jobs, JobSummary, Service, ServiceError
 from ..settings import Settings
-from .decisions import Fate, exceeded_quota, fate, look_again, machine_of, pause, pause_for_room, reason
+from .decisions import (
+    Fate,
+    exceeded_quota,
+    fate,
+    is_not_the_volume,
+    look_again,
+    machine_of,
+    pause,
+    pause_for_room,
+    reason,
+    smallest_scratch,
+)
 from .job_list import COMBINE, KEYS, STOP, has_combined, has_parts
 from .requests import Assignment, Choice, is_mounted, possible_types
 
@@ -124,6 +136,7 @@ class Controller:
         self._prefers = True
         self._has_started = False
         self._heartbeats: Mapping[str, tuple[str, Heartbeat]] = {}
+        self._asked_gb: dict[str, int] = {}
         self._told: set[int] = set()
         self._noted: set[str] = set()
         self._troubles = 0
@@ -163,6 +176,9 @@ class Controller:
             time.sleep(self._settings.poll_seconds if self._active else min(self._settings.poll_seconds, 1.0))
             if self._active:
                 yield from self._look()
+        if self._has_started and not self._heartbeats:  # all jobs were quicker than a look at them
+            with contextlib.suppress(*store_errors()):
+                self._heartbeats = read_heartbeats(self._run.store, self._heartbeats)
         if self._failed:
             raise ScaledprocError(self._report())
 
@@ -260,8 +276,12 @@ class Controller:
         job.attempt += 1
         job.name = job_name(self._settings.job_name_prefix, self._token, job.assignment.key, job.attempt)
         job.prefers = self._prefers and len(possible_types(self._settings, job.assignment, job.without)) > 1
+        request = self._request(job.name, job.assignment, Choice(job.attempt, job.without, self._prefers))
+        self._asked_gb[job.name] = (
+            request.get("ProcessingResources", {}).get("ClusterConfig", {}).get("VolumeSizeInGB", 0)
+        )
         try:
-            self._jobs.create(self._request(job.name, job.assignment, Choice(job.attempt, job.without, self._prefers)))
+            self._jobs.create(request)
         except ServiceError as error:
             if error.trouble != "exists":
                 return error
@@ -493,6 +513,7 @@ class Controller:
         news = {(beat.job, shard) for beat in changed if beat.job in at_work for shard in beat.shards}
         for beat in changed:
             yield from self._compare_versions(beat)
+            yield from self._compare_disks(beat)
         finished = False
         for place, state in shard_states(beat for _, beat in self._heartbeats.values()).items():
             if (
@@ -518,6 +539,20 @@ class Controller:
         if differ:
             words = ", ".join(f"{name} {beat.versions[name]} (here {mine[name]})" for name in differ)
             yield from self._note(f"the machines have other versions: {words}; the output may differ in its bytes")
+
+    def _compare_disks(self, beat: Heartbeat) -> Iterator[Event]:
+        """Say where a machine's data is on another disk than the one that was asked for."""
+        asked = self._asked_gb.get(beat.job, 0)
+        if beat.scratch_total and is_not_the_volume(beat.scratch_total, asked):
+            yield from self._note(
+                f"the machines' roomiest place, {beat.scratch}, has {beat.scratch_total / 1e9:,.0f} GB: a volume of "
+                f"{asked:,} GB was asked for, and it is not there; units must fit without it"
+            )
+
+    @property
+    def scratch(self) -> dict[str, Any] | None:
+        """Where the smallest of the machines' scratch spaces was."""
+        return smallest_scratch(beat for _, beat in self._heartbeats.values())
 
     # Telling
 

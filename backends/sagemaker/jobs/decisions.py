@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+from scaledproc.execution.heartbeat import Heartbeat
 from scaledproc.storage.retry import RetryPolicy
 
 Fate = Literal[
@@ -57,6 +58,8 @@ def fate(description: Mapping[str, Any], *, committed: bool, max_runtime: float)
             return "memory"
         if any(word in reason for word in _DISK):
             return "disk"
+        if message.startswith("NoRoomError"):
+            return "disk"
     if reason.startswith("ClientError") and any(word in reason for word in _LASTING):
         return "hopeless"
     if "Internal" in reason or reason.startswith("ClientError"):
@@ -68,6 +71,20 @@ def runtime(description: Mapping[str, Any]) -> float:
     """Seconds for which a job's machines ran, as far as is known."""
     start, end = description.get("ProcessingStartTime"), description.get("ProcessingEndTime")
     return float((end - start).total_seconds()) if start and end else 0.0
+
+
+def smallest_scratch(beats: Iterable[Heartbeat]) -> dict[str, Any] | None:
+    """Where the smallest of the machines' scratch spaces was, and its bytes; None where no machine told of it."""
+    told = [beat for beat in beats if beat.scratch_total]
+    if not told:
+        return None
+    least = min(told, key=lambda beat: (beat.scratch_total, beat.name))
+    return {"folder": least.scratch, "total_bytes": least.scratch_total, "free_bytes": least.scratch_free}
+
+
+def is_not_the_volume(total: int, asked_gb: int) -> bool:
+    """Whether a disk of so many bytes is none of so many GB: a filesystem takes some of it, GiB or GB make 7 %."""
+    return total < 0.85 * asked_gb * 10**9
 
 
 def machine_of(description: Mapping[str, Any]) -> str:

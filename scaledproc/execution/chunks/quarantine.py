@@ -19,7 +19,6 @@ from scaledproc.run_folder.names import WORK_ERROR_SCHEMA
 from scaledproc.storage.parquet import Writer, read_tables
 
 if TYPE_CHECKING:
-    from scaledproc.events import ChunkDone, ShardDone
     from scaledproc.extractors import Task
     from scaledproc.storage.store import Store
 
@@ -128,27 +127,27 @@ def failure_of(row: Mapping[str, Any]) -> Failure:
     return Failure(**{name: bounded(row[name], NAME) for name in names}, message=bounded(row["message"], MESSAGE))
 
 
-def read_errors(store: Store, name: str, done: ChunkDone | ShardDone, committed: str) -> Iterator[pa.Table]:
-    """The quarantined tasks of a chunk or a shard, as many as it told of.
+def read_rows(store: Store, name: str, rows: int, committed: str) -> Iterator[pa.Table]:
+    """What a `RowFile` wrote for a chunk or a shard.
 
     Parameters
     ----------
     store, name
-        Where they are.
-    done
-        What it told.
+        Where it is.
+    rows
+        As many as the chunk or the shard told of; without any there is no file.
     committed
-        The file that says that it is there.
+        The file that says that the chunk or the shard is there.
 
     Raises
     ------
     DamagedError
-        If they are not all there. `committed` is removed then, so that the next start makes it anew.
+        If the rows are not all there. `committed` is removed then, so that the next start makes it anew.
     """
-    if not done.quarantined:
+    if not rows:
         return
     try:
-        yield from read_tables(store, name, rows=done.quarantined)
-    except DamagedError:
+        yield from read_tables(store, name, rows=rows)
+    except (DamagedError, FileNotFoundError) as error:
         store.remove(committed)
-        raise
+        raise DamagedError(f"{store}/{name} is gone or damaged; run the same command again") from error

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
 from scaledproc._util.text import clean_text
-from scaledproc.errors import DamagedError
 from scaledproc.execution.chunks.quarantine import RowFile, bounded, cleaned, placeless
 from scaledproc.run_folder.names import LOG, SAID_SCHEMA, WARNING
-from scaledproc.storage.parquet import read_tables
 
 if TYPE_CHECKING:
-    from scaledproc.events import ChunkDone, ShardDone
     from scaledproc.extractors import Task
-    from scaledproc.storage.store import Store
 
 WARNING_BYTES = 1_000
 """Of one warning's text."""
@@ -43,29 +37,3 @@ class SaidRows(RowFile):
             said.append((LOG, bounded(clean_text(cleaned(log)), LOG_BYTES)))
         for what, text in said:
             self.take({"group": task.group, "unit": task.unit, "anchor": task.anchor, "what": what, "text": text})
-
-
-def read_said(store: Store, name: str, done: ChunkDone | ShardDone, committed: str) -> Iterator[pa.Table]:
-    """What the tasks of a chunk or a shard said, as many rows as it told of.
-
-    Parameters
-    ----------
-    store, name
-        Where it is.
-    done
-        What it told.
-    committed
-        The file that says that it is there.
-
-    Raises
-    ------
-    DamagedError
-        If it is not all there. `committed` is removed then, so that the next start makes it anew.
-    """
-    if not done.said:
-        return
-    try:
-        yield from read_tables(store, name, rows=done.said)
-    except (DamagedError, FileNotFoundError) as error:
-        store.remove(committed)
-        raise DamagedError(f"{store}/{name} is gone or damaged; run the same command again") from error

@@ -26,7 +26,7 @@ REASONS: Mapping[str, str] = {
 }
 """Why a task is to be done, each with how a person is told."""
 _NUMBERS = {name: number for number, name in enumerate(REASONS, 1)}
-FINISHING = frozenset({"code finish", "code summarise"})
+FINISHING = frozenset({"code finish", "code summarise", "code partial_summaries", "code merge_summaries"})
 """Parts of a fingerprint that no row of a shard depends on: what is made of them is made anew anyway."""
 
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from scaledproc._util.digests import digest_of_stream
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.execution.chunks.committed import chunk_name, committed_chunks, read_footer
-from scaledproc.execution.chunks.said import read_said
+from scaledproc.execution.chunks.quarantine import read_rows
 from scaledproc.execution.reuse.decision import Earlier
 from scaledproc.execution.shard import counts_of
 from scaledproc.run_folder.folder import Run
@@ -144,10 +144,10 @@ class EarlierRun:
                 shard = int(np.searchsorted(plan.shard_cuts, piece.start, "right")) - 1
                 stem = piece.name.removesuffix(".parquet")
                 footer = read_footer(store, self.run.record.work_id, shard, int(stem.rpartition("/")[2]))
-                tables = read_said(store, f"{stem}.said.parquet", footer.done, piece.name) if footer else iter(())
+                tables = read_rows(store, f"{stem}.said.parquet", footer.done.said, piece.name) if footer else iter(())
             else:
                 report = self.run.shard_report(piece.shard)
-                tables = read_said(store, shard_said_name(piece.shard), report, piece.name)
+                tables = read_rows(store, shard_said_name(piece.shard), report.said, piece.name)
             yield from (table if with_logs else table.filter(pc.equal(table["what"], WARNING)) for table in tables)
 
     def checked(self, pieces: Iterable[int]) -> EarlierRun:

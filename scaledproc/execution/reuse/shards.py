@@ -18,7 +18,7 @@ from scaledproc._util.digests import digest_of
 from scaledproc.errors import DamagedError
 from scaledproc.events import SHOWN_FAILURES, ShardDone
 from scaledproc.execution.chunks.chunk import schema_in_files
-from scaledproc.execution.chunks.quarantine import failure_of, read_errors
+from scaledproc.execution.chunks.quarantine import failure_of, read_rows
 from scaledproc.execution.reuse.earlier import EarlierRun, PieceRows
 from scaledproc.execution.shard import in_order, no_errors, note_shard
 from scaledproc.run_folder.folder import RunFolder
@@ -222,7 +222,7 @@ def _errors(made: EarlierRun, tasks: NDArray[np.int64]) -> Iterator[pa.Table]:
     shards = np.unique(np.searchsorted(made.plan.shard_cuts, failed, "right") - 1)
     for shard in shards.tolist():
         report = made.run.shard_report(shard)
-        for table in read_errors(made.run.store, shard_errors_name(shard), report, shard_name(shard)):
+        for table in read_rows(made.run.store, shard_errors_name(shard), report.quarantined, shard_name(shard)):
             yield table.filter(pc.is_in(table["anchor"], value_set=anchors))
 
 

@@ -72,7 +72,8 @@ def fingerprint_of(extractor: Extractor) -> Fingerprint:
     walk.parts["name"] = repr(extractor.label)
     if isinstance(extractor, FunctionExtractor):
         walk.add_main(extractor.function)
-        for name, function in (("finish", extractor.given_finish), ("summarise", extractor.given_summarise)):
+        for name in ("finish", "summarise", "partial_summaries", "merge_summaries"):
+            function = getattr(extractor, f"given_{name}")
             if function is not None:
                 walk.parts[f"code {name}"] = walk.write(function, name)
     else:

@@ -11,6 +11,7 @@ from processing_emulator import ProcessingEmulator
 from support import SAGEMAKER, Bucket
 
 import scaledproc
+from scaledproc.errors import ScaledprocError
 from scaledproc.run_folder.folder import Run
 from scaledproc.storage.store import Store
 from scaledproc.testing import BackendConformance
@@ -72,16 +73,39 @@ class TestFileMode(SageMakerConformance):
         return len(store.names("shards"))
 
 
-# The same where the service does what its documentation does not say. All files in one folder cannot do it: several
-# records of a dataset have files of one name, and such a job is refused (test_sagemaker_behaviour.py).
+# The same where the service does what its documentation does not say.
 
 
 @pytest.mark.slow
 class TestFileModeWithWholeKeys(TestFileMode):
-    behaviour: ClassVar[dict[str, Any]] = {"manifests": "key"}
+    """And a `/tmp` on the machine's own small disk, beside the volume: nothing may be put there."""
+
+    behaviour: ClassVar[dict[str, Any]] = {"manifests": "key", "small_disk": "tmp"}
+
+
+@pytest.mark.slow
+class TestFileModeInOneFolder(TestFileMode):
+    """Files of one name take each other's place there. Such a run is refused, and goes on as its message says."""
+
+    behaviour: ClassVar[dict[str, Any]] = {"manifests": "flat"}
+
+    def run(self, dataset: str, output: str, **options: Any) -> Run:
+        try:
+            return super().run(dataset, output, **options)
+        except ScaledprocError as error:
+            if "give --input-mode stage" not in str(error):
+                raise
+        settings = {**SAGEMAKER, **self.settings, "input_mode": "stage", "network_isolation": False}
+        return BackendConformance.run(self, dataset, output, settings=settings, **options)
+
+    def test_resumes_after_a_kill(self, tmp_path: Path) -> None:
+        """A run that is refused does not come to where it is killed."""
+        pytest.skip("as with --input-mode stage, which has this test of its own")
 
 
 @pytest.mark.slow
 class TestNoChoiceOfMachines(SageMakerConformance):
+    """Nor room on the volume: the only room is in `/tmp`."""
+
     settings: ClassVar[dict[str, Any]] = {"instance_type": "ml.m5.large,ml.m5.xlarge"}
-    behaviour: ClassVar[dict[str, Any]] = {"refuses_preferences": True}
+    behaviour: ClassVar[dict[str, Any]] = {"refuses_preferences": True, "small_disk": "processing"}

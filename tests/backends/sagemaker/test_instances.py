@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import botocore.session
 import pytest
+from processing_emulator.rules import OWN_DISKS
 
-from scaledproc.backends.sagemaker.instances import INSTANCES, Instance, find_instance
+from scaledproc.backends.sagemaker.instances import INSTANCES, Instance, find_instance, own_disk
 from scaledproc.errors import UsageError
 
 ENUM = botocore.session.get_session().get_service_model("sagemaker").shape_for("ProcessingInstanceType").enum
@@ -37,6 +38,9 @@ def test_every_type_of_processing_is_known_unless_it_has_gpus() -> None:
         ("ml.c8i.96xlarge", 384, 768),
         ("ml.r8i-flex.16xlarge", 64, 512),
         ("ml.g4dn.xlarge", 4, 16),
+        ("ml.g7e.2xlarge", 8, 64),
+        ("ml.g7e.48xlarge", 192, 2048),
+        ("ml.p3.16xlarge", 64, 488),
     ],
 )
 def test_vcpus_and_memory(name: str, vcpus: int, memory: float) -> None:
@@ -57,3 +61,9 @@ def test_a_type_that_is_not_there_names_its_neighbours(name: str, meant: str) ->
         find_instance(name)
 
     assert meant in str(told.value)
+
+
+def test_disks_are_those_of_ec2() -> None:
+    theirs = {f"ml.{family}.{size}": gb for family, sizes in OWN_DISKS.items() for size, gb in sizes.items()}
+
+    assert {name: gb for name in INSTANCES if (gb := own_disk(name)) is not None} == theirs

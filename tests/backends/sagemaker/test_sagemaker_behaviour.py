@@ -139,6 +139,36 @@ def test_an_update_starts_jobs_only_where_there_is_something_to_do(account: Acco
     assert account.created == before, "begun there, updated here"
 
 
+# Tables as folders
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{}, {"input_mode": "file", "network_isolation": True, "combine_local": False}])
+def test_the_last_job_reads_no_rows_where_tables_are_folders(account: Account, settings: dict[str, Any]) -> None:
+    account.put({**TREE, "g3/t.txt": "x\n"})
+    found = account.run(options={"table": "dataset"}, **settings)
+    account.assert_as_local(found, table="dataset")
+    names = {each["InputName"] for each in account.emulator.jobs[-1].request.get("ProcessingInputs", [])}
+    assert "shards" not in names
+    assert ("done" in names) == bool(settings)
+    assert found.record.sizes.keys() >= {*found.record.files_of_table(), "shards/00000.parquet"}
+    assert found.store.sizes(found.record.sizes) == found.record.sizes
+    assert scaledproc.verify(account.output, storage_options=account.bucket.storage_options).ok
+
+
+@pytest.mark.slow
+def test_files_of_tables_that_are_gone_are_made_by_the_last_job(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"input_mode": "file", "network_isolation": True, "combine_local": False}
+    with monkeypatch.context() as patched:
+        patched.setattr("scaledproc.backends.sagemaker.backend.SageMakerBackend._combine", lambda *_: iter(()))
+        with pytest.raises(ScaledprocError):
+            account.run(options={"table": "dataset"}, **settings)
+    account.bucket.fs.rm_file(f"{account.output.removeprefix('s3://')}/features/part-00001.parquet")
+    account.assert_as_local(account.run(options={"table": "dataset"}, **settings), table="dataset")
+
+
 # Jobs and hosts
 
 
@@ -286,6 +316,7 @@ def test_throttled_now_and_then(account: Account) -> None:
     assert account.created - len(account.emulator.jobs) >= 2
 
 
+@pytest.mark.slow
 def test_no_capacity_for_the_first_type(account: Account) -> None:
     account.emulator.faults.no_capacity("ml.m5.large")
     found = account.run(instance_type="ml.m5.large,ml.m5.xlarge", options={"shards": "1"})
@@ -295,7 +326,8 @@ def test_no_capacity_for_the_first_type(account: Account) -> None:
     assert list(found.record.backend["billed"]["instance_seconds"]) == ["ml.m5.xlarge"]
 
 
-@pytest.mark.parametrize("detach", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("detach", [False, True])
 def test_a_service_that_takes_no_choice_of_machines(account: Account, detach: bool) -> None:
     account.emulator.behaviour.refuses_preferences = True
     if detach:
@@ -502,6 +534,7 @@ def test_detached_and_stopped(account: Account) -> None:
     account.assert_as_local(found)
 
 
+@pytest.mark.slow
 def test_begun_here_finished_there(account: Account, cli: Cli) -> None:
     poisoned = {"g1/t.txt": "x\n", "g2/t.txt": "y\nsleep 30\n"}
     account.put(poisoned)

@@ -207,6 +207,7 @@ def test_each_kind_of_bad_task_costs_one_task(extractor: str, tmp_path: Path, jo
     assert "Timeout (0:00:01.500000)!" in log
 
 
+@pytest.mark.slow
 def test_the_same_bytes_whatever_the_cores_and_the_cuts_are(extractor: str, tmp_path: Path) -> None:
     words = among_good(["segfault", "raise", "exit", "kill", "null"])
     data = write(tmp_path / "data", words)
@@ -367,6 +368,7 @@ def test_a_crash_is_tried_as_often_as_was_asked_for(extractor: str, tmp_path: Pa
     assert run.errors()["attempts"].to_pylist() == [3]
 
 
+@pytest.mark.slow
 def test_no_more_processes_are_lost_where_each_task_is_a_shard(tmp_path: Path) -> None:
     """Small shards are made together: the one that ends the process is known, and the others stay together."""
     source, calls = tmp_path / "calls.py", tmp_path / "calls"

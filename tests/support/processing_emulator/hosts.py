@@ -40,6 +40,11 @@ class Host:
     def pid(self) -> int | None:
         return self.process.pid if self.process else None
 
+    @property
+    def temporary(self) -> Path:
+        """Its `/tmp`."""
+        return self.root.parent / "tmp"
+
     def local(self, path: str) -> Path:
         """Where a path of the container is on this machine."""
         return self.root / path.removeprefix(ML).lstrip("/")

@@ -386,8 +386,8 @@ class Jobs:
                 self._data.fetch(mine, host.local(one["LocalPath"]))
                 self._wait(job, 0)
         self._change(job, hosts=hosts)
-        command = self._command(request["AppSpecification"])
         for number, host in enumerate(hosts, 1):
+            command = self._command(request["AppSpecification"], host)
             if self._faults.idles(job.name, number):
                 host.is_idle = True
                 continue
@@ -396,8 +396,10 @@ class Jobs:
             except OSError as error:
                 raise _EndError("Failed", f"ClientError: CannotStartContainerError: {error}") from error
 
-    def _command(self, specification: Json) -> list[str]:
+    def _command(self, specification: Json, host: Host) -> list[str]:
         entry: Sequence[str] = specification.get("ContainerEntrypoint") or self._settings.image_entrypoint
+        # What an input brought is on this machine elsewhere; arguments are for the program, which knows of that.
+        entry = [str(host.local(word)) if word.startswith("/opt/ml/") else word for word in entry]
         arguments: Sequence[str] = specification.get("ContainerArguments", ())
         first, *rest = (*entry, *arguments)
         return [*self._settings.commands.get(first, [first]), *rest]
@@ -410,10 +412,11 @@ class Jobs:
         """
         home = host.root.parent / "home"
         home.mkdir(exist_ok=True)
+        host.temporary.mkdir(exist_ok=True)
         environment = {
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.defpath]),
             "HOME": str(home),
-            "TMPDIR": str(home),
+            "TMPDIR": str(host.temporary),
             "LANG": "C.UTF-8",
             "AWS_REGION": self._settings.region,
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -429,7 +432,9 @@ class Jobs:
                 "AWS_ACCESS_KEY_ID": server.key,
                 "AWS_SECRET_ACCESS_KEY": server.secret,
             }
-        return {**environment, **self._settings.host_environment, **request.get("Environment", {})}
+        volume = request["ProcessingResources"]["ClusterConfig"]["VolumeSizeInGB"]
+        disk = self._settings.behaviour.environment(host.temporary, host.root / "processing", volume)
+        return {**environment, **disk, **self._settings.host_environment, **request.get("Environment", {})}
 
     def _watch(self, job: Job) -> None:
         """Return when all hosts have ended well; raise how the job ends otherwise."""
@@ -449,6 +454,8 @@ class Jobs:
             if seconds > limit:
                 self._change(job, status="Stopping")
                 raise _EndError("Stopped")
+            if any(self._settings.behaviour.is_full(host.temporary, host.root / "processing") for host in job.hosts):
+                raise _EndError("Failed", "AlgorithmError: OSError: [Errno 28] No space left on device")
             if reason := self._faults.ends_job(job.name, seconds):
                 raise _EndError("Failed", reason)
             for number, host in enumerate(job.hosts, 1):
@@ -456,7 +463,8 @@ class Jobs:
                     host.kill()
                     raise _EndError("Failed", INTERNAL if fault.details["lost"] else ALGORITHM)
             if time.monotonic() >= next_upload:
-                self._upload(job, "Continuous")
+                if self._settings.behaviour.uploads("Continuous", "InProgress"):
+                    self._upload(job, "Continuous")
                 next_upload = time.monotonic() + self._settings.upload_interval
             self.closing.wait(POLL)
 
@@ -482,9 +490,9 @@ class Jobs:
         status, reason = end.status, end.reason
         if not self.closing.is_set():
             try:
-                self._upload(job, "Continuous")
-                if status == "Completed":
-                    self._upload(job, "EndOfJob")
+                for mode in ("Continuous", "EndOfJob"):
+                    if self._settings.behaviour.uploads(mode, status):
+                        self._upload(job, mode)
             except DataError as error:
                 status, reason = "Failed", reason or str(error)
         try:

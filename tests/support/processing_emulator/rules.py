@@ -8,8 +8,52 @@ from pathlib import Path
 from .data import DataError, split_uri
 from .wire import Json, invalid
 
-OWN_DISKS = {"r5d": {"ml.r5d.large": 75}, "g4dn": {"ml.g4dn.xlarge": 125}, "g5": {}, "g6": {}, "g6e": {}, "g7e": {}}
-"""Some of the families with disks of their own, and the GB of some of their types."""
+OWN_DISKS = {
+    "g4dn": {"xlarge": 125, "2xlarge": 225, "4xlarge": 225, "8xlarge": 900, "12xlarge": 900, "16xlarge": 900},
+    "g5": {
+        "xlarge": 250,
+        "2xlarge": 450,
+        "4xlarge": 600,
+        "8xlarge": 900,
+        "12xlarge": 3800,
+        "16xlarge": 1900,
+        "24xlarge": 3800,
+        "48xlarge": 7600,
+    },
+    "g6": {
+        "xlarge": 250,
+        "2xlarge": 450,
+        "4xlarge": 600,
+        "8xlarge": 900,
+        "12xlarge": 3760,
+        "16xlarge": 1880,
+        "24xlarge": 3760,
+        "48xlarge": 7520,
+    },
+    "g6e": {
+        "xlarge": 250,
+        "2xlarge": 450,
+        "4xlarge": 600,
+        "8xlarge": 900,
+        "12xlarge": 3800,
+        "16xlarge": 1900,
+        "24xlarge": 3800,
+        "48xlarge": 7600,
+    },
+    "g7e": {"2xlarge": 1900, "4xlarge": 1900, "8xlarge": 1900, "12xlarge": 3800, "24xlarge": 7600, "48xlarge": 15200},
+    "p5": {"4xlarge": 3800},
+    "r5d": {
+        "large": 75,
+        "xlarge": 150,
+        "2xlarge": 300,
+        "4xlarge": 600,
+        "8xlarge": 1200,
+        "12xlarge": 1800,
+        "16xlarge": 2400,
+        "24xlarge": 3600,
+    },
+}
+"""GB of the disks that machines have themselves, by family and size, as EC2's DescribeInstanceTypes has them."""
 
 
 def check_rules(request: Json) -> None:
@@ -35,11 +79,11 @@ def check_rules(request: Json) -> None:
 def _check_cluster(cluster: Json) -> None:
     preferences = cluster.get("InstancePreferences")
     for one in preferences or [cluster]:
-        family = str(one.get("InstanceType")).split(".")[1:2]
-        if family and family[0] in OWN_DISKS:
+        _, family, size = (*str(one.get("InstanceType")).split("."), "", "")[:3]
+        if family in OWN_DISKS:
             if "VolumeKmsKeyId" in cluster:
                 raise invalid("You can't request a VolumeKmsKeyId when using an instance type with local storage")
-            if cluster["VolumeSizeInGB"] > OWN_DISKS[family[0]].get(one["InstanceType"], math.inf):
+            if cluster["VolumeSizeInGB"] > OWN_DISKS[family].get(size, math.inf):
                 raise invalid("You can't request a VolumeSizeInGB greater than the size of the local instance storage")
     if "SelectedInstanceType" in cluster or "SelectedInstanceCount" in cluster:
         raise invalid("SelectedInstanceType and SelectedInstanceCount are read-only")

@@ -17,17 +17,18 @@ from scaledproc.extractors.base import Extractor, Task
 from scaledproc.extractors.options import Option
 from scaledproc.extractors.wfdb.header import parse_header, read_header
 from scaledproc.extractors.wfdb.record import HEADER, exact, records_of, when_counted
-from scaledproc.extractors.wfdb.summary import ENDING, NUMERICS_FS, names_of_file
+from scaledproc.extractors.wfdb.summary import ENDING, NUMERICS_FS, NamesOption
 from scaledproc.extractors.wfdb.task_header import listed_files, shared_values
-from scaledproc.extractors.wfdb.windows.beats import COLUMNS, kind_of
-from scaledproc.extractors.wfdb.windows.compiled import MUCH, kernel_in_use, use_compiled
-from scaledproc.extractors.wfdb.windows.features import COUNTS, VALUES
+from scaledproc.extractors.wfdb.windows.measures.beats import COLUMNS, kind_of
+from scaledproc.extractors.wfdb.windows.measures.features import COUNTS, VALUES
+from scaledproc.extractors.wfdb.windows.measures.kernel import MUCH, kernel_in_use, use_compiled
 from scaledproc.extractors.wfdb.windows.place import timeline
 from scaledproc.extractors.wfdb.windows.reading import Chosen, windows_of
 from scaledproc.extractors.wfdb.windows.settings import BANDS, Selection, lengths, parse_bands
 from scaledproc.extractors.wfdb.windows.streams import Looks, Measures
 
 if TYPE_CHECKING:
+    from scaledproc.extractors.account import Account, Example, Reading
     from scaledproc.extractors.wfdb.header import Header, SignalLine
     from scaledproc.extractors.wfdb.record import Place
     from scaledproc.extractors.wfdb.signal_names import SignalNames
@@ -220,15 +221,7 @@ class WfdbWindows(Extractor):
         bands: Annotated[tuple[str, ...], Option("Bands whose power is told, NAME:LOW-HIGH in Hz.")] = BANDS,
         beats: Annotated[bool, Option("Detect beats in ECG leads, and pulses in pressure and pleth waves.")] = True,
         layout: Annotated[Literal["long", "wide"], Option("A row per window and signal, or per window.")] = "long",
-        signal_names: Annotated[
-            str | None,
-            Option(
-                "Table of canonical signal names (TOML), or built-in.",
-                metavar="FILE",
-                default_text="built-in",
-                read=names_of_file,
-            ),
-        ] = None,
+        signal_names: NamesOption = None,
     ) -> None:
         # The public attributes tell plans apart.
         self.window, self.step, self.grid = float(window), None if step is None else float(step), grid
@@ -277,6 +270,18 @@ class WfdbWindows(Extractor):
         from scaledproc.extractors.wfdb.signal_names import SignalNames
 
         return SignalNames.parse(self._table_of_names) if self._table_of_names is not None else SignalNames.built_in()
+
+    def account(self, read: Reading) -> Account | None:
+        """Signals with flags; the beats' rates beside the monitor's."""
+        from scaledproc.extractors.wfdb.report.tables import account_of_windows
+
+        return account_of_windows(read, self.schema.names, float(self._length), float(self._step))
+
+    def traces(self, task: Task, choice: int) -> Example | None:
+        """Ten seconds of a record's signals."""
+        from scaledproc.extractors.wfdb.report.traces import traces_of
+
+        return traces_of(task, choice)
 
     def expect(self, size: int) -> None:
         """Load the compiled kernel where much is to come; not where memory is limited, which is for the tasks."""

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from scaledproc.extractors.wfdb.samples import InTime, coding_of
-from scaledproc.extractors.wfdb.windows.beats import NO_BEATS, Track
-from scaledproc.extractors.wfdb.windows.features import VALUES, Timing, counts_of, values_of
-from scaledproc.extractors.wfdb.windows.integers import GAP, LONGEST, Coded, N, table_of
-from scaledproc.extractors.wfdb.windows.spectra import FEWEST, LONGEST_GAP, MOST_MISSING, welch
+from scaledproc.extractors.wfdb.windows.measures.beats import NO_BEATS, Track
+from scaledproc.extractors.wfdb.windows.measures.features import VALUES, Timing, counts_of, values_of
+from scaledproc.extractors.wfdb.windows.measures.fields import GAP, LONGEST, Coded, N, table_of
+from scaledproc.extractors.wfdb.windows.measures.spectra import FEWEST, LONGEST_GAP, MOST_MISSING, welch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scaledproc.extractors.wfdb.header import SignalLine
-    from scaledproc.extractors.wfdb.windows.beats import Kind
     from scaledproc.extractors.wfdb.windows.grid import Grid
-    from scaledproc.extractors.wfdb.windows.integers import Kernel
-    from scaledproc.extractors.wfdb.windows.spectra import Band
+    from scaledproc.extractors.wfdb.windows.measures.beats import Kind
+    from scaledproc.extractors.wfdb.windows.measures.fields import Kernel
+    from scaledproc.extractors.wfdb.windows.measures.spectra import Band
 
 NOTHING = -(2**31)
 """Instead of a missing value, of a format that has none."""

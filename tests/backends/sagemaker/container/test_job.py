@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support import tree_bytes
 
 import scaledproc
-from scaledproc.backends.sagemaker.container.job import do_container_job
+from scaledproc.backends.sagemaker.container.job import NoRoomError, check_room, do_container_job
 from scaledproc.backends.sagemaker.container.order import ContainerOrder
 from scaledproc.events import Event, RunStarted, ShardDone
 from scaledproc.run_folder.names import INVENTORY, PLAN, RECORD
@@ -57,3 +58,20 @@ def test_the_container_takes_every_flag_of_a_worker() -> None:
     assert set(flags(own)) - set(flags(app)) == {
         *("--by-host", "--present", "--parts", "--dataset", "--output", "--shared"),
     }
+
+
+def test_a_unit_that_fits_nowhere_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not after the hours that it takes to come to it; a dataset that is on the machine needs no room."""
+    data = write_probe_dataset(tmp_path / "data")
+    run = scaledproc.run(data, tmp_path / "out", extractor=PROBE, shards=2, jobs=1)
+    elsewhere = SimpleNamespace(plan=run.plan, dataset=SimpleNamespace(local=None))
+    largest = int(run.plan.unit_sizes[: int(run.plan.units_of(0, int(run.plan.shard_cuts[1])).stop)].max())
+    for free, is_refused in ((largest, False), (largest - 1, True)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+        if is_refused:
+            with pytest.raises(NoRoomError, match="--volume-size"):
+                check_room(elsewhere, [0], tmp_path)
+        else:
+            check_room(elsewhere, [0], tmp_path)
+    check_room(run, [0, 1], tmp_path)
+    check_room(elsewhere, [0, 1], None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -32,3 +33,15 @@ def test_scratch_is_where_most_room_is(
 def test_outside_of_a_container_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(machine.ML_ROOT, str(tmp_path))
     assert machine.scratch_root() is None
+
+
+def test_all_temporary_files_go_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written for a commit or a table too, in this process and in those that it starts."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/resourceconfig.json").write_text('{"current_host": "algo-1", "hosts": ["algo-1"]}')
+    monkeypatch.setenv(machine.ML_ROOT, str(tmp_path))
+    monkeypatch.setenv("TMPDIR", "/before")
+    monkeypatch.setattr(tempfile, "tempdir", "/before")
+    with machine.everything_in(tmp_path):
+        assert tempfile.gettempdir() == os.environ["TMPDIR"] == str(tmp_path)
+    assert tempfile.gettempdir() == os.environ["TMPDIR"] == "/before"

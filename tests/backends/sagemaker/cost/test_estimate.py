@@ -71,14 +71,19 @@ def test_an_estimate_by_hand() -> None:
 
     # Fetching bounds both jobs: 3,200 s and 1,600 s, and 4 files of 0.7 ms each.
     jobs = [100 + 3201 + 20, 100 + 1601 + 20]
-    combine = 121  # 4 tasks of 0.1 ms each
+    combine = 121  # 4 tasks of 0.1 ms each, on a machine of its own
     hours = (sum(jobs) + combine) / 3600
     assert found.wall_seconds == sum(jobs) + combine
     assert found.instance_hours == pytest.approx(hours)
     assert found.longest_job_seconds == jobs[0]
     assert found.storage_usd == pytest.approx(hours / 730 * 30 * 0.14)
-    assert found.s3_usd == pytest.approx(8 * 0.0004 / 1000)
-    assert found.usd == pytest.approx(hours * 0.922 + found.storage_usd + found.s3_usd)
+    # A GET for each file and each further 8 MiB of it; PUTs of two shards, and a heartbeat every 5 s.
+    gets, puts = 8 + 480 * GB // 2**23, 2 * 4 + hours * 3600 / 5
+    assert found.s3_usd == pytest.approx(gets * 0.0004 / 1000 + puts * 0.005 / 1000)
+    assert (found.kms_usd, found.network_usd) == (0, 0)
+    assert (found.combine_instance, found.combine_usd) == ("ml.m5.large", pytest.approx(121 / 3600 * 0.115))
+    machines = sum(jobs) / 3600 * 0.922 + found.combine_usd
+    assert found.usd == pytest.approx(machines + found.storage_usd + found.s3_usd)
     assert (found.jobs, found.startup_hours) == (3, pytest.approx(300 / 3600))
     assert found.core_hours == pytest.approx((480 * GB * 1e-8 + 4 * 0.01) / 3600)
     two = estimate(sizes, COSTS, replace(fleet, max_parallel=2))
@@ -209,6 +214,7 @@ def test_no_estimate_is_below_the_work_itself(units: list[int], shards: int, fle
     machine_hours = found.core_hours / fleet.instance.vcpus
     assert found.instance_hours >= machine_hours + found.startup_hours - 1e-9
     assert found.usd >= machine_hours * price_of(fleet.instance, None).usd_per_hour
+    assert found.combine_usd == found.combine_seconds / 3600 * 0.115
     assert found.wall_seconds >= machine_hours * 3600 / found.max_parallel
     assert found.instance_hours * 3600 <= found.wall_seconds * found.max_parallel + 1e-6
 
@@ -226,6 +232,59 @@ def test_the_makespan_is_between_its_bounds(seconds: list[float], machines: int)
 def test_one_machine_takes_the_sum_and_one_for_each_job_the_longest(seconds: list[float]) -> None:
     assert makespan(seconds, 1) == pytest.approx(sum(seconds))
     assert makespan(seconds, len(seconds)) == max(seconds)
+
+
+# What is beside machines
+
+
+def test_the_way_through_a_vpc_by_hand() -> None:
+    sizes = sizes_of([300 * GB, 100 * GB], 2)
+    usd = {way: estimate(sizes, COSTS, Fleet(M5, 2, route=way)) for way in ("aws", "gateway", "nat", "interface")}
+
+    assert usd["aws"].usd == usd["gateway"].usd
+    assert usd["nat"].network_usd == pytest.approx(400 * 0.045)
+    assert usd["interface"].network_usd == pytest.approx(400 * 0.01)
+    assert usd["nat"].usd - usd["aws"].usd == pytest.approx(18)
+    assert "$18.00 for a NAT gateway" in "\n".join(estimate_text(usd["nat"]))
+
+
+def test_requests_to_kms_by_hand() -> None:
+    sizes = sizes_of([8 * 2**20] * 50_000, 2, tasks=1)  # two files of 4 MiB each, and so 150,000 requests
+    none, each, some = (
+        estimate(sizes, COSTS, Fleet(M5, 2, dataset_encryption=kind)) for kind in ("none", "each", "bucket-key")
+    )
+
+    assert none.kms_usd == 0
+    assert each.kms_usd == pytest.approx(150_000 * 0.03 / 10_000)
+    assert some.kms_usd == pytest.approx(each.kms_usd * 0.03)
+    assert each.usd - none.usd == pytest.approx(each.kms_usd)
+    written = estimate(sizes, COSTS, Fleet(M5, 2, encrypts_output=True))
+    assert written.kms_usd == pytest.approx((written.s3_usd - 150_000 * 0.0004 / 1000) / 0.005 * 1000 * 0.03 / 10_000)
+
+
+def test_s3_answers_so_many_requests_a_second_of_all_machines() -> None:
+    sizes = sizes_of([2000] * 100_000, 100, tasks=1)  # 200,000 requests
+    few, many = (estimate(sizes, COSTS, Fleet(M5, machines, startup_seconds=0)) for machines in (1, 100))
+
+    assert many.wall_seconds >= 200_000 / 5_500
+    assert few.wall_seconds >= 200_000 / 1_500
+    assert many.longest_job_seconds - 30 >= 200_000 / 5_500, "the 100 share what one alone would have"
+
+
+def test_the_last_job_has_a_machine_of_its_own_or_none() -> None:
+    sizes = sizes_of([GB] * 4, 2)
+    large, here = (estimate(sizes, COSTS, Fleet(M5, 2, combine=each)) for each in (M5, None))
+
+    assert large.combine_usd == pytest.approx(large.combine_seconds / 3600 * 0.922)
+    assert (here.jobs, large.jobs) == (2, 3)
+    assert here.combine_instance is here.combine_usd is None
+    assert here.usd < large.usd
+    unknown = estimate(sizes, COSTS, Fleet(M5, 2, combine=UNPRICED))
+    assert unknown.usd is None
+    with pytest.raises(UsageError, match=r"--price ml\.m4\.xlarge=USD"):
+        refuse_above(unknown, 1000)
+    with pytest.raises(UsageError, match="which combines"):
+        recommend(sizes, COSTS, [M5], fleet=Fleet(M5, 2, combine=UNPRICED))
 
 
 # Recommendations
@@ -307,7 +366,8 @@ def test_a_machine_of_one_job_has_its_own_files_or_all() -> None:
     assert copied.wall_seconds - apart.wall_seconds == pytest.approx(
         300 * GB / Fleet(M5, 4, mode="file", volume_gb=600).bytes_per_second, abs=2
     )
-    assert copied.s3_usd == 4 * apart.s3_usd
+    gets = (8 + 400 * GB // 2**23) * 0.0004 / 1000
+    assert copied.s3_usd - apart.s3_usd >= 3 * gets
     small = estimate(sizes, COSTS, Fleet(M5, 4, mode="file", single_job=True))
     large = estimate(sizes, COSTS, Fleet(M5, 4, mode="file", single_job=True, replicates=True))
     assert large.storage_usd / large.instance_hours > 3 * small.storage_usd / small.instance_hours

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ from support import Bucket, Cli
 
 import scaledproc
 from scaledproc.backends.sagemaker.cost.estimate import needed_volume_gb
-from scaledproc.backends.sagemaker.cost.forecast import fleet_of, sizes_of
+from scaledproc.backends.sagemaker.cost.forecast import dataset_encryption, fleet_of, sizes_of
 from scaledproc.backends.sagemaker.jobs.job_list import shard_assignments
 from scaledproc.backends.sagemaker.jobs.requests import volume_gb
+from scaledproc.backends.sagemaker.service import ServiceError
 from scaledproc.backends.sagemaker.settings import Settings
 from scaledproc.planning.cost_model import SLOWEST
 from scaledproc.planning.plan import Plan
@@ -51,9 +53,14 @@ def test_a_plan_in_s3_tells_time_and_price(cli: Cli, s3: Bucket, demo: Path, acc
     assert expected["jobs"] == n_shards + 1
     # By hand: next to no work, so each job is its start and its end.
     assert expected["instance_hours"] * 3600 == pytest.approx((n_shards + 1) * 272, abs=(n_shards + 1) * 3)
-    # Machines, their 30 GB each, and a request for each of the dataset's files.
-    by_hand = expected["instance_hours"] * (0.23 + 30 * 0.14 / 730) + 104 * 0.0004 / 1000
-    assert expected["usd"] == pytest.approx(by_hand)
+    # Machines, the last one smaller, their 30 GB each; a request for each of the dataset's files, some for each shard
+    # and for each chunk, and a heartbeat every 5 s.
+    hours, last = expected["instance_hours"], expected["combine_seconds"] / 3600
+    assert expected["combine_instance"] == "ml.m5.large"
+    machines = (hours - last) * 0.23 + last * 0.115 + hours * 30 * 0.14 / 730
+    reads = 104 * 0.0004 / 1000
+    writes = (hours * 3600 / 5 + 4 * n_shards) * 0.005 / 1000
+    assert machines + reads + writes < expected["usd"] <= machines + reads + writes + 2 * 104 * 0.005 / 1000
     assert expected["recommended"]["estimate"]["usd"] <= expected["usd"]
 
 
@@ -145,3 +152,55 @@ def test_the_estimate_has_the_machines_and_disks_of_the_jobs(uneven: Plan, words
     assert fleet.max_parallel == machines
     assumed = fleet.volume_gb or needed_volume_gb(sizes, fleet)
     assert assumed == pytest.approx(max(volume_gb(settings, assignment) for assignment in assignments), abs=1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "route", "combines"),
+    [
+        ({}, "aws", "ml.m5.large"),
+        ({"subnets": "subnet-0a1b2c3d", "security_groups": "sg-0a1b2c3d"}, "nat", "ml.m5.large"),
+        (
+            {"subnets": "subnet-0a1b2c3d", "security_groups": "sg-0a1b2c3d", "s3_route": "gateway"},
+            "gateway",
+            "ml.m5.large",
+        ),
+        ({"combine_local": True}, "aws", None),
+        ({"combine_instance_type": "ml.r5.large"}, "aws", "ml.r5.large"),
+    ],
+)
+def test_a_fleet_has_the_way_and_the_last_machine_of_the_settings(
+    uneven: Plan, settings: dict[str, Any], route: str, combines: str | None
+) -> None:
+    fleet = fleet_of(Settings.parse(settings), uneven, "us-east-1")
+
+    assert fleet.route == route
+    assert (fleet.combine.name if fleet.combine else None) == combines
+    assert not fleet.encrypts_output
+    assert fleet_of(Settings.parse({"output_kms_key": "alias/x"}), uneven, "us-east-1").encrypts_output
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        ({}, "none"),
+        ({"ServerSideEncryption": "AES256"}, "none"),
+        ({"ServerSideEncryption": "aws:kms"}, "each"),
+        ({"ServerSideEncryption": "aws:kms:dsse"}, "each"),
+        ({"ServerSideEncryption": "aws:kms", "BucketKeyEnabled": True}, "bucket-key"),
+        (ServiceError("denied", "no"), "none"),
+    ],
+)
+def test_the_first_object_tells_of_the_encryption(uneven: Plan, head: Any, expected: str) -> None:
+    class Answers:
+        region = "us-east-1"
+
+        def call(self, client: str, operation: str, **given: Any) -> Any:
+            assert (client, operation, given["Bucket"]) == ("s3", "head_object", "bucket")
+            assert given["Key"] == f"some/{uneven.files['path'][0].as_py()}"
+            if isinstance(head, Exception):
+                raise head
+            return head
+
+    dataset = SimpleNamespace(uri="s3://bucket/some", options={})
+    assert dataset_encryption(Answers(), uneven, dataset) == expected
+    assert dataset_encryption(None, uneven, dataset) == "none"

@@ -568,6 +568,34 @@ def test_run_that_another_driver_finished(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+class SlowJobs(MadeUpJobs):
+    """Jobs that have ended by the third look."""
+
+    def end(self, job: MadeUp) -> None:
+        if self.calls["list"] > 3:
+            super().end(job)
+
+
+@pytest.mark.parametrize(("total", "is_told"), [(20e9, True), (190e9, False)])
+def test_a_disk_that_is_not_the_volume_that_was_asked_for(tmp_path: Path, total: float, is_told: bool) -> None:
+    run = begun(tmp_path, 1)
+    jobs = SlowJobs(run)
+
+    def request(name: str, assignment: Assignment, _: Choice) -> dict[str, Any]:
+        beat = Heartbeat(name, "algo-1", 2, {}, "/tmp", int(total), int(total) // 2)
+        run.store.write(f"{PROGRESS}/{beat.name}", beat.to_json())
+        resources = {"ClusterConfig": {"VolumeSizeInGB": 200}}
+        return {"name": name, "assignment": assignment, "ProcessingResources": resources}
+
+    settings = Settings.parse({**SAGEMAKER, "poll_seconds": 0.01, "retry_wait": 0.01})
+    control = Controller(jobs, run, settings, request, {})
+    events, error = listen(control, shard_assignments(run))
+    assert not error
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert bool([text for text in notes if "/tmp" in text and "200 GB" in text]) == is_told
+    assert control.scratch == {"folder": "/tmp", "total_bytes": int(total), "free_bytes": int(total) // 2}
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from scaledproc.backends.sagemaker.jobs.decisions import LONGEST_WAIT, Fate, fate, look_again, pause, reason, runtime
+from scaledproc.backends.sagemaker.jobs.decisions import (
+    LONGEST_WAIT,
+    Fate,
+    fate,
+    is_not_the_volume,
+    look_again,
+    pause,
+    reason,
+    runtime,
+    smallest_scratch,
+)
+from scaledproc.execution.heartbeat import Heartbeat
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
@@ -62,6 +73,7 @@ def test_a_job_that_was_stopped_ran_into_its_limit_or_not(
         ("ClientError: Could not find model", "", "hopeless"),
         ("ClientError: the image cannot be pulled", "", "hopeless"),
         ("ClientError: No S3 objects found under the prefix", "", "hopeless"),
+        ("AlgorithmError: See job logs", "NoRoomError: the largest unit needs 2 GB", "disk"),
         ("ClientError: Please use an instance type with more memory, or reduce the size", "", "memory"),
         ("AlgorithmError: OutOfMemory", "", "memory"),
         ("ClientError: Data download failed: Insufficient disk space", "", "disk"),
@@ -164,3 +176,14 @@ def test_the_reason_in_words(what: Fate, expected: str) -> None:
     assert reason(what, described("Failed", FailureReason="why", ExitMessage=" what \n")) == "why\nwhat"
     assert reason(what, described("Failed", FailureReason="why")) == "why"
     assert reason(what, described("Failed", ExitMessage="what")) == f"{expected}\nwhat"
+
+
+def test_the_smallest_scratch_space_is_what_a_run_tells_of() -> None:
+    beats = [Heartbeat(f"job{n}", "algo-1", 2, {}, f"/scratch{n}", total, 1) for n, total in enumerate((0, 30, 20))]
+    assert smallest_scratch(beats) == {"folder": "/scratch2", "total_bytes": 20, "free_bytes": 1}
+    assert smallest_scratch(beats[:1]) is None
+
+
+@pytest.mark.parametrize(("total", "is_other"), [(30 * 2**30, False), (28e9, False), (25e9, True), (0, True)])
+def test_a_volume_is_known_by_its_size(total: float, is_other: bool) -> None:
+    assert is_not_the_volume(int(total), 30) == is_other

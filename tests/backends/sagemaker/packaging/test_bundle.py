@@ -67,8 +67,6 @@ case "$*" in
 esac
 exec {sys.executable} "$@"
 """
-# /bin/sh of a container, in which /opt/ml is another place here.
-SHELL = ["/bin/sh", "-c", f'script=$1; shift; exec /bin/sh "${ML_ROOT}${{script#/opt/ml}}" "$@"', "sh"]
 
 
 def write_stub(folder: Path, name: str, number: str, files: dict[str, str]) -> None:
@@ -304,9 +302,7 @@ def emulator(s3: Bucket, tmp_path: Path, debian: Path, monkeypatch: pytest.Monke
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     path = os.pathsep.join([str(debian), os.defpath])
-    with ProcessingEmulator(
-        tmp_path / "machines", s3.server, commands={"/bin/sh": SHELL}, host_environment={"PATH": path}
-    ) as made:
+    with ProcessingEmulator(tmp_path / "machines", s3.server, host_environment={"PATH": path}) as made:
         for name, value in made.environment().items():
             monkeypatch.setenv(name, value)
         yield made

@@ -1,0 +1,1 @@
+"""What only an account shows: the smallest jobs that settle what AWS does not document."""
