@@ -109,7 +109,8 @@ class Writer:
     def write_table(self, table: pa.Table) -> None:
         """Take rows; they are written when a row group is full."""
         self.rows += table.num_rows
-        self._write(self._groups.add(table))
+        for start in range(0, table.num_rows, ROW_GROUP):  # what is counted of rows takes memory too
+            self._write(self._groups.add(table.slice(start, ROW_GROUP)))
 
     def write_tables(self, tables: Iterable[pa.Table]) -> None:
         """Take the rows of several, one after the other."""
@@ -179,55 +180,6 @@ def open_reader(source: IO[bytes] | Path) -> pq.ParquetFile:
     that answer slowly; ours reads ahead by itself.
     """
     return pq.ParquetFile(source, pre_buffer=False)
-
-
-class TableFiles:
-    """The Parquet files of a table as if they were one; of several one is open at a time.
-
-    Parameters
-    ----------
-    store, names
-        Which files, in the order of their rows.
-
-    Attributes
-    ----------
-    schema_arrow, metadata, num_row_groups
-        As of a `pyarrow.parquet.ParquetFile`.
-
-    Raises
-    ------
-    DamagedError
-        If a file is no sound Parquet file, or has other columns than the first.
-    """
-
-    def __init__(self, store: Store, names: Sequence[str]) -> None:
-        self._store = store
-        self._groups: list[tuple[str, int]] = []
-        for name in names:
-            with damage_told(store, name), store.open_for_arrow(name) as source, open_reader(source) as file:
-                if not self._groups and name == names[0]:
-                    self.schema_arrow: pa.Schema = file.schema_arrow
-                    self.metadata: pq.FileMetaData = file.metadata
-                else:
-                    try:
-                        self.metadata.append_row_groups(file.metadata)
-                    except RuntimeError as error:  # of Arrow, where columns differ
-                        raise DamagedError(f"{store}/{name} has other columns than {names[0]}: {error}") from None
-                self._groups += [(name, group) for group in range(file.num_row_groups)]
-        self.num_row_groups = len(self._groups)
-
-    def iter_batches(
-        self, rows: int, *, row_groups: Sequence[int], columns: list[str] | None, use_threads: bool
-    ) -> Iterator[pa.RecordBatch]:
-        """The rows of some row groups."""
-        for each in row_groups:
-            name, group = self._groups[each]
-            with (
-                damage_told(self._store, name),
-                self._store.open_for_arrow(name) as source,
-                open_reader(source) as file,
-            ):
-                yield from file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=use_threads)
 
 
 def write_table(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:

@@ -75,9 +75,8 @@ def gather(
     failures, warnings = Messages(), Messages()
     if is_done:
         about = {} if extractor is None else described_columns(extractor)
-        places = {record.place_of_table(name): record.files_of_table(name) for name in (MAIN_TABLE, *record.tables)}
-        read = (_tried(problems, profile, run.store, place, about, files) for place, files in places.items())
-        tables = tuple(found for found in read if found)
+        names = [MAIN_TABLE, *record.tables]
+        tables = tuple(found for name in names if (found := _tried(problems, _table, run, name, about)))
         tasks = _tried(problems, find_tasks, run)
         failures = _tried(problems, _failures, run) or failures
         if WARNINGS in record.digests:
@@ -130,6 +129,10 @@ def _tried(problems: list[str], read: Any, *given: Any) -> Any:
     return None
 
 
+def _table(run: Run, name: str, about: Mapping[str, tuple[str, str]]) -> Table:
+    return profile(run.store, run.record.files_of_table(name), run.record.place_of_table(name), about)
+
+
 def _sizes(run: Run) -> list[str]:
     """Which files are not as long as run.json says, or are gone."""
     try:
@@ -143,7 +146,8 @@ def _sizes(run: Run) -> list[str]:
 
 def _account(run: Run, extractor: Extractor, problems: list[str]) -> Account | None:
     try:
-        return extractor.account(lambda columns: read_part(run.store, run.record.files_of_table(), columns))
+        files = run.record.files_of_table()
+        return extractor.account(lambda columns: read_part(run.store, files, columns))
     except Exception as error:  # an extractor is anybody's: what it makes of a table is no reason to have no report
         problems.append(f"{extractor.label} cannot tell of its table: {type(error).__name__}: {error}")
         return None

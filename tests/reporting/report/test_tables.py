@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scaledproc.errors import ScaledprocError
 from scaledproc.reporting.report import tables
 from scaledproc.reporting.report.tables import profile, read_part, value_text
 from scaledproc.storage.store import Store
@@ -32,7 +31,7 @@ def test_each_type_is_told_of(tmp_path: Path) -> None:
             "raw": [b"\x00\xff", None, None, None],
         }
     )
-    found = profile(write(tmp_path, table), "t.parquet", {"x": ("mV", "A voltage.")})
+    found = profile(write(tmp_path, table), ["t.parquet"], "t", {"x": ("mV", "A voltage.")})
     by_name = {each.name: each for each in found.columns}
     assert [each.nulls for each in found.columns] == [1, 1, 1, 2, 1, None, 3]
     assert (by_name["x"].units, by_name["x"].description) == ("mV", "A voltage.")
@@ -48,7 +47,7 @@ def test_each_type_is_told_of(tmp_path: Path) -> None:
 
 def test_a_value_far_away_does_not_hide_the_others(tmp_path: Path) -> None:
     values = np.concatenate([np.linspace(0, 1, 1000), [1e9]])
-    (column,) = profile(write(tmp_path, pa.table({"x": values})), "t.parquet", {}).columns
+    (column,) = profile(write(tmp_path, pa.table({"x": values})), ["t.parquet"], "t", {}).columns
     assert column.histogram is not None
     assert column.high == "1e+09"
     assert column.histogram.edges[-1] <= 2
@@ -61,36 +60,29 @@ def test_of_a_large_table_whole_row_groups_at_equal_distances_are_read(
 ) -> None:
     monkeypatch.setattr(tables, "VALUES", 2000)
     store = write(tmp_path, pa.table({"x": np.arange(10_000)}))
-    found = profile(store, "t.parquet", {})
+    found = profile(store, ["t.parquet"], "t", {})
     assert (found.rows, found.read) == (10_000, 2000)
     assert (found.columns[0].low, found.columns[0].high) == ("0", "9999")
-    part = pa.concat_tables(read_part(store, "t.parquet", ["x"], most=3000))["x"].to_numpy()
+    part = pa.concat_tables(read_part(store, ["t.parquet"], ["x"], most=3000))["x"].to_numpy()
     assert [int(part[0]), int(part[1000]), int(part[2000])] == [0, 3000, 6000]
+
+
+def test_a_table_of_several_files_is_one_table(tmp_path: Path) -> None:
+    names = ["a.parquet", "empty.parquet", "b.parquet"]
+    for name, values in zip(names, ([1.0, 2.0], [], [None, 9.0]), strict=True):
+        pq.write_table(pa.table({"x": pa.array(values, pa.float64())}), tmp_path / name)
+    found = profile(Store.at(tmp_path), names, "features", {})
+    (column,) = found.columns
+    assert (found.rows, found.read, column.nulls, column.low, column.high) == (4, 4, 1, "1", "9")
+    assert [row[0] for row in found.first] == ["1", "2", None, "9"]
 
 
 def test_an_empty_table_has_columns_and_nothing_else(tmp_path: Path) -> None:
     table = pa.table({"x": pa.array([], pa.float64())})
-    found = profile(write(tmp_path, table), "t.parquet", {})
+    found = profile(write(tmp_path, table), ["t.parquet"], "t", {})
     assert (found.rows, found.columns[0].nulls, found.columns[0].histogram) == (0, 0, None)
 
 
 def test_a_value_is_cut_where_it_is_long() -> None:
     assert len(value_text("x" * 1000)) == tables.SHOWN
     assert value_text(0.1 + 0.2) == "0.3"
-
-
-def test_a_folder_of_files_is_profiled_as_one_table(tmp_path: Path) -> None:
-    rng = np.random.default_rng(3)
-    table = pa.table({"x": rng.normal(size=900), "name": [f"n{n % 4}" for n in range(900)]})
-    store = write(tmp_path, table, 150)
-    names = [f"part-{n}.parquet" for n in range(4)]
-    for name, rows in zip(names, (table[:450], table[:0], table[450:600], table[600:]), strict=True):
-        with pq.ParquetWriter(tmp_path / name, table.schema) as writer:
-            for start in range(0, rows.num_rows, 150):
-                writer.write_table(rows[start : start + 150])
-    whole, found = profile(store, "t.parquet", {}), profile(store, "t", {}, names)
-    assert (found.rows, found.read, found.columns, found.first) == (900, 900, whole.columns, whole.first)
-    assert pa.concat_tables(read_part(store, names, ["x"]))["x"].equals(table["x"])
-    pq.write_table(table.select(["x"]), tmp_path / names[2])
-    with pytest.raises(ScaledprocError, match=r"part-2.parquet has other columns"):
-        profile(store, "t", {}, names)
