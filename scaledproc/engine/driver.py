@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from scaledproc.backend.base import Backend, Job
-from scaledproc.engine.options import Listener, PlanOptions, RunOptions
+from scaledproc.engine.options import Listener, PlanOptions, RunOptions, wants_keys
 from scaledproc.engine.preflight import (
     check_places,
     differences,
@@ -96,7 +96,7 @@ def execute(
         load_anew()
         extractor = load_extractor(options.extractor, options.options or {})
         collector_for(extractor)  # complains of a schema that cannot be, as the next does
-        finished_schema(extractor)
+        finished_schema(extractor, with_keys=wants_keys(options, extractor))
         check_places(dataset, output, options.extractor, backend, tables_of(extractor))
         with working_here(extractor) if in_process else contextlib.nullcontext():
             return _carry_out(dataset, output, options, extractor, backend, on_event, ask, others, started, at_end)
@@ -291,6 +291,7 @@ def make(
         cores=cores,
         together=together,
         reads=find_shared(dataset, extractor.reads, extractor.label),
+        with_keys=wants_keys(options, extractor),
     )
     missing = None if selected is None else selected.missing_text(str(dataset))
     if missing:

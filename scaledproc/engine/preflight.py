@@ -16,7 +16,7 @@ from scaledproc.execution.reuse.earlier import open_earlier
 from scaledproc.extractors import Extractor
 from scaledproc.run_folder.changes import Difference, run_differences, texts_of, unit_differences
 from scaledproc.run_folder.folder import Run, RunFolder, changed_files
-from scaledproc.run_folder.names import COMMON_METADATA, MAIN_TABLE, OWN_NAMES, RECORD
+from scaledproc.run_folder.names import COMMON_METADATA, CROISSANT, MAIN_TABLE, OWN_NAMES, RECORD
 from scaledproc.run_folder.record import RunRecord
 from scaledproc.storage.store import Store
 
@@ -190,7 +190,7 @@ def refuse_unfinished(finished: RunFolder, wanted: Mapping[str, Any] | None) -> 
     of_shards = {
         name for table in (MAIN_TABLE, *finished.record.tables) for name in finished.record.files_of_table(table)
     }
-    if all(name in of_shards or name.endswith((".csv", COMMON_METADATA)) for name in wrong):
+    if all(name in of_shards or name.endswith((".csv", COMMON_METADATA, CROISSANT)) for name in wrong):
         remedy = f"scaledproc combine {finished.store} makes it of the shards"
     more = f", and {len(wrong) - 1:,} more of its files are not as they were written" if len(wrong) > 1 else ""
     name, what = next(iter(wrong.items()))
