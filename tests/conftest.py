@@ -30,6 +30,7 @@ from fetching_support import NAME
 from physionet_server import PhysioNet, physionet_server
 from processing_emulator import ProcessingEmulator
 from s3server import s3_server, weed_binary
+from slurm_support import Slurm, may_limit_memory, slurm_cluster, why_no_slurm
 from support import COMMAND, Bucket, Cli, TreeWriter, clean_environment, forget_memory, forget_s3, tree_bytes
 
 from scaledproc.demo import write_demo
@@ -97,6 +98,13 @@ def _forget_folders() -> Iterator[None]:
         for name, module in list(sys.modules.items()):
             if str(getattr(module, "__file__", None) or "").startswith(folders):
                 del sys.modules[name]
+
+
+@pytest.fixture(autouse=True)
+def _no_reports(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the runs of this process write no report.html, but where a test is about that: hundreds take long."""
+    if request.node.get_closest_marker("report") is None:
+        monkeypatch.setattr("scaledproc.api.runs.write_at_end", lambda run: "")
 
 
 @pytest.fixture
@@ -211,6 +219,39 @@ def sdk() -> None:
         _lacks("needs the SageMaker SDK: pip install 'scaledproc[sagemaker]'")
     if not has_compose():
         _lacks("needs Docker Compose: the package docker-compose, or Docker's own plug-in")
+
+
+@pytest.fixture(scope="session")
+def slurm_nodes() -> Iterator[Slurm]:
+    """A Slurm of two nodes, for all tests of the session."""
+    if reason := why_no_slurm():
+        _lacks(f"a Slurm: {reason}")
+    with slurm_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def slurm_with_limits(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
+    """A Slurm that holds jobs to their memory."""
+    if reason := why_no_slurm():
+        _lacks(f"a Slurm: {reason}")
+    if not may_limit_memory():
+        pytest.skip("needs control groups of memory in their first version, which this Slurm can make without systemd")
+    with slurm_cluster(limits_memory=True) as cluster:
+        for name, value in cluster.environment.items():
+            monkeypatch.setenv(name, value)
+        yield cluster
+
+
+@pytest.fixture
+def slurm(slurm_nodes: Slurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
+    """Slurm, as this process's environment leads to it; nothing of a test is left in its queue."""
+    for name in [name for name in os.environ if name.startswith(("SLURM_", "SBATCH_", "SQUEUE_", "SCANCEL_"))]:
+        monkeypatch.delenv(name)
+    for name, value in slurm_nodes.environment.items():
+        monkeypatch.setenv(name, value)
+    yield slurm_nodes
+    slurm_nodes.clear()
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ with its help in the field's metadata. Their modules are light to import, since 
 
 Each setting has a flag that begins with its backend, `--NAME-region`, so that settings of two backends,
 or one and an option of the command, can have the same name. Where nothing else is called so, the flag without its
-backend is the same and is the one that is shown: `--region`.
+backend is the same and is the one that is shown: `--region`. Where several backends have a setting of that name, it is
+the setting of the one that is chosen.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from scaledproc._util.entry_points import SETTINGS, plugins
 from scaledproc._util.options import Declared, declared
 from scaledproc.errors import UsageError
 
-SETTING = "setting_"
-"""How the names of a command's parameters begin that are settings of backends."""
+SETTING, SHARED = "setting_", "shared_"
+"""How the names of a command's parameters begin that are settings of backends; of whichever is chosen."""
+CHOSEN = ""
+"""Stands for the backend that is chosen, among those that have the settings of a flag."""
 Given = Mapping[str, Mapping[str, Any]]
 """By backend, the settings that were given as flags."""
 
@@ -58,12 +61,19 @@ def with_settings(
             if (not only or each.name in only) and (not recall or each.about.get("recall")) and backend in (None, owner)
         ]
         taken = {flag for each in own.parameters.values() for flag in flags_of(each)}
-        shown, other_names, ambiguous, problem = _named(chosen, taken)
+        shown, other_names, shared, ambiguous, problem = _named(chosen, taken)
         made = {
             f"{SETTING}{at}": option_parameter(each, shown[owner, each.name], f"Backend {owner}", f"{SETTING}{at}")
             for at, (owner, each) in enumerate(chosen)
             if (owner, each.name) in shown
         }
+        made |= {
+            f"{SHARED}{each.name}": option_parameter(each, each.flag, "Backends", f"{SHARED}{each.name}", hidden=True)
+            for each in shared
+        }
+
+        owners = {f"{SETTING}{at}": (owner, each.name) for at, (owner, each) in enumerate(chosen)}
+        owners |= {f"{SHARED}{each.name}": (CHOSEN, each.name) for each in shared}
 
         @wraps(command)
         def called(**words: Any) -> None:
@@ -71,9 +81,9 @@ def with_settings(
                 raise UsageError(problem)
             given: dict[str, dict[str, Any]] = {}
             for name in made:
-                owner, each = chosen[int(name.removeprefix(SETTING))]
+                owner, setting = owners[name]
                 if (value := words.pop(name)) not in (None, []):
-                    given.setdefault(owner, {})[each.name] = value
+                    given.setdefault(owner, {})[setting] = value
             command(**words, settings=given)
 
         replace_parameter(called, own, "settings", made.values())
@@ -86,13 +96,15 @@ def with_settings(
 
 def _named(
     chosen: list[tuple[str, Declared]], taken: set[str]
-) -> tuple[dict[tuple[str, str], str], dict[str, str], dict[str, str], str]:
-    """Which flag each setting is shown by; others that mean the same; those that could mean several; what cannot be."""
+) -> tuple[dict[tuple[str, str], str], dict[str, str], list[Declared], dict[str, str], str]:
+    """Which flag each setting is shown by; others that mean the same; what several backends have; what cannot be."""
     full = {(owner, each.name): f"--{owner}-{each.name}".replace("_", "-") for owner, each in chosen}
     shorts = Counter(each.flag for _, each in chosen)
+    kinds = {flag: {each.kind for _, each in chosen if each.flag == flag} for flag in shorts}
     firm = {*full.values(), *taken}
     shown: dict[tuple[str, str], str] = {}
     other_names: dict[str, str] = {}
+    shared: dict[str, Declared] = {}
     ambiguous: dict[str, str] = {}
     problem = ""
     for owner, each in chosen:
@@ -108,11 +120,13 @@ def _named(
             other_names |= {f"{no}{own[2:]}": f"{no}{each.flag[2:]}" for no in ("", "no-")}
         else:
             shown[owner, each.name] = own
-            if each.flag not in firm:
+            if each.flag not in firm and len(kinds[each.flag]) == 1:
+                shared.setdefault(each.flag, each)
+            elif each.flag not in firm:
                 several = " or ".join(full[other, found.name] for other, found in chosen if found.flag == each.flag)
                 text = f"{each.flag} is a setting of several backends: give {several}"
                 ambiguous |= {f"{no}{each.flag[2:]}": text for no in ("", "no-")}
-    return shown, other_names, ambiguous, problem
+    return shown, other_names, list(shared.values()), ambiguous, problem
 
 
 def settings_for(backend: str, given: Given) -> dict[str, Any]:
@@ -123,12 +137,16 @@ def settings_for(backend: str, given: Given) -> dict[str, Any]:
     UsageError
         If a flag is another backend's.
     """
-    for owner, values in given.items():
-        if owner != backend:
-            name = next(iter(values))
-            raise UsageError(f"--{name.replace('_', '-')} is for --backend {owner}, this is --backend {backend}")
     known = [each.name for each in declared_settings().get(backend, ())]
-    return {**(table(backend, known) if known else {}), **given.get(backend, {})}
+    for owner, values in given.items():
+        strange = [name for name in values if owner not in (backend, CHOSEN) or name not in known]
+        if strange:
+            owners = [
+                other for other, found in declared_settings().items() if strange[0] in {one.name for one in found}
+            ]
+            whose = owner or " or ".join(owners)
+            raise UsageError(f"--{strange[0].replace('_', '-')} is for --backend {whose}, this is --backend {backend}")
+    return {**(table(backend, known) if known else {}), **given.get(CHOSEN, {}), **given.get(backend, {})}
 
 
 def settings_of_one(given: Given) -> dict[str, Any]:
@@ -139,6 +157,7 @@ def settings_of_one(given: Given) -> dict[str, Any]:
     UsageError
         If settings of several backends are given.
     """
-    if len(given) > 1:
-        raise UsageError(f"give settings of one backend: those of the run, not of {' and '.join(given)}")
-    return dict(next(iter(given.values()), {}))
+    owners = [owner for owner in given if owner != CHOSEN]
+    if len(owners) > 1:
+        raise UsageError(f"give settings of one backend: those of the run, not of {' and '.join(owners)}")
+    return {name: value for owner in (CHOSEN, *owners) for name, value in given.get(owner, {}).items()}

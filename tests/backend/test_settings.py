@@ -34,6 +34,7 @@ class Point:
 
 SLURM = Point("slurm", {"region": (str, None), "partition": (str, "short"), "limit": (int, 7), "json": (bool, False)})
 CLOUD = Point("our-cloud", {"region": (str, None), "spot": (bool, True), "zones": (tuple, ())})
+LOCAL = Point("local", {"nice": (int, 0)})
 Try = Callable[..., dict[str, Any]]
 
 
@@ -88,9 +89,28 @@ def test_settings_of_one_name_are_told_apart(tried: Callable[..., Try]) -> None:
 
     found = go("--slurm-region", "x", "--our-cloud-region", "y")["settings"]
     assert found == {"slurm": {"region": "x"}, "our-cloud": {"region": "y"}}
-    with pytest.raises(UsageError, match="--region is a setting of several backends: give --slurm-region or --our-cl"):
-        go("--region", "x")
     assert tried(SLURM)("--region", "x")["settings"] == {"slurm": {"region": "x"}}
+
+
+def test_a_setting_of_several_backends_is_that_of_the_chosen_one(tried: Callable[..., Try]) -> None:
+    go = tried(SLURM, CLOUD, LOCAL)
+    given = go("--region", "x", "--slurm-region", "y")["settings"]
+
+    assert settings_for("our-cloud", go("--region", "x")["settings"]) == {"region": "x"}
+    assert settings_for("slurm", given) == {"region": "y"}
+    assert settings_of_one(go("--region", "x")["settings"]) == {"region": "x"}
+    assert settings_of_one(go("--region", "x", "--our-cloud-region", "y")["settings"]) == {"region": "y"}
+    with pytest.raises(UsageError, match="--region is for --backend slurm or our-cloud, this is --backend local"):
+        settings_for("local", go("--region", "x")["settings"])
+    assert " --region " not in go("--help")["output"]
+
+
+def test_settings_of_one_name_and_two_kinds_are_asked_for_by_their_backends(tried: Callable[..., Try]) -> None:
+    go = tried(SLURM, Point("other", {"partition": (bool, False)}))
+
+    assert go("--slurm-partition", "x", "--other-partition")["settings"]["other"] == {"partition": True}
+    with pytest.raises(UsageError, match="--partition is a setting of several backends: give --slurm-partition or --o"):
+        go("--partition", "x")
 
 
 def test_a_setting_called_as_an_option_of_the_command(tried: Callable[..., Try]) -> None:

@@ -135,10 +135,10 @@ class Runner:
         elif "output" in block.notes:
             self._shell(block.notes["output"], 0)
             assert_shown(block.text, self.printed)
-        elif block.language in OUTPUT:
-            assert_shown(block.text, self.printed)
         elif "file" in block.notes:
             self._write(block.notes["file"], block.text)
+        elif block.language in OUTPUT:
+            assert_shown(block.text, self.printed)
         elif "entry points of" in block.notes:
             self._install(block.notes["entry points of"], block.text)
         elif block.language == "python":

@@ -50,14 +50,14 @@ def make_ways() -> Ways:
     from scaledproc.extractors.wfdb.beats.decision import decide
 
     compiling: Any = njit(cache=True, nogil=True)
-    # The same lines, with another way to the same median.
-    other = FunctionType(decide.__code__, {**decide.__globals__, "middle": compiling(_middle)}, "decide")
+    sums = compiling(_sums)
+    band = compiling(calling(_band, _sums=sums))
     made = Ways(
-        compiling(_filtered),
-        compiling(_band_passed),
+        compiling(calling(_filtered, _sums=sums, _band=band)),
+        compiling(calling(_band_passed, _band=band)),
         compiling(_maxima),
         compiling(_not_overshadowed),
-        compiling(other),
+        compiling(calling(decide, middle=compiling(_middle))),
     )
     # What cannot be compiled or kept fails here, and not at the first beat.
     nothing, eight = np.zeros(0), np.zeros(8)
@@ -71,48 +71,47 @@ def make_ways() -> Ways:
     return made
 
 
-def _filtered(values: Any, low: int, high: int, step: int, window: int, rising: bool) -> Any:
-    """`filtering.filtered`, as running sums."""
-    n = len(values)
-    once = np.empty(n - low + 1, np.int64)
+def calling(function: Any, **others: Any) -> FunctionType:
+    """The same lines, with other functions by the names that they call: compiled ones, or another way to the same."""
+    return FunctionType(function.__code__, {**function.__globals__, **others}, function.__name__)
+
+
+def _sums(values: Any, length: int, out: Any) -> None:
+    """`filtering.moving_sum`, as a running one."""
     total = np.int64(0)
-    for i in range(low - 1):
+    for i in range(length - 1):
         total += values[i]
-    for i in range(len(once)):
-        total += values[i + low - 1]
-        once[i] = total
+    for i in range(len(out)):
+        total += values[i + length - 1]
+        out[i] = total
         total -= values[i]
-    band = np.empty(len(once) - low + 1, np.int64)
-    total = np.int64(0)
-    for i in range(low - 1):
-        total += once[i]
-    for i in range(len(band)):
-        total += once[i + low - 1]
-        band[i] = total
-        total -= once[i]
-    if high > 0:
-        margin = high // 2
-        passed = np.empty(len(band) - high + 1, np.int64)
-        total = np.int64(0)
-        for i in range(high - 1):
-            total += band[i]
-        for i in range(len(passed)):
-            total += band[i + high - 1]
-            passed[i] = band[i + margin] * high - total
-            total -= band[i]
-        band = passed
+
+
+def _band(values: Any, low: int, high: int) -> Any:
+    """`filtering.band_passed` of one signal."""
+    once = np.empty(len(values) - low + 1, np.int64)
+    _sums(values, low, once)
+    twice = np.empty(len(once) - low + 1, np.int64)
+    _sums(once, low, twice)
+    if high == 0:
+        return twice
+    margin = high // 2
+    passed = np.empty(len(twice) - high + 1, np.int64)
+    _sums(twice, high, passed)
+    for i in range(len(passed)):
+        passed[i] = twice[i + margin] * high - passed[i]
+    return passed
+
+
+def _filtered(values: Any, low: int, high: int, step: int, window: int, rising: bool) -> Any:
+    """`filtering.filtered`."""
+    band = _band(values, low, high)
     slopes = np.empty(len(band) - step, np.int64)
     for i in range(len(slopes)):
         slope = band[i + step] - band[i]
         slopes[i] = slope if slope >= 0 else (0 if rising else -slope)
     sums = np.empty(len(slopes) - window + 1, np.int64)
-    total = np.int64(0)
-    for i in range(window - 1):
-        total += slopes[i]
-    for i in range(len(sums)):
-        total += slopes[i + window - 1]
-        sums[i] = total
-        total -= slopes[i]
+    _sums(slopes, window, sums)
     return slopes, sums
 
 
@@ -128,38 +127,11 @@ def _maxima(sums: Any) -> Any:
 
 
 def _band_passed(rows: Any, low: int, high: int) -> Any:
-    """`filtering.band_passed` of rows, as running sums."""
-    margin = high // 2
-    width = rows.shape[1] - 2 * (low - 1)
-    band = np.empty((rows.shape[0], width - 2 * margin), np.int64)
-    once = np.empty(width + low - 1, np.int64)
-    twice = np.empty(width, np.int64)
+    """`filtering.band_passed` of rows."""
+    found = np.empty((rows.shape[0], rows.shape[1] - 2 * (low - 1) - 2 * (high // 2)), np.int64)
     for row in range(rows.shape[0]):
-        total = np.int64(0)
-        for i in range(low - 1):
-            total += rows[row, i]
-        for i in range(len(once)):
-            total += rows[row, i + low - 1]
-            once[i] = total
-            total -= rows[row, i]
-        total = np.int64(0)
-        for i in range(low - 1):
-            total += once[i]
-        for i in range(width):
-            total += once[i + low - 1]
-            twice[i] = total
-            total -= once[i]
-        if high == 0:
-            band[row] = twice
-            continue
-        total = np.int64(0)
-        for i in range(high - 1):
-            total += twice[i]
-        for i in range(band.shape[1]):
-            total += twice[i + high - 1]
-            band[row, i] = twice[i + margin] * high - total
-            total -= twice[i]
-    return band
+        found[row] = _band(rows[row], low, high)
+    return found
 
 
 def _not_overshadowed(places: Any, heights: Any, reach: float) -> Any:

@@ -18,8 +18,8 @@ from scaledproc.extractors.wfdb.numerics import (
     numerics_pieces,
 )
 from scaledproc.extractors.wfdb.statistics import Coding
-from scaledproc.extractors.wfdb.windows.features import Timing, counts_of, values_of
-from scaledproc.extractors.wfdb.windows.integers import LONGEST, Coded, N, exact_row, table_of
+from scaledproc.extractors.wfdb.windows.measures.features import Timing, counts_of, values_of
+from scaledproc.extractors.wfdb.windows.measures.fields import LONGEST, Coded, N, exact_row, table_of
 from scaledproc.extractors.wfdb.windows.streams import NOTHING
 
 if TYPE_CHECKING:

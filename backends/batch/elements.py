@@ -1,0 +1,135 @@
+"""Which shards a job has, what became of it, and what to do about it: plain data and functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from scaledproc.events import State
+
+COMBINE = -1
+"""The element that combines; the others are numbered from 0."""
+
+Fate = Literal["", "memory", "time", "lost", "ended", "stopped", "hopeless", "worker"]
+"""What ended a job: nothing that is known, too little memory, its time, its machine, a signal, a person; an error that
+another try would meet again; any other."""
+
+
+@dataclass(frozen=True)
+class QueuedJob:
+    """A job as the batch system tells of it.
+
+    Parameters
+    ----------
+    element
+        Which shards it has.
+    name
+        Its id, for a person and for its heartbeat.
+    state
+        Where it is.
+    detail
+        Why, for a person.
+    fate
+        What ended it.
+    """
+
+    element: int
+    name: str
+    state: State
+    detail: str = ""
+    fate: Fate = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, however that was."""
+        return self.state in (State.DONE, State.FAILED, State.STOPPED)
+
+
+@dataclass(frozen=True)
+class Elements:
+    """How the shards of a run are dealt to jobs: so many consecutive ones each.
+
+    Parameters
+    ----------
+    shards
+        Of the run.
+    each
+        Shards of a job; the last one may have fewer.
+    """
+
+    shards: int
+    each: int = 1
+
+    @property
+    def count(self) -> int:
+        """Number of elements."""
+        return -(-self.shards // self.each)
+
+    def shards_of(self, element: int) -> range:
+        """The shards of an element; none of the one that combines."""
+        if element == COMBINE:
+            return range(0)
+        return range(element * self.each, min((element + 1) * self.each, self.shards))
+
+    def elements_of(self, shards: Iterable[int]) -> list[int]:
+        """The elements that have these shards."""
+        return sorted({shard // self.each for shard in shards})
+
+
+@dataclass
+class Tries:
+    """What is known of an element over all of its jobs.
+
+    Parameters
+    ----------
+    count
+        Jobs in a row that committed nothing, the one at work among them.
+    more_memory
+        How often it was given more memory.
+    mark
+        How much of it was committed when its last job was submitted.
+    over
+        The last job that was seen to be over.
+    again
+        Whether it is to be submitted again, which has not been done yet.
+    failed
+        Why it is given up.
+    """
+
+    count: int = 0
+    more_memory: int = 0
+    mark: int = 0
+    over: str | None = None
+    again: bool = False
+    failed: str = ""
+
+
+def next_try(tries: Tries, fate: Fate, committed: int, retries: int, *, may_have_memory: bool) -> bool:
+    """Whether an element whose job is over gets another one; counts that.
+
+    A job that committed something costs no try, so one that is preempted or runs into its time limit goes on for as
+    long as it gets on. Where memory is what it lacks, it is given more; the same would fail again.
+
+    Parameters
+    ----------
+    tries
+        What is known of it; changed.
+    fate
+        What ended its job.
+    committed
+        How much of it is committed now.
+    retries
+        How many more jobs than one may commit nothing.
+    may_have_memory
+        Whether more memory is to be had.
+    """
+    if fate in ("stopped", "hopeless"):
+        return False
+    if committed > tries.mark:
+        tries.count = 0
+    if fate == "memory":
+        tries.more_memory += may_have_memory
+        if not may_have_memory and committed <= tries.mark:
+            return False
+    return tries.count <= retries

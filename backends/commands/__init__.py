@@ -1,0 +1,1 @@
+"""The backend `commands`: jobs by a batch system's own commands, which the user gives."""

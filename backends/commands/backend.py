@@ -1,0 +1,170 @@
+"""The backend `commands`: jobs by a batch system's own commands, of which the user gives templates."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from scaledproc.backend.base import Expected
+from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.events import State
+from scaledproc.execution.workers.pool import cores
+from scaledproc.run_folder.folder import RunFolder
+
+from ..batch.elements import COMBINE, Elements, QueuedJob
+from ..batch.expected import expected
+from ..batch.queue import BatchBackend, BusyError, run_token
+from .settings import Settings, fill
+
+if TYPE_CHECKING:
+    from scaledproc.extractors import Extractor
+    from scaledproc.planning.plan import Plan
+    from scaledproc.storage.store import Store
+
+CORES = 4  # of a job, where nobody says
+TIMEOUT = 120.0  # seconds that a command may take
+ASKED_AT_ONCE = 8
+
+
+class CommandsBackend(BatchBackend):
+    """Runs jobs by commands, on machines that share a filesystem with this one.
+
+    Parameters
+    ----------
+    jobs
+        Processes of each job; as many as it has cores where none is given.
+    scratch
+        Where jobs stage remote data; on their machines.
+    settings
+        As `Settings` has them.
+
+    Raises
+    ------
+    UsageError
+        If there is no such setting, one cannot have its value, or a command is missing.
+    """
+
+    name = "commands"
+
+    def __init__(self, *, jobs: int | None = None, scratch: Path | None = None, **settings: Any) -> None:
+        super().__init__(jobs=jobs, scratch=scratch)
+        self.settings = given = Settings.parse(settings)
+        self.retries, self.poll, self.per_job = given.retries, given.poll_seconds, given.shards_per_job
+
+    @classmethod
+    def recall(cls, record: Mapping[str, Any], settings: Mapping[str, Any]) -> Self:
+        """One that finds a run's jobs again, by the ids in its folder."""
+        return cls(**{**record.get("settings", {}), **settings})
+
+    @property
+    def cores(self) -> int:
+        """Cores of one job."""
+        return cores(self.jobs or self.settings.cpus or CORES)
+
+    def check(self, run: RunFolder, plan: Plan) -> Iterator[str]:  # noqa: ARG002
+        """See what can be known without submitting anything."""
+        yield from self.notes(run)
+
+    def estimate(self, plan: Plan, dataset: Store, extractor: Extractor) -> Expected:  # noqa: ARG002
+        """Jobs, cores and time, as far as the queue lets them start."""
+        elements = Elements(plan.n_shards, self.per_job)
+        return expected("the batch system", plan, elements, self.cores, self.settings.at_once, extractor, "")
+
+    def submit(self, run: RunFolder, elements: Sequence[int], at_work: int, more_memory: int) -> Sequence[int]:  # noqa: ARG002
+        """One job for each, as many as may be there at once."""
+        taken = list(elements)[: max(self.settings.at_once - at_work, 0)]
+        for element in taken:
+            known = self.control(run)
+            number = int(known.get("submitted", 0)) + 1
+            name = f"scaledproc-{run_token(run)}-{number}"
+            shards = self.elements(run).shards_of(element)
+            what = "--combine" if element == COMBINE else f"--shard {shards[0]}-{shards[-1]}"
+            folder = self.logs(run)
+            script, log = folder / f"{name}.sh", folder / f"{name}.log"
+            command = self.worker(run, what, name, self.settings.grace)
+            script.write_text(f"#!/bin/sh\nexec {command}\n", encoding="utf-8")
+            script.chmod(0o700)
+            values = {
+                "script": str(script),
+                "name": name,
+                "log": str(log),
+                "cores": str(self.settings.cpus or self.cores),
+            }
+            said = _call("submit", fill(self.settings.submit, {**values, "command": command}))
+            job = {"id": _id_in(said, self.settings.id_pattern), "name": name}
+            self.keep(run, submitted=number, jobs={**known.get("jobs", {}), str(element): job})
+        return taken
+
+    def look(self, run: RunFolder) -> Sequence[QueuedJob]:
+        """The last job of each element."""
+        jobs: dict[str, dict[str, str]] = self.control(run).get("jobs", {})
+        ids = [job["id"] for job in jobs.values()]
+        there = self._there(ids) if ids else set()
+        found = []
+        for element, job in jobs.items():
+            is_over = job["id"] not in there
+            why = f"it ended without a result (job {job['id']})" if is_over else f"job {job['id']}"
+            state = State.FAILED if is_over else State.STARTING
+            found.append(QueuedJob(int(element), job["name"], state, why, "worker" if is_over else ""))
+        return found
+
+    def _there(self, ids: Sequence[str]) -> set[str]:
+        """Those of these jobs that have not ended."""
+        poll = self.settings.poll
+        if "{id}" in poll:
+            with ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="poll") as pool:
+                answers = pool.map(lambda one: _run("poll", fill(poll, {"id": one})).returncode == 0, ids)
+                return {one for one, is_there in zip(ids, answers, strict=True) if is_there}
+        said = {word.strip("<>()\"'") for word in re.split(r"[\s,;|]+", _call("poll", fill(poll, {})))}
+        return said.intersection(ids)
+
+    def cancel(self, run: RunFolder) -> None:
+        """Cancel the jobs that have not ended."""
+        jobs = self.control(run).get("jobs", {}).values()
+        there = self._there([job["id"] for job in jobs]) if jobs else set()
+        for job in sorted(there):
+            _run("cancel", fill(self.settings.cancel, {"id": job}))  # one that fails: it has ended meanwhile
+
+    def record(self) -> Mapping[str, Any]:
+        """What finds the jobs again."""
+        return {"name": self.name, "settings": {name: value for name, value in asdict(self.settings).items() if value}}
+
+
+def _id_in(said: str, pattern: str) -> str:
+    found = re.search(pattern, said)
+    if found is None:
+        raise ScaledprocError(f"submitting printed no id that --id-pattern {pattern} finds: {said.strip()[-300:]!r}")
+    return found[1] if found.re.groups else found[0]
+
+
+def _call(what: str, words: Sequence[str]) -> str:
+    """What a command prints.
+
+    Raises
+    ------
+    ScaledprocError
+        If it fails.
+    """
+    done = _run(what, words)
+    if done.returncode:
+        kind = BusyError if what == "poll" else ScaledprocError
+        said = done.stderr.strip() or done.stdout.strip() or "it said nothing"
+        raise kind(f"--commands-{what} failed with exit code {done.returncode}: {said[-1000:]} ({shlex.join(words)})")
+    return done.stdout
+
+
+def _run(what: str, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(  # noqa: S603 - the user's own command, without a shell
+            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=TIMEOUT
+        )
+    except (FileNotFoundError, PermissionError):
+        raise UsageError(f"--commands-{what}: there is no program {words[0]} here") from None
+    except subprocess.TimeoutExpired:
+        raise BusyError(f"--commands-{what} took more than {TIMEOUT:g} s ({shlex.join(words)})") from None

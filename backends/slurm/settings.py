@@ -1,0 +1,169 @@
+"""What a user can set of the backend `slurm`. Light to import: the command line reads its flags from here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from scaledproc._util.options import at_least, declared, option, read_options, texts
+from scaledproc._util.units import parse_number, parse_seconds
+from scaledproc.errors import UsageError
+
+COMMAND = "{command}"
+"""What stands for the worker's command in a template."""
+_TIME = re.compile(r"\d+-\d+(:\d+){0,2}|\d+(:\d+){1,2}|UNLIMITED|INFINITE", re.IGNORECASE)
+_NAME = re.compile(r"[\w.,:@+/&|()\[\]*-]+")
+
+
+def _minutes(value: Any, flag: str) -> str:
+    """Slurm's own form of a time as it is; minutes of `4h`, rounded up."""
+    if isinstance(value, str) and _TIME.fullmatch(value):
+        return value
+    choices = "a time such as 90m, 4h or 2d, or Slurm's own such as 1-12:00:00"
+    if not isinstance(value, str) or value.isdecimal():
+        raise UsageError(f"{flag} {value!r}: give {choices}")
+    return str(-int(-parse_seconds(value, flag, choices=choices) // 60))
+
+
+def _megabytes(value: Any, flag: str) -> int:
+    """Mebibytes of a size in bytes, rounded up."""
+    kind, size = parse_number(str(value), flag, "a size such as 32GB")
+    if kind != "bytes":
+        raise UsageError(f"{flag} {value!r}: give a size such as 32GB")
+    return -(-size // 2**20)
+
+
+def _seconds(value: Any, flag: str) -> float:
+    return parse_seconds(str(value), flag)
+
+
+def _name(value: Any, flag: str) -> str:
+    if not isinstance(value, str) or not _NAME.fullmatch(value) or value.startswith("-"):
+        raise UsageError(f"{flag} {value!r}: give a name as Slurm has it")
+    return value
+
+
+def _extra(value: Any, flag: str) -> tuple[str, ...]:
+    found = texts(value, flag)
+    strange = [each for each in found if not each.startswith("-")]
+    if strange:
+        raise UsageError(f"{flag} {strange[0]!r}: give an option of sbatch, such as --exclusive or --nice=100")
+    return found
+
+
+def _template(value: Any, flag: str) -> str:
+    """A file's absolute path; it must be one that can be a job's script."""
+    path = Path(str(value)).expanduser().absolute()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{flag} {value}: cannot be read: {error}") from None
+    if text.count(COMMAND) != 1 or not text.startswith("#!"):
+        raise UsageError(f"{flag} {value}: give a script that begins with #! and has {COMMAND} once, best after `exec`")
+    return str(path)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where and how the jobs run.
+
+    Each field is a flag of the command line, a key of `[slurm]` in `scaledproc.toml`, and a keyword of `SlurmBackend`.
+    """
+
+    partition: str | None = option(
+        None, "Partition of the jobs.", metavar="NAME", read=_name, default_text="the site's"
+    )
+    time: str | None = option(
+        None,
+        "Time limit of a job, such as 90m, 4h or 1-12:00:00.",
+        metavar="TIME",
+        read=_minutes,
+        default_text="the site's",
+    )
+    cpus: int | None = option(
+        None, "Cores of a job.", metavar="N", read=at_least(1, "1 or more"), default_text="--jobs, else 4"
+    )
+    mem: int | None = option(
+        None,
+        "Memory of a job, such as 32GB.",
+        metavar="SIZE",
+        read=_megabytes,
+        accepts="str",
+        default_text="the site's",
+    )
+    account: str | None = option(None, "Account that the jobs are charged to.", metavar="NAME", read=_name)
+    qos: str | None = option(None, "Quality of service.", metavar="NAME", read=_name)
+    constraint: str | None = option(None, "Features that nodes must have.", metavar="LIST", read=_name)
+    gpus: str | None = option(None, "GPUs of a job, such as 1 or a100:2.", metavar="[TYPE:]N", read=_name)
+    extra: tuple[str, ...] = option(
+        (), "Any other option of sbatch; can be repeated.", metavar="OPTION", words=tuple, read=_extra
+    )
+    template: str | None = option(
+        None,
+        "Script of the jobs, with {command} in it, for what a site needs.",
+        metavar="FILE",
+        read=_template,
+        default_text="only the command",
+    )
+    at_once: int | None = option(
+        None,
+        "Jobs at once at most.",
+        metavar="N",
+        read=at_least(1, "1 or more"),
+        default_text="as many as Slurm starts",
+    )
+    shards_per_job: int = option(
+        1,
+        "Shards of a job; more where the site's MaxArraySize asks for it.",
+        metavar="N",
+        read=at_least(1, "1 or more"),
+    )
+    retries: int = option(2, "How many jobs more that commit nothing.", metavar="N", read=at_least(0, "0 or more"))
+    memory_step: int | None = option(
+        None,
+        "How much more memory a shard gets whose job lacked it, such as 8GB.",
+        metavar="SIZE",
+        read=_megabytes,
+        accepts="str",
+        default_text="none, it fails",
+    )
+    grace: float | None = option(
+        None,
+        "Time that a job has to finish its chunks when it is told to end.",
+        metavar="SECONDS",
+        unit="seconds",
+        accepts="str | float",
+        read=_seconds,
+        default_text="5 s less than the site's KillWait",
+    )
+    detach: bool = option(False, "Submit all jobs, the last one too, and return.")
+    poll_seconds: float = option(
+        15.0,
+        "Pause between two looks at the queue.",
+        metavar="SECONDS",
+        unit="seconds",
+        accepts="str | float",
+        read=_seconds,
+    )
+
+    @classmethod
+    def parse(cls, words: Mapping[str, Any]) -> Self:
+        """From what a person wrote.
+
+        Raises
+        ------
+        UsageError
+            If there is no such setting, it cannot have its value, or two of them exclude each other.
+        """
+        known = [each.name for each in declared(cls)]
+        for name in words:
+            if name not in known:
+                raise UsageError(f"the backend slurm has no setting {name!r}; there are: {', '.join(known)}")
+        given = {name: value for name, value in words.items() if value is not None}
+        made = cls(**read_options(cls, given))
+        if made.memory_step is not None and made.mem is None:
+            raise UsageError("--memory-step adds to --mem: give that too")
+        return made

@@ -1,0 +1,193 @@
+"""Beats in windows: detected in pieces of a signal that do not depend on how it is read, and summed up by window."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+COLUMNS = ("hr", "rr_mean", "sdnn", "rmssd", "pnn50", "beat_quality", "pulse_amplitude", "systolic", "diastolic",
+           "rise_time")  # fmt: skip
+"""Besides `n_beats`, which comes before them."""
+PIECE = 600.0
+"""Seconds in which beats are detected at once, counted from the signal's first sample."""
+MARGIN = 20.0
+"""Seconds before and after them that the detector sees too."""
+_ECG = frozenset(
+    [
+        "I",
+        "II",
+        "III",
+        "V",
+        "V+",
+        "V1",
+        "V2",
+        "V3",
+        "V4",
+        "V5",
+        "V6",
+        "V7",
+        "V8",
+        "V9",
+        "V3R",
+        "V4R",
+        "V5R",
+        "V6R",
+        "aVR",
+        "aVL",
+        "aVF",
+        "MCL",
+        "MCL1",
+        "MCL6",
+        "MLII",
+        "ECG",
+    ],
+)
+_PULSE = frozenset(["ABP", "ART", "PAP", "UAP", "PLETH", "PLETH_left", "PLETH_right"])
+
+Kind = Literal["ecg", "pulse"]
+NO_BEATS: tuple[int | float | None, ...] = (None,) * (1 + len(COLUMNS))
+
+
+def kind_of(canonical: str | None, fs: float) -> Kind | None:
+    """What beats a wave of a canonical name has; None where none are looked for, or not at such a rate."""
+    from scaledproc.extractors.wfdb.beats.detection import LOWEST_HZ
+
+    if fs < LOWEST_HZ:
+        return None
+    return "ecg" if canonical in _ECG else "pulse" if canonical in _PULSE else None
+
+
+class Piece(NamedTuple):
+    """The beats of a piece of a signal, in order of time; all arrays of shape (beats,), NaN where not known.
+
+    Parameters
+    ----------
+    begin
+        Where in the signal the piece begins, in samples.
+    positions
+        The sample of each peak.
+    times
+        The same as fractions of samples.
+    rr_ms
+        Milliseconds from the beat before.
+    amplitude
+        In the signal's units.
+    quality
+        From 0 to 1.
+    """
+
+    begin: int
+    positions: NDArray[np.int64]
+    times: NDArray[np.float64]
+    rr_ms: NDArray[np.float64]
+    amplitude: NDArray[np.float64]
+    quality: NDArray[np.float64]
+
+
+class Track:
+    """The beats of a signal that are not yet behind all windows.
+
+    Parameters
+    ----------
+    kind
+        Of the beats.
+    fs
+        Samples per second.
+    keeps_pieces
+        Whether the beats of pieces are kept until they are taken.
+
+    Attributes
+    ----------
+    end
+        The sample up to which beats are known.
+    margin
+        Samples before and after a piece that are needed for it.
+    pieces
+        Those that were not taken, if they are kept.
+    """
+
+    def __init__(self, kind: Kind, fs: float, *, keeps_pieces: bool = False) -> None:
+        self._kind, self._fs = kind, fs
+        self._size, self.margin = round(PIECE * fs), round(MARGIN * fs)
+        self.end = 0
+        self._beats = np.empty((0, 7))
+        self._keeps_pieces = keeps_pieces
+        self.pieces: list[Piece] = []
+
+    def needed(self, n: int) -> int:
+        """The sample that must be there for the next piece, of a signal of so many."""
+        return min(self._piece_end() + self.margin, n)
+
+    def _piece_end(self) -> int:
+        return (self.end // self._size + 1) * self._size
+
+    def jump(self, start: int) -> None:
+        """Go on with a sample: there are none before it."""
+        self.end = start
+
+    def advance(self, samples: NDArray[np.float64], first: int, stop: int) -> None:
+        """Detect the beats of the next piece, or up to a sample if that is before its end.
+
+        Parameters
+        ----------
+        samples
+            In physical units, NaN where missing, from `end - margin` to `margin` behind the piece, as far as there are.
+        first
+            The number of the first of them.
+        stop
+            The sample.
+        """
+        from scaledproc.extractors.wfdb.beats.detection import detect_beats
+        from scaledproc.extractors.wfdb.beats.intervals import rr_intervals_ms
+        from scaledproc.extractors.wfdb.beats.pulses import pulse_features
+
+        begin, self.end = self.end, min(self._piece_end(), stop)
+        if np.isnan(samples).all():
+            return
+        found = detect_beats(samples, self._fs, self._kind)
+        table = np.full((len(found), 7), np.nan)
+        table[:, 0] = found.times + first
+        table[:, 1] = rr_intervals_ms(found, self._fs)
+        table[:, 2] = found.quality
+        if self._kind == "pulse":
+            pulses = pulse_features(samples, self._fs, found.positions)
+            for column, values in enumerate((pulses.amplitude, pulses.systolic, pulses.diastolic, pulses.rise_time), 3):
+                table[:, column] = values
+        is_in = (table[:, 0] >= begin) & (table[:, 0] < self.end)
+        self._beats = np.concatenate([self._beats, table[is_in]])
+        if self._keeps_pieces and is_in.any():
+            positions = found.positions[is_in] + first
+            times, rr_ms, quality = table[is_in, :3].T
+            self.pieces.append(Piece(begin, positions, times, rr_ms, found.amplitude[is_in], quality))
+
+    def of(self, start: int, stop: int) -> tuple[int | float | None, ...]:
+        """What a window's beats tell, in the order of the columns."""
+        from scaledproc.extractors.wfdb.beats.intervals import heart_rate, pnn50, rmssd, sdnn
+
+        low, high = self._beats[:, 0].searchsorted([start, stop])
+        beats = self._beats[low:high]
+        if not len(beats):
+            return 0, *NO_BEATS[1:]
+        intervals = beats[:, 1].copy()
+        intervals[0] = np.nan  # from a beat before the window
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # where all are NaN the result is
+            values = [
+                heart_rate(intervals),
+                np.nanmean(intervals),
+                sdnn(intervals),
+                rmssd(intervals),
+                pnn50(intervals),
+                beats[:, 2].mean(),
+                *(np.nanmedian(beats[:, column]) for column in range(3, 7)),
+            ]
+        return len(beats), *(None if np.isnan(value) else float(value) for value in values)
+
+    def forget(self, before: int) -> None:
+        """Let go the beats before a sample."""
+        self._beats = self._beats[self._beats[:, 0].searchsorted(before) :]

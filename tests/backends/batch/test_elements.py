@@ -1,0 +1,56 @@
+"""Which shards a job has, and whether an element gets another job."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scaledproc.backends.batch.elements import COMBINE, Elements, Fate, Tries, next_try
+
+
+@given(st.integers(1, 200), st.integers(1, 50))
+def test_each_shard_is_in_one_element(shards: int, each: int) -> None:
+    elements = Elements(shards, each)
+    dealt = [shard for element in range(elements.count) for shard in elements.shards_of(element)]
+
+    assert dealt == list(range(shards))
+    assert elements.elements_of(dealt) == list(range(elements.count))
+    assert not elements.shards_of(COMBINE)
+
+
+def ended(tries: Tries, fate: Fate, committed: int, retries: int = 2, *, may_have_memory: bool = False) -> bool:
+    """A job of an element ended; whether it gets another one, which is submitted then."""
+    again: bool = next_try(tries, fate, committed, retries, may_have_memory=may_have_memory)
+    if again:
+        tries.count += 1
+        tries.mark = committed
+    return again
+
+
+def test_jobs_that_commit_nothing_are_counted() -> None:
+    tries = Tries(count=1)
+
+    assert [ended(tries, "worker", 0) for _ in range(3)] == [True, True, False]
+
+
+def test_a_job_that_gets_on_costs_no_try() -> None:
+    tries = Tries(count=1)
+
+    assert all(ended(tries, "time", committed) for committed in range(1, 20))
+    assert [ended(tries, "time", 19) for _ in range(3)] == [True, True, False]
+
+
+@pytest.mark.parametrize("fate", ["stopped", "hopeless"])
+def test_what_a_person_stopped_or_cannot_be_is_not_tried_again(fate: Fate) -> None:
+    assert not ended(Tries(count=1), fate, 5)
+
+
+def test_memory_is_given_where_it_is_to_be_had() -> None:
+    tries = Tries(count=1)
+
+    assert ended(tries, "memory", 0, may_have_memory=True)
+    assert ended(tries, "memory", 0, may_have_memory=True)
+    assert tries.more_memory == 2
+    assert not ended(Tries(count=1), "memory", 0)
+    assert ended(Tries(count=1), "memory", 1)

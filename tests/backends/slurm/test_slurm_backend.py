@@ -1,0 +1,369 @@
+"""What the backend `slurm` submits and decides, with a Slurm that is a function: jobs are done where it is asked."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import scaledproc
+from scaledproc.api import expect, make_backend, status, stop
+from scaledproc.backends.batch.queue import BusyError, storage_options
+from scaledproc.backends.slurm import backend as module
+from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.events import Event, Note, ShardState
+from scaledproc.execution.combine import combine
+from scaledproc.execution.worker import run_shards
+from scaledproc.run_folder.folder import Run, RunFolder
+from scaledproc.run_folder.names import COMBINED
+from scaledproc.storage.store import Store
+from scaledproc.testing import PROBE, output_bytes
+
+
+@dataclass
+class Fake:
+    """A Slurm whose jobs are done when the queue is looked at, or end as they are told to.
+
+    Parameters
+    ----------
+    output
+        The run's folder.
+    ends
+        For each try of an element, how it ends; it is done where nothing is told.
+    most
+        Jobs that it takes at once.
+    """
+
+    output: Path
+    ends: dict[int, list[str]] = field(default_factory=dict)
+    most: int = 1000
+    array: int = 1001
+    submitted: list[tuple[str, ...]] = field(default_factory=list)
+    scripts: list[str] = field(default_factory=list)
+    jobs: dict[int, list[str]] = field(default_factory=dict)  # element: line of the queue
+    cancelled: list[str] = field(default_factory=list)
+    count: int = 0
+
+    def __call__(self, *command: str, script: str | None = None) -> str:
+        if command[:3] == ("scontrol", "show", "config"):
+            return f"KillWait = 20 sec\nMaxArraySize = {self.array}\n"
+        if command[0] == "scontrol":
+            return "JobId=1 JobState=FAILED ExitCode=1:0 RunTime=0"
+        if command[0] == "scancel":
+            self.cancelled.append(command[1])
+            return ""
+        if command[0] == "squeue":
+            return self.queue()
+        assert command[0] == "sbatch"
+        if "--test-only" in command:
+            return "sbatch: Job 1 to start at 2026-11-29T08:00:00 using 1 processors on nodes n1 in partition main"
+        return self.submit(command, script or "")
+
+    def submit(self, command: tuple[str, ...], script: str) -> str:
+        given = dict(word.split("=", 1) for word in command if "=" in word)
+        elements = [-1]
+        if "--array" in given:
+            ranges = [part.split("-") for part in given["--array"].partition("%")[0].split(",")]
+            elements = [number for part in ranges for number in range(int(part[0]), int(part[-1]) + 1)]
+        if len(elements) > self.most:
+            raise BusyError("QOSMaxSubmitJobPerUserLimit")
+        self.count += 1
+        self.submitted.append(command)
+        self.scripts.append(script)
+        for element in elements:
+            self.jobs[element] = [str(self.count), "PENDING", "Priority"]
+        return f"{self.count}\n"
+
+    def queue(self) -> str:
+        lines = []
+        for element, job in self.jobs.items():
+            if job[1] == "PENDING":
+                job[1:] = ["RUNNING", "None"]
+            elif job[1] == "RUNNING":
+                ends = self.ends.get(element, [])
+                job[1:] = [self.leave(element, ends.pop(0)) if ends else self.do(element), "None"]
+            name = "N/A" if element < 0 else element
+            lines.append(f"{job[0]}|{name}|{job[0]}|{job[1]}|{job[2]}|n1\n")
+        return "".join(lines)
+
+    def leave(self, element: int, state: str) -> str:
+        """As a job that is killed while it commits a chunk: what it leaves is no chunk."""
+        folder = self.output / f"work/{element:05d}"
+        folder.mkdir(exist_ok=True)
+        (folder / f".000000.parquet.{self.count}.part").write_bytes(b"PAR1")
+        return state
+
+    def do(self, element: int) -> str:
+        run = RunFolder.open(Store.at(str(self.output)))
+        if element < 0:
+            run.store.write(COMBINED, combine(run).to_json())
+        else:
+            each = module.SlurmBackend().elements(run)
+            list(run_shards(run, list(each.shards_of(element)), jobs=1))
+        return "COMPLETED"
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
+    made = Fake(tmp_path / "out")
+    monkeypatch.setattr(module, "call", made)
+    monkeypatch.setattr(module, "configuration", lambda: {"KillWait": "20 sec", "MaxArraySize": str(made.array)})
+    for number in range(4):
+        (tmp_path / f"data/g{number}").mkdir(parents=True)
+        (tmp_path / f"data/g{number}/a.txt").write_text("x\ny\n")
+    return made  # type: ignore[return-value]
+
+
+@dataclass
+class Runs:
+    """Runs of the four tasks, and what they told."""
+
+    folder: Path
+    events: list[Event] = field(default_factory=list)
+    dies: bool = False
+    """Whether the driver ends as soon as it sees a job."""
+
+    def hear(self, event: Event) -> None:
+        self.events.append(event)
+        if self.dies and isinstance(event, ShardState):
+            raise KeyError(event)
+
+    def __call__(self, *, shards: str = "4", **settings: Any) -> Run:
+        return scaledproc.run(
+            self.folder / "data",
+            self.folder / "out",
+            extractor=PROBE,
+            backend="slurm",
+            shards=shards,
+            jobs=1,
+            settings={"poll_seconds": 0.01, **settings},
+            on_event=self.hear,
+        )
+
+    @property
+    def notes(self) -> list[str]:
+        return [event.text for event in self.events if isinstance(event, Note)]
+
+    def is_as_local(self) -> bool:
+        local = scaledproc.run(
+            self.folder / "data", self.folder / "local", extractor=PROBE, backend="local", jobs=1, shards="4"
+        )
+        return output_bytes(local.store) == output_bytes(Store.at(str(self.folder / "out")))
+
+
+@pytest.fixture
+def go(tmp_path: Path, fake: Fake) -> Runs:
+    return Runs(tmp_path)
+
+
+def test_an_array_and_then_the_table(fake: Fake, go: Runs, tmp_path: Path) -> None:
+    go(partition="main", time="4h", mem="2GiB", at_once=3, extra=["--exclusive"], account="lab", gpus="1")
+
+    array, last = fake.submitted
+    assert {"--array=0-3%3", "--partition=main", "--time=240", "--mem=2048M", "--exclusive", "--gpus=1"} <= set(array)
+    assert {"--account=lab", "--requeue", "--signal=B:TERM@20", "--cpus-per-task=1", "--parsable"} <= set(array)
+    assert not any(word.startswith("--array") for word in last)
+    assert f'worker {tmp_path}/out --shard "$SLURM_ARRAY_TASK_ID" --report' in fake.scripts[0]
+    assert fake.scripts[0].startswith("#!/bin/bash\nexec ")
+    assert "--grace=15" in fake.scripts[0]
+    assert " --combine " in fake.scripts[1]
+    assert any("4 jobs of 1 core, the first to start at 2026-11-29T08:00:00" in note for note in go.notes)
+    assert next(event.state for event in go.events if isinstance(event, ShardState) and event.shard == 2) == "running"
+    assert go.is_as_local()
+
+
+def test_several_shards_a_job_where_the_site_asks_for_it(fake: Fake, go: Runs) -> None:
+    fake.array = 3
+    go()
+
+    assert "--array=0-1" in fake.submitted[0]
+    assert any(note.startswith("2 shards a job") for note in go.notes)
+    assert go.is_as_local()
+
+
+@pytest.mark.parametrize(("each", "shards", "expected"), [(1, 4, ["0", "1", "2", "3"]), (3, 7, ["0-2", "3-5", "6-6"])])
+def test_the_shell_finds_the_shards_of_an_element(each: int, shards: int, expected: list[str]) -> None:
+    word = module._shards_word(module.Elements(shards, each))
+    found = [
+        subprocess.run(
+            ["bash", "-c", f'echo "{word}"'],
+            env={**os.environ, "SLURM_ARRAY_TASK_ID": str(element)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for element in range(len(expected))
+    ]
+    assert found == expected
+
+
+def test_what_fails_is_submitted_again_alone(fake: Fake, go: Runs) -> None:
+    fake.ends = {1: ["NODE_FAIL"], 3: ["PREEMPTED", "FAILED"]}
+    go()
+
+    assert [next(word for word in each if "--array" in word) for each in fake.submitted[:-1]] == [
+        "--array=0-3",
+        "--array=1,3",
+        "--array=3",
+    ]
+    assert any("shard 1 is submitted again: its node failed" in note for note in go.notes)
+    assert go.is_as_local()
+
+
+def test_what_lacked_memory_gets_more(fake: Fake, go: Runs) -> None:
+    fake.ends = {2: ["OUT_OF_MEMORY", "OUT_OF_MEMORY"]}
+    go(mem="1GiB", memory_step="512MiB")
+
+    assert [next(word for word in each if "--mem" in word) for each in fake.submitted] == [
+        "--mem=1024M",
+        "--mem=1536M",
+        "--mem=2048M",
+        "--mem=1024M",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ends", "words", "submissions"),
+    [
+        (["OUT_OF_MEMORY"], "shard 2: it was killed, as it took more memory than it was given (job 1_2)", 1),
+        (["CANCELLED"], "shard 2: it was cancelled (job 1_2)", 1),
+        (["FAILED"] * 9, "shard 2: it ended with exit code 1 (job 3_2)", 3),
+    ],
+)
+def test_what_is_given_up_fails_the_run_when_the_others_are_done(
+    fake: Fake, go: Runs, tmp_path: Path, ends: list[str], words: str, submissions: int
+) -> None:
+    fake.ends = {2: ends}
+
+    with pytest.raises(ScaledprocError) as error:
+        go()
+    assert words in str(error.value)
+    assert len(fake.submitted) == submissions
+    assert RunFolder.open(Store.at(str(tmp_path / "out"))).committed_shards() == {0, 1, 3}
+    fake.ends = {}
+    go()
+    assert go.is_as_local()
+
+
+def test_a_site_that_takes_few_jobs_gets_few(fake: Fake, go: Runs) -> None:
+    fake.most = 2
+    go()
+
+    assert [next(word for word in each if "--array" in word) for each in fake.submitted[:2]] == [
+        "--array=0-1",
+        "--array=2-3",
+    ]
+    assert go.is_as_local()
+
+
+def test_jobs_that_are_there_already_are_watched(fake: Fake, go: Runs) -> None:
+    go.dies = True
+    with pytest.raises(KeyError):
+        go()
+    assert len(fake.submitted) == 1
+    go.dies = False
+    go()
+
+    assert len(fake.submitted) == 2
+    assert go.is_as_local()
+
+
+def test_all_is_submitted_at_once_for_nobody_to_watch(fake: Fake, go: Runs, tmp_path: Path) -> None:
+    go(detach=True, retries=1)
+
+    first, again, last = fake.submitted
+    assert not any("--dependency" in word for word in first)
+    assert {"--dependency=afternotok:1", "--kill-on-invalid-dep=yes", "--array=0-3"} <= set(again)
+    assert "--dependency=afterok:1?afterok:2" in last
+    assert fake.scripts[2].rstrip().endswith("--finish")
+    assert status(tmp_path / "out").backend == "slurm"
+
+
+def test_a_run_is_stopped_from_anywhere(fake: Fake, go: Runs, tmp_path: Path) -> None:
+    go(detach=True, retries=0)
+
+    assert stop(tmp_path / "out") == 5
+    assert len(fake.cancelled) == 2
+
+
+def test_a_partition_that_is_none_is_refused_before_anything_is_written(
+    fake: Fake, go: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*command: str, script: str | None = None) -> str:
+        raise ScaledprocError("Slurm: invalid partition specified: nope")
+
+    monkeypatch.setattr(module, "call", refuses)
+    with pytest.raises(UsageError, match="invalid partition specified: nope"):
+        go(partition="nope")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_template_is_the_script(fake: Fake, go: Runs, tmp_path: Path) -> None:
+    (tmp_path / "site.sh").write_text(
+        "#!/bin/bash -l\n#SBATCH --mail-type=FAIL\nmodule load apptainer\nexec {command}\n"
+    )
+    go(template=str(tmp_path / "site.sh"))
+
+    assert fake.scripts[0].startswith("#!/bin/bash -l\n#SBATCH --mail-type=FAIL\nmodule load apptainer\nexec /")
+
+
+def test_secrets_are_not_in_scripts_that_others_can_read() -> None:
+    def run(**options: Any) -> Any:
+        return SimpleNamespace(dataset=SimpleNamespace(options={}), store=SimpleNamespace(options=options))
+
+    assert storage_options(run(client_kwargs={"region": "x"}, endpoint_url="http://s3")) == {
+        "output.client_kwargs": {"region": "x"},
+        "output.endpoint_url": "http://s3",
+    }
+    for name, value in (
+        ("secret", "x"),
+        ("token", "x"),
+        ("endpoint_url", "http://ada:pw@s3"),
+        ("client_kwargs", {"token": "x"}),
+    ):
+        with pytest.raises(UsageError, match=f"--storage-option {name}: cannot be given to the jobs"):
+            storage_options(run(**{name: value}))
+
+
+def test_a_plan_shows_jobs_cores_and_time(fake: Fake, tmp_path: Path) -> None:
+    plan = scaledproc.plan(tmp_path / "data", extractor=PROBE, shards="4")
+    made = make_backend("slurm", None, None, {"cpus": 8, "at_once": 2})
+    found = expect(plan, made, tmp_path / "data", PROBE)
+
+    assert found is not None
+    assert (found.content["jobs"], found.content["cores_per_job"], found.content["jobs_at_once"]) == (4, 8, 2)
+    assert any("2026-11-29T08:00:00" in line for line in found.lines)
+
+
+ASKS: list[tuple[bool, str]] = [(True, "and cancelled"), (False, "left to go on")]
+
+
+@pytest.mark.parametrize(("answer", "words"), ASKS)
+def test_ctrl_c_asks_whether_jobs_are_to_be_cancelled(fake: Fake, tmp_path: Path, answer: bool, words: str) -> None:
+    backend = module.SlurmBackend(jobs=1, poll_seconds=0.01)
+    asked: list[str] = []
+
+    def ask(question: str) -> bool:
+        asked.append(question)
+        return answer
+
+    answers: Callable[[str], bool] = ask
+    assert backend.interrupt(answers) == ""
+    backend._run, backend._at_work = RunFolder.open(Store.at(str(_begun(tmp_path, fake)))), 3
+    assert words in backend.interrupt(answers)
+    assert asked == ["3 jobs are queued or at work. Cancel them?"]
+    assert len(fake.cancelled) == (2 if answer else 0)
+
+
+def _begun(folder: Path, fake: Fake) -> Path:
+    scaledproc.run(
+        folder / "data", folder / "out", extractor=PROBE, backend="slurm", shards="4", jobs=1, settings={"detach": True}
+    )
+    fake.cancelled.clear()
+    return folder / "out"

@@ -1,0 +1,125 @@
+"""The beats of windows, against one detection over the whole signal and numpy."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from wfdb_oracles.oracle import read_files, samples_of, task_of
+from wfdb_oracles.windows import in_time
+
+from scaledproc.extractors.wfdb import blocks
+from scaledproc.extractors.wfdb.beats.detection import detect_beats
+from scaledproc.extractors.wfdb.beats.pulses import pulse_features
+from scaledproc.extractors.wfdb.windows import streams
+from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
+from scaledproc.extractors.wfdb.windows.measures import beats
+
+TOLD = ("n_beats", *beats.COLUMNS)
+
+
+def physical(path: Path, channel: int) -> tuple[Any, float]:
+    """A signal's samples, and how many there are a second."""
+    header, files = read_files(path)
+    signal, (stored, n) = header.signals[channel], samples_of(header, files)[channel]
+    samples = (in_time(signal, stored, n) - signal.baseline) / signal.gain
+    return samples, header.fs * signal.samples_per_frame
+
+
+def in_pieces(samples: Any, fs: float, kind: Any) -> dict[str, Any]:
+    """The beats of pieces of 600 s, each seen with 20 s before and after it."""
+    size, margin = round(600 * fs), round(20 * fs)
+    parts: dict[str, list[Any]] = {}
+    for number, start in enumerate(range(0, len(samples), size)):
+        first = max(start - margin, 0)
+        piece = samples[first : start + size + margin]
+        found = detect_beats(piece, fs, kind)
+        pulses = pulse_features(piece, fs, found.positions)
+        times = found.times + first
+        inside = (times >= start) & (times < start + size)
+        columns = {"times": times, "quality": found.quality, "stretch": found.stretch + 10**6 * number}
+        columns |= {"pulse_amplitude": pulses.amplitude, "systolic": pulses.systolic}
+        columns |= {"diastolic": pulses.diastolic, "rise_time": pulses.rise_time}
+        for column, values in columns.items():
+            parts.setdefault(column, []).append(values[inside])
+    return {column: np.concatenate(values) for column, values in parts.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "channel", "kind"),
+    [("100", 0, "ecg"), ("a103l", 0, "ecg"), ("a103l", 2, "pulse"), ("3234460_0018", 2, "pulse")],
+)
+def test_windows_tell_of_the_beats_in_them(shared_data: Path, name: str, channel: int, kind: Any) -> None:
+    (path,) = shared_data.rglob(f"{name}.hea")
+    samples, fs = physical(path, channel)
+    found = in_pieces(samples, fs, kind)
+    length = int(30 * Fraction(repr(fs)))
+    rows = [row for row in WfdbWindows(window=30.0, grid="segment").extract(task_of(path)) if row["channel"] == channel]
+    checked = 0
+    for row in rows:
+        if row["mean"] is None:
+            assert [row[column] for column in TOLD] == [None] * len(TOLD)
+            continue
+        start = row["window"] * length
+        inside = np.flatnonzero((found["times"] >= start) & (found["times"] < start + length))
+        assert row["n_beats"] == len(inside)
+        if not len(inside):
+            assert [row[column] for column in beats.COLUMNS] == [None] * len(beats.COLUMNS)
+            continue
+        intervals = np.diff(found["times"][inside]) / fs * 1000
+        intervals[np.diff(found["stretch"][inside]) % 10**6 != 0] = np.nan
+        known, steps = intervals[~np.isnan(intervals)], np.diff(intervals)
+        steps = steps[~np.isnan(steps)]
+        expected: dict[str, Any] = dict.fromkeys(beats.COLUMNS)
+        if len(known):
+            expected |= {"hr": 60_000 / np.median(known), "rr_mean": known.mean()}
+        if len(known) > 1:
+            expected["sdnn"] = known.std(ddof=1)
+        if len(steps):
+            expected |= {"rmssd": np.sqrt((steps**2).mean()), "pnn50": (np.abs(steps) > 50).mean()}
+        expected["beat_quality"] = found["quality"][inside].mean()
+        if kind == "pulse":
+            for column in ("pulse_amplitude", "systolic", "diastolic", "rise_time"):
+                values = found[column]
+                there = values[inside][~np.isnan(values[inside])]
+                expected[column] = np.median(there) if len(there) else None
+        for column, value in expected.items():
+            assert row[column] == (None if value is None else pytest.approx(value, rel=1e-9)), (column, row["window"])
+        checked += 1
+    assert checked > 3
+
+
+def test_the_same_beats_in_any_pieces_of_the_file(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces in which beats are detected are of the signal, whatever is read at once."""
+    monkeypatch.setattr(beats, "PIECE", 50.0)
+    (path,) = shared_data.rglob("100.hea")
+    extractor = WfdbWindows(window=20.0, step=15.0, grid="segment")
+    expected = list(extractor.extract(task_of(path)))
+    monkeypatch.setattr(blocks, "BLOCK", 4096)
+    monkeypatch.setattr(blocks, "_own", type(blocks._own)())
+    monkeypatch.setattr(streams, "_TOGETHER", 9000)
+    assert list(extractor.extract(task_of(path))) == expected
+    # Beats at the edges of pieces are neither lost nor found twice.
+    samples, fs = physical(path, 0)
+    whole = detect_beats(samples, fs, "ecg").times
+    for row in expected:
+        if row["channel"] == 0 and row["mean"] is not None:
+            start = row["window"] * 15 * fs
+            assert row["n_beats"] == ((whole >= start) & (whole < start + 20 * fs)).sum()
+
+
+def test_where_no_beats_are_looked_for(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    lines = ["r 3 40 4000", *[f"r.dat 80 1/mV 8 0 0 0 0 {name}" for name in ("II", "RESP", "ABP")]]
+    (tmp_path / "r.dat").write_bytes(rng.bytes(12_000))
+    for fs in ("40", "125"):
+        (tmp_path / "r.hea").write_text("\n".join([lines[0].replace("40", fs, 1), *lines[1:]]) + "\n")
+        rows = list(WfdbWindows(window=10.0).extract(task_of(tmp_path / "r.hea")))
+        looked_for = {row["signal"] for row in rows if row["n_beats"] is not None}
+        assert looked_for == ({"II", "ABP"} if fs == "125" else set())
+    assert "n_beats" not in WfdbWindows(beats=False).schema.names
+    without = list(WfdbWindows(window=10.0, beats=False).extract(task_of(tmp_path / "r.hea")))
+    assert without == [{name: value for name, value in row.items() if name not in TOLD} for row in rows]

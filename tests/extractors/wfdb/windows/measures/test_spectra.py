@@ -1,0 +1,75 @@
+"""What the spectra of windows tell where single precision or the signal has nothing to tell."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.signal
+
+from scaledproc.extractors.wfdb.windows.measures import spectra
+from scaledproc.extractors.wfdb.windows.measures.spectra import Band, Welch, interpolated, segment_length
+from scaledproc.extractors.wfdb.windows.measures.spectral_steps import compiled_steps
+
+BANDS = (Band("low", 0.5, 5.0), Band("beyond", 20.0, 90.0), Band("high", 5.0, 15.0))
+STARTS = np.zeros(1, np.int64)
+
+
+def test_powers_that_single_precision_has_not() -> None:
+    samples = (100 * np.sin(np.arange(1000) / 9)).round().astype(np.int32)
+    maker = Welch(100.0, 1000, BANDS)
+    (usual,) = maker.spectra(samples, STARTS, -(2**31), 1.0)
+    assert usual.total is not None
+    assert usual.bands[1] is None
+    for gain in (1e30, 1e-30):
+        (found,) = maker.spectra(samples, STARTS, -(2**31), gain)
+        assert (found.total, found.bands[0]) == (None, None)
+        assert (found.peak, found.entropy, found.edge) == (usual.peak, usual.entropy, usual.edge)
+
+
+def test_a_flat_line_has_no_power_and_no_peak() -> None:
+    for value in (0, 7, 2**30 + 1):
+        samples = np.full(1000, value, np.int32)
+        samples[40:43] = -(2**31)
+        (found,) = Welch(100.0, 1000, BANDS).spectra(samples, STARTS, -(2**31), 3.0)
+        assert found == (0.0, (0.0, None, 0.0), None, None, None)
+
+
+@pytest.mark.parametrize(("fs", "length"), [(125.0, 7500), (62.4725, 3748), (100.0, 1000), (7.0, 9)])
+def test_windows_do_not_depend_on_those_beside_them(fs: float, length: int) -> None:
+    rng = np.random.default_rng(4)
+    samples = rng.integers(-500, 500, 40 * length).cumsum().astype(np.int32)
+    starts = np.arange(40) * length
+    together = Welch(fs, length, BANDS).spectra(samples, starts, -(2**31), 2.0)
+    alone = [Welch(fs, length, BANDS).spectra(samples, starts[k : k + 1], -(2**31), 2.0)[0] for k in range(40)]
+    assert together == alone
+    n = segment_length(fs, length)
+    assert max(1, 0.98 * min(20 * fs, length)) <= n <= min(20 * fs, length)
+    density = scipy.signal.welch(samples[:length] / 2.0, fs, nperseg=n, noverlap=n // 2)[1]
+    assert together[0].total == pytest.approx(density[1:].sum() * fs / n, rel=1e-6)
+
+
+def test_interpolation() -> None:
+    gone = -(2**31)
+    samples = np.array([gone, 4, gone, gone, 10, 3, gone, gone, 8, gone], np.int32)
+    found = interpolated(samples, np.array([0, 5, -2]), 5, gone)
+    assert found.tolist() == [[4, 4, 6, 8, 10], [3, 3 + 5 / 3, 3 + 5 / 3 * 2, 8, 8], [4, 4, 4, 4, 4]]
+
+
+@pytest.mark.parametrize(("fs", "length"), [(125.0, 7500), (62.4725, 3748), (100.0, 1000), (7.0, 9), (250.0, 1001)])
+def test_the_compiled_steps_give_the_same(fs: float, length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bit for bit, with gaps inside of windows and at their edges, and windows that begin before the samples."""
+    rng = np.random.default_rng(length)
+    gone = -(2**31)
+    samples = rng.integers(-3000, 3000, 8 * length).cumsum().astype(np.int32)
+    for start in rng.integers(0, len(samples), 60):
+        samples[start : start + rng.integers(1, 4)] = gone
+    starts = np.arange(-2, 7 * length + 3, length // 2)
+    starts = starts[[bool((samples[max(s, 0) : s + length] != gone).any()) for s in starts.tolist()]]
+    found = []
+    for steps in (None, compiled_steps()):
+        monkeypatch.setattr(spectra, "compiled", steps)
+        maker = Welch(fs, length, BANDS)
+        powers = np.empty((1, maker._n_bins - 1))
+        maker._powers(samples, starts[:1], gone, powers)
+        found.append((powers.tobytes(), maker.spectra(samples, starts, gone, 2.0)))
+    assert found[0] == found[1]
