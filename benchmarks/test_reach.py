@@ -195,4 +195,5 @@ def _check_alike(folder: Path) -> None:
     for name in ("n_samples", "n_missing"):
         assert ours[name].sum() == loop[name].sum()
     for name in ("mean", "std", "line_length", "power_total"):
-        assert np.isclose(ours[name].sum(), loop[name].sum(), rtol=1e-3), name
+        told = loop[name].sum() if name in loop else 0.0  # no window may have enough samples
+        assert np.isclose(ours[name].sum(), told, rtol=1e-3), name
