@@ -8,11 +8,13 @@ from scaledproc._util.lazy_names import lazily
 
 if TYPE_CHECKING:
     from scaledproc.api.copying import fetch
-    from scaledproc.api.past_runs import show, status, stop, verify
+    from scaledproc.api.machine import doctor
+    from scaledproc.api.past_runs import report, show, status, stop, verify
     from scaledproc.api.plans import plan, save_inventory
     from scaledproc.api.runs import combine, run
     from scaledproc.api.single_task import try_task
     from scaledproc.backend.base import Backend, Capabilities, Job
+    from scaledproc.engine.doctor.findings import Diagnosis
     from scaledproc.engine.overview import Overview
     from scaledproc.engine.status import Status
     from scaledproc.engine.verify import Verified
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Backend",
     "Capabilities",
+    "Diagnosis",
     "Extractor",
     "Fetched",
     "Inventory",
@@ -42,9 +45,11 @@ __all__ = [
     "UsageError",
     "Verified",
     "combine",
+    "doctor",
     "extractor",
     "fetch",
     "plan",
+    "report",
     "rows",
     "run",
     "save_inventory",
@@ -59,11 +64,13 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "api.copying": ("fetch",),
-        "api.past_runs": ("show", "status", "stop", "verify"),
+        "api.machine": ("doctor",),
+        "api.past_runs": ("report", "show", "status", "stop", "verify"),
         "api.plans": ("plan", "save_inventory"),
         "api.runs": ("combine", "run"),
         "api.single_task": ("try_task",),
         "backend.base": ("Backend", "Capabilities", "Job"),
+        "engine.doctor.findings": ("Diagnosis",),
         "engine.overview": ("Overview",),
         "engine.status": ("Status",),
         "engine.verify": ("Verified",),

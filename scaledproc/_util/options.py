@@ -33,6 +33,7 @@ def option(
     in_file: bool = True,
     record: str | bool = False,
     details: str = "",
+    completes: str = "",
 ) -> Any:
     """A field of a dataclass that is an option.
 
@@ -66,6 +67,8 @@ def option(
         Whether run.json has it, or under which other name.
     details
         What the documents say besides, for which `--help` has no room.
+    completes
+        Which kind of plug-in's names can be its value, `extractor` or `backend`, for the shell's completion.
     """
     about = {key: value for key, value in locals().items() if key != "default"}
     return field(default=default, metadata=about)

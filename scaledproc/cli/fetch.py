@@ -10,7 +10,7 @@ import typer
 from scaledproc._util.command.flags import with_options
 from scaledproc._util.process import startup
 from scaledproc.cli.flags import AsJson, Quiet
-from scaledproc.cli.interaction import continuable
+from scaledproc.cli.interaction import continuable, suggest
 from scaledproc.engine.options import FetchOptions
 
 
@@ -36,11 +36,16 @@ def fetch(
     from dataclasses import asdict
 
     from scaledproc import api
-    from scaledproc.reporting import fetch_terminal
+    from scaledproc.reporting import terminal
+    from scaledproc.reporting.next_steps import after_fetch
+    from scaledproc.reporting.text import fetched_text
 
     startup.loaded()
-    with fetch_terminal.choose(quiet=quiet, as_json=as_json) as display, continuable():
+    # What is told goes to standard error, whatever of JSON: the answer is one object.
+    with terminal.waiting("looking", quiet=quiet or as_json) as display, continuable():
         done = api.fetch(source, dest, **given, on_event=display.listen)
-    typer.echo(json.dumps(asdict(done)) if as_json else fetch_terminal.finished_text(done))
+    typer.echo(json.dumps(asdict(done)) if as_json else fetched_text(done))
+    if not (quiet or as_json or done.failed):
+        suggest(after_fetch(done.dest))
     if done.failed:
         raise typer.Exit(1)

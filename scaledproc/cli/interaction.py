@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from scaledproc.errors import RunInterruptedError, ScaledprocError
+
+if TYPE_CHECKING:
+    from scaledproc.reporting.next_steps import Step
 
 
 @contextlib.contextmanager
@@ -76,6 +80,19 @@ def show(text: str) -> None:
     sys.stdout.flush()
     if (error := lost_output()) is not None:
         raise ScaledprocError(f"standard output cannot be written: {error.strerror}")
+
+
+def suggest(steps: Sequence[Step]) -> None:
+    """Tell a person at a terminal what may be typed next; on standard error, as programs read the other."""
+    if sys.stderr.isatty():
+        from scaledproc.reporting.next_steps import steps_text
+
+        typer.echo(steps_text(steps, shutil.get_terminal_size().columns), err=True)
+
+
+def words_shown() -> list[str]:
+    """The words of the command line as they may be shown: without what can be keys and passwords."""
+    return list(_without_secrets(sys.argv[1:]))
 
 
 def ask(pause: Callable[[], None], question: str) -> bool:

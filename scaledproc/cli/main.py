@@ -17,32 +17,50 @@ from scaledproc._util.command.flags import add_command
 from scaledproc._util.entry_points import plugins
 from scaledproc._util.options import declared
 from scaledproc.backend.settings import SETTING, declared_settings
+from scaledproc.cli.completion import of_group
+from scaledproc.cli.doctor import doctor
 from scaledproc.cli.fetch import fetch
 from scaledproc.cli.init import init
-from scaledproc.cli.inspect import extractors, save_inventory, show_tasks, status, stop, verify
+from scaledproc.cli.inspect import extractors, report, save_inventory, show_tasks, status, stop, verify
 from scaledproc.cli.run import combine, plan, run
 from scaledproc.cli.trial import try_task
+from scaledproc.cli.watch import watch
 from scaledproc.cli.worker import worker
 from scaledproc.engine.options import RunOptions
 from scaledproc.errors import ScaledprocError, UsageError
 
 COMMANDS = "scaledproc.commands"  # the group of entry points: Typer apps
+INSTALLERS = frozenset({"--install-completion", "--show-completion"})
 
 
 class _RunByDefault(TyperGroup):
     """`scaledproc INPUT OUTPUT` is `scaledproc run INPUT OUTPUT`. A plug-in's command is imported when it is named."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        own = {"-h", "--help", "--version", "--install-completion", "--show-completion"}
+        own = {"-h", "--help", "--version", *INSTALLERS}
         if args and args[0] not in self.commands and args[0] not in own:
             points = plugins(COMMANDS, args[0])
             for point in points:
                 self.add_command(typer.main.get_command(point.load()), point.name)
             if not points:
-                self._refuse_misspelt(args[0])
+                if not ctx.resilient_parsing:
+                    self._refuse_misspelt(args[0])
                 args = ["run", *args]
-        ctx.default_map = _configured(self.commands)
-        return super().parse_args(ctx, args)
+        installs = any(word.partition("=")[0] in INSTALLERS for word in args)
+        if not ctx.resilient_parsing:  # a shell that asks what could come next is told of no mistake
+            ctx.default_map = _configured(self.commands)
+        try:
+            return super().parse_args(ctx, args)
+        except OSError as error:
+            if not installs:
+                raise
+            raise ScaledprocError(
+                f"completion cannot be installed ({error.filename}: {error.strerror}); scaledproc --show-completion "
+                "prints what would be, for a file of your own"
+            ) from None
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        return of_group(self, ctx, incomplete, super().shell_complete(ctx, incomplete), COMMANDS)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -110,7 +128,6 @@ def _for_click(values: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str,
 app = typer.Typer(
     cls=_RunByDefault,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -144,10 +161,13 @@ for _command, _name in (
     (combine, None),
     (verify, None),
     (show_tasks, "show"),
+    (report, None),
     (worker, None),
     (status, None),
+    (watch, None),
     (stop, None),
     (fetch, None),
+    (doctor, None),
 ):
     add_command(app, _command, _name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sys
 from functools import partial
 from pathlib import Path
@@ -16,9 +17,11 @@ from scaledproc._util.command.flags import with_options
 from scaledproc._util.options import declared, read_options
 from scaledproc._util.process import startup
 from scaledproc.backend.settings import settings_for, with_settings
+from scaledproc.cli.completion import run_folders
 from scaledproc.cli.config_file import idle_tables, with_table
 from scaledproc.cli.flags import AsJson, Quiet, is_from_file
-from scaledproc.cli.interaction import ask, continuable, failure_told, show
+from scaledproc.cli.inspect import Output
+from scaledproc.cli.interaction import ask, continuable, failure_told, show, suggest, words_shown
 from scaledproc.engine.options import PlanOptions, RunOptions
 from scaledproc.errors import ScaledprocError, TooManyFailuresError, UsageError
 
@@ -86,7 +89,7 @@ def run(
             display.listen(Note(note))
         if is_from_file(ctx, "chunk"):
             display.listen(Note(f"cut for cores: --chunk {given['chunk']}, from {NAME}"))
-        on_event = _Results(display.listen, silent=as_json).listen
+        on_event = _Results(display.listen, silent=as_json, suggests=not quiet).listen
         try:
             api.run(dataset, output, **given, backend=machine, on_event=on_event, ask=partial(ask, display.pause))
         except TooManyFailuresError as error:  # the result says how many there are
@@ -103,7 +106,10 @@ def plan(
     update: Annotated[
         str | None,
         typer.Option(
-            metavar="OUTPUT", show_default=False, help="Show what --update would do to the run in this folder."
+            metavar="OUTPUT",
+            show_default=False,
+            help="Show what --update would do to the run in this folder.",
+            autocompletion=run_folders,
         ),
     ] = None,
     as_json: AsJson = False,
@@ -115,6 +121,8 @@ def plan(
     defer_pandas()
     from scaledproc import api
     from scaledproc._util.text import count_text
+    from scaledproc.reporting import terminal
+    from scaledproc.reporting.next_steps import after_plan
     from scaledproc.reporting.text import plan_json, plan_text
 
     startup.loaded()
@@ -125,7 +133,10 @@ def plan(
         typer.echo(note, err=True)
     on, chunk = machine.cores, given["chunk"]
     about = {name: given[name] for name in ("extractor", "options", "storage_options")}
-    with contextlib.redirect_stdout(sys.stderr):  # what an extractor's module prints is not the plan
+    with (
+        terminal.waiting("planning", quiet=as_json),
+        contextlib.redirect_stdout(sys.stderr),  # what an extractor's module prints is not the plan
+    ):
         found = None
         if update is None:
             made: Plan = api.plan(dataset, **given, jobs=on)
@@ -144,15 +155,18 @@ def plan(
         | {"chunk": chunk, "chunk_from": source}
         | ({} if expected is None else {"expected": expected.content})
     )
-    shown = plan_text(made, on)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    shown = plan_text(made, on, width)
     show(json.dumps(content, indent=1) if as_json else "\n".join([*([shown] if shown else []), *lines]))
+    if made.n_tasks and not as_json:
+        suggest(after_plan(words_shown(), update))
     if not made.n_tasks and not (found and found.tasks):
         raise typer.Exit(1)
 
 
-@with_options(RunOptions, ("options", "storage_options"))
+@with_options(RunOptions, ("options", "table", "storage_options"))
 def combine(
-    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder of a run.")],
+    output: Output,
     *,
     given: dict[str, Any],
     quiet: Quiet = False,
@@ -174,20 +188,23 @@ def combine(
 class _Results:
     """Shows the end of a run on standard output, after the progress display has heard of everything."""
 
-    def __init__(self, listen: Any, *, silent: bool) -> None:
+    def __init__(self, listen: Any, *, silent: bool, suggests: bool) -> None:
         self._listen = listen
         self._silent = silent
+        self._suggests = suggests
 
     def listen(self, event: Any) -> None:
         self._listen(event)
         if not self._silent:
             from scaledproc.events import Detached, RunFinished
+            from scaledproc.reporting.next_steps import after_run
             from scaledproc.reporting.text import finished_text
 
-            if isinstance(event, RunFinished):
-                typer.echo(finished_text(event))
-            elif isinstance(event, Detached):
-                typer.echo(f"{event.text}\nscaledproc status {event.output} shows how far it is")
+            if not isinstance(event, (RunFinished, Detached)):
+                return
+            typer.echo(finished_text(event) if isinstance(event, RunFinished) else event.text)
+            if self._suggests:
+                suggest(after_run(event))
 
 
 def _demo(*, quiet: bool) -> str:

@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from scaledproc._util.command.flags import with_options
+from scaledproc._util.command.flags import names_of, with_options
 from scaledproc._util.process import startup
+from scaledproc.cli.completion import run_folders
 from scaledproc.cli.config_file import idle_tables, with_table
 from scaledproc.cli.flags import AsJson
 from scaledproc.cli.interaction import show
@@ -20,9 +21,14 @@ from scaledproc.engine.options import RunOptions
 from scaledproc.errors import RunInterruptedError, TooManyFailuresError, UsageError
 
 OPTIONS = (
-    *("options", "unit", "anchor", "include", "exclude", "only", "hidden", "inventory", "storage_options", "scratch"),
+    *("options", "unit", "anchor", "include", "exclude", "only", "hidden", "with_keys", "inventory"),
+    *("storage_options", "scratch"),
 )
 WIDTH = 120  # columns, where there is no terminal
+
+
+def _extractor_or_run(incomplete: str) -> list[str]:
+    return [*names_of("extractor")(incomplete), *run_folders(incomplete)]
 
 
 @with_options(RunOptions, OPTIONS, first=OPTIONS)
@@ -32,6 +38,7 @@ def try_task(
         typer.Argument(
             metavar="EXTRACTOR",
             show_default=False,
+            autocompletion=_extractor_or_run,
             help="A built-in's name, [bold]package.module:name[/] or [bold]path/to/file.py:name[/]. Left out for a "
             "task of a run, it is the run's.",
         ),

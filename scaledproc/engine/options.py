@@ -23,6 +23,7 @@ from scaledproc._util.units import parse_seconds
 from scaledproc.errors import UsageError
 from scaledproc.execution.limits import Limits
 from scaledproc.fetching.defaults import PARALLEL, PHYSIONET
+from scaledproc.run_folder.record import DATASET, FILE
 
 if TYPE_CHECKING:
     from scaledproc.backend.base import Backend
@@ -35,6 +36,9 @@ MOST_SHARDS = 1_000_000
 
 SHOWN_TASKS = 10
 """How many tasks and messages of each kind `scaledproc show` tells of."""
+
+SHOWN_EXAMPLES = 3
+"""Tasks of which a report draws pieces of the data, where nobody said how many."""
 
 
 def _shards(value: str | int, _: str) -> str | int:
@@ -78,6 +82,12 @@ def _places(value: Any, flag: str) -> tuple[str, ...]:
 def _comparison(value: str, flag: str) -> str:
     if value not in ("listed", "content"):
         raise UsageError(f"{flag} {value!r}: give listed or content")
+    return value
+
+
+def _table_form(value: str, flag: str) -> str:
+    if value not in (FILE, DATASET):
+        raise UsageError(f"{flag} {value!r}: give {FILE} or {DATASET}")
     return value
 
 
@@ -223,6 +233,7 @@ class PlanOptions(FileOptions):
         "wfdb-summary",
         "A built-in's name, [bold]package.module:name[/] or [bold]path/to/file.py:name[/].",
         accepts="AnExtractor",
+        completes="extractor",
         details="The name behind the colon can be left out where the file defines one extractor.",
     )
     options: Mapping[str, Any] | None = option(
@@ -285,6 +296,13 @@ class PlanOptions(FileOptions):
         details="By content, `touch` or another copy of the dataset costs no task. Each file is read once for it, "
         "unless `fetch` or an earlier run has its checksum.",
     )
+    with_keys: bool | None = option(
+        None,
+        "Put the columns group, unit and anchor in front of each row, which lead back to its task.",
+        default_text="the extractor's: with them for a function, without for a class that does not say so",
+        record=True,
+        details="They are made of the plan when the table is written: no task is done again for them.",
+    )
     jobs: int | None = option(
         None,
         "Processes; 1 without limits works in this one.",
@@ -296,11 +314,18 @@ class PlanOptions(FileOptions):
     )
 
 
+def wants_keys(options: PlanOptions, extractor: Extractor) -> bool:
+    """Whether columns that lead back to a row's task come before its own: as asked for, else as the extractor says."""
+    return extractor.with_keys if options.with_keys is None else options.with_keys
+
+
 @dataclass(frozen=True)
 class RunOptions(Limits, PlanOptions):
     """What a run is made by: the parameters of `scaledproc.run`."""
 
-    backend: str | Backend = option("local", "Where jobs run: an installed backend, such as local or dry-run.")
+    backend: str | Backend = option(
+        "local", "Where jobs run: an installed backend, such as local or dry-run.", completes="backend"
+    )
     max_failures: int | float | None = option(
         None,
         "Quarantined tasks that are still a success.",
@@ -310,6 +335,23 @@ class RunOptions(Limits, PlanOptions):
         accepts="str | int | None",
         read=_share_of_failures,
         command_default="0",
+    )
+    table: str | None = option(
+        None,
+        "The form of the table: file, or dataset (a folder with one file for each macro shard).",
+        metavar="file|dataset",
+        default_text="file; that of the run in OUTPUT, where there is one",
+        read=_table_form,
+        record=True,
+        details="A folder has no size that is too large: its files are written where the shards are made, and the last "
+        "step reads no rows. On a finished run another form is made of its shards.",
+    )
+    report: bool = option(
+        True,
+        "Write report.html at the end: a page that tells whether to trust the table.",
+        default_text="written",
+        record=True,
+        details="`scaledproc report OUTPUT` makes it at any time.",
     )
     overwrite: bool = option(
         False,

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Self
 
-from scaledproc._util.text import bytes_text, seconds_text
+from scaledproc._util.pace import WARMING, Pace, TimeLeft, left_text
+from scaledproc._util.text import bytes_text
 from scaledproc.events import ChunkDone, RunStarted, ShardDone, ShardState, State
+from scaledproc.planning.cost_model import ASSUMED
 
 AT_WORK = (State.RUNNING, State.STAGING, State.STARTING, State.STOPPING, State.RETRYING)
 """States of shards that some machine has or is about to have again, the most interesting first."""
@@ -101,6 +103,8 @@ class RunProgress:
         self._clock = clock
         self._began = self._paced_from = clock()
         self._is_at_work = False
+        self._pace = Pace(self._began)
+        self._left = TimeLeft()
 
     def add(self, event: ChunkDone | ShardDone | ShardState) -> None:
         """Count what an event tells of."""
@@ -183,9 +187,29 @@ class RunProgress:
 
     @property
     def seconds_left(self) -> float | None:
-        """At the pace so far; None before there is one."""
-        done, left = self.tasks - self.resumed_tasks, self.total_tasks - self.tasks
-        return (self._clock() - self._paced_from) / done * left if done else None
+        """At the pace so far, by tasks and bytes as the cuts weigh them; None before there is one. It jumps."""
+        done, left = self._work, _weight(self.total_tasks - self.tasks, self.total_size - self.size)
+        if not done:
+            return None
+        if self._pace.start != self._paced_from:
+            self._pace = Pace(self._paced_from)
+        now = self._clock()
+        self._pace.add(now, done)
+        rate = self._pace.rate(now, done)
+        return left / rate if rate else None
+
+    @property
+    def _work(self) -> float:
+        """What was done since this process began."""
+        return _weight(self._done.tasks - self._resumed.tasks, self._done.size - self._resumed.size)
+
+    @property
+    def calm_seconds_left(self) -> float | None:
+        """The same as a person is shown it, without jumps; None in the first seconds, and when all is done."""
+        now = self._clock()
+        if self.tasks >= self.total_tasks or now - self._paced_from < WARMING:
+            return None
+        return self._left.shown(now, self.seconds_left)
 
     def at_work(self) -> list[ShardState]:
         """The shards that machines have, running ones first."""
@@ -193,16 +217,23 @@ class RunProgress:
         return sorted(found, key=lambda state: (AT_WORK.index(state.state), state.shard))
 
     def text(self) -> str:
-        """What is done, in one line."""
-        left = self.seconds_left
+        """What is done, how fast, how long it still takes, and what failed, in one line."""
+        return ", ".join(self.parts())
+
+    def parts(self) -> list[str]:
+        """The same, in parts between which a line can be broken."""
         parts = [
             f"{self.tasks:,}/{self.total_tasks:,} tasks",
             f"{bytes_text(self.size)} of {bytes_text(self.total_size)}",
         ]
-        if left is not None:
+        if self._work:
             parts.append(f"{bytes_text(self.throughput)}/s")
-        if left is not None and self.tasks < self.total_tasks:
-            parts.append(f"{seconds_text(left)} left")
+        if (left := self.calm_seconds_left) is not None:
+            parts.append(left_text(left))
         if self.quarantined:
             parts.append(f"{self.quarantined:,} quarantined")
-        return ", ".join(parts)
+        return parts
+
+
+def _weight(tasks: float, size: float) -> float:
+    return ASSUMED.task * tasks + ASSUMED.byte * size

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from scaledproc._util.options import Declared, declared
 from scaledproc._util.redaction import redacted
+from scaledproc.engine.options import wants_keys
 from scaledproc.events import CombineDone, ShardDone
 from scaledproc.extractors.tables import tables_of
 from scaledproc.planning.shared_files import to_record
 from scaledproc.run_folder.folder import RunFolder
-from scaledproc.run_folder.names import FEATURES, shard_name
-from scaledproc.run_folder.record import RunRecord
+from scaledproc.run_folder.names import shard_name
+from scaledproc.run_folder.record import FILE, RunRecord
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
@@ -80,7 +81,12 @@ def new_record(
 
 def _recorded(options: RunOptions, extractor: Extractor) -> dict[str, Any]:
     """The options that run.json has, as JSON's types: what the extractor has where none was given."""
-    own = {"unit": options.unit or extractor.unit, "anchor": options.anchor or tuple(extractor.anchors)}
+    own: dict[str, Any] = {
+        "unit": options.unit or extractor.unit,
+        "anchor": options.anchor or tuple(extractor.anchors),
+        "table": options.table or FILE,
+        "with_keys": wants_keys(options, extractor),
+    }
     given = {**vars(options), **own}
     found = {each.recorded: _as_json(each, given[each.name]) for each in declared(type(options)) if each.recorded}
     return found if options.only is None else {**found, "only": _list_text(options.only)}
@@ -120,7 +126,9 @@ def finished_record(
     """
     digests = {**run.record.digests, **combined.digests}
     names = [*digests, *(shard_name(shard.shard) for shard in shards)]
-    sizes = run.store.sizes(names, listed=not run.record.replaces)  # a listing that lags would show what was there
+    asked = [name for name in names if name not in combined.sizes]
+    # A listing that lags would show what was there.
+    sizes = {**run.store.sizes(asked, listed=not run.record.replaces), **combined.sizes}
     return {
         "state": "done",
         "counts": {
@@ -129,7 +137,7 @@ def finished_record(
             **{f"rows_{name}": rows for name, rows in combined.tables.items()},
             "quarantined": sum(shard.quarantined for shard in shards),
         },
-        "bytes": {**run.record.bytes, "features": sizes.get(FEATURES, 0)},
+        "bytes": {**run.record.bytes, "features": sum(sizes.get(name, 0) for name in run.record.files_of_table())},
         "timings": {
             **run.record.timings,
             "finished": now(),

@@ -20,6 +20,8 @@ from scaledproc.storage.local_files import Watch, find, open_located, remember
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from scaledproc.extractors.account import Account, Example, Reading
+
 
 TASK_WARNINGS = 20
 """How many warnings of one task are kept."""
@@ -216,6 +218,8 @@ class Extractor(ABC):
     """Environment variables that the rows depend on."""
     tables: Mapping[str, pa.Schema | Mapping[str, Any]] = MappingProxyType({})
     """Schemas of further tables that `extract` gives rows of by `scaledproc.rows`, by the tables' names."""
+    with_keys: bool = False
+    """Whether the columns group, unit and anchor come before those of the schema where a run does not say."""
     apart: ClassVar[frozenset[str]] = frozenset()
     """Attributes that are no part of the fingerprint, as no row depends on them."""
 
@@ -249,6 +253,43 @@ class Extractor(ABC):
     def summarise(self, tables: Iterable[pa.Table]) -> Mapping[str, pa.Table]:  # noqa: ARG002 - for those who override
         """Named summary tables over all finished rows, which come in order and in pieces of a fixed size."""
         return {}
+
+    def partial_summaries(self, tables: Iterable[pa.Table]) -> Mapping[str, pa.Table]:
+        """What `merge_summaries` needs to know of some of the rows: those of one macro shard, finished and in order.
+
+        Where a table is a folder (`--table dataset`), each shard's machine sums up its own rows, so that nobody reads
+        all of them. Without this, `summarise` reads them in the last step.
+        """
+        raise NotImplementedError
+
+    def merge_summaries(self, partials: Iterable[Mapping[str, pa.Table]]) -> Mapping[str, pa.Table]:
+        """What `summarise` gives for all rows, of what `partial_summaries` gave for each macro shard's, in order."""
+        raise NotImplementedError
+
+    def account(self, read: Reading) -> Account | None:  # noqa: ARG002 - for those who override
+        """What a report tells of a run's table besides what it tells of every table; None for nothing.
+
+        Called where a report is made, never in a run's tasks.
+
+        Parameters
+        ----------
+        read
+            Gives some columns of the table, in the plan's order and in pieces. A table that is very large is given in
+            part: each row group as a whole, at equal distances.
+        """
+        return None
+
+    def traces(self, task: Task, choice: int) -> Example | None:  # noqa: ARG002 - for those who override
+        """A piece of a task's data for a report to draw; None where it has nothing to be drawn.
+
+        Parameters
+        ----------
+        task
+            One of the run's, with its files at hand.
+        choice
+            A number that decides which piece: the same one gives the same piece.
+        """
+        return None
 
     @property
     def label(self) -> str:
@@ -284,8 +325,12 @@ class FunctionExtractor(Extractor):
         reads: tuple[str, ...] = (),
         env: tuple[str, ...] = (),
         tables: Mapping[str, pa.Schema] | None = None,
+        partial_summaries: Callable[[Iterable[pa.Table]], Mapping[str, pa.Table]] | None = None,
+        merge_summaries: Callable[[Iterable[Mapping[str, pa.Table]]], Mapping[str, pa.Table]] | None = None,
+        with_keys: bool = True,
     ) -> None:
         self.function = function
+        self.with_keys = with_keys
         self.tables = dict(tables or {})
         self.anchors = anchors
         self.unit = unit
@@ -293,6 +338,8 @@ class FunctionExtractor(Extractor):
         self.env = env
         self.given_finish = finish
         self.given_summarise = summarise
+        self.given_partial_summaries = partial_summaries
+        self.given_merge_summaries = merge_summaries
         self._schema = schema
 
     def __call__(self, task: Task, /, *arguments: Any, **named: Any) -> Any:
@@ -333,6 +380,14 @@ class FunctionExtractor(Extractor):
         """As given to the decorator."""
         return self.given_summarise(tables) if self.given_summarise else {}
 
+    def partial_summaries(self, tables: Iterable[pa.Table]) -> Mapping[str, pa.Table]:
+        """As given to the decorator."""
+        return self.given_partial_summaries(tables) if self.given_partial_summaries else {}
+
+    def merge_summaries(self, partials: Iterable[Mapping[str, pa.Table]]) -> Mapping[str, pa.Table]:
+        """As given to the decorator."""
+        return self.given_merge_summaries(partials) if self.given_merge_summaries else {}
+
 
 def extractor(
     *,
@@ -344,6 +399,9 @@ def extractor(
     reads: str | Iterable[str] = (),
     env: str | Iterable[str] = (),
     tables: Mapping[str, pa.Schema | Mapping[str, Any]] | None = None,
+    partial_summaries: Callable[[Iterable[pa.Table]], Mapping[str, pa.Table]] | None = None,
+    merge_summaries: Callable[[Iterable[Mapping[str, pa.Table]]], Mapping[str, pa.Table]] | None = None,
+    with_keys: bool = True,
 ) -> Callable[[Callable[..., Any]], FunctionExtractor]:
     r"""Make an extractor of a function `task -> rows`, or of anything that can be called so.
 
@@ -367,6 +425,11 @@ def extractor(
         Names of environment variables that the rows depend on.
     tables
         Schemas of further tables, by their names; the function gives rows of one by `scaledproc.rows`.
+    partial_summaries, merge_summaries
+        As the methods of `Extractor`: `summarise` in two steps, the first of them for each macro shard.
+    with_keys
+        Whether a run puts the columns group, unit and anchor in front of each row of all tables, which lead back to
+        its task. A run may say otherwise.
 
     Examples
     --------
@@ -377,6 +440,10 @@ def extractor(
     >>> count_lines
     <extractor count_lines: path, lines>
     """
+    if (partial_summaries is None) != (merge_summaries is None) or (partial_summaries is not None and not summarise):
+        raise UsageError(
+            "give partial_summaries and merge_summaries together, beside summarise, whose two steps they are"
+        )
     arrow_schema = as_schema(schema)
     further = checked_tables(tables or {})
     anchors, files, variables = map(_texts, (anchor, reads, env))
@@ -394,6 +461,9 @@ def extractor(
             reads=files,
             env=variables,
             tables=further,
+            partial_summaries=partial_summaries,
+            merge_summaries=merge_summaries,
+            with_keys=with_keys,
         )
 
     return decorate

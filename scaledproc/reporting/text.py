@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scaledproc._util.pace import left_text
 from scaledproc._util.text import bytes_text, clean_text, count_text, ranges_text, seconds_text
 from scaledproc.engine.progress import AT_WORK
 from scaledproc.events import State
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
     from scaledproc.engine.status import Status
     from scaledproc.engine.verify import Verified
     from scaledproc.events import RunFinished, ShardDone, ShardState
+    from scaledproc.fetching.transfer import Fetched
     from scaledproc.planning.plan import Plan
 
 SHOWN_SHARDS = 20
+NARROW = 72  # columns, below which a table is left no more than it needs
 SHOWN_TROUBLES = 10
+SHOWN_FAILED = 20
 ENDED = (State.STOPPED, State.FAILED)
 
 
@@ -40,11 +44,21 @@ def plan_json(plan: Plan, cores: int) -> dict[str, Any]:
     }
 
 
-def plan_text(plan: Plan, cores: int) -> str:
-    """A plan for a person."""
+def plan_text(plan: Plan, cores: int, width: int | None = None) -> str:
+    """A plan for a person.
+
+    Parameters
+    ----------
+    plan, cores
+        The plan, and for how many cores of a machine.
+    width
+        Columns of the terminal. Where they are few the table tells no more of a shard than its size and tasks.
+    """
     if not plan.n_tasks:
         return "\n".join(plan.warnings)
     groups = len(plan.tasks["group"].unique())
+    is_narrow = width is not None and width < NARROW
+    more = "" if is_narrow else f" {'units':>7} {'chunks':>7} {'per core':>9}"
     lines = [
         f"plan {plan.plan_id}",
         (
@@ -56,14 +70,15 @@ def plan_text(plan: Plan, cores: int) -> str:
             f"{count_text(plan.n_chunks, 'chunk')} for {count_text(cores, 'core')} (one thread each)"
         ),
         "",
-        f"{'shard':>6} {'size':>9} {'tasks':>9} {'units':>7} {'chunks':>7} {'per core':>9}  from … to",
+        f"{'shard':>6} {'size':>9} {'tasks':>9}{more}  from … to",
     ]
     for shard in range(min(plan.n_shards, SHOWN_SHARDS)):
         row = _shard(plan, shard, cores)
-        lines.append(
-            f"{shard:>6} {bytes_text(row['bytes']):>9} {row['tasks']:>9,} {row['units']:>7,} {row['chunks']:>7,} "
-            f"{row['chunks_per_core']:>9.1f}  {shown(row['first_unit'])} … {shown(row['last_unit'])}"
-        )
+        start = f"{shard:>6} {bytes_text(row['bytes']):>9} {row['tasks']:>9,}"
+        if not is_narrow:
+            start += f" {row['units']:>7,} {row['chunks']:>7,} {row['chunks_per_core']:>9.1f}"
+        line = f"{start}  {shown(row['first_unit'])} … {shown(row['last_unit'])}"
+        lines.append(line if width is None else shown(line, width))
     if plan.n_shards > SHOWN_SHARDS:
         sizes = np.sort(plan.shard_sizes)
         lines.append(
@@ -109,7 +124,7 @@ def finished_text(event: RunFinished) -> str:
     elif event.quarantined:
         lines.append(f"  also in {event.output}/errors.parquet, tracebacks in errors.log")
     if not event.already:
-        lines.append(f"the table: {event.output}/features.parquet")
+        lines.append(f"the table: {event.output}/{event.table}")
     return "\n".join(lines)
 
 
@@ -125,8 +140,16 @@ def status_json(status: Status) -> dict[str, Any]:
     return {**found, "counts": status.counts}
 
 
-def status_text(status: Status) -> str:
-    """A run's status for a person: what is committed, what the machines do, what failed and why."""
+def status_text(status: Status, width: int | None = None) -> str:
+    """A run's status for a person: what is committed, what the machines do, what failed and why.
+
+    Parameters
+    ----------
+    status
+        The status.
+    width
+        Columns of the terminal that it is shown on.
+    """
     elsewhere = [state for state in status.states if state.state in AT_WORK and state.tasks]
     committed: list[ShardDone | ShardState] = [
         *status.done,
@@ -149,7 +172,12 @@ def status_text(status: Status) -> str:
         lines.append("nobody is at work on it: the command that began it continues")
     if elsewhere:
         size = bytes_text(sum(state.size for state in elsewhere))
-        lines.append(f"at work: {sum(state.tasks for state in elsewhere):,} tasks more, {size}")
+        pace = sum(state.size / state.seconds for state in elsewhere if state.size and state.seconds)
+        parts = [f"at work: {sum(state.tasks for state in elsewhere):,} tasks more", size]
+        if pace:
+            left = status.size - sum(shard.size for shard in committed) - sum(state.size for state in elsewhere)
+            parts += [f"{bytes_text(pace)}/s", left_text(max(left, 0) / pace)]
+        lines.append(", ".join(parts))
     active = sorted(
         (state for state in status.states if state.state in (*AT_WORK, State.BEGUN)),
         key=lambda state: ((*AT_WORK, State.BEGUN).index(state.state), state.shard),
@@ -158,7 +186,7 @@ def status_text(status: Status) -> str:
         lines.append(
             "whether a process is at work on begun shards cannot be seen from here; the same command continues"
         )
-    lines += shard_lines(active[:SHOWN_SHARDS])
+    lines += shard_lines(active[:SHOWN_SHARDS], width)
     if len(active) > SHOWN_SHARDS:
         lines.append(f"   … and {len(active) - SHOWN_SHARDS:,} more")
     return "\n".join([*lines, *trouble_lines([state for state in status.states if state.state in ENDED])])
@@ -233,3 +261,22 @@ def verified_text(found: Verified) -> str:
     )
     end = "is whole" if found.ok else f"has {count_text(len(found.problems), 'problem')}"
     return "\n".join([*lines, f"{found.output} {end}: {what}"])
+
+
+def fetched_text(fetched: Fetched) -> str:
+    """What a fetch did, and what it could not."""
+    already = f", {files_text(fetched.already, fetched.already_size)} there already" if fetched.already else ""
+    failed = f", {len(fetched.failed):,} failed" if fetched.failed else ""
+    lines = [f"{files_text(fetched.files, fetched.size)} fetched in {seconds_text(fetched.seconds)}{already}{failed}"]
+    lines += [f"  {failure.path}: {failure.reason}" for failure in fetched.failed[:SHOWN_FAILED]]
+    if len(fetched.failed) > SHOWN_FAILED:
+        lines.append(f"  and {len(fetched.failed) - SHOWN_FAILED:,} more (--json names all)")
+    if fetched.failed:
+        lines.append("the same command tries these again")
+    lines.append(f"the dataset: {fetched.dest}")
+    return "\n".join(lines)
+
+
+def files_text(count: int, size: int) -> str:
+    """How many files with how many bytes."""
+    return f"{count_text(count, 'file')} ({bytes_text(size)})"

@@ -75,7 +75,7 @@ def test_pace_is_what_this_process_did() -> None:
     clock.now = 10.0
     progress.add(chunk(1, 1, 25, 250))
     assert (progress.tasks, progress.throughput, progress.seconds_left) == (75, 25.0, 10.0)
-    assert progress.text() == "75/100 tasks, 750 B of 1.0 kB, 25 B/s, 10.0 s left"
+    assert progress.text() == "75/100 tasks, 750 B of 1.0 kB, 25 B/s, about 10 s left"
     assert not progress.has_machines
 
 
@@ -88,7 +88,8 @@ def test_pace_leaves_out_the_start_of_the_first_machine() -> None:
     assert (progress.throughput, progress.seconds_left) == (20.0, 40.0)
     clock.now = 310.0
     progress.add(state(0, "running", 40, 400, 20.0))
-    assert (progress.throughput, progress.seconds_left) == (20.0, 30.0)
+    assert progress.throughput == 20.0
+    assert progress.seconds_left == pytest.approx(30.0)
 
 
 def test_pace_leaves_out_what_jobs_did_before_they_were_watched() -> None:
@@ -99,7 +100,8 @@ def test_pace_leaves_out_what_jobs_did_before_they_were_watched() -> None:
     clock.now = 5.0
     progress.add(state(0, "running", 50, 500, 505.0))
     progress.add(shard_done(0, 50, 500))
-    assert (progress.tasks, progress.throughput, progress.seconds_left) == (50, 20.0, 25.0)
+    assert (progress.tasks, progress.throughput) == (50, 20.0)
+    assert progress.seconds_left == pytest.approx(25.0)
 
 
 def test_a_retried_job_shows_its_own_counters_and_the_sum_does_not_fall() -> None:
@@ -259,6 +261,8 @@ def test_nothing_is_left_where_all_is_done() -> None:
     progress = RunProgress(started(), clock)
     progress.add(chunk(0, 0, 99, 990))
     clock.now = 1.0
-    assert progress.text() == "99/100 tasks, 990 B of 1.0 kB, 990 B/s, 0.0 s left"
+    assert progress.text() == "99/100 tasks, 990 B of 1.0 kB, 990 B/s"  # too early to tell
+    clock.now = 5.0
+    assert progress.text() == "99/100 tasks, 990 B of 1.0 kB, 198 B/s, a few seconds left"
     progress.add(chunk(0, 1, 1, 10))
-    assert progress.text() == "100/100 tasks, 1.0 kB of 1.0 kB, 1.0 kB/s"
+    assert progress.text() == "100/100 tasks, 1.0 kB of 1.0 kB, 200 B/s"

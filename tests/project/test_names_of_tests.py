@@ -13,7 +13,7 @@ THROUGH = {  # in the order of their folders
     "backends/sagemaker/test_backend.py": "testing/backend",
     "backends/sagemaker/container/test_job.py": "backends/sagemaker/container/order",
     "backends/sagemaker/iam/test_policy.py": "backends/sagemaker/iam/access",
-    "backends/sagemaker/jobs/test_control.py": "execution/heartbeat backends/sagemaker/cost/billing",
+    "backends/sagemaker/jobs/test_control.py": "execution/heartbeat",
     "backends/sagemaker/jobs/test_requests.py": "backends/sagemaker/jobs/pipeline",
     "backends/sagemaker/local_mode/test_session.py": "backends/sagemaker/local_mode/jobs "
     "backends/sagemaker/local_mode/one_job",
@@ -24,6 +24,8 @@ THROUGH = {  # in the order of their folders
     "cli/test_main.py": "cli/run cli/worker cli/inspect backend/dry_run errors _util/text",
     "cli/test_trial.py": "reporting/trial",
     "engine/test_changes.py": "extractors/files extractors/registry",
+    "engine/doctor/test_examine.py": "api/machine cli/doctor engine/doctor/findings reporting/doctor "
+    "storage/s3/identity",
     "engine/test_driver.py": "api/copying api/past_runs api/plans api/runs api/single_task "
     "engine/job engine/preflight execution/chunks/chunk execution/chunks/committed "
     "execution/combine execution/worker extractors/base storage/parquet",
@@ -52,6 +54,9 @@ THROUGH = {  # in the order of their folders
     "extractors/wfdb/beats/test_compiled.py": "extractors/wfdb/beats/filtering",
     "extractors/wfdb/beats/test_detection.py": "extractors/wfdb/beats/decision extractors/wfdb/beats/fiducials "
     "extractors/wfdb/beats/quality",
+    "extractors/wfdb/report/test_signals.py": "extractors/wfdb/report/ranges",
+    "extractors/wfdb/report/test_tables.py": "extractors/wfdb/report/agreement extractors/wfdb/report/coverage "
+    "extractors/wfdb/report/traces",
     "extractors/wfdb/test_statistics.py": "extractors/wfdb/signal_stats",
     "extractors/wfdb/windows/test_extractor.py": "extractors/wfdb/windows/measures/features "
     "extractors/wfdb/windows/settings",
@@ -61,7 +66,11 @@ THROUGH = {  # in the order of their folders
     "fetching/test_transfer.py": "cli/fetch fetching/contents fetching/threads storage/datasets",
     "planning/test_plan.py": "planning/path_arrays",
     "project/test_public_names.py": "plugins _util/lazy_names",
-    "reporting/test_terminal.py": "engine/status reporting/job_events",
+    "reporting/report/test_page.py": "extractors/account reporting/report/about reporting/report/examples "
+    "reporting/report/failures reporting/report/findings reporting/report/parts reporting/report/pictures "
+    "reporting/report/plausible reporting/report/times",
+    "reporting/terminal/test_choice.py": "reporting/terminal/base reporting/terminal/json_lines",
+    "reporting/test_terminal.py": "engine/status reporting/job_events reporting/terminal/log",
     "run_folder/lock/test_driver_lease.py": "run_folder/lock/lease_store",
     "run_folder/test_late_requests.py": "storage/fencing",
     "run_folder/test_reading.py": "run_folder/tracebacks",

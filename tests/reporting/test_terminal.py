@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import pytest
 from processing_emulator import ProcessingEmulator
-from rich.console import Console, Group
+from rich.console import Console
 from support import COMMAND, Bucket, clean_environment
 from told import chunk, shard_done, started, state
 
@@ -109,12 +109,12 @@ def terminal(width: int = 160, height: int = 24) -> tuple[LiveProgress, io.Strin
 def frame(display: LiveProgress) -> list[str]:
     """What the display would draw now."""
     stream = io.StringIO()
-    Console(file=stream, width=display.console.width, emoji=False).print(Group(*display._bar.get_renderables()))
+    Console(file=stream, width=display.console.width, emoji=False).print(display.frame())
     return [line.rstrip() for line in stream.getvalue().splitlines()]
 
 
 def is_shown(display: LiveProgress) -> bool:
-    return bool(display._bar.live.is_started)
+    return bool(display.live.is_started)
 
 
 @pytest.mark.parametrize("width", [60, 80, 160])
@@ -207,6 +207,8 @@ def test_terminal_beside_the_result(tmp_path: Path) -> None:
     assert process.wait(60) == 0
     assert b"extracting" in shown
     assert b"rows from" not in shown
+    assert b"is it whole:  scaledproc verify" in shown
+    assert b"\x1b" not in (tmp_path / "result").read_bytes()
     assert (tmp_path / "result").read_text().startswith("93 rows from 38 tasks")
 
 
@@ -227,7 +229,7 @@ def test_status_of_shards_elsewhere() -> None:
         "s3://b/out: running, plan aaaaaaaaaaaa, backend sagemaker",
         "shards: 1 running, 1 starting, 4 waiting, 2 done, 1 failed",
         "committed: 20/90 tasks, 200 B of 900 B",
-        "at work: 5 tasks more, 50 B",
+        "at work: 5 tasks more, 50 B, 5 B/s, about 2 min left",
     ]
     assert lines[5].split() == ["2", "running", "5", "50", "B", "5", "B/s", "job-2"]
     assert lines[6].split() == ["3", "starting", "job-3"]

@@ -6,7 +6,7 @@ import io
 import re
 
 import pytest
-from rich.console import Console, Group
+from rich.console import Console
 from told import started, state
 
 from scaledproc.events import Event, Note
@@ -90,5 +90,5 @@ def terminal(width: int = 160, height: int = 24) -> tuple[LiveProgress, io.Strin
 def frame(display: LiveProgress) -> list[str]:
     """What the display would draw now."""
     stream = io.StringIO()
-    Console(file=stream, width=display.console.width, emoji=False).print(Group(*display._bar.get_renderables()))
+    Console(file=stream, width=display.console.width, emoji=False).print(display.frame())
     return [line.rstrip() for line in stream.getvalue().splitlines()]

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from scaledproc.errors import UsageError
 from scaledproc.execution.shard import present_tasks
 from scaledproc.planning.partition import share_out
-from scaledproc.run_folder.names import COMBINED, FEATURES, PARTS, WORK
+from scaledproc.run_folder.names import COMBINED, PARTS, WORK
 
 from ..settings import Settings
-from .requests import CONTROL, Assignment, is_mounted
+from .requests import CONTROL, TABLE, Assignment, is_mounted
 
 if TYPE_CHECKING:
     from scaledproc.planning.plan import Plan
@@ -145,9 +145,25 @@ def manifest_of(names: Iterable[str], dataset: str) -> bytes:
     return json.dumps([{"prefix": f"{dataset}/"}, *names]).encode()
 
 
+def publish(run: RunFolder) -> None:
+    """Put what the last job left in a folder of its own into the run's, its CombineDone last.
+
+    Raises
+    ------
+    OSError
+        If the store refuses it. What is there by then does not count, and the next call does all of it again.
+    """
+    left = run.store.child(TABLE)
+    if not (left.exists(COMBINED) and left.exists(FEATURES)):
+        return
+    names = left.listing().table["path"].to_pylist()
+    for name in sorted(names, key=lambda name: (name == COMBINED, name)):
+        run.store.put_in_place(f"{TABLE}/{name}", name)
+
+
 def has_combined(run: RunFolder) -> bool:
     """Whether the last job did its work; the service may upload one of its files before the other."""
-    return run.store.exists(COMBINED) and run.store.exists(FEATURES)
+    return run.store.exists(COMBINED) and run.store.exists(run.record.last_of_table)
 
 
 def has_parts(run: RunFolder, assignment: Assignment, job: str) -> Literal["all", "some", "none"]:

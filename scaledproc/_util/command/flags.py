@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from scaledproc._util.entry_points import plugins
 from scaledproc._util.options import Declared, Kind, declared
 from scaledproc.errors import UsageError
 
@@ -81,8 +82,10 @@ def option_parameter(
     """
     kind = _TYPES[each.kind]
     hint = f" [dim]Default: {each.default_text}.[/]" if each.default_text else ""
-    is_pair = each.kind == "flag" and panel is not None  # what a file has switched on can be switched off
+    # What a file has switched on can be switched off, and what is on, or neither, where nothing is said.
+    is_pair = each.kind == "flag" and (panel is not None or each.command_default is not False)
     words = f"{flag}/{flag.replace('--', '--no-', 1)}" if is_pair else flag
+    kind_of_plugin = each.about.get("completes")
     shown = typer.Option(
         words,
         help=f"{each.help}{hint}",
@@ -90,10 +93,26 @@ def option_parameter(
         show_default=False,
         rich_help_panel=panel,
         hidden=hidden,
+        autocompletion=names_of(kind_of_plugin) if kind_of_plugin else None,
     )
     default = None if panel is not None or each.kind == "texts" else each.command_default
-    annotation: Any = Annotated[kind if each.kind == "flag" and not is_pair else kind | None, shown]
+    annotation: Any = Annotated[kind if each.kind == "flag" and default is not None else kind | None, shown]
     return inspect.Parameter(name or each.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def names_of(kind: str) -> Callable[[str], list[str]]:
+    """What completes a word to the names of installed plug-ins, none of which is imported.
+
+    Parameters
+    ----------
+    kind
+        Of the plug-ins: `extractor` or `backend`.
+    """
+
+    def names(incomplete: str) -> list[str]:
+        return [point.name for point in plugins(f"scaledproc.{kind}s") if point.name.startswith(incomplete)]
+
+    return names
 
 
 def flags_of(parameter: inspect.Parameter) -> list[str]:

@@ -1,4 +1,4 @@
-"""How much memory this process takes, at most, while something is done."""
+"""How much memory this process takes, at most, while something is done; and how much it may take."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import contextlib
 import re
 import resource
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 _STATUS = Path("/proc/self/status")
 _RESET = Path("/proc/self/clear_refs")
+_CGROUPS = Path("/sys/fs/cgroup")
+_OWN_CGROUP = Path("/proc/self/cgroup")
 
 
 class PeakMemory:
@@ -59,3 +63,59 @@ def _of_status(name: str) -> int | None:
 def _most_ever() -> int:
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What processes may have of memory, in bytes.
+
+    Parameters
+    ----------
+    total, available
+        What there is, and what of it is free.
+    is_limited
+        Whether a container or cgroup allows less than the machine has.
+    """
+
+    total: int
+    available: int
+    is_limited: bool
+
+
+def usable_memory(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUP) -> Memory:
+    """The machine's memory, or what the limits of the containers and cgroups that this process is in leave of it.
+
+    Parameters
+    ----------
+    cgroups, own
+        Where Linux tells of cgroups, and of this process's own.
+    """
+    import psutil
+
+    machine = psutil.virtual_memory()
+    found = Memory(int(machine.total), int(machine.available), is_limited=False)
+    for limit, used in _limits(cgroups, own):
+        if limit < found.total:
+            found = Memory(limit, min(found.available, max(limit - used, 0)), is_limited=True)
+    return found
+
+
+def _limits(cgroups: Path, own: Path) -> Iterator[tuple[int, int]]:
+    """Limits of memory and what is used of them: of this process's cgroup and of those around it, of both versions."""
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, kinds, place = line.split(":", 2)
+        if kinds and "memory" not in kinds.split(","):
+            continue
+        root = cgroups / "memory" if kinds else cgroups
+        names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if kinds else ("memory.max", "memory.current")
+        inner = root / place.lstrip("/")
+        for folder in (inner, *inner.parents):
+            if folder.is_relative_to(root):
+                # "max", or no file, is no limit.
+                with contextlib.suppress(OSError, ValueError):
+                    limit, used = (int((folder / name).read_text()) for name in names)
+                    yield limit, used

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scaledproc._util.text import count_text, seconds_text
+from scaledproc.extractors.code.fingerprint import DESCRIBED, WITH_KEYS
 from scaledproc.planning.comparison import compare_plans
 
 if TYPE_CHECKING:
@@ -26,7 +27,13 @@ REASONS: Mapping[str, str] = {
 }
 """Why a task is to be done, each with how a person is told."""
 _NUMBERS = {name: number for number, name in enumerate(REASONS, 1)}
-FINISHING = frozenset({"code finish", "code summarise"})
+FINISHING = frozenset(
+    {
+        *(f"code {name}" for name in ("finish", "summarise", "partial_summaries", "merge_summaries")),
+        DESCRIBED,
+        WITH_KEYS,
+    }
+)
 """Parts of a fingerprint that no row of a shard depends on: what is made of them is made anew anyway."""
 
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scaledproc.errors import UsageError
+from scaledproc.extractors.described import undescribed
 from scaledproc.extractors.rows.collector import PIECE, RowCollector, SchemaError, Taken
 from scaledproc.extractors.rows.takers import taker_for
 from scaledproc.extractors.tables import TableRows, tables_of
@@ -48,7 +49,7 @@ def collector_for(extractor: Extractor) -> RowCollector:
 def schema_between(extractor: Extractor) -> pa.Schema:
     """The columns of what is written before the tables are: the extractor's own where it has one table."""
     further = tables_of(extractor)
-    return _together(extractor.schema, further) if further else extractor.schema
+    return _together(extractor.schema, further) if further else undescribed(extractor.schema)
 
 
 def columns_of_table(name: str, schema: pa.Schema) -> list[str]:

@@ -8,7 +8,7 @@ import os
 import resource
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import pyarrow as pa
 
@@ -30,6 +30,7 @@ from scaledproc.extractors.wfdb.windows.settings import BANDS, Selection, length
 from scaledproc.extractors.wfdb.windows.streams import Looks, Measures
 
 if TYPE_CHECKING:
+    from scaledproc.extractors.account import Account, Example, Reading
     from scaledproc.extractors.wfdb.header import Header, SignalLine
     from scaledproc.extractors.wfdb.record import Place
     from scaledproc.extractors.wfdb.signal_names import SignalNames
@@ -205,6 +206,7 @@ class WfdbWindows(Extractor):
     name = "wfdb-windows"
     anchors = ("*.hea", f"{'[0-9]' * 8}n{ENDING}")
     companions = ("*.dat", "*.mat")
+    units: ClassVar[Mapping[str, str]] = {"fs": "Hz", "offset_s": "s", "peak_hz": "Hz", "edge95_hz": "Hz"}
 
     def __init__(
         self,
@@ -279,6 +281,18 @@ class WfdbWindows(Extractor):
         from scaledproc.extractors.wfdb.signal_names import SignalNames
 
         return SignalNames.parse(self._table_of_names) if self._table_of_names is not None else SignalNames.built_in()
+
+    def account(self, read: Reading) -> Account | None:
+        """Signals with flags; the beats' rates beside the monitor's."""
+        from scaledproc.extractors.wfdb.report.tables import account_of_windows
+
+        return account_of_windows(read, self.schema.names, float(self._length), float(self._step))
+
+    def traces(self, task: Task, choice: int) -> Example | None:
+        """Ten seconds of a record's signals."""
+        from scaledproc.extractors.wfdb.report.traces import traces_of
+
+        return traces_of(task, choice)
 
     def expect(self, size: int) -> None:
         """Load the compiled kernel where much is to come; not where memory is limited, which is for the tasks."""

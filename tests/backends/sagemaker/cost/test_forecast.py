@@ -202,5 +202,5 @@ def test_the_first_object_tells_of_the_encryption(uneven: Plan, head: Any, expec
             return head
 
     dataset = SimpleNamespace(uri="s3://bucket/some", options={})
-    assert dataset_encryption(Answers(), uneven, dataset) == expected  # type: ignore[arg-type]
-    assert dataset_encryption(None, uneven, dataset) == "none"  # type: ignore[arg-type]
+    assert dataset_encryption(Answers(), uneven, dataset) == expected
+    assert dataset_encryption(None, uneven, dataset) == "none"
