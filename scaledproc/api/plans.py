@@ -39,6 +39,7 @@ def plan(
     shards: str | int = "folder",
     chunk: str | int = "auto",
     compare: str = "listed",
+    with_keys: bool | None = None,
     jobs: int | None = None,
     inventory: Where | None = None,
     storage_options: Mapping[str, Any] | None = None,
@@ -75,6 +76,9 @@ def plan(
     compare
         How a file is known to be the one of before, where a run is continued or updated: `listed` (its size and its
         time or etag) or `content` (its SHA-256).
+    with_keys
+        Whether the columns group, unit and anchor come before those of each row, and lead back to its task. Where None
+        is given, as the extractor says: with them for a function.
     jobs
         Cores of one machine; as many as this one has where none is given.
     inventory

@@ -46,6 +46,7 @@ def run(
     shards: str | int = "folder",
     chunk: str | int = "auto",
     compare: str = "listed",
+    with_keys: bool | None = None,
     backend: str | Backend = "local",
     jobs: int | None = None,
     table: str | None = None,
@@ -74,7 +75,7 @@ def run(
 
     Parameters
     ----------
-    dataset, extractor, options, unit, anchor, include, exclude, only, hidden, limit, shards, chunk, compare, inventory
+    dataset, extractor, options, unit, anchor, include, exclude, only, hidden, limit, shards, chunk, compare, with_keys
         As for `plan`.
     output
         The folder to write, as a path or URL. A finished run of the same plan in it is left as it is, an unfinished
@@ -116,6 +117,8 @@ def run(
         How many times the memory of `memory_per_worker` a task gets, alone on the machine, that took more than that.
     keep_logs
         Keep in `logs/` what every task prints and logs, not only that of tasks that fail.
+    inventory
+        As for `plan`.
     storage_options
         Arguments for the fsspec filesystems; a name that begins with `input.` or `output.` is for that one only.
     scratch

@@ -30,6 +30,7 @@ def try_task(
     exclude: Iterable[str] | str = (),
     only: Where | None = None,
     hidden: bool = False,
+    with_keys: bool | None = None,
     inventory: Where | None = None,
     failed: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
@@ -49,8 +50,9 @@ def try_task(
     task
         Which task of the dataset: its anchor, or a glob of which it is the first. The plan's first one where none is
         given.
-    options, unit, anchor, include, exclude, only, hidden, inventory
-        As for `plan`. For a task of a run whose extractor is not given, other `options` than the run's.
+    options, unit, anchor, include, exclude, only, hidden, with_keys, inventory
+        As for `plan`. For a task of a run whose extractor is not given, other `options` than the run's, and the columns
+        that the run has.
     failed
         Which of the quarantined tasks, from 1, where the path is a run's folder.
     storage_options, scratch

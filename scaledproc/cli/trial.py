@@ -21,7 +21,8 @@ from scaledproc.engine.options import RunOptions
 from scaledproc.errors import RunInterruptedError, TooManyFailuresError, UsageError
 
 OPTIONS = (
-    *("options", "unit", "anchor", "include", "exclude", "only", "hidden", "inventory", "storage_options", "scratch"),
+    *("options", "unit", "anchor", "include", "exclude", "only", "hidden", "with_keys", "inventory"),
+    *("storage_options", "scratch"),
 )
 WIDTH = 120  # columns, where there is no terminal
 

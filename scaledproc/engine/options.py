@@ -296,6 +296,13 @@ class PlanOptions(FileOptions):
         details="By content, `touch` or another copy of the dataset costs no task. Each file is read once for it, "
         "unless `fetch` or an earlier run has its checksum.",
     )
+    with_keys: bool | None = option(
+        None,
+        "Put the columns group, unit and anchor in front of each row, which lead back to its task.",
+        default_text="the extractor's: with them for a function, without for a class that does not say so",
+        record=True,
+        details="They are made of the plan when the table is written: no task is done again for them.",
+    )
     jobs: int | None = option(
         None,
         "Processes; 1 without limits works in this one.",
@@ -305,6 +312,11 @@ class PlanOptions(FileOptions):
         details="With 1, `breakpoint()` in an extractor has the terminal; `--task-timeout`, `--memory-per-worker` and "
         "`--worker-lifespan` need another process.",
     )
+
+
+def wants_keys(options: PlanOptions, extractor: Extractor) -> bool:
+    """Whether columns that lead back to a row's task come before its own: as asked for, else as the extractor says."""
+    return extractor.with_keys if options.with_keys is None else options.with_keys
 
 
 @dataclass(frozen=True)

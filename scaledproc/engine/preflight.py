@@ -11,18 +11,17 @@ from scaledproc._util.text import count_text
 from scaledproc.backend.base import Backend
 from scaledproc.backend.registry import load_backend
 from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
-from scaledproc.execution.reuse.decision import Reuse, find_reuse, is_same_extractor
-from scaledproc.execution.reuse.earlier import open_earlier
 from scaledproc.extractors import Extractor
 from scaledproc.run_folder.changes import Difference, run_differences, texts_of, unit_differences
 from scaledproc.run_folder.folder import Run, RunFolder, changed_files
-from scaledproc.run_folder.names import COMMON_METADATA, MAIN_TABLE, OWN_NAMES, RECORD
+from scaledproc.run_folder.names import COMMON_METADATA, CROISSANT, MAIN_TABLE, OWN_NAMES, RECORD
 from scaledproc.run_folder.record import RunRecord
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from scaledproc.execution.reuse.decision import Reuse
     from scaledproc.planning.plan import Plan
 
 
@@ -120,6 +119,9 @@ def offered(there: Run, planned: Plan, cores: int, label: str) -> Difference | N
 
 def look_ahead(run: Run, planned: Plan, label: str) -> Reuse | None:
     """What an update of a run would do, as far as can be told without reading its rows; else None."""
+    from scaledproc.execution.reuse.decision import find_reuse, is_same_extractor
+    from scaledproc.execution.reuse.earlier import open_earlier
+
     was = run.record.extractor["fingerprint"]
     if isinstance(was, str) or run.record.extractor.get("label") != label:
         return None
@@ -190,7 +192,7 @@ def refuse_unfinished(finished: RunFolder, wanted: Mapping[str, Any] | None) -> 
     of_shards = {
         name for table in (MAIN_TABLE, *finished.record.tables) for name in finished.record.files_of_table(table)
     }
-    if all(name in of_shards or name.endswith((".csv", COMMON_METADATA)) for name in wrong):
+    if all(name in of_shards or name.endswith((".csv", COMMON_METADATA, CROISSANT)) for name in wrong):
         remedy = f"scaledproc combine {finished.store} makes it of the shards"
     more = f", and {len(wrong) - 1:,} more of its files are not as they were written" if len(wrong) > 1 else ""
     name, what = next(iter(wrong.items()))

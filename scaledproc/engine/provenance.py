@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaledproc._util.options import Declared, declared
 from scaledproc._util.redaction import redacted
+from scaledproc.engine.options import wants_keys
 from scaledproc.events import CombineDone, ShardDone
 from scaledproc.extractors.tables import tables_of
 from scaledproc.planning.shared_files import to_record
@@ -80,8 +81,12 @@ def new_record(
 
 def _recorded(options: RunOptions, extractor: Extractor) -> dict[str, Any]:
     """The options that run.json has, as JSON's types: what the extractor has where none was given."""
-    own = {"unit": options.unit or extractor.unit, "anchor": options.anchor or tuple(extractor.anchors)}
-    own["table"] = options.table or FILE
+    own: dict[str, Any] = {
+        "unit": options.unit or extractor.unit,
+        "anchor": options.anchor or tuple(extractor.anchors),
+        "table": options.table or FILE,
+        "with_keys": wants_keys(options, extractor),
+    }
     given = {**vars(options), **own}
     found = {each.recorded: _as_json(each, given[each.name]) for each in declared(type(options)) if each.recorded}
     return found if options.only is None else {**found, "only": _list_text(options.only)}

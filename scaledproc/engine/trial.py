@@ -17,11 +17,12 @@ import pyarrow.parquet as pq
 
 from scaledproc._util.process.memory import PeakMemory
 from scaledproc.engine.driver import make
-from scaledproc.engine.options import PlanOptions
+from scaledproc.engine.options import PlanOptions, wants_keys
 from scaledproc.engine.provenance import IN_MEMORY
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.execution.chunks.task_call import StagingError
-from scaledproc.execution.finishing import finish_table, finished_schema
+from scaledproc.execution.finishing import finish_table, finished_schema, has_keys
+from scaledproc.execution.keys import keyed_rows
 from scaledproc.execution.staging import Direct, Stager
 from scaledproc.execution.workers.printing import was_debugged
 from scaledproc.extractors import Extractor, Task, load_extractor
@@ -66,6 +67,8 @@ class Target(NamedTuple):
         The folder of the run that it is a task of; None where it is of no run.
     among
         How many tasks what was asked for stands for.
+    with_keys
+        Whether its rows have the columns that lead back to it.
     """
 
     dataset: Store
@@ -74,6 +77,7 @@ class Target(NamedTuple):
     extractor: Extractor
     run: Store | None = None
     among: int = 1
+    with_keys: bool = False
 
 
 @dataclass(frozen=True)
@@ -184,7 +188,7 @@ def find_target(
     if not plan.n_tasks:
         raise ScaledprocError("; ".join(plan.warnings))
     index, among = _choose(plan, task)
-    return Target(dataset, plan, index, made, None, among)
+    return Target(dataset, plan, index, made, None, among, wants_keys(asked, made))
 
 
 def _choose(plan: Plan, task: str | None) -> tuple[int, int]:
@@ -237,7 +241,7 @@ def _of_file(folder: Store, name: str, made: Extractor, asked: PlanOptions) -> T
             f"{asked.unit or made.unit} (--anchor and --unit give others; or give the dataset's folder, and the task "
             "behind it)"
         )
-    return Target(folder, plan, 0, made)
+    return Target(folder, plan, 0, made, with_keys=wants_keys(asked, made))
 
 
 def _split_run(where: str, outputs: Mapping[str, Any], failed: int | None) -> tuple[Run, str] | None:
@@ -295,7 +299,11 @@ def _of_run(run: Run, anchor: str, extractor: Any, asked: PlanOptions, inputs: M
         chunk_cuts=np.array([0, stop - start]),
         reads=find_shared(dataset, made.reads, made.label),
     )
-    return Target(dataset, now, index - start, made, run.store)
+    if asked.with_keys is not None:
+        with_keys = asked.with_keys
+    else:
+        with_keys = has_keys(run.record) if extractor is None else made.with_keys
+    return Target(dataset, now, index - start, made, run.store, with_keys=with_keys)
 
 
 # How it is tried
@@ -326,7 +334,7 @@ def try_target(
     """
     dataset, plan, index, extractor = target[:4]
     collector = collector_for(extractor)
-    finished_schema(extractor)
+    finished_schema(extractor, with_keys=target.with_keys)
     (unit,) = plan.units_of(index, index + 1)
     chunk = Chunk(0, 0, index, index + 1, int(plan.unit_sizes[unit]))
     with Direct(dataset) if dataset.local else Stager(dataset, plan, [chunk], scratch) as stager:
@@ -363,7 +371,10 @@ def try_target(
             name: pa.concat_tables(rows_of_table([table], number, name, schema)) if further else table
             for number, (name, schema) in enumerate(schemas.items())
         }
-        rows, tables = finish_table(extractor, each.pop(MAIN)), each
+        each[MAIN] = finish_table(extractor, each[MAIN])
+        if target.with_keys:
+            each = {name: keyed_rows(found, task) for name, found in each.items()}
+        rows, tables = each.pop(MAIN), each
     return Trial(task, extractor.schema, target.among, rows, error, seconds, memory.peak, memory.before, tables)
 
 

@@ -14,10 +14,10 @@ from scaledproc._util.digests import digest_of_stream
 from scaledproc._util.text import count_text
 from scaledproc.errors import ScaledprocError
 from scaledproc.execution.chunks.chunk import as_stored
-from scaledproc.execution.finishing import finish_table, finished_schema, same_rows
-from scaledproc.execution.shard import Rows
+from scaledproc.execution.finishing import finish_table, finished_schema, has_keys, same_rows
+from scaledproc.execution.keys import KeyColumns, decoded, keyed_schema, tasks_of_shards
 from scaledproc.extractors.code.fingerprint import fingerprint_of
-from scaledproc.extractors.rows.several import MAIN, columns_of_table, rows_of_table
+from scaledproc.extractors.rows.several import MAIN, CountsByTable, columns_of_table, rows_of_table
 from scaledproc.extractors.tables import tables_of
 from scaledproc.planning.plan import plan_id_of
 from scaledproc.planning.shared_files import of_record
@@ -41,7 +41,7 @@ from scaledproc.run_folder.names import (
 from scaledproc.run_folder.record import digest_of_content
 from scaledproc.run_folder.replacement import is_half_replaced
 from scaledproc.storage.parquet import open_reader, read_note, read_tables
-from scaledproc.storage.row_groups import rebatch
+from scaledproc.storage.row_groups import Rows, rebatch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -157,6 +157,7 @@ class _Check:
         self.problems: list[Problem] = []
         self.notes: list[str] = []
         self.rows = self.quarantined = self.n_shards = self.n_digests = 0
+        self._counts: dict[int, NDArray[np.int64]] = {}  # of shards: how many rows each of its tasks gave
 
     def _wrong(self, file: str, text: str) -> None:
         self.problems.append(Problem(file, text))
@@ -269,7 +270,9 @@ class _Check:
         unit = str(self._run.record.options["unit"])
         tasks = plan.tasks.select(["group", "unit", "anchor"])
         text, reads = fingerprint_of(extractor).text, of_record(self._run.record.extractor)
-        if plan_id_of(text, extractor, unit, tasks, plan.files, plan.unit_files, reads) != self._run.record.plan_id:
+        with_keys = has_keys(self._run.record)
+        found = plan_id_of(text, extractor, unit, tasks, plan.files, plan.unit_files, reads, with_keys)
+        if found != self._run.record.plan_id:
             self._wrong(PLAN, "has another plan id than run.json: other tasks, files or sizes")
 
     def _extractor(self) -> Extractor | None:
@@ -334,6 +337,7 @@ class _Check:
                 self._wrong(name, f"its footer cannot be read: {type(error).__name__}: {error}")
                 continue
             self.n_shards += 1
+            self._counts[shard] = counts
             if place[0] != self._run.record.plan_id:
                 self._wrong(name, f"is of another plan ({place[0]})")
             if place[1] != shard:
@@ -365,7 +369,7 @@ class _Check:
     def table(self, shards: int) -> None:
         """The table is the shards, one after the other."""
         extractor = self._extractor()
-        schema = None if extractor is None else finished_schema(extractor)
+        schema = None if extractor is None else finished_schema(extractor, with_keys=has_keys(self._run.record))
         is_comparable = extractor is not None or not self._run.record.tables
 
         def made(part: range) -> Iterator[pa.Table] | None:
@@ -378,8 +382,11 @@ class _Check:
         extractor = self._extractor()
         schema = None if extractor is None else tables_of(extractor)[name]
 
+        if schema is not None and has_keys(self._run.record):
+            schema = keyed_schema(schema)
+
         def made(part: range) -> Iterator[pa.Table] | None:
-            return None if extractor is None else self._of_table(extractor, name, part)
+            return None if extractor is None else self._with_keys(extractor, name, part, lambda piece: piece)
 
         self._compare_table(name, f"rows_{name}", shards, schema, made)
 
@@ -471,17 +478,43 @@ class _Check:
 
     def _made(self, extractor: Extractor | None, shards: range) -> Iterator[pa.Table]:
         """The table's rows as the shards have them; without the extractor, as they were before its `finish`."""
-        for piece in self._of_table(extractor, MAIN, shards):
-            yield piece if extractor is None else finish_table(extractor, piece)
+        if extractor is None:
+            yield from self._of_table(None, MAIN, shards)
+        else:
+            yield from self._with_keys(extractor, MAIN, shards, lambda piece: finish_table(extractor, piece))
 
-    def _of_table(self, extractor: Extractor | None, name: str, shards: range) -> Iterator[pa.Table]:
-        """The rows that some shards have of one table."""
+    def _with_keys(
+        self, extractor: Extractor, name: str, shards: range, finished: Callable[[pa.Table], pa.Table]
+    ) -> Iterator[pa.Table]:
+        """The rows of one table as the run should have written them."""
+        if not has_keys(self._run.record):
+            yield from map(finished, self._of_table(extractor, name, shards))
+            return
+        counts: list[NDArray[np.int64]] = []
+        tasks = tasks_of_shards(self._run.store, shards)
+        keys = KeyColumns(tasks, counts, [MAIN, *tables_of(extractor)].index(name))
+        for piece in self._of_table(extractor, name, shards, counts):
+            yield decoded(keys.add(finished(piece)))
+
+    def _of_table(
+        self, extractor: Extractor | None, name: str, shards: range, counts: list[NDArray[np.int64]] | None = None
+    ) -> Iterator[pa.Table]:
+        """The rows that some shards have of one table; how many each task gave is added to `counts`."""
         further = {} if extractor is None else tables_of(extractor)
         columns, own = None, None
         if extractor is not None and further:
             own = as_stored(extractor.schema if name == MAIN else further[name])
             columns = columns_of_table(name, own)
-        tables = chain.from_iterable(read_tables(self._run.store, shard_name(shard), columns) for shard in shards)
+
+        def of_shard(shard: int) -> Iterator[pa.Table]:
+            read = read_tables(self._run.store, shard_name(shard), columns)
+            if counts is None:
+                return read
+            by_table = CountsByTable(self._counts[shard], 1 + len(further))
+            counts.append(by_table.counts if further else self._counts[shard][:, np.newaxis])
+            return map(by_table.see, read) if further else read
+
+        tables = chain.from_iterable(map(of_shard, shards))
         if own is not None:
             tables = chain(rows_of_table(tables, [MAIN, *further].index(name), name, own))
         return rebatch(table.replace_schema_metadata(None) for table in tables)

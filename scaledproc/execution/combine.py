@@ -18,15 +18,19 @@ from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import CombineDone
 from scaledproc.execution.chunks.chunk import as_stored
 from scaledproc.execution.chunks.quarantine import read_rows
+from scaledproc.execution.croissant import TableFile, croissant
 from scaledproc.execution.finishing import (
     check_names,
     finish_piece,
     finished_schema,
+    has_keys,
     has_partial_form,
     has_summary,
     of_all_rows,
     summed_up,
+    table_schema,
 )
+from scaledproc.execution.keys import KEYS, KeyColumns
 from scaledproc.execution.said_files import write_said
 from scaledproc.execution.shard import counts_of
 from scaledproc.execution.table_files import (
@@ -41,6 +45,7 @@ from scaledproc.extractors.rows.several import MAIN, CountsByTable, columns_of_t
 from scaledproc.extractors.tables import tables_of
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import (
+    CROISSANT,
     ERROR_LOG,
     ERROR_SCHEMA,
     ERRORS,
@@ -71,6 +76,8 @@ from scaledproc.storage.parquet import (
 from scaledproc.storage.row_groups import ahead, rebatch
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pyarrow.parquet as pq
     from numpy.typing import NDArray
 
@@ -122,8 +129,10 @@ def combine(run: RunFolder, *, has_files: bool = True) -> CombineDone:
         counts += [each.counts for each in made]
         rows, summaries, tables = _gather(run, made, reports, unreferenced, digests, sizes)
     else:
-        rows, summaries = _write_features(run, digests, reports, unreferenced, counts)
-        tables = {name: _write_further(run, name, digests, reports) for name in further}
+        main, summaries = _write_features(run, digests, reports, unreferenced, counts)
+        others = [_write_further(run, name, digests, reports, counts) for name in further]
+        _write_croissant(run, digests, [main, *others])
+        rows, tables = main.rows, {table.name: table.rows for table in others}
     check_names(summaries)
     for name, table in summaries.items():
         with run.store.committing(f"{name}.csv", replacing=True) as part:
@@ -166,12 +175,12 @@ def _finish(run: RunFolder, shard: int, report: ShardDone | None) -> TableReport
     """Make a macro shard's files of the tables from the shard."""
     name, store = shard_name(shard), run.store
     with _checked(run, shard, report, has_digest=True) as (file, said):
-        tasks = int(np.diff(run.plan.shard_cuts[shard : shard + 2])[0]) if report is None else report.tasks
-        counts = _counts_of(run, name, said, tasks, file.metadata.num_rows)
+        counts = _counts_of(run, name, said, _tasks_of(run, shard, report), file.metadata.num_rows)
     return finish_shard(
         run.extractor,
         store,
-        (shard, run.record.counts["shards"]),
+        run.record,
+        shard,
         lambda columns: _rows_of(run, shard, report, None, columns, 0),
         counts,
         partial(store.committing, replacing=True),
@@ -212,8 +221,20 @@ def _gather(
     for table, schema in schemas.items():
         name = common_metadata_name(table)
         with run.store.committing(name, replacing=True) as part:
-            write_common_metadata(part, schema)
+            write_common_metadata(part, table_schema(extractor, run.record, table, schema))
             digests[name], sizes[name] = digest_of(part), part.stat().st_size
+    told = [
+        TableFile(
+            name=table,
+            file=table,
+            schema=table_schema(extractor, run.record, table, schema),
+            rows=rows[table],
+            size=sum(report.files[table].size for report in made),
+            digest="",
+        )
+        for table, schema in schemas.items()
+    ]
+    _write_croissant(run, digests, told)
     return rows.pop(MAIN), summaries, rows
 
 
@@ -223,35 +244,77 @@ def _write_features(
     reports: Sequence[ShardDone] | None,
     unreferenced: Unreferenced,
     counts: list[NDArray[np.int64]],
-) -> tuple[int, Mapping[str, pa.Table]]:
+) -> tuple[TableFile, Mapping[str, pa.Table]]:
     extractor = run.extractor
     schema = finished_schema(extractor)
     shards = _rows_of_table(run, MAIN, reports, counts)
+    keys = _keys(run, MAIN, counts)
 
     def written(writer: Writer) -> Iterator[pa.Table]:
         """Every finished piece, after it was written: the summaries come from the same pass."""
         # A local disk is read while rows are written; a store that is elsewhere has its own way to read ahead.
         for piece in ahead(rebatch(shards)) if run.store.local is not None else rebatch(shards):
             finished = finish_piece(extractor, piece, schema, run.store)
-            writer.write_table(finished)
+            writer.write_table(finished if keys is None else keys.add(finished))
             unreferenced.see(finished)
             yield finished
             del piece, finished  # while the next ones are made
 
     with run.store.committing(FEATURES, replacing=True) as part:
-        with Writer(part, schema) as writer:
+        with _table_writer(run, part, MAIN, schema) as writer:
             summaries = of_all_rows(extractor, written(writer))
-        digests[FEATURES] = digest_of(part)
-    return writer.rows, summaries
+        made = _written(run, MAIN, FEATURES, schema, writer, part, digests)
+    return made, summaries
 
 
-def _write_further(run: RunFolder, name: str, digests: dict[str, str], reports: Sequence[ShardDone] | None) -> int:
-    """Write a further table; how many rows it has."""
-    file = table_name(name)
+def _write_further(
+    run: RunFolder,
+    name: str,
+    digests: dict[str, str],
+    reports: Sequence[ShardDone] | None,
+    counts: list[NDArray[np.int64]],
+) -> TableFile:
+    """Write a further table."""
+    file, schema = table_name(name), tables_of(run.extractor)[name]
+    keys = _keys(run, name, counts)
     with run.store.committing(file, replacing=True) as part:
-        rows = write_table(part, tables_of(run.extractor)[name], _rows_of_table(run, name, reports, None))
-        digests[file] = digest_of(part)
-    return rows
+        with _table_writer(run, part, name, schema) as writer:
+            for table in _rows_of_table(run, name, reports, None):
+                writer.write_table(table if keys is None else keys.add(table))
+                del table  # while the next one is read
+        return _written(run, name, file, schema, writer, part, digests)
+
+
+def _written(
+    run: RunFolder, name: str, file: str, schema: pa.Schema, writer: Writer, part: Path, digests: dict[str, str]
+) -> TableFile:
+    """What is told of a table that stands in a file which is about to be committed."""
+    digests[file] = digest_of(part)
+    told = table_schema(run.extractor, run.record, name, schema)
+    return TableFile(name, file, told, writer.rows, part.stat().st_size, digests[file])
+
+
+def _write_croissant(run: RunFolder, digests: dict[str, str], tables: Sequence[TableFile]) -> None:
+    """Tell programs what the tables are."""
+    label = str(run.record.extractor.get("label") or run.extractor.label)
+    version = run.record.versions.get("scaledproc", "")
+    with run.store.committing(CROISSANT, replacing=True) as part:
+        part.write_text(croissant(label, run.record.plan_id, version, tables), encoding="utf-8")
+        digests[CROISSANT] = digest_of(part)
+
+
+def _table_writer(run: RunFolder, part: Path, name: str, schema: pa.Schema) -> Writer:
+    """What writes one of a run's tables, whose own columns are given."""
+    schema = table_schema(run.extractor, run.record, name, schema)
+    return Writer(part, schema, encoded=KEYS if has_keys(run.record) else ())
+
+
+def _keys(run: RunFolder, name: str, counts: Sequence[NDArray[np.int64]]) -> KeyColumns | None:
+    """What puts the columns in front of a table's rows that lead back; None where the run has none."""
+    if not has_keys(run.record):
+        return None
+    tasks = read_tables(run.store, PLAN, list(KEYS), rows=run.record.counts["tasks"])
+    return KeyColumns(tasks, counts, [MAIN, *tables_of(run.extractor)].index(name))
 
 
 def _rows_of_table(
@@ -261,6 +324,8 @@ def _rows_of_table(
     further = tables_of(run.extractor)
     own = as_stored(run.extractor.schema if name == MAIN else further[name])
     columns = columns_of_table(name, own) if further else None
+    if reports is None and not has_keys(run.record):  # then nobody needs them
+        counts = None
     shards = chain.from_iterable(
         _rows_of(run, shard, None if reports is None else reports[shard], counts, columns, len(further))
         for shard in range(run.record.counts["shards"])
@@ -281,15 +346,22 @@ def _rows_of(
     In an unfinished run a shard that is not what its report says is made anew by the next start.
     """
     with _checked(run, shard, report, has_digest=counts is not None) as (file, said):
-        if report is None or counts is None:
+        if counts is None:
             yield from tables_in(file, columns)
-        elif not further:
-            counts.append(_counts_of(run, shard_name(shard), said, report.tasks, report.rows)[:, np.newaxis])
+            return
+        gave = _counts_of(run, shard_name(shard), said, _tasks_of(run, shard, report), file.metadata.num_rows)
+        if not further:
+            counts.append(gave[:, np.newaxis])
             yield from tables_in(file)
         else:
-            by_table = CountsByTable(_counts_of(run, shard_name(shard), said, report.tasks, report.rows), further + 1)
+            by_table = CountsByTable(gave, further + 1)
             counts.append(by_table.counts)
             yield from map(by_table.see, tables_in(file, columns))
+
+
+def _tasks_of(run: RunFolder, shard: int, report: ShardDone | None) -> int:
+    """How many tasks a macro shard has."""
+    return int(run.record.shards[shard]["tasks"]) if report is None else report.tasks
 
 
 @contextlib.contextmanager

@@ -46,6 +46,7 @@ from scaledproc.storage.parquet import (
     tables_in,
     write_table,
 )
+from scaledproc.storage.row_groups import Rows
 from scaledproc.storage.store import scratch_folder
 
 if TYPE_CHECKING:
@@ -354,28 +355,6 @@ def _interleaved(store: Store, parts: Sequence[_Part], machine: NDArray[np.int64
     counts = [iter(part.counts.tolist()) for part in parts]
     for number in machine.tolist():
         yield from rows[number].take(next(counts[number]))
-
-
-class Rows:
-    """Rows that are taken from a stream of tables, so many at a time."""
-
-    def __init__(self, tables: Iterator[pa.Table]) -> None:
-        self._tables = tables
-        self._table: pa.Table | None = None
-        self._at = 0
-
-    def take(self, count: int) -> Iterator[pa.Table]:
-        """The next ones; fewer where there are no more."""
-        while count:
-            if self._table is None or self._at == self._table.num_rows:
-                table = next(self._tables, None)
-                if table is None:
-                    return
-                self._table, self._at = table, 0
-            piece = self._table.slice(self._at, count)
-            self._at += piece.num_rows
-            count -= piece.num_rows
-            yield piece
 
 
 def note_shard(writer: Writer, plan_id: str, shard: int, counts: Sequence[int]) -> None:

@@ -218,6 +218,8 @@ class Extractor(ABC):
     """Environment variables that the rows depend on."""
     tables: Mapping[str, pa.Schema | Mapping[str, Any]] = MappingProxyType({})
     """Schemas of further tables that `extract` gives rows of by `scaledproc.rows`, by the tables' names."""
+    with_keys: bool = False
+    """Whether the columns group, unit and anchor come before those of the schema where a run does not say."""
     apart: ClassVar[frozenset[str]] = frozenset()
     """Attributes that are no part of the fingerprint, as no row depends on them."""
 
@@ -325,8 +327,10 @@ class FunctionExtractor(Extractor):
         tables: Mapping[str, pa.Schema] | None = None,
         partial_summaries: Callable[[Iterable[pa.Table]], Mapping[str, pa.Table]] | None = None,
         merge_summaries: Callable[[Iterable[Mapping[str, pa.Table]]], Mapping[str, pa.Table]] | None = None,
+        with_keys: bool = True,
     ) -> None:
         self.function = function
+        self.with_keys = with_keys
         self.tables = dict(tables or {})
         self.anchors = anchors
         self.unit = unit
@@ -397,6 +401,7 @@ def extractor(
     tables: Mapping[str, pa.Schema | Mapping[str, Any]] | None = None,
     partial_summaries: Callable[[Iterable[pa.Table]], Mapping[str, pa.Table]] | None = None,
     merge_summaries: Callable[[Iterable[Mapping[str, pa.Table]]], Mapping[str, pa.Table]] | None = None,
+    with_keys: bool = True,
 ) -> Callable[[Callable[..., Any]], FunctionExtractor]:
     r"""Make an extractor of a function `task -> rows`, or of anything that can be called so.
 
@@ -422,6 +427,9 @@ def extractor(
         Schemas of further tables, by their names; the function gives rows of one by `scaledproc.rows`.
     partial_summaries, merge_summaries
         As the methods of `Extractor`: `summarise` in two steps, the first of them for each macro shard.
+    with_keys
+        Whether a run puts the columns group, unit and anchor in front of each row of all tables, which lead back to
+        its task. A run may say otherwise.
 
     Examples
     --------
@@ -455,6 +463,7 @@ def extractor(
             tables=further,
             partial_summaries=partial_summaries,
             merge_summaries=merge_summaries,
+            with_keys=with_keys,
         )
 
     return decorate

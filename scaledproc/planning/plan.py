@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scaledproc.errors import ScaledprocError
-from scaledproc.extractors.code.fingerprint import fingerprint_of
+from scaledproc.extractors.code.fingerprint import WITH_KEYS, fingerprint_of
+from scaledproc.extractors.described import undescribed
 from scaledproc.extractors.tables import tables_of
 from scaledproc.planning.inventory import globs_of, matches
 from scaledproc.planning.layout import Layout
@@ -321,6 +322,7 @@ def make_plan(
     cores: int = 1,
     together: bool = False,
     reads: Sequence[SharedFile] = (),
+    with_keys: bool = False,
 ) -> Plan:
     """Group the files of a dataset into units and tasks, sort them, cut them.
 
@@ -342,6 +344,8 @@ def make_plan(
         Cores of one machine, and whether they do all shards.
     reads
         The files that the extractor declared. They belong to no unit, and start no task.
+    with_keys
+        Whether columns that lead back to a row's task come before its own.
 
     Raises
     ------
@@ -379,7 +383,9 @@ def make_plan(
         }
     )
     with ThreadPoolExecutor(1) as beside:  # hashing leaves the interpreter to others
-        plan_id = beside.submit(plan_id_of, found.text, extractor, layout.unit, tasks, files, unit_files, reads)
+        plan_id = beside.submit(
+            plan_id_of, found.text, extractor, layout.unit, tasks, files, unit_files, reads, with_keys
+        )
         task_of_file = _attribute(files["path"], is_anchor, unit_files, unit_tasks)
         sizes = np.bincount(task_of_file, weights=_integers(files["size"]), minlength=int(unit_tasks[-1]))
         del task_of_file
@@ -399,7 +405,7 @@ def make_plan(
         shard_cuts=np.array([0, len(tasks)]) if len(tasks) else np.zeros(1, np.int64),
         chunk_cuts=np.array([0, len(tasks)]) if len(tasks) else np.zeros(1, np.int64),
         warnings=tuple(warnings),
-        fingerprint={**found.parts, **shared_parts(reads)},
+        fingerprint={**found.parts, **shared_parts(reads), **({WITH_KEYS: "yes"} if with_keys else {})},
         reads=tuple(reads),
         is_whole=inventory.is_whole and not left_out,
     )
@@ -542,11 +548,14 @@ def plan_id_of(
     files: pa.Table,
     unit_files: Offsets,
     reads: Sequence[SharedFile] = (),
+    with_keys: bool = False,
 ) -> str:
     """What determines the output, as a hash; `fingerprint` is the extractor's, as text."""
-    digest = hashlib.sha256(f"{FORMAT}\0{fingerprint}\0{extractor.schema}\0{unit}\0".encode())
+    digest = hashlib.sha256(f"{FORMAT}\0{fingerprint}\0{undescribed(extractor.schema)}\0{unit}\0".encode())
     for name, schema in tables_of(extractor).items():
-        digest.update(f"table {name}\0{schema}\0".encode())
+        digest.update(f"table {name}\0{undescribed(schema)}\0".encode())
+    if with_keys:
+        digest.update(f"{WITH_KEYS}\0".encode())
     for file in sorted(reads):
         digest.update(f"{file.path}\0{file.digest}\0".encode(errors="surrogateescape"))
     for column in (tasks["group"], tasks["unit"], tasks["anchor"], files["path"]):

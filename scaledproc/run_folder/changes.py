@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from scaledproc._util.text import clean_text, count_text
-from scaledproc.extractors.code.fingerprint import CODE, Fingerprint
+from scaledproc.extractors.code.fingerprint import CODE, FINISHING, WITH_KEYS, Fingerprint
 from scaledproc.planning.comparison import compare_plans
 
 if TYPE_CHECKING:
@@ -78,15 +78,16 @@ def extractor_differences(
     """
     if isinstance(was, str):
         return [] if was == now.text else [Difference("extractor", "", OLD)]
-    if only is None:  # files of the dataset are no part of the extractor
-        return part_differences({name: part for name, part in was.items() if not name.startswith("reads ")}, now.parts)
+    if only is None:  # files of the dataset are no part of the extractor, nor is what a run does with its rows
+        own = {name: part for name, part in was.items() if not name.startswith("reads ") and name != WITH_KEYS}
+        return part_differences(own, now.parts)
     both = [name for name in was if name in now.parts and name.partition(" ")[0] in only]
     return part_differences({name: was[name] for name in both}, {name: now.parts[name] for name in both})
 
 
 def part_differences(was: Mapping[str, str], now: Mapping[str, str]) -> list[Difference]:
     """What differs between the parts of two fingerprints; what follows from something else is left out."""
-    names = sorted({*was, *now}, key=lambda name: (_rank(name), name))
+    names = sorted({*was, *now} - {FINISHING}, key=lambda name: (_rank(name), name))
     found = [_difference(name, was.get(name), now.get(name)) for name in names if was.get(name) != now.get(name)]
     kinds = {difference.kind for difference in found}
     if "python" in kinds:  # another version has other bytecode
@@ -112,6 +113,9 @@ def _rank(name: str) -> int:
 
 def _difference(part: str, was: str | None, now: str | None) -> Difference:
     kind, _, name = part.partition(" ")
+    if part == WITH_KEYS:
+        words = ("with", "without") if was is None else ("without", "with")
+        return Difference(kind, name, f"{words[0]} the columns group, unit and anchor, was {words[1]}", now, was)
     called = clean_text(
         {
             "name": "the extractor's name",

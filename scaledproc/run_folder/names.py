@@ -8,6 +8,7 @@ Its layout::
       features/, beats/                  with --table dataset, instead of these files:
         part-00000.parquet               the rows of one macro shard
         _common_metadata                 the columns of all of them
+      croissant.json                     what these tables and their columns are, as Croissant 1.1
       signal_stats.csv                   the extractor's summaries, <name>.csv
       errors.parquet                     the quarantined tasks, one row each
       errors.log                         their tracebacks; only when a task failed
@@ -47,6 +48,7 @@ RECORD = "run.json"
 PLAN = "plan.parquet"
 INVENTORY = "inventory.parquet"
 FEATURES = "features.parquet"
+CROISSANT = "croissant.json"
 MAIN_TABLE = "features"
 COMMON_METADATA = "_common_metadata"
 """The columns of all files of a table's folder, as Parquet's tools call such a file."""
@@ -71,7 +73,7 @@ TODO = f"{WORK}/todo"
 """A run's folder of its own: of the tasks that no earlier run has the rows of."""
 UPDATE = "update"
 """A run's folder of its own: of what is to take this one's place, until that is whole."""
-OWN_FILES = frozenset({RECORD, PLAN, INVENTORY, FEATURES, ERRORS, ERROR_LOG, TASKS, WARNINGS, REPORT})
+OWN_FILES = frozenset({RECORD, PLAN, INVENTORY, FEATURES, CROISSANT, ERRORS, ERROR_LOG, TASKS, WARNINGS, REPORT})
 OWN_NAMES = OWN_FILES | {LOGS, SHARDS, WORK, LEASE, UPDATE, MAIN_TABLE}
 SHARD_FILE = re.compile(r"\d{5,}\.parquet")
 PARTS = f"{WORK}/parts"

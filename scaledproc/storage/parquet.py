@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -62,12 +63,30 @@ class Writer:
     for_queries
         Whether each row group says what its smallest and largest values are: for files that stay. To find them takes
         longer than all the rest of writing.
+    encoded
+        Columns of text that come as dictionaries, each value once, of 32-bit places: to encode them here would take as
+        long as the rest of writing. They are read as the text that the schema says.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema, *, for_queries: bool = True) -> None:
+    def __init__(
+        self, path: Path, schema: pa.Schema, *, for_queries: bool = True, encoded: Collection[str] = ()
+    ) -> None:
         self._sink = pa.OSFile(str(path), "wb")
+        self._declared = schema if encoded else None
+        if encoded:
+            schema = pa.schema(
+                [
+                    each.with_type(pa.dictionary(pa.int32(), each.type)) if each.name in encoded else each
+                    for each in schema
+                ]
+            )
         self._parquet = pq.ParquetWriter(
-            self._sink, schema, compression="snappy", version="2.6", write_statistics=for_queries
+            self._sink,
+            schema,
+            compression="snappy",
+            version="2.6",
+            write_statistics=for_queries,
+            store_schema=not encoded,
         )
         self._groups = RowGroups(schema)
         self.rows = 0
@@ -79,6 +98,10 @@ class Writer:
         try:
             if error is None:
                 self._write(self._groups.rest())
+                if self._declared is not None:  # what Arrow writes itself of a schema
+                    declared = base64.b64encode(self._declared.serialize().to_pybytes())
+                    told = {**(self._declared.metadata or {}), b"ARROW:schema": declared}
+                    self._parquet.add_key_value_metadata(told)
         finally:
             self._parquet.close()
             self._sink.close()
@@ -86,7 +109,8 @@ class Writer:
     def write_table(self, table: pa.Table) -> None:
         """Take rows; they are written when a row group is full."""
         self.rows += table.num_rows
-        self._write(self._groups.add(table))
+        for start in range(0, table.num_rows, ROW_GROUP):  # what is counted of rows takes memory too
+            self._write(self._groups.add(table.slice(start, ROW_GROUP)))
 
     def write_tables(self, tables: Iterable[pa.Table]) -> None:
         """Take the rows of several, one after the other."""

@@ -103,6 +103,28 @@ def ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
             del table  # while the next one is waited for
 
 
+class Rows:
+    """Rows that are taken from a stream of tables, so many at a time."""
+
+    def __init__(self, tables: Iterator[pa.Table]) -> None:
+        self._tables = tables
+        self._table: pa.Table | None = None
+        self._at = 0
+
+    def take(self, count: int) -> Iterator[pa.Table]:
+        """The next ones; fewer where there are no more."""
+        while count:
+            if self._table is None or self._at == self._table.num_rows:
+                table = next(self._tables, None)
+                if table is None:
+                    return
+                self._table, self._at = table, 0
+            piece = self._table.slice(self._at, count)
+            self._at += piece.num_rows
+            count -= piece.num_rows
+            yield piece
+
+
 def row_bits(table: pa.Table) -> NDArray[np.int64]:
     """How many bits each row takes as Arrow has it, shape (rows,): the same however the table lies in memory.
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import scaledproc
 from scaledproc.errors import UsageError
 from scaledproc.execution.finishing import finish_table, finished_schema
+from scaledproc.execution.keys import KEYS, without_keys
 from scaledproc.execution.workers.sending import check_sendable
 from scaledproc.extractors import Extractor, Task, load_extractor
 from scaledproc.extractors.options import ExtractorOption, make_extractor, options_of, parse_options
@@ -22,6 +24,8 @@ from scaledproc.extractors.rows.collector import SchemaError
 from scaledproc.extractors.rows.several import MAIN, collector_for, rows_of_table, schema_between
 from scaledproc.extractors.tables import TableRows, tables_of
 from scaledproc.planning.shared_files import at_hand, paths_of
+from scaledproc.run_folder.names import table_name
+from scaledproc.storage.parquet import read_tables
 from scaledproc.testing.probes import output_bytes
 
 if TYPE_CHECKING:
@@ -142,6 +146,40 @@ class ExtractorConformance:
             pieces = [finish_table(extractor, rows.slice(start, size)) for start in range(0, rows.num_rows, size)]
             assert pa.concat_tables([whole.slice(0, 0), *pieces]).equals(whole), size
 
+    def test_each_row_leads_back_to_its_task(self, dataset: Path, tmp_path: Path) -> None:
+        """With the columns group, unit and anchor, as a run has them by default or is asked for, all else is the same.
+
+        An extractor whose own columns are called so says `with_keys = False`, or leaves it at that.
+        """
+        extractor = self.load()
+        runs = []
+        for with_keys in (False, True):
+            if with_keys and not extractor.with_keys and has_key_columns(extractor):
+                return
+            out = tmp_path / f"out{with_keys}"
+            runs.append(
+                scaledproc.run(
+                    dataset,
+                    out,
+                    extractor=self.extractor,
+                    **{**self.arguments, "jobs": 1, "with_keys": with_keys},
+                )
+            )
+        plain, keyed = runs
+        assert {name: file for name, file in output_bytes(keyed.store).items() if name.endswith(".csv")} == {
+            name: file for name, file in output_bytes(plain.store).items() if name.endswith(".csv")
+        }
+        anchors = [task.anchor for task in self.tasks(dataset)]
+        for number, name in enumerate([MAIN, *tables_of(extractor)]):
+            table = pa.concat_tables(list(read_tables(keyed.store, table_name(name))))
+            before = pa.concat_tables(list(read_tables(plain.store, table_name(name))))
+            assert table.schema.names[: len(KEYS)] == list(KEYS)
+            assert table_bytes(without_keys(table)) == table_bytes(before)
+            column = "rows" if number == 0 else f"rows_{name}"
+            gave = pa.concat_tables(list(read_tables(keyed.store, "tasks.parquet")))[column].to_pylist()
+            expected = [anchor for anchor, count in zip(anchors, gave, strict=True) for _ in range(count)]
+            assert table["anchor"].to_pylist() == expected
+
     def test_what_it_returned_may_be_written_over(self, dataset: Path) -> None:
         """Nothing that was returned is used again for the rows of another task, or of the same one."""
         extractor, tasks = self.load(), self.tasks(dataset)
@@ -155,6 +193,20 @@ class ExtractorConformance:
                     continue
                 write_over(kept)
         assert self.outcomes(extractor, tasks) == expected
+
+
+def has_key_columns(extractor: Extractor) -> bool:
+    """Whether a table of an extractor has a column of its own that is called as one of those that lead back."""
+    schemas = [finished_schema(extractor), *tables_of(extractor).values()]
+    return any(name in schema.names for schema in schemas for name in KEYS)
+
+
+def table_bytes(table: pa.Table) -> bytes:
+    """A table as Parquet has it, where NaN is equal to itself."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.combine_chunks(), sink)
+    written: bytes = sink.getvalue().to_pybytes()
+    return written
 
 
 def _with_another(found: Any, options: Mapping[str, Any], option: ExtractorOption) -> Extractor | None:

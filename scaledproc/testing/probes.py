@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scaledproc.extractors import Task, extractor
+from scaledproc.run_folder.names import CROISSANT
 from scaledproc.run_folder.record import read_record
 from scaledproc.storage.store import Store
 
@@ -18,9 +19,7 @@ COUNT = "SCALEDPROC_PROBE_COUNT"
 CUTS: tuple[tuple[str, str], ...] = (("folder", "auto"), ("1", "1"), ("3", "per-core"), ("2kB", "1kB"), ("4", "2"))
 
 
-@extractor(
-    schema={"unit": "string", "path": "string", "line": "int64", "digest": "string", "beside": "int64"}, anchor="*.txt"
-)
+@extractor(schema={"path": "string", "line": "int64", "digest": "string", "beside": "int64"}, anchor="*.txt")
 def probe(task: Task) -> Iterator[dict[str, Any]]:
     """Give a row for each line of the anchor, with a digest of all files of the unit; do what the content says.
 
@@ -37,13 +36,7 @@ def probe(task: Task) -> Iterator[dict[str, Any]]:
             raise ValueError(f"poison in {task.path}")
         if line.startswith("sleep"):
             time.sleep(float(line.split()[1]))
-        yield {
-            "unit": task.unit,
-            "path": task.anchor,
-            "line": number,
-            "digest": digest.hexdigest(),
-            "beside": len(task.files),
-        }
+        yield {"path": task.anchor, "line": number, "digest": digest.hexdigest(), "beside": len(task.files)}
 
 
 def write_probe_dataset(folder: Path, *, poison: bool = False, seconds: float = 0.0) -> Path:
@@ -81,7 +74,8 @@ def write_probe_dataset(folder: Path, *, poison: bool = False, seconds: float = 
 
 def output_bytes(store: Store) -> dict[str, str]:
     """A digest of each file that must be the same wherever and however a plan is run."""
-    names = [name for name in store.names() if name.endswith((".csv", ".parquet")) and name not in _WITH_CUTS]
+    kinds = (".csv", ".parquet", CROISSANT)
+    names = [name for name in store.names() if name.endswith(kinds) and name not in _WITH_CUTS]
     record = read_record(store)
     tables = ("features", *record.tables) if record is not None and record.has_table_folders else ()
     names += [f"{folder}/{name}" for folder in ("shards", *tables) for name in store.names(folder)]

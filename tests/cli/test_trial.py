@@ -46,8 +46,8 @@ def test_rows_and_what_is_printed(folder: Path, cli: Cli) -> None:
         "working on a/1.txt",
         "task a/1.txt (the first of 4 tasks)",
         "",
-        "path     value",
-        "a/1.txt      5",
+        "group  unit  anchor   path     value",
+        "a      a     a/1.txt  a/1.txt      5",
     ]
     assert lines[6].startswith("1 row in ")
     assert "peak memory" in lines[6]
@@ -68,7 +68,7 @@ def test_json_is_alone_on_standard_output(folder: Path, cli: Cli) -> None:
     done = cli("try", "mine.py", "data", "--json")
     found = json.loads(done.stdout)
     assert done.returncode == 0
-    assert found["rows"] == [{"path": "a/1.txt", "value": 1}]
+    assert found["rows"] == [{"group": "a", "unit": "a", "anchor": "a/1.txt", "path": "a/1.txt", "value": 1}]
     assert "working on a/1.txt" in done.stderr
     found = json.loads(cli("try", "mine.py", "data", "b/3.txt", "--json").stdout)["error"]
     assert (found["kind"], found["error"], found["row"]["value"]) == ("schema", "SchemaError", 3.5)

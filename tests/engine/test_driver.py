@@ -89,7 +89,7 @@ def test_any_cuts_and_any_interruptions_give_the_same_bytes(
         output / name
         for name in (
             *("features.parquet", "errors.parquet", "errors.log", "tasks.parquet", "shards"),
-            *("plan.parquet", "inventory.parquet", "run.json"),
+            *("plan.parquet", "inventory.parquet", "run.json", "croissant.json"),
         )
     )
     assert len(list((output / "shards").iterdir())) == run.plan.n_shards
@@ -147,7 +147,7 @@ def test_finish_and_summarise_of_ones_own(probe_data: Path, tmp_path: Path) -> N
         return {"n": 1}
 
     run = scaledproc.run(probe_data, tmp_path / "out", extractor=ones, jobs=1)
-    assert run.to_arrow().schema.names == ["n", "double"]
+    assert run.to_arrow().schema.names == ["group", "unit", "anchor", "n", "double"]
     assert run.summary("total")["double"].to_pylist() == [2 * run.plan.n_tasks]
 
 

@@ -34,7 +34,7 @@ FILES = {
 SCHEMA = {"station": "string", "day": "string", "sum": "int64", "label": "string"}
 
 
-@scaledproc.extractor(schema=SCHEMA, anchor="*.csv", reads="labels.txt")
+@scaledproc.extractor(schema=SCHEMA, anchor="*.csv", reads="labels.txt", with_keys=False)
 def sums(task: scaledproc.Task, *, plus: int = 0) -> dict[str, Any]:
     """Sum a file, with what lies beside it and what all tasks read."""
     total = sum(map(int, task.path.read_text().split(",")))
@@ -90,14 +90,18 @@ def test_finish_is_applied(dataset: Path) -> None:
         return table.rename_columns(["file", "n"])
 
     extractor = scaledproc.extractor(schema={"path": "string", "n": "int64"}, anchor="*.csv", finish=renamed)
-    assert scaledproc.try_task(extractor(plain.function), dataset).to_pylist() == [{"file": "north/1.csv", "n": 3}]
+    rows = scaledproc.try_task(extractor(plain.function), dataset, with_keys=False)
+    assert rows.to_pylist() == [{"file": "north/1.csv", "n": 3}]
 
 
 def test_a_file_alone(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its folder is the dataset: that is what it says, and nothing else of the tree is looked at."""
-    assert scaledproc.try_task(plain, dataset / "north/1.csv").to_pylist() == [{"path": "1.csv", "n": 3}]
+    keys = {"group": ".", "unit": "."}
+    rows = scaledproc.try_task(plain, dataset / "north/1.csv").to_pylist()
+    assert rows == [{**keys, "anchor": "1.csv", "path": "1.csv", "n": 3}]
     monkeypatch.chdir(dataset / "north")
-    assert scaledproc.try_task(plain, "2.csv").to_pylist() == [{"path": "2.csv", "n": 3}]
+    rows = scaledproc.try_task(plain, "2.csv").to_pylist()
+    assert rows == [{**keys, "anchor": "2.csv", "path": "2.csv", "n": 3}]
     os.mkfifo("pipe")
     (dataset / "north/folder").mkdir()
     (dataset / "north/.hidden").write_text("")
@@ -178,7 +182,8 @@ def test_datasets_and_runs_in_s3(s3: Bucket, dataset: Path, tmp_path: Path) -> N
     scratch.mkdir()
     given: dict[str, Any] = {"storage_options": s3.storage_options, "scratch": scratch}
     assert scaledproc.try_task(sums, s3.url("try"), "north/1.csv", **given).to_pylist() == north()
-    assert scaledproc.try_task(plain, s3.url("try/north/2.csv"), **given).to_pylist() == [{"path": "2.csv", "n": 3}]
+    found = scaledproc.try_task(plain, s3.url("try/north/2.csv"), with_keys=False, **given)
+    assert found.to_pylist() == [{"path": "2.csv", "n": 3}]
     scaledproc.run(s3.url("try"), s3.url("tried"), extractor=sums, jobs=1, storage_options=s3.storage_options)
     with pytest.raises(ValueError, match="'x'"):
         scaledproc.try_task(sums, s3.url("tried"), failed=1, **given)
@@ -346,7 +351,7 @@ def test_a_row_beside_its_schema(dataset: Path) -> None:
 def test_wide_rows_are_turned_on_their_side_and_many_are_cut(dataset: Path) -> None:
     names = [f"a_long_name_{number}" for number in range(20)]
 
-    @scaledproc.extractor(schema=dict.fromkeys(names, "float64"), anchor="*.csv")
+    @scaledproc.extractor(schema=dict.fromkeys(names, "float64"), anchor="*.csv", with_keys=False)
     def wide(task: scaledproc.Task) -> Any:
         yield from (dict.fromkeys(names, row / 3) for row in range(30))
 
@@ -356,13 +361,16 @@ def test_wide_rows_are_turned_on_their_side_and_many_are_cut(dataset: Path) -> N
     assert lines[3].split() == ["a_long_name_0", "double", "0.0", "0.3333333333333333", "0.6666666666666666", "1.0"]
     assert lines[23] == "… and 26 more"
     narrow = trial_text(api.trial(plain, dataset), 80)
-    assert narrow.splitlines()[2:4] == ["path         n", "north/1.csv  3"]
+    assert narrow.splitlines()[2:4] == [
+        "group  unit   anchor       path         n",
+        "north  north  north/1.csv  north/1.csv  3",
+    ]
 
 
 def test_json_has_all_that_json_can_have(dataset: Path) -> None:
     schema = {"x": "float64", "b": "binary", "l": pa.list_(pa.float64()), "t": "timestamp[ns]", "s": "string"}
 
-    @scaledproc.extractor(schema=schema, anchor="*.csv")
+    @scaledproc.extractor(schema=schema, anchor="*.csv", with_keys=False)
     def odd(task: scaledproc.Task) -> Any:
         return {"x": float("nan"), "b": b"\xff", "l": [1.0, float("inf")], "t": pd.Timestamp("2026-01-02"), "s": None}
 
@@ -380,4 +388,4 @@ def test_parameters_are_those_of_the_declarations() -> None:
     parameters = inspect.signature(scaledproc.try_task).parameters
     shared = {name: (each.annotation, each.default) for name, each in parameters.items() if name not in own}
     assert shared == {name: options[name] for name in shared}
-    assert len(shared) == 10
+    assert len(shared) == 11

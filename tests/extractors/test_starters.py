@@ -39,7 +39,9 @@ class TestFiles(_Written):
 
     def test_values(self, dataset: Path) -> None:
         rows = scaledproc.try_task(self.extractor, dataset, "1/3.bin").to_pylist()
-        assert rows == [{"path": "1/3.bin", "size": 6, "lines": 3, "beside": 1}]
+        assert rows == [
+            {"group": "1", "unit": "1", "anchor": "1/3.bin", "path": "1/3.bin", "size": 6, "lines": 3, "beside": 1}
+        ]
         (row,) = scaledproc.try_task(self.extractor, dataset, "1/3.bin", options={"largest": 5}).to_pylist()
         assert row["lines"] is None
 
@@ -59,6 +61,7 @@ class TestTables(_Written):
 
     def test_values(self, dataset: Path) -> None:
         time, value, empty = scaledproc.try_task(self.extractor, dataset / "a.csv").to_pylist()
+        assert [time.pop(name) for name in ("group", "unit", "anchor")] == [".", "a.csv", "a.csv"]
         assert time == {"path": "a.csv", "column": "time", "count": 2, "missing": 0, "mean": 2, "min": 1, "max": 3}
         assert (value["count"], value["missing"], value["mean"]) == (1, 1, 2.5)
         assert (empty["count"], empty["missing"], empty["mean"]) == (0, 2, None)

@@ -25,6 +25,12 @@ CODE = frozenset(
     {"name", "version", "base", "code", "file", "function", "class", "column", "schema", "table", "fingerprint"}
 )
 """Kinds of parts that are code. Others may differ from machine to machine, such as a path that a module computes."""
+WITH_KEYS = "with_keys"
+"""The part that says that columns that lead back are put in front of the rows: of a plan, not of an extractor."""
+FINISHING = "finishing"
+"""The part that names those which only `finish` or `summarise` depend on, and no row of a shard."""
+DESCRIBED = "columns' units and descriptions"
+"""The part that says what columns mean."""
 _LEFT: dict[tuple[str, str, str], str] = {}
 """By extractor, part and what a run in this process left as its value: what that was before."""
 
@@ -72,10 +78,15 @@ def fingerprint_of(extractor: Extractor) -> Fingerprint:
     walk.parts["name"] = repr(extractor.label)
     if isinstance(extractor, FunctionExtractor):
         walk.add_main(extractor.function)
+        walk.finish()
+        of_rows = {*walk.parts}
         for name in ("finish", "summarise", "partial_summaries", "merge_summaries"):
             function = getattr(extractor, f"given_{name}")
             if function is not None:
                 walk.parts[f"code {name}"] = walk.write(function, name)
+        walk.finish()
+        if later := sorted({*walk.parts} - of_rows):
+            walk.parts[FINISHING] = json.dumps(later)
     else:
         walk.parts["version"] = repr(extractor.version)
         walk.add_attributes(extractor, extractor.apart)
@@ -143,9 +154,16 @@ def _of_built_in(extractor: Extractor) -> Fingerprint:
 
 def _add_schema(parts: dict[str, str], extractor: Extractor) -> None:
     from scaledproc.extractors.code.values import folded
+    from scaledproc.extractors.described import descriptions, undescribed
 
-    schema = extractor.schema
+    schemas = {"": extractor.schema, **tables_of(extractor)}
+    told = {name: found for name, each in schemas.items() if (found := descriptions(each))}
+    if told:
+        parts[DESCRIBED] = folded(json.dumps(told, sort_keys=True))
+    schema = undescribed(schemas.pop(""))
     parts |= {f"column {field.name}": f"{field.type}{'' if field.nullable else ' not null'}" for field in schema}
     parts["schema"] = folded(schema.to_string(show_schema_metadata=True, truncate_metadata=False))
-    for name, table in tables_of(extractor).items():
-        parts[f"table {name}"] = folded(table.to_string(show_schema_metadata=True, truncate_metadata=False))
+    for name, table in schemas.items():
+        parts[f"table {name}"] = folded(
+            undescribed(table).to_string(show_schema_metadata=True, truncate_metadata=False)
+        )

@@ -45,6 +45,7 @@ _LOOKED_AT = 4096  # bytes by which text is told from the rest
     },
     anchor="*",
     unit="file",
+    with_keys=False,
 )
 def files(
     task: Task, *, first: Annotated[int, Option("How many of the first bytes are told.", unit="bytes")] = 16

@@ -33,7 +33,7 @@ SCHEMA = pa.schema(
 ANCHORS = ("*.csv", "*.csv.gz", "*.jsonl", "*.jsonl.gz", "*.ndjson", "*.ndjson.gz", "*.parquet")
 
 
-@extractor(schema=SCHEMA, anchor=ANCHORS, unit="file")
+@extractor(schema=SCHEMA, anchor=ANCHORS, unit="file", with_keys=False)
 def table(
     task: Task,
     *,

@@ -8,7 +8,7 @@ import resource
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import pyarrow as pa
 
@@ -178,6 +178,7 @@ class WfdbSummary(Extractor):
     anchors = ("*.hea", f"{'[0-9]' * 8}n{ENDING}")
     companions = ("*.dat", "*.mat")
     companion_column = "signal_file"
+    units: ClassVar[Mapping[str, str]] = {"fs": "Hz", "offset_s": "s", "duration_s": "s"}
     apart = frozenset({"_signal_names", "_names"})  # the combine step's
 
     def __init__(

@@ -170,4 +170,4 @@ def test_flat_dataset(tree: TreeWriter, tmp_path: Path) -> None:
         return {"path": task.anchor, "beside": len(task.files)}
 
     run = scaledproc.run(root, tmp_path / "out", extractor=names, only=tmp_path / "names.txt", jobs=1)
-    assert run.to_arrow().to_pylist() == [{"path": "100.csv", "beside": 3}]
+    assert run.to_arrow(columns=["path", "beside"]).to_pylist() == [{"path": "100.csv", "beside": 3}]

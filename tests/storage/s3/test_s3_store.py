@@ -220,7 +220,8 @@ def test_odd_names(s3: Bucket, tmp_path: Path) -> None:
     run = scaledproc.run(
         s3.url("odd [1]"), tmp_path / "out", extractor=content, jobs=1, storage_options=s3.storage_options
     )
-    assert run.to_arrow().to_pylist() == [{"path": name, "content": name} for name in sorted(names)]
+    rows = run.to_arrow(columns=["anchor", "path", "content"]).to_pylist()
+    assert rows == [{"anchor": name, "path": name, "content": name} for name in sorted(names)]
 
 
 @pytest.mark.slow

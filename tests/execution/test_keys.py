@@ -1,0 +1,229 @@
+"""Columns that lead back: what they say, what they leave alone, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import scaledproc
+from scaledproc import Extractor, Task
+from scaledproc.errors import OtherPlanError, UsageError
+from scaledproc.events import ReuseFound
+from scaledproc.execution.keys import KEYS, KeyColumns, decoded
+from scaledproc.storage.parquet import Writer
+from scaledproc.testing.probes import output_bytes
+
+CODE = """
+import scaledproc
+
+
+def rename(table):
+    assert table.schema.names == ["n"], "an extractor sees its own columns"
+    return table.rename_columns(["number"])
+
+
+def total(tables):
+    import pyarrow as pa
+    tables = list(tables)
+    assert {tuple(table.schema.names) for table in tables} <= {("number",)}
+    return {"total": pa.table({"rows": [sum(table.num_rows for table in tables)]})}
+
+
+@scaledproc.extractor(
+    schema={"n": "int64"}, anchor="*.txt", tables={"words": {"word": "string"}}, finish=rename, summarise=total
+)
+def split(task):
+    if "bad" in task.anchor:
+        raise ValueError("bad")
+    words = task.path.read_text().split()
+    yield from ({"n": number} for number in range(len(words) // 2))
+    yield scaledproc.rows("words", ({"word": word} for word in words))
+"""
+WORDS = {
+    "top.txt": "a b",
+    "30/1/0.txt": "c d e",
+    "30/1/1.txt": "",
+    "30/2/bad.txt": "f",
+    "31/1/0.txt": "g h i j k",
+    "31/1/ü.txt": "l",
+}
+ORDER = ("top.txt", "30/1/0.txt", "30/1/1.txt", "31/1/0.txt", "31/1/ü.txt")
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> Path:
+    for name, text in WORDS.items():
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).write_text(text)
+    (tmp_path / "own.py").write_text(CODE)
+    return tmp_path / "data"
+
+
+def run(words: Path, name: str, **options: Any) -> scaledproc.Run:
+    spec = {"extractor": f"{words.parent}/own.py:split", "jobs": 1, **options}
+    return scaledproc.run(words, words.parent / name, **spec)
+
+
+def test_each_row_of_each_table_leads_back(words: Path) -> None:
+    made = run(words, "out")
+    rows = made.to_arrow()
+    texts = pa.field("x", pa.string(), nullable=False)
+    assert [each.with_name("x") for each in rows.schema][:3] == [texts] * 3
+    assert rows.schema.names == [*KEYS, "number"]
+    tasks = made.plan.to_pandas()
+    place = {row.anchor: (row.group, row.unit) for row in tasks.itertuples()}
+    assert {name: place[name] for name in ("top.txt", "31/1/ü.txt")} == {
+        "top.txt": (".", "."),
+        "31/1/ü.txt": ("31", "31/1"),
+    }
+    order = [anchor for anchor in tasks["anchor"] if anchor in ORDER]
+
+    def expected(count: Any) -> list[tuple[str, str, str]]:
+        return [(*place[anchor], anchor) for anchor in order for _ in range(count(len(WORDS[anchor].split())))]
+
+    found = list(zip(*(rows[name].to_pylist() for name in KEYS), strict=True))
+    assert found == expected(lambda words: words // 2)
+    further = pq.read_table(Path(str(made.store)) / "words.parquet")
+    assert further.schema.names == [*KEYS, "word"]
+    assert list(zip(*(further[name].to_pylist() for name in KEYS), strict=True)) == expected(lambda words: words)
+    assert further["word"].to_pylist() == [word for anchor in order for word in WORDS[anchor].split()]
+    assert made.summary("total")["rows"].to_pylist() == [rows.num_rows]
+    assert scaledproc.verify(made.store.uri).ok
+
+
+def test_any_cuts_and_combining_again_give_the_same_bytes(words: Path) -> None:
+    expected: dict[str, str] = {}
+    for number, (chunk, shards) in enumerate((("1", "folder"), ("3", "2"), ("auto", "1"))):
+        made = run(words, f"out{number}", chunk=chunk, shards=shards)
+        found = {name: digest for name, digest in output_bytes(made.store).items() if "/" not in name}
+        expected = expected or found
+        assert found == expected
+    scaledproc.combine(words.parent / "out0")
+    assert {**output_bytes(run(words, "out0").store), **expected} == output_bytes(run(words, "out0").store)
+
+
+def test_with_and_without_is_another_plan_that_costs_no_task(words: Path) -> None:
+    whole = output_bytes(run(words, "whole").store)
+    without = output_bytes(run(words, "without", with_keys=False).store)
+    assert whole["features.parquet"] != without["features.parquet"]
+    run(words, "out", with_keys=False)
+    with pytest.raises(
+        OtherPlanError, match="with the columns group, unit and anchor, was without; --update does 1 of"
+    ):
+        run(words, "out")
+    told: list[Any] = []
+    assert output_bytes(run(words, "out", update=True, on_event=told.append).store) == whole
+    (found,) = (event for event in told if isinstance(event, ReuseFound))
+    assert found.reasons == {"failed": 1}
+    assert output_bytes(run(words, "out", update=True, with_keys=False).store) == without
+
+
+class Lengths(Extractor):
+    name = "lengths"
+    anchors = ("*.txt",)
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema([("length", pa.int64())])
+
+    def extract(self, task: Task) -> Any:
+        return {"length": len(task.path.read_text())}
+
+
+def test_a_class_has_them_where_they_are_asked_for(words: Path) -> None:
+    assert run(words, "out", extractor=Lengths()).to_arrow().schema.names == ["length"]
+    rows = run(words, "asked", extractor=Lengths(), with_keys=True).to_arrow()
+    assert rows.schema.names == [*KEYS, "length"]
+    assert dict(zip(rows["anchor"].to_pylist(), rows["length"].to_pylist(), strict=True)) == {
+        name: len(text) for name, text in WORDS.items()
+    }
+
+
+def test_a_name_twice_is_refused_with_the_remedy(words: Path) -> None:
+    own = scaledproc.extractor(schema={"unit": "string"}, anchor="*.txt")(lambda task: {"unit": task.unit})
+    with pytest.raises(
+        UsageError, match=r"table has a column 'unit'.*--no-with-keys.*@extractor\(…, with_keys=False\)"
+    ):
+        run(words, "out", extractor=own)
+    assert not (words.parent / "out").exists()
+    assert run(words, "out", extractor=own, with_keys=False).to_arrow().schema.names == ["unit"]
+
+    def called_group(table: pa.Table) -> pa.Table:
+        return table.rename_columns(["group"])
+
+    for options in ({"finish": called_group}, {"tables": {"beats": {"anchor": "string"}}}):
+        made = scaledproc.extractor(schema={"n": "int64"}, anchor="*.txt", **options)(lambda task: [])
+        with pytest.raises(UsageError, match=r"has a column '(group|anchor)'"):
+            run(words, "out2", extractor=made)
+    quiet = scaledproc.extractor(schema={"unit": "string"}, anchor="*.txt", with_keys=False)(lambda task: [])
+    assert run(words, "out3", extractor=quiet).to_arrow().schema.names == ["unit"]
+
+
+def test_one_task_is_shown_as_a_run_has_it(words: Path) -> None:
+    own = f"{words.parent}/own.py:split"
+    rows = scaledproc.try_task(own, words, "31/1/0.txt")
+    assert rows.to_pylist() == [{"group": "31", "unit": "31/1", "anchor": "31/1/0.txt", "number": n} for n in (0, 1)]
+    assert rows.schema.equals(run(words, "out").to_arrow().schema)
+    assert scaledproc.try_task(own, words / "31/1/0.txt", with_keys=False).schema.names == ["number"]
+    run(words, "without", with_keys=False)
+    assert scaledproc.try_task(None, f"{words.parent}/without#top.txt").schema.names == ["number"]
+    assert scaledproc.try_task(None, f"{words.parent}/out#top.txt").schema.names == [*KEYS, "number"]
+
+
+COUNTS = st.lists(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=6), min_size=1, max_size=5)
+
+
+@given(COUNTS, st.lists(st.integers(0, 9), max_size=40), st.integers(0, 1))
+@settings(max_examples=60, deadline=None)
+def test_rows_of_any_counts_in_any_pieces(counts: list[list[tuple[int, int]]], sizes: list[int], number: int) -> None:
+    names = [f"{shard}/{task}" for shard, each in enumerate(counts) for task in range(len(each))]
+    expected = [
+        f"{shard}/{task}"
+        for shard, each in enumerate(counts)
+        for task, gave in enumerate(each)
+        for _ in range(gave[number])
+    ]
+
+    def tasks() -> Iterator[pa.Table]:
+        for start in range(0, len(names), 2):
+            part = names[start : start + 2]
+            yield pa.table([part, part, part], names=list(KEYS)).cast(
+                pa.schema([(name, pa.large_string()) for name in KEYS])
+            )
+
+    keys = KeyColumns(tasks(), [np.array(each, np.int64).reshape(-1, 2) for each in counts], number)
+    found: list[str] = []
+    for size in [*sizes, len(expected)]:
+        rows = pa.table({"n": np.arange(min(size, len(expected) - len(found)))})
+        keyed = keys.add(rows)
+        assert keyed["n"].equals(rows["n"])
+        for name in KEYS:
+            assert len(keyed[name].combine_chunks().dictionary) == len(set(keyed[name].to_pylist()))
+        found += decoded(keyed)["anchor"].to_pylist()
+    assert found == expected
+
+
+def test_texts_of_dictionaries_are_written_as_the_same_texts(tmp_path: Path) -> None:
+    schema = pa.schema(
+        [pa.field("a", pa.string(), nullable=False), pa.field("x", pa.float64(), metadata={"unit": "mV"})],
+        metadata={"note": "kept"},
+    )
+    texts = [f"text {n // 7}" for n in range(1000)]
+    plain = pa.table([texts, np.arange(1000.0)], schema=schema)
+    encoded = pa.Table.from_arrays(
+        [pa.array(texts).dictionary_encode(), plain["x"]],
+        schema=pa.schema([schema.field(0).with_type(pa.dictionary(pa.int32(), pa.string())), schema.field(1)]),
+    )
+    for name, table, columns in (("plain", plain, ()), ("encoded", encoded, ("a",))):
+        with Writer(tmp_path / name, schema, encoded=columns) as writer:
+            writer.write_tables(table.slice(start, 333) for start in range(0, 1000, 333))
+    assert (tmp_path / "plain").read_bytes() == (tmp_path / "encoded").read_bytes()
+    assert pq.read_table(tmp_path / "encoded").schema.equals(schema, check_metadata=True)
