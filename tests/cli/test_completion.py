@@ -241,10 +241,3 @@ def test_a_home_that_cannot_be_written_is_told_in_words(cli: Cli, tmp_path: Path
     result = cli("--show-completion", "bash", env=env)
     assert result.returncode == 0
     assert "complete -o default" in result.stdout
-
-
-def test_the_commands_are_known_without_anything_large() -> None:
-    """A key is waited for, and so is --help."""
-    code = "import sys, scaledproc.cli.main; print(*sorted({'numpy', 'pyarrow', 'pandas', 's3fs'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.split() == []
