@@ -82,7 +82,7 @@ THROUGH = {  # in the order of their folders
     "testing/test_extractor.py": "testing/probes",
 }
 """Tests, and the modules without tests of their name that these call: steps of one story, which it tells whole."""
-CONSTANTS = {"fetching/defaults", "run_folder/names"}
+CONSTANTS = {"fetching/defaults", "run_folder/forms", "run_folder/names"}
 
 
 def modules() -> Iterator[str]:
