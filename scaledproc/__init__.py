@@ -9,7 +9,7 @@ from scaledproc._util.lazy_names import lazily
 if TYPE_CHECKING:
     from scaledproc.api.copying import fetch
     from scaledproc.api.machine import doctor
-    from scaledproc.api.past_runs import show, status, stop, verify
+    from scaledproc.api.past_runs import report, show, status, stop, verify
     from scaledproc.api.plans import plan, save_inventory
     from scaledproc.api.runs import combine, run
     from scaledproc.api.single_task import try_task
@@ -49,6 +49,7 @@ __all__ = [
     "extractor",
     "fetch",
     "plan",
+    "report",
     "rows",
     "run",
     "save_inventory",
@@ -64,7 +65,7 @@ __getattr__, __dir__ = lazily(
     {
         "api.copying": ("fetch",),
         "api.machine": ("doctor",),
-        "api.past_runs": ("show", "status", "stop", "verify"),
+        "api.past_runs": ("report", "show", "status", "stop", "verify"),
         "api.plans": ("plan", "save_inventory"),
         "api.runs": ("combine", "run"),
         "api.single_task": ("try_task",),

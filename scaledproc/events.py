@@ -191,6 +191,8 @@ class CombineDone(Event):
     """What a person should read."""
     tables: Mapping[str, int] = field(default_factory=dict)
     """How many rows each further table has, by its name."""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """Bytes of files that were made before, by their names, where a table is a folder."""
 
     def to_json(self) -> bytes:
         """For a worker to leave, and whoever began the run to find."""
@@ -223,6 +225,8 @@ class RunFinished(Event):
     seconds: float
     already: bool = False
     failures: tuple[Failure, ...] = ()
+    table: str = "features.parquet"
+    """The table's file or folder, below `output`."""
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,13 @@ def _forget_folders() -> Iterator[None]:
                 del sys.modules[name]
 
 
+@pytest.fixture(autouse=True)
+def _no_reports(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the runs of this process write no report.html, but where a test is about that: hundreds take long."""
+    if request.node.get_closest_marker("report") is None:
+        monkeypatch.setattr("scaledproc.api.runs.write_at_end", lambda run: "")
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> TreeWriter:
     """Write files, given by relative path and content, and return their folder."""

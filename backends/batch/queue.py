@@ -20,7 +20,7 @@ from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import CombineDone, Event, Note, ShardState, State
 from scaledproc.execution.heartbeat import Heartbeat, read_heartbeats, shard_states
 from scaledproc.run_folder.folder import RunFolder
-from scaledproc.run_folder.names import COMBINED, FEATURES, WORK, work_name
+from scaledproc.run_folder.names import COMBINED, WORK, work_name
 from scaledproc.run_folder.record import read_record
 
 from .disks import local_disks
@@ -201,7 +201,7 @@ class BatchBackend(Backend):
 
     def _is_done(self, run: RunFolder, element: int, committed: set[int]) -> bool:
         if element == COMBINE:
-            return self._is_finished(run) or (run.store.exists(COMBINED) and run.store.exists(FEATURES))
+            return self._is_finished(run) or (run.store.exists(COMBINED) and run.store.exists(run.record.last_of_table))
         return committed.issuperset(self.elements(run).shards_of(element))
 
     def _is_finished(self, run: RunFolder) -> bool:

@@ -18,6 +18,7 @@ from scaledproc.engine.options import parse_shards
 from scaledproc.errors import UsageError
 from scaledproc.events import CombineDone, Event, Note, ShardState, State
 from scaledproc.execution.heartbeat import Heartbeat, read_heartbeats, shard_states
+from scaledproc.execution.table_files import needs_rows
 from scaledproc.execution.workers.pool import cores
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import COMBINED, INVENTORY, PLAN, RECORD, SHARDS, WORK
@@ -50,6 +51,7 @@ from .jobs.requests import (
     instance_types,
     is_mounted,
     processing_job,
+    tables_in_jobs,
 )
 from .packaging.bundle import make_bundle
 from .service import Jobs, Service, ServiceError, knows_preferences
@@ -281,11 +283,14 @@ class SageMakerBackend(Backend):
     def _combine_assignment(self, run: RunFolder, parts: str | None) -> Assignment:
         """The last job; its disk holds what it reads, what it makes of parts, and the table."""
         committed = run.committed_shards()
-        folders = [SHARDS, *([f"{WORK}/parts/{parts}"] if parts else [])]
+        is_known = not self.settings.detach and len(committed) == run.plan.n_shards
+        reads_rows = not is_known or needs_rows(run)
+        folders = [*([SHARDS] if reads_rows else []), *([f"{WORK}/parts/{parts}"] if parts else [])]
         size = int(run.plan.size * _ROWS_OF_INPUT)
         if not self.settings.detach:
             size = 3 * sum(run.store.size_of(folder) for folder in folders)
-        return Assignment(COMBINE, size=size, parts=parts, has_shards=bool(committed) or parts is None)
+        has_shards = bool(committed) or parts is None
+        return Assignment(COMBINE, size=size, parts=parts, has_shards=has_shards, reads_rows=reads_rows)
 
     def _control(self, run: RunFolder, assignments: Sequence[Assignment]) -> Generator[Event, None, Controller]:
         """Do assignments by jobs; what did them."""
@@ -561,6 +566,7 @@ class SageMakerBackend(Backend):
             storage_options=self._storage_options(run),
             jobs=self.jobs,
             shared=f"{run.store.uri}/{SHARED_FILES}" if has_list else None,
+            tables=tables_in_jobs(run),
         )
 
     def _storage_options(self, run: RunFolder) -> dict[str, Any]:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from scaledproc.api.arguments import AnExtractor
     from scaledproc.api.copying import fetch
     from scaledproc.api.machine import doctor
-    from scaledproc.api.past_runs import show, status, stop, verify
+    from scaledproc.api.past_runs import ddl, report, show, status, stop, verify
     from scaledproc.api.plans import expect, plan, plan_update, save_inventory
     from scaledproc.api.runs import combine, make_backend, run, work
     from scaledproc.api.single_task import trial, try_task
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 __all__ = [
     "AnExtractor",
     "combine",
+    "ddl",
     "doctor",
     "expect",
     "fetch",
     "make_backend",
     "plan",
     "plan_update",
+    "report",
     "run",
     "save_inventory",
     "show",
@@ -41,7 +43,7 @@ __getattr__, __dir__ = lazily(
         "api.arguments": ("AnExtractor",),
         "api.copying": ("fetch",),
         "api.machine": ("doctor",),
-        "api.past_runs": ("show", "status", "stop", "verify"),
+        "api.past_runs": ("ddl", "report", "show", "status", "stop", "verify"),
         "api.plans": ("expect", "plan", "plan_update", "save_inventory"),
         "api.runs": ("combine", "make_backend", "run", "work"),
         "api.single_task": ("trial", "try_task"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaledproc._util.options import at_least, yes_or_no
@@ -13,16 +14,18 @@ from scaledproc.api.arguments import check_kinds, refuse_idle_options
 from scaledproc.backend.base import Backend
 from scaledproc.backend.registry import MissingBackendError, load_backend, opening_options
 from scaledproc.engine.driver import settled
-from scaledproc.engine.options import SHOWN_TASKS, split_options
+from scaledproc.engine.options import SHOWN_EXAMPLES, SHOWN_TASKS, split_options
 from scaledproc.engine.steps import reporting
-from scaledproc.errors import UsageError
+from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.run_folder.folder import Run, RunFolder
+from scaledproc.run_folder.names import MAIN_TABLE, REPORT
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
     from scaledproc.engine.overview import Overview
     from scaledproc.engine.status import Status
     from scaledproc.engine.verify import Verified
+    from scaledproc.extractors import Extractor
     from scaledproc.planning.inventory import Inventory
 
 
@@ -174,6 +177,122 @@ def show(output: Where, *, most: int = SHOWN_TASKS, storage_options: Mapping[str
     refuse_idle_options(storage_options, {"output": store})
     with reporting(f"{store} cannot be read: "):
         return find_overview(Run.open(store), most)
+
+
+def ddl(output: Where, *, location: str | None = None, storage_options: Mapping[str, Any] | None = None) -> str:
+    """Statements that make a run's tables known to Amazon Athena and the AWS Glue Data Catalog.
+
+    Parameters
+    ----------
+    output
+        The folder of a finished run, whose tables are folders (`table="dataset"`).
+    location
+        The URL in S3 where Athena finds that folder; the folder's own where None is given.
+    storage_options
+        As for `run`.
+
+    Raises
+    ------
+    UsageError
+        If the tables are single files, or Athena cannot read them.
+    ScaledprocError
+        If the folder holds no run, or the run is not finished or its files are damaged.
+    """
+    check_kinds(locals())
+    from scaledproc.reporting.ddl import create_tables
+
+    _, outputs = split_options(storage_options)
+    store = Store.at(output, outputs)
+    refuse_idle_options(storage_options, {"output": store})
+    with reporting(f"{store} cannot be read: "):
+        run = Run.open(store)
+        if not run.record.has_table_folders:
+            raise UsageError(
+                f"Athena reads folders, and the tables of {store} are single files: scaledproc combine {store} "
+                "--table dataset makes folders of them"
+            )
+        tables = {name: run.schema_of(name) for name in (MAIN_TABLE, *run.record.tables)}
+        return create_tables(tables, store.uri if location is None else location)
+
+
+def report(
+    output: Where,
+    file: Where | None = None,
+    *,
+    examples: int = SHOWN_EXAMPLES,
+    storage_options: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> str:
+    """Write the page that tells whether to trust a run's table, of a run in any state, from any machine that reads it.
+
+    Of the extractor only one that is installed under its name is asked what it makes of the table: no code that the
+    run's folder names is run.
+
+    Parameters
+    ----------
+    output
+        The run's folder.
+    file
+        Where to write the page, as a path; `report.html` in the run's folder where None is given.
+    examples
+        Of how many tasks pieces of the data are drawn, for which the dataset is read; 0 for none, as where the data
+        must not leave its place.
+    storage_options, settings
+        As for `status`.
+
+    Returns
+    -------
+    str
+        The page's path or URL.
+
+    Raises
+    ------
+    UsageError
+        If `examples` is no number of 0 or more.
+    ScaledprocError
+        If the folder holds no run, or the page cannot be written.
+    """
+    from scaledproc.engine.status import find_status
+    from scaledproc.reporting.report import report_html
+
+    examples = at_least(0, "a number of tasks, 0 or more")(examples, "--examples")
+    note, backend = "", None
+    try:
+        run, backend = _recalled(output, storage_options, settings)
+    except MissingBackendError as error:
+        _, outputs = split_options(storage_options)
+        run = RunFolder.open(Store.at(output, outputs))
+        note = f"what its machines do is not known: {error}"
+    with reporting(f"{run.store} cannot be read: "):
+        try:
+            status = find_status(run, backend, note)
+        except ScaledprocError as error:  # machines that cannot be asked are no reason to tell nothing
+            status = find_status(run, None, str(error))
+        page = report_html(run, status=status, extractor=installed_extractor(run), examples=examples)
+    if file is None:
+        with reporting(f"{run.store}/{REPORT} cannot be written (--output FILE writes it elsewhere): "):
+            run.store.write(REPORT, page.encode())
+        return run.store.child(REPORT).uri
+    path = Path(file).expanduser().absolute()
+    with reporting(f"{path} cannot be written: "):
+        path.write_text(page, encoding="utf-8")
+    return str(path)
+
+
+def installed_extractor(run: Run) -> Extractor | None:
+    """The run's extractor where it is one that is installed under its name, else None.
+
+    What a folder names may be anybody's file; to look at a run must not run that.
+    """
+    from scaledproc.extractors import load_extractor, registry
+
+    spec = str(run.record.extractor.get("spec", ""))
+    if spec not in registry.names():
+        return None
+    try:
+        return load_extractor(spec, run.record.extractor.get("options"))
+    except ScaledprocError:  # of another version, whose options it does not know
+        return None
 
 
 def _recalled(

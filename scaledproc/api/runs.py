@@ -17,13 +17,15 @@ from scaledproc.backend.base import Backend
 from scaledproc.backend.registry import load_backend
 from scaledproc.engine.driver import combine_anew, execute
 from scaledproc.engine.options import JobOrder, Listener, RunOptions, split_options
-from scaledproc.engine.steps import finish, reporting
+from scaledproc.engine.steps import add_last, finish, reporting
 from scaledproc.errors import TooManyFailuresError, UsageError
 from scaledproc.events import Event, Note
 from scaledproc.extractors.registry import change_options
 from scaledproc.reporting.notebook import shown_here
+from scaledproc.reporting.report import write_at_end
 from scaledproc.run_folder.folder import Run, RunFolder
 from scaledproc.run_folder.lock.driver_lease import hold_lease
+from scaledproc.run_folder.record import form_of
 from scaledproc.run_folder.replacement import is_half_replaced
 from scaledproc.storage.store import Store
 
@@ -47,11 +49,13 @@ def run(
     with_keys: bool | None = None,
     backend: str | Backend = "local",
     jobs: int | None = None,
+    table: str | None = None,
     overwrite: bool = False,
     update: bool = False,
     retry_failed: bool = False,
     reuse: Iterable[Where] | Where = (),
     max_failures: str | int | None = None,
+    report: bool = True,
     task_timeout: str | float | None = None,
     memory_per_worker: str | int | None = None,
     task_retries: int = 0,
@@ -81,6 +85,9 @@ def run(
     jobs
         Processes of each machine; as many as it has cores where none is given; 1 for all in this process, unless a
         limit is given that only another process can keep.
+    table
+        The form of each table: `file`, or `dataset`, a folder with one file for each macro shard. Where None is given,
+        that of the run in the output folder, or a file. Of a finished run another form is made of its shards.
     overwrite
         Throw away a run that is in the output folder.
     update
@@ -93,6 +100,9 @@ def run(
         Folders of further runs that rows may be taken from, of tasks with the same files: a path or URL, or several.
     max_failures
         Quarantined tasks that are still a success: a number, or a share such as `5%`; any number where none is given.
+    report
+        Whether to write `report.html` at the end, a page that tells whether to trust the table; `scaledproc.report`
+        makes it at any time.
     task_timeout
         Time after which a task is ended and put into quarantine: seconds, or a text such as `5m`.
     memory_per_worker
@@ -155,7 +165,7 @@ def run(
         _leaving_time(asked.grace),
     ):
         others = tuple(Run.open(Store.at(where, outputs)) for where in asked.reuse)
-        done = execute(source, store, asked, machine, shown.listen, ask or (lambda _: False), others)
+        done = execute(source, store, asked, machine, shown.listen, ask or (lambda _: False), others, write_at_end)
         shown.finished(done.view)
     if asked.fails(done.quarantined, done.record.counts["tasks"]) and done.record.state == "done":
         raise TooManyFailuresError(
@@ -169,6 +179,7 @@ def combine(
     output: Where,
     *,
     options: Mapping[str, Any] | None = None,
+    table: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     on_event: Listener | None = None,
 ) -> Run:
@@ -181,6 +192,8 @@ def combine(
     options
         Of the extractor, those that only what is made of extracted rows depends on, such as `signal_names` of
         `wfdb-summary`; the others are those that the run has.
+    table
+        The form of each table, as for `run`; the one that it has where None is given.
     storage_options, on_event
         As for `run`.
 
@@ -194,6 +207,7 @@ def combine(
     check_kinds(locals())
     from scaledproc.execution.combine import combine as combine_shards
 
+    form = RunOptions.parse({"table": table}).table
     _, outputs = split_options(storage_options)
     refuse_idle_options(storage_options, {"output": Store.at(output, outputs)})
     with reporting():
@@ -210,8 +224,12 @@ def combine(
         with hold_lease(open_store, str(found.record.backend.get("name") or "local"), on_event) as store:
             found = found.within(store)
             if found.record.state == "done":
-                combined = combine_anew(found, on_event, values)
+                combined = combine_anew(found, on_event, values, form)
+                add_last(combined, write_at_end, on_event)
             else:
+                if form is not None and form != form_of(found.record):
+                    found.remove_tables()
+                    found = found.with_record(options={**found.record.options, "table": form})
                 if values is not None:
                     extractor = {**found.record.extractor, "options": values}
                     found = replace(found, record=replace(found.record, extractor=extractor))
@@ -220,7 +238,7 @@ def combine(
                     on_event(done)
                     for note in done.notes:
                         on_event(Note(note))
-                combined = finish(found, done, time.perf_counter() - done.seconds, on_event)
+                combined = finish(found, done, time.perf_counter() - done.seconds, on_event, at_end=write_at_end)
         return combined.within(open_store).view
 
 
@@ -261,7 +279,7 @@ def work(
     shards = [number(shard, "shards") for shard in shards]
     from scaledproc.engine.job import do_job
 
-    yield from do_job(JobOrder.parse(os.fspath(run), {**locals(), "shards": tuple(shards)}))
+    yield from do_job(JobOrder.parse(os.fspath(run), {**locals(), "shards": tuple(shards)}), write_at_end)
 
 
 def make_backend(

@@ -1,4 +1,4 @@
-"""`scaledproc extractors`, `inventory`, `verify`, `show`, `status` and `stop`: a dataset or a run as it is."""
+"""`scaledproc extractors`, `inventory`, `verify`, `show`, `report`, `status`, `stop`: what is there, as it is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from scaledproc.backend.settings import settings_of_one, with_settings
 from scaledproc.cli.completion import run_folders
 from scaledproc.cli.flags import AsJson
 from scaledproc.cli.interaction import show
-from scaledproc.engine.options import SHOWN_TASKS, PlanOptions
+from scaledproc.engine.options import SHOWN_EXAMPLES, SHOWN_TASKS, PlanOptions
+from scaledproc.errors import UsageError
 
 Output = Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder of a run.", autocompletion=run_folders)]
 Finished = Annotated[
@@ -107,6 +108,15 @@ def verify(
 def show_tasks(
     output: Finished,
     most: Annotated[int, typer.Option(metavar="N", help="How many tasks and messages of each kind.")] = SHOWN_TASKS,
+    ddl: Annotated[
+        bool, typer.Option("--ddl", help="Show instead the statements that make its tables known to Amazon Athena.")
+    ] = False,
+    location: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", show_default=False, help="Where Athena finds OUTPUT in S3, if not there; for --ddl."
+        ),
+    ] = None,
     *,
     given: dict[str, Any],
     as_json: AsJson = False,
@@ -118,8 +128,71 @@ def show_tasks(
     from scaledproc.reporting.overview import overview_text
 
     startup.loaded()
+    if ddl:
+        text = api.ddl(output, location=location, **given)
+        show(json.dumps({"ddl": text}) if as_json else text.rstrip("\n"))
+        return
+    if location is not None:
+        raise UsageError("--location is for --ddl")
     found = api.show(output, most=most, **given)
     show(json.dumps(asdict(found), indent=1) if as_json else overview_text(found))
+
+
+@with_settings(recall=True)
+@with_options(PlanOptions, ("storage_options",))
+def report(
+    output: Output,
+    is_open: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    file: Annotated[
+        str | None,
+        typer.Option("--output", metavar="FILE", show_default=False, help="Write it there, not to OUTPUT/report.html."),
+    ] = None,
+    examples: Annotated[
+        int, typer.Option(metavar="N", help="Of how many tasks pieces of the data are drawn.")
+    ] = SHOWN_EXAMPLES,
+    no_examples: Annotated[
+        bool, typer.Option("--no-examples", help="None at all: the page has nothing of the data's samples.")
+    ] = False,
+    *,
+    given: dict[str, Any],
+    settings: dict[str, Any],
+) -> None:
+    """Write a page that tells whether to trust the table: what is in it, what failed, where the time went.
+
+    At any time, of a run that goes on elsewhere too. The page is one file that needs nothing else.
+    """
+    from scaledproc._util.process.lazy_pandas import defer_pandas
+
+    defer_pandas()
+    from scaledproc import api
+    from scaledproc._util.text import clean_text
+
+    startup.loaded()
+    wanted = 0 if no_examples else examples
+    made = api.report(output, file, **given, examples=wanted, settings=settings_of_one(settings))
+    typer.echo(f"the report: {clean_text(made)}")
+    if is_open:
+        _open(made, given["storage_options"])
+
+
+def _open(where: str, storage_options: Any) -> None:
+    """Show a page in a browser; one that lies elsewhere is copied to a temporary file first."""
+    import tempfile
+    import webbrowser
+    from pathlib import Path
+
+    path = Path(where)
+    if "://" in where:
+        from scaledproc.engine.options import split_options
+        from scaledproc.storage.store import Store
+
+        folder, _, name = where.rpartition("/")
+        content = Store.at(folder, split_options(storage_options)[1]).read(name)
+        with tempfile.NamedTemporaryFile(prefix="scaledproc-", suffix=".html", delete=False) as copy:
+            copy.write(content)
+        path = Path(copy.name)
+    if not webbrowser.open(path.absolute().as_uri()):
+        typer.echo(f"no browser was found to open {path}", err=True)
 
 
 @with_settings(recall=True)

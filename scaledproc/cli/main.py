@@ -21,7 +21,7 @@ from scaledproc.cli.completion import of_group
 from scaledproc.cli.doctor import doctor
 from scaledproc.cli.fetch import fetch
 from scaledproc.cli.init import init
-from scaledproc.cli.inspect import extractors, save_inventory, show_tasks, status, stop, verify
+from scaledproc.cli.inspect import extractors, report, save_inventory, show_tasks, status, stop, verify
 from scaledproc.cli.run import combine, plan, run
 from scaledproc.cli.trial import try_task
 from scaledproc.cli.worker import worker
@@ -160,6 +160,7 @@ for _command, _name in (
     (combine, None),
     (verify, None),
     (show_tasks, "show"),
+    (report, None),
     (worker, None),
     (status, None),
     (stop, None),

@@ -164,7 +164,7 @@ def plan(
         raise typer.Exit(1)
 
 
-@with_options(RunOptions, ("options", "storage_options"))
+@with_options(RunOptions, ("options", "table", "storage_options"))
 def combine(
     output: Output,
     *,

@@ -23,7 +23,8 @@ def worker(
 
     defer_pandas()
     from scaledproc.engine.job import do_job
+    from scaledproc.reporting.report import write_at_end
 
     startup.loaded()
     order = JobOrder.parse(run, given)
-    tell(do_job(order), order.grace)
+    tell(do_job(order, write_at_end), order.grace)

@@ -21,7 +21,18 @@ from scaledproc.engine.preflight import (
     why_empty,
 )
 from scaledproc.engine.provenance import new_record
-from scaledproc.engine.steps import do_jobs, finish, finished_event, reporting, started_event, tell, tell_notes
+from scaledproc.engine.steps import (
+    AtEnd,
+    add_last,
+    do_jobs,
+    finish,
+    finished_event,
+    reporting,
+    started_event,
+    tell,
+    tell_notes,
+)
+from scaledproc.engine.timeline import Timeline
 from scaledproc.engine.update import Terms, compared_by_content, needs_update, put_in_place, update
 from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.events import Detached, Note
@@ -30,14 +41,15 @@ from scaledproc.execution.workers.sending import check_sendable
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.code.fingerprint import working_here
 from scaledproc.extractors.rows.several import collector_for
+from scaledproc.extractors.tables import tables_of
 from scaledproc.planning.inventory import Inventory, choose, take_inventory
 from scaledproc.planning.partition import ChunkCut, ShardCut
 from scaledproc.planning.shared_files import find_shared
 from scaledproc.run_folder.folder import Decision, Run, RunFolder, begin, decide
 from scaledproc.run_folder.lock.driver_lease import hold_lease
 from scaledproc.run_folder.lock.lease_store import HeldError
-from scaledproc.run_folder.names import ERROR_LOG, ERRORS, FEATURES, INVENTORY, PLAN, TASKS
-from scaledproc.run_folder.record import RunRecord, read_record
+from scaledproc.run_folder.names import ERROR_LOG, ERRORS, INVENTORY, MAIN_TABLE, PLAN, TASKS
+from scaledproc.run_folder.record import OTHER_FORM, RunRecord, form_of, read_record
 from scaledproc.run_folder.replacement import is_half_replaced
 from scaledproc.storage.store import Store
 
@@ -56,6 +68,7 @@ def execute(
     on_event: Listener | None,
     ask: Callable[[str], bool],
     others: tuple[Run, ...] = (),
+    at_end: AtEnd | None = None,
 ) -> RunFolder:
     """Run a plan, or what is left of it, or what differs from an earlier run.
 
@@ -67,6 +80,8 @@ def execute(
         Who listens, and who is asked.
     others
         The runs that rows may be taken from.
+    at_end
+        Makes what the folder of a run that was finished has besides.
     """
     started = time.perf_counter()
     works_here = backend.capabilities.is_here and backend.capabilities.executes
@@ -76,15 +91,15 @@ def execute(
         check_sendable(options.extractor)
     with _prepared(dataset, output, options, backend):  # before all that takes time, imports too
         from scaledproc.execution.chunks.loading import load_anew
-        from scaledproc.execution.combine import finished_schema
+        from scaledproc.execution.finishing import finished_schema
 
         load_anew()
         extractor = load_extractor(options.extractor, options.options or {})
         collector_for(extractor)  # complains of a schema that cannot be, as the next does
         finished_schema(extractor, with_keys=wants_keys(options, extractor))
-        check_places(dataset, output, options.extractor, backend)
+        check_places(dataset, output, options.extractor, backend, tables_of(extractor))
         with working_here(extractor) if in_process else contextlib.nullcontext():
-            return _carry_out(dataset, output, options, extractor, backend, on_event, ask, others, started)
+            return _carry_out(dataset, output, options, extractor, backend, on_event, ask, others, started, at_end)
 
 
 def _prepared(
@@ -108,6 +123,7 @@ def _carry_out(
     ask: Callable[[str], bool],
     others: tuple[Run, ...],
     started: float,
+    at_end: AtEnd | None,
 ) -> RunFolder:
     here = backend.capabilities.is_here
     planned = make(dataset, options, extractor, cores=backend.cores, together=here, skip=dataset.contains(output))
@@ -128,7 +144,7 @@ def _carry_out(
         return new
     existing, decision = _look(new, planned, options, backend)
     if existing is not None and decision == "finished":
-        return _leave(new, existing, planned, options, backend, on_event)
+        return _leave(new, existing, planned, options, backend, on_event, at_end)
     for note in backend.check(new, planned):
         tell(on_event, Note(note))
     with contextlib.ExitStack() as stack:
@@ -139,7 +155,7 @@ def _carry_out(
             if not is_shared or decision != "continue":
                 raise
             tell(on_event, Note(f"{error}; going on beside it"))
-        terms = Terms(options, backend, others, on_event, ask, started)
+        terms = Terms(options, backend, others, on_event, ask, started, at_end)
         done = _execute(new, planned, terms)
         return done.within(output)
 
@@ -191,17 +207,19 @@ def _execute(
         put_in_place(new, existing)
         existing, decision = _look(new, planned, options, backend)
     if existing is not None and decision == "finished":
-        return _leave(new, existing, planned, options, backend, on_event)
+        return _leave(new, existing, planned, options, backend, on_event, terms.at_end)
     resumed = existing is not None and decision == "continue"
     refuse_twins(new, existing or _readable(output), backend, same=resumed)
     if decision == "update":
+        if existing is not None and options.table is None:
+            new = replace(new, record=replace(new.record, options={**new.record.options, "table": form_of(existing)}))
         with reporting(
             f"{output} cannot be read or written: ", "; what is committed is kept, the same command continues"
         ):
             return update(new, existing, planned, terms)
     if existing and resumed:
         backend.take_over(existing.backend)
-        current = _resume(new, existing, planned, backend, on_event)
+        current = _resume(new, existing, planned, options, backend, on_event)
     else:
         current = begin(new, planned)
     tell(on_event, started_event(current, current.plan, backend, resumed=resumed))
@@ -210,10 +228,19 @@ def _execute(
             tell(on_event, Detached(backend.detach(current), str(current.store)))
             return current.with_record(backend=backend.record())
         shards = [Job(shard) for shard in range(current.record.counts["shards"])]
-        combined = do_jobs(current, backend, [shards, [Job()]], on_event, terms.ask)
+        timeline = Timeline(terms.started)
+        combined = do_jobs(current, backend, [shards, [Job()]], timeline.through(on_event), terms.ask)
         if combined is None:
-            return _ended_elsewhere(current, terms.started, on_event)
-        return finish(current, combined, terms.started, on_event, backend=backend.record())
+            return _ended_elsewhere(current, terms)
+        return finish(
+            current,
+            combined,
+            terms.started,
+            on_event,
+            backend=backend.record(),
+            timeline=timeline.to_record(),
+            at_end=terms.at_end,
+        )
 
 
 def _readable(output: Store) -> RunRecord | None:
@@ -224,15 +251,16 @@ def _readable(output: Store) -> RunRecord | None:
         return None
 
 
-def _ended_elsewhere(current: RunFolder, started: float, on_event: Listener | None) -> RunFolder:
+def _ended_elsewhere(current: RunFolder, terms: Terms) -> RunFolder:
     """A run that the service ended while this process watched."""
     record = read_record(current.store)
     if record is None or record.state != "done":
         raise ScaledprocError("the backend ended without combining the shards; run the same command again")
     done = RunFolder(current.store, current.dataset, current.source, record)
     done.clean_up()
-    tell_notes(record.notes, on_event)
-    tell(on_event, finished_event(done, time.perf_counter() - started))
+    tell_notes(record.notes, terms.on_event)
+    add_last(done, terms.at_end, terms.on_event)
+    tell(terms.on_event, finished_event(done, time.perf_counter() - terms.started))
     return done
 
 
@@ -293,7 +321,12 @@ def find_inventory(dataset: Store, options: PlanOptions, *, skip: str | None = N
 
 
 def _resume(
-    new: RunFolder, existing: RunRecord, planned: Plan, backend: Backend, on_event: Listener | None
+    new: RunFolder,
+    existing: RunRecord,
+    planned: Plan,
+    options: RunOptions,
+    backend: Backend,
+    on_event: Listener | None,
 ) -> RunFolder:
     current = RunFolder(new.store, new.dataset, new.source, existing)
     refuse_changes(current, planned, backend.cores)
@@ -301,9 +334,13 @@ def _resume(
     for note in differences(existing, new.record):
         tell(on_event, Note(note))
     timings = {**existing.timings, "starts": existing.timings.get("starts", 1) + 1}
+    form = options.table or form_of(existing)
+    if form != form_of(existing):
+        tell(on_event, Note(f"going on with --table {form}"))
+        current.remove_tables()
     return current.with_record(
         extractor=new.record.extractor,
-        options={**existing.options, **limits},
+        options={**existing.options, **limits, "table": form, "report": new.record.options["report"]},
         versions=new.record.versions,
         timings=timings,
         backend=backend.record(),
@@ -311,30 +348,47 @@ def _resume(
 
 
 def _leave(
-    new: RunFolder, existing: RunRecord, planned: Plan, options: RunOptions, backend: Backend, on_event: Listener | None
+    new: RunFolder,
+    existing: RunRecord,
+    planned: Plan,
+    options: RunOptions,
+    backend: Backend,
+    on_event: Listener | None,
+    at_end: AtEnd | None,
 ) -> RunFolder:
     """Leave a finished run as it is, if it is what is asked for and is all there; the run."""
     finished = RunFolder(new.store, new.dataset, new.source, existing)
     refuse_unfinished(finished, new.record.extractor["options"] if options.options is not None else None)
     refuse_changes(finished, planned, backend.cores)
-    is_combined = FEATURES in finished.record.digests
+    is_combined = finished.record.is_combined
+    form = options.table if options.table != form_of(finished.record) else None
+    is_left = is_combined and form is None
     # What only tidies up may be refused, as it may have been made read-only.
-    with contextlib.suppress(*((OSError, HeldError) if is_combined else ())), contextlib.ExitStack() as stack:
+    with contextlib.suppress(*((OSError, HeldError) if is_left else ())), contextlib.ExitStack() as stack:
         if finished.store.fence is None:
             finished = finished.within(stack.enter_context(hold_lease(finished.store, backend.name, on_event)))
         finished = settled(finished, backend)
-        if is_combined:
+        if form is not None:
+            tell(on_event, Note(f"making the table of the shards anew, as --table {form}"))
+        elif not is_combined:
+            tell(on_event, Note("the table was being combined anew when that was ended: doing it again"))
+        if is_left:
             finished.clean_up()
         else:
-            tell(on_event, Note("the table was being combined anew when that was ended: doing it again"))
-            finished = combine_anew(finished, on_event)
-    if is_combined:
+            finished = combine_anew(finished, on_event, table=form)
+            add_last(finished, at_end, on_event)
+    if is_left:
         tell_notes(finished.record.notes, on_event)
     tell(on_event, finished_event(finished, 0.0, already=True))
     return finished.within(new.store)
 
 
-def combine_anew(run: RunFolder, on_event: Listener | None, options: Mapping[str, Any] | None = None) -> RunFolder:
+def combine_anew(
+    run: RunFolder,
+    on_event: Listener | None,
+    options: Mapping[str, Any] | None = None,
+    table: str | None = None,
+) -> RunFolder:
     """Write the table and the summaries of a finished run again.
 
     Until they are there, run.json has no digests of them, which tells the next command that they may be of two kinds.
@@ -345,31 +399,47 @@ def combine_anew(run: RunFolder, on_event: Listener | None, options: Mapping[str
         The run; who listens.
     options
         Others for the extractor than those that the run has.
+    table
+        Another form of the table than the run's.
     """
     from scaledproc.execution.combine import combine
 
     run.clean_up()
     kept = {name: digest for name, digest in run.record.digests.items() if name in _KEPT}
     extractor = run.record.extractor if options is None else {**run.record.extractor, "options": options}
-    before = run.store.versions().get(FEATURES)
+    asked = dict(run.record.options)
+    if table is not None and table != form_of(run.record):
+        asked |= {"table": table, OTHER_FORM: form_of(run.record)}
     sizes = {name: size for name, size in run.record.sizes.items() if name in kept or name not in run.record.digests}
-    begun = run.with_record(digests=kept, sizes=sizes, extractor=extractor)
+    wanted = replace(run, record=replace(run.record, options=asked))
+    before = _versions(wanted)
+    begun = run.with_record(digests=kept, sizes=sizes, extractor=extractor, options=asked)
     try:
         combined = combine(begun)
     except Exception:
-        if run.store.versions().get(FEATURES) == before:  # nothing was written
+        if _versions(wanted) == before:  # nothing was written
             run.with_record()
         raise
     tell(on_event, combined)
     tell_notes(combined.notes, on_event)
     sizes |= run.store.sizes(combined.digests, listed=False)
-    return begun.with_record(
+    done = begun.with_record(
         summaries=combined.summaries,
         notes=combined.notes,
-        bytes={**run.record.bytes, "features": sizes[FEATURES]},
+        bytes={**run.record.bytes, "features": sum(sizes[name] for name in begun.record.files_of_table())},
         digests={**kept, **combined.digests},
         sizes=sizes,
     )
+    done.clean_up()
+    return done
+
+
+def _versions(run: RunFolder) -> dict[str, str]:
+    """What changes when a file of the table is written."""
+    names = {*run.record.files_of_table()}
+    folder = MAIN_TABLE if run.record.has_table_folders else ""
+    versions = run.store.versions(folder)
+    return {name: versions[name] for name in versions if (f"{folder}/{name}" if folder else name) in names}
 
 
 def settled(run: RunFolder, backend: Backend) -> RunFolder:

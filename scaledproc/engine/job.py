@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from scaledproc.engine.options import JobOrder
 from scaledproc.engine.provenance import versions
-from scaledproc.engine.steps import finish, reporting
+from scaledproc.engine.steps import AtEnd, finish, reporting
 from scaledproc.errors import UsageError
 from scaledproc.events import CombineDone, Event, ShardDone
 from scaledproc.execution.combine import combine
@@ -32,8 +32,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def do_job(order: JobOrder) -> Iterator[Event]:
+def do_job(order: JobOrder, at_end: AtEnd | None = None) -> Iterator[Event]:
     """Do a job, and tell what happens.
+
+    Parameters
+    ----------
+    order
+        The job.
+    at_end
+        Makes what the folder of a run that is finished has besides, where the job ends the run.
 
     Raises
     ------
@@ -46,7 +53,7 @@ def do_job(order: JobOrder) -> Iterator[Event]:
     with reporting():
         run = open_run(order)
         check_job(order, run)
-        yield from perform(order, run, progress=run.store.child(PROGRESS))
+        yield from perform(order, run, progress=run.store.child(PROGRESS), at_end=at_end)
 
 
 def open_run(order: JobOrder, *, folder: str | None = None, dataset: str | None = None) -> RunFolder:
@@ -98,6 +105,8 @@ def perform(
     hand_over: Callable[[int], None] = lambda _: None,
     before_combining: Iterable[Event] = (),
     keep: bool = False,
+    has_files: bool = True,
+    at_end: AtEnd | None = None,
 ) -> Iterator[Event]:
     """Make a job's shards, then combine, if it is to; and tell what happens.
 
@@ -119,6 +128,10 @@ def perform(
         What is to be done, and told of, when the shards are made.
     keep
         Whether the end of the run keeps what only an unfinished run needs.
+    has_files
+        Whether this machine has all shards and their files of the tables, to combine.
+    at_end
+        Makes what the folder of a run that is finished has besides.
     """
     started = time.perf_counter()
     count = cores(order.jobs)
@@ -128,14 +141,14 @@ def perform(
         made = run_shards(run, shards, jobs=count, scratch=order.scratch_folder, here=here, shared=shared)
         steps.append(_handed_over(made, hand_over))
     if order.combine:
-        steps += [before_combining, _combined(run)]
+        steps += [before_combining, _combined(run, has_files=has_files)]
     heartbeat = Heartbeat(order.report or "", host, count, versions(), *_scratch(order))
     with Beating(progress if order.report else None, heartbeat) as beating:
         for event in chain.from_iterable(steps):
             beating.listen(event)
             yield event
     if order.combine and order.finish:
-        finish(run, CombineDone.from_json(run.store.read(COMBINED)), started, None, keep=keep)
+        finish(run, CombineDone.from_json(run.store.read(COMBINED)), started, None, keep=keep, at_end=at_end)
 
 
 def _scratch(order: JobOrder) -> tuple[str, int, int]:
@@ -155,8 +168,8 @@ def _handed_over(events: Iterator[Event], hand_over: Callable[[int], None]) -> I
         yield event
 
 
-def _combined(run: RunFolder) -> Iterator[Event]:
-    combined = combine(run)
+def _combined(run: RunFolder, *, has_files: bool) -> Iterator[Event]:
+    combined = combine(run, has_files=has_files)
     run.store.write(COMBINED, combined.to_json())
     yield combined
 

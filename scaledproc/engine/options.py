@@ -23,6 +23,7 @@ from scaledproc._util.units import parse_seconds
 from scaledproc.errors import UsageError
 from scaledproc.execution.limits import Limits
 from scaledproc.fetching.defaults import PARALLEL, PHYSIONET
+from scaledproc.run_folder.record import DATASET, FILE
 
 if TYPE_CHECKING:
     from scaledproc.backend.base import Backend
@@ -35,6 +36,9 @@ MOST_SHARDS = 1_000_000
 
 SHOWN_TASKS = 10
 """How many tasks and messages of each kind `scaledproc show` tells of."""
+
+SHOWN_EXAMPLES = 3
+"""Tasks of which a report draws pieces of the data, where nobody said how many."""
 
 
 def _shards(value: str | int, _: str) -> str | int:
@@ -78,6 +82,12 @@ def _places(value: Any, flag: str) -> tuple[str, ...]:
 def _comparison(value: str, flag: str) -> str:
     if value not in ("listed", "content"):
         raise UsageError(f"{flag} {value!r}: give listed or content")
+    return value
+
+
+def _table_form(value: str, flag: str) -> str:
+    if value not in (FILE, DATASET):
+        raise UsageError(f"{flag} {value!r}: give {FILE} or {DATASET}")
     return value
 
 
@@ -325,6 +335,23 @@ class RunOptions(Limits, PlanOptions):
         accepts="str | int | None",
         read=_share_of_failures,
         command_default="0",
+    )
+    table: str | None = option(
+        None,
+        "The form of the table: file, or dataset (a folder with one file for each macro shard).",
+        metavar="file|dataset",
+        default_text="file; that of the run in OUTPUT, where there is one",
+        read=_table_form,
+        record=True,
+        details="A folder has no size that is too large: its files are written where the shards are made, and the last "
+        "step reads no rows. On a finished run another form is made of its shards.",
+    )
+    report: bool = option(
+        True,
+        "Write report.html at the end: a page that tells whether to trust the table.",
+        default_text="written",
+        record=True,
+        details="`scaledproc report OUTPUT` makes it at any time.",
     )
     overwrite: bool = option(
         False,

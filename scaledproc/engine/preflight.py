@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from scaledproc.execution.reuse.earlier import open_earlier
 from scaledproc.extractors import Extractor
 from scaledproc.run_folder.changes import Difference, run_differences, texts_of, unit_differences
 from scaledproc.run_folder.folder import Run, RunFolder, changed_files
-from scaledproc.run_folder.names import CROISSANT, FEATURES, OWN_NAMES, RECORD
+from scaledproc.run_folder.names import COMMON_METADATA, CROISSANT, MAIN_TABLE, OWN_NAMES, RECORD
 from scaledproc.run_folder.record import RunRecord
 from scaledproc.storage.store import Store
 
@@ -38,12 +38,27 @@ def why_empty(dataset: Store, anchors: tuple[str, ...], extractor: Extractor, fi
     )
 
 
-def check_places(dataset: Store, output: Store, source: str | Extractor, backend: Backend) -> None:
-    """See whether dataset and output are apart, and within the reach of the backend."""
+def check_places(
+    dataset: Store, output: Store, source: str | Extractor, backend: Backend, tables: Collection[str] = ()
+) -> None:
+    """See whether dataset and output are apart, and within the reach of the backend.
+
+    Parameters
+    ----------
+    dataset, output, source, backend
+        What is asked for.
+    tables
+        The names of the extractor's further tables, which may be folders.
+
+    Raises
+    ------
+    UsageError
+        If one lies in the other's way, or the backend cannot reach one of them or the extractor.
+    """
     if dataset.contains(output) == "":
         raise UsageError(f"{output} is the dataset itself; name another folder for the output")
     inner = output.contains(dataset)
-    if inner and inner.partition("/")[0] in OWN_NAMES:
+    if inner and inner.partition("/")[0] in {*OWN_NAMES, *tables}:
         raise UsageError(f"the dataset lies in {output}, where the run would write over it; name another folder")
     if backend.capabilities.is_here:
         return
@@ -172,7 +187,10 @@ def refuse_unfinished(finished: RunFolder, wanted: Mapping[str, Any] | None) -> 
     if not wrong:
         return
     remedy = f"scaledproc verify {finished.store} tells more, --overwrite starts afresh"
-    if all(name in (FEATURES, CROISSANT) or name.endswith(".csv") for name in wrong):
+    of_shards = {
+        name for table in (MAIN_TABLE, *finished.record.tables) for name in finished.record.files_of_table(table)
+    }
+    if all(name in of_shards or name.endswith((".csv", COMMON_METADATA, CROISSANT)) for name in wrong):
         remedy = f"scaledproc combine {finished.store} makes it of the shards"
     more = f", and {len(wrong) - 1:,} more of its files are not as they were written" if len(wrong) > 1 else ""
     name, what = next(iter(wrong.items()))
@@ -205,7 +223,7 @@ def refuse_twins(new: RunFolder, existing: RunRecord | None, backend: Backend, *
 
 def changed_sizes(finished: RunFolder) -> dict[str, str]:
     """The files of a finished run that are gone or of another size than they were, each with what is wrong."""
-    expected: Mapping[str, int | None] = finished.record.sizes or {FEATURES: None}
+    expected: Mapping[str, int | None] = finished.record.sizes or dict.fromkeys(finished.record.files_of_table())
     found = finished.store.sizes(expected)
 
     def is_wrong(name: str) -> bool:

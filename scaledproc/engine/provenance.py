@@ -18,8 +18,8 @@ from scaledproc.events import CombineDone, ShardDone
 from scaledproc.extractors.tables import tables_of
 from scaledproc.planning.shared_files import to_record
 from scaledproc.run_folder.folder import RunFolder
-from scaledproc.run_folder.names import FEATURES, shard_name
-from scaledproc.run_folder.record import RunRecord
+from scaledproc.run_folder.names import shard_name
+from scaledproc.run_folder.record import FILE, RunRecord
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def _recorded(options: RunOptions, extractor: Extractor) -> dict[str, Any]:
         "unit": options.unit or extractor.unit,
         "anchor": options.anchor or tuple(extractor.anchors),
         "with_keys": wants_keys(options, extractor),
+        "table": options.table or FILE,
     }
     given = {**vars(options), **own}
     found = {each.recorded: _as_json(each, given[each.name]) for each in declared(type(options)) if each.recorded}
@@ -125,7 +126,9 @@ def finished_record(
     """
     digests = {**run.record.digests, **combined.digests}
     names = [*digests, *(shard_name(shard.shard) for shard in shards)]
-    sizes = run.store.sizes(names, listed=not run.record.replaces)  # a listing that lags would show what was there
+    asked = [name for name in names if name not in combined.sizes]
+    # A listing that lags would show what was there.
+    sizes = {**run.store.sizes(asked, listed=not run.record.replaces), **combined.sizes}
     return {
         "state": "done",
         "counts": {
@@ -134,7 +137,7 @@ def finished_record(
             **{f"rows_{name}": rows for name, rows in combined.tables.items()},
             "quarantined": sum(shard.quarantined for shard in shards),
         },
-        "bytes": {**run.record.bytes, "features": sizes.get(FEATURES, 0)},
+        "bytes": {**run.record.bytes, "features": sum(sizes.get(name, 0) for name in run.record.files_of_table())},
         "timings": {
             **run.record.timings,
             "finished": now(),

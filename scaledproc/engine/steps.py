@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from scaledproc.planning.plan import Plan
     from scaledproc.run_folder.folder import RunFolder
 
+AtEnd = Callable[["RunFolder"], str]
+"""Makes what a finished run's folder has besides, such as its report; returns what a person should read of that."""
 MEASURED = 2.0  # core-seconds of work, from which on a run's measurements say something
 
 
@@ -58,19 +60,31 @@ def finish(
     *,
     backend: Mapping[str, Any] | None = None,
     keep: bool = False,
+    timeline: Mapping[str, Any] | None = None,
+    at_end: AtEnd | None = None,
 ) -> RunFolder:
     """Write the end into run.json, then remove what only an unfinished run needs, unless it is to be kept."""
     shards = current.shard_reports(range(current.record.counts["shards"]))
     seconds = time.perf_counter() - started
     changes = finished_record(current, combined, shards, seconds)
+    if timeline:
+        changes["timings"] = {**changes["timings"], "timeline": dict(timeline)}
     done = current.with_record(**changes, backend=backend or current.record.backend)
     if not keep:
         done.clean_up()
     if done.record.timings.get("work_seconds", 0) >= MEASURED and not done.record.counts.get("reused"):
         remember(done.extractor, done.record)
+    add_last(done, at_end, on_event)
     failures = tuple(failure for shard in shards for failure in shard.failures)[:SHOWN_FAILURES]
     tell(on_event, finished_event(done, seconds, failures=failures))
     return done
+
+
+def add_last(done: RunFolder, at_end: AtEnd | None, on_event: Listener | None) -> None:
+    """Make what the folder has besides, and tell what is to be read of that."""
+    note = "" if at_end is None else at_end(done)
+    if note:
+        tell(on_event, Note(note))
 
 
 @contextlib.contextmanager
@@ -114,6 +128,7 @@ def finished_event(
         seconds=seconds,
         already=already,
         failures=tuple(failures),
+        table=record.place_of_table(),
     )
 
 

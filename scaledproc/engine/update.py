@@ -20,7 +20,7 @@ import pyarrow as pa
 from scaledproc._util.text import count_text
 from scaledproc.backend.base import Job
 from scaledproc.engine.preflight import changed_sizes, refuse_twins, seconds_for, version_differences
-from scaledproc.engine.steps import do_jobs, finish, finished_event, started_event, tell, tell_notes
+from scaledproc.engine.steps import AtEnd, add_last, do_jobs, finish, finished_event, started_event, tell, tell_notes
 from scaledproc.errors import DamagedError, ScaledprocError, UsageError
 from scaledproc.events import Event, Note, ReuseFound, RunFinished
 from scaledproc.execution.reuse.decision import Reuse, find_reuse, is_same_extractor
@@ -30,7 +30,7 @@ from scaledproc.planning.partition import ChunkCut, ShardCut
 from scaledproc.run_folder.changes import OLD, texts_of
 from scaledproc.run_folder.folder import Run, RunFolder, begin, changed_files
 from scaledproc.run_folder.names import REUSED_TASKS, TODO, UPDATE
-from scaledproc.run_folder.record import RunRecord, read_record
+from scaledproc.run_folder.record import FILE, RunRecord, read_record
 from scaledproc.run_folder.replacement import UPDATES, replace_run
 from scaledproc.run_folder.tasks_table import REUSED_SCHEMA
 from scaledproc.storage.parquet import write_table
@@ -60,6 +60,8 @@ class Terms:
         Who listens, and who is asked.
     started
         When the command was, by `time.perf_counter`.
+    at_end
+        Makes what the folder has besides.
     """
 
     options: RunOptions
@@ -68,6 +70,7 @@ class Terms:
     on_event: Listener | None
     ask: Callable[[str], bool]
     started: float
+    at_end: AtEnd | None = None
 
 
 def needs_update(run: RunFolder, wanted: RunRecord, planned: Plan) -> bool:
@@ -225,6 +228,7 @@ def update(new: RunFolder, existing: RunRecord | None, planned: Plan, terms: Ter
     done = finish(current, combined, terms.started, ends.append, backend=terms.backend.record())
     if existing is not None:
         done = put_in_place(new, existing)
+    add_last(done, terms.at_end, terms.on_event)
     failures = tuple(failure for end in ends if isinstance(end, RunFinished) for failure in end.failures)
     tell(terms.on_event, finished_event(done, time.perf_counter() - terms.started, failures=failures))
     return done
@@ -335,6 +339,7 @@ def _made(current: RunFolder, reuse: Reuse, terms: Terms, where: str) -> Earlier
     record = replace(
         current.record,
         state="running",
+        options={**current.record.options, "table": FILE},  # which is not written
         plan_id=todo.plan_id,
         counts={**counts, "shards": todo.n_shards, "chunks": todo.n_chunks},
         bytes={"input": todo.size},

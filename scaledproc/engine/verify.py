@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from scaledproc._util.digests import digest_of_stream
 from scaledproc._util.text import count_text
 from scaledproc.errors import ScaledprocError
 from scaledproc.execution.chunks.chunk import as_stored
-from scaledproc.execution.combine import finish_table, finished_schema, has_keys
+from scaledproc.execution.finishing import finish_table, finished_schema, same_rows
 from scaledproc.execution.keys import KEYS, KeyColumns, decoded, keyed_schema
-from scaledproc.execution.shard import Rows
+from scaledproc.execution.told import has_keys
 from scaledproc.extractors.code.fingerprint import fingerprint_of
 from scaledproc.extractors.rows.several import MAIN, CountsByTable, columns_of_table, rows_of_table
 from scaledproc.extractors.tables import tables_of
@@ -28,21 +27,22 @@ from scaledproc.run_folder.names import (
     ERROR_LOG,
     ERROR_SCHEMA,
     ERRORS,
-    FEATURES,
     INVENTORY,
     LEASE,
+    MAIN_TABLE,
     PLAN,
     RECORD,
+    REPORT,
     SHARDS,
     TASKS,
     UPDATE,
+    common_metadata_name,
     shard_name,
-    table_name,
 )
 from scaledproc.run_folder.record import digest_of_content
 from scaledproc.run_folder.replacement import is_half_replaced
 from scaledproc.storage.parquet import open_reader, read_note, read_tables
-from scaledproc.storage.row_groups import rebatch
+from scaledproc.storage.row_groups import Rows, rebatch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -133,10 +133,12 @@ def verify_run(run: Run, inventory: Callable[[], Inventory] | None = None) -> Ve
             now = inventory()
             check.step(INVENTORY, lambda: check.inventory(plan, now))
     shards = len(run.record.shards) if plan is None else plan.n_shards
-    check.step(FEATURES, lambda: check.table(shards))
+    check.step(run.record.place_of_table(), lambda: check.table(shards))
     for name in run.record.tables:
-        check.step(table_name(name), lambda name=name: check.further(name, shards))  # type: ignore[misc]
+        check.step(run.record.place_of_table(name), lambda name=name: check.further(name, shards))  # type: ignore[misc]
     check.step(RECORD, check.strays)
+    if run.record.has_table_folders:
+        check.step(MAIN_TABLE, check.strays_in_tables)
     return Verified(
         output=str(run.store),
         plan_id=run.record.plan_id,
@@ -190,8 +192,10 @@ class _Check:
     def _wanted(self) -> dict[str, str]:
         """The digest of each of the run's files; empty where run.json has none."""
         record = self._run.record
-        needed = [PLAN, INVENTORY, FEATURES, ERRORS, *(f"{name}.csv" for name in record.summaries)]
-        needed += map(table_name, record.tables)
+        needed = [PLAN, INVENTORY, ERRORS, *(f"{name}.csv" for name in record.summaries)]
+        for table in (MAIN_TABLE, *record.tables):
+            needed += record.files_of_table(table)
+            needed += [common_metadata_name(table)] if record.has_table_folders else []
         needed += [ERROR_LOG] if record.counts["quarantined"] else []
         needed += [TASKS] if self._run.store.exists(TASKS) else []  # which runs of before did not write
         shards = {shard_name(int(shard["shard"])): str(shard.get("digest") or "") for shard in record.shards}
@@ -209,7 +213,7 @@ class _Check:
     def strays(self) -> None:
         """Look for files in the folder that are not the run's."""
         store = self._run.store
-        known = {name.partition("/")[0] for name in self._wanted()} | {RECORD, LEASE, SHARDS, UPDATE}
+        known = {name.partition("/")[0] for name in self._wanted()} | {RECORD, REPORT, LEASE, SHARDS, UPDATE}
         if inner := store.contains(self._run.dataset):
             known.add(inner.partition("/")[0])
         others = [name for name in store.names() if name not in known]
@@ -218,6 +222,18 @@ class _Check:
             others = [name for name in others if name in files or {*store.fs.find(path := store.path(name))} - {path}]
         if others:
             self.notes.append(f"{count_text(len(others), 'name')} here {_are(others)} not the run's ({_first(others)})")
+
+    def strays_in_tables(self) -> None:
+        """Look in the tables' folders for files that are not the run's, which others take for rows of the table."""
+        known = self._wanted()
+        for table in (MAIN_TABLE, *self._run.record.tables):
+            for name in self._run.store.names(table):
+                if f"{table}/{name}" in known:
+                    continue
+                if name.startswith((".", "_")):  # which nobody reads as rows
+                    self.notes.append(f"{table}/{name} is not the run's")
+                else:
+                    self._wrong(f"{table}/{name}", "is not the run's: who reads the folder takes it for a part of it")
 
     def _compare(self, name: str, digest: str) -> None:
         try:
@@ -355,26 +371,75 @@ class _Check:
         """The table is the shards, one after the other."""
         extractor = self._extractor()
         schema = None if extractor is None else finished_schema(extractor, with_keys=has_keys(self._run.record))
-        made = self._made(extractor, shards) if extractor is not None or not self._run.record.tables else None
-        self.rows = self._compared(FEATURES, "rows", schema, made)
+        is_comparable = extractor is not None or not self._run.record.tables
+
+        def made(part: range) -> Iterator[pa.Table] | None:
+            return self._made(extractor, part) if is_comparable else None
+
+        self.rows = self._compare_table(MAIN_TABLE, "rows", shards, schema, made)
 
     def further(self, name: str, shards: int) -> None:
         """A further table has the rows that the shards have of it."""
         extractor = self._extractor()
         schema = None if extractor is None else tables_of(extractor)[name]
-        made = None
-        if extractor is not None and schema is not None:
-            made = self._with_keys(extractor, name, shards, lambda piece: piece)
-            schema = keyed_schema(schema) if has_keys(self._run.record) else schema
-        self._compared(table_name(name), f"rows_{name}", schema, made)
+        if schema is not None and has_keys(self._run.record):
+            schema = keyed_schema(schema)
 
-    def _compared(self, file: str, count: str, expected: pa.Schema | None, pieces: Iterator[pa.Table] | None) -> int:
-        """Compare a table with what is made of the shards; how many rows it has.
+        def made(part: range) -> Iterator[pa.Table] | None:
+            return None if extractor is None else self._with_keys(extractor, name, part, lambda piece: piece)
+
+        self._compare_table(name, f"rows_{name}", shards, schema, made)
+
+    def _compare_table(
+        self,
+        table: str,
+        count: str,
+        shards: int,
+        expected: pa.Schema | None,
+        made: Callable[[range], Iterator[pa.Table] | None],
+    ) -> int:
+        """Compare a table's files with what is made of the shards that each is of; how many rows it has.
 
         Parameters
         ----------
-        file, count
-            Its file; under what run.json counts its rows.
+        table, count
+            Its name; under what run.json counts its rows.
+        shards
+            How many there are.
+        expected
+            Its columns; None where the extractor cannot be had.
+        made
+            Gives the rows of some shards; None where these cannot be told.
+        """
+        record = self._run.record
+        parts = [range(shard, shard + 1) for shard in range(shards)] if record.has_table_folders else [range(shards)]
+        names = record.files_of_table(table)[: len(parts)]
+        total = sum(self._compared(file, expected, made(part)) for file, part in zip(names, parts, strict=True))
+        if total != record.counts.get(count):
+            where = record.place_of_table(table)
+            self._wrong(where, f"has {total:,} rows; run.json says {record.counts.get(count, 0):,}")
+        if record.has_table_folders:
+            self._compare_common(common_metadata_name(table), expected)
+        return total
+
+    def _compare_common(self, file: str, expected: pa.Schema | None) -> None:
+        """The columns of all files of a table, as a file of its own says."""
+        try:
+            with self._run.store.open_for_arrow(file) as opened, open_reader(opened) as found_file:
+                schema = found_file.schema_arrow.remove_metadata()
+        except FileNotFoundError:
+            self._wrong(file, "is gone")
+            return
+        if expected is not None and not schema.equals(expected.remove_metadata()):
+            self._wrong(file, "has other columns than the extractor declares")
+
+    def _compared(self, file: str, expected: pa.Schema | None, pieces: Iterator[pa.Table] | None) -> int:
+        """Compare a file of a table with what is made of the shards; how many rows it has.
+
+        Parameters
+        ----------
+        file
+            Which one.
         expected
             Its columns; None where the extractor cannot be had. Then only the rows are counted.
         pieces
@@ -389,8 +454,6 @@ class _Check:
         except Exception as error:
             self._wrong(file, f"its footer cannot be read: {type(error).__name__}: {error}")
             return 0
-        if n_rows != self._run.record.counts.get(count):
-            self._wrong(file, f"has {n_rows:,} rows; run.json says {self._run.record.counts.get(count, 0):,}")
         if expected is not None and not schema.equals(expected.remove_metadata()):
             self._wrong(file, "has other columns than the extractor declares")
             return n_rows
@@ -401,7 +464,7 @@ class _Check:
                 found = pa.concat_tables([schema.empty_table(), *rows.take(made.num_rows)])
                 if found.num_rows < made.num_rows:
                     raise ValueError
-                if expected is not None and not _same(made, found):
+                if expected is not None and not same_rows(made, found):
                     self._wrong(file, f"differs from the shards in the rows from {at:,} on")
                     return n_rows
                 at += found.num_rows
@@ -413,7 +476,7 @@ class _Check:
             self._wrong(file, f"cannot be compared with the shards: {error}")
         return n_rows
 
-    def _made(self, extractor: Extractor | None, shards: int) -> Iterator[pa.Table]:
+    def _made(self, extractor: Extractor | None, shards: range) -> Iterator[pa.Table]:
         """The table's rows as the shards have them; without the extractor, as they were before its `finish`."""
         if extractor is None:
             yield from self._of_table(None, MAIN, shards)
@@ -421,22 +484,24 @@ class _Check:
             yield from self._with_keys(extractor, MAIN, shards, lambda piece: finish_table(extractor, piece))
 
     def _with_keys(
-        self, extractor: Extractor, name: str, shards: int, finished: Callable[[pa.Table], pa.Table]
+        self, extractor: Extractor, name: str, shards: range, finished: Callable[[pa.Table], pa.Table]
     ) -> Iterator[pa.Table]:
         """The rows of one table as the run should have written them."""
         if not has_keys(self._run.record):
             yield from map(finished, self._of_table(extractor, name, shards))
             return
+        plan = self._run.plan
         counts: list[NDArray[np.int64]] = []
-        tasks = read_tables(self._run.store, PLAN, list(KEYS))
+        first, stop = plan.shard_cuts[[shards.start, shards.stop]].tolist()
+        tasks = iter([plan.tasks.slice(first, stop - first).select(list(KEYS))])
         keys = KeyColumns(tasks, counts, [MAIN, *tables_of(extractor)].index(name))
         for piece in self._of_table(extractor, name, shards, counts):
             yield decoded(keys.add(finished(piece)))
 
     def _of_table(
-        self, extractor: Extractor | None, name: str, shards: int, counts: list[NDArray[np.int64]] | None = None
+        self, extractor: Extractor | None, name: str, shards: range, counts: list[NDArray[np.int64]] | None = None
     ) -> Iterator[pa.Table]:
-        """The rows that the shards have of one table; how many each task gave is added to `counts`."""
+        """The rows that some shards have of one table; how many each task gave is added to `counts`."""
         further = {} if extractor is None else tables_of(extractor)
         columns, own = None, None
         if extractor is not None and further:
@@ -451,7 +516,7 @@ class _Check:
             counts.append(by_table.counts if further else self._counts[shard][:, np.newaxis])
             return map(by_table.see, read) if further else read
 
-        tables = chain.from_iterable(map(of_shard, range(shards)))
+        tables = chain.from_iterable(map(of_shard, shards))
         if own is not None:
             tables = chain(rows_of_table(tables, [MAIN, *further].index(name), name, own))
         return rebatch(table.replace_schema_metadata(None) for table in tables)
@@ -485,23 +550,3 @@ def _are(names: list[str]) -> str:
 
 def _first(names: list[str]) -> str:
     return repr(names[0]) if len(names) == 1 else f"the first is {names[0]!r}"
-
-
-def _same(made: pa.Table, found: pa.Table) -> bool:
-    return all(_equal(made[name], found[name]) for name in made.schema.names)
-
-
-def _equal(made: pa.ChunkedArray, found: pa.ChunkedArray) -> bool:
-    if made.equals(found):
-        return True
-    if made.type != found.type:
-        return False
-    # NaN is not equal to itself, wherever it stands: then as Parquet writes them.
-    return _written(made) == _written(found)
-
-
-def _written(column: pa.ChunkedArray) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table({"x": column.combine_chunks()}), sink, compression="none", use_dictionary=False)
-    written: bytes = sink.getvalue().to_pybytes()
-    return written

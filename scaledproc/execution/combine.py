@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import re
+import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from typing import IO, TYPE_CHECKING, Any
 
@@ -14,19 +14,35 @@ import pyarrow as pa
 
 from scaledproc._util.digests import digest_of, digest_of_stream
 from scaledproc._util.text import count_text
-from scaledproc.errors import DamagedError, ScaledprocError, UsageError
+from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import CombineDone
 from scaledproc.execution.chunks.chunk import as_stored
 from scaledproc.execution.chunks.quarantine import read_rows
 from scaledproc.execution.croissant import TableFile, croissant
-from scaledproc.execution.keys import KEYS, KeyColumns, keyed_schema
+from scaledproc.execution.finishing import (
+    check_names,
+    finish_piece,
+    finished_schema,
+    has_partial_form,
+    has_summary,
+    of_all_rows,
+    summed_up,
+)
+from scaledproc.execution.keys import KEYS, KeyColumns
 from scaledproc.execution.said_files import write_said
 from scaledproc.execution.shard import counts_of
+from scaledproc.execution.table_files import (
+    TableReport,
+    finish_shard,
+    finished_shards,
+    key_of,
+    write_common_metadata,
+)
+from scaledproc.execution.told import Told, has_keys, key_columns, table_schema, table_writer
 from scaledproc.execution.unreferenced import Unreferenced
-from scaledproc.extractors.described import described
 from scaledproc.extractors.rows.several import MAIN, CountsByTable, columns_of_table, rows_of_table
 from scaledproc.extractors.tables import tables_of
-from scaledproc.run_folder.folder import Run, RunFolder
+from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import (
     CROISSANT,
     ERROR_LOG,
@@ -37,16 +53,17 @@ from scaledproc.run_folder.names import (
     REUSED_TASKS,
     TASKS,
     WARNINGS,
+    common_metadata_name,
     shard_errors_name,
     shard_name,
+    table_file_name,
     table_name,
+    table_report_name,
 )
 from scaledproc.run_folder.shard_report import unknown_costs
 from scaledproc.run_folder.tasks_table import FAILED, task_rows, tasks_schema
 from scaledproc.storage.parquet import (
-    METADATA,
     Writer,
-    check_schema,
     damage_told,
     open_reader,
     read_note,
@@ -64,16 +81,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scaledproc.events import ShardDone
-    from scaledproc.extractors import Extractor
-    from scaledproc.run_folder.record import RunRecord
 
 _AGAIN = "; run the same command again"
 
 
-def combine(run: RunFolder) -> CombineDone:
+def combine(run: RunFolder, *, has_files: bool = True) -> CombineDone:
     """Write features, summaries and errors from the committed shards, in memory bounded by one row group.
 
     On a finished run the errors stay as they are: names and summaries are made anew, nothing is extracted.
+
+    Parameters
+    ----------
+    run
+        The run.
+    has_files
+        Whether this machine has the shards and their files of the tables; else their reports are believed, where the
+        tables are folders.
 
     Raises
     ------
@@ -82,7 +105,12 @@ def combine(run: RunFolder) -> CombineDone:
     """
     started = time.perf_counter()
     every = set(range(run.record.counts["shards"]))
-    missing = sorted(every - run.committed_shards(every))
+    missing = sorted(every - run.committed_shards(every)) if has_files else []
+    if missing and run.record.state == "done":
+        raise ScaledprocError(
+            f"{len(missing)} of {len(every)} shards of the finished run are gone (the first is {missing[0]}), so the "
+            f"table cannot be made of them; scaledproc verify {run.store} tells more, --overwrite starts afresh"
+        )
     if missing:
         raise ScaledprocError(
             f"{len(missing)} of {run.record.counts['shards']} shards are not there (the first is {missing[0]}); "
@@ -94,9 +122,17 @@ def combine(run: RunFolder) -> CombineDone:
     unreferenced = Unreferenced(run, run.extractor)
     further = tables_of(run.extractor)
     counts: list[NDArray[np.int64]] = []
-    main, summaries = _write_features(run, digests, reports, unreferenced, counts)
-    tables = [_write_further(run, name, digests, reports, counts) for name in further]
-    _write_croissant(run, digests, [main, *tables])
+    sizes: dict[str, int] = {}
+    if run.record.has_table_folders:
+        made = _finished(run, reports, has_files=has_files)
+        counts += [each.counts for each in made]
+        rows, summaries, tables = _gather(run, made, reports, unreferenced, digests, sizes)
+    else:
+        main, summaries = _write_features(run, digests, reports, unreferenced, counts)
+        others = [_write_further(run, name, digests, reports, counts) for name in further]
+        rows, tables = main.rows, {table.name: table.rows for table in others}
+        _write_croissant(run, digests, [main, *others])
+    check_names(summaries)
     for name, table in summaries.items():
         with run.store.committing(f"{name}.csv", replacing=True) as part:
             write_csv(part, table)
@@ -106,14 +142,88 @@ def combine(run: RunFolder) -> CombineDone:
         _write_tasks(run, digests, counts, [costs for _, costs in full], further)
         write_said(run, digests, [report for report, _ in full])
     return CombineDone(
-        rows=main.rows,
+        rows=rows,
         quarantined=quarantined,
         summaries=tuple(sorted(summaries)),
         seconds=time.perf_counter() - started,
         digests=digests,
         notes=(*unreferenced.notes(quarantined), *_warned(run, {**run.record.digests, **digests})),
-        tables={table.name: table.rows for table in tables},
+        tables=tables,
+        sizes=sizes,
     )
+
+
+def _finished(run: RunFolder, reports: Sequence[ShardDone] | None, *, has_files: bool) -> list[TableReport]:
+    """What each macro shard's files of the tables are like; those that are not there are made here."""
+    shards = range(run.record.counts["shards"])
+    if reports is None:  # to be made anew
+        return [_finish(run, shard, None) for shard in shards]
+    digests = {shard: report.digest for shard, report in zip(shards, reports, strict=True)}
+    found = finished_shards(run, digests, has_files=has_files)
+    made = []
+    for shard in shards:
+        report = found.get(shard)
+        if report is None:
+            report = _finish(run, shard, reports[shard])
+            run.store.write(table_report_name(shard), report.to_json(*key_of(run.record)), replacing=True)
+        made.append(report)
+    return made
+
+
+def _finish(run: RunFolder, shard: int, report: ShardDone | None) -> TableReport:
+    """Make a macro shard's files of the tables from the shard."""
+    name, store = shard_name(shard), run.store
+    with _checked(run, shard, report, has_digest=True) as (file, said):
+        tasks = int(np.diff(run.plan.shard_cuts[shard : shard + 2])[0]) if report is None else report.tasks
+        counts = _counts_of(run, name, said, tasks, file.metadata.num_rows)
+    return finish_shard(
+        run.extractor,
+        store,
+        (shard, run.record.counts["shards"]),
+        lambda columns: _rows_of(run, shard, report, None, columns, 0),
+        counts,
+        partial(store.committing, replacing=True),
+        Told.of(run.record),
+        digest="" if report is None else report.digest,
+        size=store.sizes([name]).get(name, 0),
+    )
+
+
+def _gather(
+    run: RunFolder,
+    made: Sequence[TableReport],
+    reports: Sequence[ShardDone] | None,
+    unreferenced: Unreferenced,
+    digests: dict[str, str],
+    sizes: dict[str, int],
+) -> tuple[int, Mapping[str, pa.Table], dict[str, int]]:
+    """Put together what the files of the tables are like: rows of the main table, summaries, rows of further ones."""
+    extractor = run.extractor
+    schemas = {MAIN: finished_schema(extractor), **tables_of(extractor)}
+    rows, told = dict.fromkeys(schemas, 0), Told.of(run.record)
+    for shard, report in enumerate(made):
+        sizes[shard_name(shard)] = report.size
+        for table, file in report.files.items():
+            name = table_file_name(table, shard, len(made))
+            digests[name], sizes[name] = file.digest, file.size
+            rows[table] += file.rows
+        if report.named is not None:
+            unreferenced.see(pa.table({extractor.companion_column: report.named}))
+    summaries: Mapping[str, pa.Table] = {}
+    if has_partial_form(extractor):
+        partials = [report.summaries or {} for report in made]
+        summaries = summed_up("merge_summaries", lambda: extractor.merge_summaries(partials))
+    elif has_summary(extractor):  # which is given the pieces that it would be given were there one file
+        pieces = rebatch(_rows_of_table(run, MAIN, reports, None))
+        summaries = of_all_rows(
+            extractor, (finish_piece(extractor, piece, schemas[MAIN], run.store) for piece in pieces)
+        )
+    for table, schema in schemas.items():
+        name = common_metadata_name(table)
+        with run.store.committing(name, replacing=True) as part:
+            write_common_metadata(part, table_schema(extractor, told, table, schema))
+            digests[name], sizes[name] = digest_of(part), part.stat().st_size
+    return rows.pop(MAIN), summaries, rows
 
 
 def _write_features(
@@ -132,32 +242,16 @@ def _write_features(
         """Every finished piece, after it was written: the summaries come from the same pass."""
         # A local disk is read while rows are written; a store that is elsewhere has its own way to read ahead.
         for piece in ahead(rebatch(shards)) if run.store.local is not None else rebatch(shards):
-            finished = finish_table(extractor, piece)
-            if finished.schema != schema or finished.num_rows != piece.num_rows:
-                raise ScaledprocError(
-                    "the extractor's finish() gives other columns or another number of rows for some tables; "
-                    f"once it is mended, this goes on: scaledproc combine {run.store}"
-                )
+            finished = finish_piece(extractor, piece, schema, run.store)
             writer.write_table(finished if keys is None else keys.add(finished))
             unreferenced.see(finished)
             yield finished
             del piece, finished  # while the next ones are made
 
     with run.store.committing(FEATURES, replacing=True) as part:
-        with _table_writer(run, part, MAIN, schema) as writer:
-            pieces = written(writer)
-            try:
-                summaries = extractor.summarise(pieces)
-                for _ in pieces:  # what the summaries did not ask for
-                    pass
-            except (ScaledprocError, OSError, MemoryError):
-                raise
-            except Exception as error:
-                raise ScaledprocError(f"the extractor's summarise() failed: {type(error).__name__}: {error}") from error
+        with table_writer(part, extractor, Told.of(run.record), MAIN, schema) as writer:
+            summaries = of_all_rows(extractor, written(writer))
         made = _written(run, MAIN, FEATURES, schema, writer, part, digests)
-    for name in summaries:
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-            raise ScaledprocError(f"the extractor calls a summary {name!r}; use letters, digits, - and _")
     return made, summaries
 
 
@@ -166,17 +260,23 @@ def _write_further(
     name: str,
     digests: dict[str, str],
     reports: Sequence[ShardDone] | None,
-    counts: list[NDArray[np.int64]],
+    counts: Sequence[NDArray[np.int64]],
 ) -> TableFile:
     """Write a further table."""
     file, schema = table_name(name), tables_of(run.extractor)[name]
     keys = _keys(run, name, counts)
     with run.store.committing(file, replacing=True) as part:
-        with _table_writer(run, part, name, schema) as writer:
+        with table_writer(part, run.extractor, Told.of(run.record), name, schema) as writer:
             for table in _rows_of_table(run, name, reports, None):
                 writer.write_table(table if keys is None else keys.add(table))
                 del table  # while the next one is read
         return _written(run, name, file, schema, writer, part, digests)
+
+
+def _keys(run: RunFolder, name: str, counts: Sequence[NDArray[np.int64]]) -> KeyColumns | None:
+    """What puts the columns in front of a table's rows that lead back; None where the run has none."""
+    tasks = read_tables(run.store, PLAN, list(KEYS), rows=run.record.counts["tasks"])
+    return key_columns(run.extractor, Told.of(run.record), name, tasks, counts)
 
 
 def _written(
@@ -184,67 +284,17 @@ def _written(
 ) -> TableFile:
     """What is told of a table that stands in a file which is about to be committed."""
     digests[file] = digest_of(part)
-    told = table_schema(run, name, schema)
-    return TableFile(name, file, told, writer.rows, part.stat().st_size, digests[file])
+    columns = table_schema(run.extractor, Told.of(run.record), name, schema)
+    return TableFile(name, file, columns, writer.rows, part.stat().st_size, digests[file])
 
 
 def _write_croissant(run: RunFolder, digests: dict[str, str], tables: Sequence[TableFile]) -> None:
     """Tell programs what the tables are."""
-    label = str(run.record.extractor.get("label") or run.extractor.label)
-    version = run.record.versions.get("scaledproc", "")
+    told = Told.of(run.record)
     with run.store.committing(CROISSANT, replacing=True) as part:
-        part.write_text(croissant(label, run.record.plan_id, version, tables), encoding="utf-8")
+        text = croissant(told.label or run.extractor.label, told.plan_id, told.version, tables)
+        part.write_text(text, encoding="utf-8")
         digests[CROISSANT] = digest_of(part)
-
-
-def _table_writer(run: RunFolder, part: Path, name: str, schema: pa.Schema) -> Writer:
-    """What writes one of a run's tables, whose own columns are given."""
-    schema = table_schema(run, name, schema)
-    return Writer(part, schema, encoded=KEYS if has_keys(run.record) else ())
-
-
-def table_schema(run: Run, name: str, schema: pa.Schema) -> pa.Schema:
-    """The columns of one of a run's tables as its file has them, with what the file says of itself.
-
-    Parameters
-    ----------
-    run, name
-        The run, and the table.
-    schema
-        The table's own columns, once finished.
-    """
-    from scaledproc.extractors.base import FunctionExtractor
-
-    extractor, record = run.extractor, run.record
-    schema = described(extractor, schema, extractor.schema if name == MAIN else schema)
-    if has_keys(record):
-        schema = keyed_schema(schema, called(name))
-    told = {
-        "extractor": record.extractor.get("label", extractor.label),
-        **({} if isinstance(extractor, FunctionExtractor) else {"extractor_version": extractor.version}),
-        "plan_id": record.plan_id,
-        "scaledproc": record.versions.get("scaledproc", ""),
-        "table": name,
-    }
-    return schema.with_metadata({**(schema.metadata or {}), METADATA: json.dumps(told, sort_keys=True).encode()})
-
-
-def _keys(run: RunFolder, name: str, counts: Sequence[NDArray[np.int64]]) -> KeyColumns | None:
-    """What puts the columns in front of a table's rows that lead back; None where the run has none."""
-    if not has_keys(run.record):
-        return None
-    tasks = read_tables(run.store, PLAN, list(KEYS), rows=run.record.counts["tasks"])
-    return KeyColumns(tasks, counts, [MAIN, *tables_of(run.extractor)].index(name))
-
-
-def has_keys(record: RunRecord) -> bool:
-    """Whether the rows of a run's tables lead back to their tasks by columns of their own."""
-    return record.options.get("with_keys") is True
-
-
-def called(table: str) -> str:
-    """What a person calls one of an extractor's tables."""
-    return "the extractor's table" if table == MAIN else f"the extractor's table {table!r}"
 
 
 def _rows_of_table(
@@ -275,30 +325,40 @@ def _rows_of(
 
     In an unfinished run a shard that is not what its report says is made anew by the next start.
     """
+    with _checked(run, shard, report, has_digest=counts is not None) as (file, said):
+        if counts is None:
+            yield from tables_in(file, columns)
+            return
+        tasks = int(np.diff(run.plan.shard_cuts[shard : shard + 2])[0]) if report is None else report.tasks
+        gave = _counts_of(run, shard_name(shard), said, tasks, file.metadata.num_rows)
+        if not further:
+            counts.append(gave[:, np.newaxis])
+            yield from tables_in(file)
+        else:
+            by_table = CountsByTable(gave, further + 1)
+            counts.append(by_table.counts)
+            yield from map(by_table.see, tables_in(file, columns))
+
+
+@contextlib.contextmanager
+def _checked(
+    run: RunFolder, shard: int, report: ShardDone | None, *, has_digest: bool
+) -> Iterator[tuple[pq.ParquetFile, Mapping[str, Any]]]:
+    """A shard that is what its report says, and what it says of itself; that of an unfinished run is removed if not."""
     name = shard_name(shard)
     try:
         # Once, in the pass over all rows that is made first.
-        if report is not None and counts is not None and run.record.replaces and _digest_of(run, name) != report.digest:
+        if report is not None and has_digest and run.record.replaces and _digest_of(run, name) != report.digest:
             raise DamagedError(f"{run.store}/{name} is an earlier run's{_AGAIN}")
         with damage_told(run.store, name), run.store.open_for_arrow(name) as source, open_reader(source) as file:
             said = _note_of(run, name, file, source)
             if (said.get("plan_id"), said.get("shard")) != (run.record.plan_id, shard):
                 raise DamagedError(f"{run.store}/{name} is of another plan or place{_AGAIN}")
-            rows = file.metadata.num_rows
-            if report is not None and rows != report.rows:
-                raise DamagedError(f"{run.store}/{name} has {rows:,} rows, not {report.rows:,}{_AGAIN}")
-            if counts is None:
-                yield from tables_in(file, columns)
-                return
-            tasks = int(run.record.shards[shard]["tasks"]) if report is None else report.tasks
-            gave = _counts_of(run, name, said, tasks, rows)
-            if not further:
-                counts.append(gave[:, np.newaxis])
-                yield from tables_in(file)
-            else:
-                by_table = CountsByTable(gave, further + 1)
-                counts.append(by_table.counts)
-                yield from map(by_table.see, tables_in(file, columns))
+            if report is not None and file.metadata.num_rows != report.rows:
+                raise DamagedError(
+                    f"{run.store}/{name} has {file.metadata.num_rows:,} rows, not {report.rows:,}{_AGAIN}"
+                )
+            yield file, said
     except DamagedError:
         if report is not None:
             run.store.remove(name)  # which says that the shard is there
@@ -353,50 +413,6 @@ def _warned(run: RunFolder, digests: Mapping[str, str]) -> list[str]:
 def _digest_of(run: RunFolder, name: str) -> str:
     with run.store.open(name) as file:
         return digest_of_stream(file).sha256
-
-
-def finished_schema(extractor: Extractor, *, with_keys: bool = False) -> pa.Schema:
-    """The columns of `features.parquet`; those of further tables are looked at too.
-
-    Parameters
-    ----------
-    extractor
-        What the rows are of.
-    with_keys
-        Whether the columns that lead back to a row's task come before its own.
-
-    Raises
-    ------
-    ScaledprocError
-        If the extractor's `finish` fails, or columns cannot be written.
-    """
-    for name, further in tables_of(extractor).items():
-        try:
-            check_schema(further)
-        except UsageError as error:
-            raise UsageError(f"table {name!r}: {error}") from None
-        if with_keys:
-            keyed_schema(further, called(name))
-    check_schema(extractor.schema)
-    schema = finish_table(extractor, extractor.schema.empty_table()).schema
-    check_schema(schema)
-    return keyed_schema(schema, called(MAIN)) if with_keys else schema
-
-
-def finish_table(extractor: Extractor, table: pa.Table) -> pa.Table:
-    """What the extractor makes of a shard's rows.
-
-    Raises
-    ------
-    ScaledprocError
-        If the extractor's `finish` fails.
-    """
-    try:
-        return extractor.finish(table).combine_chunks()
-    except ScaledprocError:
-        raise
-    except Exception as error:
-        raise ScaledprocError(f"the extractor's finish() failed: {type(error).__name__}: {error}") from error
 
 
 def _errors_of(run: RunFolder, reports: Sequence[ShardDone]) -> Iterator[pa.Table]:

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from scaledproc.errors import UsageError
-from scaledproc.execution.shard import Rows
 from scaledproc.extractors.described import DESCRIPTION
+from scaledproc.storage.row_groups import Rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

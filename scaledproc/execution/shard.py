@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from scaledproc.execution.chunks.chunk import Outputs, Refused, fill, stored_sch
 from scaledproc.execution.chunks.committed import ChunkFooter, chunk_name, open_chunk
 from scaledproc.execution.chunks.quarantine import ErrorRows, read_rows
 from scaledproc.execution.chunks.said import SaidRows
+from scaledproc.execution.table_files import finish_made_shard
 from scaledproc.execution.workers.worker_guard import end_part, is_worn
 from scaledproc.run_folder.names import (
     PARTS,
@@ -32,6 +33,7 @@ from scaledproc.run_folder.names import (
     shard_errors_name,
     shard_name,
     shard_said_name,
+    table_report_name,
 )
 from scaledproc.run_folder.record import plan_of
 from scaledproc.run_folder.shard_report import costs_of, unknown_costs, write_report
@@ -44,6 +46,7 @@ from scaledproc.storage.parquet import (
     tables_in,
     write_table,
 )
+from scaledproc.storage.row_groups import Rows
 from scaledproc.storage.store import scratch_folder
 
 if TYPE_CHECKING:
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
 
     from scaledproc.execution.chunks.chunk_work import ChunkWork
     from scaledproc.execution.chunks.costs import Cost
+    from scaledproc.execution.table_files import Committing, Finishing
     from scaledproc.run_folder.folder import RunFolder
     from scaledproc.storage.store import Store
 
@@ -84,10 +88,19 @@ def present_tasks(store: Store, folder: str) -> dict[str, int]:
     return found
 
 
-def merge_shard(store: Store, work_id: str, shard: int, chunks: int) -> ShardDone:
+def merge_shard(store: Store, work_id: str, shard: int, chunks: int, finishing: Finishing | None = None) -> ShardDone:
     """Make a macro shard's one file of its chunks, in order, and remove them.
 
     The report comes last, and says that all of it is there: a file of the shard may be an earlier run's.
+
+    Parameters
+    ----------
+    store, work_id
+        The run's folder, and which beginning of the run it is.
+    shard, chunks
+        Which shard, and how many chunks it has.
+    finishing
+        What its files of the tables are made with, where the tables are folders.
 
     Raises
     ------
@@ -100,14 +113,25 @@ def merge_shard(store: Store, work_id: str, shard: int, chunks: int) -> ShardDon
     with store.committing(shard_name(shard), replacing=True) as target:
         with Writer(target, next(tables).schema) as writer:
             writer.write_tables(tables)
-            note_shard(writer, plan_of(work_id), shard, [count for footer in footers for count in footer.counts])
+            counts = [count for footer in footers for count in footer.counts]
+            note_shard(writer, plan_of(work_id), shard, counts)
         parts = [footer.done for footer in footers]
-        done = replace(_added_up(parts, writer.rows, time.perf_counter() - started), digest=digest_of(target))
+        digest = digest_of(target)
+        made = None
+        if finishing is not None:
+            made = finish_made_shard(finishing, shard, target, digest, counts, _replacing(store))
+        done = replace(_added_up(parts, writer.rows, time.perf_counter() - started), digest=digest)
+    if made is not None:
+        store.write(table_report_name(shard), made)
     _write_errors(store, parts, shard_errors_name(shard))
     _write_said(store, parts, shard_said_name(shard))
     store.write(report_name(shard), write_report(done, _costs_of(footers)))
     _remove_chunks(store, parts)
     return done
+
+
+def _replacing(store: Store) -> Committing:
+    return partial(store.committing, replacing=True)
 
 
 def make_shards(chunks: Sequence[ChunkWork]) -> list[tuple[ChunkDone, ShardDone]]:
@@ -149,8 +173,28 @@ def _make_shard(work: ChunkWork, path: Callable[[str, int], Path]) -> tuple[Chun
     chunk, rows, seconds, costs = until_taken(make)
     done = _added_up([chunk], rows, seconds - chunk.seconds)
     done = replace(done, digest=digest_of(target))
+    if work.finishing is not None:
+        finishing_since = time.perf_counter()
+        made = finish_made_shard(
+            work.finishing,
+            work.shard,
+            target,
+            done.digest,
+            _counts_in(target, done),
+            lambda name: contextlib.nullcontext(path(name, 0)),
+        )
+        if made is not None:
+            path(table_report_name(work.shard), 0).write_bytes(made)
+        done = replace(done, seconds=done.seconds + time.perf_counter() - finishing_since)
     path(report_name(work.shard), 1).write_bytes(write_report(done, costs_of(costs, done.tasks)))
     return chunk, done
+
+
+def _counts_in(path: Path, done: ShardDone) -> list[int]:
+    """How many rows each task gave, as a shard's own file says."""
+    with path.open("rb") as source, open_reader(source) as file:
+        counts: list[int] = counts_of(read_note(file, source), done.tasks, done.rows).tolist()
+        return counts
 
 
 @lru_cache(maxsize=1)
@@ -311,28 +355,6 @@ def _interleaved(store: Store, parts: Sequence[_Part], machine: NDArray[np.int64
     counts = [iter(part.counts.tolist()) for part in parts]
     for number in machine.tolist():
         yield from rows[number].take(next(counts[number]))
-
-
-class Rows:
-    """Rows that are taken from a stream of tables, so many at a time."""
-
-    def __init__(self, tables: Iterator[pa.Table]) -> None:
-        self._tables = tables
-        self._table: pa.Table | None = None
-        self._at = 0
-
-    def take(self, count: int) -> Iterator[pa.Table]:
-        """The next ones; fewer where there are no more."""
-        while count:
-            if self._table is None or self._at == self._table.num_rows:
-                table = next(self._tables, None)
-                if table is None:
-                    return
-                self._table, self._at = table, 0
-            piece = self._table.slice(self._at, count)
-            self._at += piece.num_rows
-            count -= piece.num_rows
-            yield piece
 
 
 def note_shard(writer: Writer, plan_id: str, shard: int, counts: Sequence[int]) -> None:

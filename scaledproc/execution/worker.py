@@ -60,6 +60,7 @@ from scaledproc.execution.scheduler import (
 )
 from scaledproc.execution.shard import make_shards, merge_part, merge_shard
 from scaledproc.execution.staging import FILES_AHEAD, Direct, StagedUnits, Stager
+from scaledproc.execution.table_files import Finishing
 from scaledproc.execution.workers.pool import Pool
 from scaledproc.execution.workers.recovery import LOADS, Loss, Verdict, WorkerLostError
 from scaledproc.execution.workers.sending import Sent
@@ -170,7 +171,8 @@ def run_shards(
         common = _Common(
             at_hand(files, shared or stager.share(files)) if files else {},
             fingerprint_of(run.extractor).files if queue else (),
-            _sent(run.source),
+            source := _sent(run.source),
+            Finishing.of(run, source),
         )
         if pool is None or is_here:
             processes = 1 if is_here else min(jobs, max(len(queue), 1))
@@ -195,6 +197,8 @@ class _Common:
     """The files that the extractor's code was read from."""
     source: str | Sent
     """What finds the extractor in another process, or brings it there."""
+    finishing: Finishing | None = None
+    """What a shard's files of the tables are made with, where the tables are folders."""
 
 
 def _sent(source: str | Extractor) -> str | Sent:
@@ -330,14 +334,16 @@ class _Execution:
             case Merge():
                 store, work_id = self._run.store, self._run.record.work_id
                 if self._here is None:
-                    return partial(merge_shard, store, work_id, call.shard, self._plan.n_chunks_of(call.shard))
+                    chunks = self._plan.n_chunks_of(call.shard)
+                    return partial(merge_shard, store, work_id, call.shard, chunks, self._common.finishing)
                 present = [chunk.number for chunk in self._plan.chunks(call.shard) if self._n_tasks(chunk)]
                 return partial(merge_part, store, work_id, call.shard, present)
 
     def _work(self, run: RunChunk) -> ChunkWork:
         source = self._common.source
         work = _chunk_work(self._run, self._plan, source, run.chunk, self._units[run.chunk], self._here)
-        work = replace(work, ahead=run.ahead, shared=self._common.shared, code=self._common.code)
+        common = self._common
+        work = replace(work, ahead=run.ahead, shared=common.shared, code=common.code, finishing=common.finishing)
         self._works[run.chunk] = work
         return work
 

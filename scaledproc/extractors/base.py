@@ -20,6 +20,8 @@ from scaledproc.storage.local_files import Watch, find, open_located, remember
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from scaledproc.extractors.account import Account, Example, Reading
+
 
 TASK_WARNINGS = 20
 """How many warnings of one task are kept."""
@@ -252,6 +254,43 @@ class Extractor(ABC):
         """Named summary tables over all finished rows, which come in order and in pieces of a fixed size."""
         return {}
 
+    def partial_summaries(self, tables: Iterable[pa.Table]) -> Mapping[str, pa.Table]:
+        """What `merge_summaries` needs to know of some of the rows: those of one macro shard, finished and in order.
+
+        Where a table is a folder (`--table dataset`), each shard's machine sums up its own rows, so that nobody reads
+        all of them. Without this, `summarise` reads them in the last step.
+        """
+        raise NotImplementedError
+
+    def merge_summaries(self, partials: Iterable[Mapping[str, pa.Table]]) -> Mapping[str, pa.Table]:
+        """What `summarise` gives for all rows, of what `partial_summaries` gave for each macro shard's, in order."""
+        raise NotImplementedError
+
+    def account(self, read: Reading) -> Account | None:  # noqa: ARG002 - for those who override
+        """What a report tells of a run's table besides what it tells of every table; None for nothing.
+
+        Called where a report is made, never in a run's tasks.
+
+        Parameters
+        ----------
+        read
+            Gives some columns of the table, in the plan's order and in pieces. A table that is very large is given in
+            part: each row group as a whole, at equal distances.
+        """
+        return None
+
+    def traces(self, task: Task, choice: int) -> Example | None:  # noqa: ARG002 - for those who override
+        """A piece of a task's data for a report to draw; None where it has nothing to be drawn.
+
+        Parameters
+        ----------
+        task
+            One of the run's, with its files at hand.
+        choice
+            A number that decides which piece: the same one gives the same piece.
+        """
+        return None
+
     @property
     def label(self) -> str:
         """What a person calls it."""
@@ -287,6 +326,8 @@ class FunctionExtractor(Extractor):
         env: tuple[str, ...] = (),
         tables: Mapping[str, pa.Schema] | None = None,
         with_keys: bool = True,
+        partial_summaries: Callable[[Iterable[pa.Table]], Mapping[str, pa.Table]] | None = None,
+        merge_summaries: Callable[[Iterable[Mapping[str, pa.Table]]], Mapping[str, pa.Table]] | None = None,
     ) -> None:
         self.function = function
         self.with_keys = with_keys
@@ -297,6 +338,8 @@ class FunctionExtractor(Extractor):
         self.env = env
         self.given_finish = finish
         self.given_summarise = summarise
+        self.given_partial_summaries = partial_summaries
+        self.given_merge_summaries = merge_summaries
         self._schema = schema
 
     def __call__(self, task: Task, /, *arguments: Any, **named: Any) -> Any:
@@ -337,6 +380,14 @@ class FunctionExtractor(Extractor):
         """As given to the decorator."""
         return self.given_summarise(tables) if self.given_summarise else {}
 
+    def partial_summaries(self, tables: Iterable[pa.Table]) -> Mapping[str, pa.Table]:
+        """As given to the decorator."""
+        return self.given_partial_summaries(tables) if self.given_partial_summaries else {}
+
+    def merge_summaries(self, partials: Iterable[Mapping[str, pa.Table]]) -> Mapping[str, pa.Table]:
+        """As given to the decorator."""
+        return self.given_merge_summaries(partials) if self.given_merge_summaries else {}
+
 
 def extractor(
     *,
@@ -349,6 +400,8 @@ def extractor(
     env: str | Iterable[str] = (),
     tables: Mapping[str, pa.Schema | Mapping[str, Any]] | None = None,
     with_keys: bool = True,
+    partial_summaries: Callable[[Iterable[pa.Table]], Mapping[str, pa.Table]] | None = None,
+    merge_summaries: Callable[[Iterable[Mapping[str, pa.Table]]], Mapping[str, pa.Table]] | None = None,
 ) -> Callable[[Callable[..., Any]], FunctionExtractor]:
     r"""Make an extractor of a function `task -> rows`, or of anything that can be called so.
 
@@ -375,6 +428,8 @@ def extractor(
     with_keys
         Whether a run puts the columns group, unit and anchor in front of each row of all tables, which lead back to
         its task. A run may say otherwise.
+    partial_summaries, merge_summaries
+        As the methods of `Extractor`: `summarise` in two steps, the first of them for each macro shard.
 
     Examples
     --------
@@ -385,6 +440,10 @@ def extractor(
     >>> count_lines
     <extractor count_lines: path, lines>
     """
+    if (partial_summaries is None) != (merge_summaries is None) or (partial_summaries is not None and not summarise):
+        raise UsageError(
+            "give partial_summaries and merge_summaries together, beside summarise, whose two steps they are"
+        )
     arrow_schema = as_schema(schema)
     further = checked_tables(tables or {})
     anchors, files, variables = map(_texts, (anchor, reads, env))
@@ -403,6 +462,8 @@ def extractor(
             env=variables,
             tables=further,
             with_keys=with_keys,
+            partial_summaries=partial_summaries,
+            merge_summaries=merge_summaries,
         )
 
     return decorate

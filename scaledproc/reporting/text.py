@@ -124,7 +124,7 @@ def finished_text(event: RunFinished) -> str:
     elif event.quarantined:
         lines.append(f"  also in {event.output}/errors.parquet, tracebacks in errors.log")
     if not event.already:
-        lines.append(f"the table: {event.output}/features.parquet")
+        lines.append(f"the table: {event.output}/{event.table}")
     return "\n".join(lines)
 
 

@@ -22,33 +22,36 @@ from scaledproc.run_folder.names import (
     DONE,
     ERROR_LOG,
     ERRORS,
-    FEATURES,
     IN_WORK,
     INVENTORY,
     LEASE,
     LOG_FILE,
     LOGS,
+    MAIN_TABLE,
     OWN_FILES,
     PLAN,
     RECORD,
     REUSED_TASKS,
     SHARD_FILE,
     SHARDS,
+    TABLE_FILE,
     TASKS,
     UPDATE,
     WARNING_SCHEMA,
     WARNINGS,
     WORK,
+    common_metadata_name,
     log_name,
     report_name,
     shard_errors_name,
     shard_name,
     shard_said_name,
     table_name,
+    table_report_name,
 )
-from scaledproc.run_folder.record import RunRecord, read_record
+from scaledproc.run_folder.record import OTHER_FORM, RunRecord, read_record
 from scaledproc.run_folder.shard_report import read_report
-from scaledproc.storage.parquet import read_csv, read_tables, read_whole, write_table
+from scaledproc.storage.parquet import damage_told, open_reader, read_csv, read_tables, read_whole, write_table
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
@@ -182,8 +185,8 @@ class Run:
 
     @property
     def features(self) -> str:
-        """Where the table is: a path or URL."""
-        return self.store.child(FEATURES).uri
+        """Where the table is: the path or URL of its file or folder."""
+        return self.store.child(self.record.place_of_table()).uri
 
     @property
     def quarantined(self) -> int:
@@ -212,13 +215,13 @@ class Run:
         ScaledprocError
             If the run is not finished, or its table is damaged.
         """
-        name = self._file_of(table)
+        names = self._files_of(table)
+        self._check_finished()
         if columns is None and filters is None:
-            return self._read(name)
+            return pa.concat_tables([read_whole(self.store, name) for name in names])
         from scaledproc.storage.datasets import read_some
 
-        self._check_finished()
-        return read_some(self.store, name, columns, filters)
+        return read_some(self.store, names, columns, filters)
 
     def to_pandas(
         self, columns: Sequence[str] | None = None, filters: Any = None, *, table: str | None = None
@@ -245,7 +248,7 @@ class Run:
         from scaledproc.storage.datasets import open_dataset
 
         self._check_finished()
-        return open_dataset(self.store, self._file_of(table))
+        return open_dataset(self.store, self._files_of(table))
 
     def scan(self, *, table: str | None = None) -> pl.LazyFrame:
         """The table as a lazy frame of polars, of which nothing is read yet; with the run's storage options.
@@ -265,14 +268,27 @@ class Run:
         from scaledproc.storage.datasets import scan_polars
 
         self._check_finished()
-        return scan_polars(self.store, self._file_of(table))
+        return scan_polars(self.store, self._files_of(table))
 
-    def _file_of(self, table: str | None) -> str:
+    def schema_of(self, table: str) -> pa.Schema:
+        """The columns of a table that is a folder, with what they say of themselves.
+
+        Raises
+        ------
+        ScaledprocError
+            If the run is not finished, or the file of its columns is damaged.
+        """
+        self._check_finished()
+        name = common_metadata_name(table)
+        with damage_told(self.store, name), self.store.open_for_arrow(name) as source, open_reader(source) as file:
+            return file.schema_arrow
+
+    def _files_of(self, table: str | None) -> list[str]:
         if table is None:
-            return FEATURES
+            return self.record.files_of_table()
         if table not in self.record.tables:
             raise UsageError(f"there is no table {table!r}; there are: {', '.join(self.record.tables) or 'none'}")
-        return table_name(table)
+        return self.record.files_of_table(table)
 
     def errors(self) -> pa.Table:
         """The quarantined tasks, one row each."""
@@ -424,9 +440,36 @@ class RunFolder(Run):
         _remove_unlisted(self.store, [name for shard in range(self.record.counts["shards"]) for name in _around(shard)])
         _remove_own(self.store, WORK, IN_WORK)
         self._remove_replaced()
+        self._remove_other_form()
         self._remove_update()
-        for folder in ("", SHARDS):
+        for folder in ("", SHARDS, *(self._tables if self.record.has_table_folders else ())):
             self.store.remove_temporaries(folder)
+
+    @property
+    def _tables(self) -> tuple[str, ...]:
+        """The names of all tables, those of the run that was here before too."""
+        return tuple(dict.fromkeys([MAIN_TABLE, *self.record.tables, *self.record.replaces.get("tables", ())]))
+
+    def remove_tables(self) -> None:
+        """Remove the tables of a run that is not done, in whichever form they are."""
+        self.store.remove_files([table_name(table) for table in self._tables])
+        for table in self._tables:
+            _remove_own(self.store, table, TABLE_FILE)
+
+    def _remove_other_form(self) -> None:
+        """Remove what is left of tables in the form that they had before, and of folders that had more files."""
+        is_known = self.record.replaces.get("folders") or OTHER_FORM in self.record.options
+        if self.record.has_table_folders:
+            names = [table_name(table) for table in self._tables]
+            self.store.remove_files([name for name in names if name not in self.record.digests])
+        if self.store.local is None and not is_known:
+            return  # nothing of the kind was ever there, and it takes a request each to see that
+        for table in self._tables:
+            if common_metadata_name(table) not in self.record.digests:
+                _remove_own(self.store, table, TABLE_FILE)
+                continue
+            left = [f"{table}/{name}" for name in self.store.names(table) if TABLE_FILE.fullmatch(name)]
+            self.store.remove_files([name for name in left if name not in self.record.digests])
 
     def _remove_update(self) -> None:
         """Remove what is left of an update that took this run's place, but none that is being made."""
@@ -465,7 +508,7 @@ def _beside(shard: int) -> tuple[str, str]:
 
 def _around(shard: int) -> tuple[str, ...]:
     """The same, and what belongs to it only at times."""
-    return (*_beside(shard), shard_said_name(shard))
+    return (*_beside(shard), shard_said_name(shard), table_report_name(shard))
 
 
 def _remove_unlisted(store: Store, names: Sequence[str]) -> None:
@@ -533,7 +576,7 @@ def begin(run: RunFolder, plan: Plan) -> RunFolder:
         previous = read_record(run.store)
         replaces = _replaced_by_next(previous)
     except ScaledprocError:  # a damaged one is what --overwrite is for
-        replaces = {"summaries": [], "shards": plan.n_shards}
+        replaces = {"summaries": [], "shards": plan.n_shards, "folders": True}
     begun = run.with_record(state="beginning", beginning=uuid.uuid4().hex, replaces=replaces)
     store = begun.store
     shards = max(plan.n_shards, replaces.get("shards", 0))
@@ -541,6 +584,8 @@ def begin(run: RunFolder, plan: Plan) -> RunFolder:
         gone = [f"{summary}.csv" for summary in replaces["summaries"]]
         gone += map(table_name, replaces.get("tables", ()))
         store.remove_files([*sorted(OWN_FILES - {RECORD}), *gone])
+        for table in (MAIN_TABLE, *replaces.get("tables", ())) if replaces.get("folders") else ():
+            _remove_own(store, table, TABLE_FILE)
         _remove_own(store, SHARDS, SHARD_FILE)
         _remove_own(store, LOGS, LOG_FILE)
         replaces = {}
@@ -561,6 +606,7 @@ def _replaced_by_next(record: RunRecord | None) -> dict[str, Any]:
         "summaries": sorted({*record.summaries, *before["summaries"]}),
         "shards": max(record.counts["shards"], before["shards"]),
         **({"tables": tables} if tables else {}),
+        **({"folders": True} if record.has_table_folders or before.get("folders") else {}),
     }
 
 

@@ -6,6 +6,9 @@ Its layout::
       features.parquet                   every row, in the plan's order
       beats.parquet                      a further table that the extractor declares, <name>.parquet
       croissant.json                     what these tables and their columns are, as Croissant 1.1
+      features/, beats/                  with --table dataset, instead of these files:
+        part-00000.parquet               the rows of one macro shard
+        _common_metadata                 the columns of all of them
       signal_stats.csv                   the extractor's summaries, <name>.csv
       errors.parquet                     the quarantined tasks, one row each
       errors.log                         their tracebacks; only when a task failed
@@ -16,6 +19,7 @@ Its layout::
       plan.parquet                       one row per task, with its shard and chunk
       inventory.parquet                  one row per file, with its unit and version
       lease.json                         which driver is at work here; only while one is
+      report.html                        a page that tells of all this; only where it is wanted
       run.json                           plan id, versions, options, counts, bytes, timings, state
       work/<shard>/                      only during a run:
         <chunk>.parquet                  a committed chunk; its metadata holds the plan id and its ChunkDone
@@ -24,6 +28,7 @@ Its layout::
       work/done/<shard>.json             the ShardDone of a committed shard
       work/done/<shard>.errors.parquet   its quarantined tasks with tracebacks
       work/done/<shard>.said.parquet     what its tasks said: warnings, and logs that are kept; only where there is any
+      work/done/<shard>.tables.json      what the shard's files of the tables are like; only with --table dataset
       work/done/reused.parquet           which tasks an earlier run made; only where there are such
       work/parts/<job>/<host>/           parts of shards, where the tasks of one are spread over machines
       work/{control,manifests,code}/     what a backend keeps there, such as code for its machines
@@ -44,10 +49,16 @@ PLAN = "plan.parquet"
 INVENTORY = "inventory.parquet"
 FEATURES = "features.parquet"
 CROISSANT = "croissant.json"
+MAIN_TABLE = "features"
+COMMON_METADATA = "_common_metadata"
+"""The columns of all files of a table's folder, as Parquet's tools call such a file."""
+TABLE_FILE = re.compile(r"part-\d{5,}\.parquet|_common_metadata")
+"""What a table's folder has of a run."""
 ERRORS = "errors.parquet"
 ERROR_LOG = "errors.log"
 TASKS = "tasks.parquet"
 WARNINGS = "warnings.parquet"
+REPORT = "report.html"
 LOGS = "logs"
 LOG_FILE = re.compile(r"\d{5,}\.log")
 SHARDS = "shards"
@@ -62,8 +73,8 @@ TODO = f"{WORK}/todo"
 """A run's folder of its own: of the tasks that no earlier run has the rows of."""
 UPDATE = "update"
 """A run's folder of its own: of what is to take this one's place, until that is whole."""
-OWN_FILES = frozenset({RECORD, PLAN, INVENTORY, FEATURES, CROISSANT, ERRORS, ERROR_LOG, TASKS, WARNINGS, "report.html"})
-OWN_NAMES = OWN_FILES | {LOGS, SHARDS, WORK, LEASE, UPDATE}
+OWN_FILES = frozenset({RECORD, PLAN, INVENTORY, FEATURES, CROISSANT, ERRORS, ERROR_LOG, TASKS, WARNINGS, REPORT})
+OWN_NAMES = OWN_FILES | {LOGS, SHARDS, WORK, LEASE, UPDATE, MAIN_TABLE}
 SHARD_FILE = re.compile(r"\d{5,}\.parquet")
 PARTS = f"{WORK}/parts"
 FOR_BACKENDS = ("control", "manifests", "code")
@@ -108,6 +119,30 @@ def shard_name(shard: int) -> str:
 def table_name(table: str) -> str:
     """The file of a further table."""
     return f"{table}.parquet"
+
+
+def table_file_name(table: str, shard: int, shards: int) -> str:
+    """The file of a macro shard's rows of a table, where a table is a folder; by their names they sort as the shards.
+
+    Parameters
+    ----------
+    table, shard
+        Which one.
+    shards
+        How many macro shards there are.
+    """
+    digits = max(5, len(str(shards - 1)))
+    return f"{table}/part-{shard:0{digits}d}.parquet"
+
+
+def common_metadata_name(table: str) -> str:
+    """The file of the columns of a table that is a folder."""
+    return f"{table}/{COMMON_METADATA}"
+
+
+def table_report_name(shard: int) -> str:
+    """What a macro shard's files of the tables are like, as JSON."""
+    return f"{DONE}/{shard:05d}.tables.json"
 
 
 def work_name(shard: int, what: str) -> str:

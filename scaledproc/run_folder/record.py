@@ -11,10 +11,21 @@ from typing import Any, Literal
 from scaledproc._util.redaction import redacted
 from scaledproc.errors import ScaledprocError
 from scaledproc.extractors.tables import RESERVED, TABLE_NAME
-from scaledproc.run_folder.names import RECORD
+from scaledproc.run_folder.names import (
+    FEATURES,
+    MAIN_TABLE,
+    RECORD,
+    common_metadata_name,
+    table_file_name,
+    table_name,
+)
 from scaledproc.storage.store import Store
 
 FORMAT = 1
+OTHER_FORM = "table_before"
+"""The option in run.json of the form that the tables had before they were given another one."""
+FILE, DATASET = "file", "dataset"
+"""The forms of a table, as the option `table` of a run has them."""
 _BEGINNING = "@"
 
 
@@ -86,6 +97,32 @@ class RunRecord:
         """The names of the extractor's further tables."""
         return tuple(self.extractor.get("tables", ()))
 
+    @property
+    def has_table_folders(self) -> bool:
+        """Whether each table is a folder with a file for each macro shard, instead of one file."""
+        return self.options.get("table") == DATASET
+
+    @property
+    def last_of_table(self) -> str:
+        """The file that the last step writes of the table: when it is there, so are the others."""
+        return common_metadata_name(MAIN_TABLE) if self.has_table_folders else FEATURES
+
+    @property
+    def is_combined(self) -> bool:
+        """Whether the table is there; it is not while it is made anew."""
+        return self.last_of_table in self.digests
+
+    def files_of_table(self, table: str = MAIN_TABLE) -> list[str]:
+        """The files that have a table's rows, in the rows' order."""
+        if not self.has_table_folders:
+            return [table_name(table)]
+        shards = self.counts["shards"]
+        return [table_file_name(table, shard, shards) for shard in range(shards)]
+
+    def place_of_table(self, table: str = MAIN_TABLE) -> str:
+        """A table's file or folder."""
+        return table if self.has_table_folders else table_name(table)
+
     def to_json(self) -> str:
         """The file's content."""
         content = asdict(self)
@@ -126,6 +163,11 @@ class RunRecord:
             raise ValueError(str(error)) from None
 
 
+def form_of(record: RunRecord) -> str:
+    """The form of a run's tables."""
+    return DATASET if record.has_table_folders else FILE
+
+
 def plan_of(work_id: str) -> str:
     """The plan's id in a `RunRecord.work_id`."""
     return work_id.partition(_BEGINNING)[0]
@@ -163,6 +205,7 @@ def _is_replaces(found: Any) -> bool:
         and _is_texts(found.get("summaries"))
         and _is_counts({"shards": found.get("shards")})
         and _are_tables(found.get("tables", []))
+        and isinstance(found.get("folders", False), bool)
     )
 
 

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 
 from scaledproc.errors import ScaledprocError
 from scaledproc.run_folder.folder import READERS, Run, RunFolder
-from scaledproc.run_folder.names import ERROR_LOG, FEATURES, RECORD, SHARDS, UPDATE, shard_name, table_name
+from scaledproc.run_folder.names import (
+    ERROR_LOG,
+    FEATURES,
+    MAIN_TABLE,
+    RECORD,
+    SHARDS,
+    UPDATE,
+    common_metadata_name,
+    shard_name,
+)
 from scaledproc.run_folder.record import RunRecord, read_record
 
 if TYPE_CHECKING:
@@ -51,7 +60,8 @@ def replace_run(store: Store, earlier: RunRecord) -> RunRecord:
     above = read_record(store.child(UPDATE))
     assert above is not None  # noqa: S101
     names = [*above.digests, *(shard_name(int(shard["shard"])) for shard in above.shards)]
-    names.sort(key=lambda name: (name == FEATURES, not name.startswith(f"{SHARDS}/")))  # the table last
+    is_table = {*above.files_of_table(), FEATURES, common_metadata_name(MAIN_TABLE)}
+    names.sort(key=lambda name: (name in is_table, not name.startswith(f"{SHARDS}/")))  # the table last
 
     def put(name: str) -> None:
         try:
@@ -63,7 +73,7 @@ def replace_run(store: Store, earlier: RunRecord) -> RunRecord:
         list(pool.map(put, names[:-1]))
     put(names[-1])
     had = [*earlier.digests, ERROR_LOG, *(f"{name}.csv" for name in earlier.summaries)]
-    had += map(table_name, earlier.tables)
+    had += [name for table in earlier.tables for name in earlier.files_of_table(table)]
     had += [shard_name(shard) for shard in range(earlier.counts["shards"])]
     stale = {*had} - {*names}
     store.remove_files(sorted(stale))

@@ -1,4 +1,4 @@
-"""A Parquet file of a store as a dataset of Arrow or polars: nothing is read before it is asked for."""
+"""Parquet files of a store as a dataset of Arrow or polars: nothing is read before it is asked for."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ if TYPE_CHECKING:
     from scaledproc.storage.store import Store
 
 
-def open_dataset(store: Store, name: str) -> ds.Dataset:
-    """The dataset that a file is.
+def open_dataset(store: Store, names: Sequence[str]) -> ds.Dataset:
+    """The dataset that files of the same columns are, in their order.
 
     Raises
     ------
     DamagedError
-        If the file is no sound Parquet file.
+        If a file is no sound Parquet file.
     """
-    with damage_told(store, name):
-        return ds.dataset(store.path(name), filesystem=_filesystem_of(store), format="parquet")
+    with damage_told(store, names[0]):
+        paths = [store.path(name) for name in names]
+        return ds.dataset(paths if len(paths) > 1 else paths[0], filesystem=_filesystem_of(store), format="parquet")
 
 
 def _filesystem_of(store: Store) -> pyarrow.fs.FileSystem:
@@ -69,13 +70,13 @@ def _s3_of(fs: Any, bucket: str) -> pyarrow.fs.S3FileSystem | None:
         return None
 
 
-def read_some(store: Store, name: str, columns: Sequence[str] | None, filters: Any) -> pa.Table:
-    """Some columns and rows of a file, in its order.
+def read_some(store: Store, names: Sequence[str], columns: Sequence[str] | None, filters: Any) -> pa.Table:
+    """Some columns and rows of files, in their order.
 
     Parameters
     ----------
-    store, name
-        Which file.
+    store, names
+        Which files.
     columns
         Names of columns; all where None is given.
     filters
@@ -84,11 +85,11 @@ def read_some(store: Store, name: str, columns: Sequence[str] | None, filters: A
     Raises
     ------
     UsageError
-        If the file has no such column, or the filters cannot be used.
+        If the files have no such column, or the filters cannot be used.
     DamagedError
-        If the file is no sound Parquet file.
+        If a file is no sound Parquet file.
     """
-    dataset = open_dataset(store, name)
+    dataset = open_dataset(store, names)
     if isinstance(columns, str):
         raise UsageError(f"columns={columns!r}: give a list of names, such as [{columns!r}]")
     strange = [each for each in columns or () if each not in dataset.schema.names]
@@ -103,24 +104,24 @@ def read_some(store: Store, name: str, columns: Sequence[str] | None, filters: A
         )
     except (pa.ArrowException, ValueError, TypeError, KeyError) as error:
         raise UsageError(f"filters: {error}") from None
-    with damage_told(store, name):
+    with damage_told(store, names[0] if len(names) == 1 else names[0].partition("/")[0]):
         return scanner.to_table()
 
 
-def scan_polars(store: Store, name: str) -> pl.LazyFrame:
-    """A file as a lazy frame.
+def scan_polars(store: Store, names: Sequence[str]) -> pl.LazyFrame:
+    """Files of the same columns as a lazy frame, in their order.
 
     Raises
     ------
     UsageError
         If polars is not installed.
     DamagedError
-        If the file is no sound Parquet file.
+        If a file is no sound Parquet file.
     """
     try:
         import polars as pl
     except ImportError:
         raise UsageError("scan() gives a frame of polars, which is not installed: pip install polars") from None
     if store.local is not None:
-        return pl.scan_parquet(store.path(name), glob=False)
-    return pl.scan_pyarrow_dataset(open_dataset(store, name))
+        return pl.scan_parquet([store.path(name) for name in names], glob=False)
+    return pl.scan_pyarrow_dataset(open_dataset(store, names))

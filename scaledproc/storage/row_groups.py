@@ -82,6 +82,28 @@ class RowGroups:
         self._bounded = 0
 
 
+class Rows:
+    """Rows that are taken from a stream of tables, so many at a time."""
+
+    def __init__(self, tables: Iterator[pa.Table]) -> None:
+        self._tables = tables
+        self._table: pa.Table | None = None
+        self._at = 0
+
+    def take(self, count: int) -> Iterator[pa.Table]:
+        """The next ones; fewer where there are no more."""
+        while count:
+            if self._table is None or self._at == self._table.num_rows:
+                table = next(self._tables, None)
+                if table is None:
+                    return
+                self._table, self._at = table, 0
+            piece = self._table.slice(self._at, count)
+            self._at += piece.num_rows
+            count -= piece.num_rows
+            yield piece
+
+
 def rebatch(tables: Iterable[pa.Table], rows: int = ROW_GROUP, size: int = GROUP_BYTES) -> Iterator[pa.Table]:
     """The same rows in the same order, in contiguous tables that are row groups."""
     groups = None

@@ -14,7 +14,7 @@ import pytest
 
 import scaledproc
 from scaledproc.errors import UsageError
-from scaledproc.execution.combine import finish_table, finished_schema
+from scaledproc.execution.finishing import finish_table, finished_schema
 from scaledproc.execution.keys import KEYS, without_keys
 from scaledproc.execution.workers.sending import check_sendable
 from scaledproc.extractors import Extractor, Task, load_extractor

@@ -11,6 +11,7 @@ from typing import Any
 
 from scaledproc.extractors import Task, extractor
 from scaledproc.run_folder.names import CROISSANT
+from scaledproc.run_folder.record import read_record
 from scaledproc.storage.store import Store
 
 PROBE = "scaledproc.testing:probe"
@@ -73,9 +74,12 @@ def write_probe_dataset(folder: Path, *, poison: bool = False, seconds: float = 
 
 def output_bytes(store: Store) -> dict[str, str]:
     """A digest of each file that must be the same wherever and however a plan is run."""
-    kinds = (".csv", ".parquet", CROISSANT)
-    names = [name for name in store.names() if name.endswith(kinds) and name not in _WITH_CUTS]
-    names += [f"shards/{name}" for name in store.names("shards")]
+    names = [
+        name for name in store.names() if name.endswith((".csv", ".parquet", CROISSANT)) and name not in _WITH_CUTS
+    ]
+    record = read_record(store)
+    tables = ("features", *record.tables) if record is not None and record.has_table_folders else ()
+    names += [f"{folder}/{name}" for folder in ("shards", *tables) for name in store.names(folder)]
     return {name: hashlib.sha256(store.read(name)).hexdigest() for name in names}
 
 

@@ -137,7 +137,7 @@ class MoreOptions(RunOptions):
     share: float = option(0.5, "A share.", record="part")
     size: str | int = option(50, "A size.", record=True)
     names: tuple[str, ...] = option(("a", "b"), "Some names.", read=texts, record=True)
-    table: Where | None = option(Path("a/b"), "A file.", record=True)
+    file: Where | None = option(Path("a/b"), "A file.", record=True)
     place: Where | None = option("https://me:secret@host/x", "A URL.", record=True)
     pairs: Mapping[str, Any] | None = option(None, "Some pairs.", record=True)
     nothing: Where | None = option(None, "A file that is not given.", record=True)
@@ -166,6 +166,7 @@ def test_an_option_of_any_kind_is_recorded_by_its_field(tmp_path: Path) -> None:
             "retry_on": [],
             "memory_step": 1.0,
             "keep_logs": False,
+            "report": True,
             "include": ["*.txt"],
             "exclude": [],
             "unit": path_of.unit,

@@ -77,6 +77,8 @@ class Model(Extractor):
 class RunModel(RuleBasedStateMachine):
     """What is committed is not computed again; what is finished is right."""
 
+    form = "file"
+
     def __init__(self) -> None:
         super().__init__()
         forget_memory()
@@ -108,7 +110,8 @@ class RunModel(RuleBasedStateMachine):
 
     def start(self, output: str = OUTPUT, on_event: Callable[[Event], None] | None = None, **more: Any) -> Any:
         with self.world.driver():
-            return scaledproc.run(DATA, output, extractor=self.extractor, chunk=2, jobs=1, on_event=on_event, **more)
+            given = {"extractor": self.extractor, "chunk": 2, "jobs": 1, "table": self.form, **more}
+            return scaledproc.run(DATA, output, on_event=on_event, **given)
 
     def hear(self, event: Event) -> None:
         """The model: these chunks are committed from now on."""
@@ -311,24 +314,34 @@ def read_state() -> str | None:
 
 
 def edition_there() -> int:
-    table = pq.read_table(io.BytesIO(fsspec.filesystem("memory").store["/model/out/features.parquet"].getvalue()))
+    store = fsspec.filesystem("memory").store
+    file = store.get("/model/out/features.parquet") or store["/model/out/features/part-00000.parquet"]
+    table = pq.read_table(io.BytesIO(file.getvalue()))
     return int(table["edition"][0].as_py())
+
+
+class FolderModel(RunModel):
+    """The same where tables are folders."""
+
+    form = "dataset"
 
 
 TestRunModel = RunModel.TestCase
 TestRunModel.settings = settings(max_examples=12, stateful_step_count=6, deadline=None)
+TestFolderModel = pytest.mark.slow(FolderModel.TestCase)
+TestFolderModel.settings = settings(max_examples=6, stateful_step_count=6, deadline=None)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("is_after", [False, True])
-def test_killed_at_every_step(is_after: bool) -> None:
-    model = RunModel()
+@pytest.mark.parametrize(("is_after", "kind"), [(False, RunModel), (True, RunModel), (False, FolderModel)])
+def test_killed_at_every_step(is_after: bool, kind: type[RunModel]) -> None:
+    model = kind()
     try:
         model.place()
         model.world.operations = 0
         model.run_to_the_end()
         steps = model.world.operations
-        assert 50 < steps < 200
+        assert 50 < steps < 250
         for step in range(1, steps + 1):
             model.is_killed(step, is_after)
             model.run_to_the_end()
@@ -337,10 +350,10 @@ def test_killed_at_every_step(is_after: bool) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_a_late_request_at_every_step(overwrite: bool) -> None:
+@pytest.mark.parametrize(("overwrite", "kind"), [(False, RunModel), (True, RunModel), (True, FolderModel)])
+def test_a_late_request_at_every_step(overwrite: bool, kind: type[RunModel]) -> None:
     """Each change that a driver was about to make arrives when another one has finished, or is in the middle."""
-    model = RunModel()
+    model = kind()
     try:
         model.place()
         model.run_to_the_end()

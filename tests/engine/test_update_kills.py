@@ -24,7 +24,7 @@ from scaledproc.run_folder.lock.lease_store import read_lease
 from scaledproc.storage.store import Store
 from scaledproc.testing import output_bytes
 
-KILLS, SOAK_KILLS = 20, 100
+KILLS, FOLDER_KILLS, SOAK_KILLS = 20, 8, 100
 HANG = 120.0  # seconds
 STEPS = 160  # flushes and renames of an update, about
 
@@ -62,7 +62,7 @@ def errors(output: Path) -> list[dict[str, object]]:
     return rows
 
 
-def kill_updates(folder: Path, kills: int, seed: int) -> None:
+def kill_updates(folder: Path, kills: int, seed: int, form: str = "file") -> None:
     print(f"seed {seed}")  # noqa: T201
     rng, data, out = random.Random(seed), folder / "data", folder / "out"
     (folder / "x.py").write_text(EXTRACTOR)
@@ -71,7 +71,7 @@ def kill_updates(folder: Path, kills: int, seed: int) -> None:
             (data / f"g{group}/u{unit}").mkdir(parents=True)
             (data / f"g{group}/u{unit}/0.txt").write_text(f"x {group} {unit}")
     command = [sys.executable, "-m", "scaledproc", "run", str(data), str(out), "--extractor", f"{folder}/x.py:read"]
-    command += ["--jobs", "2", "--chunk", "2", "--max-failures", "100%", "--quiet"]
+    command += ["--jobs", "2", "--chunk", "2", "--max-failures", "100%", "--quiet", "--table", form]
     done, was_killed = 0, 0
 
     def call(*more: str, kill: dict[str, object] | None = None) -> int:
@@ -92,16 +92,15 @@ def kill_updates(folder: Path, kills: int, seed: int) -> None:
         change(data, rng)
         fresh = folder / "fresh"
         shutil.rmtree(fresh, ignore_errors=True)
-        scaledproc.run(data, fresh, extractor=f"{folder}/x.py:read", jobs=1)
+        scaledproc.run(data, fresh, extractor=f"{folder}/x.py:read", jobs=1, table=form)
         expected = output_bytes(Store.at(fresh))
         while True:
             done += 1
             target = rng.choice(["driver", "group", "worker"])
             code = call("--update", kill={"step": rng.randint(1, STEPS), "target": target})
-            table = output_bytes(Store.at(out))["features.parquet"]
-            assert table in (before["features.parquet"], expected["features.parquet"]), (
-                "neither the old nor the new one"
-            )
+            for name, content in output_bytes(Store.at(out)).items():
+                if name.startswith("features"):
+                    assert content in (before.get(name), expected.get(name)), "neither the old nor the new one"
             if code == 0:
                 break
             was_killed += 1
@@ -122,6 +121,13 @@ def test_kills_of_updates(tmp_path: Path) -> None:
     kill_updates(tmp_path, KILLS, int(seed) if seed else random.SystemRandom().randrange(10**6))
 
 
+@pytest.mark.slow
+def test_kills_of_updates_of_folders(tmp_path: Path) -> None:
+    seed = os.environ.get("SCALEDPROC_TEST_SEED")
+    kill_updates(tmp_path, FOLDER_KILLS, int(seed) if seed else random.SystemRandom().randrange(10**6), "dataset")
+
+
 @pytest.mark.soak
-def test_many_kills_of_updates(tmp_path: Path) -> None:
-    kill_updates(tmp_path, SOAK_KILLS, int(os.environ.get("SCALEDPROC_TEST_SEED", "1")))
+@pytest.mark.parametrize("form", ["file", "dataset"])
+def test_many_kills_of_updates(tmp_path: Path, form: str) -> None:
+    kill_updates(tmp_path, SOAK_KILLS, int(os.environ.get("SCALEDPROC_TEST_SEED", "1")), form)

@@ -11,7 +11,7 @@ import pytest
 import scaledproc
 from scaledproc.errors import OtherPlanError
 from scaledproc.events import ReuseFound
-from scaledproc.execution.combine import finished_schema
+from scaledproc.execution.finishing import finished_schema
 from scaledproc.extractors import load_extractor
 from scaledproc.extractors.described import column_texts, described, descriptions, undescribed
 from scaledproc.testing.probes import output_bytes

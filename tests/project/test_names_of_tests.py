@@ -54,6 +54,9 @@ THROUGH = {  # in the order of their folders
     "extractors/wfdb/beats/test_compiled.py": "extractors/wfdb/beats/filtering",
     "extractors/wfdb/beats/test_detection.py": "extractors/wfdb/beats/decision extractors/wfdb/beats/fiducials "
     "extractors/wfdb/beats/quality",
+    "extractors/wfdb/report/test_signals.py": "extractors/wfdb/report/ranges",
+    "extractors/wfdb/report/test_tables.py": "extractors/wfdb/report/agreement extractors/wfdb/report/coverage "
+    "extractors/wfdb/report/traces",
     "extractors/wfdb/test_statistics.py": "extractors/wfdb/signal_stats",
     "extractors/wfdb/windows/test_extractor.py": "extractors/wfdb/windows/measures/features "
     "extractors/wfdb/windows/settings",
@@ -63,6 +66,9 @@ THROUGH = {  # in the order of their folders
     "fetching/test_transfer.py": "cli/fetch fetching/contents fetching/threads storage/datasets",
     "planning/test_plan.py": "planning/path_arrays",
     "project/test_public_names.py": "plugins _util/lazy_names",
+    "reporting/report/test_page.py": "extractors/account reporting/report/about reporting/report/examples "
+    "reporting/report/failures reporting/report/findings reporting/report/parts reporting/report/pictures "
+    "reporting/report/plausible reporting/report/times",
     "reporting/terminal/test_choice.py": "reporting/terminal/base reporting/terminal/json_lines",
     "reporting/test_terminal.py": "engine/status reporting/job_events reporting/terminal/log",
     "run_folder/lock/test_driver_lease.py": "run_folder/lock/lease_store",

@@ -21,7 +21,19 @@ from scaledproc.testing import PROBE, write_probe_dataset
 
 PROMISED = {
     "scaledproc": {
-        *("plan", "run", "combine", "verify", "status", "stop", "fetch", "save_inventory", "show", "try_task"),
+        *(
+            "plan",
+            "run",
+            "combine",
+            "verify",
+            "status",
+            "stop",
+            "fetch",
+            "save_inventory",
+            "show",
+            "try_task",
+            "report",
+        ),
         *("doctor", "Diagnosis"),
         *("Plan", "Run", "Verified", "Status", "Overview", "Fetched", "Inventory", "extractor", "rows"),
         *("Extractor", "Option", "Task", "Backend", "Capabilities", "Job"),

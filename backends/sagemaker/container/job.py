@@ -34,7 +34,10 @@ from scaledproc.run_folder.names import (
     report_name,
     shard_errors_name,
     shard_name,
+    table_file_name,
+    table_report_name,
 )
+from scaledproc.run_folder.record import FILE
 from scaledproc.storage.store import Store
 
 from ..jobs import requests
@@ -79,7 +82,8 @@ def _do(order: ContainerOrder) -> Iterator[Event]:
     job = replace(order, scratch=order.scratch or scratch_root())
     output = Path(ml_path(order.output)) if order.output else None
     name = host.name if host else "here"
-    with reporting(), everything_in(job.scratch_folder), _opened(job) as run:
+    with reporting(), everything_in(job.scratch_folder), _opened(job) as found:
+        run = found if output is None or order.combine else _with_tables(found)
         check_job(job, run)
         if order.by_host:
             job = replace(job, shards=_share(run, job.shards, host))
@@ -93,15 +97,25 @@ def _do(order: ContainerOrder) -> Iterator[Event]:
             host=name,
             here=here,
             shared=input_root(Path(ml_path(order.shared)), run.record.dataset, reads) if order.shared else None,
-            hand_over=lambda shard: _hand_over_shard(run.store, output, order, shard),  # the next one may fail
+            # The next one may fail.
+            hand_over=lambda shard: _hand_over_shard(run.store, output, order, shard, _files_of(run, shard)),
             before_combining=_put_together(run, order.parts) if order.parts else (),
             keep=output is not None,
+            has_files=output is None or not run.record.has_table_folders,
         )
         if output is not None:
             _hand_over(run.store, output, order, name)
             if here is not None:
                 cuts = run.plan.shard_cuts
                 note_present(output / name, sum(int(here[cuts[s] : cuts[s + 1]].sum()) for s in set(job.shards)))
+
+
+def _with_tables(run: RunFolder) -> RunFolder:
+    """A run whose tables' files are left to the last job, where this one has not as many outputs."""
+    if not run.record.has_table_folders or requests.tables_in_jobs(run):
+        return run
+    options = {**run.record.options, "table": FILE}
+    return RunFolder(run.store, run.dataset, run.source, replace(run.record, options=options)).knowing(run.plan)
 
 
 class NoRoomError(ScaledprocError):
@@ -203,14 +217,22 @@ def _assemble(mounted: Path, folder: Path) -> None:
                 (folder / place / entry.name).symlink_to(entry)
 
 
-def _hand_over_shard(store: Store, output: Path | None, order: ContainerOrder, shard: int) -> None:
-    """Leave a shard that is done where the service uploads it meanwhile, its table last."""
+def _hand_over_shard(
+    store: Store, output: Path | None, order: ContainerOrder, shard: int, tables: Sequence[str]
+) -> None:
+    """Leave a shard that is done, after its files of the tables, where the service uploads it meanwhile."""
     if output is None or order.present or order.combine:
         return
     assert store.local is not None  # noqa: S101
-    for name in (shard_errors_name(shard), report_name(shard), shard_name(shard)):
+    made = [name for name in (*tables, table_report_name(shard)) if (store.local / name).exists()]
+    for name in (*made, shard_errors_name(shard), report_name(shard), shard_name(shard)):
         (output / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.move(store.local / name, output / name)
+
+
+def _files_of(run: RunFolder, shard: int) -> list[str]:
+    """A macro shard's files of the tables that this machine makes."""
+    return [table_file_name(table, shard, run.record.counts["shards"]) for table in requests.tables_in_jobs(run)]
 
 
 def _hand_over(store: Store, output: Path, order: ContainerOrder, host: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from scaledproc.errors import UsageError
 from scaledproc.execution.shard import present_tasks
 from scaledproc.planning.partition import share_out
-from scaledproc.run_folder.names import COMBINED, FEATURES, PARTS, WORK
+from scaledproc.run_folder.names import COMBINED, PARTS, WORK
 
 from ..settings import Settings
 from .requests import CONTROL, Assignment, is_mounted
@@ -147,7 +147,7 @@ def manifest_of(names: Iterable[str], dataset: str) -> bytes:
 
 def has_combined(run: RunFolder) -> bool:
     """Whether the last job did its work; the service may upload one of its files before the other."""
-    return run.store.exists(COMBINED) and run.store.exists(FEATURES)
+    return run.store.exists(COMBINED) and run.store.exists(run.record.last_of_table)
 
 
 def has_parts(run: RunFolder, assignment: Assignment, job: str) -> Literal["all", "some", "none"]:

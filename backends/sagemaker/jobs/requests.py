@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scaledproc._util.text import ranges_text
 from scaledproc.errors import UsageError
-from scaledproc.run_folder.names import DONE, SHARDS
+from scaledproc.run_folder.names import DONE, MAIN_TABLE, SHARDS
 
 from ..instances import own_disk
 from ..limits import MAX_ARGUMENT_LENGTH, check_request, tag_text
 from ..settings import Settings
 from ..volumes import volume_gb as needed_gb
+
+if TYPE_CHECKING:
+    from scaledproc.run_folder.folder import RunFolder
 
 PROCESSING = "/opt/ml/processing"
 CODE = f"{PROCESSING}/code"
@@ -54,6 +57,16 @@ class Code:
     extractor: str | None = None
 
 
+MOST_TABLES = 7
+"""Tables whose files the shards' jobs write: a job has ten outputs at most, and three are others."""
+
+
+def tables_in_jobs(run: RunFolder) -> tuple[str, ...]:
+    """The tables whose files the shards' jobs write; none where tables are single files, or too many for a job."""
+    tables = (MAIN_TABLE, *run.record.tables)
+    return tables if run.record.has_table_folders and len(tables) <= MOST_TABLES else ()
+
+
 @dataclass(frozen=True)
 class Place:
     """What all requests of a run share.
@@ -74,6 +87,8 @@ class Place:
         Processes of each machine; None for all its cores.
     shared
         The URL of the list of the files that the extractor declared, where the service is to copy them.
+    tables
+        The tables whose files the shards' jobs write, where these are folders.
     """
 
     settings: Settings
@@ -86,6 +101,7 @@ class Place:
     storage_options: Mapping[str, Any] = field(default_factory=dict)
     jobs: int | None = None
     shared: str | None = None
+    tables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,6 +126,8 @@ class Assignment:
         For the last job: the job whose parts it puts together.
     has_shards
         For the last job: whether shards are committed already.
+    reads_rows
+        For the last job: whether it reads the shards, and not only what is told of them.
     """
 
     key: str
@@ -120,6 +138,7 @@ class Assignment:
     instances: int = 1
     parts: str | None = None
     has_shards: bool = True
+    reads_rows: bool = True
 
     @property
     def combines(self) -> bool:
@@ -306,7 +325,8 @@ def _inputs(place: Place, assignment: Assignment) -> list[dict[str, Any]]:
                 _input("parts", f"{place.run}/work/parts/{assignment.parts}/", f"{MOUNTED}/parts/{assignment.parts}")
             )
         if assignment.has_shards:
-            inputs.append(_input("shards", f"{place.run}/shards/", f"{MOUNTED}/shards"))
+            if assignment.reads_rows:
+                inputs.append(_input("shards", f"{place.run}/shards/", f"{MOUNTED}/shards"))
             inputs.append(_input("done", f"{place.run}/work/done/", f"{MOUNTED}/done"))
         return inputs
     if place.shared:
@@ -359,7 +379,7 @@ def _outputs(place: Place, name: str, assignment: Assignment) -> list[dict[str, 
     else:  # not the run's folder, in which the job's own inputs lie
         outputs = [
             _output(name, f"{place.run}/{folder}", f"{RESULTS}/{folder}", mode)
-            for name, folder in (("reports", DONE), ("shards", SHARDS))
+            for name, folder in (("reports", DONE), ("shards", SHARDS), *((f"table-{t}", t) for t in place.tables))
         ]
     if not settings.is_local:
         outputs.append(_output("progress", f"{place.run}/work/progress", PROGRESS, "Continuous"))

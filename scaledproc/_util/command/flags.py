@@ -82,8 +82,8 @@ def option_parameter(
     """
     kind = _TYPES[each.kind]
     hint = f" [dim]Default: {each.default_text}.[/]" if each.default_text else ""
-    # What a file has switched on can be switched off, and what is neither where nothing is said.
-    is_pair = each.kind == "flag" and (panel is not None or each.command_default is None)
+    # What a file has switched on can be switched off, what is on by itself, and what is neither where nothing is said.
+    is_pair = each.kind == "flag" and (panel is not None or each.command_default in (True, None))
     words = f"{flag}/{flag.replace('--', '--no-', 1)}" if is_pair else flag
     kind_of_plugin = each.about.get("completes")
     shown = typer.Option(
@@ -96,7 +96,7 @@ def option_parameter(
         autocompletion=names_of(kind_of_plugin) if kind_of_plugin else None,
     )
     default = None if panel is not None or each.kind == "texts" else each.command_default
-    annotation: Any = Annotated[kind if each.kind == "flag" and not is_pair else kind | None, shown]
+    annotation: Any = Annotated[kind if each.kind == "flag" and default is not None else kind | None, shown]
     return inspect.Parameter(name or each.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 

@@ -16,6 +16,7 @@ from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
     from scaledproc.execution.staging import StagedUnit
+    from scaledproc.execution.table_files import Finishing
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class ChunkWork:
         Where the files are that the extractor declared with `reads`.
     code
         The files that the extractor's code was read from when the work was begun, with their times and sizes.
+    finishing
+        What its shard's files of the tables are made with, where the tables are folders.
     is_last
         Whether tasks whose files cannot be read are put into quarantine now, instead of being left to the end.
     """
@@ -64,6 +67,7 @@ class ChunkWork:
     ahead: int = 0
     shared: Mapping[str, AtHand] = field(default_factory=dict)
     code: tuple[tuple[str, int, int], ...] = ()
+    finishing: Finishing | None = None
     is_last: bool = False
 
     def error_row(self, verdict: Verdict) -> dict[str, Any]:

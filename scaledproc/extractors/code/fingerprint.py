@@ -80,7 +80,8 @@ def fingerprint_of(extractor: Extractor) -> Fingerprint:
         walk.add_main(extractor.function)
         walk.finish()
         of_rows = {*walk.parts}
-        for name, function in (("finish", extractor.given_finish), ("summarise", extractor.given_summarise)):
+        for name in ("finish", "summarise", "partial_summaries", "merge_summaries"):
+            function = getattr(extractor, f"given_{name}")
             if function is not None:
                 walk.parts[f"code {name}"] = walk.write(function, name)
         walk.finish()

@@ -181,6 +181,36 @@ def test_several_tables_and_warnings(account: Account, settings: dict[str, Any])
     assert found.warnings()["message"].to_pylist() == ["2 lines", "1 lines", "3 lines"]
 
 
+# Tables as folders
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{}, {"input_mode": "file", "network_isolation": True, "combine_local": False}])
+def test_the_last_job_reads_no_rows_where_tables_are_folders(account: Account, settings: dict[str, Any]) -> None:
+    account.put({**TREE, "g3/t.txt": "x\n"})
+    found = account.run(options={"table": "dataset"}, **settings)
+    account.assert_as_local(found, table="dataset")
+    names = {each["InputName"] for each in account.emulator.jobs[-1].request.get("ProcessingInputs", [])}
+    assert "shards" not in names
+    assert ("done" in names) == bool(settings)
+    assert found.record.sizes.keys() >= {*found.record.files_of_table(), "shards/00000.parquet"}
+    assert found.store.sizes(found.record.sizes) == found.record.sizes
+    assert scaledproc.verify(account.output, storage_options=account.bucket.storage_options).ok
+
+
+@pytest.mark.slow
+def test_files_of_tables_that_are_gone_are_made_by_the_last_job(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"input_mode": "file", "network_isolation": True, "combine_local": False}
+    with monkeypatch.context() as patched:
+        patched.setattr("scaledproc.backends.sagemaker.backend.SageMakerBackend._combine", lambda *_: iter(()))
+        with pytest.raises(ScaledprocError):
+            account.run(options={"table": "dataset"}, **settings)
+    account.bucket.fs.rm_file(f"{account.output.removeprefix('s3://')}/features/part-00001.parquet")
+    account.assert_as_local(account.run(options={"table": "dataset"}, **settings), table="dataset")
+
+
 # Jobs and hosts
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from scaledproc.extractors.wfdb.signal_stats import signal_stats
+from scaledproc.extractors.wfdb.signal_stats import merge_stats, partial_stats, signal_stats
 from scaledproc.extractors.wfdb.statistics import (
     QUANTILES,
     Coding,
@@ -132,6 +135,42 @@ def test_signal_stats_are_those_of_all_samples(drawn: list[tuple[str, np.ndarray
             assert row["std"] == pytest.approx(valid.std(ddof=1), rel=1e-7, abs=1e-7 * scale)
         else:
             assert row["std"] is None
+
+
+def test_signal_stats_do_not_depend_on_the_cuts() -> None:
+    rng = np.random.default_rng(3)
+    drawn = [
+        (f"r{n // 3:03}", "II" if n % 3 else "V", rng.normal(1e8, 1e-3, 5) * 10.0 ** rng.integers(-300, 80, 1), n % 2)
+        for n in range(60)
+    ]
+    for signals in (drawn, [(name, lead, np.round(valid), n) for name, lead, valid, n in drawn]):
+        table = rows(signals)
+        whole = signal_stats([table])
+        for shard in (3, 12, 30):  # whole records
+            parts = [table.slice(start, shard) for start in range(0, len(signals), shard)]
+            for piece in (1, 7, 60):
+                pieces = [[part.slice(at, piece) for at in range(0, part.num_rows, piece)] for part in parts]
+                assert merge_stats(map(partial_stats, pieces)).equals(whole)
+
+
+def test_signal_stats_are_exact() -> None:
+    means, stds = [1e16, 1.0, -1e16, 3.0, 5e-324, 0.1], [0.0, 2.0, 0.0, 1.0, 0.0, 0.3]
+    table = rows([(f"r{n}", "II", np.zeros(4), 0) for n in range(6)])
+    for name, values in (("mean", means), ("std", stds)):
+        table = table.set_column(table.schema.get_field_index(name), name, pa.array(values))
+    (found,) = signal_stats([table]).to_pylist()
+    exact = [Fraction(mean) for mean in means]
+    mean = sum(4 * each for each in exact) / 24
+    squares = sum(4 * (each - mean) ** 2 for each in exact) + sum(Fraction(3 * std**2) for std in stds)
+    assert found["mean"] == float(mean)
+    assert found["std"] == math.sqrt(float(squares / 23))
+
+
+def test_signal_stats_refuse_what_is_not_finite() -> None:
+    table = rows([("r", "II", np.ones(2), 0)])
+    table = table.set_column(table.schema.get_field_index("mean"), "mean", pa.array([math.inf]))
+    with pytest.raises(ValueError, match="not finite"):
+        signal_stats([table])
 
 
 def test_the_quantiles_that_are_told() -> None:

@@ -28,6 +28,7 @@ from scaledproc.extractors.wfdb.windows.settings import BANDS, Selection, length
 from scaledproc.extractors.wfdb.windows.streams import Looks, Measures
 
 if TYPE_CHECKING:
+    from scaledproc.extractors.account import Account, Example, Reading
     from scaledproc.extractors.wfdb.header import Header, SignalLine
     from scaledproc.extractors.wfdb.record import Place
     from scaledproc.extractors.wfdb.signal_names import SignalNames
@@ -270,6 +271,18 @@ class WfdbWindows(Extractor):
         from scaledproc.extractors.wfdb.signal_names import SignalNames
 
         return SignalNames.parse(self._table_of_names) if self._table_of_names is not None else SignalNames.built_in()
+
+    def account(self, read: Reading) -> Account | None:
+        """Signals with flags; the beats' rates beside the monitor's."""
+        from scaledproc.extractors.wfdb.report.tables import account_of_windows
+
+        return account_of_windows(read, self.schema.names, float(self._length), float(self._step))
+
+    def traces(self, task: Task, choice: int) -> Example | None:
+        """Ten seconds of a record's signals."""
+        from scaledproc.extractors.wfdb.report.traces import traces_of
+
+        return traces_of(task, choice)
 
     def expect(self, size: int) -> None:
         """Load the compiled kernel where much is to come; not where memory is limited, which is for the tasks."""

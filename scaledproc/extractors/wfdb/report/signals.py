@@ -1,0 +1,307 @@
+"""Signals of a table of `wfdb-summary` or `wfdb-windows`, summed up by kind, canonical name and units.
+
+What a row has are sums over its samples, so shares and counts of samples are exact. Histograms are put together from
+each row's smallest and largest value and its percentiles, between which values are taken to be spread evenly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from scaledproc.extractors.account import DOUBTFUL, SMALL, Facts, Flags, Histogram, Share, Worry, edges_between
+from scaledproc.extractors.wfdb.report.ranges import Range
+
+Floats = NDArray[np.float64]
+KEYS = ("kind", "signal_name", "units")
+COUNTS = ("n_samples", "n_missing", "n_zero", "n_distinct", "n_at_min", "n_at_max")
+KEPT = 4_000
+"""Rows of a signal that its histogram is of: at equal distances where there are more."""
+SIGNALS = 60
+"""Signals that are shown, those with the most samples."""
+SATURATED = 0.01
+"""Share of a row's valid samples at a limit of its format or converter, from which on it counts as saturated."""
+FEW = 0.005
+"""Share of a signal's rows below which a flag is no worry of its own."""
+
+
+@dataclass
+class Signal:
+    """One signal as far as its rows have come.
+
+    Parameters
+    ----------
+    rows, records
+        Rows, and different records among them (those of a record follow each other).
+    samples, missing, zero
+        Of all rows together.
+    seconds
+        Their length; rows without one are left out.
+    flat, saturated, empty, outside, wrong
+        Rows with a single value; with many samples at a limit; without any valid sample; with a median outside of the
+        physiological range; whose samples do not match the header's checksum.
+    checked
+        Rows that have a checksum.
+    ranged
+        Rows whose median was compared with a range.
+    """
+
+    rows: int = 0
+    records: int = 0
+    last: Any = None
+    samples: int = 0
+    missing: int = 0
+    zero: int = 0
+    seconds: float = 0.0
+    flat: int = 0
+    saturated: int = 0
+    empty: int = 0
+    outside: int = 0
+    wrong: int = 0
+    checked: int = 0
+    ranged: int = 0
+    low: float = math.inf
+    high: float = -math.inf
+    quantiles: list[Floats] = field(default_factory=list)
+    """Of some rows: the number of valid samples, then the values that quarters of them lie between."""
+    stride: int = 1
+
+
+@dataclass
+class Signals:
+    """All signals of a table.
+
+    Parameters
+    ----------
+    ranges
+        Physiological ranges by kind and canonical name.
+    columns
+        Of the smallest value, the percentiles and the largest one.
+    record
+        The columns that tell records apart.
+    """
+
+    ranges: Mapping[tuple[str, str], Range]
+    columns: tuple[str, ...] = ("min", "p25", "p50", "p75", "max")
+    record: tuple[str, ...] = ("unit", "record")
+    found: dict[tuple[str, str, str], Signal] = field(default_factory=dict)
+
+    def add(self, table: pa.Table) -> None:
+        """Take rows."""
+        if not table.num_rows:
+            return
+        keys = [pc.fill_null(table[key], "").combine_chunks().dictionary_encode() for key in KEYS]
+        place = np.zeros(table.num_rows, np.int64)
+        for key in keys:
+            place = place * max(len(key.dictionary), 1) + key.indices.to_numpy(zero_copy_only=False)
+        order = np.argsort(place, kind="stable")
+        bounds = np.flatnonzero(np.diff(place[order], prepend=place[order[0]] - 1, append=place[order[-1]] + 1))
+        values = {name: _floats(table, name) for name in (*COUNTS, "duration_s", *self.columns)}
+        wrong = _floats(table, "checksum_ok")
+        names = np.zeros(table.num_rows, np.int64)
+        for column in self.record:
+            codes = pc.fill_null(table[column], "").combine_chunks().dictionary_encode()
+            names = names * max(len(codes.dictionary), 1) + codes.indices.to_numpy(zero_copy_only=False)
+        for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+            chosen = order[start:stop]
+            first = int(chosen[0])
+            name = tuple(str(key.dictionary[key.indices[first].as_py()]) for key in keys)
+            signal = self.found.setdefault((name[0], name[1], name[2]), Signal())
+            own = {key: value[chosen] for key, value in values.items()}
+            self._add(signal, name, own, wrong[chosen])
+            here = names[chosen]
+            begins = tuple(table[column][first].as_py() for column in self.record)
+            signal.records += 1 + int(np.count_nonzero(here[1:] != here[:-1])) - (signal.last == begins)
+            signal.last = tuple(table[column][int(chosen[-1])].as_py() for column in self.record)
+
+    def _add(self, signal: Signal, name: tuple[str, ...], own: Mapping[str, Floats], wrong: Floats) -> None:
+        samples, missing = own["n_samples"], own["n_missing"]
+        valid = samples - missing
+        signal.samples += int(samples.sum())
+        signal.missing += int(missing.sum())
+        signal.zero += int(np.nansum(own["n_zero"]))
+        signal.seconds += float(np.nansum(own["duration_s"]))
+        signal.empty += int(np.count_nonzero(valid <= 0))
+        signal.flat += int(np.count_nonzero((own["n_distinct"] == 1) & (valid > 1)))
+        at_limit = np.nan_to_num(own["n_at_min"]) + np.nan_to_num(own["n_at_max"])
+        is_flat = own["n_distinct"] == 1
+        signal.saturated += int(np.count_nonzero((at_limit > SATURATED * valid) & (valid > 0) & ~is_flat))
+        signal.wrong += int(np.count_nonzero(wrong == 0))
+        signal.checked += int(np.count_nonzero(~np.isnan(wrong)))
+        low, middle, high = (own[self.columns[at]] for at in (0, len(self.columns) // 2, -1))
+        signal.low = min(signal.low, float(np.nanmin(low, initial=math.inf)))
+        signal.high = max(signal.high, float(np.nanmax(high, initial=-math.inf)))
+        known = self.ranges.get((name[0], name[1]))
+        if known is not None and name[2] in known.units:
+            signal.ranged += int(np.count_nonzero(~np.isnan(middle)))
+            signal.outside += int(np.count_nonzero((middle < known.low) | (middle > known.high)))
+        _keep(signal, np.stack([valid, *(own[column] for column in self.columns)]))
+        signal.rows += len(valid)
+
+    def ordered(self) -> list[tuple[tuple[str, str, str], Signal]]:
+        """The signals: waveforms first, those with the most samples first."""
+        return sorted(self.found.items(), key=lambda item: (item[0][0] != "waveform", -item[1].samples, item[0]))
+
+
+def _keep(signal: Signal, rows: Floats) -> None:
+    """Keep some rows for the histogram: all of them, then every second one, and so on."""
+    signal.quantiles.append(rows[:, (-signal.rows) % signal.stride :: signal.stride])
+    if sum(each.shape[1] for each in signal.quantiles) > 2 * KEPT:
+        signal.quantiles = [np.concatenate(signal.quantiles, axis=1)[:, ::2]]
+        signal.stride *= 2
+
+
+def _floats(table: pa.Table, name: str) -> Floats:
+    """A column as floats, NaN where it is null; all null where there is no such column."""
+    if name not in table.column_names:
+        return np.full(table.num_rows, math.nan)
+    column = table[name].combine_chunks()
+    filled = pc.fill_null(column.cast(pa.float64(), safe=False), math.nan)
+    found: Floats = filled.to_numpy(zero_copy_only=False)
+    return found
+
+
+def merged_histogram(signal: Signal) -> Histogram | None:
+    """The histogram of a signal's valid samples, as far as its rows tell; None where they tell nothing."""
+    if not signal.quantiles:
+        return None
+    valid, *values = np.concatenate(signal.quantiles, axis=1)
+    points = np.stack(values)
+    known = ~np.isnan(points).any(axis=0) & (valid > 0)
+    if not known.any():
+        return None
+    valid, points = valid[known], points[:, known]
+    low, high = _quantile(points[0], 0.01), _quantile(points[-1], 0.99)
+    edges = edges_between(low, high)
+    shares = np.linspace(0, 1, len(points)) if len(points) == 5 else np.array([0, 0.05, 0.25, 0.5, 0.75, 0.95, 1])
+    below = np.zeros(len(edges))
+    for place, edge in enumerate(edges.tolist()):
+        below[place] = float((valid * _share_below(points, shares, edge)).sum())
+    total = float(valid.sum())
+    counts = np.maximum(np.diff(below), 0)
+    at_end = float((valid * (points[-1] <= edges[-1])).sum())
+    counts[-1] += max(0.0, min(at_end, total) - below[-1]) if at_end == total else 0.0
+    above = max(0.0, total - below[0] - float(counts.sum()))
+    return Histogram(tuple(edges.tolist()), tuple(counts.tolist()), round(below[0]), round(above))
+
+
+def _share_below(points: Floats, shares: Floats, edge: float) -> Floats:
+    """Which share of each row's values lies below an edge."""
+    share = np.zeros(points.shape[1])
+    for at in range(len(points) - 1):
+        left, right = points[at], points[at + 1]
+        width = right - left
+        with np.errstate(invalid="ignore", divide="ignore"):
+            inside = np.where(width > 0, np.clip((edge - left) / width, 0, 1), (edge > left).astype(float))
+        share += inside * (shares[at + 1] - shares[at])
+    return share
+
+
+def _quantile(values: Floats, share: float) -> float:
+    ordered = np.sort(values)
+    return float(ordered[round(share * (len(ordered) - 1))])
+
+
+def signals_table(signals: Signals, rows_are: str) -> Facts:
+    """A line for each signal.
+
+    Parameters
+    ----------
+    signals
+        The signals.
+    rows_are
+        What a row is: `signals of records` or `windows`.
+    """
+    ordered = signals.ordered()
+    rows = []
+    for (kind, name, units), each in ordered[:SIGNALS]:
+        low, high = (value if math.isfinite(value) else None for value in (each.low, each.high))
+        flags = Flags(tuple(_flags(each)))
+        hours = each.seconds / 3600
+        share = Share(each.missing, each.samples)
+        rows.append((name, kind, units, each.records, hours, share, low, high, merged_histogram(each), flags))
+    heads = ("Signal", "Kind", "Units", "Records", "Hours", "Missing", "Min", "Max", "Values", "Flags")
+    text = f"By kind, canonical name and units; {rows_are} are summed up. Histograms are put together from each row's "
+    text += "percentiles, between which values are taken to be spread evenly."
+    if len(ordered) > SIGNALS:
+        text += f" The {SIGNALS} with the most samples of {len(ordered):,} are shown."
+    return Facts("Signals", heads, tuple(rows), text)
+
+
+def _flags(each: Signal) -> list[str]:
+    found = []
+    for count, words in (
+        (each.empty, "without any value"),
+        (each.flat, "flat"),
+        (each.saturated, "saturated"),
+        (each.outside, "median out of range"),
+    ):
+        if count:
+            found.append(f"{count:,} of {each.rows:,} {words}")
+    if each.wrong:
+        found.append(f"{each.wrong:,} of {each.checked:,} checksums wrong")
+    valid = each.samples - each.missing
+    if valid and each.zero > 0.05 * valid:
+        found.append(f"{100 * each.zero / valid:.0f} % of values are 0")
+    return found
+
+
+def signal_worries(signals: Signals, what: str) -> list[Worry]:
+    """What to worry about of the signals, all of them together where there are many.
+
+    Parameters
+    ----------
+    signals
+        The signals.
+    what
+        What a row is, as a word for several.
+    """
+    every = list(signals.found.items())
+    total = sum(each.rows for _, each in every)
+    found: list[Worry] = []
+    wrong, checked = sum(each.wrong for _, each in every), sum(each.checked for _, each in every)
+    if wrong:
+        found.append(Worry(DOUBTFUL, f"Samples of {wrong:,} of {checked:,} {what} do not match the header's checksum."))
+    outside, ranged = sum(each.outside for _, each in every), sum(each.ranged for _, each in every)
+    if outside:
+        names = _named((name, each.outside) for (_, name, _), each in every if each.outside)
+        weight = DOUBTFUL if outside > FEW * ranged else SMALL
+        found.append(Worry(weight, f"The median of {outside:,} {what} is no physiological value: {names}."))
+    for attribute, words, weight in (
+        ("flat", "have a single value throughout", DOUBTFUL),
+        ("saturated", "have more than 1 % of their samples at a limit of the format or the converter", DOUBTFUL),
+        ("empty", "have no valid sample", SMALL),
+    ):
+        counts = [(name, getattr(each, attribute)) for (_, name, _), each in every if getattr(each, attribute)]
+        count = sum(number for _, number in counts)
+        if count:
+            level = weight if count > FEW * total else SMALL
+            found.append(Worry(level, f"{count:,} of {total:,} {what} {words}: {_named(counts)}."))
+    zeros = [
+        (name, each.zero)
+        for (kind, name, _), each in every
+        if kind == "numerics" and each.zero > 0.05 * max(each.samples - each.missing, 1)
+    ]
+    if zeros:
+        found.append(
+            Worry(DOUBTFUL, f"Many values of numerics are exactly 0, which often stands for none: {_named(zeros)}.")
+        )
+    return found
+
+
+def _named(counts: Iterable[tuple[str, int]]) -> str:
+    """The names that have most, `II (3), V (2) and 4 others`."""
+    sums: dict[str, int] = {}
+    for name, count in counts:
+        sums[name] = sums.get(name, 0) + count
+    ordered = sorted(sums.items(), key=lambda item: -item[1])
+    shown = ", ".join(f"{name} ({count:,})" for name, count in ordered[:3])
+    more = len(ordered) - 3
+    return shown + (f" and {more:,} other{'s' if more > 1 else ''}" if more > 0 else "")

@@ -1,0 +1,197 @@
+"""The part of a report on what a run is: plan, versions, options, columns, how to open and to repeat it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from htpy import Node, dd, details, div, dl, dt, h4, summary
+
+from scaledproc._util.options import declared
+from scaledproc._util.text import bytes_text
+from scaledproc.engine.options import RunOptions
+from scaledproc.reporting.report.parts import block, command, cut, grid, part, said
+
+if TYPE_CHECKING:
+    from scaledproc.reporting.report.findings import Findings, Table
+
+_OF_RUNS = frozenset({"inventory"})
+
+
+def about_part(found: Findings) -> Node:
+    """The part."""
+    return part(
+        "run",
+        "What it is",
+        block("The run", _facts(_run_facts(found))),
+        *(_columns(table) for table in found.tables),
+        block("Open the table", *_openings(found)) if found.is_done else None,
+        block("Make it again", command(again(found)), text=_AGAIN),
+        block("Cite it", command(citation(found)), text="What a paper needs to name this table."),
+        block("Versions", _facts([(name, said(each)) for name, each in found.versions.items()])),
+        _fingerprint(found),
+    )
+
+
+_AGAIN = "The same command in an empty folder gives a table with the same bytes, from the same files and versions."
+
+
+def _facts(facts: list[tuple[str, Node]]) -> Node:
+    return dl(class_="facts")[(div[dt[name], dd[value]] for name, value in facts)]
+
+
+def _run_facts(found: Findings) -> list[tuple[str, Node]]:
+    options = {**found.extractor.get("options", {})}
+    times = found.timings
+    files = f"{found.counts.get('files', 0):,} files, {bytes_text(found.bytes.get('input', 0))}"
+    facts: list[tuple[str, Node]] = [
+        ("Folder", said(found.output)),
+        ("Plan", said(found.plan_id)),
+        ("Dataset", said(found.dataset)),
+        ("Files", files),
+        ("Units, tasks", f"{found.counts.get('units', 0):,}, {found.counts.get('tasks', 0):,}"),
+        ("Shards, chunks", f"{found.counts.get('shards', 0):,}, {found.counts.get('chunks', 0):,}"),
+        ("Extractor", said(str(found.extractor.get("label", "")))),
+        ("Its options", said(", ".join(f"{name}={_word(value)}" for name, value in options.items()) or "as they are")),
+        ("Backend", said(str(found.backend.get("name", "local")))),
+        ("Begun", said(str(times.get("started", "")))),
+        ("Finished", said(str(times.get("finished", "not yet")))),
+    ]
+    facts += [("Note", said(note)) for note in found.notes]
+    if found.summaries:
+        facts.append(("Summaries", said(", ".join(f"{name}.csv" for name in found.summaries))))
+    return facts
+
+
+def _word(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 200 else f"{text[:199]}…"
+
+
+def _columns(table: Table) -> Node:
+    heads, has_units = ["Column", "Type", "Units", "Description"], any(each.units for each in table.columns)
+    rows: list[tuple[Node, ...]] = [
+        (said(each.name), said(each.type), said(each.units), said(each.description, 600)) for each in table.columns
+    ]
+    if not has_units:
+        heads.remove("Units")
+        rows = [(name, kind, description) for name, kind, _, description in rows]
+    shown = grid(f"Columns of {table.name}", heads, rows)
+    return details(class_="block")[summary[f"Columns of {table.name} ({len(table.columns):,})"], shown]
+
+
+def _openings(found: Findings) -> list[Node]:
+    return [div[h4[name], command(text)] for name, text in openings(found).items()]
+
+
+def openings(found: Findings) -> dict[str, str]:
+    """How to open the table, by the tool."""
+    where = f"{found.output.rstrip('/')}/features.parquet"
+    quoted = json.dumps(where, ensure_ascii=False)
+    sql = where.replace("'", "''")
+    folder = found.output.rstrip("/").replace("'", "''")
+    opened = json.dumps(found.output, ensure_ascii=False)
+    ways = {
+        "Python": f"import scaledproc\n\nrun = scaledproc.Run.open({opened})\nrun.to_pandas()",
+        "pandas": f"import pandas as pd\n\npd.read_parquet({quoted})",
+        "polars": f"import polars as pl\n\npl.scan_parquet({quoted})",
+        "DuckDB": f"SELECT * FROM read_parquet('{sql}');",  # noqa: S608 - to be read by a person
+        "R": f"library(arrow)\n\ndata <- open_dataset({quoted})",
+    }
+    if found.output.startswith("s3://") and found.tables:
+        ways["Athena"] = _athena(found.tables[0], folder)
+    return ways
+
+
+def _athena(table: Table, folder: str) -> str:
+    """A table over a folder that has nothing but the file: Athena reads all files of a location."""
+    lines = ",\n".join(f"  `{each.name.replace('`', '``')}` {_hive(each.type)}" for each in table.columns)
+    return (
+        "-- Athena reads every file of a folder: copy the table into one of its own first\n"
+        f"-- aws s3 cp '{folder}/features.parquet' '{folder}-table/'\n"
+        f"CREATE EXTERNAL TABLE features (\n{lines}\n)\nSTORED AS PARQUET\nLOCATION '{folder}-table/';"
+    )
+
+
+_HIVE = {
+    "string": "string",
+    "large_string": "string",
+    "bool": "boolean",
+    "float": "float",
+    "double": "double",
+    "int8": "tinyint",
+    "int16": "smallint",
+    "int32": "int",
+    "int64": "bigint",
+    "uint8": "smallint",
+    "uint16": "int",
+    "uint32": "bigint",
+    "uint64": "decimal(20,0)",
+    "date32[day]": "date",
+    "binary": "binary",
+}
+
+
+def _hive(kind: str) -> str:
+    if kind.startswith("timestamp"):
+        return "timestamp"
+    if kind.startswith("time64"):
+        return "bigint"
+    return _HIVE.get(kind, "string")
+
+
+def again(found: Findings) -> str:
+    """The command that makes the table anew."""
+    words = ["scaledproc", "run", "--backend", str(found.backend.get("name") or "local")]
+    words += ["--extractor", str(found.extractor.get("spec", ""))]
+    for name, value in found.extractor.get("options", {}).items():
+        for each in value if isinstance(value, list | tuple) else [value]:
+            if each is not None:
+                words += ["--set", f"{name}={_set_word(each)}"]
+    for option in declared(RunOptions):
+        if option.recorded and option.recorded in found.options and option.flag:
+            words += _flag_words(option.flag, option.default, found.options[option.recorded], own=option.recorded)
+    words += [found.dataset, found.output]
+    return " ".join(shlex.quote(cut(word, 10_000)) for word in words)
+
+
+def _set_word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _flag_words(flag: str, default: Any, value: Any, *, own: str) -> list[str]:
+    """An option that a run was given, as words; nothing where it has its default."""
+    plain = list(default) if isinstance(default, tuple) else default
+    if value is None or value == plain or value == str(plain) or value == []:
+        return []
+    if isinstance(value, bool):
+        return [flag if value else flag.replace("--", "--no-", 1)]
+    values = value if isinstance(value, list) else [value]
+    return [
+        word for each in values for word in (flag, str(each).partition(" (sha256:")[0] if own == "only" else str(each))
+    ]
+
+
+def citation(found: Findings) -> str:
+    """What names the table in a paper."""
+    extractor = cut(str(found.extractor.get("label", "")))
+    version = found.extractor.get("fingerprint", {})
+    number = version.get("version", "").strip("'") if isinstance(version, Mapping) else ""
+    when = str(found.timings.get("finished", found.timings.get("started", "")))[:10]
+    tool = found.versions.get("scaledproc", found.version)
+    return (
+        f"Features of {cut(found.dataset)}, extracted with {extractor}{f' (version {number})' if number else ''} of "
+        f"scaledproc {tool}, {when}. Plan {found.plan_id}."
+    )
+
+
+def _fingerprint(found: Findings) -> Node:
+    given = found.extractor.get("fingerprint", "")
+    parts = given.items() if isinstance(given, Mapping) else [("fingerprint", given)]
+    rows = [(said(name), said(str(each), 200)) for name, each in parts]
+    return details(class_="block")[
+        summary["Fingerprint of the extractor"],
+        grid("Fingerprint of the extractor", ("Part", "Value"), rows, is_live=False),
+    ]

@@ -1,0 +1,199 @@
+"""What a person would say of a run, and what to worry about: decisions over findings, without reading anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from scaledproc._util.text import bytes_text, count_text, seconds_text
+from scaledproc.extractors.account import DOUBTFUL, SERIOUS, SMALL, Worry
+
+if TYPE_CHECKING:
+    from scaledproc.reporting.report.findings import Findings
+
+STRAGGLES = 2.0
+"""Times the mean of all shards that one takes, from which on it is told of."""
+MUCH_QUARANTINED = 0.01
+"""Share of the tasks from which on what is in quarantine is serious."""
+
+
+def sentence(found: Findings) -> str:
+    """How far a run is and what it took, in one sentence."""
+    parts = [_tasks_text(found)]
+    if found.quarantined:
+        parts.append(f"{found.quarantined:,} quarantined")
+    parts.append(f"{amount_text(found.rows)} {'row' if found.rows == 1 else 'rows'}")
+    if found.is_done and (took := took_text(found)):
+        parts.append(took)
+    usd = cost_of(found)
+    if usd is not None:
+        parts.append(usd_text(usd))
+    end = _end_text(found)
+    return f"{', '.join(parts)}{f'; {end}' if end else ''}."
+
+
+def _tasks_text(found: Findings) -> str:
+    total = found.counts.get("tasks", 0)
+    reused = found.counts.get("reused", 0)
+    if not found.is_done:
+        return f"{found.done_tasks:,} of {count_text(total, 'task')} done"
+    done = f"{count_text(total - found.quarantined, 'task')} done"
+    return f"{done} ({reused:,} reused)" if reused else done
+
+
+def _end_text(found: Findings) -> str:
+    if found.state == "running":
+        return "still running"
+    if found.state == "stopped":
+        return "not finished, and nobody is at work on it"
+    return "every task and file accounted for" if is_whole(found) else "something is missing"
+
+
+def is_whole(found: Findings) -> bool:
+    """Whether the run's own files agree: each task once, all rows in the table, each file as long as it was written."""
+    tasks = found.tasks
+    return (
+        tasks is not None
+        and not found.problems
+        and bool(found.tables)
+        and tasks.count == found.counts.get("tasks")
+        and tasks.rows == sum(shard.rows for shard in found.shards)
+        and found.tables[0].rows == found.counts.get("rows")
+        and tasks.status.get("quarantined", 0) == found.failures.total == found.quarantined
+    )
+
+
+def amount_text(count: int) -> str:
+    """A number as one says it: `4,300`, `3.1 million`."""
+    for size, word in ((10**9, "billion"), (10**6, "million")):
+        if count >= size:
+            return f"{count / size:.1f} {word}".replace(".0 ", " ")
+    return f"{count:,}"
+
+
+def took_text(found: Findings) -> str:
+    """How long the run took, on how many machines or cores."""
+    seconds = found.timings.get("last_start_seconds")
+    if not isinstance(seconds, int | float):
+        return ""
+    starts = found.timings.get("starts", 1)
+    took = spoken_seconds(float(seconds))
+    machines = machines_of(found)
+    cores = found.options.get("cores")
+    if machines:
+        took += f" on {count_text(machines, 'machine')}"
+    elif isinstance(cores, int):
+        took += f" on {count_text(cores, 'core')}"
+    return f"{took} since the last of {starts:,} starts" if isinstance(starts, int) and starts > 1 else took
+
+
+def spoken_seconds(seconds: float) -> str:
+    """A duration as one says it: `52 min`."""
+    return f"{round(seconds / 60):,} min" if 600 <= seconds < 3600 else seconds_text(seconds)
+
+
+def billed(found: Findings) -> dict[str, Any]:
+    """What the backend's machines took, as it tells in run.json under `billed`; nothing where it does not."""
+    bill = found.backend.get("billed")
+    return dict(bill) if isinstance(bill, dict) else {}
+
+
+def machines_of(found: Findings) -> int:
+    """How many machines' jobs there were; 0 where the backend does not tell."""
+    jobs = billed(found).get("jobs")
+    return jobs if isinstance(jobs, int) else 0
+
+
+def cost_of(found: Findings) -> float | None:
+    """What they cost, US dollars."""
+    usd = billed(found).get("usd")
+    return float(usd) if isinstance(usd, int | float) else None
+
+
+def usd_text(usd: float) -> str:
+    """Dollars: `$4.62`."""
+    return f"${usd:,.2f}" if usd >= 0.995 else f"${usd:.3f}"
+
+
+def worries(found: Findings) -> tuple[Worry, ...]:
+    """What to worry about, the heaviest first; those of equal weight in the order of the report's parts."""
+    own = [*_of_files(found), *_of_tasks(found), *_of_table(found), *_of_time(found)]
+    told = () if found.account is None else found.account.worries
+    return tuple(sorted((*own, *told), key=lambda each: -each.weight))
+
+
+def _of_files(found: Findings) -> Iterator[Worry]:
+    for problem in found.problems:
+        yield Worry(SERIOUS, problem, "run")
+    tasks = found.tasks
+    if tasks is not None:
+        total, rows = found.counts.get("tasks", 0), sum(shard.rows for shard in found.shards)
+        if tasks.count != total:
+            yield Worry(SERIOUS, f"tasks.parquet has {tasks.count:,} tasks, run.json {total:,}.", "run")
+        if tasks.rows != rows:
+            yield Worry(SERIOUS, f"The tasks gave {tasks.rows:,} rows, the shards have {rows:,}.", "run")
+        if tasks.status.get("quarantined", 0) != found.quarantined or found.failures.total != found.quarantined:
+            text = f"run.json has {found.quarantined:,} tasks in quarantine, tasks.parquet "
+            text += f"{tasks.status.get('quarantined', 0):,}, errors.parquet {found.failures.total:,}."
+            yield Worry(SERIOUS, text, "failures")
+    if found.tables and found.tables[0].rows != found.counts.get("rows"):
+        text = f"The table has {found.tables[0].rows:,} rows, run.json tells of {found.counts.get('rows', 0):,}."
+        yield Worry(SERIOUS, text, "run")
+
+
+def _of_tasks(found: Findings) -> Iterator[Worry]:
+    if found.state == "stopped":
+        yield Worry(SERIOUS, "The run is not finished, and nobody is at work on it. Its command continues it.", "time")
+    total = found.done_tasks
+    if found.quarantined:
+        share = found.quarantined / max(total, 1)
+        weight = SERIOUS if share >= MUCH_QUARANTINED else DOUBTFUL
+        text = (
+            f"{count_text(found.quarantined, 'task')} of {total:,} failed ({share:.2%}), so the table lacks their rows."
+        )
+        yield Worry(weight, text, "failures")
+    failed = [shard for shard in found.shards if shard.state in ("failed", "stopped")]
+    if failed:
+        yield Worry(
+            SERIOUS, f"{count_text(len(failed), 'shard')} failed: {failed[0].detail or 'no reason known'}", "time"
+        )
+    for note in found.notes:
+        yield Worry(DOUBTFUL, note, "run")
+    if found.options.get("leaves_out"):
+        yield Worry(SMALL, "The plan leaves out a part of the dataset, as its options say.", "run")
+    if found.tasks is not None and found.tasks.without_rows:
+        text = f"{count_text(found.tasks.without_rows, 'task')} of {found.tasks.count:,} gave no rows without failing."
+        yield Worry(SMALL, text, "failures")
+    if found.tasks is not None and found.tasks.retried:
+        yield Worry(SMALL, f"{count_text(found.tasks.retried, 'task')} had to be tried more than once.", "failures")
+    if found.warnings.total:
+        yield Worry(SMALL, f"Tasks gave {count_text(found.warnings.total, 'warning')}.", "failures")
+
+
+def _of_table(found: Findings) -> Iterator[Worry]:
+    if found.is_done and found.counts.get("rows") == 0:
+        yield Worry(SERIOUS, "The table has no rows.")
+    for table in found.tables:
+        if not table.rows:
+            continue
+        empty = [each.name for each in table.columns if each.nulls == table.rows]
+        if empty:
+            named = ", ".join(empty[:4]) + (f" and {len(empty) - 4:,} more" if len(empty) > 4 else "")
+            text = f"{count_text(len(empty), 'column')} of {table.name} "
+            yield Worry(SMALL, f"{text}{'has' if len(empty) == 1 else 'have'} no value at all: {named}.")
+
+
+def _of_time(found: Findings) -> Iterator[Worry]:
+    times = [shard.seconds for shard in found.shards if shard.seconds]
+    if len(times) >= 2 and sum(times) >= 60:
+        mean = sum(times) / len(times)
+        if max(times) > STRAGGLES * mean:
+            text = f"The slowest shard took {max(times) / mean:.1f} times the mean ({seconds_text(max(times))})."
+            yield Worry(SMALL, text, "time")
+
+
+def throughput_text(found: Findings) -> str:
+    """Bytes a second of one core at work; empty where that cannot be told."""
+    seconds = sum(shard.seconds or 0.0 for shard in found.shards)
+    size = sum(shard.size for shard in found.shards if shard.seconds is not None)
+    return f"{bytes_text(size / seconds)}/s" if seconds and size else ""

@@ -1,0 +1,272 @@
+"""What a Parquet table has, column by column: from its footer, and from as many of its rows as are read in seconds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from scaledproc.extractors.account import Histogram, edges_between
+from scaledproc.reporting.report.findings import Column, Table
+from scaledproc.storage.parquet import damage_told, open_reader
+
+if TYPE_CHECKING:
+    from scaledproc.storage.store import Store
+
+VALUES = 12_000_000
+"""Values of a table that are read for histograms and distinct values: about two seconds of one core."""
+ROWS = 2_000_000
+"""Rows of a table that an extractor is given at most for its account."""
+FIRST_ROWS = 8
+DISTINCT = 20_000
+"""Different values of a column that are counted; of more it is only said that there are more."""
+MOST = 5
+SHOWN = 80
+"""Characters of a value."""
+PILOT = 3
+"""Row groups that tell where a histogram begins and ends."""
+_REACH = 1.0
+"""A histogram reaches to the smallest value where that lies within so many times its width beyond the quantile."""
+
+
+@dataclass
+class _Seen:
+    """A column as far as it is read."""
+
+    values: dict[Any, int] | None = field(default_factory=dict)
+    edges: Any = None
+    counts: Any = None
+    below: int = 0
+    above: int = 0
+
+
+def profile(store: Store, name: str, about: Mapping[str, tuple[str, str]]) -> Table:
+    """A table's columns, and its first rows.
+
+    Missing, smallest and largest values come from the file's footer, so they are of all rows. Distinct values and
+    histograms come from whole row groups at equal distances, all of them where the table is small.
+
+    Parameters
+    ----------
+    store, name
+        Which file.
+    about
+        Units and a description of columns, by their names.
+
+    Raises
+    ------
+    DamagedError
+        If the file is no sound Parquet file.
+    """
+    with damage_told(store, name), store.open_for_arrow(name) as source, open_reader(source) as file:
+        schema: pa.Schema = file.schema_arrow
+        flat = [index for index, each in enumerate(schema) if not pa.types.is_nested(each.type)]
+        groups = chosen_groups(file, max(1, VALUES // max(1, len(schema))))
+        seen = {schema.names[index]: _Seen() for index in flat}
+        _set_edges(file, groups, schema, seen)
+        first, read = list[tuple[str | None, ...]](), 0
+        for group in groups:
+            for table in _in_group(file, group, None):
+                read += table.num_rows
+                if len(first) < FIRST_ROWS and group == 0:
+                    first += _texts(table.slice(0, FIRST_ROWS - len(first)))
+                for index in flat:
+                    _add(seen[schema.names[index]], table.column(index))
+        footer = _Footer(file)
+        columns = [_column(each, seen.get(each.name), footer.of(each.name), about) for each in schema]
+        return Table(name, file.metadata.num_rows, read, tuple(columns), tuple(first))
+
+
+def read_part(store: Store, name: str, columns: Sequence[str], most: int = ROWS) -> Iterator[pa.Table]:
+    """Some columns of a table, of whole row groups at equal distances that have about so many rows together."""
+    with damage_told(store, name), store.open_for_arrow(name) as source, open_reader(source) as file:
+        for group in chosen_groups(file, most):
+            yield from _in_group(file, group, list(columns))
+
+
+def chosen_groups(file: pq.ParquetFile, most: int) -> list[int]:
+    """All row groups of a file, or some at equal distances, the first one among them, with about so many rows."""
+    count = file.num_row_groups
+    rows = file.metadata.num_rows
+    if rows <= most or count < 2:
+        return list(range(count))
+    wanted = max(1, min(count, math.floor(count * most / rows)))
+    return sorted({index * count // wanted for index in range(wanted)})
+
+
+def _in_group(file: pq.ParquetFile, group: int, columns: list[str] | None) -> Iterator[pa.Table]:
+    return (
+        pa.Table.from_batches([batch])
+        for batch in file.iter_batches(65_536, row_groups=[group], columns=columns, use_threads=False)
+    )
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def _is_time(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_temporal(kind))
+
+
+def _set_edges(file: pq.ParquetFile, groups: Sequence[int], schema: pa.Schema, seen: Mapping[str, _Seen]) -> None:
+    """Where each number's histogram begins and ends: nearly all of the values, not a single one far away."""
+    names = [each.name for each in schema if each.name in seen and _is_number(each.type)]
+    if not names or not groups:
+        return
+    places = sorted({groups[0], groups[len(groups) // 2], groups[-1]})[:PILOT]
+    pieces = [table for place in places for table in _in_group(file, place, names)]
+    if not pieces:
+        return
+    pilot = pa.concat_tables(pieces)
+    footer = _Footer(file)
+    for name in names:
+        values = _floats(pilot[name])
+        values = values[np.isfinite(values)]
+        if not len(values):
+            continue
+        values = np.sort(values)  # np.quantile imports what takes longer than all of this
+        low, high = (float(values[round(share * (len(values) - 1))]) for share in (0.005, 0.995))
+        least, most = float(values[0]), float(values[-1])
+        bounds = footer.of(name)
+        if bounds.has_range and isinstance(bounds.low, int | float) and isinstance(bounds.high, int | float):
+            least, most = bounds.low, bounds.high
+        width = high - low
+        low = least if least >= low - _REACH * width else low
+        high = most if most <= high + _REACH * width else high
+        if math.isfinite(low) and math.isfinite(high):
+            seen[name].edges = _nice(low, high, is_whole=pa.types.is_integer(schema.field(name).type))
+            seen[name].counts = np.zeros(len(seen[name].edges) - 1, np.int64)
+
+
+def _nice(low: float, high: float, *, is_whole: bool) -> Any:
+    """Edges of bins; around the numbers themselves where few whole ones are counted."""
+    if is_whole and high - low < 32:
+        return np.arange(low, high + 2) - 0.5
+    return edges_between(low, high)
+
+
+def _floats(column: pa.ChunkedArray) -> Any:
+    values = column.drop_null()
+    return np.asarray(values.cast(pa.float64(), safe=False).to_numpy())
+
+
+def _add(seen: _Seen, column: pa.ChunkedArray) -> None:
+    """Take a column of a piece."""
+    if seen.edges is not None:
+        values = _floats(column)
+        values = values[np.isfinite(values)]
+        seen.counts += np.histogram(values, seen.edges)[0]
+        seen.below += int(np.count_nonzero(values < seen.edges[0]))
+        seen.above += int(np.count_nonzero(values > seen.edges[-1]))
+    if seen.values is None:
+        return
+    try:
+        found = pc.value_counts(column.combine_chunks().drop_null())
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid, TypeError):
+        seen.values = None
+        return
+    if len(found) > DISTINCT:
+        seen.values = None
+        return
+    for value, count in zip(found.field(0).to_pylist(), found.field(1).to_pylist(), strict=True):
+        key = "NaN" if isinstance(value, float) and math.isnan(value) else value  # which is not equal to itself
+        seen.values[key] = seen.values.get(key, 0) + count
+    if len(seen.values) > DISTINCT:
+        seen.values = None
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    nulls: int | None
+    low: Any = None
+    high: Any = None
+
+    @property
+    def has_range(self) -> bool:
+        return self.low is not None and self.high is not None
+
+
+class _Footer:
+    """What the file's row groups say of themselves."""
+
+    def __init__(self, file: pq.ParquetFile) -> None:
+        self._metadata = file.metadata
+        first = range(file.metadata.num_columns) if file.num_row_groups else range(0)
+        self._places = {file.metadata.schema.column(index).path: index for index in first}
+        self._found: dict[str, _Bounds] = {}
+
+    def of(self, name: str) -> _Bounds:
+        """Of a column of a plain type: those of all row groups together."""
+        if name not in self._found:
+            self._found[name] = self._read(name)
+        return self._found[name]
+
+    def _read(self, name: str) -> _Bounds:
+        if not self._metadata.num_rows:
+            return _Bounds(0)
+        place = self._places.get(name)
+        if place is None:
+            return _Bounds(None)
+        nulls, low, high, is_known = 0, None, None, True
+        for group in range(self._metadata.num_row_groups):
+            part = self._metadata.row_group(group).column(place)
+            found = part.statistics
+            if found is None or not found.has_null_count:
+                return _Bounds(None)
+            nulls += found.null_count
+            if found.null_count == self._metadata.row_group(group).num_rows:
+                continue
+            if not found.has_min_max:
+                is_known = False
+                continue
+            low = found.min if low is None else min(low, found.min)
+            high = found.max if high is None else max(high, found.max)
+        return _Bounds(nulls, low, high) if is_known else _Bounds(nulls)
+
+
+def _column(each: pa.Field, seen: _Seen | None, bounds: _Bounds, about: Mapping[str, tuple[str, str]]) -> Column:
+    own = {key.decode(): value.decode(errors="replace") for key, value in (each.metadata or {}).items()}
+    units, description = about.get(each.name, ("", ""))
+    histogram = None
+    if seen is not None and seen.counts is not None:
+        counts = tuple(seen.counts.tolist())
+        histogram = Histogram(tuple(seen.edges.tolist()), counts, seen.below, seen.above)
+    values = None if seen is None else seen.values
+    most: tuple[tuple[str, int], ...] = ()
+    if values and not _is_number(each.type) and not _is_time(each.type):
+        ordered = sorted(values.items(), key=lambda item: -item[1])[:MOST]
+        most = tuple((value_text(value), count) for value, count in ordered)
+    return Column(
+        name=each.name,
+        type=str(each.type),
+        units=own.get("units", own.get("unit", units)),
+        description=own.get("description", description),
+        nulls=bounds.nulls,
+        low=value_text(bounds.low) if bounds.has_range else "",
+        high=value_text(bounds.high) if bounds.has_range else "",
+        distinct=None if values is None else len(values),
+        most=most,
+        histogram=histogram,
+    )
+
+
+def _texts(table: pa.Table) -> list[tuple[str | None, ...]]:
+    return [
+        tuple(None if value is None else value_text(value) for value in row.values()) if len(row) else ()
+        for row in table.rename_columns([str(index) for index in range(table.num_columns)]).to_pylist()
+    ]
+
+
+def value_text(value: Any) -> str:
+    """A value for a person, cut where it is long."""
+    if isinstance(value, float):
+        return f"{value or 0.0:.6g}"  # Parquet's footer has -0.0 for the smallest of zeros
+    text = value[:SHOWN].hex(" ") if isinstance(value, bytes) else str(value)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"

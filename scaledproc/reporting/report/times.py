@@ -1,0 +1,234 @@
+"""The part of a report on where the time went."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from htpy import Node, dd, div, dl, dt, p
+
+from scaledproc._util.text import bytes_text, count_text, seconds_text
+from scaledproc.reporting.report.parts import Whole, block, grid, number, part, said, share_text
+from scaledproc.reporting.report.pictures import area, axis, bars, number_text, span_bar, time_ticks, wide
+from scaledproc.reporting.report.sentence import billed, throughput_text, usd_text
+
+if TYPE_CHECKING:
+    from scaledproc.reporting.report.findings import Findings, ShardRow
+
+SHOWN_SHARDS = 60
+LINE = 14
+"""Pixels of a shard's line."""
+
+
+def times_part(found: Findings) -> Node:
+    """The part."""
+    return part(
+        "time",
+        "Where the time went",
+        _totals(found),
+        *_timeline(found),
+        *_shards(found),
+        *_slowest(found),
+        *_expected(found),
+    )
+
+
+def _totals(found: Findings) -> Node:
+    work = sum(shard.seconds or 0.0 for shard in found.shards)
+    times = found.timings
+    facts: list[tuple[str, str]] = [("Work of all cores", seconds_text(work))]
+    wall, cores = times.get("last_start_seconds"), found.options.get("cores")
+    combine = times.get("combine_seconds")
+    if isinstance(wall, int | float):
+        facts.append(("From the start to the end", seconds_text(wall)))
+    if isinstance(combine, int | float):
+        facts.append(("Of it, combining", seconds_text(combine)))
+    is_here = not billed(found) and times.get("starts", 1) == 1
+    if (
+        isinstance(wall, int | float)
+        and isinstance(cores, int)
+        and is_here
+        and wall > 0
+        and not found.counts.get("reused")
+    ):
+        idle = max(0.0, cores * wall - work - (combine or 0.0))
+        facts.append(
+            (
+                f"Not at work, of {count_text(cores, 'core')}",
+                f"{seconds_text(idle)} ({share_text(idle / (cores * wall))})",
+            )
+        )
+    if pace := throughput_text(found):
+        facts.append(("Read by a core at work", pace))
+    if found.tasks is not None and found.tasks.bytes_read is not None:
+        facts.append(("Read by all tasks", bytes_text(found.tasks.bytes_read)))
+    if found.tasks is not None and found.tasks.peak_memory is not None:
+        facts.append(("Most memory of a process", bytes_text(found.tasks.peak_memory)))
+    note = "Not at work is starting up, waiting for data or for the last tasks, and combining on one core."
+    return block(
+        "In all", dl(class_="facts")[(div[dt[name], dd[value]] for name, value in facts)], text=note if is_here else ""
+    )
+
+
+def _timeline(found: Findings) -> list[Node]:
+    """Cores at work over time, and the shards' stretches, as the driver saw them."""
+    line: Any = found.timings.get("timeline")
+    if not isinstance(line, dict):
+        return []
+    width, busy = float(line.get("width", 0)), [float(each) for each in line.get("busy", [])]
+    if not width or not busy:
+        return []
+    cores = found.options.get("cores")
+    end = width * len(busy)
+    at_once = [each / width for each in busy]
+    top = max([*at_once, float(cores) if isinstance(cores, int) and not billed(found) else 0.0]) or 1.0
+    height = 90
+    words = f"Cores at work over {seconds_text(end)}: at most {number_text(max(at_once))}"
+    first = wide(
+        words,
+        height + 18,
+        [axis(end, height, time_ticks(end)), area(at_once, top, height)],
+        names=[(12, f"{number_text(round(top, 1))} cores"), (height, "0")],
+    )
+    note = "By when chunks were told to be done, and how long they took; a start that was interrupted is not in it."
+    return [block("Cores at work", first, text=note), *_lines(found, line, end)]
+
+
+def _lines(found: Findings, line: Any, end: float) -> list[Node]:
+    spans = [(int(shard), float(begin), float(stop)) for shard, begin, stop in line.get("shards", [])]
+    if len(spans) < 2:
+        return []
+    chosen = sorted(sorted(spans, key=lambda each: -each[2])[:SHOWN_SHARDS])
+    last = max(each[2] for each in spans)
+    known = {shard.shard: shard for shard in found.shards}
+    height = LINE * len(chosen)
+    drawn: list[Node] = [axis(end, height, time_ticks(end))]
+    for at, (shard, begin, stop) in enumerate(chosen):
+        words = f"Shard {shard}: {seconds_text(stop - begin)}, from {seconds_text(begin)} to {seconds_text(stop)}"
+        if shard in known:
+            words += f", {count_text(known[shard].tasks, 'task')}"
+        is_last = stop == last
+        drawn.append(span_bar(begin, stop, end, at * LINE + 2, LINE - 4, words, "bar late" if is_last else "bar"))
+    names = [(at * LINE + 11, str(each[0])) for at, each in enumerate(chosen)]
+    text = "From a shard's first chunk to its commit. The one that ended last is marked."
+    if len(chosen) < len(spans):
+        text += f" The {len(chosen)} that ended last of {len(spans):,} are shown."
+    return [
+        block("Shards over time", wide(f"{len(chosen)} shards over time", height + 18, drawn, names=names), text=text)
+    ]
+
+
+def _shards(found: Findings) -> list[Node]:
+    shards = found.shards
+    if not shards:
+        return []
+    done = [shard for shard in shards if shard.seconds is not None]
+    work = sum(shard.seconds or 0.0 for shard in done)
+    size = sum(shard.size for shard in done)
+    order = sorted(shards, key=lambda shard: (shard.seconds is not None, -(shard.seconds or 0.0), shard.shard))[
+        :SHOWN_SHARDS
+    ]
+    rows = [_shard(shard, work, size) for shard in order]
+    text = "Planned is the share of all bytes that the shard has, got its share of the work. "
+    text += balance_text(done)
+    if len(order) < len(shards):
+        text += f" The {len(order)} that took longest of {len(shards):,} are shown."
+    heads = ("Shard", "State", "Tasks", "Rows", "Quarantined", "Bytes", "Work", "Planned", "Got")
+    return [block("Shards", grid("Shards", heads, rows, numbers=range(2, 9)), text=text)]
+
+
+def balance_text(done: list[ShardRow]) -> str:
+    """How evenly the work was spread over the shards, beside how evenly their bytes are."""
+    if len(done) < 2:
+        return ""
+    sizes, times = [shard.size for shard in done], [shard.seconds or 0.0 for shard in done]
+    if not sum(sizes) or not sum(times):
+        return ""
+    planned, got = (max(each) * len(each) / sum(each) for each in (sizes, times))
+    return f"Balance (largest over mean; 1 is perfect): planned {planned:.2f}, got {got:.2f}."
+
+
+def _shard(shard: ShardRow, work: float, size: int) -> tuple[Node | Whole, ...]:
+    state: Node = (
+        said(shard.state, 20)
+        if not shard.detail
+        else div[said(shard.state, 20), p(class_="note")[said(shard.detail, 200)]]
+    )
+    planned = shard.size / size if size and shard.seconds is not None else None
+    got = (shard.seconds or 0.0) / work if work and shard.seconds is not None else None
+    return (
+        f"{shard.shard}",
+        state,
+        number(shard.tasks),
+        number(shard.rows),
+        number(shard.quarantined),
+        number(shard.size, bytes_text(shard.size)),
+        number(shard.seconds, "" if shard.seconds is None else seconds_text(shard.seconds)),
+        number(planned, "" if planned is None else share_text(planned)),
+        number(got, "" if got is None else share_text(got)),
+    )
+
+
+def _slowest(found: Findings) -> list[Node]:
+    tasks = found.tasks
+    if tasks is None or not tasks.slowest:
+        return []
+    rows = [
+        (
+            said(each.anchor),
+            number(each.shard),
+            number(each.seconds, f"{each.seconds:.3f} s"),
+            number(each.rows),
+            number(each.bytes_read, "" if each.bytes_read is None else bytes_text(each.bytes_read)),
+            number(each.peak_memory, "" if each.peak_memory is None else bytes_text(each.peak_memory)),
+        )
+        for each in tasks.slowest
+    ]
+    first = tasks.slowest[0].seconds
+    text = f"{count_text(tasks.count, 'task')} took {seconds_text(tasks.seconds)} together"
+    text += f", {tasks.seconds / tasks.count * 1000:,.1f} ms each on average." if tasks.count else "."
+    if tasks.seconds:
+        text += f" The slowest took {share_text(first / tasks.seconds)} of that."
+    spread = None
+    if tasks.spread is not None:
+        low, high = (10 ** tasks.spread.edges[at] for at in (0, -1))
+        spread = div(class_="spread")[
+            bars(tasks.spread),
+            p(class_="note")[f"All tasks by their time, from {_short(low)} to {_short(high)} (logarithmic)."],
+        ]
+    heads = ("Task", "Shard", "Time", "Rows", "Read", "Memory")
+    return [block("Slowest tasks", spread, grid("Slowest tasks", heads, rows, numbers=range(1, 6)), text=text)]
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds * 1000:.3g} ms" if seconds < 1 else seconds_text(seconds)
+
+
+def _expected(found: Findings) -> list[Node]:
+    """What the backend expected beside what it took, where it left both in run.json."""
+    expected: Any = found.backend.get("expected")
+    bill = billed(found)
+    rows: list[tuple[Node | Whole, ...]] = []
+    if isinstance(expected, dict):
+        wall = found.timings.get("last_start_seconds")
+        for name, key, got in (("Time", "seconds", wall), ("Cost", "usd", bill.get("usd"))):
+            guess = expected.get(key)
+            if isinstance(guess, int | float):
+                as_text = seconds_text if key == "seconds" else usd_text
+                end = number(got, as_text(got)) if isinstance(got, int | float) else number(None)
+                rows.append((name, number(guess, as_text(guess)), end))
+    parts: list[Node] = []
+    if rows:
+        parts.append(
+            block(
+                "Expected and got",
+                grid("Expected and got", ("", "Expected", "Got"), rows, numbers=[1, 2], is_live=False),
+            )
+        )
+    seconds = bill.get("instance_seconds")
+    if isinstance(seconds, dict):
+        machines = [(said(str(name)), number(float(each), seconds_text(float(each)))) for name, each in seconds.items()]
+        text = f"{count_text(int(bill.get('jobs', 0)), 'job')}, as billed time says."
+        parts.append(
+            block("Machines", grid("Machines", ("Type", "Time"), machines, numbers=[1], is_live=False), text=text)
+        )
+    return parts

@@ -1,0 +1,79 @@
+"""When cores and shards were at work, from events in a made-up time."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scaledproc.engine.timeline import STRETCHES, Timeline
+from scaledproc.events import ChunkDone, ShardDone, ShardState, State
+
+
+def chunk(shard: int, seconds: float, *, resumed: bool = False) -> ChunkDone:
+    return ChunkDone(shard, 1, 1, 1, seconds, 0, resumed=resumed)
+
+
+def done(shard: int, seconds: float) -> ShardDone:
+    return ShardDone(shard, 1, 1, 1, seconds, 0)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_chunk_was_at_work_before_it_was_told_of() -> None:
+    clock = Clock()
+    line = Timeline(0.0, clock)
+    for now, event in ((2.0, chunk(0, 1.0)), (3.0, chunk(0, 3.0)), (3.5, done(0, 4.0))):
+        clock.now = now
+        line.add(event)
+    found = line.to_record()
+    assert sum(found["busy"]) == pytest.approx(4.0, abs=0.01)
+    assert found["shards"] == [[0, 0.0, 3.5]]
+    second = [
+        sum(found["busy"][at] for at in range(len(found["busy"])) if int(at * found["width"]) == each)
+        for each in (0, 1, 2)
+    ]
+    assert second == pytest.approx([1.0, 2.0, 1.0], abs=0.1)
+
+
+def test_a_shard_elsewhere_is_taken_to_work_evenly_and_its_wait_is_known() -> None:
+    clock = Clock()
+    line = Timeline(0.0, clock)
+    for now, event in (
+        (1.0, ShardState(5, State.QUEUED)),
+        (3.0, ShardState(5, State.RUNNING)),
+        (7.0, done(5, 16.0)),
+    ):
+        clock.now = now
+        line.add(event)
+    found = line.to_record()
+    assert found["shards"] == [[5, 3.0, 7.0]]
+    assert found["waited"] == [[5, 2.0]]
+    assert sum(found["busy"]) == pytest.approx(16.0, abs=0.05)
+
+
+def test_what_an_earlier_process_did_is_not_counted() -> None:
+    clock = Clock()
+    clock.now = 5.0
+    line = Timeline(0.0, clock)
+    line.add(chunk(0, 4.0, resumed=True))
+    assert line.to_record() == {}
+
+
+@given(st.lists(st.tuples(st.floats(0.001, 5000), st.floats(0.001, 100)), min_size=1, max_size=200))
+def test_its_size_does_not_grow_and_no_work_is_lost(steps: list[tuple[float, float]]) -> None:
+    clock = Clock()
+    line = Timeline(0.0, clock)
+    total = 0.0
+    for step, seconds in steps:
+        clock.now += step
+        line.add(chunk(0, seconds))
+        total += min(seconds, clock.now)
+    found = line.to_record()
+    assert len(found["busy"]) <= STRETCHES
+    assert sum(found["busy"]) == pytest.approx(total, rel=1e-6, abs=0.03)

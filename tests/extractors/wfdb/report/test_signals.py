@@ -1,0 +1,128 @@
+"""Signals of a table summed up: compared with the rows that they are of."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from scaledproc.extractors.account import DOUBTFUL
+from scaledproc.extractors.wfdb.report import signals as module
+from scaledproc.extractors.wfdb.report.ranges import Range, built_in
+from scaledproc.extractors.wfdb.report.signals import Signals, merged_histogram, signal_worries, signals_table
+
+RANGES = {("numerics", "HR"): Range(0, 350, ("bpm",), "test")}
+
+
+def row(record: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "unit": "u",
+        "record": record,
+        "kind": "waveform",
+        "signal_name": "II",
+        "units": "mV",
+        "n_samples": 100,
+        "n_missing": 0,
+        "n_zero": 1,
+        "n_distinct": 50,
+        "n_at_min": 0,
+        "n_at_max": 0,
+        "min": 0.0,
+        "p25": 1.0,
+        "p50": 2.0,
+        "p75": 3.0,
+        "max": 4.0,
+        "duration_s": 3600.0,
+        "checksum_ok": True,
+        **changes,
+    }
+
+
+def signals_of(rows: list[dict[str, Any]], pieces: int = 1) -> Signals:
+    found = Signals(RANGES)
+    table = pa.Table.from_pylist(rows)
+    step = -(-len(rows) // pieces)
+    for start in range(0, len(rows), step):
+        found.add(table.slice(start, step))
+    return found
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 7])
+def test_sums_and_flags_do_not_depend_on_the_pieces(pieces: int) -> None:
+    flat = {"n_distinct": 1, "min": 5.0, "p25": 5.0, "p50": 5.0, "p75": 5.0, "max": 5.0}
+    rows = [
+        row("a"),
+        row("a", n_missing=50),
+        row("b", **flat),
+        row("b", n_at_max=2),
+        row("c", checksum_ok=False),
+        row("c", n_missing=100, n_distinct=0, **dict.fromkeys(("min", "p25", "p50", "p75", "max"))),
+        row("c", kind="numerics", signal_name="HR", units="bpm", p50=400.0, max=500.0, checksum_ok=None),
+    ]
+    found = signals_of(rows, pieces).found
+    lead = found[("waveform", "II", "mV")]
+    assert (lead.rows, lead.records, lead.samples, lead.missing, lead.zero) == (6, 3, 600, 150, 6)
+    assert (lead.seconds, lead.low, lead.high) == (6 * 3600.0, 0.0, 5.0)
+    assert (lead.flat, lead.saturated, lead.empty, lead.wrong, lead.checked) == (1, 1, 1, 1, 6)
+    rate = found[("numerics", "HR", "bpm")]
+    assert (rate.outside, rate.ranged, rate.checked) == (1, 1, 0)
+    texts = [each.text for each in signal_worries(signals_of(rows, pieces), "rows") if each.weight == DOUBTFUL]
+    assert any("do not match the header's checksum" in text for text in texts)
+    assert any("is no physiological value: HR (1)" in text for text in texts)
+    assert any("have a single value throughout: II (1)" in text for text in texts)
+
+
+def test_a_signal_in_other_units_is_not_compared_with_the_range() -> None:
+    rows = [row("a", kind="numerics", signal_name="HR", units="pm", p50=400.0)]
+    assert signals_of(rows).found[("numerics", "HR", "pm")].outside == 0
+
+
+def test_the_merged_histogram_has_all_values_and_their_middle() -> None:
+    chance = np.random.default_rng(1)
+    rows = []
+    every = []
+    for record in range(200):
+        values = chance.uniform(0, 5, 1000) + chance.normal(10, 2)
+        every.append(values)
+        low, p25, p50, p75, high = np.quantile(values, [0, 0.25, 0.5, 0.75, 1]).tolist()
+        own = {"n_samples": 1000, "min": low, "p25": p25, "p50": p50, "p75": p75, "max": high}
+        rows.append(row(str(record), **own))
+    merged = merged_histogram(signals_of(rows).found[("waveform", "II", "mV")])
+    assert merged is not None
+    assert sum(merged.counts) + merged.below + merged.above == pytest.approx(200_000, abs=2)
+    edges, counts = np.array(merged.edges), np.array(merged.counts)
+    below = np.concatenate([[merged.below], merged.below + counts.cumsum()]) / 200_000
+    truth = np.array([(np.concatenate(every) < edge).mean() for edge in edges])
+    assert np.abs(below - truth).max() < 0.01  # exact but for chance, as the values of a row are spread evenly
+
+
+def test_a_histogram_of_equal_values_is_one_bin() -> None:
+    same = dict.fromkeys(("min", "p25", "p50", "p75", "max"), 7.0)
+    merged = merged_histogram(signals_of([row("a", **same)]).found[("waveform", "II", "mV")])
+    assert merged is not None
+    assert list(merged.counts) == [100]
+
+
+def test_many_rows_are_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEPT", 10)
+    found = signals_of([row(str(at)) for at in range(500)], 20).found[("waveform", "II", "mV")]
+    assert sum(each.shape[1] for each in found.quantiles) <= 20
+    assert found.samples == 50_000
+
+
+def test_nothing_known_is_no_number() -> None:
+    empty = {"n_missing": 100, **dict.fromkeys(("min", "p25", "p50", "p75", "max"))}
+    table = pa.Table.from_pylist([row("a", **empty)], schema=pa.Table.from_pylist([row("a")]).schema)
+    found = Signals(RANGES)
+    found.add(table)
+    (shown,) = signals_table(found, "rows").rows
+    assert shown[6:9] == (None, None, None)
+
+
+def test_the_built_in_ranges_say_who_says_so() -> None:
+    assert len(built_in()) > 10
+    assert all(each.low < each.high and each.source and each.units for each in built_in().values())
+    assert all(math.isfinite(each.high) for each in built_in().values())

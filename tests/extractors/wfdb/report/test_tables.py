@@ -1,0 +1,113 @@
+"""What is told of whole tables, of real runs of the demo dataset: coverage, rates, pieces of the data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import wfdb
+
+import scaledproc
+from scaledproc.errors import UsageError
+from scaledproc.extractors.account import Example, Facts, Matrix, Spans
+from scaledproc.extractors.wfdb.report.agreement import Agreement
+from scaledproc.extractors.wfdb.report.ranges import parse
+from scaledproc.extractors.wfdb.report.tables import account_of_summary
+from scaledproc.reporting.report.gather import gather
+from scaledproc.run_folder.folder import Run
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    from scaledproc.demo import write_demo
+
+    folder = tmp_path_factory.mktemp("report")
+    return scaledproc.run(write_demo(folder / "data"), folder / "out", jobs=1)
+
+
+def test_the_account_of_a_summary_equals_its_table(made: Run) -> None:
+    table = made.to_arrow()
+    account = account_of_summary(lambda columns: iter([table.select(list(columns))]))
+    signals, matrix, *others = account.parts
+    assert isinstance(signals, Facts)
+    assert isinstance(matrix, Matrix)
+    frame = table.to_pandas()
+    grouped = frame.groupby(["signal_name", "kind", "units"])
+    assert len(signals.rows) == len(grouped)
+    rows_of: list[Any] = list(signals.rows)
+    for name, kind, units, records, hours, missing, low, high, *_ in rows_of:
+        rows = grouped.get_group((name, kind, units))
+        assert records == len(rows.groupby(["unit", "record"]))
+        assert hours == pytest.approx(rows["duration_s"].sum() / 3600)
+        assert (missing.part, missing.whole) == (rows["n_missing"].sum(), rows["n_samples"].sum())
+        assert (low, high) == (rows["min"].min(), rows["max"].max())
+    for name, counts in zip(matrix.names, matrix.counts, strict=True):
+        kind = "numerics" if name.endswith(" (numerics)") else "waveform"
+        chosen = (frame["signal_name"] == name.removesuffix(" (numerics)")) & (frame["kind"] == kind)
+        with_it = frame[chosen][["unit", "record"]].drop_duplicates()
+        assert counts[matrix.names.index(name)] == len(with_it)
+    (spans,) = [each for each in others if isinstance(each, Spans)]
+    for record, stretches in spans.lines:
+        own = frame[(frame["record_name"] == record) & (frame["kind"] == "waveform")]
+        assert sum(stop - begin for begin, stop in stretches) == pytest.approx(
+            own.drop_duplicates("record")["duration_s"].sum()
+        )
+
+
+def test_examples_are_the_samples_and_the_same_each_time(made: Run) -> None:
+    first, second = (gather(made, extractor=made.extractor, examples=2).examples for _ in range(2))
+    assert first == second
+    assert len(first) == 2
+    for example in first:
+        _same_as_wfdb(example, Path(made.dataset.root))
+
+
+def _same_as_wfdb(example: Example, root: Path) -> None:
+    name = example.title.partition(", from")[0]
+    record = wfdb.rdrecord(str(root / name))
+    for channel, trace in enumerate(example.traces):
+        assert (trace.label, trace.units) == (record.sig_name[channel], record.units[channel])
+        drawn = np.array([np.nan if value is None else value for value in trace.values])
+        windows = np.lib.stride_tricks.sliding_window_view(record.p_signal[:, channel], len(drawn))
+        same = np.isclose(windows, drawn, rtol=1e-4, atol=1e-4, equal_nan=True).all(axis=1)
+        assert same.any()
+
+
+def test_no_example_is_read_where_none_is_wanted(made: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scaledproc.reporting.report.examples.find_examples", None)
+    assert gather(made, extractor=made.extractor).examples == ()
+
+
+def test_rates_are_compared_within_a_window_of_a_record() -> None:
+    rows = []
+    for at in range(40):
+        common = {"unit": "u", "record_name": "r", "window": at, "offset_s": at * 60.0}
+        blank = {"hr": None, "beat_quality": None}
+        rows.append(common | blank | {"kind": "numerics", "signal_name": "HR", "units": "bpm", "mean": 80.0})
+        beats = {"hr": 80.0 if at % 4 else 110.0, "beat_quality": 0.9, "mean": 0.0}
+        rows.append(common | beats | {"kind": "waveform", "signal_name": "II", "units": "mV"})
+    rows.append({**rows[1], "record_name": "other"})  # no numerics of that record
+    rates = Agreement()
+    rates.add(pa.Table.from_pylist(rows))
+    rows_shown: list[Any] = [each.rows for each in rates.parts()]
+    ((row,),) = rows_shown
+    assert row[0] == 40
+    assert row[1] == pytest.approx(7.5)
+    (worry,) = rates.worries()
+    assert "In 10 of 40 windows" in worry.text
+
+
+def test_windows_have_an_account_too(made: Run, tmp_path: Path) -> None:
+    run = scaledproc.run(made.dataset.uri, tmp_path / "w", extractor="wfdb-windows", limit=2, jobs=1)
+    found = gather(run, extractor=run.extractor)
+    assert found.problems == ()
+    assert found.account is not None
+    assert found.account.parts
+
+
+def test_a_table_of_ranges_that_cannot_be_read_is_refused() -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        parse("[numerics.HR]\nlow = 0\n")

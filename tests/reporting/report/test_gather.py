@@ -1,0 +1,125 @@
+"""A report's findings are what the run's own files say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from support import COUNT, Cli, TreeWriter
+
+import scaledproc
+from scaledproc.engine.status import find_status
+from scaledproc.extractors.wfdb.summary import WfdbSummary
+from scaledproc.reporting.report.findings import Findings
+from scaledproc.reporting.report.gather import described_columns, gather
+from scaledproc.reporting.report.sentence import is_whole
+from scaledproc.run_folder.folder import Run, RunFolder
+
+
+@pytest.fixture
+def counted(tree: TreeWriter, tmp_path: Path) -> Run:
+    """A finished run of 40 tasks, of which 4 failed."""
+    files = {f"{at % 4}/{at:02d}.txt": b"poison" if at % 10 == 3 else b"x" * at for at in range(40)}
+    extractor = tmp_path / "count.py"
+    extractor.write_text(COUNT)
+    return scaledproc.run(tree(files), tmp_path / "out", extractor=f"{extractor}:count", unit="file", jobs=1)
+
+
+def test_the_numbers_are_those_of_the_files(counted: Run) -> None:
+    found = gather(counted)
+    tasks, errors, features = counted.tasks(), counted.errors(), counted.to_arrow()
+    assert found.tasks is not None
+    assert found.tasks.count == tasks.num_rows == 40
+    assert found.tasks.rows == pc.sum(tasks["rows"]).as_py() == features.num_rows
+    assert found.tasks.status == {"done": 36, "quarantined": 4}
+    assert found.tasks.seconds == pytest.approx(pc.sum(tasks["seconds"]).as_py())
+    assert found.tasks.peak_memory == pc.max(tasks["peak_memory"]).as_py()
+    assert found.tasks.spread is not None
+    assert sum(found.tasks.spread.counts) == 40
+    order = sorted(zip(tasks["seconds"].to_pylist(), tasks["anchor"].to_pylist(), strict=True), key=lambda one: -one[0])
+    assert [each.anchor for each in found.tasks.slowest] == [anchor for _, anchor in order[:20]]
+    assert found.failures.total == errors.num_rows == 4
+    assert found.failures.kinds == {("exception", "ValueError"): 4}
+    assert [(each.count, each.kind) for each in found.failures.groups] == [(4, "exception")]
+    assert [shard.tasks for shard in found.shards] == [10, 10, 10, 10]
+    (table,) = found.tables
+    assert table.rows == table.read == 36
+    assert [each.name for each in table.columns] == ["path", "size", "beside"]
+    size = table.columns[1]
+    assert (size.nulls, size.low, size.high) == (0, str(pc.min(features["size"]).as_py()), "39")
+    assert size.distinct == len(features["size"].unique()) == 36
+    assert size.histogram is not None
+    assert sum(size.histogram.counts) + size.histogram.below + size.histogram.above == 36
+    assert found.state == "done"
+    assert is_whole(found)
+
+
+def test_a_file_that_is_damaged_is_told_of_and_the_rest_is_shown(counted: Run) -> None:
+    place = Path(counted.store.root) / "tasks.parquet"
+    place.write_bytes(place.read_bytes()[:-20])
+    found = gather(counted)
+    assert found.tasks is None
+    assert found.tables
+    assert any("tasks.parquet is damaged" in text for text in found.problems)
+    assert any("tasks.parquet: not as long as run.json says" in text for text in found.problems)
+    assert not is_whole(found)
+
+
+def test_another_number_of_rows_than_run_json_tells_is_seen(counted: Run) -> None:
+    place = Path(counted.store.root) / "features.parquet"
+    pq.write_table(pq.read_table(place).slice(1), place)
+    found = gather(counted)
+    assert found.tables[0].rows == 35
+    assert not is_whole(found)
+
+
+def unfinished(counted: Run) -> Findings:
+    run = counted
+    folder = Path(run.store.root)
+    text = (folder / "run.json").read_text().replace('"state": "done"', '"state": "running"')
+    (folder / "run.json").write_text(text)
+    opened = Run.open(folder)
+
+    return gather(
+        opened, status=find_status(RunFolder(opened.store, opened.dataset, opened.source, opened.record), None)
+    )
+
+
+def test_of_a_run_that_is_not_finished_it_tells_what_is_committed(counted: Run) -> None:
+    found = unfinished(counted)
+    assert found.state == "running"
+    assert found.done_tasks == 0  # the reports of its shards are gone
+    assert [shard.state for shard in found.shards] == ["waiting"] * 4
+    assert not found.tables
+
+
+def test_columns_are_described_by_the_extractors_docstring() -> None:
+    about = described_columns(WfdbSummary())
+    assert about["fs"][1].startswith("Samples per second of this signal, Hz")
+    assert about["n_zero"] == about["n_distinct"]
+    assert {"group", "unit", "checksum_ok", "header_note"} <= about.keys()
+
+
+@pytest.mark.report
+def test_a_run_writes_its_report_and_no_report_leaves_it_out(tree: TreeWriter, tmp_path: Path) -> None:
+    data, out = tree({"a.txt": b"1"}), tmp_path / "out"
+    (tmp_path / "count.py").write_text(COUNT)
+    run = scaledproc.run(data, out, extractor=f"{tmp_path / 'count.py'}:count", jobs=1)
+    assert "1 task done" in (out / "report.html").read_text()
+    assert scaledproc.verify(out).notes == ()
+    again = scaledproc.run(data, out, extractor=f"{tmp_path / 'count.py'}:count", jobs=1, overwrite=True, report=False)
+    assert not (out / "report.html").exists()
+    assert again.record.options["report"] is False
+    assert run.record.options["report"] is True
+
+
+def test_the_command_writes_it_at_any_time(cli: Cli, counted: Run, tmp_path: Path) -> None:
+    made = cli("report", counted.store.root, "--output", tmp_path / "page.html")
+    assert made.returncode == 0, made.stderr
+    assert made.stdout == f"the report: {tmp_path / 'page.html'}\n"
+    assert "36 tasks done, 4 quarantined, 36 rows" in (tmp_path / "page.html").read_text()
+    wrong = cli("report", tmp_path / "nothing")
+    assert wrong.returncode == 1
+    assert "holds no run" in wrong.stderr

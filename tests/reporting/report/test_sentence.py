@@ -1,0 +1,88 @@
+"""What is said of a run, and what to worry about."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from scaledproc.extractors.account import DOUBTFUL, SERIOUS, SMALL, Account, Worry
+from scaledproc.reporting.report.findings import Findings, Messages, ShardRow, Table, Tasks
+from scaledproc.reporting.report.sentence import amount_text, sentence, worries
+
+COUNTS = {"tasks": 43_012, "rows": 3_100_000, "quarantined": 12, "shards": 1, "files": 1, "units": 1, "chunks": 1}
+
+
+def findings(**changes: Any) -> Findings:
+    """Those of a large run whose files agree."""
+    tasks = Tasks(43_012, 3_100_000, {"done": 43_000, "quarantined": 12}, 0, (), 0, 1.0, None, None, (), None)
+    made = Findings(
+        output="/out",
+        state="done",
+        made="2026-01-01 00:00 UTC",
+        version="1",
+        plan_id="0" * 32,
+        dataset="/data",
+        extractor={"label": "x", "spec": "x", "options": {}, "fingerprint": {}},
+        options={"cores": 4},
+        versions={},
+        counts=COUNTS,
+        bytes={"input": 10, "features": 10},
+        timings={"last_start_seconds": 3120.0, "starts": 1},
+        backend={"name": "x"},
+        shards=(ShardRow(0, 43_012, 3_100_000, 12, 10, 1.0),),
+        tables=(Table("features.parquet", 3_100_000, 1, ()),),
+        tasks=tasks,
+        failures=Messages(total=12),
+    )
+    return replace(made, **changes)
+
+
+def test_the_sentence_is_one_that_a_person_would_say() -> None:
+    billed = {"name": "sagemaker", "billed": {"jobs": 10, "usd": 4.62, "instance_seconds": {}}}
+    assert sentence(findings(backend=billed)) == (
+        "43,000 tasks done, 12 quarantined, 3.1 million rows, 52 min on 10 machines, $4.62; "
+        "every task and file accounted for."
+    )
+    assert "52 min on 4 cores; every" in sentence(findings())
+
+
+def test_of_an_unfinished_run_it_says_how_far_it_is() -> None:
+    shards = (ShardRow(0, 100, 7, 1, 10, 1.0), ShardRow(1, 5, 1, 0, 1, None, "running"))
+    found = findings(state="running", shards=shards, tables=(), tasks=None, failures=Messages())
+    assert sentence(found) == "105 of 43,012 tasks done, 1 quarantined, 8 rows; still running."
+    assert worries(replace(found, state="stopped"))[0].weight == SERIOUS
+
+
+def test_what_weighs_most_comes_first() -> None:
+    told = Account(worries=(Worry(SMALL, "small"), Worry(SERIOUS, "serious"), Worry(DOUBTFUL, "doubtful")))
+    found = worries(findings(account=told))
+    assert [each.text for each in found if each.text in ("small", "serious", "doubtful")] == [
+        "serious",
+        "doubtful",
+        "small",
+    ]
+    assert [each.weight for each in found] == sorted((each.weight for each in found), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"counts": {**COUNTS, "rows": 7}}, "The table has 3,100,000 rows, run.json tells of 7."),
+        ({"counts": {**COUNTS, "tasks": 7}}, "tasks.parquet has 43,012 tasks, run.json 7."),
+        ({"failures": Messages(total=11)}, "errors.parquet 11."),
+        ({"problems": ("gone",)}, "gone"),
+        ({"shards": ()}, "The tasks gave 3,100,000 rows, the shards have 0."),
+    ],
+)
+def test_files_that_do_not_agree_are_serious(changes: dict[str, Any], words: str) -> None:
+    found = findings(**changes)
+    assert any(words in each.text for each in worries(found) if each.weight == SERIOUS)
+    assert "something is missing" in sentence(found)
+
+
+def test_amounts_are_said_as_one_says_them() -> None:
+    assert [amount_text(each) for each in (0, 4300, 999_999, 3_100_000, 2_000_000, 1_500_000_000)] == [
+        *("0", "4,300", "999,999", "3.1 million", "2 million", "1.5 billion"),
+    ]

@@ -1,0 +1,78 @@
+"""Columns of a Parquet table: from its footer, and from the rows that are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from scaledproc.reporting.report import tables
+from scaledproc.reporting.report.tables import profile, read_part, value_text
+from scaledproc.storage.store import Store
+
+
+def write(folder: Path, table: pa.Table, rows: int = 1000) -> Store:
+    pq.write_table(table, folder / "t.parquet", row_group_size=rows)
+    return Store.at(folder)
+
+
+def test_each_type_is_told_of(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "x": pa.array([1.0, None, float("nan"), 4.0]),
+            "n": pa.array([1, 1, 2, None], pa.int64()),
+            "word": ["b", "a", "b", None],
+            "when": pa.array([0, 10**15, None, None], pa.timestamp("us")),
+            "is": [True, False, None, True],
+            "many": [[1], [2, 3], None, []],
+            "raw": [b"\x00\xff", None, None, None],
+        }
+    )
+    found = profile(write(tmp_path, table), "t.parquet", {"x": ("mV", "A voltage.")})
+    by_name = {each.name: each for each in found.columns}
+    assert [each.nulls for each in found.columns] == [1, 1, 1, 2, 1, None, 3]
+    assert (by_name["x"].units, by_name["x"].description) == ("mV", "A voltage.")
+    assert (by_name["x"].low, by_name["x"].high, by_name["x"].distinct) == ("1", "4", 3)
+    assert by_name["word"].most == (("b", 2), ("a", 1))
+    assert by_name["is"].most == (("True", 2), ("False", 1))
+    assert by_name["when"].high.startswith("2001-09-09")
+    assert by_name["n"].histogram is not None
+    assert list(by_name["n"].histogram.counts) == [2, 1]
+    assert by_name["many"].distinct is None
+    assert found.first[0] == ("1", "1", "b", "1970-01-01 00:00:00", "True", "[1]", "00 ff")
+
+
+def test_a_value_far_away_does_not_hide_the_others(tmp_path: Path) -> None:
+    values = np.concatenate([np.linspace(0, 1, 1000), [1e9]])
+    (column,) = profile(write(tmp_path, pa.table({"x": values})), "t.parquet", {}).columns
+    assert column.histogram is not None
+    assert column.high == "1e+09"
+    assert column.histogram.edges[-1] <= 2
+    assert 1 <= column.histogram.above <= 6
+    assert sum(column.histogram.counts) + column.histogram.above == 1001
+
+
+def test_of_a_large_table_whole_row_groups_at_equal_distances_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "VALUES", 2000)
+    store = write(tmp_path, pa.table({"x": np.arange(10_000)}))
+    found = profile(store, "t.parquet", {})
+    assert (found.rows, found.read) == (10_000, 2000)
+    assert (found.columns[0].low, found.columns[0].high) == ("0", "9999")
+    part = pa.concat_tables(read_part(store, "t.parquet", ["x"], most=3000))["x"].to_numpy()
+    assert [int(part[0]), int(part[1000]), int(part[2000])] == [0, 3000, 6000]
+
+
+def test_an_empty_table_has_columns_and_nothing_else(tmp_path: Path) -> None:
+    table = pa.table({"x": pa.array([], pa.float64())})
+    found = profile(write(tmp_path, table), "t.parquet", {})
+    assert (found.rows, found.columns[0].nulls, found.columns[0].histogram) == (0, 0, None)
+
+
+def test_a_value_is_cut_where_it_is_long() -> None:
+    assert len(value_text("x" * 1000)) == tables.SHOWN
+    assert value_text(0.1 + 0.2) == "0.3"
