@@ -219,6 +219,7 @@ def columns_page() -> str:
     from scaledproc.extractors.plain.files import files
     from scaledproc.extractors.plain.table import table
     from scaledproc.extractors.wfdb.summary import WfdbSummary
+    from scaledproc.extractors.wfdb.windows.beats_table import SCHEMA, table_of_beats
     from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
 
     guides = {
@@ -240,12 +241,19 @@ def columns_page() -> str:
         ("files", files, files.function),
     ):
         parts += [f"## `{name}`", guides[name], *_columns(made, documented)]
+        if name == "wfdb-windows":
+            told = "With the option `beats_table` there is a further table, a row for each beat."
+            parts += ["### The table `beats`", told, *_described(SCHEMA, table_of_beats)]
     return "\n\n".join(parts)
 
 
 def _columns(made: Any, documented: Any) -> list[str]:
     """The columns of an extractor, by the docstring of its class or function."""
-    schema = made.finish(made.schema.empty_table()).schema
+    return _described(made.finish(made.schema.empty_table()).schema, documented)
+
+
+def _described(schema: Any, documented: Any) -> list[str]:
+    """The columns of a schema, by the docstring of a class or function."""
     described = described_columns(inspect.getdoc(documented) or "")
     names = [name for group, _ in described for name in group]
     if names != schema.names:

@@ -30,7 +30,7 @@ from fetching_support import NAME
 from physionet_server import PhysioNet, physionet_server
 from processing_emulator import ProcessingEmulator
 from s3server import s3_server, weed_binary
-from slurm_support import Slurm, slurm_cluster, why_no_slurm
+from slurm_support import Slurm, may_limit_memory, slurm_cluster, why_no_slurm
 from support import COMMAND, Bucket, Cli, TreeWriter, clean_environment, forget_memory, forget_s3, tree_bytes
 
 from scaledproc.demo import write_demo
@@ -227,6 +227,19 @@ def slurm_nodes() -> Iterator[Slurm]:
     if reason := why_no_slurm():
         _lacks(f"a Slurm: {reason}")
     with slurm_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def slurm_with_limits(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
+    """A Slurm that holds jobs to their memory."""
+    if reason := why_no_slurm():
+        _lacks(f"a Slurm: {reason}")
+    if not may_limit_memory():
+        pytest.skip("needs control groups of memory in their first version, which this Slurm can make without systemd")
+    with slurm_cluster(limits_memory=True) as cluster:
+        for name, value in cluster.environment.items():
+            monkeypatch.setenv(name, value)
         yield cluster
 
 

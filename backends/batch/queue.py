@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 import time
@@ -32,6 +33,7 @@ MOST_TROUBLE = 20  # looks in a row that fail before giving up
 LONGEST_BLINDNESS = 60.0  # seconds between two of them
 LOG_END = 1500  # characters of a job's log that are shown
 _TELLING = (State.STARTING, State.RUNNING)
+_CHUNK = re.compile(r"\d+\.parquet")
 _WHOLE_SHARD = 10**6  # more than a shard has chunks
 
 
@@ -214,8 +216,9 @@ class BatchBackend(Backend):
 
         def of(shard: int) -> int:
             folder = work_name(shard, "")
-            is_begun = folder.removeprefix(f"{WORK}/").rstrip("/") in begun
-            return _WHOLE_SHARD if shard in committed else len(run.store.names(folder)) if is_begun else 0
+            if shard in committed or folder.removeprefix(f"{WORK}/").rstrip("/") not in begun:
+                return _WHOLE_SHARD if shard in committed else 0
+            return sum(_CHUNK.fullmatch(name) is not None for name in run.store.names(folder))
 
         layout = self.elements(run)
         return {element: sum(map(of, layout.shards_of(element))) for element in elements}

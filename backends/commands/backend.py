@@ -121,8 +121,8 @@ class CommandsBackend(BatchBackend):
             with ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="poll") as pool:
                 answers = pool.map(lambda one: _run("poll", fill(poll, {"id": one})).returncode == 0, ids)
                 return {one for one, is_there in zip(ids, answers, strict=True) if is_there}
-        said = _call("poll", fill(poll, {}))
-        return {one for one in ids if re.search(rf"(?<![\w.]){re.escape(one)}(?![\w])", said)}
+        said = {word.strip("<>()\"'") for word in re.split(r"[\s,;|]+", _call("poll", fill(poll, {})))}
+        return said.intersection(ids)
 
     def cancel(self, run: RunFolder) -> None:
         """Cancel the jobs that have not ended."""

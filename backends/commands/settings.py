@@ -125,5 +125,7 @@ class Settings:
         made = cls(**read_options(cls, {name: value for name, value in words.items() if value is not None}))
         missing = [name for name in ("submit", "poll", "cancel") if not getattr(made, name)]
         if missing:
-            raise UsageError(f"the backend commands needs --commands-{missing[0]}: see docs/guides/slurm.md")
+            raise UsageError(
+                f"the backend commands needs --commands-{missing[0]}: docs/guides/batch-systems.md has examples"
+            )
         return made

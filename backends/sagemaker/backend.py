@@ -40,6 +40,7 @@ from .jobs.job_list import (
     has_combined,
     manifest,
     manifest_of,
+    publish,
     shard_assignments,
 )
 from .jobs.requests import (
@@ -269,6 +270,7 @@ class SageMakerBackend(Backend):
             order = ContainerOrder(run.store.uri, combine=True, jobs=1, storage_options=outputs, parts=parts)
             yield from do_container_job(order)
             return
+        publish(run)  # an earlier command may have ended before it could
         if at_work or not has_combined(run):
             assignment = self._combine_assignment(run, parts)
             controller = yield from self._control(run, [assignment])

@@ -180,7 +180,7 @@ def check(
     from dataclasses import asdict
 
     from .account import sdk_defaults
-    from .check.run import check_account
+    from .check.run import check_account, report_lines
     from .service import Service
     from .settings import Settings
 
@@ -208,12 +208,7 @@ def check(
             json.dumps({"answers": [asdict(each) for each in report.answers], "billed": report.billed}, indent=2)
         )
     else:
-        for each in report.answers:
-            typer.echo(f"{each.question}\n  {each.answer or 'not settled'} ({each.why})")
-        seconds = sum(report.billed["instance_seconds"].values())
-        usd = report.billed["usd"]
-        cost = f"${usd:.4f}" if usd is not None else f"not known: {report.billed['usd_is_null_for']}"
-        typer.echo(f"billed: {seconds:,.0f} s of machines, {cost}")
+        typer.echo("\n".join(report_lines(report)))
     if not report.is_settled:
         raise typer.Exit(1)
 

@@ -252,22 +252,11 @@ def report(
     ScaledprocError
         If the folder holds no run, or the page cannot be written.
     """
-    from scaledproc.engine.status import find_status
     from scaledproc.reporting.report import report_html
 
     examples = at_least(0, "a number of tasks, 0 or more")(examples, "--examples")
-    note, backend = "", None
-    try:
-        run, backend = _recalled(output, storage_options, settings)
-    except MissingBackendError as error:
-        _, outputs = split_options(storage_options)
-        run = RunFolder.open(Store.at(output, outputs))
-        note = f"what its machines do is not known: {error}"
+    run, status = seen(output, storage_options, settings)
     with reporting(f"{run.store} cannot be read: "):
-        try:
-            status = find_status(run, backend, note)
-        except ScaledprocError as error:  # machines that cannot be asked are no reason to tell nothing
-            status = find_status(run, None, str(error))
         page = report_html(run, status=status, extractor=installed_extractor(run), examples=examples)
     if file is None:
         with reporting(f"{run.store}/{REPORT} cannot be written (--output FILE writes it elsewhere): "):
@@ -277,6 +266,32 @@ def report(
     with reporting(f"{path} cannot be written: "):
         path.write_text(page, encoding="utf-8")
     return str(path)
+
+
+def seen(
+    output: Where, storage_options: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
+) -> tuple[Run, Status]:
+    """A run in any state, and how far it is; nothing is changed by it. The parameters are those of `status`.
+
+    Raises
+    ------
+    ScaledprocError
+        If the folder holds no run, or cannot be read.
+    """
+    from scaledproc.engine.status import find_status
+
+    note, backend = "", None
+    try:
+        run, backend = _recalled(output, storage_options, settings)
+    except MissingBackendError as error:
+        _, outputs = split_options(storage_options)
+        run = RunFolder.open(Store.at(output, outputs))
+        note = f"what its machines do is not known: {error}"
+    with reporting(f"{run.store} cannot be read: "):
+        try:
+            return run, find_status(run, backend, note)
+        except ScaledprocError as error:  # machines that cannot be asked are no reason to tell nothing
+            return run, find_status(run, None, str(error))
 
 
 def installed_extractor(run: Run) -> Extractor | None:

@@ -83,11 +83,11 @@ def show(text: str) -> None:
 
 
 def suggest(steps: Sequence[Step]) -> None:
-    """Tell a person what may be typed next, on standard error: programs read the other."""
-    from scaledproc.reporting.next_steps import steps_text
+    """Tell a person at a terminal what may be typed next; on standard error, as programs read the other."""
+    if sys.stderr.isatty():
+        from scaledproc.reporting.next_steps import steps_text
 
-    width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
-    typer.echo(steps_text(steps, width), err=True)
+        typer.echo(steps_text(steps, shutil.get_terminal_size().columns), err=True)
 
 
 def words_shown() -> list[str]:

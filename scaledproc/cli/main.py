@@ -24,6 +24,7 @@ from scaledproc.cli.init import init
 from scaledproc.cli.inspect import extractors, report, save_inventory, show_tasks, status, stop, verify
 from scaledproc.cli.run import combine, plan, run
 from scaledproc.cli.trial import try_task
+from scaledproc.cli.watch import watch
 from scaledproc.cli.worker import worker
 from scaledproc.engine.options import RunOptions
 from scaledproc.errors import ScaledprocError, UsageError
@@ -163,6 +164,7 @@ for _command, _name in (
     (report, None),
     (worker, None),
     (status, None),
+    (watch, None),
     (stop, None),
     (fetch, None),
     (doctor, None),

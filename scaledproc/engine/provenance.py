@@ -84,8 +84,8 @@ def _recorded(options: RunOptions, extractor: Extractor) -> dict[str, Any]:
     own: dict[str, Any] = {
         "unit": options.unit or extractor.unit,
         "anchor": options.anchor or tuple(extractor.anchors),
-        "with_keys": wants_keys(options, extractor),
         "table": options.table or FILE,
+        "with_keys": wants_keys(options, extractor),
     }
     given = {**vars(options), **own}
     found = {each.recorded: _as_json(each, given[each.name]) for each in declared(type(options)) if each.recorded}

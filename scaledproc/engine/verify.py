@@ -14,9 +14,8 @@ from scaledproc._util.digests import digest_of_stream
 from scaledproc._util.text import count_text
 from scaledproc.errors import ScaledprocError
 from scaledproc.execution.chunks.chunk import as_stored
-from scaledproc.execution.finishing import finish_table, finished_schema, same_rows
-from scaledproc.execution.keys import KEYS, KeyColumns, decoded, keyed_schema
-from scaledproc.execution.told import has_keys
+from scaledproc.execution.finishing import finish_table, finished_schema, has_keys, same_rows
+from scaledproc.execution.keys import KeyColumns, decoded, keyed_schema, tasks_of_shards
 from scaledproc.extractors.code.fingerprint import fingerprint_of
 from scaledproc.extractors.rows.several import MAIN, CountsByTable, columns_of_table, rows_of_table
 from scaledproc.extractors.tables import tables_of
@@ -382,6 +381,7 @@ class _Check:
         """A further table has the rows that the shards have of it."""
         extractor = self._extractor()
         schema = None if extractor is None else tables_of(extractor)[name]
+
         if schema is not None and has_keys(self._run.record):
             schema = keyed_schema(schema)
 
@@ -490,10 +490,8 @@ class _Check:
         if not has_keys(self._run.record):
             yield from map(finished, self._of_table(extractor, name, shards))
             return
-        plan = self._run.plan
         counts: list[NDArray[np.int64]] = []
-        first, stop = plan.shard_cuts[[shards.start, shards.stop]].tolist()
-        tasks = iter([plan.tasks.slice(first, stop - first).select(list(KEYS))])
+        tasks = tasks_of_shards(self._run.store, shards)
         keys = KeyColumns(tasks, counts, [MAIN, *tables_of(extractor)].index(name))
         for piece in self._of_table(extractor, name, shards, counts):
             yield decoded(keys.add(finished(piece)))

@@ -23,10 +23,12 @@ from scaledproc.execution.finishing import (
     check_names,
     finish_piece,
     finished_schema,
+    has_keys,
     has_partial_form,
     has_summary,
     of_all_rows,
     summed_up,
+    table_schema,
 )
 from scaledproc.execution.keys import KEYS, KeyColumns
 from scaledproc.execution.said_files import write_said
@@ -38,7 +40,6 @@ from scaledproc.execution.table_files import (
     key_of,
     write_common_metadata,
 )
-from scaledproc.execution.told import Told, has_keys, key_columns, table_schema, table_writer
 from scaledproc.execution.unreferenced import Unreferenced
 from scaledproc.extractors.rows.several import MAIN, CountsByTable, columns_of_table, rows_of_table
 from scaledproc.extractors.tables import tables_of
@@ -130,8 +131,8 @@ def combine(run: RunFolder, *, has_files: bool = True) -> CombineDone:
     else:
         main, summaries = _write_features(run, digests, reports, unreferenced, counts)
         others = [_write_further(run, name, digests, reports, counts) for name in further]
-        rows, tables = main.rows, {table.name: table.rows for table in others}
         _write_croissant(run, digests, [main, *others])
+        rows, tables = main.rows, {table.name: table.rows for table in others}
     check_names(summaries)
     for name, table in summaries.items():
         with run.store.committing(f"{name}.csv", replacing=True) as part:
@@ -174,16 +175,15 @@ def _finish(run: RunFolder, shard: int, report: ShardDone | None) -> TableReport
     """Make a macro shard's files of the tables from the shard."""
     name, store = shard_name(shard), run.store
     with _checked(run, shard, report, has_digest=True) as (file, said):
-        tasks = int(np.diff(run.plan.shard_cuts[shard : shard + 2])[0]) if report is None else report.tasks
-        counts = _counts_of(run, name, said, tasks, file.metadata.num_rows)
+        counts = _counts_of(run, name, said, _tasks_of(run, shard, report), file.metadata.num_rows)
     return finish_shard(
         run.extractor,
         store,
-        (shard, run.record.counts["shards"]),
+        run.record,
+        shard,
         lambda columns: _rows_of(run, shard, report, None, columns, 0),
         counts,
         partial(store.committing, replacing=True),
-        Told.of(run.record),
         digest="" if report is None else report.digest,
         size=store.sizes([name]).get(name, 0),
     )
@@ -200,7 +200,7 @@ def _gather(
     """Put together what the files of the tables are like: rows of the main table, summaries, rows of further ones."""
     extractor = run.extractor
     schemas = {MAIN: finished_schema(extractor), **tables_of(extractor)}
-    rows, told = dict.fromkeys(schemas, 0), Told.of(run.record)
+    rows = dict.fromkeys(schemas, 0)
     for shard, report in enumerate(made):
         sizes[shard_name(shard)] = report.size
         for table, file in report.files.items():
@@ -221,8 +221,20 @@ def _gather(
     for table, schema in schemas.items():
         name = common_metadata_name(table)
         with run.store.committing(name, replacing=True) as part:
-            write_common_metadata(part, table_schema(extractor, told, table, schema))
+            write_common_metadata(part, table_schema(extractor, run.record, table, schema))
             digests[name], sizes[name] = digest_of(part), part.stat().st_size
+    told = [
+        TableFile(
+            name=table,
+            file=table,
+            schema=table_schema(extractor, run.record, table, schema),
+            rows=rows[table],
+            size=sum(report.files[table].size for report in made),
+            digest="",
+        )
+        for table, schema in schemas.items()
+    ]
+    _write_croissant(run, digests, told)
     return rows.pop(MAIN), summaries, rows
 
 
@@ -249,7 +261,7 @@ def _write_features(
             del piece, finished  # while the next ones are made
 
     with run.store.committing(FEATURES, replacing=True) as part:
-        with table_writer(part, extractor, Told.of(run.record), MAIN, schema) as writer:
+        with _table_writer(run, part, MAIN, schema) as writer:
             summaries = of_all_rows(extractor, written(writer))
         made = _written(run, MAIN, FEATURES, schema, writer, part, digests)
     return made, summaries
@@ -260,23 +272,17 @@ def _write_further(
     name: str,
     digests: dict[str, str],
     reports: Sequence[ShardDone] | None,
-    counts: Sequence[NDArray[np.int64]],
+    counts: list[NDArray[np.int64]],
 ) -> TableFile:
     """Write a further table."""
     file, schema = table_name(name), tables_of(run.extractor)[name]
     keys = _keys(run, name, counts)
     with run.store.committing(file, replacing=True) as part:
-        with table_writer(part, run.extractor, Told.of(run.record), name, schema) as writer:
+        with _table_writer(run, part, name, schema) as writer:
             for table in _rows_of_table(run, name, reports, None):
                 writer.write_table(table if keys is None else keys.add(table))
                 del table  # while the next one is read
         return _written(run, name, file, schema, writer, part, digests)
-
-
-def _keys(run: RunFolder, name: str, counts: Sequence[NDArray[np.int64]]) -> KeyColumns | None:
-    """What puts the columns in front of a table's rows that lead back; None where the run has none."""
-    tasks = read_tables(run.store, PLAN, list(KEYS), rows=run.record.counts["tasks"])
-    return key_columns(run.extractor, Told.of(run.record), name, tasks, counts)
 
 
 def _written(
@@ -284,17 +290,31 @@ def _written(
 ) -> TableFile:
     """What is told of a table that stands in a file which is about to be committed."""
     digests[file] = digest_of(part)
-    columns = table_schema(run.extractor, Told.of(run.record), name, schema)
-    return TableFile(name, file, columns, writer.rows, part.stat().st_size, digests[file])
+    told = table_schema(run.extractor, run.record, name, schema)
+    return TableFile(name, file, told, writer.rows, part.stat().st_size, digests[file])
 
 
 def _write_croissant(run: RunFolder, digests: dict[str, str], tables: Sequence[TableFile]) -> None:
     """Tell programs what the tables are."""
-    told = Told.of(run.record)
+    label = str(run.record.extractor.get("label") or run.extractor.label)
+    version = run.record.versions.get("scaledproc", "")
     with run.store.committing(CROISSANT, replacing=True) as part:
-        text = croissant(told.label or run.extractor.label, told.plan_id, told.version, tables)
-        part.write_text(text, encoding="utf-8")
+        part.write_text(croissant(label, run.record.plan_id, version, tables), encoding="utf-8")
         digests[CROISSANT] = digest_of(part)
+
+
+def _table_writer(run: RunFolder, part: Path, name: str, schema: pa.Schema) -> Writer:
+    """What writes one of a run's tables, whose own columns are given."""
+    schema = table_schema(run.extractor, run.record, name, schema)
+    return Writer(part, schema, encoded=KEYS if has_keys(run.record) else ())
+
+
+def _keys(run: RunFolder, name: str, counts: Sequence[NDArray[np.int64]]) -> KeyColumns | None:
+    """What puts the columns in front of a table's rows that lead back; None where the run has none."""
+    if not has_keys(run.record):
+        return None
+    tasks = read_tables(run.store, PLAN, list(KEYS), rows=run.record.counts["tasks"])
+    return KeyColumns(tasks, counts, [MAIN, *tables_of(run.extractor)].index(name))
 
 
 def _rows_of_table(
@@ -329,8 +349,7 @@ def _rows_of(
         if counts is None:
             yield from tables_in(file, columns)
             return
-        tasks = int(np.diff(run.plan.shard_cuts[shard : shard + 2])[0]) if report is None else report.tasks
-        gave = _counts_of(run, shard_name(shard), said, tasks, file.metadata.num_rows)
+        gave = _counts_of(run, shard_name(shard), said, _tasks_of(run, shard, report), file.metadata.num_rows)
         if not further:
             counts.append(gave[:, np.newaxis])
             yield from tables_in(file)
@@ -338,6 +357,11 @@ def _rows_of(
             by_table = CountsByTable(gave, further + 1)
             counts.append(by_table.counts)
             yield from map(by_table.see, tables_in(file, columns))
+
+
+def _tasks_of(run: RunFolder, shard: int, report: ShardDone | None) -> int:
+    """How many tasks a macro shard has."""
+    return int(run.record.shards[shard]["tasks"]) if report is None else report.tasks
 
 
 @contextlib.contextmanager

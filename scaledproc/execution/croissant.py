@@ -60,6 +60,7 @@ _CONTEXT: Mapping[str, Any] = {
     "transform": "cr:transform",
 }
 """The context that the specification gives; readers compare it."""
+_PARQUET = "application/x-parquet"
 _KINDS: Sequence[tuple[Any, str]] = (
     (pa.types.is_boolean, "sc:Boolean"),
     (pa.types.is_string, "sc:Text"),
@@ -84,13 +85,13 @@ class TableFile:
     Parameters
     ----------
     name, file
-        Of the table, and the file beside this one.
+        Of the table, and the file beside this one; the folder of its files, where the table is one.
     schema
         Its columns, with what is told of them.
     rows, size
         How many rows and bytes it has.
     digest
-        SHA-256 of the file.
+        SHA-256 of the file; empty where it is a folder.
     """
 
     name: str
@@ -118,27 +119,38 @@ def croissant(label: str, plan_id: str, version: str, tables: Sequence[TableFile
         "name": f"{label}-features",
         "description": f"Features that the extractor {label} gave, one table of rows for each record set. Made by "
         f"scaledproc {version}, plan {plan_id}.",
-        "distribution": [
-            {
-                "@type": "cr:FileObject",
-                "@id": table.file,
-                "name": table.file,
-                "contentUrl": table.file,
-                "contentSize": f"{table.size} B",
-                "encodingFormat": "application/x-parquet",
-                "sha256": table.digest,
-            }
-            for table in tables
-        ],
+        "distribution": [_distribution(table) for table in tables],
         "recordSet": [_record_set(table) for table in tables],
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def _distribution(table: TableFile) -> dict[str, Any]:
+    """A table's file, or its files."""
+    if not table.digest:
+        return {
+            "@type": "cr:FileSet",
+            "@id": f"{table.file}-files",  # its rows have the table's own name
+            "name": f"{table.file}-files",
+            "encodingFormat": _PARQUET,
+            "includes": f"{table.file}/part-*.parquet",
+        }
+    return {
+        "@type": "cr:FileObject",
+        "@id": table.file,
+        "name": table.file,
+        "contentUrl": table.file,
+        "contentSize": f"{table.size} B",
+        "encodingFormat": _PARQUET,
+        "sha256": table.digest,
+    }
 
 
 def _record_set(table: TableFile) -> dict[str, Any]:
     kinds = {field.name: _kind(field.type) for field in table.schema}
     ids = _ids(table.name, list(kinds))
     told = descriptions(table.schema)
+    source = {"fileObject": {"@id": table.file}} if table.digest else {"fileSet": {"@id": f"{table.file}-files"}}
     left = [f"{name} ({table.schema.field(name).type})" for name, kind in kinds.items() if kind is None]
     more = f" Columns that cannot be described here: {', '.join(left)}." if left else ""
     return {
@@ -153,7 +165,7 @@ def _record_set(table: TableFile) -> dict[str, Any]:
                 "name": name,
                 **({"description": text} if (text := _about(told.get(name, {}))) else {}),
                 **kind,
-                "source": {"fileObject": {"@id": table.file}, "extract": {"column": name}},
+                "source": {**source, "extract": {"column": name}},
             }
             for name, kind in kinds.items()
             if kind is not None

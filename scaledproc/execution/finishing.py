@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeVar
@@ -12,10 +13,13 @@ import pyarrow.parquet as pq
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.execution.keys import keyed_schema
 from scaledproc.extractors.base import Extractor, FunctionExtractor
+from scaledproc.extractors.described import described
+from scaledproc.extractors.rows.several import MAIN
 from scaledproc.extractors.tables import tables_of
-from scaledproc.storage.parquet import check_schema
+from scaledproc.storage.parquet import METADATA, check_schema
 
 if TYPE_CHECKING:
+    from scaledproc.run_folder.record import RunRecord
     from scaledproc.storage.store import Store
 
 T = TypeVar("T")
@@ -45,11 +49,44 @@ def finished_schema(extractor: Extractor, *, with_keys: bool = False) -> pa.Sche
         except UsageError as error:
             raise UsageError(f"table {name!r}: {error}") from None
         if with_keys:
-            keyed_schema(further, f"the extractor's table {name!r}")
+            keyed_schema(further, called(name))
     check_schema(extractor.schema)
     schema = finish_table(extractor, extractor.schema.empty_table()).schema
     check_schema(schema)
-    return keyed_schema(schema) if with_keys else schema
+    return keyed_schema(schema, called(MAIN)) if with_keys else schema
+
+
+def table_schema(extractor: Extractor, record: RunRecord, name: str, schema: pa.Schema) -> pa.Schema:
+    """The columns of one of a run's tables as its file has them, with what the file says of itself.
+
+    Parameters
+    ----------
+    extractor, record, name
+        The run's, and the table.
+    schema
+        The table's own columns, once finished.
+    """
+    schema = described(extractor, schema, extractor.schema if name == MAIN else schema)
+    if has_keys(record):
+        schema = keyed_schema(schema, called(name))
+    told = {
+        "extractor": record.extractor.get("label", extractor.label),
+        **({} if isinstance(extractor, FunctionExtractor) else {"extractor_version": extractor.version}),
+        "plan_id": record.plan_id,
+        "scaledproc": record.versions.get("scaledproc", ""),
+        "table": name,
+    }
+    return schema.with_metadata({**(schema.metadata or {}), METADATA: json.dumps(told, sort_keys=True).encode()})
+
+
+def has_keys(record: RunRecord) -> bool:
+    """Whether the rows of a run's tables lead back to their tasks by columns of their own."""
+    return record.options.get("with_keys") is True
+
+
+def called(table: str) -> str:
+    """What a person calls one of an extractor's tables."""
+    return "the extractor's table" if table == MAIN else f"the extractor's table {table!r}"
 
 
 def finish_table(extractor: Extractor, table: pa.Table) -> pa.Table:
@@ -91,7 +128,7 @@ def check_row_wise(extractor: Extractor, piece: pa.Table, finished: pa.Table) ->
     Raises
     ------
     ScaledprocError
-        If they are not.
+        If one of them changes with the rows that it is given together with.
     """
     last = min(piece.num_rows - 1, _ALONE)
     for start, rows in ((0, 1), (piece.num_rows - last, last)) if last > 0 else ():

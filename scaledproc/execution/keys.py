@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from scaledproc.errors import UsageError
 from scaledproc.extractors.described import DESCRIPTION
-from scaledproc.storage.row_groups import Rows
+from scaledproc.run_folder.names import PLAN
+from scaledproc.storage.parquet import damage_told, open_reader
+from scaledproc.storage.row_groups import ROW_GROUP, Rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scaledproc.extractors import Task
+    from scaledproc.storage.store import Store
 
 KEYS = ("group", "unit", "anchor")
 """The names of the columns."""
@@ -68,6 +72,27 @@ def keyed_rows(rows: pa.Table, task: Task) -> pa.Table:
     """The rows of one task, with the columns that lead back to it."""
     texts = [pa.repeat(pa.scalar(text, pa.string()), rows.num_rows) for text in (task.group, task.unit, task.anchor)]
     return pa.Table.from_arrays([*texts, *rows.columns], schema=keyed_schema(rows.schema))
+
+
+def tasks_of_shards(store: Store, shards: range) -> Iterator[pa.Table]:
+    """The tasks of some consecutive macro shards in a run's folder: group, unit and anchor of each, in order.
+
+    Of the plan's file only what may have some of them is read.
+
+    Raises
+    ------
+    DamagedError
+        If the plan's file is damaged.
+    """
+    with damage_told(store, PLAN), store.open_for_arrow(PLAN) as source, open_reader(source) as file:
+        place = file.schema_arrow.get_field_index("shard")
+        for group in range(file.num_row_groups):
+            found = file.metadata.row_group(group).column(place).statistics
+            if found is not None and found.has_min_max and (found.max < shards.start or found.min >= shards.stop):
+                continue
+            for batch in file.iter_batches(ROW_GROUP, row_groups=[group], columns=[*KEYS, "shard"], use_threads=False):
+                is_own = pc.and_(pc.greater_equal(batch["shard"], shards.start), pc.less(batch["shard"], shards.stop))
+                yield pa.Table.from_batches([batch]).filter(is_own).select(KEYS).replace_schema_metadata(None)
 
 
 class KeyColumns:

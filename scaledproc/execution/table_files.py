@@ -31,26 +31,27 @@ from scaledproc.execution.finishing import (
     check_row_wise,
     finish_piece,
     finished_schema,
+    has_keys,
     has_partial_form,
     has_summary,
     summed_up,
+    table_schema,
 )
-from scaledproc.execution.told import Told, key_columns, table_writer, tasks_of_shard
+from scaledproc.execution.keys import KEYS, KeyColumns, tasks_of_shards
 from scaledproc.extractors.rows.several import MAIN, CountsByTable, columns_of_table, rows_of_table
 from scaledproc.extractors.tables import tables_of
 from scaledproc.run_folder.folder import READERS
 from scaledproc.run_folder.names import table_file_name, table_report_name
+from scaledproc.run_folder.record import RunRecord
 from scaledproc.storage.parquet import Writer, open_reader, tables_in
 from scaledproc.storage.row_groups import rebatch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from scaledproc.execution.keys import KeyColumns
     from scaledproc.execution.workers.sending import Sent
     from scaledproc.extractors import Extractor
     from scaledproc.run_folder.folder import RunFolder
-    from scaledproc.run_folder.record import RunRecord
     from scaledproc.storage.store import Store
 
 Committing = Callable[[str], AbstractContextManager[Path]]
@@ -65,22 +66,15 @@ class Finishing:
     ----------
     store
         The run's folder.
-    source, options
+    source
         The extractor, or what finds it.
-    key
-        What the files' report is of, besides the shard.
-    shards
-        How many macro shards the run has.
-    told
-        What the tables say of themselves.
+    record
+        What run.json says, as far as the files depend on it.
     """
 
     store: Store
     source: str | Extractor | Sent
-    options: Mapping[str, Any]
-    key: tuple[str, str]
-    shards: int
-    told: Told
+    record: RunRecord
 
     @classmethod
     def of(cls, run: RunFolder, source: str | Extractor | Sent) -> Finishing | None:
@@ -88,8 +82,22 @@ class Finishing:
         record = run.record
         if not record.has_table_folders:
             return None
-        options = record.extractor.get("options") or {}
-        return cls(run.store, source, options, key_of(record), record.counts["shards"], Told.of(record))
+        needed = RunRecord(
+            record.state,
+            record.plan_id,
+            record.dataset,
+            {name: record.extractor[name] for name in ("label", "options") if name in record.extractor},
+            record.options,
+            record.versions,
+            {"shards": record.counts["shards"]},
+            beginning=record.beginning,
+        )
+        return cls(run.store, source, needed)
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The extractor's."""
+        return self.record.extractor.get("options") or {}
 
 
 def key_of(record: RunRecord) -> tuple[str, str]:
@@ -98,6 +106,7 @@ def key_of(record: RunRecord) -> tuple[str, str]:
     The extractor's options count that no row of a shard depends on, and who writes.
     """
     content = [record.extractor.get("options") or {}, {name: record.versions.get(name) for name in _WRITERS}]
+    content.append({"label": record.extractor.get("label"), "with_keys": has_keys(record)})
     return record.work_id, hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -195,11 +204,11 @@ def _unpacked(text: str) -> pa.Table:
 def finish_shard(
     extractor: Extractor,
     where: Store,
-    place: tuple[int, int],
+    record: RunRecord,
+    shard: int,
     read: Callable[[list[str] | None], Iterator[pa.Table]],
     counts: Sequence[int] | NDArray[np.int64],
     commit: Committing,
-    told: Told,
     *,
     digest: str = "",
     size: int = 0,
@@ -210,18 +219,16 @@ def finish_shard(
     ----------
     extractor
         Whose.
-    where
-        The run's folder, for what a person is told.
-    place
-        The shard's number, and how many there are.
+    where, record
+        The run's folder, and what run.json says.
+    shard
+        The shard's number.
     read
         Gives the shard's rows, of some columns.
     counts
         How many rows of all tables each of its tasks gave.
     commit
         Where to write.
-    told
-        What the tables say of themselves.
     digest, size
         Of the shard's file.
 
@@ -232,22 +239,31 @@ def finish_shard(
     """
     further = tables_of(extractor)
     counted = CountsByTable(np.asarray(counts, np.int64), 1 + len(further)) if further else None
+    by_table = np.asarray(counts, np.int64)[:, np.newaxis] if counted is None else counted.counts
+    with_keys = has_keys(record)
     files: dict[str, TableFile] = {}
     names: list[pa.Array] = []
     column = extractor.companion_column if extractor.companions else None
     schema = finished_schema(extractor)
-    of_tables = np.asarray(counts, np.int64)[:, np.newaxis] if counted is None else counted.counts
 
-    def keys(table: str) -> KeyColumns | None:
-        return key_columns(extractor, told, table, tasks_of_shard(where, place[0]), [of_tables])
+    def name_of(table: str) -> str:
+        return table_file_name(table, shard, record.counts["shards"])
+
+    def writer_of(path: Path, table: str, declared: pa.Schema) -> Writer:
+        return Writer(path, table_schema(extractor, record, table, declared), encoded=KEYS if with_keys else ())
+
+    def keyed(number: int) -> Callable[[pa.Table], pa.Table]:
+        if not with_keys:
+            return lambda rows: rows
+        return KeyColumns(tasks_of_shards(where, range(shard, shard + 1)), [by_table], number).add
 
     def finished(rows: Iterator[pa.Table], writer: Writer) -> Iterator[pa.Table]:
-        keyed = keys(MAIN)
+        add = keyed(0)
         for number, piece in enumerate(rebatch(rows)):
             made = finish_piece(extractor, piece, schema, where)
             if not number:
                 check_row_wise(extractor, piece, made)
-            writer.write_table(made if keyed is None else keyed.add(made))
+            writer.write_table(add(made))
             if column is not None:
                 names.append(pc.unique(made[column].combine_chunks().cast(pa.string())).drop_null())
             yield made
@@ -258,9 +274,8 @@ def finish_shard(
     rows = read(columns_of_table(MAIN, own) if further else None)
     if counted is not None:
         rows = rows_of_table(map(counted.see, rows), 0, MAIN, own)
-    name = table_file_name(MAIN, *place)
-    with commit(name) as path:
-        with table_writer(path, extractor, told, MAIN, schema) as writer:
+    with commit(name_of(MAIN)) as path:
+        with writer_of(path, MAIN, schema) as writer:
             pieces = finished(rows, writer)
             if has_partial_form(extractor):
                 summaries = summed_up("partial_summaries", partial(extractor.partial_summaries, pieces))
@@ -270,18 +285,15 @@ def finish_shard(
     for number, (table, declared) in enumerate(further.items(), 1):
         own = as_stored(declared)
         rows = rows_of_table(read(columns_of_table(table, own)), number, table, own)
-        keyed = keys(table)
-        with commit(table_file_name(table, *place)) as path:
-            with table_writer(path, extractor, told, table, declared) as writer:
-                for piece in rows:
-                    writer.write_table(piece if keyed is None else keyed.add(piece))
-                    del piece  # while the next one is read
+        with commit(name_of(table)) as path:
+            with writer_of(path, table, declared) as writer:
+                writer.write_tables(map(keyed(number), rows))
             files[table] = _file(path, writer.rows)
     return TableReport(
         files=files,
         digest=digest,
         size=size,
-        counts=of_tables,
+        counts=by_table,
         named=None if column is None else pc.unique(pa.chunked_array(names, pa.string())),
         summaries=summaries,
     )
@@ -308,15 +320,15 @@ def finish_made_shard(
         report = finish_shard(
             extractor,
             finishing.store,
-            (shard, finishing.shards),
+            finishing.record,
+            shard,
             partial(tables_in, file),
             counts,
             commit,
-            finishing.told,
             digest=digest,
             size=path.stat().st_size,
         )
-        return report.to_json(*finishing.key)
+        return report.to_json(*key_of(finishing.record))
     return None
 
 

@@ -325,9 +325,9 @@ class FunctionExtractor(Extractor):
         reads: tuple[str, ...] = (),
         env: tuple[str, ...] = (),
         tables: Mapping[str, pa.Schema] | None = None,
-        with_keys: bool = True,
         partial_summaries: Callable[[Iterable[pa.Table]], Mapping[str, pa.Table]] | None = None,
         merge_summaries: Callable[[Iterable[Mapping[str, pa.Table]]], Mapping[str, pa.Table]] | None = None,
+        with_keys: bool = True,
     ) -> None:
         self.function = function
         self.with_keys = with_keys
@@ -399,9 +399,9 @@ def extractor(
     reads: str | Iterable[str] = (),
     env: str | Iterable[str] = (),
     tables: Mapping[str, pa.Schema | Mapping[str, Any]] | None = None,
-    with_keys: bool = True,
     partial_summaries: Callable[[Iterable[pa.Table]], Mapping[str, pa.Table]] | None = None,
     merge_summaries: Callable[[Iterable[Mapping[str, pa.Table]]], Mapping[str, pa.Table]] | None = None,
+    with_keys: bool = True,
 ) -> Callable[[Callable[..., Any]], FunctionExtractor]:
     r"""Make an extractor of a function `task -> rows`, or of anything that can be called so.
 
@@ -425,11 +425,11 @@ def extractor(
         Names of environment variables that the rows depend on.
     tables
         Schemas of further tables, by their names; the function gives rows of one by `scaledproc.rows`.
+    partial_summaries, merge_summaries
+        As the methods of `Extractor`: `summarise` in two steps, the first of them for each macro shard.
     with_keys
         Whether a run puts the columns group, unit and anchor in front of each row of all tables, which lead back to
         its task. A run may say otherwise.
-    partial_summaries, merge_summaries
-        As the methods of `Extractor`: `summarise` in two steps, the first of them for each macro shard.
 
     Examples
     --------
@@ -461,9 +461,9 @@ def extractor(
             reads=files,
             env=variables,
             tables=further,
-            with_keys=with_keys,
             partial_summaries=partial_summaries,
             merge_summaries=merge_summaries,
+            with_keys=with_keys,
         )
 
     return decorate

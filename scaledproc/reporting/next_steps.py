@@ -21,13 +21,17 @@ def after_run(event: RunFinished | Detached) -> list[Step]:
     """After a run that ended, or that goes on elsewhere: to try again what failed, and to look at it."""
     output = shlex.quote(event.output)
     if isinstance(event, Detached):
-        return [Step("how far it is", f"scaledproc status {output}")]
+        return [
+            Step("how far it is", f"scaledproc status {output}"),
+            Step("watch it", f"scaledproc watch {output}"),
+        ]
     steps = []
     if event.failures:
         failed = shlex.quote(f"{event.output}#{event.failures[0].anchor}")
         steps.append(Step("try one here", f"scaledproc try {failed}"))
     if event.quarantined:
         steps.append(Step("try all again", "the same command with --retry-failed"))
+    steps.append(Step("look at it", f"scaledproc report {output} --open"))
     steps.append(Step("its tasks", f"scaledproc show {output}"))
     steps.append(Step("is it whole", f"scaledproc verify {output}"))
     return steps

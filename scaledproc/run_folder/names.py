@@ -5,10 +5,10 @@ Its layout::
     OUTPUT/
       features.parquet                   every row, in the plan's order
       beats.parquet                      a further table that the extractor declares, <name>.parquet
-      croissant.json                     what these tables and their columns are, as Croissant 1.1
       features/, beats/                  with --table dataset, instead of these files:
         part-00000.parquet               the rows of one macro shard
         _common_metadata                 the columns of all of them
+      croissant.json                     what these tables and their columns are, as Croissant 1.1
       signal_stats.csv                   the extractor's summaries, <name>.csv
       errors.parquet                     the quarantined tasks, one row each
       errors.log                         their tracebacks; only when a task failed

@@ -109,7 +109,8 @@ class Writer:
     def write_table(self, table: pa.Table) -> None:
         """Take rows; they are written when a row group is full."""
         self.rows += table.num_rows
-        self._write(self._groups.add(table))
+        for start in range(0, table.num_rows, ROW_GROUP):  # what is counted of rows takes memory too
+            self._write(self._groups.add(table.slice(start, ROW_GROUP)))
 
     def write_tables(self, tables: Iterable[pa.Table]) -> None:
         """Take the rows of several, one after the other."""

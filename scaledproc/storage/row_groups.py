@@ -82,6 +82,27 @@ class RowGroups:
         self._bounded = 0
 
 
+def rebatch(tables: Iterable[pa.Table], rows: int = ROW_GROUP, size: int = GROUP_BYTES) -> Iterator[pa.Table]:
+    """The same rows in the same order, in contiguous tables that are row groups."""
+    groups = None
+    for table in tables:
+        groups = groups or RowGroups(table.schema, rows, size)
+        yield from groups.add(table)
+        del table  # while the next one is made
+    if groups is not None:
+        yield from groups.rest()
+
+
+def ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The same tables; the next one is made by another thread while who takes them is at work on one."""
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as reader:
+        coming = reader.submit(next, tables, None)
+        while (table := coming.result()) is not None:
+            coming = reader.submit(next, tables, None)
+            yield table
+            del table  # while the next one is waited for
+
+
 class Rows:
     """Rows that are taken from a stream of tables, so many at a time."""
 
@@ -102,27 +123,6 @@ class Rows:
             self._at += piece.num_rows
             count -= piece.num_rows
             yield piece
-
-
-def rebatch(tables: Iterable[pa.Table], rows: int = ROW_GROUP, size: int = GROUP_BYTES) -> Iterator[pa.Table]:
-    """The same rows in the same order, in contiguous tables that are row groups."""
-    groups = None
-    for table in tables:
-        groups = groups or RowGroups(table.schema, rows, size)
-        yield from groups.add(table)
-        del table  # while the next one is made
-    if groups is not None:
-        yield from groups.rest()
-
-
-def ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """The same tables; the next one is made by another thread while who takes them is at work on one."""
-    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as reader:
-        coming = reader.submit(next, tables, None)
-        while (table := coming.result()) is not None:
-            coming = reader.submit(next, tables, None)
-            yield table
-            del table  # while the next one is waited for
 
 
 def row_bits(table: pa.Table) -> NDArray[np.int64]:

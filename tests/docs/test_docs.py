@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from doc_blocks import Block, Runner, assert_shown, blocks_of, clean_path, needs_of
+from moto_account import moto_account
 from physionet_server import physionet_server
 from processing_emulator import ProcessingEmulator
 from support import Bucket, clean_environment, forget_s3, tree_bytes
@@ -45,7 +46,8 @@ QUICK = (
 
 def marks_of(page: Path) -> list[pytest.MarkDecorator]:
     """Pages of a second or two are run by everybody; the others start servers, and many runs."""
-    return [] if name_of(page) in QUICK or "sh" not in {b.language for b in all_of(page)} else [pytest.mark.slow]
+    is_quick = "sh" not in {b.language for b in all_of(page)} and not needs_of(page.read_text(encoding="utf-8"))
+    return [] if name_of(page) in QUICK or is_quick else [pytest.mark.slow]
 
 
 def all_of(page: Path) -> list[Block]:
@@ -64,7 +66,7 @@ def runner(
     """What runs the blocks of the page that the test has, with the servers that the page says it needs."""
     page: Path = request.getfixturevalue("page")
     needs = needs_of(page.read_text(encoding="utf-8"))
-    assert needs <= {"s3", "sagemaker", "physionet"}, needs
+    assert needs <= {"s3", "sagemaker", "physionet", "aws"}, needs
     folder = tmp_path / "ada"
     folder.mkdir()
     environment = {"PATH": clean_path(), "DEMO": str(demo), "EXAMPLES": str(ROOT / "examples"), "REPOSITORY": str(ROOT)}
@@ -82,6 +84,10 @@ def runner(
             emulator: ProcessingEmulator = request.getfixturevalue("emulator")
             environment |= emulator.environment()
             (folder / "scaledproc.toml").write_text(SAGEMAKER)
+        if "aws" in needs:
+            account = stack.enter_context(moto_account())
+            environment |= {**account.environment(), "AWS_ENDPOINT_URL": account.endpoint}
+            environment["AWS_DEFAULT_REGION"] = "us-east-1"
         if "physionet" in needs:
             server = stack.enter_context(physionet_server())
             server.publish("mimic3wdb/1.0", tree_bytes(demo))

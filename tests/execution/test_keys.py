@@ -120,7 +120,6 @@ def test_tables_as_folders_have_the_same_rows(words: Path) -> None:
     assert common.metadata.keys() == {b"scaledproc"}
     assert common.equals(pq.read_schema(words.parent / "parts" / name), check_metadata=True)
     assert scaledproc.verify(parts.store.uri).ok
-    assert not (words.parent / "parts/croissant.json").exists()
 
 
 def test_with_and_without_is_another_plan_that_costs_no_task(words: Path) -> None:

@@ -13,7 +13,7 @@ THROUGH = {  # in the order of their folders
     "backends/sagemaker/test_backend.py": "testing/backend",
     "backends/sagemaker/container/test_job.py": "backends/sagemaker/container/order",
     "backends/sagemaker/iam/test_policy.py": "backends/sagemaker/iam/access",
-    "backends/sagemaker/jobs/test_control.py": "execution/heartbeat backends/sagemaker/cost/billing",
+    "backends/sagemaker/jobs/test_control.py": "execution/heartbeat",
     "backends/sagemaker/jobs/test_requests.py": "backends/sagemaker/jobs/pipeline",
     "backends/sagemaker/local_mode/test_session.py": "backends/sagemaker/local_mode/jobs "
     "backends/sagemaker/local_mode/one_job",

@@ -8,12 +8,16 @@ from scaledproc.events import Detached, Failure, RunFinished
 from scaledproc.reporting.next_steps import Step, after_fetch, after_plan, after_run, steps_text
 
 FAILURE = Failure("a", "a", "a/b c.txt", "exception", "ValueError", "x")
-LOOK = [Step("its tasks", "scaledproc show out"), Step("is it whole", "scaledproc verify out")]
+LOOK = [
+    Step("look at it", "scaledproc report out --open"),
+    Step("its tasks", "scaledproc show out"),
+    Step("is it whole", "scaledproc verify out"),
+]
 
 
 def test_after_a_run_it_is_looked_at() -> None:
     assert after_run(RunFinished("out", 2, 2, 2, 0, 1.0)) == LOOK
-    assert after_run(RunFinished("s3://b/my out", 2, 2, 2, 0, 1.0))[0].command == "scaledproc show 's3://b/my out'"
+    assert after_run(RunFinished("s3://b/my out", 2, 2, 2, 0, 1.0))[1].command == "scaledproc show 's3://b/my out'"
 
 
 def test_after_failures_one_is_tried_and_all_are_tried_again() -> None:
@@ -44,14 +48,14 @@ def test_after_a_fetch_a_plan() -> None:
 
 
 def test_commands_stand_below_each_other() -> None:
-    assert steps_text(LOOK, None).splitlines() == [
+    assert steps_text(LOOK[1:], None).splitlines() == [
         "  its tasks:    scaledproc show out",
         "  is it whole:  scaledproc verify out",
     ]
 
 
 def test_a_command_without_room_has_its_own_line() -> None:
-    assert steps_text(LOOK, 36).splitlines() == [
+    assert steps_text(LOOK[1:], 36).splitlines() == [
         "  its tasks:    scaledproc show out",
         "  is it whole:",
         "scaledproc verify out",

@@ -207,6 +207,8 @@ def test_terminal_beside_the_result(tmp_path: Path) -> None:
     assert process.wait(60) == 0
     assert b"extracting" in shown
     assert b"rows from" not in shown
+    assert b"is it whole:  scaledproc verify" in shown
+    assert b"\x1b" not in (tmp_path / "result").read_bytes()
     assert (tmp_path / "result").read_text().startswith("93 rows from 38 tasks")
 
 

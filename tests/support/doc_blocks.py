@@ -13,7 +13,7 @@ What a comment before a block (`<!-- … -->`, which no reader sees) can say:
 `output: COMMAND`
     The block is what this command prints.
 `with: NAMES`
-    Anywhere on the page: servers that its commands need, `s3`, `sagemaker` or `physionet`.
+    Anywhere on the page: servers that its commands need: `s3`, `sagemaker`, `physionet`, or `aws` for other services.
 `setup`, and commands on the lines below
     Commands that a reader need not see.
 

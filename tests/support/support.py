@@ -81,8 +81,9 @@ class Bucket:
 
 
 def tree_bytes(folder: Path) -> dict[str, bytes]:
-    """The content of all files below a folder, by their relative paths."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """The content of all files below a folder, by their relative paths; but for report.html, which has times."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "report.html")
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def forget_memory() -> None:

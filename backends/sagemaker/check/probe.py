@@ -9,7 +9,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 LONGEST = 150  # letters of a file's name: all must fit into the first 1 KB of a message
 
@@ -26,7 +25,12 @@ def main() -> None:
         usage = shutil.disk_usage(folder)
         disks[name] = [usage.total, usage.free, folder.stat().st_dev]
     shown = [name if len(name) <= LONGEST else f"…{name[-LONGEST:]}" for name in files[:3]]
-    seen: dict[str, Any] = {"files": shown, "disks": disks, "python": sys.version.split()[0], "variables": _variables()}
+    seen: dict[str, object] = {
+        "files": shown,
+        "disks": disks,
+        "python": sys.version.split()[0],
+        "variables": _variables(),
+    }
     (processing / "output" / "seen.json").write_text(json.dumps(seen), encoding="utf-8")
     (root / "output").mkdir(exist_ok=True)
     seen["seconds"] = round(time.time() - started, 1)

@@ -66,6 +66,16 @@ class Report:
         return all(each.answer is not None for each in self.answers)
 
 
+def report_lines(report: Report) -> list[str]:
+    """Answers and cost for a person, line by line."""
+    lines = []
+    for each in report.answers:
+        lines += [each.question, f"  {each.answer or 'not settled'} ({each.why})"]
+    seconds, usd = sum(report.billed["instance_seconds"].values()), report.billed["usd"]
+    cost = f"${usd:.4f}" if usd is not None else f"not known: {report.billed['usd_is_null_for']}"
+    return [*lines, f"billed: {seconds:,.0f} s of machines, {cost}"]
+
+
 @dataclass
 class _Made:
     """What a check has made so far, to be removed."""

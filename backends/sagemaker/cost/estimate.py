@@ -546,13 +546,18 @@ def makespan(seconds: Sequence[float], machines: int) -> float:
 def _lines(found: Estimate, sizes: Sizes, fleet: Fleet) -> tuple[str, ...]:
     what = f"{count_text(sizes.n_tasks, 'task')}, {bytes_text(sizes.size)} in {count_text(sizes.n_shards, 'shard')}"
     jobs = "one job" if fleet.single_job else f"{count_text(sizes.n_shards, 'job')}, the longest"
+    besides = (
+        (found.storage_usd, "volumes"),
+        (found.s3_usd, "requests to S3"),
+        (found.kms_usd, "requests to KMS"),
+        (found.network_usd, _ROUTES[fleet.route]),
+    )
     return (
         f"work: {what}: {found.core_hours:,.1f} core-hours",
         f"machines: {found.max_parallel} {fleet.instance} at once ({fleet.instance.vcpus} vCPUs each)",
         f"jobs: {jobs} {seconds_text(found.longest_job_seconds)}; then combine, {seconds_text(found.combine_seconds)}",
         f"billed: {found.instance_hours:,.2f} hours, {found.startup_hours:,.2f} of them starting",
-        f"besides machines: {usd_text(found.storage_usd)} for volumes, {usd_text(found.s3_usd)} for requests to S3",
-        f"and {usd_text(found.kms_usd)} for requests to KMS, {usd_text(found.network_usd)} for {_ROUTES[fleet.route]}",
+        f"besides machines: {', '.join(f'{usd_text(usd)} for {what}' for usd, what in besides)}",
     )
 
 

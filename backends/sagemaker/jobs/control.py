@@ -37,7 +37,7 @@ from .decisions import (
     reason,
     smallest_scratch,
 )
-from .job_list import COMBINE, KEYS, STOP, has_combined, has_parts
+from .job_list import COMBINE, KEYS, STOP, has_combined, has_parts, publish
 from .requests import Assignment, Choice, is_mounted, possible_types
 
 if TYPE_CHECKING:
@@ -450,6 +450,8 @@ class Controller:
             return
         yield from self._tell_done(assignment.shards, committed)
         left = tuple(shard for shard in assignment.shards if shard not in committed)
+        if assignment.key == COMBINE:
+            publish(self._run)
         is_done = has_combined(self._run) if assignment.key == COMBINE else not left
         parts = ""
         if assignment.key == KEYS and description["ProcessingJobStatus"] == "Completed":

@@ -12,7 +12,7 @@ from scaledproc.planning.partition import share_out
 from scaledproc.run_folder.names import COMBINED, PARTS, WORK
 
 from ..settings import Settings
-from .requests import CONTROL, Assignment, is_mounted
+from .requests import CONTROL, TABLE, Assignment, is_mounted
 
 if TYPE_CHECKING:
     from scaledproc.planning.plan import Plan
@@ -143,6 +143,22 @@ def names_of(plan: Plan, shards: Iterable[int]) -> list[str]:
 def manifest_of(names: Iterable[str], dataset: str) -> bytes:
     """The service's list of some files of a dataset."""
     return json.dumps([{"prefix": f"{dataset}/"}, *names]).encode()
+
+
+def publish(run: RunFolder) -> None:
+    """Put what the last job left in a folder of its own into the run's, its CombineDone last.
+
+    Raises
+    ------
+    OSError
+        If the store refuses it. What is there by then does not count, and the next call does all of it again.
+    """
+    left = run.store.child(TABLE)
+    if not (left.exists(COMBINED) and left.exists(run.record.last_of_table)):
+        return
+    names = left.listing().table["path"].to_pylist()
+    for name in sorted(names, key=lambda name: (name == COMBINED, name)):
+        run.store.put_in_place(f"{TABLE}/{name}", name)
 
 
 def has_combined(run: RunFolder) -> bool:

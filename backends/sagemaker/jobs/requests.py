@@ -30,6 +30,9 @@ PROGRESS = f"{PROCESSING}/progress"
 CONTROL = "control"
 """Beside the mounted shards and reports: run.json, the plan and the inventory of a run that is not in reach itself."""
 
+TABLE = "work/table"
+"""Below the run: what the last job leaves, for this machine to put in place. The run's own folder has its inputs."""
+
 WORKER = ("scaledproc", "sagemaker", "worker")
 START = "start.sh"
 """In the code bundle: installs it in a managed image, then becomes the worker."""
@@ -375,7 +378,9 @@ def _outputs(place: Place, name: str, assignment: Assignment) -> list[dict[str, 
     if is_parts:
         outputs = [_output("results", f"{place.run}/work/parts/{name}", RESULTS, mode)]
     elif assignment.combines:
-        outputs = [_output("results", place.run, RESULTS, mode)]
+        # Of a detached run, or of one on this machine, nobody is there to put it in place.
+        is_alone = settings.detach or settings.is_local
+        outputs = [_output("results", place.run if is_alone else f"{place.run}/{TABLE}", RESULTS, mode)]
     else:  # not the run's folder, in which the job's own inputs lie
         outputs = [
             _output(name, f"{place.run}/{folder}", f"{RESULTS}/{folder}", mode)

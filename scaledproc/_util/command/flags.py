@@ -82,8 +82,8 @@ def option_parameter(
     """
     kind = _TYPES[each.kind]
     hint = f" [dim]Default: {each.default_text}.[/]" if each.default_text else ""
-    # What a file has switched on can be switched off, what is on by itself, and what is neither where nothing is said.
-    is_pair = each.kind == "flag" and (panel is not None or each.command_default in (True, None))
+    # What a file has switched on can be switched off, and what is on, or neither, where nothing is said.
+    is_pair = each.kind == "flag" and (panel is not None or each.command_default is not False)
     words = f"{flag}/{flag.replace('--', '--no-', 1)}" if is_pair else flag
     kind_of_plugin = each.about.get("completes")
     shown = typer.Option(

@@ -28,8 +28,14 @@ REASONS: Mapping[str, str] = {
 }
 """Why a task is to be done, each with how a person is told."""
 _NUMBERS = {name: number for number, name in enumerate(REASONS, 1)}
-_LATER = ("finish", "summarise", "partial_summaries", "merge_summaries")
-_APART = frozenset({*(f"code {name}" for name in _LATER), FINISHING, DESCRIBED, WITH_KEYS})
+_APART = frozenset(
+    {
+        *(f"code {name}" for name in ("finish", "summarise", "partial_summaries", "merge_summaries")),
+        FINISHING,
+        DESCRIBED,
+        WITH_KEYS,
+    }
+)
 """Parts of a fingerprint that no row of a shard depends on: what is made of them is made anew anyway."""
 
 

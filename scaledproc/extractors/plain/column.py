@@ -44,6 +44,7 @@ class Column:
         self.mean = self.squares = 0.0  # of deviations from the mean
         self.ends: list[Any] = []  # first, last, min and max, as values of Python or of Arrow
         self.lengths: tuple[int, int, int] | None = None  # least, sum, most
+        self._plain = _plain_type(kind)
         self._counts: pa.Table | None = None
         self._new: list[pa.Table] = []
         self.keeps_counts = self.is_counted
@@ -80,7 +81,10 @@ class Column:
                 found[index] = function(self.ends[index], found[index])
         self.ends = found
         if self.keeps_counts:
-            self._new.append(pa.table(dict(zip(("value", "n"), array.value_counts().flatten(), strict=True))))
+            if self._plain is not None:
+                self._new.append(_runs(np.sort(array.view(self._plain).to_numpy())))
+            else:
+                self._new.append(pa.table(dict(zip(("value", "n"), array.value_counts().flatten(), strict=True))))
             if sum(map(len, self._new)) > max(_FEW, len(self._counts or ())):
                 self._put_together()
 
@@ -98,6 +102,9 @@ class Column:
     def _put_together(self) -> pa.Table:
         """How often each value is there."""
         tables = [each for each in (self._counts, *self._new) if each is not None]
+        if self._plain is not None:
+            self._counts, self._new = _merged(tables), []
+            return self._counts
         grouped = pa.concat_tables(tables).group_by("value", use_threads=False).aggregate([("n", "sum")])
         self._counts, self._new = grouped.rename_columns({"n_sum": "n"}), []
         return self._counts
@@ -127,7 +134,11 @@ class Column:
         return row
 
     def _describe_counts(self, row: dict[str, Any]) -> pa.Scalar:
-        table = self._put_together().sort_by("value").combine_chunks()
+        table = self._put_together()
+        if self._plain is None:
+            table = table.sort_by("value").combine_chunks()
+        elif self._plain != self.kind:
+            table = table.set_column(0, "value", [table["value"].combine_chunks().view(self.kind)])
         row["distinct"] = len(table)
         until = np.cumsum(table["n"].to_numpy())
         if self.is_number:
@@ -149,6 +160,31 @@ class Column:
             return text
         self.notes.append(f"{name} has {len(text):,} characters")
         return None
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType | None:
+    """The type of a machine's numbers as which values are sorted, which takes a tenth of the time of hashing them."""
+    types = pa.types
+    if types.is_integer(kind) or types.is_float64(kind) or types.is_float32(kind):
+        return kind
+    if types.is_temporal(kind):
+        return {32: pa.int32(), 64: pa.int64()}.get(kind.bit_width)
+    return None
+
+
+def _runs(values: Any, often: Any = None) -> pa.Table:
+    """Values that are sorted, each once with how often it is there; `often` says how often each place counts."""
+    firsts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+    counts = np.diff(firsts, append=len(values)) if often is None else np.add.reduceat(often, firsts)
+    return pa.table({"value": values[firsts], "n": counts})
+
+
+def _merged(tables: list[pa.Table]) -> pa.Table:
+    if len(tables) == 1:
+        return tables[0]
+    values, often = (np.concatenate([each[name].to_numpy() for each in tables]) for name in ("value", "n"))
+    order = np.argsort(values, kind="stable")  # which merges what is sorted in parts
+    return _runs(values[order], often[order])
 
 
 def _finite(value: float) -> float | None:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from scaledproc.errors import UsageError
 from scaledproc.extractors.described import undescribed
-from scaledproc.extractors.rows.collector import RowCollector, SchemaError, Taken
+from scaledproc.extractors.rows.collector import PIECE, RowCollector, SchemaError, Taken
 from scaledproc.extractors.rows.takers import taker_for
 from scaledproc.extractors.tables import TableRows, tables_of
 
@@ -211,9 +211,23 @@ class TablesCollector(RowCollector):
     def _widened(self, number: int, table: pa.Table) -> pa.Table:
         """Rows of one table among the columns of all."""
         columns: list[Any] = [pa.array(np.full(table.num_rows, number, np.int8))]
+        nothing: dict[pa.DataType, pa.ChunkedArray] = {}
         for place, schema in enumerate(self._schemas.values()):
-            columns += table.columns if place == number else [pa.nulls(table.num_rows, each.type) for each in schema]
+            if place == number:
+                columns += table.columns
+                continue
+            for kind in schema.types:
+                if kind not in nothing:
+                    nothing[kind] = _nulls(table.num_rows, kind)
+                columns.append(nothing[kind])
         return pa.Table.from_arrays(columns, schema=self._schema_between)
+
+
+def _nulls(n: int, kind: pa.DataType) -> pa.ChunkedArray:
+    """So many nulls, which take the memory of a few: other tables may have many rows, and columns."""
+    few = pa.nulls(min(n, PIECE), kind)
+    whole, rest = divmod(n, PIECE)
+    return pa.chunked_array([*[few] * (whole if n > PIECE else 0), few.slice(0, rest if n > PIECE else n)], kind)
 
 
 def _collector(name: str, schema: pa.Schema) -> RowCollector:

@@ -68,8 +68,10 @@ def open_sized(path: str, flags: int = 0) -> tuple[int, int]:
     return handle, status.st_size
 
 
-def raw_blocks(handle: int, offset: int, size: int, multiple: int) -> Iterator[NDArray[np.uint8]]:
-    """So many bytes of a file, each block a multiple of so many bytes, but for the last one.
+def raw_blocks(
+    handle: int, offset: int, size: int, multiple: int, most: int | None = None
+) -> Iterator[NDArray[np.uint8]]:
+    """So many bytes of a file, each block a multiple of so many bytes, but for the last one; `BLOCK` or fewer at once.
 
     A block is gone once the next one is asked for.
 
@@ -79,6 +81,8 @@ def raw_blocks(handle: int, offset: int, size: int, multiple: int) -> Iterator[N
         If the file ends before so many bytes were read.
     """
     buffer = _buffer(multiple)
+    if most is not None:
+        buffer = buffer[: max(most, multiple)]
     memory = memoryview(buffer)  # type: ignore[arg-type]  # numpy's arrays are buffers, which Python tells mypy from 3.12
     length = len(buffer) - len(buffer) % multiple
     while size:
@@ -93,7 +97,9 @@ def raw_blocks(handle: int, offset: int, size: int, multiple: int) -> Iterator[N
         offset, size = offset + wanted, size - wanted
 
 
-def frames(handle: int, fmt: str, offset: int, n_frames: int, width: int) -> Iterator[NDArray[np.integer]]:
+def frames(
+    handle: int, fmt: str, offset: int, n_frames: int, width: int, most: int | None = None
+) -> Iterator[NDArray[np.integer]]:
     """The samples as stored, in blocks of shape (frames, samples of a frame).
 
     Parameters
@@ -106,6 +112,8 @@ def frames(handle: int, fmt: str, offset: int, n_frames: int, width: int) -> Ite
         Bytes before the first sample.
     n_frames, width
         How many frames there are; how many samples each has.
+    most
+        Bytes of a block, where `BLOCK` is too many.
 
     Yields
     ------
@@ -117,7 +125,7 @@ def frames(handle: int, fmt: str, offset: int, n_frames: int, width: int) -> Ite
     together = samples // gcd(samples, width)  # frames that fill whole packs
     multiple = byte_count(fmt, together * width)
     left = n_frames * width
-    for data in raw_blocks(handle, offset, byte_count(fmt, left), multiple):
+    for data in raw_blocks(handle, offset, byte_count(fmt, left), multiple, most):
         n = min(len(data) // multiple * together * width, left) if len(data) % multiple == 0 else left
         left -= n
         yield _samples(data, fmt, n).reshape(-1, width)

@@ -128,7 +128,9 @@ def _describe_file(path: str, n_frames: int, signals: Sequence[SignalLine]) -> l
 
 
 @contextmanager
-def open_frames(path: str, n_frames: int, signals: Sequence[SignalLine]) -> Iterator[Iterator[NDArray[np.integer]]]:
+def open_frames(
+    path: str, n_frames: int, signals: Sequence[SignalLine], most: int | None = None
+) -> Iterator[Iterator[NDArray[np.integer]]]:
     """The samples of a signal file, in blocks as `blocks.frames` has them.
 
     Raises
@@ -149,7 +151,7 @@ def open_frames(path: str, n_frames: int, signals: Sequence[SignalLine]) -> Iter
         needed = first.byte_offset + byte_count(first.fmt, n_frames * width)
         if size < needed:
             raise ValueError(f"{_name(path)} has {size:,} bytes; the header says that it has {needed:,} or more")
-        yield frames(handle, first.fmt, first.byte_offset, n_frames, width)
+        yield frames(handle, first.fmt, first.byte_offset, n_frames, width, most)
     finally:
         os.close(handle)
 

@@ -88,58 +88,23 @@ def _openings(found: Findings) -> list[Node]:
 
 def openings(found: Findings) -> dict[str, str]:
     """How to open the table, by the tool."""
-    where = f"{found.output.rstrip('/')}/features.parquet"
-    quoted = json.dumps(where, ensure_ascii=False)
-    sql = where.replace("'", "''")
-    folder = found.output.rstrip("/").replace("'", "''")
-    opened = json.dumps(found.output, ensure_ascii=False)
+    is_folder = found.options.get("table") == "dataset"
+    base = found.output.rstrip("/")
+    where = f"{base}/{'features' if is_folder else 'features.parquet'}"
+    quoted, opened = (json.dumps(each, ensure_ascii=False) for each in (where, found.output))
+    glob = f"{where}/*.parquet" if is_folder else where
+    sql = glob.replace("'", "''")
     ways = {
         "Python": f"import scaledproc\n\nrun = scaledproc.Run.open({opened})\nrun.to_pandas()",
         "pandas": f"import pandas as pd\n\npd.read_parquet({quoted})",
-        "polars": f"import polars as pl\n\npl.scan_parquet({quoted})",
+        "polars": f"import polars as pl\n\npl.scan_parquet({json.dumps(glob, ensure_ascii=False)})",
         "DuckDB": f"SELECT * FROM read_parquet('{sql}');",  # noqa: S608 - to be read by a person
         "R": f"library(arrow)\n\ndata <- open_dataset({quoted})",
     }
-    if found.output.startswith("s3://") and found.tables:
-        ways["Athena"] = _athena(found.tables[0], folder)
+    if base.startswith("s3://"):
+        first = "" if is_folder else f"scaledproc combine {shlex.quote(base)} --table dataset\n"
+        ways["Athena"] = f"{first}scaledproc show {shlex.quote(base)} --ddl"
     return ways
-
-
-def _athena(table: Table, folder: str) -> str:
-    """A table over a folder that has nothing but the file: Athena reads all files of a location."""
-    lines = ",\n".join(f"  `{each.name.replace('`', '``')}` {_hive(each.type)}" for each in table.columns)
-    return (
-        "-- Athena reads every file of a folder: copy the table into one of its own first\n"
-        f"-- aws s3 cp '{folder}/features.parquet' '{folder}-table/'\n"
-        f"CREATE EXTERNAL TABLE features (\n{lines}\n)\nSTORED AS PARQUET\nLOCATION '{folder}-table/';"
-    )
-
-
-_HIVE = {
-    "string": "string",
-    "large_string": "string",
-    "bool": "boolean",
-    "float": "float",
-    "double": "double",
-    "int8": "tinyint",
-    "int16": "smallint",
-    "int32": "int",
-    "int64": "bigint",
-    "uint8": "smallint",
-    "uint16": "int",
-    "uint32": "bigint",
-    "uint64": "decimal(20,0)",
-    "date32[day]": "date",
-    "binary": "binary",
-}
-
-
-def _hive(kind: str) -> str:
-    if kind.startswith("timestamp"):
-        return "timestamp"
-    if kind.startswith("time64"):
-        return "bigint"
-    return _HIVE.get(kind, "string")
 
 
 def again(found: Findings) -> str:

@@ -23,7 +23,7 @@ from scaledproc.extractors.account import Account, Example, histogram
 from scaledproc.extractors.base import Extractor, FunctionExtractor
 from scaledproc.reporting.report.findings import Findings, Messages, ShardRow, SlowTask, Table, Tasks
 from scaledproc.reporting.report.tables import profile, read_part
-from scaledproc.run_folder.names import ERRORS, FEATURES, TASKS, WARNINGS, shard_errors_name, table_name
+from scaledproc.run_folder.names import ERRORS, MAIN_TABLE, TASKS, WARNINGS, shard_errors_name
 from scaledproc.run_folder.tasks_table import QUARANTINED
 from scaledproc.storage.parquet import read_tables
 from scaledproc.storage.store import describe, store_errors
@@ -75,8 +75,8 @@ def gather(
     failures, warnings = Messages(), Messages()
     if is_done:
         about = {} if extractor is None else described_columns(extractor)
-        names = [FEATURES, *map(table_name, record.tables)]
-        tables = tuple(found for name in names if (found := _tried(problems, profile, run.store, name, about)))
+        names = [MAIN_TABLE, *record.tables]
+        tables = tuple(found for name in names if (found := _tried(problems, _table, run, name, about)))
         tasks = _tried(problems, find_tasks, run)
         failures = _tried(problems, _failures, run) or failures
         if WARNINGS in record.digests:
@@ -129,6 +129,10 @@ def _tried(problems: list[str], read: Any, *given: Any) -> Any:
     return None
 
 
+def _table(run: Run, name: str, about: Mapping[str, tuple[str, str]]) -> Table:
+    return profile(run.store, run.record.files_of_table(name), run.record.place_of_table(name), about)
+
+
 def _sizes(run: Run) -> list[str]:
     """Which files are not as long as run.json says, or are gone."""
     try:
@@ -142,7 +146,8 @@ def _sizes(run: Run) -> list[str]:
 
 def _account(run: Run, extractor: Extractor, problems: list[str]) -> Account | None:
     try:
-        return extractor.account(lambda columns: read_part(run.store, FEATURES, columns))
+        files = run.record.files_of_table()
+        return extractor.account(lambda columns: read_part(run.store, files, columns))
     except Exception as error:  # an extractor is anybody's: what it makes of a table is no reason to have no report
         problems.append(f"{extractor.label} cannot tell of its table: {type(error).__name__}: {error}")
         return None

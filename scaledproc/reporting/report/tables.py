@@ -1,10 +1,12 @@
-"""What a Parquet table has, column by column: from its footer, and from as many of its rows as are read in seconds."""
+"""What a Parquet table has, column by column: from its footers, and from as many of its rows as are read in seconds."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +26,9 @@ VALUES = 12_000_000
 ROWS = 2_000_000
 """Rows of a table that an extractor is given at most for its account."""
 FIRST_ROWS = 8
+PIECE = 65_536
+"""Rows that are looked at at once."""
+READERS = 16
 DISTINCT = 20_000
 """Different values of a column that are counted; of more it is only said that there are more."""
 MOST = 5
@@ -46,65 +51,107 @@ class _Seen:
     above: int = 0
 
 
-def profile(store: Store, name: str, about: Mapping[str, tuple[str, str]]) -> Table:
+@dataclass(frozen=True)
+class _Group:
+    """A row group of one of a table's files."""
+
+    file: str
+    number: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The footers of a table's files."""
+
+    store: Store
+    names: tuple[str, ...]
+    footers: tuple[pq.FileMetaData, ...]
+    schema: pa.Schema
+
+    @classmethod
+    def open(cls, store: Store, names: Sequence[str]) -> _Files:
+        with ThreadPoolExecutor(READERS, thread_name_prefix="footers") as pool:
+            footers = tuple(pool.map(lambda name: _footer(store, name), names))
+        return cls(store, tuple(names), footers, footers[0].schema.to_arrow_schema())
+
+    @property
+    def rows(self) -> int:
+        return sum(footer.num_rows for footer in self.footers)
+
+    def groups(self, most: int) -> list[_Group]:
+        """All row groups, or some at equal distances, the first one among them, with about so many rows."""
+        every = [
+            _Group(name, number, footer.row_group(number).num_rows)
+            for name, footer in zip(self.names, self.footers, strict=True)
+            for number in range(footer.num_row_groups)
+        ]
+        if self.rows <= most or len(every) < 2:
+            return every
+        wanted = max(1, min(len(every), math.floor(len(every) * most / self.rows)))
+        return [every[index] for index in sorted({index * len(every) // wanted for index in range(wanted)})]
+
+    def read(self, groups: Iterable[_Group], columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """The rows of some groups, in pieces."""
+        for name, chosen in groupby(groups, lambda group: group.file):
+            numbers = [group.number for group in chosen]
+            with (
+                damage_told(self.store, name),
+                self.store.open_for_arrow(name) as source,
+                open_reader(source) as file,
+            ):
+                for number in numbers:
+                    for batch in file.iter_batches(PIECE, row_groups=[number], columns=columns, use_threads=False):
+                        yield pa.Table.from_batches([batch])
+
+
+def _footer(store: Store, name: str) -> pq.FileMetaData:
+    with damage_told(store, name), store.open_for_arrow(name) as source, open_reader(source) as file:
+        return file.metadata
+
+
+def profile(store: Store, names: Sequence[str], shown: str, about: Mapping[str, tuple[str, str]]) -> Table:
     """A table's columns, and its first rows.
 
-    Missing, smallest and largest values come from the file's footer, so they are of all rows. Distinct values and
+    Missing, smallest and largest values come from the files' footers, so they are of all rows. Distinct values and
     histograms come from whole row groups at equal distances, all of them where the table is small.
 
     Parameters
     ----------
-    store, name
-        Which file.
+    store, names
+        Which files have its rows, in their order.
+    shown
+        What the table is called.
     about
         Units and a description of columns, by their names.
 
     Raises
     ------
     DamagedError
-        If the file is no sound Parquet file.
+        If a file is no sound Parquet file.
     """
-    with damage_told(store, name), store.open_for_arrow(name) as source, open_reader(source) as file:
-        schema: pa.Schema = file.schema_arrow
-        flat = [index for index, each in enumerate(schema) if not pa.types.is_nested(each.type)]
-        groups = chosen_groups(file, max(1, VALUES // max(1, len(schema))))
-        seen = {schema.names[index]: _Seen() for index in flat}
-        _set_edges(file, groups, schema, seen)
-        first, read = list[tuple[str | None, ...]](), 0
-        for group in groups:
-            for table in _in_group(file, group, None):
-                read += table.num_rows
-                if len(first) < FIRST_ROWS and group == 0:
-                    first += _texts(table.slice(0, FIRST_ROWS - len(first)))
-                for index in flat:
-                    _add(seen[schema.names[index]], table.column(index))
-        footer = _Footer(file)
-        columns = [_column(each, seen.get(each.name), footer.of(each.name), about) for each in schema]
-        return Table(name, file.metadata.num_rows, read, tuple(columns), tuple(first))
+    files = _Files.open(store, names)
+    schema = files.schema
+    flat = [index for index, each in enumerate(schema) if not pa.types.is_nested(each.type)]
+    groups = files.groups(max(1, VALUES // max(1, len(schema))))
+    seen = {schema.names[index]: _Seen() for index in flat}
+    footer = _Footer(files)
+    _set_edges(files, groups, seen, footer)
+    first, read = list[tuple[str | None, ...]](), 0
+    for table in files.read(groups):
+        read += table.num_rows
+        if len(first) < FIRST_ROWS:
+            first += _texts(table.slice(0, FIRST_ROWS - len(first)))
+        for index in flat:
+            _add(seen[schema.names[index]], table.column(index))
+    columns = [_column(each, seen.get(each.name), footer.of(each.name), about) for each in schema]
+    return Table(shown, files.rows, read, tuple(columns), tuple(first))
 
 
-def read_part(store: Store, name: str, columns: Sequence[str], most: int = ROWS) -> Iterator[pa.Table]:
+def read_part(store: Store, names: Sequence[str], columns: Sequence[str], most: int = ROWS) -> Iterator[pa.Table]:
     """Some columns of a table, of whole row groups at equal distances that have about so many rows together."""
-    with damage_told(store, name), store.open_for_arrow(name) as source, open_reader(source) as file:
-        for group in chosen_groups(file, most):
-            yield from _in_group(file, group, list(columns))
-
-
-def chosen_groups(file: pq.ParquetFile, most: int) -> list[int]:
-    """All row groups of a file, or some at equal distances, the first one among them, with about so many rows."""
-    count = file.num_row_groups
-    rows = file.metadata.num_rows
-    if rows <= most or count < 2:
-        return list(range(count))
-    wanted = max(1, min(count, math.floor(count * most / rows)))
-    return sorted({index * count // wanted for index in range(wanted)})
-
-
-def _in_group(file: pq.ParquetFile, group: int, columns: list[str] | None) -> Iterator[pa.Table]:
-    return (
-        pa.Table.from_batches([batch])
-        for batch in file.iter_batches(65_536, row_groups=[group], columns=columns, use_threads=False)
-    )
+    files = _Files.open(store, names)
+    yield from files.read(files.groups(most), list(columns))
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -115,17 +162,17 @@ def _is_time(kind: pa.DataType) -> bool:
     return bool(pa.types.is_temporal(kind))
 
 
-def _set_edges(file: pq.ParquetFile, groups: Sequence[int], schema: pa.Schema, seen: Mapping[str, _Seen]) -> None:
+def _set_edges(files: _Files, groups: Sequence[_Group], seen: Mapping[str, _Seen], footer: _Footer) -> None:
     """Where each number's histogram begins and ends: nearly all of the values, not a single one far away."""
+    schema = files.schema
     names = [each.name for each in schema if each.name in seen and _is_number(each.type)]
     if not names or not groups:
         return
-    places = sorted({groups[0], groups[len(groups) // 2], groups[-1]})[:PILOT]
-    pieces = [table for place in places for table in _in_group(file, place, names)]
+    places = sorted({0, len(groups) // 2, len(groups) - 1})[:PILOT]
+    pieces = list(files.read([groups[place] for place in places], names))
     if not pieces:
         return
     pilot = pa.concat_tables(pieces)
-    footer = _Footer(file)
     for name in names:
         values = _floats(pilot[name])
         values = values[np.isfinite(values)]
@@ -194,12 +241,12 @@ class _Bounds:
 
 
 class _Footer:
-    """What the file's row groups say of themselves."""
+    """What the files' row groups say of themselves."""
 
-    def __init__(self, file: pq.ParquetFile) -> None:
-        self._metadata = file.metadata
-        first = range(file.metadata.num_columns) if file.num_row_groups else range(0)
-        self._places = {file.metadata.schema.column(index).path: index for index in first}
+    def __init__(self, files: _Files) -> None:
+        self._files = files
+        first = files.footers[0]
+        self._places = {first.schema.column(index).path: index for index in range(first.num_columns)}
         self._found: dict[str, _Bounds] = {}
 
     def of(self, name: str) -> _Bounds:
@@ -209,25 +256,28 @@ class _Footer:
         return self._found[name]
 
     def _read(self, name: str) -> _Bounds:
-        if not self._metadata.num_rows:
+        if not self._files.rows:
             return _Bounds(0)
         place = self._places.get(name)
         if place is None:
             return _Bounds(None)
         nulls, low, high, is_known = 0, None, None, True
-        for group in range(self._metadata.num_row_groups):
-            part = self._metadata.row_group(group).column(place)
-            found = part.statistics
-            if found is None or not found.has_null_count:
-                return _Bounds(None)
-            nulls += found.null_count
-            if found.null_count == self._metadata.row_group(group).num_rows:
-                continue
-            if not found.has_min_max:
-                is_known = False
-                continue
-            low = found.min if low is None else min(low, found.min)
-            high = found.max if high is None else max(high, found.max)
+        for footer in self._files.footers:
+            for number in range(footer.num_row_groups):
+                group = footer.row_group(number)
+                if not group.num_rows:
+                    continue
+                found = group.column(place).statistics
+                if found is None or not found.has_null_count:
+                    return _Bounds(None)
+                nulls += found.null_count
+                if found.null_count == group.num_rows:
+                    continue
+                if not found.has_min_max:
+                    is_known = False
+                    continue
+                low = found.min if low is None else min(low, found.min)
+                high = found.max if high is None else max(high, found.max)
         return _Bounds(nulls, low, high) if is_known else _Bounds(nulls)
 
 

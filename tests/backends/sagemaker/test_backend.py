@@ -80,7 +80,11 @@ class TestFileMode(SageMakerConformance):
 class TestFileModeWithWholeKeys(TestFileMode):
     """And a `/tmp` on the machine's own small disk, beside the volume: nothing may be put there."""
 
-    behaviour: ClassVar[dict[str, Any]] = {"manifests": "key", "small_disk": "tmp"}
+    behaviour: ClassVar[dict[str, Any]] = {
+        "manifests": "key",
+        "small_disk": "tmp",
+        "refuses_nested_outputs": True,
+    }
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import scaledproc
+from scaledproc.api import expect, make_backend, status, stop
 from scaledproc.backends.batch.queue import BusyError, storage_options
 from scaledproc.backends.slurm import backend as module
 from scaledproc.errors import ScaledprocError, UsageError
@@ -86,10 +87,17 @@ class Fake:
                 job[1:] = ["RUNNING", "None"]
             elif job[1] == "RUNNING":
                 ends = self.ends.get(element, [])
-                job[1:] = [ends.pop(0) if ends else self.do(element), "None"]
+                job[1:] = [self.leave(element, ends.pop(0)) if ends else self.do(element), "None"]
             name = "N/A" if element < 0 else element
             lines.append(f"{job[0]}|{name}|{job[0]}|{job[1]}|{job[2]}|n1\n")
         return "".join(lines)
+
+    def leave(self, element: int, state: str) -> str:
+        """As a job that is killed while it commits a chunk: what it leaves is no chunk."""
+        folder = self.output / f"work/{element:05d}"
+        folder.mkdir(exist_ok=True)
+        (folder / f".000000.parquet.{self.count}.part").write_bytes(b"PAR1")
+        return state
 
     def do(self, element: int) -> str:
         run = RunFolder.open(Store.at(str(self.output)))
@@ -274,13 +282,13 @@ def test_all_is_submitted_at_once_for_nobody_to_watch(fake: Fake, go: Runs, tmp_
     assert {"--dependency=afternotok:1", "--kill-on-invalid-dep=yes", "--array=0-3"} <= set(again)
     assert "--dependency=afterok:1?afterok:2" in last
     assert fake.scripts[2].rstrip().endswith("--finish")
-    assert scaledproc.api.status(tmp_path / "out").backend == "slurm"
+    assert status(tmp_path / "out").backend == "slurm"
 
 
 def test_a_run_is_stopped_from_anywhere(fake: Fake, go: Runs, tmp_path: Path) -> None:
     go(detach=True, retries=0)
 
-    assert scaledproc.api.stop(tmp_path / "out") == 5
+    assert stop(tmp_path / "out") == 5
     assert len(fake.cancelled) == 2
 
 
@@ -325,8 +333,8 @@ def test_secrets_are_not_in_scripts_that_others_can_read() -> None:
 
 def test_a_plan_shows_jobs_cores_and_time(fake: Fake, tmp_path: Path) -> None:
     plan = scaledproc.plan(tmp_path / "data", extractor=PROBE, shards="4")
-    made = scaledproc.api.make_backend("slurm", None, None, {"cpus": 8, "at_once": 2})
-    found = scaledproc.api.expect(plan, made, tmp_path / "data", PROBE)
+    made = make_backend("slurm", None, None, {"cpus": 8, "at_once": 2})
+    found = expect(plan, made, tmp_path / "data", PROBE)
 
     assert found is not None
     assert (found.content["jobs"], found.content["cores_per_job"], found.content["jobs_at_once"]) == (4, 8, 2)

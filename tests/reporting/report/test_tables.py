@@ -31,7 +31,7 @@ def test_each_type_is_told_of(tmp_path: Path) -> None:
             "raw": [b"\x00\xff", None, None, None],
         }
     )
-    found = profile(write(tmp_path, table), "t.parquet", {"x": ("mV", "A voltage.")})
+    found = profile(write(tmp_path, table), ["t.parquet"], "t", {"x": ("mV", "A voltage.")})
     by_name = {each.name: each for each in found.columns}
     assert [each.nulls for each in found.columns] == [1, 1, 1, 2, 1, None, 3]
     assert (by_name["x"].units, by_name["x"].description) == ("mV", "A voltage.")
@@ -47,7 +47,7 @@ def test_each_type_is_told_of(tmp_path: Path) -> None:
 
 def test_a_value_far_away_does_not_hide_the_others(tmp_path: Path) -> None:
     values = np.concatenate([np.linspace(0, 1, 1000), [1e9]])
-    (column,) = profile(write(tmp_path, pa.table({"x": values})), "t.parquet", {}).columns
+    (column,) = profile(write(tmp_path, pa.table({"x": values})), ["t.parquet"], "t", {}).columns
     assert column.histogram is not None
     assert column.high == "1e+09"
     assert column.histogram.edges[-1] <= 2
@@ -60,16 +60,26 @@ def test_of_a_large_table_whole_row_groups_at_equal_distances_are_read(
 ) -> None:
     monkeypatch.setattr(tables, "VALUES", 2000)
     store = write(tmp_path, pa.table({"x": np.arange(10_000)}))
-    found = profile(store, "t.parquet", {})
+    found = profile(store, ["t.parquet"], "t", {})
     assert (found.rows, found.read) == (10_000, 2000)
     assert (found.columns[0].low, found.columns[0].high) == ("0", "9999")
-    part = pa.concat_tables(read_part(store, "t.parquet", ["x"], most=3000))["x"].to_numpy()
+    part = pa.concat_tables(read_part(store, ["t.parquet"], ["x"], most=3000))["x"].to_numpy()
     assert [int(part[0]), int(part[1000]), int(part[2000])] == [0, 3000, 6000]
+
+
+def test_a_table_of_several_files_is_one_table(tmp_path: Path) -> None:
+    names = ["a.parquet", "empty.parquet", "b.parquet"]
+    for name, values in zip(names, ([1.0, 2.0], [], [None, 9.0]), strict=True):
+        pq.write_table(pa.table({"x": pa.array(values, pa.float64())}), tmp_path / name)
+    found = profile(Store.at(tmp_path), names, "features", {})
+    (column,) = found.columns
+    assert (found.rows, found.read, column.nulls, column.low, column.high) == (4, 4, 1, "1", "9")
+    assert [row[0] for row in found.first] == ["1", "2", None, "9"]
 
 
 def test_an_empty_table_has_columns_and_nothing_else(tmp_path: Path) -> None:
     table = pa.table({"x": pa.array([], pa.float64())})
-    found = profile(write(tmp_path, table), "t.parquet", {})
+    found = profile(write(tmp_path, table), ["t.parquet"], "t", {})
     assert (found.rows, found.columns[0].nulls, found.columns[0].histogram) == (0, 0, None)
 
 

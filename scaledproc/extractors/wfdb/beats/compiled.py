@@ -51,13 +51,13 @@ def make_ways() -> Ways:
 
     compiling: Any = njit(cache=True, nogil=True)
     sums = compiling(_sums)
-    band = compiling(_with(_band, _sums=sums))
+    band = compiling(calling(_band, _sums=sums))
     made = Ways(
-        compiling(_with(_filtered, _sums=sums, _band=band)),
-        compiling(_with(_band_passed, _band=band)),
+        compiling(calling(_filtered, _sums=sums, _band=band)),
+        compiling(calling(_band_passed, _band=band)),
         compiling(_maxima),
         compiling(_not_overshadowed),
-        compiling(_with(decide, middle=compiling(_middle))),
+        compiling(calling(decide, middle=compiling(_middle))),
     )
     # What cannot be compiled or kept fails here, and not at the first beat.
     nothing, eight = np.zeros(0), np.zeros(8)
@@ -71,7 +71,7 @@ def make_ways() -> Ways:
     return made
 
 
-def _with(function: Any, **others: Any) -> FunctionType:
+def calling(function: Any, **others: Any) -> FunctionType:
     """The same lines, with other functions by the names that they call: compiled ones, or another way to the same."""
     return FunctionType(function.__code__, {**function.__globals__, **others}, function.__name__)
 

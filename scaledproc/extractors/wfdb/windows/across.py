@@ -13,6 +13,7 @@ from scaledproc.extractors.wfdb.windows.streams import Stream
 
 if TYPE_CHECKING:
     from scaledproc.extractors.wfdb.header import Header, SignalLine
+    from scaledproc.extractors.wfdb.windows.beats_table import BeatsInOrder
     from scaledproc.extractors.wfdb.windows.grid import Grid
     from scaledproc.extractors.wfdb.windows.streams import Looks, Measures
 
@@ -61,10 +62,21 @@ class Across:
         What is measured of them.
     describe
         Called with signals that are new.
+    beats
+        Takes the beats that are found, if they are wanted.
     """
 
-    def __init__(self, fs: Fraction, n_frames: int, grid: Grid, measures: Measures, describe: Describe) -> None:
+    def __init__(
+        self,
+        fs: Fraction,
+        n_frames: int,
+        grid: Grid,
+        measures: Measures,
+        describe: Describe,
+        beats: BeatsInOrder,
+    ) -> None:
         self._fs, self._n_frames, self._grid, self._measures, self._describe = fs, n_frames, grid, measures, describe
+        self._beats = beats
         self._streams: dict[int, Stream] = {}
         self._widths: dict[int, int] = {}
         self._places: dict[tuple[object, ...], int | None] = {}
@@ -115,6 +127,7 @@ class Across:
             at, step = self._grid.at, self._grid.step
             lasts = [(self._frames * width - 1) / (self._fs * width) for width in self._widths.values()]
             yield from self._up_to((at + max(lasts)) // step + 1)
+            self._beats.take(self._streams, is_last=True)
 
     def _of_files(
         self, files: Sequence[tuple[str | None, Sequence[SignalLine]]], start: int, stop: int
@@ -174,6 +187,7 @@ class Across:
     def _ready(self) -> Iterator[Row]:
         if self._streams:
             yield from self._up_to(min(stream.complete for stream in self._streams.values()))
+            self._beats.take(self._streams)
 
     def _up_to(self, ready: int) -> Iterator[Row]:
         if self._done is not None and self._done < ready:

@@ -15,10 +15,12 @@ import pyarrow as pa
 from scaledproc.errors import UsageError
 from scaledproc.extractors.base import Extractor, Task
 from scaledproc.extractors.options import Option
+from scaledproc.extractors.tables import TableRows
 from scaledproc.extractors.wfdb.header import parse_header, read_header
 from scaledproc.extractors.wfdb.record import HEADER, exact, records_of, when_counted
 from scaledproc.extractors.wfdb.summary import ENDING, NUMERICS_FS, NamesOption
 from scaledproc.extractors.wfdb.task_header import listed_files, shared_values
+from scaledproc.extractors.wfdb.windows.beats_table import BEATS, SCHEMA, BeatsInOrder, table_of_beats
 from scaledproc.extractors.wfdb.windows.measures.beats import COLUMNS, kind_of
 from scaledproc.extractors.wfdb.windows.measures.features import COUNTS, VALUES
 from scaledproc.extractors.wfdb.windows.measures.kernel import MUCH, kernel_in_use, use_compiled
@@ -109,6 +111,8 @@ class WfdbWindows(Extractor):
         Bands of frequencies, such as `slow:0.05-0.5` in Hz, which make a column `power_slow`.
     beats
         Whether ECG leads, and waves of arterial pressure and of the pleth, have columns of beats.
+    beats_table
+        Whether there is a further table, `beats`, of all beats that were found, those outside of windows too.
     layout
         `long`, a row for each window and signal; or `wide`, a row for each window with columns such as `ABP_mean` for
         each of `signals`, which must be names then. Of several signals of a name the first one with samples in a window
@@ -221,6 +225,7 @@ class WfdbWindows(Extractor):
         ] = (),
         bands: Annotated[tuple[str, ...], Option("Bands whose power is told, NAME:LOW-HIGH in Hz.")] = BANDS,
         beats: Annotated[bool, Option("Detect beats in ECG leads, and pulses in pressure and pleth waves.")] = True,
+        beats_table: Annotated[bool, Option("Write a further table, beats, with a row for each of them.")] = False,
         layout: Annotated[Literal["long", "wide"], Option("A row per window and signal, or per window.")] = "long",
         signal_names: NamesOption = None,
     ) -> None:
@@ -230,6 +235,11 @@ class WfdbWindows(Extractor):
         self.signals, self.bands, self.beats = tuple(signals), tuple(bands), bool(beats)
         self.signal_names = None if signal_names is None else hashlib.sha256(signal_names.encode()).hexdigest()
         self._table_of_names = signal_names
+        self.beats_table = bool(beats_table)
+        if self.beats_table:
+            if not self.beats:
+                raise UsageError("--set beats_table=true: there are none with beats=false")
+            self.tables = {BEATS: SCHEMA}
         if not 0 <= self.min_valid <= 1:
             raise UsageError(f"--set min_valid={min_valid:g}: give a share from 0 to 1")
         self._length, self._step = lengths(window, step)
@@ -289,7 +299,7 @@ class WfdbWindows(Extractor):
         if size >= MUCH and resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY:
             use_compiled(has_beats=self.beats)
 
-    def extract(self, task: Task) -> Iterator[dict[str, Any]]:
+    def extract(self, task: Task) -> Iterator[Any]:
         """The windows of one header, or of one file of numerics.
 
         Raises
@@ -318,7 +328,7 @@ class WfdbWindows(Extractor):
         except ArithmeticError as error:
             raise ValueError(f"the header has numbers that nothing can be computed with: {error}") from None
 
-    def _rows_of_header(self, task: Task, path: str, header: Header, place: Place) -> Iterator[dict[str, Any]]:
+    def _rows_of_header(self, task: Task, path: str, header: Header, place: Place) -> Iterator[Any]:
         folder, _, record = path.rpartition("/")
         is_numerics = record == f"{folder.rpartition('/')[2]}n"
         signals: list[SignalRow] = []
@@ -339,12 +349,13 @@ class WfdbWindows(Extractor):
             for file, relative in listed_files(task.anchor, task.files, header).items()
         }
         times = timeline(place, self.grid, self._step, self._length)
-        measures = Measures(self.min_valid, self._bands, kernel_in_use(), self.beats)
-        rows = windows_of(paths, header, chosen, times.grid, measures)
+        measures = Measures(self.min_valid, self._bands, kernel_in_use(), self.beats, self.beats_table)
+        beats = BeatsInOrder()
+        rows = windows_of(paths, header, chosen, times.grid, measures, beats)
         shared = shared_values(task, record, place, header)
-        yield from self._assembled(shared, signals, times, rows)
+        yield from self._with_beats(shared, signals, times, rows, beats)
 
-    def _rows_of_record(self, task: Task, path: str, header: Header) -> Iterator[dict[str, Any]]:
+    def _rows_of_record(self, task: Task, path: str, header: Header) -> Iterator[Any]:
         """The windows of a record of several segments, by its master header."""
         from scaledproc.extractors.wfdb.windows.across import Across, Part
 
@@ -372,11 +383,12 @@ class WfdbWindows(Extractor):
                 yield Part(segment.before, segment.n_frames, found, paths)
 
         times = timeline(place, self.grid, self._step, self._length)
-        measures = Measures(self.min_valid, self._bands, kernel_in_use(), self.beats)
+        measures = Measures(self.min_valid, self._bands, kernel_in_use(), self.beats, self.beats_table)
         n_frames = sum(segment.n_frames for segment in header.segments)
-        rows = Across(exact(header.fs), n_frames, times.grid, measures, describe).rows(parts())
+        beats = BeatsInOrder()
+        rows = Across(exact(header.fs), n_frames, times.grid, measures, describe, beats).rows(parts())
         record = path.rpartition("/")[2]
-        yield from self._assembled(shared_values(task, record, place), signals, times, rows)
+        yield from self._with_beats(shared_values(task, record, place), signals, times, rows, beats)
 
     def _rows_of_numerics(self, task: Task) -> Iterator[dict[str, Any]]:
         """The windows of a MIMIC-IV file of numerics."""
@@ -402,7 +414,7 @@ class WfdbWindows(Extractor):
                 signals.append(described)
                 chosen.append(series)
         more = [f"{each.name}: {each.note}" for each in chosen if each.note is not None]
-        measures = Measures(self.min_valid, self._bands, kernel_in_use(), self.beats)
+        measures = Measures(self.min_valid, self._bands, kernel_in_use(), self.beats, self.beats_table)
         frequency = exact(master.header.counter_frequency)
         rows = windows_of_series(found, chosen, frequency, times.grid, measures)
         try:
@@ -423,6 +435,28 @@ class WfdbWindows(Extractor):
         canonical = self._names.name_of(kind, name)
         place = self._selection.place(canonical, name)
         return None if place is None else SignalRow(kind, channel, name, canonical, units, fs, place)
+
+    def _with_beats(
+        self,
+        shared: Mapping[str, Any],
+        signals: Sequence[SignalRow],
+        times: Timeline,
+        rows: Iterable[Row],
+        beats: BeatsInOrder,
+    ) -> Iterator[dict[str, Any] | TableRows]:
+        """Windows as rows of the schema, and beats as those of the further table."""
+
+        def found() -> Iterator[TableRows]:
+            for place, piece in beats.ready():
+                signal = signals[place]
+                fs = signal.fs
+                assert fs is not None  # noqa: S101 - of what has beats
+                yield TableRows(BEATS, table_of_beats(shared, signal.channel, signal.canonical, fs, times, piece))
+
+        for row in self._assembled(shared, signals, times, rows):
+            yield row
+            yield from found()
+        yield from found()
 
     def _assembled(
         self, shared: Mapping[str, Any], signals: Sequence[SignalRow], times: Timeline, rows: Iterable[Row]

@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 _FAR = 2**61
 """Samples beyond which no signal reaches."""
+
+
+class Windows(NamedTuple):
+    """Windows of a signal.
+
+    Parameters
+    ----------
+    first, stop
+        The first sample of the first window that was asked for, and the first one behind the last.
+    numbers, starts, lengths, n_samples
+        Of those that have samples: the number, the first sample, how many there are, and how many of them the signal
+        has.
+    """
+
+    first: int
+    stop: int
+    numbers: list[int]
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    n_samples: list[int]
 
 
 @dataclass(frozen=True)
@@ -34,14 +55,38 @@ class Grid:
     at: Fraction
     record: Fraction
     first: int | None = 0
+    _last: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+    """What was last asked, and told: signals of a record ask the same, and fractions take their time."""
 
     def numbers(self, n: int, fs: Fraction) -> range:
         """The windows that overlap the time of so many samples."""
+        key = (n, fs.numerator, fs.denominator)
+        known = self._last.get("numbers")
+        if known is None or known[0] != key:
+            known = self._last["numbers"] = (key, self._numbers(n, fs))
+        found: range = known[1]
+        return found
+
+    def _numbers(self, n: int, fs: Fraction) -> range:
         if not n:
             return range(0)
         begin, last = self.at, self.at + (n - 1) / fs
         first = (begin - self.length) // self.step + 1
         return range(first if self.first is None else max(first, self.first), last // self.step + 1)
+
+    def with_samples(self, numbers: range, n: int, fs: Fraction) -> Windows:
+        """Those of some windows that have any of so many samples."""
+        key = (numbers.start, numbers.stop, n, fs.numerator, fs.denominator)
+        known = self._last.get("windows")
+        if known is None or known[0] != key:
+            starts, stops = self.bounds(numbers, fs)
+            n_samples = np.minimum(np.maximum(stops, 0), n) - np.minimum(np.maximum(starts, 0), n)
+            chosen = n_samples.nonzero()[0]
+            lengths, within = (stops - starts)[chosen], (chosen + numbers.start).tolist()
+            made = Windows(int(starts[0]), int(stops[-1]), within, starts[chosen], lengths, n_samples[chosen].tolist())
+            known = self._last["windows"] = (key, made)
+        found: Windows = known[1]
+        return found
 
     def bounds(self, numbers: Iterable[int], fs: Fraction) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The first sample of each window, and the first one behind it, by their numbers from the first sample on."""
@@ -55,7 +100,7 @@ class Grid:
 
     def shortest(self, fs: Fraction) -> int:
         """Samples that each window has at least."""
-        return self.length * fs // 1
+        return self.length.numerator * fs.numerator // (self.length.denominator * fs.denominator)
 
     def seconds(self, number: int) -> tuple[int, int]:
         """Seconds from the record's beginning to that of a window, as a fraction."""

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scaledproc.extractors.wfdb.header import Header, SignalLine
+    from scaledproc.extractors.wfdb.windows.beats_table import BeatsInOrder
     from scaledproc.extractors.wfdb.windows.grid import Grid
     from scaledproc.extractors.wfdb.windows.streams import Looks, Measured, Measures
 
 MOST_FILES = 200
 """Signal files of a record that are open at once."""
+_AT_ONCE = 2**20
+"""Bytes of a signal file that are read at once: the samples that are made of them are held for a while."""
 MOST_EMPTY = 1_000
 """Windows for each sample, beyond which a window is far too short."""
 
@@ -79,7 +82,12 @@ class Source:
 
 
 def windows_of(
-    paths: Mapping[str, str], header: Header, chosen: Sequence[Chosen], grid: Grid, measures: Measures
+    paths: Mapping[str, str],
+    header: Header,
+    chosen: Sequence[Chosen],
+    grid: Grid,
+    measures: Measures,
+    beats: BeatsInOrder,
 ) -> Iterator[Row]:
     """The windows of which any chosen signal has samples; signals without a file have none.
 
@@ -95,6 +103,8 @@ def windows_of(
         Where windows are.
     measures
         What is measured of them.
+    beats
+        Takes the beats that are found, if they are wanted.
 
     Raises
     ------
@@ -122,7 +132,7 @@ def windows_of(
             of_files.append(of_file)
         sources = opened(stack, paths, files, of_files, n_frames)
         if sources:
-            yield from _rows(sources, streams)
+            yield from _rows(sources, streams, beats)
 
 
 def opened(
@@ -146,9 +156,8 @@ def opened(
         if file is not None and any(of_file) and n_frames:
             if len(sources) == MOST_FILES:
                 raise ValueError(f"its signals are in more than {MOST_FILES} files; choose some of them")
-            sources.append(
-                Source(stack.enter_context(open_frames(paths[file], n_frames, signals)), signals, of_file, n_frames)
-            )
+            blocks = stack.enter_context(open_frames(paths[file], n_frames, signals, _AT_ONCE))
+            sources.append(Source(blocks, signals, of_file, n_frames))
     return sources
 
 
@@ -163,7 +172,7 @@ def _stream(
     return stream
 
 
-def _rows(sources: Sequence[Source], streams: Mapping[int, Stream]) -> Iterator[Row]:
+def _rows(sources: Sequence[Source], streams: Mapping[int, Stream], beats: BeatsInOrder) -> Iterator[Row]:
     done = min(stream.numbers.start for stream in streams.values())
     end = max(stream.numbers.stop for stream in streams.values())
     while left := [source for source in sources if not source.is_done]:
@@ -172,6 +181,7 @@ def _rows(sources: Sequence[Source], streams: Mapping[int, Stream]) -> Iterator[
         ready = end if is_last else min(end, *(stream.complete for stream in streams.values()))
         yield from measured(streams, range(done, ready))
         done = max(done, ready)
+        beats.take(streams, is_last=is_last)
 
 
 def measured(streams: Mapping[int, Stream], numbers: range) -> Iterator[Row]:

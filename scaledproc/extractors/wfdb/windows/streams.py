@@ -14,13 +14,13 @@ from scaledproc.extractors.wfdb.windows.measures.fields import GAP, LONGEST, Cod
 from scaledproc.extractors.wfdb.windows.measures.spectra import FEWEST, LONGEST_GAP, MOST_MISSING, welch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from scaledproc.extractors.wfdb.header import SignalLine
     from scaledproc.extractors.wfdb.windows.grid import Grid
-    from scaledproc.extractors.wfdb.windows.measures.beats import Kind
+    from scaledproc.extractors.wfdb.windows.measures.beats import Kind, Piece
     from scaledproc.extractors.wfdb.windows.measures.fields import Kernel
     from scaledproc.extractors.wfdb.windows.measures.spectra import Band
 
@@ -44,12 +44,15 @@ class Measures(NamedTuple):
         What counts and sums up.
     has_beats
         Whether there are columns of beats.
+    keeps_beats
+        Whether the beats themselves are wanted.
     """
 
     min_valid: float
     bands: tuple[Band, ...]
     kernel: Kernel
     has_beats: bool = False
+    keeps_beats: bool = False
 
     @property
     def no_spectrum(self) -> Measured:
@@ -116,7 +119,8 @@ class Stream:
         self._more: list[NDArray[np.int32]] = []
         self._first = self._end = 0  # the numbers of the first sample that is kept, and of the next that comes
         self._stop = n  # where those end that come now
-        self._track = None if looks.beats is None else Track(looks.beats, float(fs))
+        keeps = measures.keeps_beats
+        self._track = None if looks.beats is None else Track(looks.beats, float(fs), keeps_pieces=keeps)
 
     @property
     def complete(self) -> int:
@@ -126,6 +130,24 @@ class Stream:
         while self._track.end < self._n and self._track.needed(self._n) <= self._end:
             self._detect(self._track)
         return self._grid.complete(self._track.end, self._fs)
+
+    @property
+    def detected(self) -> Fraction | None:
+        """The second up to which all beats are known; None of a signal that has none."""
+        return None if self._track is None else self._track.end / self._fs
+
+    def take_beats(self) -> Iterator[tuple[Fraction, Piece]]:
+        """The beats that were found since the last call, with the second in which each piece begins."""
+        if self._track is not None:
+            found, self._track.pieces = self._track.pieces, []
+            for piece in found:
+                yield piece.begin / self._fs, piece
+
+    def detect_rest(self) -> None:
+        """Detect the beats of all samples that are there, whether or not a window has them."""
+        if self._track is not None:
+            while self._track.end < self._end:
+                self._detect(self._track)
 
     @property
     def numbers(self) -> range:
@@ -168,6 +190,8 @@ class Stream:
 
     def jump(self, start: int) -> None:
         """Go on with a sample, and forget those before it: no window that is still to come has a valid one of them."""
+        if self._measures.keeps_beats:
+            self.detect_rest()
         self._samples, self._more = self._samples[:0], []
         self._first = self._end = start
         if self._track is not None:
@@ -182,32 +206,29 @@ class Stream:
 
         They are complete, or all samples have come; the samples before them are let go.
         """
-        starts, stops = self._grid.bounds(numbers, self._fs)
+        windows = self._grid.with_samples(numbers, self._n, self._fs)
         if self._track is not None:
-            while self._track.end < min(int(stops[-1]), self._end):  # all samples have come
+            while self._track.end < min(windows.stop, self._end):  # all samples have come
                 self._detect(self._track)
-            self._track.forget(int(starts[0]))
-        self._forget(int(starts[0]))
-        lengths = stops - starts
-        n_samples = np.clip(stops, 0, self._n) - np.clip(starts, 0, self._n)
-        chosen = np.flatnonzero(n_samples)
-        starts, lengths, n_samples = starts[chosen] - self._first, lengths[chosen], n_samples[chosen]
-        rows = table_of(self._samples, starts, lengths, self._coded, self._measures.kernel)
-        spectra = self._spectra(rows, starts, lengths.tolist())
-        starts_of = (starts + self._first).tolist()
+            self._track.forget(windows.first)
+        self._forget(windows.first)
+        starts = windows.starts - self._first
+        rows = table_of(self._samples, starts, windows.lengths, self._coded, self._measures.kernel)
+        lengths = windows.lengths.tolist()
+        spectra = self._spectra(rows, starts, lengths)
         found: dict[int, Measured] = {}
-        for place, (row, length, n) in enumerate(zip(rows, lengths.tolist(), n_samples.tolist(), strict=True)):
+        for place, (row, length, n) in enumerate(zip(rows, lengths, windows.n_samples, strict=True)):
             counts = counts_of(row, n, self.coding)
             if self._is_enough(row, length):
                 values = values_of(row, self.coding, self._timing)
                 beats = self._measures.no_beats
                 if self._track is not None:
-                    start = starts_of[place]
+                    start = int(windows.starts[place])
                     beats = self._track.of(start, start + length)
                 told: Measured = (*counts, *values, *spectra.get(place, self._measures.no_spectrum), *beats)
             else:
                 told = (*counts, *_NO_VALUES, *self._measures.no_spectrum, *self._measures.no_beats)
-            found[numbers[int(chosen[place])]] = told
+            found[windows.numbers[place]] = told
         return found
 
     def _is_enough(self, row: Sequence[int], length: int) -> bool:

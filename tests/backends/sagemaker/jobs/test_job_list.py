@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 from support import Bucket
 
 import scaledproc
-from scaledproc.backends.sagemaker.jobs.job_list import shard_assignments
+from scaledproc.backends.sagemaker.jobs.job_list import has_combined, publish, shard_assignments
+from scaledproc.backends.sagemaker.jobs.requests import TABLE
 from scaledproc.backends.sagemaker.settings import Settings
+from scaledproc.run_folder.names import COMBINED, FEATURES
 from scaledproc.storage.store import Store
 
 
@@ -42,3 +45,22 @@ def test_only_files_of_the_plan_are_mounted(s3: Bucket, tmp_path: Path) -> None:
         )
         assert [bool(assignment.prefixes) for assignment in assignments] == [not others] * 2, name
         assert [bool(assignment.manifest) for assignment in assignments] == [bool(others)] * 2, name
+
+
+def test_what_the_last_job_left_is_put_in_place_once_it_is_whole(tmp_path: Path) -> None:
+    """An output beside the job's inputs, not above them; what it left in part does not count."""
+    store = Store.at(tmp_path)
+    run = SimpleNamespace(store=store)
+    publish(run)
+    store.write(f"{TABLE}/{FEATURES}", b"rows")
+    publish(run)
+    assert not store.exists(FEATURES)
+    for name in (COMBINED, "logs/00000.log", "shards/00000.parquet"):
+        store.write(f"{TABLE}/{name}", name.encode())
+    store.write(FEATURES, b"of an earlier try")
+    publish(run)
+    assert store.read(FEATURES) == b"rows"
+    assert store.read("logs/00000.log") == b"logs/00000.log"
+    assert has_combined(run)
+    publish(run)
+    assert store.read("shards/00000.parquet") == b"shards/00000.parquet"

@@ -21,8 +21,10 @@ from scaledproc.extractors.wfdb.header import Header
 from scaledproc.extractors.wfdb.windows import streams
 from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
 from scaledproc.extractors.wfdb.windows.measures import kernel as kernels
+from scaledproc.extractors.wfdb.windows.measures import spectra
 from scaledproc.extractors.wfdb.windows.measures.numba_kernel import compiled_kernel
 from scaledproc.extractors.wfdb.windows.measures.numpy_kernel import numpy_kernel
+from scaledproc.extractors.wfdb.windows.measures.spectral_steps import compiled_steps
 
 
 def rows_of(path: Path, **options: Any) -> list[dict[str, Any]]:
@@ -169,8 +171,9 @@ def test_the_same_rows_in_any_pieces(shared_data: Path, monkeypatch: pytest.Monk
 def test_the_same_rows_by_either_kernel(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bit for bit, floats too."""
     found = []
-    for kernel in (numpy_kernel, compiled_kernel()):
+    for kernel, steps in ((numpy_kernel, None), (compiled_kernel(), compiled_steps())):
         monkeypatch.setattr(kernels, "_kernel", kernel)
+        monkeypatch.setattr(spectra, "compiled", steps)
         rows = [row for name in ("3544749_0007", "100_3chan", "82284982_0001", "binformats")
                 for path in shared_data.rglob(f"{name}.hea") for row in rows_of(path, window=5.0)]  # fmt: skip
         found.append(rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -62,6 +62,33 @@ def kind_of(canonical: str | None, fs: float) -> Kind | None:
     return "ecg" if canonical in _ECG else "pulse" if canonical in _PULSE else None
 
 
+class Piece(NamedTuple):
+    """The beats of a piece of a signal, in order of time; all arrays of shape (beats,), NaN where not known.
+
+    Parameters
+    ----------
+    begin
+        Where in the signal the piece begins, in samples.
+    positions
+        The sample of each peak.
+    times
+        The same as fractions of samples.
+    rr_ms
+        Milliseconds from the beat before.
+    amplitude
+        In the signal's units.
+    quality
+        From 0 to 1.
+    """
+
+    begin: int
+    positions: NDArray[np.int64]
+    times: NDArray[np.float64]
+    rr_ms: NDArray[np.float64]
+    amplitude: NDArray[np.float64]
+    quality: NDArray[np.float64]
+
+
 class Track:
     """The beats of a signal that are not yet behind all windows.
 
@@ -71,6 +98,8 @@ class Track:
         Of the beats.
     fs
         Samples per second.
+    keeps_pieces
+        Whether the beats of pieces are kept until they are taken.
 
     Attributes
     ----------
@@ -78,13 +107,17 @@ class Track:
         The sample up to which beats are known.
     margin
         Samples before and after a piece that are needed for it.
+    pieces
+        Those that were not taken, if they are kept.
     """
 
-    def __init__(self, kind: Kind, fs: float) -> None:
+    def __init__(self, kind: Kind, fs: float, *, keeps_pieces: bool = False) -> None:
         self._kind, self._fs = kind, fs
         self._size, self.margin = round(PIECE * fs), round(MARGIN * fs)
         self.end = 0
         self._beats = np.empty((0, 7))
+        self._keeps_pieces = keeps_pieces
+        self.pieces: list[Piece] = []
 
     def needed(self, n: int) -> int:
         """The sample that must be there for the next piece, of a signal of so many."""
@@ -127,6 +160,10 @@ class Track:
                 table[:, column] = values
         is_in = (table[:, 0] >= begin) & (table[:, 0] < self.end)
         self._beats = np.concatenate([self._beats, table[is_in]])
+        if self._keeps_pieces and is_in.any():
+            positions = found.positions[is_in] + first
+            times, rr_ms, quality = table[is_in, :3].T
+            self.pieces.append(Piece(begin, positions, times, rr_ms, found.amplitude[is_in], quality))
 
     def of(self, start: int, stop: int) -> tuple[int | float | None, ...]:
         """What a window's beats tell, in the order of the columns."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from scaledproc.extractors.wfdb.windows.measures import spectra
 from scaledproc.extractors.wfdb.windows.measures.numpy_kernel import numpy_kernel
 
 if TYPE_CHECKING:
@@ -39,5 +40,8 @@ def use_compiled(*, has_beats: bool = False) -> None:
     _is_tried = True
     with contextlib.suppress(Exception):  # not installed, or it cannot keep what it compiles: numpy does the same
         from scaledproc.extractors.wfdb.windows.measures.numba_kernel import compiled_kernel
+        from scaledproc.extractors.wfdb.windows.measures.spectral_steps import compiled_steps
 
-        _kernel = compiled_kernel()
+        made = compiled_kernel()
+        spectra.compiled = compiled_steps()
+        _kernel = made

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scaledproc.extractors.wfdb.beats.compiled import calling
 from scaledproc.extractors.wfdb.windows.measures import fields
 
 if TYPE_CHECKING:
@@ -32,7 +33,15 @@ def compiled_kernel() -> Kernel:
     """
     from numba import njit
 
-    kernel: Any = njit(cache=True, nogil=True)(_kernel)
+    compiling: Any = njit(cache=True, nogil=True)
+    powers = {"_tell_powers": compiling(_tell_powers)}
+    steps = {
+        "_runs": compiling(_runs),
+        "_sum_steps": compiling(_sum_steps),
+        "_sum_powers_of_samples": compiling(calling(_sum_powers_of_samples, **powers)),
+        "_sum_powers_of_counts": compiling(calling(_sum_powers_of_counts, **powers)),
+    }
+    kernel: Any = compiling(calling(_kernel, **steps))
     one = np.zeros(1, np.int64)
     kernel(np.zeros(1, np.int32), one, one + 1, -1, 0, False, np.zeros((1, fields.FIELDS), np.int64))
     return kernel  # type: ignore[no-any-return]
@@ -42,8 +51,8 @@ def _kernel(samples: Any, starts: Any, lengths: Any, missing: Any, baseline: Any
     longest = 1
     for w in range(len(starts)):
         longest = max(longest, min(lengths[w], len(samples)))
-    y = np.empty(longest, np.int32)
-    valid = np.empty(longest, np.int32)
+    begins = np.empty(longest // 2 + 1, np.int64)  # of runs of valid samples
+    ends = np.empty(longest // 2 + 1, np.int64)
     counters = np.empty(fields.WIDEST, np.int32)
     for w in range(len(starts)):
         length = lengths[w]
@@ -54,30 +63,35 @@ def _kernel(samples: Any, starts: Any, lengths: Any, missing: Any, baseline: Any
         after = length - before - m
         x = samples[begin : begin + m]
         out = table[w]
-        n = 0
         total = np.int64(0)
         lowest = _BIG
         highest = _SMALL
         for i in range(m):
-            is_valid = x[i] != missing
-            n += is_valid
-            total += x[i] if is_valid else 0
-            lowest = min(lowest, x[i] if is_valid else _BIG)
-            highest = max(highest, x[i] if is_valid else _SMALL)
+            total += x[i]
+            lowest = min(lowest, x[i])
+            highest = max(highest, x[i])
+        n = m
+        gap = max(before, after)
+        n_runs = 1
+        begins[0], ends[0] = 0, m
+        if m and lowest == missing:
+            n_runs = _runs(x, missing, begins, ends)
+            lowest = _BIG
+            n = 0
+            gap = before
+            last = 0
+            for run in range(n_runs):
+                for i in range(begins[run], ends[run]):
+                    lowest = min(lowest, x[i])
+                n += ends[run] - begins[run]
+                gap = max(gap, begins[run] - last + (before if run == 0 else 0))
+                last = ends[run]
+            gap = max(gap, m - last + after)
+            total -= np.int64(missing) * (m - n)
         out[fields.N] = n
         if n == 0:
             out[fields.GAP] = length
             continue
-        gap = max(before, after)
-        if n < m:
-            run = before
-            for i in range(m):
-                if x[i] == missing:
-                    run += 1
-                elif run:
-                    gap = max(gap, run)
-                    run = 0
-            gap = max(gap, run + after)
         out[fields.GAP] = gap
         width = np.int64(highest) - np.int64(lowest) + 1
         if width > fields.WIDEST:
@@ -87,92 +101,21 @@ def _kernel(samples: Any, starts: Any, lengths: Any, missing: Any, baseline: Any
         out[fields.LOWEST] = lowest
         out[fields.HIGHEST] = highest
         out[fields.S1] = total - n * centre
-        zero = 0
-        n_lowest = 0
-        n_highest = 0
-        middle = np.int32(centre)
-        for i in range(m):
-            is_valid = x[i] != missing
-            valid[i] = is_valid
-            y[i] = x[i] - middle if is_valid else 0
-            zero += is_valid & (x[i] == baseline)
-            n_lowest += x[i] == lowest
-            n_highest += x[i] == highest
-        out[fields.ZERO] = zero
-        out[fields.N_LOWEST] = n_lowest
-        out[fields.N_HIGHEST] = n_highest
-        s2 = np.int64(0)
-        if width <= fields.NARROW:
-            s3 = np.int64(0)
-            s4 = np.int64(0)
-            for i in range(m):
-                square = np.int64(y[i]) * np.int64(y[i])
-                s2 += square
-                s3 += square * np.int64(y[i])
-                s4 += square * square
-            out[fields.S3_HIGH] = s3 >> fields.CUBE_BITS
-            out[fields.S3_LOW] = s3 & _CUBE_LOW
-            out[fields.S4_HIGH] = s4 >> fields.FOURTH_BITS
-            out[fields.S4_LOW] = s4 & np.int64(_FOURTH_LOW)
-        else:
-            s3_high = np.int64(0)
-            s3_low = np.int64(0)
-            s4_high = np.uint64(0)
-            s4_low = np.uint64(0)
-            for i in range(m):
-                square = np.int64(y[i]) * np.int64(y[i])
-                s2 += square
-                cube = square * np.int64(y[i])
-                s3_high += cube >> fields.CUBE_BITS
-                s3_low += cube & _CUBE_LOW
-                fourth = np.uint64(square) * np.uint64(square)
-                s4_high += fourth >> _FOURTH_SHIFT
-                s4_low += fourth & _FOURTH_LOW
-            out[fields.S3_HIGH] = s3_high + (s3_low >> fields.CUBE_BITS)
-            out[fields.S3_LOW] = s3_low & _CUBE_LOW
-            out[fields.S4_HIGH] = np.int64(s4_high + (s4_low >> _FOURTH_SHIFT))
-            out[fields.S4_LOW] = np.int64(s4_low & _FOURTH_LOW)
-        out[fields.S2] = s2
-        threshold = np.int32((total // n + 1 if is_reversed else -(-total // n)) - centre)
-        pairs = 0
-        flat = 0
-        way = np.int64(0)
-        d1 = np.int64(0)
-        d2 = np.int64(0)
-        crossings = 0
-        for i in range(1, m):
-            both = valid[i] & valid[i - 1]
-            d = np.int32((y[i] - y[i - 1]) * both)
-            pairs += both
-            flat += both & (y[i] == y[i - 1])
-            way += abs(d)
-            d1 += d
-            d2 += np.int64(d) * np.int64(d)
-            crossings += both & ((y[i] >= threshold) != (y[i - 1] >= threshold))
-        out[fields.PAIRS] = pairs
-        out[fields.FLAT] = flat
-        out[fields.LENGTH] = way
-        out[fields.D1] = d1
-        out[fields.D2] = d2
-        out[fields.CROSSINGS] = crossings
-        triples = 0
-        e1 = np.int64(0)
-        e2 = np.int64(0)
-        for i in range(2, m):
-            all_three = valid[i] & valid[i - 1] & valid[i - 2]
-            e = np.int32((y[i] - 2 * y[i - 1] + y[i - 2]) * all_three)
-            triples += all_three
-            e1 += e
-            e2 += np.int64(e) * np.int64(e)
-        out[fields.TRIPLES] = triples
-        out[fields.E1] = e1
-        out[fields.E2] = e2
+        _sum_steps(x, begins[:n_runs], ends[:n_runs], total // n + 1 if is_reversed else -(-total // n), out)
         if width > _SORTED * n:
+            _sum_powers_of_samples(x, begins[:n_runs], ends[:n_runs], centre, width, out)
             ordered = np.sort(x)[m - n :]  # the missing value is lower than all others
             distinct = 1
-            for i in range(1, n):
-                distinct += ordered[i] != ordered[i - 1]
+            n_lowest = 0
+            n_highest = 0
+            zero = 0
+            for i in range(n):
+                distinct += i > 0 and ordered[i] != ordered[i - 1]
+                n_lowest += ordered[i] == lowest
+                n_highest += ordered[i] == highest
+                zero += ordered[i] == baseline
             out[fields.DISTINCT] = distinct
+            out[fields.N_LOWEST], out[fields.N_HIGHEST], out[fields.ZERO] = n_lowest, n_highest, zero
             for place in range(_N_SHARES):
                 below = np.int64(fields.SHARES[place] * (n - 1))
                 above = min(below + 1, n - 1)
@@ -180,9 +123,16 @@ def _kernel(samples: Any, starts: Any, lengths: Any, missing: Any, baseline: Any
                 out[fields.RANKS + 2 * place + 1] = ordered[n - 1 - above] if is_reversed else ordered[above]
             continue
         counters[:width] = 0
-        for i in range(m):
-            if x[i] != missing:
+        for run in range(n_runs):
+            for i in range(begins[run], ends[run]):
                 counters[x[i] - lowest] += 1
+        if width < n:
+            _sum_powers_of_counts(counters[:width], lowest - centre, out)
+        else:
+            _sum_powers_of_samples(x, begins[:n_runs], ends[:n_runs], centre, width, out)
+        out[fields.N_LOWEST], out[fields.N_HIGHEST] = counters[0], counters[width - 1]
+        if lowest <= baseline <= highest:
+            out[fields.ZERO] = counters[baseline - lowest]
         distinct = 0
         for value in range(width):
             distinct += counters[value] != 0
@@ -203,3 +153,137 @@ def _kernel(samples: Any, starts: Any, lengths: Any, missing: Any, baseline: Any
                 seen_later += counters[later]
             out[fields.RANKS + 2 * place] = lowest + (later if is_reversed else value)
             out[fields.RANKS + 2 * place + 1] = lowest + (value if is_reversed else later)
+
+
+def _runs(x: Any, missing: Any, begins: Any, ends: Any) -> int:
+    """Where runs of valid samples begin and end; how many there are."""
+    n = 0
+    is_inside = False
+    for i in range(len(x)):
+        if (x[i] != missing) != is_inside:
+            if is_inside:
+                ends[n] = i
+                n += 1
+            else:
+                begins[n] = i
+            is_inside = not is_inside
+    if is_inside:
+        ends[n] = len(x)
+        n += 1
+    return n
+
+
+def _sum_steps(x: Any, begins: Any, ends: Any, threshold: Any, out: Any) -> None:
+    """What neighbours have, within runs of valid samples."""
+    pairs = 0
+    triples = 0
+    flat = 0
+    crossings = 0
+    way = np.int64(0)
+    d1 = np.int64(0)
+    d2 = np.int64(0)
+    e1 = np.int64(0)
+    e2 = np.int64(0)
+    for run in range(len(begins)):
+        y = x[begins[run] : ends[run]]
+        m = len(y)
+        pairs += m - 1
+        d1 += np.int64(y[m - 1]) - np.int64(y[0])
+        for i in range(1, m):
+            d = np.int32(y[i] - y[i - 1])
+            flat += d == 0
+            way += abs(d)
+            d2 += np.int64(d) * np.int64(d)
+            crossings += (y[i] >= threshold) != (y[i - 1] >= threshold)
+        if m > 2:
+            triples += m - 2
+            e1 += np.int64(y[m - 1]) - np.int64(y[m - 2]) - np.int64(y[1]) + np.int64(y[0])
+            for i in range(2, m):
+                e = np.int32(y[i] - 2 * y[i - 1] + y[i - 2])
+                e2 += np.int64(e) * np.int64(e)
+    out[fields.PAIRS] = pairs
+    out[fields.FLAT] = flat
+    out[fields.LENGTH] = way
+    out[fields.D1] = d1
+    out[fields.D2] = d2
+    out[fields.CROSSINGS] = crossings
+    out[fields.TRIPLES] = triples
+    out[fields.E1] = e1
+    out[fields.E2] = e2
+
+
+def _sum_powers_of_samples(x: Any, begins: Any, ends: Any, centre: Any, width: Any, out: Any) -> None:
+    s2 = np.int64(0)
+    s3 = np.int64(0)
+    s4 = np.int64(0)
+    s3_low = np.int64(0)
+    s4_high = np.uint64(0)
+    s4_low = np.uint64(0)
+    middle = np.int32(centre)
+    for run in range(len(begins)):
+        if width <= fields.NARROW:
+            for i in range(begins[run], ends[run]):
+                y = np.int64(np.int32(x[i] - middle))
+                square = y * y
+                s2 += square
+                s3 += square * y
+                s4 += square * square
+        else:
+            for i in range(begins[run], ends[run]):
+                y = np.int64(np.int32(x[i] - middle))
+                square = y * y
+                s2 += square
+                cube = square * y
+                s3 += cube >> fields.CUBE_BITS
+                s3_low += cube & _CUBE_LOW
+                fourth = np.uint64(square) * np.uint64(square)
+                s4_high += fourth >> _FOURTH_SHIFT
+                s4_low += fourth & _FOURTH_LOW
+    out[fields.S2] = s2
+    _tell_powers(s3, s3_low, s4, s4_high, s4_low, width, out)
+
+
+def _sum_powers_of_counts(counters: Any, first: Any, out: Any) -> None:
+    """The same, from how often each value is there; `first` is the lowest one, less the centre."""
+    width = len(counters)
+    s2 = np.int64(0)
+    s3 = np.int64(0)
+    s4 = np.int64(0)
+    s3_low = np.int64(0)
+    s4_high = np.uint64(0)
+    s4_low = np.uint64(0)
+    if width <= fields.NARROW:
+        for value in range(width):
+            y = first + value
+            square = y * y
+            often = square * counters[value]
+            s2 += often
+            s3 += often * y
+            s4 += often * square
+    else:
+        for value in range(width):
+            y = first + value
+            square = y * y
+            often = np.int64(counters[value])
+            s2 += square * often
+            cube = square * y
+            s3 += (cube >> fields.CUBE_BITS) * often
+            s3_low += (cube & _CUBE_LOW) * often
+            fourth = np.uint64(square) * np.uint64(square)
+            s4_high += (fourth >> _FOURTH_SHIFT) * np.uint64(often)
+            s4_low += (fourth & _FOURTH_LOW) * np.uint64(often)
+    out[fields.S2] = s2
+    _tell_powers(s3, s3_low, s4, s4_high, s4_low, width, out)
+
+
+def _tell_powers(s3: Any, s3_low: Any, s4: Any, s4_high: Any, s4_low: Any, width: Any, out: Any) -> None:
+    if width <= fields.NARROW:
+        out[fields.S3_HIGH] = s3 >> fields.CUBE_BITS
+        out[fields.S3_LOW] = s3 & _CUBE_LOW
+        out[fields.S4_HIGH] = s4 >> fields.FOURTH_BITS
+        out[fields.S4_LOW] = s4 & np.int64(_FOURTH_LOW)
+    else:
+        out[fields.S3_HIGH] = s3 + (s3_low >> fields.CUBE_BITS)
+        out[fields.S3_LOW] = s3_low & _CUBE_LOW
+        out[fields.S4_HIGH] = np.int64(s4_high + (s4_low >> _FOURTH_SHIFT))
+        out[fields.S4_LOW] = np.int64(s4_low & _FOURTH_LOW)

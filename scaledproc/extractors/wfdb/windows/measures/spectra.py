@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from scaledproc.extractors.wfdb.windows.measures.spectral_steps import Steps
+
+compiled: Steps | None = None
+"""The compiled steps, where they are in use."""
 SEGMENT = 20.0
 """Seconds of a segment: so frequencies are 0.05 Hz apart."""
 LONGEST_GAP = 0.5
@@ -135,23 +139,28 @@ class Welch:
             power = np.empty((len(some), self._n_bins - 1))
             for at in range(0, len(some), len(self._segments)):
                 stop = at + len(self._segments)
-                self._powers(interpolated(samples, some[at:stop], self._length, missing), power[at:stop])
+                self._powers(samples, some[at:stop], missing, power[at:stop])
             found += self._tell(power, gain)
         return found
 
-    def _powers(self, windows: NDArray[np.float64], power: NDArray[np.float64]) -> None:
+    def _powers(
+        self, samples: NDArray[np.int32], starts: NDArray[np.int64], missing: int, power: NDArray[np.float64]
+    ) -> None:
         """Fill in the power at each frequency but 0, in squared digital units, shape (windows, frequencies)."""
-        n_windows = len(windows)
+        n_windows = len(starts)
         segments, transformed = self._segments[:n_windows], self._transformed[:n_windows]
-        row, item = windows.strides
-        shape, strides = (n_windows, self._n_segments, self._n), (row, self._hop * item, item)
-        parts = as_strided(windows, shape, strides, writeable=False)
-        np.subtract(parts, parts.mean(axis=2)[:, :, None], out=segments)
-        segments *= self._weights
+        if compiled is not None:
+            line = np.empty(self._length)
+            compiled.segments(samples, starts, self._length, missing, self._hop, self._weights, line, segments)
+        else:
+            self._cut(interpolated(samples, starts, self._length, missing), segments)
         if _HAS_OUT:
             np.fft.rfft(segments, out=transformed)
         else:
             transformed[:] = np.fft.rfft(segments)
+        if compiled is not None:
+            compiled.powers(transformed, self._scale, power)
+            return
         squares = transformed.view(np.float64)  # real and imaginary parts
         squares *= squares
         summed = squares[:, 0]
@@ -159,6 +168,15 @@ class Welch:
             summed += squares[:, each]
         np.add(summed[:, 2::2], summed[:, 3::2], out=power)
         power *= self._scale[1:]
+
+    def _cut(self, windows: NDArray[np.float64], segments: NDArray[np.float64]) -> None:
+        """Windows as their segments, without their means, and weighted."""
+        n_windows = len(windows)
+        row, item = windows.strides
+        shape, strides = (n_windows, self._n_segments, self._n), (row, self._hop * item, item)
+        parts = as_strided(windows, shape, strides, writeable=False)
+        np.subtract(parts, parts.mean(axis=2)[:, :, None], out=segments)
+        segments *= self._weights
 
     def _tell(self, power: NDArray[np.float64], gain: float) -> list[Spectrum]:
         totals = power.sum(axis=1)
@@ -263,6 +281,16 @@ def _entropies(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     bits: NDArray[np.int64] = shares.view(np.int64)
     exponents: NDArray[np.int64] = (bits - _BITS_OF_SQRT_HALF) >> 52
     m: NDArray[np.float64] = (bits - (exponents << 52)).view(np.float64)
+    if compiled is not None:
+        compiled.logarithms(m, exponents, shares, _LOG_2)
+    else:
+        shares *= _logarithms(m, exponents)
+    sums: NDArray[np.float64] = -shares.sum(axis=1)
+    return sums
+
+
+def _logarithms(m: NDArray[np.float64], exponents: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The logarithms of `m * 2**exponents`."""
     s = (m - 1) / (m + 1)
     square = s * s
     series = square * (1 / 9)
@@ -273,9 +301,7 @@ def _entropies(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     series *= s
     series *= 2
     series += exponents * _LOG_2
-    series *= shares
-    sums: NDArray[np.float64] = -series.sum(axis=1)
-    return sums
+    return series
 
 
 def _single(values: NDArray[np.float64]) -> list[list[float | None]]:

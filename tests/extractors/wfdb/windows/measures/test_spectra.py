@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import scipy.signal
 
+from scaledproc.extractors.wfdb.windows.measures import spectra
 from scaledproc.extractors.wfdb.windows.measures.spectra import Band, Welch, interpolated, segment_length
+from scaledproc.extractors.wfdb.windows.measures.spectral_steps import compiled_steps
 
 BANDS = (Band("low", 0.5, 5.0), Band("beyond", 20.0, 90.0), Band("high", 5.0, 15.0))
 STARTS = np.zeros(1, np.int64)
@@ -51,3 +53,23 @@ def test_interpolation() -> None:
     samples = np.array([gone, 4, gone, gone, 10, 3, gone, gone, 8, gone], np.int32)
     found = interpolated(samples, np.array([0, 5, -2]), 5, gone)
     assert found.tolist() == [[4, 4, 6, 8, 10], [3, 3 + 5 / 3, 3 + 5 / 3 * 2, 8, 8], [4, 4, 4, 4, 4]]
+
+
+@pytest.mark.parametrize(("fs", "length"), [(125.0, 7500), (62.4725, 3748), (100.0, 1000), (7.0, 9), (250.0, 1001)])
+def test_the_compiled_steps_give_the_same(fs: float, length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bit for bit, with gaps inside of windows and at their edges, and windows that begin before the samples."""
+    rng = np.random.default_rng(length)
+    gone = -(2**31)
+    samples = rng.integers(-3000, 3000, 8 * length).cumsum().astype(np.int32)
+    for start in rng.integers(0, len(samples), 60):
+        samples[start : start + rng.integers(1, 4)] = gone
+    starts = np.arange(-2, 7 * length + 3, length // 2)
+    starts = starts[[bool((samples[max(s, 0) : s + length] != gone).any()) for s in starts.tolist()]]
+    found = []
+    for steps in (None, compiled_steps()):
+        monkeypatch.setattr(spectra, "compiled", steps)
+        maker = Welch(fs, length, BANDS)
+        powers = np.empty((1, maker._n_bins - 1))
+        maker._powers(samples, starts[:1], gone, powers)
+        found.append((powers.tobytes(), maker.spectra(samples, starts, gone, 2.0)))
+    assert found[0] == found[1]

@@ -1,0 +1,84 @@
+"""`scaledproc watch`: the page of a run while it goes on."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scaledproc._util.command.flags import with_options
+from scaledproc._util.process import startup
+from scaledproc.backend.settings import settings_of_one, with_settings
+from scaledproc.cli.inspect import Output
+from scaledproc.engine.options import PlanOptions
+
+if TYPE_CHECKING:
+    from scaledproc.engine.status import Status
+    from scaledproc.reporting.watching.poller import Look
+    from scaledproc.run_folder.folder import Run
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A run as it was seen; the same as another where it is as far."""
+
+    run: Run = field(compare=False)
+    status: Status
+
+
+@with_settings(recall=True)
+@with_options(PlanOptions, ("storage_options",))
+def watch(
+    output: Output,
+    port: Annotated[
+        int, typer.Option(metavar="N", show_default=False, help="Port to serve on. Default: any that is free.")
+    ] = 0,
+    is_open: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    *,
+    given: dict[str, Any],
+    settings: dict[str, Any],
+) -> None:
+    """Serve the report of a run, which follows it while it goes on; from any machine that reads OUTPUT, until Ctrl-C.
+
+    Only this machine can ask for it, and only with the address that is printed; nothing can be changed by it.
+    """
+    from scaledproc._util.process.lazy_pandas import defer_pandas
+
+    defer_pandas()
+    from scaledproc._util.text import clean_text
+    from scaledproc.api.past_runs import installed_extractor, seen
+    from scaledproc.reporting import terminal
+    from scaledproc.reporting.report import report_html
+    from scaledproc.reporting.watching.poller import Look, Poller
+    from scaledproc.reporting.watching.server import PageServer, secret_path
+
+    startup.loaded()
+    asked = settings_of_one(settings)
+    path = secret_path()
+
+    def look() -> Look[_Seen]:
+        run, status = seen(output, given["storage_options"], asked)
+        return Look(_Seen(run, status), status.state == "done")
+
+    def draw(found: _Seen) -> str:
+        extractor = installed_extractor(found.run)
+        return report_html(found.run, status=found.status, extractor=extractor, live=path)
+
+    def say(text: str) -> None:
+        typer.echo(clean_text(text), err=True)
+
+    with terminal.waiting("looking"):
+        poller = Poller(look, draw, say)
+    with PageServer(poller.page, path, port) as server, poller:
+        typer.echo(server.url)
+        say("Ctrl-C ends this; the run goes on")
+        if is_open:
+            import webbrowser
+
+            webbrowser.open(server.url)
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            say("")

@@ -1,0 +1,134 @@
+"""Look at a run again and again, draw its page when something changed, and take no more than a share of a core."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from scaledproc._util.redaction import redacted
+from scaledproc.errors import ScaledprocError
+
+SHARE = 0.008
+"""Of a core, which looking and drawing take at most: less than 1 %, with what the server takes."""
+BUSY = 0.1
+"""Of the time, which looking takes at most: a store that answers slowly is not asked all the time."""
+SOON = 2.0
+"""Seconds between two looks while somebody watches, at least."""
+SELDOM = 30.0
+"""The same while nobody does: to know when the run is over."""
+WATCHED = 15.0
+"""Seconds after a request, during which somebody watches: the page asks every 2 seconds."""
+_Seen = TypeVar("_Seen")
+
+
+def pause(cpu: float, wall: float, *, is_watched: bool) -> float:
+    """Seconds until the next look.
+
+    Parameters
+    ----------
+    cpu, wall
+        Seconds of a core, and of the clock, that the last look took, with what it led to.
+    is_watched
+        Whether somebody watches.
+    """
+    return max(SOON if is_watched else SELDOM, cpu / SHARE, wall / BUSY)
+
+
+@dataclass(frozen=True)
+class Look(Generic[_Seen]):
+    """What was seen, and whether the run is over."""
+
+    seen: _Seen
+    is_over: bool
+
+
+class Poller(Generic[_Seen]):
+    """Has the page of a run as it was last seen. Use as a context manager: a thread looks meanwhile.
+
+    Parameters
+    ----------
+    look
+        Looks at the run.
+    draw
+        Makes the page of what was seen; called only where that is not what was seen before.
+    tell
+        Hears when the run is over, and of trouble: a line for a person.
+
+    Raises
+    ------
+    ScaledprocError
+        If the first look fails. Later ones are tried again.
+    """
+
+    def __init__(
+        self, look: Callable[[], Look[_Seen]], draw: Callable[[_Seen], str], tell: Callable[[str], None]
+    ) -> None:
+        self._look, self._draw, self._tell = look, draw, tell
+        self._seen = look()
+        self._page = draw(self._seen.seen).encode()
+        self._trouble = ""
+        self._asked = float("-inf")
+        self._ended = threading.Event()
+        self._wanted = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
+
+    def __enter__(self) -> Poller[_Seen]:
+        if self._seen.is_over:
+            self._tell("the run is over")
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._wanted.set()
+        self._thread.join(SOON)  # a look at a store that does not answer is left alone
+
+    def page(self) -> bytes:
+        """The page as it was last drawn; it is looked at again soon, as somebody watches."""
+        was_idle = not self._is_watched
+        self._asked = time.monotonic()
+        if was_idle:
+            self._wanted.set()
+        return self._page
+
+    @property
+    def _is_watched(self) -> bool:
+        return time.monotonic() - self._asked < WATCHED
+
+    def _watch(self) -> None:
+        earliest = time.monotonic() + SOON
+        while not self._ended.is_set() and not self._seen.is_over:
+            cpu, wall = self._once()
+            now = time.monotonic()
+            earliest = now + pause(cpu, wall, is_watched=True)
+            latest = now + pause(cpu, wall, is_watched=self._is_watched)
+            self._wanted.clear()
+            self._wanted.wait(latest - time.monotonic())  # somebody who comes meanwhile waits for less
+            self._ended.wait(max(earliest - time.monotonic(), 0.0))
+
+    def _once(self) -> tuple[float, float]:
+        """Look once; seconds of a core, and of the clock, that it took."""
+        cpu, wall = time.process_time(), time.perf_counter()
+        try:
+            found = self._look()
+            if found.seen != self._seen.seen:
+                self._page = self._draw(found.seen).encode()
+        except ScaledprocError as error:
+            self._say_trouble(redacted(str(error)))
+        else:
+            self._say_trouble("")
+            was_over, self._seen = self._seen.is_over, found
+            if found.is_over and not was_over:
+                self._tell("the run is over")
+        return time.process_time() - cpu, time.perf_counter() - wall
+
+    def _say_trouble(self, text: str) -> None:
+        """Tell of trouble once, and of its end."""
+        if text and not self._trouble:
+            self._tell(f"{text}; trying again")
+        elif self._trouble and not text:
+            self._tell("it can be read again")
+        self._trouble = text

@@ -1,0 +1,195 @@
+"""The backend `commands`: templates, and jobs as plain processes and by Slurm's commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import scaledproc
+from scaledproc.api import make_backend, status, stop
+from scaledproc.backends.commands import backend as module
+from scaledproc.backends.commands.settings import FIRST_NUMBER, Settings, fill
+from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.run_folder.folder import Run
+from scaledproc.testing import PROBE, BackendConformance, output_bytes
+from scaledproc.testing.probes import write_probe_dataset
+
+PROCESSES = {
+    "submit": 'sh -c \'setsid "$1" >"$2" 2>&1 & echo $!\' sh {script} {log}',
+    "poll": 'sh -c \'kill -0 "$1" && ! grep -q "State:.Z" /proc/$1/status\' sh {id}',
+    "cancel": "kill {id}",
+    "poll_seconds": 0.1,
+}
+SLURM = {
+    "submit": "sbatch --parsable --output=/dev/null --error={log} --job-name={name} --cpus-per-task={cores} {script}",
+    "poll": "squeue --noheader --format=%A",
+    "cancel": "scancel {id}",
+    "poll_seconds": 0.3,
+}
+
+
+WAIT = 90.0  # seconds
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + WAIT
+    while not holds():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("qsub -N {name} {script}", ["qsub", "-N", "a b", "/x y/$(s).sh"]),
+        ("ssh node '{script} > {log}'", ["ssh", "node", "/x y/$(s).sh > l;o"]),
+        ("echo {other} {} {{name}}", None),
+        ("awk {print} {script}", None),
+    ],
+)
+def test_values_stay_within_their_words(template: str, words: list[str] | None) -> None:
+    values = {"name": "a b", "script": "/x y/$(s).sh", "log": "l;o"}
+    if words is None:
+        with pytest.raises(UsageError, match="--submit: there is no"):
+            Settings.parse({"submit": template, "poll": "true", "cancel": "kill {id}"})
+    else:
+        assert fill(template, values) == words
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "needs --commands-submit"),
+        ({"submit": "qsub {script}"}, "needs --commands-poll"),
+        ({"submit": "qsub"}, "--submit 'qsub': give a command with {script} or {command}"),
+        ({"submit": "qsub '{script}"}, "no command as a shell reads it"),
+        ({"cancel": "qdel"}, "give a command with {id}"),
+        ({"poll": "qstat {name}"}, "there is no {name}; there are {id}"),
+        ({"id_pattern": "("}, "no regular expression"),
+        ({"queue": "x"}, "no setting 'queue'"),
+        ({"at_once": 0}, "--at-once 0: give 1 or more"),
+    ],
+)
+def test_what_cannot_be_set(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError) as error:
+        make_backend("commands", None, None, given)
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "pattern", "found"),
+    [
+        ("Submitted batch job 123\n", FIRST_NUMBER, "123"),
+        ("123.server.site.edu\n", FIRST_NUMBER, "123.server.site.edu"),
+        ("Job <123> is submitted to default queue <normal>.\n", FIRST_NUMBER, "123"),
+        ('Your job 123 ("name") has been submitted\n', FIRST_NUMBER, "123"),
+        ("4711[].pbs\n", FIRST_NUMBER, "4711[].pbs"),
+        ("queue7: job=a9\n", r"job=(\w+)", "a9"),
+    ],
+)
+def test_the_id_in_what_submitting_prints(said: str, pattern: str, found: str) -> None:
+    assert module._id_in(said, pattern) == found
+
+
+def test_no_id() -> None:
+    with pytest.raises(ScaledprocError, match="submitting printed no id"):
+        module._id_in("denied", FIRST_NUMBER)
+
+
+def test_the_ids_of_jobs_that_are_there() -> None:
+    made = module.CommandsBackend(**{**PROCESSES, "poll": "printf '12.s R\\n123 Q\\n'"})
+
+    assert made._there(["12.s", "12", "123", "23", "1234"]) == {"12.s", "123"}
+    failing = module.CommandsBackend(**{**PROCESSES, "poll": "sh -c 'echo busy >&2; exit 3'"})
+    with pytest.raises(module.BusyError, match="--commands-poll failed with exit code 3: busy"):
+        failing._there(["1"])
+
+
+def test_a_program_that_is_not_there(tmp_path: Path) -> None:
+    dataset = write_probe_dataset(tmp_path / "data")
+    with pytest.raises(UsageError, match="--commands-submit: there is no program qsub here"):
+        scaledproc.run(
+            dataset,
+            tmp_path / "out",
+            extractor=PROBE,
+            backend="commands",
+            settings={**PROCESSES, "submit": "qsub {script}"},
+        )
+
+
+@pytest.mark.slow
+class TestProcesses(BackendConformance):
+    backend = "commands"
+    jobs = 1
+
+    def run(self, dataset: str, output: str, **arguments: Any) -> Run:
+        return super().run(dataset, output, settings=PROCESSES, **arguments)
+
+    def command(self, dataset: str, output: str, *arguments: str) -> list[str]:
+        settings = [
+            word for name, value in PROCESSES.items() for word in (f"--commands-{name.replace('_', '-')}", str(value))
+        ]
+        return [*super().command(dataset, output, *arguments), *settings]
+
+
+@pytest.mark.slow
+def test_jobs_that_are_killed_or_stopped_cost_no_row(tmp_path: Path) -> None:
+    dataset, output = write_probe_dataset(tmp_path / "data", seconds=0.3), tmp_path / "out"
+    words = TestProcesses().command(str(dataset), str(output), "--extractor", PROBE, "--shards", "2", "--chunk", "1")
+
+    def jobs() -> dict[str, dict[str, str]]:
+        wait_until(lambda: (output / "work/control/commands.json").exists())
+        wait_until(lambda: any((output / "work/00000").glob("[0-9]*.parquet")))
+        found: dict[str, dict[str, str]] = json.loads((output / "work/control/commands.json").read_text())["jobs"]
+        return found
+
+    with subprocess.Popen([*words, "--json"], stdout=subprocess.PIPE, text=True) as driver:
+        first = jobs()["0"]["id"]
+        os.kill(int(first), signal.SIGKILL)
+        wait_until(lambda: jobs()["0"]["id"] != first)
+        assert status(output).backend == "commands"
+        assert stop(output) == 2
+        said, _ = driver.communicate(timeout=WAIT)
+    assert driver.returncode == 1
+    assert f"shard 0 is submitted again: it ended without a result (job {first})" in said
+    assert "its jobs were stopped" in said
+    wait_until(lambda: not module.CommandsBackend(**PROCESSES)._there([job["id"] for job in jobs().values()]))
+
+    found = scaledproc.run(
+        dataset, output, extractor=PROBE, backend="commands", jobs=1, shards="2", chunk="1", settings=PROCESSES
+    )
+    local = scaledproc.run(dataset, tmp_path / "local", extractor=PROBE, backend="local", jobs=1, shards="2", chunk="1")
+    assert output_bytes(found.store) == output_bytes(local.store)
+
+
+@pytest.mark.slow
+@pytest.mark.slurm
+@pytest.mark.usefixtures("slurm")
+def test_slurm_by_its_commands(tmp_path: Path) -> None:
+    dataset = write_probe_dataset(tmp_path / "data", poison=True)
+    found = scaledproc.run(
+        dataset, tmp_path / "out", extractor=PROBE, backend="commands", jobs=1, shards="3", settings=SLURM
+    )
+    local = scaledproc.run(dataset, tmp_path / "local", extractor=PROBE, backend="local", jobs=1, shards="3")
+
+    assert output_bytes(found.store) == output_bytes(local.store)
+
+
+def test_the_templates_of_the_guide_are_those_that_are_tried() -> None:
+    page = (Path(__file__).parents[3] / "docs/guides/batch-systems.md").read_text(encoding="utf-8")
+    tables = [tomllib.loads(text.partition("```")[0])["commands"] for text in page.split("```toml\n")[1:]]
+
+    for table in tables:
+        Settings.parse(table)
+    for tried, table in zip((PROCESSES, SLURM), tables, strict=False):
+        assert {name: tried[name] for name in table} == table
+    assert len(tables) == 5

@@ -1,0 +1,118 @@
+"""`scaledproc watch`: runs in a folder and in S3, at work and finished."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import urlopen
+from uuid import uuid4
+
+import pytest
+from support import COMMAND, Bucket, Cli, clean_environment
+
+import scaledproc
+from scaledproc.events import ChunkDone, Event
+from scaledproc.testing import PROBE, write_probe_dataset
+
+
+@contextmanager
+def watching(*words: str, env: dict[str, str] | None = None) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The address that the command prints, and its process, which is ended with Ctrl-C."""
+    with subprocess.Popen(
+        [*COMMAND, "watch", *words],
+        env=clean_environment(env or {}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            if not line:
+                raise AssertionError(process.communicate(timeout=60)[1])
+            yield line.strip(), process
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
+
+
+def get(url: str) -> str:
+    with urlopen(url, timeout=30) as answer:
+        return str(answer.read().decode())
+
+
+def begun(folder: Path, output: str, **more: object) -> None:
+    """A run that is interrupted after some chunks."""
+
+    def listen(event: Event) -> None:
+        if isinstance(event, ChunkDone):
+            raise KeyboardInterrupt
+
+    write_probe_dataset(folder)
+    with pytest.raises(KeyboardInterrupt):
+        scaledproc.run(folder, output, extractor=PROBE, shards=3, chunk=2, jobs=1, on_event=listen, **more)  # type: ignore[arg-type]
+
+
+def test_a_run_that_goes_on_and_ends(tmp_path: Path) -> None:
+    output = str(tmp_path / "out")
+    begun(tmp_path / "data", output)
+    with watching(output) as (url, process):
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{30,}/", url)
+        assert "stopped" in get(url)
+        assert re.search(r"of 38 tasks done.*not finished", get(url))
+        scaledproc.run(tmp_path / "data", output, extractor=PROBE, shards=3, chunk=2, jobs=1)
+        end = time.monotonic() + 60
+        while 'class="state done"' not in get(url):
+            assert time.monotonic() < end
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert said.splitlines()[0] == "Ctrl-C ends this; the run goes on"
+    assert "the run is over" in said
+    assert "Traceback" not in said
+
+
+def test_what_is_no_run_is_refused(cli: Cli, tmp_path: Path) -> None:
+    result = cli("watch", "nowhere")
+    assert result.returncode != 0
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.slow
+def test_a_run_in_s3_costs_less_than_a_hundredth_of_a_core(s3: Bucket, tmp_path: Path) -> None:
+    """From a process that has only the address of its folder; what it takes is counted by the system."""
+    output = s3.url(f"watch-{uuid4().hex}")
+    begun(
+        tmp_path / "data", output, storage_options={f"output.{key}": each for key, each in s3.storage_options.items()}
+    )
+    options = s3.storage_options
+    env = {
+        "AWS_ACCESS_KEY_ID": str(options["key"]),
+        "AWS_SECRET_ACCESS_KEY": str(options["secret"]),
+        "AWS_ENDPOINT_URL": s3.server.endpoint,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    with watching(output, env=env) as (url, process):
+        assert output in get(url)  # its name in the page
+        time.sleep(4)  # what it imports at first
+        before, began = cpu_of(process.pid), time.monotonic()
+        while time.monotonic() - began < 25:
+            get(url)  # as the page does
+            time.sleep(2)
+        share = (cpu_of(process.pid) - before) / (time.monotonic() - began)
+    assert share < 0.02, share  # the clock of the system has a hundredth of a second, and the first looks come early
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds of a core that a process took."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

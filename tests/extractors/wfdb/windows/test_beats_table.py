@@ -1,0 +1,132 @@
+"""The further table of beats, against one detection over the whole signal."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from wfdb_oracles.oracle import read_files, samples_of, task_of
+from wfdb_oracles.windows import in_time
+
+import scaledproc
+from scaledproc.errors import UsageError
+from scaledproc.extractors.tables import TableRows
+from scaledproc.extractors.wfdb import blocks
+from scaledproc.extractors.wfdb.beats.detection import detect_beats
+from scaledproc.extractors.wfdb.beats.intervals import rr_intervals_ms
+from scaledproc.extractors.wfdb.windows import streams
+from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
+from scaledproc.extractors.wfdb.windows.measures import beats
+
+
+def both_tables(path: Path, **options: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows of windows, and those of beats."""
+    given = list(WfdbWindows(beats_table=True, **options).extract(task_of(path)))
+    found = [each.given for each in given if isinstance(each, TableRows)]
+    rows = pa.concat_tables(found).to_pylist() if found else []
+    return [each for each in given if not isinstance(each, TableRows)], rows
+
+
+@pytest.mark.parametrize(("name", "channel", "kind"), [("a103l", 0, "ecg"), ("3234460_0018", 2, "pulse")])
+def test_the_rows_are_the_beats_that_are_found(shared_data: Path, name: str, channel: int, kind: Any) -> None:
+    (path,) = shared_data.rglob(f"{name}.hea")
+    windows, rows = both_tables(path)
+    assert windows == list(WfdbWindows().extract(task_of(path)))
+    rows = [row for row in rows if row["channel"] == channel]
+    header, files = read_files(path)
+    signal, (stored, n) = header.signals[channel], samples_of(header, files)[channel]
+    samples = (in_time(signal, stored, n) - signal.baseline) / signal.gain
+    fs = header.fs * signal.samples_per_frame
+    found = detect_beats(samples[: round(fs * 620)], fs, kind)
+    inside = found.times < 600 * fs
+    first = rows[: inside.sum()]
+    assert [row["sample"] for row in first] == found.positions[inside].tolist()
+    assert all(row["sample"] >= 600 * fs for row in rows[len(first) :])
+    offset = next(row["offset_s"] - row["window"] * 60 for row in windows) if windows[0]["window"] else 0.0
+    at = [row["time_s"] for row in first]
+    expected = found.times[inside] / fs
+    begin = at[0] - expected[0]
+    assert np.allclose(at, expected + begin, rtol=0, atol=1e-6)
+    assert begin >= offset
+    for column, values in (
+        ("rr_ms", rr_intervals_ms(found, fs)),
+        ("amplitude", found.amplitude),
+        ("quality", found.quality),
+    ):
+        told = [np.nan if row[column] is None else row[column] for row in first]
+        assert np.array_equal(told, values[inside], equal_nan=True), column
+
+
+def test_beats_are_counted_by_window(shared_data: Path) -> None:
+    """Where windows follow each other all beats of windows with values are in the table, by the record's time."""
+    (path,) = shared_data.rglob("3234460_0018.hea")
+    windows, rows = both_tables(path)
+    checked = 0
+    for window in windows:
+        if window["n_beats"]:
+            times = [row["time_s"] for row in rows if row["channel"] == window["channel"]]
+            assert window["n_beats"] == sum(window["offset_s"] <= time < window["offset_s"] + 60 for time in times)
+            checked += 1
+    assert checked > 20
+
+
+def test_the_same_rows_in_any_pieces_of_the_file(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beats outside of windows, too, in the same order."""
+    monkeypatch.setattr(beats, "PIECE", 50.0)
+    (path,) = shared_data.rglob("a103l.hea")
+    _, expected = both_tables(path, window=3.0, step=100.0)
+    monkeypatch.setattr(blocks, "BLOCK", 4096)
+    monkeypatch.setattr(blocks, "_own", type(blocks._own)())
+    monkeypatch.setattr(streams, "_TOGETHER", 9000)
+    _, rows = both_tables(path, window=3.0, step=100.0)
+    assert rows == expected
+    order = [(row["time_s"] // 50, row["channel"], row["time_s"]) for row in rows]
+    assert order == sorted(order)
+    assert len({row["channel"] for row in rows}) > 1
+
+
+def test_across_segments_beats_are_those_of_segments(shared_data: Path) -> None:
+    (path,) = shared_data.rglob("82284982.hea")
+    _, rows = both_tables(path, across_segments=True)
+    apart = [row for each in sorted(path.parent.glob("82284982_0*.hea")) for row in both_tables(each)[1]]
+    assert len(rows) > 100
+    assert abs(len(rows) - len(apart)) <= 0.02 * len(apart)  # at the edges of segments
+    for name in {row["signal_name"] for row in rows}:
+        known = np.sort([row["time_s"] for row in apart if row["signal_name"] == name])
+        times = np.array([row["time_s"] for row in rows if row["signal_name"] == name])
+        distances = np.abs(times[:, None] - known).min(axis=1)
+        assert (distances < 0.01).mean() > 0.97, name
+    assert all(row["time"] is not None for row in rows)
+    begins = {row["time"] - dt.timedelta(seconds=row["time_s"]) for row in rows}
+    assert max(begins) - min(begins) <= dt.timedelta(microseconds=2)
+
+
+def test_a_run_writes_it_beside_the_same_features(shared_data: Path, tmp_path: Path) -> None:
+    """Whatever the cuts are."""
+    data = tmp_path / "data" / "p" / "a"
+    data.mkdir(parents=True)
+    for name in ("a103l", "100"):
+        for file in next(iter(shared_data.rglob(f"{name}.hea"))).parent.glob(f"{name}.*"):
+            shutil.copy(file, data)
+    runs = {}
+    for number, (chunk, options) in enumerate([(1, {"beats_table": True}), (5, {"beats_table": True}), (5, {})]):
+        out = tmp_path / f"out{number}"
+        scaledproc.run(tmp_path / "data", out, extractor="wfdb-windows", options=options, chunk=chunk, jobs=1)
+        runs[number] = out
+    assert not (runs[2] / "beats.parquet").exists()
+    assert len({(out / "features.parquet").read_bytes() for out in runs.values()}) == 1
+    assert (runs[0] / "beats.parquet").read_bytes() == (runs[1] / "beats.parquet").read_bytes()
+    table = pq.read_table(runs[0] / "beats.parquet")
+    assert table.num_rows > 4000
+    assert set(table["record"].to_pylist()) == {"a103l", "100"}
+
+
+def test_there_are_none_without_beats() -> None:
+    with pytest.raises(UsageError, match="there are none with beats=false"):
+        WfdbWindows(beats=False, beats_table=True)

@@ -1,0 +1,56 @@
+"""What a long record takes of memory: two days of eight signals, with every beat in a table."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+HOURS, FS, SIGNALS = 48, 62.5, ("II", "V", "ABP", "PLETH", "RESP", "CVP", "aVR", "PAP")
+MOST = 300_000_000
+CHILD = """
+import resource, sys
+from pathlib import Path
+from scaledproc.extractors.base import Task
+from scaledproc.extractors.rows.several import collector_for, schema_between
+from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
+from scaledproc.storage.parquet import Writer
+root = Path(sys.argv[1])
+extractor = WfdbWindows(beats_table=True)
+extractor.expect(10**9)
+collector = collector_for(extractor)
+collector.add(extractor.extract(Task(".", ".", "r.hea", root, frozenset({"r.hea", "r.dat"}))))
+with Writer(root / "rows.parquet", schema_between(extractor), for_queries=False) as writer:
+    writer.write_table(collector.take())
+print(collector.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def write_long_record(folder: Path) -> int:
+    """Beats at 75 a minute in each signal; how many frames there are."""
+    n = int(HOURS * 3600 * FS)
+    piece = int(600 * FS)
+    at = np.arange(piece) / FS % 0.8
+    beat = 60 * np.exp(-0.5 * ((at - 0.4) / 0.02) ** 2) + 40 * np.exp(-0.5 * ((at - 0.5) / 0.1) ** 2)
+    rng = np.random.default_rng(7)
+    with (folder / "r.dat").open("wb") as file:
+        for _ in range(n // piece):
+            noise = rng.integers(-2, 3, (piece, len(SIGNALS)))
+            file.write((beat[:, None].astype(np.int64) + noise + 128).astype(np.uint8).tobytes())
+    lines = "".join(f"r.dat 80 100/mV 8 0 0 0 0 {name}\n" for name in SIGNALS)
+    (folder / "r.hea").write_text(f"r {len(SIGNALS)} {FS} {n}\n{lines}")
+    return n
+
+
+@pytest.mark.slow
+def test_two_days_of_eight_signals_fit(tmp_path: Path) -> None:
+    n = write_long_record(tmp_path)
+    done = subprocess.run([sys.executable, "-c", CHILD, str(tmp_path)], capture_output=True, text=True, check=True)
+    rows, most = map(int, done.stdout.split())
+    windows = len(SIGNALS) * HOURS * 60
+    with_beats = sum(name not in {"RESP", "CVP"} for name in SIGNALS)
+    assert rows >= windows + 0.98 * with_beats * n / FS / 0.8
+    assert most < MOST

@@ -1,0 +1,124 @@
+"""A run that is looked at again and again, by a clock of the test's."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from scaledproc.errors import ScaledprocError
+from scaledproc.reporting.watching import poller as module
+from scaledproc.reporting.watching.poller import BUSY, SELDOM, SHARE, SOON, Look, Poller, pause
+
+
+def wait_for(is_true: Callable[[], object]) -> None:
+    end = time.monotonic() + 20
+    while not is_true():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("is_watched", [True, False])
+@pytest.mark.parametrize(("cpu", "wall"), [(0.0, 0.0), (0.01, 0.5), (3.0, 3.0), (0.0, 60.0)])
+def test_looking_takes_no_more_than_its_share(cpu: float, wall: float, is_watched: bool) -> None:
+    waited = pause(cpu, wall, is_watched=is_watched)
+    assert cpu / waited <= SHARE < 0.01
+    assert wall / waited <= BUSY
+    assert waited >= (SOON if is_watched else SELDOM)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SOON", "SELDOM"):
+        monkeypatch.setattr(module, name, 0.001)
+    monkeypatch.setattr(module, "SHARE", 1e9)
+    monkeypatch.setattr(module, "BUSY", 1e9)
+
+
+def test_the_page_is_drawn_when_something_changed(quick: None) -> None:
+    seen, drawn, looks = [1], list[int](), [0]
+
+    def look() -> Look[int]:
+        looks[0] += 1
+        return Look(seen[0], is_over=False)
+
+    def draw(found: int) -> str:
+        drawn.append(found)
+        return f"<{found}>"
+
+    with Poller(look, draw, lambda _: None) as poller:
+        assert poller.page() == b"<1>"
+        wait_for(lambda: looks[0] > 5)
+        assert drawn == [1]
+        seen[0] = 2
+        wait_for(lambda: poller.page() == b"<2>")
+    assert drawn == [1, 2]
+
+
+def test_the_end_is_told_once_and_nothing_is_looked_at_any_more(quick: None) -> None:
+    told, looks = list[str](), [0]
+
+    def look() -> Look[int]:
+        looks[0] += 1
+        return Look(min(looks[0], 3), is_over=looks[0] >= 3)
+
+    with Poller(look, str, told.append) as poller:
+        wait_for(lambda: told)
+        poller._thread.join(10)
+        assert poller.page() == b"3"
+    assert told == ["the run is over"]
+    assert looks == [3]
+
+
+def test_a_run_that_was_over_before() -> None:
+    told: list[str] = []
+    with Poller(lambda: Look("x", is_over=True), str, told.append) as poller:
+        assert poller.page() == b"x"
+    assert told == ["the run is over"]
+
+
+def test_trouble_is_told_once_and_the_last_page_stays(quick: None) -> None:
+    told, is_away, looks = list[str](), threading.Event(), [0]
+
+    def look() -> Look[str]:
+        looks[0] += 1
+        if is_away.is_set():
+            raise ScaledprocError("the store does not answer")
+        return Look("here", is_over=False)
+
+    with Poller(look, str, told.append) as poller:
+        is_away.set()
+        before = looks[0]
+        wait_for(lambda: looks[0] > before + 4)
+        assert poller.page() == b"here"
+        is_away.clear()
+        wait_for(lambda: len(told) == 2)
+    assert told == ["the store does not answer; trying again", "it can be read again"]
+
+
+def test_a_first_look_that_fails_is_an_error() -> None:
+    def look() -> Look[str]:
+        raise ScaledprocError("no run there")
+
+    with pytest.raises(ScaledprocError, match="no run there"):
+        Poller(look, str, lambda _: None)
+
+
+def test_whoever_comes_does_not_wait_for_the_next_rare_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SOON", 0.001)
+    monkeypatch.setattr(module, "SHARE", 1e9)
+    monkeypatch.setattr(module, "BUSY", 1e9)
+    looks = [0]
+
+    def look() -> Look[int]:
+        looks[0] += 1
+        return Look(looks[0], is_over=False)
+
+    with Poller(look, str, lambda _: None) as poller:
+        wait_for(lambda: looks[0] == 2)
+        time.sleep(0.1)
+        assert looks[0] == 2  # nobody watches: the next is in half a minute
+        poller.page()
+        wait_for(lambda: looks[0] > 5)
