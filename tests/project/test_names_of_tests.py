@@ -65,6 +65,7 @@ THROUGH = {  # in the order of their folders
     "extractors/wfdb/windows/test_streams.py": "extractors/wfdb/windows/measures/numba_kernel "
     "extractors/wfdb/windows/measures/numpy_kernel "
     "extractors/wfdb/windows/place extractors/wfdb/windows/reading",
+    "extractors/wfdb/windows/measures/test_spectra.py": "extractors/wfdb/windows/measures/spectral_steps",
     "fetching/test_transfer.py": "cli/fetch fetching/contents fetching/threads storage/datasets",
     "planning/test_plan.py": "planning/path_arrays",
     "project/test_public_names.py": "plugins _util/lazy_names",
@@ -81,7 +82,7 @@ THROUGH = {  # in the order of their folders
     "testing/test_extractor.py": "testing/probes",
 }
 """Tests, and the modules without tests of their name that these call: steps of one story, which it tells whole."""
-CONSTANTS = {"fetching/defaults", "run_folder/names"}
+CONSTANTS = {"fetching/defaults", "run_folder/forms", "run_folder/names"}
 
 
 def modules() -> Iterator[str]:

@@ -329,6 +329,7 @@ def test_killed_host_goes_on_where_it_was(account: Account) -> None:
     assert resumed >= 4, second.log
     account.assert_as_local(found, chunk="1")
     assert found.record.backend["billed"]["jobs"] == 2
+    assert found.record.backend["expected"]["seconds"] > 0
 
 
 @pytest.mark.slow
