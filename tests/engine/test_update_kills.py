@@ -71,7 +71,7 @@ def kill_updates(folder: Path, kills: int, seed: int, form: str = "file") -> Non
             (data / f"g{group}/u{unit}").mkdir(parents=True)
             (data / f"g{group}/u{unit}/0.txt").write_text(f"x {group} {unit}")
     command = [sys.executable, "-m", "scaledproc", "run", str(data), str(out), "--extractor", f"{folder}/x.py:read"]
-    command += ["--jobs", "2", "--chunk", "2", "--max-failures", "100%", "--quiet", "--table", form]
+    command += ["--jobs", "2", "--chunk", "2", "--max-failures", "100%", "--quiet", "--no-report", "--table", form]
     done, was_killed = 0, 0
 
     def call(*more: str, kill: dict[str, object] | None = None) -> int:

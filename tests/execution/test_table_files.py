@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -178,19 +178,6 @@ def test_finishing_that_depends_on_other_rows_is_refused(tmp_path: Path) -> None
 
         with pytest.raises(ScaledprocError, match="gives other values for rows alone"):
             scaledproc.run(place.data, tmp_path / f"out{number}", extractor=size, jobs=1, table="dataset")
-
-
-def test_a_class_with_another_summary_has_no_use_for_the_partial_form_of_its_base() -> None:
-    from scaledproc.execution.finishing import has_partial_form, has_summary
-    from scaledproc.extractors.wfdb.summary import WfdbSummary
-
-    class Other(WfdbSummary):
-        def summarise(self, tables: Iterable[pa.Table]) -> Mapping[str, pa.Table]:
-            return {"rows": pa.table({"n": [sum(table.num_rows for table in tables)]})}
-
-    assert has_partial_form(WfdbSummary())
-    assert has_summary(Other())
-    assert not has_partial_form(Other())
 
 
 def test_another_form_is_made_of_the_shards(place: Place) -> None:
