@@ -110,6 +110,7 @@ class SageMakerBackend(Backend):
         self._keys_job: str | None = None
         self._is_over = False
         self._checked: Account | None = None
+        self._guess: dict[str, Any] = {}
 
     @classmethod
     def recall(cls, record: Mapping[str, Any], settings: Mapping[str, Any]) -> SageMakerBackend:
@@ -208,6 +209,7 @@ class SageMakerBackend(Backend):
         expected = forecast(self.settings, self.service, plan, run.dataset, run.extractor)
         if self.settings.max_cost is not None:
             refuse_above(expected, self.settings.max_cost)
+        self._guess = {"seconds": round(expected.wall_seconds, 1), "usd": expected.usd}
         line = f"expected: {estimate_text(expected)[0]}"
         if expected.usd is not None:
             return line
@@ -511,6 +513,8 @@ class SageMakerBackend(Backend):
         if not self.settings.is_local:
             settings["region"] = self.service.region
         found: dict[str, Any] = {"name": self.name, "settings": settings}
+        if self._guess:
+            found["expected"] = self._guess
         if self._execution:
             found["execution"] = self._execution
         if self._groups:

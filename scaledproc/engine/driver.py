@@ -23,6 +23,7 @@ from scaledproc.engine.preflight import (
 from scaledproc.engine.provenance import new_record
 from scaledproc.engine.steps import (
     AtEnd,
+    Terms,
     add_last,
     do_jobs,
     finish,
@@ -33,7 +34,6 @@ from scaledproc.engine.steps import (
     tell_notes,
 )
 from scaledproc.engine.timeline import Timeline
-from scaledproc.engine.update import Terms, compared_by_content, needs_update, put_in_place, update
 from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.events import Detached, Note
 from scaledproc.execution.limits import Limits
@@ -130,6 +130,8 @@ def _carry_out(
     if not planned.n_tasks:
         raise ScaledprocError("; ".join(planned.warnings))
     if options.compare == "content":
+        from scaledproc.engine.update import compared_by_content
+
         there = None if options.overwrite else _readable(output)
         known = [] if there is None else [RunFolder(output, dataset, options.extractor, there)]
         planned = compared_by_content(planned, dataset, [*known, *others])
@@ -183,8 +185,11 @@ def _look(
         return existing, "update" if options.reuse else decision
     if decision == "continue" and options.reuse and not options.update:
         return None, "update"
-    if options.update and needs_update(there, new.record, planned):
-        return existing, "update"
+    if options.update:
+        from scaledproc.engine.update import needs_update
+
+        if needs_update(there, new.record, planned):
+            return existing, "update"
     if options.retry_failed:
         if decision == "continue":
             raise UsageError(f"{new.store} is not finished: the same command without --retry-failed continues it first")
@@ -203,6 +208,8 @@ def _execute(
     output, options, backend, on_event = new.store, terms.options, terms.backend, terms.on_event
     existing, decision = _look(new, planned, options, backend)  # again: another driver may have ended in between
     if existing is not None and decision == "put in place":
+        from scaledproc.engine.update import put_in_place
+
         tell(on_event, Note("an update was ended while it was put in place: going on with that"))
         put_in_place(new, existing)
         existing, decision = _look(new, planned, options, backend)
@@ -211,6 +218,8 @@ def _execute(
     resumed = existing is not None and decision == "continue"
     refuse_twins(new, existing or _readable(output), backend, same=resumed)
     if decision == "update":
+        from scaledproc.engine.update import update
+
         if existing is not None and options.table is None:
             new = replace(new, record=replace(new.record, options={**new.record.options, "table": form_of(existing)}))
         with reporting(

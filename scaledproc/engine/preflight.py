@@ -11,8 +11,6 @@ from scaledproc._util.text import count_text
 from scaledproc.backend.base import Backend
 from scaledproc.backend.registry import load_backend
 from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
-from scaledproc.execution.reuse.decision import Reuse, find_reuse, is_same_extractor
-from scaledproc.execution.reuse.earlier import open_earlier
 from scaledproc.extractors import Extractor
 from scaledproc.run_folder.changes import Difference, run_differences, texts_of, unit_differences
 from scaledproc.run_folder.folder import Run, RunFolder, changed_files
@@ -23,6 +21,7 @@ from scaledproc.storage.store import Store
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from scaledproc.execution.reuse.decision import Reuse
     from scaledproc.planning.plan import Plan
 
 
@@ -120,6 +119,9 @@ def offered(there: Run, planned: Plan, cores: int, label: str) -> Difference | N
 
 def look_ahead(run: Run, planned: Plan, label: str) -> Reuse | None:
     """What an update of a run would do, as far as can be told without reading its rows; else None."""
+    from scaledproc.execution.reuse.decision import find_reuse, is_same_extractor
+    from scaledproc.execution.reuse.earlier import open_earlier
+
     was = run.record.extractor["fingerprint"]
     if isinstance(was, str) or run.record.extractor.get("label") != label:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scaledproc._util.process.machine import shortage
@@ -16,13 +17,40 @@ from scaledproc.storage.store import describe, store_errors
 
 if TYPE_CHECKING:
     from scaledproc.backend.base import Backend, Job
-    from scaledproc.engine.options import Listener
+    from scaledproc.engine.options import Listener, RunOptions
     from scaledproc.planning.plan import Plan
-    from scaledproc.run_folder.folder import RunFolder
+    from scaledproc.run_folder.folder import Run, RunFolder
 
 AtEnd = Callable[["RunFolder"], str]
 """Makes what a finished run's folder has besides, such as its report; returns what a person should read of that."""
 MEASURED = 2.0  # core-seconds of work, from which on a run's measurements say something
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a run, or an update, is made with.
+
+    Parameters
+    ----------
+    options, backend
+        Of the run.
+    others
+        Further runs that rows may be taken from.
+    on_event, ask
+        Who listens, and who is asked.
+    started
+        When the command was, by `time.perf_counter`.
+    at_end
+        Makes what the folder has besides.
+    """
+
+    options: RunOptions
+    backend: Backend
+    others: tuple[Run, ...]
+    on_event: Listener | None
+    ask: Callable[[str], bool]
+    started: float
+    at_end: AtEnd | None = None
 
 
 def do_jobs(

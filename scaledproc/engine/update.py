@@ -8,10 +8,10 @@ resuming are what they always are. Only when it is whole it takes the place of t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +20,7 @@ import pyarrow as pa
 from scaledproc._util.text import count_text
 from scaledproc.backend.base import Job
 from scaledproc.engine.preflight import changed_sizes, refuse_twins, seconds_for, version_differences
-from scaledproc.engine.steps import AtEnd, add_last, do_jobs, finish, finished_event, started_event, tell, tell_notes
+from scaledproc.engine.steps import Terms, add_last, do_jobs, finish, finished_event, started_event, tell, tell_notes
 from scaledproc.errors import DamagedError, ScaledprocError, UsageError
 from scaledproc.events import Event, Note, ReuseFound, RunFinished
 from scaledproc.execution.reuse.decision import Reuse, find_reuse, is_same_extractor
@@ -29,48 +29,21 @@ from scaledproc.execution.reuse.shards import Origins, is_copy, make_shard, piec
 from scaledproc.planning.partition import ChunkCut, ShardCut
 from scaledproc.run_folder.changes import OLD, texts_of
 from scaledproc.run_folder.folder import Run, RunFolder, begin, changed_files
+from scaledproc.run_folder.forms import FILE
 from scaledproc.run_folder.names import REUSED_TASKS, TODO, UPDATE
-from scaledproc.run_folder.record import FILE, RunRecord, read_record
+from scaledproc.run_folder.record import RunRecord, read_record
 from scaledproc.run_folder.replacement import UPDATES, replace_run
 from scaledproc.run_folder.tasks_table import REUSED_SCHEMA
 from scaledproc.storage.parquet import write_table
 
 if TYPE_CHECKING:
-    from scaledproc.backend.base import Backend
-    from scaledproc.engine.options import Listener, PlanOptions, RunOptions
+    from scaledproc.engine.options import Listener, PlanOptions
     from scaledproc.extractors import Extractor
     from scaledproc.planning.plan import Plan
     from scaledproc.storage.store import Store
 
 MAKERS = 4
 """Shards that are put together at once: some are read and hashed while others are written and flushed."""
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What an update is made with.
-
-    Parameters
-    ----------
-    options, backend
-        Of the run.
-    others
-        Further runs that rows may be taken from.
-    on_event, ask
-        Who listens, and who is asked.
-    started
-        When the command was, by `time.perf_counter`.
-    at_end
-        Makes what the folder has besides.
-    """
-
-    options: RunOptions
-    backend: Backend
-    others: tuple[Run, ...]
-    on_event: Listener | None
-    ask: Callable[[str], bool]
-    started: float
-    at_end: AtEnd | None = None
 
 
 def needs_update(run: RunFolder, wanted: RunRecord, planned: Plan) -> bool:

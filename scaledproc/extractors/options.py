@@ -18,7 +18,6 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Literal, Union
 
 from scaledproc._util.redaction import is_secret_option
@@ -416,6 +415,8 @@ def _unknown(found: Any, name: str, known: Mapping[str, ExtractorOption]) -> str
         return f"extractor {label!r} takes no option {name}, since it is made already: give its class"
     if not known:
         return f"extractor {label!r} takes no option {name}: it has none"
+    from difflib import get_close_matches
+
     close = get_close_matches(name, known, n=1)
     hint = f"is {close[0]!r} meant?" if close else f"it has: {', '.join(known)}"
     return f"extractor {label!r} takes no option {name}; {hint}"

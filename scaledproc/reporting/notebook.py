@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from scaledproc._util.html import details_html
 from scaledproc._util.text import clean_text, count_text
 from scaledproc.engine.progress import RunProgress
 from scaledproc.errors import ScaledprocError
@@ -134,6 +133,8 @@ class NotebookProgress:
         """Show the first tasks of a finished run that failed, with their tracebacks."""
         if run.record.state != "done" or not run.quarantined:
             return
+        from scaledproc._util.html import details_html
+
         parts, texts = [], []
         for failure in run.errors().slice(0, SHOWN_FAILURES).select(["anchor", "error", "message"]).to_pylist():
             line = f"{shown(failure['anchor'])}: {failure['error']}: {shown(failure['message'])}"

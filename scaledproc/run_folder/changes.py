@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from scaledproc._util.text import clean_text, count_text
-from scaledproc.extractors.code.fingerprint import CODE, WITH_KEYS, Fingerprint
+from scaledproc.extractors.code.fingerprint import CODE, FINISHING, WITH_KEYS, Fingerprint
 from scaledproc.planning.comparison import compare_plans
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def extractor_differences(
 
 def part_differences(was: Mapping[str, str], now: Mapping[str, str]) -> list[Difference]:
     """What differs between the parts of two fingerprints; what follows from something else is left out."""
-    names = sorted({*was, *now}, key=lambda name: (_rank(name), name))
+    names = sorted({*was, *now} - {FINISHING}, key=lambda name: (_rank(name), name))
     found = [_difference(name, was.get(name), now.get(name)) for name in names if was.get(name) != now.get(name)]
     kinds = {difference.kind for difference in found}
     if "python" in kinds:  # another version has other bytecode

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scaledproc.extractors import Task, extractor
+from scaledproc.run_folder.names import CROISSANT
 from scaledproc.run_folder.record import read_record
 from scaledproc.storage.store import Store
 
@@ -73,7 +74,8 @@ def write_probe_dataset(folder: Path, *, poison: bool = False, seconds: float = 
 
 def output_bytes(store: Store) -> dict[str, str]:
     """A digest of each file that must be the same wherever and however a plan is run."""
-    names = [name for name in store.names() if name.endswith((".csv", ".parquet")) and name not in _WITH_CUTS]
+    kinds = (".csv", ".parquet", CROISSANT)
+    names = [name for name in store.names() if name.endswith(kinds) and name not in _WITH_CUTS]
     record = read_record(store)
     tables = ("features", *record.tables) if record is not None and record.has_table_folders else ()
     names += [f"{folder}/{name}" for folder in ("shards", *tables) for name in store.names(folder)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -110,6 +111,37 @@ def test_a_run_in_s3_costs_less_than_a_hundredth_of_a_core(s3: Bucket, tmp_path:
             time.sleep(2)
         share = (cpu_of(process.pid) - before) / (time.monotonic() - began)
     assert share < 0.02, share  # the clock of the system has a hundredth of a second, and the first looks come early
+
+
+@pytest.mark.slow
+def test_the_page_follows_the_run_in_a_browser(tmp_path: Path) -> None:
+    """Chromium: what is shown changes by itself, without an error, and nothing else is asked for."""
+    path = shutil.which("chromium")
+    if path is None:
+        text = "there is no chromium: apt-get install chromium"
+        (pytest.fail if os.environ.get("SCALEDPROC_REQUIRE_ALL") == "1" else pytest.skip)(text)
+    from playwright.sync_api import sync_playwright
+
+    output = str(tmp_path / "out")
+    begun(tmp_path / "data", output)
+    with watching(output) as (url, _), sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        page = browser.new_page()
+        errors, asked = list[str](), list[str]()
+        page.on("console", lambda message: errors.append(message.text))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(url)
+        assert "not finished" in page.inner_text("main")
+        # In a process of its own: Playwright's loop is at work in this one.
+        words = [output, "--extractor", PROBE, "--shards", "3", "--chunk", "2", "--jobs", "1", "--quiet"]
+        done = subprocess.run([*COMMAND, str(tmp_path / "data"), *words], capture_output=True, check=False, timeout=120)
+        assert done.returncode == 0, done.stderr
+        page.wait_for_selector(".state.done", timeout=60_000)
+        browser.close()
+    assert errors == []
+    assert set(asked) == {url}
+    assert len(asked) > 1
 
 
 def cpu_of(pid: int) -> float:

@@ -12,6 +12,7 @@ from support import Bucket, Cli
 
 import scaledproc
 from scaledproc.engine.overview import Groups
+from scaledproc.events import ChunkDone
 
 EXTRACTOR = """
 import logging, os, sys, time
@@ -124,6 +125,25 @@ def test_logs_of_tasks_that_failed_or_of_all(place: Path, tmp_path: Path, capfd:
     kept = (tmp_path / "all/logs/00001.log").read_text()
     assert kept == "b/1.txt\n| begins b/1.txt\nb/2.txt\n| begins b/2.txt\n| b/2.txt: WARNING mine: logged b/2.txt\n"
     assert "b/2.txt: WARNING mine: logged b/2.txt" in capfd.readouterr().err
+
+
+def test_warnings_survive_a_stop(place: Path, tmp_path: Path) -> None:
+    """Those of tasks that were committed before a run was ended are there once it has been continued."""
+    committed: list[Any] = []
+
+    def stop(event: Any) -> None:
+        committed.extend([event] if isinstance(event, ChunkDone) else [])
+        if len(committed) == 3:
+            raise KeyboardInterrupt
+
+    options = {"shards": 2, "chunk": 1, "exclude": ["b/0.txt"], "jobs": 1}
+    with pytest.raises(KeyboardInterrupt):
+        run_in(place, f"{tmp_path}/out", **options, on_event=stop)
+    assert sum(event.said for event in committed) > 0
+    continued = run_in(place, f"{tmp_path}/out", **options)
+    assert continued.record.timings["starts"] == 2
+    assert continued.warnings().equals(run_in(place, f"{tmp_path}/whole", **options).warnings())
+    assert continued.warnings().num_rows > 20
 
 
 def test_reused_tasks_keep_what_they_warned_of(place: Path, tmp_path: Path) -> None:

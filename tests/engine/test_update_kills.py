@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from killing import KILL_AT_STEP, names_in
 from support import clean_environment
 
 import scaledproc
@@ -27,42 +28,18 @@ KILLS, FOLDER_KILLS, SOAK_KILLS = 20, 8, 100
 HANG = 120.0  # seconds
 STEPS = 160  # flushes and renames of an update, about
 
-EXTRACTOR = """
-import json, os, pathlib, signal, sys, time
+EXTRACTOR = f"""{KILL_AT_STEP}
 import scaledproc
-
-order = json.loads(os.environ.get("KILL", "{}"))  # {"step": of all commits' steps, "target": whom}
-is_worker = "loky" in " ".join(sys.orig_argv)
-
-def step():
-    with open(os.environ["STEPS"], "ab", buffering=0) as file:
-        file.write(b"x")
-        reached = file.tell() >= order["step"]
-    if not reached or os.path.exists(os.environ["STEPS"] + ".over"):
-        return
-    open(os.environ["STEPS"] + ".over", "w").close()
-    if order["target"] == "group":
-        os.killpg(0, signal.SIGKILL)
-    os.kill(os.getppid() if is_worker and order["target"] == "driver" else os.getpid(), signal.SIGKILL)
-    time.sleep(5)
-
-def around(function):
-    def stepped(*args, **options):
-        step()
-        result = function(*args, **options)
-        step()
-        return result
-    return stepped
-
-if order:
-    os.fsync, pathlib.Path.replace = around(os.fsync), around(pathlib.Path.replace)
-
+"""
+EXTRACTOR += """
 @scaledproc.extractor(
     schema={"path": "string", "n": "int64", "text": "string"}, tables={"words": {"word": "string"}}, anchor="*.txt"
 )
 def read(task):
     text = task.path.read_text()
     yield scaledproc.rows("words", [{"word": word} for word in text.split()])
+    if "yy" in text:
+        task.warn(text)
     if text.startswith("bad"):
         raise ValueError(text)
     yield from ({"path": task.anchor, "n": n, "text": text} for n in range(len(text) % 7))
@@ -132,8 +109,7 @@ def kill_updates(folder: Path, kills: int, seed: int, form: str = "file") -> Non
         # A task whose worker was killed was tried twice, as errors.parquet says; all else is the same to the byte.
         assert {**found, "errors.parquet": ""} == {**expected, "errors.parquet": ""}
         assert errors(out) == errors(fresh)
-        names = {path.relative_to(out).as_posix() for path in out.rglob("*")}
-        assert names == {path.relative_to(fresh).as_posix() for path in fresh.rglob("*")}, "something is left"
+        assert names_in(out) == names_in(fresh), "something is left"
         assert read_lease(Store.at(out)) is None
         assert scaledproc.verify(out).ok
     print(f"{was_killed} kills, {done} updates")  # noqa: T201

@@ -110,6 +110,18 @@ def test_any_cuts_and_combining_again_give_the_same_bytes(words: Path) -> None:
     assert {**output_bytes(run(words, "out0").store), **expected} == output_bytes(run(words, "out0").store)
 
 
+def test_tables_as_folders_have_the_same_rows(words: Path) -> None:
+    whole, parts = run(words, "whole"), run(words, "parts", table="dataset", shards=3)
+    for table in (None, "words"):
+        assert parts.to_arrow(table=table).equals(whole.to_arrow(table=table))
+    name = "features/part-00001.parquet"
+    assert pq.read_schema(words.parent / "parts" / name).equals(whole.to_arrow().schema)
+    common = pq.read_schema(words.parent / "parts/features/_common_metadata")
+    assert common.metadata.keys() == {b"scaledproc"}
+    assert common.equals(pq.read_schema(words.parent / "parts" / name), check_metadata=True)
+    assert scaledproc.verify(parts.store.uri).ok
+
+
 def test_with_and_without_is_another_plan_that_costs_no_task(words: Path) -> None:
     whole = output_bytes(run(words, "whole").store)
     without = output_bytes(run(words, "without", with_keys=False).store)

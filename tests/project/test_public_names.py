@@ -82,6 +82,7 @@ def test_a_run_has_nothing_that_changes_its_folder() -> None:
             "open",
             "plan",
             "quarantined",
+            "schema_of",
             "summary",
             "tasks",
             "traceback",

@@ -154,7 +154,7 @@ def publish(run: RunFolder) -> None:
         If the store refuses it. What is there by then does not count, and the next call does all of it again.
     """
     left = run.store.child(TABLE)
-    if not (left.exists(COMBINED) and left.exists(FEATURES)):
+    if not (left.exists(COMBINED) and left.exists(run.record.last_of_table)):
         return
     names = left.listing().table["path"].to_pylist()
     for name in sorted(names, key=lambda name: (name == COMBINED, name)):

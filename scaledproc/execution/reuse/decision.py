@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scaledproc._util.text import count_text, seconds_text
-from scaledproc.extractors.code.fingerprint import DESCRIBED, WITH_KEYS
+from scaledproc.extractors.code.fingerprint import DESCRIBED, FINISHING, WITH_KEYS
 from scaledproc.planning.comparison import compare_plans
 
 if TYPE_CHECKING:
@@ -27,9 +28,10 @@ REASONS: Mapping[str, str] = {
 }
 """Why a task is to be done, each with how a person is told."""
 _NUMBERS = {name: number for number, name in enumerate(REASONS, 1)}
-FINISHING = frozenset(
+_APART = frozenset(
     {
         *(f"code {name}" for name in ("finish", "summarise", "partial_summaries", "merge_summaries")),
+        FINISHING,
         DESCRIBED,
         WITH_KEYS,
     }
@@ -123,7 +125,17 @@ def is_same_extractor(was: Mapping[str, str] | str, now: Mapping[str, str]) -> b
     """
     if isinstance(was, str):
         return False
-    return all(was.get(name) == now.get(name) for name in {*was, *now} - FINISHING)
+    later = [(parts, _finishing(parts)) for parts in (was, now)]
+    apart = {name for name in {*was, *now} if all(name in finishing or name not in parts for parts, finishing in later)}
+    return all(was.get(name) == now.get(name) for name in {*was, *now} - _APART - apart)
+
+
+def _finishing(parts: Mapping[str, str]) -> frozenset[str]:
+    """The parts that only `finish` or `summarise` depend on; none where anybody wrote something else there."""
+    try:
+        return frozenset(json.loads(parts.get(FINISHING, "[]")))
+    except (ValueError, TypeError):
+        return frozenset()
 
 
 def find_reuse(now: Plan, earlier: Sequence[Earlier], *, knows_versions: bool = True) -> Reuse:

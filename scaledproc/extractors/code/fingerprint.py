@@ -27,6 +27,8 @@ CODE = frozenset(
 """Kinds of parts that are code. Others may differ from machine to machine, such as a path that a module computes."""
 WITH_KEYS = "with_keys"
 """The part that says that columns that lead back are put in front of the rows: of a plan, not of an extractor."""
+FINISHING = "finishing"
+"""The part that names those which only `finish` or `summarise` depend on, and no row of a shard."""
 DESCRIBED = "columns' units and descriptions"
 """The part that says what columns mean."""
 _LEFT: dict[tuple[str, str, str], str] = {}
@@ -76,10 +78,15 @@ def fingerprint_of(extractor: Extractor) -> Fingerprint:
     walk.parts["name"] = repr(extractor.label)
     if isinstance(extractor, FunctionExtractor):
         walk.add_main(extractor.function)
+        walk.finish()
+        of_rows = {*walk.parts}
         for name in ("finish", "summarise", "partial_summaries", "merge_summaries"):
             function = getattr(extractor, f"given_{name}")
             if function is not None:
                 walk.parts[f"code {name}"] = walk.write(function, name)
+        walk.finish()
+        if later := sorted({*walk.parts} - of_rows):
+            walk.parts[FINISHING] = json.dumps(later)
     else:
         walk.parts["version"] = repr(extractor.version)
         walk.add_attributes(extractor, extractor.apart)

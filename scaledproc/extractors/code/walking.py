@@ -99,11 +99,11 @@ class Walk:
             self._add_value("option", key, values[name])
 
     def finish(self) -> None:
-        """Go on until nothing new is reached."""
+        """Go on until nothing new is reached; more can be added then, and this called again."""
         while self._todo:
             self._todo.popleft()()
         for name, texts in self._several.items():
-            self.parts[name] = texts.pop() if len(texts) == 1 else folded("\n".join(sorted(texts)))
+            self.parts[name] = next(iter(texts)) if len(texts) == 1 else folded("\n".join(sorted(texts)))
 
     def write(self, value: Any, name: str) -> str:
         """A value as text; what it reaches is looked at later."""

@@ -256,9 +256,10 @@ class RowCollector:
         SchemaError
             If the row does not fit the schema.
         """
-        if self._take_whole(returned, taken):
+        is_list = type(returned) is list  # as nearly always: of rows, so neither a row nor a table
+        if not is_list and self._take_whole(returned, taken):
             return
-        if returned is None or isinstance(returned, (str, bytes)) or not isinstance(returned, Iterable):
+        if not is_list and (isinstance(returned, (str, bytes)) or not isinstance(returned, Iterable)):
             what = "nothing" if returned is None else f"a {type(returned).__name__}"
             raise SchemaError(
                 _undeclared(returned)
@@ -266,7 +267,9 @@ class RowCollector:
             )
         for item in returned:
             try:
-                if not self.take_item(item, taken):
+                if type(item) is dict:
+                    self._take_row(item, taken)
+                elif not self.take_item(item, taken):
                     raise SchemaError(
                         _undeclared(item)
                         or f"a row is a {type(item).__name__}, not a mapping of column names to values"

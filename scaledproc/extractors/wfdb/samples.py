@@ -118,13 +118,16 @@ def _frames_in(path: str, signals: Sequence[SignalLine]) -> int:
 
 def _describe_file(path: str, n_frames: int, signals: Sequence[SignalLine]) -> list[Described]:
     first, widths = signals[0], [signal.samples_per_frame for signal in signals]
-    with open_frames(path, n_frames, signals) as blocks:
-        if first.fmt != "80":
-            return _count_values(blocks, signals)
-        if sum(widths) > WIDEST or any(signal.skew for signal in signals):
-            return _count_values(map(signed, blocks), signals)
-        described = statistics_of_bytes(_count_bytes(blocks, widths), [coding_of(signal) for signal in signals])
+    if first.fmt == "80" and sum(widths) <= WIDEST and not any(signal.skew for signal in signals):
+        handle, size = open_sized(path)
+        try:
+            histograms = _count_bytes(_stored_frames(handle, size, path, n_frames, signals), widths)
+        finally:
+            os.close(handle)
+        described = statistics_of_bytes(histograms, [coding_of(signal) for signal in signals])
         return [Described(each, each.total) for each in described]
+    with open_frames(path, n_frames, signals) as blocks:
+        return _count_values(map(signed, blocks) if first.fmt == "80" else blocks, signals)
 
 
 @contextmanager
@@ -140,20 +143,28 @@ def open_frames(
     ValueError
         If it does not hold what the header says.
     """
-    first, widths = signals[0], [signal.samples_per_frame for signal in signals]
-    width = sum(widths)
+    first = signals[0]
     handle, size = open_sized(path)
     try:
         if first.fmt in FLAC:
-            with _flac(handle, path, first, widths) as stream:
+            with _flac(handle, path, first, [signal.samples_per_frame for signal in signals]) as stream:
                 yield stream.frames(n_frames)
-            return
-        needed = first.byte_offset + byte_count(first.fmt, n_frames * width)
-        if size < needed:
-            raise ValueError(f"{_name(path)} has {size:,} bytes; the header says that it has {needed:,} or more")
-        yield frames(handle, first.fmt, first.byte_offset, n_frames, width, most)
+        else:
+            yield _stored_frames(handle, size, path, n_frames, signals, most)
     finally:
         os.close(handle)
+
+
+def _stored_frames(
+    handle: int, size: int, path: str, n_frames: int, signals: Sequence[SignalLine], most: int | None = None
+) -> Iterator[NDArray[np.integer]]:
+    """The samples of an open signal file of so many bytes, in a format whose samples stand at fixed places."""
+    first = signals[0]
+    width = sum([signal.samples_per_frame for signal in signals])
+    needed = first.byte_offset + byte_count(first.fmt, n_frames * width)
+    if size < needed:
+        raise ValueError(f"{_name(path)} has {size:,} bytes; the header says that it has {needed:,} or more")
+    return frames(handle, first.fmt, first.byte_offset, n_frames, width, most)
 
 
 def signed(block: NDArray[np.integer]) -> NDArray[np.integer]:

@@ -145,18 +145,19 @@ def statistics_of_bytes(histograms: NDArray[np.int64], codings: Sequence[Coding]
         start = stop
     places = ranks.searchsorted(wanted, "right").tolist()
     how_often = histograms.reshape(-1).item
+    present = np.minimum(histograms, 1).sum(axis=1).tolist()
     found = []
     at, origin = 0, 128  # where the value 0 of a signal stands among the counts of all
-    for counts, size, gone, (total, squares), coding in zip(
-        histograms, sizes, missing, (histograms @ _MOMENTS).tolist(), codings, strict=True
+    for size, gone, distinct, (total, squares), coding in zip(
+        sizes, missing, present, (histograms @ _MOMENTS).tolist(), codings, strict=True
     ):
         if size == gone:
             found.append(Statistics(size, gone, total))
         else:
             valid, valid_squares = total + 128 * gone, squares - 16_384 * gone
-            distinct = int(np.count_nonzero(counts)) - (gone > 0)
             values = places[at : at + _RANKS]
             at += _RANKS
+            distinct -= gone > 0
             found.append(_finish(size, gone, total, valid, valid_squares, distinct, values, origin, coding, how_often))
         origin += 256
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -153,7 +154,7 @@ def _figures(found: Findings) -> list[tuple[str, Node]]:
     if found.is_done:
         facts.append(("Table", bytes_text(found.bytes.get("features", 0))))
     if took := took_text(found):
-        facts.append(("Time", took.partition(" on ")[0]))
+        facts.append(("Time", re.split(" (?:on|in|since) ", took)[0]))
     return facts
 
 

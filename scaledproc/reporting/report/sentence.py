@@ -78,10 +78,10 @@ def took_text(found: Findings) -> str:
         return ""
     starts = found.timings.get("starts", 1)
     took = spoken_seconds(float(seconds))
-    machines = machines_of(found)
+    jobs = jobs_of(found)
     cores = found.options.get("cores")
-    if machines:
-        took += f" on {count_text(machines, 'machine')}"
+    if jobs:
+        took += f" in {count_text(jobs, 'job')}"
     elif isinstance(cores, int):
         took += f" on {count_text(cores, 'core')}"
     return f"{took} since the last of {starts:,} starts" if isinstance(starts, int) and starts > 1 else took
@@ -98,8 +98,8 @@ def billed(found: Findings) -> dict[str, Any]:
     return dict(bill) if isinstance(bill, dict) else {}
 
 
-def machines_of(found: Findings) -> int:
-    """How many machines' jobs there were; 0 where the backend does not tell."""
+def jobs_of(found: Findings) -> int:
+    """How many jobs there were elsewhere; 0 where the backend does not tell."""
     jobs = billed(found).get("jobs")
     return jobs if isinstance(jobs, int) else 0
 

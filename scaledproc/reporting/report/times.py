@@ -42,6 +42,11 @@ def _totals(found: Findings) -> Node:
         facts.append(("From the start to the end", seconds_text(wall)))
     if isinstance(combine, int | float):
         facts.append(("Of it, combining", seconds_text(combine)))
+    line: Any = times.get("timeline")
+    waited = [float(seconds) for _, seconds in line.get("waited", [])] if isinstance(line, dict) else []
+    if waited:
+        text = f"{seconds_text(sum(waited) / len(waited))} on average, {seconds_text(max(waited))} at most"
+        facts.append(("Waiting for a machine, each shard", text))
     is_here = not billed(found) and times.get("starts", 1) == 1
     if (
         isinstance(wall, int | float)

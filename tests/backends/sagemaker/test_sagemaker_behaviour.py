@@ -70,13 +70,12 @@ class Account:
         return scaledproc.run(
             self.dataset,
             self.output,
-            extractor=PROBE,
             backend=backend,
             jobs=1,
             settings=given,
             overwrite=overwrite,
             on_event=self.events.append,
-            **(options or {}),
+            **{"extractor": PROBE, **(options or {})},
         )
 
     def command(self, *words: str, **settings: Any) -> list[str]:
@@ -137,6 +136,49 @@ def test_an_update_starts_jobs_only_where_there_is_something_to_do(account: Acco
     before = account.created
     account.assert_as_local(account.run(backend="local", options={"update": True}))
     assert account.created == before, "begun there, updated here"
+
+
+def test_an_update_cannot_be_detached(account: Account) -> None:
+    account.put({"g1/t.txt": "x\n"})
+    before = output_bytes(account.run(backend="local").store)
+    account.change("g1/t.txt", "longer than before\n")
+    with pytest.raises(
+        UsageError, match=r"^an update is put together by the process that begins it: leave --detach out$"
+    ):
+        account.run(options={"update": True}, combine_local=False, detach=True)
+    assert (account.created, len(account.emulator.executions)) == (0, 0)
+    assert output_bytes(Run.open(account.output).store) == before
+
+
+# Several tables
+
+TABLES = """
+import scaledproc
+
+@scaledproc.extractor(schema={"lines": "int64"}, anchor="*.txt", tables={"lines": {"text": "string"}})
+def split(task):
+    lines = task.path.read_text().splitlines()
+    if "poison" in lines:
+        raise ValueError("poison")
+    task.warn(f"{len(lines)} lines")
+    yield scaledproc.rows("lines", ({"text": line} for line in lines))
+    yield {"lines": len(lines)}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings", [{}, {"input_mode": "sharded-by-key", "combine_local": False, "instances": 2, "max_parallel_jobs": 1}]
+)
+def test_several_tables_and_warnings(account: Account, settings: dict[str, Any]) -> None:
+    (account.folder / "own.py").write_text(TABLES)
+    options = {"extractor": f"{account.folder}/own.py:split", "unit": "file", "exclude": ["*.bin"]}
+    found = account.run(options=options, **settings)
+    account.assert_as_local(found, **options)
+    lines = found.to_arrow(table="lines")
+    assert lines["text"].to_pylist() == ["a", "b", "c", "d", "e", "f"]
+    assert lines["anchor"].to_pylist() == [*["g1/u1/t1.txt"] * 2, "g1/u2/t1.txt", *["g2/u1/t1.txt"] * 3]
+    assert found.warnings()["message"].to_pylist() == ["2 lines", "1 lines", "3 lines"]
 
 
 # Tables as folders
@@ -287,6 +329,7 @@ def test_killed_host_goes_on_where_it_was(account: Account) -> None:
     assert resumed >= 4, second.log
     account.assert_as_local(found, chunk="1")
     assert found.record.backend["billed"]["jobs"] == 2
+    assert found.record.backend["expected"]["seconds"] > 0
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -92,3 +93,19 @@ def test_the_page_tells_of_each_part(finished: Run) -> None:
     assert "58 tasks done" in html
     for words in ("Is the data plausible?", "What failed", "Where the time went", "What it is", "Make it again"):
         assert words in html
+
+
+def test_what_was_expected_stands_beside_what_it_took(finished: Run) -> None:
+    found = gather(finished)
+    bill = {"jobs": 3, "usd": 4.62, "instance_seconds": {"ml.m5.large": 7200.0}}
+    timings = {**found.timings, "timeline": {"width": 1.0, "busy": [1.0, 2.0], "shards": [], "waited": [[0, 90.0]]}}
+    elsewhere = replace(
+        found, backend={"name": "x", "billed": bill, "expected": {"seconds": 3600.0, "usd": 5.0}}, timings=timings
+    )
+    html = page(elsewhere)
+    assert "in 3 jobs, $4.62" in html
+    assert "Expected and got" in html
+    assert "$5.00" in html
+    assert "2 h 00 min" in html
+    assert "1 min 30 s on average" in html
+    assert "Expected and got" not in page(found)

@@ -42,7 +42,7 @@ def findings(**changes: Any) -> Findings:
 def test_the_sentence_is_one_that_a_person_would_say() -> None:
     billed = {"name": "sagemaker", "billed": {"jobs": 10, "usd": 4.62, "instance_seconds": {}}}
     assert sentence(findings(backend=billed)) == (
-        "43,000 tasks done, 12 quarantined, 3.1 million rows, 52 min on 10 machines, $4.62; "
+        "43,000 tasks done, 12 quarantined, 3.1 million rows, 52 min in 10 jobs, $4.62; "
         "every task and file accounted for."
     )
     assert "52 min on 4 cores; every" in sentence(findings())

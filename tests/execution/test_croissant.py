@@ -1,4 +1,4 @@
-"""What a table's file says of itself and of its columns, and of what no row depends."""
+"""What is told of a run's tables: by their files, and by croissant.json for programs that know no Parquet."""
 
 from __future__ import annotations
 
@@ -13,13 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import scaledproc
-from scaledproc.errors import OtherPlanError
-from scaledproc.events import ReuseFound
-from scaledproc.execution.croissant import CONFORMS_TO
+from scaledproc.execution.croissant import CONFORMS_TO, TableFile, croissant
 from scaledproc.execution.keys import KEYS
-from scaledproc.extractors import load_extractor
-from scaledproc.extractors.described import column_texts, descriptions, undescribed
-from scaledproc.testing.probes import output_bytes
+from scaledproc.extractors.described import descriptions
 
 CODE = """
 import datetime
@@ -97,52 +93,6 @@ def test_a_file_says_what_it_is_and_what_its_columns_mean(data: Path) -> None:
 DESCRIBED = {b"unit", b"description"}
 
 
-def length(task: scaledproc.Task) -> dict[str, int]:
-    return {"n": len(task.path.read_text())}
-
-
-def test_another_description_costs_no_task(data: Path) -> None:
-    def made(name: str, text: str, **options: Any) -> scaledproc.Run:
-        schema = pa.schema([pa.field("n", pa.int64(), metadata={"description": text})])
-        own = scaledproc.extractor(schema=schema, anchor="*.txt")(length)
-        return scaledproc.run(data, data.parent / name, extractor=own, jobs=1, **options)
-
-    before = made("out", "Letters of the file.").record.plan_id
-    with pytest.raises(OtherPlanError, match="columns' units and descriptions changed; --update does 0 of 3 tasks"):
-        made("out", "Letters.")
-    told: list[Any] = []
-    updated = made("out", "Letters.", update=True, on_event=told.append)
-    assert [event.todo for event in told if isinstance(event, ReuseFound)] == [0]
-    assert updated.record.plan_id != before
-    assert output_bytes(updated.store) == output_bytes(made("whole", "Letters.").store)
-    assert descriptions(updated.to_arrow().schema)["n"] == {"description": "Letters."}
-
-
-@pytest.mark.parametrize("name", ["wfdb-summary", "wfdb-windows", "table", "files"])
-def test_the_built_in_ones_tell_what_each_column_means(name: str, tmp_path: Path) -> None:
-    from scaledproc.execution.finishing import finished_schema
-    from scaledproc.extractors.described import described
-
-    extractor = load_extractor(name)
-    columns = finished_schema(extractor)
-    found = descriptions(described(extractor, columns, extractor.schema))
-    assert [field.name for field in columns if not found.get(field.name, {}).get("description")] == []
-    if name.startswith("wfdb"):
-        assert found["fs"]["unit"] == "Hz"
-    assert undescribed(extractor.schema).equals(extractor.schema, check_metadata=True)  # as runs of before had it
-
-
-def test_the_section_of_columns_is_read() -> None:
-    doc = (
-        "What.\n\nColumns\n-------\na, b\n    First line\n    and second.\nc\n    Third.\n\nNotes\n-----\nd\n    No.\n"
-    )
-    assert column_texts(doc) == {"a": "First line and second.", "b": "First line and second.", "c": "Third."}
-    assert column_texts("What.") == {}
-
-
-# Croissant
-
-
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the libraries that read it
 def test_croissant_is_valid_and_gives_the_rows(data: Path) -> None:
     made = run(data, "out")
@@ -198,8 +148,6 @@ def test_croissant_that_is_gone_can_be_had_again(data: Path) -> None:
 
 
 def test_columns_whose_names_differ_in_white_space_alone(tmp_path: Path) -> None:
-    from scaledproc.execution.croissant import TableFile, croissant
-
     schema = pa.schema([("a b", pa.int64()), ("a_b", pa.int8()), ("a\tb", pa.list_(pa.list_(pa.uint16(), 2)))])
     text = croissant("own", "p", "1", [TableFile("features", "features.parquet", schema, 0, 1, "0" * 64)])
     fields = json.loads(text)["recordSet"][0]["field"]
