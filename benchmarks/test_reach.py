@@ -118,12 +118,13 @@ def test_the_whole_database_by_the_planner(
     tmp_path: Path, large: Dataset, small: Dataset, show: Callable[..., None]
 ) -> None:
     """Cost and time of MIMIC-III's 6.7 TB, from the throughput of both kinds of segments here."""
-    costs = _measured_costs(tmp_path, large, small)
+    with Bystanders() as others:
+        costs = _measured_costs(tmp_path, large, small)
     sizes = mimic_like_inventory()
     steady = [INSTANCES[name] for name in sorted(priced_instances()) if not INSTANCES[name].is_burstable]
     best = recommend(sizes, costs, steady, max_parallel=100, fleet=Fleet(steady[0], 1, region="us-east-1"))
     lines = [f"{costs.task * 1e3:.2f} ms a task, {costs.byte * 1e9:.2f} ns a byte of one core", *best.reasons]
-    show("\n".join(["MIMIC-III with wfdb-windows, by the planner", *lines, *estimate_text(best.estimate)]))
+    show("\n".join(["MIMIC-III with wfdb-windows, by the planner", *lines, *estimate_text(best.estimate), others.note]))
 
 
 def _measured_costs(folder: Path, large: Dataset, small: Dataset) -> Costs:
@@ -195,4 +196,5 @@ def _check_alike(folder: Path) -> None:
     for name in ("n_samples", "n_missing"):
         assert ours[name].sum() == loop[name].sum()
     for name in ("mean", "std", "line_length", "power_total"):
-        assert np.isclose(ours[name].sum(), loop[name].sum(), rtol=1e-3), name
+        told = loop[name].sum() if name in loop else 0.0  # no window may have enough samples
+        assert np.isclose(ours[name].sum(), told, rtol=1e-3), name

@@ -73,7 +73,8 @@ def cli_page() -> str:
 
 def _command(name: str, command: Any, *, nested: bool = False) -> str:
     arguments = [each for each in command.params if each.param_type_name == "argument"]
-    options = [each for each in command.params if each.param_type_name == "option" and each.name != "help"]
+    shown = [each for each in command.params if not getattr(each, "hidden", False)]
+    options = [each for each in shown if each.param_type_name == "option" and each.name != "help"]
     parts = [f"## `{name}`", _plain(inspect.cleandoc(command.help or ""))]
     words = " ".join(each.metavar or each.name.upper() for each in arguments)
     if nested:

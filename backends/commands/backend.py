@@ -149,7 +149,7 @@ def _call(what: str, words: Sequence[str]) -> str:
     Raises
     ------
     ScaledprocError
-        If the command cannot be started, or its exit code is not 0.
+        If the command ends with another exit code than 0.
     """
     done = _run(what, words)
     if done.returncode:

@@ -56,7 +56,7 @@ def call(*command: str, script: str | None = None) -> str:
     BusyError
         If Slurm cannot be asked now, or takes no more jobs.
     ScaledprocError
-        If the command is not there, or Slurm refuses it.
+        If Slurm refuses what the command asks for.
     """
     try:
         done = subprocess.run(command, input=script, capture_output=True, text=True, check=False, timeout=TIMEOUT)  # noqa: S603 - no shell

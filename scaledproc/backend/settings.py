@@ -23,7 +23,7 @@ from scaledproc._util.entry_points import SETTINGS, plugins
 from scaledproc._util.options import Declared, declared
 from scaledproc.errors import UsageError
 
-SETTING, SHARED = "setting_", "shared_"
+SETTING, SHARED = "setting_", "setting_shared_"
 """How the names of a command's parameters begin that are settings of backends; of whichever is chosen."""
 CHOSEN = ""
 """Stands for the backend that is chosen, among those that have the settings of a flag."""

@@ -23,7 +23,7 @@ from scaledproc._util.units import parse_seconds
 from scaledproc.errors import UsageError
 from scaledproc.execution.limits import Limits
 from scaledproc.fetching.defaults import PARALLEL, PHYSIONET
-from scaledproc.run_folder.record import DATASET, FILE
+from scaledproc.run_folder.forms import DATASET, FILE
 
 if TYPE_CHECKING:
     from scaledproc.backend.base import Backend

@@ -18,8 +18,9 @@ from scaledproc.events import CombineDone, ShardDone
 from scaledproc.extractors.tables import tables_of
 from scaledproc.planning.shared_files import to_record
 from scaledproc.run_folder.folder import RunFolder
+from scaledproc.run_folder.forms import FILE
 from scaledproc.run_folder.names import shard_name
-from scaledproc.run_folder.record import FILE, RunRecord
+from scaledproc.run_folder.record import RunRecord
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:

@@ -29,8 +29,9 @@ from scaledproc.execution.reuse.shards import Origins, is_copy, make_shard, piec
 from scaledproc.planning.partition import ChunkCut, ShardCut
 from scaledproc.run_folder.changes import OLD, texts_of
 from scaledproc.run_folder.folder import Run, RunFolder, begin, changed_files
+from scaledproc.run_folder.forms import FILE
 from scaledproc.run_folder.names import REUSED_TASKS, TODO, UPDATE
-from scaledproc.run_folder.record import FILE, RunRecord, read_record
+from scaledproc.run_folder.record import RunRecord, read_record
 from scaledproc.run_folder.replacement import UPDATES, replace_run
 from scaledproc.run_folder.tasks_table import REUSED_SCHEMA
 from scaledproc.storage.parquet import write_table

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from scaledproc._util.redaction import redacted
 from scaledproc.errors import ScaledprocError
 from scaledproc.extractors.tables import RESERVED, TABLE_NAME
+from scaledproc.run_folder.forms import DATASET, FILE
 from scaledproc.run_folder.names import (
     FEATURES,
     MAIN_TABLE,
@@ -24,8 +25,6 @@ from scaledproc.storage.store import Store
 FORMAT = 1
 OTHER_FORM = "table_before"
 """The option in run.json of the form that the tables had before they were given another one."""
-FILE, DATASET = "file", "dataset"
-"""The forms of a table, as the option `table` of a run has them."""
 _BEGINNING = "@"
 
 

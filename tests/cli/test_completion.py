@@ -77,7 +77,7 @@ def test_options(offered: Offered) -> None:
     ("words", "expected"),
     [
         (("--backend", "loc"), ["local"]),
-        (("--extr",), ["--extractor"]),
+        (("--extrac",), ["--extractor"]),
         (("data", "out", "--extractor", "wfdb-s"), ["wfdb-summary"]),
         (("data", "out", "--backend", "local", "--task-t"), ["--task-timeout"]),
         (("data", "out", "--vers"), []),  # of the command itself, not of `run`

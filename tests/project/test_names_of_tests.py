@@ -10,6 +10,7 @@ THROUGH = {  # in the order of their folders
     "_util/test_redaction.py": "_util/process/startup",
     "_util/process/test_machine.py": "_util/process/processes _util/process/memory _util/user_cache engine/steps",
     "backend/test_settings.py": "_util/command/flags backend/registry cli/flags _util/entry_points",
+    "backends/commands/test_backend.py": "backends/commands/settings",
     "backends/sagemaker/test_backend.py": "testing/backend",
     "backends/sagemaker/container/test_job.py": "backends/sagemaker/container/order",
     "backends/sagemaker/iam/test_policy.py": "backends/sagemaker/iam/access",
@@ -18,6 +19,7 @@ THROUGH = {  # in the order of their folders
     "backends/sagemaker/local_mode/test_session.py": "backends/sagemaker/local_mode/jobs "
     "backends/sagemaker/local_mode/one_job",
     "backends/sagemaker/packaging/test_image.py": "backends/sagemaker/cli backends/sagemaker/docker",
+    "backends/slurm/test_backend.py": "backends/batch/queue",
     "backends/sagemaker/test_sagemaker_behaviour.py": "backends/sagemaker/account backends/sagemaker/service",
     "cli/test_config_file.py": "_util/command/config_file",
     "cli/test_extractor_options.py": "reporting/extractors",
@@ -63,6 +65,7 @@ THROUGH = {  # in the order of their folders
     "extractors/wfdb/windows/test_streams.py": "extractors/wfdb/windows/measures/numba_kernel "
     "extractors/wfdb/windows/measures/numpy_kernel "
     "extractors/wfdb/windows/place extractors/wfdb/windows/reading",
+    "extractors/wfdb/windows/measures/test_spectra.py": "extractors/wfdb/windows/measures/spectral_steps",
     "fetching/test_transfer.py": "cli/fetch fetching/contents fetching/threads storage/datasets",
     "planning/test_plan.py": "planning/path_arrays",
     "project/test_public_names.py": "plugins _util/lazy_names",
@@ -79,7 +82,7 @@ THROUGH = {  # in the order of their folders
     "testing/test_extractor.py": "testing/probes",
 }
 """Tests, and the modules without tests of their name that these call: steps of one story, which it tells whole."""
-CONSTANTS = {"fetching/defaults", "run_folder/names"}
+CONSTANTS = {"fetching/defaults", "run_folder/forms", "run_folder/names"}
 
 
 def modules() -> Iterator[str]:

@@ -7,11 +7,13 @@ import re
 
 import pytest
 from rich.console import Console
+from support import TreeWriter
 from told import started, state
 
+import scaledproc
 from scaledproc.events import Event, Note
 from scaledproc.reporting.terminal import LiveProgress, PlainProgress
-from scaledproc.reporting.text import counts_text, shard_lines, trouble_lines
+from scaledproc.reporting.text import counts_text, plan_text, shard_lines, trouble_lines
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -48,6 +50,18 @@ def test_reasons_are_told_once_for_many_shards() -> None:
     lines = trouble_lines([*waits, state(200, "failed", detail="x")])
     assert len(lines) == 11
     assert lines[-1] == "… and 191 more shards: 190 retrying, 1 failed"
+
+
+def test_a_plan_fits_a_narrow_terminal(tree: TreeWriter) -> None:
+    name = "a-long-name-of-a-folder"
+    planned = scaledproc.plan(tree({f"{name}-{at}/x.csv": b"a\n1\n" for at in range(3)}), extractor="table")
+    wide, narrow = (plan_text(planned, 2, width).splitlines() for width in (None, 40))
+    rows = [line for line in narrow if name[:5] in line]
+    assert len(rows) == 3
+    assert max(map(len, rows)) <= 40
+    assert rows[0].startswith("     0       4 B         1  a-long")
+    assert "per core" not in "\n".join(narrow)
+    assert "per core" in "\n".join(wide)
 
 
 EVIL = "\x1b[2J\x1b]0;title\x07\r\nsecond\u202e :smile: [red]x[/red]"

@@ -23,6 +23,7 @@ from scaledproc.execution.heartbeat import PROGRESS
 from scaledproc.execution.shard import assemble_shard, note_present
 from scaledproc.planning.partition import share_out
 from scaledproc.run_folder.folder import RunFolder
+from scaledproc.run_folder.forms import FILE
 from scaledproc.run_folder.names import (
     DONE,
     INVENTORY,
@@ -37,7 +38,6 @@ from scaledproc.run_folder.names import (
     table_file_name,
     table_report_name,
 )
-from scaledproc.run_folder.record import FILE
 from scaledproc.storage.store import Store
 
 from ..jobs import requests

@@ -181,6 +181,8 @@ class Fleet:
         The last job's machine; None where it is none of the service's.
     route, dataset_encryption, encrypts_output
         What the way to S3 and the encryption cost: see `charges`.
+    assumed
+        What of these nobody said, for a person.
     """
 
     instance: Instance
@@ -197,6 +199,7 @@ class Fleet:
     route: Route = "aws"
     dataset_encryption: Encryption = "none"
     encrypts_output: bool = False
+    assumed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.max_parallel < 1:
@@ -352,7 +355,12 @@ def estimate(sizes: Sizes, costs: Costs, fleet: Fleet, lookup: PriceList | None 
         kms_usd=other.kms_usd,
         network_usd=other.network_usd,
     )
-    notes = [*_notes(costs, fleet, storage), *(lookup.notes if lookup else ()), *_price_notes(fleet, prices)]
+    notes = [
+        *_notes(costs, fleet, storage),
+        *fleet.assumed,
+        *(lookup.notes if lookup else ()),
+        *_price_notes(fleet, prices),
+    ]
     return replace(found, lines=_lines(found, sizes, fleet), notes=tuple(notes))
 
 

@@ -82,7 +82,15 @@ def fleet_of(settings: Settings, plan: Plan, region: str | None) -> Fleet:
         combine=None if settings.combine_local or settings.is_local else find_instance(settings.combine_instance_type),
         route=_route(settings),
         encrypts_output=settings.output_kms_key is not None,
+        assumed=(NAT_ASSUMED,) if settings.subnets and settings.s3_route is None else (),
     )
+
+
+NAT_ASSUMED = (
+    "what the subnets have between the jobs and S3 is not said, and taken for a NAT gateway, the dearest: give "
+    "--s3-route gateway if there is a gateway endpoint, which takes nothing"
+)
+KMS_ASSUMED = "how the dataset is encrypted cannot be asked, and is taken for KMS without bucket keys, the dearest"
 
 
 def _route(settings: Settings) -> Route:
@@ -95,11 +103,17 @@ def _route(settings: Settings) -> Route:
 def _fleet(settings: Settings, service: Service | None, plan: Plan, dataset: Store) -> Fleet:
     """The same, with how the dataset is encrypted, by its first object."""
     fleet = fleet_of(settings, plan, service.region if service else settings.region)
-    return replace(fleet, dataset_encryption=dataset_encryption(service, plan, dataset))
+    encryption = dataset_encryption(service, plan, dataset)
+    if encryption is None:
+        return replace(fleet, dataset_encryption="each", assumed=(*fleet.assumed, KMS_ASSUMED))
+    return replace(fleet, dataset_encryption=encryption)
 
 
-def dataset_encryption(service: Service | None, plan: Plan, dataset: Store) -> Encryption:
-    """Whether reading the dataset costs requests to KMS; `none` where its first object cannot be asked."""
+def dataset_encryption(service: Service | None, plan: Plan, dataset: Store) -> Encryption | None:
+    """Whether reading the dataset costs requests to KMS; None where its first object cannot be asked.
+
+    A plan without an account has no price of KMS in it, nor a dataset that is read without a login.
+    """
     if service is None or not dataset.uri.startswith("s3://") or not plan.files.num_rows or dataset.options.get("anon"):
         return "none"
     bucket, _, prefix = dataset.uri.removeprefix("s3://").partition("/")
@@ -107,7 +121,7 @@ def dataset_encryption(service: Service | None, plan: Plan, dataset: Store) -> E
     try:
         head = service.call("s3", "head_object", Bucket=bucket, Key=key)
     except (ScaledprocError, OSError):
-        return "none"
+        return None
     if not str(head.get("ServerSideEncryption", "")).startswith("aws:kms"):
         return "none"
     return "bucket-key" if head.get("BucketKeyEnabled") else "each"

@@ -46,8 +46,8 @@ def test_the_numbers_are_those_of_the_files(counted: Run) -> None:
     assert [shard.tasks for shard in found.shards] == [10, 10, 10, 10]
     (table,) = found.tables
     assert table.rows == table.read == 36
-    assert [each.name for each in table.columns] == ["path", "size", "beside"]
-    size = table.columns[1]
+    assert [each.name for each in table.columns] == ["group", "unit", "anchor", "path", "size", "beside"]
+    size = table.columns[4]
     assert (size.nulls, size.low, size.high) == (0, str(pc.min(features["size"]).as_py()), "39")
     assert size.distinct == len(features["size"].unique()) == 36
     assert size.histogram is not None

@@ -176,6 +176,7 @@ def test_a_fleet_has_the_way_and_the_last_machine_of_the_settings(
     assert fleet.route == route
     assert (fleet.combine.name if fleet.combine else None) == combines
     assert not fleet.encrypts_output
+    assert bool(fleet.assumed) == (route == "nat"), "the dearest is taken where nobody says it, and that is said"
     assert fleet_of(Settings.parse({"output_kms_key": "alias/x"}), uneven, "us-east-1").encrypts_output
 
 
@@ -187,10 +188,10 @@ def test_a_fleet_has_the_way_and_the_last_machine_of_the_settings(
         ({"ServerSideEncryption": "aws:kms"}, "each"),
         ({"ServerSideEncryption": "aws:kms:dsse"}, "each"),
         ({"ServerSideEncryption": "aws:kms", "BucketKeyEnabled": True}, "bucket-key"),
-        (ServiceError("denied", "no"), "none"),
+        (ServiceError("denied", "no"), None),
     ],
 )
-def test_the_first_object_tells_of_the_encryption(uneven: Plan, head: Any, expected: str) -> None:
+def test_the_first_object_tells_of_the_encryption(uneven: Plan, head: Any, expected: str | None) -> None:
     class Answers:
         region = "us-east-1"
 

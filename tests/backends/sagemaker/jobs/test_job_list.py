@@ -50,7 +50,7 @@ def test_only_files_of_the_plan_are_mounted(s3: Bucket, tmp_path: Path) -> None:
 def test_what_the_last_job_left_is_put_in_place_once_it_is_whole(tmp_path: Path) -> None:
     """An output beside the job's inputs, not above them; what it left in part does not count."""
     store = Store.at(tmp_path)
-    run = SimpleNamespace(store=store)
+    run = SimpleNamespace(store=store, record=SimpleNamespace(last_of_table=FEATURES))
     publish(run)
     store.write(f"{TABLE}/{FEATURES}", b"rows")
     publish(run)
