@@ -48,7 +48,7 @@ from scaledproc.planning.shared_files import find_shared
 from scaledproc.run_folder.folder import Decision, Run, RunFolder, begin, decide
 from scaledproc.run_folder.lock.driver_lease import hold_lease
 from scaledproc.run_folder.lock.lease_store import HeldError
-from scaledproc.run_folder.names import ERROR_LOG, ERRORS, INVENTORY, MAIN_TABLE, PLAN, TASKS
+from scaledproc.run_folder.names import ERROR_LOG, ERRORS, INVENTORY, LOGS, MAIN_TABLE, PLAN, TASKS, WARNINGS
 from scaledproc.run_folder.record import OTHER_FORM, RunRecord, form_of, read_record
 from scaledproc.run_folder.replacement import is_half_replaced
 from scaledproc.storage.store import Store
@@ -56,8 +56,8 @@ from scaledproc.storage.store import Store
 if TYPE_CHECKING:
     from scaledproc.planning.plan import Plan
 
-_KEPT = (INVENTORY, PLAN, ERRORS, ERROR_LOG, TASKS)
-"""Files that stay as they are when the table is combined anew."""
+_KEPT = (INVENTORY, PLAN, ERRORS, ERROR_LOG, TASKS, WARNINGS)
+"""Files that stay as they are when the table is combined anew, as do those in `logs/`."""
 
 
 def execute(
@@ -414,7 +414,7 @@ def combine_anew(
     from scaledproc.execution.combine import combine
 
     run.clean_up()
-    kept = {name: digest for name, digest in run.record.digests.items() if name in _KEPT}
+    kept = {name: digest for name, digest in run.record.digests.items() if _is_kept(name)}
     extractor = run.record.extractor if options is None else {**run.record.extractor, "options": options}
     asked = dict(run.record.options)
     if table is not None and table != form_of(run.record):
@@ -441,6 +441,10 @@ def combine_anew(
     )
     done.clean_up()
     return done
+
+
+def _is_kept(name: str) -> bool:
+    return name in _KEPT or name.startswith(f"{LOGS}/")
 
 
 def _versions(run: RunFolder) -> dict[str, str]:

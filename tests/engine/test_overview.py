@@ -146,6 +146,19 @@ def test_warnings_survive_a_stop(place: Path, tmp_path: Path) -> None:
     assert continued.warnings().num_rows > 20
 
 
+def test_what_tasks_said_stays_when_the_table_is_combined_anew(place: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    made = run_in(place, str(output), jobs=1, exclude=["b/0.txt"], keep_logs=True)
+    before = made.warnings(), {name for name in made.record.digests if name.startswith("logs/")}
+    assert before[0].num_rows > 20
+    assert before[1]
+    anew = scaledproc.combine(output)
+    assert anew.warnings().equals(before[0])
+    assert before[1] <= anew.record.digests.keys()
+    assert any("warnings of tasks" in note for note in anew.record.notes)
+    assert scaledproc.verify(output).ok
+
+
 def test_reused_tasks_keep_what_they_warned_of(place: Path, tmp_path: Path) -> None:
     source, output = tmp_path / "data", tmp_path / "out"
     for name in ("a/0.txt", "a/1.txt", "c/1.txt"):
