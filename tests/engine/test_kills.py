@@ -234,7 +234,7 @@ class Killed:
         self.tally.lost += (keys[1] - keys[0]).total()
         self.tally.doubled += (keys[0] - keys[1]).total()
         assert output_bytes(found.store) == output_bytes(expected.store)
-        assert found.warnings().num_rows == 3, "what tasks warned of before a kill is there too"
+        assert found.warnings().num_rows == 4, "what tasks warned of before a kill is there"
         assert names_in(self.output) == names_in(Path(expected.store.uri)), "something is left in the output"
         left = [path.name for path in self.scratch.iterdir()]
         assert not left, "something is left in scratch"
