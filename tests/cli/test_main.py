@@ -91,7 +91,10 @@ def test_success(cli: Cli, project: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "3 rows from 3 tasks" in result.stdout
     assert f"the table: {project}/out/features.parquet" in result.stdout
-    assert table(project / "out") == [
+    rows = table(project / "out")
+    assert [row.pop("anchor") for row in rows] == [row["path"] for row in rows]
+    assert [(row.pop("group"), row.pop("unit")) for row in rows] == [("a", "a"), ("a", "a"), ("b", "b")]
+    assert rows == [
         {"path": "a/1.txt", "size": 3, "beside": 2},
         {"path": "a/2.txt", "size": 15, "beside": 2},
         {"path": "b/3.txt", "size": 0, "beside": 2},
