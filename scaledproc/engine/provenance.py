@@ -15,6 +15,7 @@ from scaledproc._util.options import Declared, declared
 from scaledproc._util.redaction import redacted
 from scaledproc.engine.options import wants_keys
 from scaledproc.events import CombineDone, ShardDone
+from scaledproc.execution.limits import Limits
 from scaledproc.extractors.tables import tables_of
 from scaledproc.planning.shared_files import to_record
 from scaledproc.run_folder.folder import RunFolder
@@ -91,6 +92,24 @@ def _recorded(options: RunOptions, extractor: Extractor) -> dict[str, Any]:
     given = {**vars(options), **own}
     found = {each.recorded: _as_json(each, given[each.name]) for each in declared(type(options)) if each.recorded}
     return found if options.only is None else {**found, "only": _list_text(options.only)}
+
+
+def continued_options(had: RunRecord, new: RunRecord, form: str) -> dict[str, Any]:
+    """The options of a run that is continued: how it was cut stays, what it may take and leaves is as asked now.
+
+    Parameters
+    ----------
+    had, new
+        Its record, and that of the command that continues it. Other limits may be why it does.
+    form
+        The form of its tables.
+    """
+    return {
+        **had.options,
+        **Limits.of(new.options).to_options(),
+        "table": form,
+        "report": new.options.get("report", True),
+    }
 
 
 def _as_json(option: Declared, value: Any) -> Any:
