@@ -11,7 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from scaledproc._util.command.config_file import table
+from scaledproc._util.options import declared
 from scaledproc.backend.base import Expected
+from scaledproc.backend.registry import MissingBackendError
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import State
 from scaledproc.execution.workers.pool import cores
@@ -30,6 +33,11 @@ if TYPE_CHECKING:
 CORES = 4  # of a job, where nobody says
 TIMEOUT = 120.0  # seconds that a command may take
 ASKED_AT_ONCE = 8
+RECALLING = ("poll", "cancel")
+"""The commands by which the jobs of a run are asked for and stopped."""
+TEMPLATES = ("submit", *RECALLING)
+NO_SUBMIT = "false {script}"
+"""Submits nothing, for a run whose jobs are only looked at."""
 
 
 class CommandsBackend(BatchBackend):
@@ -58,9 +66,26 @@ class CommandsBackend(BatchBackend):
         self.retries, self.poll, self.per_job = given.retries, given.poll_seconds, given.shards_per_job
 
     @classmethod
-    def recall(cls, record: Mapping[str, Any], settings: Mapping[str, Any]) -> Self:
-        """One that finds a run's jobs again, by the ids in its folder."""
-        return cls(**{**record.get("settings", {}), **settings})
+    def recall(cls, record: Mapping[str, Any], settings: Mapping[str, Any]) -> Self:  # noqa: ARG003
+        """One that finds a run's jobs again, by the ids in its folder.
+
+        Its commands are the caller's own: those in `settings`, else those of `[commands]` in `scaledproc.toml`. None is
+        taken from the run's folder, which anybody may have written.
+
+        Raises
+        ------
+        MissingBackendError
+            If the caller gives no commands.
+        """
+        known = [each.name for each in declared(Settings)]
+        given = {**table(cls.name, known), **{name: value for name, value in settings.items() if value is not None}}
+        missing = [f"--{cls.name}-{name}" for name in RECALLING if not given.get(name)]
+        if missing:
+            raise MissingBackendError(
+                f"no command is taken from a run's folder: give {' and '.join(missing)}, or set them in "
+                f"[{cls.name}] of scaledproc.toml in the current folder"
+            )
+        return cls(**{"submit": NO_SUBMIT, **given})
 
     @property
     def cores(self) -> int:
@@ -132,8 +157,9 @@ class CommandsBackend(BatchBackend):
             _run("cancel", fill(self.settings.cancel, {"id": job}))  # one that fails: it has ended meanwhile
 
     def record(self) -> Mapping[str, Any]:
-        """What finds the jobs again."""
-        return {"name": self.name, "settings": {name: value for name, value in asdict(self.settings).items() if value}}
+        """What run.json says of it: nothing that is executed, and none of the commands, which may have secrets."""
+        given = {name: value for name, value in asdict(self.settings).items() if value and name not in TEMPLATES}
+        return {"name": self.name, "settings": given}
 
 
 def _id_in(said: str, pattern: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import scaledproc
-from scaledproc.api import make_backend, status, stop
+from scaledproc.api import make_backend, report, status, stop
 from scaledproc.backends.commands import backend as module
 from scaledproc.backends.commands.settings import FIRST_NUMBER, Settings, fill
 from scaledproc.errors import ScaledprocError, UsageError
@@ -29,6 +29,7 @@ PROCESSES = {
     "cancel": "kill {id}",
     "poll_seconds": 0.1,
 }
+RECALLED = {name: PROCESSES[name] for name in ("poll", "cancel")}
 SLURM = {
     "submit": "sbatch --parsable --output=/dev/null --error={log} --job-name={name} --cpus-per-task={cores} {script}",
     "poll": "squeue --noheader --format=%A",
@@ -126,6 +127,45 @@ def test_a_program_that_is_not_there(tmp_path: Path) -> None:
         )
 
 
+def test_no_command_is_taken_from_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, output, planted = write_probe_dataset(tmp_path / "data"), tmp_path / "out", tmp_path / "planted"
+    settings = {**PROCESSES, "cancel": "kill --token=hunter2hunter2 {id}"}
+    made = make_backend("commands", 1, None, settings)
+
+    def ends(*_: Any) -> Any:
+        raise ScaledprocError("the network is gone")
+
+    monkeypatch.setattr(made, "submit", ends)
+    with pytest.raises(ScaledprocError, match="the network is gone"):
+        scaledproc.run(dataset, output, extractor=PROBE, backend=made, shards="2")
+    text = (output / "run.json").read_text()
+    assert "hunter2" not in text
+    assert "kill" not in text
+    record = json.loads(text)
+    record["backend"]["settings"] |= dict.fromkeys(RECALLED, f"touch {planted} {{id}}")
+    (output / "run.json").write_text(json.dumps(record))
+    (output / "work/control").mkdir(parents=True, exist_ok=True)
+    jobs = {"0": {"id": "1", "name": "a"}}
+    (output / "work/control/commands.json").write_text(json.dumps({"each": 1, "jobs": jobs}))
+
+    found = status(output)
+    assert found.note.startswith("what its machines do is not known: no command is taken from a run's folder")
+    assert "not known: no command" in Path(report(output, examples=0)).read_text()
+    with pytest.raises(UsageError, match="give --commands-poll and --commands-cancel, or set them in"):
+        stop(output)
+    assert not planted.exists()
+    assert not (output / "work/control/stop").exists()
+
+    own = {"poll": "echo 1", "cancel": f"touch {tmp_path}/{{id}}"}
+    assert [state.state for state in status(output, settings=own).states if state.shard == 0] == ["starting"]
+    assert stop(output, settings=own) == 1
+    assert (tmp_path / "1").exists()
+    assert not planted.exists()
+
+    monkeypatch.setattr(module, "table", lambda *_: own)  # of scaledproc.toml
+    assert status(output).note == ""
+
+
 @pytest.mark.slow
 class TestProcesses(BackendConformance):
     backend = "commands"
@@ -156,8 +196,8 @@ def test_jobs_that_are_killed_or_stopped_cost_no_row(tmp_path: Path) -> None:
         first = jobs()["0"]["id"]
         os.kill(int(first), signal.SIGKILL)
         wait_until(lambda: jobs()["0"]["id"] != first)
-        assert status(output).backend == "commands"
-        assert stop(output) == 2
+        assert status(output, settings=RECALLED).backend == "commands"
+        assert stop(output, settings=RECALLED) == 2
         said, _ = driver.communicate(timeout=WAIT)
     assert driver.returncode == 1
     assert f"shard 0 is submitted again: it ended without a result (job {first})" in said
