@@ -132,6 +132,8 @@ class BatchBackend(Backend):
             busy = [element for element in left if element in found and not found[element].is_over]
             self._at_work = len(busy)
             for element in busy:
+                if found[element].in_doubt:
+                    continue  # one that another process submitted, and that has ended, is no try
                 if tries[element].again or not tries[element].count:  # by another process, or a call without an answer
                     tries[element].count += 1
                     tries[element].over, tries[element].again = None, False

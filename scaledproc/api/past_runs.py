@@ -56,8 +56,9 @@ def status(
     except MissingBackendError as error:
         _, outputs = split_options(storage_options)
         with reporting(f"{output} cannot be read: "):
-            run = RunFolder.open(Store.at(output, outputs))
-            return find_status(run, None, _unknown(run, error))
+            return find_status(
+                RunFolder.open(Store.at(output, outputs)), None, f"what its machines do is not known: {error}"
+            )
     with reporting(f"{run.store} cannot be read: "):
         return find_status(settled(run, backend), backend)
 
@@ -285,17 +286,12 @@ def seen(
     except MissingBackendError as error:
         _, outputs = split_options(storage_options)
         run = RunFolder.open(Store.at(output, outputs))
-        note = _unknown(run, error)
+        note = f"what its machines do is not known: {error}"
     with reporting(f"{run.store} cannot be read: "):
         try:
             return run, find_status(run, backend, note)
         except ScaledprocError as error:  # machines that cannot be asked are no reason to tell nothing
             return run, find_status(run, None, str(error))
-
-
-def _unknown(run: Run, error: MissingBackendError) -> str:
-    """What is said of machines that cannot be asked; nothing of a finished run, which has none."""
-    return "" if run.record.state == "done" else f"what its machines do is not known: {error}"
 
 
 def installed_extractor(run: Run) -> Extractor | None:

@@ -19,7 +19,11 @@ from scaledproc.api import make_backend, report, status, stop
 from scaledproc.backends.commands import backend as module
 from scaledproc.backends.commands.settings import FIRST_NUMBER, Settings, fill
 from scaledproc.errors import ScaledprocError, UsageError
-from scaledproc.run_folder.folder import Run
+from scaledproc.execution.combine import combine
+from scaledproc.execution.worker import run_shards
+from scaledproc.run_folder.folder import Run, RunFolder
+from scaledproc.run_folder.names import COMBINED
+from scaledproc.storage.store import Store
 from scaledproc.testing import PROBE, BackendConformance, output_bytes
 from scaledproc.testing.probes import write_probe_dataset
 
@@ -113,6 +117,67 @@ def test_the_ids_of_jobs_that_are_there() -> None:
     failing = module.CommandsBackend(**{**PROCESSES, "poll": "sh -c 'echo busy >&2; exit 3'"})
     with pytest.raises(module.BusyError, match="--commands-poll failed with exit code 3: busy"):
         failing._there(["1"])
+
+
+@pytest.mark.parametrize(("others", "looks"), [(["0"], 2), ([], 8)])
+def test_a_job_is_taken_for_ended_only_when_looks_agree(tmp_path: Path, others: list[str], looks: int) -> None:
+    dataset, output = write_probe_dataset(tmp_path / "data"), tmp_path / "out"
+    there = tmp_path / "there"
+    there.mkdir()
+    made = module.CommandsBackend(
+        jobs=1, poll_seconds=0.01, submit="false {script}", poll=f"test -e {there}/{{id}}", cancel="true {id}"
+    )
+    with pytest.raises(ScaledprocError, match="--commands-submit failed"):
+        scaledproc.run(dataset, output, extractor=PROBE, backend=made, shards="2")
+    run = RunFolder.open(Store.at(str(output)))
+    made.keep(run, jobs={number: {"id": number, "name": f"job-{number}"} for number in "01"})
+    beat = output / "work/progress/job-1.host.json"
+    beat.parent.mkdir(parents=True, exist_ok=True)
+
+    def over() -> list[int]:
+        return [job.element for job in made.look(run) if job.is_over]
+
+    for number in "01":
+        (there / number).touch()
+    assert over() == []
+    for number in {"0", "1"} - set(others):
+        (there / number).unlink()
+    for _ in range(looks - 1):
+        assert over() == []
+    beat.write_text("{}")  # it works
+    ends = [over() for _ in range(looks + 1)]
+    assert [1 in each for each in ends] == [False] * looks + [True]
+    assert [0 in each for each in ends] == [not others] * (looks + 1)
+    (there / "1").touch()  # the batch system is there again
+    assert 1 not in over()
+
+
+def test_jobs_of_an_earlier_driver_that_are_gone_are_no_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, output = write_probe_dataset(tmp_path / "data"), tmp_path / "out"
+    settings = {"poll_seconds": 0.01, "submit": "echo 7 {script}", "poll": "false {id}", "cancel": "true {id}"}
+    first, second = (module.CommandsBackend(jobs=1, retries=0, **settings) for _ in range(2))
+    submitted: list[int] = []
+
+    def ends(*_: Any) -> Any:
+        raise ScaledprocError("the connection is lost")
+
+    def does(run: RunFolder, elements: Any, *_: Any) -> Any:
+        submitted.extend(elements)
+        if -1 in elements:
+            run.store.write(COMBINED, combine(run).to_json())
+        else:
+            list(run_shards(run, list(elements), jobs=1))
+        return elements
+
+    monkeypatch.setattr(first, "submit", ends)
+    with pytest.raises(ScaledprocError, match="the connection is lost"):
+        scaledproc.run(dataset, output, extractor=PROBE, backend=first, shards="2")
+    run = RunFolder.open(Store.at(str(output)))
+    first.keep(run, jobs={number: {"id": number, "name": f"job-{number}"} for number in "01"})
+    monkeypatch.setattr(second, "submit", does)
+    scaledproc.run(dataset, output, extractor=PROBE, backend=second, shards="2")
+
+    assert submitted == [0, 1, -1]
 
 
 def test_a_program_that_is_not_there(tmp_path: Path) -> None:
