@@ -16,7 +16,7 @@ from scaledproc.engine.options import JobOrder
 from scaledproc.engine.provenance import versions
 from scaledproc.engine.steps import AtEnd, finish, reporting
 from scaledproc.errors import UsageError
-from scaledproc.events import CombineDone, Event, ShardDone
+from scaledproc.events import CombineDone, Event, Note, ShardDone
 from scaledproc.execution.combine import combine
 from scaledproc.execution.heartbeat import PROGRESS, Beating, Heartbeat
 from scaledproc.execution.worker import run_shards
@@ -45,13 +45,16 @@ def do_job(order: JobOrder, at_end: AtEnd | None = None) -> Iterator[Event]:
     Raises
     ------
     UsageError
-        If the run has no such shard or is finished, nothing was asked for, or the extractor is not what it was when the
+        If the run has no such shard, nothing was asked for, or the extractor is not what it was when the
         run was begun.
     ScaledprocError
         If the folder holds no run, or the job cannot be done.
     """
     with reporting():
         run = open_run(order)
+        if run.record.state == "done":  # a job that was queued for a case that did not come
+            yield Note(f"{run.store} is finished; there is nothing to do")
+            return
         check_job(order, run)
         yield from perform(order, run, progress=run.store.child(PROGRESS), at_end=at_end)
 
