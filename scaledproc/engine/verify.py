@@ -23,6 +23,7 @@ from scaledproc.planning.plan import plan_id_of
 from scaledproc.planning.shared_files import of_record
 from scaledproc.run_folder.changes import extractor_differences, texts_of
 from scaledproc.run_folder.names import (
+    CROISSANT,
     ERROR_LOG,
     ERROR_SCHEMA,
     ERRORS,
@@ -196,7 +197,7 @@ class _Check:
             needed += record.files_of_table(table)
             needed += [common_metadata_name(table)] if record.has_table_folders else []
         needed += [ERROR_LOG] if record.counts["quarantined"] else []
-        needed += [TASKS] if self._run.store.exists(TASKS) else []  # which runs of before did not write
+        needed += [name for name in (TASKS, CROISSANT) if self._run.store.exists(name)]  # runs of before have none
         shards = {shard_name(int(shard["shard"])): str(shard.get("digest") or "") for shard in record.shards}
         return {**dict.fromkeys(needed, ""), **record.digests, **shards}
 

@@ -279,7 +279,7 @@ def _write_further(
     keys = _keys(run, name, counts)
     with run.store.committing(file, replacing=True) as part:
         with _table_writer(run, part, name, schema) as writer:
-            for table in _rows_of_table(run, name, reports, None):
+            for table in rebatch(_rows_of_table(run, name, reports, None)):
                 writer.write_table(table if keys is None else keys.add(table))
                 del table  # while the next one is read
         return _written(run, name, file, schema, writer, part, digests)

@@ -92,9 +92,9 @@ def test_success(cli: Cli, project: Path) -> None:
     assert "3 rows from 3 tasks" in result.stdout
     assert f"the table: {project}/out/features.parquet" in result.stdout
     assert table(project / "out") == [
-        {"path": "a/1.txt", "size": 3, "beside": 2},
-        {"path": "a/2.txt", "size": 15, "beside": 2},
-        {"path": "b/3.txt", "size": 0, "beside": 2},
+        {"group": "a", "unit": "a", "anchor": "a/1.txt", "path": "a/1.txt", "size": 3, "beside": 2},
+        {"group": "a", "unit": "a", "anchor": "a/2.txt", "path": "a/2.txt", "size": 15, "beside": 2},
+        {"group": "b", "unit": "b", "anchor": "b/3.txt", "path": "b/3.txt", "size": 0, "beside": 2},
     ]
     assert json.loads((project / "out/run.json").read_text())["state"] == "done"
 
@@ -219,7 +219,7 @@ def test_damaged_output(call: Cli, project: Path) -> None:
     shard.write_bytes(whole[:-100])
     check_refusal(call("combine", "out", "--quiet"), 1, "00001.parquet")
     shard.unlink()
-    check_refusal(call("combine", "out", "--quiet"), 1, "1 of 2 shards are not there")
+    check_refusal(call("combine", "out", "--quiet"), 1, "1 of 2 shards of the finished run are gone")
     (project / "out/run.json").write_text("{")
     for command in (("combine", "out", "--quiet"), ("worker", "out", "--shard", "0"), RUN):
         check_refusal(call(*command), 1, "run.json cannot be read", "--overwrite")

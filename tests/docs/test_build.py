@@ -82,7 +82,7 @@ def test_every_command_and_every_option_is_in_the_reference(generate: ModuleType
     tables = all_tables()
     assert {"run", "plan", "fetch", "sagemaker"} <= tables.keys()
     assert all(table in page for table in tables.values())
-    assert generate.tables_of_settings() == {"sagemaker": tables["sagemaker"]}
+    assert generate.tables_of_settings() == {name: tables[name] for name in ("commands", "sagemaker", "slurm")}
     sections = re.split(r"^##+ ", page, flags=re.MULTILINE)
     run, status = (
         next(each for each in sections if each.startswith(f"`scaledproc {name}`")) for name in ("run", "status")

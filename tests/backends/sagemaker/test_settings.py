@@ -315,7 +315,7 @@ def test_every_setting_is_a_flag_with_help_in_the_backends_panel() -> None:
     assert result.exit_code == 0
     panel = result.output.split("Backend sagemaker")[1]
     for field in fields(Settings):
-        shared = field.name in ("retries", "detach")  # which another backend has too
+        shared = field.name in ("retries", "detach", "poll_seconds")  # which other backends have too
         assert f" --{'sagemaker-' if shared else ''}{field.name.replace('_', '-')}" in panel, field.name
         assert field.metadata["help"][:20] in panel, field.name
 
