@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -136,7 +135,6 @@ def perform(
     at_end
         Makes what the folder of a run that is finished has besides.
     """
-    started = time.perf_counter()
     count = cores(order.jobs)
     shards = sorted(set(order.shards))
     steps: list[Iterable[Event]] = []
@@ -151,7 +149,7 @@ def perform(
             beating.listen(event)
             yield event
     if order.combine and order.finish:
-        finish(run, CombineDone.from_json(run.store.read(COMBINED)), started, None, keep=keep, at_end=at_end)
+        finish(run, CombineDone.from_json(run.store.read(COMBINED)), None, None, keep=keep, at_end=at_end)
 
 
 def _scratch(order: JobOrder) -> tuple[str, int, int]:

@@ -133,7 +133,7 @@ def _list_text(source: str | os.PathLike[str]) -> str:
 
 
 def finished_record(
-    run: RunFolder, combined: CombineDone, shards: Sequence[ShardDone], seconds: float
+    run: RunFolder, combined: CombineDone, shards: Sequence[ShardDone], seconds: float | None
 ) -> dict[str, Any]:
     """What changes in run.json when everything is written.
 
@@ -142,8 +142,9 @@ def finished_record(
     run, combined, shards
         The run, and what became of its jobs.
     seconds
-        Since the command was started.
+        Since the command was started; None where nobody knows that.
     """
+    timings = {name: value for name, value in run.record.timings.items() if name != "last_start_seconds"}
     digests = {**run.record.digests, **combined.digests}
     names = [*digests, *(shard_name(shard.shard) for shard in shards)]
     asked = [name for name in names if name not in combined.sizes]
@@ -159,9 +160,9 @@ def finished_record(
         },
         "bytes": {**run.record.bytes, "features": sum(sizes.get(name, 0) for name in run.record.files_of_table())},
         "timings": {
-            **run.record.timings,
+            **timings,
             "finished": now(),
-            "last_start_seconds": round(seconds, 3),
+            **({} if seconds is None else {"last_start_seconds": round(seconds, 3)}),
             "work_seconds": round(sum(shard.seconds for shard in shards), 3),
             "combine_seconds": round(combined.seconds, 3),
         },
@@ -193,6 +194,14 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def seconds_since_start(record: RunRecord) -> float | None:
+    """How long a run that was started once has been under way; None where it was continued: nobody notes when."""
+    started = record.timings.get("started")
+    if not isinstance(started, str) or record.timings.get("starts", 1) != 1:
+        return None
+    return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(started)).total_seconds())
 
 
 def now() -> str:
