@@ -54,7 +54,7 @@ def prepare(samples: NDArray[np.floating], fs: float) -> Prepared:
         starts, stops = _runs(there)
         if not len(starts):
             return Prepared(np.empty(0, np.int32), factor, fs / factor, starts, stops)
-        level, starts, stops = _without_gaps(samples, starts, stops, max(int(BRIDGED_S * fs), 1))
+        level, starts, stops = _without_gaps(samples, starts, stops, _bridged(fs))
     if factor > 1:
         whole = n // factor * factor
         level = level[:whole].reshape(-1, factor).mean(axis=1)
@@ -62,6 +62,24 @@ def prepare(samples: NDArray[np.floating], fs: float) -> Prepared:
         kept = stops > starts
         starts, stops = starts[kept], stops[kept]
     return Prepared(_digital(level), factor, fs / factor, starts, stops)
+
+
+def has_gap(samples: NDArray[np.floating], fs: float) -> bool:
+    """Whether so many samples are missing one after the other that they are not interpolated.
+
+    Parameters
+    ----------
+    samples
+        Shape (n,); what is not finite, or beyond `LARGEST`, is missing.
+    fs
+        Samples a second.
+    """
+    starts, stops = _runs(~(np.abs(samples) <= LARGEST))
+    return bool((stops - starts > _bridged(fs)).any())
+
+
+def _bridged(fs: float) -> int:
+    return max(int(BRIDGED_S * fs), 1)
 
 
 def _runs(there: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -103,7 +103,7 @@ def table_of_beats(
         as `offset_s` and `start` of windows are. Clocks of ECG and pleth in MIMIC are not aligned well enough for
         times from a beat in one to that in the other (Liang et al. 2019, doi:10.3390/jcm8030337).
     rr_ms
-        Milliseconds from the beat before; null after a gap.
+        Milliseconds from the signal's beat before, which is in the table too; null after a gap.
     amplitude
         Units: of an ECG from the lowest to the highest sample within 60 ms around the peak, of a pulse from the foot to
         the systolic peak; null where the foot is missing.

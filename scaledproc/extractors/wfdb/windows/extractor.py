@@ -185,7 +185,8 @@ class WfdbWindows(Extractor):
     n_beats
         Beats in the window; null where none are looked for: in signals whose canonical name is none of an ECG lead,
         ABP, ART, PAP, UAP or PLETH, and below 50 Hz. They are detected in pieces of 600 s from the signal's first
-        sample on, with 20 s before and after them; `scaledproc.extractors.wfdb.beats` names the methods.
+        sample on, with 20 s before and after them, and two pieces meet at the first beat after their edge that both
+        have; `scaledproc.extractors.wfdb.beats` names the methods.
     hr
         Beats a minute: 60,000 by the median of the intervals in ms between successive beats of the window, of which
         none reaches across a gap.

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaledproc.extractors.wfdb.beats.stretches import LARGEST, LEVELS_BITS, prepare
+from scaledproc.extractors.wfdb.beats.stretches import LARGEST, LEVELS_BITS, has_gap, prepare
 
 NAN = float("nan")
 
@@ -20,6 +20,19 @@ def test_short_gaps_are_bridged_and_long_ones_level() -> None:
     np.testing.assert_allclose(steps / steps[0], np.diff(expected), atol=1e-5)
     assert found.starts.tolist() == [0, 11]
     assert found.stops.tolist() == [5, 15]
+
+
+def test_gaps_are_what_is_not_bridged() -> None:
+    samples = np.arange(100.0)
+    samples[10:15] = NAN  # 40 ms
+    assert not has_gap(samples, 125.0)
+    assert has_gap(samples, 100.0)
+    samples[15] = 2 * LARGEST
+    assert has_gap(samples, 125.0)
+    assert has_gap(samples[:16], 125.0)
+    assert not has_gap(samples[:15], 125.0)
+    assert not has_gap(samples[16:], 125.0)
+    assert not has_gap(samples[:0], 125.0)
 
 
 def test_high_rates_are_averaged_down() -> None:

@@ -91,6 +91,32 @@ def test_the_same_rows_in_any_pieces_of_the_file(shared_data: Path, monkeypatch:
     assert len({row["channel"] for row in rows}) > 1
 
 
+@pytest.mark.parametrize(
+    ("name", "piece"), [("101", 600.0), ("231", 600.0), ("100", 90.0), ("101", 90.0), ("102", 90.0), ("231", 90.0)]
+)
+def test_intervals_are_between_the_rows(
+    shared_data: Path, monkeypatch: pytest.MonkeyPatch, name: str, piece: float
+) -> None:
+    """Where a lead is noisy the pieces of a signal do not agree on each beat; every interval has both its beats."""
+    monkeypatch.setattr(beats, "PIECE", piece)
+    path = shared_data.parent / "annotated/mitdb" / f"{name}.hea"
+    windows, rows = both_tables(path, window=7.0)
+    rows = [row for row in rows if row["channel"] == 1]
+    times = np.array([row["time_s"] for row in rows])
+    steps = np.diff(times) * 1000
+    assert len(steps) > 1000
+    assert rows[0]["rr_ms"] is None
+    np.testing.assert_allclose([row["rr_ms"] for row in rows[1:]], steps, rtol=0, atol=1e-6)
+    assert steps.min() >= 195  # no beat is there twice
+    windows = [row for row in windows if row["channel"] == 1]
+    for window in windows:
+        inside = (times >= window["offset_s"]) & (times < window["offset_s"] + 7)
+        assert window["n_beats"] == inside.sum()
+        if inside.sum() > 1:
+            assert window["rr_mean"] == pytest.approx(np.diff(times[inside]).mean() * 1000, rel=1e-9)
+    assert sum(window["n_beats"] for window in windows) == len(rows)
+
+
 def test_across_segments_beats_are_those_of_segments(shared_data: Path) -> None:
     (path,) = shared_data.rglob("82284982.hea")
     _, rows = both_tables(path, across_segments=True)

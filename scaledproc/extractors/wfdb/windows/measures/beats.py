@@ -49,6 +49,10 @@ _ECG = frozenset(
 )
 _PULSE = frozenset(["ABP", "ART", "PAP", "UAP", "PLETH", "PLETH_left", "PLETH_right"])
 
+_COLUMNS = 9
+"""Of a beat: its time, the interval before it, quality, amplitude of a pulse, systolic, diastolic, rise time, position,
+and amplitude."""
+
 Kind = Literal["ecg", "pulse"]
 NO_BEATS: tuple[int | float | None, ...] = (None,) * (1 + len(COLUMNS))
 
@@ -74,7 +78,7 @@ class Piece(NamedTuple):
     times
         The same as fractions of samples.
     rr_ms
-        Milliseconds from the beat before.
+        Milliseconds from the beat before, be it of this piece or of the one before; NaN across a gap.
     amplitude
         In the signal's units.
     quality
@@ -115,7 +119,9 @@ class Track:
         self._kind, self._fs = kind, fs
         self._size, self.margin = round(PIECE * fs), round(MARGIN * fs)
         self.end = 0
-        self._beats = np.empty((0, 7))
+        self._beats = self._ahead = np.empty((0, _COLUMNS))  # those to keep, and those found behind the last piece
+        self._last: NDArray[np.float64] | None = None  # of those that were kept
+        self._is_cut = False  # whether there is a gap between it and the end
         self._keeps_pieces = keeps_pieces
         self.pieces: list[Piece] = []
 
@@ -128,7 +134,7 @@ class Track:
 
     def jump(self, start: int) -> None:
         """Go on with a sample: there are none before it."""
-        self.end = start
+        self.end, self._last, self._ahead = start, None, self._ahead[:0]
 
     def advance(self, samples: NDArray[np.float64], first: int, stop: int) -> None:
         """Detect the beats of the next piece, or up to a sample if that is before its end.
@@ -145,12 +151,16 @@ class Track:
         from scaledproc.extractors.wfdb.beats.detection import detect_beats
         from scaledproc.extractors.wfdb.beats.intervals import rr_intervals_ms
         from scaledproc.extractors.wfdb.beats.pulses import pulse_features
+        from scaledproc.extractors.wfdb.beats.stretches import has_gap
+        from scaledproc.extractors.wfdb.windows.measures.meeting import joined
 
         begin, self.end = self.end, min(self._piece_end(), stop)
+        ahead, self._ahead = self._ahead, self._ahead[:0]
         if np.isnan(samples).all():
+            self._is_cut = True
             return
         found = detect_beats(samples, self._fs, self._kind)
-        table = np.full((len(found), 7), np.nan)
+        table = np.full((len(found), _COLUMNS), np.nan)
         table[:, 0] = found.times + first
         table[:, 1] = rr_intervals_ms(found, self._fs)
         table[:, 2] = found.quality
@@ -158,12 +168,34 @@ class Track:
             pulses = pulse_features(samples, self._fs, found.positions)
             for column, values in enumerate((pulses.amplitude, pulses.systolic, pulses.diastolic, pulses.rise_time), 3):
                 table[:, column] = values
-        is_in = (table[:, 0] >= begin) & (table[:, 0] < self.end)
-        self._beats = np.concatenate([self._beats, table[is_in]])
-        if self._keeps_pieces and is_in.any():
-            positions = found.positions[is_in] + first
-            times, rr_ms, quality = table[is_in, :3].T
-            self.pieces.append(Piece(begin, positions, times, rr_ms, found.amplitude[is_in], quality))
+        table[:, 7] = found.positions + first
+        table[:, 8] = found.amplitude
+        self._ahead = table[table[:, 0] >= self.end]
+        table, n_ahead = joined(ahead, table, begin, None if self._last is None else self._last[0], self._fs)
+        table = table[table[:, 0] < self.end]
+        # All others have the interval from the beat before that the same detection found.
+        for place in {0, n_ahead} & set(range(len(table))):
+            table[place, 1] = self._interval(table[place - 1] if place else self._last, table[place], samples, first)
+        if len(table):
+            self._last, self._is_cut = table[-1], False
+        if self._last is not None and not self._is_cut:
+            self._is_cut = has_gap(samples[max(int(self._last[7]) - first, 0) : self.end - first], self._fs)
+        self._beats = np.concatenate([self._beats, table])
+        if self._keeps_pieces and len(table):
+            times, rr_ms, quality = table[:, :3].T
+            self.pieces.append(Piece(begin, table[:, 7].astype(np.int64), times, rr_ms, table[:, 8], quality))
+
+    def _interval(
+        self, before: NDArray[np.float64] | None, beat: NDArray[np.float64], samples: NDArray[np.float64], first: int
+    ) -> float:
+        """Milliseconds between two beats that follow each other; NaN across a gap, or where there is none before."""
+        from scaledproc.extractors.wfdb.beats.stretches import has_gap
+
+        if before is None or (before is self._last and self._is_cut):
+            return float("nan")
+        if has_gap(samples[max(int(before[7]) - first, 0) : int(beat[7]) + 1 - first], self._fs):
+            return float("nan")
+        return float(beat[0] - before[0]) * (1_000 / self._fs)
 
     def of(self, start: int, stop: int) -> tuple[int | float | None, ...]:
         """What a window's beats tell, in the order of the columns."""

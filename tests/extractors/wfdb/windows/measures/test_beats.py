@@ -13,6 +13,7 @@ from wfdb_oracles.windows import in_time
 
 from scaledproc.extractors.wfdb import blocks
 from scaledproc.extractors.wfdb.beats.detection import detect_beats
+from scaledproc.extractors.wfdb.beats.intervals import rr_intervals_ms
 from scaledproc.extractors.wfdb.beats.pulses import pulse_features
 from scaledproc.extractors.wfdb.windows import streams
 from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
@@ -109,6 +110,84 @@ def test_the_same_beats_in_any_pieces_of_the_file(shared_data: Path, monkeypatch
         if row["channel"] == 0 and row["mean"] is not None:
             start = row["window"] * 15 * fs
             assert row["n_beats"] == ((whole >= start) & (whole < start + 20 * fs)).sum()
+
+
+def followed(samples: Any, fs: float, monkeypatch: pytest.MonkeyPatch) -> list[beats.Piece]:
+    """The beats of an ECG in pieces of 50 s."""
+    monkeypatch.setattr(beats, "PIECE", 50.0)
+    track = beats.Track("ecg", fs, keeps_pieces=True)
+    while track.end < len(samples):
+        first = max(track.end - track.margin, 0)
+        track.advance(samples[first : track.needed(len(samples))], first, len(samples))
+    return track.pieces
+
+
+@pytest.mark.parametrize(
+    "gaps",
+    [
+        [],
+        [(49.6, 50.4)],
+        [(50.0, 50.9), (99.5, 100.0)],
+        [(49.99, 50.02), (99.97, 100.01)],  # which are bridged
+        [(20.0, 64.0)],  # the last beat is out of the next piece's sight
+        [(49.0, 175.0)],  # a whole piece has none
+        [(10.0, 10.5), (99.9, 101.2), (149.0, 149.9)],
+    ],
+)
+def test_no_interval_crosses_a_gap_between_pieces(
+    gaps: list[tuple[float, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a signal without noise there are the beats and the intervals of one detection."""
+    fs = 125.0
+    at = np.arange(0, 220, 1 / fs)
+    samples = np.exp(-0.5 * (((at + 0.4) % 0.8 - 0.4) / 0.012) ** 2) + 0.1 * np.sin(at)
+    for begin, end in gaps:
+        samples[(at >= begin) & (at < end)] = np.nan
+    whole = detect_beats(samples, fs, "ecg")
+    pieces = followed(samples, fs, monkeypatch)
+    assert np.concatenate([piece.positions for piece in pieces]).tolist() == whole.positions.tolist()
+    told = np.concatenate([piece.rr_ms for piece in pieces])
+    np.testing.assert_allclose(told, rr_intervals_ms(whole, fs), rtol=0, atol=2)
+    times = np.concatenate([piece.times for piece in pieces])
+    steps = np.diff(times) * 1000 / fs
+    known = ~np.isnan(told[1:])
+    np.testing.assert_allclose(told[1:][known], steps[known], rtol=0, atol=1e-6)
+
+
+def test_an_interval_is_as_long_as_there_are_no_beats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the beat before is out of the next piece's sight, without a gap."""
+    fs = 125.0
+    at = np.arange(0, 160, 1 / fs)
+    samples = np.exp(-0.5 * (((at + 0.4) % 0.8 - 0.4) / 0.012) ** 2)
+    samples[(at >= 20.2) & (at < 75.8)] = 0.0
+    pieces = followed(samples, fs, monkeypatch)
+    times, told = (np.concatenate([getattr(piece, name) for piece in pieces]) for name in ("times", "rr_ms"))
+    np.testing.assert_allclose(told[1:], np.diff(times) * 1000 / fs, rtol=0, atol=1e-6)
+    assert told[1:].max() > 50_000
+
+
+@pytest.mark.parametrize("name", ["101", "102"])
+def test_what_both_pieces_find_at_an_edge_is_there_once(
+    shared_data: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples, fs = physical(shared_data.parent / "annotated/mitdb" / f"{name}.hea", 1)
+    samples = samples[: round(400 * fs)]
+    pieces = followed(samples, fs, monkeypatch)
+    known = np.concatenate([piece.positions for piece in pieces])
+    assert (np.diff(known) > 0).all()
+    size, margin = round(50 * fs), round(20 * fs)
+    for edge in range(size, len(samples), size):
+        found = []
+        for start in (edge - size, edge):
+            first = max(start - margin, 0)
+            found.append(detect_beats(samples[first : start + size + margin], fs, "ecg").positions + first)
+        agreed = np.intersect1d(found[0], found[1])
+        # Nearer than those that this pair agrees on may be where other pieces meet.
+        near = agreed[np.abs(agreed - edge) < margin]
+        assert np.isin(near, known).all()
+        assert len(near) > 5
+    for piece in pieces:
+        assert piece.begin <= piece.times[0]
 
 
 def test_where_no_beats_are_looked_for(tmp_path: Path) -> None:
