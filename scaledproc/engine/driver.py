@@ -180,6 +180,8 @@ def _look(
     except UsageError as error:
         raise UsageError(f"{new.store}: {error}") from None
     there = None if existing is None else replace(new, record=existing)
+    if options.retry_failed and there is None:
+        raise UsageError(f"{new.store} holds no run whose failed tasks could be done again; is it spelled right?")
     if decision == "begin" or there is None:
         return existing, "update" if options.reuse else decision
     if decision == "continue" and options.reuse and not options.update:

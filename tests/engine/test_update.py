@@ -625,3 +625,9 @@ def test_the_commands(cli: Cli, tmp_path: Path) -> None:
     nothing = cli("plan", "data", "--update", "out", "--extractor", "x.py:f", cwd=tmp_path)
     assert nothing.returncode == 0
     assert "to do: 0 of 6 tasks; the rows of 6 tasks are reused" in nothing.stdout
+
+
+def test_failed_tasks_of_no_run_are_refused(place: Place) -> None:
+    with pytest.raises(UsageError, match="holds no run whose failed tasks could be done again"):
+        place.run(retry_failed=True)
+    assert not place.output.exists()
