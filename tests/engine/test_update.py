@@ -628,6 +628,6 @@ def test_the_commands(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_failed_tasks_of_no_run_are_refused(place: Place) -> None:
-    with pytest.raises(UsageError, match="holds no run whose failed tasks could be done again"):
+    with pytest.raises(scaledproc.UsageError, match="holds no run whose failed tasks could be done again"):
         place.run(retry_failed=True)
     assert not place.output.exists()
