@@ -29,7 +29,7 @@ THROUGH = {  # in the order of their folders
     "engine/doctor/test_examine.py": "api/machine cli/doctor engine/doctor/findings reporting/doctor "
     "storage/s3/identity",
     "engine/test_driver.py": "api/copying api/past_runs api/plans api/runs api/single_task "
-    "engine/job engine/preflight execution/chunks/chunk execution/chunks/committed "
+    "engine/preflight execution/chunks/chunk execution/chunks/committed "
     "execution/combine execution/worker extractors/base storage/parquet",
     "engine/test_hostile.py": "extractors/wfdb/task_header",
     "engine/test_options.py": "_util/options _util/types",
@@ -57,8 +57,7 @@ THROUGH = {  # in the order of their folders
     "extractors/wfdb/beats/test_detection.py": "extractors/wfdb/beats/decision extractors/wfdb/beats/fiducials "
     "extractors/wfdb/beats/quality",
     "extractors/wfdb/report/test_signals.py": "extractors/wfdb/report/ranges",
-    "extractors/wfdb/report/test_tables.py": "extractors/wfdb/report/agreement extractors/wfdb/report/coverage "
-    "extractors/wfdb/report/traces",
+    "extractors/wfdb/report/test_tables.py": "extractors/wfdb/report/agreement extractors/wfdb/report/traces",
     "extractors/wfdb/test_statistics.py": "extractors/wfdb/signal_stats",
     "extractors/wfdb/windows/test_extractor.py": "extractors/wfdb/windows/measures/features "
     "extractors/wfdb/windows/settings",
