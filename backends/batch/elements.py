@@ -32,6 +32,8 @@ class QueuedJob:
         Why, for a person.
     fate
         What ended it.
+    in_doubt
+        Whether it may have ended, which is not known yet.
     """
 
     element: int
@@ -39,6 +41,7 @@ class QueuedJob:
     state: State
     detail: str = ""
     fate: Fate = ""
+    in_doubt: bool = False
 
     @property
     def is_over(self) -> bool:

@@ -18,11 +18,11 @@ from scaledproc._util.redaction import has_login, is_secret_option
 from scaledproc._util.user_cache import cache_folder
 from scaledproc.backend.base import Backend, Capabilities, Job
 from scaledproc.errors import ScaledprocError, UsageError
-from scaledproc.events import CombineDone, Event, Note, ShardState, State
+from scaledproc.events import CombineDone, Event, Note, ShardDone, ShardState, State
 from scaledproc.execution.heartbeat import Heartbeat, read_heartbeats, shard_states
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import COMBINED, WORK, work_name
-from scaledproc.run_folder.record import read_record
+from scaledproc.run_folder.record import read_record, reports_of
 
 from .disks import local_disks
 from .elements import COMBINE, Elements, QueuedJob, Tries, next_try
@@ -106,29 +106,38 @@ class BatchBackend(Backend):
         shards = [job.shard for job in jobs if job.shard is not None]
         if shards:
             committed = run.committed_shards()
-            yield from run.shard_reports(sorted(committed.intersection(shards)))
+            yield from (self._report(run, shard) for shard in sorted(committed.intersection(shards)))
             yield from self._do(run, self.elements(run).elements_of(shards), committed)
         if any(job.shard is None for job in jobs):
             yield from self._do(run, [COMBINE], self._committed(run))
             if not self._is_finished(run):  # by a job that was to end the run by itself
-                yield CombineDone.from_json(run.store.read(COMBINED))
+                try:
+                    yield CombineDone.from_json(run.store.read(COMBINED))
+                except FileNotFoundError:
+                    if not self._is_finished(run):
+                        raise
 
     def _do(self, run: RunFolder, wanted: Sequence[int], told: set[int]) -> Iterator[Event]:
         tries = {element: Tries() for element in wanted}
         states: dict[int, ShardState] = {}
+        trouble = 0
         run.store.remove(STOP)
         while True:
             found = {job.element: job for job in (yield from self._look(run))}
             committed = self._committed(run)
             for shard in sorted(committed - told):
-                yield replace(run.shard_report(shard), resumed=False)
+                yield replace(self._report(run, shard), resumed=False)
             told |= committed
             left = [element for element in wanted if not self._is_done(run, element, committed)]
             busy = [element for element in left if element in found and not found[element].is_over]
             self._at_work = len(busy)
             for element in busy:
-                if not tries[element].count:  # another process submitted it
-                    tries[element].count, tries[element].mark = 1, self._progress(run, [element], committed)[element]
+                if found[element].in_doubt:
+                    continue  # one that another process submitted, and that has ended, is no try
+                if tries[element].again or not tries[element].count:  # by another process, or a call without an answer
+                    tries[element].count += 1
+                    tries[element].over, tries[element].again = None, False
+                    tries[element].mark = self._progress(run, [element], committed)[element]
             if not left:
                 return
             if run.store.exists(STOP):
@@ -139,7 +148,18 @@ class BatchBackend(Backend):
                     yield state
             progress = self._progress(run, [each for each in left if each not in busy], committed)
             todo = [each for each in progress if self._needs_job(run, each, tries[each], found, progress[each])]
-            yield from self._submit(run, todo, tries, len(busy), found, progress)
+            try:
+                yield from self._submit(run, todo, tries, len(busy), found, progress)
+            except BusyError as error:
+                # It may have taken the jobs all the same: they are looked for before any is submitted again.
+                trouble += 1
+                if trouble == MOST_TROUBLE:
+                    raise
+                if trouble == 1:
+                    yield Note(f"{error}; submitting again")
+                self.pause(trouble)
+                continue
+            trouble = 0
             failed = [f"{self._what(run, each)}: {tries[each].failed}" for each in left if tries[each].failed]
             if len(failed) == len(left):
                 raise ScaledprocError("\n".join((*failed, "what is committed is kept, the same command continues")))
@@ -195,8 +215,22 @@ class BatchBackend(Backend):
                     raise
                 if trouble == 3:
                     yield Note(f"{error}; asking again")
-                time.sleep(min(self.poll * 2**trouble, LONGEST_BLINDNESS))
+                self.pause(trouble)
         raise AssertionError
+
+    def pause(self, trouble: int) -> None:
+        """Wait after so many calls in a row that failed."""
+        time.sleep(min(self.poll * 2**trouble, LONGEST_BLINDNESS))
+
+    def _report(self, run: RunFolder, shard: int) -> ShardDone:
+        """What became of a committed shard, also where a job has ended the run meanwhile, and its report is gone."""
+        try:
+            return run.shard_report(shard)
+        except FileNotFoundError:
+            record = read_record(run.store)
+            if record is None or record.state != "done":
+                raise
+            return next(done for done in reports_of(record) if done.shard == shard)
 
     def _committed(self, run: RunFolder) -> set[int]:
         return set(range(run.record.counts["shards"])) if self._is_finished(run) else run.committed_shards()

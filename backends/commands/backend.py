@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from scaledproc._util.command.config_file import table
+from scaledproc._util.options import declared
 from scaledproc.backend.base import Expected
+from scaledproc.backend.registry import MissingBackendError
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import State
+from scaledproc.execution.heartbeat import PROGRESS
 from scaledproc.execution.workers.pool import cores
 from scaledproc.run_folder.folder import RunFolder
 
@@ -30,6 +34,14 @@ if TYPE_CHECKING:
 CORES = 4  # of a job, where nobody says
 TIMEOUT = 120.0  # seconds that a command may take
 ASKED_AT_ONCE = 8
+RECALLING = ("poll", "cancel")
+"""The commands by which the jobs of a run are asked for and stopped."""
+TEMPLATES = ("submit", *RECALLING)
+SURE_LOOKS, UNSURE_LOOKS = 2, 8
+"""Looks in a row in which `poll` with `{id}` fails for a job before it is taken for ended, and its heartbeat is silent:
+where it answered for another job meanwhile, and where it answered for none, as of a batch system that is down."""
+NO_SUBMIT = "false {script}"
+"""Submits nothing, for a run whose jobs are only looked at."""
 
 
 class CommandsBackend(BatchBackend):
@@ -55,12 +67,30 @@ class CommandsBackend(BatchBackend):
     def __init__(self, *, jobs: int | None = None, scratch: Path | None = None, **settings: Any) -> None:
         super().__init__(jobs=jobs, scratch=scratch)
         self.settings = given = Settings.parse(settings)
+        self._missed: dict[str, tuple[int, bool, Mapping[str, str]]] = {}
         self.retries, self.poll, self.per_job = given.retries, given.poll_seconds, given.shards_per_job
 
     @classmethod
-    def recall(cls, record: Mapping[str, Any], settings: Mapping[str, Any]) -> Self:
-        """One that finds a run's jobs again, by the ids in its folder."""
-        return cls(**{**record.get("settings", {}), **settings})
+    def recall(cls, record: Mapping[str, Any], settings: Mapping[str, Any]) -> Self:  # noqa: ARG003
+        """One that finds a run's jobs again, by the ids in its folder.
+
+        Its commands are the caller's own: those in `settings`, else those of `[commands]` in `scaledproc.toml`. None is
+        taken from the run's folder, which anybody may have written.
+
+        Raises
+        ------
+        MissingBackendError
+            If the caller gives no commands.
+        """
+        known = [each.name for each in declared(Settings)]
+        given = {**table(cls.name, known), **{name: value for name, value in settings.items() if value is not None}}
+        missing = [f"--{cls.name}-{name}" for name in RECALLING if not given.get(name)]
+        if missing:
+            raise MissingBackendError(
+                f"no command is taken from a run's folder: give {' and '.join(missing)}, or set them in "
+                f"[{cls.name}] of scaledproc.toml in the current folder"
+            )
+        return cls(**{"submit": NO_SUBMIT, **given})
 
     @property
     def cores(self) -> int:
@@ -98,21 +128,63 @@ class CommandsBackend(BatchBackend):
             }
             said = _call("submit", fill(self.settings.submit, {**values, "command": command}))
             job = {"id": _id_in(said, self.settings.id_pattern), "name": name}
+            self._missed.pop(job["id"], None)  # ids come again
             self.keep(run, submitted=number, jobs={**known.get("jobs", {}), str(element): job})
         return taken
 
     def look(self, run: RunFolder) -> Sequence[QueuedJob]:
-        """The last job of each element."""
+        """The last job of each element that is not done."""
         jobs: dict[str, dict[str, str]] = self.control(run).get("jobs", {})
-        ids = [job["id"] for job in jobs.values()]
-        there = self._there(ids) if ids else set()
+        jobs = {element: job for element, job in jobs.items() if element in self._undone(run, jobs)}
+        ids = {job["id"]: job["name"] for job in jobs.values()}
+        there = sure = self._there(list(ids)) if ids else set()
+        if self._run is not None and "{id}" in self.settings.poll:
+            self._doubt(run, ids, there)
+            there = {job for job in ids if job in there or not self._is_gone(job)}
+        left = self._undone(run, jobs)  # afterwards: a job may have ended well meanwhile
         found = []
         for element, job in jobs.items():
+            if element not in left:
+                continue
             is_over = job["id"] not in there
             why = f"it ended without a result (job {job['id']})" if is_over else f"job {job['id']}"
             state = State.FAILED if is_over else State.STARTING
-            found.append(QueuedJob(int(element), job["name"], state, why, "worker" if is_over else ""))
+            in_doubt = not is_over and job["id"] not in sure
+            found.append(QueuedJob(int(element), job["name"], state, why, "worker" if is_over else "", in_doubt))
         return found
+
+    def _undone(self, run: RunFolder, elements: Iterable[str]) -> set[str]:
+        """Those of these elements whose result is not there."""
+        committed = self._committed(run)
+        return {each for each in elements if not self._is_done(run, int(each), committed)}
+
+    def _doubt(self, run: RunFolder, ids: Mapping[str, str], there: set[str]) -> None:
+        """Count the looks in a row in which `poll` failed for a job: that may be the batch system's fault.
+
+        Parameters
+        ----------
+        run
+            The run.
+        ids
+            The jobs that were asked for, with the names that their heartbeats have.
+        there
+            Those of them that have not ended.
+        """
+        versions = run.store.versions(PROGRESS)
+        beats = {
+            job: {beat: versions[beat] for beat in versions if beat.startswith(f"{name}.")} for job, name in ids.items()
+        }
+        for job in ids:
+            before, was_sure, beat = self._missed.get(job, (0, False, beats[job]))
+            if job in there or beat != beats[job]:
+                self._missed[job] = (0, False, beats[job])
+            else:
+                self._missed[job] = (before + 1, was_sure or bool(there), beats[job])
+
+    def _is_gone(self, job: str) -> bool:
+        """Whether a job for which `poll` fails has ended."""
+        looks, is_sure, _ = self._missed.get(job, (0, False, {}))
+        return looks >= (SURE_LOOKS if is_sure else UNSURE_LOOKS)
 
     def _there(self, ids: Sequence[str]) -> set[str]:
         """Those of these jobs that have not ended."""
@@ -132,8 +204,9 @@ class CommandsBackend(BatchBackend):
             _run("cancel", fill(self.settings.cancel, {"id": job}))  # one that fails: it has ended meanwhile
 
     def record(self) -> Mapping[str, Any]:
-        """What finds the jobs again."""
-        return {"name": self.name, "settings": {name: value for name, value in asdict(self.settings).items() if value}}
+        """What run.json says of it: nothing that is executed, and none of the commands, which may have secrets."""
+        given = {name: value for name, value in asdict(self.settings).items() if value and name not in TEMPLATES}
+        return {"name": self.name, "settings": given}
 
 
 def _id_in(said: str, pattern: str) -> str:

@@ -77,8 +77,11 @@ class Settings:
         "Command that prints the ids of jobs that have not ended; with {id}, one that fails for a job that has.",
         metavar="COMMAND",
         read=_words(OF_JOB, ()),
+        recall=True,
     )
-    cancel: str = option("", "Command that cancels the job {id}.", metavar="COMMAND", read=_words(OF_JOB, OF_JOB))
+    cancel: str = option(
+        "", "Command that cancels the job {id}.", metavar="COMMAND", read=_words(OF_JOB, OF_JOB), recall=True
+    )
     id_pattern: str = option(
         FIRST_NUMBER,
         "Regular expression of the id in what submitting prints; its first group, where it has one.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -17,9 +18,11 @@ from scaledproc.run_folder.folder import RunFolder
 
 from ..batch.elements import COMBINE, Elements, QueuedJob
 from ..batch.expected import expected
-from ..batch.queue import BatchBackend, BusyError, run_token
+from ..batch.queue import MOST_TROUBLE, BatchBackend, BusyError, run_token
 from .calls import (
     FORMAT,
+    FullError,
+    UnansweredError,
     call,
     configuration,
     index_text,
@@ -141,7 +144,7 @@ class SlurmBackend(BatchBackend):
         while True:
             try:
                 self._sbatch(run, taken, more_memory)
-            except BusyError:
+            except FullError:
                 if len(taken) > 1:
                     taken = taken[: len(taken) // 2]
                     continue
@@ -155,7 +158,7 @@ class SlurmBackend(BatchBackend):
         run: RunFolder,
         elements: Sequence[int],
         more_memory: int,
-        after: Sequence[str] = (),
+        after: str = "",
         *,
         finish: bool = False,
     ) -> str:
@@ -175,7 +178,7 @@ class SlurmBackend(BatchBackend):
             array=None if is_last else index_text(elements, self.settings.at_once),
             output="/dev/null",  # what the worker tells is in the run's folder
             error=log,
-            dependency="?".join(after) or None,
+            dependency=after or None,
             kill_on_invalid_dep="yes" if after else None,
         )
         self.keep(run)  # before: whoever finds the jobs must know which shards they have
@@ -238,11 +241,35 @@ class SlurmBackend(BatchBackend):
         left = layout.elements_of(shard for shard in range(layout.shards) if shard not in committed)
         arrays: list[str] = []
         for number in range(self.settings.retries + 1 if left else 0):
-            after = [f"afternotok:{arrays[-1]}"] if arrays else []
-            arrays.append(self._sbatch(run, left, number * self.gives_memory, after))
-        last = self._sbatch(run, [COMBINE], 0, [f"afterok:{array}" for array in arrays], finish=True)
+            # After all of the earlier ones: one that is cancelled, as it is not needed, counts as failed too.
+            after = ",".join(f"afternotok:{array}" for array in arrays)
+            arrays.append(self._submit_one(run, left, number * self.gives_memory, after))
+        after = "?".join(f"afterok:{array}" for array in arrays)
+        last = self._submit_one(run, [COMBINE], 0, after, finish=True)
         first = f" (array {arrays[0]})" if arrays else ""
         return f"{count_text(len(left), 'job')} submitted{first}, then job {last} for the table"
+
+    def _submit_one(
+        self, run: RunFolder, elements: Sequence[int], more_memory: int, after: str, *, finish: bool = False
+    ) -> str:
+        """Submit a job or an array that must be taken whole; its id, also where Slurm took it and did not answer."""
+        name = _names(run)[elements[0] == COMBINE]
+        known = self._ids(name)
+        for trouble in range(1, MOST_TROUBLE + 1):
+            try:
+                return self._sbatch(run, elements, more_memory, after, finish=finish)
+            except UnansweredError:
+                if trouble == MOST_TROUBLE:
+                    raise
+            self.pause(trouble)
+            with contextlib.suppress(BusyError):
+                if news := self._ids(name) - known:
+                    return max(news, key=int)
+        raise AssertionError
+
+    def _ids(self, name: str) -> set[str]:
+        """The ids of all jobs and arrays of a name that Slurm knows."""
+        return set(call("squeue", "--noheader", "--states=all", f"--name={name}", "--format=%F").split())
 
     def record(self) -> Mapping[str, Any]:
         """What run.json says of it."""

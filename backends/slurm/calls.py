@@ -41,9 +41,20 @@ _FATES: dict[str, tuple[Fate, str]] = {
     "REVOKED": ("stopped", "it was revoked"),
 }
 _ENDED = frozenset({"FAILED", *_FATES, "COMPLETED"})
-_ENOUGH = ("limit", "temporarily unable", "QOSMax", "Socket timed out", "Unable to contact", "Connection refused")
+_FULL = ("limit", "temporarily unable", "QOSMax")
 """What sbatch says where it takes no more jobs now; another time it may."""
+_NEVER = "time limit is invalid"
+_UNANSWERED = ("timed out", "Unable to contact", "Connection refused", "Zero Bytes were transmitted")
+"""What sbatch says where it does not know whether the controller has the jobs."""
 _USAGE_ERROR, _TERMINATED, _NO_LOG = "2:0", ("143:0", "0:15"), "0:53"
+
+
+class FullError(BusyError):
+    """Slurm takes no more jobs now, or not so many at once."""
+
+
+class UnansweredError(BusyError):
+    """Slurm did not answer: whether it did what it was asked for is not known."""
 
 
 def call(*command: str, script: str | None = None) -> str:
@@ -53,8 +64,12 @@ def call(*command: str, script: str | None = None) -> str:
     ------
     UsageError
         If there is no such command here.
+    FullError
+        If Slurm takes no more jobs now.
+    UnansweredError
+        If Slurm does not answer.
     BusyError
-        If Slurm cannot be asked now, or takes no more jobs.
+        If Slurm cannot be asked now.
     ScaledprocError
         If Slurm refuses what the command asks for.
     """
@@ -65,13 +80,17 @@ def call(*command: str, script: str | None = None) -> str:
             f"{command[0]} is not here: this needs Slurm's commands, as a cluster's login nodes have them"
         ) from None
     except subprocess.TimeoutExpired:
-        raise BusyError(f"Slurm does not answer: {command[0]} took more than {TIMEOUT:g} s") from None
+        raise UnansweredError(f"Slurm does not answer: {command[0]} took more than {TIMEOUT:g} s") from None
     if done.returncode:
         said = " ".join(
             line.removeprefix(f"{command[0]}: ").removeprefix("error: ") for line in done.stderr.splitlines()
         )
-        is_passing = command[0] != "sbatch" or any(word in said for word in _ENOUGH)
-        raise (BusyError if is_passing else ScaledprocError)(f"Slurm: {said or f'{command[0]} failed'}")
+        kind: type[ScaledprocError] = ScaledprocError if command[0] == "sbatch" else BusyError
+        if any(word in said for word in _UNANSWERED):
+            kind = UnansweredError
+        elif command[0] == "sbatch" and any(word in said for word in _FULL) and _NEVER not in said:
+            kind = FullError
+        raise kind(f"Slurm: {said or f'{command[0]} failed'}")
     return done.stdout + (done.stderr if "--test-only" in command else "")
 
 

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from scaledproc._util.options import at_least, declared, option, read_options, texts
+from scaledproc._util.redaction import is_secret_name
 from scaledproc._util.units import parse_number, parse_seconds
 from scaledproc.errors import UsageError
 
 COMMAND = "{command}"
 """What stands for the worker's command in a template."""
 _TIME = re.compile(r"\d+-\d+(:\d+){0,2}|\d+(:\d+){1,2}|UNLIMITED|INFINITE", re.IGNORECASE)
+_ASSIGNED = re.compile(r"([\w-]+)=")
+"""What has a value in an option of sbatch, such as both names of `--export=NAME=value`."""
 _NAME = re.compile(r"[\w.,:@+/&|()\[\]*-]+")
 
 
@@ -51,6 +54,12 @@ def _extra(value: Any, flag: str) -> tuple[str, ...]:
     strange = [each for each in found if not each.startswith("-")]
     if strange:
         raise UsageError(f"{flag} {strange[0]!r}: give an option of sbatch, such as --exclusive or --nice=100")
+    secrets = [name for each in found for name in _ASSIGNED.findall(each) if is_secret_name(name.lstrip("-"))]
+    if secrets:
+        raise UsageError(
+            f"{flag}: the value of {secrets[0]} would be in run.json and in commands that others can read: set it in "
+            f"the environment, and name it alone: --export=ALL,{secrets[0].lstrip('-')}"
+        )
     return found
 
 

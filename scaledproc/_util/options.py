@@ -34,6 +34,7 @@ def option(
     record: str | bool = False,
     details: str = "",
     completes: str = "",
+    recall: bool = False,
 ) -> Any:
     """A field of a dataclass that is an option.
 
@@ -69,6 +70,8 @@ def option(
         What the documents say besides, for which `--help` has no room.
     completes
         Which kind of plug-in's names can be its value, `extractor` or `backend`, for the shell's completion.
+    recall
+        Whether it is a backend's setting that the jobs of a run cannot be asked without.
     """
     about = {key: value for key, value in locals().items() if key != "default"}
     return field(default=default, metadata=about)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -238,7 +237,7 @@ def combine(
                     on_event(done)
                     for note in done.notes:
                         on_event(Note(note))
-                combined = finish(found, done, time.perf_counter() - done.seconds, on_event, at_end=write_at_end)
+                combined = finish(found, done, None, on_event, at_end=write_at_end)
         return combined.within(open_store).view
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,10 +48,14 @@ def watch(
     from scaledproc._util.process.lazy_pandas import defer_pandas
 
     defer_pandas()
+    import webbrowser
+
     from scaledproc._util.text import clean_text
     from scaledproc.api.past_runs import installed_extractor, seen
     from scaledproc.reporting import terminal
     from scaledproc.reporting.report import report_html
+    from scaledproc.reporting.report.page import with_trouble
+    from scaledproc.reporting.watching.opening import opened
     from scaledproc.reporting.watching.poller import Look, Poller
     from scaledproc.reporting.watching.server import PageServer, secret_path
 
@@ -70,14 +75,12 @@ def watch(
         typer.echo(clean_text(text), err=True)
 
     with terminal.waiting("looking"):
-        poller = Poller(look, draw, say)
-    with PageServer(poller.page, path, port) as server, poller:
+        poller = Poller(look, draw, say, with_trouble)
+    with PageServer(poller.page, path, port) as server, poller, ExitStack() as stack:
         typer.echo(server.url)
-        say("Ctrl-C ends this; the run goes on")
-        if is_open:
-            import webbrowser
-
-            webbrowser.open(server.url)
+        say("Ctrl-C ends this" if poller.is_over else "Ctrl-C ends this; the run goes on")
+        if is_open and not stack.enter_context(opened(server.url, webbrowser.open)):
+            say("no browser was found to open the page")
         try:
             threading.Event().wait()
         except KeyboardInterrupt:

@@ -20,7 +20,7 @@ from scaledproc.engine.preflight import (
     refuse_unfinished,
     why_empty,
 )
-from scaledproc.engine.provenance import new_record
+from scaledproc.engine.provenance import continued_options, new_record
 from scaledproc.engine.steps import (
     AtEnd,
     Terms,
@@ -36,7 +36,6 @@ from scaledproc.engine.steps import (
 from scaledproc.engine.timeline import Timeline
 from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.events import Detached, Note
-from scaledproc.execution.limits import Limits
 from scaledproc.execution.workers.sending import check_sendable
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.code.fingerprint import working_here
@@ -339,7 +338,6 @@ def _resume(
 ) -> RunFolder:
     current = RunFolder(new.store, new.dataset, new.source, existing)
     refuse_changes(current, planned, backend.cores)
-    limits = Limits.of(new.record.options).to_options()  # others than before may be why it is continued
     for note in differences(existing, new.record):
         tell(on_event, Note(note))
     timings = {**existing.timings, "starts": existing.timings.get("starts", 1) + 1}
@@ -349,7 +347,7 @@ def _resume(
         current.remove_tables()
     return current.with_record(
         extractor=new.record.extractor,
-        options={**existing.options, **limits, "table": form, "report": new.record.options["report"]},
+        options=continued_options(existing, new.record, form),
         versions=new.record.versions,
         timings=timings,
         backend=backend.record(),

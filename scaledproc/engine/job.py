@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -16,7 +15,7 @@ from scaledproc.engine.options import JobOrder
 from scaledproc.engine.provenance import versions
 from scaledproc.engine.steps import AtEnd, finish, reporting
 from scaledproc.errors import UsageError
-from scaledproc.events import CombineDone, Event, ShardDone
+from scaledproc.events import CombineDone, Event, Note, ShardDone
 from scaledproc.execution.combine import combine
 from scaledproc.execution.heartbeat import PROGRESS, Beating, Heartbeat
 from scaledproc.execution.worker import run_shards
@@ -45,13 +44,16 @@ def do_job(order: JobOrder, at_end: AtEnd | None = None) -> Iterator[Event]:
     Raises
     ------
     UsageError
-        If the run has no such shard or is finished, nothing was asked for, or the extractor is not what it was when the
+        If the run has no such shard, nothing was asked for, or the extractor is not what it was when the
         run was begun.
     ScaledprocError
         If the folder holds no run, or the job cannot be done.
     """
     with reporting():
         run = open_run(order)
+        if run.record.state == "done":  # a job that was queued for a case that did not come
+            yield Note(f"{run.store} is finished; there is nothing to do")
+            return
         check_job(order, run)
         yield from perform(order, run, progress=run.store.child(PROGRESS), at_end=at_end)
 
@@ -133,7 +135,6 @@ def perform(
     at_end
         Makes what the folder of a run that is finished has besides.
     """
-    started = time.perf_counter()
     count = cores(order.jobs)
     shards = sorted(set(order.shards))
     steps: list[Iterable[Event]] = []
@@ -148,7 +149,7 @@ def perform(
             beating.listen(event)
             yield event
     if order.combine and order.finish:
-        finish(run, CombineDone.from_json(run.store.read(COMBINED)), started, None, keep=keep, at_end=at_end)
+        finish(run, CombineDone.from_json(run.store.read(COMBINED)), None, None, keep=keep, at_end=at_end)
 
 
 def _scratch(order: JobOrder) -> tuple[str, int, int]:

@@ -15,6 +15,7 @@ from scaledproc._util.options import Declared, declared
 from scaledproc._util.redaction import redacted
 from scaledproc.engine.options import wants_keys
 from scaledproc.events import CombineDone, ShardDone
+from scaledproc.execution.limits import Limits
 from scaledproc.extractors.tables import tables_of
 from scaledproc.planning.shared_files import to_record
 from scaledproc.run_folder.folder import RunFolder
@@ -93,6 +94,24 @@ def _recorded(options: RunOptions, extractor: Extractor) -> dict[str, Any]:
     return found if options.only is None else {**found, "only": _list_text(options.only)}
 
 
+def continued_options(had: RunRecord, new: RunRecord, form: str) -> dict[str, Any]:
+    """The options of a run that is continued: how it was cut stays, what it may take and leaves is as asked now.
+
+    Parameters
+    ----------
+    had, new
+        Its record, and that of the command that continues it. Other limits may be why it does.
+    form
+        The form of its tables.
+    """
+    return {
+        **had.options,
+        **Limits.of(new.options).to_options(),
+        "table": form,
+        "report": new.options.get("report", True),
+    }
+
+
 def _as_json(option: Declared, value: Any) -> Any:
     """An option's value as run.json has it, by what its field is: what may be a text or a number is a text there."""
     if value is None or option.annotation.startswith(("bool", "int", "float")):
@@ -114,7 +133,7 @@ def _list_text(source: str | os.PathLike[str]) -> str:
 
 
 def finished_record(
-    run: RunFolder, combined: CombineDone, shards: Sequence[ShardDone], seconds: float
+    run: RunFolder, combined: CombineDone, shards: Sequence[ShardDone], seconds: float | None
 ) -> dict[str, Any]:
     """What changes in run.json when everything is written.
 
@@ -123,8 +142,9 @@ def finished_record(
     run, combined, shards
         The run, and what became of its jobs.
     seconds
-        Since the command was started.
+        Since the command was started; None where nobody knows that.
     """
+    timings = {name: value for name, value in run.record.timings.items() if name != "last_start_seconds"}
     digests = {**run.record.digests, **combined.digests}
     names = [*digests, *(shard_name(shard.shard) for shard in shards)]
     asked = [name for name in names if name not in combined.sizes]
@@ -140,9 +160,9 @@ def finished_record(
         },
         "bytes": {**run.record.bytes, "features": sum(sizes.get(name, 0) for name in run.record.files_of_table())},
         "timings": {
-            **run.record.timings,
+            **timings,
             "finished": now(),
-            "last_start_seconds": round(seconds, 3),
+            **({} if seconds is None else {"last_start_seconds": round(seconds, 3)}),
             "work_seconds": round(sum(shard.seconds for shard in shards), 3),
             "combine_seconds": round(combined.seconds, 3),
         },
@@ -174,6 +194,14 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def seconds_since_start(record: RunRecord) -> float | None:
+    """How long a run that was started once has been under way; None where it was continued: nobody notes when."""
+    started = record.timings.get("started")
+    if not isinstance(started, str) or record.timings.get("starts", 1) != 1:
+        return None
+    return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(started)).total_seconds())
 
 
 def now() -> str:

@@ -18,7 +18,7 @@ from scaledproc.execution.chunks.committed import committed_chunks
 from scaledproc.run_folder.folder import READERS, RunFolder
 from scaledproc.run_folder.lock.lease_store import read_lease
 from scaledproc.run_folder.names import LEASE, TODO, UPDATE, WORK
-from scaledproc.run_folder.record import read_record
+from scaledproc.run_folder.record import read_record, reports_of
 from scaledproc.run_folder.replacement import is_half_replaced, update_of
 
 if TYPE_CHECKING:
@@ -80,17 +80,7 @@ def find_status(run: RunFolder, backend: Backend | None, note: str = "") -> Stat
     """
     record = run.record
     if record.state == "done":
-        done = tuple(
-            ShardDone(
-                shard=int(shard["shard"]),
-                tasks=int(shard["tasks"]),
-                rows=int(shard["rows"]),
-                size=int(shard["bytes"]),
-                seconds=float(shard["work_seconds"]),
-                quarantined=int(shard["quarantined"]),
-            )
-            for shard in record.shards
-        )
+        done = reports_of(record)
         states: tuple[ShardState, ...] = ()
     else:
         known = {state.shard: state for state in backend.states(run)} if backend is not None else {}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scaledproc._util.process.machine import shortage
-from scaledproc.engine.provenance import finished_record
+from scaledproc.engine.provenance import finished_record, seconds_since_start
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import SHOWN_FAILURES, CombineDone, Event, Failure, Note, RunFinished, RunStarted
 from scaledproc.planning.calibration import remember
@@ -83,7 +83,7 @@ def do_jobs(
 def finish(
     current: RunFolder,
     combined: CombineDone,
-    started: float,
+    started: float | None,
     on_event: Listener | None,
     *,
     backend: Mapping[str, Any] | None = None,
@@ -91,9 +91,13 @@ def finish(
     timeline: Mapping[str, Any] | None = None,
     at_end: AtEnd | None = None,
 ) -> RunFolder:
-    """Write the end into run.json, then remove what only an unfinished run needs, unless it is to be kept."""
+    """Write the end into run.json, then remove what only an unfinished run needs, unless it is to be kept.
+
+    `started` is when the command was started that did the whole run, by this process's clock; None where this process
+    did only its end, so that only run.json knows the beginning.
+    """
     shards = current.shard_reports(range(current.record.counts["shards"]))
-    seconds = time.perf_counter() - started
+    seconds = seconds_since_start(current.record) if started is None else time.perf_counter() - started
     changes = finished_record(current, combined, shards, seconds)
     if timeline:
         changes["timings"] = {**changes["timings"], "timeline": dict(timeline)}
@@ -104,7 +108,7 @@ def finish(
         remember(done.extractor, done.record)
     add_last(done, at_end, on_event)
     failures = tuple(failure for shard in shards for failure in shard.failures)[:SHOWN_FAILURES]
-    tell(on_event, finished_event(done, seconds, failures=failures))
+    tell(on_event, finished_event(done, combined.seconds if seconds is None else seconds, failures=failures))
     return done
 
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 from scaledproc._util.text import count_text
 from scaledproc.backend.base import Job
 from scaledproc.engine.preflight import changed_sizes, refuse_twins, seconds_for, version_differences
+from scaledproc.engine.provenance import continued_options
 from scaledproc.engine.steps import Terms, add_last, do_jobs, finish, finished_event, started_event, tell, tell_notes
 from scaledproc.errors import DamagedError, ScaledprocError, UsageError
 from scaledproc.events import Event, Note, ReuseFound, RunFinished
@@ -31,7 +32,7 @@ from scaledproc.run_folder.changes import OLD, texts_of
 from scaledproc.run_folder.folder import Run, RunFolder, begin, changed_files
 from scaledproc.run_folder.forms import FILE
 from scaledproc.run_folder.names import REUSED_TASKS, TODO, UPDATE
-from scaledproc.run_folder.record import RunRecord, read_record
+from scaledproc.run_folder.record import RunRecord, form_of, read_record
 from scaledproc.run_folder.replacement import UPDATES, replace_run
 from scaledproc.run_folder.tasks_table import REUSED_SCHEMA
 from scaledproc.storage.parquet import write_table
@@ -227,7 +228,15 @@ def _begun(target: RunFolder, planned: Plan) -> RunFolder:
     if changed_files(known, planned):
         return begin(target, planned)
     timings = {**known.record.timings, "starts": known.record.timings.get("starts", 1) + 1}
-    current = known.with_record(extractor=target.record.extractor, versions=target.record.versions, timings=timings)
+    form = form_of(target.record)
+    if form != form_of(known.record):
+        known.remove_tables()
+    current = known.with_record(
+        extractor=target.record.extractor,
+        options=continued_options(known.record, target.record, form),
+        versions=target.record.versions,
+        timings=timings,
+    )
     return current.knowing(replace(known.plan, fingerprint=planned.fingerprint))  # which is not in the plan's files
 
 

@@ -21,6 +21,7 @@ from scaledproc.execution.chunks.quarantine import read_rows
 from scaledproc.execution.croissant import TableFile, croissant
 from scaledproc.execution.finishing import (
     check_names,
+    check_row_wise,
     finish_piece,
     finished_schema,
     has_keys,
@@ -127,7 +128,7 @@ def combine(run: RunFolder, *, has_files: bool = True) -> CombineDone:
     if run.record.has_table_folders:
         made = _finished(run, reports, has_files=has_files)
         counts += [each.counts for each in made]
-        rows, summaries, tables = _gather(run, made, reports, unreferenced, digests, sizes)
+        rows, summaries, tables = _gather(run, made, reports, unreferenced, digests, sizes, has_files=has_files)
     else:
         main, summaries = _write_features(run, digests, reports, unreferenced, counts)
         others = [_write_further(run, name, digests, reports, counts) for name in further]
@@ -196,6 +197,8 @@ def _gather(
     unreferenced: Unreferenced,
     digests: dict[str, str],
     sizes: dict[str, int],
+    *,
+    has_files: bool,
 ) -> tuple[int, Mapping[str, pa.Table], dict[str, int]]:
     """Put together what the files of the tables are like: rows of the main table, summaries, rows of further ones."""
     extractor = run.extractor
@@ -209,6 +212,10 @@ def _gather(
             rows[table] += file.rows
         if report.named is not None:
             unreferenced.see(pa.table({extractor.companion_column: report.named}))
+    if has_files and rows[MAIN] > 1 and max(report.files[MAIN].rows for report in made) == 1:
+        # No shard has rows beside which one could be seen to change.
+        piece = next(rebatch(_rows_of_table(run, MAIN, reports, None)))
+        check_row_wise(extractor, piece, finish_piece(extractor, piece, schemas[MAIN], run.store))
     summaries: Mapping[str, pa.Table] = {}
     if has_partial_form(extractor):
         partials = [report.summaries or {} for report in made]
@@ -279,7 +286,7 @@ def _write_further(
     keys = _keys(run, name, counts)
     with run.store.committing(file, replacing=True) as part:
         with _table_writer(run, part, name, schema) as writer:
-            for table in _rows_of_table(run, name, reports, None):
+            for table in rebatch(_rows_of_table(run, name, reports, None)):
                 writer.write_table(table if keys is None else keys.add(table))
                 del table  # while the next one is read
         return _written(run, name, file, schema, writer, part, digests)

@@ -133,7 +133,8 @@ class KeyColumns:
         pieces: list[pa.Table] = []
         lengths: list[NDArray[np.int64]] = []
         while count:
-            counted = self._counts[self._shard][:, self._number] if self._shard >= 0 else np.zeros(0, np.int64)
+            # A copy, as another thread may count further rows of the last task that it is at.
+            counted = self._counts[self._shard][:, self._number].copy() if self._shard >= 0 else np.zeros(0, np.int64)
             ends = np.cumsum(counted)
             stop = min(self._used + count, int(ends[-1]) if len(ends) else 0)
             if stop == self._used:

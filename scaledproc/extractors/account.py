@@ -19,6 +19,33 @@ if TYPE_CHECKING:
 
 Reading = Callable[[Sequence[str]], "Iterator[pa.Table]"]
 """Reads a run's table: some of its columns, in order and in pieces."""
+
+
+@dataclass(frozen=True)
+class ReadPart:
+    """A `Reading` that gives only a part of a very large table.
+
+    Parameters
+    ----------
+    read
+        Reads it.
+    share
+        Which part of the rows it gives, above 0 and below 1.
+    """
+
+    read: Reading
+    share: float
+
+    def __call__(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Read some columns."""
+        return self.read(columns)
+
+
+def share_read(read: Reading) -> float:
+    """Which part of a table's rows a reading gives: 1 where it is all of them."""
+    return read.share if isinstance(read, ReadPart) else 1.0
+
+
 SERIOUS, DOUBTFUL, SMALL = 3, 2, 1
 """How much a worry weighs: rows are missing or wrong; somebody should look; good to know."""
 BINS = 32

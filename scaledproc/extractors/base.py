@@ -275,7 +275,8 @@ class Extractor(ABC):
         ----------
         read
             Gives some columns of the table, in the plan's order and in pieces. A table that is very large is given in
-            part: each row group as a whole, at equal distances.
+            part: each row group as a whole, at equal distances. `scaledproc.extractors.account.share_read` tells which
+            part; the report says it beside what comes of it, and leaves stretches of time out.
         """
         return None
 

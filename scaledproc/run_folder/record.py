@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from scaledproc._util.redaction import redacted
 from scaledproc.errors import ScaledprocError
+from scaledproc.events import ShardDone
 from scaledproc.extractors.tables import RESERVED, TABLE_NAME
 from scaledproc.run_folder.forms import DATASET, FILE
 from scaledproc.run_folder.names import (
@@ -242,6 +243,21 @@ _NEEDED = {
     "options": {"shards", "chunk", "unit"},
     "counts": {"shards"},
 }
+
+
+def reports_of(record: RunRecord) -> tuple[ShardDone, ...]:
+    """What became of the shards of a finished run, as run.json keeps it."""
+    return tuple(
+        ShardDone(
+            shard=int(shard["shard"]),
+            tasks=int(shard["tasks"]),
+            rows=int(shard["rows"]),
+            size=int(shard["bytes"]),
+            seconds=float(shard["work_seconds"]),
+            quarantined=int(shard["quarantined"]),
+        )
+        for shard in record.shards
+    )
 
 
 def read_record(store: Store) -> RunRecord | None:

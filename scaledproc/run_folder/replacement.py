@@ -73,7 +73,8 @@ def replace_run(store: Store, earlier: RunRecord) -> RunRecord:
         list(pool.map(put, names[:-1]))
     put(names[-1])
     had = [*earlier.digests, ERROR_LOG, *(f"{name}.csv" for name in earlier.summaries)]
-    had += [name for table in earlier.tables for name in earlier.files_of_table(table)]
+    for table in (MAIN_TABLE, *earlier.tables):  # which have no digests while they are combined anew
+        had += [*earlier.files_of_table(table), common_metadata_name(table)]
     had += [shard_name(shard) for shard in range(earlier.counts["shards"])]
     stale = {*had} - {*names}
     store.remove_files(sorted(stale))

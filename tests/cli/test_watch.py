@@ -81,6 +81,38 @@ def test_a_run_that_goes_on_and_ends(tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
+def test_of_a_run_that_is_over_it_is_not_said_that_it_goes_on(tmp_path: Path) -> None:
+    write_probe_dataset(tmp_path / "data")
+    scaledproc.run(tmp_path / "data", tmp_path / "out", extractor=PROBE, jobs=1)
+    with watching(str(tmp_path / "out")) as (_, process):
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert said.split("\n")[:2] == ["the run is over", "Ctrl-C ends this"]
+
+
+def test_a_browser_is_given_a_file_of_the_owners_and_no_address(tmp_path: Path) -> None:
+    """A command line, which everybody on the machine can read, has no token; the file is gone at the end."""
+    begun(tmp_path / "data", str(tmp_path / "out"))
+    noted = tmp_path / "noted"
+    browser = tmp_path / "browser"
+    browser.write_text(
+        f'#!/bin/sh\nfile="${{1#file://}}"\n{{ echo "$1"; stat -c %a "$file"; cat "$file"; }} '
+        f"> {noted}.part\nmv {noted}.part {noted}\n"
+    )
+    browser.chmod(0o755)
+    with watching(str(tmp_path / "out"), "--open", env={"BROWSER": f"{browser} %s"}) as (url, _):
+        end = time.monotonic() + 30
+        while not noted.exists():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        given, mode, page = noted.read_text().splitlines()
+        assert given.startswith("file:///")
+        assert mode == "600"
+        assert f'content="0;url={url}"' in page
+        assert Path(given.removeprefix("file://")).exists()
+    assert not Path(given.removeprefix("file://")).exists()
+
+
 def test_what_is_no_run_is_refused(cli: Cli, tmp_path: Path) -> None:
     result = cli("watch", "nowhere")
     assert result.returncode != 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -335,6 +336,21 @@ def test_a_run_whose_files_are_gone_is_mended(place: Place) -> None:
 
 def list_of_anchors(place: Place) -> set[str]:
     return {str(path.relative_to(place.data)) for path in place.data.rglob("*.txt")}
+
+
+@pytest.mark.parametrize("stops", [0, 3, 12])
+def test_an_update_that_is_continued_has_the_options_of_its_last_command(place: Place, stops: int) -> None:
+    place.write("b/1/y.txt", "nothing that fails")
+    place.run()
+    place.factor += 1
+    place.stops = stops
+    with contextlib.suppress(StopError):
+        place.run(update=True, chunk=1, task_retries=1)
+    place.stops = None
+    run = place.run(update=True, chunk=1, table="dataset", keep_logs=True, task_retries=2)
+    options = run.record.options
+    assert (options["table"], options["keep_logs"], options["task_retries"]) == ("dataset", True, 2)
+    place.check(table="dataset", keep_logs=True, task_retries=2)
 
 
 def test_an_unfinished_run_gives_what_it_has(place: Place) -> None:

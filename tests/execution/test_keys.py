@@ -239,3 +239,46 @@ def test_texts_of_dictionaries_are_written_as_the_same_texts(tmp_path: Path) -> 
             writer.write_tables(table.slice(start, 333) for start in range(0, 1000, 333))
     assert (tmp_path / "plain").read_bytes() == (tmp_path / "encoded").read_bytes()
     assert pq.read_table(tmp_path / "encoded").schema.equals(schema, check_metadata=True)
+
+
+MANY = """
+import scaledproc
+
+
+@scaledproc.extractor(schema={"n": "int64"}, anchor="*.txt", tables={"words": {"word": "int64"}})
+def many(task):
+    yield {"n": 1}
+    yield scaledproc.rows("words", ({"word": number} for number in range(12_000)))
+"""
+
+
+def test_further_tables_have_the_same_bytes_whatever_the_cuts(tmp_path: Path) -> None:
+    """Also where shards and row groups end at other rows."""
+    for number in range(12):
+        (tmp_path / f"data/{number:02}").mkdir(parents=True)
+        (tmp_path / f"data/{number:02}/a.txt").write_text("a")
+    (tmp_path / "many.py").write_text(MANY)
+    made = [
+        scaledproc.run(tmp_path / "data", tmp_path / str(n), extractor=f"{tmp_path}/many.py:many", shards=n, jobs=1)
+        for n in (1, 5)
+    ]
+    one, five = (output_bytes(run.store) for run in made)
+    assert one["words.parquet"] == five["words.parquet"]
+    assert made[0].to_arrow(table="words")["anchor"].to_pylist()[12_000] == "01/a.txt"
+
+
+def test_counts_may_grow_while_keys_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread reads ahead, and counts further rows of the last task that rows were asked for of."""
+    tasks = pa.table({name: ["a", "b"] for name in KEYS})
+    counts = np.array([[3], [2]])
+    cumsum = np.cumsum
+
+    def counted_meanwhile(values: Any) -> Any:
+        found = cumsum(values)
+        counts[1, 0] += 2
+        return found
+
+    keys = KeyColumns(iter([tasks]), [counts], 0)
+    monkeypatch.setattr(np, "cumsum", counted_meanwhile)
+    made = [keys.add(pa.table({"n": range(n)}))["anchor"].to_pylist() for n in (4, 2)]
+    assert made == [["a", "a", "a", "b"], ["b", "b"]]

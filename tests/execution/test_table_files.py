@@ -180,6 +180,23 @@ def test_finishing_that_depends_on_other_rows_is_refused(tmp_path: Path) -> None
             scaledproc.run(place.data, tmp_path / f"out{number}", extractor=size, jobs=1, table="dataset")
 
 
+def test_a_finish_that_is_not_row_wise_is_noticed_of_shards_with_one_row(tmp_path: Path) -> None:
+    for number in range(4):
+        (tmp_path / f"data/{number}").mkdir(parents=True)
+        (tmp_path / f"data/{number}/a.txt").write_text("x" * number)
+
+    def centred(table: pa.Table) -> pa.Table:
+        mean = pc.mean(table["size"]).as_py() or 0.0
+        return table.append_column("c", pc.subtract(table["size"].cast(pa.float64()), mean))
+
+    @scaledproc.extractor(schema={"size": "int64"}, anchor="*.txt", finish=centred)
+    def size(task: Any) -> dict[str, int]:
+        return {"size": task.path.stat().st_size}
+
+    with pytest.raises(ScaledprocError, match="gives other values for rows alone"):
+        scaledproc.run(tmp_path / "data", tmp_path / "out", extractor=size, jobs=1, shards=4, table="dataset")
+
+
 def test_another_form_is_made_of_the_shards(place: Place) -> None:
     reference = place.run("file", table="file")
     run = place.run("out", table="file")

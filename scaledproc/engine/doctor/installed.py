@@ -61,7 +61,7 @@ PROGRAMS = (
     ),
     Program(
         "Slurm",
-        ("sbatch", "squeue", "sacct", "scancel"),
+        ("sbatch", "squeue", "scontrol", "scancel"),
         ("sinfo", "--noheader", "--format=%P"),
         "to run on a Slurm cluster, on one of its login nodes",
         "its controller does not answer: see that slurmctld is up, or ask who keeps the cluster",

@@ -13,11 +13,13 @@ from scaledproc._util.options import declared
 from scaledproc._util.text import bytes_text
 from scaledproc.engine.options import RunOptions
 from scaledproc.reporting.report.parts import block, command, cut, grid, part, said
+from scaledproc.reporting.report.sentence import LOCAL
 
 if TYPE_CHECKING:
     from scaledproc.reporting.report.findings import Findings, Table
 
-_OF_RUNS = frozenset({"inventory"})
+OUTPUT = "OUTPUT"
+"""Stands for a new folder: that of the run would only be told to be finished."""
 
 
 def about_part(found: Findings) -> Node:
@@ -35,7 +37,10 @@ def about_part(found: Findings) -> Node:
     )
 
 
-_AGAIN = "The same command in an empty folder gives a table with the same bytes, from the same files and versions."
+_AGAIN = (
+    "With an empty folder for OUTPUT this gives a table with the same bytes, from the same files and versions, on one "
+    "machine or with the backend of your choice."
+)
 
 
 def _facts(facts: list[tuple[str, Node]]) -> Node:
@@ -109,7 +114,9 @@ def openings(found: Findings) -> dict[str, str]:
 
 def again(found: Findings) -> str:
     """The command that makes the table anew."""
-    words = ["scaledproc", "run", "--backend", str(found.backend.get("name") or "local")]
+    name = str(found.backend.get("name") or LOCAL)
+    # Settings of a service name what only its account has, and do not change the table: so it is made on one machine.
+    words = ["scaledproc", "run", "--backend", LOCAL if found.backend.get("settings") else name]
     words += ["--extractor", str(found.extractor.get("spec", ""))]
     for name, value in found.extractor.get("options", {}).items():
         for each in value if isinstance(value, list | tuple) else [value]:
@@ -118,7 +125,7 @@ def again(found: Findings) -> str:
     for option in declared(RunOptions):
         if option.recorded and option.recorded in found.options and option.flag:
             words += _flag_words(option.flag, option.default, found.options[option.recorded], own=option.recorded)
-    words += [found.dataset, found.output]
+    words += [found.dataset, OUTPUT]
     return " ".join(shlex.quote(cut(word, 10_000)) for word in words)
 
 

@@ -7,6 +7,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import pairwise
@@ -19,10 +20,10 @@ import pyarrow.compute as pc
 from scaledproc.engine.overview import Groups
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import ShardDone, ShardState
-from scaledproc.extractors.account import Account, Example, histogram
+from scaledproc.extractors.account import Account, Example, Spans, histogram, share_read
 from scaledproc.extractors.base import Extractor, FunctionExtractor
 from scaledproc.reporting.report.findings import Findings, Messages, ShardRow, SlowTask, Table, Tasks
-from scaledproc.reporting.report.tables import profile, read_part
+from scaledproc.reporting.report.tables import profile, reading
 from scaledproc.run_folder.names import ERRORS, MAIN_TABLE, TASKS, WARNINGS, shard_errors_name
 from scaledproc.run_folder.tasks_table import QUARANTINED
 from scaledproc.storage.parquet import read_tables
@@ -146,11 +147,38 @@ def _sizes(run: Run) -> list[str]:
 
 def _account(run: Run, extractor: Extractor, problems: list[str]) -> Account | None:
     try:
-        files = run.record.files_of_table()
-        return extractor.account(lambda columns: read_part(run.store, files, columns))
+        read = reading(run.store, run.record.files_of_table())
+        account = extractor.account(read)
+        return account if account is None else of_part(account, share_read(read))
     except Exception as error:  # an extractor is anybody's: what it makes of a table is no reason to have no report
         problems.append(f"{extractor.label} cannot tell of its table: {type(error).__name__}: {error}")
         return None
+
+
+def of_part(account: Account, share: float) -> Account:
+    """An account that says of which part of the rows it is; gaps in time would be those of the reading.
+
+    Parameters
+    ----------
+    account
+        What an extractor told.
+    share
+        Which part of the rows it was given.
+    """
+    if share == 1:
+        return account
+    percent = min(max(round(100 * share, 1), 0.1), 99.9)
+    words = f"of {percent:g} % of the rows, in whole row groups"
+    return Account(
+        tuple(replace(each, text=f"{each.text.rstrip('.')} ({words}).") for each in account.worries),
+        tuple(
+            replace(each, text=f"{each.text} {words.capitalize()}.".strip())
+            for each in account.parts
+            if not isinstance(each, Spans)
+        ),
+        f"{account.about} What the extractor tells is {words}: no number is that of the whole table, and what was when "
+        "is left out.".lstrip(),
+    )
 
 
 def described_columns(extractor: Extractor) -> dict[str, tuple[str, str]]:

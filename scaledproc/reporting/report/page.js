@@ -106,6 +106,8 @@
     for (const table of document.querySelectorAll("table.live")) { searchable(table); sortable(table); }
     for (const place of document.querySelectorAll(".block")) zoomable(place);
   };
+  // As it came, before this script changed it: what is equal is left alone, with what was searched, sorted and zoomed.
+  let shown = document.querySelector("main").innerHTML;
   enliven();
   let opened = [];
   addEventListener("beforeprint", () => {
@@ -119,8 +121,10 @@
     try {
       const answer = await fetch(live, { cache: "no-store" });
       const next = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
+      const content = next && next.innerHTML;
       const isBusy = document.activeElement && document.activeElement.matches("main input");
-      if (answer.ok && next && !isBusy) {
+      if (answer.ok && next && !isBusy && content !== shown) {
+        shown = content;
         const open = new Set([...document.querySelectorAll("details[open] > summary")].map((each) => each.textContent));
         document.querySelector("main").replaceWith(document.adoptNode(next));
         for (const each of document.querySelectorAll("summary")) {

@@ -94,6 +94,12 @@ def page(found: Findings, *, live: str | None = None) -> str:
     return f"{document}\n"
 
 
+def with_trouble(html: str, trouble: str) -> str:
+    """A page that was made by `page`, with a line on what keeps it from being up to date."""
+    begin = '<main id="report">'
+    return html.replace(begin, f"{begin}{p(class_='trouble', role='alert')[said(trouble)]}", 1)
+
+
 @cache
 def _asset(name: str) -> str:
     return files("scaledproc.reporting.report").joinpath(name).read_text(encoding="utf-8")

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 STRAGGLES = 2.0
 """Times the mean of all shards that one takes, from which on it is told of."""
+LOCAL = "local"
+"""The backend whose work is done by processes of the machine that the run is started on."""
 MUCH_QUARANTINED = 0.01
 """Share of the tasks from which on what is in quarantine is serious."""
 
@@ -46,11 +48,14 @@ def _end_text(found: Findings) -> str:
         return "still running"
     if found.state == "stopped":
         return "not finished, and nobody is at work on it"
-    return "every task and file accounted for" if is_whole(found) else "something is missing"
+    return "the counts and the lengths of the files agree" if is_whole(found) else "something is missing"
 
 
 def is_whole(found: Findings) -> bool:
-    """Whether the run's own files agree: each task once, all rows in the table, each file as long as it was written."""
+    """Whether counts and lengths agree: tasks, rows and failures of the run's files, and each file's bytes.
+
+    What is in the files is not compared with anything: that is what `verify` does.
+    """
     tasks = found.tasks
     return (
         tasks is not None
@@ -82,7 +87,7 @@ def took_text(found: Findings) -> str:
     cores = found.options.get("cores")
     if jobs:
         took += f" in {count_text(jobs, 'job')}"
-    elif isinstance(cores, int):
+    elif isinstance(cores, int) and is_here(found):
         took += f" on {count_text(cores, 'core')}"
     return f"{took} since the last of {starts:,} starts" if isinstance(starts, int) and starts > 1 else took
 
@@ -102,6 +107,14 @@ def jobs_of(found: Findings) -> int:
     """How many jobs there were elsewhere; 0 where the backend does not tell."""
     jobs = billed(found).get("jobs")
     return jobs if isinstance(jobs, int) else 0
+
+
+def is_here(found: Findings) -> bool:
+    """Whether the run's work was done by the cores of one machine, which run.json has the number of.
+
+    For other backends it has the cores of each job, and not how many jobs were at work at once.
+    """
+    return bool(found.backend.get("name", LOCAL) == LOCAL)
 
 
 def cost_of(found: Findings) -> float | None:

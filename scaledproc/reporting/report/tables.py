@@ -14,11 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from scaledproc.extractors.account import Histogram, edges_between
+from scaledproc.extractors.account import Histogram, ReadPart, edges_between
 from scaledproc.reporting.report.findings import Column, Table
 from scaledproc.storage.parquet import damage_told, open_reader
 
 if TYPE_CHECKING:
+    from scaledproc.extractors.account import Reading
     from scaledproc.storage.store import Store
 
 VALUES = 12_000_000
@@ -148,10 +149,29 @@ def profile(store: Store, names: Sequence[str], shown: str, about: Mapping[str, 
     return Table(shown, files.rows, read, tuple(columns), tuple(first))
 
 
-def read_part(store: Store, names: Sequence[str], columns: Sequence[str], most: int = ROWS) -> Iterator[pa.Table]:
-    """Some columns of a table, of whole row groups at equal distances that have about so many rows together."""
+def reading(store: Store, names: Sequence[str], most: int | None = None) -> Reading:
+    """What reads a table: all of it, or whole row groups at equal distances that have about so many rows together.
+
+    Parameters
+    ----------
+    store, names
+        Which files have its rows, in their order.
+    most
+        Rows; `ROWS` where None is given.
+
+    Raises
+    ------
+    DamagedError
+        If a file is no sound Parquet file.
+    """
     files = _Files.open(store, names)
-    yield from files.read(files.groups(most), list(columns))
+    groups = files.groups(ROWS if most is None else most)
+
+    def read(columns: Sequence[str]) -> Iterator[pa.Table]:
+        return files.read(groups, list(columns))
+
+    rows = sum(group.rows for group in groups)
+    return read if rows == files.rows else ReadPart(read, rows / files.rows)
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -9,7 +9,7 @@ from htpy import Node, dd, div, dl, dt, p
 from scaledproc._util.text import bytes_text, count_text, seconds_text
 from scaledproc.reporting.report.parts import Whole, block, grid, number, part, said, share_text
 from scaledproc.reporting.report.pictures import area, axis, bars, number_text, span_bar, time_ticks, wide
-from scaledproc.reporting.report.sentence import billed, throughput_text, usd_text
+from scaledproc.reporting.report.sentence import billed, is_here, throughput_text, usd_text
 
 if TYPE_CHECKING:
     from scaledproc.reporting.report.findings import Findings, ShardRow
@@ -47,11 +47,11 @@ def _totals(found: Findings) -> Node:
     if waited:
         text = f"{seconds_text(sum(waited) / len(waited))} on average, {seconds_text(max(waited))} at most"
         facts.append(("Waiting for a machine, each shard", text))
-    is_here = not billed(found) and times.get("starts", 1) == 1
+    is_one = is_here(found) and times.get("starts", 1) == 1
     if (
         isinstance(wall, int | float)
         and isinstance(cores, int)
-        and is_here
+        and is_one
         and wall > 0
         and not found.counts.get("reused")
     ):
@@ -70,7 +70,7 @@ def _totals(found: Findings) -> Node:
         facts.append(("Most memory of a process", bytes_text(found.tasks.peak_memory)))
     note = "Not at work is starting up, waiting for data or for the last tasks, and combining on one core."
     return block(
-        "In all", dl(class_="facts")[(div[dt[name], dd[value]] for name, value in facts)], text=note if is_here else ""
+        "In all", dl(class_="facts")[(div[dt[name], dd[value]] for name, value in facts)], text=note if is_one else ""
     )
 
 
@@ -85,7 +85,7 @@ def _timeline(found: Findings) -> list[Node]:
     cores = found.options.get("cores")
     end = width * len(busy)
     at_once = [each / width for each in busy]
-    top = max([*at_once, float(cores) if isinstance(cores, int) and not billed(found) else 0.0]) or 1.0
+    top = max([*at_once, float(cores) if isinstance(cores, int) and is_here(found) else 0.0]) or 1.0
     height = 90
     words = f"Cores at work over {seconds_text(end)}: at most {number_text(max(at_once))}"
     first = wide(

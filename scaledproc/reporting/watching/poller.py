@@ -51,9 +51,11 @@ class Poller(Generic[_Seen]):
     Parameters
     ----------
     look
-        Looks at the run.
+        Looks at the run. Whatever goes wrong, then or while the page is made, it is tried again.
     draw
         Makes the page of what was seen; called only where that is not what was seen before.
+    mark
+        Puts a line on what went wrong since onto a page.
     tell
         Hears when the run is over, and of trouble: a line for a person.
 
@@ -64,11 +66,16 @@ class Poller(Generic[_Seen]):
     """
 
     def __init__(
-        self, look: Callable[[], Look[_Seen]], draw: Callable[[_Seen], str], tell: Callable[[str], None]
+        self,
+        look: Callable[[], Look[_Seen]],
+        draw: Callable[[_Seen], str],
+        tell: Callable[[str], None],
+        mark: Callable[[str, str], str],
     ) -> None:
-        self._look, self._draw, self._tell = look, draw, tell
+        self._look, self._draw, self._tell, self._mark = look, draw, tell, mark
         self._seen = look()
-        self._page = draw(self._seen.seen).encode()
+        self._drawn = draw(self._seen.seen)
+        self._page = self._drawn.encode()
         self._trouble = ""
         self._asked = float("-inf")
         self._ended = threading.Event()
@@ -95,6 +102,11 @@ class Poller(Generic[_Seen]):
         return self._page
 
     @property
+    def is_over(self) -> bool:
+        """Whether the run is over, as it was last seen."""
+        return self._seen.is_over
+
+    @property
     def _is_watched(self) -> bool:
         return time.monotonic() - self._asked < WATCHED
 
@@ -115,9 +127,10 @@ class Poller(Generic[_Seen]):
         try:
             found = self._look()
             if found.seen != self._seen.seen:
-                self._page = self._draw(found.seen).encode()
-        except ScaledprocError as error:
-            self._say_trouble(redacted(str(error)))
+                self._drawn = self._draw(found.seen)
+        except Exception as error:  # a thread that ended would leave a page that looks as if the run stood still
+            own = isinstance(error, ScaledprocError)
+            self._say_trouble(redacted(str(error) if own else f"{type(error).__name__}: {error}"))
         else:
             self._say_trouble("")
             was_over, self._seen = self._seen.is_over, found
@@ -126,9 +139,11 @@ class Poller(Generic[_Seen]):
         return time.process_time() - cpu, time.perf_counter() - wall
 
     def _say_trouble(self, text: str) -> None:
-        """Tell of trouble once, and of its end."""
+        """Tell of trouble once, and of its end; the page says it as long as it lasts."""
         if text and not self._trouble:
             self._tell(f"{text}; trying again")
         elif self._trouble and not text:
             self._tell("it can be read again")
         self._trouble = text
+        drawn = self._mark(self._drawn, f"This page is not up to date: {text}") if text else self._drawn
+        self._page = drawn.encode()

@@ -15,11 +15,15 @@ from typing import Any
 import pytest
 
 import scaledproc
-from scaledproc.api import make_backend, status, stop
+from scaledproc.api import make_backend, report, status, stop
 from scaledproc.backends.commands import backend as module
 from scaledproc.backends.commands.settings import FIRST_NUMBER, Settings, fill
 from scaledproc.errors import ScaledprocError, UsageError
-from scaledproc.run_folder.folder import Run
+from scaledproc.execution.combine import combine
+from scaledproc.execution.worker import run_shards
+from scaledproc.run_folder.folder import Run, RunFolder
+from scaledproc.run_folder.names import COMBINED
+from scaledproc.storage.store import Store
 from scaledproc.testing import PROBE, BackendConformance, output_bytes
 from scaledproc.testing.probes import write_probe_dataset
 
@@ -29,6 +33,7 @@ PROCESSES = {
     "cancel": "kill {id}",
     "poll_seconds": 0.1,
 }
+RECALLED = {name: PROCESSES[name] for name in ("poll", "cancel")}
 SLURM = {
     "submit": "sbatch --parsable --output=/dev/null --error={log} --job-name={name} --cpus-per-task={cores} {script}",
     "poll": "squeue --noheader --format=%A",
@@ -114,6 +119,67 @@ def test_the_ids_of_jobs_that_are_there() -> None:
         failing._there(["1"])
 
 
+@pytest.mark.parametrize(("others", "looks"), [(["0"], 2), ([], 8)])
+def test_a_job_is_taken_for_ended_only_when_looks_agree(tmp_path: Path, others: list[str], looks: int) -> None:
+    dataset, output = write_probe_dataset(tmp_path / "data"), tmp_path / "out"
+    there = tmp_path / "there"
+    there.mkdir()
+    made = module.CommandsBackend(
+        jobs=1, poll_seconds=0.01, submit="false {script}", poll=f"test -e {there}/{{id}}", cancel="true {id}"
+    )
+    with pytest.raises(ScaledprocError, match="--commands-submit failed"):
+        scaledproc.run(dataset, output, extractor=PROBE, backend=made, shards="2")
+    run = RunFolder.open(Store.at(str(output)))
+    made.keep(run, jobs={number: {"id": number, "name": f"job-{number}"} for number in "01"})
+    beat = output / "work/progress/job-1.host.json"
+    beat.parent.mkdir(parents=True, exist_ok=True)
+
+    def over() -> list[int]:
+        return [job.element for job in made.look(run) if job.is_over]
+
+    for number in "01":
+        (there / number).touch()
+    assert over() == []
+    for number in {"0", "1"} - set(others):
+        (there / number).unlink()
+    for _ in range(looks - 1):
+        assert over() == []
+    beat.write_text("{}")  # it works
+    ends = [over() for _ in range(looks + 1)]
+    assert [1 in each for each in ends] == [False] * looks + [True]
+    assert [0 in each for each in ends] == [not others] * (looks + 1)
+    (there / "1").touch()  # the batch system is there again
+    assert 1 not in over()
+
+
+def test_jobs_of_an_earlier_driver_that_are_gone_are_no_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, output = write_probe_dataset(tmp_path / "data"), tmp_path / "out"
+    settings = {"poll_seconds": 0.01, "submit": "echo 7 {script}", "poll": "false {id}", "cancel": "true {id}"}
+    first, second = (module.CommandsBackend(jobs=1, retries=0, **settings) for _ in range(2))
+    submitted: list[int] = []
+
+    def ends(*_: Any) -> Any:
+        raise ScaledprocError("the connection is lost")
+
+    def does(run: RunFolder, elements: Any, *_: Any) -> Any:
+        submitted.extend(elements)
+        if -1 in elements:
+            run.store.write(COMBINED, combine(run).to_json())
+        else:
+            list(run_shards(run, list(elements), jobs=1))
+        return elements
+
+    monkeypatch.setattr(first, "submit", ends)
+    with pytest.raises(ScaledprocError, match="the connection is lost"):
+        scaledproc.run(dataset, output, extractor=PROBE, backend=first, shards="2")
+    run = RunFolder.open(Store.at(str(output)))
+    first.keep(run, jobs={number: {"id": number, "name": f"job-{number}"} for number in "01"})
+    monkeypatch.setattr(second, "submit", does)
+    scaledproc.run(dataset, output, extractor=PROBE, backend=second, shards="2")
+
+    assert submitted == [0, 1, -1]
+
+
 def test_a_program_that_is_not_there(tmp_path: Path) -> None:
     dataset = write_probe_dataset(tmp_path / "data")
     with pytest.raises(UsageError, match="--commands-submit: there is no program qsub here"):
@@ -124,6 +190,45 @@ def test_a_program_that_is_not_there(tmp_path: Path) -> None:
             backend="commands",
             settings={**PROCESSES, "submit": "qsub {script}"},
         )
+
+
+def test_no_command_is_taken_from_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, output, planted = write_probe_dataset(tmp_path / "data"), tmp_path / "out", tmp_path / "planted"
+    settings = {**PROCESSES, "cancel": "kill --token=hunter2hunter2 {id}"}
+    made = make_backend("commands", 1, None, settings)
+
+    def ends(*_: Any) -> Any:
+        raise ScaledprocError("the network is gone")
+
+    monkeypatch.setattr(made, "submit", ends)
+    with pytest.raises(ScaledprocError, match="the network is gone"):
+        scaledproc.run(dataset, output, extractor=PROBE, backend=made, shards="2")
+    text = (output / "run.json").read_text()
+    assert "hunter2" not in text
+    assert "kill" not in text
+    record = json.loads(text)
+    record["backend"]["settings"] |= dict.fromkeys(RECALLED, f"touch {planted} {{id}}")
+    (output / "run.json").write_text(json.dumps(record))
+    (output / "work/control").mkdir(parents=True, exist_ok=True)
+    jobs = {"0": {"id": "1", "name": "a"}}
+    (output / "work/control/commands.json").write_text(json.dumps({"each": 1, "jobs": jobs}))
+
+    found = status(output)
+    assert found.note.startswith("what its machines do is not known: no command is taken from a run's folder")
+    assert "not known: no command" in Path(report(output, examples=0)).read_text()
+    with pytest.raises(UsageError, match="give --commands-poll and --commands-cancel, or set them in"):
+        stop(output)
+    assert not planted.exists()
+    assert not (output / "work/control/stop").exists()
+
+    own = {"poll": "echo 1", "cancel": f"touch {tmp_path}/{{id}}"}
+    assert [state.state for state in status(output, settings=own).states if state.shard == 0] == ["starting"]
+    assert stop(output, settings=own) == 1
+    assert (tmp_path / "1").exists()
+    assert not planted.exists()
+
+    monkeypatch.setattr(module, "table", lambda *_: own)  # of scaledproc.toml
+    assert status(output).note == ""
 
 
 @pytest.mark.slow
@@ -156,8 +261,8 @@ def test_jobs_that_are_killed_or_stopped_cost_no_row(tmp_path: Path) -> None:
         first = jobs()["0"]["id"]
         os.kill(int(first), signal.SIGKILL)
         wait_until(lambda: jobs()["0"]["id"] != first)
-        assert status(output).backend == "commands"
-        assert stop(output) == 2
+        assert status(output, settings=RECALLED).backend == "commands"
+        assert stop(output, settings=RECALLED) == 2
         said, _ = driver.communicate(timeout=WAIT)
     assert driver.returncode == 1
     assert f"shard 0 is submitted again: it ended without a result (job {first})" in said

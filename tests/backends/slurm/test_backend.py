@@ -14,10 +14,13 @@ import pytest
 
 import scaledproc
 from scaledproc.api import expect, make_backend, status, stop
-from scaledproc.backends.batch.queue import BusyError, storage_options
+from scaledproc.backends.batch.queue import storage_options
 from scaledproc.backends.slurm import backend as module
+from scaledproc.backends.slurm.calls import FullError, UnansweredError
+from scaledproc.engine.job import do_job
+from scaledproc.engine.options import JobOrder
 from scaledproc.errors import ScaledprocError, UsageError
-from scaledproc.events import Event, Note, ShardState
+from scaledproc.events import Event, Note, ShardDone, ShardState
 from scaledproc.execution.combine import combine
 from scaledproc.execution.worker import run_shards
 from scaledproc.run_folder.folder import Run, RunFolder
@@ -49,6 +52,9 @@ class Fake:
     jobs: dict[int, list[str]] = field(default_factory=dict)  # element: line of the queue
     cancelled: list[str] = field(default_factory=list)
     count: int = 0
+    troubles: list[str] = field(default_factory=list)
+    """For each call of sbatch, whether it does not answer, and took the jobs all the same or not."""
+    named: dict[str, list[int]] = field(default_factory=dict)  # ids of the arrays and jobs of a name
 
     def __call__(self, *command: str, script: str | None = None) -> str:
         if command[:3] == ("scontrol", "show", "config"):
@@ -58,6 +64,8 @@ class Fake:
         if command[0] == "scancel":
             self.cancelled.append(command[1])
             return ""
+        if "--format=%F" in command:
+            return "".join(f"{job}\n" for word in command for job in self.named.get(word.partition("=")[2], []))
         if command[0] == "squeue":
             return self.queue()
         assert command[0] == "sbatch"
@@ -72,12 +80,18 @@ class Fake:
             ranges = [part.split("-") for part in given["--array"].partition("%")[0].split(",")]
             elements = [number for part in ranges for number in range(int(part[0]), int(part[-1]) + 1)]
         if len(elements) > self.most:
-            raise BusyError("QOSMaxSubmitJobPerUserLimit")
+            raise FullError("QOSMaxSubmitJobPerUserLimit")
+        trouble = self.troubles.pop(0) if self.troubles else ""
+        if trouble == "refused":
+            raise UnansweredError("Slurm: Socket timed out")
         self.count += 1
+        self.named.setdefault(given["--job-name"], []).append(self.count)
         self.submitted.append(command)
         self.scripts.append(script)
         for element in elements:
             self.jobs[element] = [str(self.count), "PENDING", "Priority"]
+        if trouble == "taken":
+            raise UnansweredError("Slurm does not answer: sbatch took more than 120 s")
         return f"{self.count}\n"
 
     def queue(self) -> str:
@@ -262,6 +276,75 @@ def test_a_site_that_takes_few_jobs_gets_few(fake: Fake, go: Runs) -> None:
     assert go.is_as_local()
 
 
+@pytest.mark.parametrize(
+    ("troubles", "submissions"), [(["taken"], 2), (["refused", "refused"], 2), (["", "taken"], 2), (["", "refused"], 2)]
+)
+def test_a_call_without_an_answer_doubles_no_job(fake: Fake, go: Runs, troubles: list[str], submissions: int) -> None:
+    fake.troubles = troubles
+    go()
+
+    assert len(fake.submitted) == submissions
+    assert "--array=0-3" in fake.submitted[0]
+    assert any(note.endswith("; submitting again") for note in go.notes)
+    assert go.is_as_local()
+
+
+def test_a_try_without_an_answer_counts_once(fake: Fake, go: Runs) -> None:
+    fake.troubles, fake.ends = ["", "taken", "taken"], {1: ["FAILED"] * 9}
+    with pytest.raises(ScaledprocError, match="exit code 1"):
+        go()
+
+    assert len(fake.submitted) == 3
+
+
+def test_a_call_without_an_answer_leaves_a_detached_run_whole(fake: Fake, go: Runs) -> None:
+    fake.troubles = ["taken", "refused", "", "taken"]
+    go(detach=True, retries=1)
+
+    assert len(fake.submitted) == 3
+    assert "--dependency=afterok:1?afterok:2" in fake.submitted[2]
+
+
+def test_a_site_that_never_takes_a_job_ends_the_run(fake: Fake, go: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.SlurmBackend, "pause", lambda *_: None)
+    fake.most = 0
+    with pytest.raises(FullError, match="QOSMaxSubmitJobPerUserLimit"):
+        go()
+
+
+def test_a_run_that_ends_between_two_looks_is_told_to_its_end(
+    fake: Fake, go: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed: Callable[[module.SlurmBackend, RunFolder], set[int]] = module.SlurmBackend._committed
+    ended: list[str] = []
+
+    def ends(backend: module.SlurmBackend, run: RunFolder) -> set[int]:
+        found = committed(backend, run)
+        if len(found) == 4 and not ended:
+            ended.append(run.store.uri)
+            list(do_job(JobOrder.parse(run.store.uri, {"combine": True, "finish": True, "jobs": 1})))
+        return found
+
+    monkeypatch.setattr(module.SlurmBackend, "_committed", ends)
+    go()
+
+    assert len(ended) == 1
+    told = [event for event in go.events if isinstance(event, ShardDone)]
+    assert sorted((event.shard, event.rows) for event in told) == [(shard, 2) for shard in range(4)]
+    assert go.is_as_local()
+
+
+def test_a_job_of_a_finished_run_does_nothing(fake: Fake, go: Runs, tmp_path: Path) -> None:
+    go()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    orders: list[dict[str, Any]] = [{"shards": (0,), "report": "9_0"}, {"combine": True, "finish": True}]
+    for given in orders:
+        (note,) = do_job(JobOrder.parse(str(tmp_path / "out"), given))
+        assert isinstance(note, Note)
+        assert "is finished; there is nothing to do" in note.text
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
+
+
 def test_jobs_that_are_there_already_are_watched(fake: Fake, go: Runs) -> None:
     go.dies = True
     with pytest.raises(KeyError):
@@ -275,13 +358,14 @@ def test_jobs_that_are_there_already_are_watched(fake: Fake, go: Runs) -> None:
 
 
 def test_all_is_submitted_at_once_for_nobody_to_watch(fake: Fake, go: Runs, tmp_path: Path) -> None:
-    go(detach=True, retries=1)
+    go(detach=True, retries=2)
 
-    first, again, last = fake.submitted
+    first, again, third, last = fake.submitted
     assert not any("--dependency" in word for word in first)
     assert {"--dependency=afternotok:1", "--kill-on-invalid-dep=yes", "--array=0-3"} <= set(again)
-    assert "--dependency=afterok:1?afterok:2" in last
-    assert fake.scripts[2].rstrip().endswith("--finish")
+    assert "--dependency=afternotok:1,afternotok:2" in third
+    assert "--dependency=afterok:1?afterok:2?afterok:3" in last
+    assert fake.scripts[3].rstrip().endswith("--finish")
     assert status(tmp_path / "out").backend == "slurm"
 
 

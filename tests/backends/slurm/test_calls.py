@@ -10,7 +10,16 @@ import pytest
 from scaledproc.backends.batch.elements import COMBINE
 from scaledproc.backends.batch.queue import BusyError
 from scaledproc.backends.slurm import calls
-from scaledproc.backends.slurm.calls import call, index_text, job_of, latest, of_exit_code, parse_queue
+from scaledproc.backends.slurm.calls import (
+    FullError,
+    UnansweredError,
+    call,
+    index_text,
+    job_of,
+    latest,
+    of_exit_code,
+    parse_queue,
+)
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import State
 
@@ -98,9 +107,12 @@ def program(folder: Path, name: str, script: str) -> None:
     ("name", "said", "kind"),
     [
         ("sbatch", "sbatch: error: Batch job submission failed: Invalid partition name specified", ScaledprocError),
-        ("sbatch", "sbatch: error: QOSMaxSubmitJobPerUserLimit", BusyError),
-        ("sbatch", "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying", BusyError),
-        ("squeue", "slurm_load_jobs error: Unable to contact slurm controller (connect failure)", BusyError),
+        ("sbatch", "sbatch: error: QOSMaxSubmitJobPerUserLimit", FullError),
+        ("sbatch", "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying", FullError),
+        ("sbatch", "sbatch: error: Batch job submission failed: Requested time limit is invalid", ScaledprocError),
+        ("sbatch", "sbatch: error: Batch job submission failed: Socket timed out on send/recv", UnansweredError),
+        ("squeue", "slurm_load_jobs error: Unable to contact slurm controller (connect failure)", UnansweredError),
+        ("squeue", "slurm_load_jobs error: Invalid job id specified", BusyError),
     ],
 )
 def test_what_slurm_refuses(says: Path, name: str, said: str, kind: type[ScaledprocError]) -> None:
@@ -123,7 +135,7 @@ def test_a_controller_that_does_not_answer(says: Path, monkeypatch: pytest.Monke
     program(says, "squeue", "exec sleep 5")
     monkeypatch.setattr(calls, "TIMEOUT", 0.1)
 
-    with pytest.raises(BusyError, match="does not answer"):
+    with pytest.raises(UnansweredError, match="does not answer"):
         call("squeue")
 
 

@@ -15,7 +15,9 @@ import pytest
 from slurm_support import Slurm
 
 import scaledproc
-from scaledproc.api import status, stop
+from scaledproc.api import status, stop, verify
+from scaledproc.backends.batch.queue import run_token
+from scaledproc.run_folder.folder import RunFolder
 from scaledproc.storage.store import Store
 from scaledproc.testing import PROBE, output_bytes
 from scaledproc.testing.probes import write_probe_dataset
@@ -112,6 +114,26 @@ def test_nobody_watches_and_anybody_stops(slurm: Slurm, tmp_path: Path) -> None:
     subprocess.run(driver.words("--detach"), check=True, capture_output=True)
     wait_until(lambda: status(driver.output).state == "done")
     assert driver.is_as_local()
+
+
+def test_a_detached_run_with_retries_leaves_nothing_when_the_first_array_ends_well(
+    slurm: Slurm, tmp_path: Path
+) -> None:
+    driver = Driver(tmp_path, seconds=0.1, shards=3)
+    subprocess.run(driver.words("--detach", "--slurm-retries", "2"), check=True, capture_output=True)
+    wait_until(lambda: status(driver.output).state == "done")
+    wait_until(lambda: not slurm.call("squeue", "--noheader"))
+
+    ended = slurm.call("squeue", "--noheader", "--array", "--states=all", "--name", name_of(driver), "--format=%T")
+    assert sorted(ended.split()) == ["CANCELLED"] * 6 + ["COMPLETED"] * 3
+    assert not (driver.output / "work").exists()
+    found = verify(driver.output)
+    assert (found.problems, found.notes) == ((), ())
+    assert driver.is_as_local()
+
+
+def name_of(driver: Driver) -> str:
+    return f"scaledproc-{run_token(RunFolder.open(Store.at(str(driver.output))))}"
 
 
 HUNGRY = """

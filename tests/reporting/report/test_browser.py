@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 import scaledproc
 from scaledproc.reporting.report import report_html
+from scaledproc.reporting.watching.server import PageServer, secret_path
 from scaledproc.run_folder.folder import Run
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -197,3 +199,32 @@ def test_what_is_printed_is_opened(browser: Any, plain: Path, tmp_path: Path) ->
     assert seen.page.locator("details:not([open])").count() == 0
     assert not seen.page.locator(".tools").first.is_visible()
     assert len(seen.page.pdf()) > 10_000
+
+
+def test_a_page_that_is_watched_is_left_alone_until_it_changes(browser: Any, harmful: Path) -> None:
+    """What a person sorted and searched stays while the server answers the same."""
+    path = secret_path()
+    html = report_html(Run.open(harmful.parent / "out <b>"), live=path).replace("state done", "state running")
+    served = [html.encode()]
+    answers = list[int]()
+
+    def answer() -> bytes:
+        answers.append(len(served))
+        return served[-1]
+
+    with PageServer(answer, path) as server:
+        page = browser.new_page(viewport=DESK)
+        page.goto(server.url)
+        button = page.locator("#failures table.live thead button").first
+        button.scroll_into_view_if_needed()
+        button.click()
+        assert page.locator("[aria-sort]").count() == 1
+        end = time.monotonic() + 30
+        while len(answers) < 4:
+            assert time.monotonic() < end
+            page.wait_for_timeout(100)
+        assert page.locator("[aria-sort]").count() == 1
+        served.append(html.replace("state running", "state running changed").encode())
+        page.wait_for_selector(".state.changed", timeout=30_000)
+        assert page.locator("[aria-sort]").count() == 0
+        page.close()

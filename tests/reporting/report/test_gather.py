@@ -11,9 +11,12 @@ from support import COUNT, Cli, TreeWriter
 
 import scaledproc
 from scaledproc.engine.status import find_status
+from scaledproc.extractors.account import SMALL, Account, Facts, Matrix, Reading, Spans, Worry
+from scaledproc.extractors.base import FunctionExtractor
 from scaledproc.extractors.wfdb.summary import WfdbSummary
+from scaledproc.reporting.report import tables
 from scaledproc.reporting.report.findings import Findings
-from scaledproc.reporting.report.gather import described_columns, gather
+from scaledproc.reporting.report.gather import described_columns, gather, of_part
 from scaledproc.reporting.report.sentence import is_whole
 from scaledproc.run_folder.folder import Run, RunFolder
 
@@ -93,6 +96,36 @@ def test_of_a_run_that_is_not_finished_it_tells_what_is_committed(counted: Run) 
     assert found.done_tasks == 0  # the reports of its shards are gone
     assert [shard.state for shard in found.shards] == ["waiting"] * 4
     assert not found.tables
+
+
+def test_an_account_of_a_part_says_so_beside_each_section() -> None:
+    parts = (Facts("a", ("b",), ((1,),), "Text."), Matrix("m", ("x",), ((1,),)), Spans("s", "s", ()))
+    account = Account((Worry(SMALL, "3 of 4 rows."),), parts)
+    assert of_part(account, 1.0) is account
+    told = of_part(account, 0.125)
+    words = "of 12.5 % of the rows, in whole row groups"
+    assert [each.text for each in told.parts] == [f"Text. {words.capitalize()}.", f"{words.capitalize()}."]
+    assert told.worries[0].text == f"3 of 4 rows ({words})."
+    assert words in told.about
+
+
+def test_a_large_table_is_told_of_in_part(counted: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the extractor: what it is given are some row groups."""
+
+    class Telling(FunctionExtractor):
+        def account(self, read: Reading) -> Account:
+            rows = sum(table.num_rows for table in read(["size"]))
+            return Account(parts=(Facts("Rows", ("rows",), ((rows,),)), Spans("Gaps", "s", (("x", ((0.0, 1.0),)),))))
+
+    place = Path(counted.store.root) / "features.parquet"
+    pq.write_table(pq.read_table(place), place, row_group_size=9)
+    monkeypatch.setattr(tables, "ROWS", 18)
+    extractor = counted.extractor
+    assert isinstance(extractor, FunctionExtractor)
+    extractor.__class__ = Telling
+    account = gather(counted, extractor=extractor).account
+    assert account is not None
+    assert account.parts == (Facts("Rows", ("rows",), ((18,),), "Of 50 % of the rows, in whole row groups."),)
 
 
 def test_columns_are_described_by_the_extractors_docstring() -> None:

@@ -10,6 +10,7 @@ import pytest
 from scaledproc.extractors.account import DOUBTFUL, SERIOUS, SMALL, Account, Worry
 from scaledproc.reporting.report.findings import Findings, Messages, ShardRow, Table, Tasks
 from scaledproc.reporting.report.sentence import amount_text, sentence, worries
+from scaledproc.reporting.report.times import times_part
 
 COUNTS = {"tasks": 43_012, "rows": 3_100_000, "quarantined": 12, "shards": 1, "files": 1, "units": 1, "chunks": 1}
 
@@ -30,7 +31,7 @@ def findings(**changes: Any) -> Findings:
         counts=COUNTS,
         bytes={"input": 10, "features": 10},
         timings={"last_start_seconds": 3120.0, "starts": 1},
-        backend={"name": "x"},
+        backend={"name": "local"},
         shards=(ShardRow(0, 43_012, 3_100_000, 12, 10, 1.0),),
         tables=(Table("features.parquet", 3_100_000, 1, ()),),
         tasks=tasks,
@@ -43,9 +44,17 @@ def test_the_sentence_is_one_that_a_person_would_say() -> None:
     billed = {"name": "sagemaker", "billed": {"jobs": 10, "usd": 4.62, "instance_seconds": {}}}
     assert sentence(findings(backend=billed)) == (
         "43,000 tasks done, 12 quarantined, 3.1 million rows, 52 min in 10 jobs, $4.62; "
-        "every task and file accounted for."
+        "the counts and the lengths of the files agree."
     )
-    assert "52 min on 4 cores; every" in sentence(findings())
+    assert "52 min on 4 cores; the counts" in sentence(findings())
+
+
+def test_the_cores_of_one_job_are_not_those_of_a_run_with_many() -> None:
+    """run.json has the cores of a job of a cluster, and not how many jobs were at work at once."""
+    cluster = findings(backend={"name": "slurm", "settings": {"cores": 4}})
+    assert "52 min; the counts" in sentence(cluster)
+    assert "Not at work" not in str(times_part(cluster))
+    assert "Not at work, of 4 cores" in str(times_part(findings()))
 
 
 def test_of_an_unfinished_run_it_says_how_far_it_is() -> None:

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from scaledproc.extractors.account import share_read
 from scaledproc.reporting.report import tables
-from scaledproc.reporting.report.tables import profile, read_part, value_text
+from scaledproc.reporting.report.tables import profile, reading, value_text
 from scaledproc.storage.store import Store
 
 
@@ -63,7 +64,10 @@ def test_of_a_large_table_whole_row_groups_at_equal_distances_are_read(
     found = profile(store, ["t.parquet"], "t", {})
     assert (found.rows, found.read) == (10_000, 2000)
     assert (found.columns[0].low, found.columns[0].high) == ("0", "9999")
-    part = pa.concat_tables(read_part(store, ["t.parquet"], ["x"], most=3000))["x"].to_numpy()
+    read = reading(store, ["t.parquet"], most=3000)
+    assert share_read(read) == 0.3
+    assert share_read(reading(store, ["t.parquet"])) == 1
+    part = pa.concat_tables(read(["x"]))["x"].to_numpy()
     assert [int(part[0]), int(part[1000]), int(part[2000])] == [0, 3000, 6000]
 
 

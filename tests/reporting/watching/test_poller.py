@@ -20,6 +20,10 @@ def wait_for(is_true: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
+def mark(page: str, trouble: str) -> str:
+    return f"{page}; {trouble}"
+
+
 @pytest.mark.parametrize("is_watched", [True, False])
 @pytest.mark.parametrize(("cpu", "wall"), [(0.0, 0.0), (0.01, 0.5), (3.0, 3.0), (0.0, 60.0)])
 def test_looking_takes_no_more_than_its_share(cpu: float, wall: float, is_watched: bool) -> None:
@@ -48,7 +52,7 @@ def test_the_page_is_drawn_when_something_changed(quick: None) -> None:
         drawn.append(found)
         return f"<{found}>"
 
-    with Poller(look, draw, lambda _: None) as poller:
+    with Poller(look, draw, lambda _: None, mark) as poller:
         assert poller.page() == b"<1>"
         wait_for(lambda: looks[0] > 5)
         assert drawn == [1]
@@ -64,7 +68,7 @@ def test_the_end_is_told_once_and_nothing_is_looked_at_any_more(quick: None) -> 
         looks[0] += 1
         return Look(min(looks[0], 3), is_over=looks[0] >= 3)
 
-    with Poller(look, str, told.append) as poller:
+    with Poller(look, str, told.append, mark) as poller:
         wait_for(lambda: told)
         poller._thread.join(10)
         assert poller.page() == b"3"
@@ -74,7 +78,7 @@ def test_the_end_is_told_once_and_nothing_is_looked_at_any_more(quick: None) -> 
 
 def test_a_run_that_was_over_before() -> None:
     told: list[str] = []
-    with Poller(lambda: Look("x", is_over=True), str, told.append) as poller:
+    with Poller(lambda: Look("x", is_over=True), str, told.append, mark) as poller:
         assert poller.page() == b"x"
     assert told == ["the run is over"]
 
@@ -88,14 +92,40 @@ def test_trouble_is_told_once_and_the_last_page_stays(quick: None) -> None:
             raise ScaledprocError("the store does not answer")
         return Look("here", is_over=False)
 
-    with Poller(look, str, told.append) as poller:
+    with Poller(look, str, told.append, mark) as poller:
         is_away.set()
         before = looks[0]
         wait_for(lambda: looks[0] > before + 4)
-        assert poller.page() == b"here"
+        assert poller.page() == b"here; This page is not up to date: the store does not answer"
         is_away.clear()
         wait_for(lambda: len(told) == 2)
+        assert poller.page() == b"here"
     assert told == ["the store does not answer; trying again", "it can be read again"]
+
+
+def test_no_error_ends_the_watching(quick: None) -> None:
+    """Neither of looking nor of drawing, whatever it is: the page says what is wrong, and is right again after it."""
+    told, seen = list[str](), [0]
+
+    def look() -> Look[int]:
+        if seen[0] == 1:
+            raise RuntimeError("a fault of the store's library")
+        return Look(seen[0], is_over=False)
+
+    def draw(found: int) -> str:
+        if found == 2:
+            raise ZeroDivisionError("a fault of the page")
+        return str(found)
+
+    with Poller(look, draw, told.append, mark) as poller:
+        seen[0] = 1
+        wait_for(lambda: b"not up to date: RuntimeError: a fault of the store's library" in poller.page())
+        seen[0] = 2
+        wait_for(lambda: b"not up to date: ZeroDivisionError: a fault of the page" in poller.page())
+        seen[0] = 3
+        wait_for(lambda: poller.page() == b"3")
+        wait_for(lambda: len(told) == 2)
+    assert told == ["RuntimeError: a fault of the store's library; trying again", "it can be read again"]
 
 
 def test_a_first_look_that_fails_is_an_error() -> None:
@@ -103,7 +133,7 @@ def test_a_first_look_that_fails_is_an_error() -> None:
         raise ScaledprocError("no run there")
 
     with pytest.raises(ScaledprocError, match="no run there"):
-        Poller(look, str, lambda _: None)
+        Poller(look, str, lambda _: None, mark)
 
 
 def test_whoever_comes_does_not_wait_for_the_next_rare_look(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +146,7 @@ def test_whoever_comes_does_not_wait_for_the_next_rare_look(monkeypatch: pytest.
         looks[0] += 1
         return Look(looks[0], is_over=False)
 
-    with Poller(look, str, lambda _: None) as poller:
+    with Poller(look, str, lambda _: None, mark) as poller:
         wait_for(lambda: looks[0] == 2)
         time.sleep(0.1)
         assert looks[0] == 2  # nobody watches: the next is in half a minute

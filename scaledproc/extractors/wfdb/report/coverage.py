@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import random
+import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
+from scaledproc._util.text import count_text
 from scaledproc.extractors.account import Facts, Matrix, Spans, histogram
 
 SIGNALS = 12
@@ -32,18 +33,24 @@ class Coverage:
     together: Counter[tuple[str, str]] = field(default_factory=Counter)
     hours: dict[Any, float] = field(default_factory=dict)
     timelines: dict[tuple[str, str], list[tuple[float, float]]] = field(default_factory=dict)
-    _seen: int = 0
+    is_cut: bool = False
+    """Whether there are more records than are looked at."""
+    _places: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By what the records of the timeline were chosen: the smallest ones of all."""
+    _seen: set[int] = field(default_factory=set)
     _record: tuple[Any, ...] | None = None
     _names: set[str] = field(default_factory=set)
-    _chance: random.Random = field(default_factory=lambda: random.Random(0))  # noqa: S311 - a choice that can be made again
 
     def add(self, table: pa.Table) -> None:
         """Take rows."""
-        if self.records > MOST_RECORDS:
+        if self.is_cut:
             return
         columns = [table[name].to_pylist() for name in COLUMNS]
         for unit, record, record_name, subject, kind, name, offset, duration in zip(*columns, strict=True):
             if (unit, record) != self._record:
+                if self.records >= MOST_RECORDS:
+                    self._cut(unit, record_name)
+                    return
                 self._close()
                 self._record = (unit, record)
                 self.records += 1
@@ -56,21 +63,30 @@ class Coverage:
             self._names.add((name or "") if kind == "waveform" else f"{name} (numerics)")
 
     def _place(self, unit: str, record: str, offset: float, duration: float) -> None:
-        """Draw a stretch of a record, if the record is one of those that are chosen."""
+        """Draw a stretch of a record, if the record is one of those that are chosen.
+
+        Chosen are those whose names have the smallest hashes, so that a record is drawn with all of its segments or
+        not at all: one that is too large for the smallest ones so far is too large for those that are left at the end.
+        """
         key = (unit, record)
+        place = _hash(key)
+        self._seen.add(place)
         if key not in self.timelines:
-            self._seen += 1
-            if len(self.timelines) < RECORDS:
-                self.timelines[key] = []
-            else:  # each record has the same chance: reservoir sampling, Vitter 1985, algorithm R
-                place = self._chance.randrange(self._seen)
-                if place >= RECORDS:
+            if len(self.timelines) >= RECORDS:
+                largest = max(self._places, key=self._places.__getitem__)
+                if place >= self._places[largest]:
                     return
-                del self.timelines[list(self.timelines)[place]]
-                self.timelines[key] = []
+                del self.timelines[largest], self._places[largest]
+            self.timelines[key], self._places[key] = [], place
         spans = self.timelines[key]
         if len(spans) < SPANS:
             spans.append((offset, offset + duration))
+
+    def _cut(self, unit: str, record: str | None) -> None:
+        """Look at no more records; one that goes on is not drawn, as its end would look like a gap."""
+        self.is_cut = True
+        if record is not None:
+            self.timelines.pop((unit, record), None)
 
     def _close(self) -> None:
         names = sorted(self._names)[:40]
@@ -79,8 +95,15 @@ class Coverage:
                 self.together[(one, other)] += 1
         self._names = set()
 
-    def parts(self) -> tuple[Facts | Spans | Matrix, ...]:
-        """What a report shows of it."""
+    def parts(self, share: float = 1.0) -> tuple[Facts | Spans | Matrix, ...]:
+        """What a report shows of it.
+
+        Parameters
+        ----------
+        share
+            Which part of the table's rows was read. Of a part there are no hours of subjects and no gaps: what was not
+            read would be missing in them.
+        """
         self._close()
         self._record = None
         found: list[Facts | Spans | Matrix] = []
@@ -89,19 +112,32 @@ class Coverage:
         if len(names) > 1:
             counts = tuple(tuple(self._count(one, other) for other in names) for one in names)
             text = f"In how many of {self.records:,} records or segments both are; "
-            text += "on the diagonal, how many have the signal."
+            text += f"on the diagonal, how many have the signal.{self._of_which}"
             found.append(Matrix("Signals that occur together", tuple(names), counts, text))
-        if self.hours:
+        if self.hours and share == 1:
             hours = list(self.hours.values())
             rows = ((f"{len(hours):,} subjects", sum(hours), min(hours), max(hours), histogram(hours, 0, max(hours))),)
             heads = ("", "Hours", "Least", "Most", "Subjects by their hours")
-            found.append(Facts("Hours of waveforms of each subject", heads, rows))
+            found.append(Facts("Hours of waveforms of each subject", heads, rows, self._of_which.strip()))
         lines = [(record, tuple(sorted(spans))) for (_, record), spans in sorted(self.timelines.items()) if spans]
-        if lines:
-            text = f"{len(lines)} records of {self._seen:,}, chosen by chance; a stretch is a segment, "
-            text += "what is empty a gap."
+        if lines and share == 1:
+            text = f"{len(lines):,} of {count_text(len(self._seen), 'record')}, chosen by their names' hashes; "
+            text += f"a stretch is a segment, what is empty a gap.{self._of_which}"
+            if any(len(spans) >= SPANS for _, spans in lines):
+                text += f" Of each the first {SPANS} stretches are drawn."
             found.append(Spans("Some records over time", "s", tuple(lines), text))
         return tuple(found)
 
+    @property
+    def _of_which(self) -> str:
+        return (
+            f" Only the first {self.records:,} records or segments of the table were looked at." if self.is_cut else ""
+        )
+
     def _count(self, one: str, other: str) -> int:
         return self.together[(one, other) if one <= other else (other, one)]
+
+
+def _hash(key: tuple[str, str]) -> int:
+    digest = hashlib.blake2b("\0".join(key).encode(errors="surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big")

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from scaledproc.extractors.account import DOUBTFUL, SMALL, Facts, Flags, Histogram, Share, Worry, edges_between
+from scaledproc.extractors.account import DOUBTFUL, SMALL, Cell, Facts, Flags, Histogram, Share, Worry, edges_between
 from scaledproc.extractors.wfdb.report.ranges import Range
 
 Floats = NDArray[np.float64]
@@ -26,6 +26,8 @@ KEPT = 4_000
 """Rows of a signal that its histogram is of: at equal distances where there are more."""
 SIGNALS = 60
 """Signals that are shown, those with the most samples."""
+HOURS = 4
+"""Place of the hours in a signal's line."""
 SATURATED = 0.01
 """Share of a row's valid samples at a limit of its format or converter, from which on it counts as saturated."""
 FEW = 0.005
@@ -39,11 +41,11 @@ class Signal:
     Parameters
     ----------
     rows, records
-        Rows, and different records among them (those of a record follow each other).
+        Rows, and different records or segments among them (those of one follow each other).
     samples, missing, zero
         Of all rows together.
-    seconds
-        Their length; rows without one are left out.
+    seconds, timed
+        Their length, and of how many rows it is: those without one are left out.
     flat, saturated, empty, outside, wrong
         Rows with a single value; with many samples at a limit; without any valid sample; with a median outside of the
         physiological range; whose samples do not match the header's checksum.
@@ -60,6 +62,7 @@ class Signal:
     missing: int = 0
     zero: int = 0
     seconds: float = 0.0
+    timed: int = 0
     flat: int = 0
     saturated: int = 0
     empty: int = 0
@@ -103,7 +106,8 @@ class Signals:
             place = place * max(len(key.dictionary), 1) + key.indices.to_numpy(zero_copy_only=False)
         order = np.argsort(place, kind="stable")
         bounds = np.flatnonzero(np.diff(place[order], prepend=place[order[0]] - 1, append=place[order[-1]] + 1))
-        values = {name: _floats(table, name) for name in (*COUNTS, "duration_s", *self.columns)}
+        values = {name: _floats(table, name) for name in (*COUNTS, *self.columns)}
+        values["duration_s"] = _seconds(table)
         wrong = _floats(table, "checksum_ok")
         names = np.zeros(table.num_rows, np.int64)
         for column in self.record:
@@ -128,6 +132,7 @@ class Signals:
         signal.missing += int(missing.sum())
         signal.zero += int(np.nansum(own["n_zero"]))
         signal.seconds += float(np.nansum(own["duration_s"]))
+        signal.timed += int(np.count_nonzero(~np.isnan(own["duration_s"])))
         signal.empty += int(np.count_nonzero(valid <= 0))
         signal.flat += int(np.count_nonzero((own["n_distinct"] == 1) & (valid > 1)))
         at_limit = np.nan_to_num(own["n_at_min"]) + np.nan_to_num(own["n_at_max"])
@@ -168,8 +173,19 @@ def _floats(table: pa.Table, name: str) -> Floats:
     return found
 
 
+def _seconds(table: pa.Table) -> Floats:
+    """How long each row's samples last, as the table says, else by their number and rate; NaN where that is unknown."""
+    if "duration_s" in table.column_names:
+        return _floats(table, "duration_s")
+    rate = _floats(table, "fs")
+    return _floats(table, "n_samples") / np.where(rate > 0, rate, math.nan)
+
+
 def merged_histogram(signal: Signal) -> Histogram | None:
-    """The histogram of a signal's valid samples, as far as its rows tell; None where they tell nothing."""
+    """The histogram of a signal's valid samples, as far as its rows tell; None where they tell nothing.
+
+    Where only some rows were kept, its counts are scaled to the samples of all of them.
+    """
     if not signal.quantiles:
         return None
     valid, *values = np.concatenate(signal.quantiles, axis=1)
@@ -189,7 +205,10 @@ def merged_histogram(signal: Signal) -> Histogram | None:
     at_end = float((valid * (points[-1] <= edges[-1])).sum())
     counts[-1] += max(0.0, min(at_end, total) - below[-1]) if at_end == total else 0.0
     above = max(0.0, total - below[0] - float(counts.sum()))
-    return Histogram(tuple(edges.tolist()), tuple(counts.tolist()), round(below[0]), round(above))
+    every = signal.samples - signal.missing
+    scale = every / total if signal.stride > 1 else 1.0
+    whole = tuple((counts * scale).tolist())
+    return Histogram(tuple(edges.tolist()), whole, round(below[0] * scale), round(above * scale))
 
 
 def _share_below(points: Floats, shares: Floats, edge: float) -> Floats:
@@ -209,7 +228,7 @@ def _quantile(values: Floats, share: float) -> float:
     return float(ordered[round(share * (len(ordered) - 1))])
 
 
-def signals_table(signals: Signals, rows_are: str) -> Facts:
+def signals_table(signals: Signals, rows_are: str, *, overlap: bool = False, share: float = 1.0) -> Facts:
     """A line for each signal.
 
     Parameters
@@ -218,21 +237,34 @@ def signals_table(signals: Signals, rows_are: str) -> Facts:
         The signals.
     rows_are
         What a row is: `signals of records` or `windows`.
+    overlap
+        Whether a sample may be in several rows, so that their lengths together are not how long the signal is.
+    share
+        Which part of the table's rows they are of.
     """
     ordered = signals.ordered()
-    rows = []
+    more = "" if share == 1 else " read"
+    heads = ["Signal", "Kind", "Units", f"Records and segments{more}", f"Hours{more}"]
+    heads += ["Missing", "Min", "Max", "Values", "Flags"]
+    rows: list[tuple[Cell, ...]] = []
     for (kind, name, units), each in ordered[:SIGNALS]:
         low, high = (value if math.isfinite(value) else None for value in (each.low, each.high))
+        hours = each.seconds / 3600 if each.timed else None
+        missing = Share(each.missing, each.samples)
         flags = Flags(tuple(_flags(each)))
-        hours = each.seconds / 3600
-        share = Share(each.missing, each.samples)
-        rows.append((name, kind, units, each.records, hours, share, low, high, merged_histogram(each), flags))
-    heads = ("Signal", "Kind", "Units", "Records", "Hours", "Missing", "Min", "Max", "Values", "Flags")
+        rows.append((name, kind, units, each.records, hours, missing, low, high, merged_histogram(each), flags))
+    if overlap:
+        heads = [*heads[:HOURS], *heads[HOURS + 1 :]]
+        rows = [(*row[:HOURS], *row[HOURS + 1 :]) for row in rows]
     text = f"By kind, canonical name and units; {rows_are} are summed up. Histograms are put together from each row's "
     text += "percentiles, between which values are taken to be spread evenly."
+    if any(each.stride > 1 for _, each in ordered[:SIGNALS]):
+        text += f" Of a signal with many rows they are of {KEPT:,} to {2 * KEPT:,} at equal distances, scaled to all."
+    if any(0 < each.timed < each.rows for _, each in ordered[:SIGNALS]) and not overlap:
+        text += " Hours are of the rows whose length is known."
     if len(ordered) > SIGNALS:
         text += f" The {SIGNALS} with the most samples of {len(ordered):,} are shown."
-    return Facts("Signals", heads, tuple(rows), text)
+    return Facts("Signals", tuple(heads), tuple(rows), text)
 
 
 def _flags(each: Signal) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from scaledproc.extractors.account import Account
+from scaledproc.extractors.account import Account, share_read
 from scaledproc.extractors.wfdb.report import agreement, coverage
 from scaledproc.extractors.wfdb.report.agreement import Agreement
 from scaledproc.extractors.wfdb.report.coverage import Coverage
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def account_of_summary(read: Reading) -> Account:
     """Of a table of `wfdb-summary`: signals with flags, coverage, timelines."""
-    signals, covered = Signals(built_in()), Coverage()
+    signals, covered, share = Signals(built_in()), Coverage(), share_read(read)
     own = (*KEYS, *COUNTS, *signals.columns, "checksum_ok")
     for table in read(tuple(dict.fromkeys((*own, *coverage.COLUMNS)))):
         signals.add(table)
@@ -27,7 +27,7 @@ def account_of_summary(read: Reading) -> Account:
         return Account()
     return Account(
         worries=tuple(signal_worries(signals, "signals of records")),
-        parts=(signals_table(signals, "signals of records"), *covered.parts()),
+        parts=(signals_table(signals, "signals of records", share=share), *covered.parts(share)),
     )
 
 
@@ -52,6 +52,8 @@ def account_of_windows(read: Reading, columns: Sequence[str], length: float, ste
         rates.add(table)
     if not signals.found:
         return Account()
-    about = f"Windows overlap, so a sample is in {length / step:.3g} of them." if step < length else ""
-    parts = (signals_table(signals, "windows"), *rates.parts())
+    is_overlapping = step < length
+    about = f"Windows overlap, so a sample is in {length / step:.3g} of them." if is_overlapping else ""
+    table_of_signals = signals_table(signals, "windows", overlap=is_overlapping, share=share_read(read))
+    parts = (table_of_signals, *rates.parts())
     return Account((*signal_worries(signals, "windows"), *rates.worries()), parts, about)

@@ -113,6 +113,38 @@ def test_many_rows_are_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.samples == 50_000
 
 
+def test_a_histogram_of_thinned_rows_counts_all_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEPT", 10)
+    rows = [row(str(at), max=1000.0 if at % 16 == 0 else 4.0) for at in range(512)]
+    found = signals_of(rows, 16)
+    merged = merged_histogram(found.found[("waveform", "II", "mV")])
+    assert merged is not None
+    assert sum(merged.counts) + merged.below + merged.above == pytest.approx(51_200, abs=2)
+    assert "at equal distances, scaled to all" in signals_table(found, "rows").text
+
+
+def test_hours_are_of_samples_and_their_rate_where_no_length_is_told() -> None:
+    rows = [{**row(each), "n_samples": 3600, "fs": fs} for each, fs in (("a", 0.5), ("b", 1.0), ("c", None))]
+    table = pa.Table.from_pylist(rows).drop_columns(["duration_s"])
+    found = Signals(RANGES)
+    found.add(table)
+    told = signals_table(found, "windows")
+    assert [dict(zip(told.heads, each, strict=True))["Hours"] for each in told.rows] == [3.0]
+    assert "whose length is known" in told.text
+    assert not any(head.startswith("Hours") for head in signals_table(found, "windows", overlap=True).heads)
+    unknown = Signals(RANGES)
+    unknown.add(table.slice(2))
+    (line,) = signals_table(unknown, "windows").rows
+    assert line[4] is None
+
+
+def test_counts_are_called_what_they_are() -> None:
+    assert signals_table(signals_of([row("a")]), "rows").heads[3:5] == ("Records and segments", "Hours")
+    assert signals_table(signals_of([row("a")]), "rows", share=0.5).heads[3:5] == (
+        *("Records and segments read", "Hours read"),
+    )
+
+
 def test_nothing_known_is_no_number() -> None:
     empty = {"n_missing": 100, **dict.fromkeys(("min", "p25", "p50", "p75", "max"))}
     table = pa.Table.from_pylist([row("a", **empty)], schema=pa.Table.from_pylist([row("a")]).schema)

@@ -105,7 +105,16 @@ def test_windows_have_an_account_too(made: Run, tmp_path: Path) -> None:
     found = gather(run, extractor=run.extractor)
     assert found.problems == ()
     assert found.account is not None
-    assert found.account.parts
+    signals = found.account.parts[0]
+    assert isinstance(signals, Facts)
+    frame = run.to_arrow().to_pandas()
+    known = frame[frame["fs"].notna()]
+    seconds = (
+        (known["n_samples"] / known["fs"]).groupby([known[each] for each in ("signal_name", "kind", "units")]).sum()
+    )
+    hours = {(name, kind, units): hours for name, kind, units, _, hours, *_ in signals.rows if hours is not None}
+    assert hours
+    assert hours == {key: pytest.approx(value / 3600) for key, value in seconds.items()}
 
 
 def test_a_table_of_ranges_that_cannot_be_read_is_refused() -> None:
