@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import heapq
+import inspect
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+
+from scaledproc.extractors.described import DESCRIPTION, UNIT, column_texts
 
 if TYPE_CHECKING:
     from scaledproc.extractors.wfdb.windows.measures.beats import Piece
@@ -20,7 +23,7 @@ BEATS = "beats"
 """The table's name."""
 OF_RECORDS = ("unit", "record", "record_name", "subject_id")
 """What beats are joined with windows and records by, beside the channel."""
-SCHEMA = pa.schema(
+_COLUMNS = pa.schema(
     [
         pa.field("unit", pa.string(), nullable=False),
         pa.field("record", pa.string(), nullable=False),
@@ -36,6 +39,7 @@ SCHEMA = pa.schema(
         ("quality", pa.float64()),
     ]
 )
+_UNITS = {"time_s": "s", "rr_ms": "ms"}
 _LATEST = np.datetime64("9999-12-31T23:59:59.999999", "us")
 _MOST_SECONDS = 1e12
 """After the beginning of a record; no date is so much later."""
@@ -129,3 +133,14 @@ def _clock(start: dt.datetime | None, seconds: np.ndarray[Any, np.dtype[np.float
     near = np.abs(seconds) < _MOST_SECONDS
     moments = np.datetime64(start, "us") + np.rint(np.where(near, seconds, 0) * 1e6).astype("timedelta64[us]")
     return pa.array(moments, pa.timestamp("us"), mask=~(near & (moments <= _LATEST)))
+
+
+def _told(name: str) -> dict[bytes | str, bytes | str]:
+    """What a column means: its unit, where it is the same in all rows, and what the documentation above says."""
+    texts = {UNIT: _UNITS.get(name), DESCRIPTION: _TEXTS.get(name)}
+    return {key: text.encode() for key, text in texts.items() if text is not None}
+
+
+_TEXTS = column_texts(inspect.getdoc(table_of_beats) or "")  # none where Python leaves out docstrings
+SCHEMA = pa.schema([field.with_metadata(_told(field.name) or None) for field in _COLUMNS])
+"""The table's columns."""

@@ -16,11 +16,13 @@ from wfdb_oracles.windows import in_time
 
 import scaledproc
 from scaledproc.errors import UsageError
+from scaledproc.extractors.described import descriptions
 from scaledproc.extractors.tables import TableRows
 from scaledproc.extractors.wfdb import blocks
 from scaledproc.extractors.wfdb.beats.detection import detect_beats
 from scaledproc.extractors.wfdb.beats.intervals import rr_intervals_ms
 from scaledproc.extractors.wfdb.windows import streams
+from scaledproc.extractors.wfdb.windows.beats_table import SCHEMA
 from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
 from scaledproc.extractors.wfdb.windows.measures import beats
 
@@ -153,6 +155,14 @@ def test_a_run_writes_it_beside_the_same_features(shared_data: Path, tmp_path: P
     table = pq.read_table(runs[0] / "beats.parquet")
     assert table.num_rows > 4000
     assert set(table["record"].to_pylist()) == {"a103l", "100"}
+    assert descriptions(table.schema) == descriptions(SCHEMA)
+
+
+def test_its_columns_tell_their_units_and_meanings() -> None:
+    told = descriptions(WfdbWindows(beats_table=True).tables["beats"])
+    assert [name for name in SCHEMA.names if not told.get(name, {}).get("description")] == []
+    assert {name: each["unit"] for name, each in told.items() if "unit" in each} == {"time_s": "s", "rr_ms": "ms"}
+    assert told["quality"]["description"] == "From 0, where a beat cannot be told from noise, to 1."
 
 
 def test_there_are_none_without_beats() -> None:
