@@ -21,7 +21,7 @@ def main() -> None:
     dataset = processing / "input" / "dataset"
     files = sorted(path.relative_to(dataset).as_posix() for path in dataset.rglob("*") if path.is_file())
     disks = {}
-    for name, folder in (("/tmp", Path(tempfile.gettempdir())), ("/opt/ml/processing", processing)):  # noqa: S108
+    for name, folder in (("/tmp", Path(tempfile.gettempdir())), ("/opt/ml/processing", processing)):  # noqa: S108 - a name
         usage = shutil.disk_usage(folder)
         disks[name] = [usage.total, usage.free, folder.stat().st_dev]
     shown = [name if len(name) <= LONGEST else f"…{name[-LONGEST:]}" for name in files[:3]]
