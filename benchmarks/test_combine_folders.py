@@ -78,7 +78,7 @@ def numbers(task: scaledproc.Task, *, rows: int = 100) -> Iterator[pa.Table]:
         yield pa.table([*columns, pa.array(rng.normal(size=size).astype(np.float32))], list(SCHEMA))
 
 
-class ShardsAlone(LocalBackend):  # type: ignore[misc] - mypy reads backends as a package of that name
+class ShardsAlone(LocalBackend):  # type: ignore[misc]
     """The jobs of the shards, and no last one."""
 
     def run(self, run: RunFolder, jobs: Sequence[Job]) -> Iterator[Event]:
