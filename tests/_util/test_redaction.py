@@ -452,6 +452,7 @@ FORBIDDEN = {
 }
 
 
+@pytest.mark.slow
 def test_no_code_unpickles() -> None:
     """In all of the package: none of these is imported or called; `np.load` and `joblib.load` would too."""
     found = []
@@ -491,6 +492,7 @@ class Bomb:
         return Path.touch, (self.target,)
 
 
+@pytest.mark.slow
 def test_planted_pickles(tree: TreeWriter, tmp_path: Path) -> None:
     """Under every name that a run's folder has, and as Arrow's extension types, which once were unpickled."""
     bomb = pickle.dumps(Bomb(tmp_path / "exploded"))

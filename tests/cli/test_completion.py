@@ -105,6 +105,7 @@ def test_extractors_and_backends(offered: Offered) -> None:
     assert {"local", "dry-run"} <= set(offered("plan", "data", "--backend", ""))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["status", "show", "verify", "combine", "stop"])
 def test_run_folders(offered: Offered, command: str) -> None:
     assert offered(command, "o") == ["out"]

@@ -126,6 +126,7 @@ def test_what_cannot_be_tried(folder: Path, words: tuple[str, ...], message: str
     assert message in str(error)
 
 
+@pytest.mark.slow
 def test_the_file_sets_options_of_the_extractor(folder: Path, cli: Cli) -> None:
     (folder / "scaledproc.toml").write_text("[extractor.value]\nplus = 6\n")
     for name in ("mine.py", "mine.py:value"):
@@ -141,6 +142,7 @@ def test_the_file_says_what_a_task_is_as_for_a_run(folder: Path, cli: Cli) -> No
 # init
 
 
+@pytest.mark.slow
 def test_a_file_to_begin_with_runs_as_it_is(folder: Path, cli: Cli) -> None:
     done = cli("init", "extractor", "my own.py")
     assert (done.returncode, done.stderr) == (0, "")

@@ -61,6 +61,7 @@ def begun(folder: Path, output: str, **more: object) -> None:
         scaledproc.run(folder, output, extractor=PROBE, shards=3, chunk=2, jobs=1, on_event=listen, **more)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_and_ends(tmp_path: Path) -> None:
     output = str(tmp_path / "out")
     begun(tmp_path / "data", output)

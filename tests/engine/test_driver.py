@@ -53,7 +53,7 @@ def expected(probe_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
     chunk=st.sampled_from(["auto", "per-core", "1", "2", "5", "100B", "2kB"]),
     stops=st.lists(st.integers(1, 8), max_size=4),
 )
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_cuts_and_any_interruptions_give_the_same_bytes(
     probe_data: Path,
     expected: dict[str, str],

@@ -205,6 +205,7 @@ def test_files_that_change_after_the_listing(tmp_path: Path) -> None:
         WfdbSummary().extract(task)
 
 
+@pytest.mark.slow
 def test_a_batch_of_hostile_records_through_the_engine(shared_data: Path, tmp_path: Path) -> None:
     root = tmp_path / "data"
     given = list(inputs(5, 120, shared_data))

@@ -420,6 +420,7 @@ def test_a_disk_that_fills_up(
         assert not (disk / "out/work").exists()
 
 
+@pytest.mark.slow
 def test_a_disk_that_becomes_read_only(
     given: tuple[Path, str, scaledproc.Run, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,6 +90,7 @@ def test_what_each_task_cost(place: Path) -> None:
     assert "a/1.txt" not in scaledproc.Run.open(place / "out").to_arrow()["path"].to_pylist()
 
 
+@pytest.mark.slow
 def test_warnings_are_the_same_whatever_the_cuts(place: Path, tmp_path: Path) -> None:
     run = scaledproc.Run.open(place / "out")
     found = [(row["anchor"], row["message"]) for row in run.warnings().to_pylist()]

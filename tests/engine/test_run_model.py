@@ -327,9 +327,9 @@ class FolderModel(RunModel):
 
 
 TestRunModel = RunModel.TestCase
-TestRunModel.settings = settings(max_examples=12, stateful_step_count=6, deadline=None)
+TestRunModel.settings = settings(max_examples=6, stateful_step_count=6, deadline=None)
 TestFolderModel = pytest.mark.slow(FolderModel.TestCase)
-TestFolderModel.settings = settings(max_examples=6, stateful_step_count=6, deadline=None)
+TestFolderModel.settings = settings(max_examples=4, stateful_step_count=6, deadline=None)
 
 
 @pytest.mark.slow

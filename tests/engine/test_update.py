@@ -391,6 +391,7 @@ def test_rows_of_another_run(place: Place) -> None:
     place.check(shards=2)
 
 
+@pytest.mark.slow
 def test_a_run_with_reused_rows_is_continued(place: Place) -> None:
     place.run(place.folder / "sample", include=["a/**"])
     place.stops = 3

@@ -213,7 +213,7 @@ class UpdateModel(RuleBasedStateMachine):
 
 
 TestUpdateModel = UpdateModel.TestCase
-TestUpdateModel.settings = settings(max_examples=10, stateful_step_count=6, deadline=None)
+TestUpdateModel.settings = settings(max_examples=5, stateful_step_count=6, deadline=None)
 
 
 def changed(model: UpdateModel) -> None:

@@ -32,6 +32,7 @@ class TestLauncherBackend(BackendConformance):
     jobs = 2
 
 
+@pytest.mark.slow
 def test_it_writes_what_the_backend_local_does(tmp_path: Path) -> None:
     dataset = write_probe_dataset(tmp_path / "data", poison=True)
     local, launched = (

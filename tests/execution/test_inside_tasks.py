@@ -187,6 +187,7 @@ def test_processes_signals_and_streams(folder: Path, jobs: str) -> None:
     assert {row["name"]: row["value"] for row in run.to_arrow().to_pylist()} == VALUES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("safe", ["", "yes"])
 def test_files_named_like_modules_of_the_library(folder: Path, safe: str) -> None:
     """In the current folder: they mislead no process, whose tasks find their neighbours and the user's environment."""

@@ -122,6 +122,7 @@ def test_tables_as_folders_have_the_same_rows(words: Path) -> None:
     assert scaledproc.verify(parts.store.uri).ok
 
 
+@pytest.mark.slow
 def test_with_and_without_is_another_plan_that_costs_no_task(words: Path) -> None:
     whole = output_bytes(run(words, "whole").store)
     without = output_bytes(run(words, "without", with_keys=False).store)
@@ -179,6 +180,7 @@ def test_a_name_twice_is_refused_with_the_remedy(words: Path) -> None:
     assert run(words, "out3", extractor=quiet).to_arrow().schema.names == ["unit"]
 
 
+@pytest.mark.slow
 def test_one_task_is_shown_as_a_run_has_it(words: Path) -> None:
     own = f"{words.parent}/own.py:split"
     rows = scaledproc.try_task(own, words, "31/1/0.txt")

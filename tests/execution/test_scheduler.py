@@ -762,4 +762,4 @@ def tasks_of(made: PieceDone | Verdict) -> list[int]:
 
 
 TestSchedules = Schedules.TestCase
-TestSchedules.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestSchedules.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -121,6 +121,7 @@ def test_the_folder_has_the_rows_of_the_file(place: Place) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"jobs": 2}, {"chunk": 1}, {"chunk": 1, "jobs": 2}, {"chunk": "per-core"}])
 def test_the_files_are_the_same_whatever_the_cuts_are(place: Place, options: Mapping[str, Any]) -> None:
     place.run()

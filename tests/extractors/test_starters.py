@@ -69,6 +69,7 @@ class TestTables(_Written):
         assert found["column"].to_pylist() == ["x", "y"]
 
 
+@pytest.mark.slow
 class TestWaveforms(_Written):
     kind, extractor = "waveforms", ""
 

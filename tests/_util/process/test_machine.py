@@ -217,6 +217,7 @@ def test_storage_options_that_cannot_be(words: list[str], answer: str, data: Pat
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["", "input.", "output."])
 @pytest.mark.parametrize(
     "words",

@@ -112,6 +112,7 @@ def test_once_finishes_what_is_at_work_and_commits_it(
     assert len(case.lines("begin")) == 30, "nothing was done twice"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_twice_leaves_at_once(case: Case, jobs: str) -> None:
     with case.started([*case.command, "--jobs", jobs], 1000) as process:
@@ -125,6 +126,7 @@ def test_twice_leaves_at_once(case: Case, jobs: str) -> None:
     assert not (case.output / "lease.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_what_takes_longer_than_the_grace_is_left(case: Case, jobs: str) -> None:
     with case.started([*case.command, "--jobs", jobs, "--grace", "1s"], 1000) as process:

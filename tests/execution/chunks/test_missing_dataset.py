@@ -234,6 +234,7 @@ def take_away(task):
 """
 
 
+@pytest.mark.slow
 def test_away_in_worker_processes(tree: TreeWriter, tmp_path: Path) -> None:
     root = tree({f"{number}.txt": b"1" for number in range(8)})
     noticed, elsewhere = tmp_path / "noticed", tmp_path / "away"
@@ -501,6 +502,7 @@ def test_as_many_files_as_a_task_locates_are_opened_by_handle(tree: TreeWriter, 
     local_files.forget()
 
 
+@pytest.mark.slow
 def test_no_handle_is_left(tree: TreeWriter, tmp_path: Path) -> None:
     root = tree({f"{number}/{number}/a.txt": b"x" for number in range(30)})
     extract = made(lambda task: row(task, task.path.read_text()))

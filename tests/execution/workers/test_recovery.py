@@ -262,6 +262,7 @@ def test_open_files_of_some_tasks_do_not_harm_others(extractor: str, tmp_path: P
     check(many, words, {})
 
 
+@pytest.mark.slow
 def test_fewer_files_that_one_task_allows_do_not_harm_others(extractor: str, tmp_path: Path) -> None:
     words = [*among_good(["open-some"]), "lower", "open-some", "open-some"]
     data = write(tmp_path / "data", words)
@@ -290,6 +291,7 @@ def open_files(limit: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
+@pytest.mark.slow
 def test_threads_that_a_task_leaves_do_not_hold_up_the_end(extractor: str, tmp_path: Path) -> None:
     data = write(tmp_path / "data", ["stray"])
     began = time.monotonic()
@@ -362,6 +364,7 @@ def test_retries(extractor: str, tmp_path: Path, jobs: int) -> None:
         check(run, words, expected if retries == 2 else expected | {"twice-raise": ("exception", "OSError", 2)})
 
 
+@pytest.mark.slow
 def test_a_crash_is_tried_as_often_as_was_asked_for(extractor: str, tmp_path: Path) -> None:
     data = write(tmp_path / "data", ["good", "exit", "good"])
     run = scaledproc.run(data, tmp_path / "out", extractor=extractor, jobs=2, task_retries=2)

@@ -53,6 +53,7 @@ def where(s3: Bucket) -> str:
     return s3.url("checks/mine")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "switch", [pytest.param(name, marks=[pytest.mark.slow] * (name != "default")) for name in SWITCHES]
 )

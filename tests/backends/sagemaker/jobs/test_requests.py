@@ -177,6 +177,7 @@ def test_boto3_and_the_server_take_it(account: None, sent: list[dict[str, Any]],
     client.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_the_sdk_takes_it(account: None, sent: list[dict[str, Any]], name: str) -> None:
     from sagemaker.core.resources import ProcessingJob
