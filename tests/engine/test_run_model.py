@@ -333,6 +333,20 @@ TestFolderModel.settings = settings(max_examples=4, stateful_step_count=6, deadl
 
 
 @pytest.mark.slow
+def test_a_store_that_fails_once_at_every_step() -> None:
+    model = RunModel()
+    try:
+        model.place()
+        model.world.operations = 0
+        model.run_to_the_end()
+        for step in range(1, model.world.operations + 1):
+            model.store_fails_once(step, bool(step % 2))
+            model.run_to_the_end()
+    finally:
+        model.teardown()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("is_after", "kind"), [(False, RunModel), (True, RunModel), (False, FolderModel)])
 def test_killed_at_every_step(is_after: bool, kind: type[RunModel]) -> None:
     model = kind()

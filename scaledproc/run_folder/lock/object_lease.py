@@ -110,11 +110,13 @@ class ObjectLeaseStore(LeaseStore):
         return "mine"
 
     def give_back(self) -> None:
-        """Remove it; where the store is away it expires."""
-        with contextlib.suppress(*store_errors()):
-            there = self._read()
-            if there.lease is not None and self._mine is not None and there.lease.token == self._mine.token:
-                self._remove(there.version)
+        """Remove it, at the second try if the first one fails; where the store is away it expires."""
+        for _ in range(2):
+            with contextlib.suppress(*store_errors()):
+                there = self._read()
+                if there.lease is not None and self._mine is not None and there.lease.token == self._mine.token:
+                    self._remove(there.version)
+                break
         if self._mine is not None:
             _held.discard(self._mine.token)
 
