@@ -130,13 +130,13 @@ class Runner:
         """
         if "not run" in block.notes:
             assert len(block.notes["not run"]) > 10, "a block that is not run says why"
+        elif "file" in block.notes:
+            self._write(block.notes["file"], block.text)
         elif block.language in ("sh", "setup"):
             self._shell(block.text, int(block.notes.get("exit", 0)))
         elif "output" in block.notes:
             self._shell(block.notes["output"], 0)
             assert_shown(block.text, self.printed)
-        elif "file" in block.notes:
-            self._write(block.notes["file"], block.text)
         elif block.language in OUTPUT:
             assert_shown(block.text, self.printed)
         elif "entry points of" in block.notes:
