@@ -318,7 +318,7 @@ TASKS, CHUNK = 36, 3
 ENDLESS = frozenset({"drip"})  # takes its time, which the test of one fault and the soak have
 SOAK_SEEDS = int(os.environ.get("SCALEDPROC_SOAK_SEEDS", "5"))
 SWIFT = frozenset(FAULTS) - ENDLESS
-OWN = {"run.json", "errors.log", "tasks.parquet"}  # times, and paths of a machine
+OWN = {"run.json", "errors.log", "tasks.parquet", "report.html"}  # times, and paths of a machine
 
 
 @dataclass

@@ -212,6 +212,7 @@ def _exact_sums(code: Any, values: Iterable[Any], size: int) -> list[int]:
     return sums
 
 
+@np.errstate(invalid="ignore", over="ignore")  # what is not finite is refused where it is summed up
 def _product(a: Any, b: Any) -> tuple[Any, Any]:
     """The product of floats, and what was lost when it was rounded (Dekker 1971)."""
     product = a * b
