@@ -637,7 +637,7 @@ def begin(project: Path) -> None:
     assert sorted(tree_bytes(project / "out")) == ["inventory.parquet", "plan.parquet", "run.json"]
 
 
-OWN = ("run.json", "errors.log", "tasks.parquet")  # times, paths
+OWN = ("run.json", "errors.log", "tasks.parquet", "report.html")  # times, paths
 
 
 def results(folder: Path) -> dict[str, bytes]:

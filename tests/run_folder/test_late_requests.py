@@ -103,7 +103,7 @@ def nth(number: int, is_it: Callable[[Request], bool], *, then_all: bool) -> Cal
     return decide
 
 
-OWN = ("run.json", "errors.log", "tasks.parquet")  # times, paths
+OWN = ("run.json", "errors.log", "tasks.parquet", "report.html")  # times, paths
 
 
 def files(bucket: Bucket, output: str) -> dict[str, bytes]:

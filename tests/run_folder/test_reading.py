@@ -53,7 +53,10 @@ def test_some_of_the_table(run: scaledproc.Run) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"columns": ["nothing"]}, "the table has no column 'nothing'; there are: group, unit, anchor, path, size, beside"),
+        (
+            {"columns": ["nothing"]},
+            "the table has no column 'nothing'; there are: group, unit, anchor, path, size, beside",
+        ),
         ({"columns": "size"}, r"columns='size': give a list of names, such as \['size'\]"),
         ({"filters": [("nothing", "==", 1)]}, "filters: .*nothing"),
         ({"filters": [("size", "about", 1)]}, "filters: .* is not a valid operator"),
