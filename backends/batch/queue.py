@@ -270,7 +270,7 @@ class BatchBackend(Backend):
         each = self.control(run).get("each") or self.shards_per_job(run.record.counts["shards"])
         return Elements(run.record.counts["shards"], each)
 
-    def shards_per_job(self, shards: int) -> int:  # noqa: ARG002
+    def shards_per_job(self, shards: int) -> int:  # noqa: ARG002 - some look at the site
         """How many shards a job has."""
         return self.per_job
 

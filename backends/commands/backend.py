@@ -71,7 +71,7 @@ class CommandsBackend(BatchBackend):
         self.retries, self.poll, self.per_job = given.retries, given.poll_seconds, given.shards_per_job
 
     @classmethod
-    def recall(cls, record: Mapping[str, Any], settings: Mapping[str, Any]) -> Self:  # noqa: ARG003
+    def recall(cls, record: Mapping[str, Any], settings: Mapping[str, Any]) -> Self:  # noqa: ARG003 - as the base has it
         """One that finds a run's jobs again, by the ids in its folder.
 
         Its commands are the caller's own: those in `settings`, else those of `[commands]` in `scaledproc.toml`. None is
@@ -97,11 +97,11 @@ class CommandsBackend(BatchBackend):
         """Cores of one job."""
         return cores(self.jobs or self.settings.cpus or CORES)
 
-    def check(self, run: RunFolder, plan: Plan) -> Iterator[str]:  # noqa: ARG002
+    def check(self, run: RunFolder, plan: Plan) -> Iterator[str]:  # noqa: ARG002 - as the base has it
         """See what can be known without submitting anything."""
         yield from self.notes(run)
 
-    def estimate(self, plan: Plan, dataset: Store, extractor: Extractor) -> Expected:  # noqa: ARG002
+    def estimate(self, plan: Plan, dataset: Store, extractor: Extractor) -> Expected:  # noqa: ARG002 - as the base has it
         """Jobs, cores and time, as far as the queue lets them start."""
         elements = Elements(plan.n_shards, self.per_job)
         return expected("the batch system", plan, elements, self.cores, self.settings.at_once, extractor, "")

@@ -75,7 +75,7 @@ class SlurmBackend(BatchBackend):
         self.gives_memory = self.settings.memory_step is not None
 
     @classmethod
-    def recall(cls, record: Mapping[str, Any], settings: Mapping[str, Any]) -> Self:  # noqa: ARG003
+    def recall(cls, record: Mapping[str, Any], settings: Mapping[str, Any]) -> Self:  # noqa: ARG003 - as the base has it
         """One that finds a run's jobs again, by their names."""
         return cls(**settings)
 
@@ -119,7 +119,7 @@ class SlurmBackend(BatchBackend):
             yield f"{elements.each} shards a job, as an array of this site has fewer jobs than there are shards"
         yield f"{count_text(elements.count, 'job')} of {count_text(self.cores, 'core')}{self._start()}"
 
-    def estimate(self, plan: Plan, dataset: Store, extractor: Extractor) -> Expected:  # noqa: ARG002
+    def estimate(self, plan: Plan, dataset: Store, extractor: Extractor) -> Expected:  # noqa: ARG002 - as the base has it
         """Jobs, cores and time, as far as the queue lets them start."""
         elements = Elements(plan.n_shards, self.shards_per_job(plan.n_shards))
         start = self._start().removeprefix(", ")
