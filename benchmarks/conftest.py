@@ -30,6 +30,13 @@ WRITTEN = pytest.StashKey[list[Path]]()
 FOLDER = "scaledproc-benchmarks"
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One after the other, in this process: what is timed has the machine for itself."""
+    del config
+    return 0
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """What the benchmarks take from the command line."""
     group = parser.getgroup("scaledproc", "scaledproc: how to cut your own data")

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hypothesis
 import pytest
@@ -45,6 +45,7 @@ hypothesis.settings.load_profile("scaledproc")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 LEFT_OUT = pytest.StashKey[int]()
+MOST_PROCESSES = 4  # many tests start two or more of their own
 TIMEOUT = 120  # seconds; a guard against hanging, not a measure
 
 
@@ -53,6 +54,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--renew-golden", action="store_true", help="write golden_requests/ anew")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """In how many processes tests run: side by side, but in this one where a file is named or output is asked for."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    is_looked_at = config.getoption("capture") == "no" or any(".py" in each for each in config.invocation_params.args)
+    return 0 if cores == 1 or is_looked_at else min(cores, MOST_PROCESSES)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what takes long or costs money, unless `-m` names it, or its own file or name is given.
 
@@ -64,10 +74,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if is_docker_asked or any(".py" in argument for argument in config.invocation_params.args):
         unwanted = [name for name in unwanted if name != "slow"]
     left_out = [item for item in items if any(item.get_closest_marker(name) for name in unwanted)]
-    config.stash[LEFT_OUT] = sum(item.get_closest_marker("slow") is not None for item in left_out)
+    _note_left_out(config, sum(item.get_closest_marker("slow") is not None for item in left_out))
+    for item in items:
+        for daemons in ("docker", "slurm"):  # each kind runs once on a machine
+            if item.get_closest_marker(daemons):
+                item.add_marker(pytest.mark.xdist_group(daemons))
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+        gone = set(map(id, left_out))
+        items[:] = [item for item in items if id(item) not in gone]
+
+
+def _note_left_out(config: pytest.Config, number: int) -> None:
+    config.stash[LEFT_OUT] = number
+    if hasattr(config, "workeroutput"):  # one process of several, whose output another one writes
+        config.workeroutput["left_out"] = number
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Take what one of the processes left out: all of them leave out the same."""
+    del error
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", 0)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

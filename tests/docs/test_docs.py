@@ -35,10 +35,8 @@ poll-seconds = 0.2
 
 
 QUICK = (
-    "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
-    "docs/getting-started.md",
     "docs/concepts.md",
     "docs/index.md",
 )

@@ -99,6 +99,7 @@ def test_an_unfinished_run_has_no_table(tree: TreeWriter, tmp_path: Path) -> Non
             read()
 
 
+@pytest.mark.slow
 def test_a_dataset_in_s3_can_be_left_half_read(s3: Bucket, tree: TreeWriter, tmp_path: Path) -> None:
     """A program that ends meanwhile ends well: no thread of Arrow's holds a file of Python's."""
     (tmp_path / "count.py").write_text(COUNT)

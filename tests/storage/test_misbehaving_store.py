@@ -446,6 +446,7 @@ class TestRuns:
         run(ground, f"ground/stale{seed}")
         ground.check(f"ground/stale{seed}")
 
+    @pytest.mark.slow
     def test_an_overwritten_run_does_not_shine_through(self, ground: Ground) -> None:
         """Shards of a run that is thrown away are there no more, though listings show them, and hide them before."""
         with pytest.raises(KeyboardInterrupt):

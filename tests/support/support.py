@@ -107,6 +107,6 @@ def forget_s3() -> None:
 
 def clean_environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's environment without anyone's AWS settings, and without what steers how it is shown."""
-    unwanted = ("AWS_", "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "FSSPEC_", "PYTHONWARNINGS")
+    unwanted = ("AWS_", "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "FSSPEC_", "PYTHONWARNINGS", "PYTEST_")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(unwanted) and key != "CI"}
     return {**kept, "COLUMNS": "120", "AWS_EC2_METADATA_DISABLED": "true", "AWS_MAX_ATTEMPTS": "1", **(changes or {})}

@@ -51,6 +51,23 @@ class PeakMemory:
         self.peak = most
 
 
+class OwnPeak:
+    """Tells the most resident memory that this process has taken so far, in bytes, when called.
+
+    The system's own figure, `getrusage`, begins with that of the process that started this one, since `execve` keeps it:
+    the small worker of a large driver would be told as large as the driver.
+    """
+
+    def __init__(self) -> None:
+        most, own = _most_ever(), _of_status("VmHWM")
+        self._inherited = most if own is not None and own < most else 0
+
+    def __call__(self) -> int:
+        most = _most_ever()
+        own = _of_status("VmHWM") if most <= self._inherited else None
+        return most if own is None else own
+
+
 def _of_status(name: str) -> int | None:
     """A line of what Linux tells of this process, in bytes."""
     try:

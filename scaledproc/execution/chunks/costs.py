@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
-import sys
 import time
 from pathlib import Path
+
+from scaledproc._util.process.memory import OwnPeak
 
 Cost = tuple[int, int, int, int]
 """Microseconds, bytes read, bytes of peak memory, attempts; -1 is what is not known."""
 UNKNOWN: Cost = (-1, -1, -1, -1)
 
 _COUNTERS = "/proc/self/io"
-_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in which the system counts resident memory
 
 
 class Meter:
-    """Takes what tasks cost, one after the other, with two system calls for each.
+    """Takes what tasks cost, one after the other, with a few system calls for each.
 
     What is read counts as the system's `rchar` does: all that this process's threads were given by `read` and the like,
     from disks or from the cache, and not what they mapped. The peak is that of the process up to the task's end.
@@ -28,6 +27,7 @@ class Meter:
         self._file = -1
         with contextlib.suppress(OSError):
             self._file = os.open(_COUNTERS, os.O_RDONLY | os.O_CLOEXEC)
+        self._peak = OwnPeak()
         self._read = self._bytes_read()
         self._started = time.perf_counter()
 
@@ -40,8 +40,7 @@ class Meter:
         seconds = time.perf_counter() - self._started
         before, self._read = self._read, self._bytes_read()
         read = self._read - before if self._read >= before >= 0 else -1
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT
-        return round(seconds * 1e6), read, peak, attempts
+        return round(seconds * 1e6), read, self._peak(), attempts
 
     def close(self) -> None:
         """Let the file go, unless a task did."""

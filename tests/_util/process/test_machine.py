@@ -297,3 +297,23 @@ def test_errors_that_lead_to_each_other(tmp_path: Path) -> None:
     assert machine.shortage(first) is None
     second.__context__ = MemoryError()
     assert "memory is short" in str(machine.shortage(first))
+
+
+def test_a_peak_is_not_that_of_the_process_that_started_this_one() -> None:
+    """The system's own figure is kept over exec: a small worker of a large driver would be told as that large."""
+    ballast = bytearray(os.urandom(1)) * 400_000_000
+    child = """
+from scaledproc._util.process.memory import OwnPeak
+peak = OwnPeak()
+before = peak()
+more = bytearray(b"x") * 200_000_000
+between = peak()
+more = more * 3
+print(before, between, peak())
+"""
+    done = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True)
+    del ballast
+    before, between, after = map(int, done.stdout.split())
+    assert before < 200_000_000
+    assert 200_000_000 < between < before + 300_000_000
+    assert 800_000_000 < after < before + 900_000_000

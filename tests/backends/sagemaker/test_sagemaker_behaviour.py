@@ -138,6 +138,7 @@ def test_an_update_starts_jobs_only_where_there_is_something_to_do(account: Acco
     assert account.created == before, "begun there, updated here"
 
 
+@pytest.mark.slow
 def test_an_update_cannot_be_detached(account: Account) -> None:
     account.put({"g1/t.txt": "x\n"})
     before = output_bytes(account.run(backend="local").store)

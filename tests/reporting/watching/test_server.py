@@ -12,10 +12,10 @@ from scaledproc.errors import UsageError
 from scaledproc.reporting.watching.server import PageServer, secret_path
 
 PAGE = b"<!doctype html><main>hello</main>"
-PATH = secret_path()
+PATH = "/as-secret_AS-the-others-are_1234/"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")  # its end takes half a second
 def server() -> Iterator[PageServer]:
     with PageServer(lambda: PAGE, PATH) as made:
         yield made

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import tomllib
 
+import pytest
+
 from mutants import EQUAL, ROOT, TESTS, strange_entries
 
 
+@pytest.mark.slow
 def test_the_list_names_mutants_that_there_are() -> None:
     listed = tomllib.loads(EQUAL.read_text(encoding="utf-8"))["mutant"]
     assert strange_entries({(each["file"], each["within"], each["was"], each["becomes"]) for each in listed}) == []

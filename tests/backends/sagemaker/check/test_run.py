@@ -81,6 +81,7 @@ def test_each_way_of_the_service_is_found_out(
 # However it ends, nothing is left
 
 
+@pytest.mark.slow
 def test_a_check_that_fails_midway_is_cleaned_up(emulator: ProcessingEmulator, s3: Bucket, where: str) -> None:
     emulator.faults.deny("DescribeProcessingJob", times=1)
 

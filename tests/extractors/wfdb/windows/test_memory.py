@@ -14,19 +14,21 @@ MOST = 300_000_000
 PER_BEAT = 100
 """Bytes that each beat of the further table takes until the task is done."""
 CHILD = """
-import resource, sys
+import sys
 from pathlib import Path
+from scaledproc._util.process.memory import OwnPeak
 from scaledproc.extractors.base import Task
 from scaledproc.extractors.rows.several import collector_for, schema_between
 from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
 from scaledproc.storage.parquet import Writer
+peak = OwnPeak()
 root = Path(sys.argv[1])
 extractor = WfdbWindows(beats_table=sys.argv[2] == "True")
 collector = collector_for(extractor)
 collector.add(extractor.extract(Task(".", ".", "r.hea", root, frozenset({"r.hea", "r.dat"}))))
 with Writer(root / "rows.parquet", schema_between(extractor), for_queries=False) as writer:
     writer.write_table(collector.take())
-print(collector.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(collector.rows, peak())
 """
 
 
