@@ -31,7 +31,7 @@ Its layout::
       work/done/<shard>.tables.json      what the shard's files of the tables are like; only with --table dataset
       work/done/reused.parquet           which tasks an earlier run made; only where there are such
       work/parts/<job>/<host>/           parts of shards, where the tasks of one are spread over machines
-      work/{control,manifests,code}/     what a backend keeps there, such as code for its machines
+      work/{control,manifests,code,table}/  what a backend keeps there, such as code for its machines
       work/progress/                     heartbeats
       work/combined.json                 the CombineDone of a combine job elsewhere
       work/todo/                         a run's folder, of the tasks whose rows no earlier run has
@@ -77,7 +77,7 @@ OWN_FILES = frozenset({RECORD, PLAN, INVENTORY, FEATURES, CROISSANT, ERRORS, ERR
 OWN_NAMES = OWN_FILES | {LOGS, SHARDS, WORK, LEASE, UPDATE, MAIN_TABLE}
 SHARD_FILE = re.compile(r"\d{5,}\.parquet")
 PARTS = f"{WORK}/parts"
-FOR_BACKENDS = ("control", "manifests", "code")
+FOR_BACKENDS = ("control", "manifests", "code", "table")
 """Folders of `work/` that are a backend's; they go with the run's own."""
 IN_WORK = re.compile(rf"\d{{5,}}|done|combined\.json|progress|parts|todo|{'|'.join(FOR_BACKENDS)}")
 

@@ -54,8 +54,8 @@ class PeakMemory:
 class OwnPeak:
     """Tells the most resident memory that this process has taken so far, in bytes, when called.
 
-    The system's own figure, `getrusage`, begins with that of the process that started this one, since `execve` keeps it:
-    the small worker of a large driver would be told as large as the driver.
+    The system's own figure, `getrusage`, begins with that of the process that started this one, since `execve` keeps
+    it: the small worker of a large driver would be told as large as the driver.
     """
 
     def __init__(self) -> None:

@@ -59,6 +59,10 @@ class Account:
         self.output = self.bucket.url(f"out-{uuid4().hex}")
         return self.dataset
 
+    def why_failed(self) -> list[str]:
+        """The ends of the logs of what failed."""
+        return [f"{job.name}: {job.log[-1500:]}" for job in self.emulator.jobs if job.status == "Failed"]
+
     def change(self, name: str, content: str) -> None:
         """Another content for a file of the dataset, here and in S3."""
         (self.folder / "data" / name).write_text(content)
@@ -548,12 +552,10 @@ def test_detached(account: Account, mode: str, monkeypatch: pytest.MonkeyPatch) 
     assert len(account.emulator.executions) == 1
     if mode == "stage":  # nobody watches
         account.emulator.wait_for_execution(execution.arn, 60)
-        assert execution.status == "Succeeded", [
-            job.log[-1500:] for job in account.emulator.jobs if job.status == "Failed"
-        ]
+        assert execution.status == "Succeeded", account.why_failed()
         assert Run.open(account.output).record.state == "done"
     found = account.run(options=options, **{**settings, "detach": False})
-    assert execution.status == "Succeeded", [job.log for job in account.emulator.jobs]
+    assert execution.status == "Succeeded", account.why_failed()
     assert account.created == 0  # but for the pipeline's own
     account.assert_as_local(found, **options)
     found = account.run(options=options, **{**settings, "detach": False})  # who looks at the finished run settles it

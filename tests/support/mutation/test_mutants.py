@@ -5,7 +5,6 @@ from __future__ import annotations
 import tomllib
 
 import pytest
-
 from mutants import EQUAL, ROOT, TESTS, strange_entries
 
 
