@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from scaledproc._util.digests import digest_of, digest_of_stream
@@ -237,6 +236,8 @@ def finish_shard(
     ScaledprocError
         If the extractor's own code for this step fails.
     """
+    import pyarrow.compute as pc
+
     further = tables_of(extractor)
     counted = CountsByTable(np.asarray(counts, np.int64), 1 + len(further)) if further else None
     by_table = np.asarray(counts, np.int64)[:, np.newaxis] if counted is None else counted.counts
