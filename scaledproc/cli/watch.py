@@ -18,7 +18,7 @@ from scaledproc.engine.options import PlanOptions
 if TYPE_CHECKING:
     from scaledproc.engine.status import Status
     from scaledproc.reporting.watching.poller import Look
-    from scaledproc.run_folder.folder import Run
+    from scaledproc.run_folder.run import Run
 
 
 @dataclass(frozen=True)

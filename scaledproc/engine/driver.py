@@ -44,12 +44,14 @@ from scaledproc.extractors.tables import tables_of
 from scaledproc.planning.inventory import Inventory, choose, take_inventory
 from scaledproc.planning.partition import ChunkCut, ShardCut
 from scaledproc.planning.shared_files import find_shared
-from scaledproc.run_folder.folder import Decision, Run, RunFolder, begin, decide
+from scaledproc.run_folder.beginning import Decision, begin, decide
+from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.lock.driver_lease import hold_lease
 from scaledproc.run_folder.lock.lease_store import HeldError
 from scaledproc.run_folder.names import ERROR_LOG, ERRORS, INVENTORY, LOGS, MAIN_TABLE, PLAN, TASKS, WARNINGS
 from scaledproc.run_folder.record import OTHER_FORM, RunRecord, form_of, read_record
 from scaledproc.run_folder.replacement import is_half_replaced
+from scaledproc.run_folder.run import Run
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:

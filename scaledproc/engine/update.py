@@ -28,12 +28,15 @@ from scaledproc.execution.reuse.decision import Reuse, find_reuse, is_same_extra
 from scaledproc.execution.reuse.earlier import EarlierRun, open_earlier
 from scaledproc.execution.reuse.shards import Origins, is_copy, make_shard, pieces_of
 from scaledproc.planning.partition import ChunkCut, ShardCut
+from scaledproc.run_folder.beginning import begin
 from scaledproc.run_folder.changes import OLD, texts_of
-from scaledproc.run_folder.folder import Run, RunFolder, begin, changed_files
+from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.forms import FILE
 from scaledproc.run_folder.names import REUSED_TASKS, TODO, UPDATE
+from scaledproc.run_folder.plan_files import changed_files
 from scaledproc.run_folder.record import RunRecord, form_of, read_record
 from scaledproc.run_folder.replacement import UPDATES, replace_run
+from scaledproc.run_folder.run import Run
 from scaledproc.run_folder.tasks_table import REUSED_SCHEMA
 from scaledproc.storage.parquet import write_table
 

@@ -39,11 +39,11 @@ from scaledproc.execution.finishing import (
 from scaledproc.execution.keys import KEYS, KeyColumns, tasks_of_shards
 from scaledproc.extractors.rows.several import MAIN, CountsByTable, columns_of_table, rows_of_table
 from scaledproc.extractors.tables import tables_of
-from scaledproc.run_folder.folder import READERS
 from scaledproc.run_folder.names import table_file_name, table_report_name
 from scaledproc.run_folder.record import RunRecord
 from scaledproc.storage.parquet import Writer, open_reader, tables_in
 from scaledproc.storage.row_groups import rebatch
+from scaledproc.storage.store import READERS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

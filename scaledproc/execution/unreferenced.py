@@ -14,7 +14,7 @@ from scaledproc.storage.parquet import read_tables
 
 if TYPE_CHECKING:
     from scaledproc.extractors import Extractor
-    from scaledproc.run_folder.folder import Run
+    from scaledproc.run_folder.run import Run
 
 SHOWN = 3
 KNOWN = 2**16

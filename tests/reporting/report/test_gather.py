@@ -18,7 +18,8 @@ from scaledproc.reporting.report import tables
 from scaledproc.reporting.report.findings import Findings
 from scaledproc.reporting.report.gather import described_columns, gather, of_part
 from scaledproc.reporting.report.sentence import is_whole
-from scaledproc.run_folder.folder import Run, RunFolder
+from scaledproc.run_folder.folder import RunFolder
+from scaledproc.run_folder.run import Run
 
 
 @pytest.fixture
