@@ -25,7 +25,7 @@ from scaledproc.run_folder.names import COMBINED, WORK, work_name
 from scaledproc.run_folder.record import read_record, reports_of
 
 from .disks import local_disks
-from .elements import COMBINE, Elements, QueuedJob, Tries, next_try
+from .elements import COMBINE, Elements, QueuedJob, Tries, next_try, room
 
 CONTROL = f"{WORK}/control"
 STOP = f"{CONTROL}/stop"
@@ -56,6 +56,10 @@ class BatchBackend(Backend):
     retries: int
     poll: float
     per_job: int
+    at_once: int | None = None
+    """How many jobs of a run may be there at once; None for any number."""
+    has_throttle = False
+    """Whether the batch system itself lets only so many of the jobs work that are submitted in one go."""
     gives_memory = False
     """Whether a job may be given more memory than the last one."""
 
@@ -63,6 +67,7 @@ class BatchBackend(Backend):
         super().__init__(jobs=jobs, scratch=scratch, **settings)
         self._heartbeats: Mapping[str, tuple[str, Heartbeat]] = {}
         self._run: RunFolder | None = None
+        self._dealt: tuple[str, str, Elements] | None = None
         self._at_work = 0
 
     @abstractmethod
@@ -195,7 +200,8 @@ class BatchBackend(Backend):
         for more, group in groupby(
             sorted(todo, key=lambda each: tries[each].more_memory), lambda each: tries[each].more_memory
         ):
-            for element in self.submit(run, list(group), busy, more):
+            chosen = list(group)[: room(self.at_once, busy, has_throttle=self.has_throttle)]
+            for element in self.submit(run, chosen, busy, more) if chosen else ():
                 if tries[element].again:
                     why = found[element].detail if element in found else "it left the queue"
                     yield Note(f"{self._what(run, element)} is submitted again: {why}")
@@ -266,9 +272,15 @@ class BatchBackend(Backend):
     # What jobs are
 
     def elements(self, run: RunFolder) -> Elements:
-        """How the run's shards are dealt to jobs: as when the first of them were submitted."""
-        each = self.control(run).get("each") or self.shards_per_job(run.record.counts["shards"])
-        return Elements(run.record.counts["shards"], each)
+        """How the run's shards are dealt to jobs: as when the first of them were submitted, which never changes."""
+        of, work, shards = run.store.uri, run.record.work_id, run.record.counts["shards"]
+        if self._dealt is None or self._dealt[:2] != (of, work):
+            kept = self.control(run).get("each")
+            found = Elements(shards, kept or self.shards_per_job(shards))
+            if not kept and run is not self._run:
+                return found  # whoever submits the jobs may yet decide otherwise
+            self._dealt = of, work, found
+        return self._dealt[2]
 
     def shards_per_job(self, shards: int) -> int:  # noqa: ARG002 - some look at the site
         """How many shards a job has."""
@@ -282,9 +294,10 @@ class BatchBackend(Backend):
             return {}
         return found if isinstance(found, dict) else {}
 
-    def keep(self, run: RunFolder, **changes: Any) -> None:
-        """Keep something there."""
-        content = {"each": self.elements(run).each, **self.control(run), **changes}
+    def keep(self, run: RunFolder, known: Mapping[str, Any] | None = None, **changes: Any) -> None:
+        """Keep something there, besides what is known to be there; where nothing is given, that is read."""
+        known = self.control(run) if known is None else known
+        content = {"each": self.elements(run).each, **known, **changes}
         run.store.write(f"{CONTROL}/{self.name}.json", json.dumps(content).encode())
 
     def worker(self, run: RunFolder, what: str, report: str, grace: float, *, finish: bool = False) -> str:

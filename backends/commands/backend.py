@@ -69,6 +69,7 @@ class CommandsBackend(BatchBackend):
         self.settings = given = Settings.parse(settings)
         self._missed: dict[str, tuple[int, bool, Mapping[str, str]]] = {}
         self.retries, self.poll, self.per_job = given.retries, given.poll_seconds, given.shards_per_job
+        self.at_once = given.at_once
 
     @classmethod
     def recall(cls, record: Mapping[str, Any], settings: Mapping[str, Any]) -> Self:  # noqa: ARG003 - as the base has it
@@ -107,15 +108,13 @@ class CommandsBackend(BatchBackend):
         return expected("the batch system", plan, elements, self.cores, self.settings.at_once, extractor, "")
 
     def submit(self, run: RunFolder, elements: Sequence[int], at_work: int, more_memory: int) -> Sequence[int]:  # noqa: ARG002
-        """One job for each, as many as may be there at once."""
-        taken = list(elements)[: max(self.settings.at_once - at_work, 0)]
-        for element in taken:
-            known = self.control(run)
+        """One job for each."""
+        known, layout, folder = self.control(run), self.elements(run), self.logs(run)
+        for element in elements:
             number = int(known.get("submitted", 0)) + 1
             name = f"scaledproc-{run_token(run)}-{number}"
-            shards = self.elements(run).shards_of(element)
+            shards = layout.shards_of(element)
             what = "--combine" if element == COMBINE else f"--shard {shards[0]}-{shards[-1]}"
-            folder = self.logs(run)
             script, log = folder / f"{name}.sh", folder / f"{name}.log"
             command = self.worker(run, what, name, self.settings.grace)
             script.write_text(f"#!/bin/sh\nexec {command}\n", encoding="utf-8")
@@ -129,8 +128,9 @@ class CommandsBackend(BatchBackend):
             said = _call("submit", fill(self.settings.submit, {**values, "command": command}))
             job = {"id": _id_in(said, self.settings.id_pattern), "name": name}
             self._missed.pop(job["id"], None)  # ids come again
-            self.keep(run, submitted=number, jobs={**known.get("jobs", {}), str(element): job})
-        return taken
+            known |= {"submitted": number, "jobs": {**known.get("jobs", {}), str(element): job}}
+            self.keep(run, known)
+        return elements
 
     def look(self, run: RunFolder) -> Sequence[QueuedJob]:
         """The last job of each element that is not done."""

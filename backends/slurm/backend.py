@@ -72,6 +72,7 @@ class SlurmBackend(BatchBackend):
         self.settings = Settings.parse(settings)
         self.retries, self.poll = self.settings.retries, self.settings.poll_seconds
         self.per_job = self.settings.shards_per_job
+        self.at_once, self.has_throttle = self.settings.at_once, True
         self.gives_memory = self.settings.memory_step is not None
 
     @classmethod

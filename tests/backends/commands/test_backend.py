@@ -119,6 +119,31 @@ def test_the_ids_of_jobs_that_are_there() -> None:
         failing._there(["1"])
 
 
+def test_the_file_of_the_jobs_is_read_once_a_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, reads = write_probe_dataset(tmp_path / "data"), []
+    control: Callable[..., dict[str, Any]] = module.CommandsBackend.control
+
+    def counted(backend: module.CommandsBackend, run: RunFolder) -> dict[str, Any]:
+        reads.append(run)
+        return control(backend, run)
+
+    for shards in (2, 4):
+        made = module.CommandsBackend(
+            jobs=1, poll_seconds=0.01, submit="false {script}", poll="echo 0 1 2 3", cancel="x {id}"
+        )
+        with pytest.raises(ScaledprocError, match="--commands-submit failed"):
+            scaledproc.run(dataset, tmp_path / f"{shards}", extractor=PROBE, backend=made, shards=str(shards))
+        run = RunFolder.open(Store.at(str(tmp_path / f"{shards}")))
+        made.keep(run, jobs={f"{number}": {"id": f"{number}", "name": f"job-{number}"} for number in range(shards)})
+        with monkeypatch.context() as patch:
+            patch.setattr(module.CommandsBackend, "control", counted)
+            for _ in range(3):
+                assert len(made.look(run)) == shards
+                made.states(run)
+        assert len(reads) <= 6 + 1
+        reads.clear()
+
+
 @pytest.mark.parametrize(("others", "looks"), [(["0"], 2), ([], 8)])
 def test_a_job_is_taken_for_ended_only_when_looks_agree(tmp_path: Path, others: list[str], looks: int) -> None:
     dataset, output = write_probe_dataset(tmp_path / "data"), tmp_path / "out"

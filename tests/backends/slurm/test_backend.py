@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +58,10 @@ class Fake:
     troubles: list[str] = field(default_factory=list)
     """For each call of sbatch, whether it does not answer, and took the jobs all the same or not."""
     named: dict[str, list[int]] = field(default_factory=dict)  # ids of the arrays and jobs of a name
+    late: dict[int, int] = field(default_factory=dict)  # element: looks for which it works longer than the others
+    throttles: dict[str, int] = field(default_factory=dict)  # id of an array: how many of it may work at once
+    at_work: list[int] = field(default_factory=list)
+    """At each look, how many jobs may have worked at the same time."""
 
     def __call__(self, *command: str, script: str | None = None) -> str:
         if command[:3] == ("scontrol", "show", "config"):
@@ -88,6 +95,7 @@ class Fake:
         self.named.setdefault(given["--job-name"], []).append(self.count)
         self.submitted.append(command)
         self.scripts.append(script)
+        self.throttles[str(self.count)] = int(given.get("--array", "").partition("%")[2] or len(elements))
         for element in elements:
             self.jobs[element] = [str(self.count), "PENDING", "Priority"]
         if trouble == "taken":
@@ -96,9 +104,13 @@ class Fake:
 
     def queue(self) -> str:
         lines = []
+        there = Counter(job[0] for job in self.jobs.values() if job[1] in ("PENDING", "RUNNING"))
+        self.at_work.append(sum(min(count, self.throttles[array]) for array, count in there.items()))
         for element, job in self.jobs.items():
             if job[1] == "PENDING":
                 job[1:] = ["RUNNING", "None"]
+            elif job[1] == "RUNNING" and self.late.get(element, 0):
+                self.late[element] -= 1
             elif job[1] == "RUNNING":
                 ends = self.ends.get(element, [])
                 job[1:] = [self.leave(element, ends.pop(0)) if ends else self.do(element), "None"]
@@ -118,8 +130,9 @@ class Fake:
         if element < 0:
             run.store.write(COMBINED, combine(run).to_json())
         else:
-            each = module.SlurmBackend().elements(run)
-            list(run_shards(run, list(each.shards_of(element)), jobs=1))
+            each = json.loads((self.output / "work/control/slurm.json").read_text())["each"]
+            shards = module.Elements(run.record.counts["shards"], each).shards_of(element)
+            list(run_shards(run, list(shards), jobs=1))
         return "COMPLETED"
 
 
@@ -228,6 +241,38 @@ def test_what_fails_is_submitted_again_alone(fake: Fake, go: Runs) -> None:
     ]
     assert any("shard 1 is submitted again: its node failed" in note for note in go.notes)
     assert go.is_as_local()
+
+
+def test_no_more_jobs_are_at_once_when_some_are_submitted_again(fake: Fake, go: Runs) -> None:
+    fake.ends = {0: ["NODE_FAIL"], 1: ["OUT_OF_MEMORY", "FAILED"], 3: ["NODE_FAIL"]}
+    fake.late = {2: 9, 3: 4}
+    go(at_once=2, mem="1GiB", memory_step="1GiB")
+
+    assert max(fake.at_work) == 2
+    assert len(fake.submitted) > 3
+    assert go.is_as_local()
+
+
+def test_the_file_of_the_jobs_is_read_as_often_for_many_elements_as_for_few(
+    fake: Fake, go: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[RunFolder] = []
+    control: Callable[[module.SlurmBackend, RunFolder], dict[str, Any]] = module.SlurmBackend.control
+
+    def counted(backend: module.SlurmBackend, run: RunFolder) -> dict[str, Any]:
+        reads.append(run)
+        return control(backend, run)
+
+    monkeypatch.setattr(module.SlurmBackend, "control", counted)
+    counts = []
+    for shards in ("2", "4"):
+        go(shards=shards)
+        counts.append(len(reads))
+        reads.clear()
+        shutil.rmtree(tmp_path / "out")
+        fake.jobs.clear()
+
+    assert counts[0] == counts[1] > 0
 
 
 def test_what_lacked_memory_gets_more(fake: Fake, go: Runs) -> None:
