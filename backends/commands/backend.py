@@ -36,10 +36,14 @@ TIMEOUT = 120.0  # seconds that a command may take
 ASKED_AT_ONCE = 8
 RECALLING = ("poll", "cancel")
 """The commands by which the jobs of a run are asked for and stopped."""
-TEMPLATES = ("submit", *RECALLING)
+TEMPLATES = ("submit", "find", *RECALLING)
 SURE_LOOKS, UNSURE_LOOKS = 2, 8
 """Looks in a row in which `poll` with `{id}` fails for a job before it is taken for ended, and its heartbeat is silent:
 where it answered for another job meanwhile, and where it answered for none, as of a batch system that is down."""
+_IN_DOUBT = (
+    "whether the batch system has the job {name} is not known, and without --commands-find it cannot be looked for; if "
+    "it is there, let it end or cancel it, then the same command continues"
+)
 NO_SUBMIT = "false {script}"
 """Submits nothing, for a run whose jobs are only looked at."""
 
@@ -108,29 +112,59 @@ class CommandsBackend(BatchBackend):
         return expected("the batch system", plan, elements, self.cores, self.settings.at_once, extractor, "")
 
     def submit(self, run: RunFolder, elements: Sequence[int], at_work: int, more_memory: int) -> Sequence[int]:  # noqa: ARG002
-        """One job for each."""
-        known, layout, folder = self.control(run), self.elements(run), self.logs(run)
+        """One job for each; none where an earlier call that was cut short has submitted it, as its name tells."""
+        known = self.control(run)
+        asked = known.setdefault("asked", {})
         for element in elements:
-            number = int(known.get("submitted", 0)) + 1
-            name = f"scaledproc-{run_token(run)}-{number}"
-            shards = layout.shards_of(element)
-            what = "--combine" if element == COMBINE else f"--shard {shards[0]}-{shards[-1]}"
-            script, log = folder / f"{name}.sh", folder / f"{name}.log"
-            command = self.worker(run, what, name, self.settings.grace)
-            script.write_text(f"#!/bin/sh\nexec {command}\n", encoding="utf-8")
-            script.chmod(0o700)
-            values = {
-                "script": str(script),
-                "name": name,
-                "log": str(log),
-                "cores": str(self.settings.cpus or self.cores),
-            }
-            said = _call("submit", fill(self.settings.submit, {**values, "command": command}))
-            job = {"id": _id_in(said, self.settings.id_pattern), "name": name}
+            key = str(element)
+            if key in asked:
+                name, found = asked[key], self._find(run, known, key)
+            else:
+                known["submitted"] = int(known.get("submitted", 0)) + 1
+                name, found = f"scaledproc-{run_token(run)}-{known['submitted']}", ""
+                asked[key] = name
+                self.keep(run, known)  # before: whoever goes on must know what may have been submitted
+            job = {"id": found or self._submit_one(run, known, element, name), "name": name}
             self._missed.pop(job["id"], None)  # ids come again
-            known |= {"submitted": number, "jobs": {**known.get("jobs", {}), str(element): job}}
+            known["jobs"] = {**known.get("jobs", {}), key: job}
+            del asked[key]
             self.keep(run, known)
         return elements
+
+    def _submit_one(self, run: RunFolder, known: dict[str, Any], element: int, name: str) -> str:
+        """Submit a job; its id."""
+        shards = self.elements(run).shards_of(element)
+        what = "--combine" if element == COMBINE else f"--shard {shards[0]}-{shards[-1]}"
+        script, log = (self.logs(run) / f"{name}.{kind}" for kind in ("sh", "log"))
+        command = self.worker(run, what, name, self.settings.grace)
+        script.write_text(f"#!/bin/sh\nexec {command}\n", encoding="utf-8")
+        script.chmod(0o700)
+        values = {"script": str(script), "name": name, "log": str(log), "cores": str(self.settings.cpus or self.cores)}
+        try:
+            said = _call("submit", fill(self.settings.submit, {**values, "command": command}))
+        except BusyError as error:
+            if self.settings.find:
+                raise
+            self._forget(run, known, str(element))
+            raise ScaledprocError(f"{error}: {_IN_DOUBT.format(name=name)}") from None
+        except ScaledprocError:
+            self._forget(run, known, str(element))  # it was refused
+            raise
+        return _id_in(said, self.settings.id_pattern)
+
+    def _find(self, run: RunFolder, known: dict[str, Any], key: str) -> str:
+        """The id of a job that may have been submitted; empty where the batch system has none of that name."""
+        name = known["asked"][key]
+        if not self.settings.find:
+            self._forget(run, known, key)
+            raise ScaledprocError(f"submitting a job was cut short: {_IN_DOUBT.format(name=name)}")
+        said = _call("find", fill(self.settings.find, {"name": name}))
+        return _id_in(said, self.settings.id_pattern) if said.strip() else ""
+
+    def _forget(self, run: RunFolder, known: dict[str, Any], key: str) -> None:
+        """Submit a job anew the next time: it was refused, or a person was told to look for it."""
+        del known["asked"][key]
+        self.keep(run, known)
 
     def look(self, run: RunFolder) -> Sequence[QueuedJob]:
         """The last job of each element that is not done."""
@@ -198,8 +232,11 @@ class CommandsBackend(BatchBackend):
 
     def cancel(self, run: RunFolder) -> None:
         """Cancel the jobs that have not ended."""
-        jobs = self.control(run).get("jobs", {}).values()
-        there = self._there([job["id"] for job in jobs]) if jobs else set()
+        known = self.control(run)
+        ids = {job["id"] for job in known.get("jobs", {}).values()}
+        if self.settings.find:
+            ids |= {self._find(run, known, key) for key in known.get("asked", {})} - {""}
+        there = self._there(sorted(ids)) if ids else set()
         for job in sorted(there):
             _run("cancel", fill(self.settings.cancel, {"id": job}))  # one that fails: it has ended meanwhile
 
@@ -226,7 +263,7 @@ def _call(what: str, words: Sequence[str]) -> str:
     """
     done = _run(what, words)
     if done.returncode:
-        kind = BusyError if what == "poll" else ScaledprocError
+        kind = BusyError if what in ("poll", "find") else ScaledprocError
         said = done.stderr.strip() or done.stdout.strip() or "it said nothing"
         raise kind(f"--commands-{what} failed with exit code {done.returncode}: {said[-1000:]} ({shlex.join(words)})")
     return done.stdout

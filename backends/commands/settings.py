@@ -13,7 +13,7 @@ from scaledproc._util.units import parse_seconds
 from scaledproc.errors import UsageError
 
 OF_SUBMIT = ("script", "name", "log", "cores", "command")
-OF_JOB = ("id",)
+OF_JOB, OF_NAME = ("id",), ("name",)
 _FIELD = re.compile(r"\{(\w+)\}")
 FIRST_NUMBER = r"\d[\w.\[\]-]*"
 
@@ -81,6 +81,14 @@ class Settings:
     )
     cancel: str = option(
         "", "Command that cancels the job {id}.", metavar="COMMAND", read=_words(OF_JOB, OF_JOB), recall=True
+    )
+    find: str = option(
+        "",
+        "Command that prints the id of the job called {name}, and nothing where there is none, for a submission that "
+        "was cut short.",
+        metavar="COMMAND",
+        read=_words(OF_NAME, OF_NAME),
+        recall=True,
     )
     id_pattern: str = option(
         FIRST_NUMBER,
