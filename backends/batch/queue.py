@@ -68,6 +68,7 @@ class BatchBackend(Backend):
         self._heartbeats: Mapping[str, tuple[str, Heartbeat]] = {}
         self._run: RunFolder | None = None
         self._dealt: tuple[str, str, Elements] | None = None
+        self._seen: tuple[str, float, Sequence[QueuedJob] | BusyError] | None = None
         self._at_work = 0
 
     @abstractmethod
@@ -339,8 +340,22 @@ class BatchBackend(Backend):
     # From any machine
 
     def states(self, run: RunFolder) -> Sequence[ShardState]:
-        """What the run's jobs do now."""
-        return self._states(run, self.look(run), run.committed_shards())
+        """What the run's jobs do now, as far as the batch system told not long ago and the run's folder tells now."""
+        return self._states(run, self._seen_jobs(run), run.committed_shards())
+
+    def _seen_jobs(self, run: RunFolder) -> Sequence[QueuedJob]:
+        """What was seen in the queue: not asked for more often than a driver does, however often somebody looks."""
+        now = time.monotonic()
+        if self._seen is None or self._seen[0] != run.store.uri or now - self._seen[1] >= self.poll:
+            found: Sequence[QueuedJob] | BusyError
+            try:
+                found = self.look(run)
+            except BusyError as error:
+                found = error
+            self._seen = run.store.uri, now, found
+        if isinstance(self._seen[2], BusyError):
+            raise self._seen[2]
+        return self._seen[2]
 
     def _states(self, run: RunFolder, found: Sequence[QueuedJob], committed: set[int]) -> list[ShardState]:
         elements = self.elements(run)
@@ -358,10 +373,11 @@ class BatchBackend(Backend):
 
     def at_work(self, run: RunFolder) -> int:
         """How many jobs of a run are queued or at work."""
-        return sum(not job.is_over for job in self.look(run))
+        return sum(not job.is_over for job in self._seen_jobs(run))
 
     def halt(self, run: RunFolder) -> int:
         """Cancel the run's jobs, whoever submitted them."""
+        self._seen = None
         count = self.at_work(run)
         run.store.write(STOP, b"")  # for a driver that is about to submit more
         self.cancel(run)

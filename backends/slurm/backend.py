@@ -236,7 +236,7 @@ class SlurmBackend(BatchBackend):
 
     def detach(self, run: RunFolder) -> str:
         """Submit what is left, as often as it may be tried; then the last job, which waits for one of these arrays."""
-        if count := self.at_work(run):
+        if count := sum(not job.is_over for job in self.look(run)):
             return f"{count_text(count, 'job')} of this run in the queue already"
         layout, committed = self.elements(run), run.committed_shards()
         left = layout.elements_of(shard for shard in range(layout.shards) if shard not in committed)

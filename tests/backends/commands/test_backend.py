@@ -144,7 +144,8 @@ def slow_submit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, An
 def test_a_job_is_not_submitted_twice_when_submitting_takes_too_long(
     tmp_path: Path, slow_submit: dict[str, Any]
 ) -> None:
-    dataset, told = write_probe_dataset(tmp_path / "data"), []
+    dataset = write_probe_dataset(tmp_path / "data")
+    told: list[Any] = []
     find = shlex.join(["sh", "-c", 'cat "$1/$2" 2>/dev/null || true', "sh", str(tmp_path / "batch"), "{name}"])
     found = scaledproc.run(
         dataset,

@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 
 import scaledproc
-from scaledproc.api import expect, make_backend, status, stop
+from scaledproc.api import expect, make_backend, past_runs, status, stop
+from scaledproc.backend.base import Backend
+from scaledproc.backends.batch import queue
 from scaledproc.backends.batch.queue import storage_options
 from scaledproc.backends.slurm import backend as module
 from scaledproc.backends.slurm.calls import FullError, UnansweredError
@@ -60,10 +62,12 @@ class Fake:
     named: dict[str, list[int]] = field(default_factory=dict)  # ids of the arrays and jobs of a name
     late: dict[int, int] = field(default_factory=dict)  # element: looks for which it works longer than the others
     throttles: dict[str, int] = field(default_factory=dict)  # id of an array: how many of it may work at once
+    calls: list[str] = field(default_factory=list)
     at_work: list[int] = field(default_factory=list)
     """At each look, how many jobs may have worked at the same time."""
 
     def __call__(self, *command: str, script: str | None = None) -> str:
+        self.calls.append(command[0])
         if command[:3] == ("scontrol", "show", "config"):
             return f"KillWait = 20 sec\nMaxArraySize = {self.array}\n"
         if command[0] == "scontrol":
@@ -412,6 +416,33 @@ def test_all_is_submitted_at_once_for_nobody_to_watch(fake: Fake, go: Runs, tmp_
     assert "--dependency=afterok:1?afterok:2?afterok:3" in last
     assert fake.scripts[3].rstrip().endswith("--finish")
     assert status(tmp_path / "out").backend == "slurm"
+
+
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_whoever_watches_asks_the_controller_seldom(
+    fake: Fake, go: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_busy: bool
+) -> None:
+    go(detach=True, retries=0)
+    clock = [1000.0]
+    monkeypatch.setattr(queue, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=lambda seconds: None))
+    if is_busy:
+        monkeypatch.setattr(fake, "queue", lambda: raises(UnansweredError("Slurm: Socket timed out")))
+    backends: dict[str, Backend] = {}
+    fake.calls.clear()
+    for second in range(60):
+        clock[0] = 1000.0 + second
+        run, found = past_runs.seen(tmp_path / "out", None, None, backends)
+        if second == 10:  # what the run's folder tells is seen at once
+            list(run_shards(RunFolder.open(run.store), [0, 1, 2, 3], jobs=1))
+        assert len(found.done) == (0 if second <= 10 else 4)
+        assert ("Socket timed out" in found.note) == is_busy
+
+    assert fake.calls.count("squeue") == 4
+    assert len(fake.calls) == 4
+
+
+def raises(error: Exception) -> Any:
+    raise error
 
 
 def test_a_run_is_stopped_from_anywhere(fake: Fake, go: Runs, tmp_path: Path) -> None:
