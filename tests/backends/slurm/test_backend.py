@@ -18,10 +18,9 @@ import pytest
 import scaledproc
 from scaledproc.api import expect, make_backend, past_runs, status, stop
 from scaledproc.backend.base import Backend
-from scaledproc.backends.batch import queue
-from scaledproc.backends.batch.queue import storage_options
+from scaledproc.backends.batch import known_jobs
+from scaledproc.backends.batch.calls import FullError, UnansweredError
 from scaledproc.backends.slurm import backend as module
-from scaledproc.backends.slurm.calls import FullError, UnansweredError
 from scaledproc.engine.job import do_job
 from scaledproc.engine.options import JobOrder
 from scaledproc.errors import ScaledprocError, UsageError
@@ -424,7 +423,7 @@ def test_whoever_watches_asks_the_controller_seldom(
 ) -> None:
     go(detach=True, retries=0)
     clock = [1000.0]
-    monkeypatch.setattr(queue, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=lambda seconds: None))
+    monkeypatch.setattr(known_jobs, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     if is_busy:
         monkeypatch.setattr(fake, "queue", lambda: raises(UnansweredError("Slurm: Socket timed out")))
     backends: dict[str, Backend] = {}
@@ -471,24 +470,6 @@ def test_a_template_is_the_script(fake: Fake, go: Runs, tmp_path: Path) -> None:
     go(template=str(tmp_path / "site.sh"))
 
     assert fake.scripts[0].startswith("#!/bin/bash -l\n#SBATCH --mail-type=FAIL\nmodule load apptainer\nexec /")
-
-
-def test_secrets_are_not_in_scripts_that_others_can_read() -> None:
-    def run(**options: Any) -> Any:
-        return SimpleNamespace(dataset=SimpleNamespace(options={}), store=SimpleNamespace(options=options))
-
-    assert storage_options(run(client_kwargs={"region": "x"}, endpoint_url="http://s3")) == {
-        "output.client_kwargs": {"region": "x"},
-        "output.endpoint_url": "http://s3",
-    }
-    for name, value in (
-        ("secret", "x"),
-        ("token", "x"),
-        ("endpoint_url", "http://ada:pw@s3"),
-        ("client_kwargs", {"token": "x"}),
-    ):
-        with pytest.raises(UsageError, match=f"--storage-option {name}: cannot be given to the jobs"):
-            storage_options(run(**{name: value}))
 
 
 def test_a_plan_shows_jobs_cores_and_time(fake: Fake, tmp_path: Path) -> None:

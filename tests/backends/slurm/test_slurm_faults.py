@@ -16,7 +16,7 @@ from slurm_support import Slurm
 
 import scaledproc
 from scaledproc.api import status, stop, verify
-from scaledproc.backends.batch.queue import run_token
+from scaledproc.backends.batch.job_command import run_token
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.storage.store import Store
 from scaledproc.testing import PROBE, output_bytes
