@@ -19,7 +19,9 @@ THROUGH = {  # in the order of their folders
     "backends/sagemaker/local_mode/test_session.py": "backends/sagemaker/local_mode/jobs "
     "backends/sagemaker/local_mode/one_job",
     "backends/sagemaker/packaging/test_image.py": "backends/sagemaker/cli backends/sagemaker/docker",
-    "backends/slurm/test_backend.py": "backends/batch/queue",
+    "backends/slurm/test_backend.py": "backends/batch/known_jobs backends/batch/queue",
+    "backends/slurm/test_calls.py": "backends/batch/calls",
+    "backends/slurm/test_settings.py": "backends/batch/settings",
     "backends/sagemaker/test_sagemaker_behaviour.py": "backends/sagemaker/account backends/sagemaker/service",
     "cli/test_config_file.py": "_util/command/config_file",
     "cli/test_extractor_options.py": "reporting/extractors",
