@@ -354,6 +354,14 @@ def test_an_update_that_is_continued_has_the_options_of_its_last_command(place: 
     place.check(table="dataset", keep_logs=True, task_retries=2)
 
 
+def test_an_update_of_nothing_says_so(place: Place) -> None:
+    place.run(update=True)
+    assert "holds no run that could be updated: all tasks are done" in place.notes()
+    place.check()
+    place.run(update=True)
+    assert "no run" not in place.notes()
+
+
 def test_an_unfinished_run_gives_what_it_has(place: Place) -> None:
     place.stops = 4
     with pytest.raises(StopError):
