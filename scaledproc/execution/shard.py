@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, lru_cache, partial
+from functools import cache, lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from scaledproc.execution.chunks.chunk import Outputs, Refused, fill, stored_sch
 from scaledproc.execution.chunks.committed import ChunkFooter, chunk_name, open_chunk
 from scaledproc.execution.chunks.quarantine import ErrorRows, read_rows
 from scaledproc.execution.chunks.said import SaidRows
-from scaledproc.execution.table_files import finish_made_shard
+from scaledproc.execution.table_files import finish_in_process, finish_made_shard
 from scaledproc.execution.workers.worker_guard import end_part, is_worn
 from scaledproc.run_folder.names import (
     PARTS,
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
     from scaledproc.execution.chunks.chunk_work import ChunkWork
     from scaledproc.execution.chunks.costs import Cost
-    from scaledproc.execution.table_files import Committing, Finishing
+    from scaledproc.execution.table_files import Finishing
     from scaledproc.run_folder.folder import RunFolder
     from scaledproc.storage.store import Store
 
@@ -118,7 +118,7 @@ def merge_shard(store: Store, work_id: str, shard: int, chunks: int, finishing: 
         digest = digest_of(target)
         made = None
         if finishing is not None:
-            made = finish_made_shard(finishing, shard, target, digest, counts, _replacing(store))
+            made = finish_in_process(finishing, shard, target, digest, counts)
         done = replace(_added_up(parts, writer.rows, time.perf_counter() - started), digest=digest)
     if made is not None:
         store.write(table_report_name(shard), made)
@@ -127,10 +127,6 @@ def merge_shard(store: Store, work_id: str, shard: int, chunks: int, finishing: 
     store.write(report_name(shard), write_report(done, _costs_of(footers)))
     _remove_chunks(store, parts)
     return done
-
-
-def _replacing(store: Store) -> Committing:
-    return partial(store.committing, replacing=True)
 
 
 def make_shards(chunks: Sequence[ChunkWork]) -> list[tuple[ChunkDone, ShardDone]]:

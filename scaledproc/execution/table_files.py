@@ -333,6 +333,13 @@ def finish_made_shard(
     return None
 
 
+def finish_in_process(finishing: Finishing, shard: int, path: Path, digest: str, counts: Sequence[int]) -> bytes | None:
+    """The same in any process that can read the shard, committed or not: the files are committed from there."""
+    return finish_made_shard(
+        finishing, shard, path, digest, counts, partial(finishing.store.committing, replacing=True)
+    )
+
+
 def finished_shards(run: RunFolder, digests: Mapping[int, str], *, has_files: bool = True) -> dict[int, TableReport]:
     """The macro shards whose files of the tables are there, as they were made of the shards that are there.
 
