@@ -32,7 +32,7 @@ THROUGH = {  # in the order of their folders
     "storage/s3/identity",
     "engine/test_driver.py": "api/copying api/past_runs api/plans api/runs api/single_task "
     "engine/preflight execution/chunks/chunk execution/chunks/committed "
-    "execution/combine execution/worker extractors/base storage/parquet",
+    "execution/worker extractors/base storage/parquet",
     "engine/test_hostile.py": "extractors/wfdb/task_header",
     "engine/test_options.py": "_util/options _util/types",
     "engine/test_overview.py": "_util/html execution/said_files execution/chunks/said reporting/overview "
