@@ -78,6 +78,8 @@ def _without_own(rows: pa.Table, expected: Mapping[str, pa.Array]) -> pa.Table:
     ScaledprocError
         If one has another value.
     """
+    import pyarrow.compute as pc
+
     own = [name for name in KEYS if name in rows.schema.names]
     for name in own:
         same = pc.fill_null(pc.equal(rows[name].cast(pa.string()), expected[name].cast(pa.string())), False)
