@@ -174,6 +174,21 @@ def test_combining_writes_a_report_anew_that_was_asked_for_before(
 
 
 @pytest.mark.report
+@pytest.mark.parametrize("report", [True, False])
+def test_a_run_that_was_ended_before_its_report_gets_it_by_the_same_command(
+    tree: TreeWriter, tmp_path: Path, report: bool
+) -> None:
+    (tmp_path / "count.py").write_text(COUNT)
+    spec, data, out = f"{tmp_path / 'count.py'}:count", tree({"a/0.txt": b"x"}), tmp_path / "out"
+    scaledproc.run(data, out, extractor=spec, jobs=1, report=report)
+    (out / "report.html").unlink(missing_ok=True)
+    record = (out / "run.json").read_bytes()
+    scaledproc.run(data, out, extractor=spec, jobs=1, report=report)
+    assert (out / "report.html").exists() == report
+    assert (out / "run.json").read_bytes() == record
+
+
+@pytest.mark.report
 def test_combining_writes_no_report_that_nobody_asked_for(tree: TreeWriter, tmp_path: Path) -> None:
     data, out, own = tree({"a.txt": b"1"}), tmp_path / "out", tmp_path / "count.py"
     own.write_text(COUNT)
