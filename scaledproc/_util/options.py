@@ -35,6 +35,7 @@ def option(
     details: str = "",
     completes: str = "",
     recall: bool = False,
+    rare: bool = False,
 ) -> Any:
     """A field of a dataclass that is an option.
 
@@ -72,6 +73,8 @@ def option(
         Which kind of plug-in's names can be its value, `extractor` or `backend`, for the shell's completion.
     recall
         Whether it is a backend's setting that the jobs of a run cannot be asked without.
+    rare
+        Whether the help of a command with very many options only names it, and `--help-all` shows it.
     """
     about = {key: value for key, value in locals().items() if key != "default"}
     return field(default=default, metadata=about)

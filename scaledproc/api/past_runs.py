@@ -18,8 +18,9 @@ from scaledproc.engine.driver import settled
 from scaledproc.engine.options import SHOWN_EXAMPLES, SHOWN_TASKS, split_options
 from scaledproc.engine.steps import reporting
 from scaledproc.errors import ScaledprocError, UsageError
-from scaledproc.run_folder.folder import Run, RunFolder
+from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import MAIN_TABLE, REPORT
+from scaledproc.run_folder.run import Run
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:

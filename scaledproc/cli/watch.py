@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from scaledproc.backend.base import Backend
     from scaledproc.engine.status import Status
     from scaledproc.reporting.watching.poller import Look
-    from scaledproc.run_folder.folder import Run
+    from scaledproc.run_folder.run import Run
 
 
 @dataclass(frozen=True)

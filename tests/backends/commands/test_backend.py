@@ -22,8 +22,9 @@ from scaledproc.backends.commands.settings import FIRST_NUMBER, Settings, fill
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.execution.combine import combine
 from scaledproc.execution.worker import run_shards
-from scaledproc.run_folder.folder import Run, RunFolder
+from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import COMBINED
+from scaledproc.run_folder.run import Run
 from scaledproc.storage.store import Store
 from scaledproc.testing import PROBE, BackendConformance, output_bytes
 from scaledproc.testing.probes import write_probe_dataset

@@ -27,8 +27,9 @@ from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, Note, ShardDone, ShardState
 from scaledproc.execution.combine import combine
 from scaledproc.execution.worker import run_shards
-from scaledproc.run_folder.folder import Run, RunFolder
+from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import COMBINED
+from scaledproc.run_folder.run import Run
 from scaledproc.storage.store import Store
 from scaledproc.testing import PROBE, output_bytes
 
