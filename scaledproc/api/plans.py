@@ -17,7 +17,7 @@ from scaledproc.events import ReuseFound
 from scaledproc.execution.workers.pool import cores
 from scaledproc.extractors import load_extractor
 from scaledproc.extractors.registry import settle_options
-from scaledproc.run_folder.folder import Run
+from scaledproc.run_folder.run import Run
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:

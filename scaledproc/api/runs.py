@@ -22,10 +22,11 @@ from scaledproc.events import Event, Note
 from scaledproc.extractors.registry import change_options
 from scaledproc.reporting.notebook import shown_here
 from scaledproc.reporting.report import write_at_end
-from scaledproc.run_folder.folder import Run, RunFolder
+from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.lock.driver_lease import hold_lease
 from scaledproc.run_folder.record import form_of
 from scaledproc.run_folder.replacement import is_half_replaced
+from scaledproc.run_folder.run import Run
 from scaledproc.storage.store import Store
 
 

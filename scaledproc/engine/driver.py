@@ -44,12 +44,14 @@ from scaledproc.extractors.tables import tables_of
 from scaledproc.planning.inventory import Inventory, choose, take_inventory
 from scaledproc.planning.partition import ChunkCut, ShardCut
 from scaledproc.planning.shared_files import find_shared
-from scaledproc.run_folder.folder import Decision, Run, RunFolder, begin, decide
+from scaledproc.run_folder.beginning import Decision, begin, decide
+from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.lock.driver_lease import hold_lease
 from scaledproc.run_folder.lock.lease_store import HeldError
 from scaledproc.run_folder.names import ERROR_LOG, ERRORS, INVENTORY, LOGS, MAIN_TABLE, PLAN, REPORT, TASKS, WARNINGS
 from scaledproc.run_folder.record import OTHER_FORM, RunRecord, form_of, read_record
 from scaledproc.run_folder.replacement import is_half_replaced
+from scaledproc.run_folder.run import Run
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
@@ -387,6 +389,8 @@ def _leave(
             tell(on_event, Note("the table was being combined anew when that was ended: doing it again"))
         if is_left:
             finished.clean_up()
+            if finished.record.options.get("report", True) and not finished.store.exists(REPORT):
+                add_last(finished, at_end, on_event)  # it was ended before it came to that
         else:
             finished = combine_anew(finished, on_event, table=form)
             add_last(finished, at_end, on_event)

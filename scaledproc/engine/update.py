@@ -22,19 +22,22 @@ from scaledproc.engine.preflight import changed_sizes, refuse_twins, seconds_for
 from scaledproc.engine.provenance import continued_options
 from scaledproc.engine.steps import Terms, add_last, do_jobs, finish, finished_event, started_event, tell, tell_notes
 from scaledproc.errors import DamagedError, ScaledprocError, UsageError
-from scaledproc.events import Event, Note, ReuseFound, RunFinished
+from scaledproc.events import Note, ReuseFound
 from scaledproc.execution.reuse.decision import Reuse, find_reuse, is_same_extractor
 from scaledproc.execution.reuse.earlier import EarlierRun, open_earlier
 from scaledproc.execution.reuse.makers import Makers, makers_of
 from scaledproc.execution.reuse.shards import Finish, Origins, is_copy, make_shard, pieces_of
 from scaledproc.execution.workers.pool import cores
 from scaledproc.planning.partition import ChunkCut, ShardCut
+from scaledproc.run_folder.beginning import begin
 from scaledproc.run_folder.changes import OLD, texts_of
-from scaledproc.run_folder.folder import Run, RunFolder, begin, changed_files
+from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.forms import FILE
 from scaledproc.run_folder.names import REUSED_TASKS, TODO, UPDATE
+from scaledproc.run_folder.plan_files import changed_files
 from scaledproc.run_folder.record import RunRecord, form_of, read_record
 from scaledproc.run_folder.replacement import UPDATES, replace_run
+from scaledproc.run_folder.run import Run
 from scaledproc.run_folder.tasks_table import REUSED_SCHEMA
 from scaledproc.storage.parquet import write_table
 
@@ -199,13 +202,11 @@ def update(new: RunFolder, existing: RunRecord | None, planned: Plan, terms: Ter
     combined = do_jobs(current, backend, steps, terms.on_event, terms.ask)
     if combined is None:
         raise ScaledprocError("the backend ended without combining the shards; run the same command again")
-    ends: list[Event] = []
-    done = finish(current, combined, terms.started, ends.append, backend=terms.backend.record())
+    done = finish(current, combined, terms.started, None, backend=terms.backend.record())
     if existing is not None:
         done = put_in_place(new, existing)
     add_last(done, terms.at_end, terms.on_event)
-    failures = tuple(failure for end in ends if isinstance(end, RunFinished) for failure in end.failures)
-    tell(terms.on_event, finished_event(done, time.perf_counter() - terms.started, failures=failures))
+    tell(terms.on_event, finished_event(done, time.perf_counter() - terms.started))
     return done
 
 

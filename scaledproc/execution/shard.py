@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from scaledproc._util.digests import digest_of
@@ -295,6 +294,8 @@ def _assemble_said(run: RunFolder, shard: int, parts: Sequence[_Part]) -> None:
 
 def in_order(tables: Iterable[pa.Table], anchors: pa.ChunkedArray) -> Iterator[pa.Table]:
     """What tasks said, put in the order of some tasks of the plan, which are all of theirs."""
+    import pyarrow.compute as pc
+
     found = pa.concat_tables([SAID_SCHEMA.empty_table(), *tables])
     place = pc.index_in(found["anchor"], value_set=anchors.cast(pa.string()).combine_chunks()).to_numpy()
     yield found.take(pa.array(np.argsort(place, kind="stable")))

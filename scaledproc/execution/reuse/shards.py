@@ -261,8 +261,10 @@ def _said(run: RunFolder, shard: int, origins: Origins) -> pa.Table:
         own = origins.run[start:stop] == number
         if own.any():
             tasks = origins.task[start:stop][own]
-            for table in each.said(tasks, with_logs=number == origins.made):
-                found.append(table.filter(pc.is_in(table["anchor"], value_set=anchors().filter(pa.array(own)))))
+            said = each.said(tasks, with_logs=number == origins.made)
+            found += [
+                table.filter(pc.is_in(table["anchor"], value_set=anchors().filter(pa.array(own)))) for table in said
+            ]
     if not found:
         return SAID_SCHEMA.empty_table()
     return pa.concat_tables([SAID_SCHEMA.empty_table(), *in_order(found, pa.chunked_array([anchors()]))])

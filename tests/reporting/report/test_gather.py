@@ -19,7 +19,8 @@ from scaledproc.reporting.report import tables
 from scaledproc.reporting.report.findings import Findings
 from scaledproc.reporting.report.gather import gather, of_part
 from scaledproc.reporting.report.sentence import is_whole
-from scaledproc.run_folder.folder import Run, RunFolder
+from scaledproc.run_folder.folder import RunFolder
+from scaledproc.run_folder.run import Run
 
 
 @pytest.fixture
@@ -179,6 +180,21 @@ def test_combining_writes_a_report_anew_that_was_asked_for_before(
         (out / "report.html").write_text("of a table that is no more")
         scaledproc.combine(out, table=table)
         assert "1 task done" in (out / "report.html").read_text()
+
+
+@pytest.mark.report
+@pytest.mark.parametrize("report", [True, False])
+def test_a_run_that_was_ended_before_its_report_gets_it_by_the_same_command(
+    tree: TreeWriter, tmp_path: Path, report: bool
+) -> None:
+    (tmp_path / "count.py").write_text(COUNT)
+    spec, data, out = f"{tmp_path / 'count.py'}:count", tree({"a/0.txt": b"x"}), tmp_path / "out"
+    scaledproc.run(data, out, extractor=spec, jobs=1, report=report)
+    (out / "report.html").unlink(missing_ok=True)
+    record = (out / "run.json").read_bytes()
+    scaledproc.run(data, out, extractor=spec, jobs=1, report=report)
+    assert (out / "report.html").exists() == report
+    assert (out / "run.json").read_bytes() == record
 
 
 @pytest.mark.report
