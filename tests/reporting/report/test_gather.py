@@ -15,10 +15,9 @@ from scaledproc.engine.status import find_status
 from scaledproc.events import CombineDone
 from scaledproc.extractors.account import SMALL, Account, Facts, Matrix, Reading, Spans, Worry
 from scaledproc.extractors.base import FunctionExtractor
-from scaledproc.extractors.wfdb.summary import WfdbSummary
 from scaledproc.reporting.report import tables
 from scaledproc.reporting.report.findings import Findings
-from scaledproc.reporting.report.gather import described_columns, gather, of_part
+from scaledproc.reporting.report.gather import gather, of_part
 from scaledproc.reporting.report.sentence import is_whole
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.run import Run
@@ -131,11 +130,21 @@ def test_a_large_table_is_told_of_in_part(counted: Run, monkeypatch: pytest.Monk
     assert account.parts == (Facts("Rows", ("rows",), ((18,),), "Of 50 % of the rows, in whole row groups."),)
 
 
-def test_columns_are_described_by_the_extractors_docstring() -> None:
-    about = described_columns(WfdbSummary())
-    assert about["fs"][1].startswith("Samples per second of this signal, Hz")
-    assert about["n_zero"] == about["n_distinct"]
-    assert {"group", "unit", "checksum_ok", "header_note"} <= about.keys()
+def test_columns_are_described_by_the_extractors_docstring(tree: TreeWriter, tmp_path: Path) -> None:
+    told = """
+    '''What.
+
+    Columns
+    -------
+    size : int
+        Bytes.
+    '''"""
+    (tmp_path / "count.py").write_text(COUNT.replace("def count(task):", f"def count(task):{told}"))
+    run = scaledproc.run(tree({"a.txt": b"1"}), tmp_path / "out", extractor=f"{tmp_path / 'count.py'}:count", jobs=1)
+    (table,) = gather(run, extractor=RunFolder(run.store, run.dataset, run.source, run.record).extractor).tables
+    about = {column.name: column.description for column in table.columns}
+    assert about["size"] == "Bytes."
+    assert about["anchor"].startswith("The file that started the task")  # as the table's own file says
 
 
 @pytest.mark.report

@@ -8,7 +8,7 @@ import os
 import resource
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import pyarrow as pa
 
@@ -28,6 +28,7 @@ from scaledproc.extractors.wfdb.windows.place import timeline
 from scaledproc.extractors.wfdb.windows.reading import Chosen, windows_of
 from scaledproc.extractors.wfdb.windows.settings import BANDS, Selection, lengths, parse_bands
 from scaledproc.extractors.wfdb.windows.streams import Looks, Measures
+from scaledproc.extractors.wfdb.windows.units import documented_as, units_of
 
 if TYPE_CHECKING:
     from scaledproc.extractors.account import Account, Example, Reading
@@ -208,7 +209,6 @@ class WfdbWindows(Extractor):
     anchors = ("*.hea", f"{'[0-9]' * 8}n{ENDING}")
     companions = ("*.dat", "*.mat")
     own_keys = ("group", "unit")
-    units: ClassVar[Mapping[str, str]] = {"fs": "Hz", "offset_s": "s", "peak_hz": "Hz", "edge95_hz": "Hz"}
 
     def __init__(
         self,
@@ -261,6 +261,16 @@ class WfdbWindows(Extractor):
             *([pa.field("n_beats", pa.int64())] if self.beats else []),
             *(pa.field(name, pa.float64()) for name in (COLUMNS if self.beats else ())),
         ]
+
+    @property
+    def units(self) -> Mapping[str, str]:
+        """The units of columns; of what is in the signal's own, which column has these."""
+        return units_of(self._names_of_measured, self._wide)
+
+    @property
+    def documented_as(self) -> Mapping[str, str]:
+        """Columns that options name, with those above that tell what they mean."""
+        return documented_as(self._names_of_measured, self._wide)
 
     @property
     def schema(self) -> pa.Schema:
