@@ -16,7 +16,7 @@ from typing import Any
 
 from scaledproc._util.redaction import has_login, is_secret_option
 from scaledproc._util.user_cache import cache_folder
-from scaledproc.backend.base import Backend, Capabilities, Job
+from scaledproc.backend.base import Backend, Capabilities, Expected, Job
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import CombineDone, Event, Note, ShardDone, ShardState, State
 from scaledproc.execution.heartbeat import Heartbeat, read_heartbeats, shard_states
@@ -64,6 +64,18 @@ class BatchBackend(Backend):
         self._heartbeats: Mapping[str, tuple[str, Heartbeat]] = {}
         self._run: RunFolder | None = None
         self._at_work = 0
+        self._guess: dict[str, float] = {}
+
+    def guess(self, found: Expected) -> None:
+        """Keep what a run is expected to take, for run.json."""
+        self._guess = {
+            "seconds": round(found.content["seconds"], 1),
+            "work_seconds": round(3600 * found.content["core_hours"], 1),
+        }
+
+    def with_guess(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What run.json says of the backend, with what the run was expected to take."""
+        return {**record, "expected": self._guess} if self._guess else record
 
     @abstractmethod
     def submit(self, run: RunFolder, elements: Sequence[int], at_work: int, more_memory: int) -> Sequence[int]:

@@ -97,9 +97,10 @@ class CommandsBackend(BatchBackend):
         """Cores of one job."""
         return cores(self.jobs or self.settings.cpus or CORES)
 
-    def check(self, run: RunFolder, plan: Plan) -> Iterator[str]:  # noqa: ARG002 - as the base has it
+    def check(self, run: RunFolder, plan: Plan) -> Iterator[str]:
         """See what can be known without submitting anything."""
         yield from self.notes(run)
+        self.guess(self.estimate(plan, run.dataset, run.extractor))
 
     def estimate(self, plan: Plan, dataset: Store, extractor: Extractor) -> Expected:  # noqa: ARG002 - as the base has it
         """Jobs, cores and time, as far as the queue lets them start."""
@@ -206,7 +207,7 @@ class CommandsBackend(BatchBackend):
     def record(self) -> Mapping[str, Any]:
         """What run.json says of it: nothing that is executed, and none of the commands, which may have secrets."""
         given = {name: value for name, value in asdict(self.settings).items() if value and name not in TEMPLATES}
-        return {"name": self.name, "settings": given}
+        return self.with_guess({"name": self.name, "settings": given})
 
 
 def _id_in(said: str, pattern: str) -> str:

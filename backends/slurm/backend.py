@@ -117,12 +117,15 @@ class SlurmBackend(BatchBackend):
         elements = Elements(plan.n_shards, self.shards_per_job(plan.n_shards))
         if elements.each > self.per_job:
             yield f"{elements.each} shards a job, as an array of this site has fewer jobs than there are shards"
+        self.guess(self._expected(plan, run.extractor, ""))
         yield f"{count_text(elements.count, 'job')} of {count_text(self.cores, 'core')}{self._start()}"
 
     def estimate(self, plan: Plan, dataset: Store, extractor: Extractor) -> Expected:  # noqa: ARG002 - as the base has it
         """Jobs, cores and time, as far as the queue lets them start."""
+        return self._expected(plan, extractor, self._start().removeprefix(", "))
+
+    def _expected(self, plan: Plan, extractor: Extractor, start: str) -> Expected:
         elements = Elements(plan.n_shards, self.shards_per_job(plan.n_shards))
-        start = self._start().removeprefix(", ")
         return expected("Slurm", plan, elements, self.cores, self.settings.at_once, extractor, start)
 
     def _start(self) -> str:
@@ -274,7 +277,7 @@ class SlurmBackend(BatchBackend):
     def record(self) -> Mapping[str, Any]:
         """What run.json says of it."""
         given = {name: value for name, value in asdict(self.settings).items() if value not in (None, (), False)}
-        return {"name": self.name, "settings": {**given, "cores": self.cores}}
+        return self.with_guess({"name": self.name, "settings": {**given, "cores": self.cores}})
 
 
 def _names(run: RunFolder) -> tuple[str, str]:

@@ -139,7 +139,7 @@ def show_tasks(
 
 
 @with_settings(recall=True)
-@with_options(PlanOptions, ("storage_options",))
+@with_options(PlanOptions, ("options", "storage_options"))
 def report(
     output: Output,
     is_open: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
