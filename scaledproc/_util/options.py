@@ -80,7 +80,7 @@ def option(
     return field(default=default, metadata=about)
 
 
-def option_of(options: type, name: str, *, shown: bool = True) -> Any:
+def option_of(options: type, name: str, *, shown: bool = True, **changes: Any) -> Any:
     """A field of a dataclass that is an option of another one, which declares it.
 
     Parameters
@@ -89,9 +89,12 @@ def option_of(options: type, name: str, *, shown: bool = True) -> Any:
         The other one, and the option's name there.
     shown
         Whether the dataclass's `repr` has it; not what may hold secrets.
+    changes
+        What is declared otherwise here, as `option` has it.
     """
     each = next(each for each in fields(options) if each.name == name)
-    return field(default=each.default, metadata=each.metadata, repr=shown)
+    default = changes.pop("default", each.default)
+    return field(default=default, metadata={**each.metadata, **changes}, repr=shown)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from scaledproc.run_folder.tasks_table import QUARANTINED
 from scaledproc.storage.parquet import read_tables
 
 if TYPE_CHECKING:
-    from scaledproc.run_folder.folder import Run
+    from scaledproc.run_folder.run import Run
 
 _GROUPS = 10_000
 """Groups of messages that are held; the tasks of further ones are counted together."""

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from scaledproc.backend.base import Backend, Job
     from scaledproc.engine.options import Listener, RunOptions
     from scaledproc.planning.plan import Plan
-    from scaledproc.run_folder.folder import Run, RunFolder
+    from scaledproc.run_folder.folder import RunFolder
+    from scaledproc.run_folder.run import Run
 
 AtEnd = Callable[["RunFolder"], str]
 """Makes what a finished run's folder has besides, such as its report; returns what a person should read of that."""

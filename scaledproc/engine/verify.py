@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from scaledproc.extractors import Extractor
     from scaledproc.planning.inventory import Inventory
     from scaledproc.planning.plan import Plan
-    from scaledproc.run_folder.folder import Run
+    from scaledproc.run_folder.run import Run
 
 T = TypeVar("T")
 

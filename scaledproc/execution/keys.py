@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.extractors.described import DESCRIPTION
@@ -79,6 +78,8 @@ def _without_own(rows: pa.Table, expected: Mapping[str, pa.Array]) -> pa.Table:
     ScaledprocError
         If one has another value.
     """
+    import pyarrow.compute as pc
+
     own = [name for name in KEYS if name in rows.schema.names]
     for name in own:
         same = pc.fill_null(pc.equal(rows[name].cast(pa.string()), expected[name].cast(pa.string())), False)
@@ -109,6 +110,8 @@ def tasks_of_shards(store: Store, shards: range) -> Iterator[pa.Table]:
     DamagedError
         If the plan's file is damaged.
     """
+    import pyarrow.compute as pc
+
     with damage_told(store, PLAN), store.open_for_arrow(PLAN) as source, open_reader(source) as file:
         place = file.schema_arrow.get_field_index("shard")
         for group in range(file.num_row_groups):

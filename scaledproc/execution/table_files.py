@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from scaledproc._util.digests import digest_of, digest_of_stream
@@ -42,11 +41,11 @@ from scaledproc.execution.finishing import (
 from scaledproc.execution.keys import KEYS, KeyColumns, tasks_of_shards
 from scaledproc.extractors.rows.several import MAIN, CountsByTable, columns_of_table, rows_of_table
 from scaledproc.extractors.tables import tables_of
-from scaledproc.run_folder.folder import READERS
 from scaledproc.run_folder.names import table_file_name, table_report_name
 from scaledproc.run_folder.record import RunRecord
 from scaledproc.storage.parquet import Writer, open_reader, tables_in
 from scaledproc.storage.row_groups import rebatch
+from scaledproc.storage.store import READERS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -245,6 +244,8 @@ def finish_shard(
     ScaledprocError
         If the extractor's own code for this step fails.
     """
+    import pyarrow.compute as pc
+
     further = tables_of(extractor)
     counted = CountsByTable(np.asarray(counts, np.int64), 1 + len(further)) if further else None
     by_table = np.asarray(counts, np.int64)[:, np.newaxis] if counted is None else counted.counts
@@ -343,6 +344,13 @@ def finish_made_shard(
         )
         return report.to_json(*key_of(finishing.record))
     return None
+
+
+def finish_in_process(finishing: Finishing, shard: int, path: Path, digest: str, counts: Sequence[int]) -> bytes | None:
+    """The same in any process that can read the shard, committed or not: the files are committed from there."""
+    return finish_made_shard(
+        finishing, shard, path, digest, counts, partial(finishing.store.committing, replacing=True)
+    )
 
 
 def finished_shards(run: RunFolder, digests: Mapping[int, str], *, has_files: bool = True) -> dict[int, TableReport]:

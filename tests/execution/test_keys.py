@@ -134,12 +134,34 @@ def test_with_and_without_is_another_plan_that_costs_no_task(words: Path) -> Non
     with pytest.raises(
         OtherPlanError, match="with the columns group, unit and anchor, was without; --update does 1 of"
     ):
-        run(words, "out")
+        run(words, "out", with_keys=True)
     told: list[Any] = []
-    assert output_bytes(run(words, "out", update=True, on_event=told.append).store) == whole
+    assert output_bytes(run(words, "out", update=True, with_keys=True, on_event=told.append).store) == whole
     (found,) = (event for event in told if isinstance(event, ReuseFound))
     assert found.reasons == {"failed": 1}
     assert output_bytes(run(words, "out", update=True, with_keys=False).store) == without
+
+
+def test_a_choice_stays_until_another_is_made(words: Path) -> None:
+    run(words, "out", with_keys=False)
+    (words / "31/1/0.txt").write_text("changed")
+    with pytest.raises(OtherPlanError, match="--update") as refused:
+        run(words, "out")
+    assert "columns group" not in str(refused.value)
+    plan, _ = scaledproc.api.plan_update(words, words.parent / "out", extractor=f"{words.parent}/own.py:split")
+    updated = run(words, "out", update=True)
+    assert updated.record.plan_id == run(words, "fresh", with_keys=False).record.plan_id
+    assert not {*KEYS} & {*updated.to_arrow().schema.names}
+    assert plan.n_tasks
+    assert {*KEYS} <= {*run(words, "out", update=True, with_keys=True).to_arrow().schema.names}
+    assert {*KEYS} <= {*run(words, "out").to_arrow().schema.names}
+
+
+def test_what_the_extractor_says_is_no_choice(words: Path) -> None:
+    code = words.parent / "own.py"
+    run(words, "out")
+    code.write_text(code.read_text().replace('anchor="*.txt"', 'anchor="*.txt", with_keys=False'))
+    assert not {*KEYS} & {*run(words, "out", update=True).to_arrow().schema.names}
 
 
 class Lengths(Extractor):

@@ -191,5 +191,5 @@ class Across:
 
     def _up_to(self, ready: int) -> Iterator[Row]:
         if self._done is not None and self._done < ready:
-            yield from measured(self._streams, range(self._done, ready))
+            yield from measured(self._streams, range(self._done, ready), self._measures.kernel)
             self._done = ready

@@ -11,6 +11,7 @@ import numpy as np
 
 from scaledproc.extractors.wfdb.record import exact
 from scaledproc.extractors.wfdb.samples import open_frames, signal_files, signed
+from scaledproc.extractors.wfdb.windows.measures.fields import tables_of
 from scaledproc.extractors.wfdb.windows.streams import Stream
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from scaledproc.extractors.wfdb.header import Header, SignalLine
     from scaledproc.extractors.wfdb.windows.beats_table import BeatsInOrder
     from scaledproc.extractors.wfdb.windows.grid import Grid
+    from scaledproc.extractors.wfdb.windows.measures.fields import Kernel
     from scaledproc.extractors.wfdb.windows.streams import Looks, Measured, Measures
 
 MOST_FILES = 200
@@ -132,7 +134,7 @@ def windows_of(
             of_files.append(of_file)
         sources = opened(stack, paths, files, of_files, n_frames)
         if sources:
-            yield from _rows(sources, streams, beats)
+            yield from _rows(sources, streams, beats, measures.kernel)
 
 
 def opened(
@@ -172,24 +174,31 @@ def _stream(
     return stream
 
 
-def _rows(sources: Sequence[Source], streams: Mapping[int, Stream], beats: BeatsInOrder) -> Iterator[Row]:
+def _rows(
+    sources: Sequence[Source], streams: Mapping[int, Stream], beats: BeatsInOrder, kernel: Kernel
+) -> Iterator[Row]:
     done = min(stream.numbers.start for stream in streams.values())
     end = max(stream.numbers.stop for stream in streams.values())
     while left := [source for source in sources if not source.is_done]:
         min(left, key=lambda source: source.frames).advance()
         is_last = all(source.is_done for source in sources)
         ready = end if is_last else min(end, *(stream.complete for stream in streams.values()))
-        yield from measured(streams, range(done, ready))
+        yield from measured(streams, range(done, ready), kernel)
         done = max(done, ready)
         beats.take(streams, is_last=is_last)
 
 
-def measured(streams: Mapping[int, Stream], numbers: range) -> Iterator[Row]:
-    """Windows that are complete, some at a time."""
+def measured(streams: Mapping[int, Stream], numbers: range, kernel: Kernel) -> Iterator[Row]:
+    """Windows that are complete, some at a time; of all streams together, as a kernel's call takes its time."""
     together = min(stream.together for stream in streams.values())
     for start in range(numbers.start, numbers.stop, together):
         some = range(start, min(start + together, numbers.stop))
-        found = [(place, stream.measured(some)) for place, stream in streams.items()]
+        asked = [stream.ask(some) for stream in streams.values()]
+        tables = tables_of([each for _, each in asked], kernel)
+        found = [
+            (place, stream.measured(*each, rows))
+            for (place, stream), each, rows in zip(streams.items(), asked, tables, strict=True)
+        ]
         for number in some:
             row = [(place, those[number]) for place, those in found if number in those]
             if row:

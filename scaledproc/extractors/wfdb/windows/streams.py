@@ -10,7 +10,7 @@ import numpy as np
 from scaledproc.extractors.wfdb.samples import InTime, coding_of
 from scaledproc.extractors.wfdb.windows.measures.beats import NO_BEATS, Track
 from scaledproc.extractors.wfdb.windows.measures.features import VALUES, Timing, counts_of, values_of
-from scaledproc.extractors.wfdb.windows.measures.fields import GAP, LONGEST, Coded, N, table_of
+from scaledproc.extractors.wfdb.windows.measures.fields import GAP, LONGEST, Asked, Coded, N
 from scaledproc.extractors.wfdb.windows.measures.spectra import FEWEST, LONGEST_GAP, MOST_MISSING, welch
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scaledproc.extractors.wfdb.header import SignalLine
-    from scaledproc.extractors.wfdb.windows.grid import Grid
+    from scaledproc.extractors.wfdb.windows.grid import Grid, Windows
     from scaledproc.extractors.wfdb.windows.measures.beats import Kind, Piece
     from scaledproc.extractors.wfdb.windows.measures.fields import Kernel
     from scaledproc.extractors.wfdb.windows.measures.spectra import Band
@@ -201,8 +201,8 @@ class Stream:
         self._more.append(samples)
         self._end += len(samples)
 
-    def measured(self, numbers: range) -> dict[int, Measured]:
-        """What is measured of windows that have samples, by their numbers.
+    def ask(self, numbers: range) -> tuple[Windows, Asked]:
+        """The windows of these that have samples, and what of them `measured` needs to be counted and summed up.
 
         They are complete, or all samples have come; the samples before them are let go.
         """
@@ -212,39 +212,51 @@ class Stream:
                 self._detect(self._track)
             self._track.forget(windows.first)
         self._forget(windows.first)
-        starts = windows.starts - self._first
-        rows = table_of(self._samples, starts, windows.lengths, self._coded, self._measures.kernel)
+        fewest = np.ceil(self._measures.min_valid * windows.lengths).astype(np.int64)
+        return windows, Asked(self._samples, windows.starts - self._first, windows.lengths, self._coded, fewest)
+
+    def measured(self, windows: Windows, asked: Asked, rows: Sequence[Sequence[int]]) -> dict[int, Measured]:
+        """What is measured of windows, by their numbers.
+
+        Parameters
+        ----------
+        windows, asked
+            As `ask` told them last.
+        rows
+            The integers of each window.
+        """
         lengths = windows.lengths.tolist()
-        spectra = self._spectra(rows, starts, lengths)
+        is_enough = [row[N] > 0 and row[N] >= least for row, least in zip(rows, asked.fewest.tolist(), strict=True)]
+        spectra = self._spectra(rows, asked.starts, lengths, is_enough) if self._has_spectra and any(is_enough) else {}
         found: dict[int, Measured] = {}
-        for place, (row, length, n) in enumerate(zip(rows, lengths, windows.n_samples, strict=True)):
+        no_spectrum, no_beats = self._measures.no_spectrum, self._measures.no_beats
+        for place, (row, n) in enumerate(zip(rows, windows.n_samples, strict=True)):
             counts = counts_of(row, n, self.coding)
-            if self._is_enough(row, length):
+            if is_enough[place]:
                 values = values_of(row, self.coding, self._timing)
-                beats = self._measures.no_beats
+                beats = no_beats
                 if self._track is not None:
                     start = int(windows.starts[place])
-                    beats = self._track.of(start, start + length)
-                told: Measured = (*counts, *values, *spectra.get(place, self._measures.no_spectrum), *beats)
+                    beats = self._track.of(start, start + lengths[place])
+                told: Measured = (*counts, *values, *spectra.get(place, no_spectrum), *beats)
             else:
-                told = (*counts, *_NO_VALUES, *self._measures.no_spectrum, *self._measures.no_beats)
+                told = (*counts, *_NO_VALUES, *no_spectrum, *no_beats)
             found[windows.numbers[place]] = told
         return found
 
-    def _is_enough(self, row: Sequence[int], length: int) -> bool:
-        return row[N] > 0 and row[N] >= self._measures.min_valid * length
-
     def _spectra(
-        self, rows: Sequence[Sequence[int]], starts: NDArray[np.int64], lengths: Sequence[int]
+        self,
+        rows: Sequence[Sequence[int]],
+        starts: NDArray[np.int64],
+        lengths: Sequence[int],
+        is_enough: Sequence[bool],
     ) -> dict[int, Measured]:
         """What the spectra of windows tell, by their places; not of those with long gaps or many."""
-        if not self._has_spectra:
-            return {}
         longest = LONGEST_GAP * self._timing.fs  # type: ignore[operator]
         places = [
             place
             for place, (row, length) in enumerate(zip(rows, lengths, strict=True))
-            if row[GAP] <= longest and length - row[N] <= MOST_MISSING * length and self._is_enough(row, length)
+            if is_enough[place] and row[GAP] <= longest and length - row[N] <= MOST_MISSING * length
         ]
         if not places:
             return {}

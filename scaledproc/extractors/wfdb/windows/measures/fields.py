@@ -19,8 +19,6 @@ SHARES = (0.05, 0.25, 0.50, 0.75, 0.95)
 """Of the percentiles."""
 WIDEST = 2**16
 """Values that the valid samples of a window may spread over; a kernel leaves a window of more to `exact_row`."""
-NARROW = 2**10
-"""Values up to which no sum of fourth powers, of 40 bits each, needs more than 63 bits."""
 LONGEST = 2**21
 """Samples of a window, up to which the kernels' sums are exact."""
 CUBE_BITS, FOURTH_BITS = 24, 32
@@ -68,21 +66,21 @@ class Coded(NamedTuple):
     is_reversed: bool
 
 
-Kernel = Callable[
-    ["NDArray[np.int32]", "NDArray[np.int64]", "NDArray[np.int64]", int, int, bool, "NDArray[np.int64]"], None
-]
-"""What fills a table of zeros: from samples, where each window begins (before the first sample, too), how many samples
-it has (beyond the last one, too), and the parts of `Coded`."""
+BEGIN, END, BEFORE, AFTER, BASELINE, FEWEST = range(6)
+"""Of the kernels' windows: where each begins among the samples, and the first sample behind it; how many missing ones
+it has before and after these; the baseline; and how many valid samples it must have for more than the counts, which are
+`COUNTED`, to be told."""
+COUNTED = (N, GAP, LOWEST, HIGHEST, N_LOWEST, N_HIGHEST, DISTINCT, ZERO)
+
+Kernel = Callable[["NDArray[np.int32]", "NDArray[np.int64]", int, bool, "NDArray[np.int64]"], None]
+"""What fills a table of zeros: from samples, windows of shape (windows, 6), the missing value, and whether the largest
+digital value is the smallest physical one."""
+_JOINED = 2**16
+"""Samples of several signals that a kernel is given at once: calling it takes as long as thousands of samples do."""
 
 
-def table_of(
-    samples: NDArray[np.int32],
-    starts: NDArray[np.int64],
-    lengths: NDArray[np.int64],
-    coded: Coded,
-    kernel: Kernel,
-) -> list[list[int]]:
-    """The integers of windows, a list for each.
+class Asked(NamedTuple):
+    """Windows of a signal whose integers are wanted.
 
     Parameters
     ----------
@@ -92,16 +90,90 @@ def table_of(
         Places among the samples, shape (windows,); what is beyond them is missing.
     coded
         What they mean.
-    kernel
-        Which does it.
+    fewest
+        How many valid samples each window must have for more than `COUNTED` to be told, shape (windows,).
     """
-    table = np.zeros((len(starts), FIELDS), np.int64)
-    kernel(samples, starts, lengths, *coded, table)
-    rows: list[list[int]] = table.tolist()
-    for row, start, length in zip(rows, starts.tolist(), lengths.tolist(), strict=True):
-        if row[N] and not row[N_LOWEST]:
-            row[:] = exact_row(samples[max(start, 0) : max(start + length, 0)].tolist(), coded, row[GAP])
-    return rows
+
+    samples: NDArray[np.int32]
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    coded: Coded
+    fewest: NDArray[np.int64]
+
+
+def table_of(
+    samples: NDArray[np.int32],
+    starts: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    coded: Coded,
+    kernel: Kernel,
+) -> list[list[int]]:
+    """The integers of all windows of a signal, a list for each; the arguments are those of `Asked`, and the kernel."""
+    return tables_of([Asked(samples, starts, lengths, coded, np.zeros(len(starts), np.int64))], kernel)[0]
+
+
+def tables_of(asked: Sequence[Asked], kernel: Kernel) -> list[list[list[int]]]:
+    """The integers of windows of some signals, a list for each window, in a list for each signal."""
+    found: list[list[list[int]]] = []
+    for first, stop in _joined(asked):
+        some = asked[first:stop]
+        missing, _, is_reversed = some[0].coded
+        windows = _windows(some)
+        samples = some[0].samples if len(some) == 1 else np.concatenate([each.samples for each in some])
+        table = np.zeros((len(windows), FIELDS), np.int64)
+        kernel(samples, windows, missing, is_reversed, table)
+        rows: list[list[int]] = table.tolist()
+        at = 0
+        for each in some:
+            own = rows[at : at + len(each.starts)]
+            for place, row in enumerate(own, at):
+                if row[N] and not row[N_LOWEST]:
+                    begin, end = windows[place, BEGIN : END + 1].tolist()
+                    row[:] = exact_row(samples[begin:end].tolist(), each.coded, row[GAP])
+            found.append(own)
+            at += len(own)
+    return found
+
+
+def _joined(asked: Sequence[Asked]) -> list[tuple[int, int]]:
+    """Which signals that follow each other a kernel is given at once: few samples, of the same kind."""
+    found: list[tuple[int, int]] = []
+    size = 0
+    for place, each in enumerate(asked):
+        size += len(each.samples)
+        if found and size <= _JOINED:
+            first, last = found[-1][0], asked[place - 1].coded
+            if last.missing == each.coded.missing and last.is_reversed == each.coded.is_reversed:
+                found[-1] = first, place + 1
+                continue
+        found.append((place, place + 1))
+        size = len(each.samples)
+    return found
+
+
+def _windows(asked: Sequence[Asked]) -> NDArray[np.int64]:
+    """Windows as kernels take them, those of all signals among the samples of all."""
+    windows = np.empty((sum([len(each.starts) for each in asked]), 6), np.int64)
+    at = before = 0
+    for samples, starts, lengths, coded, fewest in asked:
+        own = windows[at : at + len(starts)]
+        stops = starts + lengths
+        begins, ends = own[:, BEGIN], own[:, END]
+        np.minimum(np.maximum(starts, 0), len(samples), out=begins)
+        np.minimum(np.maximum(stops, 0), len(samples), out=ends)
+        np.subtract(begins, starts, out=own[:, BEFORE])
+        np.subtract(stops, ends, out=own[:, AFTER])
+        own[:, BASELINE], own[:, FEWEST] = coded.baseline, fewest
+        if before:
+            own[:, : END + 1] += before
+        at += len(starts)
+        before += len(samples)
+    return windows
+
+
+def fits_whole(farthest: int, n: int) -> bool:
+    """Whether the sum of so many fourth powers needs no more than 63 bits, of numbers that are no farther from 0."""
+    return farthest**4 * n < 2**63
 
 
 def exact_row(samples: Sequence[int], coded: Coded, gap: int) -> list[int]:

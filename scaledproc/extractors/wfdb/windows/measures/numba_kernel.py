@@ -21,6 +21,12 @@ _FOURTH_LOW, _FOURTH_SHIFT = np.uint64((1 << fields.FOURTH_BITS) - 1), np.uint64
 _SORTED = 16
 """So many times as many values as samples: sorting the samples costs less than counters of all values."""
 _N_SHARES = len(fields.SHARES)
+_FARTHEST = 2**15
+"""The same as in `fields.fits_whole`, where the fourth power itself needs no more than 63 bits."""
+_BLOCK = 2**12
+"""Samples of which what neighbours have is summed up in 32 bits: absolute differences have 17 at most."""
+_GROUP = 64
+"""Counters that are passed over at once on the way to a rank; samples that are searched at once for a missing one."""
 
 
 def compiled_kernel() -> Kernel:
@@ -40,27 +46,26 @@ def compiled_kernel() -> Kernel:
         "_sum_steps": compiling(_sum_steps),
         "_sum_powers_of_samples": compiling(calling(_sum_powers_of_samples, **powers)),
         "_sum_powers_of_counts": compiling(calling(_sum_powers_of_counts, **powers)),
+        "_tell_ranks": compiling(_tell_ranks),
     }
     kernel: Any = compiling(calling(_kernel, **steps))
-    one = np.zeros(1, np.int64)
-    kernel(np.zeros(1, np.int32), one, one + 1, -1, 0, False, np.zeros((1, fields.FIELDS), np.int64))
+    kernel(np.zeros(1, np.int32), np.array([[0, 1, 0, 0, 0, 0]]), -1, False, np.zeros((1, fields.FIELDS), np.int64))
     return kernel  # type: ignore[no-any-return]
 
 
-def _kernel(samples: Any, starts: Any, lengths: Any, missing: Any, baseline: Any, is_reversed: Any, table: Any) -> None:
+def _kernel(samples: Any, windows: Any, missing: Any, is_reversed: Any, table: Any) -> None:
     longest = 1
-    for w in range(len(starts)):
-        longest = max(longest, min(lengths[w], len(samples)))
+    for w in range(len(windows)):
+        longest = max(longest, windows[w, fields.END] - windows[w, fields.BEGIN])
     begins = np.empty(longest // 2 + 1, np.int64)  # of runs of valid samples
     ends = np.empty(longest // 2 + 1, np.int64)
     counters = np.empty(fields.WIDEST, np.int32)
-    for w in range(len(starts)):
-        length = lengths[w]
-        before = min(max(-starts[w], 0), length)
-        begin = max(starts[w], 0)
-        end = min(starts[w] + length, len(samples))
-        m = max(end - begin, 0)
-        after = length - before - m
+    for w in range(len(windows)):
+        begin = windows[w, fields.BEGIN]
+        m = windows[w, fields.END] - begin
+        before = windows[w, fields.BEFORE]
+        after = windows[w, fields.AFTER]
+        baseline = windows[w, fields.BASELINE]
         x = samples[begin : begin + m]
         out = table[w]
         total = np.int64(0)
@@ -75,35 +80,39 @@ def _kernel(samples: Any, starts: Any, lengths: Any, missing: Any, baseline: Any
         n_runs = 1
         begins[0], ends[0] = 0, m
         if m and lowest == missing:
-            n_runs = _runs(x, missing, begins, ends)
+            n_runs = _runs(x, np.int32(missing), begins, ends)
             lowest = _BIG
             n = 0
             gap = before
             last = 0
             for run in range(n_runs):
-                for i in range(begins[run], ends[run]):
-                    lowest = min(lowest, x[i])
-                n += ends[run] - begins[run]
+                y = x[begins[run] : ends[run]]
+                for i in range(len(y)):
+                    lowest = min(lowest, y[i])
+                n += len(y)
                 gap = max(gap, begins[run] - last + (before if run == 0 else 0))
                 last = ends[run]
             gap = max(gap, m - last + after)
             total -= np.int64(missing) * (m - n)
         out[fields.N] = n
         if n == 0:
-            out[fields.GAP] = length
+            out[fields.GAP] = before + m + after
             continue
         out[fields.GAP] = gap
         width = np.int64(highest) - np.int64(lowest) + 1
         if width > fields.WIDEST:
             continue
-        centre = total // n
-        out[fields.CENTRE] = centre
         out[fields.LOWEST] = lowest
         out[fields.HIGHEST] = highest
-        out[fields.S1] = total - n * centre
-        _sum_steps(x, begins[:n_runs], ends[:n_runs], total // n + 1 if is_reversed else -(-total // n), out)
+        is_told = n >= windows[w, fields.FEWEST]
+        centre = total // n
+        if is_told:
+            out[fields.CENTRE] = centre
+            out[fields.S1] = total - n * centre
+            # What is on the upper side is more than this.
+            threshold = np.int32(centre if is_reversed else -(-total // n) - 1)
+            _sum_steps(x, begins[:n_runs], ends[:n_runs], threshold, out)
         if width > _SORTED * n:
-            _sum_powers_of_samples(x, begins[:n_runs], ends[:n_runs], centre, width, out)
             ordered = np.sort(x)[m - n :]  # the missing value is lower than all others
             distinct = 1
             n_lowest = 0
@@ -116,57 +125,89 @@ def _kernel(samples: Any, starts: Any, lengths: Any, missing: Any, baseline: Any
                 zero += ordered[i] == baseline
             out[fields.DISTINCT] = distinct
             out[fields.N_LOWEST], out[fields.N_HIGHEST], out[fields.ZERO] = n_lowest, n_highest, zero
-            for place in range(_N_SHARES):
-                below = np.int64(fields.SHARES[place] * (n - 1))
-                above = min(below + 1, n - 1)
-                out[fields.RANKS + 2 * place] = ordered[n - 1 - below] if is_reversed else ordered[below]
-                out[fields.RANKS + 2 * place + 1] = ordered[n - 1 - above] if is_reversed else ordered[above]
+            if is_told:
+                _sum_powers_of_samples(x, begins[:n_runs], ends[:n_runs], centre, lowest, highest, n, out)
+                for place in range(_N_SHARES):
+                    below = np.int64(fields.SHARES[place] * (n - 1))
+                    above = min(below + 1, n - 1)
+                    out[fields.RANKS + 2 * place] = ordered[n - 1 - below] if is_reversed else ordered[below]
+                    out[fields.RANKS + 2 * place + 1] = ordered[n - 1 - above] if is_reversed else ordered[above]
             continue
-        counters[:width] = 0
+        own = counters[:width]
+        own[:] = 0
         for run in range(n_runs):
-            for i in range(begins[run], ends[run]):
-                counters[x[i] - lowest] += 1
-        if width < n:
-            _sum_powers_of_counts(counters[:width], lowest - centre, out)
-        else:
-            _sum_powers_of_samples(x, begins[:n_runs], ends[:n_runs], centre, width, out)
-        out[fields.N_LOWEST], out[fields.N_HIGHEST] = counters[0], counters[width - 1]
+            y = x[begins[run] : ends[run]]
+            for i in range(len(y)):
+                own[np.uint32(y[i] - lowest)] += np.int32(1)
+        out[fields.N_LOWEST], out[fields.N_HIGHEST] = own[0], own[width - 1]
         if lowest <= baseline <= highest:
-            out[fields.ZERO] = counters[baseline - lowest]
-        distinct = 0
+            out[fields.ZERO] = own[baseline - lowest]
+        distinct = np.int32(0)
         for value in range(width):
-            distinct += counters[value] != 0
+            distinct += np.int32(own[value] != 0)
         out[fields.DISTINCT] = distinct
-        value = np.int64(0)
-        seen = np.int64(counters[0])
-        for number in range(_N_SHARES):  # by ascending digital values
-            place = _N_SHARES - 1 - number if is_reversed else number
-            below = np.int64(fields.SHARES[place] * (n - 1))
-            above = min(below + 1, n - 1)
-            low, high = (n - 1 - above, n - 1 - below) if is_reversed else (below, above)
-            while seen <= low:
-                value += 1
-                seen += counters[value]
-            later, seen_later = value, seen
-            while seen_later <= high:
-                later += 1
-                seen_later += counters[later]
-            out[fields.RANKS + 2 * place] = lowest + (later if is_reversed else value)
-            out[fields.RANKS + 2 * place + 1] = lowest + (value if is_reversed else later)
+        if not is_told:
+            continue
+        if width < n:
+            _sum_powers_of_counts(own, lowest - centre, n, out)
+        else:
+            _sum_powers_of_samples(x, begins[:n_runs], ends[:n_runs], centre, lowest, highest, n, out)
+        _tell_ranks(own, lowest, n, is_reversed, out)
+
+
+def _tell_ranks(counters: Any, lowest: Any, n: int, is_reversed: Any, out: Any) -> None:
+    """The samples around each percentile, from how often each value is there."""
+    width = len(counters)
+    value = np.int64(0)  # the counters before it are added up
+    before = np.int64(0)
+    for number in range(_N_SHARES):  # by ascending digital values
+        place = _N_SHARES - 1 - number if is_reversed else number
+        below = np.int64(fields.SHARES[place] * (n - 1))
+        above = min(below + 1, n - 1)
+        low, high = (n - 1 - above, n - 1 - below) if is_reversed else (below, above)
+        while value + _GROUP <= width:
+            group = counters[value : value + _GROUP]
+            more = np.int32(0)
+            for i in range(_GROUP):
+                more += group[i]
+            if before + more > low:
+                break
+            before += more
+            value += _GROUP
+        while before + counters[value] <= low:
+            before += counters[value]
+            value += 1
+        later, seen = value, before + counters[value]
+        while seen <= high:
+            later += 1
+            seen += counters[later]
+        out[fields.RANKS + 2 * place] = lowest + (later if is_reversed else value)
+        out[fields.RANKS + 2 * place + 1] = lowest + (value if is_reversed else later)
 
 
 def _runs(x: Any, missing: Any, begins: Any, ends: Any) -> int:
     """Where runs of valid samples begin and end; how many there are."""
     n = 0
     is_inside = False
-    for i in range(len(x)):
-        if (x[i] != missing) != is_inside:
-            if is_inside:
-                ends[n] = i
-                n += 1
-            else:
-                begins[n] = i
-            is_inside = not is_inside
+    i = 0
+    while i < len(x):
+        if is_inside and i + _GROUP <= len(x):
+            group = x[i : i + _GROUP]
+            gone = np.int32(0)
+            for j in range(_GROUP):
+                gone += np.int32(group[j] == missing)
+            if gone == 0:
+                i += _GROUP
+                continue
+        for j in range(i, min(i + _GROUP, len(x))):
+            if (x[j] != missing) != is_inside:
+                if is_inside:
+                    ends[n] = j
+                    n += 1
+                else:
+                    begins[n] = j
+                is_inside = not is_inside
+        i += _GROUP
     if is_inside:
         ends[n] = len(x)
         n += 1
@@ -189,17 +230,27 @@ def _sum_steps(x: Any, begins: Any, ends: Any, threshold: Any, out: Any) -> None
         m = len(y)
         pairs += m - 1
         d1 += np.int64(y[m - 1]) - np.int64(y[0])
-        for i in range(1, m):
-            d = np.int32(y[i] - y[i - 1])
-            flat += d == 0
-            way += abs(d)
-            d2 += np.int64(d) * np.int64(d)
-            crossings += (y[i] >= threshold) != (y[i - 1] >= threshold)
+        for start in range(0, m - 1, _BLOCK):
+            size = min(_BLOCK, m - 1 - start)
+            here, there = y[start : start + size], y[start + 1 : start + 1 + size]
+            some_flat = np.int32(0)
+            some_way = np.int32(0)
+            some_crossings = np.int32(0)
+            for i in range(size):
+                d = np.int32(there[i] - here[i])
+                some_flat += np.int32(d == 0)
+                some_way += np.int32(abs(d))
+                some_crossings += np.int32((there[i] > threshold) != (here[i] > threshold))
+                d2 += np.int64(d) * np.int64(d)
+            flat += some_flat
+            way += some_way
+            crossings += some_crossings
         if m > 2:
             triples += m - 2
             e1 += np.int64(y[m - 1]) - np.int64(y[m - 2]) - np.int64(y[1]) + np.int64(y[0])
-            for i in range(2, m):
-                e = np.int32(y[i] - 2 * y[i - 1] + y[i - 2])
+            first, second, third = y[: m - 2], y[1 : m - 1], y[2:]
+            for i in range(m - 2):
+                e = np.int32(np.int32(third[i] - second[i]) - np.int32(second[i] - first[i]))
                 e2 += np.int64(e) * np.int64(e)
     out[fields.PAIRS] = pairs
     out[fields.FLAT] = flat
@@ -212,7 +263,9 @@ def _sum_steps(x: Any, begins: Any, ends: Any, threshold: Any, out: Any) -> None
     out[fields.E2] = e2
 
 
-def _sum_powers_of_samples(x: Any, begins: Any, ends: Any, centre: Any, width: Any, out: Any) -> None:
+def _sum_powers_of_samples(
+    x: Any, begins: Any, ends: Any, centre: Any, lowest: Any, highest: Any, n: int, out: Any
+) -> None:
     s2 = np.int64(0)
     s3 = np.int64(0)
     s4 = np.int64(0)
@@ -220,17 +273,20 @@ def _sum_powers_of_samples(x: Any, begins: Any, ends: Any, centre: Any, width: A
     s4_high = np.uint64(0)
     s4_low = np.uint64(0)
     middle = np.int32(centre)
+    farthest = max(centre - lowest, highest - centre)
+    is_whole = farthest < _FARTHEST and farthest**4 <= (2**63 - 1) // n
     for run in range(len(begins)):
-        if width <= fields.NARROW:
-            for i in range(begins[run], ends[run]):
-                y = np.int64(np.int32(x[i] - middle))
+        z = x[begins[run] : ends[run]]
+        if is_whole:
+            for i in range(len(z)):
+                y = np.int64(np.int32(z[i] - middle))
                 square = y * y
                 s2 += square
                 s3 += square * y
                 s4 += square * square
         else:
-            for i in range(begins[run], ends[run]):
-                y = np.int64(np.int32(x[i] - middle))
+            for i in range(len(z)):
+                y = np.int64(np.int32(z[i] - middle))
                 square = y * y
                 s2 += square
                 cube = square * y
@@ -240,10 +296,10 @@ def _sum_powers_of_samples(x: Any, begins: Any, ends: Any, centre: Any, width: A
                 s4_high += fourth >> _FOURTH_SHIFT
                 s4_low += fourth & _FOURTH_LOW
     out[fields.S2] = s2
-    _tell_powers(s3, s3_low, s4, s4_high, s4_low, width, out)
+    _tell_powers(s3, s3_low, s4, s4_high, s4_low, is_whole, out)
 
 
-def _sum_powers_of_counts(counters: Any, first: Any, out: Any) -> None:
+def _sum_powers_of_counts(counters: Any, first: Any, n: int, out: Any) -> None:
     """The same, from how often each value is there; `first` is the lowest one, less the centre."""
     width = len(counters)
     s2 = np.int64(0)
@@ -252,7 +308,9 @@ def _sum_powers_of_counts(counters: Any, first: Any, out: Any) -> None:
     s3_low = np.int64(0)
     s4_high = np.uint64(0)
     s4_low = np.uint64(0)
-    if width <= fields.NARROW:
+    farthest = max(-first, first + width - 1)
+    is_whole = farthest < _FARTHEST and farthest**4 <= (2**63 - 1) // n
+    if is_whole:
         for value in range(width):
             y = first + value
             square = y * y
@@ -273,11 +331,11 @@ def _sum_powers_of_counts(counters: Any, first: Any, out: Any) -> None:
             s4_high += (fourth >> _FOURTH_SHIFT) * np.uint64(often)
             s4_low += (fourth & _FOURTH_LOW) * np.uint64(often)
     out[fields.S2] = s2
-    _tell_powers(s3, s3_low, s4, s4_high, s4_low, width, out)
+    _tell_powers(s3, s3_low, s4, s4_high, s4_low, is_whole, out)
 
 
-def _tell_powers(s3: Any, s3_low: Any, s4: Any, s4_high: Any, s4_low: Any, width: Any, out: Any) -> None:
-    if width <= fields.NARROW:
+def _tell_powers(s3: Any, s3_low: Any, s4: Any, s4_high: Any, s4_low: Any, is_whole: Any, out: Any) -> None:
+    if is_whole:
         out[fields.S3_HIGH] = s3 >> fields.CUBE_BITS
         out[fields.S3_LOW] = s3 & _CUBE_LOW
         out[fields.S4_HIGH] = s4 >> fields.FOURTH_BITS

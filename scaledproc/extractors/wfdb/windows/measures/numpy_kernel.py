@@ -18,56 +18,42 @@ _CUBE_LOW, _FOURTH_LOW = (1 << fields.CUBE_BITS) - 1, (1 << fields.FOURTH_BITS) 
 
 def numpy_kernel(
     samples: NDArray[np.int32],
-    starts: NDArray[np.int64],
-    lengths: NDArray[np.int64],
+    windows: NDArray[np.int64],
     missing: int,
-    baseline: int,
     is_reversed: bool,
     table: NDArray[np.int64],
 ) -> None:
     """Fill the table, as `fields.Kernel` says."""
-    begins = np.clip(starts, 0, len(samples))
-    ends = np.clip(starts + lengths, 0, len(samples))
-    longest = int((ends - begins).max(initial=0))
+    longest = int((windows[:, fields.END] - windows[:, fields.BEGIN]).max(initial=0))
     together = max(_TOGETHER // max(longest, 1), 1)
-    for first in range(0, len(starts), together):
+    for first in range(0, len(windows), together):
         some = slice(first, first + together)
-        _fill(samples, begins[some], ends[some], missing, baseline, is_reversed, table[some])
-        # What the windows have beyond the samples.
-        before, after = begins[some] - starts[some], starts[some] + lengths[some] - ends[some]
-        _fill_gaps(samples, begins[some], ends[some], missing, before, after, table[some])
+        _fill(samples, windows[some], missing, is_reversed, table[some])
+        _fill_gaps(samples, windows[some], missing, table[some])
 
 
-def _fill_gaps(
-    samples: NDArray[np.int32],
-    begins: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    missing: int,
-    before: NDArray[np.int64],
-    after: NDArray[np.int64],
-    table: NDArray[np.int64],
-) -> None:
-    table[:, fields.GAP] = np.maximum(before, after)
-    for row in np.flatnonzero(table[:, fields.N] < ends - begins).tolist():
+def _fill_gaps(samples: NDArray[np.int32], windows: NDArray[np.int64], missing: int, table: NDArray[np.int64]) -> None:
+    begins, ends, before, after = windows.T[: fields.BASELINE]
+    n, lengths = table[:, fields.N], ends - begins
+    gaps = np.maximum(before, after)
+    for row in (n < lengths).nonzero()[0].tolist():
         begin, end = int(begins[row]), int(ends[row])
-        there = np.flatnonzero(samples[begin:end] != missing)
+        there = (samples[begin:end] != missing).nonzero()[0]
         if len(there):
             edges = max(int(there[0]) + int(before[row]), end - begin - 1 - int(there[-1]) + int(after[row]))
-            table[row, fields.GAP] = max(edges, int(np.diff(there).max(initial=1)) - 1)
-    nothing = table[:, fields.N] == 0
-    table[nothing, fields.GAP] = (before + ends - begins + after)[nothing]
+            gaps[row] = max(edges, int(np.diff(there).max(initial=1)) - 1)
+    np.copyto(gaps, before + lengths + after, where=n == 0)
+    table[:, fields.GAP] = gaps
 
 
 def _fill(
     samples: NDArray[np.int32],
-    begins: NDArray[np.int64],
-    ends: NDArray[np.int64],
+    windows: NDArray[np.int64],
     missing: int,
-    baseline: int,
     is_reversed: bool,
     table: NDArray[np.int64],
 ) -> None:
-    x = _matrix(samples, begins, ends, missing)
+    x = _matrix(samples, windows[:, fields.BEGIN], windows[:, fields.END], missing)
     n_rows, length = x.shape
     if not length:
         return
@@ -83,22 +69,49 @@ def _fill(
     fits = (n > 0) & (highest - lowest < fields.WIDEST)
     if not fits.any():
         return
+    found = np.zeros_like(table)
+    found[:, fields.N] = n
+    found[:, fields.LOWEST], found[:, fields.HIGHEST] = lowest, highest
+    baselines = windows[:, fields.BASELINE].tolist()
+    for row in fits.nonzero()[0].tolist():
+        at_zero, before = baselines[row], gone[row]
+        values = ordered[row]
+        places = values.searchsorted  # of a number of the same type, or else it copies all
+        found[row, fields.N_LOWEST] = places(values[before], "right") - before
+        found[row, fields.N_HIGHEST] = length - places(values[-1])
+        if values[before] <= at_zero <= values[-1]:
+            zero = np.int32(at_zero)
+            found[row, fields.ZERO] = places(zero, "right") - places(zero)
+    found[:, fields.DISTINCT] = 1 + _counts(ordered[:, 1:] != ordered[:, :-1]) - (gone > 0)
+    is_told = fits & (n >= windows[:, fields.FEWEST])
+    if is_told.any():
+        _fill_sums(x, valid if has_gaps else None, ordered, is_told, is_reversed, missing, found)
+        if not is_told.all():
+            found[np.ix_(~is_told, _NOT_COUNTED)] = 0
+    table[fits] = found[fits]
+
+
+_NOT_COUNTED = [column for column in range(fields.FIELDS) if column not in fields.COUNTED]
+
+
+def _fill_sums(
+    x: NDArray[np.int32],
+    valid: NDArray[np.bool_] | None,
+    ordered: NDArray[np.int32],
+    is_told: NDArray[np.bool_],
+    is_reversed: bool,
+    missing: int,
+    found: NDArray[np.int64],
+) -> None:
+    """What is not a count of each window, where it is wanted of some."""
+    n_rows, length = x.shape
+    rows = np.arange(n_rows)
+    n = found[:, fields.N]
+    gone = length - n
     some = np.maximum(n, 1)
     total = x.sum(axis=1, dtype=np.int64) - missing * gone
     centre = total // some
-    found = np.zeros_like(table)
-    found[:, fields.N] = n
     found[:, fields.CENTRE], found[:, fields.S1] = centre, total - n * centre
-    found[:, fields.LOWEST], found[:, fields.HIGHEST] = lowest, highest
-    for row in np.flatnonzero(fits).tolist():
-        places = ordered[row].searchsorted
-        low, high, at_zero = int(lowest[row]), int(highest[row]), baseline
-        found[row, fields.N_LOWEST] = places(low, "right") - gone[row]
-        found[row, fields.N_HIGHEST] = length - places(high)
-        if low <= at_zero <= high:
-            found[row, fields.ZERO] = places(np.int32(at_zero), "right") - places(np.int32(at_zero))
-    steps = ordered[:, 1:] != ordered[:, :-1]
-    found[:, fields.DISTINCT] = 1 + _counts(steps) - (gone > 0)
     for place, share in enumerate(fields.SHARES):
         below = (share * (some - 1)).astype(np.int64)
         above = np.minimum(below + 1, some - 1)
@@ -107,19 +120,19 @@ def _fill(
                 rows, length - 1 - rank if is_reversed else np.minimum(gone + rank, length - 1)
             ]
     y = x - centre.astype(np.int32)[:, None]
-    if has_gaps:
+    if valid is not None:
         y *= valid
-    _sum_powers(y, int((highest - lowest)[fits].max()), found)
+    farthest = np.maximum(centre - found[:, fields.LOWEST], found[:, fields.HIGHEST] - centre)
+    _sum_powers(y, int(farthest[is_told].max()), found)
     threshold = (total // some + 1 if is_reversed else -(-total // some)) - centre
-    _sum_steps(y, valid if has_gaps else None, threshold, found)
-    table[fits] = found[fits]
+    _sum_steps(y, valid, threshold, found)
 
 
-def _sum_powers(y: NDArray[np.int32], widest: int, found: NDArray[np.int64]) -> None:
+def _sum_powers(y: NDArray[np.int32], farthest: int, found: NDArray[np.int64]) -> None:
     a = y.astype(np.int64)
     square = a * a
     found[:, fields.S2] = square.sum(axis=1)
-    if widest < fields.NARROW:
+    if fields.fits_whole(farthest, y.shape[1]):
         cubes, fourths = _dots(square, a), _dots(square, square)
         found[:, fields.S3_HIGH], found[:, fields.S3_LOW] = cubes >> fields.CUBE_BITS, cubes & _CUBE_LOW
         found[:, fields.S4_HIGH], found[:, fields.S4_LOW] = fourths >> fields.FOURTH_BITS, fourths & _FOURTH_LOW

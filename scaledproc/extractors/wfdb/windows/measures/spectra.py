@@ -179,30 +179,46 @@ class Welch:
         segments *= self._weights
 
     def _tell(self, power: NDArray[np.float64], gain: float) -> list[Spectrum]:
-        totals = power.sum(axis=1)
-        has_power = (totals > 0).tolist()
-        some = np.where(totals > 0, totals, 1.0)
-        below = power.cumsum(axis=1)
-        edges = [int(row.searchsorted(EDGE * row[-1])) for row in below]
-        bands = [None if bins is None else power[:, bins[0] - 1 : bins[1] - 1].sum(axis=1) for bins in self._bands]
-        power /= some[:, None]
-        peaks = power.astype(np.float32).argmax(axis=1).tolist()  # of those that differ by rounding the lowest
-        entropies = _entropies(power) / math.log(max(self._n_bins - 1, 2))
+        sums, peaks, edges, entropies = self._summed(power)
+        has_power = (sums[:, 0] > 0).tolist()
+        entropies /= math.log(max(self._n_bins - 1, 2))
         frequencies = self._frequencies
-        known_bands = [band for band in bands if band is not None]
-        powers = np.column_stack([totals, *known_bands])
-        powers /= gain
-        powers /= gain
+        sums /= gain
+        sums /= gain
         found = []
         for row, peak, entropy, edge, known in zip(
-            _single(powers), peaks, entropies.astype(np.float32).tolist(), edges, has_power, strict=True
+            _single(sums), peaks, entropies.astype(np.float32).tolist(), edges, has_power, strict=True
         ):
             told = iter(row)
             total = next(told)
-            parts = tuple([None if band is None else next(told) for band in bands])
+            parts = tuple([None if bins is None else next(told) for bins in self._bands])
             where = (frequencies[peak], entropy, frequencies[edge]) if known else (None, None, None)
             found.append(Spectrum(total, parts, *where))
         return found
+
+    def _summed(
+        self, power: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], list[int], list[int], NDArray[np.float64]]:
+        """Of each window the power at all frequencies and in the known bands; the places of peak and edge; the entropy.
+
+        The power is written over.
+        """
+        bands = [bins for bins in self._bands if bins is not None]
+        sums = np.empty((len(power), 1 + len(bands)))
+        if compiled is not None:
+            places, entropies = np.empty((len(power), 2), np.int64), np.empty(len(power))
+            of_bands = np.array(bands, np.int64).reshape(-1, 2) - 1
+            compiled.summed(power, of_bands, EDGE, _BITS_OF_SQRT_HALF, _LOG_2, sums, places, entropies)
+            peaks, edges = places.T.tolist()
+            return sums, peaks, edges, entropies
+        totals = sums[:, 0] = power.sum(axis=1)
+        for place, (first, last) in enumerate(bands, 1):
+            sums[:, place] = power[:, first - 1 : last - 1].sum(axis=1)
+        below = power.cumsum(axis=1)
+        edges = [int(row.searchsorted(EDGE * row[-1])) for row in below]
+        power /= np.where(totals > 0, totals, 1.0)[:, None]
+        peaks = power.astype(np.float32).argmax(axis=1).tolist()  # of those that differ by rounding the lowest
+        return sums, peaks, edges, _entropies(power)
 
 
 def segment_length(fs: float, length: int) -> int:
@@ -281,10 +297,7 @@ def _entropies(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     bits: NDArray[np.int64] = shares.view(np.int64)
     exponents: NDArray[np.int64] = (bits - _BITS_OF_SQRT_HALF) >> 52
     m: NDArray[np.float64] = (bits - (exponents << 52)).view(np.float64)
-    if compiled is not None:
-        compiled.logarithms(m, exponents, shares, _LOG_2)
-    else:
-        shares *= _logarithms(m, exponents)
+    shares *= _logarithms(m, exponents)
     sums: NDArray[np.float64] = -shares.sum(axis=1)
     return sums
 

@@ -14,13 +14,16 @@ import numpy as np
 
 from scaledproc.extractors.wfdb.beats.compiled import calling
 
+_GROUP = 64
+"""Samples that are searched at once for a missing one."""
+
 
 class Steps(NamedTuple):
     """Compiled functions."""
 
     segments: Any
     powers: Any
-    logarithms: Any
+    summed: Any
 
 
 def compiled_steps() -> Steps:
@@ -35,12 +38,18 @@ def compiled_steps() -> Steps:
 
     compiling: Any = njit(cache=True, nogil=True, error_model="numpy")
     total = compiling(calling(_sum, _short_sum=compiling(_short_sum)))
-    made = Steps(compiling(calling(_segments, _sum=total)), compiling(_powers), compiling(_logarithms))
+    filling = compiling(calling(_fill_line, _interpolate=compiling(_interpolate)))
+    made = Steps(
+        segments=compiling(calling(_segments, _sum=total, _fill_line=filling)),
+        powers=compiling(_powers),
+        summed=compiling(calling(_summed, _sum=total)),
+    )
     # What cannot be compiled or kept fails here, and not at the first window.
     one, starts = np.ones((1, 1, 8)), np.zeros(1, np.int64)
     made.segments(np.ones(8, np.int32), starts, 8, 0, 8, np.ones(8), np.empty(8), one)
     made.powers(np.ones((1, 1, 5), np.complex128), np.ones(5), np.empty((1, 4)))
-    made.logarithms(np.ones((1, 4)), np.zeros((1, 4), np.int64), np.ones((1, 4)), 0.5)
+    bands, places = np.array([[0, 2]]), np.empty((1, 2), np.int64)
+    made.summed(np.ones((1, 4)), bands, 0.5, 1, 0.5, np.empty((1, 2)), places, np.empty(1))
     return made
 
 
@@ -111,39 +120,60 @@ def _segments(
             has_all = lowest != missing  # which is lower than all others
         if has_all:
             for s in range(segments.shape[1]):
-                at = s * hop
+                part, out = window[s * hop : s * hop + n], segments[w, s]
                 whole = np.int64(0)  # as floats they would be added up to the same: no sum of them is rounded
-                for i in range(at, at + n):
-                    whole += window[i]
+                for i in range(n):
+                    whole += part[i]
                 mean = whole / n
                 for i in range(n):
-                    segments[w, s, i] = (window[at + i] - mean) * weights[i]
+                    out[i] = (part[i] - mean) * weights[i]
             continue
-        before, behind = max(-start, 0), min(length, len(samples) - start)
-        gone = before + length - behind
-        for i in range(before, behind):
-            value = samples[start + i]
-            line[i] = value
-            gone += value == missing
-        if gone:
-            last = -1  # the last valid sample
-            for i in range(length + 1):
-                if i < length and (i < before or i >= behind or samples[start + i] == missing):
-                    continue
-                if i - last > 1:  # a run of missing ones ends
-                    low = line[last] if last >= 0 else line[i]
-                    high = line[i] if i < length else line[last]
-                    left = last if last >= 0 else i
-                    right = i if i < length else last
-                    slope = (high - low) / max(right - left, 1)
-                    for j in range(last + 1, i):
-                        line[j] = low + slope * (j - left)
-                last = i
+        _fill_line(samples, start, length, missing, line)
         for s in range(segments.shape[1]):
-            at = s * hop
-            mean = _sum(line, at, n) / n
+            values, out = line[s * hop : s * hop + n], segments[w, s]
+            mean = _sum(values, 0, n) / n
             for i in range(n):
-                segments[w, s, i] = (line[at + i] - mean) * weights[i]
+                out[i] = (values[i] - mean) * weights[i]
+
+
+def _fill_line(samples: Any, start: int, length: int, missing: int, line: Any) -> None:
+    """A window of which samples are missing: these on a straight line between their neighbours."""
+    before, behind = max(-start, 0), min(length, len(samples) - start)
+    there, values = samples[start + before : start + behind], line[before:behind]
+    for i in range(len(there)):
+        values[i] = there[i]
+    last = -1  # the last valid sample
+    i = before
+    while i < length:
+        if last == i - 1 and i + _GROUP <= behind:  # nearly always all of some are there
+            group = there[i - before : i - before + _GROUP]
+            gone = np.int32(0)
+            for j in range(_GROUP):
+                gone += np.int32(group[j] == missing)
+            if gone == 0:
+                i += _GROUP
+                last = i - 1
+                continue
+        for j in range(i, min(i + _GROUP, length)):
+            if j >= behind or there[j - before] == missing:
+                continue
+            if j - last > 1:  # a run of missing ones ends
+                _interpolate(line, last, j, length)
+            last = j
+        i += _GROUP
+    if length - last > 1:
+        _interpolate(line, last, length, length)
+
+
+def _interpolate(line: Any, last: int, i: int, length: int) -> None:
+    """Fill in what lies between two valid samples, or before the first or after the last one."""
+    low = line[last] if last >= 0 else line[i]
+    high = line[i] if i < length else line[last]
+    left = last if last >= 0 else i
+    right = i if i < length else last
+    slope = (high - low) / max(right - left, 1)
+    for j in range(last + 1, i):
+        line[j] = low + slope * (j - left)
 
 
 def _powers(transformed: Any, scale: Any, power: Any) -> None:
@@ -159,11 +189,46 @@ def _powers(transformed: Any, scale: Any, power: Any) -> None:
             power[w, k - 1] = (real + imaginary) * scale[k]
 
 
-def _logarithms(m: Any, exponents: Any, shares: Any, log_2: float) -> None:
-    """`spectra._logarithms`."""
-    for row in range(m.shape[0]):
-        for i in range(m.shape[1]):
-            s = (m[row, i] - 1) / (m[row, i] + 1)
+def _summed(
+    power: Any, bands: Any, share: float, bits_of_sqrt_half: int, log_2: float, sums: Any, places: Any, entropies: Any
+) -> None:
+    """What `spectra.Welch._summed` tells; `bands` are places among the frequencies, `power` is written over."""
+    n = power.shape[1]
+    below, exponents, terms = np.empty(n), np.empty(n), np.empty(n)
+    bits_of_m = np.empty(n, np.int64)
+    m = bits_of_m.view(np.float64)
+    for w in range(len(power)):
+        row = power[w]
+        total = _sum(row, 0, n)
+        sums[w, 0] = total
+        for band in range(len(bands)):
+            sums[w, band + 1] = _sum(row, bands[band, 0], bands[band, 1] - bands[band, 0])
+        added = 0.0
+        for i in range(n):
+            added += row[i]
+            below[i] = added
+        wanted = share * added
+        edge = 0
+        while edge < n and below[edge] < wanted:
+            edge += 1
+        by = total if total > 0 else 1.0
+        for i in range(n):
+            row[i] /= by
+        peak = 0
+        most = np.float32(row[0])
+        for i in range(n):
+            single = np.float32(row[i])
+            if single > most:
+                peak, most = i, single
+        places[w, 0], places[w, 1] = peak, edge
+        # `spectra._entropies`, whose logarithms are those of `m * 2**exponent`.
+        bits = row.view(np.int64)
+        for i in range(n):
+            exponent = (bits[i] - bits_of_sqrt_half) >> 52
+            exponents[i] = exponent
+            bits_of_m[i] = bits[i] - (exponent << 52)
+        for i in range(n):
+            s = (m[i] - 1) / (m[i] + 1)
             square = s * s
             series = square * (1 / 9)
             series += 1 / 7
@@ -175,5 +240,6 @@ def _logarithms(m: Any, exponents: Any, shares: Any, log_2: float) -> None:
             series += 1
             series *= s
             series *= 2
-            series += exponents[row, i] * log_2
-            shares[row, i] = series * shares[row, i]
+            series += exponents[i] * log_2
+            terms[i] = row[i] * series
+        entropies[w] = -(0.0 + _sum(terms, 0, n))

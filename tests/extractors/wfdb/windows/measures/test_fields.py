@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaledproc.extractors.wfdb.windows.measures.fields import GAP, Coded, N, exact_row, table_of
+from scaledproc.extractors.wfdb.windows.measures.fields import (
+    COUNTED,
+    GAP,
+    HIGHEST,
+    LOWEST,
+    WIDEST,
+    Asked,
+    Coded,
+    N,
+    exact_row,
+    table_of,
+    tables_of,
+)
 from scaledproc.extractors.wfdb.windows.measures.numba_kernel import compiled_kernel
 from scaledproc.extractors.wfdb.windows.measures.numpy_kernel import numpy_kernel
 
@@ -51,6 +63,19 @@ def test_both_kernels_say_what_pythons_integers_say(given_signals: tuple[Any, An
         if row[N]:
             inside = [window[place - start] for place in places if 0 <= place < len(samples)]
             assert row == exact_row(inside, coded, longest)
+
+
+@given(st.lists(signals(), min_size=1, max_size=5), st.integers(0, 30))
+@settings(max_examples=100, deadline=None)
+def test_several_signals_at_once_are_as_each_alone(several: list[tuple[Any, Any, Any, Coded]], fewest: int) -> None:
+    """And of windows with fewer valid samples than wanted the counts are the same, and nothing else is told."""
+    for kernel in KERNELS:
+        asked = [Asked(*each, np.full(len(each[1]), fewest)) for each in several]
+        for each, rows in zip(several, tables_of(asked, kernel), strict=True):
+            for row, whole in zip(rows, table_of(*each, kernel), strict=True):
+                only = [value if field in COUNTED else 0 for field, value in enumerate(whole)]
+                is_exact = whole[HIGHEST] - whole[LOWEST] >= WIDEST  # which Python's integers do
+                assert row == (whole if row[N] >= fewest or is_exact else only)
 
 
 @pytest.mark.parametrize("largest", [1, 511, 2**15 - 1])
