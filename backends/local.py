@@ -47,6 +47,11 @@ class LocalBackend(Backend):
             finally:
                 self._pool = None
 
+    @property
+    def processes(self) -> Pool | None:
+        """The pool's, where it has some."""
+        return self._pool
+
     def run(self, run: RunFolder, jobs: Sequence[Job]) -> Iterator[Event]:
         """Do the jobs in this process and its pool."""
         from scaledproc.execution.combine import combine

@@ -27,7 +27,7 @@ from scaledproc._util.process import startup
 from scaledproc.extractors import load_extractor
 from scaledproc.planning.plan import make_plan
 from scaledproc.planning.saved_inventory import read_inventory
-from scaledproc.run_folder.folder import read_plan, write_plan
+from scaledproc.run_folder.plan_files import read_plan, write_plan
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:

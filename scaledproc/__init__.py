@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from scaledproc.fetching.transfer import Fetched
     from scaledproc.planning.inventory import Inventory
     from scaledproc.planning.plan import Plan
-    from scaledproc.run_folder.folder import Run
+    from scaledproc.run_folder.run import Run
 
 __all__ = [
     "Backend",
@@ -80,6 +80,6 @@ __getattr__, __dir__ = lazily(
         "fetching.transfer": ("Fetched",),
         "planning.inventory": ("Inventory",),
         "planning.plan": ("Plan",),
-        "run_folder.folder": ("Run",),
+        "run_folder.run": ("Run",),
     },
 )

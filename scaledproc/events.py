@@ -225,8 +225,11 @@ class RunFinished(Event):
     seconds: float
     already: bool = False
     failures: tuple[Failure, ...] = ()
+    """One for each of the most frequent messages, the most frequent first; all are in `errors.parquet`."""
     table: str = "features.parquet"
     """The table's file or folder, below `output`."""
+    alike: tuple[int, ...] = ()
+    """For each of `failures` how many tasks failed so: with the same message but for numbers and the task's name."""
 
 
 @dataclass(frozen=True)
@@ -337,7 +340,7 @@ _PLAIN: Mapping[str, tuple[type, ...]] = {
     "float": (float, int),
     "bool": (bool,),
 }
-_INNER: Mapping[str, type] = {"Failure": Failure, "str": str, "Mapping": dict}
+_INNER: Mapping[str, type] = {"Failure": Failure, "str": str, "int": int, "Mapping": dict}
 _KINDS: Mapping[str, type[Event]] = {
     kind.__name__: kind
     for kind in (

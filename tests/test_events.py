@@ -46,6 +46,7 @@ def values_of(kind: type[Event], name: str) -> st.SearchStrategy[Any]:
         State: st.sampled_from(State),
         int | None: st.none() | st.integers(),
         tuple[Failure, ...]: st.lists(failures, max_size=2).map(tuple),
+        tuple[int, ...]: st.lists(st.integers(), max_size=2).map(tuple),
         tuple[str, ...]: st.lists(texts, max_size=2).map(tuple),
         Mapping[str, int]: st.dictionaries(texts, st.integers(), max_size=2),
     }.get(get_type_hints(kind)[name], st.dictionaries(texts, texts, max_size=2))

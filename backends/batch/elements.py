@@ -136,3 +136,23 @@ def next_try(tries: Tries, fate: Fate, committed: int, retries: int, *, may_have
         if not may_have_memory and committed <= tries.mark:
             return False
     return tries.count <= retries
+
+
+def room(at_once: int | None, at_work: int, *, has_throttle: bool) -> int | None:
+    """How many more jobs may be submitted now, so that no more than `at_once` work; None for any number.
+
+    Jobs that are submitted in one go may be held to `at_once` by the batch system, but only they: beside jobs that are
+    there already, which have a limit of their own, no more are submitted than are left of it.
+
+    Parameters
+    ----------
+    at_once
+        The limit; None for none.
+    at_work
+        Jobs of the run that are queued or at work.
+    has_throttle
+        Whether the batch system holds jobs that are submitted in one go to the limit.
+    """
+    if at_once is None or (has_throttle and not at_work):
+        return None
+    return max(at_once - at_work, 0)

@@ -5,41 +5,40 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from scaledproc._util.command.config_file import table
 from scaledproc._util.options import declared
-from scaledproc.backend.base import Expected
 from scaledproc.backend.registry import MissingBackendError
-from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.errors import ScaledprocError
 from scaledproc.events import State
 from scaledproc.execution.heartbeat import PROGRESS
-from scaledproc.execution.workers.pool import cores
 from scaledproc.run_folder.folder import RunFolder
 
-from ..batch.elements import COMBINE, Elements, QueuedJob
-from ..batch.expected import expected
-from ..batch.queue import BatchBackend, BusyError, run_token
+from ..batch.calls import BusyError, UnansweredError, run_command
+from ..batch.elements import COMBINE, QueuedJob
+from ..batch.job_command import run_token
+from ..batch.queue import BatchBackend
 from .settings import Settings, fill
 
 if TYPE_CHECKING:
-    from scaledproc.extractors import Extractor
-    from scaledproc.planning.plan import Plan
-    from scaledproc.storage.store import Store
+    pass
 
-CORES = 4  # of a job, where nobody says
 TIMEOUT = 120.0  # seconds that a command may take
 ASKED_AT_ONCE = 8
 RECALLING = ("poll", "cancel")
 """The commands by which the jobs of a run are asked for and stopped."""
-TEMPLATES = ("submit", *RECALLING)
+TEMPLATES = ("submit", "find", *RECALLING)
 SURE_LOOKS, UNSURE_LOOKS = 2, 8
 """Looks in a row in which `poll` with `{id}` fails for a job before it is taken for ended, and its heartbeat is silent:
 where it answered for another job meanwhile, and where it answered for none, as of a batch system that is down."""
+_IN_DOUBT = (
+    "whether the batch system has the job {name} is not known, and without --commands-find it cannot be looked for; if "
+    "it is there, let it end or cancel it, then the same command continues"
+)
 NO_SUBMIT = "false {script}"
 """Submits nothing, for a run whose jobs are only looked at."""
 
@@ -47,28 +46,17 @@ NO_SUBMIT = "false {script}"
 class CommandsBackend(BatchBackend):
     """Runs jobs by commands, on machines that share a filesystem with this one.
 
-    Parameters
-    ----------
-    jobs
-        Processes of each job; as many as it has cores where none is given.
-    scratch
-        Where jobs stage remote data; on their machines.
-    settings
-        As `Settings` has them.
-
-    Raises
-    ------
-    UsageError
-        If there is no such setting, one cannot have its value, or a command is missing.
+    Neither a command nor what it may have of secrets is in run.json.
     """
 
     name = "commands"
+    declares = Settings
+    settings: Settings
+    unrecorded = TEMPLATES
 
     def __init__(self, *, jobs: int | None = None, scratch: Path | None = None, **settings: Any) -> None:
-        super().__init__(jobs=jobs, scratch=scratch)
-        self.settings = given = Settings.parse(settings)
+        super().__init__(jobs=jobs, scratch=scratch, **settings)
         self._missed: dict[str, tuple[int, bool, Mapping[str, str]]] = {}
-        self.retries, self.poll, self.per_job = given.retries, given.poll_seconds, given.shards_per_job
 
     @classmethod
     def recall(cls, record: Mapping[str, Any], settings: Mapping[str, Any]) -> Self:  # noqa: ARG003 - as the base has it
@@ -92,45 +80,67 @@ class CommandsBackend(BatchBackend):
             )
         return cls(**{"submit": NO_SUBMIT, **given})
 
-    @property
-    def cores(self) -> int:
-        """Cores of one job."""
-        return cores(self.jobs or self.settings.cpus or CORES)
-
-    def check(self, run: RunFolder, plan: Plan) -> Iterator[str]:  # noqa: ARG002 - as the base has it
-        """See what can be known without submitting anything."""
-        yield from self.notes(run)
-
-    def estimate(self, plan: Plan, dataset: Store, extractor: Extractor) -> Expected:  # noqa: ARG002 - as the base has it
-        """Jobs, cores and time, as far as the queue lets them start."""
-        elements = Elements(plan.n_shards, self.per_job)
-        return expected("the batch system", plan, elements, self.cores, self.settings.at_once, extractor, "")
-
-    def submit(self, run: RunFolder, elements: Sequence[int], at_work: int, more_memory: int) -> Sequence[int]:  # noqa: ARG002
-        """One job for each, as many as may be there at once."""
-        taken = list(elements)[: max(self.settings.at_once - at_work, 0)]
-        for element in taken:
-            known = self.control(run)
-            number = int(known.get("submitted", 0)) + 1
-            name = f"scaledproc-{run_token(run)}-{number}"
-            shards = self.elements(run).shards_of(element)
-            what = "--combine" if element == COMBINE else f"--shard {shards[0]}-{shards[-1]}"
-            folder = self.logs(run)
-            script, log = folder / f"{name}.sh", folder / f"{name}.log"
-            command = self.worker(run, what, name, self.settings.grace)
-            script.write_text(f"#!/bin/sh\nexec {command}\n", encoding="utf-8")
-            script.chmod(0o700)
-            values = {
-                "script": str(script),
-                "name": name,
-                "log": str(log),
-                "cores": str(self.settings.cpus or self.cores),
-            }
-            said = _call("submit", fill(self.settings.submit, {**values, "command": command}))
-            job = {"id": _id_in(said, self.settings.id_pattern), "name": name}
+    def submit(self, run: RunFolder, elements: Sequence[int], more_memory: int) -> None:  # noqa: ARG002 - no command has it
+        """One job for each; none where an earlier call that was cut short has submitted it, as its name tells."""
+        known = self.control(run)
+        asked = known.setdefault("asked", {})
+        for element in elements:
+            key = str(element)
+            if key in asked and not self.settings.find:
+                name = asked[key]
+                self._forget(run, known, key)
+                raise ScaledprocError(f"submitting a job was cut short: {_IN_DOUBT.format(name=name)}")
+            if key in asked:
+                name, found = asked[key], "".join(self._find(asked[key]))
+            else:
+                known["submitted"] = int(known.get("submitted", 0)) + 1
+                name, found = f"scaledproc-{run_token(run)}-{known['submitted']}", ""
+                asked[key] = name
+                self.keep(run, known)  # before: whoever goes on must know what may have been submitted
+            job = {"id": found or self._submit_one(run, known, element, name), "name": name}
             self._missed.pop(job["id"], None)  # ids come again
-            self.keep(run, submitted=number, jobs={**known.get("jobs", {}), str(element): job})
-        return taken
+            known["jobs"] = {**known.get("jobs", {}), key: job}
+            del asked[key]
+            self.keep(run, known)
+
+    def _submit_one(self, run: RunFolder, known: dict[str, Any], element: int, name: str) -> str:
+        """Submit a job; its id."""
+        shards = self.elements(run).shards_of(element)
+        what = "--combine" if element == COMBINE else f"--shard {shards[0]}-{shards[-1]}"
+        script, log = (self.logs(run) / f"{name}.{kind}" for kind in ("sh", "log"))
+        command = self.worker(run, what, name)
+        script.write_text(f"#!/bin/sh\nexec {command}\n", encoding="utf-8")
+        script.chmod(0o700)
+        values = {"script": str(script), "name": name, "log": str(log), "cores": str(self.settings.cpus or self.cores)}
+        words = fill(self.settings.submit, {**values, "command": command})
+
+        def submit() -> str:
+            try:
+                said = _call("submit", words)
+            except UnansweredError:
+                raise
+            except ScaledprocError:  # it was refused
+                self._forget(run, known, str(element))
+                raise
+            return id_in(said, self.settings.id_pattern)
+
+        if self.settings.find:
+            return self.surely(submit, lambda: self._find(name))
+        try:
+            return submit()
+        except UnansweredError as error:
+            self._forget(run, known, str(element))
+            raise ScaledprocError(f"{error}: {_IN_DOUBT.format(name=name)}") from None
+
+    def _find(self, name: str) -> set[str]:
+        """The id of the job of this name, where the batch system has it."""
+        said = _call("find", fill(self.settings.find, {"name": name}))
+        return {id_in(said, self.settings.id_pattern)} if said.strip() else set()
+
+    def _forget(self, run: RunFolder, known: dict[str, Any], key: str) -> None:
+        """Submit a job anew the next time: it was refused, or a person was told to look for it."""
+        del known["asked"][key]
+        self.keep(run, known)
 
     def look(self, run: RunFolder) -> Sequence[QueuedJob]:
         """The last job of each element that is not done."""
@@ -198,18 +208,23 @@ class CommandsBackend(BatchBackend):
 
     def cancel(self, run: RunFolder) -> None:
         """Cancel the jobs that have not ended."""
-        jobs = self.control(run).get("jobs", {}).values()
-        there = self._there([job["id"] for job in jobs]) if jobs else set()
+        known = self.control(run)
+        ids = {job["id"] for job in known.get("jobs", {}).values()}
+        if self.settings.find:
+            ids.update(*map(self._find, known.get("asked", {}).values()))
+        there = self._there(sorted(ids)) if ids else set()
         for job in sorted(there):
             _run("cancel", fill(self.settings.cancel, {"id": job}))  # one that fails: it has ended meanwhile
 
-    def record(self) -> Mapping[str, Any]:
-        """What run.json says of it: nothing that is executed, and none of the commands, which may have secrets."""
-        given = {name: value for name, value in asdict(self.settings).items() if value and name not in TEMPLATES}
-        return {"name": self.name, "settings": given}
 
+def id_in(said: str, pattern: str) -> str:
+    """The id in what a command printed.
 
-def _id_in(said: str, pattern: str) -> str:
+    Raises
+    ------
+    ScaledprocError
+        If the pattern finds no id in it.
+    """
     found = re.search(pattern, said)
     if found is None:
         raise ScaledprocError(f"submitting printed no id that --id-pattern {pattern} finds: {said.strip()[-300:]!r}")
@@ -226,18 +241,13 @@ def _call(what: str, words: Sequence[str]) -> str:
     """
     done = _run(what, words)
     if done.returncode:
-        kind = BusyError if what == "poll" else ScaledprocError
+        kind = BusyError if what in ("poll", "find") else ScaledprocError
         said = done.stderr.strip() or done.stdout.strip() or "it said nothing"
         raise kind(f"--commands-{what} failed with exit code {done.returncode}: {said[-1000:]} ({shlex.join(words)})")
     return done.stdout
 
 
 def _run(what: str, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(  # noqa: S603 - the user's own command, without a shell
-            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=TIMEOUT
-        )
-    except (FileNotFoundError, PermissionError):
-        raise UsageError(f"--commands-{what}: there is no program {words[0]} here") from None
-    except subprocess.TimeoutExpired:
-        raise BusyError(f"--commands-{what} took more than {TIMEOUT:g} s ({shlex.join(words)})") from None
+    flag = f"--commands-{what}"
+    missing = f"{flag}: there is no program {words[0]} here"
+    return run_command(words, TIMEOUT, missing=missing, late=f"{flag} ({shlex.join(words)})")

@@ -6,14 +6,15 @@ import re
 import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar
 
-from scaledproc._util.options import at_least, declared, option, read_options
-from scaledproc._util.units import parse_seconds
+from scaledproc._util.options import option, option_of
 from scaledproc.errors import UsageError
 
+from ..batch.settings import BatchSettings
+
 OF_SUBMIT = ("script", "name", "log", "cores", "command")
-OF_JOB = ("id",)
+OF_JOB, OF_NAME = ("id",), ("name",)
 _FIELD = re.compile(r"\{(\w+)\}")
 FIRST_NUMBER = r"\d[\w.\[\]-]*"
 
@@ -54,18 +55,22 @@ def _pattern(value: Any, flag: str) -> str:
     return str(value)
 
 
-def _seconds(value: Any, flag: str) -> float:
-    return parse_seconds(str(value), flag)
-
-
 @dataclass(frozen=True)
-class Settings:
-    """By which commands jobs are submitted, looked for and cancelled.
+class Settings(BatchSettings):
+    """By which commands jobs are submitted, looked for and cancelled; `[commands]` in `scaledproc.toml`.
 
-    Each field is a flag of the command line, a key of `[commands]` in `scaledproc.toml`, and a keyword of
-    `CommandsBackend`.
+    Raises
+    ------
+    UsageError
+        If one of the three commands is missing.
     """
 
+    backend: ClassVar[str] = "commands"
+
+    at_once: int = option_of(
+        BatchSettings, "at_once", default=100, default_text="", help="Jobs that are submitted at once."
+    )
+    grace: float = option_of(BatchSettings, "grace", default=20.0)
     submit: str = option(
         "",
         "Command that submits {script}, which may have {name}, {log} and {cores}, and prints the job's id.",
@@ -82,6 +87,14 @@ class Settings:
     cancel: str = option(
         "", "Command that cancels the job {id}.", metavar="COMMAND", read=_words(OF_JOB, OF_JOB), recall=True
     )
+    find: str = option(
+        "",
+        "Command that prints the id of the job called {name}, and nothing where there is none, for a submission that "
+        "was cut short.",
+        metavar="COMMAND",
+        read=_words(OF_NAME, OF_NAME),
+        recall=True,
+    )
     id_pattern: str = option(
         FIRST_NUMBER,
         "Regular expression of the id in what submitting prints; its first group, where it has one.",
@@ -89,46 +102,10 @@ class Settings:
         read=_pattern,
         default_text="the first number, with letters and dots that follow",
     )
-    cpus: int | None = option(
-        None, "Cores of a job.", metavar="N", read=at_least(1, "1 or more"), default_text="--jobs, else 4"
-    )
-    at_once: int = option(100, "Jobs that are submitted at once.", metavar="N", read=at_least(1, "1 or more"))
-    shards_per_job: int = option(1, "Shards of a job.", metavar="N", read=at_least(1, "1 or more"))
-    retries: int = option(2, "How many jobs more that commit nothing.", metavar="N", read=at_least(0, "0 or more"))
-    grace: float = option(
-        20.0,
-        "Time that a job has to finish its chunks when it is told to end.",
-        metavar="SECONDS",
-        unit="seconds",
-        accepts="str | float",
-        read=_seconds,
-    )
-    poll_seconds: float = option(
-        15.0,
-        "Pause between two looks at the jobs.",
-        metavar="SECONDS",
-        unit="seconds",
-        accepts="str | float",
-        read=_seconds,
-    )
 
-    @classmethod
-    def parse(cls, words: Mapping[str, Any]) -> Self:
-        """From what a person wrote.
-
-        Raises
-        ------
-        UsageError
-            If there is no such setting, it cannot have its value, or one of the three commands is missing.
-        """
-        known = [each.name for each in declared(cls)]
-        for name in words:
-            if name not in known:
-                raise UsageError(f"the backend commands has no setting {name!r}; there are: {', '.join(known)}")
-        made = cls(**read_options(cls, {name: value for name, value in words.items() if value is not None}))
-        missing = [name for name in ("submit", "poll", "cancel") if not getattr(made, name)]
+    def __post_init__(self) -> None:
+        missing = [name for name in ("submit", "poll", "cancel") if not getattr(self, name)]
         if missing:
             raise UsageError(
                 f"the backend commands needs --commands-{missing[0]}: docs/guides/batch-systems.md has examples"
             )
-        return made

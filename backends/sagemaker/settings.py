@@ -361,7 +361,9 @@ def _convert(setting: Declared, value: Any) -> Any:
             case "text":
                 return _word(value)
     except (TypeError, ValueError, OverflowError):
-        raise UsageError(f"{setting.flag} {value!r} cannot be used: see scaledproc run --help") from None
+        raise UsageError(
+            f"{setting.flag} {value!r} cannot be used: see scaledproc run --backend sagemaker --help"
+        ) from None
 
 
 def _word(value: Any) -> str:

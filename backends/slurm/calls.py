@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc._util.text import ranges_text
+from scaledproc.errors import ScaledprocError
 from scaledproc.events import State
 
+from ..batch.calls import BusyError, FullError, UnansweredError, run_command
 from ..batch.elements import COMBINE, Fate, QueuedJob
-from ..batch.queue import BusyError
 
 TIMEOUT = 120.0  # seconds that a command may take; a busy controller answers late
 FORMAT = "%F|%K|%A|%T|%r|%N"
 """Of squeue: the array's id, the element, the job's own id, state, reason, node."""
-# https://slurm.schedmd.com/squeue.html#lbAG
-_STATES = {
-    "PENDING": State.QUEUED,
-    "REQUEUED": State.QUEUED,
-    "REQUEUE_FED": State.QUEUED,
-    "REQUEUE_HOLD": State.QUEUED,
-    "SPECIAL_EXIT": State.QUEUED,
-    "RESV_DEL_HOLD": State.QUEUED,
-    "CONFIGURING": State.STARTING,
-    "COMPLETING": State.RUNNING,
-    "STAGE_OUT": State.RUNNING,
-    "COMPLETED": State.DONE,
-    "CANCELLED": State.STOPPED,
-}
+Line = tuple[int, str, str, str, str]
+"""The element, the job's name, its own id, its state and why."""
+# https://slurm.schedmd.com/squeue.html#lbAG; what is not named here is at work
+_WAITING = {"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
 _FATES: dict[str, tuple[Fate, str]] = {
     "OUT_OF_MEMORY": ("memory", "it was killed, as it took more memory than it was given"),
     "TIMEOUT": ("time", "it ran into its time limit"),
@@ -39,58 +29,39 @@ _FATES: dict[str, tuple[Fate, str]] = {
     "PREEMPTED": ("lost", "it was preempted"),
     "CANCELLED": ("stopped", "it was cancelled"),
     "REVOKED": ("stopped", "it was revoked"),
+    "COMPLETED": ("worker", "it ended well, and left no result"),
 }
-_ENDED = frozenset({"FAILED", *_FATES, "COMPLETED"})
-_FULL = ("limit", "temporarily unable", "QOSMax")
-"""What sbatch says where it takes no more jobs now; another time it may."""
-_NEVER = "time limit is invalid"
+_ENDS = {"COMPLETED": State.DONE, "CANCELLED": State.STOPPED, "REVOKED": State.STOPPED}
+_FULL, _NEVER = ("limit", "temporarily unable", "QOSMax"), "time limit is invalid"
+"""What sbatch says where it takes no more jobs now, and may another time; and where it never will."""
 _UNANSWERED = ("timed out", "Unable to contact", "Connection refused", "Zero Bytes were transmitted")
 """What sbatch says where it does not know whether the controller has the jobs."""
 _USAGE_ERROR, _TERMINATED, _NO_LOG = "2:0", ("143:0", "0:15"), "0:53"
 
 
-class FullError(BusyError):
-    """Slurm takes no more jobs now, or not so many at once."""
-
-
-class UnansweredError(BusyError):
-    """Slurm did not answer: whether it did what it was asked for is not known."""
-
-
-def call(*command: str, script: str | None = None) -> str:
+def call(*command: str, script: str = "") -> str:
     """What one of Slurm's commands prints.
 
     Raises
     ------
     UsageError
         If there is no such command here.
-    FullError
-        If Slurm takes no more jobs now.
-    UnansweredError
-        If Slurm does not answer.
     BusyError
-        If Slurm cannot be asked now.
+        If Slurm takes no more jobs now (`FullError`), does not answer (`UnansweredError`), or cannot be asked now.
     ScaledprocError
         If Slurm refuses what the command asks for.
     """
-    try:
-        done = subprocess.run(command, input=script, capture_output=True, text=True, check=False, timeout=TIMEOUT)  # noqa: S603 - no shell
-    except FileNotFoundError:
-        raise UsageError(
-            f"{command[0]} is not here: this needs Slurm's commands, as a cluster's login nodes have them"
-        ) from None
-    except subprocess.TimeoutExpired:
-        raise UnansweredError(f"Slurm does not answer: {command[0]} took more than {TIMEOUT:g} s") from None
+    name = command[0]
+    missing = f"{name} is not here: this needs Slurm's commands, as a cluster's login nodes have them"
+    done = run_command(command, TIMEOUT, script=script, missing=missing, late=f"Slurm does not answer: {name}")
     if done.returncode:
-        said = " ".join(
-            line.removeprefix(f"{command[0]}: ").removeprefix("error: ") for line in done.stderr.splitlines()
-        )
-        kind: type[ScaledprocError] = ScaledprocError if command[0] == "sbatch" else BusyError
+        said = " ".join(line.removeprefix(f"{name}: ").removeprefix("error: ") for line in done.stderr.splitlines())
+        kind: type[ScaledprocError] = ScaledprocError if name == "sbatch" else BusyError
         if any(word in said for word in _UNANSWERED):
             kind = UnansweredError
-        elif command[0] == "sbatch" and any(word in said for word in _FULL) and _NEVER not in said:
+        elif name == "sbatch" and any(word in said for word in _FULL) and _NEVER not in said:
             kind = FullError
-        raise kind(f"Slurm: {said or f'{command[0]} failed'}")
+        raise kind(f"Slurm: {said or f'{name} failed'}")
     return done.stdout + (done.stderr if "--test-only" in command else "")
 
 
@@ -106,50 +77,42 @@ def whole_number(text: str, default: int) -> int:
     return int(found[0]) if found else default
 
 
-def parse_queue(text: str) -> list[tuple[int, str, str, str, str]]:
-    """For each line of squeue the element, the job's name, its own id, its state and why."""
+def parse_queue(text: str) -> list[Line]:
+    """What each line of squeue tells."""
     found = []
-    for line in text.splitlines():
-        fields = line.split("|")
-        if len(fields) != 6:
-            continue
-        array, element, job, state, reason, _ = fields
-        number = int(element) if element.isdecimal() else COMBINE
-        found.append((number, f"{array}_{element}" if element.isdecimal() else array, job, state, reason))
+    for fields in (line.split("|") for line in text.splitlines()):
+        if len(fields) == 6:
+            array, element, job, state, reason, _ = fields
+            is_element = element.isdecimal()
+            name = f"{array}_{element}" if is_element else array
+            found.append((int(element) if is_element else COMBINE, name, job, state, reason))
     return found
 
 
-def latest(lines: Iterable[tuple[int, str, str, str, str]]) -> list[tuple[int, str, str, str, str]]:
+def latest(lines: Iterable[Line]) -> list[Line]:
     """One line of each element: of its jobs that are not over, one that is not waiting; else the last job."""
 
-    def rank(line: tuple[int, str, str, str, str]) -> tuple[bool, bool, int]:
+    def rank(line: Line) -> tuple[bool, bool, int]:
         _, name, _, state, _ = line
-        return state not in _ENDED, state != "PENDING", int(name.partition("_")[0])
+        return state != "FAILED" and state not in _FATES, state != "PENDING", int(name.partition("_")[0])
 
-    best: dict[int, tuple[int, str, str, str, str]] = {}
-    for line in lines:
-        if line[0] not in best or rank(line) > rank(best[line[0]]):
-            best[line[0]] = line
+    best = {line[0]: line for line in sorted(lines, key=rank)}
     return [best[element] for element in sorted(best)]
 
 
-def job_of(line: tuple[int, str, str, str, str], exit_code: str) -> QueuedJob:
+def job_of(line: Line, exit_code: str) -> QueuedJob:
     """A job, of its line of the queue and, where it failed, its exit code as `scontrol show job` has it."""
     element, name, _, word, reason = line
-    why = "" if reason in ("None", "") else reason
     if word in _FATES:
         fate, text = _FATES[word]
-        return QueuedJob(
-            element, name, State.STOPPED if fate == "stopped" else State.FAILED, f"{text} (job {name})", fate
-        )
-    if word == "COMPLETED":
-        return QueuedJob(element, name, State.DONE, f"it ended well, and left no result (job {name})", "worker")
-    if word == "FAILED":
+    elif word == "FAILED":
         fate, text = of_exit_code(exit_code)
-        return QueuedJob(element, name, State.FAILED, f"{text} (job {name})", fate)
-    if why == "DependencyNeverSatisfied":
-        return QueuedJob(element, name, State.FAILED, f"the jobs that it waits for failed (job {name})", "lost")
-    return QueuedJob(element, name, _STATES.get(word, State.RUNNING), why if word == "PENDING" else "")
+    elif reason == "DependencyNeverSatisfied":
+        fate, text = "lost", "the jobs that it waits for failed"
+    else:
+        state = State.QUEUED if word in _WAITING else State.STARTING if word == "CONFIGURING" else State.RUNNING
+        return QueuedJob(element, name, state, reason if word == "PENDING" and reason != "None" else "")
+    return QueuedJob(element, name, _ENDS.get(word, State.FAILED), f"{text} (job {name})", fate)
 
 
 def of_exit_code(code: str) -> tuple[Fate, str]:
@@ -158,18 +121,14 @@ def of_exit_code(code: str) -> tuple[Fate, str]:
         return "ended", "it was told to end, as before a time limit"
     if code == _NO_LOG:
         return "worker", "Slurm cannot write its log there: its node does not see the output's folder"
-    if code == _USAGE_ERROR:
-        return "hopeless", "it ended with exit code 2"
     status, _, signal = code.partition(":")
     if signal not in ("", "0"):
         return "worker", f"signal {signal} ended it"
-    return "worker", f"it ended with exit code {status or 'unknown'}"
+    return "hopeless" if code == _USAGE_ERROR else "worker", f"it ended with exit code {status or 'unknown'}"
 
 
 def index_text(elements: Sequence[int], at_once: int | None) -> str:
     """The value of --array: numbers and ranges, `%N` at once."""
-    from scaledproc._util.text import ranges_text
-
     return ranges_text(sorted(elements)).replace(" ", "") + (f"%{at_once}" if at_once else "")
 
 

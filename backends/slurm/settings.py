@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar
 
-from scaledproc._util.options import at_least, declared, option, read_options, texts
+from scaledproc._util.options import option, option_of, texts
 from scaledproc._util.redaction import is_secret_name
 from scaledproc._util.units import parse_number, parse_seconds
 from scaledproc.errors import UsageError
+
+from ..batch.settings import BatchSettings
 
 COMMAND = "{command}"
 """What stands for the worker's command in a template."""
@@ -19,6 +20,7 @@ _TIME = re.compile(r"\d+-\d+(:\d+){0,2}|\d+(:\d+){1,2}|UNLIMITED|INFINITE", re.I
 _ASSIGNED = re.compile(r"([\w-]+)=")
 """What has a value in an option of sbatch, such as both names of `--export=NAME=value`."""
 _NAME = re.compile(r"[\w.,:@+/&|()\[\]*-]+")
+_SITE = "the site's"
 
 
 def _minutes(value: Any, flag: str) -> str:
@@ -39,10 +41,6 @@ def _megabytes(value: Any, flag: str) -> int:
     return -(-size // 2**20)
 
 
-def _seconds(value: Any, flag: str) -> float:
-    return parse_seconds(str(value), flag)
-
-
 def _name(value: Any, flag: str) -> str:
     if not isinstance(value, str) or not _NAME.fullmatch(value) or value.startswith("-"):
         raise UsageError(f"{flag} {value!r}: give a name as Slurm has it")
@@ -51,11 +49,9 @@ def _name(value: Any, flag: str) -> str:
 
 def _extra(value: Any, flag: str) -> tuple[str, ...]:
     found = texts(value, flag)
-    strange = [each for each in found if not each.startswith("-")]
-    if strange:
+    if strange := [each for each in found if not each.startswith("-")]:
         raise UsageError(f"{flag} {strange[0]!r}: give an option of sbatch, such as --exclusive or --nice=100")
-    secrets = [name for each in found for name in _ASSIGNED.findall(each) if is_secret_name(name.lstrip("-"))]
-    if secrets:
+    if secrets := [name for each in found for name in _ASSIGNED.findall(each) if is_secret_name(name.lstrip("-"))]:
         raise UsageError(
             f"{flag}: the value of {secrets[0]} would be in run.json and in commands that others can read: set it in "
             f"the environment, and name it alone: --export=ALL,{secrets[0].lstrip('-')}"
@@ -76,32 +72,24 @@ def _template(value: Any, flag: str) -> str:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Where and how the jobs run.
+class Settings(BatchSettings):
+    """Where and how the jobs run; `[slurm]` in `scaledproc.toml`.
 
-    Each field is a flag of the command line, a key of `[slurm]` in `scaledproc.toml`, and a keyword of `SlurmBackend`.
+    Raises
+    ------
+    UsageError
+        If memory is to be added to none.
     """
 
-    partition: str | None = option(
-        None, "Partition of the jobs.", metavar="NAME", read=_name, default_text="the site's"
-    )
+    backend: ClassVar[str] = "slurm"
+
+    grace: float | None = option_of(BatchSettings, "grace", default_text="5 s less than the site's KillWait")
+    partition: str | None = option(None, "Partition of the jobs.", metavar="NAME", read=_name, default_text=_SITE)
     time: str | None = option(
-        None,
-        "Time limit of a job, such as 90m, 4h or 1-12:00:00.",
-        metavar="TIME",
-        read=_minutes,
-        default_text="the site's",
-    )
-    cpus: int | None = option(
-        None, "Cores of a job.", metavar="N", read=at_least(1, "1 or more"), default_text="--jobs, else 4"
+        None, "Time limit of a job, such as 90m, 4h or 1-12:00:00.", metavar="TIME", read=_minutes, default_text=_SITE
     )
     mem: int | None = option(
-        None,
-        "Memory of a job, such as 32GB.",
-        metavar="SIZE",
-        read=_megabytes,
-        accepts="str",
-        default_text="the site's",
+        None, "Memory of a job, such as 32GB.", metavar="SIZE", read=_megabytes, accepts="str", default_text=_SITE
     )
     account: str | None = option(None, "Account that the jobs are charged to.", metavar="NAME", read=_name)
     qos: str | None = option(None, "Quality of service.", metavar="NAME", read=_name)
@@ -117,20 +105,6 @@ class Settings:
         read=_template,
         default_text="only the command",
     )
-    at_once: int | None = option(
-        None,
-        "Jobs at once at most.",
-        metavar="N",
-        read=at_least(1, "1 or more"),
-        default_text="as many as Slurm starts",
-    )
-    shards_per_job: int = option(
-        1,
-        "Shards of a job; more where the site's MaxArraySize asks for it.",
-        metavar="N",
-        read=at_least(1, "1 or more"),
-    )
-    retries: int = option(2, "How many jobs more that commit nothing.", metavar="N", read=at_least(0, "0 or more"))
     memory_step: int | None = option(
         None,
         "How much more memory a shard gets whose job lacked it, such as 8GB.",
@@ -139,40 +113,8 @@ class Settings:
         accepts="str",
         default_text="none, it fails",
     )
-    grace: float | None = option(
-        None,
-        "Time that a job has to finish its chunks when it is told to end.",
-        metavar="SECONDS",
-        unit="seconds",
-        accepts="str | float",
-        read=_seconds,
-        default_text="5 s less than the site's KillWait",
-    )
     detach: bool = option(False, "Submit all jobs, the last one too, and return.")
-    poll_seconds: float = option(
-        15.0,
-        "Pause between two looks at the queue.",
-        metavar="SECONDS",
-        unit="seconds",
-        accepts="str | float",
-        read=_seconds,
-    )
 
-    @classmethod
-    def parse(cls, words: Mapping[str, Any]) -> Self:
-        """From what a person wrote.
-
-        Raises
-        ------
-        UsageError
-            If there is no such setting, it cannot have its value, or two of them exclude each other.
-        """
-        known = [each.name for each in declared(cls)]
-        for name in words:
-            if name not in known:
-                raise UsageError(f"the backend slurm has no setting {name!r}; there are: {', '.join(known)}")
-        given = {name: value for name, value in words.items() if value is not None}
-        made = cls(**read_options(cls, given))
-        if made.memory_step is not None and made.mem is None:
+    def __post_init__(self) -> None:
+        if self.memory_step is not None and self.mem is None:
             raise UsageError("--memory-step adds to --mem: give that too")
-        return made

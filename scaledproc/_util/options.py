@@ -35,6 +35,7 @@ def option(
     details: str = "",
     completes: str = "",
     recall: bool = False,
+    rare: bool = False,
 ) -> Any:
     """A field of a dataclass that is an option.
 
@@ -72,12 +73,14 @@ def option(
         Which kind of plug-in's names can be its value, `extractor` or `backend`, for the shell's completion.
     recall
         Whether it is a backend's setting that the jobs of a run cannot be asked without.
+    rare
+        Whether the help of a command with very many options only names it, and `--help-all` shows it.
     """
     about = {key: value for key, value in locals().items() if key != "default"}
     return field(default=default, metadata=about)
 
 
-def option_of(options: type, name: str, *, shown: bool = True) -> Any:
+def option_of(options: type, name: str, *, shown: bool = True, **changes: Any) -> Any:
     """A field of a dataclass that is an option of another one, which declares it.
 
     Parameters
@@ -86,9 +89,12 @@ def option_of(options: type, name: str, *, shown: bool = True) -> Any:
         The other one, and the option's name there.
     shown
         Whether the dataclass's `repr` has it; not what may hold secrets.
+    changes
+        What is declared otherwise here, as `option` has it.
     """
     each = next(each for each in fields(options) if each.name == name)
-    return field(default=each.default, metadata=each.metadata, repr=shown)
+    default = changes.pop("default", each.default)
+    return field(default=default, metadata={**each.metadata, **changes}, repr=shown)
 
 
 @dataclass(frozen=True)

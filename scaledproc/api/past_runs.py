@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,8 +18,9 @@ from scaledproc.engine.driver import settled
 from scaledproc.engine.options import SHOWN_EXAMPLES, SHOWN_TASKS, split_options
 from scaledproc.engine.steps import reporting
 from scaledproc.errors import ScaledprocError, UsageError
-from scaledproc.run_folder.folder import Run, RunFolder
+from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import MAIN_TABLE, REPORT
+from scaledproc.run_folder.run import Run
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
@@ -269,9 +271,20 @@ def report(
 
 
 def seen(
-    output: Where, storage_options: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
+    output: Where,
+    storage_options: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    backends: dict[str, Backend] | None = None,
 ) -> tuple[Run, Status]:
-    """A run in any state, and how far it is; nothing is changed by it. The parameters are those of `status`.
+    """A run in any state, and how far it is; nothing is changed by it.
+
+    Parameters
+    ----------
+    output, storage_options, settings
+        As for `status`.
+    backends
+        Those that earlier looks at this run made, by what its record says of them; this one's is added. One that is
+        kept need not ask again what it has just been told.
 
     Raises
     ------
@@ -282,7 +295,7 @@ def seen(
 
     note, backend = "", None
     try:
-        run, backend = _recalled(output, storage_options, settings)
+        run, backend = _recalled(output, storage_options, settings, backends)
     except MissingBackendError as error:
         _, outputs = split_options(storage_options)
         run = RunFolder.open(Store.at(output, outputs))
@@ -311,15 +324,21 @@ def installed_extractor(run: Run) -> Extractor | None:
 
 
 def _recalled(
-    output: Where, storage_options: Mapping[str, Any] | None, settings: Mapping[str, Any] | None
+    output: Where,
+    storage_options: Mapping[str, Any] | None,
+    settings: Mapping[str, Any] | None,
+    backends: dict[str, Backend] | None = None,
 ) -> tuple[RunFolder, Backend]:
-    """A run, and the backend that has it."""
+    """A run, and the backend that has it: one of those that are kept, where its record is still the same."""
     _, outputs = split_options(storage_options)
     outputs = {**opening_options(os.fspath(output), settings or {}), **outputs}
     refuse_idle_options(storage_options, {"output": Store.at(output, outputs)})
     with reporting(f"{output} cannot be read: "):
         run = RunFolder.open(Store.at(output, outputs))
     name = str(run.record.backend.get("name") or "local")
-    backend = load_backend(name).recall(run.record.backend, settings or {})
+    kept, key = {} if backends is None else backends, json.dumps(run.record.backend, sort_keys=True, default=str)
+    if key not in kept:
+        kept[key] = load_backend(name).recall(run.record.backend, settings or {})
+    backend = kept[key]
     store = Store.at(output, {**backend.store_options("output"), **outputs})
     return replace(run, store=store), backend

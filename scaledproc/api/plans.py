@@ -11,12 +11,13 @@ from scaledproc.api.arguments import AnExtractor, check_kinds, refuse_idle_optio
 from scaledproc.backend.base import Backend, Expected
 from scaledproc.engine.driver import find_inventory, make
 from scaledproc.engine.options import PlanOptions, split_options
+from scaledproc.engine.provenance import as_asked_before
 from scaledproc.engine.steps import reporting
 from scaledproc.events import ReuseFound
 from scaledproc.execution.workers.pool import cores
 from scaledproc.extractors import load_extractor
 from scaledproc.extractors.registry import settle_options
-from scaledproc.run_folder.folder import Run
+from scaledproc.run_folder.run import Run
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
@@ -211,6 +212,7 @@ def plan_update(
     refuse_idle_options(storage_options, {"input": source, "output": store})
     with reporting(f"{store} cannot be read: "):
         there = Run.open(store)
+        asked = as_asked_before(asked, there.record)
         made = load_extractor(asked.extractor, asked.options)
         whole = make(source, asked, made, cores=cores(jobs), together=True, skip=source.contains(store))
         if asked.compare == "content":

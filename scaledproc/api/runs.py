@@ -14,7 +14,7 @@ from scaledproc._util.types import Where
 from scaledproc.api.arguments import AnExtractor, check_kinds, refuse_idle_options, settle
 from scaledproc.backend.base import Backend
 from scaledproc.backend.registry import load_backend
-from scaledproc.engine.driver import combine_anew, execute
+from scaledproc.engine.driver import combine_anew, execute, with_report
 from scaledproc.engine.options import JobOrder, Listener, RunOptions, split_options
 from scaledproc.engine.steps import add_last, finish, reporting
 from scaledproc.errors import TooManyFailuresError, UsageError
@@ -22,10 +22,11 @@ from scaledproc.events import Event, Note
 from scaledproc.extractors.registry import change_options
 from scaledproc.reporting.notebook import shown_here
 from scaledproc.reporting.report import write_at_end
-from scaledproc.run_folder.folder import Run, RunFolder
+from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.lock.driver_lease import hold_lease
 from scaledproc.run_folder.record import form_of
 from scaledproc.run_folder.replacement import is_half_replaced
+from scaledproc.run_folder.run import Run
 from scaledproc.storage.store import Store
 
 
@@ -226,9 +227,12 @@ def combine(
                 combined = combine_anew(found, on_event, values, form)
                 add_last(combined, write_at_end, on_event)
             else:
+                asked = with_report(found)
                 if form is not None and form != form_of(found.record):
                     found.remove_tables()
-                    found = found.with_record(options={**found.record.options, "table": form})
+                    asked["table"] = form
+                if asked != found.record.options:
+                    found = found.with_record(options=asked)
                 if values is not None:
                     extractor = {**found.record.extractor, "options": values}
                     found = replace(found, record=replace(found.record, extractor=extractor))

@@ -15,6 +15,7 @@ from scaledproc.run_folder.folder import RunFolder
 
 if TYPE_CHECKING:
     from scaledproc.execution.limits import Limits
+    from scaledproc.execution.workers.pool import Pool
     from scaledproc.extractors import Extractor
     from scaledproc.planning.plan import Plan
     from scaledproc.storage.store import Store
@@ -149,6 +150,11 @@ class Backend(ABC):
             Its extractor, or what finds it.
         """
         return nullcontext()
+
+    @property
+    def processes(self) -> Pool | None:
+        """Processes of this machine that `prepared` has started, which the engine may give work; None without any."""
+        return None
 
     def stop(self) -> None:  # noqa: B027 - most have nothing to do
         """End what is still at work here; called when `run` is not read to its end."""

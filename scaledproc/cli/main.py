@@ -97,7 +97,7 @@ def _configured(commands: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         for name in ("run", "plan", "try")
     }
     options = declared(RunOptions)
-    left_out = {"help", *(_key(each.flag) for each in options if not each.about["in_file"])}
+    left_out = {"help", "help_all", *(_key(each.flag) for each in options if not each.about["in_file"])}
     own = {key for key, param in flags["run"].items() if not param.name.startswith(SETTING)} - left_out
     of_python = {each.name: _key(each.flag) for each in options if _key(each.flag) in own}
     values = {of_python.get(key, key): value for key, value in table("run", own | of_python.keys()).items()}
@@ -142,7 +142,7 @@ def _main(
     """Turn a tree of interdependent files into one Parquet table of features.
 
     [bold]scaledproc --backend local INPUT OUTPUT[/] runs the whole job; the same command again continues after a
-    stop. See [bold]scaledproc run --help[/] for all its options.
+    stop. See [bold]scaledproc run --help[/] for its options.
     """
     if version:
         from importlib.metadata import version as installed

@@ -16,9 +16,10 @@ from scaledproc.cli.inspect import Output
 from scaledproc.engine.options import PlanOptions
 
 if TYPE_CHECKING:
+    from scaledproc.backend.base import Backend
     from scaledproc.engine.status import Status
     from scaledproc.reporting.watching.poller import Look
-    from scaledproc.run_folder.folder import Run
+    from scaledproc.run_folder.run import Run
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,10 @@ def watch(
     startup.loaded()
     asked = settings_of_one(settings)
     path = secret_path()
+    backends: dict[str, Backend] = {}
 
     def look() -> Look[_Seen]:
-        run, status = seen(output, given["storage_options"], asked)
+        run, status = seen(output, given["storage_options"], asked, backends)
         return Look(_Seen(run, status), status.state == "done")
 
     def draw(found: _Seen) -> str:

@@ -20,7 +20,7 @@ from scaledproc.engine.preflight import (
     refuse_unfinished,
     why_empty,
 )
-from scaledproc.engine.provenance import continued_options, new_record
+from scaledproc.engine.provenance import as_asked_before, continued_options, new_record
 from scaledproc.engine.steps import (
     AtEnd,
     Terms,
@@ -44,12 +44,14 @@ from scaledproc.extractors.tables import tables_of
 from scaledproc.planning.inventory import Inventory, choose, take_inventory
 from scaledproc.planning.partition import ChunkCut, ShardCut
 from scaledproc.planning.shared_files import find_shared
-from scaledproc.run_folder.folder import Decision, Run, RunFolder, begin, decide
+from scaledproc.run_folder.beginning import Decision, begin, decide
+from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.lock.driver_lease import hold_lease
 from scaledproc.run_folder.lock.lease_store import HeldError
-from scaledproc.run_folder.names import ERROR_LOG, ERRORS, INVENTORY, LOGS, MAIN_TABLE, PLAN, TASKS, WARNINGS
+from scaledproc.run_folder.names import ERROR_LOG, ERRORS, INVENTORY, LOGS, MAIN_TABLE, PLAN, REPORT, TASKS, WARNINGS
 from scaledproc.run_folder.record import OTHER_FORM, RunRecord, form_of, read_record
 from scaledproc.run_folder.replacement import is_half_replaced
+from scaledproc.run_folder.run import Run
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
@@ -93,6 +95,8 @@ def execute(
         from scaledproc.execution.finishing import finished_schema
 
         load_anew()
+        if options.with_keys is None and not options.overwrite:
+            options = as_asked_before(options, _readable(output))
         extractor = load_extractor(options.extractor, options.options or {})
         collector_for(extractor)  # complains of a schema that cannot be, as the next does
         finished_schema(extractor, with_keys=wants_keys(options, extractor))
@@ -231,6 +235,8 @@ def _execute(
         backend.take_over(existing.backend)
         current = _resume(new, existing, planned, options, backend, on_event)
     else:
+        if options.update:
+            tell(on_event, Note(f"{output} holds no run that could be updated: all tasks are done"))
         current = begin(new, planned)
     tell(on_event, started_event(current, current.plan, backend, resumed=resumed))
     with reporting(f"{output} cannot be read or written: ", "; what is committed is kept, the same command continues"):
@@ -383,6 +389,8 @@ def _leave(
             tell(on_event, Note("the table was being combined anew when that was ended: doing it again"))
         if is_left:
             finished.clean_up()
+            if finished.record.options.get("report", True) and not finished.store.exists(REPORT):
+                add_last(finished, at_end, on_event)  # it was ended before it came to that
         else:
             finished = combine_anew(finished, on_event, table=form)
             add_last(finished, at_end, on_event)
@@ -416,7 +424,7 @@ def combine_anew(
     run.clean_up()
     kept = {name: digest for name, digest in run.record.digests.items() if _is_kept(name)}
     extractor = run.record.extractor if options is None else {**run.record.extractor, "options": options}
-    asked = dict(run.record.options)
+    asked = with_report(run)
     if table is not None and table != form_of(run.record):
         asked |= {"table": table, OTHER_FORM: form_of(run.record)}
     sizes = {name: size for name, size in run.record.sizes.items() if name in kept or name not in run.record.digests}
@@ -441,6 +449,11 @@ def combine_anew(
     )
     done.clean_up()
     return done
+
+
+def with_report(run: RunFolder) -> dict[str, Any]:
+    """A run's options; it has a report if one is there: somebody asked for it since, and it is to stay true."""
+    return {**run.record.options, **({"report": True} if run.store.exists(REPORT) else {})}
 
 
 def _is_kept(name: str) -> bool:

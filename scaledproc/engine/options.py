@@ -259,7 +259,9 @@ class PlanOptions(FileOptions):
         read=texts,
         record="anchors",
     )
-    hidden: bool = option(False, "Take files and folders too whose names begin with a dot, such as .git.", record=True)
+    hidden: bool = option(
+        False, "Take files and folders too whose names begin with a dot, such as .git.", record=True, rare=True
+    )
     limit: int | None = option(
         None,
         "Only so many units, for a try.",
@@ -275,6 +277,7 @@ class PlanOptions(FileOptions):
         "an Amazon S3 Inventory report.",
         metavar="FILE|URL",
         record=True,
+        rare=True,
     )
     shards: str | int = option(
         "folder",
@@ -295,6 +298,7 @@ class PlanOptions(FileOptions):
         record=True,
         details="By content, `touch` or another copy of the dataset costs no task. Each file is read once for it, "
         "unless `fetch` or an earlier run has its checksum.",
+        rare=True,
     )
     with_keys: bool | None = option(
         None,
@@ -302,6 +306,7 @@ class PlanOptions(FileOptions):
         default_text="the extractor's: with them for a function, without for a class that does not say so",
         record=True,
         details="They are made of the plan when the table is written: no task is done again for them.",
+        rare=True,
     )
     jobs: int | None = option(
         None,
@@ -379,9 +384,13 @@ class RunOptions(Limits, PlanOptions):
         read=_places,
         in_file=False,
         details="Such as a sample that was made on a laptop, a run on another cut, or a copy in S3.",
+        rare=True,
     )
     scratch: Where | None = option(
-        None, "Folder to stage remote data in.", metavar="FOLDER", default_text="the system's temporary folder"
+        None,
+        "Folder to stage remote data in.",
+        metavar="FOLDER",
+        default_text="the system's temporary folder",
     )
     grace: float | None = option(
         None,
@@ -392,6 +401,7 @@ class RunOptions(Limits, PlanOptions):
         accepts="str | float | None",
         read=_grace,
         command_default="30",
+        rare=True,
     )
 
     def fails(self, quarantined: int, tasks: int) -> bool:

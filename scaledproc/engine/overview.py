@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -12,12 +12,13 @@ import pyarrow.compute as pc
 
 from scaledproc.engine.options import SHOWN_TASKS
 from scaledproc.errors import ScaledprocError
+from scaledproc.events import SHOWN_FAILURES, Failure
 from scaledproc.run_folder.names import ERRORS, TASKS
 from scaledproc.run_folder.tasks_table import QUARANTINED
 from scaledproc.storage.parquet import read_tables
 
 if TYPE_CHECKING:
-    from scaledproc.run_folder.folder import Run
+    from scaledproc.run_folder.run import Run
 
 _GROUPS = 10_000
 """Groups of messages that are held; the tasks of further ones are counted together."""
@@ -137,6 +138,23 @@ def find_overview(run: Run, most: int = SHOWN_TASKS) -> Overview:
     )
 
 
+def first_failures(run: Run) -> tuple[tuple[Failure, ...], tuple[int, ...]]:
+    """Failures of a run whose errors are written: one for each of the most frequent messages, and how many are alike.
+
+    Raises
+    ------
+    DamagedError
+        If the file of the errors is damaged.
+    """
+    groups, firsts = Groups(), dict[str, Failure]()
+    for table in read_tables(run.store, ERRORS, [each.name for each in fields(Failure)]):
+        for row in table.to_pylist():
+            if groups.add(row["kind"], row["error"], row["message"], row["anchor"]):
+                firsts[row["anchor"]] = Failure(**row)
+    shown, _ = groups.most(SHOWN_FAILURES)
+    return tuple(firsts[each.examples[0]] for each in shown), tuple(each.count for each in shown)
+
+
 def _candidates(table: pa.Table, most: int) -> list[dict[str, Any]]:
     """The slowest tasks of a part."""
     timed = table.filter(pc.is_valid(table["seconds"]))
@@ -157,8 +175,8 @@ class Groups:
     held: dict[tuple[str, str, str], list[Any]] = field(default_factory=dict)
     others: int = 0
 
-    def add(self, kind: str, error: str, message: str, anchor: str) -> None:
-        """Take one task's."""
+    def add(self, kind: str, error: str, message: str, anchor: str) -> bool:
+        """Take one task's; whether it is the first of a group."""
         key = (kind, error, _alike(message[:_READ], anchor))
         found = self.held.get(key)
         if found is None and len(self.held) >= _GROUPS:
@@ -169,6 +187,7 @@ class Groups:
             found[1] += 1
             if len(found[2]) < 3:
                 found[2].append(anchor)
+        return found is None and key in self.held
 
     def most(self, count: int) -> tuple[tuple[Alike, ...], int]:
         """The largest groups, and how many tasks are in none of them."""

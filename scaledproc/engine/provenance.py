@@ -6,10 +6,11 @@ import hashlib
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from scaledproc._util.options import Declared, declared
 from scaledproc._util.redaction import redacted
@@ -26,10 +27,14 @@ from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
     from scaledproc.backend.base import Backend
-    from scaledproc.engine.options import RunOptions
+    from scaledproc.engine.options import PlanOptions, RunOptions
     from scaledproc.extractors import Extractor
     from scaledproc.planning.plan import Plan
 
+Asked = TypeVar("Asked", bound="PlanOptions")
+
+_KEYS_ASKED = "with_keys_asked"
+"""In run.json among the options: whether rows were to have keys, where a person said so and not the extractor."""
 IN_MEMORY = "(in memory) "
 """What the specification in run.json begins with, of an extractor that was given as an object."""
 # What touches the data, and so may change the output.
@@ -64,6 +69,7 @@ def new_record(
         options={
             **_recorded(options, extractor),
             "leaves_out": not planned.is_whole,
+            **({} if options.with_keys is None else {_KEYS_ASKED: options.with_keys}),
             "backend": type(backend).__name__,
             "cores": backend.cores,
         },
@@ -79,6 +85,20 @@ def new_record(
         timings={"started": now(), "starts": 1},
         backend=backend.record(),
     )
+
+
+def as_asked_before(options: Asked, had: RunRecord | None) -> Asked:
+    """Options with what the run that is there was told, of what a person says once: whether rows have keys.
+
+    Parameters
+    ----------
+    options
+        As they are asked for now.
+    had
+        The record of the run that is there, if any. What its extractor said by itself may be otherwise by now.
+    """
+    asked = None if had is None else had.options.get(_KEYS_ASKED)
+    return replace(options, with_keys=asked) if options.with_keys is None and isinstance(asked, bool) else options
 
 
 def _recorded(options: RunOptions, extractor: Extractor) -> dict[str, Any]:

@@ -15,11 +15,12 @@ from scaledproc.engine.progress import AT_WORK
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import ShardDone, ShardState, State
 from scaledproc.execution.chunks.committed import committed_chunks
-from scaledproc.run_folder.folder import READERS, RunFolder
+from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.lock.lease_store import read_lease
 from scaledproc.run_folder.names import LEASE, TODO, UPDATE, WORK
 from scaledproc.run_folder.record import read_record, reports_of
 from scaledproc.run_folder.replacement import is_half_replaced, update_of
+from scaledproc.storage.store import READERS
 
 if TYPE_CHECKING:
     from scaledproc.backend.base import Backend

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scaledproc._util.process.machine import shortage
+from scaledproc.engine.overview import first_failures
 from scaledproc.engine.provenance import finished_record, seconds_since_start
 from scaledproc.errors import ScaledprocError
-from scaledproc.events import SHOWN_FAILURES, CombineDone, Event, Failure, Note, RunFinished, RunStarted
+from scaledproc.events import CombineDone, Event, Note, RunFinished, RunStarted
 from scaledproc.planning.calibration import remember
 from scaledproc.storage.store import describe, store_errors
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from scaledproc.backend.base import Backend, Job
     from scaledproc.engine.options import Listener, RunOptions
     from scaledproc.planning.plan import Plan
-    from scaledproc.run_folder.folder import Run, RunFolder
+    from scaledproc.run_folder.folder import RunFolder
+    from scaledproc.run_folder.run import Run
 
 AtEnd = Callable[["RunFolder"], str]
 """Makes what a finished run's folder has besides, such as its report; returns what a person should read of that."""
@@ -107,8 +109,7 @@ def finish(
     if done.record.timings.get("work_seconds", 0) >= MEASURED and not done.record.counts.get("reused"):
         remember(done.extractor, done.record)
     add_last(done, at_end, on_event)
-    failures = tuple(failure for shard in shards for failure in shard.failures)[:SHOWN_FAILURES]
-    tell(on_event, finished_event(done, combined.seconds if seconds is None else seconds, failures=failures))
+    tell(on_event, finished_event(done, combined.seconds if seconds is None else seconds))
     return done
 
 
@@ -146,11 +147,10 @@ def started_event(current: RunFolder, planned: Plan, backend: Backend, *, resume
     )
 
 
-def finished_event(
-    current: RunFolder, seconds: float, *, already: bool = False, failures: Sequence[Failure] = ()
-) -> RunFinished:
-    """What is told at the end."""
+def finished_event(current: RunFolder, seconds: float, *, already: bool = False) -> RunFinished:
+    """What is told at the end; of a run that was finished before without its failures."""
     record = current.record
+    failures, alike = ((), ()) if already or not record.counts["quarantined"] else first_failures(current)
     return RunFinished(
         output=str(current.store),
         tasks=record.counts["tasks"],
@@ -159,7 +159,8 @@ def finished_event(
         quarantined=record.counts["quarantined"],
         seconds=seconds,
         already=already,
-        failures=tuple(failures),
+        failures=failures,
+        alike=alike,
         table=record.place_of_table(),
     )
 

@@ -34,8 +34,8 @@ from scaledproc.extractors.tables import tables_of
 from scaledproc.planning.inventory import Inventory, matches
 from scaledproc.planning.plan import Chunk, Plan, make_plan
 from scaledproc.planning.shared_files import at_hand, find_shared, paths_of
-from scaledproc.run_folder.folder import Run
 from scaledproc.run_folder.names import RECORD
+from scaledproc.run_folder.run import Run
 from scaledproc.storage.listing import is_safe_name
 from scaledproc.storage.local_files import Watch, forget
 from scaledproc.storage.store import Store

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -23,17 +22,22 @@ from scaledproc.engine.preflight import changed_sizes, refuse_twins, seconds_for
 from scaledproc.engine.provenance import continued_options
 from scaledproc.engine.steps import Terms, add_last, do_jobs, finish, finished_event, started_event, tell, tell_notes
 from scaledproc.errors import DamagedError, ScaledprocError, UsageError
-from scaledproc.events import Event, Note, ReuseFound, RunFinished
+from scaledproc.events import Note, ReuseFound
 from scaledproc.execution.reuse.decision import Reuse, find_reuse, is_same_extractor
 from scaledproc.execution.reuse.earlier import EarlierRun, open_earlier
-from scaledproc.execution.reuse.shards import Origins, is_copy, make_shard, pieces_of
+from scaledproc.execution.reuse.makers import Makers, makers_of
+from scaledproc.execution.reuse.shards import Finish, Origins, is_copy, make_shard, pieces_of
+from scaledproc.execution.workers.pool import cores
 from scaledproc.planning.partition import ChunkCut, ShardCut
+from scaledproc.run_folder.beginning import begin
 from scaledproc.run_folder.changes import OLD, texts_of
-from scaledproc.run_folder.folder import Run, RunFolder, begin, changed_files
+from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.forms import FILE
 from scaledproc.run_folder.names import REUSED_TASKS, TODO, UPDATE
+from scaledproc.run_folder.plan_files import changed_files
 from scaledproc.run_folder.record import RunRecord, form_of, read_record
 from scaledproc.run_folder.replacement import UPDATES, replace_run
+from scaledproc.run_folder.run import Run
 from scaledproc.run_folder.tasks_table import REUSED_SCHEMA
 from scaledproc.storage.parquet import write_table
 
@@ -42,9 +46,6 @@ if TYPE_CHECKING:
     from scaledproc.extractors import Extractor
     from scaledproc.planning.plan import Plan
     from scaledproc.storage.store import Store
-
-MAKERS = 4
-"""Shards that are put together at once: some are read and hashed while others are written and flushed."""
 
 
 def needs_update(run: RunFolder, wanted: RunRecord, planned: Plan) -> bool:
@@ -180,31 +181,32 @@ def update(new: RunFolder, existing: RunRecord | None, planned: Plan, terms: Ter
         record = replace(new.record, options={**new.record.options, UPDATES: existing.work_id})
         target = replace(new, store=new.store.child(UPDATE), record=record)
     current = _begun(target, planned)
-    reuse, earlier = _decided(current, earlier, terms.on_event)
-    current = current.with_record(
-        counts={**current.record.counts, "reused": current.plan.n_tasks - reuse.n_todo},
-    )
-    tell(terms.on_event, _told(reuse, found[0] if found else None, current.plan, terms.backend.cores))
-    if reuse.n_todo == current.plan.n_tasks:  # a run as any other
-        started = started_event(current, current.plan, terms.backend, resumed=False)
-        tell(terms.on_event, replace(started, output=str(new.store)))
-        steps = [[Job(shard) for shard in range(current.record.counts["shards"])], [Job()]]
-    else:
-        with current.store.committing(REUSED_TASKS, replacing=True) as part:
-            reused = pa.table([pa.array(~reuse.is_todo)], schema=REUSED_SCHEMA)
-            write_table(part, REUSED_SCHEMA, [reused])
-        _put_together(current, reuse, earlier, terms, str(new.store))
-        steps = [[Job()]]
-    combined = do_jobs(current, terms.backend, steps, terms.on_event, terms.ask)
+    backend = terms.backend
+    jobs = backend.cores if backend.capabilities.is_here else cores()
+    with makers_of(current, backend.processes, jobs) as makers:
+        reuse, earlier = _decided(current, earlier, makers, terms.on_event)
+        current = current.with_record(
+            counts={**current.record.counts, "reused": current.plan.n_tasks - reuse.n_todo},
+        )
+        tell(terms.on_event, _told(reuse, found[0] if found else None, current.plan, backend.cores))
+        if reuse.n_todo == current.plan.n_tasks:  # a run as any other
+            started = started_event(current, current.plan, backend, resumed=False)
+            tell(terms.on_event, replace(started, output=str(new.store)))
+            steps = [[Job(shard) for shard in range(current.record.counts["shards"])], [Job()]]
+        else:
+            with current.store.committing(REUSED_TASKS, replacing=True) as part:
+                reused = pa.table([pa.array(~reuse.is_todo)], schema=REUSED_SCHEMA)
+                write_table(part, REUSED_SCHEMA, [reused])
+            _put_together(current, reuse, earlier, makers, terms, str(new.store))
+            steps = [[Job()]]
+    combined = do_jobs(current, backend, steps, terms.on_event, terms.ask)
     if combined is None:
         raise ScaledprocError("the backend ended without combining the shards; run the same command again")
-    ends: list[Event] = []
-    done = finish(current, combined, terms.started, ends.append, backend=terms.backend.record())
+    done = finish(current, combined, terms.started, None, backend=terms.backend.record())
     if existing is not None:
         done = put_in_place(new, existing)
     add_last(done, terms.at_end, terms.on_event)
-    failures = tuple(failure for end in ends if isinstance(end, RunFinished) for failure in end.failures)
-    tell(terms.on_event, finished_event(done, time.perf_counter() - terms.started, failures=failures))
+    tell(terms.on_event, finished_event(done, time.perf_counter() - terms.started))
     return done
 
 
@@ -250,7 +252,7 @@ def _known(run: RunFolder) -> RunFolder | None:
 
 
 def _decided(
-    current: RunFolder, earlier: list[EarlierRun], on_event: Listener | None
+    current: RunFolder, earlier: list[EarlierRun], makers: Makers, on_event: Listener | None
 ) -> tuple[Reuse, list[EarlierRun]]:
     """Which rows are reused, once the files that they stand in were compared with their digests.
 
@@ -273,7 +275,7 @@ def _decided(
         if before != [len(each.damaged) for each in earlier]:
             continue
         left = [shard for shard in range(plan.n_shards) if is_whole[shard] and shard not in committed]
-        failed = _copied(current, left, origins)
+        failed = _copied(current, left, origins, makers)
         if not failed:
             break
         for shard in failed:
@@ -287,21 +289,22 @@ def _decided(
     return reuse, earlier
 
 
-def _copied(current: RunFolder, shards: Sequence[int], origins: Origins) -> list[int]:
+def _copied(current: RunFolder, shards: Sequence[int], origins: Origins, makers: Makers) -> list[int]:
     """Make shards that are earlier ones as they are; those of which that one is damaged."""
 
-    def is_damaged(shard: int) -> bool:
+    def is_damaged(shard: int, finish: Finish | None) -> bool:
         try:
-            make_shard(current, shard, origins)
+            make_shard(current, shard, origins, finish)
         except DamagedError:
             return True
         return False
 
-    with ThreadPoolExecutor(MAKERS, thread_name_prefix="shards") as pool:
-        return [shard for shard, failed in zip(shards, pool.map(is_damaged, shards), strict=True) if failed]
+    return [shard for shard, failed in zip(shards, makers.each(shards, is_damaged), strict=True) if failed]
 
 
-def _put_together(current: RunFolder, reuse: Reuse, earlier: Sequence[EarlierRun], terms: Terms, where: str) -> None:
+def _put_together(
+    current: RunFolder, reuse: Reuse, earlier: Sequence[EarlierRun], makers: Makers, terms: Terms, where: str
+) -> None:
     """Do what is to be done, and make all shards that are not there; `where` is what a person knows the run by."""
     every = range(current.plan.n_shards)
     left = sorted(set(every) - current.committed_shards(every))
@@ -309,8 +312,7 @@ def _put_together(current: RunFolder, reuse: Reuse, earlier: Sequence[EarlierRun
         return
     made = _made(current, reuse, terms, where) if reuse.n_todo else None
     origins = Origins.of(reuse, earlier, made)
-    with ThreadPoolExecutor(MAKERS, thread_name_prefix="shards") as pool:
-        list(pool.map(lambda shard: make_shard(current, shard, origins), left))
+    makers.each(left, lambda shard, finish: make_shard(current, shard, origins, finish))
 
 
 def _made(current: RunFolder, reuse: Reuse, terms: Terms, where: str) -> EarlierRun:

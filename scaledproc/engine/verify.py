@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from scaledproc.extractors import Extractor
     from scaledproc.planning.inventory import Inventory
     from scaledproc.planning.plan import Plan
-    from scaledproc.run_folder.folder import Run
+    from scaledproc.run_folder.run import Run
 
 T = TypeVar("T")
 
@@ -384,7 +384,7 @@ class _Check:
         schema = None if extractor is None else tables_of(extractor)[name]
 
         if schema is not None and has_keys(self._run.record):
-            schema = keyed_schema(schema)
+            schema = keyed_schema(schema, own_keys=extractor.own_keys if extractor is not None else ())
 
         def made(part: range) -> Iterator[pa.Table] | None:
             return None if extractor is None else self._with_keys(extractor, name, part, lambda piece: piece)

@@ -22,11 +22,14 @@ from scaledproc.execution.croissant import TableFile, croissant
 from scaledproc.execution.finishing import (
     check_names,
     check_row_wise,
+    end_notes,
     finish_piece,
     finished_schema,
     has_keys,
     has_partial_form,
     has_summary,
+    noticed_in,
+    notices,
     of_all_rows,
     summed_up,
     table_schema,
@@ -62,6 +65,7 @@ from scaledproc.run_folder.names import (
     table_name,
     table_report_name,
 )
+from scaledproc.run_folder.record import NO_ROWS
 from scaledproc.run_folder.shard_report import unknown_costs
 from scaledproc.run_folder.tasks_table import FAILED, task_rows, tasks_schema
 from scaledproc.storage.parquet import (
@@ -122,6 +126,7 @@ def combine(run: RunFolder, *, has_files: bool = True) -> CombineDone:
     full = None if run.record.state == "done" else run.full_reports(sorted(every))
     reports = None if full is None else [report for report, _ in full]
     unreferenced = Unreferenced(run, run.extractor)
+    noticed: set[str] = set()
     further = tables_of(run.extractor)
     counts: list[NDArray[np.int64]] = []
     sizes: dict[str, int] = {}
@@ -129,8 +134,9 @@ def combine(run: RunFolder, *, has_files: bool = True) -> CombineDone:
         made = _finished(run, reports, has_files=has_files)
         counts += [each.counts for each in made]
         rows, summaries, tables = _gather(run, made, reports, unreferenced, digests, sizes, has_files=has_files)
+        noticed.update(*(each.noticed or () for each in made))
     else:
-        main, summaries = _write_features(run, digests, reports, unreferenced, counts)
+        main, summaries = _write_features(run, digests, reports, unreferenced, noticed, counts)
         others = [_write_further(run, name, digests, reports, counts) for name in further]
         _write_croissant(run, digests, [main, *others])
         rows, tables = main.rows, {table.name: table.rows for table in others}
@@ -149,7 +155,12 @@ def combine(run: RunFolder, *, has_files: bool = True) -> CombineDone:
         summaries=tuple(sorted(summaries)),
         seconds=time.perf_counter() - started,
         digests=digests,
-        notes=(*unreferenced.notes(quarantined), *_warned(run, {**run.record.digests, **digests})),
+        notes=(
+            *_without_rows(run, rows, tables, quarantined),
+            *end_notes(run.extractor, frozenset(noticed)),
+            *unreferenced.notes(quarantined),
+            *_warned(run, {**run.record.digests, **digests}),
+        ),
         tables=tables,
         sizes=sizes,
     )
@@ -250,6 +261,7 @@ def _write_features(
     digests: dict[str, str],
     reports: Sequence[ShardDone] | None,
     unreferenced: Unreferenced,
+    noticed: set[str],
     counts: list[NDArray[np.int64]],
 ) -> tuple[TableFile, Mapping[str, pa.Table]]:
     extractor = run.extractor
@@ -264,6 +276,8 @@ def _write_features(
             finished = finish_piece(extractor, piece, schema, run.store)
             writer.write_table(finished if keys is None else keys.add(finished))
             unreferenced.see(finished)
+            if notices(extractor):
+                noticed.update(noticed_in(extractor, finished))
             yield finished
             del piece, finished  # while the next ones are made
 
@@ -431,6 +445,21 @@ def _write_tasks(
     with run.store.committing(TASKS, replacing=True) as part:
         write_table(part, schema, task_rows(pieces, schema, rows, reused, cost, failed))
         digests[TASKS] = digest_of(part)
+
+
+def _without_rows(run: RunFolder, rows: int, tables: Mapping[str, int], quarantined: int) -> list[str]:
+    """What is told where the table has no rows: tasks that give none are no failures, and yet rarely what is wanted."""
+    if rows:
+        return []
+    tasks = run.record.counts["tasks"]
+    others = f"; {', '.join(f'{name!r} has {count:,}' for name, count in tables.items() if count)}"
+    text = f"{NO_ROWS}{others if any(tables.values()) else ''}: "
+    if quarantined == tasks:
+        return [f"{text}{'all tasks' if tasks > 1 else 'its task'} failed, {ERRORS} tells why"]
+    gave = count_text(tasks - quarantined, "task")
+    failed = f", {quarantined:,} failed" if quarantined else ""
+    remedy = "see that the extractor's options fit the data: scaledproc try OUTPUT shows what one task gives"
+    return [f"{text}{gave} gave none without failing{failed}; {remedy}"]
 
 
 def _warned(run: RunFolder, digests: Mapping[str, str]) -> list[str]:

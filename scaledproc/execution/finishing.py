@@ -49,11 +49,11 @@ def finished_schema(extractor: Extractor, *, with_keys: bool = False) -> pa.Sche
         except UsageError as error:
             raise UsageError(f"table {name!r}: {error}") from None
         if with_keys:
-            keyed_schema(further, called(name))
+            keyed_schema(further, called(name), extractor.own_keys)
     check_schema(extractor.schema)
     schema = finish_table(extractor, extractor.schema.empty_table()).schema
     check_schema(schema)
-    return keyed_schema(schema, called(MAIN)) if with_keys else schema
+    return keyed_schema(schema, called(MAIN), extractor.own_keys) if with_keys else schema
 
 
 def table_schema(extractor: Extractor, record: RunRecord, name: str, schema: pa.Schema) -> pa.Schema:
@@ -68,7 +68,7 @@ def table_schema(extractor: Extractor, record: RunRecord, name: str, schema: pa.
     """
     schema = described(extractor, schema, extractor.schema if name == MAIN else schema)
     if has_keys(record):
-        schema = keyed_schema(schema, called(name))
+        schema = keyed_schema(schema, called(name), extractor.own_keys)
     told = {
         "extractor": record.extractor.get("label", extractor.label),
         **({} if isinstance(extractor, FunctionExtractor) else {"extractor_version": extractor.version}),
@@ -192,6 +192,33 @@ def of_all_rows(extractor: Extractor, pieces: Iterator[pa.Table]) -> Mapping[str
     for _ in pieces:  # what the summaries did not ask for
         pass
     return summaries
+
+
+def notices(extractor: Extractor) -> bool:
+    """Whether an extractor needs to know of its finished rows for what it tells at the end."""
+    return type(extractor).noticed is not Extractor.noticed
+
+
+def noticed_in(extractor: Extractor, finished: pa.Table) -> frozenset[str]:
+    """What an extractor needs to know of some finished rows.
+
+    Raises
+    ------
+    ScaledprocError
+        If the extractor's `noticed` fails.
+    """
+    return summed_up("noticed", lambda: frozenset(map(str, extractor.noticed(finished))))
+
+
+def end_notes(extractor: Extractor, noticed: frozenset[str]) -> list[str]:
+    """What an extractor tells at the end of a run.
+
+    Raises
+    ------
+    ScaledprocError
+        If the extractor's `end_notes` fails.
+    """
+    return summed_up("end_notes", lambda: list(map(str, extractor.end_notes(noticed))))
 
 
 def check_names(summaries: Iterable[str]) -> None:

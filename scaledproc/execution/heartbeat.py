@@ -14,13 +14,12 @@ from typing import Any, Self
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import ChunkDone, Event, Failure, ShardDone, ShardState, State
 from scaledproc.run_folder.names import WORK
-from scaledproc.storage.store import Store, store_errors
+from scaledproc.storage.store import READERS, Store, store_errors
 
 PROGRESS = f"{WORK}/progress"
 INTERVAL = 5.0  # seconds between two writes, when there is something new
 LARGEST = 4_000_000  # bytes that are read of one
 MOST = 2.0**63  # of anything that is counted
-READERS = 16  # objects that are read at once
 ALIVE = 60.0  # seconds after which it is written all the same
 
 

@@ -6,14 +6,13 @@ of a shard depends on them, and an extractor never sees them: neither its `finis
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from scaledproc.errors import UsageError
+from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.extractors.described import DESCRIPTION
 from scaledproc.run_folder.names import PLAN
 from scaledproc.storage.parquet import damage_told, open_reader
@@ -38,7 +37,7 @@ _FIELDS = tuple(
 _ENCODED = pa.dictionary(pa.int32(), pa.string())
 
 
-def keyed_schema(schema: pa.Schema, what: str = "the extractor's table") -> pa.Schema:
+def keyed_schema(schema: pa.Schema, what: str = "the extractor's table", own_keys: Sequence[str] = KEYS) -> pa.Schema:
     """The columns of a table with those that lead back in front.
 
     Parameters
@@ -47,30 +46,57 @@ def keyed_schema(schema: pa.Schema, what: str = "the extractor's table") -> pa.S
         The table's own.
     what
         What a person calls the table.
+    own_keys
+        Names of such columns that the table may have itself, as its values are the same: these take their place.
 
     Raises
     ------
     UsageError
-        If the table has a column of such a name itself.
+        If the table has another column of such a name itself.
     """
-    own = [name for name in KEYS if name in schema.names]
+    own = [name for name in KEYS if name in schema.names and name not in own_keys]
     if own:
         raise UsageError(
             f"{what} has a column {own[0]!r}, as one of the columns {', '.join(KEYS)} is called that lead each row "
             "back to its task: rename it, or leave these out with --no-with-keys (in Python with_keys=False; for good "
-            "with @extractor(…, with_keys=False))"
+            "with @extractor(…, with_keys=False)). A class whose column is the task's says own_keys = "
+            f"({own[0]!r},)"
         )
-    return pa.schema([*_FIELDS, *schema], metadata=schema.metadata)
+    return pa.schema([*_FIELDS, *(each for each in schema if each.name not in KEYS)], metadata=schema.metadata)
 
 
 def without_keys(table: pa.Table) -> pa.Table:
-    """A table's own columns."""
+    """A table's columns behind those that lead back."""
     return table.select(range(len(KEYS), table.num_columns))
+
+
+def _without_own(rows: pa.Table, expected: Mapping[str, pa.Array]) -> pa.Table:
+    """Rows without columns of their own that have the values of those that lead back.
+
+    Raises
+    ------
+    ScaledprocError
+        If one has another value.
+    """
+    import pyarrow.compute as pc
+
+    own = [name for name in KEYS if name in rows.schema.names]
+    for name in own:
+        same = pc.fill_null(pc.equal(rows[name].cast(pa.string()), expected[name].cast(pa.string())), False)
+        if not pc.all(same, min_count=0).as_py():
+            row = pc.index(same, False).as_py()
+            raise ScaledprocError(
+                f"the extractor says that its column {name!r} is the task's (own_keys), and a row of the task "
+                f"{expected['anchor'][row].as_py()!r} has {rows[name][row].as_py()!r} there, not "
+                f"{expected[name][row].as_py()!r}: rename the column, or leave the task's out with --no-with-keys"
+            )
+    return rows.drop_columns(own) if own else rows
 
 
 def keyed_rows(rows: pa.Table, task: Task) -> pa.Table:
     """The rows of one task, with the columns that lead back to it."""
     texts = [pa.repeat(pa.scalar(text, pa.string()), rows.num_rows) for text in (task.group, task.unit, task.anchor)]
+    rows = _without_own(rows, dict(zip(KEYS, texts, strict=True)))
     return pa.Table.from_arrays([*texts, *rows.columns], schema=keyed_schema(rows.schema))
 
 
@@ -84,6 +110,8 @@ def tasks_of_shards(store: Store, shards: range) -> Iterator[pa.Table]:
     DamagedError
         If the plan's file is damaged.
     """
+    import pyarrow.compute as pc
+
     with damage_told(store, PLAN), store.open_for_arrow(PLAN) as source, open_reader(source) as file:
         place = file.schema_arrow.get_field_index("shard")
         for group in range(file.num_row_groups):
@@ -124,6 +152,7 @@ class KeyColumns:
         for name in KEYS:
             values = tasks[name].cast(pa.string()).combine_chunks().dictionary_encode()
             encoded.append(pa.DictionaryArray.from_arrays(values.indices.take(places), values.dictionary))
+        rows = _without_own(rows, dict(zip(KEYS, encoded, strict=True)))
         fields = [each.with_type(_ENCODED) for each in _FIELDS]
         schema = pa.schema([*fields, *rows.schema], metadata=rows.schema.metadata)
         return pa.Table.from_arrays([*encoded, *rows.columns], schema=schema)

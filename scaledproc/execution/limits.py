@@ -77,6 +77,7 @@ class Limits:
         metavar="N",
         read=at_least(0, "0 or more"),
         record=True,
+        rare=True,
     )
     worker_lifespan: int | None = option(
         None,
@@ -86,6 +87,7 @@ class Limits:
         default_text="when it has grown",
         read=at_least(1, "a number of chunks, 1 or more"),
         record=True,
+        rare=True,
     )
 
     retry_on: tuple[str, ...] = option(
@@ -96,6 +98,7 @@ class Limits:
         read=_kinds,
         details="Where `--task-retries` gives more attempts, these count.",
         record=True,
+        rare=True,
     )
     memory_step: float = option(
         1.0,
@@ -104,12 +107,14 @@ class Limits:
         read=_factor,
         details="It is alone at work on the machine's cores then.",
         record=True,
+        rare=True,
     )
     keep_logs: bool = option(
         False,
         "Keep what every task prints and logs in logs/, not only that of tasks that fail.",
         details="64 kB of a task.",
         record=True,
+        rare=True,
     )
 
     @classmethod

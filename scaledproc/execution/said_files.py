@@ -7,7 +7,6 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from scaledproc._util.digests import digest_of
 from scaledproc._util.text import clean_text
@@ -75,6 +74,8 @@ def _write_log(run: RunFolder, digests: dict[str, str], report: ShardDone) -> No
 
 
 def _of_kind(run: RunFolder, report: ShardDone, what: str) -> Iterator[pa.Table]:
+    import pyarrow.compute as pc
+
     for table in read_rows(run.store, shard_said_name(report.shard), report.said, shard_name(report.shard)):
         found = table.filter(pc.equal(table["what"], what))
         if found.num_rows:

@@ -7,13 +7,12 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, lru_cache, partial
+from functools import cache, lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from scaledproc._util.digests import digest_of
@@ -23,7 +22,7 @@ from scaledproc.execution.chunks.chunk import Outputs, Refused, fill, stored_sch
 from scaledproc.execution.chunks.committed import ChunkFooter, chunk_name, open_chunk
 from scaledproc.execution.chunks.quarantine import ErrorRows, read_rows
 from scaledproc.execution.chunks.said import SaidRows
-from scaledproc.execution.table_files import finish_made_shard
+from scaledproc.execution.table_files import finish_in_process, finish_made_shard
 from scaledproc.execution.workers.worker_guard import end_part, is_worn
 from scaledproc.run_folder.names import (
     PARTS,
@@ -56,7 +55,7 @@ if TYPE_CHECKING:
 
     from scaledproc.execution.chunks.chunk_work import ChunkWork
     from scaledproc.execution.chunks.costs import Cost
-    from scaledproc.execution.table_files import Committing, Finishing
+    from scaledproc.execution.table_files import Finishing
     from scaledproc.run_folder.folder import RunFolder
     from scaledproc.storage.store import Store
 
@@ -119,7 +118,7 @@ def merge_shard(store: Store, work_id: str, shard: int, chunks: int, finishing: 
         digest = digest_of(target)
         made = None
         if finishing is not None:
-            made = finish_made_shard(finishing, shard, target, digest, counts, _replacing(store))
+            made = finish_in_process(finishing, shard, target, digest, counts)
         done = replace(_added_up(parts, writer.rows, time.perf_counter() - started), digest=digest)
     if made is not None:
         store.write(table_report_name(shard), made)
@@ -128,10 +127,6 @@ def merge_shard(store: Store, work_id: str, shard: int, chunks: int, finishing: 
     store.write(report_name(shard), write_report(done, _costs_of(footers)))
     _remove_chunks(store, parts)
     return done
-
-
-def _replacing(store: Store) -> Committing:
-    return partial(store.committing, replacing=True)
 
 
 def make_shards(chunks: Sequence[ChunkWork]) -> list[tuple[ChunkDone, ShardDone]]:
@@ -299,6 +294,8 @@ def _assemble_said(run: RunFolder, shard: int, parts: Sequence[_Part]) -> None:
 
 def in_order(tables: Iterable[pa.Table], anchors: pa.ChunkedArray) -> Iterator[pa.Table]:
     """What tasks said, put in the order of some tasks of the plan, which are all of theirs."""
+    import pyarrow.compute as pc
+
     found = pa.concat_tables([SAID_SCHEMA.empty_table(), *tables])
     place = pc.index_in(found["anchor"], value_set=anchors.cast(pa.string()).combine_chunks()).to_numpy()
     yield found.take(pa.array(np.argsort(place, kind="stable")))

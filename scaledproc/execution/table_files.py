@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from scaledproc._util.digests import digest_of, digest_of_stream
@@ -34,17 +33,19 @@ from scaledproc.execution.finishing import (
     has_keys,
     has_partial_form,
     has_summary,
+    noticed_in,
+    notices,
     summed_up,
     table_schema,
 )
 from scaledproc.execution.keys import KEYS, KeyColumns, tasks_of_shards
 from scaledproc.extractors.rows.several import MAIN, CountsByTable, columns_of_table, rows_of_table
 from scaledproc.extractors.tables import tables_of
-from scaledproc.run_folder.folder import READERS
 from scaledproc.run_folder.names import table_file_name, table_report_name
 from scaledproc.run_folder.record import RunRecord
 from scaledproc.storage.parquet import Writer, open_reader, tables_in
 from scaledproc.storage.row_groups import rebatch
+from scaledproc.storage.store import READERS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -138,6 +139,8 @@ class TableReport:
         The companions that rows of the main table name, each once; None where the extractor has no such column.
     summaries
         The extractor's partial summaries; None where it has no such form.
+    noticed
+        What the extractor noticed in the main table's rows; None where it notices nothing.
     """
 
     files: Mapping[str, TableFile]
@@ -146,6 +149,7 @@ class TableReport:
     counts: NDArray[np.int64]
     named: pa.Array | None = None
     summaries: Mapping[str, pa.Table] | None = None
+    noticed: frozenset[str] | None = None
 
     def to_json(self, work_id: str, key: str) -> bytes:
         """The report's content, for a beginning of a run, and what the files depend on besides."""
@@ -162,6 +166,8 @@ class TableReport:
             if self.summaries is None
             else {name: _packed(table) for name, table in self.summaries.items()},
         }
+        if self.noticed is not None:
+            content["noticed"] = sorted(self.noticed)
         return json.dumps(content).encode()
 
     @classmethod
@@ -186,6 +192,7 @@ class TableReport:
             summaries=None
             if found["summaries"] is None
             else {name: _unpacked(table) for name, table in found["summaries"].items()},
+            noticed=frozenset(map(str, found["noticed"])) if "noticed" in found else None,
         )
 
 
@@ -237,12 +244,15 @@ def finish_shard(
     ScaledprocError
         If the extractor's own code for this step fails.
     """
+    import pyarrow.compute as pc
+
     further = tables_of(extractor)
     counted = CountsByTable(np.asarray(counts, np.int64), 1 + len(further)) if further else None
     by_table = np.asarray(counts, np.int64)[:, np.newaxis] if counted is None else counted.counts
     with_keys = has_keys(record)
     files: dict[str, TableFile] = {}
     names: list[pa.Array] = []
+    noticed: frozenset[str] | None = frozenset() if notices(extractor) else None
     column = extractor.companion_column if extractor.companions else None
     schema = finished_schema(extractor)
 
@@ -258,6 +268,7 @@ def finish_shard(
         return KeyColumns(tasks_of_shards(where, range(shard, shard + 1)), [by_table], number).add
 
     def finished(rows: Iterator[pa.Table], writer: Writer) -> Iterator[pa.Table]:
+        nonlocal noticed
         add = keyed(0)
         for number, piece in enumerate(rebatch(rows)):
             made = finish_piece(extractor, piece, schema, where)
@@ -266,6 +277,8 @@ def finish_shard(
             writer.write_table(add(made))
             if column is not None:
                 names.append(pc.unique(made[column].combine_chunks().cast(pa.string())).drop_null())
+            if noticed is not None:
+                noticed |= noticed_in(extractor, made)
             yield made
             del piece, made  # while the next ones are made
 
@@ -296,6 +309,7 @@ def finish_shard(
         counts=by_table,
         named=None if column is None else pc.unique(pa.chunked_array(names, pa.string())),
         summaries=summaries,
+        noticed=noticed,
     )
 
 
@@ -332,6 +346,13 @@ def finish_made_shard(
     return None
 
 
+def finish_in_process(finishing: Finishing, shard: int, path: Path, digest: str, counts: Sequence[int]) -> bytes | None:
+    """The same in any process that can read the shard, committed or not: the files are committed from there."""
+    return finish_made_shard(
+        finishing, shard, path, digest, counts, partial(finishing.store.committing, replacing=True)
+    )
+
+
 def finished_shards(run: RunFolder, digests: Mapping[int, str], *, has_files: bool = True) -> dict[int, TableReport]:
     """The macro shards whose files of the tables are there, as they were made of the shards that are there.
 
@@ -345,7 +366,7 @@ def finished_shards(run: RunFolder, digests: Mapping[int, str], *, has_files: bo
         Whether this machine has the files; else the reports are believed.
     """
     record, tables = run.record, [MAIN, *tables_of(run.extractor)]
-    needs_summaries = has_partial_form(run.extractor)
+    needs_summaries, needs_noticed = has_partial_form(run.extractor), notices(run.extractor)
 
     def read(shard: int) -> TableReport | None:
         try:
@@ -356,7 +377,8 @@ def finished_shards(run: RunFolder, digests: Mapping[int, str], *, has_files: bo
             return None  # a damaged one: the files are made anew
         if report is None or report.digest != digests[shard] or [*report.files] != tables:
             return None
-        return None if needs_summaries and report.summaries is None else report
+        is_less = (needs_summaries and report.summaries is None) or (needs_noticed and report.noticed is None)
+        return None if is_less else report
 
     with ThreadPoolExecutor(READERS, thread_name_prefix="reports") as pool:
         found = {shard: report for shard, report in zip(digests, pool.map(read, digests), strict=True) if report}

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from scaledproc.planning.inventory import globs_of, matches
 from scaledproc.run_folder.names import ERRORS, INVENTORY
@@ -15,7 +14,7 @@ from scaledproc.storage.parquet import read_tables
 
 if TYPE_CHECKING:
     from scaledproc.extractors import Extractor
-    from scaledproc.run_folder.folder import Run
+    from scaledproc.run_folder.run import Run
 
 SHOWN = 3
 KNOWN = 2**16
@@ -45,6 +44,8 @@ class Unreferenced:
 
     def see(self, rows: pa.Table) -> None:
         """Note which companions finished rows name, given in the table's order."""
+        import pyarrow.compute as pc
+
         if self._column is None or not self._globs:
             return
         named = pc.unique(rows[self._column].combine_chunks().cast(pa.string())).drop_null()

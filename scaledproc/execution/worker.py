@@ -63,9 +63,8 @@ from scaledproc.execution.staging import FILES_AHEAD, Direct, StagedUnits, Stage
 from scaledproc.execution.table_files import Finishing
 from scaledproc.execution.workers.pool import Pool
 from scaledproc.execution.workers.recovery import LOADS, Loss, Verdict, WorkerLostError
-from scaledproc.execution.workers.sending import Sent
+from scaledproc.execution.workers.sending import Sent, sendable
 from scaledproc.extractors.code.fingerprint import fingerprint_of
-from scaledproc.extractors.registry import place
 from scaledproc.extractors.rows.several import schema_between
 from scaledproc.planning.shared_files import AtHand, at_hand
 from scaledproc.run_folder.folder import RunFolder
@@ -75,7 +74,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from scaledproc.extractors import Extractor
     from scaledproc.planning.plan import Chunk, Plan
 
 
@@ -171,7 +169,7 @@ def run_shards(
         common = _Common(
             at_hand(files, shared or stager.share(files)) if files else {},
             fingerprint_of(run.extractor).files if queue else (),
-            source := _sent(run.source),
+            source := sendable(run.source),
             Finishing.of(run, source),
         )
         if pool is None or is_here:
@@ -199,11 +197,6 @@ class _Common:
     """What finds the extractor in another process, or brings it there."""
     finishing: Finishing | None = None
     """What a shard's files of the tables are made with, where the tables are folders."""
-
-
-def _sent(source: str | Extractor) -> str | Sent:
-    found = place(source)
-    return found if isinstance(found, str) else Sent(found)
 
 
 class _Execution:

@@ -220,6 +220,9 @@ class Extractor(ABC):
     """Schemas of further tables that `extract` gives rows of by `scaledproc.rows`, by the tables' names."""
     with_keys: bool = False
     """Whether the columns group, unit and anchor come before those of the schema where a run does not say."""
+    own_keys: tuple[str, ...] = ()
+    """Those of the columns group, unit and anchor that the rows have themselves, with their task's values. Where the
+    columns are put in front of the rows, they take the place of these."""
     apart: ClassVar[frozenset[str]] = frozenset()
     """Attributes that are no part of the fingerprint, as no row depends on them."""
 
@@ -265,6 +268,23 @@ class Extractor(ABC):
     def merge_summaries(self, partials: Iterable[Mapping[str, pa.Table]]) -> Mapping[str, pa.Table]:
         """What `summarise` gives for all rows, of what `partial_summaries` gave for each macro shard's, in order."""
         raise NotImplementedError
+
+    def noticed(self, table: pa.Table) -> Iterable[str]:  # noqa: ARG002 - for those who override
+        """Texts that `end_notes` needs to know of some finished rows, each once; few of them, as all are held.
+
+        Called in the last steps of a run, never while tasks are done.
+        """
+        return ()
+
+    def end_notes(self, noticed: frozenset[str]) -> Iterable[str]:  # noqa: ARG002 - for those who override
+        """What a person should read at the end of a run, each in a sentence: what an option asked for in vain, say.
+
+        Parameters
+        ----------
+        noticed
+            What `noticed` gave of all rows.
+        """
+        return ()
 
     def account(self, read: Reading) -> Account | None:  # noqa: ARG002 - for those who override
         """What a report tells of a run's table besides what it tells of every table; None for nothing.

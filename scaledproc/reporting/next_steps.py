@@ -31,6 +31,8 @@ def after_run(event: RunFinished | Detached) -> list[Step]:
         steps.append(Step("try one here", f"scaledproc try {failed}"))
     if event.quarantined:
         steps.append(Step("try all again", "the same command with --retry-failed"))
+    if not event.rows and not event.quarantined:
+        steps.append(Step("what one gives", f"scaledproc try {output}"))
     steps.append(Step("look at it", f"scaledproc report {output} --open"))
     steps.append(Step("its tasks", f"scaledproc show {output}"))
     steps.append(Step("is it whole", f"scaledproc verify {output}"))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from scaledproc.engine.options import Listener
-    from scaledproc.run_folder.folder import Run
+    from scaledproc.run_folder.run import Run
 
 INTERVAL = 0.2  # seconds between two pictures of the line
 SHOWN_NOTES = 10

@@ -117,8 +117,10 @@ def finished_text(event: RunFinished) -> str:
                 f"({bytes_text(event.size)}) in {seconds_text(event.seconds)}{failed}"
             )
         ]
-    for failure in event.failures:
-        lines.append(f"  {shown(failure.anchor)}: {failure.error}: {shown(failure.message)}")
+    alike = event.alike or (1,) * len(event.failures)
+    for failure, count in zip(event.failures, alike, strict=True):
+        more = f" and {count - 1:,} more" if count > 1 else ""
+        lines.append(f"  {shown(failure.anchor)}{more}: {failure.error}: {shown(failure.message)}")
     if event.quarantined > len(event.failures):
         lines.append(f"  all {event.quarantined:,} are in {event.output}/errors.parquet, tracebacks in errors.log")
     elif event.quarantined:

@@ -41,6 +41,7 @@ Its layout::
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import pyarrow as pa
 
@@ -158,3 +159,19 @@ def report_name(shard: int) -> str:
 def shard_errors_name(shard: int) -> str:
     """The quarantined tasks of a committed macro shard, with tracebacks."""
     return f"{DONE}/{shard:05d}.errors.parquet"
+
+
+def names_beside(shard: int) -> tuple[str, str]:
+    """What belongs to a shard's file while the run goes on."""
+    return report_name(shard), shard_errors_name(shard)
+
+
+def names_around(shard: int) -> tuple[str, ...]:
+    """The same, and what belongs to it only at times."""
+    return (*names_beside(shard), shard_said_name(shard), table_report_name(shard))
+
+
+def numbers_in(names: Sequence[str], ending: str) -> set[int]:
+    """The numbers of the files `NNNNN<ending>`."""
+    stems = (name.removesuffix(ending) for name in names if name.endswith(ending))
+    return {int(stem) for stem in stems if stem.isdecimal()}

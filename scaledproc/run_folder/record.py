@@ -26,6 +26,8 @@ from scaledproc.storage.store import Store
 FORMAT = 1
 OTHER_FORM = "table_before"
 """The option in run.json of the form that the tables had before they were given another one."""
+NO_ROWS = "the table has no rows"
+"""What the note begins with that tells of a table without rows."""
 _BEGINNING = "@"
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from scaledproc.errors import ScaledprocError
-from scaledproc.run_folder.folder import READERS, Run, RunFolder
+from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import (
     ERROR_LOG,
     FEATURES,
@@ -23,6 +23,8 @@ from scaledproc.run_folder.names import (
     shard_name,
 )
 from scaledproc.run_folder.record import RunRecord, read_record
+from scaledproc.run_folder.run import Run
+from scaledproc.storage.store import READERS
 
 if TYPE_CHECKING:
     from scaledproc.storage.store import Store

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,6 +67,8 @@ def task_rows(
     failed
         The quarantined tasks: their columns `FAILED`.
     """
+    import pyarrow.compute as pc
+
     start = 0
     bad = failed["anchor"].cast(pa.string()).combine_chunks()
     for piece in tasks:

@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from email.utils import mktime_tz, parsedate_tz
 from typing import Any, Literal
 
 Fault = Literal["passing", "absent", "final"]
@@ -130,6 +129,8 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     try:
         seconds = float(value)
     except ValueError:
+        from email.utils import mktime_tz, parsedate_tz
+
         date = parsedate_tz(value)
         try:
             seconds = math.nan if date is None else max(mktime_tz(date) - now, 0.0)

@@ -15,8 +15,8 @@ import scaledproc
 from scaledproc.demo import write_demo
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import ChunkDone, Event
-from scaledproc.run_folder.folder import Run
 from scaledproc.run_folder.names import WORK
+from scaledproc.run_folder.run import Run
 from scaledproc.storage.store import Store
 from scaledproc.testing.probes import COUNT, CUTS, PROBE, output_bytes, probe, write_probe_dataset
 

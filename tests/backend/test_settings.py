@@ -102,7 +102,7 @@ def test_a_setting_of_several_backends_is_that_of_the_chosen_one(tried: Callable
     assert settings_of_one(go("--region", "x", "--our-cloud-region", "y")["settings"]) == {"region": "y"}
     with pytest.raises(UsageError, match="--region is for --backend slurm or our-cloud, this is --backend local"):
         settings_for("local", go("--region", "x")["settings"])
-    assert " --region " not in go("--help")["output"]
+    assert " --region " not in go("--help-all")["output"]
 
 
 def test_settings_of_one_name_and_two_kinds_are_asked_for_by_their_backends(tried: Callable[..., Try]) -> None:
@@ -121,7 +121,7 @@ def test_a_setting_called_as_an_option_of_the_command(tried: Callable[..., Try])
 
 
 def test_help_shows_each_setting_once(tried: Callable[..., Try]) -> None:
-    shown = tried(SLURM, CLOUD)("--help")["output"]
+    shown = tried(SLURM, CLOUD)("--help-all")["output"]
 
     slurm, cloud = shown.split("Backend slurm")[1].split("Backend our-cloud")
     for flag in ("--slurm-region", "--partition", "--slurm-limit", "--slurm-json"):

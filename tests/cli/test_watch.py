@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from urllib.request import urlopen
 from uuid import uuid4
@@ -139,12 +140,15 @@ def test_a_run_in_s3_costs_less_than_a_hundredth_of_a_core(s3: Bucket, tmp_path:
     with watching(output, env=env) as (url, process):
         assert output in get(url)  # its name in the page
         time.sleep(4)  # what it imports at first
-        before, began = cpu_of(process.pid), time.monotonic()
+        took, began = [cpu_of(process.pid)], time.monotonic()
         while time.monotonic() - began < 25:
             get(url)  # as the page does
             time.sleep(2)
-        share = (cpu_of(process.pid) - before) / (time.monotonic() - began)
-    assert share < 0.02, share  # the clock of the system has a hundredth of a second, and the first looks come early
+            took.append(cpu_of(process.pid))
+        seconds = time.monotonic() - began
+    looks = [after - before for before, after in pairwise(took)]
+    # Who looks then waits for as long as makes it less than a hundredth; the first look of these 25 s is not over.
+    assert (sum(looks) - max(looks)) / seconds < 0.01, looks
 
 
 @pytest.mark.slow

@@ -9,7 +9,8 @@ from support import Cli
 
 import scaledproc
 from scaledproc.events import RunStarted
-from scaledproc.run_folder.folder import Run, RunFolder
+from scaledproc.run_folder.folder import RunFolder
+from scaledproc.run_folder.run import Run
 from scaledproc.storage.store import Store
 from scaledproc.testing import PROBE, write_probe_dataset
 

@@ -20,6 +20,7 @@ import scaledproc
 from scaledproc import api
 from scaledproc.errors import OtherPlanError
 from scaledproc.events import ChunkDone, Event, Note, ReuseFound, RunFinished, RunStarted, ShardDone
+from scaledproc.execution import combine as combine_step
 from scaledproc.extractors import Task
 from scaledproc.run_folder.names import UPDATE
 from scaledproc.run_folder.record import digest_of_content
@@ -353,6 +354,14 @@ def test_an_update_that_is_continued_has_the_options_of_its_last_command(place: 
     place.check(table="dataset", keep_logs=True, task_retries=2)
 
 
+def test_an_update_of_nothing_says_so(place: Place) -> None:
+    place.run(update=True)
+    assert "holds no run that could be updated: all tasks are done" in place.notes()
+    place.check()
+    place.run(update=True)
+    assert "no run" not in place.notes()
+
+
 def test_an_unfinished_run_gives_what_it_has(place: Place) -> None:
     place.stops = 4
     with pytest.raises(StopError):
@@ -632,3 +641,65 @@ def test_failed_tasks_of_no_run_are_refused(place: Place) -> None:
     with pytest.raises(scaledproc.UsageError, match="holds no run whose failed tasks could be done again"):
         place.run(retry_failed=True)
     assert not place.output.exists()
+
+
+# Tables that are folders
+
+FINISHING = """
+import os
+from pathlib import Path
+import scaledproc
+
+DIGITS = 3
+
+
+def finish(table):
+    if table.num_rows:
+        (Path({noted!r}) / f"{{os.getpid()}}-{{table.num_rows}}").touch()
+    return table
+
+
+@scaledproc.extractor(
+    schema={{"name": "string", "n": "int64"}}, tables={{"words": {{"word": "string"}}}}, anchor="*.txt", finish=finish
+)
+def words(task):
+    text = task.path.read_text()
+    yield {{"name": task.anchor, "n": len(text) * DIGITS}}
+    yield scaledproc.rows("words", ({{"word": word}} for word in text.split()))
+"""
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_files_of_tables_that_are_folders_are_made_where_a_run_makes_them(
+    place: Place, jobs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted = place.folder / "noted"
+    noted.mkdir()
+    own = place.folder / "own.py"
+    own.write_text(FINISHING.format(noted=str(noted)))
+
+    def run(output: Path | None = None, **options: Any) -> None:
+        place.run(output, extractor=f"{own}:words", jobs=jobs, shards=3, table="dataset", **options)
+
+    run()
+    last_step = combine_step._finish
+    made_last: list[int] = []
+
+    def finish(made: Any, shard: int, report: Any) -> Any:
+        made_last.append(shard)
+        return last_step(made, shard, report)
+
+    monkeypatch.setattr(combine_step, "_finish", finish)
+    for path in noted.iterdir():
+        path.unlink()
+    place.write("b/2/x.txt", "changed and longer")
+    run(update=True)
+    updated = {path.name.split("-", 1)[0] for path in noted.iterdir() if not path.name.endswith("-1")}
+    assert place.found().todo == 2
+    run(place.folder / "fresh")
+    assert output_bytes(Store.at(place.output)) == output_bytes(Store.at(place.folder / "fresh"))
+    assert api.verify(place.output).ok
+    if jobs > 1:  # with one, there is nothing that could be done side by side
+        assert not made_last
+        assert str(os.getpid()) not in updated
+    assert updated

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,13 @@ from hypothesis import strategies as st
 
 import scaledproc
 from scaledproc import Extractor, Task
-from scaledproc.errors import OtherPlanError, UsageError
+from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.events import ReuseFound
 from scaledproc.execution.keys import KEYS, KeyColumns, decoded
 from scaledproc.storage.parquet import Writer
 from scaledproc.testing.probes import output_bytes
+
+BUILT_IN = ("files", "table", "wfdb-summary", "wfdb-windows")
 
 CODE = """
 import scaledproc
@@ -131,12 +134,34 @@ def test_with_and_without_is_another_plan_that_costs_no_task(words: Path) -> Non
     with pytest.raises(
         OtherPlanError, match="with the columns group, unit and anchor, was without; --update does 1 of"
     ):
-        run(words, "out")
+        run(words, "out", with_keys=True)
     told: list[Any] = []
-    assert output_bytes(run(words, "out", update=True, on_event=told.append).store) == whole
+    assert output_bytes(run(words, "out", update=True, with_keys=True, on_event=told.append).store) == whole
     (found,) = (event for event in told if isinstance(event, ReuseFound))
     assert found.reasons == {"failed": 1}
     assert output_bytes(run(words, "out", update=True, with_keys=False).store) == without
+
+
+def test_a_choice_stays_until_another_is_made(words: Path) -> None:
+    run(words, "out", with_keys=False)
+    (words / "31/1/0.txt").write_text("changed")
+    with pytest.raises(OtherPlanError, match="--update") as refused:
+        run(words, "out")
+    assert "columns group" not in str(refused.value)
+    plan, _ = scaledproc.api.plan_update(words, words.parent / "out", extractor=f"{words.parent}/own.py:split")
+    updated = run(words, "out", update=True)
+    assert updated.record.plan_id == run(words, "fresh", with_keys=False).record.plan_id
+    assert not {*KEYS} & {*updated.to_arrow().schema.names}
+    assert plan.n_tasks
+    assert {*KEYS} <= {*run(words, "out", update=True, with_keys=True).to_arrow().schema.names}
+    assert {*KEYS} <= {*run(words, "out").to_arrow().schema.names}
+
+
+def test_what_the_extractor_says_is_no_choice(words: Path) -> None:
+    code = words.parent / "own.py"
+    run(words, "out")
+    code.write_text(code.read_text().replace('anchor="*.txt"', 'anchor="*.txt", with_keys=False'))
+    assert not {*KEYS} & {*run(words, "out", update=True).to_arrow().schema.names}
 
 
 class Lengths(Extractor):
@@ -178,6 +203,60 @@ def test_a_name_twice_is_refused_with_the_remedy(words: Path) -> None:
             run(words, "out2", extractor=made)
     quiet = scaledproc.extractor(schema={"unit": "string"}, anchor="*.txt", with_keys=False)(lambda task: [])
     assert run(words, "out3", extractor=quiet).to_arrow().schema.names == ["unit"]
+
+
+class Places(Extractor):
+    """Has two of the columns itself, in both tables; the unit is wrong where a file says so."""
+
+    name = "places"
+    anchors = ("*.txt",)
+    own_keys = ("group", "unit")
+    tables = MappingProxyType({"words": {"word": "string", "unit": "string"}})
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema([("length", pa.int64()), ("group", pa.string()), ("unit", pa.string())])
+
+    def extract(self, task: Task) -> Any:
+        text = task.path.read_text()
+        unit = None if text == "wrong" else task.unit
+        yield {"length": len(text), "group": task.group, "unit": unit}
+        yield from (scaledproc.rows("words", {"word": word, "unit": task.unit}) for word in text.split())
+
+
+@pytest.mark.parametrize("form", ["file", "dataset"])
+def test_columns_that_the_rows_have_already_stand_once(words: Path, form: str) -> None:
+    made = run(words, "out", extractor=Places(), with_keys=True, table=form)
+    plain = run(words, "plain", extractor=Places(), table=form)
+    for table, own in ((None, ["length"]), ("words", ["word"])):
+        rows, before = made.to_arrow(table=table), plain.to_arrow(table=table)
+        assert rows.schema.names == [*KEYS, *own]
+        kept = [name for name in ("group", "unit", *own) if name in before.schema.names]
+        assert rows.select(kept).to_pylist() == before.select(kept).to_pylist()
+    assert scaledproc.verify(made.store.uri).ok
+    assert scaledproc.try_task(Places(), words, "top.txt", with_keys=True).schema.names == [*KEYS, "length"]
+
+
+def test_a_column_that_is_not_the_tasks_is_told_with_the_row(words: Path) -> None:
+    (words / "top.txt").write_text("wrong")
+    with pytest.raises(ScaledprocError, match=r"'unit' is the task's .*'top.txt' has None there, not '\.'"):
+        run(words, "out", extractor=Places(), with_keys=True)
+    assert run(words, "plain", extractor=Places()).to_arrow().num_rows == len(WORDS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(BUILT_IN))
+def test_any_built_in_extractor_can_have_them(name: str, tmp_path: Path) -> None:
+    """As the documentation promises."""
+    from scaledproc.demo import write_demo
+
+    dataset = write_demo(tmp_path / "demo")
+    (dataset / "a.csv").write_text("x\n1\n")
+    options: dict[str, Any] = {"extractor": name, "jobs": 1, "limit": 3}
+    rows = scaledproc.run(dataset, tmp_path / "out", with_keys=True, **options).to_arrow()
+    before = scaledproc.run(dataset, tmp_path / "plain", with_keys=False, **options).to_arrow()
+    assert rows.num_rows == before.num_rows > 0
+    assert rows.schema.names == [*KEYS, *(each for each in before.schema.names if each not in KEYS)]
 
 
 @pytest.mark.slow

@@ -19,7 +19,9 @@ THROUGH = {  # in the order of their folders
     "backends/sagemaker/local_mode/test_session.py": "backends/sagemaker/local_mode/jobs "
     "backends/sagemaker/local_mode/one_job",
     "backends/sagemaker/packaging/test_image.py": "backends/sagemaker/cli backends/sagemaker/docker",
-    "backends/slurm/test_backend.py": "backends/batch/queue",
+    "backends/slurm/test_backend.py": "backends/batch/known_jobs backends/batch/queue",
+    "backends/slurm/test_calls.py": "backends/batch/calls",
+    "backends/slurm/test_settings.py": "backends/batch/settings",
     "backends/sagemaker/test_sagemaker_behaviour.py": "backends/sagemaker/account backends/sagemaker/service",
     "cli/test_config_file.py": "_util/command/config_file",
     "cli/test_extractor_options.py": "reporting/extractors",
@@ -30,7 +32,7 @@ THROUGH = {  # in the order of their folders
     "storage/s3/identity",
     "engine/test_driver.py": "api/copying api/past_runs api/plans api/runs api/single_task "
     "engine/preflight execution/chunks/chunk execution/chunks/committed "
-    "execution/combine execution/worker extractors/base storage/parquet",
+    "execution/worker extractors/base storage/parquet",
     "engine/test_hostile.py": "extractors/wfdb/task_header",
     "engine/test_options.py": "_util/options _util/types",
     "engine/test_overview.py": "_util/html execution/said_files execution/chunks/said reporting/overview "
@@ -75,7 +77,8 @@ THROUGH = {  # in the order of their folders
     "reporting/test_terminal.py": "engine/status reporting/job_events reporting/terminal/log",
     "run_folder/lock/test_driver_lease.py": "run_folder/lock/lease_store",
     "run_folder/test_late_requests.py": "storage/fencing",
-    "run_folder/test_reading.py": "run_folder/tracebacks",
+    "run_folder/test_folder.py": "run_folder/beginning run_folder/plan_files",
+    "run_folder/test_reading.py": "run_folder/run run_folder/tracebacks",
     "storage/test_misbehaving_store.py": "storage/s3/filesystem",
     "storage/test_store.py": "testing/store",
     "testing/test_extractor.py": "testing/probes",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -11,9 +13,9 @@ from support import TreeWriter
 from told import started, state
 
 import scaledproc
-from scaledproc.events import Event, Note
+from scaledproc.events import Event, Failure, Note, RunFinished
 from scaledproc.reporting.terminal import LiveProgress, PlainProgress
-from scaledproc.reporting.text import counts_text, plan_text, shard_lines, trouble_lines
+from scaledproc.reporting.text import counts_text, finished_text, plan_text, shard_lines, trouble_lines
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -50,6 +52,42 @@ def test_reasons_are_told_once_for_many_shards() -> None:
     lines = trouble_lines([*waits, state(200, "failed", detail="x")])
     assert len(lines) == 11
     assert lines[-1] == "… and 191 more shards: 190 retrying, 1 failed"
+
+
+def test_failures_that_are_alike_stand_once() -> None:
+    failed = [Failure("a", "a", f"a/{name}.txt", "exception", "ValueError", f"bad {name}") for name in "xyz"]
+    event = RunFinished("out", 30, 2, 2, 28, 1.0, failures=tuple(failed), alike=(25, 2, 1))
+    assert finished_text(event).splitlines()[1:-1] == [
+        "  a/x.txt and 24 more: ValueError: bad x",
+        "  a/y.txt and 1 more: ValueError: bad y",
+        "  a/z.txt: ValueError: bad z",
+        "  all 28 are in out/errors.parquet, tracebacks in errors.log",
+    ]
+    one = RunFinished("out", 30, 2, 2, 1, 1.0, failures=(failed[0],))
+    assert finished_text(one).splitlines()[1:3] == [
+        "  a/x.txt: ValueError: bad x",
+        "  also in out/errors.parquet, tracebacks in errors.log",
+    ]
+
+
+@pytest.mark.parametrize("update", [False, True])
+def test_the_end_of_a_run_counts_failures_that_are_alike(tree: TreeWriter, tmp_path: Path, update: bool) -> None:
+    @scaledproc.extractor(schema={"n": "int64"}, anchor="*.txt", unit="file")
+    def fails(task: scaledproc.Task) -> Any:
+        raise ValueError(
+            f"line {len(task.path.read_bytes())} of {task.anchor} is bad" if task.group != "c" else "other"
+        )
+
+    told: list[Event] = []
+    files = {f"{group}/{at:02}.txt": b"x" * (at + 1) for group in "abc" for at in range(7)}
+    if update:
+        scaledproc.run(tree({name: files[name] for name in list(files)[:10]}), tmp_path / "out", extractor=fails)
+    dataset = tree(files)
+    options: dict[str, Any] = {"update": update, "jobs": 1, "max_failures": 21, "on_event": told.append}
+    scaledproc.run(dataset, tmp_path / "out", extractor=fails, **options)
+    (end,) = (event for event in told if isinstance(event, RunFinished))
+    assert [(failure.anchor, failure.group) for failure in end.failures] == [("a/00.txt", "a"), ("c/00.txt", "c")]
+    assert end.alike == (14, 7)
 
 
 def test_a_plan_fits_a_narrow_terminal(tree: TreeWriter) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import scaledproc
-from scaledproc.run_folder.folder import decide
+from scaledproc.run_folder.beginning import decide
 
 
 def test_decisions_about_a_folder() -> None:

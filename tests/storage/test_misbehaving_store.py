@@ -29,8 +29,9 @@ import scaledproc
 import scaledproc.engine.driver
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import ChunkDone, Event, ReuseFound, ShardDone
-from scaledproc.run_folder.folder import Run, decide
+from scaledproc.run_folder.beginning import decide
 from scaledproc.run_folder.lock.driver_lease import hold_lease
+from scaledproc.run_folder.run import Run
 from scaledproc.storage.s3 import download, filesystem, s3_store
 from scaledproc.storage.s3.download import ChangedError, CredentialsError
 from scaledproc.storage.store import Store

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import scaledproc
-from scaledproc.run_folder.folder import Run
 from scaledproc.run_folder.names import ERRORS
+from scaledproc.run_folder.run import Run
 from scaledproc.storage.parquet import Writer, open_reader, read_note
 from scaledproc.storage.row_groups import RowGroups, rebatch, row_bits
 from scaledproc.storage.store import Store

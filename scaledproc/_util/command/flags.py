@@ -46,6 +46,7 @@ def with_options(
 
         replace_parameter(called, own, "given", made.values())
         vars(called)["other_names"] = {name[2:]: each.flag[2:] for each in chosen for name in each.flags[1:]}
+        vars(called)["rare"] = {each.name: each.flag for each in chosen if each.about.get("rare")}
         return called
 
     return decorate
@@ -127,7 +128,10 @@ def flags_of(parameter: inspect.Parameter) -> list[str]:
 
 
 def add_command(app: typer.Typer, command: Callable[..., None], name: str | None = None) -> None:
-    """Add a command that also takes other names of its flags, such as Python's `--storage-options`."""
+    """Add a command that also takes other names of its flags, such as Python's `--storage-options`.
+
+    The help of one that has the settings of backends is short.
+    """
     names, ambiguous = (vars(command).get(each, {}) for each in ("other_names", "ambiguous"))
 
     def real_name(word: str) -> str:
@@ -135,7 +139,12 @@ def add_command(app: typer.Typer, command: Callable[..., None], name: str | None
             raise UsageError(ambiguous[word])
         return str(names.get(word, word))
 
-    app.command(name, context_settings={"token_normalize_func": real_name})(command)
+    given: dict[str, Any] = {}
+    if owners := vars(command).get("owners"):
+        from scaledproc._util.command.long_help import with_long_help
+
+        command, given["cls"] = with_long_help(command, vars(command).get("rare", {}), owners)
+    app.command(name, context_settings={"token_normalize_func": real_name}, **given)(command)
 
 
 def _as_python_has_it(each: Declared, words: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import statistics
@@ -62,19 +63,17 @@ def find_place(
 
 
 def _look(name: str, store: Store, *, write: bool) -> Finding:
-    took, (first, size) = _timed(lambda: _first_file(store))
-    details: dict[str, Any] = {"empty": first is None}
-    parts = ["is empty, or not there yet" if first is None else "can be listed"]
+    took, (is_there, first, size) = _timed(lambda: _first_file(store))
+    details: dict[str, Any] = {"there": is_there, "empty": first is None}
+    parts = ["can be listed" if is_there else "is not there"]
     if first is not None:
         store.read(first, 1)
         parts = ["can be listed and read"]
+    elif is_there and not any(True for _ in store.names()):
+        parts = ["is empty"]
     if write:
-        probe = f"scaledproc-doctor-{uuid4().hex}"
-        try:
-            store.write(probe, b"written by scaledproc doctor, which removes it\n")
-        finally:
-            store.remove(probe)
-        parts.append("can be written")
+        _try_writing(store)
+        parts.append("can be written" if is_there else "can be made and written")
     if store.is_s3:
         from scaledproc.storage.s3.identity import credentials_text
 
@@ -82,6 +81,8 @@ def _look(name: str, store: Store, *, write: bool) -> Finding:
         details |= {"seconds": took, "credentials": credentials}
         parts += [f"answers in {1000 * took:.0f} ms", credentials]
     verdict, advice = Verdict.FINE, ""
+    if not is_there:
+        verdict, advice = Verdict.WORRY, "a run makes its output; for a dataset, see that it is spelled right"
     if store.local is not None:
         free = shutil.disk_usage(_there(store.local)).free
         kind = filesystem_of(_there(store.local))
@@ -89,12 +90,36 @@ def _look(name: str, store: Store, *, write: bool) -> Finding:
         parts.append(f"{bytes_text(free)} free{f' ({kind})' if kind else ''}")
         if not os.access(_there(store.local), os.W_OK | os.X_OK):
             parts.append("may not be written")
-            advice = "a dataset needs no more; name another folder for an output"
+            advice = "a dataset needs no more; name another folder for an output" if is_there else "name another folder"
     return Finding(name, verdict, ", ".join(parts), advice, details={**details, "first_size": size})
 
 
-def _first_file(store: Store) -> tuple[str | None, int | None]:
-    """The name of one of its files, and its bytes; nothing where none is directly in the folder.
+def _try_writing(store: Store) -> None:
+    """Write a file and remove it again, with the folders that were made for it."""
+    made = _missing_folders(store)
+    probe = f"scaledproc-doctor-{uuid4().hex}"
+    try:
+        store.write(probe, b"written by scaledproc doctor, which removes it\n")
+    finally:
+        store.remove(probe)
+        with contextlib.suppress(OSError, NotImplementedError):  # not empty: another has written there meanwhile
+            for folder in made:
+                store.fs.rmdir(folder)
+
+
+def _missing_folders(store: Store) -> list[str]:
+    """The place and folders around it that are not there, the innermost first; none where folders are only names."""
+    if store.is_s3:
+        return []
+    missing, folder = [], store.root.rstrip("/")
+    while folder and not store.fs.exists(folder):
+        missing.append(folder)
+        folder = folder.rpartition("/")[0]
+    return missing
+
+
+def _first_file(store: Store) -> tuple[bool, str | None, int | None]:
+    """Whether there is such a folder; the name of one of its files, and its bytes, where one is directly in it.
 
     Raises
     ------
@@ -107,21 +132,21 @@ def _first_file(store: Store) -> tuple[str | None, int | None]:
         answer = store.fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=ASKED)
         for each in answer.get("Contents", ()):
             if each["Key"] != prefix:
-                return str(each["Key"]).removeprefix(prefix), int(each["Size"])
-        return None, None
+                return True, str(each["Key"]).removeprefix(prefix), int(each["Size"])
+        return not prefix or bool(answer.get("Contents")), None, None
     if store.local is not None:
         if not store.local.exists():
             _there(store.local)
-            return None, None
+            return False, None, None
         with os.scandir(store.local) as entries:
             found = next((each for each in entries if each.is_file()), None)
-        return (None, None) if found is None else (found.name, found.stat().st_size)
+        return (True, None, None) if found is None else (True, found.name, found.stat().st_size)
     try:
         infos = store.fs.ls(store.root, detail=True)
     except FileNotFoundError:
-        return None, None
+        return False, None, None
     files = [each for each in infos if each["type"] == "file"]
-    return (str(files[0]["name"]).rpartition("/")[2], files[0].get("size")) if files else (None, None)
+    return (True, str(files[0]["name"]).rpartition("/")[2], files[0].get("size")) if files else (True, None, None)
 
 
 def _there(folder: Path) -> Path:

@@ -19,7 +19,6 @@ from scaledproc.execution.chunks.committed import chunk_name, committed_chunks, 
 from scaledproc.execution.chunks.quarantine import read_rows
 from scaledproc.execution.reuse.decision import Earlier
 from scaledproc.execution.shard import counts_of
-from scaledproc.run_folder.folder import Run
 from scaledproc.run_folder.names import (
     ERRORS,
     INVENTORY,
@@ -32,6 +31,7 @@ from scaledproc.run_folder.names import (
     shard_said_name,
 )
 from scaledproc.run_folder.record import digest_of_content
+from scaledproc.run_folder.run import Run
 from scaledproc.storage.parquet import damage_told, open_reader, read_note, read_tables
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from scaledproc.run_folder.names import (
     shard_errors_name,
     shard_name,
     shard_said_name,
+    table_report_name,
 )
 from scaledproc.run_folder.shard_report import unknown_costs, write_report
 from scaledproc.storage.parquet import Writer, open_reader, read_note, write_table
@@ -42,6 +43,10 @@ if TYPE_CHECKING:
     from scaledproc.execution.reuse.earlier import Piece
 
 _BLOCK = 2**22  # bytes
+
+Finish = Callable[[int, "Path", str, Sequence[int]], bytes | None]
+"""Makes a macro shard's files of the tables, from the shard's number, its file, its SHA-256, and how many rows each of
+its tasks gave; gives their report, or None where that is left to the last step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,10 +105,21 @@ def pieces_of(run: RunFolder, shards: Iterable[int], origins: Origins, number: i
     return found
 
 
-def make_shard(run: RunFolder, shard: int, origins: Origins) -> ShardDone:
+def make_shard(run: RunFolder, shard: int, origins: Origins, finish: Finish | None = None) -> ShardDone:
     """Make a macro shard of the rows of its tasks, wherever they are.
 
     Its file has the bytes that it would have had if all of its tasks had been done now.
+
+    Parameters
+    ----------
+    run
+        The run that is made.
+    shard
+        The shard's number.
+    origins
+        Where the rows are.
+    finish
+        Makes the shard's files of the tables, where these are folders and that is not left to the last step.
 
     Raises
     ------
@@ -150,6 +166,9 @@ def make_shard(run: RunFolder, shard: int, origins: Origins) -> ShardDone:
             failures=tuple(failures),
             digest=digest,
         )
+        finished = None if finish is None else finish(shard, target, digest, counts.tolist())
+        if finished is not None:
+            path(table_report_name(shard), 0).write_bytes(finished)
         path(report_name(shard), 1).write_bytes(write_report(done, _costs(origins, of_shard)))
     return done
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from scaledproc.errors import UsageError
 from scaledproc.extractors import Extractor
+from scaledproc.extractors.registry import place
 
 
 class Sent:
@@ -38,6 +39,12 @@ class Sent:
 @functools.lru_cache(maxsize=4)
 def _received(content: bytes) -> Sent:
     return Sent(pickle.loads(content))  # noqa: S301 - made by the process that started this one
+
+
+def sendable(source: str | Extractor) -> str | Sent:
+    """What finds an extractor in another process, or brings it there."""
+    found = place(source)
+    return found if isinstance(found, str) else Sent(found)
 
 
 def check_sendable(extractor: Extractor) -> None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from scaledproc.errors import UsageError
 from scaledproc.extractors.described import undescribed
@@ -67,6 +66,8 @@ def rows_of_table(together: Iterable[pa.Table], number: int, name: str, schema: 
     number, name, schema
         Which table: its place and its name, and its columns.
     """
+    import pyarrow.compute as pc
+
     for piece in together:
         own = piece.filter(pc.equal(piece[OF], number))
         yield pa.Table.from_arrays([own[f"{name}/{column}"] for column in schema.names], schema=schema)

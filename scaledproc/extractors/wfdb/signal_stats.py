@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 KEYS = ("kind", "signal_name", "units")
 SCHEMA = pa.schema(
@@ -228,6 +227,8 @@ def _halves(a: Any) -> tuple[Any, Any]:
 
 
 def _floats(table: pa.Table, name: str, null: float) -> Any:
+    import pyarrow.compute as pc
+
     return pc.fill_null(table[name], null).to_numpy()
 
 

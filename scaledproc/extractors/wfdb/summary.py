@@ -176,6 +176,7 @@ class WfdbSummary(Extractor):
     name = "wfdb-summary"
     version = "2"
     anchors = ("*.hea", f"{'[0-9]' * 8}n{ENDING}")
+    own_keys = ("group", "unit")
     companions = ("*.dat", "*.mat")
     companion_column = "signal_file"
     units: ClassVar[Mapping[str, str]] = {"fs": "Hz", "offset_s": "s", "duration_s": "s"}

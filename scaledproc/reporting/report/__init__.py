@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from scaledproc.engine.status import Status
     from scaledproc.extractors import Extractor
-    from scaledproc.run_folder.folder import Run, RunFolder
+    from scaledproc.run_folder.folder import RunFolder
+    from scaledproc.run_folder.run import Run
 
 
 def report_html(

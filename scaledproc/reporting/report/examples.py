@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scaledproc.extractors import Extractor
     from scaledproc.extractors.account import Example
     from scaledproc.planning.plan import Plan
-    from scaledproc.run_folder.folder import Run
+    from scaledproc.run_folder.run import Run
 
 TRIES = 6
 """Tasks that are tried for each that is wanted: some have nothing to be drawn."""

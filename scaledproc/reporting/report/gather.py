@@ -31,7 +31,7 @@ from scaledproc.storage.store import describe, store_errors
 
 if TYPE_CHECKING:
     from scaledproc.engine.status import Status
-    from scaledproc.run_folder.folder import Run
+    from scaledproc.run_folder.run import Run
 
 SLOWEST = 20
 GROUPS = 40

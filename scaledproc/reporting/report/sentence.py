@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaledproc._util.text import bytes_text, count_text, seconds_text
 from scaledproc.extractors.account import DOUBTFUL, SERIOUS, SMALL, Worry
+from scaledproc.run_folder.record import NO_ROWS
 
 if TYPE_CHECKING:
     from scaledproc.reporting.report.findings import Findings
@@ -171,7 +172,7 @@ def _of_tasks(found: Findings) -> Iterator[Worry]:
             SERIOUS, f"{count_text(len(failed), 'shard')} failed: {failed[0].detail or 'no reason known'}", "time"
         )
     for note in found.notes:
-        yield Worry(DOUBTFUL, note, "run")
+        yield Worry(SERIOUS if _says_no_rows(note) else DOUBTFUL, note, "run")
     if found.options.get("leaves_out"):
         yield Worry(SMALL, "The plan leaves out a part of the dataset, as its options say.", "run")
     if found.tasks is not None and found.tasks.without_rows:
@@ -183,8 +184,12 @@ def _of_tasks(found: Findings) -> Iterator[Worry]:
         yield Worry(SMALL, f"Tasks gave {count_text(found.warnings.total, 'warning')}.", "failures")
 
 
+def _says_no_rows(note: str) -> bool:
+    return note.startswith(NO_ROWS)
+
+
 def _of_table(found: Findings) -> Iterator[Worry]:
-    if found.is_done and found.counts.get("rows") == 0:
+    if found.is_done and found.counts.get("rows") == 0 and not any(map(_says_no_rows, found.notes)):
         yield Worry(SERIOUS, "The table has no rows.")
     for table in found.tables:
         if not table.rows:

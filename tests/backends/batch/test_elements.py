@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaledproc.backends.batch.elements import COMBINE, Elements, Fate, Tries, next_try
+from scaledproc.backends.batch.elements import COMBINE, Elements, Fate, Tries, next_try, room
 
 
 @given(st.integers(1, 200), st.integers(1, 50))
@@ -54,3 +54,18 @@ def test_memory_is_given_where_it_is_to_be_had() -> None:
     assert tries.more_memory == 2
     assert not ended(Tries(count=1), "memory", 0)
     assert ended(Tries(count=1), "memory", 1)
+
+
+@pytest.mark.parametrize(
+    ("at_once", "at_work", "has_throttle", "more"),
+    [
+        (None, 7, True, None),
+        (10, 0, True, None),
+        (10, 3, True, 7),
+        (10, 12, True, 0),
+        (10, 0, False, 10),
+        (10, 4, False, 6),
+    ],
+)
+def test_how_many_more_jobs_there_may_be(at_once: int | None, at_work: int, has_throttle: bool, more: int) -> None:
+    assert room(at_once, at_work, has_throttle=has_throttle) == more

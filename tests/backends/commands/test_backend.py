@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -21,8 +22,9 @@ from scaledproc.backends.commands.settings import FIRST_NUMBER, Settings, fill
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.execution.combine import combine
 from scaledproc.execution.worker import run_shards
-from scaledproc.run_folder.folder import Run, RunFolder
+from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import COMBINED
+from scaledproc.run_folder.run import Run
 from scaledproc.storage.store import Store
 from scaledproc.testing import PROBE, BackendConformance, output_bytes
 from scaledproc.testing.probes import write_probe_dataset
@@ -31,6 +33,7 @@ PROCESSES = {
     "submit": 'sh -c \'setsid "$1" >"$2" 2>&1 & echo $!\' sh {script} {log}',
     "poll": 'sh -c \'kill -0 "$1" && ! grep -q "State:.Z" /proc/$1/status\' sh {id}',
     "cancel": "kill {id}",
+    "find": "sh -c 'pgrep -f -- \"--report $1 \" || true' sh {name}",
     "poll_seconds": 0.1,
 }
 RECALLED = {name: PROCESSES[name] for name in ("poll", "cancel")}
@@ -38,6 +41,7 @@ SLURM = {
     "submit": "sbatch --parsable --output=/dev/null --error={log} --job-name={name} --cpus-per-task={cores} {script}",
     "poll": "squeue --noheader --format=%A",
     "cancel": "scancel {id}",
+    "find": "squeue --noheader --states=all --name={name} --format=%A",
     "poll_seconds": 0.3,
 }
 
@@ -102,12 +106,12 @@ def test_what_cannot_be_set(given: dict[str, Any], words: str) -> None:
     ],
 )
 def test_the_id_in_what_submitting_prints(said: str, pattern: str, found: str) -> None:
-    assert module._id_in(said, pattern) == found
+    assert module.id_in(said, pattern) == found
 
 
 def test_no_id() -> None:
     with pytest.raises(ScaledprocError, match="submitting printed no id"):
-        module._id_in("denied", FIRST_NUMBER)
+        module.id_in("denied", FIRST_NUMBER)
 
 
 def test_the_ids_of_jobs_that_are_there() -> None:
@@ -117,6 +121,110 @@ def test_the_ids_of_jobs_that_are_there() -> None:
     failing = module.CommandsBackend(**{**PROCESSES, "poll": "sh -c 'echo busy >&2; exit 3'"})
     with pytest.raises(module.BusyError, match="--commands-poll failed with exit code 3: busy"):
         failing._there(["1"])
+
+
+@pytest.fixture
+def slow_submit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A batch system that takes its first job at once, and answers after longer than is waited for."""
+    folder = tmp_path / "batch"
+    folder.mkdir()
+    monkeypatch.setattr(module, "TIMEOUT", 2.0)
+    submit = """
+        echo "$2" >> "$1/submitted"
+        setsid "$3" >"$4" 2>&1 </dev/null &
+        echo $! > "$1/$2"
+        [ -e "$1/slept" ] || { touch "$1/slept"; exec sleep 30; }
+        cat "$1/$2"
+    """
+    return {
+        **{name: value for name, value in PROCESSES.items() if name != "find"},
+        "submit": shlex.join(["sh", "-c", submit, "sh", str(folder), "{name}", "{script}", "{log}"]),
+    }
+
+
+def test_a_job_is_not_submitted_twice_when_submitting_takes_too_long(
+    tmp_path: Path, slow_submit: dict[str, Any]
+) -> None:
+    dataset = write_probe_dataset(tmp_path / "data")
+    look = (
+        '[ -e "$1/looked" ] || { touch "$1/looked"; exit 3; }; cat "$1/$2" 2>/dev/null || true'  # it is down at first
+    )
+    find = shlex.join(["sh", "-c", look, "sh", str(tmp_path / "batch"), "{name}"])
+    found = scaledproc.run(
+        dataset,
+        tmp_path / "out",
+        extractor=PROBE,
+        backend="commands",
+        jobs=1,
+        shards="2",
+        settings={**slow_submit, "find": find},
+    )
+
+    names = (tmp_path / "batch/submitted").read_text().split()
+    assert len(names) == len(set(names)) == 3
+    assert (tmp_path / "batch/looked").exists()
+    assert len(found.to_arrow()) > 0
+
+
+def test_without_a_command_that_finds_a_job_the_run_stops_and_says_so(
+    tmp_path: Path, slow_submit: dict[str, Any]
+) -> None:
+    dataset = write_probe_dataset(tmp_path / "data")
+
+    def go() -> Run:
+        return scaledproc.run(
+            dataset, tmp_path / "out", extractor=PROBE, backend="commands", jobs=1, shards="1", settings=slow_submit
+        )
+
+    with pytest.raises(ScaledprocError, match=r"whether the batch system has the job scaledproc-\w+-1 is not known"):
+        go()
+    assert len((tmp_path / "batch/submitted").read_text().split()) == 1
+    run = RunFolder.open(Store.at(str(tmp_path / "out")))
+    wait_until(lambda: run.committed_shards() == {0})
+    go()
+    assert len((tmp_path / "batch/submitted").read_text().split()) == 2
+
+
+def test_a_driver_that_died_while_it_submitted_has_left_the_name(tmp_path: Path) -> None:
+    dataset, output = write_probe_dataset(tmp_path / "data"), tmp_path / "out"
+    settings = {**PROCESSES, "submit": "false {script}"}
+    made = module.CommandsBackend(jobs=1, **settings)
+    with pytest.raises(ScaledprocError, match="--commands-submit failed"):
+        scaledproc.run(dataset, output, extractor=PROBE, backend=made, shards="1")
+    run = RunFolder.open(Store.at(str(output)))
+    assert made.control(run)["asked"] == {}, "a job that was refused is not in doubt"
+
+    made.keep(run, asked={"0": "scaledproc-x-1"})
+    looking = module.CommandsBackend(
+        jobs=1, **{**settings, "find": "echo the job {name} is 4711", "id_pattern": "4711"}
+    )
+    looking.submit(run, [0], 0)
+    assert looking.control(run)["jobs"] == {"0": {"id": "4711", "name": "scaledproc-x-1"}}
+
+
+def test_the_file_of_the_jobs_is_read_once_a_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, reads = write_probe_dataset(tmp_path / "data"), []
+    control: Callable[..., dict[str, Any]] = module.CommandsBackend.control
+
+    def counted(backend: module.CommandsBackend, run: RunFolder) -> dict[str, Any]:
+        reads.append(run)
+        return control(backend, run)
+
+    for shards in (2, 4):
+        made = module.CommandsBackend(
+            jobs=1, poll_seconds=0.01, submit="false {script}", poll="echo 0 1 2 3", cancel="x {id}"
+        )
+        with pytest.raises(ScaledprocError, match="--commands-submit failed"):
+            scaledproc.run(dataset, tmp_path / f"{shards}", extractor=PROBE, backend=made, shards=str(shards))
+        run = RunFolder.open(Store.at(str(tmp_path / f"{shards}")))
+        made.keep(run, jobs={f"{number}": {"id": f"{number}", "name": f"job-{number}"} for number in range(shards)})
+        with monkeypatch.context() as patch:
+            patch.setattr(module.CommandsBackend, "control", counted)
+            for _ in range(3):
+                assert len(made.look(run)) == shards
+                made.states(run)
+        assert len(reads) <= 6 + 1
+        reads.clear()
 
 
 @pytest.mark.parametrize(("others", "looks"), [(["0"], 2), ([], 8)])

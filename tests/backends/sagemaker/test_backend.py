@@ -12,7 +12,7 @@ from support import SAGEMAKER, Bucket
 
 import scaledproc
 from scaledproc.errors import ScaledprocError
-from scaledproc.run_folder.folder import Run
+from scaledproc.run_folder.run import Run
 from scaledproc.storage.store import Store
 from scaledproc.testing import BackendConformance
 

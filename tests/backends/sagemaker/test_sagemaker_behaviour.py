@@ -25,7 +25,7 @@ from scaledproc.api import status, stop
 from scaledproc.backends.sagemaker.jobs import pipeline
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, Note, ShardDone
-from scaledproc.run_folder.folder import Run
+from scaledproc.run_folder.run import Run
 from scaledproc.testing import PROBE, output_bytes
 
 TREE = {

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,18 +16,20 @@ from typing import Any
 import pytest
 
 import scaledproc
-from scaledproc.api import expect, make_backend, status, stop
-from scaledproc.backends.batch.queue import storage_options
+from scaledproc.api import expect, make_backend, past_runs, status, stop
+from scaledproc.backend.base import Backend
+from scaledproc.backends.batch import known_jobs
+from scaledproc.backends.batch.calls import FullError, UnansweredError
 from scaledproc.backends.slurm import backend as module
-from scaledproc.backends.slurm.calls import FullError, UnansweredError
 from scaledproc.engine.job import do_job
 from scaledproc.engine.options import JobOrder
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, Note, ShardDone, ShardState
 from scaledproc.execution.combine import combine
 from scaledproc.execution.worker import run_shards
-from scaledproc.run_folder.folder import Run, RunFolder
+from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import COMBINED
+from scaledproc.run_folder.run import Run
 from scaledproc.storage.store import Store
 from scaledproc.testing import PROBE, output_bytes
 
@@ -55,8 +60,14 @@ class Fake:
     troubles: list[str] = field(default_factory=list)
     """For each call of sbatch, whether it does not answer, and took the jobs all the same or not."""
     named: dict[str, list[int]] = field(default_factory=dict)  # ids of the arrays and jobs of a name
+    late: dict[int, int] = field(default_factory=dict)  # element: looks for which it works longer than the others
+    throttles: dict[str, int] = field(default_factory=dict)  # id of an array: how many of it may work at once
+    calls: list[str] = field(default_factory=list)
+    at_work: list[int] = field(default_factory=list)
+    """At each look, how many jobs may have worked at the same time."""
 
     def __call__(self, *command: str, script: str | None = None) -> str:
+        self.calls.append(command[0])
         if command[:3] == ("scontrol", "show", "config"):
             return f"KillWait = 20 sec\nMaxArraySize = {self.array}\n"
         if command[0] == "scontrol":
@@ -88,6 +99,7 @@ class Fake:
         self.named.setdefault(given["--job-name"], []).append(self.count)
         self.submitted.append(command)
         self.scripts.append(script)
+        self.throttles[str(self.count)] = int(given.get("--array", "").partition("%")[2] or len(elements))
         for element in elements:
             self.jobs[element] = [str(self.count), "PENDING", "Priority"]
         if trouble == "taken":
@@ -96,9 +108,13 @@ class Fake:
 
     def queue(self) -> str:
         lines = []
+        there = Counter(job[0] for job in self.jobs.values() if job[1] in ("PENDING", "RUNNING"))
+        self.at_work.append(sum(min(count, self.throttles[array]) for array, count in there.items()))
         for element, job in self.jobs.items():
             if job[1] == "PENDING":
                 job[1:] = ["RUNNING", "None"]
+            elif job[1] == "RUNNING" and self.late.get(element, 0):
+                self.late[element] -= 1
             elif job[1] == "RUNNING":
                 ends = self.ends.get(element, [])
                 job[1:] = [self.leave(element, ends.pop(0)) if ends else self.do(element), "None"]
@@ -118,8 +134,9 @@ class Fake:
         if element < 0:
             run.store.write(COMBINED, combine(run).to_json())
         else:
-            each = module.SlurmBackend().elements(run)
-            list(run_shards(run, list(each.shards_of(element)), jobs=1))
+            each = json.loads((self.output / "work/control/slurm.json").read_text())["each"]
+            shards = module.Elements(run.record.counts["shards"], each).shards_of(element)
+            list(run_shards(run, list(shards), jobs=1))
         return "COMPLETED"
 
 
@@ -228,6 +245,38 @@ def test_what_fails_is_submitted_again_alone(fake: Fake, go: Runs) -> None:
     ]
     assert any("shard 1 is submitted again: its node failed" in note for note in go.notes)
     assert go.is_as_local()
+
+
+def test_no_more_jobs_are_at_once_when_some_are_submitted_again(fake: Fake, go: Runs) -> None:
+    fake.ends = {0: ["NODE_FAIL"], 1: ["OUT_OF_MEMORY", "FAILED"], 3: ["NODE_FAIL"]}
+    fake.late = {2: 9, 3: 4}
+    go(at_once=2, mem="1GiB", memory_step="1GiB")
+
+    assert max(fake.at_work) == 2
+    assert len(fake.submitted) > 3
+    assert go.is_as_local()
+
+
+def test_the_file_of_the_jobs_is_read_as_often_for_many_elements_as_for_few(
+    fake: Fake, go: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[RunFolder] = []
+    control: Callable[[module.SlurmBackend, RunFolder], dict[str, Any]] = module.SlurmBackend.control
+
+    def counted(backend: module.SlurmBackend, run: RunFolder) -> dict[str, Any]:
+        reads.append(run)
+        return control(backend, run)
+
+    monkeypatch.setattr(module.SlurmBackend, "control", counted)
+    counts = []
+    for shards in ("2", "4"):
+        go(shards=shards)
+        counts.append(len(reads))
+        reads.clear()
+        shutil.rmtree(tmp_path / "out")
+        fake.jobs.clear()
+
+    assert counts[0] == counts[1] > 0
 
 
 def test_what_lacked_memory_gets_more(fake: Fake, go: Runs) -> None:
@@ -369,6 +418,33 @@ def test_all_is_submitted_at_once_for_nobody_to_watch(fake: Fake, go: Runs, tmp_
     assert status(tmp_path / "out").backend == "slurm"
 
 
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_whoever_watches_asks_the_controller_seldom(
+    fake: Fake, go: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_busy: bool
+) -> None:
+    go(detach=True, retries=0)
+    clock = [1000.0]
+    monkeypatch.setattr(known_jobs, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    if is_busy:
+        monkeypatch.setattr(fake, "queue", lambda: raises(UnansweredError("Slurm: Socket timed out")))
+    backends: dict[str, Backend] = {}
+    fake.calls.clear()
+    for second in range(60):
+        clock[0] = 1000.0 + second
+        run, found = past_runs.seen(tmp_path / "out", None, None, backends)
+        if second == 10:  # what the run's folder tells is seen at once
+            list(run_shards(RunFolder.open(run.store), [0, 1, 2, 3], jobs=1))
+        assert len(found.done) == (0 if second <= 10 else 4)
+        assert ("Socket timed out" in found.note) == is_busy
+
+    assert fake.calls.count("squeue") == 4
+    assert len(fake.calls) == 4
+
+
+def raises(error: Exception) -> Any:
+    raise error
+
+
 def test_a_run_is_stopped_from_anywhere(fake: Fake, go: Runs, tmp_path: Path) -> None:
     go(detach=True, retries=0)
 
@@ -395,24 +471,6 @@ def test_a_template_is_the_script(fake: Fake, go: Runs, tmp_path: Path) -> None:
     go(template=str(tmp_path / "site.sh"))
 
     assert fake.scripts[0].startswith("#!/bin/bash -l\n#SBATCH --mail-type=FAIL\nmodule load apptainer\nexec /")
-
-
-def test_secrets_are_not_in_scripts_that_others_can_read() -> None:
-    def run(**options: Any) -> Any:
-        return SimpleNamespace(dataset=SimpleNamespace(options={}), store=SimpleNamespace(options=options))
-
-    assert storage_options(run(client_kwargs={"region": "x"}, endpoint_url="http://s3")) == {
-        "output.client_kwargs": {"region": "x"},
-        "output.endpoint_url": "http://s3",
-    }
-    for name, value in (
-        ("secret", "x"),
-        ("token", "x"),
-        ("endpoint_url", "http://ada:pw@s3"),
-        ("client_kwargs", {"token": "x"}),
-    ):
-        with pytest.raises(UsageError, match=f"--storage-option {name}: cannot be given to the jobs"):
-            storage_options(run(**{name: value}))
 
 
 def test_a_plan_shows_jobs_cores_and_time(fake: Fake, tmp_path: Path) -> None:

@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from scaledproc.backends.batch.calls import BusyError, FullError, UnansweredError
 from scaledproc.backends.batch.elements import COMBINE
-from scaledproc.backends.batch.queue import BusyError
 from scaledproc.backends.slurm import calls
 from scaledproc.backends.slurm.calls import (
-    FullError,
-    UnansweredError,
     call,
     index_text,
     job_of,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from slurm_support import Slurm
 
-from scaledproc.run_folder.folder import Run
+from scaledproc.run_folder.run import Run
 from scaledproc.testing import BackendConformance
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]

@@ -16,7 +16,7 @@ from slurm_support import Slurm
 
 import scaledproc
 from scaledproc.api import status, stop, verify
-from scaledproc.backends.batch.queue import run_token
+from scaledproc.backends.batch.job_command import run_token
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.storage.store import Store
 from scaledproc.testing import PROBE, output_bytes
@@ -71,7 +71,7 @@ class Driver:
             self.folder / "local",
             extractor=PROBE,
             backend="local",
-            jobs=1,
+            jobs=8,  # its tasks sleep
             **self.cuts,  # type: ignore[arg-type]
         )
         return output_bytes(local.store) == output_bytes(Store.at(str(self.output)))
@@ -82,7 +82,7 @@ def notes(said: str) -> list[str]:
 
 
 def test_a_job_killed_a_node_lost_and_a_time_limit_cost_no_row(slurm: Slurm, tmp_path: Path) -> None:
-    driver = Driver(tmp_path, seconds=6.0, shards=4)
+    driver = Driver(tmp_path, seconds=3.0, shards=4)
     with driver.running() as process:
         wait_until(lambda: all(driver.committed(shard) for shard in range(4)))
         on_first = slurm.call("squeue", "--noheader", "--array", f"--nodelist={slurm.nodes[0]}", "--format=%A").split()

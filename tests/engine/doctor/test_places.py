@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 from uuid import uuid4
 
+import fsspec
 import pytest
 from support import Bucket, forget_s3
 
@@ -24,11 +25,24 @@ def test_a_folder_with_files(tmp_path: Path) -> None:
     assert found.details["free"] > 0
 
 
-def test_a_folder_that_a_run_would_make(tmp_path: Path) -> None:
-    found = find_place(tmp_path / "a/b")
-    assert (found.verdict, found.stops) == (Verdict.FINE, False)
-    assert found.text.startswith("is empty, or not there yet")
+def test_a_folder_that_is_not_there_is_no_dataset(tmp_path: Path, s3: Bucket, memory: str) -> None:
+    """A run would make it for an output, so it stops none."""
+    for found in (
+        find_place(tmp_path / "a/b"),
+        find_place(s3.url(f"none-{uuid4().hex}"), s3.storage_options),
+        find_place(f"{memory}/none"),
+    ):
+        assert (found.verdict, found.stops, found.details["there"]) == (Verdict.WORRY, False, False)
+        assert found.text.startswith("is not there")
+        assert "spelled right" in found.advice
     assert not (tmp_path / "a").exists()
+
+
+def test_folders_alone_are_not_called_empty(tmp_path: Path) -> None:
+    found = find_place(tmp_path)
+    assert (found.verdict, found.text.partition(",")[0]) == (Verdict.FINE, "is empty")
+    (tmp_path / "30/1").mkdir(parents=True)
+    assert find_place(tmp_path).text.startswith("can be listed, ")
 
 
 def test_a_file_is_no_place(tmp_path: Path) -> None:
@@ -42,7 +56,16 @@ def test_writing_leaves_nothing_behind(tmp_path: Path, memory: str) -> None:
     found = find_place(tmp_path, write=True)
     assert "can be written" in found.text
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "kept").mkdir()
+    found = find_place(tmp_path / "kept/a/b", write=True)
+    assert "can be made and written" in found.text
+    assert list(tmp_path.rglob("*")) == [tmp_path / "kept"]
+    fs, path = fsspec.core.url_to_fs(memory)
+    fs.makedirs(path, exist_ok=True)
     assert "can be written" in find_place(memory, write=True).text
+    assert "can be made and written" in find_place(f"{memory}/a/b", write=True).text
+    assert fs.ls(path) == []
+    assert fs.exists(path)
 
 
 def test_a_bucket_is_told_with_its_time_and_credentials(s3: Bucket) -> None:
@@ -55,7 +78,7 @@ def test_a_bucket_is_told_with_its_time_and_credentials(s3: Bucket) -> None:
     assert found.details["seconds"] > 0
     assert found.details["first_size"] == 5
     assert s3.names(prefix) == ["deep/a.txt"]
-    assert "is empty" in find_place(s3.url(f"{prefix}-none"), s3.storage_options).text
+    assert "is not there" in find_place(s3.url(f"{prefix}-none"), s3.storage_options).text
 
 
 def test_credentials_of_the_environment(s3: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:

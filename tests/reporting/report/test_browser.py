@@ -14,7 +14,7 @@ import pytest
 import scaledproc
 from scaledproc.reporting.report import report_html
 from scaledproc.reporting.watching.server import PageServer, secret_path
-from scaledproc.run_folder.folder import Run
+from scaledproc.run_folder.run import Run
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SCRIPT = "<script>window.harmed = 1</script>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -11,6 +12,7 @@ from support import COUNT, Cli, TreeWriter
 
 import scaledproc
 from scaledproc.engine.status import find_status
+from scaledproc.events import CombineDone
 from scaledproc.extractors.account import SMALL, Account, Facts, Matrix, Reading, Spans, Worry
 from scaledproc.extractors.base import FunctionExtractor
 from scaledproc.extractors.wfdb.summary import WfdbSummary
@@ -18,7 +20,8 @@ from scaledproc.reporting.report import tables
 from scaledproc.reporting.report.findings import Findings
 from scaledproc.reporting.report.gather import described_columns, gather, of_part
 from scaledproc.reporting.report.sentence import is_whole
-from scaledproc.run_folder.folder import Run, RunFolder
+from scaledproc.run_folder.folder import RunFolder
+from scaledproc.run_folder.run import Run
 
 
 @pytest.fixture
@@ -146,6 +149,52 @@ def test_a_run_writes_its_report_and_no_report_leaves_it_out(tree: TreeWriter, t
     assert not (out / "report.html").exists()
     assert again.record.options["report"] is False
     assert run.record.options["report"] is True
+
+
+@pytest.mark.report
+@pytest.mark.parametrize("is_done", [True, False])
+def test_combining_writes_a_report_anew_that_was_asked_for_before(
+    tree: TreeWriter, tmp_path: Path, is_done: bool
+) -> None:
+    data, out, own = tree({"a.txt": b"1"}), tmp_path / "out", tmp_path / "count.py"
+    own.write_text(COUNT)
+
+    def hear(event: object) -> None:
+        if not is_done and isinstance(event, CombineDone):
+            raise KeyboardInterrupt
+
+    with contextlib.suppress(KeyboardInterrupt):
+        scaledproc.run(data, out, extractor=f"{own}:count", jobs=1, report=False, on_event=hear)
+    assert (Run.open(out).record.state == "done") is is_done
+    scaledproc.report(out)
+    for table in (None, "dataset"):
+        (out / "report.html").write_text("of a table that is no more")
+        scaledproc.combine(out, table=table)
+        assert "1 task done" in (out / "report.html").read_text()
+
+
+@pytest.mark.report
+@pytest.mark.parametrize("report", [True, False])
+def test_a_run_that_was_ended_before_its_report_gets_it_by_the_same_command(
+    tree: TreeWriter, tmp_path: Path, report: bool
+) -> None:
+    (tmp_path / "count.py").write_text(COUNT)
+    spec, data, out = f"{tmp_path / 'count.py'}:count", tree({"a/0.txt": b"x"}), tmp_path / "out"
+    scaledproc.run(data, out, extractor=spec, jobs=1, report=report)
+    (out / "report.html").unlink(missing_ok=True)
+    record = (out / "run.json").read_bytes()
+    scaledproc.run(data, out, extractor=spec, jobs=1, report=report)
+    assert (out / "report.html").exists() == report
+    assert (out / "run.json").read_bytes() == record
+
+
+@pytest.mark.report
+def test_combining_writes_no_report_that_nobody_asked_for(tree: TreeWriter, tmp_path: Path) -> None:
+    data, out, own = tree({"a.txt": b"1"}), tmp_path / "out", tmp_path / "count.py"
+    own.write_text(COUNT)
+    scaledproc.run(data, out, extractor=f"{own}:count", jobs=1, report=False)
+    scaledproc.combine(out)
+    assert not (out / "report.html").exists()
 
 
 def test_the_command_writes_it_at_any_time(cli: Cli, counted: Run, tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ import pytest
 
 from scaledproc.extractors.wfdb.summary import WfdbSummary
 from scaledproc.reporting.report import report_html
-from scaledproc.run_folder.folder import Run, RunFolder
+from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import ERROR_SCHEMA, WARNING_SCHEMA
 from scaledproc.run_folder.record import RunRecord
+from scaledproc.run_folder.run import Run
 from scaledproc.run_folder.tasks_table import TASKS_SCHEMA
 from scaledproc.storage.store import Store
 

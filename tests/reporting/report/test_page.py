@@ -16,7 +16,7 @@ from scaledproc.reporting.report import report_html
 from scaledproc.reporting.report.about import again, openings
 from scaledproc.reporting.report.gather import gather
 from scaledproc.reporting.report.page import page, with_trouble
-from scaledproc.run_folder.folder import Run
+from scaledproc.run_folder.run import Run
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ import scaledproc
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import ChunkDone, Event, RunStarted
 from scaledproc.extractors import Task, extractor
-from scaledproc.run_folder.folder import Run
+from scaledproc.run_folder.run import Run
 
 BROKEN = "30/3000003/broken.hea"  # names a signal file that is not there
 

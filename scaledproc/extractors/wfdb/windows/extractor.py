@@ -207,6 +207,7 @@ class WfdbWindows(Extractor):
     name = "wfdb-windows"
     anchors = ("*.hea", f"{'[0-9]' * 8}n{ENDING}")
     companions = ("*.dat", "*.mat")
+    own_keys = ("group", "unit")
     units: ClassVar[Mapping[str, str]] = {"fs": "Hz", "offset_s": "s", "peak_hz": "Hz", "edge95_hz": "Hz"}
 
     def __init__(
@@ -282,6 +283,23 @@ class WfdbWindows(Extractor):
         from scaledproc.extractors.wfdb.signal_names import SignalNames
 
         return SignalNames.parse(self._table_of_names) if self._table_of_names is not None else SignalNames.built_in()
+
+    def noticed(self, table: pa.Table) -> list[str]:
+        """Which of the wanted signals have rows."""
+        if not self._selection.names:
+            return []
+        if self._wide:
+            return [name for name in self._wide if table[f"{name}_n_samples"].null_count < table.num_rows]
+        pairs = table.select(["signal", "signal_name"]).group_by(["signal", "signal_name"]).aggregate([]).to_pylist()
+        return sorted({name for pair in pairs for name in self._selection.matched(*pair.values())})
+
+    def end_notes(self, noticed: frozenset[str]) -> list[str]:
+        """Names and globs of wanted signals that no row is of."""
+        missed = [name for name in self._selection.names if name not in noticed]
+        if not missed:
+            return []
+        where = "what signals are called, canonically and as written, is in the table of wfdb-summary"
+        return [f"--set signals={','.join(missed)}: no row is of a signal that is called so; {where}"]
 
     def account(self, read: Reading) -> Account | None:
         """Signals with flags; the beats' rates beside the monitor's."""

@@ -89,6 +89,12 @@ class Selection:
                 return place
         return None
 
+    def matched(self, *names: str | None) -> list[str]:
+        """All of the wanted names and globs that any of a signal's names is."""
+        folded = [fold(name) for name in names if name is not None]
+        pairs = zip(self.names, self._folded, strict=True)
+        return [wanted for wanted, pattern in pairs if any(fnmatchcase(name, pattern) for name in folded)]
+
     def columns(self) -> tuple[str, ...]:
         """The names as the beginnings of columns.
 

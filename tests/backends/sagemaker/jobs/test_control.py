@@ -33,7 +33,8 @@ from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, Note, ShardDone, ShardState, State
 from scaledproc.execution.heartbeat import PROGRESS, Beating, Heartbeat, read_heartbeats
 from scaledproc.planning.partition import share_out
-from scaledproc.run_folder.folder import RunFolder, begin
+from scaledproc.run_folder.beginning import begin
+from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import DONE, SHARDS
 from scaledproc.storage.store import Store
 from scaledproc.testing import probe

@@ -17,7 +17,7 @@ from scaledproc.extractors.wfdb.report.agreement import Agreement
 from scaledproc.extractors.wfdb.report.ranges import parse
 from scaledproc.extractors.wfdb.report.tables import account_of_summary
 from scaledproc.reporting.report.gather import gather
-from scaledproc.run_folder.folder import Run
+from scaledproc.run_folder.run import Run
 
 
 @pytest.fixture(scope="module")

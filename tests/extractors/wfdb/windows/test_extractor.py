@@ -14,6 +14,7 @@ from wfdb_oracles.windows import check_windows
 
 import scaledproc
 from scaledproc.errors import UsageError
+from scaledproc.events import Note
 from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
 
 SEGMENTS = {"r_1": 700, "r_2": 900}
@@ -188,3 +189,25 @@ def test_differences_that_add_up_beyond_32_bits(tmp_path: Path) -> None:
     (tmp_path / "r.dat").write_bytes(bytes([127] * 4))
     with pytest.raises(ValueError, match="beyond 32 bits"):
         list(WfdbWindows().extract(task_of(tmp_path / "r.hea")))
+
+
+@pytest.mark.parametrize("layout", ["long", "wide"])
+@pytest.mark.parametrize("form", ["file", "dataset"])
+def test_signals_that_nothing_is_called_are_told_at_the_end(
+    record: Path, tmp_path: Path, layout: str, form: str
+) -> None:
+    told: list[Any] = []
+    signals = ("abp", "FOO", *(("AB*", "B?R") if layout == "long" else ()))
+    scaledproc.run(
+        record.parents[1],
+        tmp_path / "out",
+        extractor="wfdb-windows",
+        options={"signals": signals, "layout": layout, "beats": False},
+        table=form,
+        jobs=1,
+        on_event=told.append,
+    )
+    missed = "FOO,B?R" if layout == "long" else "FOO"
+    notes = [event.text for event in told if isinstance(event, Note)]
+    assert [note.partition(":")[0] for note in notes if "--set" in note] == [f"--set signals={missed}"]
+    assert scaledproc.combine(tmp_path / "out").record.notes == tuple(notes)

@@ -1,0 +1,66 @@
+"""What a user can set of any backend whose jobs wait in a queue. Light to import: the command line reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from scaledproc._util.options import at_least, declared, option, read_options
+from scaledproc._util.units import parse_seconds
+from scaledproc.errors import UsageError
+
+_SOME = at_least(1, "1 or more")
+
+
+def _seconds(value: Any, flag: str) -> float:
+    return parse_seconds(str(value), flag)
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """How many jobs of how many shards, and how often they are looked for.
+
+    Each field is a flag of the command line, a key of the backend's table in `scaledproc.toml`, and a keyword of the
+    backend. A backend's own settings are further fields, or have other defaults (`option_of`).
+    """
+
+    backend: ClassVar[str] = ""
+    """As the backend is called."""
+
+    cpus: int | None = option(None, "Cores of a job.", metavar="N", read=_SOME, default_text="--jobs, else 4")
+    at_once: int | None = option(None, "Jobs at once at most.", metavar="N", read=_SOME, default_text="any number")
+    shards_per_job: int = option(1, "Shards of a job.", metavar="N", read=_SOME)
+    retries: int = option(2, "How many jobs more that commit nothing.", metavar="N", read=at_least(0, "0 or more"))
+    grace: float | None = option(
+        None,
+        "Time that a job has to finish its chunks when it is told to end.",
+        metavar="SECONDS",
+        unit="seconds",
+        accepts="str | float",
+        read=_seconds,
+    )
+    poll_seconds: float = option(
+        15.0,
+        "Pause between two looks at the jobs.",
+        metavar="SECONDS",
+        unit="seconds",
+        accepts="str | float",
+        read=_seconds,
+    )
+
+    @classmethod
+    def parse(cls, words: Mapping[str, Any]) -> Self:
+        """From what a person wrote.
+
+        Raises
+        ------
+        UsageError
+            If there is no such setting, it cannot have its value, or settings exclude or lack each other.
+        """
+        shared = {each.name for each in declared(BatchSettings)}
+        known = sorted((each.name for each in declared(cls)), key=lambda name: name in shared)
+        for name in words:
+            if name not in known:
+                raise UsageError(f"the backend {cls.backend} has no setting {name!r}; there are: {', '.join(known)}")
+        return cls(**read_options(cls, {name: value for name, value in words.items() if value is not None}))
