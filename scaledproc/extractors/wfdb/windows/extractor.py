@@ -487,6 +487,9 @@ class WfdbWindows(Extractor):
                 assert fs is not None  # noqa: S101 - of what has beats
                 yield TableRows(BEATS, table_of_beats(shared, signal.channel, signal.canonical, fs, times, piece))
 
+        if not self.beats_table:
+            yield from self._assembled(shared, signals, times, rows)
+            return
         for row in self._assembled(shared, signals, times, rows):
             yield row
             yield from found()
