@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection, Generator, Iterator, Mapping, 
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from scaledproc._util.text import count_text
 from scaledproc.backend.base import Expected, Job
@@ -47,6 +48,11 @@ class BatchBackend(KnownJobs):
     has_throttle: ClassVar[bool] = False
     """Whether the batch system itself lets only so many of the jobs work that are submitted in one go."""
     _at_work = 0
+    _expected: Mapping[str, float] = MappingProxyType({})
+
+    def record(self) -> Mapping[str, Any]:
+        """What run.json says of it, with what the run was expected to take."""
+        return {**super().record(), **({"expected": dict(self._expected)} if self._expected else {})}
 
     @property
     def gives_memory(self) -> bool:
@@ -95,6 +101,11 @@ class BatchBackend(KnownJobs):
         elements = Elements(plan.n_shards, self.shards_per_job(plan.n_shards))
         if elements.each > self.settings.shards_per_job:
             yield f"{elements.each} shards a job, as {self.title} takes fewer jobs here than there are shards"
+        guess = expected(self.title, plan, elements, self.cores, self.settings.at_once, run.extractor, "").content
+        self._expected = {
+            "seconds": round(guess["seconds"], 1),
+            "work_seconds": round(3600 * guess["core_hours"], 1),
+        }
         start = self.start()
         yield f"{count_text(elements.count, 'job')} of {count_text(self.cores, 'core')}{start and f', {start}'}"
 
