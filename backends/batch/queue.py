@@ -25,6 +25,7 @@ from .elements import COMBINE, Elements, QueuedJob, Tries, next_try, room
 from .expected import expected
 from .job_command import storage_options
 from .known_jobs import STOP, KnownJobs
+from .settings import COMMAND
 
 if TYPE_CHECKING:
     from scaledproc.extractors import Extractor
@@ -42,6 +43,8 @@ class BatchBackend(KnownJobs):
     """
 
     title: ClassVar[str] = "the batch system"
+    shell: ClassVar[str] = "/bin/sh"
+    """What reads a job's script, where the user gives no template."""
     has_throttle: ClassVar[bool] = False
     """Whether the batch system itself lets only so many of the jobs work that are submitted in one go."""
     _at_work = 0
@@ -80,6 +83,15 @@ class BatchBackend(KnownJobs):
         ScaledprocError
             If the batch system refuses them.
         """
+
+    def script(self, command: str) -> str:
+        """A job's script: the user's template, or the command alone.
+
+        With `exec`, as a shell would die of SIGTERM, and with it the job, before the worker has committed its chunks.
+        """
+        path = self.settings.template
+        text = f"#!{self.shell}\nexec {COMMAND}\n" if path is None else Path(path).read_text(encoding="utf-8")
+        return text.replace(COMMAND, command)
 
     # Before the run
 

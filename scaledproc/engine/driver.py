@@ -410,6 +410,8 @@ def _leave(
             tell(on_event, Note("the table was being combined anew when that was ended: doing it again"))
         if is_left:
             finished.clean_up()
+            if finished.record.options.get("report", True) and not finished.store.exists(REPORT):
+                add_last(finished, at_end, on_event)  # it was ended before it came to that
         else:
             finished = combine_anew(finished, on_event, table=form)
             add_last(finished, at_end, on_event)

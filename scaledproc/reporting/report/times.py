@@ -108,16 +108,23 @@ def _lines(found: Findings, line: Any, end: float) -> list[Node]:
     chosen = sorted(sorted(spans, key=lambda each: -each[2])[:SHOWN_SHARDS])
     last = max(each[2] for each in spans)
     known = {} if is_todo else {shard.shard: shard for shard in found.shards}
+    waits = {int(shard): float(seconds) for shard, seconds in line.get("waited", [])}
     height = LINE * len(chosen)
     drawn: list[Node] = [axis(end, height, time_ticks(end))]
     for at, (shard, begin, stop) in enumerate(chosen):
         words = f"Shard {shard}: {seconds_text(stop - begin)}, from {seconds_text(begin)} to {seconds_text(stop)}"
         if shard in known:
             words += f", {count_text(known[shard].tasks, 'task')}"
+        if waited := waits.get(shard, 0.0):
+            text = f"Shard {shard}: waited {seconds_text(waited)} for a machine"
+            queued = max(begin - waited, 0.0)
+            drawn.append(span_bar(queued, begin, end, at * LINE + 2, LINE - 4, text, "bar wait"))
         is_last = stop == last
         drawn.append(span_bar(begin, stop, end, at * LINE + 2, LINE - 4, words, "bar late" if is_last else "bar"))
     names = [(at * LINE + 11, str(each[0])) for at, each in enumerate(chosen)]
     text = "From a shard's first chunk to its commit. The one that ended last is marked."
+    if any(each[0] in waits for each in chosen):
+        text += " Pale: from when it was seen waiting for a machine, as in a queue, to when it was first seen at work."
     if len(chosen) < len(spans):
         text += f" The {len(chosen)} that ended last of {len(spans):,} are shown."
     title = "Shards over time"

@@ -17,10 +17,9 @@ from scaledproc.engine.status import find_status
 from scaledproc.events import CombineDone
 from scaledproc.extractors.account import SMALL, Account, Facts, Matrix, Reading, Spans, Worry
 from scaledproc.extractors.base import FunctionExtractor
-from scaledproc.extractors.wfdb.summary import WfdbSummary
 from scaledproc.reporting.report import tables
 from scaledproc.reporting.report.findings import Findings
-from scaledproc.reporting.report.gather import described_columns, gather, of_part
+from scaledproc.reporting.report.gather import gather, of_part
 from scaledproc.reporting.report.sentence import is_whole
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.run import Run
@@ -133,11 +132,21 @@ def test_a_large_table_is_told_of_in_part(counted: Run, monkeypatch: pytest.Monk
     assert account.parts == (Facts("Rows", ("rows",), ((18,),), "Of 50 % of the rows, in whole row groups."),)
 
 
-def test_columns_are_described_by_the_extractors_docstring() -> None:
-    about = described_columns(WfdbSummary())
-    assert about["fs"][1].startswith("Samples per second of this signal, Hz")
-    assert about["n_zero"] == about["n_distinct"]
-    assert {"group", "unit", "checksum_ok", "header_note"} <= about.keys()
+def test_columns_are_described_by_the_extractors_docstring(tree: TreeWriter, tmp_path: Path) -> None:
+    told = """
+    '''What.
+
+    Columns
+    -------
+    size : int
+        Bytes.
+    '''"""
+    (tmp_path / "count.py").write_text(COUNT.replace("def count(task):", f"def count(task):{told}"))
+    run = scaledproc.run(tree({"a.txt": b"1"}), tmp_path / "out", extractor=f"{tmp_path / 'count.py'}:count", jobs=1)
+    (table,) = gather(run, extractor=RunFolder(run.store, run.dataset, run.source, run.record).extractor).tables
+    about = {column.name: column.description for column in table.columns}
+    assert about["size"] == "Bytes."
+    assert about["anchor"].startswith("The file that started the task")  # as the table's own file says
 
 
 @pytest.mark.report
@@ -173,6 +182,21 @@ def test_combining_writes_a_report_anew_that_was_asked_for_before(
         (out / "report.html").write_text("of a table that is no more")
         scaledproc.combine(out, table=table)
         assert "1 task done" in (out / "report.html").read_text()
+
+
+@pytest.mark.report
+@pytest.mark.parametrize("report", [True, False])
+def test_a_run_that_was_ended_before_its_report_gets_it_by_the_same_command(
+    tree: TreeWriter, tmp_path: Path, report: bool
+) -> None:
+    (tmp_path / "count.py").write_text(COUNT)
+    spec, data, out = f"{tmp_path / 'count.py'}:count", tree({"a/0.txt": b"x"}), tmp_path / "out"
+    scaledproc.run(data, out, extractor=spec, jobs=1, report=report)
+    (out / "report.html").unlink(missing_ok=True)
+    record = (out / "run.json").read_bytes()
+    scaledproc.run(data, out, extractor=spec, jobs=1, report=report)
+    assert (out / "report.html").exists() == report
+    assert (out / "run.json").read_bytes() == record
 
 
 @pytest.mark.report

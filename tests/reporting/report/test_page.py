@@ -112,6 +112,24 @@ def test_the_page_tells_of_each_part(finished: Run) -> None:
         assert words in html
 
 
+def test_waits_in_a_queue_are_drawn_before_the_work(finished: Run) -> None:
+    found = gather(finished)
+    line = {"width": 50.0, "busy": [25.0, 50.0], "shards": [[0, 20.0, 60.0], [1, 90.0, 100.0]], "waited": [[1, 65.0]]}
+    html = page(replace(found, timings={**found.timings, "timeline": line}))
+
+    (wait,) = re.findall(r'<rect class="bar wait"[^>]*>.*?</rect>', html)
+    assert 'x="25.000%"' in wait
+    assert 'width="65.000%"' in wait
+    assert "Shard 1: waited 1 min 05 s for a machine" in wait
+    assert "Pale: from when it was seen waiting" in html
+    assert (
+        "bar wait"
+        not in page(replace(found, timings={**found.timings, "timeline": {**line, "waited": []}})).partition(
+            "</style>"
+        )[2]
+    )
+
+
 def test_what_was_expected_stands_beside_what_it_took(finished: Run) -> None:
     found = gather(finished)
     bill = {"jobs": 3, "usd": 4.62, "instance_seconds": {"ml.m5.large": 7200.0}}

@@ -8,7 +8,7 @@ import os
 import resource
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import pyarrow as pa
 
@@ -29,6 +29,7 @@ from scaledproc.extractors.wfdb.windows.place import timeline
 from scaledproc.extractors.wfdb.windows.reading import Chosen, windows_of
 from scaledproc.extractors.wfdb.windows.settings import BANDS, Selection, lengths, parse_bands
 from scaledproc.extractors.wfdb.windows.streams import Looks, Measures
+from scaledproc.extractors.wfdb.windows.units import documented_as, units_of
 
 if TYPE_CHECKING:
     from scaledproc.extractors.account import Account, Example, Reading
@@ -211,7 +212,6 @@ class WfdbWindows(Extractor):
     anchors = ("*.hea", f"{'[0-9]' * 8}n{ENDING}")
     companions = ("*.dat", "*.mat")
     own_keys = ("group", "unit")
-    units: ClassVar[Mapping[str, str]] = {"fs": "Hz", "offset_s": "s", "peak_hz": "Hz", "edge95_hz": "Hz"}
 
     def __init__(
         self,
@@ -266,6 +266,16 @@ class WfdbWindows(Extractor):
             *([pa.field("n_beats", pa.int64())] if self.beats else []),
             *(pa.field(name, pa.float64()) for name in (COLUMNS if self.beats else ())),
         ]
+
+    @property
+    def units(self) -> Mapping[str, str]:
+        """The units of columns; of what is in the signal's own, which column has these."""
+        return units_of(self._names_of_measured, self._wide)
+
+    @property
+    def documented_as(self) -> Mapping[str, str]:
+        """Columns that options name, with those above that tell what they mean."""
+        return documented_as(self._names_of_measured, self._wide)
 
     @property
     def schema(self) -> pa.Schema:
@@ -477,6 +487,9 @@ class WfdbWindows(Extractor):
                 assert fs is not None  # noqa: S101 - of what has beats
                 yield TableRows(BEATS, table_of_beats(shared, signal.channel, signal.canonical, fs, times, piece))
 
+        if not self.beats_table:
+            yield from self._assembled(shared, signals, times, rows)
+            return
         for row in self._assembled(shared, signals, times, rows):
             yield row
             yield from found()
