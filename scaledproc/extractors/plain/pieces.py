@@ -6,7 +6,7 @@ import gzip
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,10 @@ import pyarrow.compute as pc
 
 BLOCK = 4 * 2**20
 """Bytes of text that are read at a time; a row of CSV cannot be longer."""
+_BEGINNING = 2**16
+"""Bytes of a file in which its first line is looked for: a block is parsed as a whole."""
+_KEPT = 2**25
+"""Bytes of texts that are kept from the first reading for the second one."""
 LONGEST_LINE = 4 * BLOCK
 """Of JSON lines, in bytes."""
 DEEPEST = 64
@@ -224,23 +228,46 @@ def _wider(first: pa.Schema, second: pa.Schema) -> pa.Schema:
 
 
 def _read_csv(path: Path, form: Form) -> tuple[pa.Schema, Iterator[Piece]]:
-    with _explained(), _open_csv(path, form, []) as reader:
-        names = reader.schema.names
-    _check_columns(reader.schema)
+    names = _names_of_csv(path, form)
+    kept: list[Piece] = []
 
     def texts() -> Iterator[Piece]:
         with _explained(), _open_csv(path, form, names) as reader:
             for batch in reader:
                 yield batch.columns
 
+    def first_texts() -> Iterator[Piece]:
+        size = 0
+        for piece in texts():
+            size += sum([array.nbytes for array in piece])
+            if size <= _KEPT:
+                kept.append(piece)
+            yield piece
+        if size > _KEPT:
+            kept.clear()
+
     declared = [form.types.get(name) for name in names]
-    kinds = _inferred(declared, texts())
+    kinds = _inferred(declared, first_texts())
 
     def pieces() -> Iterator[Piece]:
-        for piece in texts():
+        for piece in kept or texts():
             yield [_read(*each) for each in zip(names, piece, kinds, strict=True)]
 
     return pa.schema(list(zip(names, kinds, strict=True))), pieces()
+
+
+def _names_of_csv(path: Path, form: Form) -> list[str]:
+    """The names in the first line; of the whole first block only where its beginning has no row besides."""
+    with pa.input_stream(str(path), compression="gzip" if _is_gzip(path) else None) as stream:
+        beginning = stream.read(_BEGINNING)
+    beginning = beginning[: beginning.rfind(b"\n") + 1]
+    with suppress(pa.ArrowInvalid), _csv_reader(pa.BufferReader(beginning), form, []) as reader:
+        if any(len(batch) for batch in reader):  # else the first line may go on
+            _check_columns(reader.schema)
+            return list(reader.schema.names)
+    with _explained(), _open_csv(path, form, []) as reader:
+        _check_columns(reader.schema)
+        return list(reader.schema.names)
 
 
 @contextmanager
@@ -254,14 +281,18 @@ def _explained() -> Iterator[None]:
 
 
 def _open_csv(path: Path, form: Form, names: Iterable[str]) -> Any:
+    # Arrow's own stream: threads read ahead, and would call Python even when it has ended.
+    return _csv_reader(pa.input_stream(str(path), compression="gzip" if _is_gzip(path) else None), form, names)
+
+
+def _csv_reader(stream: Any, form: Form, names: Iterable[str]) -> Any:
     from pyarrow import csv
 
     options = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True)
     if form.missing:
         options.null_values = list(form.missing)
     return csv.open_csv(
-        # Arrow's own stream: threads read ahead, and would call Python even when it has ended.
-        pa.input_stream(str(path), compression="gzip" if _is_gzip(path) else None),
+        stream,
         csv.ReadOptions(use_threads=False, block_size=BLOCK),
         csv.ParseOptions(delimiter=form.separator, newlines_in_values=True),
         options,

@@ -116,7 +116,7 @@ class Header(NamedTuple):
     @property
     def files(self) -> list[str]:
         """The signal files, each once, as the header names them."""
-        return list(dict.fromkeys([signal.file for signal in self.signals if not signal.is_null]))
+        return list(dict.fromkeys([each.file for each in self.signals if each.fmt != "0" and each.file != "~"]))
 
 
 class _Line(NamedTuple):

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -309,6 +309,7 @@ def started(header: Header) -> dt.datetime | None:
     return dt.datetime.combine(header.date, header.time) if header.date and header.time is not None else None
 
 
+@lru_cache(maxsize=64)
 def exact(number: float) -> Fraction:
     """The number that was written, not the nearest one in binary: 62.4725 is 24989/400."""
     return Fraction(repr(number))

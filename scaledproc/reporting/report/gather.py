@@ -23,7 +23,7 @@ from scaledproc.extractors.described import documented_columns
 from scaledproc.reporting.report.findings import Findings, Messages, ShardRow, SlowTask, Table, Tasks
 from scaledproc.reporting.report.tables import profile, reading
 from scaledproc.run_folder.names import ERRORS, MAIN_TABLE, TASKS, WARNINGS, shard_errors_name
-from scaledproc.run_folder.tasks_table import QUARANTINED
+from scaledproc.run_folder.tasks_table import QUARANTINED, REUSED
 from scaledproc.storage.parquet import read_tables
 from scaledproc.storage.store import describe, store_errors
 
@@ -212,7 +212,7 @@ def find_tasks(run: Run) -> Tasks:
     KeyError
         If it is of another version.
     """
-    status: Counter[str] = Counter()
+    status, reused = Counter[str](), Counter[int]()
     count = rows = without = retried = 0
     seconds, read, peaks = 0.0, list[int](), list[int]()
     empty, slowest, logs = list[str](), list[SlowTask](), list[Any]()
@@ -221,6 +221,8 @@ def find_tasks(run: Run) -> Tasks:
         rows += pc.sum(table["rows"]).as_py() or 0
         for each in table["status"].value_counts().to_pylist():
             status[each["values"]] += each["counts"]
+        for each in table.filter(pc.equal(table["status"], REUSED))["shard"].value_counts().to_pylist():
+            reused[each["values"]] += each["counts"]
         is_empty = pc.and_(pc.equal(table["rows"], 0), pc.not_equal(table["status"], QUARANTINED))
         here = pc.sum(is_empty).as_py() or 0
         if here and len(empty) < EMPTY:
@@ -249,6 +251,7 @@ def find_tasks(run: Run) -> Tasks:
         peak_memory=max(peaks, default=None),
         slowest=tuple(slowest),
         spread=spread,
+        reused=dict(reused),
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
+from uuid import uuid4
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from support import COUNT, Cli, TreeWriter
+from support import COUNT, Bucket, Cli, TreeWriter
 
 import scaledproc
 from scaledproc.engine.status import find_status
@@ -214,3 +216,38 @@ def test_the_command_writes_it_at_any_time(cli: Cli, counted: Run, tmp_path: Pat
     wrong = cli("report", tmp_path / "nothing")
     assert wrong.returncode == 1
     assert "holds no run" in wrong.stderr
+
+
+@pytest.mark.slow
+def test_of_a_run_in_s3_it_is_written_there_and_opened_from_a_copy(
+    cli: Cli, s3: Bucket, tree: TreeWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "count.py").write_text(COUNT)
+    extractor, name = f"{tmp_path / 'count.py'}:count", f"report-{uuid4().hex}"
+    scaledproc.run(
+        tree({"a.txt": b"1"}),
+        s3.url(name),
+        extractor=extractor,
+        jobs=1,
+        report=False,
+        storage_options={f"output.{key}": value for key, value in s3.storage_options.items()},
+    )
+    browser, opened = tmp_path / "browser", tmp_path / "opened"
+    browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {opened}\n')
+    browser.chmod(0o700)
+    flags = [word for key, value in s3.storage_options.items() for word in ("--storage-option", _pair(key, value))]
+    monkeypatch.setenv("BROWSER", f"{browser} %s")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    told = cli("report", s3.url(name), "--open", *flags)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout == f"the report: {s3.url(name)}/report.html\n"
+    page = s3.fs.cat_file(f"{s3.name}/{name}/report.html")
+    assert b"1 task done" in page
+    assert Path(opened.read_text().removeprefix("file://")).read_bytes() == page
+    elsewhere = cli("report", s3.url(name), "--output", tmp_path / "page.html", *flags)
+    assert elsewhere.returncode == 0, elsewhere.stderr
+    assert "1 task done" in (tmp_path / "page.html").read_text()
+
+
+def _pair(key: str, value: object) -> str:
+    return f"{key}={value if isinstance(value, str) else json.dumps(value)}"

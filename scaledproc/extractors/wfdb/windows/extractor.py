@@ -18,6 +18,7 @@ from scaledproc.extractors.options import Option
 from scaledproc.extractors.tables import TableRows
 from scaledproc.extractors.wfdb.header import parse_header, read_header
 from scaledproc.extractors.wfdb.record import HEADER, exact, records_of, when_counted
+from scaledproc.extractors.wfdb.report.ranges import RangesOption
 from scaledproc.extractors.wfdb.summary import ENDING, NUMERICS_FS, NamesOption
 from scaledproc.extractors.wfdb.task_header import listed_files, shared_values
 from scaledproc.extractors.wfdb.windows.beats_table import BEATS, SCHEMA, BeatsInOrder, table_of_beats
@@ -121,6 +122,8 @@ class WfdbWindows(Extractor):
     signal_names
         The content of a table of signal names in TOML instead of the built-in one, see `SignalNames`. A person gives
         the name of its file.
+    ranges
+        The content of a table of physiological ranges for reports, as in `wfdb-summary`; no row depends on it.
 
     Columns
     -------
@@ -230,6 +233,7 @@ class WfdbWindows(Extractor):
         beats_table: Annotated[bool, Option("Write a further table, beats, with a row for each of them.")] = False,
         layout: Annotated[Literal["long", "wide"], Option("A row per window and signal, or per window.")] = "long",
         signal_names: NamesOption = None,
+        ranges: RangesOption = None,
     ) -> None:
         # The public attributes tell plans apart.
         self.window, self.step, self.grid = float(window), None if step is None else float(step), grid
@@ -237,6 +241,7 @@ class WfdbWindows(Extractor):
         self.signals, self.bands, self.beats = tuple(signals), tuple(bands), bool(beats)
         self.signal_names = None if signal_names is None else hashlib.sha256(signal_names.encode()).hexdigest()
         self._table_of_names = signal_names
+        self._ranges = ranges
         self.beats_table = bool(beats_table)
         if self.beats_table:
             if not self.beats:
@@ -315,7 +320,7 @@ class WfdbWindows(Extractor):
         """Signals with flags; the beats' rates beside the monitor's."""
         from scaledproc.extractors.wfdb.report.tables import account_of_windows
 
-        return account_of_windows(read, self.schema.names, float(self._length), float(self._step))
+        return account_of_windows(read, self.schema.names, float(self._length), float(self._step), self._ranges)
 
     def traces(self, task: Task, choice: int) -> Example | None:
         """Ten seconds of a record's signals."""
@@ -482,6 +487,9 @@ class WfdbWindows(Extractor):
                 assert fs is not None  # noqa: S101 - of what has beats
                 yield TableRows(BEATS, table_of_beats(shared, signal.channel, signal.canonical, fs, times, piece))
 
+        if not self.beats_table:
+            yield from self._assembled(shared, signals, times, rows)
+            return
         for row in self._assembled(shared, signals, times, rows):
             yield row
             yield from found()

@@ -24,6 +24,8 @@ class Windows(NamedTuple):
     numbers, starts, lengths, n_samples
         Of those that have samples: the number, the first sample, how many there are, and how many of them the signal
         has.
+    fewest
+        How many valid samples make the share of each window that was asked for.
     """
 
     first: int
@@ -32,6 +34,7 @@ class Windows(NamedTuple):
     starts: NDArray[np.int64]
     lengths: NDArray[np.int64]
     n_samples: list[int]
+    fewest: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Grid:
 
     def numbers(self, n: int, fs: Fraction) -> range:
         """The windows that overlap the time of so many samples."""
-        key = (n, fs.numerator, fs.denominator)
+        key = (n, fs)
         known = self._last.get("numbers")
         if known is None or known[0] != key:
             known = self._last["numbers"] = (key, self._numbers(n, fs))
@@ -74,25 +77,32 @@ class Grid:
         first = (begin - self.length) // self.step + 1
         return range(first if self.first is None else max(first, self.first), last // self.step + 1)
 
-    def with_samples(self, numbers: range, n: int, fs: Fraction) -> Windows:
-        """Those of some windows that have any of so many samples."""
-        key = (numbers.start, numbers.stop, n, fs.numerator, fs.denominator)
+    def with_samples(self, numbers: range, n: int, fs: Fraction, share: float) -> Windows:
+        """Those of some windows that have any of so many samples; with how many are a share of each."""
+        key = (numbers, n, fs, share)
         known = self._last.get("windows")
         if known is None or known[0] != key:
             starts, stops = self.bounds(numbers, fs)
             n_samples = np.minimum(np.maximum(stops, 0), n) - np.minimum(np.maximum(starts, 0), n)
+            first, stop, lengths = int(starts[0]), int(stops[-1]), stops - starts
             chosen = n_samples.nonzero()[0]
-            lengths, within = (stops - starts)[chosen], (chosen + numbers.start).tolist()
-            made = Windows(int(starts[0]), int(stops[-1]), within, starts[chosen], lengths, n_samples[chosen].tolist())
+            if len(chosen) < len(starts):
+                starts, lengths, n_samples = starts[chosen], lengths[chosen], n_samples[chosen]
+            within, fewest = (chosen + numbers.start).tolist(), np.ceil(share * lengths).astype(np.int64)
+            made = Windows(first, stop, within, starts, lengths, n_samples.tolist(), fewest)
             known = self._last["windows"] = (key, made)
         found: Windows = known[1]
         return found
 
     def bounds(self, numbers: Iterable[int], fs: Fraction) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The first sample of each window, and the first one behind it, by their numbers from the first sample on."""
-        starts = _rounded_up(self.step * fs, -self.at * fs, numbers)
-        stops = _rounded_up(self.step * fs, (self.length - self.at) * fs, numbers)
-        return starts, stops
+        step, at, length, rate = (each.as_integer_ratio() for each in (self.step, self.at, self.length, fs))
+        # In steps of a time that all of these are multiples of.
+        under = step[1] * at[1] * length[1] * rate[1]
+        every = step[0] * at[1] * length[1] * rate[0]
+        begin = at[0] * step[1] * length[1] * rate[0]
+        long = length[0] * step[1] * at[1] * rate[0]
+        return _rounded_up(every, -begin, under, numbers), _rounded_up(every, long - begin, under, numbers)
 
     def complete(self, n: int, fs: Fraction) -> int:
         """The number of the first window that reaches beyond so many samples."""
@@ -104,11 +114,11 @@ class Grid:
 
     def seconds(self, number: int) -> tuple[int, int]:
         """Seconds from the record's beginning to that of a window, as a fraction."""
-        return (number * self.step - self.record).as_integer_ratio()
+        (step, under), (record, under_record) = self.step.as_integer_ratio(), self.record.as_integer_ratio()
+        return number * step * under_record - record * under, under * under_record
 
 
-def _rounded_up(factor: Fraction, more: Fraction, numbers: Iterable[int]) -> NDArray[np.int64]:
-    under = factor.denominator * more.denominator
-    a, b = factor.numerator * more.denominator, more.numerator * factor.denominator
+def _rounded_up(a: int, b: int, under: int, numbers: Iterable[int]) -> NDArray[np.int64]:
+    """The whole numbers from `(number * a + b) / under` on."""
     values = [-((-(number * a + b)) // under) for number in numbers]
     return np.array([min(max(value, -_FAR), _FAR) for value in values], np.int64)

@@ -118,6 +118,7 @@ def windows_of(
     files, n_frames = signal_files(paths, header)
     wanted = {each.channel: place for place, each in enumerate(chosen)}
     streams: dict[int, Stream] = {}
+    rates: dict[int, Fraction] = {}
     frames_per_second = exact(header.fs)
     with ExitStack() as stack:
         of_files: list[list[Stream | None]] = []
@@ -129,7 +130,11 @@ def windows_of(
                 channel += 1
                 made = None
                 if place is not None and file is not None:
-                    made = streams[place] = _stream(signal, n_frames, frames_per_second, grid, measures, chosen[place])
+                    width = signal.samples_per_frame
+                    fs = rates.get(width)
+                    if fs is None:
+                        fs = rates[width] = frames_per_second * width
+                    made = streams[place] = _stream(signal, n_frames * width, fs, grid, measures, chosen[place])
                 of_file.append(made)
             of_files.append(of_file)
         sources = opened(stack, paths, files, of_files, n_frames)
@@ -163,11 +168,7 @@ def opened(
     return sources
 
 
-def _stream(
-    signal: SignalLine, n_frames: int, frames_per_second: Fraction, grid: Grid, measures: Measures, chosen: Chosen
-) -> Stream:
-    n = n_frames * signal.samples_per_frame
-    fs = frames_per_second * signal.samples_per_frame
+def _stream(signal: SignalLine, n: int, fs: Fraction, grid: Grid, measures: Measures, chosen: Chosen) -> Stream:
     stream = Stream(signal, fs, n, grid, measures, chosen.looks)
     if stream.numbers.stop - stream.numbers.start > MOST_EMPTY * (n + 1):
         raise ValueError(f"there are more than {MOST_EMPTY:,} windows for each of its samples: set longer ones")
@@ -177,8 +178,8 @@ def _stream(
 def _rows(
     sources: Sequence[Source], streams: Mapping[int, Stream], beats: BeatsInOrder, kernel: Kernel
 ) -> Iterator[Row]:
-    done = min(stream.numbers.start for stream in streams.values())
-    end = max(stream.numbers.stop for stream in streams.values())
+    done = min([stream.numbers.start for stream in streams.values()])
+    end = max([stream.numbers.stop for stream in streams.values()])
     while left := [source for source in sources if not source.is_done]:
         min(left, key=lambda source: source.frames).advance()
         is_last = all(source.is_done for source in sources)

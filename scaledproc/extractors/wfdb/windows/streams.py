@@ -107,6 +107,8 @@ class Stream:
     def __init__(self, signal: SignalLine, fs: Fraction, n: int, grid: Grid, measures: Measures, looks: Looks) -> None:
         self._in_time = InTime(signal)
         self._fs, self._n, self._grid, self._measures = fs, n, grid, measures
+        self.numbers = grid.numbers(n, fs)
+        """All windows that have samples."""
         self.coding = coding_of(signal)
         missing = NOTHING if self.coding.missing is None else self.coding.missing
         self._coded = Coded(missing, self.coding.baseline, self.coding.gain < 0)
@@ -148,11 +150,6 @@ class Stream:
         if self._track is not None:
             while self._track.end < self._end:
                 self._detect(self._track)
-
-    @property
-    def numbers(self) -> range:
-        """All windows that have samples."""
-        return self._grid.numbers(self._n, self._fs)
 
     @property
     def together(self) -> int:
@@ -206,14 +203,14 @@ class Stream:
 
         They are complete, or all samples have come; the samples before them are let go.
         """
-        windows = self._grid.with_samples(numbers, self._n, self._fs)
+        windows = self._grid.with_samples(numbers, self._n, self._fs, self._measures.min_valid)
         if self._track is not None:
             while self._track.end < min(windows.stop, self._end):  # all samples have come
                 self._detect(self._track)
             self._track.forget(windows.first)
         self._forget(windows.first)
-        fewest = np.ceil(self._measures.min_valid * windows.lengths).astype(np.int64)
-        return windows, Asked(self._samples, windows.starts - self._first, windows.lengths, self._coded, fewest)
+        starts = windows.starts - self._first if self._first else windows.starts
+        return windows, Asked(self._samples, starts, windows.lengths, self._coded, windows.fewest)
 
     def measured(self, windows: Windows, asked: Asked, rows: Sequence[Sequence[int]]) -> dict[int, Measured]:
         """What is measured of windows, by their numbers.

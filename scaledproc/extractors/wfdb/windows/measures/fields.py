@@ -7,7 +7,7 @@ Two kernels fill the same table: that of `numpy_kernel` and, where numba is inst
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -153,21 +153,27 @@ def _joined(asked: Sequence[Asked]) -> list[tuple[int, int]]:
 
 def _windows(asked: Sequence[Asked]) -> NDArray[np.int64]:
     """Windows as kernels take them, those of all signals among the samples of all."""
-    windows = np.empty((sum([len(each.starts) for each in asked]), 6), np.int64)
-    at = before = 0
-    for samples, starts, lengths, coded, fewest in asked:
-        own = windows[at : at + len(starts)]
-        stops = starts + lengths
-        begins, ends = own[:, BEGIN], own[:, END]
-        np.minimum(np.maximum(starts, 0), len(samples), out=begins)
-        np.minimum(np.maximum(stops, 0), len(samples), out=ends)
-        np.subtract(begins, starts, out=own[:, BEFORE])
-        np.subtract(stops, ends, out=own[:, AFTER])
-        own[:, BASELINE], own[:, FEWEST] = coded.baseline, fewest
-        if before:
-            own[:, : END + 1] += before
-        at += len(starts)
-        before += len(samples)
+    n_windows = [len(each.starts) for each in asked]
+    windows = np.empty((sum(n_windows), 6), np.int64)
+    begins, ends = windows[:, BEGIN], windows[:, END]
+    if len(asked) == 1:
+        (samples, starts, lengths, coded, windows[:, FEWEST]) = asked[0]
+        n: int | NDArray[np.int64] = len(samples)
+        windows[:, BASELINE] = coded.baseline
+    else:
+        starts = np.concatenate([each.starts for each in asked])
+        lengths = np.concatenate([each.lengths for each in asked])
+        windows[:, FEWEST] = np.concatenate([each.fewest for each in asked])
+        sizes = [len(each.samples) for each in asked]
+        of_signals = np.array([sizes, list(accumulate(sizes)), [each.coded.baseline for each in asked]])
+        n, behind, windows[:, BASELINE] = of_signals.repeat(n_windows, axis=1)
+    stops = starts + lengths
+    np.minimum(np.maximum(starts, 0), n, out=begins)
+    np.minimum(np.maximum(stops, 0), n, out=ends)
+    np.subtract(begins, starts, out=windows[:, BEFORE])
+    np.subtract(stops, ends, out=windows[:, AFTER])
+    if len(asked) > 1:
+        windows[:, : END + 1] += (behind - n)[:, None]
     return windows
 
 
