@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection, Generator, Iterator, Mapping, 
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from scaledproc._util.text import count_text
 from scaledproc.backend.base import Expected, Job
@@ -24,6 +25,7 @@ from .elements import COMBINE, Elements, QueuedJob, Tries, next_try, room
 from .expected import expected
 from .job_command import storage_options
 from .known_jobs import STOP, KnownJobs
+from .settings import COMMAND
 
 if TYPE_CHECKING:
     from scaledproc.extractors import Extractor
@@ -41,9 +43,16 @@ class BatchBackend(KnownJobs):
     """
 
     title: ClassVar[str] = "the batch system"
+    shell: ClassVar[str] = "/bin/sh"
+    """What reads a job's script, where the user gives no template."""
     has_throttle: ClassVar[bool] = False
     """Whether the batch system itself lets only so many of the jobs work that are submitted in one go."""
     _at_work = 0
+    _expected: Mapping[str, float] = MappingProxyType({})
+
+    def record(self) -> Mapping[str, Any]:
+        """What run.json says of it, with what the run was expected to take."""
+        return {**super().record(), **({"expected": dict(self._expected)} if self._expected else {})}
 
     @property
     def gives_memory(self) -> bool:
@@ -75,6 +84,15 @@ class BatchBackend(KnownJobs):
             If the batch system refuses them.
         """
 
+    def script(self, command: str) -> str:
+        """A job's script: the user's template, or the command alone.
+
+        With `exec`, as a shell would die of SIGTERM, and with it the job, before the worker has committed its chunks.
+        """
+        path = self.settings.template
+        text = f"#!{self.shell}\nexec {COMMAND}\n" if path is None else Path(path).read_text(encoding="utf-8")
+        return text.replace(COMMAND, command)
+
     # Before the run
 
     def check(self, run: RunFolder, plan: Plan) -> Iterator[str]:
@@ -83,6 +101,11 @@ class BatchBackend(KnownJobs):
         elements = Elements(plan.n_shards, self.shards_per_job(plan.n_shards))
         if elements.each > self.settings.shards_per_job:
             yield f"{elements.each} shards a job, as {self.title} takes fewer jobs here than there are shards"
+        guess = expected(self.title, plan, elements, self.cores, self.settings.at_once, run.extractor, "").content
+        self._expected = {
+            "seconds": round(guess["seconds"], 1),
+            "work_seconds": round(3600 * guess["core_hours"], 1),
+        }
         start = self.start()
         yield f"{count_text(elements.count, 'job')} of {count_text(self.cores, 'core')}{start and f', {start}'}"
 

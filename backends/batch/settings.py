@@ -4,17 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from scaledproc._util.options import at_least, declared, option, read_options
 from scaledproc._util.units import parse_seconds
 from scaledproc.errors import UsageError
 
+COMMAND = "{command}"
+"""What stands for the worker's command in a template."""
 _SOME = at_least(1, "1 or more")
 
 
 def _seconds(value: Any, flag: str) -> float:
     return parse_seconds(str(value), flag)
+
+
+def _template(value: Any, flag: str) -> str:
+    """A file's absolute path; it must be one that can be a job's script."""
+    path = Path(str(value)).expanduser().absolute()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{flag} {value}: cannot be read: {error}") from None
+    if text.count(COMMAND) != 1 or not text.startswith("#!"):
+        raise UsageError(f"{flag} {value}: give a script that begins with #! and has {COMMAND} once, best after `exec`")
+    return str(path)
 
 
 @dataclass(frozen=True)
@@ -47,6 +62,14 @@ class BatchSettings:
         unit="seconds",
         accepts="str | float",
         read=_seconds,
+    )
+
+    template: str | None = option(
+        None,
+        "Script of the jobs, with {command} in it, for what a site needs.",
+        metavar="FILE",
+        read=_template,
+        default_text="only the command",
     )
 
     @classmethod

@@ -109,7 +109,7 @@ class CommandsBackend(BatchBackend):
         what = "--combine" if element == COMBINE else f"--shard {shards[0]}-{shards[-1]}"
         script, log = (self.logs(run) / f"{name}.{kind}" for kind in ("sh", "log"))
         command = self.worker(run, what, name)
-        script.write_text(f"#!/bin/sh\nexec {command}\n", encoding="utf-8")
+        script.write_text(self.script(command), encoding="utf-8")
         script.chmod(0o700)
         values = {"script": str(script), "name": name, "log": str(log), "cores": str(self.settings.cpus or self.cores)}
         words = fill(self.settings.submit, {**values, "command": command})

@@ -209,7 +209,12 @@ class SageMakerBackend(Backend):
         expected = forecast(self.settings, self.service, plan, run.dataset, run.extractor)
         if self.settings.max_cost is not None:
             refuse_above(expected, self.settings.max_cost)
-        self._guess = {"seconds": round(expected.wall_seconds, 1), "usd": expected.usd}
+        self._guess = {
+            "seconds": round(expected.wall_seconds, 1),
+            "work_seconds": round(3600 * expected.core_hours, 1),
+            "usd": expected.usd,
+            "machines_usd": expected.machines_usd,
+        }
         line = f"expected: {estimate_text(expected)[0]}"
         if expected.usd is not None:
             return line

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaledproc._util.text import count_text
@@ -16,7 +15,7 @@ from ..batch.elements import COMBINE, Elements, QueuedJob
 from ..batch.job_command import run_token
 from ..batch.queue import BatchBackend
 from .calls import FORMAT, call, configuration, index_text, job_of, latest, options, parse_queue, whole_number
-from .settings import COMMAND, Settings
+from .settings import Settings
 
 if TYPE_CHECKING:
     from scaledproc.planning.plan import Plan
@@ -25,15 +24,13 @@ if TYPE_CHECKING:
 KILL_WAIT, MAX_ARRAY_SIZE = 30, 1001
 """Slurm's own defaults, where a site does not tell."""
 MARGIN = 5.0  # seconds between the end of the grace and SIGKILL
-SCRIPT = f"#!/bin/bash\nexec {COMMAND}\n"
-"""With `exec`, since bash would die of SIGTERM, and with it the job, before the worker has committed its chunks."""
 ALWAYS = ("--nodes=1", "--ntasks=1", "--requeue", "--open-mode=append")
 
 
 class SlurmBackend(BatchBackend):
     """Runs jobs on the nodes of a Slurm cluster that share a filesystem with this machine."""
 
-    name, title = "slurm", "Slurm"
+    name, title, shell = "slurm", "Slurm", "/bin/bash"
     declares = Settings
     settings: Settings
     has_throttle = True
@@ -80,7 +77,7 @@ class SlurmBackend(BatchBackend):
     def start(self) -> str:
         """When Slurm would start a job, as it says; it is asked whether it takes one."""
         try:
-            said = call("sbatch", "--test-only", *self._options(0), script=SCRIPT.replace(COMMAND, "true"))
+            said = call("sbatch", "--test-only", *self._options(0), script=f"#!{self.shell}\ntrue\n")
         except BusyError:
             return ""
         except ScaledprocError as error:
@@ -102,8 +99,6 @@ class SlurmBackend(BatchBackend):
         what, job = "--combine", '"$SLURM_JOB_ID"'
         if not is_last:
             what, job = f'--shard "{_shards_word(layout)}"', '"${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"'
-        path = self.settings.template
-        template = SCRIPT if path is None else Path(path).read_text(encoding="utf-8")
         words = options(
             job_name=_names(run)[is_last],
             array=None if is_last else index_text(elements, self.settings.at_once),
@@ -113,7 +108,7 @@ class SlurmBackend(BatchBackend):
             kill_on_invalid_dep="yes" if after else None,
         )
         self.keep(run)  # before: whoever finds the jobs must know which shards they have
-        script = template.replace(COMMAND, self.worker(run, what, job, finish=ends))
+        script = self.script(self.worker(run, what, job, finish=ends))
         job_id = call("sbatch", "--parsable", *words, *self._options(memory), script=script).strip().partition(";")[0]
         self.keep(run, jobs=[*self.control(run).get("jobs", []), job_id])
         return job_id

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 from scaledproc._util.options import option, option_of, texts
@@ -14,8 +13,6 @@ from scaledproc.errors import UsageError
 
 from ..batch.settings import BatchSettings
 
-COMMAND = "{command}"
-"""What stands for the worker's command in a template."""
 _TIME = re.compile(r"\d+-\d+(:\d+){0,2}|\d+(:\d+){1,2}|UNLIMITED|INFINITE", re.IGNORECASE)
 _ASSIGNED = re.compile(r"([\w-]+)=")
 """What has a value in an option of sbatch, such as both names of `--export=NAME=value`."""
@@ -59,18 +56,6 @@ def _extra(value: Any, flag: str) -> tuple[str, ...]:
     return found
 
 
-def _template(value: Any, flag: str) -> str:
-    """A file's absolute path; it must be one that can be a job's script."""
-    path = Path(str(value)).expanduser().absolute()
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{flag} {value}: cannot be read: {error}") from None
-    if text.count(COMMAND) != 1 or not text.startswith("#!"):
-        raise UsageError(f"{flag} {value}: give a script that begins with #! and has {COMMAND} once, best after `exec`")
-    return str(path)
-
-
 @dataclass(frozen=True)
 class Settings(BatchSettings):
     """Where and how the jobs run; `[slurm]` in `scaledproc.toml`.
@@ -97,13 +82,6 @@ class Settings(BatchSettings):
     gpus: str | None = option(None, "GPUs of a job, such as 1 or a100:2.", metavar="[TYPE:]N", read=_name)
     extra: tuple[str, ...] = option(
         (), "Any other option of sbatch; can be repeated.", metavar="OPTION", words=tuple, read=_extra
-    )
-    template: str | None = option(
-        None,
-        "Script of the jobs, with {command} in it, for what a site needs.",
-        metavar="FILE",
-        read=_template,
-        default_text="only the command",
     )
     memory_step: int | None = option(
         None,

@@ -221,6 +221,7 @@ def report(
     output: Where,
     file: Where | None = None,
     *,
+    options: Mapping[str, Any] | None = None,
     examples: int = SHOWN_EXAMPLES,
     storage_options: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -236,6 +237,9 @@ def report(
         The run's folder.
     file
         Where to write the page, as a path; `report.html` in the run's folder where None is given.
+    options
+        Options of the extractor for this report, on which nothing else depends: `{"ranges": "mine.toml"}` for other
+        physiological ranges of WFDB's signals.
     examples
         Of how many tasks pieces of the data are drawn, for which the dataset is read; 0 for none, as where the data
         must not leave its place.
@@ -250,7 +254,7 @@ def report(
     Raises
     ------
     UsageError
-        If `examples` is no number of 0 or more.
+        If `examples` is no number of 0 or more, or the extractor cannot have such an option for a report alone.
     ScaledprocError
         If the folder holds no run, or the page cannot be written.
     """
@@ -258,8 +262,9 @@ def report(
 
     examples = at_least(0, "a number of tasks, 0 or more")(examples, "--examples")
     run, status = seen(output, storage_options, settings)
+    extractor = installed_extractor(run, options)
     with reporting(f"{run.store} cannot be read: "):
-        page = report_html(run, status=status, extractor=installed_extractor(run), examples=examples)
+        page = report_html(run, status=status, extractor=extractor, examples=examples)
     if file is None:
         with reporting(f"{run.store}/{REPORT} cannot be written (--output FILE writes it elsewhere): "):
             run.store.write(REPORT, page.encode())
@@ -307,18 +312,38 @@ def seen(
             return run, find_status(run, None, str(error))
 
 
-def installed_extractor(run: Run) -> Extractor | None:
+def installed_extractor(run: Run, options: Mapping[str, Any] | None = None) -> Extractor | None:
     """The run's extractor where it is one that is installed under its name, else None.
 
     What a folder names may be anybody's file; to look at a run must not run that.
+
+    Parameters
+    ----------
+    run
+        The run.
+    options
+        Others than the run's, on which only a report depends.
+
+    Raises
+    ------
+    UsageError
+        If the extractor cannot have such options.
     """
     from scaledproc.extractors import load_extractor, registry
 
     spec = str(run.record.extractor.get("spec", ""))
+    had = run.record.extractor.get("options") or {}
     if spec not in registry.names():
+        if options:
+            raise UsageError(
+                f"--set {next(iter(options))}: a report asks only an extractor that is installed under its name, and "
+                f"that of {run.store} is {run.record.extractor.get('label')}"
+            )
         return None
+    if options:
+        had = registry.report_options(spec, had, options)
     try:
-        return load_extractor(spec, run.record.extractor.get("options"))
+        return load_extractor(spec, had)
     except ScaledprocError:  # of another version, whose options it does not know
         return None
 

@@ -8,18 +8,54 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from scaledproc._util.entry_points import plugins
+from scaledproc.errors import UsageError
 
+INSTALL, SHOW = "--install-completion", "--show-completion"
+INSTALLERS = frozenset({INSTALL, SHOW})
 RECORD = "run.json"
 """As `run_folder/names.py` has it, which takes a tenth of a second to import."""
 LOOKED_AT = 2000
 """Entries of a folder, of which no more are looked at: a key is waited for."""
 _PLAIN = re.compile(r"[\w./~+@%,-]+")  # what no shell takes for anything but a name
+
+
+SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
+
+
+def install_by_name(words: Sequence[str]) -> None:
+    """Install, or show, the completion of the shell that is named, and end; do nothing where none is.
+
+    Raises
+    ------
+    UsageError
+        If there is no such shell.
+    """
+    from difflib import get_close_matches
+
+    import typer
+    from typer._completion_shared import get_completion_script, install  # Typer has no public names for them
+
+    option, equals, shell = words[0].partition("=")
+    shell = shell if equals else words[1] if len(words) > 1 else ""
+    if option not in INSTALLERS or (not shell and not equals) or shell.startswith("-"):
+        return
+    if shell not in SHELLS:
+        close = get_close_matches(shell, SHELLS, n=1)
+        hint = f" is {close[0]!r} meant?" if close else ""
+        raise UsageError(f"{option}: no shell is called {shell!r};{hint} there are {', '.join(SHELLS)}")
+    if option == SHOW:
+        typer.echo(get_completion_script(prog_name="scaledproc", complete_var="_SCALEDPROC_COMPLETE", shell=shell))
+    else:
+        _, path = install(shell=shell, prog_name="scaledproc", complete_var="_SCALEDPROC_COMPLETE")
+        typer.echo(f"{shell} completion installed in {path}")
+        typer.echo("Completion will take effect once you restart the terminal")
+    raise typer.Exit
 
 
 def run_folders(incomplete: str) -> list[str]:

@@ -15,7 +15,7 @@ from scaledproc._util.process import startup
 from scaledproc.backend.settings import settings_of_one, with_settings
 from scaledproc.cli.completion import run_folders
 from scaledproc.cli.flags import AsJson
-from scaledproc.cli.interaction import show
+from scaledproc.cli.interaction import show, suggest
 from scaledproc.engine.options import SHOWN_EXAMPLES, SHOWN_TASKS, PlanOptions
 from scaledproc.errors import UsageError
 
@@ -125,6 +125,7 @@ def show_tasks(
     from dataclasses import asdict
 
     from scaledproc import api
+    from scaledproc.reporting.next_steps import after_show
     from scaledproc.reporting.overview import overview_text
 
     startup.loaded()
@@ -136,10 +137,12 @@ def show_tasks(
         raise UsageError("--location is for --ddl")
     found = api.show(output, most=most, **given)
     show(json.dumps(asdict(found), indent=1) if as_json else overview_text(found))
+    if not as_json:
+        suggest(after_show(found))
 
 
 @with_settings(recall=True)
-@with_options(PlanOptions, ("storage_options",))
+@with_options(PlanOptions, ("options", "storage_options"))
 def report(
     output: Output,
     is_open: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
@@ -201,6 +204,7 @@ def status(output: Output, *, given: dict[str, Any], as_json: AsJson = False, se
     """Show how far a run is: which shards are done, at work, waiting, failed. From any machine that reads OUTPUT."""
     from scaledproc import api
     from scaledproc.reporting import terminal
+    from scaledproc.reporting.next_steps import after_status
     from scaledproc.reporting.text import status_json, status_text
 
     startup.loaded()
@@ -208,6 +212,8 @@ def status(output: Output, *, given: dict[str, Any], as_json: AsJson = False, se
         found = api.status(output, **given, settings=settings_of_one(settings))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     show(json.dumps(status_json(found), indent=1) if as_json else status_text(found, width))
+    if not as_json:
+        suggest(after_status(found))
 
 
 @with_settings(recall=True)

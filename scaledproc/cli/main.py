@@ -17,7 +17,7 @@ from scaledproc._util.command.flags import add_command
 from scaledproc._util.entry_points import plugins
 from scaledproc._util.options import declared
 from scaledproc.backend.settings import SETTING, declared_settings
-from scaledproc.cli.completion import of_group
+from scaledproc.cli.completion import INSTALLERS, install_by_name, of_group
 from scaledproc.cli.doctor import doctor
 from scaledproc.cli.fetch import fetch
 from scaledproc.cli.init import init
@@ -30,7 +30,6 @@ from scaledproc.engine.options import RunOptions
 from scaledproc.errors import ScaledprocError, UsageError
 
 COMMANDS = "scaledproc.commands"  # the group of entry points: Typer apps
-INSTALLERS = frozenset({"--install-completion", "--show-completion"})
 
 
 class _RunByDefault(TyperGroup):
@@ -38,7 +37,7 @@ class _RunByDefault(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         own = {"-h", "--help", "--version", *INSTALLERS}
-        if args and args[0] not in self.commands and args[0] not in own:
+        if args and args[0] not in self.commands and args[0].partition("=")[0] not in own:
             points = plugins(COMMANDS, args[0])
             for point in points:
                 self.add_command(typer.main.get_command(point.load()), point.name)
@@ -50,6 +49,8 @@ class _RunByDefault(TyperGroup):
         if not ctx.resilient_parsing:  # a shell that asks what could come next is told of no mistake
             ctx.default_map = _configured(self.commands)
         try:
+            if installs and not ctx.resilient_parsing:
+                install_by_name(args)
             return super().parse_args(ctx, args)
         except OSError as error:
             if not installs:

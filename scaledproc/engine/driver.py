@@ -41,7 +41,7 @@ from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.code.fingerprint import working_here
 from scaledproc.extractors.rows.several import collector_for
 from scaledproc.extractors.tables import tables_of
-from scaledproc.planning.inventory import Inventory, choose, take_inventory
+from scaledproc.planning.inventory import Inventory, choose, is_of_runs, take_inventory
 from scaledproc.planning.partition import ChunkCut, ShardCut
 from scaledproc.planning.shared_files import find_shared
 from scaledproc.run_folder.beginning import Decision, begin, decide
@@ -138,8 +138,7 @@ def _carry_out(
         there = None if options.overwrite else _readable(output)
         known = [] if there is None else [RunFolder(output, dataset, options.extractor, there)]
         planned = compared_by_content(planned, dataset, [*known, *others])
-    for warning in planned.warnings:
-        tell(on_event, Note(warning))
+    _tell_warnings(planned, dataset, output, options, on_event)
     record = new_record(dataset, options, extractor, options.options or {}, planned, backend)
     new = RunFolder(output, dataset, options.extractor, record)
     if not backend.capabilities.executes:
@@ -163,6 +162,28 @@ def _carry_out(
         terms = Terms(options, backend, others, on_event, ask, started, at_end)
         done = _execute(new, planned, terms)
         return done.within(output)
+
+
+def _tell_warnings(
+    planned: Plan, dataset: Store, output: Store, options: RunOptions, on_event: Listener | None
+) -> None:
+    """Tell what to know of the plan; of runs in the dataset's folder once, when a run begins that is not there yet."""
+    of_runs = [warning for warning in planned.warnings if is_of_runs(warning)]
+    is_inside = bool(dataset.contains(output))
+    if (of_runs or is_inside) and not options.overwrite and _is_begun(output):
+        of_runs, is_inside = [], False
+    if is_inside:
+        of_runs = ["the output lies in the dataset's folder, where plans leave out folders of runs"]
+    for warning in (*of_runs, *(each for each in planned.warnings if not is_of_runs(each))):
+        tell(on_event, Note(warning))
+
+
+def _is_begun(output: Store) -> bool:
+    """Whether a run is in the folder, though it may be damaged."""
+    try:
+        return read_record(output) is not None
+    except ScaledprocError:
+        return True
 
 
 def _look(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from scaledproc.backend.base import Backend
 from scaledproc.backend.registry import load_backend
 from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.extractors import Extractor
+from scaledproc.planning.inventory import globs_of
 from scaledproc.run_folder.changes import Difference, run_differences, texts_of, unit_differences
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import COMMON_METADATA, CROISSANT, MAIN_TABLE, OWN_NAMES, RECORD
@@ -35,8 +37,21 @@ def why_empty(dataset: Store, anchors: tuple[str, ...], extractor: Extractor, fi
     kinds = ", ".join(f"{count:,} {ending}" for ending, count in endings.most_common(4))
     return (
         f"nothing to do: no file under {dataset} matches {' or '.join(anchors)}, by which {extractor.label} begins a "
-        f"task (there are {kinds}); name others with --anchor, or another extractor"
+        f"task (there are {kinds}); name others with --anchor, or {_others_for(files, extractor)}"
     )
+
+
+def _others_for(files: pa.Table, extractor: Extractor) -> str:
+    """Which installed extractors begin tasks at some of the files, but for one that takes any file."""
+    from scaledproc.extractors import load_extractor, registry
+
+    found = []
+    for name in registry.names():
+        with contextlib.suppress(ScaledprocError):  # a plug-in that does not load, or whose options must be given
+            anchors = load_extractor(name).anchors
+            if name != extractor.label and "*" not in anchors and globs_of(files["path"], anchors):
+                found.append(name)
+    return f"--extractor {' or '.join(found)}, which begins tasks at some of these" if found else "another extractor"
 
 
 def check_places(

@@ -15,6 +15,8 @@ STRETCHES = 240
 """Equal stretches of time at most, for which work is added up: the picture of a run has so many steps."""
 SHARDS = 2_000
 """Shards whose times are kept."""
+TIMELINE_OF = "of"
+"""What a timeline in run.json says it is of, where its shards are not the run's: `todo`, what an update had to do."""
 FIRST_WIDTH = 0.02  # seconds; doubled as often as there are too many stretches
 
 

@@ -21,6 +21,7 @@ from scaledproc.backend.base import Job
 from scaledproc.engine.preflight import changed_sizes, refuse_twins, seconds_for, version_differences
 from scaledproc.engine.provenance import continued_options
 from scaledproc.engine.steps import Terms, add_last, do_jobs, finish, finished_event, started_event, tell, tell_notes
+from scaledproc.engine.timeline import TIMELINE_OF, Timeline
 from scaledproc.errors import DamagedError, ScaledprocError, UsageError
 from scaledproc.events import Note, ReuseFound
 from scaledproc.execution.reuse.decision import Reuse, find_reuse, is_same_extractor
@@ -176,6 +177,8 @@ def update(new: RunFolder, existing: RunRecord | None, planned: Plan, terms: Ter
     for run in found:
         told = version_differences(run.record, new.record, f"the rows of {run.store} were made", "they")
         tell_notes(told, terms.on_event)
+    timeline = Timeline(terms.started)
+    heard = replace(terms, on_event=timeline.through(terms.on_event))
     target = new
     if existing is not None:
         record = replace(new.record, options={**new.record.options, UPDATES: existing.work_id})
@@ -197,12 +200,14 @@ def update(new: RunFolder, existing: RunRecord | None, planned: Plan, terms: Ter
             with current.store.committing(REUSED_TASKS, replacing=True) as part:
                 reused = pa.table([pa.array(~reuse.is_todo)], schema=REUSED_SCHEMA)
                 write_table(part, REUSED_SCHEMA, [reused])
-            _put_together(current, reuse, earlier, makers, terms, str(new.store))
+            _put_together(current, reuse, earlier, makers, heard, str(new.store))
             steps = [[Job()]]
-    combined = do_jobs(current, backend, steps, terms.on_event, terms.ask)
+    combined = do_jobs(current, backend, steps, heard.on_event, terms.ask)
     if combined is None:
         raise ScaledprocError("the backend ended without combining the shards; run the same command again")
-    done = finish(current, combined, terms.started, None, backend=terms.backend.record())
+    # The shards of what was to be done are others than the run's, which are put together of them.
+    line = {**timeline.to_record(), TIMELINE_OF: "todo"} if steps == [[Job()]] else timeline.to_record()
+    done = finish(current, combined, terms.started, None, backend=terms.backend.record(), timeline=line)
     if existing is not None:
         done = put_in_place(new, existing)
     add_last(done, terms.at_end, terms.on_event)

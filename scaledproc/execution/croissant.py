@@ -61,6 +61,9 @@ _CONTEXT: Mapping[str, Any] = {
 }
 """The context that the specification gives; readers compare it."""
 _PARQUET = "application/x-parquet"
+_UNFIT = re.compile(r'[\s\x00-\x1f\x7f-\x9f%"<>\\^`{|}#?/]|\A\.{1,2}\Z')
+"""What no IRI has (RFC 3987), and what begins or leads to another part of one; with the sign of the encoding itself, so
+that no two names give the same."""
 _KINDS: Sequence[tuple[Any, str]] = (
     (pa.types.is_boolean, "sc:Boolean"),
     (pa.types.is_string, "sc:Text"),
@@ -130,8 +133,8 @@ def _distribution(table: TableFile) -> dict[str, Any]:
     if not table.digest:
         return {
             "@type": "cr:FileSet",
-            "@id": f"{table.file}-files",  # its rows have the table's own name
-            "name": f"{table.file}-files",
+            "@id": _files_id(table.file),  # its rows have the table's own name
+            "name": _files_id(table.file),
             "encodingFormat": _PARQUET,
             "includes": f"{table.file}/part-*.parquet",
         }
@@ -148,9 +151,8 @@ def _distribution(table: TableFile) -> dict[str, Any]:
 
 def _record_set(table: TableFile) -> dict[str, Any]:
     kinds = {field.name: _kind(field.type) for field in table.schema}
-    ids = _ids(table.name, list(kinds))
     told = descriptions(table.schema)
-    source = {"fileObject": {"@id": table.file}} if table.digest else {"fileSet": {"@id": f"{table.file}-files"}}
+    source = {"fileObject": {"@id": table.file}} if table.digest else {"fileSet": {"@id": _files_id(table.file)}}
     left = [f"{name} ({table.schema.field(name).type})" for name, kind in kinds.items() if kind is None]
     more = f" Columns that cannot be described here: {', '.join(left)}." if left else ""
     return {
@@ -161,7 +163,7 @@ def _record_set(table: TableFile) -> dict[str, Any]:
         "field": [
             {
                 "@type": "cr:Field",
-                "@id": ids[name],
+                "@id": column_id(table.name, name),
                 "name": name,
                 **({"description": text} if (text := _about(told.get(name, {}))) else {}),
                 **kind,
@@ -173,13 +175,21 @@ def _record_set(table: TableFile) -> dict[str, Any]:
     }
 
 
-def _ids(table: str, names: Sequence[str]) -> dict[str, str]:
-    """What each column is called in the file, where no white space may be in a name."""
-    found: dict[str, str] = {}
-    for place, name in enumerate(names):
-        made = re.sub(r"\s", "_", f"{table}/{name}")
-        found[name] = made if made not in found.values() else f"{made}_{place}"
-    return found
+# What identifies a thing is told from all others by its form: `features` a table, `features/mean` a column of it,
+# `features.parquet` its file, `features.files` the files of its folder. The name of a table has no dot and no slash.
+
+
+def column_id(table: str, name: str) -> str:
+    """What identifies a column: its table, and its name with what no identifier may have in percent encoding."""
+    return f"{table}/{_UNFIT.sub(_encoded, name)}"
+
+
+def _encoded(found: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in found[0].encode())
+
+
+def _files_id(table: str) -> str:
+    return f"{table}.files"
 
 
 def _about(told: Mapping[str, str]) -> str:

@@ -410,9 +410,16 @@ class FunctionExtractor(Extractor):
         return self.given_merge_summaries(partials) if self.given_merge_summaries else {}
 
 
+_NOT_GIVEN: Any = object()
+_NO_SCHEMA = (
+    "@scaledproc.extractor needs to be told the columns of the rows: "
+    '@scaledproc.extractor(schema={"path": "string", "lines": "int64"}, anchor="*.csv") above the function'
+)
+
+
 def extractor(
-    *,
-    schema: pa.Schema | Mapping[str, Any],
+    *wrong: Any,
+    schema: pa.Schema | Mapping[str, Any] = _NOT_GIVEN,
     anchor: str | Iterable[str] = "*",
     unit: str = "folder",
     finish: Callable[[pa.Table], pa.Table] | None = None,
@@ -451,6 +458,13 @@ def extractor(
     with_keys
         Whether a run puts the columns group, unit and anchor in front of each row of all tables, which lead back to
         its task. A run may say otherwise.
+    wrong
+        Nothing: what stands without parentheses behind `@scaledproc.extractor` is refused with what to write.
+
+    Raises
+    ------
+    UsageError
+        If there is no schema, or what is given cannot be an extractor.
 
     Examples
     --------
@@ -465,6 +479,10 @@ def extractor(
         raise UsageError(
             "give partial_summaries and merge_summaries together, beside summarise, whose two steps they are"
         )
+    from scaledproc.extractors.schemas import as_schema
+
+    if wrong or schema is _NOT_GIVEN:
+        raise UsageError(_NO_SCHEMA)
     arrow_schema = as_schema(schema)
     further = checked_tables(tables or {})
     anchors, files, variables = map(_texts, (anchor, reads, env))
@@ -492,23 +510,3 @@ def extractor(
 
 def _texts(given: str | Iterable[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
-
-
-def as_schema(schema: pa.Schema | Mapping[str, Any], what: str = "the extractor's schema") -> pa.Schema:
-    """A schema as it was declared, as Arrow's.
-
-    Raises
-    ------
-    UsageError
-        If it cannot be read; `what` is what a person is told that it is.
-    """
-    import pyarrow as pa
-
-    if isinstance(schema, pa.Schema):
-        return schema
-    try:
-        return pa.schema(
-            [(name, pa.type_for_alias(kind) if isinstance(kind, str) else kind) for name, kind in schema.items()]
-        )
-    except (ValueError, TypeError, AttributeError) as error:
-        raise UsageError(f"{what} cannot be read: {error}") from None

@@ -68,28 +68,46 @@ def _text(value: bytes) -> str:
 
 def _documented(extractor: Extractor) -> Mapping[str, Mapping[bytes, bytes]]:
     """What a built-in extractor's documentation says of its columns; nothing of others, whose may change any day."""
-    from scaledproc.extractors.base import FunctionExtractor
     from scaledproc.extractors.code.fingerprint import is_own
 
-    source: Any = type(extractor)
-    if isinstance(extractor, FunctionExtractor):
-        source = extractor.function
-        while isinstance(source, functools.partial):
-            source = source.func
+    source = _source_of(extractor)
     if not is_own(source):
         return {}
+    texts = column_texts(inspect.getdoc(source) or "")
+    found = {name: {DESCRIPTION: text.encode()} for name, text in texts.items()}
+    for name, like in getattr(extractor, "documented_as", {}).items():
+        if like in texts:
+            found[name] = {DESCRIPTION: texts[like].encode()}
     units: Mapping[str, str] = getattr(extractor, "units", {})
-    found = {name: {DESCRIPTION: text.encode()} for name, text in column_texts(inspect.getdoc(source) or "").items()}
     for name, unit in units.items():
         found.setdefault(name, {})[UNIT] = unit.encode()
     return found
 
 
+def _source_of(extractor: Extractor) -> Any:
+    """What has the documentation of an extractor's columns: its class, or its function."""
+    from scaledproc.extractors.base import FunctionExtractor
+
+    if not isinstance(extractor, FunctionExtractor):
+        return type(extractor)
+    source: Any = extractor.function
+    while isinstance(source, functools.partial):
+        source = source.func
+    return source
+
+
+def documented_columns(extractor: Extractor) -> dict[str, str]:
+    """What an extractor's documentation says of its columns, whoever wrote it."""
+    return column_texts(inspect.getdoc(_source_of(extractor)) or "")
+
+
 def column_texts(doc: str) -> dict[str, str]:
-    """What a docstring's section `Columns` says of each column."""
+    """What a docstring's section `Columns` says of each column, in numpydoc's layout: `a, b : type`, then the text."""
     section = _SECTION.search(f"{doc}\n")
     if section is None:
         return {}
     return {
-        name.strip(): " ".join(text.split()) for names, text in _ENTRY.findall(section[1]) for name in names.split(",")
+        name.strip(): " ".join(text.split())
+        for head, text in _ENTRY.findall(section[1])
+        for name in head.partition(" : ")[0].split(",")
     }

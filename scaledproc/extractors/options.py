@@ -48,6 +48,8 @@ class Option:
     read
         Makes the value of what a person gave, once, where the run is started: the content of a file, say, which then
         travels with the run. What it returns must be of the option's type.
+    in_report
+        Whether only a report depends on it: then `scaledproc report --set` can set it for one report.
 
     Examples
     --------
@@ -65,6 +67,7 @@ class Option:
     metavar: str | None = None
     default_text: str = ""
     read: Callable[[Any], Any] | None = None
+    in_report: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from scaledproc._util.entry_points import plugins
 from scaledproc._util.redaction import is_secret_option
 from scaledproc.errors import UsageError
 from scaledproc.extractors.base import Extractor, FunctionExtractor
-from scaledproc.extractors.options import label_of, make_extractor, parse_options, without_defaults
+from scaledproc.extractors.options import label_of, make_extractor, options_of, parse_options, without_defaults
 
 ENTRY_POINTS = "scaledproc.extractors"
 
@@ -171,6 +171,33 @@ def change_options(spec: str, had: Mapping[str, Any], given: Mapping[str, Any]) 
             "another folder for its output; combine only changes what is made of extracted rows"
         )
     return values
+
+
+def report_options(spec: str, had: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that an extractor tells a report with.
+
+    Parameters
+    ----------
+    spec, had
+        The extractor's specification, and the run's options.
+    given
+        Others for the report alone, as a person writes them.
+
+    Raises
+    ------
+    UsageError
+        If the extractor cannot have one, or more than a report depends on it.
+    """
+    found = find_extractor(spec)
+    parsed = parse_options(found, given)
+    known = [name for name, each in options_of(found).items() if each.about.in_report]
+    strange = [name for name in parsed if name not in known]
+    if strange:
+        raise UsageError(
+            f"--set {strange[0]}: more than a report depends on it; for a report alone {label_of(found)} takes "
+            f"{' and '.join(known) or 'no option'}"
+        )
+    return without_defaults(found, {**had, **parsed})
 
 
 def _taken(found: Any) -> Any:

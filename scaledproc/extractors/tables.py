@@ -88,7 +88,7 @@ def checked_tables(declared: Any) -> dict[str, pa.Schema]:
     UsageError
         If a table cannot have its name, or its schema cannot be read.
     """
-    from scaledproc.extractors.base import as_schema
+    from scaledproc.extractors.schemas import as_schema
 
     if not isinstance(declared, Mapping):
         raise UsageError(f"the extractor's tables are a {type(declared).__name__}: give a mapping of names to schemas")

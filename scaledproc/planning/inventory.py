@@ -146,6 +146,11 @@ def _without_runs(files: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
     return files, count_note(len(outermost), "folder", first)
 
 
+def is_of_runs(note: str) -> bool:
+    """Whether a note tells that folders of runs were left out."""
+    return re.match(r"[\d,]+ folders? of earlier runs ", note) is not None
+
+
 def _covers(globs: Sequence[str], folder: str) -> bool:
     """Whether globs stand for a folder, or for whatever is in it."""
     import pyarrow as pa

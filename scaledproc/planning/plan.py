@@ -19,7 +19,7 @@ from scaledproc.extractors.described import undescribed
 from scaledproc.extractors.tables import tables_of
 from scaledproc.planning.inventory import globs_of, matches
 from scaledproc.planning.layout import Layout
-from scaledproc.planning.partition import ChunkCut, ShardCut, assumed_work, cut_chunks, cut_shards
+from scaledproc.planning.partition import ChunkCut, ShardCut, assumed_work, cut_chunks, cut_shards, split_evenly
 from scaledproc.planning.path_arrays import blocks, stems
 from scaledproc.planning.shared_files import shared_parts
 from scaledproc.storage.listing import FileInfo
@@ -38,6 +38,7 @@ FORMAT = 1
 TASK_COLUMNS = ("group", "unit", "anchor", "size")
 FILE_COLUMNS = ("path", "size", "version")
 MANY_SHARDS = 1_000
+BETTER = 0.95  # of the balance, below which another one is worth a word
 HALF = 0.505  # of all bytes, from which on a share is shown as more than 50 %
 SLICES = 1_000  # ranges of rows, up to which they are put together without being copied
 
@@ -526,12 +527,15 @@ def _warn_of_cuts(plan: Plan, shards: ShardCut) -> list[str]:
     if plan.n_shards > 1 and shards.by == "folder" and plan.shard_sizes.max() > HALF * plan.size:
         largest = int(plan.shard_sizes.argmax())
         group, share = plan.tasks["group"][int(plan.shard_cuts[largest])].as_py(), plan.shard_sizes[largest] / plan.size
-        return [
-            (
-                f"group {group!r} holds {share:.0%} of all bytes, more than the rest put together; "
-                f"--shards {plan.n_shards} cuts inside groups and balances better"
-            )
-        ]
+        told = f"group {group!r} holds {share:.0%} of all bytes, more than the rest put together"
+        # As it would be cut: units are never cut, so it may be no better.
+        sizes = _sums_between(plan.unit_sizes, split_evenly(plan.unit_sizes, plan.n_shards))
+        balance = float(sizes.max() * len(sizes) / plan.size)
+        if balance < BETTER * plan.balance:
+            better = f"balance {balance:.2f} instead of {plan.balance:.2f}"
+            return [f"{told}; --shards {plan.n_shards} cuts inside groups: {better}"]
+        if plan.unit_sizes.max() <= HALF * plan.size:
+            return [f"{told}; its units are too large for a better balance, as a unit is never cut"]
     if plan.n_shards > 1 and plan.unit_sizes.max() > HALF * plan.size:
         unit, share = int(plan.unit_sizes.argmax()), plan.unit_sizes.max() / plan.size
         return [f"unit {plan.unit_name(unit)!r} holds {share:.0%} of all bytes, and a unit is never cut"]

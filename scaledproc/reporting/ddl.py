@@ -16,6 +16,7 @@ from scaledproc.errors import UsageError
 MOST_DIGITS = 38
 """Of a decimal in Athena."""
 _NAME = re.compile(r"[A-Za-z0-9_]+")
+_TABLE = re.compile(r"[a-z0-9_]+")
 _COMMENT = 255
 """Characters of a column's comment that the Glue Data Catalog takes."""
 _PLAIN: Mapping[pa.DataType, str] = {
@@ -56,10 +57,32 @@ def create_tables(tables: Mapping[str, pa.Schema], folder: str) -> str:
     scheme, slashes, place = folder.rstrip("/").partition("://")
     if scheme not in ("s3", "s3a", "s3n") or not slashes or not place:
         raise UsageError(f"Athena reads what is in S3, and {folder} is not: give --location s3://BUCKET/PREFIX")
-    return "\n\n".join(_create_table(name, tables[name], f"s3://{place}/{name}/") for name in tables) + "\n"
+    called = table_names(tables)
+    made = (_create_table(name, called[name], tables[name], f"s3://{place}/{name}/") for name in tables)
+    return "\n\n".join(made) + "\n"
 
 
-def _create_table(name: str, schema: pa.Schema, location: str) -> str:
+def table_names(names: Iterable[str]) -> dict[str, str]:
+    """What Athena is to call each of some tables: small letters, digits and _, and no two the same.
+
+    https://docs.aws.amazon.com/athena/latest/ug/tables-databases-columns-names.html
+    """
+    given = list(names)
+    found = {name: name for name in given if _TABLE.fullmatch(name)}  # these keep theirs
+    taken = set(found)
+    for name in given:
+        if name in found:
+            continue
+        made = plain = re.sub(r"[^a-z0-9_]", "_", name.lower())
+        number = 2
+        while made in taken:
+            made, number = f"{plain}_{number}", number + 1
+        taken.add(made)
+        found[name] = made
+    return found
+
+
+def _create_table(name: str, called: str, schema: pa.Schema, location: str) -> str:
     columns, left_out = [], []
     names = [field.name.lower() for field in schema]
     twice = next((each for each in names if names.count(each) > 1), None)
@@ -81,8 +104,14 @@ def _create_table(name: str, schema: pa.Schema, location: str) -> str:
     if not columns:
         raise UsageError(f"table {name!r} has no column that Athena can read: {'; '.join(left_out)}")
     body = ",\n".join(columns)
+    if called != name:
+        left_out.insert(
+            0, f"-- {_line(repr(name))} is called {called}: tables in Athena have small letters, digits and _"
+        )
     head = "".join(f"{line}\n" for line in left_out)
-    return f"{head}CREATE EXTERNAL TABLE {quoted(name)} (\n{body}\n)\nSTORED AS PARQUET\nLOCATION {literal(location)};"
+    return (
+        f"{head}CREATE EXTERNAL TABLE {quoted(called)} (\n{body}\n)\nSTORED AS PARQUET\nLOCATION {literal(location)};"
+    )
 
 
 def _check_name(name: str) -> None:

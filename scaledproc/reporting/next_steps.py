@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from scaledproc._util.text import clean_text
 from scaledproc.events import Detached, RunFinished
+
+if TYPE_CHECKING:
+    from scaledproc.engine.overview import Overview
+    from scaledproc.engine.status import Status
 
 
 class Step(NamedTuple):
@@ -27,8 +31,7 @@ def after_run(event: RunFinished | Detached) -> list[Step]:
         ]
     steps = []
     if event.failures:
-        failed = shlex.quote(f"{event.output}#{event.failures[0].anchor}")
-        steps.append(Step("try one here", f"scaledproc try {failed}"))
+        steps.append(Step("try one here", _trial(event.output, event.failures[0].anchor)))
     if event.quarantined:
         steps.append(Step("try all again", "the same command with --retry-failed"))
     if not event.rows and not event.quarantined:
@@ -37,6 +40,30 @@ def after_run(event: RunFinished | Detached) -> list[Step]:
     steps.append(Step("its tasks", f"scaledproc show {output}"))
     steps.append(Step("is it whole", f"scaledproc verify {output}"))
     return steps
+
+
+def after_status(status: Status) -> list[Step]:
+    """To follow a run that goes on, or to look at what there is of one."""
+    output = shlex.quote(status.output)
+    if status.state == "running":
+        return [Step("watch it", f"scaledproc watch {output}")]
+    if status.state == "done":
+        return [Step("its tasks", f"scaledproc show {output}")]
+    return [Step("look at it", f"scaledproc report {output} --open")]
+
+
+def after_show(found: Overview) -> list[Step]:
+    """One of the tasks to try: one that failed, else one that gave no rows."""
+    if found.failures:
+        steps = [Step("try one here", _trial(found.output, found.failures[0].examples[0]))]
+        return [*steps, Step("try all again", "the command of the run with --retry-failed")]
+    if found.empty:
+        return [Step("what one gives", _trial(found.output, found.empty[0]["anchor"]))]
+    return []
+
+
+def _trial(output: str, anchor: str) -> str:
+    return f"scaledproc try {shlex.quote(f'{output}#{anchor}')}"
 
 
 def after_plan(words: Sequence[str], updated: str | None) -> list[Step]:

@@ -232,6 +232,22 @@ def read_until(leader: int, wanted: re.Pattern[str], patience: float = 60.0) -> 
     return shown
 
 
+@pytest.mark.parametrize("words", [("--install-completion", "basch"), ("--install-completion=basch",)])
+def test_a_shell_that_there_is_not_is_refused(cli: Cli, tmp_path: Path, words: tuple[str, ...]) -> None:
+    result = cli(*words, env={"HOME": str(tmp_path / "home")})
+    assert result.returncode == 2
+    assert "no shell is called 'basch'; is 'bash' meant? there are bash, zsh, fish" in result.stderr
+    assert not (tmp_path / "home").exists()
+
+
+def test_the_shell_that_is_named_is_meant(cli: Cli, tmp_path: Path) -> None:
+    result = cli("--install-completion", "fish", env={"HOME": str(tmp_path / "home")})
+    assert result.returncode == 0, result.stderr
+    file = tmp_path / "home/.config/fish/completions/scaledproc.fish"
+    assert result.stdout.startswith(f"fish completion installed in {file}")
+    assert cli("--show-completion", "fish").stdout == file.read_text()
+
+
 def test_a_home_that_cannot_be_written_is_told_in_words(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file")
     env = {"HOME": str(tmp_path / "home"), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}

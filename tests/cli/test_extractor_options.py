@@ -146,7 +146,7 @@ def test_all_extractors_with_their_options(call: Call) -> None:
     assert "signal_names=FILE  Table of canonical signal names (TOML), or built-in. Default: built-in." in out
     found = {each["name"]: each["options"] for each in json.loads(call("extractors", "--json")[1])}
     assert list(found) == ["files", "table", "wfdb-summary", "wfdb-windows"]
-    assert [each["name"] for each in found["wfdb-summary"]] == ["signal_names"]
+    assert [each["name"] for each in found["wfdb-summary"]] == ["signal_names", "ranges"]
 
 
 def test_one_extractor(call: Call) -> None:

@@ -241,7 +241,7 @@ def test_plan_for_a_person(cli: Cli, tree: TreeWriter, tmp_path: Path) -> None:
     assert "2 chunks for 2 cores" in result.stdout
     assert "30/a … 30/a" in result.stdout
     assert "warning: 1 *.dat in folders without a header, so that no task reads them: 'c/d.dat'" in result.stdout
-    assert "group '31' holds 100% of all bytes, more than the rest" in result.stdout
+    assert "warning: unit '31/b' holds 100% of all bytes, and a unit is never cut" in result.stdout
     assert state(tmp_path) == before
 
 
@@ -270,6 +270,7 @@ def test_plan_without_tasks(call: Cli, project: Path, arguments: tuple[str, ...]
     result = call("plan", "data", *arguments)  # the default extractor finds no headers
     assert result.returncode == 1
     assert "nothing to do: no file under" in result.stdout
+    assert "name others with --anchor, or another extractor" in result.stdout
     check_refusal(call("plan", "nowhere", *arguments), 1, "does not exist")
 
 

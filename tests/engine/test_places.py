@@ -21,7 +21,9 @@ import scaledproc
 from scaledproc import Task
 from scaledproc.api import save_inventory
 from scaledproc.errors import ScaledprocError, UsageError
+from scaledproc.events import Event, Note
 from scaledproc.planning.inventory import Inventory, choose, take_inventory
+from scaledproc.reporting.text import plan_text
 from scaledproc.storage.store import Store
 
 
@@ -127,6 +129,28 @@ def test_folders_of_runs_are_left_out_and_told(tree: TreeWriter, tmp_path: Path)
     second = scaledproc.run(root, root / "out/2", extractor=text_of, jobs=1)
     assert second.record.plan_id == first.record.plan_id
     assert "run.json" in paths(take(root / "out/1"))  # the run itself as a dataset
+
+
+def test_an_output_in_the_dataset_is_told_once(tree: TreeWriter, tmp_path: Path) -> None:
+    root = tree({"a.csv": b"1", "b/c.csv": b"2"})
+    told: list[Event] = []
+
+    def notes(out: Path, **options: Any) -> list[str]:
+        told.clear()
+        scaledproc.run(root, out, extractor=text_of, jobs=1, on_event=told.append, **options)
+        return [event.text for event in told if isinstance(event, Note)]
+
+    once = ["the output lies in the dataset's folder, where plans leave out folders of runs"]
+    assert notes(root / "out/1") == once
+    assert notes(root / "out/1") == []
+    assert notes(root / "out/1", update=True) == []
+    assert notes(root / "out/2") == once
+    assert notes(root / "out/1") == []  # though the other one is left out there
+    left_out = "2 folders of earlier runs were left out (the first is out/1); to take its files name it as INPUT"
+    assert notes(tmp_path / "elsewhere") == [left_out]
+    assert notes(tmp_path / "elsewhere") == []
+    planned = scaledproc.plan(root, extractor=text_of)
+    assert plan_text(planned, 1).splitlines()[-1] == f"note: {left_out}"
 
 
 def test_a_run_that_goes_on_is_left_out_too(tree: TreeWriter) -> None:
@@ -265,7 +289,7 @@ def test_equal_groups_hold_no_more_than_the_rest(tree: TreeWriter) -> None:
     half = scaledproc.plan(tree({"31/a.csv": b"x" * 1000, "32/a.csv": b"x" * 1001}), extractor=text_of)
     assert not [warning for warning in half.warnings if "holds" in warning]
     more = scaledproc.plan(tree({"32/a.csv": b"x" * 1100}), extractor=text_of)
-    assert "group '32' holds 52%" in more.warnings[0]
+    assert more.warnings == ("unit '32/a.csv' holds 52% of all bytes, and a unit is never cut",)
 
 
 def test_choose_keeps_the_order_of_tables() -> None:
@@ -273,3 +297,11 @@ def test_choose_keeps_the_order_of_tables() -> None:
         {"path": pa.array(["b", ".x/y", "a"], pa.large_string()), "size": [1, 2, 3], "version": ["", "", ""]}
     )
     assert choose(Inventory(table)).files["size"].to_pylist() == [1, 3]
+
+
+def test_files_of_another_extractor_are_told_with_its_name(tree: TreeWriter, tmp_path: Path) -> None:
+    root = tree({"a.csv": b"x\n1\n", "b/c.dat": b"2"})
+    with pytest.raises(ScaledprocError, match=r"there are 1 .csv, 1 .dat\).* or --extractor table, which begins tasks"):
+        scaledproc.run(root, tmp_path / "out", jobs=1)
+    with pytest.raises(ScaledprocError, match=r"\); name others with --anchor, or another extractor"):
+        scaledproc.run(tree({"x/b.bin": b"2"}) / "x", tmp_path / "out", jobs=1)

@@ -11,11 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import Phase, example, given, settings
+from hypothesis import strategies as st
 
 import scaledproc
-from scaledproc.execution.croissant import CONFORMS_TO, TableFile, croissant
+from scaledproc.execution.croissant import CONFORMS_TO, TableFile, column_id, croissant
 from scaledproc.execution.keys import KEYS
 from scaledproc.extractors.described import descriptions
+from scaledproc.extractors.tables import TABLE_NAME
 
 CODE = """
 import datetime
@@ -106,7 +109,7 @@ def test_croissant_is_valid_and_gives_the_rows(data: Path) -> None:
     assert content["recordSet"][0]["description"].endswith("described here: pair (struct<x: int64>).")
     rows = [{name: _plain(value) for name, value in row.items()} for row in dataset.records("features")]
     expected = [
-        {f"features/{name.replace(' ', '_')}": value for name, value in row.items() if name != "pair"}
+        {column_id("features", name): value for name, value in row.items() if name != "pair"}
         for row in made.to_arrow().to_pylist()
     ]
     assert rows == expected
@@ -147,10 +150,50 @@ def test_croissant_that_is_gone_can_be_had_again(data: Path) -> None:
     assert file.read_bytes() == content
 
 
-def test_columns_whose_names_differ_in_white_space_alone(tmp_path: Path) -> None:
+def test_columns_whose_names_differ_in_white_space_alone() -> None:
     schema = pa.schema([("a b", pa.int64()), ("a_b", pa.int8()), ("a\tb", pa.list_(pa.list_(pa.uint16(), 2)))])
     text = croissant("own", "p", "1", [TableFile("features", "features.parquet", schema, 0, 1, "0" * 64)])
     fields = json.loads(text)["recordSet"][0]["field"]
-    assert [each["@id"] for each in fields] == ["features/a_b", "features/a_b_1", "features/a_b_2"]
+    assert [each["@id"] for each in fields] == ["features/a%20b", "features/a_b", "features/a%09b"]
     assert [each["source"]["extract"]["column"] for each in fields] == schema.names
     assert (fields[2]["dataType"], fields[2]["isArray"], fields[2]["arrayShape"]) == ("cr:UInt16", True, "-1,2")
+
+
+NAMES = st.text(st.sampled_from('ab_ /%20#:?.*-\t\u2028ü<"\\') | st.characters(codec="utf-8"), min_size=1, max_size=6)
+TABLES = st.dictionaries(
+    st.from_regex(TABLE_NAME, fullmatch=True) | st.sampled_from(["a", "a-files", "a-parquet"]),
+    st.lists(NAMES, min_size=1, max_size=4, unique=True),
+    max_size=2,
+)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(NAMES.map(lambda name: [name]) | st.lists(NAMES, min_size=1, unique=True, max_size=4), TABLES, st.booleans())
+@example([".", "..", "/a", "a", "./a", "%2E", "a#b", "a\u2028b"], {"A": ["."], "a-files": ["/"]}, False)
+@example(["a_b_2", "a_b", "a b", "a/b", "a%20b"], {"features-files": ["b"], "features-": ["features"]}, True)
+def test_no_two_things_have_one_id(names: list[str], further: dict[str, list[str]], are_folders: bool) -> None:
+    tables = [
+        TableFile(
+            name,
+            name if are_folders else f"{name}.parquet",
+            pa.schema([(column, pa.int64()) for column in columns]),
+            0,
+            1,
+            "" if are_folders else "0" * 64,
+        )
+        for name, columns in {"features": names, **further}.items()
+    ]
+    content = json.loads(croissant("own", "p", "1", tables))
+    records = content["recordSet"]
+    things = [*content["distribution"], *records, *(field for record in records for field in record["field"])]
+    ids = [each["@id"] for each in things]
+    assert len({*ids}) == len(ids) == sum(2 + len(table.schema) for table in tables)
+    read = mlcroissant.Dataset(jsonld=content).metadata
+    assert not read.issues.errors
+    found = {field.id: field.source.extract.column for record in read.record_sets for field in record.fields}
+    assert found == {
+        field["@id"]: name
+        for record, table in zip(records, tables, strict=True)
+        for field, name in zip(record["field"], table.schema.names, strict=True)
+    }

@@ -249,13 +249,31 @@ def test_orphans_are_told() -> None:
 
 
 def test_a_group_larger_than_the_rest_is_told() -> None:
-    files = {"a/x.hea": 1, "b/x.hea": 100, "c/x.hea": 1}
+    files = {"a/x.hea": 1, "b/1/x.hea": 50, "b/2/x.hea": 50, "c/x.hea": 1}
     (warning,) = plan_of(files).warnings
     assert warning.startswith("group 'b' holds 98%")
-    assert "--shards 3" in warning
+    assert "--shards 3 cuts inside groups: balance 1.50 instead of 2.94" in warning
+    files = {"a/x.hea": 1, "b/x.hea": 100, "c/x.hea": 1}
+    assert plan_of(files).warnings == ("unit 'b' holds 98% of all bytes, and a unit is never cut",)
     (warning,) = plan_of(files, shards=ShardCut("count", 2)).warnings
     assert warning == "unit 'b' holds 98% of all bytes, and a unit is never cut"
     assert not plan_of({**files, "a/x.hea": 99}, shards=ShardCut("count", 2)).warnings
+
+
+@given(
+    st.dictionaries(st.tuples(st.sampled_from("abc"), st.integers(0, 4)), st.integers(1, 1000), min_size=1, max_size=12)
+)
+def test_advice_that_is_followed_helps(sizes: dict[tuple[str, int], int]) -> None:
+    files = {f"{group}/{unit}/x.hea": size for (group, unit), size in sizes.items()}
+    before = plan_of(files)
+    for warning in before.warnings:
+        if advised := re.search(r"--shards (\d+) cuts inside groups: balance ([\d.]+) instead of ([\d.]+)", warning):
+            after = plan_of(files, shards=ShardCut("count", int(advised[1])))
+            assert after.balance < before.balance
+            assert [f"{after.balance:.2f}", f"{before.balance:.2f}"] == [advised[2], advised[3]]
+        else:
+            after = plan_of(files, shards=ShardCut("count", before.n_shards))
+            assert after.balance > 0.94 * before.balance, warning
 
 
 def test_the_repr_tells_the_plan() -> None:

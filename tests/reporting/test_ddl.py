@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from sqlglot import exp, parse
 
 import scaledproc
 from scaledproc import api
 from scaledproc.errors import UsageError
+from scaledproc.extractors.tables import TABLE_NAME
 from scaledproc.reporting.ddl import create_tables
 
 READ = {
@@ -91,7 +95,8 @@ def test_the_whole_text() -> None:
         "STORED AS PARQUET\n"
         "LOCATION 's3://b/run/features/';\n"
         "\n"
-        "CREATE EXTERNAL TABLE `my-beats` (\n"
+        "-- 'my-beats' is called my_beats: tables in Athena have small letters, digits and _\n"
+        "CREATE EXTERNAL TABLE `my_beats` (\n"
         "  `select` string\n"
         ")\n"
         "STORED AS PARQUET\n"
@@ -106,6 +111,21 @@ def test_names_that_end_nothing() -> None:
     assert len([each for each in parse(text, read="hive") if each is not None]) == 1
     assert columns(text) == {"good": "TINYINT"}
     assert all(line.startswith("-- ") for line in text.splitlines()[:2])
+
+
+@given(st.lists(st.from_regex(TABLE_NAME, fullmatch=True), min_size=1, max_size=6, unique=True))
+@example(["a-b", "a_b", "A_b", "a_b_2", "a--b"])
+def test_names_of_tables_that_athena_takes(names: list[str]) -> None:
+    text = create_tables({name: pa.schema([("n", pa.int8())]) for name in names}, "s3://bucket")
+    statements = [each for each in parse(text, read="athena") if isinstance(each, exp.Create)]
+    called = [each.this.this.name for each in statements]
+    assert len({*called}) == len(called) == len(names)
+    assert all(re.fullmatch("[a-z0-9_]+", each) for each in called)
+    assert [each for each in names if re.fullmatch("[a-z0-9_]+", each)] == [
+        new for old, new in zip(names, called, strict=True) if re.fullmatch("[a-z0-9_]+", old)
+    ]
+    places = [place.this.name for each in statements for place in each.find_all(exp.LocationProperty)]
+    assert places == [f"s3://bucket/{name}/" for name in names]  # the folders keep their names
 
 
 @pytest.mark.parametrize("place", ["/data/out", "gs://bucket/x", "s3://", ""])

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from scaledproc.engine.overview import Alike, Overview
+from scaledproc.engine.status import Status
 from scaledproc.events import Detached, Failure, RunFinished
-from scaledproc.reporting.next_steps import Step, after_fetch, after_plan, after_run, steps_text
+from scaledproc.reporting.next_steps import (
+    Step,
+    after_fetch,
+    after_plan,
+    after_run,
+    after_show,
+    after_status,
+    steps_text,
+)
 
 FAILURE = Failure("a", "a", "a/b c.txt", "exception", "ValueError", "x")
 LOOK = [
@@ -64,3 +76,17 @@ def test_a_command_without_room_has_its_own_line() -> None:
 
 def test_names_cannot_steer_a_terminal() -> None:
     assert "\x1b" not in steps_text(after_run(RunFinished("a\x1b[2J", 2, 2, 2, 0, 1.0)), 80)
+
+
+@pytest.mark.parametrize(("state", "command"), [("running", "watch"), ("stopped", "report"), ("done", "show")])
+def test_after_a_status_what_helps_then(state: str, command: str) -> None:
+    (step,) = after_status(Status("my out", "id", state, "local", 1, 1, (), ()))
+    assert step.command.startswith(f"scaledproc {command} 'my out'")
+
+
+def test_after_an_overview_a_task_is_tried() -> None:
+    plain = Overview("out", 3, 2, {}, 1.0, None, None, 0, (), 1, ({"anchor": "a b.txt"},))
+    assert [step.command for step in after_show(plain)] == ["scaledproc try 'out#a b.txt'"]
+    failed = replace(plain, failures=(Alike("exception", "E", "m", 2, ("f.txt", "g.txt")),))
+    assert after_show(failed)[0].command == "scaledproc try 'out#f.txt'"
+    assert after_show(replace(plain, without_rows=0, empty=())) == []

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from told import chunk, shard_done, started, state
 
 import scaledproc
 from scaledproc import api
+from scaledproc._util.process import signals
 from scaledproc.engine.progress import RunProgress
 from scaledproc.engine.status import Status
 from scaledproc.events import ChunkDone, CombineDone, Event, Note, RunFinished, RunStarted, ShardDone, ShardState
@@ -115,6 +117,23 @@ def frame(display: LiveProgress) -> list[str]:
 
 def is_shown(display: LiveProgress) -> bool:
     return bool(display.live.is_started)
+
+
+@pytest.mark.parametrize("width", [40, 60, 160])
+def test_what_ctrl_c_tells_is_shown_whole(width: int, capfd: pytest.CaptureFixture[str]) -> None:
+    """By the display itself: it would draw over what another writes."""
+    display, _ = terminal(width)
+    with display, signals.listening(30) as asked:
+        display.listen(started(shards=2))
+        with asked.orderly():
+            asked.hear(signal.SIGINT)
+            shown = frame(display)
+    assert "finishing what is at work, 30 s at most; once more leaves at once" in " ".join(shown)
+    assert all(len(line) <= width for line in shown)
+    assert "finishing" not in capfd.readouterr().err
+    with signals.listening(30) as asked, asked.orderly():
+        asked.hear(signal.SIGTERM)
+    assert "scaledproc: finishing what is at work, 30 s at most" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("width", [60, 80, 160])

@@ -262,6 +262,13 @@ class Estimate:
     lines: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def machines_usd(self) -> float | None:
+        """The machines' part of it, which is what billed time comes to."""
+        if self.usd is None:
+            return None
+        return self.usd - self.storage_usd - self.s3_usd - self.kms_usd - self.network_usd
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         found = asdict(self)

@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from types import FrameType
 from typing import Any
@@ -64,9 +64,17 @@ class Stopping:
         self._timer.daemon = True
         self._timer.start()
         self.asked.set_result(None)
+        if on_screen is not None and on_screen():
+            return  # a display that moves would write over it: it shows the text itself
         with contextlib.suppress(OSError):  # not by way of a stream: the signal may have come while that was written to
-            text = f"\nscaledproc: finishing what is at work, {self.grace:g} s at most; once more leaves at once\n"
-            os.write(2, text.encode())
+            os.write(2, f"\nscaledproc: {self.text}\n".encode())
+
+    @property
+    def text(self) -> str:
+        """What a person is told while the block ends; empty where it was not asked to."""
+        if not self.asked.done():
+            return ""
+        return f"finishing what is at work, {self.grace:g} s at most; once more leaves at once"
 
     @contextlib.contextmanager
     def orderly(self) -> Iterator[None]:
@@ -93,6 +101,8 @@ class Stopping:
 
 
 _current = Stopping()
+on_screen: Callable[[], bool] | None = None
+"""Whether a display moves now, which shows what `Stopping.text` tells."""
 
 
 def stopping() -> Stopping:

@@ -17,6 +17,7 @@ from scaledproc.extractors.options import Option
 from scaledproc.extractors.wfdb.byte_counting import MUCH, use_compiled
 from scaledproc.extractors.wfdb.header import parse_header, read_header
 from scaledproc.extractors.wfdb.record import records_of, when_counted
+from scaledproc.extractors.wfdb.report.ranges import RangesOption
 from scaledproc.extractors.wfdb.samples import describe_samples
 from scaledproc.extractors.wfdb.statistics import QUANTILES
 from scaledproc.extractors.wfdb.task_header import listed_files, shared_values
@@ -110,6 +111,9 @@ class WfdbSummary(Extractor):
     signal_names
         The content of a table of signal names in TOML instead of the built-in one, see `SignalNames`. A person gives
         the name of its file.
+    ranges
+        The content of a table of physiological ranges in TOML instead of the built-in one, for reports: no row depends
+        on it. A person gives the name of its file.
 
     Columns
     -------
@@ -185,8 +189,10 @@ class WfdbSummary(Extractor):
     def __init__(
         self,
         signal_names: NamesOption = None,
+        ranges: RangesOption = None,
     ) -> None:
         self._signal_names = signal_names
+        self._ranges = ranges
 
     @property
     def schema(self) -> pa.Schema:
@@ -251,7 +257,7 @@ class WfdbSummary(Extractor):
         """Signals with flags, coverage, some records over time."""
         from scaledproc.extractors.wfdb.report.tables import account_of_summary
 
-        return account_of_summary(read)
+        return account_of_summary(read, self._ranges)
 
     def traces(self, task: Task, choice: int) -> Example | None:
         """Ten seconds of a record's signals."""

@@ -74,6 +74,8 @@ class Tasks:
         The slowest first.
     spread
         How many tasks took how long, by the logarithm to the base 10 of their seconds.
+    reused
+        How many tasks of each macro shard have rows of an earlier run.
     """
 
     count: int
@@ -87,6 +89,7 @@ class Tasks:
     peak_memory: int | None
     slowest: tuple[SlowTask, ...]
     spread: Histogram | None
+    reused: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

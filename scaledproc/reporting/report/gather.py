@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,11 +18,12 @@ from scaledproc.engine.overview import Groups
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import ShardDone, ShardState
 from scaledproc.extractors.account import Account, Example, Spans, histogram, share_read
-from scaledproc.extractors.base import Extractor, FunctionExtractor
+from scaledproc.extractors.base import Extractor
+from scaledproc.extractors.described import documented_columns
 from scaledproc.reporting.report.findings import Findings, Messages, ShardRow, SlowTask, Table, Tasks
 from scaledproc.reporting.report.tables import profile, reading
 from scaledproc.run_folder.names import ERRORS, MAIN_TABLE, TASKS, WARNINGS, shard_errors_name
-from scaledproc.run_folder.tasks_table import QUARANTINED
+from scaledproc.run_folder.tasks_table import QUARANTINED, REUSED
 from scaledproc.storage.parquet import read_tables
 from scaledproc.storage.store import describe, store_errors
 
@@ -75,7 +73,7 @@ def gather(
     why = ""
     failures, warnings = Messages(), Messages()
     if is_done:
-        about = {} if extractor is None else described_columns(extractor)
+        about = {} if extractor is None else documented_columns(extractor)
         names = [MAIN_TABLE, *record.tables]
         tables = tuple(found for name in names if (found := _tried(problems, _table, run, name, about)))
         tasks = _tried(problems, find_tasks, run)
@@ -130,7 +128,7 @@ def _tried(problems: list[str], read: Any, *given: Any) -> Any:
     return None
 
 
-def _table(run: Run, name: str, about: Mapping[str, tuple[str, str]]) -> Table:
+def _table(run: Run, name: str, about: Mapping[str, str]) -> Table:
     return profile(run.store, run.record.files_of_table(name), run.record.place_of_table(name), about)
 
 
@@ -181,25 +179,6 @@ def of_part(account: Account, share: float) -> Account:
     )
 
 
-def described_columns(extractor: Extractor) -> dict[str, tuple[str, str]]:
-    """Units and a description of columns, as the section *Columns* of the docstring has them (numpydoc's layout)."""
-    documented: Any = extractor.function if isinstance(extractor, FunctionExtractor) else type(extractor)
-    lines = (inspect.getdoc(getattr(documented, "func", documented)) or "").splitlines()
-    starts = [at + 2 for at, (name, under) in enumerate(pairwise(lines)) if name == "Columns" and set(under) == {"-"}]
-    found: dict[str, tuple[str, str]] = {}
-    names: list[str] = []
-    words: list[str] = []
-    for line, under in zip(lines[starts[0] :], [*lines[starts[0] + 1 :], ""], strict=False) if starts else ():
-        if under and set(under) == {"-"}:
-            break
-        if line and not line.startswith(" "):
-            found |= dict.fromkeys(names, ("", " ".join(words)))
-            names, words = re.split(r",\s*", line.partition(" : ")[0]), []
-        else:
-            words += line.split()
-    return found | dict.fromkeys(names, ("", " ".join(words)))
-
-
 def _shards(run: Run, status: Status | None) -> tuple[ShardRow, ...]:
     if status is None or status.state == "done":
         return tuple(
@@ -233,7 +212,7 @@ def find_tasks(run: Run) -> Tasks:
     KeyError
         If it is of another version.
     """
-    status: Counter[str] = Counter()
+    status, reused = Counter[str](), Counter[int]()
     count = rows = without = retried = 0
     seconds, read, peaks = 0.0, list[int](), list[int]()
     empty, slowest, logs = list[str](), list[SlowTask](), list[Any]()
@@ -242,6 +221,8 @@ def find_tasks(run: Run) -> Tasks:
         rows += pc.sum(table["rows"]).as_py() or 0
         for each in table["status"].value_counts().to_pylist():
             status[each["values"]] += each["counts"]
+        for each in table.filter(pc.equal(table["status"], REUSED))["shard"].value_counts().to_pylist():
+            reused[each["values"]] += each["counts"]
         is_empty = pc.and_(pc.equal(table["rows"], 0), pc.not_equal(table["status"], QUARANTINED))
         here = pc.sum(is_empty).as_py() or 0
         if here and len(empty) < EMPTY:
@@ -270,6 +251,7 @@ def find_tasks(run: Run) -> Tasks:
         peak_memory=max(peaks, default=None),
         slowest=tuple(slowest),
         spread=spread,
+        reused=dict(reused),
     )
 
 

@@ -111,7 +111,7 @@ def _footer(store: Store, name: str) -> pq.FileMetaData:
         return file.metadata
 
 
-def profile(store: Store, names: Sequence[str], shown: str, about: Mapping[str, tuple[str, str]]) -> Table:
+def profile(store: Store, names: Sequence[str], shown: str, about: Mapping[str, str]) -> Table:
     """A table's columns, and its first rows.
 
     Missing, smallest and largest values come from the files' footers, so they are of all rows. Distinct values and
@@ -124,7 +124,7 @@ def profile(store: Store, names: Sequence[str], shown: str, about: Mapping[str, 
     shown
         What the table is called.
     about
-        Units and a description of columns, by their names.
+        What the extractor's documentation says of columns, by their names: of those whose fields say nothing.
 
     Raises
     ------
@@ -301,9 +301,8 @@ class _Footer:
         return _Bounds(nulls, low, high) if is_known else _Bounds(nulls)
 
 
-def _column(each: pa.Field, seen: _Seen | None, bounds: _Bounds, about: Mapping[str, tuple[str, str]]) -> Column:
+def _column(each: pa.Field, seen: _Seen | None, bounds: _Bounds, about: Mapping[str, str]) -> Column:
     own = {key.decode(): value.decode(errors="replace") for key, value in (each.metadata or {}).items()}
-    units, description = about.get(each.name, ("", ""))
     histogram = None
     if seen is not None and seen.counts is not None:
         counts = tuple(seen.counts.tolist())
@@ -316,8 +315,8 @@ def _column(each: pa.Field, seen: _Seen | None, bounds: _Bounds, about: Mapping[
     return Column(
         name=each.name,
         type=str(each.type),
-        units=own.get("units", own.get("unit", units)),
-        description=own.get("description", description),
+        units=own.get("units", own.get("unit", "")),
+        description=own.get("description", about.get(each.name, "")),
         nulls=bounds.nulls,
         low=value_text(bounds.low) if bounds.has_range else "",
         high=value_text(bounds.high) if bounds.has_range else "",

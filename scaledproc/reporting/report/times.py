@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from htpy import Node, dd, div, dl, dt, p
 
-from scaledproc._util.text import bytes_text, count_text, seconds_text
+from scaledproc._util.text import bytes_text, count_text, ranges_text, seconds_text
+from scaledproc.engine.timeline import TIMELINE_OF
 from scaledproc.reporting.report.parts import Whole, block, grid, number, part, said, share_text
 from scaledproc.reporting.report.pictures import area, axis, bars, number_text, span_bar, time_ticks, wide
 from scaledproc.reporting.report.sentence import billed, is_here, throughput_text, usd_text
@@ -100,26 +102,37 @@ def _timeline(found: Findings) -> list[Node]:
 
 def _lines(found: Findings, line: Any, end: float) -> list[Node]:
     spans = [(int(shard), float(begin), float(stop)) for shard, begin, stop in line.get("shards", [])]
-    if len(spans) < 2:
+    is_todo = line.get(TIMELINE_OF) == "todo"
+    if len(spans) < (1 if is_todo else 2):
         return []
     chosen = sorted(sorted(spans, key=lambda each: -each[2])[:SHOWN_SHARDS])
     last = max(each[2] for each in spans)
-    known = {shard.shard: shard for shard in found.shards}
+    known = {} if is_todo else {shard.shard: shard for shard in found.shards}
+    waits = {int(shard): float(seconds) for shard, seconds in line.get("waited", [])}
     height = LINE * len(chosen)
     drawn: list[Node] = [axis(end, height, time_ticks(end))]
     for at, (shard, begin, stop) in enumerate(chosen):
         words = f"Shard {shard}: {seconds_text(stop - begin)}, from {seconds_text(begin)} to {seconds_text(stop)}"
         if shard in known:
             words += f", {count_text(known[shard].tasks, 'task')}"
+        if waited := waits.get(shard, 0.0):
+            text = f"Shard {shard}: waited {seconds_text(waited)} for a machine"
+            queued = max(begin - waited, 0.0)
+            drawn.append(span_bar(queued, begin, end, at * LINE + 2, LINE - 4, text, "bar wait"))
         is_last = stop == last
         drawn.append(span_bar(begin, stop, end, at * LINE + 2, LINE - 4, words, "bar late" if is_last else "bar"))
     names = [(at * LINE + 11, str(each[0])) for at, each in enumerate(chosen)]
     text = "From a shard's first chunk to its commit. The one that ended last is marked."
+    if any(each[0] in waits for each in chosen):
+        text += " Pale: from when it was seen waiting for a machine, as in a queue, to when it was first seen at work."
     if len(chosen) < len(spans):
         text += f" The {len(chosen)} that ended last of {len(spans):,} are shown."
-    return [
-        block("Shards over time", wide(f"{len(chosen)} shards over time", height + 18, drawn, names=names), text=text)
-    ]
+    title = "Shards over time"
+    if is_todo:
+        title = "What the update did, over time"
+        text += " What was to be done was cut into shards of its own, whose numbers are not those below."
+    shards = count_text(len(chosen), "shard")
+    return [block(title, wide(f"{shards} over time", height + 18, drawn, names=names), text=text)]
 
 
 def _shards(found: Findings) -> list[Node]:
@@ -132,13 +145,35 @@ def _shards(found: Findings) -> list[Node]:
     order = sorted(shards, key=lambda shard: (shard.seconds is not None, -(shard.seconds or 0.0), shard.shard))[
         :SHOWN_SHARDS
     ]
-    rows = [_shard(shard, work, size) for shard in order]
+    reused = None if found.tasks is None or not found.counts.get("reused") else found.tasks.reused
+    rows = [_shard(shard, work, size, reused) for shard in order]
     text = "Planned is the share of all bytes that the shard has, got its share of the work. "
     text += balance_text(done)
     if len(order) < len(shards):
         text += f" The {len(order)} that took longest of {len(shards):,} are shown."
-    heads = ("Shard", "State", "Tasks", "Rows", "Quarantined", "Bytes", "Work", "Planned", "Got")
-    return [block("Shards", grid("Shards", heads, rows, numbers=range(2, 9)), text=text)]
+    heads = ["Shard", "State", "Tasks", "Rows", "Quarantined", "Bytes", "Work", "Planned", "Got"]
+    if reused is not None:
+        heads.insert(3, "Reused")
+        text += f" {reused_text(shards, reused)}"
+    return [block("Shards", grid("Shards", heads, rows, numbers=range(2, len(heads))), text=text)]
+
+
+def reused_text(shards: Sequence[ShardRow], reused: Mapping[int, int]) -> str:
+    """Which shards an update made, and which have rows of an earlier run.
+
+    Parameters
+    ----------
+    shards
+        The run's.
+    reused
+        How many tasks of each have rows of an earlier run.
+    """
+    whole = {shard.shard for shard in shards if reused.get(shard.shard, 0) == shard.tasks}
+    made = {shard.shard for shard in shards if not reused.get(shard.shard)} - whole
+    mixed = {shard.shard for shard in shards} - whole - made
+    kinds = (("made now", made), ("of an earlier run's rows", whole), ("of both", mixed))
+    told = [f"{words}: {ranges_text(found)}" for words, found in kinds if found]
+    return f"Shards {'; '.join(told)}. Work is that of the run that did it."
 
 
 def balance_text(done: list[ShardRow]) -> str:
@@ -152,7 +187,7 @@ def balance_text(done: list[ShardRow]) -> str:
     return f"Balance (largest over mean; 1 is perfect): planned {planned:.2f}, got {got:.2f}."
 
 
-def _shard(shard: ShardRow, work: float, size: int) -> tuple[Node | Whole, ...]:
+def _shard(shard: ShardRow, work: float, size: int, reused: Mapping[int, int] | None) -> tuple[Node | Whole, ...]:
     state: Node = (
         said(shard.state, 20)
         if not shard.detail
@@ -164,6 +199,7 @@ def _shard(shard: ShardRow, work: float, size: int) -> tuple[Node | Whole, ...]:
         f"{shard.shard}",
         state,
         number(shard.tasks),
+        *(() if reused is None else (number(reused.get(shard.shard, 0)),)),
         number(shard.rows),
         number(shard.quarantined),
         number(shard.size, bytes_text(shard.size)),
@@ -208,17 +244,36 @@ def _short(seconds: float) -> str:
     return f"{seconds * 1000:.3g} ms" if seconds < 1 else seconds_text(seconds)
 
 
+_EXPECTED_NOTE = (
+    "What machines cost is compared with what their billed time comes to; what the rest comes to, the service tells "
+    "nobody but the account's bill."
+)
+
+
+def _time_of(found: Findings) -> str:
+    """What the time of the run's end is of."""
+    is_later = found.timings.get("starts", 1) != 1
+    return "Time, of the last start alone" if is_later else "Time"
+
+
 def _expected(found: Findings) -> list[Node]:
     """What the backend expected beside what it took, where it left both in run.json."""
     expected: Any = found.backend.get("expected")
     bill = billed(found)
     rows: list[tuple[Node | Whole, ...]] = []
     if isinstance(expected, dict):
-        wall = found.timings.get("last_start_seconds")
-        for name, key, got in (("Time", "seconds", wall), ("Cost", "usd", bill.get("usd"))):
+        work = sum(shard.seconds or 0.0 for shard in found.shards)
+        kinds: tuple[tuple[str, str, Any], ...] = (
+            (_time_of(found), "seconds", found.timings.get("last_start_seconds")),
+            # Of an update the earlier run's work is in it, and what was expected is of what was to be done.
+            ("Work of all cores", "work_seconds", None if found.counts.get("reused") else work or None),
+            ("Cost of the machines", "machines_usd", bill.get("usd")),
+            ("Cost with volumes, requests and network", "usd", None),
+        )
+        for name, key, got in kinds:
             guess = expected.get(key)
             if isinstance(guess, int | float):
-                as_text = seconds_text if key == "seconds" else usd_text
+                as_text = usd_text if key.endswith("usd") else seconds_text
                 end = number(got, as_text(got)) if isinstance(got, int | float) else number(None)
                 rows.append((name, number(guess, as_text(guess)), end))
     parts: list[Node] = []
@@ -227,6 +282,7 @@ def _expected(found: Findings) -> list[Node]:
             block(
                 "Expected and got",
                 grid("Expected and got", ("", "Expected", "Got"), rows, numbers=[1, 2], is_live=False),
+                text=_EXPECTED_NOTE if "usd" in expected else "What jobs wait in the queue is in what was got alone.",
             )
         )
     seconds = bill.get("instance_seconds")

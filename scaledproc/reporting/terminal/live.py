@@ -8,6 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from scaledproc._util.process import signals
 from scaledproc.events import CombineDone, Detached, Event, RunFinished
 from scaledproc.execution.workers import printing
 from scaledproc.reporting.terminal.base import Progress
@@ -55,6 +56,7 @@ class LiveProgress(Progress):
 
     def __enter__(self) -> Self:
         printing.on_question = self.pause
+        signals.on_screen = self._is_moving
         self.live.start()
         return self
 
@@ -62,7 +64,11 @@ class LiveProgress(Progress):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         printing.on_question = None
+        signals.on_screen = None
         self.pause()
+
+    def _is_moving(self) -> bool:
+        return self.live.is_started
 
     def listen(self, event: Event) -> None:
         """Show an event."""
@@ -104,7 +110,7 @@ class LiveProgress(Progress):
         width, height = self.console.size
         room = max(width - MARGIN, 10)
         with self._lock:
-            above = trouble_lines(self._scene.troubles)
+            above = [*textwrap.wrap(signals.stopping().text, room), *trouble_lines(self._scene.troubles)]
             words = self._scene.parts()
             has_bar = self._scene.fraction is not None
             is_beside = width >= WIDE or not has_bar

@@ -128,7 +128,7 @@ def slow_submit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, An
     """A batch system that takes its first job at once, and answers after longer than is waited for."""
     folder = tmp_path / "batch"
     folder.mkdir()
-    monkeypatch.setattr(module, "TIMEOUT", 2.0)
+    monkeypatch.setattr(module, "TIMEOUT", 1.0)
     submit = """
         echo "$2" >> "$1/submitted"
         setsid "$3" >"$4" 2>&1 </dev/null &
@@ -166,9 +166,11 @@ def test_a_job_is_not_submitted_twice_when_submitting_takes_too_long(
     assert len(found.to_arrow()) > 0
 
 
+@pytest.mark.slow
 def test_without_a_command_that_finds_a_job_the_run_stops_and_says_so(
-    tmp_path: Path, slow_submit: dict[str, Any]
+    tmp_path: Path, slow_submit: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(module, "TIMEOUT", 3.0)  # nothing else may take longer
     dataset = write_probe_dataset(tmp_path / "data")
 
     def go() -> Run:
@@ -183,6 +185,27 @@ def test_without_a_command_that_finds_a_job_the_run_stops_and_says_so(
     wait_until(lambda: run.committed_shards() == {0})
     go()
     assert len((tmp_path / "batch/submitted").read_text().split()) == 2
+
+
+def test_a_template_is_the_script(tmp_path: Path) -> None:
+    (tmp_path / "site.sh").write_text("#!/bin/sh\n# site\nexec {command}\n")
+    found = scaledproc.run(
+        write_probe_dataset(tmp_path / "data"),
+        tmp_path / "out",
+        extractor=PROBE,
+        backend="commands",
+        jobs=1,
+        shards="1",
+        settings={
+            **PROCESSES,
+            "submit": shlex.join(["sh", "-c", 'head -2 "$1" >> "$3"; "$1" > "$2" 2>&1 & echo $!', "sh"])
+            + f" {{script}} {{log}} {tmp_path}/heads",
+            "template": str(tmp_path / "site.sh"),
+        },
+    )
+
+    assert (tmp_path / "heads").read_text() == "#!/bin/sh\n# site\n" * 2
+    assert len(found.to_arrow()) > 0
 
 
 def test_a_driver_that_died_while_it_submitted_has_left_the_name(tmp_path: Path) -> None:
@@ -288,8 +311,9 @@ def test_jobs_of_an_earlier_driver_that_are_gone_are_no_try(tmp_path: Path, monk
     assert submitted == [0, 1, -1]
 
 
-def test_a_program_that_is_not_there(tmp_path: Path) -> None:
+def test_a_program_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = write_probe_dataset(tmp_path / "data")
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match="--commands-submit: there is no program qsub here"):
         scaledproc.run(
             dataset,

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import scaledproc
-from scaledproc.api import expect, make_backend, past_runs, status, stop
+from scaledproc.api import expect, make_backend, past_runs, report, status, stop
 from scaledproc.backend.base import Backend
 from scaledproc.backends.batch import known_jobs
 from scaledproc.backends.batch.calls import FullError, UnansweredError
@@ -60,7 +60,10 @@ class Fake:
     troubles: list[str] = field(default_factory=list)
     """For each call of sbatch, whether it does not answer, and took the jobs all the same or not."""
     named: dict[str, list[int]] = field(default_factory=dict)  # ids of the arrays and jobs of a name
+    queued: int = 0
+    """Looks for which a job waits before it works."""
     late: dict[int, int] = field(default_factory=dict)  # element: looks for which it works longer than the others
+    waits: dict[int, int] = field(default_factory=dict)
     throttles: dict[str, int] = field(default_factory=dict)  # id of an array: how many of it may work at once
     calls: list[str] = field(default_factory=list)
     at_work: list[int] = field(default_factory=list)
@@ -102,6 +105,7 @@ class Fake:
         self.throttles[str(self.count)] = int(given.get("--array", "").partition("%")[2] or len(elements))
         for element in elements:
             self.jobs[element] = [str(self.count), "PENDING", "Priority"]
+            self.waits[element] = self.queued
         if trouble == "taken":
             raise UnansweredError("Slurm does not answer: sbatch took more than 120 s")
         return f"{self.count}\n"
@@ -111,7 +115,9 @@ class Fake:
         there = Counter(job[0] for job in self.jobs.values() if job[1] in ("PENDING", "RUNNING"))
         self.at_work.append(sum(min(count, self.throttles[array]) for array, count in there.items()))
         for element, job in self.jobs.items():
-            if job[1] == "PENDING":
+            if job[1] == "PENDING" and self.waits[element]:
+                self.waits[element] -= 1
+            elif job[1] == "PENDING":
                 job[1:] = ["RUNNING", "None"]
             elif job[1] == "RUNNING" and self.late.get(element, 0):
                 self.late[element] -= 1
@@ -194,8 +200,9 @@ def go(tmp_path: Path, fake: Fake) -> Runs:
 
 
 def test_an_array_and_then_the_table(fake: Fake, go: Runs, tmp_path: Path) -> None:
-    go(partition="main", time="4h", mem="2GiB", at_once=3, extra=["--exclusive"], account="lab", gpus="1")
+    run = go(partition="main", time="4h", mem="2GiB", at_once=3, extra=["--exclusive"], account="lab", gpus="1")
 
+    assert {name for name, value in run.record.backend["expected"].items() if value > 0} == {"seconds", "work_seconds"}
     array, last = fake.submitted
     assert {"--array=0-3%3", "--partition=main", "--time=240", "--mem=2048M", "--exclusive", "--gpus=1"} <= set(array)
     assert {"--account=lab", "--requeue", "--signal=B:TERM@20", "--cpus-per-task=1", "--parsable"} <= set(array)
@@ -207,6 +214,16 @@ def test_an_array_and_then_the_table(fake: Fake, go: Runs, tmp_path: Path) -> No
     assert any("4 jobs of 1 core, the first to start at 2026-11-29T08:00:00" in note for note in go.notes)
     assert next(event.state for event in go.events if isinstance(event, ShardState) and event.shard == 2) == "running"
     assert go.is_as_local()
+
+
+def test_the_report_shows_how_long_jobs_waited(fake: Fake, go: Runs, tmp_path: Path) -> None:
+    fake.queued, fake.late = 3, dict.fromkeys(range(4), 3)
+    found = go(poll_seconds=0.05)
+
+    waited = dict(found.record.timings["timeline"]["waited"])
+    assert sorted(waited) == [0, 1, 2, 3]
+    assert all(0.1 <= seconds < 60 for seconds in waited.values()), waited
+    assert Path(report(tmp_path / "out", examples=0)).read_text().count('<rect class="bar wait"') == 4
 
 
 def test_several_shards_a_job_where_the_site_asks_for_it(fake: Fake, go: Runs) -> None:

@@ -82,7 +82,7 @@ def notes(said: str) -> list[str]:
 
 
 def test_a_job_killed_a_node_lost_and_a_time_limit_cost_no_row(slurm: Slurm, tmp_path: Path) -> None:
-    driver = Driver(tmp_path, seconds=3.0, shards=4)
+    driver = Driver(tmp_path, seconds=6.0, shards=4)
     with driver.running() as process:
         wait_until(lambda: all(driver.committed(shard) for shard in range(4)))
         on_first = slurm.call("squeue", "--noheader", "--array", f"--nodelist={slurm.nodes[0]}", "--format=%A").split()

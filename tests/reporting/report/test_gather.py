@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
+from uuid import uuid4
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from support import COUNT, Cli, TreeWriter
+from support import COUNT, Bucket, Cli, TreeWriter
 
 import scaledproc
 from scaledproc.engine.status import find_status
 from scaledproc.events import CombineDone
 from scaledproc.extractors.account import SMALL, Account, Facts, Matrix, Reading, Spans, Worry
 from scaledproc.extractors.base import FunctionExtractor
-from scaledproc.extractors.wfdb.summary import WfdbSummary
 from scaledproc.reporting.report import tables
 from scaledproc.reporting.report.findings import Findings
-from scaledproc.reporting.report.gather import described_columns, gather, of_part
+from scaledproc.reporting.report.gather import gather, of_part
 from scaledproc.reporting.report.sentence import is_whole
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.run import Run
@@ -131,11 +132,21 @@ def test_a_large_table_is_told_of_in_part(counted: Run, monkeypatch: pytest.Monk
     assert account.parts == (Facts("Rows", ("rows",), ((18,),), "Of 50 % of the rows, in whole row groups."),)
 
 
-def test_columns_are_described_by_the_extractors_docstring() -> None:
-    about = described_columns(WfdbSummary())
-    assert about["fs"][1].startswith("Samples per second of this signal, Hz")
-    assert about["n_zero"] == about["n_distinct"]
-    assert {"group", "unit", "checksum_ok", "header_note"} <= about.keys()
+def test_columns_are_described_by_the_extractors_docstring(tree: TreeWriter, tmp_path: Path) -> None:
+    told = """
+    '''What.
+
+    Columns
+    -------
+    size : int
+        Bytes.
+    '''"""
+    (tmp_path / "count.py").write_text(COUNT.replace("def count(task):", f"def count(task):{told}"))
+    run = scaledproc.run(tree({"a.txt": b"1"}), tmp_path / "out", extractor=f"{tmp_path / 'count.py'}:count", jobs=1)
+    (table,) = gather(run, extractor=RunFolder(run.store, run.dataset, run.source, run.record).extractor).tables
+    about = {column.name: column.description for column in table.columns}
+    assert about["size"] == "Bytes."
+    assert about["anchor"].startswith("The file that started the task")  # as the table's own file says
 
 
 @pytest.mark.report
@@ -205,3 +216,38 @@ def test_the_command_writes_it_at_any_time(cli: Cli, counted: Run, tmp_path: Pat
     wrong = cli("report", tmp_path / "nothing")
     assert wrong.returncode == 1
     assert "holds no run" in wrong.stderr
+
+
+@pytest.mark.slow
+def test_of_a_run_in_s3_it_is_written_there_and_opened_from_a_copy(
+    cli: Cli, s3: Bucket, tree: TreeWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "count.py").write_text(COUNT)
+    extractor, name = f"{tmp_path / 'count.py'}:count", f"report-{uuid4().hex}"
+    scaledproc.run(
+        tree({"a.txt": b"1"}),
+        s3.url(name),
+        extractor=extractor,
+        jobs=1,
+        report=False,
+        storage_options={f"output.{key}": value for key, value in s3.storage_options.items()},
+    )
+    browser, opened = tmp_path / "browser", tmp_path / "opened"
+    browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {opened}\n')
+    browser.chmod(0o700)
+    flags = [word for key, value in s3.storage_options.items() for word in ("--storage-option", _pair(key, value))]
+    monkeypatch.setenv("BROWSER", f"{browser} %s")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    told = cli("report", s3.url(name), "--open", *flags)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout == f"the report: {s3.url(name)}/report.html\n"
+    page = s3.fs.cat_file(f"{s3.name}/{name}/report.html")
+    assert b"1 task done" in page
+    assert Path(opened.read_text().removeprefix("file://")).read_bytes() == page
+    elsewhere = cli("report", s3.url(name), "--output", tmp_path / "page.html", *flags)
+    assert elsewhere.returncode == 0, elsewhere.stderr
+    assert "1 task done" in (tmp_path / "page.html").read_text()
+
+
+def _pair(key: str, value: object) -> str:
+    return f"{key}={value if isinstance(value, str) else json.dumps(value)}"

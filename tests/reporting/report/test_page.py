@@ -7,16 +7,20 @@ import shlex
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
-from support import Cli
+from support import COUNT, Cli, TreeWriter
 
 import scaledproc
+from scaledproc._util.text import seconds_text
 from scaledproc.reporting.report import report_html
 from scaledproc.reporting.report.about import again, openings
 from scaledproc.reporting.report.gather import gather
 from scaledproc.reporting.report.page import page, with_trouble
 from scaledproc.run_folder.run import Run
+
+NOTHING = "\N{EN DASH}"
 
 
 @pytest.fixture(scope="module")
@@ -108,12 +112,32 @@ def test_the_page_tells_of_each_part(finished: Run) -> None:
         assert words in html
 
 
+def test_waits_in_a_queue_are_drawn_before_the_work(finished: Run) -> None:
+    found = gather(finished)
+    line = {"width": 50.0, "busy": [25.0, 50.0], "shards": [[0, 20.0, 60.0], [1, 90.0, 100.0]], "waited": [[1, 65.0]]}
+    html = page(replace(found, timings={**found.timings, "timeline": line}))
+
+    (wait,) = re.findall(r'<rect class="bar wait"[^>]*>.*?</rect>', html)
+    assert 'x="25.000%"' in wait
+    assert 'width="65.000%"' in wait
+    assert "Shard 1: waited 1 min 05 s for a machine" in wait
+    assert "Pale: from when it was seen waiting" in html
+    assert (
+        "bar wait"
+        not in page(replace(found, timings={**found.timings, "timeline": {**line, "waited": []}})).partition(
+            "</style>"
+        )[2]
+    )
+
+
 def test_what_was_expected_stands_beside_what_it_took(finished: Run) -> None:
     found = gather(finished)
     bill = {"jobs": 3, "usd": 4.62, "instance_seconds": {"ml.m5.large": 7200.0}}
     timings = {**found.timings, "timeline": {"width": 1.0, "busy": [1.0, 2.0], "shards": [], "waited": [[0, 90.0]]}}
     elsewhere = replace(
-        found, backend={"name": "x", "billed": bill, "expected": {"seconds": 3600.0, "usd": 5.0}}, timings=timings
+        found,
+        backend={"name": "x", "billed": bill, "expected": {"seconds": 3600.0, "usd": 5.0, "machines_usd": 4.5}},
+        timings=timings,
     )
     html = page(elsewhere)
     assert "in 3 jobs, $4.62" in html
@@ -121,4 +145,52 @@ def test_what_was_expected_stands_beside_what_it_took(finished: Run) -> None:
     assert "$5.00" in html
     assert "2 h 00 min" in html
     assert "1 min 30 s on average" in html
+    rows = cells(html, "Expected and got")
+    assert rows["Cost of the machines"] == ["$4.50", "$4.62"]
+    assert rows["Cost with volumes, requests and network"] == ["$5.00", NOTHING]  # which nobody is told
     assert "Expected and got" not in page(found)
+
+
+def test_what_a_batch_system_was_expected_to_take(finished: Run) -> None:
+    found = gather(finished)
+    expected = {"seconds": 60.0, "work_seconds": 7200.0}
+    shown = replace(found, backend={"name": "slurm", "expected": expected}, timings={"last_start_seconds": 90.0})
+    work = seconds_text(sum(shard.seconds or 0.0 for shard in found.shards))
+    assert cells(page(shown), "Expected and got") == {
+        "Time": ["1 min 00 s", "1 min 30 s"],
+        "Work of all cores": ["2 h 00 min", work],
+    }
+    later = replace(shown, timings={"last_start_seconds": 90.0, "starts": 2}, counts={**found.counts, "reused": 1})
+    rows = cells(page(later), "Expected and got")
+    assert rows["Time, of the last start alone"] == ["1 min 00 s", "1 min 30 s"]
+    assert rows["Work of all cores"] == ["2 h 00 min", NOTHING]
+
+
+def cells(html: str, title: str) -> dict[str, list[str]]:
+    """The rows of a table of the page, by their first cells."""
+    part = html.split(f">{title}</h3>")[1].split("</table>")[0].split("<tbody>")[1]
+    rows = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row, re.DOTALL) for row in part.split("<tr>")[1:]]
+    found = [[re.sub(r"<[^>]+>", "", cell).strip() for cell in row] for row in rows]
+    return {row[0]: row[1:] for row in found}
+
+
+def test_after_an_update_it_tells_what_was_made_and_what_is_reused(tree: TreeWriter, tmp_path: Path) -> None:
+    extractor = tmp_path / "count.py"
+    extractor.write_text(COUNT)
+    options: dict[str, Any] = {"extractor": f"{extractor}:count", "unit": "file", "jobs": 1}
+    files = {f"{group}/{at}.txt": b"x" * at for group in "abc" for at in range(3)}
+    scaledproc.run(tree(files), tmp_path / "out", **options)
+    dataset = tree({"b/9.txt": b"xx", "d/1.txt": b"x"})
+    run = scaledproc.run(dataset, tmp_path / "out", update=True, **options)
+    assert run.record.timings["timeline"]["of"] == "todo"
+    html = page(gather(run))
+    assert "Shards made now: 3; of an earlier run&#39;s rows: 0,2; of both: 1." in html
+    rows = cells(html, "Shards")
+    assert {shard: rows[shard][1:3] for shard in rows} == {
+        "0": ["3", "3"],
+        "1": ["4", "3"],
+        "2": ["3", "3"],
+        "3": ["1", "0"],
+    }
+    assert "What the update did, over time" in html
+    assert "Cores at work" in html

@@ -32,10 +32,14 @@ def test_each_type_is_told_of(tmp_path: Path) -> None:
             "raw": [b"\x00\xff", None, None, None],
         }
     )
-    found = profile(write(tmp_path, table), ["t.parquet"], "t", {"x": ("mV", "A voltage.")})
+    told = {"unit": "mV"}, {"description": "A number."}
+    fields = [each.with_metadata(told[at]) if at < len(told) else each for at, each in enumerate(table.schema)]
+    table = table.cast(pa.schema(fields))
+    found = profile(write(tmp_path, table), ["t.parquet"], "t", {"x": "A voltage.", "n": "Own."})
     by_name = {each.name: each for each in found.columns}
     assert [each.nulls for each in found.columns] == [1, 1, 1, 2, 1, None, 3]
     assert (by_name["x"].units, by_name["x"].description) == ("mV", "A voltage.")
+    assert (by_name["n"].units, by_name["n"].description) == ("", "A number.")
     assert (by_name["x"].low, by_name["x"].high, by_name["x"].distinct) == ("1", "4", 3)
     assert by_name["word"].most == (("b", 2), ("a", 1))
     assert by_name["is"].most == (("True", 2), ("False", 1))

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
 
 from scaledproc.errors import UsageError
+from scaledproc.extractors.options import Option
+
+BUILT_IN = "built-in"
+"""Instead of a file of ranges: those of the package."""
+_KEYS = {"low", "high", "units", "source"}
 
 
 @dataclass(frozen=True)
@@ -46,10 +55,54 @@ def parse(text: str) -> Mapping[tuple[str, str], Range]:
         If the text is no such table.
     """
     try:
-        return {
-            (kind, name): Range(float(each["low"]), float(each["high"]), tuple(each["units"]), str(each["source"]))
-            for kind, names in tomllib.loads(text).items()
-            for name, each in names.items()
-        }
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        found = {(kind, name): each for kind, names in tomllib.loads(text).items() for name, each in names.items()}
+        return {(kind, name): _range(f"{kind}.{name}", each) for (kind, name), each in found.items()}
+    except (tomllib.TOMLDecodeError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"the table of ranges cannot be read: {type(error).__name__}: {error}") from None
+
+
+def _range(where: str, each: Mapping[str, object]) -> Range:
+    if each.keys() != _KEYS:
+        raise ValueError(f"[{where}] has {', '.join(each) or 'nothing'}; give {', '.join(sorted(_KEYS))}")
+    low, high, units, source = (each[name] for name in ("low", "high", "units", "source"))
+    numbers = [value for value in (low, high) if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(numbers) < 2 or not -math.inf < numbers[0] < numbers[1] < math.inf:
+        raise ValueError(f"[{where}] low and high are two numbers, the smaller one first")
+    if not isinstance(units, list) or not units or not all(isinstance(unit, str) for unit in units):
+        raise ValueError(f"[{where}] units is a list of texts")
+    if not isinstance(source, str) or not source.strip():
+        raise ValueError(f"[{where}] source says who says so")
+    return Range(float(numbers[0]), float(numbers[1]), tuple(units), source)
+
+
+def content_of_file(file: str | os.PathLike[str]) -> str | None:
+    """The content of a table of ranges, so that it travels with the run; None for the built-in one.
+
+    Raises
+    ------
+    UsageError
+        If the file's content is no such table.
+    """
+    if str(file) == BUILT_IN:
+        return None
+    text = Path(file).read_text(encoding="utf-8")
+    parse(text)
+    return text
+
+
+def ranges_of(content: str | None) -> Mapping[tuple[str, str], Range]:
+    """The ranges of a table's content; the built-in ones where there is none."""
+    return built_in() if content is None else parse(content)
+
+
+RangesOption = Annotated[
+    str | None,
+    Option(
+        "Table of physiological ranges (TOML) for the report, or built-in.",
+        metavar="FILE",
+        default_text=BUILT_IN,
+        read=content_of_file,
+        in_report=True,
+    ),
+]
+"""The option `ranges`: the content of a table instead of the built-in one."""

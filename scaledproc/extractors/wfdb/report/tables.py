@@ -9,16 +9,24 @@ from scaledproc.extractors.account import Account, share_read
 from scaledproc.extractors.wfdb.report import agreement, coverage
 from scaledproc.extractors.wfdb.report.agreement import Agreement
 from scaledproc.extractors.wfdb.report.coverage import Coverage
-from scaledproc.extractors.wfdb.report.ranges import built_in
+from scaledproc.extractors.wfdb.report.ranges import ranges_of
 from scaledproc.extractors.wfdb.report.signals import COUNTS, KEYS, Signals, signal_worries, signals_table
 
 if TYPE_CHECKING:
     from scaledproc.extractors.account import Reading
 
 
-def account_of_summary(read: Reading) -> Account:
-    """Of a table of `wfdb-summary`: signals with flags, coverage, timelines."""
-    signals, covered, share = Signals(built_in()), Coverage(), share_read(read)
+def account_of_summary(read: Reading, ranges: str | None = None) -> Account:
+    """Of a table of `wfdb-summary`: signals with flags, coverage, timelines.
+
+    Parameters
+    ----------
+    read
+        Reads the table.
+    ranges
+        The content of a table of physiological ranges instead of the built-in one.
+    """
+    signals, covered, share = Signals(ranges_of(ranges)), Coverage(), share_read(read)
     own = (*KEYS, *COUNTS, *signals.columns, "checksum_ok")
     for table in read(tuple(dict.fromkeys((*own, *coverage.COLUMNS)))):
         signals.add(table)
@@ -31,7 +39,9 @@ def account_of_summary(read: Reading) -> Account:
     )
 
 
-def account_of_windows(read: Reading, columns: Sequence[str], length: float, step: float) -> Account | None:
+def account_of_windows(
+    read: Reading, columns: Sequence[str], length: float, step: float, ranges: str | None = None
+) -> Account | None:
     """Of a table of `wfdb-windows` in the long layout: signals with flags, heart rates; None of a wide one.
 
     Parameters
@@ -40,8 +50,10 @@ def account_of_windows(read: Reading, columns: Sequence[str], length: float, ste
         Reads the table, which has these columns.
     length, step
         Of windows, seconds: where they overlap, samples are in several.
+    ranges
+        As for `account_of_summary`.
     """
-    signals = Signals(built_in(), columns=("min", "p05", "p25", "p50", "p75", "p95", "max"))
+    signals = Signals(ranges_of(ranges), columns=("min", "p05", "p25", "p50", "p75", "p95", "max"))
     own = [*KEYS, *COUNTS, *signals.columns, "unit", "record"]
     if not set(own) <= set(columns):
         return None

@@ -39,7 +39,7 @@ _COLUMNS = pa.schema(
         ("quality", pa.float64()),
     ]
 )
-_UNITS = {"time_s": "s", "rr_ms": "ms"}
+_UNITS = {"time_s": "s", "rr_ms": "ms", "amplitude": "as in the column units of the windows", "quality": "1"}
 _LATEST = np.datetime64("9999-12-31T23:59:59.999999", "us")
 _MOST_SECONDS = 1e12
 """After the beginning of a record; no date is so much later."""

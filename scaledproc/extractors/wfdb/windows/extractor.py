@@ -8,7 +8,7 @@ import os
 import resource
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import pyarrow as pa
 
@@ -18,6 +18,7 @@ from scaledproc.extractors.options import Option
 from scaledproc.extractors.tables import TableRows
 from scaledproc.extractors.wfdb.header import parse_header, read_header
 from scaledproc.extractors.wfdb.record import HEADER, exact, records_of, when_counted
+from scaledproc.extractors.wfdb.report.ranges import RangesOption
 from scaledproc.extractors.wfdb.summary import ENDING, NUMERICS_FS, NamesOption
 from scaledproc.extractors.wfdb.task_header import listed_files, shared_values
 from scaledproc.extractors.wfdb.windows.beats_table import BEATS, SCHEMA, BeatsInOrder, table_of_beats
@@ -28,6 +29,7 @@ from scaledproc.extractors.wfdb.windows.place import timeline
 from scaledproc.extractors.wfdb.windows.reading import Chosen, windows_of
 from scaledproc.extractors.wfdb.windows.settings import BANDS, Selection, lengths, parse_bands
 from scaledproc.extractors.wfdb.windows.streams import Looks, Measures
+from scaledproc.extractors.wfdb.windows.units import documented_as, units_of
 
 if TYPE_CHECKING:
     from scaledproc.extractors.account import Account, Example, Reading
@@ -120,6 +122,8 @@ class WfdbWindows(Extractor):
     signal_names
         The content of a table of signal names in TOML instead of the built-in one, see `SignalNames`. A person gives
         the name of its file.
+    ranges
+        The content of a table of physiological ranges for reports, as in `wfdb-summary`; no row depends on it.
 
     Columns
     -------
@@ -208,7 +212,6 @@ class WfdbWindows(Extractor):
     anchors = ("*.hea", f"{'[0-9]' * 8}n{ENDING}")
     companions = ("*.dat", "*.mat")
     own_keys = ("group", "unit")
-    units: ClassVar[Mapping[str, str]] = {"fs": "Hz", "offset_s": "s", "peak_hz": "Hz", "edge95_hz": "Hz"}
 
     def __init__(
         self,
@@ -230,6 +233,7 @@ class WfdbWindows(Extractor):
         beats_table: Annotated[bool, Option("Write a further table, beats, with a row for each of them.")] = False,
         layout: Annotated[Literal["long", "wide"], Option("A row per window and signal, or per window.")] = "long",
         signal_names: NamesOption = None,
+        ranges: RangesOption = None,
     ) -> None:
         # The public attributes tell plans apart.
         self.window, self.step, self.grid = float(window), None if step is None else float(step), grid
@@ -237,6 +241,7 @@ class WfdbWindows(Extractor):
         self.signals, self.bands, self.beats = tuple(signals), tuple(bands), bool(beats)
         self.signal_names = None if signal_names is None else hashlib.sha256(signal_names.encode()).hexdigest()
         self._table_of_names = signal_names
+        self._ranges = ranges
         self.beats_table = bool(beats_table)
         if self.beats_table:
             if not self.beats:
@@ -261,6 +266,16 @@ class WfdbWindows(Extractor):
             *([pa.field("n_beats", pa.int64())] if self.beats else []),
             *(pa.field(name, pa.float64()) for name in (COLUMNS if self.beats else ())),
         ]
+
+    @property
+    def units(self) -> Mapping[str, str]:
+        """The units of columns; of what is in the signal's own, which column has these."""
+        return units_of(self._names_of_measured, self._wide)
+
+    @property
+    def documented_as(self) -> Mapping[str, str]:
+        """Columns that options name, with those above that tell what they mean."""
+        return documented_as(self._names_of_measured, self._wide)
 
     @property
     def schema(self) -> pa.Schema:
@@ -305,7 +320,7 @@ class WfdbWindows(Extractor):
         """Signals with flags; the beats' rates beside the monitor's."""
         from scaledproc.extractors.wfdb.report.tables import account_of_windows
 
-        return account_of_windows(read, self.schema.names, float(self._length), float(self._step))
+        return account_of_windows(read, self.schema.names, float(self._length), float(self._step), self._ranges)
 
     def traces(self, task: Task, choice: int) -> Example | None:
         """Ten seconds of a record's signals."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import wfdb
+from support import Cli
 
 import scaledproc
 from scaledproc.errors import UsageError
+from scaledproc.extractors import load_extractor
 from scaledproc.extractors.account import Example, Facts, Matrix, Spans
 from scaledproc.extractors.wfdb.report.agreement import Agreement
 from scaledproc.extractors.wfdb.report.ranges import parse
 from scaledproc.extractors.wfdb.report.tables import account_of_summary
 from scaledproc.reporting.report.gather import gather
 from scaledproc.run_folder.run import Run
+from scaledproc.storage.store import Store
+from scaledproc.testing import output_bytes
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +120,59 @@ def test_windows_have_an_account_too(made: Run, tmp_path: Path) -> None:
     hours = {(name, kind, units): hours for name, kind, units, _, hours, *_ in signals.rows if hours is not None}
     assert hours
     assert hours == {key: pytest.approx(value / 3600) for key, value in seconds.items()}
+
+
+MINE = """
+[numerics.HR]
+low = 0
+high = 1
+units = ["bpm"]
+source = "a test"
+"""
+
+
+def test_other_ranges_take_the_place_of_the_built_in_ones(made: Run, cli: Cli, tmp_path: Path) -> None:
+    """For one report, or for those of the run; no row depends on them."""
+    (tmp_path / "mine.toml").write_text(MINE)
+    out = shutil.copytree(str(made.store.root), tmp_path / "out")
+    words = "is no physiological value: HR"
+    assert words not in Path(scaledproc.report(out, tmp_path / "plain.html")).read_text()
+    told = cli("report", out, "--set", f"ranges={tmp_path / 'mine.toml'}", "--output", tmp_path / "page.html")
+    assert told.returncode == 0, told.stderr
+    assert words in (tmp_path / "page.html").read_text()
+    before = output_bytes(Store.at(out))
+    scaledproc.combine(out, options={"ranges": tmp_path / "mine.toml"})
+    assert output_bytes(Store.at(out)) == before
+    assert words in Path(scaledproc.report(out, tmp_path / "again.html")).read_text()
+    assert words not in Path(scaledproc.report(out, tmp_path / "own.html", options={"ranges": "built-in"})).read_text()
+
+
+@pytest.mark.parametrize("name", ["wfdb-summary", "wfdb-windows"])
+def test_ranges_are_no_part_of_the_plan(name: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(MINE)
+    plain, other = (load_extractor(name, given) for given in ({}, {"ranges": MINE}))
+    assert plain.fingerprint == other.fingerprint
+
+
+def test_only_what_a_report_depends_on_can_be_set_for_it(made: Run) -> None:
+    with pytest.raises(UsageError, match=r"signal_names: more than a report depends on it; .* takes ranges"):
+        scaledproc.report(made.store.uri, options={"signal_names": "built-in"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[a.b]\nlow = 2\nhigh = 1\nunits = ["x"]\nsource = "s"',
+        '[a.b]\nlow = 0\nhigh = inf\nunits = ["x"]\nsource = "s"',
+        '[a.b]\nlow = 0\nhigh = 1\nunits = "x"\nsource = "s"',
+        '[a.b]\nlow = 0\nhigh = 1\nunits = ["x"]\nsource = ""',
+        '[a.b]\nlow = 0\nhigh = 1\nunits = ["x"]',
+        '[a.b]\nlow = 0\nhi = 1\nunits = ["x"]\nsource = "s"',
+    ],
+)
+def test_a_range_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"\[a.b\]"):
+        parse(text)
 
 
 def test_a_table_of_ranges_that_cannot_be_read_is_refused() -> None:

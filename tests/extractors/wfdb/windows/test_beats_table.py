@@ -161,7 +161,12 @@ def test_a_run_writes_it_beside_the_same_features(shared_data: Path, tmp_path: P
 def test_its_columns_tell_their_units_and_meanings() -> None:
     told = descriptions(WfdbWindows(beats_table=True).tables["beats"])
     assert [name for name in SCHEMA.names if not told.get(name, {}).get("description")] == []
-    assert {name: each["unit"] for name, each in told.items() if "unit" in each} == {"time_s": "s", "rr_ms": "ms"}
+    assert {name: each["unit"] for name, each in told.items() if "unit" in each} == {
+        "time_s": "s",
+        "rr_ms": "ms",
+        "amplitude": "as in the column units of the windows",
+        "quality": "1",
+    }
     assert told["quality"]["description"] == "From 0, where a beat cannot be told from noise, to 1."
 
 
