@@ -12,6 +12,7 @@ import pytest
 import scaledproc
 from scaledproc import plugins
 from scaledproc.cli.option_tables import all_tables
+from scaledproc.extractors.registry import names
 from scaledproc.extractors.wfdb.summary import WfdbSummary
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -65,6 +66,8 @@ def test_links_and_own_files_are_no_outside_requests(build: ModuleType, tmp_path
 
 def test_every_column_has_its_type_and_its_meaning(generate: ModuleType) -> None:
     page = generate.columns_page()
+    missing = [name for name in names() if f"## `{name}`" not in page]
+    assert missing == [], "add it to docs/generate.py:columns_page"
     assert "| `start`, `offset_s` | `timestamp[us]`, `float64` | When the first sample was taken" in page
     assert "| `channel` | `int32` | Place in the header, from 0 (names repeat within real records). |" in page
 
