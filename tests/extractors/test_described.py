@@ -13,8 +13,8 @@ from scaledproc.errors import OtherPlanError
 from scaledproc.events import ReuseFound
 from scaledproc.execution.finishing import finished_schema
 from scaledproc.extractors import load_extractor
-from scaledproc.extractors.registry import names
 from scaledproc.extractors.described import column_texts, described, descriptions, undescribed
+from scaledproc.extractors.registry import names
 from scaledproc.testing.probes import output_bytes
 
 
