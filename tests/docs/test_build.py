@@ -100,3 +100,21 @@ def test_the_reference_names_what_is_public(generate: ModuleType) -> None:
     for name in plugins.__all__:
         described = f":: scaledproc.plugins.{name}\n" in page
         assert described != (f"`{name}`" in page.partition("## `scaledproc.plugins`")[2].partition("```")[0]), name
+
+
+@pytest.mark.slow
+@pytest.mark.report
+def test_the_reports_of_the_gallery_load_nothing(
+    build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports = script("reports")
+    made = reports.write_reports(tmp_path / "pages/reports")
+    gallery = (DOCS / "guides/gallery.md").read_text()
+    assert {f"../reports/{path.name}" for path in made} == set(re.findall(r'href="([^"]+)"', gallery))
+    assert build.outside_requests(tmp_path / "pages") == []
+    demo, csv = (path.read_text() for path in made)
+    assert "58 tasks done" in demo
+    assert demo.count(", from second ") == reports.EXAMPLES
+    assert "8 tasks done, 1 quarantined, 8 rows" in csv
+    assert "/home/ada/days" in csv
+    assert "/tmp" not in demo + csv

@@ -703,3 +703,21 @@ def test_files_of_tables_that_are_folders_are_made_where_a_run_makes_them(
         assert not made_last
         assert str(os.getpid()) not in updated
     assert updated
+
+
+@pytest.mark.slow
+def test_files_of_tables_are_made_by_the_last_step_where_processes_that_make_them_end(place: Place) -> None:
+    own = place.folder / "own.py"
+    noted = place.folder / "noted"
+    noted.mkdir()
+    ends = f"table.num_rows and os.getpid() != {os.getpid()} and os._exit(3)"
+    code = FINISHING.format(noted=str(noted)).replace("def finish(table):\n", f"def finish(table):\n    {ends}\n")
+    own.write_text(code)
+    options: dict[str, Any] = {"extractor": f"{own}:words", "shards": 3, "table": "dataset"}
+    place.run(jobs=1, **options)
+    place.write("b/2/x.txt", "changed and longer")
+    place.run(jobs=2, update=True, **options)
+    assert place.found().todo == 2
+    assert {path.name.partition("-")[0] for path in noted.iterdir()} == {str(os.getpid())}
+    place.run(place.folder / "fresh", jobs=1, **options)
+    assert output_bytes(Store.at(place.output)) == output_bytes(Store.at(place.folder / "fresh"))

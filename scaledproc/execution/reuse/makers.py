@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from scaledproc.execution.table_files import Finishing, finish_in_process
-from scaledproc.execution.workers.pool import Pool
+from scaledproc.execution.workers.pool import Pool, cores
 from scaledproc.execution.workers.recovery import WorkerLostError
 from scaledproc.execution.workers.sending import sendable
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAKERS = 4
-"""Shards that are put together at once: some are read and hashed while others are written and flushed."""
+"""Shards that are put together at once: some are read and hashed while others are written and flushed. On local disks
+no more than there are cores, and two at least: more of them take a third more of the processors' time for the same."""
 
 
 class Makers:
@@ -38,12 +39,15 @@ class Makers:
         What the tables' files are made with; None where they are not made here.
     pool
         Processes that make them.
+    at_once
+        How many shards are put together at once.
     """
 
-    def __init__(self, finishing: Finishing | None, pool: Pool | None) -> None:
+    def __init__(self, finishing: Finishing | None, pool: Pool | None, at_once: int) -> None:
         self._finishing = finishing
         self._pool = pool
-        self._room = threading.Semaphore(MAKERS)  # who waits for a process holds no rows
+        self._at_once = at_once
+        self._room = threading.Semaphore(at_once)  # who waits for a process holds no rows
 
     def each(self, shards: Sequence[int], make: Callable[[int, Finish | None], T]) -> list[T]:
         """What comes of making each shard, in order.
@@ -60,7 +64,7 @@ class Makers:
             with self._room:
                 return make(shard, None if self._finishing is None else self._finish)
 
-        count = MAKERS + (0 if self._pool is None else self._pool.jobs)
+        count = self._at_once + (0 if self._pool is None else self._pool.jobs)
         with ThreadPoolExecutor(count, thread_name_prefix="shards") as threads:
             return list(threads.map(made, shards))
 
@@ -91,8 +95,9 @@ def makers_of(run: RunFolder, processes: Pool | None, jobs: int) -> Iterator[Mak
     """
     finishing = Finishing.of(run, sendable(run.source))
     is_alone = processes is None and jobs == 1
+    at_once = MAKERS if run.store.local is None else min(MAKERS, max(2, cores()))
     if finishing is None or is_alone or run.store.is_private:
-        yield Makers(None, None)
+        yield Makers(None, None, at_once)
         return
     with ExitStack() as held:
-        yield Makers(finishing, processes or held.enter_context(Pool(jobs, in_process=False)))
+        yield Makers(finishing, processes or held.enter_context(Pool(jobs, in_process=False)), at_once)

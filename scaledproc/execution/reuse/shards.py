@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from scaledproc.execution.reuse.earlier import Piece
 
 _BLOCK = 2**18  # bytes, which stay in a processor's cache from reading to writing
+_FAR_BLOCK = 2**22  # bytes, where each may be a request
 
 Finish = Callable[[int, "Path", str, Sequence[int]], bytes | None]
 """Makes a macro shard's files of the tables, from the shard's number, its file, its SHA-256, and how many rows each of
@@ -293,10 +294,11 @@ def _copied(run: RunFolder, shard: int, origins: Origins, stretches: Sequence[_S
             return None
         start, footer = patched
         opened.seek(0)
-        with target.open("wb", buffering=0) as copy, memoryview(bytearray(_BLOCK)) as block:
+        size = _FAR_BLOCK if source.run.store.local is None else _BLOCK
+        with target.open("wb", buffering=0) as copy, memoryview(bytearray(size)) as block:
             left = start
             while left:
-                count = opened.readinto(block[: min(_BLOCK, left)])  # type: ignore[attr-defined]
+                count = opened.readinto(block[: min(size, left)])  # type: ignore[attr-defined]
                 if not count:
                     raise DamagedError(f"{source.run.store}/{piece.name} is shorter than it was: run the command again")
                 left -= count
