@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from measure import Bystanders, table
 
-from scaledproc.extractors.wfdb import byte_counting
-from scaledproc.extractors.wfdb.byte_counting import MUCH, ByteCounts
+from scaledproc.extractors.wfdb.signals import byte_counting
+from scaledproc.extractors.wfdb.signals.byte_counting import MUCH, ByteCounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ REPEATED = 10_000_000  # bytes that are counted in one go of the stopwatch
 LOAD = """
 import time
 import scaledproc.extractors.wfdb.summary
-from scaledproc.extractors.wfdb import byte_counting
+from scaledproc.extractors.wfdb.signals import byte_counting
 started = time.process_time()
 byte_counting.use_compiled()
 assert byte_counting._compiled is not None

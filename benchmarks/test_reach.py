@@ -78,7 +78,7 @@ def test_the_kernel_alone(show: Callable[..., None], monkeypatch: pytest.MonkeyP
     pytest.importorskip("numba")
     from fractions import Fraction
 
-    from scaledproc.extractors.wfdb.header import parse_header
+    from scaledproc.extractors.wfdb.headers.header import parse_header
     from scaledproc.extractors.wfdb.windows.grid import Grid
     from scaledproc.extractors.wfdb.windows.measures import spectra
     from scaledproc.extractors.wfdb.windows.measures.numba_kernel import compiled_kernel

@@ -104,7 +104,7 @@ def _command(name: str, command: Any, *, nested: bool = False) -> str:
 
 def _declared_options(command: str) -> str:
     """The table of the options that a command shares with a function of Python, if it does."""
-    from scaledproc.cli.option_tables import all_tables
+    from scaledproc.cli.options.option_tables import all_tables
 
     return all_tables().get(command.removeprefix("scaledproc "), "") if command.count(" ") == 1 else ""
 
@@ -137,7 +137,7 @@ def _code_or_words(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    from scaledproc.cli.option_tables import as_markdown
+    from scaledproc.cli.options.option_tables import as_markdown
 
     return as_markdown(text)
 
@@ -145,7 +145,7 @@ def _plain(text: str) -> str:
 def tables_of_settings() -> dict[str, str]:
     """For each backend that has settings, their table: as flags, and as keys of scaledproc.toml."""
     from scaledproc.backend.settings import declared_settings
-    from scaledproc.cli.option_tables import all_tables
+    from scaledproc.cli.options.option_tables import all_tables
 
     tables = all_tables()
     return {name: tables[name] for name in declared_settings()}

@@ -26,8 +26,7 @@ def write_reports(target: Path) -> list[Path]:
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary).resolve()
-        quiet = {"jobs": 1, "report": False}
-        scaledproc.run(write_demo(folder / "waveforms"), folder / "table", **quiet)
+        scaledproc.run(write_demo(folder / "waveforms"), folder / "table", jobs=1, report=False)
         scaledproc.report(folder / "table", folder / "demo.html", examples=EXAMPLES)
         for name, code in files_of((HERE / "tutorials" / "csv.md").read_text(encoding="utf-8")).items():
             (folder / name).write_text(code, encoding="utf-8")

@@ -10,8 +10,8 @@ import typer
 
 from scaledproc._util.command.flags import with_options
 from scaledproc._util.process import startup
-from scaledproc.cli.flags import AsJson
 from scaledproc.cli.interaction import show
+from scaledproc.cli.options.flags import AsJson
 from scaledproc.engine.options import RunOptions
 
 WIDTH = 100  # columns, where there is no terminal

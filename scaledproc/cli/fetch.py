@@ -9,8 +9,8 @@ import typer
 
 from scaledproc._util.command.flags import with_options
 from scaledproc._util.process import startup
-from scaledproc.cli.flags import AsJson, Quiet
 from scaledproc.cli.interaction import continuable, suggest
+from scaledproc.cli.options.flags import AsJson, Quiet
 from scaledproc.engine.options import FetchOptions
 
 

@@ -13,9 +13,9 @@ import typer
 from scaledproc._util.command.flags import names_of, with_options
 from scaledproc._util.process import startup
 from scaledproc.backend.settings import settings_of_one, with_settings
-from scaledproc.cli.completion import run_folders
-from scaledproc.cli.flags import AsJson
 from scaledproc.cli.interaction import show, suggest
+from scaledproc.cli.options.completion import run_folders
+from scaledproc.cli.options.flags import AsJson
 from scaledproc.engine.options import SHOWN_EXAMPLES, SHOWN_TASKS, PlanOptions
 from scaledproc.errors import UsageError
 

@@ -17,11 +17,11 @@ from scaledproc._util.command.flags import add_command
 from scaledproc._util.entry_points import plugins
 from scaledproc._util.options import declared
 from scaledproc.backend.settings import SETTING, declared_settings
-from scaledproc.cli.completion import INSTALLERS, install_by_name, of_group
 from scaledproc.cli.doctor import doctor
 from scaledproc.cli.fetch import fetch
 from scaledproc.cli.init import init
 from scaledproc.cli.inspect import extractors, report, save_inventory, show_tasks, status, stop, verify
+from scaledproc.cli.options.completion import INSTALLERS, install_by_name, of_group
 from scaledproc.cli.run import combine, plan, run
 from scaledproc.cli.trial import try_task
 from scaledproc.cli.watch import watch

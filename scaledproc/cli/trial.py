@@ -13,10 +13,10 @@ import typer
 
 from scaledproc._util.command.flags import names_of, with_options
 from scaledproc._util.process import startup
-from scaledproc.cli.completion import run_folders
-from scaledproc.cli.config_file import idle_tables, with_table
-from scaledproc.cli.flags import AsJson
 from scaledproc.cli.interaction import show
+from scaledproc.cli.options.completion import run_folders
+from scaledproc.cli.options.config_file import idle_tables, with_table
+from scaledproc.cli.options.flags import AsJson
 from scaledproc.engine.options import RunOptions
 from scaledproc.errors import RunInterruptedError, TooManyFailuresError, UsageError
 

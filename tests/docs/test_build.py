@@ -11,7 +11,7 @@ import pytest
 
 import scaledproc
 from scaledproc import plugins
-from scaledproc.cli.option_tables import all_tables
+from scaledproc.cli.options.option_tables import all_tables
 from scaledproc.extractors.registry import names
 from scaledproc.extractors.wfdb.summary import WfdbSummary
 

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 THROUGH = {  # in the order of their folders
     "_util/test_redaction.py": "_util/process/startup",
     "_util/process/test_machine.py": "_util/process/processes _util/process/memory _util/user_cache engine/steps",
-    "backend/test_settings.py": "_util/command/flags backend/registry cli/flags _util/entry_points",
+    "backend/test_settings.py": "_util/command/flags backend/registry cli/options/flags _util/entry_points",
     "backends/commands/test_backend.py": "backends/commands/settings",
     "backends/sagemaker/test_backend.py": "testing/backend",
     "backends/sagemaker/container/test_job.py": "backends/sagemaker/container/order",
@@ -23,7 +23,7 @@ THROUGH = {  # in the order of their folders
     "backends/slurm/test_calls.py": "backends/batch/calls",
     "backends/slurm/test_settings.py": "backends/batch/settings",
     "backends/sagemaker/test_sagemaker_behaviour.py": "backends/sagemaker/account backends/sagemaker/service",
-    "cli/test_config_file.py": "_util/command/config_file",
+    "cli/options/test_config_file.py": "_util/command/config_file",
     "cli/test_extractor_options.py": "reporting/extractors",
     "cli/test_main.py": "cli/run cli/worker cli/inspect backend/dry_run errors _util/text",
     "cli/test_trial.py": "reporting/trial",
@@ -33,7 +33,7 @@ THROUGH = {  # in the order of their folders
     "engine/test_driver.py": "api/copying api/past_runs api/plans api/runs api/single_task "
     "engine/preflight execution/chunks/chunk execution/chunks/committed "
     "execution/worker extractors/base storage/parquet",
-    "engine/test_hostile.py": "extractors/wfdb/task_header",
+    "engine/test_hostile.py": "extractors/wfdb/headers/task_header",
     "engine/test_options.py": "_util/options _util/types",
     "engine/test_overview.py": "_util/html execution/said_files execution/chunks/said reporting/overview "
     "reporting/tables",
@@ -59,7 +59,7 @@ THROUGH = {  # in the order of their folders
     "extractors/wfdb/beats/quality",
     "extractors/wfdb/report/test_signals.py": "extractors/wfdb/report/ranges",
     "extractors/wfdb/report/test_tables.py": "extractors/wfdb/report/agreement extractors/wfdb/report/traces",
-    "extractors/wfdb/test_statistics.py": "extractors/wfdb/signal_stats",
+    "extractors/wfdb/signals/test_statistics.py": "extractors/wfdb/signal_stats",
     "extractors/wfdb/windows/test_extractor.py": "extractors/wfdb/windows/measures/features "
     "extractors/wfdb/windows/settings",
     "extractors/wfdb/windows/test_streams.py": "extractors/wfdb/windows/measures/numba_kernel "

@@ -18,9 +18,9 @@ from fractions import Fraction
 from itertools import compress, islice
 from typing import NamedTuple
 
-from scaledproc.extractors.wfdb.blocks import open_regular
-from scaledproc.extractors.wfdb.header import shown
-from scaledproc.extractors.wfdb.statistics import Statistics, statistics_of_numbers
+from scaledproc.extractors.wfdb.headers.header import shown
+from scaledproc.extractors.wfdb.signals.blocks import open_regular
+from scaledproc.extractors.wfdb.signals.statistics import Statistics, statistics_of_numbers
 
 PIECE = 2**20
 """Bytes of text that are read at once."""

@@ -14,20 +14,20 @@ import pyarrow as pa
 
 from scaledproc.extractors.base import Extractor, Task
 from scaledproc.extractors.options import Option
-from scaledproc.extractors.wfdb.byte_counting import MUCH, use_compiled
-from scaledproc.extractors.wfdb.header import parse_header, read_header
-from scaledproc.extractors.wfdb.record import records_of, when_counted
+from scaledproc.extractors.wfdb.headers.header import parse_header, read_header
+from scaledproc.extractors.wfdb.headers.record import records_of, when_counted
+from scaledproc.extractors.wfdb.headers.task_header import listed_files, shared_values
 from scaledproc.extractors.wfdb.report.ranges import RangesOption
-from scaledproc.extractors.wfdb.samples import describe_samples
-from scaledproc.extractors.wfdb.statistics import QUANTILES
-from scaledproc.extractors.wfdb.task_header import listed_files, shared_values
+from scaledproc.extractors.wfdb.signals.byte_counting import MUCH, use_compiled
+from scaledproc.extractors.wfdb.signals.samples import describe_samples
+from scaledproc.extractors.wfdb.signals.statistics import QUANTILES
 
 if TYPE_CHECKING:
     from scaledproc.extractors.account import Account, Example, Reading
-    from scaledproc.extractors.wfdb.header import Header
-    from scaledproc.extractors.wfdb.samples import Described
+    from scaledproc.extractors.wfdb.headers.header import Header
     from scaledproc.extractors.wfdb.signal_names import SignalNames
-    from scaledproc.extractors.wfdb.statistics import Statistics
+    from scaledproc.extractors.wfdb.signals.samples import Described
+    from scaledproc.extractors.wfdb.signals.statistics import Statistics
 
 SCHEMA = pa.schema(
     [

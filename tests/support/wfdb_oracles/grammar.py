@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from scaledproc.extractors.wfdb.header import Header, SegmentLine, SignalLine
+from scaledproc.extractors.wfdb.headers.header import Header, SegmentLine, SignalLine
 
 FORMATS = ["8", "16", "24", "32", "61", "80", "160", "212", "310", "311"]
 """All formats but FLAC's and that of null signals: any bytes are samples in them."""

@@ -18,7 +18,7 @@ import soundfile
 import wfdb
 
 from scaledproc.extractors import Task
-from scaledproc.extractors.wfdb.header import Header, SignalLine, parse_header
+from scaledproc.extractors.wfdb.headers.header import Header, SignalLine, parse_header
 from wfdb_oracles.grammar import LOWEST, decode
 
 STATISTICS = ("mean", "std", "min", "p25", "p50", "p75", "max")

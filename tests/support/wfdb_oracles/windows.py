@@ -15,7 +15,7 @@ import pytest
 import scipy.signal
 import scipy.stats
 
-from scaledproc.extractors.wfdb.header import Header, SignalLine
+from scaledproc.extractors.wfdb.headers.header import Header, SignalLine
 from wfdb_oracles.grammar import LOWEST
 from wfdb_oracles.oracle import samples_of
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaledproc.extractors.account import Example, Trace
-from scaledproc.extractors.wfdb.header import read_header
-from scaledproc.extractors.wfdb.samples import InTime, coding_of, open_frames, signal_files, signed
-from scaledproc.extractors.wfdb.task_header import listed_files
+from scaledproc.extractors.wfdb.headers.header import read_header
+from scaledproc.extractors.wfdb.headers.task_header import listed_files
+from scaledproc.extractors.wfdb.signals.samples import InTime, coding_of, open_frames, signal_files, signed
 
 if TYPE_CHECKING:
     from scaledproc.extractors.base import Task
-    from scaledproc.extractors.wfdb.header import Header
+    from scaledproc.extractors.wfdb.headers.header import Header
 
 SECONDS = 10.0
 SAMPLES = 1_500

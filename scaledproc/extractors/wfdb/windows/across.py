@@ -7,12 +7,12 @@ from contextlib import ExitStack
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
-from scaledproc.extractors.wfdb.samples import signal_files
+from scaledproc.extractors.wfdb.signals.samples import signal_files
 from scaledproc.extractors.wfdb.windows.reading import Row, measured, opened
 from scaledproc.extractors.wfdb.windows.streams import Stream
 
 if TYPE_CHECKING:
-    from scaledproc.extractors.wfdb.header import Header, SignalLine
+    from scaledproc.extractors.wfdb.headers.header import Header, SignalLine
     from scaledproc.extractors.wfdb.windows.beats_table import BeatsInOrder
     from scaledproc.extractors.wfdb.windows.grid import Grid
     from scaledproc.extractors.wfdb.windows.streams import Looks, Measures

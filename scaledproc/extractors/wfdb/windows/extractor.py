@@ -16,11 +16,11 @@ from scaledproc.errors import UsageError
 from scaledproc.extractors.base import Extractor, Task
 from scaledproc.extractors.options import Option
 from scaledproc.extractors.tables import TableRows
-from scaledproc.extractors.wfdb.header import parse_header, read_header
-from scaledproc.extractors.wfdb.record import HEADER, exact, records_of, when_counted
+from scaledproc.extractors.wfdb.headers.header import parse_header, read_header
+from scaledproc.extractors.wfdb.headers.record import HEADER, exact, records_of, when_counted
+from scaledproc.extractors.wfdb.headers.task_header import listed_files, shared_values
 from scaledproc.extractors.wfdb.report.ranges import RangesOption
 from scaledproc.extractors.wfdb.summary import ENDING, NUMERICS_FS, NamesOption
-from scaledproc.extractors.wfdb.task_header import listed_files, shared_values
 from scaledproc.extractors.wfdb.windows.beats_table import BEATS, SCHEMA, BeatsInOrder, table_of_beats
 from scaledproc.extractors.wfdb.windows.measures.beats import COLUMNS, kind_of
 from scaledproc.extractors.wfdb.windows.measures.features import COUNTS, VALUES
@@ -33,8 +33,8 @@ from scaledproc.extractors.wfdb.windows.units import documented_as, units_of
 
 if TYPE_CHECKING:
     from scaledproc.extractors.account import Account, Example, Reading
-    from scaledproc.extractors.wfdb.header import Header, SignalLine
-    from scaledproc.extractors.wfdb.record import Place
+    from scaledproc.extractors.wfdb.headers.header import Header, SignalLine
+    from scaledproc.extractors.wfdb.headers.record import Place
     from scaledproc.extractors.wfdb.signal_names import SignalNames
     from scaledproc.extractors.wfdb.windows.numerics import Series
     from scaledproc.extractors.wfdb.windows.place import Timeline

@@ -17,7 +17,7 @@ from scaledproc.extractors.wfdb.numerics import (
     number_of,
     numerics_pieces,
 )
-from scaledproc.extractors.wfdb.statistics import Coding
+from scaledproc.extractors.wfdb.signals.statistics import Coding
 from scaledproc.extractors.wfdb.windows.measures.features import Timing, counts_of, values_of
 from scaledproc.extractors.wfdb.windows.measures.fields import LONGEST, Coded, N, exact_row, table_of
 from scaledproc.extractors.wfdb.windows.streams import NOTHING

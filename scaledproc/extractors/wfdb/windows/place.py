@@ -6,11 +6,11 @@ import datetime as dt
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
-from scaledproc.extractors.wfdb.record import rounded
+from scaledproc.extractors.wfdb.headers.record import rounded
 from scaledproc.extractors.wfdb.windows.grid import Grid
 
 if TYPE_CHECKING:
-    from scaledproc.extractors.wfdb.record import Place
+    from scaledproc.extractors.wfdb.headers.record import Place
 
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - as records have it, which have no time zone
 _MICROSECOND = dt.timedelta(microseconds=1)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scaledproc.extractors.wfdb.record import exact
-from scaledproc.extractors.wfdb.samples import open_frames, signal_files, signed
+from scaledproc.extractors.wfdb.headers.record import exact
+from scaledproc.extractors.wfdb.signals.samples import open_frames, signal_files, signed
 from scaledproc.extractors.wfdb.windows.measures.fields import tables_of
 from scaledproc.extractors.wfdb.windows.streams import Stream
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from scaledproc.extractors.wfdb.header import Header, SignalLine
+    from scaledproc.extractors.wfdb.headers.header import Header, SignalLine
     from scaledproc.extractors.wfdb.windows.beats_table import BeatsInOrder
     from scaledproc.extractors.wfdb.windows.grid import Grid
     from scaledproc.extractors.wfdb.windows.measures.fields import Kernel

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scaledproc.extractors.wfdb.samples import InTime, coding_of
+from scaledproc.extractors.wfdb.signals.samples import InTime, coding_of
 from scaledproc.extractors.wfdb.windows.measures.beats import NO_BEATS, Track
 from scaledproc.extractors.wfdb.windows.measures.features import VALUES, Timing, counts_of, values_of
 from scaledproc.extractors.wfdb.windows.measures.fields import GAP, LONGEST, Asked, Coded, N
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from scaledproc.extractors.wfdb.header import SignalLine
+    from scaledproc.extractors.wfdb.headers.header import SignalLine
     from scaledproc.extractors.wfdb.windows.grid import Grid, Windows
     from scaledproc.extractors.wfdb.windows.measures.beats import Kind, Piece
     from scaledproc.extractors.wfdb.windows.measures.fields import Kernel

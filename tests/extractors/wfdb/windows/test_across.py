@@ -12,7 +12,7 @@ import pytest
 from wfdb_oracles.oracle import read_files, samples_of, task_of
 from wfdb_oracles.windows import check_signal, in_time
 
-from scaledproc.extractors.wfdb.header import SignalLine, parse_header
+from scaledproc.extractors.wfdb.headers.header import SignalLine, parse_header
 from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
 
 

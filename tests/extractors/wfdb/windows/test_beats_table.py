@@ -18,9 +18,9 @@ import scaledproc
 from scaledproc.errors import UsageError
 from scaledproc.extractors.described import descriptions
 from scaledproc.extractors.tables import TableRows
-from scaledproc.extractors.wfdb import blocks
 from scaledproc.extractors.wfdb.beats.detection import detect_beats
 from scaledproc.extractors.wfdb.beats.intervals import rr_intervals_ms
+from scaledproc.extractors.wfdb.signals import blocks
 from scaledproc.extractors.wfdb.windows import streams
 from scaledproc.extractors.wfdb.windows.beats_table import SCHEMA
 from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows

@@ -16,8 +16,8 @@ from wfdb_oracles.grammar import FORMATS, headers
 from wfdb_oracles.oracle import read_files, task_of
 from wfdb_oracles.windows import check_windows
 
-from scaledproc.extractors.wfdb import blocks, flac
-from scaledproc.extractors.wfdb.header import Header
+from scaledproc.extractors.wfdb.headers.header import Header
+from scaledproc.extractors.wfdb.signals import blocks, flac
 from scaledproc.extractors.wfdb.windows import streams
 from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
 from scaledproc.extractors.wfdb.windows.measures import kernel as kernels

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from scaledproc.extractors.wfdb.statistics import Coding
+from scaledproc.extractors.wfdb.signals.statistics import Coding
 from scaledproc.extractors.wfdb.windows.measures import fields
 
 COUNTS = ("n_samples", "n_missing", "n_distinct", "n_zero", "n_at_min", "n_at_max")

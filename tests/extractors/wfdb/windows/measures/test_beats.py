@@ -11,10 +11,10 @@ import pytest
 from wfdb_oracles.oracle import read_files, samples_of, task_of
 from wfdb_oracles.windows import in_time
 
-from scaledproc.extractors.wfdb import blocks
 from scaledproc.extractors.wfdb.beats.detection import detect_beats
 from scaledproc.extractors.wfdb.beats.intervals import rr_intervals_ms
 from scaledproc.extractors.wfdb.beats.pulses import pulse_features
+from scaledproc.extractors.wfdb.signals import blocks
 from scaledproc.extractors.wfdb.windows import streams
 from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
 from scaledproc.extractors.wfdb.windows.measures import beats

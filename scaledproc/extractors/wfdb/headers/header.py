@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple, NoReturn
 
-from scaledproc.extractors.wfdb.blocks import open_regular
+from scaledproc.extractors.wfdb.signals.blocks import open_regular
 
 LARGEST_HEADER = 2**24
 """Bytes of a header file; one of 20,000 segments has half a million."""

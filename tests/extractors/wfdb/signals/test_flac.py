@@ -34,7 +34,7 @@ def write(folder: Path, header: str, data: bytes = b"") -> Task:
     ],
 )
 def test_flac_files_that_are_not_as_the_header_says(tmp_path: Path, header: str, why: str | None) -> None:
-    content = (Path(__file__).parent / "wfdb_cases/c02_flac_no_length/r.dat").read_bytes()
+    content = (Path(__file__).parents[1] / "wfdb_cases/c02_flac_no_length/r.dat").read_bytes()
     (tmp_path / "f.dat").write_bytes(content)
     (tmp_path / "g.dat").write_bytes(bytes(7) + content)
     task = write(tmp_path, header, b"\x81\x82\x83\x84")
@@ -48,7 +48,7 @@ def test_flac_files_that_are_not_as_the_header_says(tmp_path: Path, header: str,
 
 
 def test_a_flac_stream_that_does_not_know_its_length(tmp_path: Path) -> None:
-    content = bytearray((Path(__file__).parent / "wfdb_cases/c02_flac_no_length/r.dat").read_bytes())
+    content = bytearray((Path(__file__).parents[1] / "wfdb_cases/c02_flac_no_length/r.dat").read_bytes())
     content[21] &= 0xF0  # STREAMINFO: 36 bits for the number of samples, 0 where it is not known
     content[22:26] = bytes(4)
     (tmp_path / "f.dat").write_bytes(content)

@@ -9,7 +9,7 @@ import pytest
 import wfdb
 from wfdb_oracles.oracle import check_against_wfdb, task_of
 
-from scaledproc.extractors.wfdb.blocks import BLOCK, byte_count
+from scaledproc.extractors.wfdb.signals.blocks import BLOCK, byte_count
 from scaledproc.extractors.wfdb.summary import WfdbSummary
 
 RANGES = {"80": 2**7, "212": 2**11, "16": 2**15, "24": 2**23, "32": 2**31}

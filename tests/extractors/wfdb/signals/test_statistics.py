@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from scaledproc.extractors.wfdb.signal_stats import merge_stats, partial_stats, signal_stats
-from scaledproc.extractors.wfdb.statistics import (
+from scaledproc.extractors.wfdb.signals.statistics import (
     QUANTILES,
     Coding,
     Counts,

@@ -16,9 +16,9 @@ import pytest
 from support import COMMAND, Cli, clean_environment
 
 from scaledproc._util.command.flags import names_of
-from scaledproc.cli import completion
-from scaledproc.cli.completion import folders, run_folders
 from scaledproc.cli.main import main
+from scaledproc.cli.options import completion
+from scaledproc.cli.options.completion import folders, run_folders
 from scaledproc.run_folder.names import RECORD
 
 Offered = Callable[..., list[str]]

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wfdb_oracles.grammar import headers, masters
 
-from scaledproc.extractors.wfdb.header import Header, SegmentLine, SignalLine, parse_header, read_header
+from scaledproc.extractors.wfdb.headers.header import Header, SegmentLine, SignalLine, parse_header, read_header
 
 SIGNAL = "r.dat 80 2/mV 8 0 5 0 0 II"
 

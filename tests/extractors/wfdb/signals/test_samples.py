@@ -18,7 +18,7 @@ from wfdb_oracles.fuzz import reason_of
 from wfdb_oracles.grammar import headers
 from wfdb_oracles.oracle import check_against_wfdb, check_by_specification, read_files, task_of
 
-from scaledproc.extractors.wfdb.header import Header
+from scaledproc.extractors.wfdb.headers.header import Header
 from scaledproc.extractors.wfdb.summary import WfdbSummary
 
 ANY = WfdbSummary()

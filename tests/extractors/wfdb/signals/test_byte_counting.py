@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaledproc.demo import write_demo
-from scaledproc.extractors.wfdb import byte_counting
-from scaledproc.extractors.wfdb.byte_counting import PAIRS_FROM, ByteCounts
+from scaledproc.extractors.wfdb.signals import byte_counting
+from scaledproc.extractors.wfdb.signals.byte_counting import PAIRS_FROM, ByteCounts
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def outputs(folder: Path) -> dict[str, bytes]:
 
 PROGRAM = """
 import sys
-from scaledproc.extractors.wfdb import byte_counting
+from scaledproc.extractors.wfdb.signals import byte_counting
 from scaledproc.extractors.wfdb import summary
 summary.MUCH = {much}
 if {hidden}:

@@ -7,12 +7,12 @@ import unicodedata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from scaledproc.extractors.wfdb.identity import LONGEST_COMMENTS, identity
+from scaledproc.extractors.wfdb.headers.identity import LONGEST_COMMENTS, identity
 
 if TYPE_CHECKING:
     from scaledproc.extractors.base import Task
-    from scaledproc.extractors.wfdb.header import Header
-    from scaledproc.extractors.wfdb.record import Place
+    from scaledproc.extractors.wfdb.headers.header import Header
+    from scaledproc.extractors.wfdb.headers.record import Place
 
 
 def listed_files(anchor: str, files: frozenset[str], header: Header) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Tables of all options for the documents, in Markdown, made of what is declared.
 
-`scaledproc.cli.option_tables.all_tables()` has one for each command that has options of its own and one for each
-backend with settings, by a name that a page can ask for.
+`scaledproc.cli.options.option_tables.all_tables()` has one for each command that has options of its own and one for
+each backend with settings, by a name that a page can ask for.
 """
 
 from __future__ import annotations

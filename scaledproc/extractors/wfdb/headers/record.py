@@ -16,13 +16,13 @@ from functools import cached_property, lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from scaledproc.extractors.wfdb.blocks import open_regular
-from scaledproc.extractors.wfdb.header import LARGEST_HEADER, parse_header
-from scaledproc.extractors.wfdb.identity import is_of_patient
+from scaledproc.extractors.wfdb.headers.header import LARGEST_HEADER, parse_header
+from scaledproc.extractors.wfdb.headers.identity import is_of_patient
+from scaledproc.extractors.wfdb.signals.blocks import open_regular
 
 if TYPE_CHECKING:
     from scaledproc.extractors.base import Task
-    from scaledproc.extractors.wfdb.header import Header, SegmentLine
+    from scaledproc.extractors.wfdb.headers.header import Header, SegmentLine
 
 HEADER = ".hea"
 MOST_MASTERS = 2**26

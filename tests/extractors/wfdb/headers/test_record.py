@@ -18,7 +18,7 @@ from wfdb_units import ANY, rows_of, segment
 
 import scaledproc
 from scaledproc.extractors import Task
-from scaledproc.extractors.wfdb.record import rounded
+from scaledproc.extractors.wfdb.headers.record import rounded
 
 at = dt.datetime.fromisoformat
 

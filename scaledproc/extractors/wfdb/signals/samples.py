@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scaledproc.extractors.wfdb.blocks import BITS, byte_count, frames, frames_in, open_regular, open_sized
-from scaledproc.extractors.wfdb.byte_counting import ByteCounts
-from scaledproc.extractors.wfdb.flac import FLAC, FlacFile
-from scaledproc.extractors.wfdb.header import DIFFERENCES
-from scaledproc.extractors.wfdb.statistics import (
+from scaledproc.extractors.wfdb.headers.header import DIFFERENCES
+from scaledproc.extractors.wfdb.signals.blocks import BITS, byte_count, frames, frames_in, open_regular, open_sized
+from scaledproc.extractors.wfdb.signals.byte_counting import ByteCounts
+from scaledproc.extractors.wfdb.signals.flac import FLAC, FlacFile
+from scaledproc.extractors.wfdb.signals.statistics import (
     Coding,
     Counts,
     Limits,
@@ -32,7 +32,7 @@ from scaledproc.extractors.wfdb.statistics import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from scaledproc.extractors.wfdb.header import Header, SignalLine
+    from scaledproc.extractors.wfdb.headers.header import Header, SignalLine
 
 WIDEST = 1_024
 """Samples of a frame, up to which each gets 256 counters at once: 2 MB."""

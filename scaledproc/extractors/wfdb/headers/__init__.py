@@ -1,0 +1,1 @@
+"""What headers say: a record's signals, its time, and whose it is."""

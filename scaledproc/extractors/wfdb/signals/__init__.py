@@ -1,0 +1,1 @@
+"""Samples in signal files: read in blocks, counted, summed up."""
