@@ -1,5 +1,7 @@
 """Build the documentation: write the generated pages, run Sphinx with warnings as errors, look for outside requests.
 
+Beside the pages stand reports of two examples, for the page *Reports to look at*.
+
 Run it as `python docs/build.py [FOLDER]`; the pages go to `docs/_build` unless a folder is named.
 """
 
@@ -12,6 +14,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from generate import write_pages
+from reports import write_reports
 
 HERE = Path(__file__).resolve().parent
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
@@ -54,6 +57,7 @@ def main() -> int:
     words = ["-b", "html", "-E", "-q", "-W", "--keep-going", str(HERE), str(target)]
     if subprocess.run([sys.executable, "-m", "sphinx", *words], check=False).returncode:
         return 1
+    write_reports(target / "reports")
     if found := outside_requests(target):
         print("the pages load from other servers:", *found, sep="\n  ", file=sys.stderr)
         return 1

@@ -27,6 +27,8 @@ METADATA = b"scaledproc"
 """The key of what a file says of itself in its Parquet footer."""
 _FEW = 100_000
 """So many numbers stand in a footer; more stand before it, as footers are read whole, and up to 100 MB of a text."""
+_PASSING_GROUP = 2**14
+"""Rows of a row group in a file that does not stay."""
 
 # What a spreadsheet takes for a formula; one that begins with apostrophes as well, so that the escape can be undone.
 _FORMULA = r"\A('*[=+\-@\t\r\n＝＋－＠])"  # noqa: RUF001 - spreadsheets take the wide ones too
@@ -62,7 +64,8 @@ class Writer:
         Where and what.
     for_queries
         Whether each row group says what its smallest and largest values are: for files that stay. To find them takes
-        longer than all the rest of writing.
+        longer than all the rest of writing. Other files are read once, and have smaller row groups, so that a process
+        that has much else in its memory needs less for them.
     encoded
         Columns of text that come as dictionaries, each value once, of 32-bit places: to encode them here would take as
         long as the rest of writing. They are read as the text that the schema says.
@@ -88,7 +91,7 @@ class Writer:
             write_statistics=for_queries,
             store_schema=not encoded,
         )
-        self._groups = RowGroups(schema)
+        self._groups = RowGroups(schema) if for_queries else RowGroups(schema, _PASSING_GROUP)
         self.rows = 0
 
     def __enter__(self) -> Self:

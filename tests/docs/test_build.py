@@ -12,6 +12,7 @@ import pytest
 import scaledproc
 from scaledproc import plugins
 from scaledproc.cli.option_tables import all_tables
+from scaledproc.extractors.registry import names
 from scaledproc.extractors.wfdb.summary import WfdbSummary
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -65,6 +66,8 @@ def test_links_and_own_files_are_no_outside_requests(build: ModuleType, tmp_path
 
 def test_every_column_has_its_type_and_its_meaning(generate: ModuleType) -> None:
     page = generate.columns_page()
+    missing = [name for name in names() if f"## `{name}`" not in page]
+    assert missing == [], "add it to docs/generate.py:columns_page"
     assert "| `start`, `offset_s` | `timestamp[us]`, `float64` | When the first sample was taken" in page
     assert "| `channel` | `int32` | Place in the header, from 0 (names repeat within real records). |" in page
 
@@ -100,3 +103,21 @@ def test_the_reference_names_what_is_public(generate: ModuleType) -> None:
     for name in plugins.__all__:
         described = f":: scaledproc.plugins.{name}\n" in page
         assert described != (f"`{name}`" in page.partition("## `scaledproc.plugins`")[2].partition("```")[0]), name
+
+
+@pytest.mark.slow
+@pytest.mark.report
+def test_the_reports_of_the_gallery_load_nothing(
+    build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports = script("reports")
+    made = reports.write_reports(tmp_path / "pages/reports")
+    gallery = (DOCS / "guides/gallery.md").read_text()
+    assert {f"../reports/{path.name}" for path in made} == set(re.findall(r'href="([^"]+)"', gallery))
+    assert build.outside_requests(tmp_path / "pages") == []
+    demo, csv = (path.read_text() for path in made)
+    assert "58 tasks done" in demo
+    assert demo.count(", from second ") == reports.EXAMPLES
+    assert "8 tasks done, 1 quarantined, 8 rows" in csv
+    assert "/home/ada/days" in csv
+    assert "/tmp" not in demo + csv

@@ -14,6 +14,7 @@ from scaledproc.events import ReuseFound
 from scaledproc.execution.finishing import finished_schema
 from scaledproc.extractors import load_extractor
 from scaledproc.extractors.described import column_texts, described, descriptions, undescribed
+from scaledproc.extractors.registry import names
 from scaledproc.testing.probes import output_bytes
 
 
@@ -46,7 +47,7 @@ def test_another_description_costs_no_task(data: Path) -> None:
     assert descriptions(updated.to_arrow().schema)["n"] == {"description": "Letters."}
 
 
-@pytest.mark.parametrize("name", ["wfdb-summary", "wfdb-windows", "table", "files"])
+@pytest.mark.parametrize("name", sorted(names()))
 def test_the_built_in_ones_tell_what_each_column_means(name: str, tmp_path: Path) -> None:
     extractor = load_extractor(name)
     columns = finished_schema(extractor)

@@ -101,7 +101,7 @@ def test_a_function_declares_what_can_only_be_given_by_name() -> None:
 
 def test_a_class_declares_what_it_is_made_with() -> None:
     assert {name: each.default for name, each in options_of(Windows).items()} == {"window": 60, "names": ["a"]}
-    assert list(options_of(WfdbSummary)) == ["signal_names"]
+    assert list(options_of(WfdbSummary)) == ["signal_names", "ranges"]
     assert options_of(Windows()) == {}  # it is made
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,3 +84,15 @@ def test_what_is_no_import_of_a_backend_is_not_taken_for_one(tree: TreeWriter) -
         "about = 'the backends of a run'\nplugins(ENTRY_POINTS, 'local')\n"
     )
     assert imports_of_backends(tree({"a.py": text.encode()})) == []
+
+
+def test_each_folder_of_code_is_installed() -> None:
+    """A checkout that is installed with `-e` has all folders; what `pip install .` takes stands in a list."""
+    root = PACKAGE.parent
+    found = {".".join(path.parent.relative_to(root).parts) for path in PACKAGE.rglob("*.py")}
+    found |= {
+        ".".join(("scaledproc", *path.parent.relative_to(root).parts)) for path in (root / "backends").rglob("*.py")
+    }
+    listed = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    assert sorted(found.difference(listed)) == [], "add it to packages in pyproject.toml"
+    assert sorted(set(listed).difference(found)) == [], "take it out of packages in pyproject.toml"

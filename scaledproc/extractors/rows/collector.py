@@ -28,7 +28,7 @@ PIECE = 8192
 """Rows that are gathered before they are written."""
 HELD = 64 * 2**20
 """Bytes of rows that are gathered before they are written, about."""
-_UNPACKED = 8 * 2**20
+UNPACKED = 8 * 2**20
 """Bytes of a task's rows, about, from which on they are made Arrow's, which need less, and let go in one piece."""
 _SMALL = 50  # rows of a DataFrame, up to which it is taken as rows
 _NESTED = frozenset((np.ndarray, list, tuple, dict))
@@ -374,7 +374,7 @@ class RowCollector:
         rows = taken.parts[-1]
         rows.append(values)
         taken.rows += 1
-        if len(rows) >= PIECE or taken.size - taken.packed >= _UNPACKED:  # as Arrow's they need less
+        if len(rows) >= PIECE or taken.size - taken.packed >= UNPACKED:  # as Arrow's they need less
             self._pack(rows, taken)
 
     def _take_formed(self, row: dict[Any, Any], taken: Taken) -> tuple[Any, ...] | None:

@@ -380,7 +380,7 @@ class TestProcesses(BackendConformance):
 
 @pytest.mark.slow
 def test_jobs_that_are_killed_or_stopped_cost_no_row(tmp_path: Path) -> None:
-    dataset, output = write_probe_dataset(tmp_path / "data", seconds=0.3), tmp_path / "out"
+    dataset, output = write_probe_dataset(tmp_path / "data", seconds=0.6), tmp_path / "out"
     words = TestProcesses().command(str(dataset), str(output), "--extractor", PROBE, "--shards", "2", "--chunk", "1")
 
     def jobs() -> dict[str, dict[str, str]]:
@@ -404,7 +404,7 @@ def test_jobs_that_are_killed_or_stopped_cost_no_row(tmp_path: Path) -> None:
     found = scaledproc.run(
         dataset, output, extractor=PROBE, backend="commands", jobs=1, shards="2", chunk="1", settings=PROCESSES
     )
-    local = scaledproc.run(dataset, tmp_path / "local", extractor=PROBE, backend="local", jobs=1, shards="2", chunk="1")
+    local = scaledproc.run(dataset, tmp_path / "local", extractor=PROBE, backend="local", jobs=8, shards="2", chunk="1")
     assert output_bytes(found.store) == output_bytes(local.store)
 
 

@@ -144,6 +144,20 @@ def test_csv_as_pandas_reads_it(tmp_path_factory: pytest.TempPathFactory, rows: 
     check_numbers(b, pd.Series([int(each) for _, each in rows]))
 
 
+@pytest.mark.parametrize("header", [b"id,x", b'"i\nd","x\n\n"', b'"","x\n,"'])
+def test_names_are_those_of_the_first_line_wherever_its_beginning_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, header: bytes
+) -> None:
+    content = header + b'\n1,"a\nb"\n\n2,"c,\n"\n3,d\n'
+    (tmp_path / "t.csv").write_bytes(content)
+    expected = described(tmp_path / "t.csv")
+    assert [row["count"] for row in expected] == [3, 3]
+    monkeypatch.setattr(pieces_module, "_KEPT", 0)  # read twice
+    for size in range(len(content) + 1):
+        monkeypatch.setattr(pieces_module, "_BEGINNING", size)
+        assert described(tmp_path / "t.csv") == expected
+
+
 def test_types_hold_for_all_rows_however_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces_module, "BLOCK", 100)
     whole, late = ["1"] * 200, ["1"] * 199 + ["2.5"]

@@ -548,7 +548,7 @@ def test_long_tasks_are_packed_as_they_come(monkeypatch: pytest.MonkeyPatch) -> 
     collector = RowCollector(pa.schema([("x", I64)]))
     collector.add({"x": 1} for _ in range(2 * PIECE + 1))
     assert collector.size == 2 * PIECE * 8 + 160
-    monkeypatch.setattr(module, "HELD", 1000)
+    monkeypatch.setattr(module, "UNPACKED", 1000)
     full = RowCollector(pa.schema([("x", I64)]))
     full.add({"x": 1} for _ in range(14))  # 160 bytes each: seven are more than is to be held
     assert full.size == 14 * 8

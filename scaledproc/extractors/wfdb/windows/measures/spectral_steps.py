@@ -83,21 +83,22 @@ def _short_sum(values: Any, first: int, n: int) -> Any:
         for i in range(n):
             few += values[first + i]
         return few
-    a, b, c, d = values[first], values[first + 1], values[first + 2], values[first + 3]
-    e, f, g, h = values[first + 4], values[first + 5], values[first + 6], values[first + 7]
+    some = values[first : first + n]
+    a, b, c, d, e, f, g, h = some[0], some[1], some[2], some[3], some[4], some[5], some[6], some[7]
     whole = n - n % 8
-    for i in range(first + 8, first + whole, 8):
-        a += values[i]
-        b += values[i + 1]
-        c += values[i + 2]
-        d += values[i + 3]
-        e += values[i + 4]
-        f += values[i + 5]
-        g += values[i + 6]
-        h += values[i + 7]
+    for eight in range(1, whole // 8):
+        at = np.uint64(8) * np.uint64(eight)  # of which it is known that it does not count from the end
+        a += some[at]
+        b += some[at + np.uint64(1)]
+        c += some[at + np.uint64(2)]
+        d += some[at + np.uint64(3)]
+        e += some[at + np.uint64(4)]
+        f += some[at + np.uint64(5)]
+        g += some[at + np.uint64(6)]
+        h += some[at + np.uint64(7)]
     total = ((a + b) + (c + d)) + ((e + f) + (g + h))
-    for i in range(first + whole, first + n):
-        total += values[i]
+    for last in range(whole, n):
+        total += some[last]
     return total
 
 
