@@ -255,7 +255,9 @@ def _columns(made: Any, documented: Any) -> list[str]:
 
 def _described(schema: Any, documented: Any) -> list[str]:
     """The columns of a schema, by the docstring of a class or function."""
-    described = described_columns(inspect.getdoc(documented) or "")
+    from scaledproc.extractors.described import column_entries
+
+    described = column_entries(inspect.getdoc(documented) or "")
     names = [name for group, _ in described for name in group]
     if names != schema.names:
         raise ValueError(f"the docstring of {documented.__name__} describes {names}, the schema has {schema.names}")
@@ -270,19 +272,6 @@ def _described(schema: Any, documented: Any) -> list[str]:
 def _type_name(kind: Any) -> str:
     """What an extractor's schema calls a type."""
     return {"double": "float64", "float": "float32", "date32[day]": "date32"}.get(str(kind), str(kind))
-
-
-def described_columns(docstring: str) -> list[tuple[list[str], str]]:
-    """Names and meaning of each entry below *Columns* in a numpydoc docstring."""
-    lines = re.split(r"\n\n\w+\n-{3,}\n", docstring.split("\nColumns\n-------\n", 1)[1])[0].splitlines()
-    found: list[tuple[list[str], str]] = []
-    for line in lines:
-        if line.startswith("    ") and found:
-            names, text = found[-1]
-            found[-1] = (names, f"{text} {line.strip()}".strip())
-        elif line.strip():
-            found.append((line.strip().split(", "), ""))
-    return found
 
 
 # A run's folder

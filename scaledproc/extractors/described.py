@@ -102,12 +102,14 @@ def documented_columns(extractor: Extractor) -> dict[str, str]:
 
 
 def column_texts(doc: str) -> dict[str, str]:
-    """What a docstring's section `Columns` says of each column, in numpydoc's layout: `a, b : type`, then the text."""
+    """What a docstring's section `Columns` says of each column."""
+    return {name: text for names, text in column_entries(doc) for name in names}
+
+
+def column_entries(doc: str) -> list[tuple[list[str], str]]:
+    """The entries of a docstring's section `Columns`, in numpydoc's layout: names (`a, b : type`), and their text."""
     section = _SECTION.search(f"{doc}\n")
-    if section is None:
-        return {}
-    return {
-        name.strip(): " ".join(text.split())
-        for head, text in _ENTRY.findall(section[1])
-        for name in head.partition(" : ")[0].split(",")
-    }
+    return [
+        ([name.strip() for name in head.partition(" : ")[0].split(",")], " ".join(text.split()))
+        for head, text in ([] if section is None else _ENTRY.findall(section[1]))
+    ]
