@@ -46,8 +46,8 @@ STARTUP_SECONDS = 240.0
 OVERHEAD_SECONDS = 30.0
 
 # Bytes per second into one machine. `stage`: the worker fetches with obstore ahead of its cores; 324 MB/s were measured
-# on two busy cores that the server shared (benchmarks/test_staging.py), where s3fs alone made 188. `file`: SageMaker
-# copies everything before the container starts, onto a gp2 volume, which takes 250 MiB/s at most and 128 MiB/s while
+# on two busy cores that the server shared (benchmarks/steps/test_staging.py), where s3fs alone made 188. `file`: the
+# service copies everything before the container starts, onto a gp2 volume, which takes 250 MiB/s at most and 128 MiB/s while
 # it is smaller than 170 GiB.
 STAGE_RATE = 300e6
 # Each file costs time of its own: 1,700 small objects a second there. The same is taken for `file`.

@@ -1,7 +1,7 @@
 """Objects of S3 to local files, fast: by obstore, led to the same place as s3fs is.
 
 s3fs does all else. One process of it is bound by its own use of the CPU long before the network is (see
-`benchmarks/test_staging.py`).
+`benchmarks/steps/test_staging.py`).
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ if TYPE_CHECKING:
 
 REQUESTS = 128
 """At once, each in a thread: as many as answers that take 30 ms need so that small objects do not wait for them. More
-than a near store needs, and no slower there (`test_requests` in `benchmarks/test_staging.py`)."""
+than a near store needs, and no slower there (`test_requests` in `benchmarks/steps/test_staging.py`)."""
 PART = 8 * 2**20  # bytes of a request; larger objects come in several at once
 LARGEST_PART = 4 * PART
 WAYS = 16
 """So many parts at once are enough, and larger ones are cheaper for the server: of 8 objects of 64 MiB, a twentieth of
-the time (`benchmarks/test_staging.py`). What fails is asked for again from its part's beginning, so there is an end."""
+the time (`benchmarks/steps/test_staging.py`). What fails is asked for again from its part's beginning, so there is an
+end."""
 SMALL = 2**20  # bytes of an object that is waited for no longer than a drip of bytes deserves
 BUFFER = 128 * 2**10  # bytes of a piece on its way to its file: it stays in the processor's caches
 # Options of s3fs that obstore can be given, or that do not matter for reading. With any other, s3fs fetches.

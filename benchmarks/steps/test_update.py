@@ -1,7 +1,7 @@
 """Updating 10 of 100,000 tasks, whose table has 10 million rows: beside listing, planning and copying the table.
 
 An update lists and plans, does what is to be done, and writes the table anew. `SCALEDPROC_BENCHMARK_ROWS_PER_TASK=10
-pytest --full benchmarks/test_update.py` tries fewer rows.
+pytest --full benchmarks/steps/test_update.py` tries fewer rows.
 """
 
 from __future__ import annotations

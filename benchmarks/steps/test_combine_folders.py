@@ -1,8 +1,8 @@
 """The last step where tables are folders (`--table dataset`): what it takes must not depend on how many rows there are.
 
 The shards' jobs write the tables' files; the last step merges what they told. `pytest --full
-benchmarks/test_combine_folders.py` goes up to 1 million rows, with `SCALEDPROC_BENCHMARK_ROWS=20000,100000000` to 100
-million, which need 5 GB of disk and a quarter of an hour.
+benchmarks/steps/test_combine_folders.py` goes up to 1 million rows, with `SCALEDPROC_BENCHMARK_ROWS=20000,100000000` to
+100 million, which need 5 GB of disk and a quarter of an hour.
 """
 
 from __future__ import annotations

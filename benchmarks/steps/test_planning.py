@@ -1,7 +1,7 @@
 """Planning at scale: time and memory of a plan, from an inventory to the run's folder and back.
 
-`SCALEDPROC_BENCHMARK_FILES=1000000,5000000,20000000 pytest --full benchmarks/test_planning.py` asks for other sizes;
-50000000 needs 5 GB of disk and 10 GB of memory.
+`SCALEDPROC_BENCHMARK_FILES=1000000,5000000,20000000 pytest --full benchmarks/steps/test_planning.py` asks for other
+sizes; 50000000 needs 5 GB of disk and 10 GB of memory.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Combining: shards of `wfdb-summary` to one table with its names and summaries, beside a plain read-and-write.
 
-`SCALEDPROC_BENCHMARK_ROWS=50000000 pytest --full benchmarks/test_combine.py` tries more rows; these need 10 GB of disk.
+`SCALEDPROC_BENCHMARK_ROWS=50000000 pytest --full benchmarks/steps/test_combine.py` tries more rows; these need 10 GB of
+disk.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The sizes of a dataset like the MIMIC-III Waveform Database, without its files; and what a run over it would cost.
 
-`python benchmarks/mimic_like.py` prints the estimate for the published pattern's ten machines and for what
+`python benchmarks/support/mimic_like.py` prints the estimate for the published pattern's ten machines and for what
 `recommend` chooses.
 
 The totals are the database's: 67,830 records in ten folders, 6.7 TB. How they are spread is an assumption: records and
