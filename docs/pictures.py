@@ -73,7 +73,7 @@ def draw_terminal(target: Path) -> None:
 
         frame = pd.read_parquet(folder / "scaledproc-demo/features.parquet")
         table = frame[COLUMNS].iloc[ROWS].to_string(index=False, float_format="%.2f")
-    console = Console(record=True, width=WIDTH + 4, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115, PTH123
+    console = Console(record=True, width=WIDTH + 4, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115, PTH123 - until this process ends
     prompt, chevrons = ("$ ", "bold green"), (">>> ", "bold green")
     console.print(Text.assemble(prompt, "scaledproc --backend local"))
     console.print(Text.from_ansi(shown))

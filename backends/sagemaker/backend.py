@@ -306,7 +306,7 @@ class SageMakerBackend(Backend):
         place = self._prepare(run, assignments) if assignments else None
 
         def request(name: str, assignment: Assignment, choice: Choice) -> dict[str, Any]:
-            assert place is not None  # noqa: S101 - without assignments there are no requests
+            assert place is not None  # without assignments there are no requests
             choice = replace(choice, prefers=choice.prefers and knows_preferences())
             return processing_job(place, name, assignment, instance_types(self.settings, assignment, choice))
 

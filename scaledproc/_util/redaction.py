@@ -258,7 +258,7 @@ def _of_environment() -> set[str]:
 def _is_setting(value: str) -> bool:
     """Whether a value is no secret whatever it is called: a usual word, a small number, a file's name."""
     is_number = value.isdecimal() and len(value) < _SHORTEST_NUMBER
-    return value.lower() in _SETTINGS or is_number or (value.startswith("/") and os.path.exists(value))  # noqa: PTH110
+    return value.lower() in _SETTINGS or is_number or (value.startswith("/") and os.path.exists(value))  # noqa: PTH110 - of any text
 
 
 @lru_cache(maxsize=8)

@@ -69,7 +69,7 @@ def try_task(
     given = {name: value for name, value in locals().items() if name not in ("extractor", "path", "task")}
     done = trial(extractor, path, task, **given)
     if done.rows is None:
-        assert done.error is not None  # noqa: S101
+        assert done.error is not None
         raise done.error
     return done.rows
 

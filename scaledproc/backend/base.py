@@ -136,9 +136,9 @@ class Backend(ABC):
 
     def prepared(
         self,
-        limits: Limits,  # noqa: ARG002
-        source: str | Extractor,  # noqa: ARG002
-        options: Mapping[str, Any],  # noqa: ARG002
+        limits: Limits,
+        source: str | Extractor,
+        options: Mapping[str, Any],
     ) -> AbstractContextManager[object]:
         """Begin what needs no plan, such as starting processes, while the plan is made; `run` comes within.
 
@@ -156,10 +156,10 @@ class Backend(ABC):
         """Processes of this machine that `prepared` has started, which the engine may give work; None without any."""
         return None
 
-    def stop(self) -> None:  # noqa: B027 - most have nothing to do
+    def stop(self) -> None:
         """End what is still at work here; called when `run` is not read to its end."""
 
-    def interrupt(self, ask: Callable[[str], bool]) -> str:  # noqa: ARG002
+    def interrupt(self, ask: Callable[[str], bool]) -> str:
         """A person pressed Ctrl-C; called instead of `stop`. What became of the jobs, in words, where that matters.
 
         Parameters
@@ -172,14 +172,14 @@ class Backend(ABC):
 
     # What backends with machines elsewhere do besides
 
-    def take_over(self, record: Mapping[str, Any]) -> None:  # noqa: B027
+    def take_over(self, record: Mapping[str, Any]) -> None:
         """Hear what `record` left in the run.json of a run that is to be continued."""
 
-    def store_options(self, side: Literal["input", "output"]) -> Mapping[str, Any]:  # noqa: ARG002
+    def store_options(self, side: Literal["input", "output"]) -> Mapping[str, Any]:
         """Arguments for this process's filesystem of the dataset or of the run: a profile, encryption."""
         return {}
 
-    def check(self, run: RunFolder, plan: Plan) -> Iterator[str]:  # noqa: ARG002
+    def check(self, run: RunFolder, plan: Plan) -> Iterator[str]:
         """See whether a plan can be run, before anything is written; notes for a person.
 
         Raises
@@ -193,7 +193,7 @@ class Backend(ABC):
         """What run.json is to say of it: what `recall` needs, and at the end what the jobs took."""
         return {"name": self.name or type(self).__name__}
 
-    def detach(self, run: RunFolder) -> str:  # noqa: ARG002
+    def detach(self, run: RunFolder) -> str:
         """Hand all jobs that are left to a service that goes on without this process; what was made, in words.
 
         Raises
@@ -203,7 +203,7 @@ class Backend(ABC):
         """
         raise UsageError(f"the backend {self.name or type(self).__name__!r} cannot go on by itself")
 
-    def settle(self, run: RunFolder) -> Mapping[str, Any] | None:  # noqa: ARG002
+    def settle(self, run: RunFolder) -> Mapping[str, Any] | None:
         """What `record` would say of a run that ended with nobody watching; None where nothing is to be added."""
         return None
 
@@ -212,7 +212,7 @@ class Backend(ABC):
         """Whether `detach` is asked for, instead of `run`."""
         return False
 
-    def states(self, run: RunFolder) -> Sequence[ShardState]:  # noqa: ARG002
+    def states(self, run: RunFolder) -> Sequence[ShardState]:
         """What its machines do for a run now, whoever started it: shards that are queued, at work or failed."""
         return ()
 
@@ -220,10 +220,10 @@ class Backend(ABC):
         """How many of its machines or jobs are at work for a run now, whoever started them; 0 where it cannot tell."""
         return sum(state.state not in (State.FAILED, State.STOPPED) for state in self.states(run))
 
-    def halt(self, run: RunFolder) -> int:  # noqa: ARG002
+    def halt(self, run: RunFolder) -> int:
         """Stop the jobs of a run, whoever started them; how many there were."""
         return 0
 
-    def estimate(self, plan: Plan, dataset: Store, extractor: Extractor) -> Expected | None:  # noqa: ARG002
+    def estimate(self, plan: Plan, dataset: Store, extractor: Extractor) -> Expected | None:
         """What a run is expected to take and to cost, where that can be told; nothing is started elsewhere for it."""
         return None

@@ -198,7 +198,7 @@ def _look(
     try:
         decision = decide(existing, new.record.plan_id, names, overwrite=overwrite)
     except OtherPlanError as error:
-        assert existing is not None  # noqa: S101
+        assert existing is not None
         if options.update:
             return existing, "update"
         raise other_plan(new, existing, planned, str(error), backend.cores) from None

@@ -391,7 +391,7 @@ def _rows_of(extractor: Extractor, task: Task, problem: str | None, collector: R
     if problem is not None:
         raise StagingError(problem)
     watch = task.watch
-    assert watch is not None  # noqa: S101
+    assert watch is not None
     watch.begin(task.anchor)
     returned = extractor.extract(task)
     try:

@@ -354,7 +354,7 @@ def _made(current: RunFolder, reuse: Reuse, terms: Terms, where: str) -> Earlier
     tell(terms.on_event, replace(started_event(run, run.plan, backend, resumed=is_same), output=where))
     do_jobs(run, backend, [[Job(shard) for shard in range(run.plan.n_shards)]], terms.on_event, terms.ask)
     known = _known(run)
-    assert known is not None  # noqa: S101
+    assert known is not None
     made = open_earlier(known)
     left = run.plan.n_tasks - int((made.known(is_same=True).is_made | made.is_failed).sum())
     if left:

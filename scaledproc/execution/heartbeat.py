@@ -190,7 +190,7 @@ class Beating:
                 written, last = content, time.monotonic()
 
     def _write(self) -> None:
-        assert self._store is not None  # noqa: S101
+        assert self._store is not None
         with self._lock:
             self._state.updated = time.time()
             content = self._state.to_json()

@@ -170,7 +170,7 @@ class KeyColumns:
                 self._shard, self._used = self._shard + 1, 0
                 self._tasks = pa.concat_tables(list(self._plan.take(len(self._counts[self._shard]))) or [_NONE])
                 continue
-            assert self._tasks is not None  # noqa: S101
+            assert self._tasks is not None
             first, last = np.searchsorted(ends, [self._used, stop - 1], "right").tolist()
             begins = np.maximum(ends[first : last + 1] - counted[first : last + 1], self._used)
             lengths.append(np.minimum(ends[first : last + 1], stop) - begins)

@@ -39,11 +39,11 @@ class Direct:
     """A dataset on local disks: nothing to fetch."""
 
     def __init__(self, dataset: Store) -> None:
-        assert dataset.local is not None  # noqa: S101
+        assert dataset.local is not None
         self._unit = StagedUnit(dataset.local, is_dataset=True)
         self._root = dataset.local
 
-    def share(self, files: Sequence[SharedFile]) -> Path:  # noqa: ARG002 - as Stager's
+    def share(self, files: Sequence[SharedFile]) -> Path:  # noqa: ARG002 - others need it - as Stager's
         """Have files at hand for all tasks; the folder below which they are."""
         return self._root
 

@@ -366,7 +366,7 @@ class _Execution:
             yield from self._lose(call, error.loss)
             return
         except UnreadError as error:
-            assert not isinstance(call, RunPiece | Merge)  # noqa: S101
+            assert not isinstance(call, RunPiece | Merge)
             _discard_parts(call)
             self._scheduler.receive(Unread(call, error))
             return

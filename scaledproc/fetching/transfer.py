@@ -448,7 +448,7 @@ class _Fetch:
             except _WrongError as error:
                 problem = f"{error}, twice"
             except LoginError as error:
-                assert isinstance(self._source, Database)  # noqa: S101 - no other source logs in
+                assert isinstance(self._source, Database)  # no other source logs in
                 raise ScaledprocError(self._source.credentials_text(error)) from None
             except (WebError, SourceError) as error:
                 problem, is_unreachable = str(error), isinstance(error, UnreachableError)

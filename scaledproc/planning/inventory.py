@@ -132,7 +132,7 @@ def _without_runs(files: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
         folders = found if folders is None else folders.filter(pc.is_in(folders, value_set=found))
         if not len(folders):
             return files, ()
-    assert folders is not None  # noqa: S101
+    assert folders is not None
     outermost: list[str] = []
     for folder in sorted(folders.to_pylist()):
         if not (outermost and folder.startswith(outermost[-1])):

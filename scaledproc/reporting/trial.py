@@ -36,7 +36,7 @@ def trial_text(trial: Trial, width: int, *, trace: bool = True) -> str:
             lines += [table_text(table, width), ""] if table.num_rows else []
         return "\n".join([*lines, f"{count_text(trial.rows.num_rows, 'row')} {measured}"])
     error = trial.error
-    assert error is not None  # noqa: S101
+    assert error is not None
     if trace:
         lines += ["", clean_text(redacted(trace_of(error))).rstrip()]
     row = offending_row(error)

@@ -137,7 +137,7 @@ class BackendConformance:
         place, output = self.place(dataset), self.new_output(tmp_path / "out")
         arguments = ("--extractor", PROBE, "--shards", "3", "--chunk", "2", "--max-failures", "100%", "--quiet")
         store = Store.at(output, self.storage_options)
-        process = subprocess.Popen(self.command(place, output, *arguments), start_new_session=True)  # noqa: S603
+        process = subprocess.Popen(self.command(place, output, *arguments), start_new_session=True)  # noqa: S603 - no shell
         try:
             _wait_until(lambda: self.committed(store) >= self.commits_before_kill or process.poll() is not None)
         finally:

@@ -223,7 +223,7 @@ def _hand_over_shard(
     """Leave a shard that is done, after its files of the tables, where the service uploads it meanwhile."""
     if output is None or order.present or order.combine:
         return
-    assert store.local is not None  # noqa: S101 - a machine's own folder
+    assert store.local is not None  # a machine's own folder
     made = [name for name in (*tables, table_report_name(shard)) if (store.local / name).exists()]
     for name in (*made, shard_errors_name(shard), report_name(shard), shard_name(shard)):
         (output / name).parent.mkdir(parents=True, exist_ok=True)
@@ -237,7 +237,7 @@ def _files_of(run: RunFolder, shard: int) -> list[str]:
 
 def _hand_over(store: Store, output: Path, order: ContainerOrder, host: str) -> None:
     """Leave what was made where the service takes it from; links are what was there before."""
-    assert store.local is not None  # noqa: S101 - a machine's own folder
+    assert store.local is not None  # a machine's own folder
     parts = store.local / PARTS
     if order.present:
         (output / host).mkdir(parents=True, exist_ok=True)

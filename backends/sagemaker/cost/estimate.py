@@ -47,8 +47,8 @@ OVERHEAD_SECONDS = 30.0
 
 # Bytes per second into one machine. `stage`: the worker fetches with obstore ahead of its cores; 324 MB/s were measured
 # on two busy cores that the server shared (benchmarks/steps/test_staging.py), where s3fs alone made 188. `file`: the
-# service copies everything before the container starts, onto a gp2 volume, which takes 250 MiB/s at most and 128 MiB/s while
-# it is smaller than 170 GiB.
+# service copies everything before the container starts, onto a gp2 volume, which takes 250 MiB/s at most and 128 MiB/s
+# while it is smaller than 170 GiB.
 STAGE_RATE = 300e6
 # Each file costs time of its own: 1,700 small objects a second there. The same is taken for `file`.
 SECONDS_PER_FILE = 1 / 1500
@@ -610,7 +610,7 @@ def _others(names: Iterable[str]) -> list[tuple[str, OtherPrice]]:
 def _reasons(
     best: Recommendation, tries: Sequence[Recommendation], pattern: Estimate, is_patterns_time: bool
 ) -> tuple[str, ...]:
-    assert best.estimate.usd is not None  # noqa: S101 - only types with a price were tried
+    assert best.estimate.usd is not None  # only types with a price were tried
     bound = "as the published pattern's ten ml.m5.4xlarge would take" if is_patterns_time else "as was asked for"
     figures = f"{usd_text(best.estimate.usd)}, {seconds_text(best.estimate.wall_seconds)}"
     reasons = [
@@ -622,7 +622,7 @@ def _reasons(
     others = [one for one in tries if one.instance.family != best.instance.family]
     if others:
         other = min(others, key=lambda one: (one.estimate.usd, one.estimate.wall_seconds))
-        assert other.estimate.usd is not None  # noqa: S101 - as above
+        assert other.estimate.usd is not None  # as above
         reasons.append(
             f"the next family: {count_text(other.shards, 'shard')} on {other.instance}, {usd_text(other.estimate.usd)}"
         )

@@ -124,7 +124,7 @@ def pause_for_room(refusals: int, wait: float, share: float) -> float:
         As for `pause`.
     """
     seconds = pause("capacity", min(refusals, 40), 40, wait, share)
-    assert seconds is not None  # noqa: S101
+    assert seconds is not None
     return seconds
 
 

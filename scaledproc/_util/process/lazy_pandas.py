@@ -35,7 +35,12 @@ class _Watcher(MetaPathFinder):
 
     lets_through = False
 
-    def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:  # noqa: ARG002
+    def find_spec(
+        self,
+        name: str,
+        path: Any = None,  # noqa: ARG002 - as finders are called
+        target: ModuleType | None = None,  # noqa: ARG002 - as finders are called
+    ) -> ModuleSpec | None:
         if name != "pandas":
             return None
         if not self.lets_through:

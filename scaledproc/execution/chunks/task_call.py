@@ -64,7 +64,7 @@ def run_task(
             own.out_of_memory(place, _trace(error))
         if attempt > limits.retries_of(kind_of(error)):
             break
-    assert error is not None  # noqa: S101
+    assert error is not None
     return error_row(task, error, attempt), attempt
 
 
@@ -93,7 +93,7 @@ def _extract(extractor: Extractor, task: Task, problem: str | None, collector: R
         if problem is not None:
             raise StagingError(problem)
         watch = task.watch
-        assert watch is not None  # noqa: S101
+        assert watch is not None
         watch.begin(task.anchor)
         returned = extractor.extract(task)
         try:

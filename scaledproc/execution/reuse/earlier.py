@@ -322,7 +322,7 @@ class PieceRows:
                 batches = self._file.iter_batches(65_536, row_groups=[group], use_threads=False)
                 self._table = pa.Table.from_batches(list(batches)).replace_schema_metadata(None)
                 self._group = group
-            assert self._table is not None  # noqa: S101
+            assert self._table is not None
             begins = int(self._ends[group]) - self._table.num_rows
             piece = self._table.slice(start - begins, end - start)
             start += piece.num_rows

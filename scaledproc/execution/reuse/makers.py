@@ -69,8 +69,8 @@ class Makers:
             return list(threads.map(made, shards))
 
     def _finish(self, shard: int, path: Path, digest: str, counts: Sequence[int]) -> bytes | None:
-        assert self._pool is not None  # noqa: S101
-        assert self._finishing is not None  # noqa: S101
+        assert self._pool is not None
+        assert self._finishing is not None
         self._room.release()
         try:
             return self._pool.submit(partial(finish_in_process, self._finishing, shard, path, digest, counts)).result()

@@ -374,7 +374,7 @@ def _exit_text(message: str) -> str:
 def _call(number: int, function: Callable[[], T]) -> tuple[T, bool]:
     """In a worker process: the result, and whether a fresh process should take this one's place."""
     own = guard()
-    assert own is not None  # noqa: S101
+    assert own is not None
     startup.end()
     own.begin(number)
     result = function()
@@ -451,7 +451,7 @@ def _start(
 
     pa.set_cpu_count(1)
     # loky would end a process that has grown by itself, and warn where the next call is on its way; the guard tells.
-    process_executor._USE_PSUTIL = False  # noqa: SLF001
+    process_executor._USE_PSUTIL = False  # noqa: SLF001 - no other switch
     remember_secrets(secrets)  # of all stores: an extractor may come to show those of the dataset's
     start_guard(marker, dump, limits)
 

@@ -54,7 +54,7 @@ class WorkerLostError(Exception):
     def loss(self) -> Loss:
         """How it ended."""
         loss = self.args[0]
-        assert isinstance(loss, Loss)  # noqa: S101
+        assert isinstance(loss, Loss)
         return loss
 
 

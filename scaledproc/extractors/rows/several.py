@@ -160,7 +160,7 @@ class TablesCollector(RowCollector):
         """Take rows of any table; False where it is neither a row nor a table."""
         if not isinstance(item, TableRows):
             return super().take_item(item, taken)
-        assert isinstance(taken, _TakenTables)  # noqa: S101
+        assert isinstance(taken, _TakenTables)
         own = self._further.get(item.table) if isinstance(item.table, str) else None
         if own is None:
             known = ", ".join(self._further)
@@ -175,7 +175,7 @@ class TablesCollector(RowCollector):
 
     def keep(self, taken: Taken) -> int:
         """Let what was taken of a task count; how many rows of all tables that is."""
-        assert isinstance(taken, _TakenTables)  # noqa: S101
+        assert isinstance(taken, _TakenTables)
         counts = [super().keep(taken)]
         for name, own in self._further.items():
             counts.append(own.keep(taken.further[name]))

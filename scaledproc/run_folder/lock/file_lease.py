@@ -27,7 +27,7 @@ class FileLeaseStore(LeaseStore):
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
-        assert store.local is not None  # noqa: S101
+        assert store.local is not None
         self._path = store.local / LEASE
         self._file = -1
         self._mine: Lease | None = None

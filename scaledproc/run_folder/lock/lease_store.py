@@ -83,7 +83,7 @@ class LeaseStore(ABC):
         began = processes.elapsed()
         told = False
         while (verdict := may_take(seen)) == "watch":
-            assert seen.lease is not None  # noqa: S101 - or there were nothing to watch
+            assert seen.lease is not None  # or there were nothing to watch
             if not told and on_event is not None:
                 from scaledproc.events import Note
 

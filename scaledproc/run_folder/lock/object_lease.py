@@ -97,7 +97,7 @@ class ObjectLeaseStore(LeaseStore):
 
     def renew(self) -> Renewal:
         """Replace it by another content; see `LeaseStore`."""
-        assert self._mine is not None  # noqa: S101
+        assert self._mine is not None
         renewed = replace(self._mine, renewals=self._mine.renewals + 1)
         try:
             self._version = self._put(renewed.to_json(), self._version)

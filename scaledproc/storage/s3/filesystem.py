@@ -125,7 +125,7 @@ class RetryingS3FileSystem(S3FileSystem):  # type: ignore[misc]
     async def _remember_secrets(self, client: Any) -> None:
         """Have what the client found in a profile, or was given for a role, taken out of what is shown."""
         with contextlib.suppress(AttributeError):  # unsigned requests have none; and botocore has no public way to them
-            credentials = client._request_signer._credentials  # noqa: SLF001
+            credentials = client._request_signer._credentials  # noqa: SLF001 - as above
             found = (credentials.secret_key, credentials.token)
             if found != self._remembered:
                 remember_secrets({"secret": found[0], "token": found[1]})

@@ -31,7 +31,7 @@ def credentials_text(filesystem: RetryingS3FileSystem) -> str:
         return "no credentials (anonymous)"
     # botocore has no public way to what a client signs with.
     with contextlib.suppress(AttributeError):
-        found = filesystem.s3._request_signer._credentials  # noqa: SLF001
+        found = filesystem.s3._request_signer._credentials  # noqa: SLF001 - asked for nowhere else
         if found is not None:
             method, key = str(found.method), str(found.access_key)
             end = f", key …{key[-SHOWN:]}" if len(key) >= 3 * SHOWN else ""

@@ -484,7 +484,7 @@ class WfdbWindows(Extractor):
             for place, piece in beats.ready():
                 signal = signals[place]
                 fs = signal.fs
-                assert fs is not None  # noqa: S101 - of what has beats
+                assert fs is not None  # of what has beats
                 yield TableRows(BEATS, table_of_beats(shared, signal.channel, signal.canonical, fs, times, piece))
 
         if not self.beats_table:
