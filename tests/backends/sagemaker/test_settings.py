@@ -310,7 +310,9 @@ def test_flags_of_another_backend(seen: Seen) -> None:
 
 
 def test_every_setting_is_a_flag_with_help_in_the_backends_panel() -> None:
-    result = CliRunner().invoke(app, ["run", "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+    result = CliRunner().invoke(
+        app, ["run", "--backend", "sagemaker", "--help"], env={"COLUMNS": "200", "TERM": "dumb"}
+    )
 
     assert result.exit_code == 0
     panel = result.output.split("Backend sagemaker")[1]
