@@ -33,13 +33,13 @@ THROUGH = {  # in the order of their folders
     "engine/test_driver.py": "api/copying api/past_runs api/plans api/runs api/single_task "
     "engine/preflight execution/chunks/chunk execution/chunks/committed "
     "execution/worker extractors/base storage/parquet",
-    "engine/test_hostile.py": "extractors/wfdb/headers/task_header",
+    "stories/test_hostile.py": "extractors/wfdb/headers/task_header",
     "engine/test_options.py": "_util/options _util/types",
     "engine/test_overview.py": "_util/html execution/said_files execution/chunks/said reporting/overview "
     "reporting/tables",
     "engine/test_update.py": "execution/reuse/decision execution/reuse/earlier execution/reuse/makers "
     "execution/reuse/shards planning/comparison run_folder/tasks_table",
-    "engine/test_update_model.py": "run_folder/replacement",
+    "stories/test_update_model.py": "run_folder/replacement",
     "engine/test_verify.py": "_util/digests run_folder/shard_report",
     "examples/test_launcher_backend.py": "backend/base",
     "execution/chunks/test_missing_dataset.py": "execution/chunks/quarantine storage/local_files",
