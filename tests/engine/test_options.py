@@ -45,7 +45,8 @@ def test_signatures_are_those_of_the_declarations(function: Callable[..., Any], 
         if name not in NOT_OPTIONS
     }
 
-    assert parameters == {each.name: (each.accepts, each.default) for each in declared(options)}
+    expected = {each.name: (each.accepts, each.default) for each in declared(options)}
+    assert parameters == expected, "each field is a parameter of the functions in scaledproc/api/"
 
 
 @pytest.mark.parametrize(("function", "options"), FUNCTIONS)
@@ -54,7 +55,7 @@ def test_each_parameter_is_documented(function: Callable[..., Any], options: typ
     lines = about.split("Parameters\n----------")[1].split("\n\n")[0].splitlines()
     names = {name for line in lines if not line.startswith(" ") for name in line.split(", ")}
 
-    assert {each.name for each in declared(options)} <= names
+    assert {each.name for each in declared(options)} - names == set(), "say below Parameters what each is"
 
 
 @pytest.mark.parametrize(("command", "options"), [("run", RunOptions), ("plan", PlanOptions), ("fetch", FetchOptions)])
