@@ -173,6 +173,18 @@ def change_options(spec: str, had: Mapping[str, Any], given: Mapping[str, Any]) 
     return values
 
 
+def for_reports(found: Any) -> list[str]:
+    """Options on which no row depends, but what a report tells.
+
+    Parameters
+    ----------
+    found
+        An extractor's specification, its class, or an extractor.
+    """
+    declared = find_extractor(found) if isinstance(found, str) else found
+    return [name for name, each in options_of(declared).items() if each.about.in_report]
+
+
 def report_options(spec: str, had: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """The options that an extractor tells a report with.
 
@@ -190,7 +202,7 @@ def report_options(spec: str, had: Mapping[str, Any], given: Mapping[str, Any]) 
     """
     found = find_extractor(spec)
     parsed = parse_options(found, given)
-    known = [name for name, each in options_of(found).items() if each.about.in_report]
+    known = for_reports(found)
     strange = [name for name in parsed if name not in known]
     if strange:
         raise UsageError(

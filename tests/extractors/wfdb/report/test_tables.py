@@ -141,10 +141,26 @@ def test_other_ranges_take_the_place_of_the_built_in_ones(made: Run, cli: Cli, t
     assert told.returncode == 0, told.stderr
     assert words in (tmp_path / "page.html").read_text()
     before = output_bytes(Store.at(out))
+    dataset = made.record.dataset
+    with pytest.raises(UsageError, match=r"no row depends on ranges; to have the report with it: scaledproc report"):
+        scaledproc.run(dataset, out, extractor="wfdb-summary", options={"ranges": tmp_path / "mine.toml"})
     scaledproc.combine(out, options={"ranges": tmp_path / "mine.toml"})
     assert output_bytes(Store.at(out)) == before
     assert words in Path(scaledproc.report(out, tmp_path / "again.html")).read_text()
     assert words not in Path(scaledproc.report(out, tmp_path / "own.html", options={"ranges": "built-in"})).read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("waveform = 3", r"^the table of ranges cannot be used: waveform is 3, and should be a table$"),
+        ("[waveform]\nABP = 3", r"^the table of ranges cannot be used: waveform.ABP is 3, and should be a table$"),
+        ("[waveform", r"^the table of ranges is no TOML: "),
+    ],
+)
+def test_a_table_of_ranges_of_another_shape(text: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        parse(text)
 
 
 @pytest.mark.parametrize("name", ["wfdb-summary", "wfdb-windows"])
