@@ -228,6 +228,8 @@ class RunFinished(Event):
     """One for each of the most frequent messages, the most frequent first; all are in `errors.parquet`."""
     table: str = "features.parquet"
     """The table's file or folder, below `output`."""
+    further: Mapping[str, int] = field(default_factory=dict)
+    """The rows of each further table, by its file or folder below `output`."""
     alike: tuple[int, ...] = ()
     """For each of `failures` how many tasks failed so: with the same message but for numbers and the task's name."""
 

@@ -120,10 +120,9 @@ def plan(
 
     defer_pandas()
     from scaledproc import api
-    from scaledproc._util.text import count_text
     from scaledproc.reporting import terminal
     from scaledproc.reporting.next_steps import after_plan
-    from scaledproc.reporting.text import plan_json, plan_text
+    from scaledproc.reporting.text import plan_json, plan_text, reused_text
 
     startup.loaded()
     backend, jobs = given.pop("backend"), given.pop("jobs")
@@ -148,7 +147,7 @@ def plan(
     if source and made.n_tasks:
         lines.insert(0, f"cut for cores: --chunk {chunk}, from {source}")
     if found is not None:
-        lines.insert(0, f"to do: {found.text}; the rows of {count_text(found.tasks - found.todo, 'task')} are reused")
+        lines.insert(0, reused_text(found.text, found.tasks - found.todo))
     content = (
         plan_json(made, on)
         | ({} if found is None else {"update": {"tasks": found.tasks, "todo": found.todo, **found.reasons}})

@@ -172,7 +172,7 @@ def _tell_warnings(
     is_inside = bool(dataset.contains(output))
     if (of_runs or is_inside) and not options.overwrite and _is_begun(output):
         of_runs, is_inside = [], False
-    if is_inside:
+    if is_inside and not of_runs:
         of_runs = ["the output lies in the dataset's folder, where plans leave out folders of runs"]
     for warning in (*of_runs, *(each for each in planned.warnings if not is_of_runs(each))):
         tell(on_event, Note(warning))
@@ -452,6 +452,7 @@ def combine_anew(
     wanted = replace(run, record=replace(run.record, options=asked))
     before = _versions(wanted)
     begun = run.with_record(digests=kept, sizes=sizes, extractor=extractor, options=asked)
+    run.store.remove_files([REPORT])  # which would be of the table before
     try:
         combined = combine(begun)
     except Exception:

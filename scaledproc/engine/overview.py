@@ -68,6 +68,8 @@ class Overview:
     """The most frequent ones first."""
     other_failures: int = 0
     """How many failed tasks are in none of these groups."""
+    further: Mapping[str, int] = field(default_factory=dict)
+    """The rows of each further table, by its file or folder."""
 
 
 def find_overview(run: Run, most: int = SHOWN_TASKS) -> Overview:
@@ -103,6 +105,7 @@ def find_overview(run: Run, most: int = SHOWN_TASKS) -> Overview:
             has_read = has_read or read is not None
             few = {"tasks": table.num_rows, "rows": pc.sum(table["rows"]).as_py(), "read": read, "retried": retried}
             few["without_rows"] = pc.sum(is_empty).as_py()
+            few |= {name: pc.sum(table[name]).as_py() for name in table.column_names if name.startswith("rows_")}
             for name, value in few.items():
                 totals[name] = totals.get(name, 0) + (value or 0)
             seconds += pc.sum(table["seconds"]).as_py() or 0.0
@@ -125,6 +128,7 @@ def find_overview(run: Run, most: int = SHOWN_TASKS) -> Overview:
         output=str(run.store),
         tasks=totals.get("tasks", 0),
         rows=totals.get("rows", 0),
+        further={run.record.place_of_table(name): totals.get(f"rows_{name}", 0) for name in run.record.tables},
         status=status,
         seconds=seconds,
         bytes_read=totals["read"] if has_read else None,
@@ -158,6 +162,8 @@ def first_failures(run: Run) -> tuple[tuple[Failure, ...], tuple[int, ...]]:
 def _candidates(table: pa.Table, most: int) -> list[dict[str, Any]]:
     """The slowest tasks of a part."""
     timed = table.filter(pc.is_valid(table["seconds"]))
+    if not timed.num_rows:  # as where an update made none of them; Arrow's function fails there
+        return []
     found: list[dict[str, Any]] = timed.take(
         pc.select_k_unstable(timed, most, [("seconds", "descending"), ("anchor", "ascending")])
     ).to_pylist()

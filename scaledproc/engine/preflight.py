@@ -13,6 +13,7 @@ from scaledproc.backend.base import Backend
 from scaledproc.backend.registry import load_backend
 from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.extractors import Extractor
+from scaledproc.extractors.options import options_of
 from scaledproc.planning.inventory import globs_of
 from scaledproc.run_folder.changes import Difference, run_differences, texts_of, unit_differences
 from scaledproc.run_folder.folder import RunFolder
@@ -197,6 +198,11 @@ def refuse_unfinished(finished: RunFolder, wanted: Mapping[str, Any] | None) -> 
     had = finished.record.extractor["options"]
     if wanted is not None and had != wanted:
         names = {name for name in {*had, *wanted} if had.get(name) != wanted.get(name)}
+        if names <= {name for name, each in options_of(finished.extractor).items() if each.about.in_report}:
+            raise UsageError(
+                f"{finished.store} is finished, and no row depends on {' or '.join(sorted(names))}; to have the report "
+                f"with it: scaledproc report {finished.store} --set NAME=VALUE"
+            )
         raise UsageError(
             f"{finished.store} is finished, with other options of {finished.record.extractor['label']} "
             f"({', '.join(sorted(names))}); to change them without extracting again: "

@@ -12,8 +12,9 @@ from scaledproc._util.process.machine import shortage
 from scaledproc.engine.overview import first_failures
 from scaledproc.engine.provenance import finished_record, seconds_since_start
 from scaledproc.errors import ScaledprocError
-from scaledproc.events import CombineDone, Event, Note, RunFinished, RunStarted
+from scaledproc.events import CombineDone, Event, Failure, Note, RunFinished, RunStarted
 from scaledproc.planning.calibration import remember
+from scaledproc.run_folder.names import REPORT
 from scaledproc.storage.store import describe, store_errors
 
 if TYPE_CHECKING:
@@ -103,13 +104,16 @@ def finish(
     changes = finished_record(current, combined, shards, seconds)
     if timeline:
         changes["timings"] = {**changes["timings"], "timeline": dict(timeline)}
+    if current.record.replaces:  # elsewhere an earlier run's report is still there
+        current.store.remove_files([REPORT])
     done = current.with_record(**changes, backend=backend or current.record.backend)
     if not keep:
         done.clean_up()
     if done.record.timings.get("work_seconds", 0) >= MEASURED and not done.record.counts.get("reused"):
         remember(done.extractor, done.record)
     add_last(done, at_end, on_event)
-    tell(on_event, finished_event(done, combined.seconds if seconds is None else seconds))
+    if on_event is not None:
+        tell(on_event, finished_event(done, combined.seconds if seconds is None else seconds))
     return done
 
 
@@ -150,7 +154,7 @@ def started_event(current: RunFolder, planned: Plan, backend: Backend, *, resume
 def finished_event(current: RunFolder, seconds: float, *, already: bool = False) -> RunFinished:
     """What is told at the end; of a run that was finished before without its failures."""
     record = current.record
-    failures, alike = ((), ()) if already or not record.counts["quarantined"] else first_failures(current)
+    failures, alike = ((), ()) if already or not record.counts["quarantined"] else _failures_of(current)
     return RunFinished(
         output=str(current.store),
         tasks=record.counts["tasks"],
@@ -162,7 +166,18 @@ def finished_event(current: RunFolder, seconds: float, *, already: bool = False)
         failures=failures,
         alike=alike,
         table=record.place_of_table(),
+        further={record.place_of_table(name): record.counts.get(f"rows_{name}", 0) for name in record.tables},
     )
+
+
+def _failures_of(current: RunFolder) -> tuple[tuple[Failure, ...], tuple[int, ...]]:
+    """What failed, to be told; nothing where it cannot be read: the run is done all the same."""
+    try:
+        return first_failures(current)
+    except Exception as error:
+        if isinstance(error, (ScaledprocError, OSError, *store_errors())):
+            return (), ()
+        raise
 
 
 def tell_notes(notes: Sequence[str], on_event: Listener | None) -> None:

@@ -24,9 +24,9 @@ from scaledproc.engine.steps import Terms, add_last, do_jobs, finish, finished_e
 from scaledproc.engine.timeline import TIMELINE_OF, Timeline
 from scaledproc.errors import DamagedError, ScaledprocError, UsageError
 from scaledproc.events import Note, ReuseFound
+from scaledproc.execution.reuse.builders import BUILDERS, Builders, builders_of
 from scaledproc.execution.reuse.decision import Reuse, find_reuse, is_same_extractor
 from scaledproc.execution.reuse.earlier import EarlierRun, open_earlier
-from scaledproc.execution.reuse.makers import Makers, makers_of
 from scaledproc.execution.reuse.shards import Finish, Origins, is_copy, make_shard, pieces_of
 from scaledproc.execution.workers.pool import cores
 from scaledproc.planning.partition import ChunkCut, ShardCut
@@ -185,9 +185,10 @@ def update(new: RunFolder, existing: RunRecord | None, planned: Plan, terms: Ter
         target = replace(new, store=new.store.child(UPDATE), record=record)
     current = _begun(target, planned)
     backend = terms.backend
-    jobs = backend.cores if backend.capabilities.is_here else cores()
-    with makers_of(current, backend.processes, jobs) as makers:
-        reuse, earlier = _decided(current, earlier, makers, terms.on_event)
+    # The machine of a driver that waits for others may be one that many log in to.
+    jobs = backend.cores if backend.capabilities.is_here else min(BUILDERS, cores())
+    with builders_of(current, backend.processes, jobs) as builders:
+        reuse, earlier = _decided(current, earlier, builders, terms.on_event)
         current = current.with_record(
             counts={**current.record.counts, "reused": current.plan.n_tasks - reuse.n_todo},
         )
@@ -200,7 +201,7 @@ def update(new: RunFolder, existing: RunRecord | None, planned: Plan, terms: Ter
             with current.store.committing(REUSED_TASKS, replacing=True) as part:
                 reused = pa.table([pa.array(~reuse.is_todo)], schema=REUSED_SCHEMA)
                 write_table(part, REUSED_SCHEMA, [reused])
-            _put_together(current, reuse, earlier, makers, heard, str(new.store))
+            _put_together(current, reuse, earlier, builders, heard, str(new.store))
             steps = [[Job()]]
     combined = do_jobs(current, backend, steps, heard.on_event, terms.ask)
     if combined is None:
@@ -211,7 +212,8 @@ def update(new: RunFolder, existing: RunRecord | None, planned: Plan, terms: Ter
     if existing is not None:
         done = put_in_place(new, existing)
     add_last(done, terms.at_end, terms.on_event)
-    tell(terms.on_event, finished_event(done, time.perf_counter() - terms.started))
+    if terms.on_event is not None:
+        tell(terms.on_event, finished_event(done, time.perf_counter() - terms.started))
     return done
 
 
@@ -257,7 +259,7 @@ def _known(run: RunFolder) -> RunFolder | None:
 
 
 def _decided(
-    current: RunFolder, earlier: list[EarlierRun], makers: Makers, on_event: Listener | None
+    current: RunFolder, earlier: list[EarlierRun], builders: Builders, on_event: Listener | None
 ) -> tuple[Reuse, list[EarlierRun]]:
     """Which rows are reused, once the files that they stand in were compared with their digests.
 
@@ -280,7 +282,7 @@ def _decided(
         if before != [len(each.damaged) for each in earlier]:
             continue
         left = [shard for shard in range(plan.n_shards) if is_whole[shard] and shard not in committed]
-        failed = _copied(current, left, origins, makers)
+        failed = _copied(current, left, origins, builders)
         if not failed:
             break
         for shard in failed:
@@ -294,7 +296,7 @@ def _decided(
     return reuse, earlier
 
 
-def _copied(current: RunFolder, shards: Sequence[int], origins: Origins, makers: Makers) -> list[int]:
+def _copied(current: RunFolder, shards: Sequence[int], origins: Origins, builders: Builders) -> list[int]:
     """Make shards that are earlier ones as they are; those of which that one is damaged."""
 
     def is_damaged(shard: int, finish: Finish | None) -> bool:
@@ -304,11 +306,11 @@ def _copied(current: RunFolder, shards: Sequence[int], origins: Origins, makers:
             return True
         return False
 
-    return [shard for shard, failed in zip(shards, makers.each(shards, is_damaged), strict=True) if failed]
+    return [shard for shard, failed in zip(shards, builders.each(shards, is_damaged), strict=True) if failed]
 
 
 def _put_together(
-    current: RunFolder, reuse: Reuse, earlier: Sequence[EarlierRun], makers: Makers, terms: Terms, where: str
+    current: RunFolder, reuse: Reuse, earlier: Sequence[EarlierRun], builders: Builders, terms: Terms, where: str
 ) -> None:
     """Do what is to be done, and make all shards that are not there; `where` is what a person knows the run by."""
     every = range(current.plan.n_shards)
@@ -317,7 +319,7 @@ def _put_together(
         return
     made = _made(current, reuse, terms, where) if reuse.n_todo else None
     origins = Origins.of(reuse, earlier, made)
-    makers.each(left, lambda shard, finish: make_shard(current, shard, origins, finish))
+    builders.each(left, lambda shard, finish: make_shard(current, shard, origins, finish))
 
 
 def _made(current: RunFolder, reuse: Reuse, terms: Terms, where: str) -> EarlierRun:

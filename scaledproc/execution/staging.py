@@ -43,7 +43,7 @@ class Direct:
         self._unit = StagedUnit(dataset.local, is_dataset=True)
         self._root = dataset.local
 
-    def share(self, files: Sequence[SharedFile]) -> Path:  # noqa: ARG002 - others need it - as Stager's
+    def share(self, files: Sequence[SharedFile]) -> Path:  # noqa: ARG002 - as Stager's
         """Have files at hand for all tasks; the folder below which they are."""
         return self._root
 

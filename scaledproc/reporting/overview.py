@@ -23,6 +23,7 @@ def overview_text(found: Overview) -> str:
         spent.append(f"{count_text(found.retried, 'task')} tried more than once")
     lines = [
         f"{found.output}: {count_text(found.tasks, 'task')}, {count_text(found.rows, 'row')}",
+        *(f"{name}: {count_text(rows, 'row')}" for name, rows in found.further.items()),
         f"tasks: {counts_text(found.status) or 'none'}",
         ", ".join(spent),
     ]
@@ -50,7 +51,8 @@ def _alike(title: str, groups: Sequence[Alike], others: int) -> list[str]:
     lines = ["", title]
     for group in groups:
         error = f"{shown(group.error, 60)}: " if group.error else ""
-        lines.append(f"{group.count:>7,} times {error}{shown(group.message)}")
+        often = "once" if group.count == 1 else f"{group.count:,} times"
+        lines.append(f"{often:>13} {error}{shown(group.message)}")
         more = ", …" if group.count > len(group.examples) else ""
         lines.append(f"          {', '.join(shown(each, 80) for each in group.examples)}{more}")
     if others:

@@ -124,12 +124,21 @@ def finished_text(event: RunFinished) -> str:
         more = f" and {count - 1:,} more" if count > 1 else ""
         lines.append(f"  {shown(failure.anchor)}{more}: {failure.error}: {shown(failure.message)}")
     if event.quarantined > len(event.failures):
-        lines.append(f"  all {event.quarantined:,} are in {event.output}/errors.parquet, tracebacks in errors.log")
+        which = "it is" if event.quarantined == 1 else f"all {event.quarantined:,} are"
+        lines.append(f"  {which} in {event.output}/errors.parquet, tracebacks in errors.log")
     elif event.quarantined:
         lines.append(f"  also in {event.output}/errors.parquet, tracebacks in errors.log")
     if not event.already:
         lines.append(f"the table: {event.output}/{event.table}")
+        for name, rows in event.further.items():
+            lines.append(f"a further table: {event.output}/{name} ({count_text(rows, 'row')})")
     return "\n".join(lines)
+
+
+def reused_text(text: str, reused: int) -> str:
+    """What of a table is done anew, and of how many tasks there are rows."""
+    more = f"; the rows of {count_text(reused, 'task')} are reused" if reused else ""
+    return f"to do: {text}{more}"
 
 
 def shown(text: str, most: int = 200) -> str:

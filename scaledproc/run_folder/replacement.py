@@ -17,6 +17,7 @@ from scaledproc.run_folder.names import (
     FEATURES,
     MAIN_TABLE,
     RECORD,
+    REPORT,
     SHARDS,
     UPDATE,
     common_metadata_name,
@@ -86,6 +87,7 @@ def replace_run(store: Store, earlier: RunRecord) -> RunRecord:
         raise ScaledprocError(
             f"{store}/{wrong[0]} is not what the update made, which {UPDATE}/ has no more; --overwrite redoes it"
         )
+    store.remove_files([REPORT])  # of the earlier run; the new one's is made when it is here
     store.put_in_place(f"{UPDATE}/{RECORD}", RECORD)
     store.remove_files([f"{UPDATE}/{RECORD}"])  # by its name, as a listing may lag behind
     store.remove(UPDATE)

@@ -31,8 +31,8 @@ _PASSING_GROUP = 2**14
 """Rows of a row group in a file that does not stay."""
 
 # What a spreadsheet takes for a formula; one that begins with apostrophes as well, so that the escape can be undone.
-_FORMULA = r"\A('*[=+\-@\t\r\n＝＋－＠])"  # noqa: RUF001 - the wide forms of these signs - spreadsheets take the wide ones too
-_ESCAPED = r"\A'('*[=+\-@\t\r\n＝＋－＠])"  # noqa: RUF001
+_FORMULA = r"\A('*[=+\-@\t\r\n＝＋－＠])"  # noqa: RUF001 - spreadsheets take the wide ones too
+_ESCAPED = r"\A'('*[=+\-@\t\r\n＝＋－＠])"  # noqa: RUF001 - the same
 
 
 def check_schema(schema: pa.Schema) -> None:

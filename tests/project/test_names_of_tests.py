@@ -37,7 +37,7 @@ THROUGH = {  # in the order of their folders
     "engine/test_options.py": "_util/options _util/types",
     "engine/test_overview.py": "_util/html execution/said_files execution/chunks/said reporting/overview "
     "reporting/tables",
-    "engine/test_update.py": "execution/reuse/decision execution/reuse/earlier execution/reuse/makers "
+    "engine/test_update.py": "execution/reuse/decision execution/reuse/earlier "
     "execution/reuse/shards planning/comparison run_folder/tasks_table",
     "stories/test_update_model.py": "run_folder/replacement",
     "engine/test_verify.py": "_util/digests run_folder/shard_report",

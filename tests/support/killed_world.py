@@ -19,7 +19,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from scaledproc._util.process import processes
 from scaledproc._util.process.processes import Process
-from scaledproc.execution.reuse import makers
+from scaledproc.execution.reuse import builders
 from scaledproc.run_folder import plan_files, replacement, run
 from scaledproc.storage.fencing import OvertakenError, current_change
 
@@ -161,7 +161,7 @@ class World:
             for name in OPERATIONS:
                 own = self.operation(getattr(MemoryFileSystem, name))
                 stack.enter_context(patch.object(MemoryFileSystem, name, own))
-            for module in (plan_files, run, replacement, makers):
+            for module in (plan_files, run, replacement, builders):
                 stack.enter_context(patch.object(module, "ThreadPoolExecutor", lambda *_, **__: one_thread()))
             stack.enter_context(patch.object(MemoryFileSystem, "version_now", version_now, create=True))
             stack.enter_context(patch.object(processes, "this_process", self.process))

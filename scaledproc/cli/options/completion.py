@@ -22,10 +22,8 @@ RECORD = "run.json"
 """As `run_folder/names.py` has it, which takes a tenth of a second to import."""
 LOOKED_AT = 2000
 """Entries of a folder, of which no more are looked at: a key is waited for."""
-_PLAIN = re.compile(r"[\w./~+@%,-]+")  # what no shell takes for anything but a name
-
-
 SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
+_PLAIN = re.compile(r"[\w./~+@%,-]+")  # what no shell takes for anything but a name
 
 
 def install_by_name(words: Sequence[str]) -> None:
@@ -39,8 +37,11 @@ def install_by_name(words: Sequence[str]) -> None:
     from difflib import get_close_matches
 
     import typer
-    from typer._completion_shared import get_completion_script, install  # Typer has no public names for them
 
+    try:
+        from typer._completion_shared import get_completion_script, install  # Typer has no public names for them
+    except ImportError:  # then its own options do it, for the shell that it finds
+        return
     option, equals, shell = words[0].partition("=")
     shell = shell if equals else words[1] if len(words) > 1 else ""
     if option not in INSTALLERS or (not shell and not equals) or shell.startswith("-"):

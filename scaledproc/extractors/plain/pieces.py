@@ -275,6 +275,8 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except pa.ArrowInvalid as error:
+        if "columns, got" in str(error):
+            raise ValueError(f"{error}; say with --set separator=… what stands between two values") from None
         if "straddling" not in str(error):
             raise
         raise ValueError(f"a row is longer than {BLOCK:,} bytes, or a quote in it is not closed") from None

@@ -98,6 +98,8 @@ def table(
     """
     form = Form(dict(map(_type_of, types)), separator, missing)
     schema, pieces = read_pieces(task.path, form)
+    if len(schema) == 1 and any(each in schema.names[0] for each in ",;\t|"):
+        task.warn(f"it was read as one column, {schema.names[0][:100]!r}; is --set separator=… what it needs?")
     columns = [Column(kind, was_text=not task.anchor.endswith(ANCHORS[-1][1:])) for kind in schema.types]
     for piece in pieces:
         for column, array in zip(columns, piece, strict=True):

@@ -6,6 +6,7 @@ What takes time to import is imported when there is a page to be made.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from scaledproc.run_folder.names import REPORT
@@ -75,5 +76,7 @@ def write_at_end(run: RunFolder) -> str:
     except Exception as error:  # whatever a table, a disk or an extractor may be like
         from scaledproc.storage.store import describe
 
+        with contextlib.suppress(Exception):  # that of an earlier table would be taken for this one's
+            run.store.remove_files([REPORT])
         return f"{REPORT} could not be made ({describe(error)}); scaledproc report {run.store} tries again"
     return ""

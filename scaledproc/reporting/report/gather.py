@@ -256,6 +256,8 @@ def find_tasks(run: Run) -> Tasks:
 
 
 def _candidates(timed: pa.Table) -> list[SlowTask]:
+    if not timed.num_rows:  # as where an update made none of them; Arrow's function fails there
+        return []
     chosen = pc.select_k_unstable(timed, SLOWEST, [("seconds", "descending"), ("anchor", "ascending")])
     return [
         SlowTask(

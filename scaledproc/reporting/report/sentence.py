@@ -10,7 +10,7 @@ from scaledproc.extractors.account import DOUBTFUL, SERIOUS, SMALL, Worry
 from scaledproc.run_folder.record import NO_ROWS
 
 if TYPE_CHECKING:
-    from scaledproc.reporting.report.findings import Findings
+    from scaledproc.reporting.report.findings import Findings, Tasks
 
 STRAGGLES = 2.0
 """Times the mean of all shards that one takes, from which on it is told of."""
@@ -63,10 +63,15 @@ def is_whole(found: Findings) -> bool:
         and not found.problems
         and bool(found.tables)
         and tasks.count == found.counts.get("tasks")
-        and tasks.rows == sum(shard.rows for shard in found.shards)
+        and _rows_of_all_tables(found, tasks) == sum(shard.rows for shard in found.shards)
         and found.tables[0].rows == found.counts.get("rows")
         and tasks.status.get("quarantined", 0) == found.failures.total == found.quarantined
     )
+
+
+def _rows_of_all_tables(found: Findings, tasks: Tasks) -> int:
+    """As a shard's file has them, which is of all tables."""
+    return tasks.rows + sum(count for name, count in found.counts.items() if name.startswith("rows_"))
 
 
 def amount_text(count: int) -> str:
@@ -144,8 +149,9 @@ def _of_files(found: Findings) -> Iterator[Worry]:
         total, rows = found.counts.get("tasks", 0), sum(shard.rows for shard in found.shards)
         if tasks.count != total:
             yield Worry(SERIOUS, f"tasks.parquet has {tasks.count:,} tasks, run.json {total:,}.", "run")
-        if tasks.rows != rows:
-            yield Worry(SERIOUS, f"The tasks gave {tasks.rows:,} rows, the shards have {rows:,}.", "run")
+        given = _rows_of_all_tables(found, tasks)
+        if given != rows:
+            yield Worry(SERIOUS, f"The tasks gave {given:,} rows, the shards have {rows:,}.", "run")
         if tasks.status.get("quarantined", 0) != found.quarantined or found.failures.total != found.quarantined:
             text = f"run.json has {found.quarantined:,} tasks in quarantine, tasks.parquet "
             text += f"{tasks.status.get('quarantined', 0):,}, errors.parquet {found.failures.total:,}."

@@ -21,7 +21,7 @@ from scaledproc.events import (
     ShardDone,
     ShardState,
 )
-from scaledproc.reporting.text import counts_text, files_text, shard_lines, trouble_lines
+from scaledproc.reporting.text import counts_text, files_text, reused_text, shard_lines, trouble_lines
 
 _WORK = (ChunkDone, ShardDone, ShardState)
 
@@ -180,7 +180,7 @@ def elapsed_text(seconds: float) -> str:
 
 def reuse_text(event: ReuseFound) -> str:
     """What of a table is done, and what is taken from earlier runs."""
-    return f"to do: {clean_text(event.text)}; the rows of {count_text(event.tasks - event.todo, 'task')} are reused"
+    return reused_text(clean_text(event.text), event.tasks - event.todo)
 
 
 def started_text(event: RunStarted) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pyarrow.compute as pc
@@ -197,6 +199,32 @@ def test_a_run_that_was_ended_before_its_report_gets_it_by_the_same_command(
     scaledproc.run(data, out, extractor=spec, jobs=1, report=report)
     assert (out / "report.html").exists() == report
     assert (out / "run.json").read_bytes() == record
+
+
+@pytest.mark.report
+@pytest.mark.parametrize("what", ["update", "combine"])
+def test_a_report_of_the_table_before_does_not_stay(
+    tree: TreeWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """A command that is ended when the table is new and its report is not made yet."""
+    (tmp_path / "count.py").write_text(COUNT)
+    options: dict[str, Any] = {"extractor": f"{tmp_path / 'count.py'}:count", "unit": "file", "jobs": 1}
+    out = tmp_path / "out"
+    scaledproc.run(tree({"a/0.txt": b"x"}), out, **options)
+    data = tree({"a/0.txt": b"x", "a/1.txt": b"y"})
+
+    def ended(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        for module in ("scaledproc.engine.update", "scaledproc.api.runs"):
+            patched.setattr(f"{module}.add_last", ended)
+        command = partial(scaledproc.run, data, out, update=True, **options)
+        with pytest.raises(KeyboardInterrupt):
+            (command if what == "update" else partial(scaledproc.combine, out))()
+    assert not (out / "report.html").exists()
+    scaledproc.run(data, out, update=True, **options)
+    assert "2 tasks done" in (out / "report.html").read_text()
 
 
 @pytest.mark.report

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from support import COUNT, Cli, TreeWriter
 
@@ -194,3 +196,58 @@ def test_after_an_update_it_tells_what_was_made_and_what_is_reused(tree: TreeWri
     }
     assert "What the update did, over time" in html
     assert "Cores at work" in html
+
+
+def test_an_update_with_nothing_to_do_has_a_report_too(tree: TreeWriter, tmp_path: Path, cli: Cli) -> None:
+    """No task was timed then."""
+    extractor = tmp_path / "count.py"
+    extractor.write_text(COUNT)
+    options: dict[str, Any] = {"extractor": f"{extractor}:count", "unit": "file", "jobs": 1}
+    dataset = tree({f"{group}/{at}.txt": b"x" for group in "ab" for at in range(3)})
+    scaledproc.run(dataset, tmp_path / "out", **options)
+    shutil.rmtree(dataset / "b")
+    run = scaledproc.run(dataset, tmp_path / "out", update=True, **options)
+    assert (run.record.counts["tasks"], run.record.counts["reused"]) == (3, 3)
+    assert "3 tasks done" in page(gather(run))
+    done = cli("show", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "3 tasks, 3 rows" in done.stdout
+
+
+def test_row_groups_of_tasks_that_are_all_reused(tree: TreeWriter, tmp_path: Path) -> None:
+    extractor = tmp_path / "count.py"
+    extractor.write_text(COUNT)
+    options: dict[str, Any] = {"extractor": f"{extractor}:count", "unit": "file", "jobs": 1}
+    scaledproc.run(tree({f"a/{at}.txt": b"x" for at in range(4)}), tmp_path / "out", **options)
+    run = scaledproc.run(tree({"b/new.txt": b"x"}), tmp_path / "out", update=True, **options)
+    tasks = run.tasks()
+    pq.write_table(tasks, tmp_path / "out/tasks.parquet", row_group_size=2)
+    assert pq.ParquetFile(tmp_path / "out/tasks.parquet").num_row_groups == 3
+    found = gather(run)
+    assert found.tasks is not None
+    assert [each.anchor for each in found.tasks.slowest] == ["b/new.txt"]
+    assert [each["anchor"] for each in scaledproc.show(tmp_path / "out").slowest] == ["b/new.txt"]
+
+
+SEVERAL = """
+import pyarrow as pa
+import scaledproc
+
+@scaledproc.extractor(schema={"n": "int64"}, anchor="*.txt", unit="file", tables={"more": pa.schema({"m": pa.int64()})})
+def several(task):
+    yield {"n": 1}
+    yield from (scaledproc.rows("more", {"m": at}) for at in range(5))
+"""
+
+
+def test_rows_of_further_tables_are_no_surprise(tree: TreeWriter, tmp_path: Path, cli: Cli) -> None:
+    """A shard's file has the rows of all tables."""
+    extractor = tmp_path / "several.py"
+    extractor.write_text(SEVERAL)
+    done = cli("run", tree({"a.txt": b"x", "b.txt": b"x"}), tmp_path / "out", "--extractor", f"{extractor}:several")
+    assert done.returncode == 0, done.stderr
+    assert f"a further table: {tmp_path}/out/more.parquet (10 rows)" in done.stdout + done.stderr
+    html = page(gather(Run.open(tmp_path / "out")))
+    assert "the shards have" not in html
+    assert "something is missing" not in html
+    assert "more.parquet: 10 rows" in cli("show", tmp_path / "out").stdout

@@ -55,13 +55,27 @@ def parse(text: str) -> Mapping[tuple[str, str], Range]:
         If the text is no such table.
     """
     try:
-        found = {(kind, name): each for kind, names in tomllib.loads(text).items() for name, each in names.items()}
-        return {(kind, name): _range(f"{kind}.{name}", each) for (kind, name), each in found.items()}
-    except (tomllib.TOMLDecodeError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"the table of ranges cannot be read: {type(error).__name__}: {error}") from None
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"the table of ranges is no TOML: {error}") from None
+    try:
+        return {
+            (kind, name): _range(f"{kind}.{name}", each)
+            for kind, names in tables.items()
+            for name, each in _table_of(kind, names).items()
+        }
+    except ValueError as error:
+        raise UsageError(f"the table of ranges cannot be used: {error}") from None
 
 
-def _range(where: str, each: Mapping[str, object]) -> Range:
+def _table_of(where: str, found: object) -> Mapping[str, object]:
+    if not isinstance(found, Mapping):
+        raise ValueError(f"{where} is {found!r}, and should be a table")  # noqa: TRY004 - told as the others are
+    return found
+
+
+def _range(where: str, found: object) -> Range:
+    each = _table_of(where, found)
     if each.keys() != _KEYS:
         raise ValueError(f"[{where}] has {', '.join(each) or 'nothing'}; give {', '.join(sorted(_KEYS))}")
     low, high, units, source = (each[name] for name in ("low", "high", "units", "source"))

@@ -39,7 +39,7 @@ FULL = Access(
     account=ACCOUNT,
     detach=True,
 )
-MAKERS: tuple[Callable[[Access], Mapping[str, Any]], ...] = (caller_policy, role_policy)
+BUILDERS: tuple[Callable[[Access], Mapping[str, Any]], ...] = (caller_policy, role_policy)
 ACCESSES = {
     "nothing but a role": Access(role_arn=SMALL.role_arn),
     "two places": SMALL,
@@ -77,7 +77,7 @@ def linter() -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ACCESSES)
-@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("make", BUILDERS)
 def test_a_linter_finds_nothing(linter: Any, make: Callable[[Access], Mapping[str, Any]], name: str) -> None:
     policy = policy_json(make(ACCESSES[name]))
 
@@ -94,7 +94,7 @@ def test_the_linter_would_find_a_slip(linter: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("make", BUILDERS)
 def test_every_action_is_an_operation_that_botocore_knows(make: Callable[[Access], Mapping[str, Any]]) -> None:
     session = botocore.session.get_session()
     models = {"servicequotas": "service-quotas"}
@@ -110,7 +110,7 @@ def test_every_action_is_an_operation_that_botocore_knows(make: Callable[[Access
 
 
 @pytest.mark.parametrize("name", ACCESSES)
-@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("make", BUILDERS)
 def test_a_policy_fits_into_what_iam_takes(make: Callable[[Access], Mapping[str, Any]], name: str) -> None:
     policy = make(ACCESSES[name])
     sids = [statement["Sid"] for statement in policy["Statement"]]
@@ -121,14 +121,14 @@ def test_a_policy_fits_into_what_iam_takes(make: Callable[[Access], Mapping[str,
     assert json.loads(policy_json(policy)) == policy
 
 
-@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("make", BUILDERS)
 def test_only_what_knows_no_resources_is_allowed_on_all_of_them(make: Callable[[Access], Mapping[str, Any]]) -> None:
     everywhere = {sid for sid, resource in resources(make(FULL)) if resource == "*"}
 
     assert everywhere <= {"ListJobs", "AskQuotasAndPrices", "WriteMetrics", "LogInToRegistry", "LookAtNetwork"}
 
 
-@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("make", BUILDERS)
 def test_the_dataset_is_only_read(make: Callable[[Access], Mapping[str, Any]]) -> None:
     policy = make(FULL)
 
@@ -184,7 +184,7 @@ def test_pipelines_are_there_when_a_run_is_detached() -> None:
     attached = replace(FULL, detach=False)
 
     assert statements(caller_policy(FULL), "sagemaker:StartPipelineExecution")
-    assert not any("ipeline" in str(one) for make in MAKERS for one in make(attached)["Statement"])
+    assert not any("ipeline" in str(one) for make in BUILDERS for one in make(attached)["Statement"])
     assert not statements(role_policy(attached), "sagemaker:CreateProcessingJob")
     (start,) = statements(role_policy(FULL), "sagemaker:CreateProcessingJob")
     assert f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:processing-job/pipelines-*" in start["Resource"]
@@ -211,7 +211,7 @@ def test_keys() -> None:
     assert allows(policy, "kms:Decrypt", str(FULL.dataset_kms_key))
     assert not allows(policy, "kms:GenerateDataKey", str(FULL.dataset_kms_key))
     assert allows(policy, "kms:GenerateDataKey", f"arn:aws:kms:us-east-1:{ACCOUNT}:key/{FULL.output_kms_key}")
-    assert not any("kms:" in str(one["Action"]) for make in MAKERS for one in make(SMALL)["Statement"])
+    assert not any("kms:" in str(one["Action"]) for make in BUILDERS for one in make(SMALL)["Statement"])
 
 
 @pytest.mark.parametrize("key", ["alias/disk", f"arn:aws:kms:eu-west-1:{ACCOUNT}:alias/disk"])
@@ -259,7 +259,7 @@ def test_partitions_are_those_that_botocore_knows(region: str, partition: str) -
     assert botocore.session.get_session().get_partition_for_region(region) == partition
     access = Access("s3://data/x", region=region)
     assert access.partition == partition
-    for make in MAKERS:
+    for make in BUILDERS:
         for _, resource in resources(make(access)):
             assert resource == "*" or resource.startswith(f"arn:{partition}:")
 

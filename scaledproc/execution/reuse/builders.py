@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAKERS = 4
+BUILDERS = 4
 """Shards that are put together at once: some are read and hashed while others are written and flushed. On local disks
 no more than there are cores, and two at least: more of them take a third more of the processors' time for the same."""
 
 
-class Makers:
+class Builders:
     """Makes shards side by side.
 
     Rows are put together by threads, as nearly all of that is Arrow's. The tables' files of a shard are made by
@@ -48,6 +48,7 @@ class Makers:
         self._pool = pool
         self._at_once = at_once
         self._room = threading.Semaphore(at_once)  # who waits for a process holds no rows
+        self._error: BaseException | None = None
 
     def each(self, shards: Sequence[int], make: Callable[[int, Finish | None], T]) -> list[T]:
         """What comes of making each shard, in order.
@@ -57,16 +58,27 @@ class Makers:
         shards
             Their numbers.
         make
-            Makes one, of its number and what makes its files of the tables.
+            Makes one, of its number and what makes its files of the tables. After an error no further one is begun.
         """
+        self._error = None
 
         def made(shard: int) -> T:
             with self._room:
-                return make(shard, None if self._finishing is None else self._finish)
+                if self._error is not None:
+                    raise self._error
+                try:
+                    return make(shard, None if self._finishing is None else self._finish)
+                except BaseException as error:
+                    self._error = error
+                    raise
 
         count = self._at_once + (0 if self._pool is None else self._pool.jobs)
         with ThreadPoolExecutor(count, thread_name_prefix="shards") as threads:
-            return list(threads.map(made, shards))
+            try:
+                return list(threads.map(made, shards))
+            except BaseException as error:  # Ctrl-C comes to this thread
+                self._error = self._error or error
+                raise
 
     def _finish(self, shard: int, path: Path, digest: str, counts: Sequence[int]) -> bytes | None:
         assert self._pool is not None
@@ -81,7 +93,7 @@ class Makers:
 
 
 @contextmanager
-def makers_of(run: RunFolder, processes: Pool | None, jobs: int) -> Iterator[Makers]:
+def builders_of(run: RunFolder, processes: Pool | None, jobs: int) -> Iterator[Builders]:
     """What makes the shards of a run.
 
     Parameters
@@ -95,9 +107,9 @@ def makers_of(run: RunFolder, processes: Pool | None, jobs: int) -> Iterator[Mak
     """
     finishing = Finishing.of(run, sendable(run.source))
     is_alone = processes is None and jobs == 1
-    at_once = MAKERS if run.store.local is None else min(MAKERS, max(2, cores()))
+    at_once = BUILDERS if run.store.local is None else min(BUILDERS, max(2, cores()))
     if finishing is None or is_alone or run.store.is_private:
-        yield Makers(None, None, at_once)
+        yield Builders(None, None, at_once)
         return
     with ExitStack() as held:
-        yield Makers(finishing, processes or held.enter_context(Pool(jobs, in_process=False)), at_once)
+        yield Builders(finishing, processes or held.enter_context(Pool(jobs, in_process=False)), at_once)
