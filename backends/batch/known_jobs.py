@@ -233,7 +233,7 @@ class KnownJobs(Backend):
     def halt(self, run: RunFolder) -> int:
         """Cancel the run's jobs, whoever submitted them."""
         self._seen = None
+        run.store.write(STOP, b"")  # first: a driver is to submit no more also where the batch system cannot be asked
         count = self.at_work(run)
-        run.store.write(STOP, b"")  # for a driver that is about to submit more
         self.cancel(run)
         return count

@@ -48,6 +48,8 @@ class BatchBackend(KnownJobs):
     has_throttle: ClassVar[bool] = False
     """Whether the batch system itself lets only so many of the jobs work that are submitted in one go."""
     _at_work = 0
+    _may_take: int | None = None
+    """How many jobs the batch system may take in one go, since it took no more; None where it took all."""
     _expected: Mapping[str, float] = MappingProxyType({})
 
     def record(self) -> Mapping[str, Any]:
@@ -225,19 +227,26 @@ class BatchBackend(KnownJobs):
     def _submit_some(self, run: RunFolder, elements: Sequence[int], at_work: int, more_memory: int) -> Sequence[int]:
         """Submit as many of them as the batch system takes; which these are.
 
+        One that is full is asked once a look: for as many as it took last, for twice as many where it took those.
+
         Raises
         ------
         FullError
             If it takes none, though none of the run is there.
         """
+        elements = elements[: self._may_take]
+        was_refused = False
         while elements:
             try:
                 self.submit(run, elements, more_memory)
             except FullError:
+                was_refused, self._may_take = True, max(len(elements) // 2, 1)
                 if len(elements) == 1 and not at_work:
                     raise
                 elements = elements[: len(elements) // 2]
             else:
+                if self._may_take is not None and not was_refused:
+                    self._may_take = max(self._may_take, 2 * len(elements))
                 break
         return elements
 

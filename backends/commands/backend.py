@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from scaledproc._util.command.config_file import table
 from scaledproc._util.options import declared
+from scaledproc._util.text import count_text
 from scaledproc.backend.registry import MissingBackendError
-from scaledproc.errors import ScaledprocError
+from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import State
 from scaledproc.execution.heartbeat import PROGRESS
 from scaledproc.run_folder.folder import RunFolder
@@ -21,16 +22,14 @@ from scaledproc.run_folder.folder import RunFolder
 from ..batch.calls import BusyError, UnansweredError, run_command
 from ..batch.elements import COMBINE, QueuedJob
 from ..batch.job_command import run_token
+from ..batch.known_jobs import STOP
 from ..batch.queue import BatchBackend
 from .settings import Settings, fill
-
-if TYPE_CHECKING:
-    pass
 
 TIMEOUT = 120.0  # seconds that a command may take
 ASKED_AT_ONCE = 8
 RECALLING = ("poll", "cancel")
-"""The commands by which the jobs of a run are asked for and stopped."""
+"""The commands without which the jobs of a run cannot be asked for and stopped; `find` is taken where it is given."""
 TEMPLATES = ("submit", "find", *RECALLING)
 SURE_LOOKS, UNSURE_LOOKS = 2, 8
 """Looks in a row in which `poll` with `{id}` fails for a job before it is taken for ended, and its heartbeat is silent:
@@ -117,20 +116,21 @@ class CommandsBackend(BatchBackend):
         def submit() -> str:
             try:
                 said = _call("submit", words)
-            except UnansweredError:
-                raise
-            except ScaledprocError:  # it was refused
+            except UsageError:  # there is no such program: nothing was submitted
                 self._forget(run, known, str(element))
                 raise
+            except ScaledprocError as error:
+                # Any exit code may be that of a connection that ended after the job was taken.
+                if self.settings.find and isinstance(error, UnansweredError):
+                    raise
+                if self.settings.find and (found := self._find(name)):
+                    return "".join(found)
+                self._forget(run, known, str(element))
+                doubt = f"--commands-find finds no job {name}" if self.settings.find else _IN_DOUBT.format(name=name)
+                raise ScaledprocError(f"{error}: {doubt}") from None
             return id_in(said, self.settings.id_pattern)
 
-        if self.settings.find:
-            return self.surely(submit, lambda: self._find(name))
-        try:
-            return submit()
-        except UnansweredError as error:
-            self._forget(run, known, str(element))
-            raise ScaledprocError(f"{error}: {_IN_DOUBT.format(name=name)}") from None
+        return self.surely(submit, lambda: self._find(name))
 
     def _find(self, name: str) -> set[str]:
         """The id of the job of this name, where the batch system has it."""
@@ -208,13 +208,40 @@ class CommandsBackend(BatchBackend):
 
     def cancel(self, run: RunFolder) -> None:
         """Cancel the jobs that have not ended."""
-        known = self.control(run)
+        self._cancel(self.control(run))
+
+    def _cancel(self, known: Mapping[str, Any]) -> int:
+        """Cancel the jobs that have not ended, those in doubt last, as looking for them may fail; how many."""
         ids = {job["id"] for job in known.get("jobs", {}).values()}
+        count = self._cancel_those(ids)
         if self.settings.find:
-            ids.update(*map(self._find, known.get("asked", {}).values()))
+            count += self._cancel_those(set().union(*map(self._find, known.get("asked", {}).values())) - ids)
+        return count
+
+    def _cancel_those(self, ids: Collection[str]) -> int:
         there = self._there(sorted(ids)) if ids else set()
         for job in sorted(there):
             _run("cancel", fill(self.settings.cancel, {"id": job}))  # one that fails: it has ended meanwhile
+        return len(there)
+
+    def halt(self, run: RunFolder) -> int:
+        """Cancel the run's jobs, whoever submitted them.
+
+        Raises
+        ------
+        ScaledprocError
+            If the batch system may have a job besides, which cannot be looked for; the others are cancelled.
+        """
+        self._seen = None
+        run.store.write(STOP, b"")  # first: a driver is to stop also where the batch system cannot be asked
+        known = self.control(run)
+        count = self._cancel(known)
+        if (names := known.get("asked", {}).values()) and not self.settings.find:
+            raise ScaledprocError(
+                f"{count_text(count, 'job')} told to stop; whether the batch system has {', '.join(sorted(names))} is "
+                "not known, as submitting was cut short: give --commands-find, or look for that name and cancel it"
+            )
+        return count
 
 
 def id_in(said: str, pattern: str) -> str:

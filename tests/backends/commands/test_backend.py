@@ -187,6 +187,137 @@ def test_without_a_command_that_finds_a_job_the_run_stops_and_says_so(
     assert len((tmp_path / "batch/submitted").read_text().split()) == 2
 
 
+class Batch:
+    """A batch system that takes each job, and loses its answer; its ids are the numbers in the jobs' names.
+
+    Parameters
+    ----------
+    folder
+        Of its jobs. With a file `loses` it takes none; with `down` it cannot look for a job once; with `off` it cannot
+        tell which jobs there are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = folder
+        submit = 'echo "$2" >> submitted; [ -e loses ] || touch "$2"; echo Socket timed out >&2; exit 255'
+        find = 'if [ -e down ]; then rm down; exit 3; fi; if [ -e "$2" ]; then echo "${2##*-}"; fi'
+
+        def command(text: str, *words: str) -> str:
+            return " ".join((shlex.join(["sh", "-c", f'cd "$1"; {text}', "sh", str(folder)]), *words))
+
+        self.settings: dict[str, Any] = {
+            "submit": command(submit, "{name}", "{script}"),
+            "poll": command("[ ! -e off ] && echo 1 2"),
+            "cancel": command('echo "$2" >> cancelled', "{id}"),
+            "poll_seconds": 0.01,
+        }
+        self.find = command(find, "{name}")
+
+    def lines(self, name: str) -> list[str]:
+        path = self.folder / name
+        return path.read_text().split() if path.exists() else []
+
+
+@pytest.fixture
+def batch(tmp_path: Path) -> Batch:
+    return Batch(tmp_path / "batch")
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> RunFolder:
+    """A run of two shards of which no job was submitted."""
+    dataset = write_probe_dataset(tmp_path / "data")
+    made = module.CommandsBackend(jobs=1, submit="true {script}", poll="true", cancel="true {id}")
+    with pytest.raises(ScaledprocError, match="submitting printed no id"):
+        scaledproc.run(dataset, tmp_path / "out", extractor=PROBE, backend=made, shards="2")
+    run = RunFolder.open(Store.at(str(tmp_path / "out")))
+    made.keep(run, asked={}, submitted=0)
+    return run
+
+
+@pytest.mark.parametrize("is_down", [False, True])
+def test_a_job_that_was_taken_is_found_though_submitting_failed(begun: RunFolder, batch: Batch, is_down: bool) -> None:
+    if is_down:
+        (batch.folder / "down").touch()
+    made = module.CommandsBackend(jobs=1, **batch.settings, find=batch.find)
+    made.submit(begun, [0, 1], 0)
+
+    known = made.control(begun)
+    assert {key: job["id"] for key, job in known["jobs"].items()} == {"0": "1", "1": "2"}
+    assert known["asked"] == {}
+    assert len(batch.lines("submitted")) == 2
+
+
+def test_a_job_that_was_refused_is_looked_for_and_forgotten(begun: RunFolder, batch: Batch) -> None:
+    (batch.folder / "loses").touch()
+    made = module.CommandsBackend(jobs=1, **batch.settings, find=batch.find)
+    with pytest.raises(
+        ScaledprocError, match=r"code 255: Socket timed out .*: --commands-find finds no job scale.*-1$"
+    ):
+        made.submit(begun, [0], 0)
+
+    assert made.control(begun)["asked"] == {}
+    assert len(batch.lines("submitted")) == 1
+
+
+def test_a_refusal_names_the_job_where_it_cannot_be_looked_for(begun: RunFolder, batch: Batch) -> None:
+    made = module.CommandsBackend(jobs=1, **batch.settings)
+    with pytest.raises(
+        ScaledprocError, match=r"code 255: .*whether the batch system has the job scaledproc-\w+-1 is not"
+    ):
+        made.submit(begun, [0], 0)
+
+    assert made.control(begun)["asked"] == {}
+
+
+def in_doubt(run: RunFolder, batch: Batch) -> dict[str, Any]:
+    """Settings of a run that has job 1, and may have job 2; the name of that is kept."""
+    made = module.CommandsBackend(jobs=1, **batch.settings)
+    jobs = {"0": {"id": "1", "name": "scaledproc-x-1"}}
+    made.keep(run, jobs=jobs, asked={"1": "scaledproc-x-2"}, submitted=2)
+    (batch.folder / "scaledproc-x-2").touch()
+    return {name: batch.settings[name] for name in RECALLED}
+
+
+def test_stop_cancels_a_job_in_doubt_that_is_found(
+    begun: RunFolder, batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {**in_doubt(begun, batch), "find": batch.find}
+    monkeypatch.setattr(module, "table", lambda *_: own)  # of scaledproc.toml
+
+    assert stop(tmp_path / "out") == 2
+    assert batch.lines("cancelled") == ["1", "2"]
+
+
+def test_stop_cancels_what_it_knows_where_looking_fails(begun: RunFolder, batch: Batch, tmp_path: Path) -> None:
+    own = {**in_doubt(begun, batch), "find": batch.find}
+    (batch.folder / "down").touch()
+
+    with pytest.raises(ScaledprocError, match="--commands-find failed with exit code 3"):
+        stop(tmp_path / "out", settings=own)
+    assert batch.lines("cancelled") == ["1"]
+
+
+def test_stop_names_a_job_in_doubt_that_it_cannot_look_for(begun: RunFolder, batch: Batch, tmp_path: Path) -> None:
+    own = in_doubt(begun, batch)
+
+    with pytest.raises(ScaledprocError, match="1 job told to stop; whether the batch system has scaledproc-x-2 is not"):
+        stop(tmp_path / "out", settings=own)
+    assert batch.lines("cancelled") == ["1"]
+
+
+def test_a_driver_is_told_to_stop_where_the_batch_system_is_down(
+    begun: RunFolder, batch: Batch, tmp_path: Path
+) -> None:
+    own = in_doubt(begun, batch)
+    (batch.folder / "off").touch()
+
+    with pytest.raises(ScaledprocError, match="--commands-poll failed"):
+        stop(tmp_path / "out", settings=own)
+    assert (tmp_path / "out/work/control/stop").exists()
+
+
 def test_a_template_is_the_script(tmp_path: Path) -> None:
     (tmp_path / "site.sh").write_text("#!/bin/sh\n# site\nexec {command}\n")
     found = scaledproc.run(
@@ -215,7 +346,7 @@ def test_a_driver_that_died_while_it_submitted_has_left_the_name(tmp_path: Path)
     with pytest.raises(ScaledprocError, match="--commands-submit failed"):
         scaledproc.run(dataset, output, extractor=PROBE, backend=made, shards="1")
     run = RunFolder.open(Store.at(str(output)))
-    assert made.control(run)["asked"] == {}, "a job that was refused is not in doubt"
+    assert made.control(run)["asked"] == {}, "a job that submitting refused and `find` does not know is not in doubt"
 
     made.keep(run, asked={"0": "scaledproc-x-1"})
     looking = module.CommandsBackend(

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -46,11 +46,17 @@ class Fake:
         For each try of an element, how it ends; it is done where nothing is told.
     most
         Jobs that it takes at once.
+    most_there
+        Jobs that may be queued or at work.
+    refused
+        How often it was full.
     """
 
     output: Path
     ends: dict[int, list[str]] = field(default_factory=dict)
     most: int = 1000
+    most_there: int = 1000
+    refused: int = 0
     array: int = 1001
     submitted: list[tuple[str, ...]] = field(default_factory=list)
     scripts: list[str] = field(default_factory=list)
@@ -93,7 +99,9 @@ class Fake:
         if "--array" in given:
             ranges = [part.split("-") for part in given["--array"].partition("%")[0].split(",")]
             elements = [number for part in ranges for number in range(int(part[0]), int(part[-1]) + 1)]
-        if len(elements) > self.most:
+        there = sum(job[1] in ("PENDING", "RUNNING") for job in self.jobs.values())
+        if len(elements) > min(self.most, self.most_there - there):
+            self.refused += 1
             raise FullError("QOSMaxSubmitJobPerUserLimit")
         trouble = self.troubles.pop(0) if self.troubles else ""
         if trouble == "refused":
@@ -342,6 +350,35 @@ def test_a_site_that_takes_few_jobs_gets_few(fake: Fake, go: Runs) -> None:
     assert go.is_as_local()
 
 
+def test_a_full_site_is_asked_once_a_look(fake: Fake, go: Runs, tmp_path: Path) -> None:
+    for number in range(4, 16):
+        (tmp_path / f"data/g{number}").mkdir()
+        (tmp_path / f"data/g{number}/a.txt").write_text("x\ny\n")
+    fake.most_there, fake.late = 1, {0: 20}
+    go(shards="16")
+
+    looks = fake.calls.count("squeue")
+    assert looks > 20
+    assert fake.refused <= looks + 5
+    assert len(fake.jobs) == 16 + 1
+
+
+def test_a_site_that_has_room_again_gets_twice_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, takes, sizes = module.SlurmBackend(jobs=1), [0], list[int]()
+
+    def submits(_: Any, elements: Sequence[int], __: int) -> None:
+        sizes.append(len(elements))
+        if len(elements) > takes[0]:
+            raise FullError("QOSMaxSubmitJobPerUserLimit")
+
+    monkeypatch.setattr(made, "submit", submits)
+    run: Any = None
+    for takes[0] in (0, 0, 100, 100, 100, 2, 2):
+        made._submit_some(run, range(8), 1, 0)
+
+    assert sizes == [8, 4, 2, 1, 1, 1, 2, 4, 8, 4, 2, 2]
+
+
 @pytest.mark.parametrize(
     ("troubles", "submissions"), [(["taken"], 2), (["refused", "refused"], 2), (["", "taken"], 2), (["", "refused"], 2)]
 )
@@ -460,6 +497,17 @@ def test_whoever_watches_asks_the_controller_seldom(
 
 def raises(error: Exception) -> Any:
     raise error
+
+
+def test_a_driver_is_told_to_stop_where_slurm_is_down(
+    fake: Fake, go: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go(detach=True, retries=0)
+    monkeypatch.setattr(fake, "queue", lambda: raises(UnansweredError("Slurm: Socket timed out")))
+
+    with pytest.raises(ScaledprocError, match="Socket timed out"):
+        stop(tmp_path / "out")
+    assert (tmp_path / "out/work/control/stop").exists()
 
 
 def test_a_run_is_stopped_from_anywhere(fake: Fake, go: Runs, tmp_path: Path) -> None:
