@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import COMMAND, clean_environment
+from support import COMMAND, Cli, clean_environment
 from typer.testing import CliRunner
 
 from scaledproc import api
@@ -22,6 +23,7 @@ from scaledproc.backends.sagemaker.backend import SageMakerBackend
 from scaledproc.backends.sagemaker.settings import Settings, _setting
 from scaledproc.cli.main import app
 from scaledproc.errors import UsageError
+from scaledproc.storage.store import Store
 
 ROLE = "arn:aws:iam::123456789012:role/jobs"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/11111111-1111-1111-1111-111111111111"
@@ -365,3 +367,81 @@ def test_help_answers_at_once(tmp_path: Path) -> None:
         subprocess.run(words, check=True, capture_output=True, env=clean_environment())
         took[is_ours].append(time.perf_counter() - started)
     assert min(took[True]) < max(0.35, 4 * min(took[False]), 4 * statistics.median(took[False]))
+
+
+def test_settings_are_kept_for_status_and_stop(seen: Seen) -> None:
+    backend = seen("--backend", "sagemaker", "--region", "eu-west-1", "--role", ROLE, "--env", "SECRET=1")["backend"]
+
+    record = json.loads(json.dumps(backend.record()))
+
+    assert record["settings"]["region"] == "eu-west-1"
+    assert "SECRET" not in json.dumps(record)
+    assert SageMakerBackend.recall(record, {}).settings.region == "eu-west-1"
+
+
+@pytest.mark.parametrize(
+    ("where", "words", "options"),
+    [
+        ("s3://bucket/out", {"profile": "work", "region": "eu-west-1"}, {"profile": "work"}),
+        ("s3://bucket/out", {"profile": None}, {}),
+        ("s3://bucket/out", {}, {}),
+        ("memory://out", {"profile": "work"}, {}),
+        ("s3", {"profile": "work"}, {}),  # a folder
+    ],
+)
+def test_a_runs_folder_is_opened_with_the_profile(
+    monkeypatch: pytest.MonkeyPatch, where: str, words: dict[str, Any], options: dict[str, Any]
+) -> None:
+    """Which backend has the run is not known before its run.json is read."""
+    opened: list[tuple[str, dict[str, Any]]] = []
+
+    def at(place: str, given: dict[str, Any]) -> None:
+        opened.append((place, dict(given)))
+        raise UsageError("seen")
+
+    monkeypatch.setattr(Store, "at", at)
+    with pytest.raises(UsageError, match="seen"):
+        api.status(where, settings=words)
+    with pytest.raises(UsageError, match="seen"):
+        api.stop(where, settings=words, storage_options={"output.profile": "mine"})
+    assert opened == [(where, options), (where, {**options, "profile": "mine"})]
+
+
+def test_without_the_extra_the_command_that_installs_it_is_told(cli: Cli, tmp_path: Path) -> None:
+    hidden = "('sagemaker', 'boto3')"
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.util as u\nreal = u.find_spec\n"
+        f"u.find_spec = lambda name, package=None: None if name in {hidden} else real(name, package)\n"
+    )
+    done = cli("--backend", "sagemaker", "s3://a/b", "s3://c/d", env={"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 2
+    assert "pip install 'scaledproc[sagemaker]'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["retry_wait", "poll_seconds"])
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("30", 30.0), (30, 30.0), (0.5, 0.5), ("30s", 30.0), ("5min", 300.0), ("1h", 3600.0), ("0", 0.0)],
+)
+def test_times_have_units_and_plain_numbers_are_seconds(name: str, value: object, seconds: float) -> None:
+    assert getattr(Settings.parse({name: value}), name) == seconds
+
+
+@pytest.mark.parametrize("value", ["soon", "5 weeks", "-1", -1, True, "nan", float("inf")])
+def test_a_time_that_is_none_is_refused(value: object) -> None:
+    with pytest.raises(UsageError, match=r"--retry-wait .*: give seconds such as 30, or a time such as 90s"):
+        Settings.parse({"retry_wait": value})
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"detach": True, "retries": 30}, "takes 20 at most"),
+        ({"instance_type": "ml.r5d.large", "volume_kms_key": "alias/disks"}, "has a disk of its own"),
+        ({"max_wait": "long"}, "--max-wait 'long'"),
+    ],
+)
+def test_what_the_service_would_refuse_later(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        Settings.parse(given)
