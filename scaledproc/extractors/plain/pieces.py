@@ -275,7 +275,7 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except pa.ArrowInvalid as error:
-        if "columns, got" in str(error):
+        if "Expected 1 columns" in str(error):  # where another separator was taken for a part of the name
             raise ValueError(f"{error}; say with --set separator=… what stands between two values") from None
         if "straddling" not in str(error):
             raise

@@ -269,6 +269,18 @@ def test_what_is_no_table(tmp_path: Path, name: str, content: bytes, words: str)
         described(tmp_path / name)
 
 
+def test_another_separator_is_asked_for(tree: TreeWriter, tmp_path: Path) -> None:
+    """Where numbers have commas a row has more columns than the first line; else all is one column, and no error."""
+    files = {"commas.csv": b"day;sodium\n1;140,2\n", "one.csv": b"day;sodium\n1;140\n", "right.csv": b"day\n1\n"}
+    run = scaledproc.run(tree(files), tmp_path / "out", extractor="table", jobs=1)
+    (failed,) = run.errors().to_pylist()
+    assert failed["anchor"] == "commas.csv"
+    assert failed["message"].endswith("; say with --set separator=… what stands between two values")
+    (warned,) = run.warnings().to_pylist()
+    assert warned["anchor"] == "one.csv"
+    assert warned["message"] == "it was read as one column, 'day;sodium'; is --set separator=… what it needs?"
+
+
 def test_strange_tables(tmp_path: Path) -> None:
     (tmp_path / "header.csv").write_text("a,b\n")
     found = described(tmp_path / "header.csv")
