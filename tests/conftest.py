@@ -103,7 +103,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if left_out := config.stash.get(LEFT_OUT, 0):
         terminalreporter.write_line(
             f"{left_out} slow tests were left out (kills, stores that misbehave, SageMaker's shapes, images, …): "
-            "`pytest -m slow` runs them, in about twenty minutes on two cores"
+            "`pytest -m slow` runs them, in about half an hour on two cores"
         )
 
 
