@@ -452,7 +452,6 @@ def combine_anew(
     wanted = replace(run, record=replace(run.record, options=asked))
     before = _versions(wanted)
     begun = run.with_record(digests=kept, sizes=sizes, extractor=extractor, options=asked)
-    run.store.remove_files([REPORT])  # which would be of the table before
     try:
         combined = combine(begun)
     except Exception:
@@ -462,6 +461,7 @@ def combine_anew(
     tell(on_event, combined)
     tell_notes(combined.notes, on_event)
     sizes |= run.store.sizes(combined.digests, listed=False)
+    run.store.remove_files([REPORT])  # of the table before, which is there no more
     done = begun.with_record(
         summaries=combined.summaries,
         notes=combined.notes,

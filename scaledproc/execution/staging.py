@@ -57,7 +57,7 @@ class Direct:
         """Whether there is room for a chunk's units."""
         return True
 
-    def stage(self, chunk: Chunk) -> Future[StagedUnits]:  # noqa: ARG002
+    def stage(self, chunk: Chunk) -> Future[StagedUnits]:  # noqa: ARG002 - as Stager's
         """Where each of the chunk's units is."""
         future: Future[StagedUnits] = Future()
         future.set_result(_Everywhere(self._unit))
