@@ -20,7 +20,8 @@ class Meter:
     """Takes what tasks cost, one after the other, with a few system calls for each.
 
     What is read counts as the system's `rchar` does: all that this process's threads were given by `read` and the like,
-    from disks or from the cache, and not what they mapped. The peak is that of the process up to the task's end.
+    from disks or from the cache, and not what they mapped. The peak is that of the process up to the task's end; where
+    tasks take less than `OWN_EVERY`, up to the end of one shortly before it.
     """
 
     def __init__(self) -> None:
@@ -37,10 +38,11 @@ class Meter:
 
     def end(self, attempts: int) -> Cost:
         """What the task cost that ends now."""
-        seconds = time.perf_counter() - self._started
+        now = time.perf_counter()
+        seconds = now - self._started
         before, self._read = self._read, self._bytes_read()
         read = self._read - before if self._read >= before >= 0 else -1
-        return round(seconds * 1e6), read, self._peak(), attempts
+        return round(seconds * 1e6), read, self._peak(now), attempts
 
     def close(self) -> None:
         """Let the file go, unless a task did."""

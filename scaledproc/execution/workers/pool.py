@@ -32,6 +32,7 @@ from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.execution.limits import Limits
 from scaledproc.execution.workers.printing import refuse_questions
 from scaledproc.execution.workers.recovery import WorkerLostError
+from scaledproc.execution.workers.tracker import named_here
 from scaledproc.execution.workers.worker_guard import guard, read_loss, start_guard, write_marker
 
 T = TypeVar("T")
@@ -321,7 +322,8 @@ class _Core:
             with startup.library_first() as safe_path:
                 multiprocessing.resource_tracker.ensure_running()
                 multiprocessing.get_context("spawn").Lock()
-                resource_tracker.ensure_running()
+                with named_here(resource_tracker):
+                    resource_tracker.ensure_running()
             _give_way(resource_tracker)
             self._generation += 1
             try:

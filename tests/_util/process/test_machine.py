@@ -305,9 +305,10 @@ def test_a_peak_is_not_that_of_the_process_that_started_this_one() -> None:
     child = """
 from scaledproc._util.process.memory import OwnPeak
 peak = OwnPeak()
-before = peak()
+before = peak(0.0)
 more = bytearray(b"x") * 200_000_000
-between = peak()
+late, between = peak(0.001), peak(0.006)
+assert late == before, (late, before)
 more = more * 3
 print(before, between, peak())
 """
