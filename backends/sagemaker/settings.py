@@ -10,14 +10,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from scaledproc._util.options import Declared, declared
 from scaledproc._util.units import parse_seconds
 from scaledproc.errors import UsageError
 
-from .cost.charges import check_route
-from .cost.prices import Price, given_prices
 from .instances import find_instance, own_disk
 from .limits import (
     check_environment,
@@ -27,6 +25,9 @@ from .limits import (
     check_tags,
     check_volume,
 )
+
+if TYPE_CHECKING:
+    from .cost.prices import Price
 
 InputMode = Literal["stage", "file", "sharded-by-key"]
 LOCAL = "local"
@@ -219,6 +220,8 @@ class Settings:
     @property
     def prices(self) -> dict[str, Price]:
         """Those that a person gave, by type."""
+        from .cost.prices import given_prices
+
         return given_prices(_pairs("price", self.price), self.region or "")
 
     def check(self) -> None:
@@ -264,6 +267,8 @@ class Settings:
         if self.input_mode not in get_args(InputMode):
             raise UsageError(f"--input-mode {self.input_mode!r}: give {', '.join(get_args(InputMode))}")
         _ = self.prices
+        from .cost.charges import check_route
+
         check_route(self.s3_route)
         check_preferences(self.instance_type, "--instance-type")
         for flag, types in (

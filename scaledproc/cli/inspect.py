@@ -14,15 +14,9 @@ from scaledproc._util.command.flags import names_of, with_options
 from scaledproc._util.process import startup
 from scaledproc.backend.settings import settings_of_one, with_settings
 from scaledproc.cli.interaction import show, suggest
-from scaledproc.cli.options.completion import run_folders
-from scaledproc.cli.options.flags import AsJson
+from scaledproc.cli.options.flags import AsJson, Finished, Output
 from scaledproc.engine.options import SHOWN_EXAMPLES, SHOWN_TASKS, PlanOptions
 from scaledproc.errors import UsageError
-
-Output = Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder of a run.", autocompletion=run_folders)]
-Finished = Annotated[
-    str, typer.Argument(metavar="OUTPUT", help="The folder of a finished run.", autocompletion=run_folders)
-]
 
 
 @with_options(PlanOptions, ("include", "exclude", "hidden", "inventory", "storage_options"))

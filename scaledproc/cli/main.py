@@ -13,27 +13,25 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from scaledproc._util.command.config_file import EXTRACTOR, NAME, check_tables, table
-from scaledproc._util.command.flags import add_command
 from scaledproc._util.entry_points import plugins
 from scaledproc._util.options import declared
 from scaledproc.backend.settings import SETTING, declared_settings
-from scaledproc.cli.doctor import doctor
-from scaledproc.cli.fetch import fetch
-from scaledproc.cli.init import init
-from scaledproc.cli.inspect import extractors, report, save_inventory, show_tasks, status, stop, verify
+from scaledproc.cli.commands import MARKUP, Commands
 from scaledproc.cli.options.completion import INSTALLERS, install_by_name, of_group
-from scaledproc.cli.run import combine, plan, run
-from scaledproc.cli.trial import try_task
-from scaledproc.cli.watch import watch
-from scaledproc.cli.worker import worker
 from scaledproc.engine.options import RunOptions
 from scaledproc.errors import ScaledprocError, UsageError
 
 COMMANDS = "scaledproc.commands"  # the group of entry points: Typer apps
+WITH_TABLE = ("run", "plan", "try")
+"""Commands whose options scaledproc.toml may set."""
 
 
 class _RunByDefault(TyperGroup):
-    """`scaledproc INPUT OUTPUT` is `scaledproc run INPUT OUTPUT`. A plug-in's command is imported when it is named."""
+    """`scaledproc INPUT OUTPUT` is `scaledproc run INPUT OUTPUT`. A command is imported when it is named."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.commands = Commands()
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         own = {"-h", "--help", "--version", *INSTALLERS}
@@ -47,7 +45,7 @@ class _RunByDefault(TyperGroup):
                 args = ["run", *args]
         installs = any(word.partition("=")[0] in INSTALLERS for word in args)
         if not ctx.resilient_parsing:  # a shell that asks what could come next is told of no mistake
-            ctx.default_map = _configured(self.commands)
+            ctx.default_map = _configured(self.commands, args[0] if args else "")
         try:
             if installs and not ctx.resilient_parsing:
                 install_by_name(args)
@@ -89,20 +87,22 @@ class _RunByDefault(TyperGroup):
         super().format_help(ctx, formatter)
 
 
-def _configured(commands: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What `[run]` in scaledproc.toml sets, for the commands that have such options."""
+def _configured(commands: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
+    """What `[run]` in scaledproc.toml sets, for a command that has such options."""
     check_tables(["run", EXTRACTOR, *declared_settings()])
+    if name not in WITH_TABLE:
+        return {}
     # By their flags, so that --json is `json` there too; or as Python calls them.
     flags = {
-        name: {_flag_of(param): param for param in commands[name].params if param.param_type_name == "option"}
-        for name in ("run", "plan", "try")
+        each: {_flag_of(param): param for param in commands[each].params if param.param_type_name == "option"}
+        for each in {"run", name}
     }
     options = declared(RunOptions)
     left_out = {"help", "help_all", *(_key(each.flag) for each in options if not each.about["in_file"])}
     own = {key for key, param in flags["run"].items() if not param.name.startswith(SETTING)} - left_out
     of_python = {each.name: _key(each.flag) for each in options if _key(each.flag) in own}
     values = {of_python.get(key, key): value for key, value in table("run", own | of_python.keys()).items()}
-    return {name: _for_click(values, known) for name, known in flags.items()}
+    return {name: _for_click(values, flags[name])}
 
 
 def _key(flag: str) -> str:
@@ -130,7 +130,7 @@ app = typer.Typer(
     cls=_RunByDefault,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=MARKUP,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="[bold]scaledproc --backend local[/] alone runs on a small demo dataset that it makes.",
 )
@@ -150,27 +150,6 @@ def _main(
 
         typer.echo(f"scaledproc {installed('scaledproc')}")
         raise typer.Exit
-
-
-for _command, _name in (
-    (run, None),
-    (plan, None),
-    (save_inventory, "inventory"),
-    (extractors, None),
-    (try_task, "try"),
-    (init, None),
-    (combine, None),
-    (verify, None),
-    (show_tasks, "show"),
-    (report, None),
-    (worker, None),
-    (status, None),
-    (watch, None),
-    (stop, None),
-    (fetch, None),
-    (doctor, None),
-):
-    add_command(app, _command, _name)
 
 
 def _check_folder() -> None:

@@ -17,11 +17,10 @@ from scaledproc._util.command.flags import with_options
 from scaledproc._util.options import declared, read_options
 from scaledproc._util.process import startup
 from scaledproc.backend.settings import settings_for, with_settings
-from scaledproc.cli.inspect import Output
 from scaledproc.cli.interaction import ask, continuable, failure_told, show, suggest, words_shown
 from scaledproc.cli.options.completion import run_folders
 from scaledproc.cli.options.config_file import idle_tables, with_table
-from scaledproc.cli.options.flags import AsJson, Quiet, is_from_file
+from scaledproc.cli.options.flags import AsJson, Output, Quiet, is_from_file
 from scaledproc.engine.options import PlanOptions, RunOptions
 from scaledproc.errors import ScaledprocError, TooManyFailuresError, UsageError
 

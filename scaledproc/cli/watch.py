@@ -12,7 +12,7 @@ import typer
 from scaledproc._util.command.flags import with_options
 from scaledproc._util.process import startup
 from scaledproc.backend.settings import settings_of_one, with_settings
-from scaledproc.cli.inspect import Output
+from scaledproc.cli.options.flags import Output
 from scaledproc.engine.options import PlanOptions
 
 if TYPE_CHECKING:

@@ -31,11 +31,11 @@ def named_here(tracker: Any) -> Iterator[None]:
     if getattr(theirs, "__module__", None) != _MODULE:
         yield
         return
-    theirs.__module__ = __name__  # type: ignore[union-attr]  # it has one
+    theirs.__module__ = __name__
     try:
         yield
     finally:
-        theirs.__module__ = _MODULE  # type: ignore[union-attr]
+        theirs.__module__ = _MODULE
 
 
 def main(*given: Any) -> None:

@@ -300,12 +300,18 @@ def _sum_of_squares(values: NDArray[np.int64], counts: NDArray[np.int64], size: 
 
 def _between(around: Sequence[float], fractions: Sequence[float]) -> tuple[float, ...]:
     """Between each two values what numpy's `percentile(…, method="linear")` gives, rounding included."""
-    return tuple(
-        [
-            low + (high - low) * fraction if fraction < 0.5 else high - (high - low) * (1 - fraction)
-            for low, high, fraction in zip(around[::2], around[1::2], fractions, strict=True)
-        ]
-    )
+    found = []
+    at = 0
+    for fraction in fractions:  # indices and no zip of slices: this is done for each signal of each record
+        low, high = around[at], around[at + 1]
+        at += 2
+        if low == high:
+            found.append(low)
+        elif fraction < 0.5:
+            found.append(low + (high - low) * fraction)
+        else:
+            found.append(high - (high - low) * (1 - fraction))
+    return tuple(found)
 
 
 def count(samples: NDArray[np.integer]) -> Counts:
