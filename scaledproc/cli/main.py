@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from scaledproc._util.command.config_file import EXTRACTOR, NAME, check_tables, table
+from scaledproc._util.command.light_params import read_lightly
 from scaledproc._util.entry_points import plugins
 from scaledproc._util.options import declared
 from scaledproc.backend.settings import SETTING, declared_settings
@@ -57,6 +58,11 @@ class _RunByDefault(TyperGroup):
                 f"completion cannot be installed ({error.filename}: {error.strerror}); scaledproc --show-completion "
                 "prints what would be, for a file of your own"
             ) from None
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        found = super().get_params(ctx)
+        read_lightly(found)
+        return found
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
         return of_group(self, ctx, incomplete, super().shell_complete(ctx, incomplete), COMMANDS)

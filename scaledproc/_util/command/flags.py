@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from scaledproc._util.command.light_params import LightCommand
 from scaledproc._util.entry_points import plugins
 from scaledproc._util.options import Declared, Kind, declared
 from scaledproc.errors import UsageError
@@ -139,7 +140,7 @@ def add_command(app: typer.Typer, command: Callable[..., None], name: str | None
             raise UsageError(ambiguous[word])
         return str(names.get(word, word))
 
-    given: dict[str, Any] = {}
+    given: dict[str, Any] = {"cls": LightCommand}
     if owners := vars(command).get("owners"):
         from scaledproc._util.command.long_help import with_long_help
 

@@ -10,13 +10,14 @@ from functools import wraps
 from typing import Annotated, Any, ClassVar
 
 import typer
-from typer.core import TyperCommand
+
+from scaledproc._util.command.light_params import LightCommand
 
 HELP_ALL = "--help-all"
 _WORDS = "scaledproc.words"
 
 
-class LongHelp(TyperCommand):
+class LongHelp(LightCommand):
     """A command whose `--help` shows what is used most; `--help-all` shows all, and `--backend NAME --help` a backend.
 
     All options are known to the parser and to the shell's completion, whatever is shown.
