@@ -17,8 +17,8 @@ _STATUS = Path("/proc/self/status")
 _RESET = Path("/proc/self/clear_refs")
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUP = Path("/proc/self/cgroup")
-OWN_EVERY = 0.005
-"""Seconds between looks of `OwnPeak` that take 50 us: 1 % of the time."""
+OWN_EVERY = 0.02
+"""Seconds between looks of `OwnPeak` that take 50 us or more: a fraction of a percent of the time."""
 
 
 class PeakMemory:

@@ -307,7 +307,7 @@ from scaledproc._util.process.memory import OwnPeak
 peak = OwnPeak()
 before = peak(0.0)
 more = bytearray(b"x") * 200_000_000
-late, between = peak(0.001), peak(0.006)
+late, between = peak(0.01), peak(0.03)
 assert late == before, (late, before)
 more = more * 3
 print(before, between, peak())
