@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from scaledproc._util.options import Declared, declared
 from scaledproc._util.redaction import redacted
-from scaledproc.engine.options import wants_keys
 from scaledproc.events import CombineDone, ShardDone
 from scaledproc.execution.limits import Limits
 from scaledproc.extractors.tables import tables_of
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 
 Asked = TypeVar("Asked", bound="PlanOptions")
 
-_KEYS_ASKED = "with_keys_asked"
-"""In run.json among the options: whether rows were to have keys, where a person said so and not the extractor."""
 IN_MEMORY = "(in memory) "
 """What the specification in run.json begins with, of an extractor that was given as an object."""
 # What touches the data, and so may change the output.
@@ -69,7 +66,6 @@ def new_record(
         options={
             **_recorded(options, extractor),
             "leaves_out": not planned.is_whole,
-            **({} if options.with_keys is None else {_KEYS_ASKED: options.with_keys}),
             "backend": type(backend).__name__,
             "cores": backend.cores,
         },
@@ -97,7 +93,7 @@ def as_asked_before(options: Asked, had: RunRecord | None) -> Asked:
     had
         The record of the run that is there, if any. What its extractor said by itself may be otherwise by now.
     """
-    asked = None if had is None else had.options.get(_KEYS_ASKED)
+    asked = None if had is None else had.options.get("with_keys")
     return replace(options, with_keys=asked) if options.with_keys is None and isinstance(asked, bool) else options
 
 
@@ -107,7 +103,6 @@ def _recorded(options: RunOptions, extractor: Extractor) -> dict[str, Any]:
         "unit": options.unit or extractor.unit,
         "anchor": options.anchor or tuple(extractor.anchors),
         "table": options.table or FILE,
-        "with_keys": wants_keys(options, extractor),
     }
     given = {**vars(options), **own}
     found = {each.recorded: _as_json(each, given[each.name]) for each in declared(type(options)) if each.recorded}

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.execution.keys import keyed_schema
 from scaledproc.extractors.base import Extractor, FunctionExtractor
+from scaledproc.extractors.code.fingerprint import WITH_KEYS
 from scaledproc.extractors.described import described
 from scaledproc.extractors.rows.several import MAIN
 from scaledproc.extractors.tables import tables_of
@@ -81,7 +82,8 @@ def table_schema(extractor: Extractor, record: RunRecord, name: str, schema: pa.
 
 def has_keys(record: RunRecord) -> bool:
     """Whether the rows of a run's tables lead back to their tasks by columns of their own."""
-    return record.options.get("with_keys") is True
+    fingerprint = record.extractor["fingerprint"]
+    return isinstance(fingerprint, Mapping) and WITH_KEYS in fingerprint
 
 
 def called(table: str) -> str:

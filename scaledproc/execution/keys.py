@@ -52,8 +52,11 @@ def keyed_schema(schema: pa.Schema, what: str = "the extractor's table", own_key
     Raises
     ------
     UsageError
-        If the table has another column of such a name itself.
+        If the table has another column of such a name itself, or one that cannot have such texts, or `own_keys` has
+        another name.
     """
+    if other := [name for name in own_keys if name not in KEYS]:
+        raise UsageError(f"the extractor's own_keys names {other[0]!r}: give some of {', '.join(KEYS)}")
     own = [name for name in KEYS if name in schema.names and name not in own_keys]
     if own:
         raise UsageError(
@@ -62,7 +65,18 @@ def keyed_schema(schema: pa.Schema, what: str = "the extractor's table", own_key
             "with @extractor(…, with_keys=False)). A class whose column is the task's says own_keys = "
             f"({own[0]!r},)"
         )
+    for field in schema:
+        if field.name in own_keys and not _has_texts(field.type):
+            raise UsageError(
+                f"{what} has a column {field.name!r} of {field.type}, of which the extractor says (own_keys) that it "
+                "is the task's: make it a string, rename it, or leave the task's out with --no-with-keys"
+            )
     return pa.schema([*_FIELDS, *(each for each in schema if each.name not in KEYS)], metadata=schema.metadata)
+
+
+def _has_texts(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def without_keys(table: pa.Table) -> pa.Table:

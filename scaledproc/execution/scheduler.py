@@ -246,8 +246,8 @@ class Terms:
     jobs: int
     limits: Limits
     n_tasks: Callable[[Chunk], int]
-    n_files: Callable[[Chunk], int] | None = None
-    files_ahead: int = 0
+    n_files: Callable[[Chunk], int] | None
+    files_ahead: int
 
 
 @dataclass
@@ -582,7 +582,6 @@ class Scheduler:
                     return
                 part, loss = found
                 culprit = call.runs[part]
-                self._shards[culprit.chunk.shard].is_small = False
                 self._hand_back(run for run in call.runs if run is not culprit)
                 self._cut(culprit, Piece(0, self._terms.n_tasks(culprit.chunk)), loss)
             case Assemble():

@@ -87,7 +87,7 @@ class Finishing:
             record.state,
             record.plan_id,
             record.dataset,
-            {name: record.extractor[name] for name in ("label", "options") if name in record.extractor},
+            {name: record.extractor[name] for name in ("label", "options", "fingerprint") if name in record.extractor},
             record.options,
             record.versions,
             {"shards": record.counts["shards"]},

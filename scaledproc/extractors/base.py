@@ -229,7 +229,7 @@ class Extractor(ABC):
     def __init_subclass__(cls, **words: Any) -> None:
         """Let a single text stand for a tuple of one."""
         super().__init_subclass__(**words)
-        for name in ("reads", "env"):
+        for name in ("reads", "env", "own_keys"):
             if name in vars(cls) and not isinstance(vars(cls)[name], property):
                 setattr(cls, name, _texts(vars(cls)[name]))
 

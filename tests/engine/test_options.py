@@ -174,7 +174,7 @@ def test_an_option_of_any_kind_is_recorded_by_its_field(tmp_path: Path) -> None:
             "anchors": ["*.txt"],
             "hidden": False,
             "compare": "listed",
-            "with_keys": True,
+            "with_keys": None,
             "limit": 2,
             "inventory": "list",
             "shards": "4",

@@ -18,6 +18,7 @@ import scaledproc
 from scaledproc import Extractor, Task
 from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.events import ReuseFound
+from scaledproc.execution.finishing import has_keys
 from scaledproc.execution.keys import KEYS, KeyColumns, decoded
 from scaledproc.storage.parquet import Writer
 from scaledproc.testing.probes import output_bytes
@@ -157,6 +158,15 @@ def test_a_choice_stays_until_another_is_made(words: Path) -> None:
     assert {*KEYS} <= {*run(words, "out").to_arrow().schema.names}
 
 
+def test_run_json_tells_what_was_asked_once(words: Path) -> None:
+    """What the rows have is told by the fingerprint, as it is part of the plan."""
+    for name, asked in (("plain", None), ("with", True), ("without", False)):
+        record = run(words, name, with_keys=asked).record
+        assert {key: value for key, value in record.options.items() if "keys" in key} == {"with_keys": asked}
+        assert record.extractor["fingerprint"].get("with_keys") == (None if asked is False else "yes")
+        assert has_keys(record) is (asked is not False)
+
+
 def test_what_the_extractor_says_is_no_choice(words: Path) -> None:
     code = words.parent / "own.py"
     run(words, "out")
@@ -242,6 +252,54 @@ def test_a_column_that_is_not_the_tasks_is_told_with_the_row(words: Path) -> Non
     with pytest.raises(ScaledprocError, match=r"'unit' is the task's .*'top.txt' has None there, not '\.'"):
         run(words, "out", extractor=Places(), with_keys=True)
     assert run(words, "plain", extractor=Places()).to_arrow().num_rows == len(WORDS)
+
+
+class OneText(Places):
+    own_keys = "unit"
+    tables = MappingProxyType({})
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema([("length", pa.int64()), ("unit", pa.string())])
+
+    def extract(self, task: Task) -> Any:
+        return {"length": 1, "unit": task.unit}
+
+    def finish(self, table: pa.Table) -> pa.Table:
+        return table.set_column(1, "unit", table["unit"].dictionary_encode())
+
+
+def test_a_single_own_key_may_be_a_text_and_its_column_a_dictionary(words: Path) -> None:
+    rows = run(words, "out", extractor=OneText(), with_keys=True).to_arrow()
+    assert rows.schema.names == [*KEYS, "length"]
+
+
+class Misspelled(Places):
+    own_keys = ("group", "unti")
+
+
+class Lists(Places):
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema([("length", pa.int64()), ("group", pa.string()), ("unit", pa.list_(pa.string()))])
+
+
+class NumbersInWords(Places):
+    tables = MappingProxyType({"words": {"word": "string", "unit": "int64"}})
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (Misspelled, r"own_keys names 'unti': give some of group, unit, anchor"),
+        (Lists, r"the extractor's table has a column 'unit' of list<item: string>, .*own_keys.*: make it a string"),
+        (NumbersInWords, r"the extractor's table 'words' has a column 'unit' of int64, "),
+    ],
+)
+def test_what_cannot_be_the_task_s_is_refused_before_any_task(made: type[Extractor], message: str, words: Path) -> None:
+    with pytest.raises(UsageError, match=message):
+        run(words, "out", extractor=made(), with_keys=True)
+    assert not (words.parent / "out").exists()
 
 
 @pytest.mark.slow

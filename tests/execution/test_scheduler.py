@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,7 +17,6 @@ from scaledproc.execution.chunks.chunk_work import PieceDone
 from scaledproc.execution.chunks.missing_dataset import UnreadError
 from scaledproc.execution.limits import Limits
 from scaledproc.execution.scheduler import (
-    MOST_TOGETHER,
     MOST_UNREAD,
     Assemble,
     Call,
@@ -205,6 +204,21 @@ def test_so_much_is_staged_ahead_of_a_remote_dataset(jobs: int, files: int, stag
     assert sum(isinstance(each, Stage) for each in machine.instructions()) == staged
 
 
+def test_what_is_ready_counts_as_staged_ahead_too() -> None:
+    chunks = chunks_of([1] * 9)
+    machine = scheduler(chunks)
+    assert [call.chunk for call in after(machine)] == chunks[:2]  # as many as one core is given
+    assert list(machine.instructions()) == [Stage(chunks[2]), Stage(chunks[3])]
+    machine.receive(Staged(chunks[2]))
+    assert list(machine.instructions()) == []
+
+
+def test_as_many_are_staged_as_the_next_shard_asks_for() -> None:
+    """Not as a small one behind it would."""
+    machine = scheduler(chunks_of([1] * 4, [1]), small=[1])
+    assert sum(isinstance(each, Stage) for each in machine.instructions()) == 2
+
+
 def test_so_much_is_staged_ahead_and_handed_out_of_a_local_dataset() -> None:
     machine = scheduler(chunks_of([1] * 20), jobs=3)
     stages = [each for each in machine.instructions() if isinstance(each, Stage)]
@@ -281,7 +295,7 @@ class TestTogether:
     def test_the_more_are_ready_the_more_are_handed_out_together(self) -> None:
         machine, _ = self.machine(400)
         said = after(machine)
-        assert [len(each.runs) for each in said if isinstance(each, MakeShards)] == [MOST_TOGETHER, MOST_TOGETHER // 2]
+        assert [len(each.runs) for each in said if isinstance(each, MakeShards)] == [64, 32]
 
     def test_few_come_one_by_one(self) -> None:
         machine, chunks = self.machine(3)
@@ -321,10 +335,13 @@ class TestTogether:
         assert said == [RunPiece(chunks[1], Piece(0, 1))]
         said = after(machine, part(said[0]))
         assert said == [RunPiece(chunks[1], Piece(1, 2, 1))]
-        (said,) = after(machine, lost(said[0], 1))
-        assert isinstance(said, Assemble)
-        assert [type(each) for each in said.parts] == [PieceDone, Verdict]
-        assert after(machine, made(said))[0] == Merge(1)
+        (whole,) = after(machine, lost(said[0], 1))
+        assert isinstance(whole, Assemble)
+        assert [type(each) for each in whole.parts] == [PieceDone, Verdict]
+        merge, *others = after(machine, made(whole))
+        assert merge == Merge(1)
+        runs = [run for call in others for run in (call.runs if isinstance(call, MakeShards) else (call,))]
+        assert [run.chunk for run in runs] == [chunks[0], chunks[2]]
 
     @pytest.mark.parametrize("event", [lambda call: lost(call, None), lambda call: lost(call, 1, begun=False), unread])
     def test_all_come_one_by_one_where_it_is_not_known_whose_fault_it_is(self, event: Callable[[Call], Event]) -> None:
@@ -400,6 +417,15 @@ class TestRepair:
         event = lost(call)
         assert after(machine, event) == [End(CannotGoOn(call, event.loss))]
 
+    def test_a_piece_may_bring_rows_of_errors(self) -> None:
+        machine = scheduler([ONE])
+        (call,) = after(machine)
+        (piece,) = after(machine, lost(call, 0, "timeout"))
+        errors: tuple[Mapping[str, object], ...] = ({"anchor": "a.hea"},)
+        (whole,) = after(machine, PieceMade(piece, PieceDone(1, (0, 1, 1), 0.0, errors)))
+        assert isinstance(whole, Assemble)
+        assert whole.parts[1] == PieceDone(1, (0, 1, 1), 0.0, errors)
+
     def test_a_chunk_that_was_put_together_may_be_unread_too(self) -> None:
         machine = scheduler([ONE])
         (call,) = after(machine)
@@ -442,6 +468,48 @@ class TestUnread:
         assert merge == Merge(1)
         said = after(machine, unread(RunChunk(THREE, SIZE), 6, tasks=6))
         assert said == [RunLast(ONE), RunLast(THREE)]  # 12 unread, 12 read, of 26
+
+    @pytest.mark.parametrize(
+        ("event", "failure"),
+        [
+            (unread(RunChunk(ONE, 20), 9, tasks=9), None),
+            (unread(RunChunk(ONE, 20), 10, tasks=10), CannotRead(10, 10, "example 10")),
+            (unread(RunChunk(ONE, 20), 10, tasks=19), CannotRead(10, 19, "example 10")),
+            (unread(RunChunk(ONE, 20), 10, tasks=20), None),
+            (unread(RunChunk(ONE, 20), 10, 2, tasks=21), CannotRead(12, 21, "example 10")),
+            (unread(RunChunk(ONE, 20), 10, 2, tasks=22), None),
+        ],
+    )
+    def test_ten_that_cannot_be_read_and_fewer_that_can_end_a_run(
+        self, event: Unread, failure: CannotRead | None
+    ) -> None:
+        """At once, whatever else is at work."""
+        machine = scheduler([ONE, TWO])
+        after(machine)
+        assert after(machine, event) == ([] if failure is None else [End(failure)])
+
+    @pytest.mark.parametrize("quarantined", [2, 3])
+    def test_what_came_into_quarantine_was_not_read(self, quarantined: int) -> None:
+        machine = scheduler([ONE, TWO, THREE, FOUR])
+        one, two = after(machine)
+        assert after(machine, unread(one, 6, tasks=6)) == [RunChunk(THREE, 20)]
+        after(machine, Made(two, (ChunkDone(1, 14, 14, 1, 0.0, quarantined, chunk=0),)))
+        said = after(machine, unread(RunChunk(THREE, 20), 6, tasks=6))
+        assert said == ([End(CannotRead(12, 26, "example 6"))] if quarantined == 3 else [])
+
+    def test_the_first_one_s_error_is_shown(self) -> None:
+        machine = scheduler([ONE, TWO])
+        one, two = after(machine)
+        assert after(machine, unread(one, 3), unread(two, 4)) == [End(CannotRead(7, 8, "example 3"))]
+
+    def test_a_task_is_counted_once_however_often_it_is_tried(self) -> None:
+        one, two = chunks_of([4], [3])
+        machine = scheduler([one, two])
+        first, second = after(machine)
+        assert after(machine, unread(first, 3), made(second)) == [Merge(1), RunLast(one)]
+        (piece,) = after(machine, lost(RunLast(one), 0, "timeout"))
+        (whole,) = after(machine, part(piece))
+        assert after(machine, Merged(Merge(1)), unread(whole, 4)) == [End(CannotRead(4, 7, "example 4"))]
 
     def test_what_is_gone_counts_as_neither_while_others_are_at_work(self) -> None:
         machine = scheduler([ONE, TWO])

@@ -4,7 +4,8 @@
     python tests/support/mutation/mutants.py scaledproc/storage/retry.py  # some
     python tests/support/mutation/mutants.py --sample 50 scaledproc/extractors/rows/scalars.py
 
-A mutant that no test notices is printed. `equal_mutants.toml` names those that no test can notice, with the reason.
+Slow tests are left out. A mutant that no test notices is printed. `equal_mutants.toml` names those that no test can
+notice, with the reason.
 """
 
 from __future__ import annotations
@@ -314,7 +315,8 @@ def main() -> int:
         if not process:
             plugin = Plugin(file, arguments.sample, arguments.seed, equal)
             # hypothesis was imported before pytest could have rewritten its assertions.
-            options = ["-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+            options = ["-q", "-m", "not slow", "-p", "no:cacheprovider"]
+            options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
             ended = pytest.main([*options, *TESTS[file]], plugins=[plugin])
             if ended:
                 _say(f"{file}: pytest ended with {ended!r}")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,6 +133,29 @@ def test_where_nothing_can_be_compiled_numpy_counts(reason: str, monkeypatch: py
     counts = ByteCounts(1)
     counts.add(np.array([[7], [7], [9]], np.uint8))
     assert counts.total()[0, [7, 8, 9]].tolist() == [2, 0, 1]
+
+
+@pytest.mark.usefixtures("_few_are_much")
+@pytest.mark.parametrize("width", [1, 2, 3, 5, 8, 9])
+@pytest.mark.parametrize("lengths", [[], [0], [1], [7], [8], [9], [16, 1], [40, 0, 23]])
+def test_what_is_compiled_counts_so(width: int, lengths: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own lines, without a compiler."""
+    asked: list[dict[str, bool]] = []
+
+    def njit(**options: bool) -> Callable[[Any], Any]:
+        asked.append(options)
+        return lambda function: function
+
+    monkeypatch.setitem(sys.modules, "numba", SimpleNamespace(njit=njit))
+    byte_counting.use_compiled()
+    assert asked == [{"cache": True, "nogil": True}]
+    assert byte_counting._compiled is not None
+    rng = np.random.default_rng(width)
+    blocks = [rng.integers(0, 256, (length, width), np.uint8) for length in lengths]
+    counts = ByteCounts(width)
+    for block in blocks:
+        counts.add(block)
+    assert counts.total().tolist() == expected_of(blocks, width)
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
