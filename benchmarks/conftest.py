@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "showing"))
 sys.path.insert(0, str(Path(__file__).parent / "support"))  # what lies there is run as scripts too: no package
 
 from data import Dataset, Part, cached_dataset
