@@ -75,8 +75,9 @@ def keyed_schema(schema: pa.Schema, what: str = "the extractor's table", own_key
 
 
 def _has_texts(kind: pa.DataType) -> bool:
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    """Whether values of a type can be the texts that lead back."""
+    kind = kind.value_type if isinstance(kind, pa.DictionaryType) else kind
+    return kind in (pa.string(), pa.large_string(), pa.string_view())
 
 
 def without_keys(table: pa.Table) -> pa.Table:

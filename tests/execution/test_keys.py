@@ -255,7 +255,7 @@ def test_a_column_that_is_not_the_tasks_is_told_with_the_row(words: Path) -> Non
 
 
 class OneText(Places):
-    own_keys = "unit"
+    own_keys = "unit"  # type: ignore[assignment]  # as somebody writes who forgets the comma
     tables = MappingProxyType({})
 
     @property
