@@ -125,7 +125,7 @@ def _places(statement: ast.stmt) -> Iterator[tuple[ast.AST, list[Callable[[], No
                     yield shown, [_put(node, name, None, 0, ast.UnaryOp(ast.Not(), child))]
                 yield from walk(child, shown)
 
-    if isinstance(statement, ast.Assign) and ast.unparse(statement.value).startswith("Literal["):
+    if isinstance(statement, ast.Assign) and ast.unparse(statement.value).startswith(("Literal[", "Callable[")):
         return iter(())  # a type
     return walk(ast.Module([statement], []), statement)
 
