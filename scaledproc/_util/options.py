@@ -295,7 +295,8 @@ def function(value: Any, flag: str) -> Callable[..., Any]:
     """
     if not callable(value):
         raise UsageError(f"{flag}: give a function, not a value of type {type(value).__name__}")
-    return value  # type: ignore[no-any-return]
+    found: Callable[..., Any] = value
+    return found
 
 
 yes_or_no = _of_type(bool, "True or False")

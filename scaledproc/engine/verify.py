@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -135,7 +136,7 @@ def verify_run(run: Run, inventory: Callable[[], Inventory] | None = None) -> Ve
     shards = len(run.record.shards) if plan is None else plan.n_shards
     check.step(run.record.place_of_table(), lambda: check.table(shards))
     for name in run.record.tables:
-        check.step(run.record.place_of_table(name), lambda name=name: check.further(name, shards))  # type: ignore[misc]
+        check.step(run.record.place_of_table(name), partial(check.further, name, shards))
     check.step(RECORD, check.strays)
     if run.record.has_table_folders:
         check.step(MAIN_TABLE, check.strays_in_tables)

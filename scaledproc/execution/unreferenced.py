@@ -72,7 +72,7 @@ class Unreferenced:
         return [f"{len(left):,} {' or '.join(globs_of(left, self._globs))} that no task's header names: {shown}"]
 
     def _companions(self) -> Iterator[pa.Array]:
-        with contextlib.closing(read_tables(self._run.store, INVENTORY, ["path"])) as tables:  # type: ignore[type-var]
+        with contextlib.closing(read_tables(self._run.store, INVENTORY, ["path"])) as tables:  # type: ignore[type-var]  # a generator
             for table in tables:
                 paths = table["path"].cast(pa.string())
                 yield paths.filter(matches(paths, self._globs)).combine_chunks()

@@ -151,7 +151,7 @@ class Folder:
                 raise StoppedError
             tell(count)
 
-        class Hearing(Callback):  # type: ignore[misc]
+        class Hearing(Callback):  # type: ignore[misc]  # fsspec has no types
             def relative_update(self, inc: int = 1) -> None:
                 moved(inc)
 

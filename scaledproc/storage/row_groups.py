@@ -171,7 +171,8 @@ def _bits(array: Any) -> NDArray[np.int64] | int:
 
 def _filled(lengths: pa.Array) -> NDArray[np.int64]:
     """Lengths; 0 for null."""
-    return lengths.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)  # type: ignore[no-any-return]
+    filled: NDArray[np.int64] = lengths.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    return filled
 
 
 def _is_text(kind: pa.DataType) -> bool:

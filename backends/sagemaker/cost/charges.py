@@ -29,7 +29,7 @@ BUCKET_KEY_SHARE = 0.03
 PUTS_PER_CHUNK = 2  # its rows, and its errors or what it said where there are any
 PUTS_PER_SHARD = 4  # its rows, errors, report; a list of its folder costs as much as a PUT
 SECONDS_PER_HEARTBEAT = 5.0
-FREE_KMS_REQUESTS = 20_000  # a month, of the whole account: not taken off
+# The 20,000 requests to KMS that are free each month are not taken off: they are the whole account's.
 
 
 @dataclass(frozen=True)

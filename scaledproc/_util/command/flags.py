@@ -60,7 +60,7 @@ def replace_parameter(
     kept = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own.parameters.values()]
     at = next(at for at, each in enumerate(kept) if each.name == name)
     parameters = [*kept[:at], *made, *kept[at + 1 :]]
-    command.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    command.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # what inspect reads
     command.__annotations__ = {each.name: each.annotation for each in parameters}
 
 

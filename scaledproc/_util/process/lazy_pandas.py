@@ -54,7 +54,7 @@ class _Watcher(MetaPathFinder):
                 execute(module)
                 _tell_arrow()
 
-            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]  # of this one spec alone
         return spec
 
 

@@ -12,11 +12,9 @@ from collections.abc import Iterable, Sequence
 from scaledproc._util.options import Declared, declared
 from scaledproc.backend.settings import declared_settings
 from scaledproc.engine.options import FetchOptions, PlanOptions, RunOptions
-from scaledproc.extractors.options import ExtractorOption
 
 OPTIONS = ("Flag", "Python", "Default", "What it does")
 SETTINGS = ("Flag", "Key", "Default", "What it does")
-OF_EXTRACTORS = ("Option", "Type", "Default", "What it does")
 NO_FLAG = "in Python only"
 
 
@@ -37,20 +35,6 @@ def settings_table(settings: Iterable[Declared]) -> str:
     """A table of a backend's settings; each has the flag `--BACKEND-NAME` besides, which no other can have."""
     rows = [(_flag(each), f"`{each.name}`", _default(each), _help(each)) for each in settings]
     return markdown_table(SETTINGS, rows)
-
-
-def extractor_table(options: Iterable[ExtractorOption]) -> str:
-    """A table of an extractor's options, as `options_of` has them."""
-    rows = [
-        (
-            f"`{each.name}`",
-            f"`{each.type_text}`{f' ({each.about.unit})' if each.about.unit else ''}",
-            f"`{each.default_text}`",
-            each.about.help,
-        )
-        for each in options
-    ]
-    return markdown_table(OF_EXTRACTORS, rows)
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

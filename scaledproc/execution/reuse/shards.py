@@ -298,7 +298,7 @@ def _copied(run: RunFolder, shard: int, origins: Origins, stretches: Sequence[_S
         with target.open("wb", buffering=0) as copy, memoryview(bytearray(size)) as block:
             left = start
             while left:
-                count = opened.readinto(block[: min(size, left)])  # type: ignore[attr-defined]
+                count = opened.readinto(block[: min(size, left)])  # type: ignore[attr-defined]  # every such file has it
                 if not count:
                     raise DamagedError(f"{source.run.store}/{piece.name} is shorter than it was: run the command again")
                 left -= count

@@ -96,7 +96,7 @@ class Printed(io.TextIOWrapper):
         self._target, self._left = sys.stderr, sys.maxsize  # for what has been kept of this
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]
+    def encoding(self) -> str:  # type: ignore[override]  # an attribute above, which changes here
         """The encoding of the stream that it goes to."""
         return str(getattr(self._target, "encoding", None) or "utf-8")
 

@@ -210,7 +210,7 @@ class Writer:
         if isinstance(made, str):
             return f"{kind.__module__}.{made}"
         how, arguments, state, items, pairs = (*made, None, None, None)[:5]
-        if how is copyreg.__newobj__:  # type: ignore[attr-defined]
+        if how is copyreg.__newobj__:  # type: ignore[attr-defined]  # pickle's own, left out of its stubs
             maker, arguments = self._code(arguments[0]), arguments[1:]
         else:
             maker = self._text(how, name)

@@ -80,7 +80,7 @@ def files(
         beginning = file.read(max(first, _LOOKED_AT))
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+        digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # every such file has readinto
     return {
         "path": task.anchor,
         "extension": posixpath.splitext(task.anchor)[1].lower(),

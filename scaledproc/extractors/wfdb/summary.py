@@ -6,8 +6,7 @@ import math
 import os
 import resource
 from collections.abc import Iterable, Mapping
-from functools import cached_property
-from pathlib import Path
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import pyarrow as pa
@@ -17,6 +16,7 @@ from scaledproc.extractors.options import Option
 from scaledproc.extractors.wfdb.headers.header import parse_header, read_header
 from scaledproc.extractors.wfdb.headers.record import records_of, when_counted
 from scaledproc.extractors.wfdb.headers.task_header import listed_files, shared_values
+from scaledproc.extractors.wfdb.own_table import BUILT_IN, content_of_table
 from scaledproc.extractors.wfdb.report.ranges import RangesOption
 from scaledproc.extractors.wfdb.signals.byte_counting import MUCH, use_compiled
 from scaledproc.extractors.wfdb.signals.samples import describe_samples
@@ -61,8 +61,6 @@ SCHEMA = pa.schema(
         ("header_note", pa.string()),
     ]
 )
-BUILT_IN = "built-in"
-"""Instead of a file of signal names: those of the package."""
 ENDING = ".csv.gz"
 """Of MIMIC-IV's numerics, which are named after their master header: eight digits, and `n`."""
 _LARGEST = 1e100
@@ -70,21 +68,10 @@ _LARGEST = 1e100
 NUMERICS_FS = 2.0  # Hz; MIMIC's numerics come once a second or once a minute, its waveforms at 62.5 Hz and more
 
 
-def names_of_file(file: str | os.PathLike[str]) -> str | None:
-    """The content of a table of signal names, so that it travels with the run; None for the built-in one.
-
-    Raises
-    ------
-    UsageError
-        If the file's content is no such table.
-    """
+def _check_names(text: str) -> None:
     from scaledproc.extractors.wfdb.signal_names import SignalNames
 
-    if str(file) == BUILT_IN:
-        return None
-    text = Path(file).read_text(encoding="utf-8")
     SignalNames.parse(text)
-    return text
 
 
 NamesOption = Annotated[
@@ -92,8 +79,8 @@ NamesOption = Annotated[
     Option(
         "Table of canonical signal names (TOML), or built-in.",
         metavar="FILE",
-        default_text="built-in",
-        read=names_of_file,
+        default_text=BUILT_IN,
+        read=partial(content_of_table, check=_check_names),
     ),
 ]
 """The option `signal_names`: the content of a table instead of the built-in one."""

@@ -313,9 +313,3 @@ def _messages(tables: Any) -> Messages:
     shown, _ = groups.most(GROUPS)
     in_groups = sum(each.count for each in shown)
     return Messages(total, dict(kinds.most_common(GROUPS)), shown, total - in_groups, read)
-
-
-def options_given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a run that were given, without what the engine notes beside them."""
-    own = {"backend", "cores", "leaves_out", "updates"}
-    return {name: value for name, value in options.items() if name not in own and value not in (None, [], (), False)}

@@ -56,7 +56,7 @@ _PASSING = (
 _random = random.Random()  # noqa: S311 - not the one that a user may have seeded, alike in every process
 
 
-class RetryingS3FileSystem(S3FileSystem):  # type: ignore[misc]
+class RetryingS3FileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
     """An S3FileSystem that keeps no listing, and tries each request again as `RetryPolicy` says."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -233,7 +233,7 @@ class RetryingS3FileSystem(S3FileSystem):  # type: ignore[misc]
         return OneVersion(self, path) if mode == "rb" else super()._open(path, mode, **options)
 
 
-class OneVersion(AbstractBufferedFile):  # type: ignore[misc]
+class OneVersion(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no types
     """An object for reading, the same version of it from the first byte to the last.
 
     The first request brings its etag, its size and its first bytes; every other one demands that etag.

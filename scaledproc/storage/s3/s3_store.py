@@ -74,7 +74,7 @@ class S3Store(FsspecStore):
         """Copy one version of each object, the one that was listed."""
         for file, target in group:
             with self.open(file.path) as source, target.open("wb") as copy:
-                if file.version not in ("", source.etag):  # type: ignore[attr-defined]
+                if file.version not in ("", source.etag):  # type: ignore[attr-defined]  # a OneVersion
                     raise ChangedError(f"{file.path} changed since it was listed")
                 while piece := source.read(PIECE):
                     copy.write(piece)

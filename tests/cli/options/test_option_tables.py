@@ -9,10 +9,8 @@ import pytest
 
 from scaledproc._util.options import declared
 from scaledproc.backends.sagemaker.settings import Settings
-from scaledproc.cli.options.option_tables import all_tables, extractor_table, markdown_table
+from scaledproc.cli.options.option_tables import all_tables, markdown_table
 from scaledproc.engine.options import FetchOptions, PlanOptions, RunOptions
-from scaledproc.extractors.options import options_of
-from scaledproc.extractors.wfdb.summary import WfdbSummary
 
 
 def cells(table: str) -> list[list[str]]:
@@ -42,14 +40,6 @@ def test_some_lines() -> None:
     assert "| `--limit N` | `limit` | all units | Only so many" in run
     assert "| `--role ARN` | `role` | none | IAM role" in sagemaker
     assert "| `--retry-wait SECONDS` | `retry_wait` | `30.0` seconds |" in sagemaker
-
-
-def test_options_of_an_extractor() -> None:
-    lines = extractor_table(options_of(WfdbSummary).values()).splitlines()[2:]
-    assert len(lines) == len(options_of(WfdbSummary))
-    assert lines[0] == (
-        "| `signal_names` | `str \\| None` | `built-in` | Table of canonical signal names (TOML), or built-in. |"
-    )
 
 
 def test_what_is_to_be_typed_is_code() -> None:

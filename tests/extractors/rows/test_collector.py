@@ -7,6 +7,7 @@ import datetime as dt
 import decimal
 import gc
 import traceback
+from collections import defaultdict
 from fractions import Fraction
 from itertools import pairwise, product
 from pathlib import Path
@@ -26,7 +27,7 @@ import scaledproc
 from scaledproc.errors import UsageError
 from scaledproc.extractors import Task
 from scaledproc.extractors.rows import collector as module
-from scaledproc.extractors.rows import takers
+from scaledproc.extractors.rows import scalars, takers
 from scaledproc.extractors.rows.collector import HELD, PIECE, RowCollector, SchemaError, refused_among
 
 WHEN = dt.datetime(2020, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
@@ -527,6 +528,7 @@ def test_about_how_many_bytes_rows_take() -> None:
     assert sizes_of(schema, row | {"s": "üa"}, row | {"s": "üa", "t": "b"}) == [342, 342]
     assert sizes_of(schema, row | {"l": [1, 2]}, row | {"l": np.arange(2)}) == [340 + 124, 340 + 116]
     assert sizes_of(schema, row | {"l": [1], "s": "x" * 101}) == [340 + 92 + 101]
+    assert sizes_of(schema, row | {"l": [1], "s": "x" * 100}) == [340 + 92]
     table = pa.table({"n": [1, 2]}, pa.schema([("n", I64)]))
     assert sizes_of(table.schema, table, {"n": 1}, table) == [16, 160, 16]
 
@@ -566,7 +568,10 @@ def test_rows_are_taken_once() -> None:
 # Rows that many rows look like
 
 
-@pytest.mark.parametrize("kind", [pa.int8(), pa.uint16(), I64])
+WHOLE = [pa.int8(), pa.int16(), I32, I64, pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()]
+
+
+@pytest.mark.parametrize("kind", WHOLE, ids=str)
 def test_each_of_several_whole_numbers_is_within_its_bounds(kind: pa.DataType) -> None:
     bits = kind.bit_width
     low, high = (0, 2**bits - 1) if pa.types.is_unsigned_integer(kind) else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
@@ -590,10 +595,29 @@ def test_rows_of_more_forms_than_are_remembered() -> None:
         assert outcome(schema, [*rows, *rows]) == ("taken", repr(expected * 2))
 
 
+def test_a_value_that_is_shared_is_made_once_and_others_are_made_anew() -> None:
+    schema = pa.schema([("x", F64), ("y", F64), ("s", TEXT)])
+    one, two = 1 << 40, 1 << 41
+    rows = [{"x": one, "y": one, "s": "a"}, {"x": one, "y": two, "s": "a"}]
+    collector = RowCollector(schema)
+    taken = collector.begin()
+    collector.take_all(rows, taken)
+    (part,) = taken.parts
+    assert repr(part) == repr([(float(one), float(one), "a"), (float(one), float(two), "a")])
+
+
+def test_a_mapping_that_makes_values_up_lacks_them() -> None:
+    schema = pa.schema([("x", F64), ("y", F64)])
+    row = defaultdict(float, x=1.0)
+    assert outcome(schema, row)[1].startswith("row 1 lacks the column 'y'")
+    assert dict(row) == {"x": 1.0}
+
+
 def test_times_that_rows_share() -> None:
     schema = pa.schema([("t", pa.timestamp("us")), ("d", pa.date32()), ("z", pa.timestamp("us", "UTC"))])
     day, there = dt.date(2020, 1, 2), NOON.replace(tzinfo=BERLIN)
     rows = [{"t": NOON, "d": day, "z": there}] * 3 + [{"t": NOON + dt.timedelta(1), "d": day, "z": None}]
+    rows += [{"t": rows[-1]["t"], "d": day + dt.timedelta(1), "z": there}]
     taken = [{**row, "z": row["z"] and NOON.replace(hour=10, tzinfo=dt.UTC)} for row in rows]
     collector = RowCollector(schema)
     collector.add(rows)
@@ -634,6 +658,17 @@ def test_texts_that_cannot_be_encoded_beside_long_ones() -> None:
     assert outcome(schema, good) == ("taken", repr([good]))
     assert outcome(schema, [good, {"s": "x", "t": "\udc80"}])[1].startswith("row 2, column 't': ")
     assert outcome(schema, [good, {"s": "\udc80" * 200, "t": ""}])[1].startswith("row 2, column 's': ")
+
+
+def test_a_text_that_is_too_long_in_bytes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A character has up to four."""
+    for each in (module, scalars):
+        monkeypatch.setattr(each, "LARGEST_BINARY", 1000)
+    schema = pa.schema([("s", TEXT)])
+    assert outcome(schema, {"s": "🜁" * 250})[0] == "taken"
+    assert outcome(schema, {"s": "🜁" * 251})[1].startswith("row 1, column 's': ")
+    assert outcome(schema, {"s": "x" * 1000})[0] == "taken"
+    assert outcome(schema, {"s": "x" * 1001})[1].startswith("row 1, column 's': ")
 
 
 # What is wrong

@@ -249,7 +249,7 @@ class Stream:
         is_enough: Sequence[bool],
     ) -> dict[int, Measured]:
         """What the spectra of windows tell, by their places; not of those with long gaps or many."""
-        longest = LONGEST_GAP * self._timing.fs  # type: ignore[operator]
+        longest = LONGEST_GAP * self._timing.fs  # type: ignore[operator]  # known where there are spectra
         places = [
             place
             for place, (row, length) in enumerate(zip(rows, lengths, strict=True))

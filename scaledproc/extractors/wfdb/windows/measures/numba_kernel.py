@@ -50,7 +50,7 @@ def compiled_kernel() -> Kernel:
     }
     kernel: Any = compiling(calling(_kernel, **steps))
     kernel(np.zeros(1, np.int32), np.array([[0, 1, 0, 0, 0, 0]]), -1, False, np.zeros((1, fields.FIELDS), np.int64))
-    return kernel  # type: ignore[no-any-return]
+    return kernel  # type: ignore[no-any-return]  # numba has no types
 
 
 def _kernel(samples: Any, windows: Any, missing: Any, is_reversed: Any, table: Any) -> None:
