@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import COMMAND, Cli, TreeWriter, clean_environment, tree_bytes
+from support import COMMAND, Cli, clean_environment, tree_bytes
 
 import scaledproc
 from scaledproc import api
@@ -29,27 +29,6 @@ from scaledproc.events import Event
 from scaledproc.extractors import load_extractor
 from scaledproc.planning import calibration
 from scaledproc.reporting.text import status_text
-
-FILES = {f"g/{number}.txt": b"x" for number in range(4)}
-SIZES = """
-import scaledproc
-
-@scaledproc.extractor(schema={"name": "string"}, anchor="*.txt", unit="file")
-def sizes(task):
-    return {"name": task.anchor}
-"""
-
-
-@pytest.fixture
-def extractor(tmp_path: Path) -> str:
-    (tmp_path / "e.py").write_text(SIZES)
-    return f"{tmp_path / 'e.py'}:sizes"
-
-
-@pytest.fixture
-def data(tree: TreeWriter) -> Path:
-    return tree(FILES)
-
 
 # Open files
 

@@ -7,33 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-from support import TreeWriter
 
 import scaledproc
 from scaledproc._util.process import scratch
 from scaledproc._util.process.scratch import PrivateFolder, remove_left
 from scaledproc.errors import ScaledprocError
-
-FILES = {f"g/{number}.txt": b"x" for number in range(4)}
-SIZES = """
-import scaledproc
-
-@scaledproc.extractor(schema={"name": "string"}, anchor="*.txt", unit="file")
-def sizes(task):
-    return {"name": task.anchor}
-"""
-
-
-@pytest.fixture
-def extractor(tmp_path: Path) -> str:
-    (tmp_path / "e.py").write_text(SIZES)
-    return f"{tmp_path / 'e.py'}:sizes"
-
-
-@pytest.fixture
-def data(tree: TreeWriter) -> Path:
-    return tree(FILES)
-
 
 # Scratch space
 
