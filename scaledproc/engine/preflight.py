@@ -15,10 +15,9 @@ from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.extractors import Extractor
 from scaledproc.extractors.registry import for_reports
 from scaledproc.planning.inventory import globs_of
-from scaledproc.run_folder.changes import Difference, run_differences, texts_of, unit_differences
+from scaledproc.run_folder.changes import Difference, changed_files, run_differences, texts_of, unit_differences
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import COMMON_METADATA, CROISSANT, MAIN_TABLE, OWN_NAMES, RECORD
-from scaledproc.run_folder.plan_files import changed_files
 from scaledproc.run_folder.record import RunRecord
 from scaledproc.run_folder.run import Run
 from scaledproc.storage.store import Store

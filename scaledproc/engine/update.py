@@ -31,11 +31,10 @@ from scaledproc.execution.reuse.shards import Finish, Origins, is_copy, make_sha
 from scaledproc.execution.workers.pool import cores
 from scaledproc.planning.partition import ChunkCut, ShardCut
 from scaledproc.run_folder.beginning import begin
-from scaledproc.run_folder.changes import OLD, texts_of
+from scaledproc.run_folder.changes import OLD, changed_files, part_differences, texts_of
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.forms import FILE
 from scaledproc.run_folder.names import REUSED_TASKS, TODO, UPDATE
-from scaledproc.run_folder.plan_files import changed_files
 from scaledproc.run_folder.record import RunRecord, form_of, read_record
 from scaledproc.run_folder.replacement import UPDATES, replace_run
 from scaledproc.run_folder.run import Run
@@ -141,8 +140,6 @@ def check_source(run: Run, wanted: str, planned: Plan, *, is_replaced: bool) -> 
     if label != wanted:
         raise UsageError(f"{run.store} has rows of the extractor {label}, not of {wanted}; {remedy}")
     if not is_replaced and not _is_same(run, planned):
-        from scaledproc.run_folder.changes import part_differences
-
         why = texts_of(part_differences(was, dict(planned.fingerprint)))
         raise UsageError(f"no row of {run.store} can be reused: {why}; {remedy}")
 

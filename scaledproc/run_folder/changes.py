@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from scaledproc._util.text import clean_text, count_text
 from scaledproc.extractors.code.fingerprint import CODE, FINISHING, WITH_KEYS, Fingerprint
-from scaledproc.planning.comparison import compare_plans
+from scaledproc.planning.comparison import compare_plans, same_files
 
 if TYPE_CHECKING:
     from scaledproc.planning.plan import Plan
     from scaledproc.run_folder.record import RunRecord
+    from scaledproc.run_folder.run import Run
 
 SHOWN = 8
 """How many differences a message names."""
@@ -209,3 +210,8 @@ def run_differences(existing: RunRecord, wanted: RunRecord, was: Plan | None, no
     if was is not None and not any(each.name == "unit" for each in layout):
         layout += unit_differences(was, now)
     return found + layout
+
+
+def changed_files(run: Run, plan: Plan) -> int:
+    """How many files changed since a run listed them (paths and sizes are the same: the plan's id is)."""
+    return int((~same_files(run.plan, plan)[1]).sum())

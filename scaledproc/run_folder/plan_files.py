@@ -8,16 +8,12 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from scaledproc._util.digests import digest_of
-from scaledproc.run_folder.names import (
-    INVENTORY,
-    PLAN,
-)
+from scaledproc.run_folder.names import INVENTORY, PLAN
 from scaledproc.storage.parquet import read_tables, write_table
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
     from scaledproc.planning.plan import Plan
-    from scaledproc.run_folder.run import Run
 
 
 def write_plan(store: Store, plan: Plan) -> dict[str, str]:
@@ -50,10 +46,3 @@ def read_plan(store: Store, plan_id: str) -> Plan:
     with ThreadPoolExecutor(2, thread_name_prefix="plan") as pool:
         tasks, files = pool.map(read, (PLAN, INVENTORY))
     return Plan.from_tables(plan_id, tasks, files)
-
-
-def changed_files(run: Run, plan: Plan) -> int:
-    """How many files changed since a run listed them (paths and sizes are the same: the plan's id is)."""
-    from scaledproc.planning.comparison import same_files
-
-    return int((~same_files(run.plan, plan)[1]).sum())

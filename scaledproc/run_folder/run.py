@@ -114,8 +114,9 @@ class Run:
         if self.record.state != "done":
             return summary_html("Run", facts, notes=["unfinished: the same call of scaledproc.run continues it"])
         facts |= {"rows": f"{counts['rows']:,}", "input": bytes_text(size), "quarantined": f"{self.quarantined:,}"}
-        if isinstance(seconds := self.record.timings.get("seconds"), (int, float)):
-            facts["time"] = seconds_text(seconds)
+        times = self.record.timings
+        if isinstance(seconds := times.get("last_start_seconds"), (int, float)):
+            facts["time" if times.get("starts", 1) == 1 else "time of the last start"] = seconds_text(seconds)
         columns, failures, notes = ["anchor", "error", "message"], list[dict[str, Any]](), list[str]()
         if self.quarantined:
             try:
@@ -155,7 +156,13 @@ class Run:
 
     @cached_property
     def plan(self) -> Plan:
-        """The plan as it was stored, with its cuts."""
+        """The plan as it was stored, with its cuts.
+
+        Raises
+        ------
+        ScaledprocError
+            If one of the plan's two files is gone or damaged.
+        """
         try:
             return replace(read_plan(self.store, self.record.plan_id), reads=of_record(self.record.extractor))
         except (FileNotFoundError, ScaledprocError, LookupError, ValueError, TypeError) as error:  # whatever is there
@@ -271,15 +278,33 @@ class Run:
         return self.record.files_of_table(table)
 
     def errors(self) -> pa.Table:
-        """The quarantined tasks, one row each."""
+        """The quarantined tasks, one row each.
+
+        Raises
+        ------
+        ScaledprocError
+            If the run is not finished, or `errors.parquet` is damaged.
+        """
         return self._read(ERRORS)
 
     def tasks(self) -> pa.Table:
-        """What became of each task, one row each in the plan's order, as `tasks.parquet` has it."""
+        """What became of each task, one row each in the plan's order, as `tasks.parquet` has it.
+
+        Raises
+        ------
+        ScaledprocError
+            If the run is not finished, or `tasks.parquet` is damaged.
+        """
         return self._read(TASKS)
 
     def warnings(self) -> pa.Table:
-        """What tasks warned of, in the plan's order: group, unit, anchor, message."""
+        """What tasks warned of, in the plan's order: group, unit, anchor, message.
+
+        Raises
+        ------
+        ScaledprocError
+            If the run is not finished, or `warnings.parquet` is damaged.
+        """
         has_any = self.record.state != "done" or WARNINGS in self.record.digests
         return self._read(WARNINGS) if has_any else WARNING_SCHEMA.empty_table()
 
@@ -309,11 +334,18 @@ class Run:
         return found
 
     def summary(self, name: str) -> pa.Table:
-        """One of the extractor's summaries, such as `signal_stats`."""
+        """One of the extractor's summaries, such as `signal_stats`.
+
+        Raises
+        ------
+        ScaledprocError
+            If the run has no such summary, or its file is damaged.
+        """
         if name not in self.record.summaries:
             known = ", ".join(self.record.summaries) or "none"
             raise ScaledprocError(f"{self.store} has no summary {name!r}; there are: {known}")
-        return read_csv(self.store.read(f"{name}.csv"))
+        with damage_told(self.store, f"{name}.csv"):
+            return read_csv(self.store.read(f"{name}.csv"))
 
     def _read(self, name: str) -> pa.Table:
         self._check_finished()

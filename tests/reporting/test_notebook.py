@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from support import COUNT, TreeWriter
 
 import scaledproc
+from scaledproc._util.text import seconds_text
 from scaledproc.events import ChunkDone, Note, RunStarted
 from scaledproc.reporting import notebook
 from scaledproc.reporting.notebook import NotebookProgress, in_notebook
@@ -131,6 +133,15 @@ def test_pictures_are_escaped_and_bounded(tree: TreeWriter, tmp_path: Path, extr
         assert "… and 20 more" in page
         assert len(page) < 20_000
     assert "ValueError" in run._repr_html_()
+
+
+def test_the_picture_of_a_run_has_its_time(tree: TreeWriter, tmp_path: Path, extractor: str) -> None:
+    run = scaledproc.run(tree({"a.txt": b"x"}), tmp_path / "out", extractor=extractor, jobs=1)
+    later = {"starts": 2, "last_start_seconds": 90.0}
+    for timings, expected in (({"starts": 1, "last_start_seconds": 90.0}, "time"), (later, "time of the last start")):
+        page = replace(run, record=replace(run.record, timings=timings))._repr_html_()
+        assert f"<td>{expected}</td><td>1 min 30 s</td>" in page
+    assert seconds_text(run.record.timings["last_start_seconds"]) in run._repr_html_()
 
 
 def test_a_picture_of_an_unfinished_or_damaged_run(tree: TreeWriter, tmp_path: Path, extractor: str) -> None:

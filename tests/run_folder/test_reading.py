@@ -14,6 +14,7 @@ import pytest
 from support import COUNT, Bucket, TreeWriter
 
 import scaledproc
+from scaledproc.errors import ScaledprocError
 from scaledproc.run_folder.tracebacks import traceback_in
 
 FILES = {f"{n}/a.txt": b"x" * n for n in range(1, 6)}
@@ -152,3 +153,29 @@ def test_a_task_that_is_not_in_quarantine_has_no_traceback(tree: TreeWriter, tmp
     assert run.traceback("a.txt").startswith("Traceback (most recent call last):")
     with pytest.raises(scaledproc.UsageError, match=r"'b\.txt' is no quarantined task"):
         run.traceback("b.txt")
+
+
+TOTAL = """
+import pyarrow as pa
+import scaledproc
+
+
+def total(tables):
+    return {"total": pa.table({"rows": [sum(table.num_rows for table in tables)]})}
+
+
+@scaledproc.extractor(schema={"n": "int64"}, anchor="*.txt", summarise=total)
+def one(task):
+    return {"n": 1}
+"""
+
+
+def test_a_summary_that_is_damaged_or_is_none(tree: TreeWriter, tmp_path: Path) -> None:
+    (tmp_path / "total.py").write_text(TOTAL)
+    run = scaledproc.run(tree(FILES), tmp_path / "out", extractor=f"{tmp_path}/total.py:one", jobs=1)
+    assert run.summary("total").to_pydict() == {"rows": [5]}
+    with pytest.raises(ScaledprocError, match="has no summary 'sum'; there are: total"):
+        run.summary("sum")
+    (tmp_path / "out/total.csv").write_text("rows\n1,2\n")
+    with pytest.raises(ScaledprocError, match=r"total\.csv is damaged: .*; run the same command again"):
+        run.summary("total")
