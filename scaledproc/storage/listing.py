@@ -149,7 +149,13 @@ class _Found:
         self.anything = False
 
     def take(self, files: Iterable[Mapping[str, Any]], folder: str) -> None:
-        """Take files of a folder."""
+        """Take files of a folder.
+
+        Raises
+        ------
+        SizesUnknownError
+            If the filesystem does not tell the size of one.
+        """
         inside = folder if folder.endswith("/") else folder + "/"
         for info in files:
             path = info["name"] if self._prefix != "/" else "/" + info["name"].lstrip("/")  # as archives name theirs

@@ -247,7 +247,13 @@ def read_whole(store: Store, name: str) -> pa.Table:
 
 @contextlib.contextmanager
 def damage_told(store: Store, name: str) -> Iterator[None]:
-    """What Arrow cannot read becomes a `DamagedError`; what the system or a store refuses stays what it is."""
+    """What Arrow cannot read becomes a `DamagedError`; what the system or a store refuses stays what it is.
+
+    Raises
+    ------
+    DamagedError
+        If the block raises what Arrow raises for a file that is no sound one.
+    """
     try:
         yield
     except pa.ArrowInvalid as error:

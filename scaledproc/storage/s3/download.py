@@ -431,7 +431,13 @@ def _region_of(fs: Any, bucket: str) -> str | None:
 
 
 def credentials_of(options: Mapping[str, Any]) -> Any:
-    """What gives credentials each time they are needed, renewed where they expire."""
+    """What gives credentials each time they are needed, renewed where they expire.
+
+    Raises
+    ------
+    ValueError
+        If there are none, neither among the options nor where AWS's client looks for them.
+    """
     from datetime import UTC, datetime, timedelta
 
     if options.get("key"):
