@@ -305,7 +305,7 @@ def _between(around: Sequence[float], fractions: Sequence[float]) -> tuple[float
     for fraction in fractions:  # indices and no zip of slices: this is done for each signal of each record
         low, high = around[at], around[at + 1]
         at += 2
-        if low == high:
+        if low == high and low:  # of a zero the sign depends on the fraction
             found.append(low)
         elif fraction < 0.5:
             found.append(low + (high - low) * fraction)

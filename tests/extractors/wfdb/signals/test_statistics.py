@@ -50,6 +50,16 @@ def test_statistics_equal_numpy(samples: np.ndarray, gain: float, baseline: int,
         assert found.std == pytest.approx(physical.std(ddof=1), rel=1e-9, abs=1e-14 * scale)
 
 
+@pytest.mark.parametrize("samples", [[5] * 101, [5] * 50 + [6] * 51, [5] * 51 + [4] * 50, [5, 5, 6], [4, 5, 5]])
+@pytest.mark.parametrize("gain", [200.0, -200.0])
+def test_zeros_have_the_sign_that_numpy_gives_them(samples: list[int], gain: float) -> None:
+    """Where the gain is negative the value 0 is -0.0, and its sign is in the bytes of the table."""
+    found = statistics(count(np.array(samples, np.int16)), Coding(None, gain, 5))
+    physical = (np.array(samples, np.float64) - 5) / gain
+    expected = np.percentile(physical, [100 * q for q in QUANTILES.values()]).tolist()
+    assert [repr(each) for each in found.quantiles] == [repr(each) for each in expected]
+
+
 def test_large_sums_do_not_overflow() -> None:
     samples = np.full(9000, 2**31 - 1, np.int32)
     samples[0] -= 1
