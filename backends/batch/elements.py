@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 from scaledproc.events import State
 
 COMBINE = -1
 """The element that combines; the others are numbered from 0."""
 
-Fate = Literal["", "memory", "time", "lost", "ended", "stopped", "hopeless", "worker"]
-"""What ended a job: nothing that is known, too little memory, its time, its machine, a signal, a person; an error that
-another try would meet again; any other."""
+Fate = Literal["", "well", "memory", "time", "lost", "ended", "stopped", "hopeless", "worker"]
+"""What ended a job: nothing that is known; itself, too little memory, its time, its machine, a signal, a person; an
+error that another try would meet again; any other."""
+_STATES: Mapping[Fate, State] = {"well": State.DONE, "stopped": State.STOPPED}
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class QueuedJob:
     detail: str = ""
     fate: Fate = ""
     in_doubt: bool = False
+
+    @classmethod
+    def ended(cls, element: int, name: str, fate: Fate, detail: str) -> Self:
+        """One that is over."""
+        return cls(element, name, _STATES.get(fate, State.FAILED), detail, fate)
 
     @property
     def is_over(self) -> bool:
@@ -78,6 +84,27 @@ class Elements:
     def elements_of(self, shards: Iterable[int]) -> list[int]:
         """The elements that have these shards."""
         return sorted({shard // self.each for shard in shards})
+
+    def shell_text(self, variable: str) -> str:
+        """The shards of an element, as a shell makes them of a variable that has its number."""
+        if self.each == 1:
+            return f"${variable}"
+        first, last = f"{variable} * {self.each}", self.shards - 1
+        end = f"{first} + {self.each - 1}"
+        return f"$(({first}))-$(({end} < {last} ? {end} : {last}))"
+
+
+def latest(jobs: Iterable[QueuedJob]) -> list[QueuedJob]:
+    """One job of each element: one at work, else one that waits, else one that is over; of several such, the last.
+
+    Parameters
+    ----------
+    jobs
+        In the order in which they were submitted.
+    """
+    ranked = sorted(jobs, key=lambda job: (not job.is_over, job.state is not State.QUEUED))
+    best = {job.element: job for job in ranked}
+    return [best[element] for element in sorted(best)]
 
 
 @dataclass

@@ -56,11 +56,11 @@ def job_command(
     return f"{shlex.join(words)} {what} --report {report} {shlex.join(options)}{' --finish' if finish else ''}"
 
 
-def run_token(run: RunFolder) -> str:
-    """What the names of all jobs of a run have in common, whoever submits them."""
+def jobs_name(run: RunFolder) -> str:
+    """What the names of all jobs of a run begin with, whoever submits them."""
     import hashlib
 
-    return hashlib.sha256(run.record.work_id.encode()).hexdigest()[:10]
+    return f"scaledproc-{hashlib.sha256(run.record.work_id.encode()).hexdigest()[:10]}"
 
 
 def storage_options(run: RunFolder) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from scaledproc.run_folder.record import read_record, reports_of
 
 from .calls import BusyError
 from .elements import COMBINE, Elements, QueuedJob
-from .job_command import job_command, run_token
+from .job_command import job_command, jobs_name
 from .settings import BatchSettings
 
 CORES = 4  # of a job, where nobody says
@@ -180,7 +180,7 @@ class KnownJobs(Backend):
     def logs(self, run: RunFolder) -> Path:
         """The folder of the jobs' logs, which is made."""
         local = run.store.local
-        folder = cache_folder() / self.name / run_token(run) if local is None else local / CONTROL / "logs"
+        folder = cache_folder() / self.name / jobs_name(run) if local is None else local / CONTROL / "logs"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 

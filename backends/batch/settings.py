@@ -7,17 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from scaledproc._util.options import at_least, declared, option, read_options
-from scaledproc._util.units import parse_seconds
+from scaledproc._util.options import at_least, declared, option, read_options, time_option
 from scaledproc.errors import UsageError
 
 COMMAND = "{command}"
 """What stands for the worker's command in a template."""
 _SOME = at_least(1, "1 or more")
-
-
-def _seconds(value: Any, flag: str) -> float:
-    return parse_seconds(str(value), flag)
 
 
 def _template(value: Any, flag: str) -> str:
@@ -47,23 +42,8 @@ class BatchSettings:
     at_once: int | None = option(None, "Jobs at once at most.", metavar="N", read=_SOME, default_text="any number")
     shards_per_job: int = option(1, "Shards of a job.", metavar="N", read=_SOME)
     retries: int = option(2, "How many jobs more that commit nothing.", metavar="N", read=at_least(0, "0 or more"))
-    grace: float | None = option(
-        None,
-        "Time that a job has to finish its chunks when it is told to end.",
-        metavar="SECONDS",
-        unit="seconds",
-        accepts="str | float",
-        read=_seconds,
-    )
-    poll_seconds: float = option(
-        15.0,
-        "Pause between two looks at the jobs.",
-        metavar="SECONDS",
-        unit="seconds",
-        accepts="str | float",
-        read=_seconds,
-    )
-
+    grace: float | None = time_option(None, "Time that a job has to finish its chunks when it is told to end.")
+    poll_seconds: float = time_option(15.0, "Pause between two looks at the jobs.")
     template: str | None = option(
         None,
         "Script of the jobs, with {command} in it, for what a site needs.",

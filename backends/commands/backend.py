@@ -21,7 +21,7 @@ from scaledproc.run_folder.folder import RunFolder
 
 from ..batch.calls import BusyError, UnansweredError, run_command
 from ..batch.elements import COMBINE, QueuedJob
-from ..batch.job_command import run_token
+from ..batch.job_command import jobs_name
 from ..batch.known_jobs import STOP
 from ..batch.queue import BatchBackend
 from .settings import Settings, fill
@@ -93,7 +93,7 @@ class CommandsBackend(BatchBackend):
                 name, found = asked[key], "".join(self._find(asked[key]))
             else:
                 known["submitted"] = int(known.get("submitted", 0)) + 1
-                name, found = f"scaledproc-{run_token(run)}-{known['submitted']}", ""
+                name, found = f"{jobs_name(run)}-{known['submitted']}", ""
                 asked[key] = name
                 self.keep(run, known)  # before: whoever goes on must know what may have been submitted
             job = {"id": found or self._submit_one(run, known, element, name), "name": name}
@@ -156,11 +156,12 @@ class CommandsBackend(BatchBackend):
         for element, job in jobs.items():
             if element not in left:
                 continue
-            is_over = job["id"] not in there
-            why = f"it ended without a result (job {job['id']})" if is_over else f"job {job['id']}"
-            state = State.FAILED if is_over else State.STARTING
-            in_doubt = not is_over and job["id"] not in sure
-            found.append(QueuedJob(int(element), job["name"], state, why, "worker" if is_over else "", in_doubt))
+            number, name, job_id = int(element), job["name"], job["id"]
+            if job_id not in there:
+                found.append(QueuedJob.ended(number, name, "worker", f"it ended without a result (job {job_id})"))
+            else:
+                in_doubt = job_id not in sure
+                found.append(QueuedJob(number, name, State.STARTING, f"job {job_id}", in_doubt=in_doubt))
         return found
 
     def _undone(self, run: RunFolder, elements: Iterable[str]) -> set[str]:

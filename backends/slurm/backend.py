@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from scaledproc._util.text import count_text
+from scaledproc._util.text import count_text, ranges_text
 from scaledproc.errors import ScaledprocError, UsageError
 
 from ..batch.calls import BusyError
-from ..batch.elements import COMBINE, Elements, QueuedJob
-from ..batch.job_command import run_token
+from ..batch.elements import COMBINE, QueuedJob, latest
+from ..batch.job_command import jobs_name
 from ..batch.queue import BatchBackend
-from .calls import FORMAT, call, configuration, index_text, job_of, latest, options, parse_queue, whole_number
+from .calls import FORMAT, call, jobs_in, options
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -46,22 +47,23 @@ class SlurmBackend(BatchBackend):
         return self.settings.detach
 
     @cached_property
-    def _site(self) -> Mapping[str, str]:
-        return configuration()
+    def _site(self) -> str:
+        return call("scontrol", "show", "config")
+
+    def _of_site(self, name: str, default: int) -> int:
+        """The number that a value of the cluster's configuration begins with, such as `30 sec`."""
+        found = re.search(rf"^{name}\s*=\s*(\d+)", self._site, re.MULTILINE)
+        return int(found[1]) if found else default
 
     @property
-    def _kill_wait(self) -> int:
-        return whole_number(self._site.get("KillWait", ""), KILL_WAIT)
-
-    @cached_property
     def grace(self) -> float:
         """Seconds that a job has from SIGTERM on."""
-        wait = self._kill_wait
-        return max(wait - MARGIN, wait / 2) if self.settings.grace is None else self.settings.grace
+        wait = self._of_site("KillWait", KILL_WAIT)
+        return self.settings.grace or max(wait - MARGIN, wait / 2)
 
     def shards_per_job(self, shards: int) -> int:
         """As many as were asked for; more where an array could not have all the jobs."""
-        most = whole_number(self._site.get("MaxArraySize", ""), MAX_ARRAY_SIZE)
+        most = self._of_site("MaxArraySize", MAX_ARRAY_SIZE)
         if most < 2:
             raise UsageError("this cluster takes no job arrays (MaxArraySize); use the backend `commands`")
         return max(self.settings.shards_per_job, math.ceil(shards / most))
@@ -71,7 +73,7 @@ class SlurmBackend(BatchBackend):
     def check(self, run: RunFolder, plan: Plan) -> Iterator[str]:
         """See whether Slurm would take the jobs; nothing is submitted."""
         yield from super().check(run, plan)
-        if self.grace >= (wait := self._kill_wait):
+        if self.grace >= (wait := self._of_site("KillWait", KILL_WAIT)):
             yield f"--grace {self.grace:g}: this site kills jobs {wait} s after it tells them to end (KillWait)"
 
     def start(self) -> str:
@@ -95,23 +97,23 @@ class SlurmBackend(BatchBackend):
         self, run: RunFolder, elements: Sequence[int], memory: int, after: str = "", *, ends: bool = False
     ) -> str:
         """Submit a job, or an array, which may wait for others, and may end the run; its id."""
-        layout, is_last = self.elements(run), elements[0] == COMBINE
-        what, job = "--combine", '"$SLURM_JOB_ID"'
-        if not is_last:
-            what, job = f'--shard "{_shards_word(layout)}"', '"${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"'
+        what, job, log, array = "--combine", '"$SLURM_JOB_ID"', "%j.log", None
+        if elements[0] != COMBINE:
+            what = f'--shard "{self.elements(run).shell_text("SLURM_ARRAY_TASK_ID")}"'
+            job, log = '"${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"', "%A_%a.log"
+            at_once = f"%{self.settings.at_once}" if self.settings.at_once else ""
+            array = ranges_text(sorted(elements)).replace(" ", "") + at_once
         words = options(
-            job_name=_names(run)[is_last],
-            array=None if is_last else index_text(elements, self.settings.at_once),
+            job_name=jobs_name(run),
+            array=array,
             output="/dev/null",  # what the worker tells is in the run's folder
-            error=self.logs(run) / ("%j.log" if is_last else "%A_%a.log"),
+            error=self.logs(run) / log,
             dependency=after or None,
             kill_on_invalid_dep="yes" if after else None,
         )
         self.keep(run)  # before: whoever finds the jobs must know which shards they have
         script = self.script(self.worker(run, what, job, finish=ends))
-        job_id = call("sbatch", "--parsable", *words, *self._options(memory), script=script).strip().partition(";")[0]
-        self.keep(run, jobs=[*self.control(run).get("jobs", []), job_id])
-        return job_id
+        return call("sbatch", "--parsable", *words, *self._options(memory), script=script).strip().partition(";")[0]
 
     def _options(self, more_memory: int) -> list[str]:
         """What sbatch is told of each job."""
@@ -119,7 +121,7 @@ class SlurmBackend(BatchBackend):
         same = ("partition", "time", "account", "qos", "constraint", "gpus")
         wanted = options(
             cpus_per_task=given.cpus or self.cores,
-            mem=None if given.mem is None else f"{given.mem + more_memory * (given.memory_step or 0)}M",
+            mem=given.mem and f"{math.ceil((given.mem + more_memory * (given.memory_step or 0)) / 2**20)}M",
             signal=f"B:TERM@{math.ceil(self.grace + MARGIN)}",
             **{name: getattr(given, name) for name in same},
         )
@@ -127,56 +129,35 @@ class SlurmBackend(BatchBackend):
 
     def look(self, run: RunFolder) -> Sequence[QueuedJob]:
         """The run's jobs in Slurm's queue, and those that have just left it."""
-        names = ",".join(_names(run))
-        said = call("squeue", "--noheader", "--array", "--states=all", f"--name={names}", f"--format={FORMAT}")
-        return [job_of(line, _exit_code(line[2]) if line[3] == "FAILED" else "") for line in latest(parse_queue(said))]
+        return latest(jobs_in(_queue(run, "--array", f"--Format={FORMAT}")))
 
     def cancel(self, run: RunFolder) -> None:
-        """Cancel the run's jobs, by their names."""
-        for name in _names(run):
-            call("scancel", f"--name={name}")
+        """Cancel the run's jobs, by their name."""
+        call("scancel", f"--name={jobs_name(run)}")
 
     def detach(self, run: RunFolder) -> str:
         """Submit what is left, as often as it may be tried; then the last job, which waits for one of these arrays."""
         if count := sum(not job.is_over for job in self.look(run)):
             return f"{count_text(count, 'job')} of this run in the queue already"
         layout, committed = self.elements(run), run.committed_shards()
-        left = layout.elements_of(shard for shard in range(layout.shards) if shard not in committed)
+        left = layout.elements_of(set(range(layout.shards)).difference(committed))
         arrays: list[str] = []
+
+        def ids() -> set[str]:
+            return set(_queue(run, "--format=%F").split())
+
+        def surely(elements: Sequence[int], memory: int, after: str) -> str:
+            once = partial(self._sbatch, run, elements, memory, after, ends=elements == [COMBINE])
+            return self.surely(once, ids, ids())
+
         for number in range(self.settings.retries + 1 if left else 0):
             # After all of the earlier ones: one that is cancelled, as it is not needed, counts as failed too.
             after = ",".join(f"afternotok:{array}" for array in arrays)
-            array = partial(self._sbatch, run, left, number * self.gives_memory, after)
-            arrays.append(self.surely(array, partial(_ids, run, 0), _ids(run, 0)))
-        after = "?".join(f"afterok:{array}" for array in arrays)
-        end = partial(self._sbatch, run, [COMBINE], 0, after, ends=True)
-        last = self.surely(end, partial(_ids, run, 1), _ids(run, 1))
-        first = f" (array {arrays[0]})" if arrays else ""
-        return f"{count_text(len(left), 'job')} submitted{first}, then job {last} for the table"
+            arrays.append(surely(left, number * self.gives_memory, after))
+        last = surely([COMBINE], 0, "?".join(f"afterok:{array}" for array in arrays))
+        return f"{count_text(len(left), 'job')} submitted, then job {last} for the table"
 
 
-def _names(run: RunFolder) -> tuple[str, str]:
-    """The names of a run's arrays, and of its last job."""
-    return f"scaledproc-{run_token(run)}", f"scaledproc-{run_token(run)}-combine"
-
-
-def _ids(run: RunFolder, which: int) -> set[str]:
-    """The ids that Slurm knows of the run's arrays, or of its last jobs."""
-    return set(call("squeue", "--noheader", "--states=all", f"--name={_names(run)[which]}", "--format=%F").split())
-
-
-def _exit_code(job: str) -> str:
-    try:
-        said = call("scontrol", "show", "job", "--oneliner", job)
-    except BusyError:  # it is forgotten by now
-        return ""
-    return next((word.partition("=")[2] for word in said.split() if word.startswith("ExitCode=")), "")
-
-
-def _shards_word(layout: Elements) -> str:
-    """The shards of an element, as the job's shell makes them of its number."""
-    if layout.each == 1:
-        return "$SLURM_ARRAY_TASK_ID"
-    first, last = f"SLURM_ARRAY_TASK_ID * {layout.each}", layout.shards - 1
-    end = f"{first} + {layout.each - 1}"
-    return f"$(({first}))-$(({end} < {last} ? {end} : {last}))"
+def _queue(run: RunFolder, *words: str) -> str:
+    """What squeue says of the run's jobs, those among them that have just left it."""
+    return call("squeue", "--noheader", "--states=all", f"--name={jobs_name(run)}", *words)

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from scaledproc._util.options import option, option_of, texts
+from scaledproc._util.options import option, option_of, size_option, texts
 from scaledproc._util.redaction import is_secret_name
-from scaledproc._util.units import parse_number, parse_seconds
+from scaledproc._util.units import parse_seconds
 from scaledproc.errors import UsageError
 
 from ..batch.settings import BatchSettings
@@ -17,7 +17,7 @@ _TIME = re.compile(r"\d+-\d+(:\d+){0,2}|\d+(:\d+){1,2}|UNLIMITED|INFINITE", re.I
 _ASSIGNED = re.compile(r"([\w-]+)=")
 """What has a value in an option of sbatch, such as both names of `--export=NAME=value`."""
 _NAME = re.compile(r"[\w.,:@+/&|()\[\]*-]+")
-_SITE = "the site's"
+_SITE, _LEAST_MEMORY = "the site's", 10**6
 
 
 def _minutes(value: Any, flag: str) -> str:
@@ -28,14 +28,6 @@ def _minutes(value: Any, flag: str) -> str:
     if not isinstance(value, str) or value.isdecimal():
         raise UsageError(f"{flag} {value!r}: give {choices}")
     return str(-int(-parse_seconds(value, flag, choices=choices) // 60))
-
-
-def _megabytes(value: Any, flag: str) -> int:
-    """Mebibytes of a size in bytes, rounded up."""
-    kind, size = parse_number(str(value), flag, "a size such as 32GB")
-    if kind != "bytes":
-        raise UsageError(f"{flag} {value!r}: give a size such as 32GB")
-    return -(-size // 2**20)
 
 
 def _name(value: Any, flag: str) -> str:
@@ -73,8 +65,8 @@ class Settings(BatchSettings):
     time: str | None = option(
         None, "Time limit of a job, such as 90m, 4h or 1-12:00:00.", metavar="TIME", read=_minutes, default_text=_SITE
     )
-    mem: int | None = option(
-        None, "Memory of a job, such as 32GB.", metavar="SIZE", read=_megabytes, accepts="str", default_text=_SITE
+    mem: int | None = size_option(
+        None, "Memory of a job, such as 32GB.", least=_LEAST_MEMORY, such_as="32GB", default_text=_SITE
     )
     account: str | None = option(None, "Account that the jobs are charged to.", metavar="NAME", read=_name)
     qos: str | None = option(None, "Quality of service.", metavar="NAME", read=_name)
@@ -83,12 +75,11 @@ class Settings(BatchSettings):
     extra: tuple[str, ...] = option(
         (), "Any other option of sbatch; can be repeated.", metavar="OPTION", words=tuple, read=_extra
     )
-    memory_step: int | None = option(
+    memory_step: int | None = size_option(
         None,
         "How much more memory a shard gets whose job lacked it, such as 8GB.",
-        metavar="SIZE",
-        read=_megabytes,
-        accepts="str",
+        least=_LEAST_MEMORY,
+        such_as="8GB",
         default_text="none, it fails",
     )
     detach: bool = option(False, "Submit all jobs, the last one too, and return.")

@@ -11,6 +11,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from typing import Any, Literal
 
+from scaledproc._util.text import bytes_text
+from scaledproc._util.units import parse_number, parse_seconds
 from scaledproc.errors import UsageError
 
 Kind = Literal["flag", "integer", "number", "text", "texts"]
@@ -78,6 +80,47 @@ def option(
     """
     about = {key: value for key, value in locals().items() if key != "default"}
     return field(default=default, metadata=about)
+
+
+def time_option(default: Any, help: str, *, least: float = 0.01, **more: Any) -> Any:  # noqa: A002 - as `option` has it
+    """An option that is a time: seconds, or a text such as `5m`.
+
+    Parameters
+    ----------
+    default, help, more
+        As `option` has them.
+    least
+        The shortest one, in seconds.
+    """
+
+    def read(value: Any, flag: str) -> float:
+        return parse_seconds(str(value), flag, least=least)
+
+    accepts = "str | float | None" if default is None else "str | float"
+    return option(default, help, metavar="SECONDS", unit="seconds", accepts=accepts, read=read, **more)
+
+
+def size_option(default: Any, help: str, *, least: int, such_as: str, **more: Any) -> Any:  # noqa: A002 - as `option` has it
+    """An option that is a size in bytes, or a text such as `2GB`.
+
+    Parameters
+    ----------
+    default, help, more
+        As `option` has them.
+    least
+        The smallest one, in bytes; a bare number below it was meant in another unit.
+    such_as
+        What a person is told to give.
+    """
+
+    def read(value: Any, flag: str) -> int:
+        choices = f"a size such as {such_as}"
+        if (size := parse_number(str(value), flag, choices)[1]) < least:
+            raise UsageError(f"{flag} {str(value)!r}: give {choices}, {bytes_text(least)} or more")
+        return size
+
+    accepts = "str | int | None" if default is None else "str | int"
+    return option(default, help, metavar="SIZE", unit="bytes", accepts=accepts, read=read, **more)
 
 
 def option_of(options: type, name: str, *, shown: bool = True, **changes: Any) -> Any:
@@ -237,6 +280,17 @@ def at_least(least: int, what: str) -> Callable[[Any, str], int]:
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise UsageError(f"{flag} {value!r}: give {what}")
         return value
+
+    return read
+
+
+def one_of(*choices: str) -> Callable[[Any, str], str]:
+    """Reads one of several words."""
+
+    def read(value: Any, flag: str) -> str:
+        if value not in choices:
+            raise UsageError(f"{flag} {value!r}: give {' or '.join(choices)}")
+        return str(value)
 
     return read
 

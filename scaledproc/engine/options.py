@@ -16,10 +16,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from scaledproc._util.options import at_least, mapping, option, option_of, read_options, texts
+from scaledproc._util.options import at_least, mapping, one_of, option, option_of, read_options, texts, time_option
 from scaledproc._util.process.signals import GRACE_IN_JOBS
 from scaledproc._util.types import Where
-from scaledproc._util.units import parse_seconds
 from scaledproc.errors import UsageError
 from scaledproc.execution.limits import Limits
 from scaledproc.fetching.defaults import PARALLEL, PHYSIONET
@@ -77,22 +76,6 @@ def _places(value: Any, flag: str) -> tuple[str, ...]:
     if not all(isinstance(each, str | os.PathLike) for each in found):
         raise UsageError(f"{flag} {value!r}: give a folder's path or URL, or several")
     return tuple(os.fspath(each) for each in found)
-
-
-def _comparison(value: str, flag: str) -> str:
-    if value not in ("listed", "content"):
-        raise UsageError(f"{flag} {value!r}: give listed or content")
-    return value
-
-
-def _table_form(value: str, flag: str) -> str:
-    if value not in (FILE, DATASET):
-        raise UsageError(f"{flag} {value!r}: give {FILE} or {DATASET}")
-    return value
-
-
-def _grace(value: str | float, flag: str) -> float:
-    return parse_seconds(str(value), flag, least=0)
 
 
 def storage_words(pairs: Iterable[str]) -> dict[str, Any]:
@@ -294,7 +277,7 @@ class PlanOptions(FileOptions):
     compare: str = option(
         "listed",
         "How a file is known to be the one of before: listed (its size and its time or etag) or content (SHA-256).",
-        read=_comparison,
+        read=one_of("listed", "content"),
         record=True,
         details="By content, `touch` or another copy of the dataset costs no task. Each file is read once for it, "
         "unless `fetch` or an earlier run has its checksum.",
@@ -346,7 +329,7 @@ class RunOptions(Limits, PlanOptions):
         "The form of the table: file, or dataset (a folder with one file for each macro shard).",
         metavar="file|dataset",
         default_text="file; that of the run in OUTPUT, where there is one",
-        read=_table_form,
+        read=one_of(FILE, DATASET),
         record=True,
         details="A folder has no size that is too large: its files are written where the shards are made, and the last "
         "step reads no rows. On a finished run another form is made of its shards.",
@@ -392,14 +375,11 @@ class RunOptions(Limits, PlanOptions):
         metavar="FOLDER",
         default_text="the system's temporary folder",
     )
-    grace: float | None = option(
+    grace: float | None = time_option(
         None,
         "Time to finish the chunks at work, after Ctrl-C or SIGTERM; a second one leaves at once.",
-        metavar="SECONDS",
-        unit="seconds",
+        least=0,
         python_default_text="signals are left to the program",
-        accepts="str | float | None",
-        read=_grace,
         command_default="30",
         rare=True,
     )
@@ -456,14 +436,11 @@ class JobOrder:
     jobs: int | None = option_of(PlanOptions, "jobs")
     storage_options: Mapping[str, Any] | None = option_of(FileOptions, "storage_options", shown=False)
     scratch: Where | None = option_of(RunOptions, "scratch")
-    grace: float = option(
+    grace: float = time_option(
         GRACE_IN_JOBS,
         "Time to finish the chunks at work, when told to end.",
-        metavar="SECONDS",
-        unit="seconds",
+        least=0,
         default_text=f"{GRACE_IN_JOBS:g}",
-        accepts="str | float",
-        read=_grace,
     )
 
     @classmethod

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from scaledproc._util.options import at_least, option, texts
-from scaledproc._util.units import parse_number, parse_seconds
+from scaledproc._util.options import at_least, option, size_option, texts, time_option
 from scaledproc.errors import UsageError
 
 LEAST_MEMORY = 256 * 10**6
@@ -16,20 +15,6 @@ LEAST_MEMORY = 256 * 10**6
 RETRIED = ("timeout", "memory", "exception")
 """Kinds of failures that can be asked to be tried again."""
 MOST_STEP = 100
-
-
-def _seconds(value: Any, flag: str) -> float:
-    return parse_seconds(str(value), flag)
-
-
-def _memory(value: Any, flag: str) -> int:
-    choices = "a size such as 2GB"
-    by, size = parse_number(str(value), flag, choices)
-    if by == "count" and size < LEAST_MEMORY:
-        raise UsageError(f"{flag} {str(value)!r}: give {choices}")
-    if size < LEAST_MEMORY:
-        raise UsageError(f"{flag} {str(value)!r}: a worker needs {LEAST_MEMORY // 10**6} MB or more")
-    return size
 
 
 def _kinds(value: Any, flag: str) -> tuple[str, ...]:
@@ -49,25 +34,19 @@ def _factor(value: Any, flag: str) -> float:
 class Limits:
     """What ends a task, and what ends a worker process: options of a run."""
 
-    task_timeout: float | None = option(
+    task_timeout: float | None = time_option(
         None,
         "End a task that takes longer, such as 90s or 5m.",
-        metavar="SECONDS",
-        unit="seconds",
         default_text="never",
-        accepts="str | float | None",
-        read=_seconds,
         details="Also one that hangs in native code; it is quarantined as `timeout`.",
         record=True,
     )
-    memory_per_worker: int | None = option(
+    memory_per_worker: int | None = size_option(
         None,
         "Memory that a worker process may take, such as 2GB.",
-        metavar="SIZE",
-        unit="bytes",
+        least=LEAST_MEMORY,
+        such_as="2GB",
         default_text="no limit",
-        accepts="str | int | None",
-        read=_memory,
         details="Some 150 MB of it are Python and libraries; a task that wants more is quarantined as `memory`. Linux.",
         record=True,
     )

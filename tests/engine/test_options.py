@@ -99,7 +99,7 @@ def test_limits_are_options_of_a_run() -> None:
         ({"retry_on": "crash"}, "--retry-on 'crash': give one or several of timeout, memory, exception"),
         ({"memory_step": 0.5}, "--memory-step 0.5: give a number from 1 to 100"),
         ({"task_timeout": "soon"}, "--task-timeout 'soon': give seconds"),
-        ({"memory_per_worker": "1MB"}, "--memory-per-worker '1MB': a worker needs"),
+        ({"memory_per_worker": "1MB"}, "--memory-per-worker '1MB': give a size such as 2GB, 256 MB or more"),
         ({"max_failures": 0.5}, "--max-failures '0.5': give a number of tasks"),
         ({"max_failures": "101%"}, "--max-failures"),
         ({"grace": "long"}, "--grace 'long': give seconds"),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaledproc.backends.batch.elements import COMBINE, Elements, Fate, Tries, next_try, room
+from scaledproc.backends.batch.elements import COMBINE, Elements, Fate, QueuedJob, Tries, latest, next_try, room
+from scaledproc.events import State
 
 
 @given(st.integers(1, 200), st.integers(1, 50))
@@ -17,6 +21,38 @@ def test_each_shard_is_in_one_element(shards: int, each: int) -> None:
     assert dealt == list(range(shards))
     assert elements.elements_of(dealt) == list(range(elements.count))
     assert not elements.shards_of(COMBINE)
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize(("each", "shards", "expected"), [(1, 4, ["0", "1", "2", "3"]), (3, 7, ["0-2", "3-5", "6-6"])])
+def test_the_shell_finds_the_shards_of_an_element(each: int, shards: int, expected: list[str], shell: str) -> None:
+    text = Elements(shards, each).shell_text("PBS_ARRAY_INDEX")
+    found = [
+        subprocess.run(
+            [shell, "-c", f'echo "{text}"'],
+            env={**os.environ, "PBS_ARRAY_INDEX": str(element)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for element in range(len(expected))
+    ]
+    assert found == expected
+
+
+def test_of_each_element_one_job_counts() -> None:
+    jobs = [
+        QueuedJob(0, "2_0", State.RUNNING),  # at work: counts more than one that waits for it
+        QueuedJob(1, "2_1", State.QUEUED),
+        QueuedJob.ended(2, "2_2", "lost", ""),
+        QueuedJob.ended(3, "2_3", "well", ""),
+        QueuedJob(0, "3_0", State.QUEUED),
+        QueuedJob.ended(1, "3_1", "stopped", ""),
+        QueuedJob.ended(2, "3_2", "worker", ""),
+    ]
+
+    assert [job.name for job in latest(jobs)] == ["2_0", "2_1", "3_2", "2_3"]
+    assert [job.state for job in jobs[2:4]] == [State.FAILED, State.DONE]
 
 
 def ended(tries: Tries, fate: Fate, committed: int, retries: int = 2, *, may_have_memory: bool = False) -> bool:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +18,7 @@ from scaledproc.api import expect, make_backend, past_runs, report, status, stop
 from scaledproc.backend.base import Backend
 from scaledproc.backends.batch import known_jobs
 from scaledproc.backends.batch.calls import FullError, UnansweredError
+from scaledproc.backends.batch.elements import Elements
 from scaledproc.backends.slurm import backend as module
 from scaledproc.engine.job import do_job
 from scaledproc.engine.options import JobOrder
@@ -79,8 +78,6 @@ class Fake:
         self.calls.append(command[0])
         if command[:3] == ("scontrol", "show", "config"):
             return f"KillWait = 20 sec\nMaxArraySize = {self.array}\n"
-        if command[0] == "scontrol":
-            return "JobId=1 JobState=FAILED ExitCode=1:0 RunTime=0"
         if command[0] == "scancel":
             self.cancelled.append(command[1])
             return ""
@@ -133,7 +130,7 @@ class Fake:
                 ends = self.ends.get(element, [])
                 job[1:] = [self.leave(element, ends.pop(0)) if ends else self.do(element), "None"]
             name = "N/A" if element < 0 else element
-            lines.append(f"{job[0]}|{name}|{job[0]}|{job[1]}|{job[2]}|n1\n")
+            lines.append(f"{job[0]}|{name}|{job[1]}|{job[2]}|{256 if job[1] == 'FAILED' else 0}|\n")
         return "".join(lines)
 
     def leave(self, element: int, state: str) -> str:
@@ -149,7 +146,7 @@ class Fake:
             run.store.write(COMBINED, combine(run).to_json())
         else:
             each = json.loads((self.output / "work/control/slurm.json").read_text())["each"]
-            shards = module.Elements(run.record.counts["shards"], each).shards_of(element)
+            shards = Elements(run.record.counts["shards"], each).shards_of(element)
             list(run_shards(run, list(shards), jobs=1))
         return "COMPLETED"
 
@@ -158,7 +155,6 @@ class Fake:
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
     made = Fake(tmp_path / "out")
     monkeypatch.setattr(module, "call", made)
-    monkeypatch.setattr(module, "configuration", lambda: {"KillWait": "20 sec", "MaxArraySize": str(made.array)})
     for number in range(4):
         (tmp_path / f"data/g{number}").mkdir(parents=True)
         (tmp_path / f"data/g{number}/a.txt").write_text("x\ny\n")
@@ -243,20 +239,12 @@ def test_several_shards_a_job_where_the_site_asks_for_it(fake: Fake, go: Runs) -
     assert go.is_as_local()
 
 
-@pytest.mark.parametrize(("each", "shards", "expected"), [(1, 4, ["0", "1", "2", "3"]), (3, 7, ["0-2", "3-5", "6-6"])])
-def test_the_shell_finds_the_shards_of_an_element(each: int, shards: int, expected: list[str]) -> None:
-    word = module._shards_word(module.Elements(shards, each))
-    found = [
-        subprocess.run(
-            ["bash", "-c", f'echo "{word}"'],
-            env={**os.environ, "SLURM_ARRAY_TASK_ID": str(element)},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-        for element in range(len(expected))
-    ]
-    assert found == expected
+@pytest.mark.parametrize(("said", "expected"), [("KillWait   = 40 sec\n", 35.0), ("KillWait = 6 sec", 3.0), ("", 25.0)])
+def test_the_grace_fits_the_site(monkeypatch: pytest.MonkeyPatch, said: str, expected: float) -> None:
+    monkeypatch.setattr(module, "call", lambda *_: f"Configuration data\nUnkillableStepTimeout = 60 sec\n{said}")
+
+    assert module.SlurmBackend(jobs=1).grace == expected
+    assert module.SlurmBackend(jobs=1, grace="2m").grace == 120
 
 
 def test_what_fails_is_submitted_again_alone(fake: Fake, go: Runs) -> None:
@@ -514,13 +502,15 @@ def test_a_run_is_stopped_from_anywhere(fake: Fake, go: Runs, tmp_path: Path) ->
     go(detach=True, retries=0)
 
     assert stop(tmp_path / "out") == 5
-    assert len(fake.cancelled) == 2
+    assert len(fake.cancelled) == 1
 
 
 def test_a_partition_that_is_none_is_refused_before_anything_is_written(
     fake: Fake, go: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuses(*command: str, script: str | None = None) -> str:
+        if command[0] != "sbatch":
+            return fake(*command)
         raise ScaledprocError("Slurm: invalid partition specified: nope")
 
     monkeypatch.setattr(module, "call", refuses)
@@ -565,7 +555,7 @@ def test_ctrl_c_asks_whether_jobs_are_to_be_cancelled(fake: Fake, tmp_path: Path
     backend._run, backend._at_work = RunFolder.open(Store.at(str(_begun(tmp_path, fake)))), 3
     assert words in backend.interrupt(answers)
     assert asked == ["3 jobs are queued or at work. Cancel them?"]
-    assert len(fake.cancelled) == (2 if answer else 0)
+    assert len(fake.cancelled) == (1 if answer else 0)
 
 
 def _begun(folder: Path, fake: Fake) -> Path:

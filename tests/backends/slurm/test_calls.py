@@ -10,82 +10,58 @@ import pytest
 from scaledproc.backends.batch.calls import BusyError, FullError, UnansweredError
 from scaledproc.backends.batch.elements import COMBINE
 from scaledproc.backends.slurm import calls
-from scaledproc.backends.slurm.calls import (
-    call,
-    index_text,
-    job_of,
-    latest,
-    of_exit_code,
-    parse_queue,
-)
+from scaledproc.backends.slurm.calls import call, job_of, jobs_in
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import State
 
-QUEUE = """2|0|3|FAILED|JobLaunchFailure|node1
-2|1|4|RUNNING|None|node1
-2|2|5|PENDING|Resources|
-2|3|2|COMPLETED|None|node2
-6|0|6|PENDING|BeginTime|
-7|N/A|7|PENDING|Dependency|
+QUEUE = """6|0|PENDING|BeginTime|0|
+2|0|FAILED|NonZeroExitCode|768|
+2|1|RUNNING|None|0|
+2|2|PENDING|JobArrayTaskLimit|0|
+7|N/A|PENDING|Dependency|0|
 slurm_load_jobs error: Socket timed out
 """
 
 
-def test_one_line_of_each_element() -> None:
-    lines = latest(parse_queue(QUEUE))
-
-    assert [(element, name, state) for element, name, _, state, _ in lines] == [
-        (COMBINE, "7", "PENDING"),
-        (0, "6_0", "PENDING"),
-        (1, "2_1", "RUNNING"),
-        (2, "2_2", "PENDING"),
-        (3, "2_3", "COMPLETED"),
+def test_the_jobs_of_a_queue_in_the_order_of_their_arrays() -> None:
+    assert [(job.element, job.name, job.state) for job in jobs_in(QUEUE)] == [
+        (0, "2_0", State.FAILED),
+        (1, "2_1", State.RUNNING),
+        (2, "2_2", State.QUEUED),
+        (0, "6_0", State.QUEUED),
+        (COMBINE, "7", State.QUEUED),
     ]
 
 
-def test_a_job_that_works_counts_more_than_one_that_waits() -> None:
-    lines = "2|0|2|RUNNING|None|node1\n3|0|3|PENDING|Dependency|\n4|0|4|CANCELLED|None|\n"
-
-    assert latest(parse_queue(lines))[0][1] == "2_0"
-
-
 @pytest.mark.parametrize(
-    ("state", "reason", "code", "expected", "fate", "words"),
+    ("state", "reason", "status", "expected", "fate", "words"),
     [
-        ("PENDING", "Priority", "", State.QUEUED, "", "Priority"),
-        ("PENDING", "DependencyNeverSatisfied", "", State.FAILED, "lost", "waits for failed"),
-        ("CONFIGURING", "None", "", State.STARTING, "", ""),
-        ("RUNNING", "None", "", State.RUNNING, "", ""),
-        ("COMPLETING", "None", "", State.RUNNING, "", ""),
-        ("SUSPENDED", "None", "", State.RUNNING, "", ""),
-        ("COMPLETED", "None", "", State.DONE, "worker", "left no result"),
-        ("OUT_OF_MEMORY", "OutOfMemory", "0:125", State.FAILED, "memory", "took more memory"),
-        ("TIMEOUT", "TimeLimit", "0:15", State.FAILED, "time", "time limit"),
-        ("NODE_FAIL", "NodeDown", "", State.FAILED, "lost", "node failed"),
-        ("PREEMPTED", "None", "", State.FAILED, "lost", "preempted"),
-        ("CANCELLED", "None", "0:15", State.STOPPED, "stopped", "cancelled"),
-        ("FAILED", "NonZeroExitCode", "143:0", State.FAILED, "ended", "told to end"),
-        ("FAILED", "NonZeroExitCode", "2:0", State.FAILED, "hopeless", "exit code 2"),
-        ("FAILED", "JobLaunchFailure", "0:9", State.FAILED, "worker", "signal 9"),
-        ("FAILED", "RaisedSignal:53(Real-time_signal_19)", "0:53", State.FAILED, "worker", "does not see the output"),
-        ("FAILED", "NonZeroExitCode", "", State.FAILED, "worker", "exit code unknown"),
+        ("PENDING", "Priority", 0, State.QUEUED, "", "Priority"),
+        ("PENDING", "DependencyNeverSatisfied", 0, State.FAILED, "lost", "waits for failed"),
+        ("CONFIGURING", "None", 0, State.STARTING, "", ""),
+        ("RUNNING", "None", 0, State.RUNNING, "", ""),
+        ("COMPLETING", "None", 0, State.RUNNING, "", ""),
+        ("SUSPENDED", "None", 0, State.RUNNING, "", ""),
+        ("COMPLETED", "None", 0, State.DONE, "well", "left no result"),
+        ("OUT_OF_MEMORY", "OutOfMemory", 125, State.FAILED, "memory", "took more memory"),
+        ("TIMEOUT", "TimeLimit", 15, State.FAILED, "time", "time limit"),
+        ("NODE_FAIL", "NodeDown", 0, State.FAILED, "lost", "node failed"),
+        ("PREEMPTED", "None", 0, State.FAILED, "lost", "preempted"),
+        ("CANCELLED", "None", 15, State.STOPPED, "stopped", "cancelled"),
+        ("FAILED", "NonZeroExitCode", 143 * 256, State.FAILED, "ended", "told to end"),
+        ("FAILED", "RaisedSignal", 15, State.FAILED, "ended", "told to end"),
+        ("FAILED", "NonZeroExitCode", 2 * 256, State.FAILED, "hopeless", "exit code 2"),
+        ("FAILED", "NonZeroExitCode", 256, State.FAILED, "worker", "it ended with exit code 1"),
+        ("FAILED", "JobLaunchFailure", 9, State.FAILED, "worker", "signal 9 ended it"),
+        ("FAILED", "JobLaunchFailure", 4021, State.FAILED, "worker", "does not see the output"),
     ],
 )
-def test_what_became_of_a_job(state: str, reason: str, code: str, expected: State, fate: str, words: str) -> None:
-    job = job_of((4, "17_4", "21", state, reason), code)
+def test_what_became_of_a_job(state: str, reason: str, status: int, expected: State, fate: str, words: str) -> None:
+    job = job_of("17", "4", state, reason, str(status))
 
     assert (job.element, job.name, job.state, job.fate) == (4, "17_4", expected, fate)
     assert words in job.detail
     assert job.is_over == (expected in (State.DONE, State.FAILED, State.STOPPED))
-
-
-def test_an_exit_status() -> None:
-    assert of_exit_code("1:0") == ("worker", "it ended with exit code 1")
-
-
-def test_elements_as_an_array() -> None:
-    assert index_text([0, 1, 2, 7], None) == "0-2,7"
-    assert index_text([3], 10) == "3%10"
 
 
 @pytest.fixture
@@ -135,12 +111,3 @@ def test_a_controller_that_does_not_answer(says: Path, monkeypatch: pytest.Monke
 
     with pytest.raises(UnansweredError, match="does not answer"):
         call("squeue")
-
-
-def test_the_cluster_configuration(says: Path) -> None:
-    program(says, "scontrol", "printf 'Configuration data as of now\\nKillWait   = 30 sec\\nMaxArraySize = 1001\\n'")
-    found = calls.configuration()
-
-    assert calls.whole_number(found["KillWait"], 5) == 30
-    assert calls.whole_number(found["MaxArraySize"], 5) == 1001
-    assert calls.whole_number("UNLIMITED", 5) == 5

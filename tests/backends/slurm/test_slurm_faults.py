@@ -16,7 +16,7 @@ from slurm_support import Slurm
 
 import scaledproc
 from scaledproc.api import status, stop, verify
-from scaledproc.backends.batch.job_command import run_token
+from scaledproc.backends.batch.job_command import jobs_name
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.storage.store import Store
 from scaledproc.testing import PROBE, output_bytes
@@ -125,7 +125,7 @@ def test_a_detached_run_with_retries_leaves_nothing_when_the_first_array_ends_we
     wait_until(lambda: not slurm.call("squeue", "--noheader"))
 
     ended = slurm.call("squeue", "--noheader", "--array", "--states=all", "--name", name_of(driver), "--format=%T")
-    assert sorted(ended.split()) == ["CANCELLED"] * 6 + ["COMPLETED"] * 3
+    assert sorted(ended.split()) == ["CANCELLED"] * 6 + ["COMPLETED"] * (3 + 1)
     assert not (driver.output / "work").exists()
     found = verify(driver.output)
     assert (found.problems, found.notes) == ((), ())
@@ -133,7 +133,8 @@ def test_a_detached_run_with_retries_leaves_nothing_when_the_first_array_ends_we
 
 
 def name_of(driver: Driver) -> str:
-    return f"scaledproc-{run_token(RunFolder.open(Store.at(str(driver.output))))}"
+    name: str = jobs_name(RunFolder.open(Store.at(str(driver.output))))
+    return name
 
 
 HUNGRY = """
