@@ -199,8 +199,14 @@ def _environment(place: Place) -> dict[str, str]:
     return {"PYTHONUNBUFFERED": "1", **region, **place.settings.environment}
 
 
-def is_mounted(settings: Settings) -> bool:
-    """Whether the service copies data in and results out, so that the container needs no network."""
+def is_mounted(settings: Settings, *, combines: bool = False) -> bool:
+    """Whether the service copies data in and results out, so that the container needs no network.
+
+    The last job of a detached run works in S3 itself where it has a network: nobody is there to put in place what it
+    leaves, and the run's folder as its output would be above its own inputs.
+    """
+    if combines and settings.detach and not settings.network_isolation:
+        return False
     return settings.input_mode != "stage" or settings.is_local
 
 
@@ -235,7 +241,7 @@ def volume_gb(settings: Settings, assignment: Assignment) -> int:
     """The disk of each machine: as set, or as much as its data needs."""
     if settings.volume_size is not None:
         return settings.volume_size
-    if not is_mounted(settings):
+    if not is_mounted(settings, combines=assignment.combines):
         return needed_gb("stage", assignment.size)
     share = assignment.instances if settings.input_mode == "sharded-by-key" and not assignment.combines else 1
     return needed_gb("file", assignment.size // share)
@@ -243,7 +249,7 @@ def volume_gb(settings: Settings, assignment: Assignment) -> int:
 
 def _arguments(place: Place, name: str, assignment: Assignment) -> list[str]:
     settings = place.settings
-    mounted = is_mounted(settings)
+    mounted = is_mounted(settings, combines=assignment.combines)
     words = [MOUNTED, "--output", RESULTS] if mounted else [place.run]
     if mounted and not assignment.combines:
         words += ["--dataset", DATASET]
@@ -319,7 +325,7 @@ def _inputs(place: Place, assignment: Assignment) -> list[dict[str, Any]]:
     inputs = []
     if place.code is not None:
         inputs.append(_input("code", place.code.uri, CODE))
-    if not is_mounted(settings):
+    if not is_mounted(settings, combines=assignment.combines):
         return inputs
     inputs.append(_input("control", f"{place.run}/work/{CONTROL}/", f"{MOUNTED}/{CONTROL}"))
     if assignment.combines:
@@ -370,7 +376,7 @@ def _s3_input(uri: str, local: str) -> dict[str, Any]:
 
 def _outputs(place: Place, name: str, assignment: Assignment) -> list[dict[str, Any]]:
     settings = place.settings
-    if not is_mounted(settings):
+    if not is_mounted(settings, combines=assignment.combines):
         return []
     is_parts = settings.input_mode == "sharded-by-key" and not assignment.combines
     # A job of several shards leaves each as it is done, so that a later one that fails does not take it along.
@@ -378,7 +384,7 @@ def _outputs(place: Place, name: str, assignment: Assignment) -> list[dict[str, 
     if is_parts:
         outputs = [_output("results", f"{place.run}/work/parts/{name}", RESULTS, mode)]
     elif assignment.combines:
-        # Of a detached run, or of one on this machine, nobody is there to put it in place.
+        # Of a detached run without a network, or of one on this machine, nobody is there to put it in place.
         is_alone = settings.detach or settings.is_local
         outputs = [_output("results", place.run if is_alone else f"{place.run}/{TABLE}", RESULTS, mode)]
     else:  # not the run's folder, in which the job's own inputs lie

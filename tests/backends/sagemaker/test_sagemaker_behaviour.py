@@ -533,6 +533,7 @@ def test_ctrl_c(account: Account, answer: str | None) -> None:
 @pytest.mark.parametrize("mode", ["stage", "file", "sharded-by-key"])
 def test_detached(account: Account, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "MOST_STEPS", 2)
+    account.emulator.behaviour.refuses_nested_outputs = True
     account.put({**TREE, "g3/t.txt": "x\n"})
     options: dict[str, Any] = {"unit": "file", "exclude": ["*.bin"]} if mode == "sharded-by-key" else {}
     settings: dict[str, Any] = {"combine_local": False, "detach": True, "input_mode": mode, "max_parallel_jobs": 2}
