@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from scaledproc.extractors.code.fingerprint import CODE, fingerprint_of
 from scaledproc.run_folder.changes import extractor_differences, texts_of
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import COMBINED
+from scaledproc.run_folder.until_done import UntilDone
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
@@ -170,6 +172,7 @@ def _handed_over(events: Iterator[Event], hand_over: Callable[[int], None]) -> I
 
 
 def _combined(run: RunFolder, *, has_files: bool) -> Iterator[Event]:
+    run = run.within(replace(run.store, fence=UntilDone(run.store, run.record.work_id)))
     combined = combine(run, has_files=has_files)
     run.store.write(COMBINED, combined.to_json())
     yield combined

@@ -21,6 +21,9 @@ from scaledproc.storage.store import READERS, TEMPORARY, Part, Store, Target
 if TYPE_CHECKING:
     from scaledproc.storage.listing import Listing
 
+REMOVALS = 20
+"""How often a folder is removed in which files appear meanwhile."""
+
 
 class LocalStore(Store):
     """A folder of a local disk, by its absolute path, whatever characters are in it."""
@@ -138,7 +141,16 @@ class LocalStore(Store):
         _sync_folder(path.parent)
 
     def _remove(self, target: str) -> None:
-        path = Path(target)
+        for left in reversed(range(REMOVALS)):
+            try:
+                self._remove_all(Path(target))
+            except OSError as error:  # somebody writes there meanwhile, such as a job that its run did not wait for
+                if not left or error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+                    raise
+            else:
+                return
+
+    def _remove_all(self, path: Path) -> None:
         if path.is_dir() and not path.is_symlink():
             for each in list(path.iterdir()):
                 self._ask_fence()
