@@ -61,7 +61,7 @@ class BatchBackend(KnownJobs):
         """Whether a job may be given more memory than the last one."""
         return False
 
-    def start(self) -> str:
+    def first_start(self) -> str:
         """When the batch system would start a job, where it tells."""
         return ""
 
@@ -105,13 +105,24 @@ class BatchBackend(KnownJobs):
             yield f"{elements.each} shards a job, as {self.title} takes fewer jobs here than there are shards"
         guess = expected(self.title, plan, elements, self.cores, self.settings.at_once, run.extractor, "").content
         self._expected = {"seconds": guess["seconds"], "work_seconds": 3600 * guess["core_hours"]}
-        start = self.start()
+        start = self.first_start()
         yield f"{count_text(elements.count, 'job')} of {count_text(self.cores, 'core')}{start and f', {start}'}"
+
+    def notes(self, run: RunFolder) -> Iterator[str]:
+        """What a person should know before jobs are submitted; what cannot be is refused."""
+        storage_options(run)
+        places = {"the dataset": run.dataset.local, "the output": run.store.local, "Python": Path(sys.prefix)}
+        found = local_disks({what: place for what, place in places.items() if place is not None})
+        if found:
+            yield (
+                f"{', '.join(found)}: on a disk of this machine, as it seems; jobs on other machines need the same "
+                "folders there"
+            )
 
     def estimate(self, plan: Plan, dataset: Store, extractor: Extractor) -> Expected:  # noqa: ARG002 - as the base has it
         """Jobs, cores and time, as far as the queue lets them start."""
         elements = Elements(plan.n_shards, self.shards_per_job(plan.n_shards))
-        return expected(self.title, plan, elements, self.cores, self.settings.at_once, extractor, self.start())
+        return expected(self.title, plan, elements, self.cores, self.settings.at_once, extractor, self.first_start())
 
     # The run
 
@@ -300,14 +311,3 @@ class BatchBackend(KnownJobs):
             return f"{jobs} and left to go on: the same command watches them, scaledproc stop OUTPUT cancels them"
         self.cancel(self._run)
         return f"{jobs} and cancelled"
-
-    def notes(self, run: RunFolder) -> Iterator[str]:
-        """What a person should know before jobs are submitted; what cannot be is refused."""
-        storage_options(run)
-        places = {"the dataset": run.dataset.local, "the output": run.store.local, "Python": Path(sys.prefix)}
-        found = local_disks({what: place for what, place in places.items() if place is not None})
-        if found:
-            yield (
-                f"{', '.join(found)}: on a disk of this machine, as it seems; jobs on other machines need the same "
-                "folders there"
-            )

@@ -8,7 +8,8 @@ import subprocess
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any, NamedTuple, Self
 
 from scaledproc._util.command.config_file import table
 from scaledproc._util.options import declared
@@ -42,6 +43,14 @@ NO_SUBMIT = "false {script}"
 """Submits nothing, for a run whose jobs are only looked at."""
 
 
+class _Missed(NamedTuple):
+    """For a job, in how many looks in a row `poll` failed, whether it answered for another, and its heartbeats then."""
+
+    looks: int = 0
+    is_sure: bool = False
+    beats: Mapping[str, str] = MappingProxyType({})
+
+
 class CommandsBackend(BatchBackend):
     """Runs jobs by commands, on machines that share a filesystem with this one.
 
@@ -55,7 +64,7 @@ class CommandsBackend(BatchBackend):
 
     def __init__(self, *, jobs: int | None = None, scratch: Path | None = None, **settings: Any) -> None:
         super().__init__(jobs=jobs, scratch=scratch, **settings)
-        self._missed: dict[str, tuple[int, bool, Mapping[str, str]]] = {}
+        self._missed: dict[str, _Missed] = {}
 
     @classmethod
     def recall(cls, record: Mapping[str, Any], settings: Mapping[str, Any]) -> Self:  # noqa: ARG003 - as the base has it
@@ -186,16 +195,16 @@ class CommandsBackend(BatchBackend):
             job: {beat: versions[beat] for beat in versions if beat.startswith(f"{name}.")} for job, name in ids.items()
         }
         for job in ids:
-            before, was_sure, beat = self._missed.get(job, (0, False, beats[job]))
-            if job in there or beat != beats[job]:
-                self._missed[job] = (0, False, beats[job])
+            before = self._missed.get(job, _Missed(beats=beats[job]))
+            if job in there or before.beats != beats[job]:
+                self._missed[job] = _Missed(beats=beats[job])
             else:
-                self._missed[job] = (before + 1, was_sure or bool(there), beats[job])
+                self._missed[job] = _Missed(before.looks + 1, before.is_sure or bool(there), beats[job])
 
     def _is_gone(self, job: str) -> bool:
         """Whether a job for which `poll` fails has ended."""
-        looks, is_sure, _ = self._missed.get(job, (0, False, {}))
-        return looks >= (SURE_LOOKS if is_sure else UNSURE_LOOKS)
+        missed = self._missed.get(job, _Missed())
+        return missed.looks >= (SURE_LOOKS if missed.is_sure else UNSURE_LOOKS)
 
     def _there(self, ids: Sequence[str]) -> set[str]:
         """Those of these jobs that have not ended."""

@@ -76,7 +76,7 @@ class SlurmBackend(BatchBackend):
         if self.grace >= (wait := self._of_site("KillWait", KILL_WAIT)):
             yield f"--grace {self.grace:g}: this site kills jobs {wait} s after it tells them to end (KillWait)"
 
-    def start(self) -> str:
+    def first_start(self) -> str:
         """When Slurm would start a job, as it says; it is asked whether it takes one."""
         try:
             said = call("sbatch", "--test-only", *self._options(0), script=f"#!{self.shell}\ntrue\n")

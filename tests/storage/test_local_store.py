@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
 import pytest
 
+from scaledproc.storage import local_store
 from scaledproc.storage.store import Store
 from scaledproc.testing import StoreConformance
 
@@ -58,6 +60,29 @@ def test_remove_of_a_link_keeps_its_target(tmp_path: Path) -> None:
     Store.at(tmp_path).remove("work")
     assert Store.at(tmp_path).names() == ["precious"]
     assert (tmp_path / "precious/file").exists()
+
+
+@pytest.mark.parametrize("times", [1, local_store.REMOVALS])
+def test_a_folder_is_removed_though_somebody_writes_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    store, left = Store.at(tmp_path), [times]
+    store.write("work/progress/a", b"")
+    remove = shutil.rmtree
+
+    def late(path: Path) -> None:
+        remove(path)
+        if left[0]:
+            left[0] -= 1
+            store.write("work/progress/b", b"")
+
+    monkeypatch.setattr(shutil, "rmtree", late)
+    if times == local_store.REMOVALS:
+        with pytest.raises(OSError, match="not empty"):
+            store.remove("work")
+    else:
+        store.remove("work")
+        assert store.names() == []
 
 
 def test_local_urls_and_paths_are_the_same_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
