@@ -243,6 +243,10 @@ def _execute(
         return _leave(new, existing, planned, options, backend, on_event, terms.at_end)
     resumed = existing is not None and decision == "continue"
     refuse_twins(new, existing or _readable(output), backend, same=resumed)
+    if existing is not None and resumed:
+        existing, decision = _look(new, planned, options, backend)  # once more: its jobs may have ended it meanwhile
+        if existing is not None and decision == "finished":
+            return _leave(new, existing, planned, options, backend, on_event, terms.at_end)
     if decision == "update":
         from scaledproc.engine.update import update
 
@@ -263,6 +267,9 @@ def _execute(
     with reporting(f"{output} cannot be read or written: ", "; what is committed is kept, the same command continues"):
         if backend.detaches:
             tell(on_event, Detached(backend.detach(current), str(current.store)))
+            ended = read_record(current.store)
+            if ended is not None and ended.state == "done":  # by its jobs, which were quicker
+                return replace(current, record=ended)
             return current.with_record(backend=backend.record())
         shards = [Job(shard) for shard in range(current.record.counts["shards"])]
         timeline = Timeline(terms.started)

@@ -20,6 +20,7 @@ from scaledproc.backends.batch import known_jobs
 from scaledproc.backends.batch.calls import FullError, UnansweredError
 from scaledproc.backends.batch.elements import Elements
 from scaledproc.backends.slurm import backend as module
+from scaledproc.engine import driver
 from scaledproc.engine.job import do_job
 from scaledproc.engine.options import JobOrder
 from scaledproc.errors import ScaledprocError, UsageError
@@ -458,6 +459,29 @@ def test_all_is_submitted_at_once_for_nobody_to_watch(fake: Fake, go: Runs, tmp_
     assert "--dependency=afterok:1?afterok:2?afterok:3" in last
     assert fake.scripts[3].rstrip().endswith("--finish")
     assert status(tmp_path / "out").backend == "slurm"
+
+
+@pytest.mark.parametrize("when", ["submitted", "looked at"])
+def test_jobs_that_end_a_run_meanwhile_are_not_undone(
+    fake: Fake, go: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """A command that began while the run was not done does not write that over its end."""
+
+    def end(*_: object, **__: object) -> str:
+        words = {"shards": (0, 1, 2, 3), "combine": True, "finish": True, "jobs": 1}
+        list(do_job(JobOrder.parse(str(tmp_path / "out"), words)))
+        return "submitted"
+
+    if when == "looked at":
+        go(detach=True)
+        monkeypatch.setattr(driver, "refuse_twins", end)
+    else:
+        monkeypatch.setattr(module.SlurmBackend, "detach", end)
+    found = go(detach=True)
+
+    assert found.record.state == "done"
+    assert status(tmp_path / "out").state == "done"
+    assert go.is_as_local()
 
 
 @pytest.mark.parametrize("is_busy", [False, True])
