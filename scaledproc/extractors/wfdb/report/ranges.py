@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
-from typing import Annotated
 
 from scaledproc.errors import UsageError
-from scaledproc.extractors.options import Option
 
-BUILT_IN = "built-in"
-"""Instead of a file of ranges: those of the package."""
 _KEYS = {"low", "high", "units", "source"}
 
 
@@ -89,34 +83,6 @@ def _range(where: str, found: object) -> Range:
     return Range(float(numbers[0]), float(numbers[1]), tuple(units), source)
 
 
-def content_of_file(file: str | os.PathLike[str]) -> str | None:
-    """The content of a table of ranges, so that it travels with the run; None for the built-in one.
-
-    Raises
-    ------
-    UsageError
-        If the file's content is no such table.
-    """
-    if str(file) == BUILT_IN:
-        return None
-    text = Path(file).read_text(encoding="utf-8")
-    parse(text)
-    return text
-
-
 def ranges_of(content: str | None) -> Mapping[tuple[str, str], Range]:
     """The ranges of a table's content; the built-in ones where there is none."""
     return built_in() if content is None else parse(content)
-
-
-RangesOption = Annotated[
-    str | None,
-    Option(
-        "Table of physiological ranges (TOML) for the report, or built-in.",
-        metavar="FILE",
-        default_text=BUILT_IN,
-        read=content_of_file,
-        in_report=True,
-    ),
-]
-"""The option `ranges`: the content of a table instead of the built-in one."""
