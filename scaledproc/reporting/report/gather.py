@@ -189,6 +189,7 @@ def _shards(run: Run, status: Status | None) -> tuple[ShardRow, ...]:
                 int(each["quarantined"]),
                 int(each.get("bytes", 0)),
                 float(each.get("work_seconds", 0.0)),
+                staging=float(each.get("staging_seconds", 0.0)),
             )
             for each in run.record.shards
         )
@@ -198,7 +199,9 @@ def _shards(run: Run, status: Status | None) -> tuple[ShardRow, ...]:
 
 def _shard_of(each: ShardDone | ShardState) -> ShardRow:
     if isinstance(each, ShardDone):
-        return ShardRow(each.shard, each.tasks, each.rows, each.quarantined, each.size, each.seconds)
+        return ShardRow(
+            each.shard, each.tasks, each.rows, each.quarantined, each.size, each.seconds, staging=each.staging
+        )
     return ShardRow(each.shard, each.tasks, each.rows, each.quarantined, each.size, None, str(each.state), each.detail)
 
 

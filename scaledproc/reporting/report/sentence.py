@@ -16,6 +16,8 @@ STRAGGLES = 2.0
 """Times the mean of all shards that one takes, from which on it is told of."""
 LOCAL = "local"
 """The backend whose work is done by processes of the machine that the run is started on."""
+WAITED = 60.0
+"""Core-seconds of waiting for files from which on it is told of where it is more than the work."""
 MUCH_QUARANTINED = 0.01
 """Share of the tasks from which on what is in quarantine is serious."""
 
@@ -214,6 +216,18 @@ def _of_time(found: Findings) -> Iterator[Worry]:
         if max(times) > STRAGGLES * mean:
             text = f"The slowest shard took {max(times) / mean:.1f} times the mean ({seconds_text(max(times))})."
             yield Worry(SMALL, text, "time")
+    staging, work = staging_of(found), sum(times)
+    if staging >= WAITED and staging > work:
+        text = f"Cores waited {seconds_text(staging)} for files to be staged, and worked {seconds_text(work)}: "
+        yield Worry(SMALL, f"{text}fewer of them would do, or a shorter way to the data.", "time")
+
+
+def staging_of(found: Findings) -> float:
+    """Seconds that cores had nothing to do while files were staged, added up over the cores of all machines."""
+    staging = sum(shard.staging for shard in found.shards)
+    line = found.timings.get("timeline")
+    # An update's shards are made of others, which did the waiting.
+    return staging or sum(map(float, line.get("staging", []) if isinstance(line, dict) else []))
 
 
 def throughput_text(found: Findings) -> str:
