@@ -101,7 +101,7 @@ def test_how_long_cores_wait_for_files_is_told(
     monkeypatch.setattr(staging.Stager, "_fetch", slowly)
     told: list[Event] = []
     options: dict[str, Any] = {"extractor": PROBE, "shards": 2, "chunk": 1, "jobs": jobs}
-    where = {"storage_options": s3.storage_options}
+    where: dict[str, Any] = {"storage_options": s3.storage_options}
     staged = scaledproc.run(s3.url(f"waits{jobs}"), tmp_path / "s", on_event=told.append, **options, **where)
     local = scaledproc.run(tmp_path / "data", tmp_path / "local", **options)
 
