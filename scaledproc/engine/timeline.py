@@ -28,7 +28,8 @@ class Timeline:
     when it was heard to be until it was done.
 
     What cores waited for files to be staged is told with the chunk that had to be waited for, so it is put into the
-    time before that began, as far back as there were cores without work; or, of machines elsewhere, evenly.
+    time before that was begun (or was handed to a process that had yet to start), as far back as there were cores
+    without work; or, of machines elsewhere, evenly.
 
     Parameters
     ----------
@@ -48,6 +49,7 @@ class Timeline:
         self._cores = 1
         self._first: dict[int, float] = {}
         self._waited: dict[int, float] = {}
+        self._handed: dict[int, float] = {}
         self._chunked: set[int] = set()
         self._shards: dict[int, tuple[float, float]] = {}
 
@@ -71,11 +73,13 @@ class Timeline:
                 self._waited.setdefault(event.shard, now)
             elif event.state in (State.STAGING, State.RUNNING) and len(self._first) < SHARDS:
                 self._first.setdefault(event.shard, now)
+                if event.state is State.RUNNING and self._first[event.shard] < now:  # after it was staging
+                    self._handed[event.shard] = now
         elif isinstance(event, ChunkDone) and not event.resumed:
             begin = max(0.0, now - event.seconds)
             self._add(self._busy, begin, now, 1.0)
             if event.staging:
-                at = int(begin / self._width)
+                at = int(min(begin, self._handed.pop(event.shard, begin)) / self._width)
                 self._staged += [0.0] * (at + 1 - len(self._staged))
                 self._staged[at] += event.staging
             self._chunked.add(event.shard)
@@ -90,6 +94,7 @@ class Timeline:
                 if event.staging:
                     self._add(self._staging, begin, now, event.staging / (now - begin))
             self._chunked.discard(event.shard)
+            self._handed.pop(event.shard, None)
             if len(self._shards) < SHARDS:
                 self._shards[event.shard] = (begin, now)
 

@@ -76,6 +76,21 @@ def test_what_cores_waited_for_files_is_in_the_time_before_the_chunk_where_they_
     assert by_second(found, "staging")[:6] == pytest.approx([2, 2, 0, 1, 0, 0], abs=0.1)
 
 
+def test_the_start_of_processes_is_no_waiting_for_files() -> None:
+    clock = Clock()
+    line = Timeline(0.0, clock)
+    line.add(RunStarted("p", 3, 1, 1, 3, 2, "out", resumed=False))
+    for now, event in (
+        (1.0, ShardState(0, State.STAGING)),
+        (2.0, ShardState(0, State.RUNNING)),  # handed to a process that starts until second 5
+        (6.0, chunk(0, 1.0, staging=2.0)),
+        (9.0, chunk(0, 1.0, staging=1.0)),
+    ):
+        clock.now = now
+        line.add(event)
+    assert by_second(line.to_record(), "staging")[:9] == pytest.approx([0, 2, 0, 0, 0, 0, 0, 1, 0], abs=0.1)
+
+
 def test_what_machines_elsewhere_waited_for_files_is_spread() -> None:
     clock = Clock()
     line = Timeline(0.0, clock)

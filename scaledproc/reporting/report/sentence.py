@@ -170,10 +170,9 @@ def _of_tasks(found: Findings) -> Iterator[Worry]:
     if found.quarantined:
         share = found.quarantined / max(total, 1)
         weight = SERIOUS if share >= MUCH_QUARANTINED else DOUBTFUL
-        text = (
-            f"{count_text(found.quarantined, 'task')} of {total:,} failed ({share:.2%}), so the table lacks their rows."
-        )
-        yield Worry(weight, text, "failures")
+        lacks = "lacks" if found.is_done else "will lack"
+        failed_text = f"{count_text(found.quarantined, 'task')} of {total:,} failed ({share:.2%})"
+        yield Worry(weight, f"{failed_text}, so the table {lacks} their rows.", "failures")
     failed = [shard for shard in found.shards if shard.state in ("failed", "stopped")]
     if failed:
         yield Worry(
@@ -230,8 +229,18 @@ def staging_of(found: Findings) -> float:
     return staging or sum(map(float, line.get("staging", []) if isinstance(line, dict) else []))
 
 
+def work_of(found: Findings) -> float:
+    """Seconds at work, added up over the cores; of an update those of what it did, not of putting shards together."""
+    line = found.timings.get("timeline")
+    if found.counts.get("reused") and isinstance(line, dict):
+        return sum(map(float, line.get("busy", [])))
+    return sum(shard.seconds or 0.0 for shard in found.shards)
+
+
 def throughput_text(found: Findings) -> str:
-    """Bytes a second of one core at work; empty where that cannot be told."""
+    """Bytes a second of one core at work; empty where that cannot be told, as of an update."""
+    if found.counts.get("reused"):
+        return ""
     seconds = sum(shard.seconds or 0.0 for shard in found.shards)
     size = sum(shard.size for shard in found.shards if shard.seconds is not None)
     return f"{bytes_text(size / seconds)}/s" if seconds and size else ""

@@ -331,7 +331,8 @@ def signal_worries(signals: Signals, what: str) -> list[Worry]:
     if outside:
         names = _named((name, each.outside) for (_, name, _), each in every if each.outside)
         weight = DOUBTFUL if outside > FEW * ranged else SMALL
-        found.append(Worry(weight, f"The median of {outside:,} {what} is no physiological value: {names}."))
+        text = f"The median of {outside:,} of {ranged:,} {what} is no physiological value: {names}."
+        found.append(Worry(weight, text))
     for attribute, words, weight in (
         ("flat", "have a single value throughout", DOUBTFUL),
         ("saturated", "have more than 1 % of their samples at a limit of the format or the converter", DOUBTFUL),
