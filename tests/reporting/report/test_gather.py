@@ -17,6 +17,7 @@ from support import COUNT, Bucket, Cli, TreeWriter
 
 import scaledproc
 from scaledproc import Task
+from scaledproc.api import status
 from scaledproc.engine.status import find_status
 from scaledproc.events import ChunkDone, CombineDone, Event
 from scaledproc.extractors.account import SMALL, Account, Facts, Matrix, Reading, Spans, Worry
@@ -126,8 +127,7 @@ def test_what_failed_in_a_run_that_was_ended_is_told_with_its_messages(tmp_path:
     with pytest.raises(RuntimeError, match="enough"):
         scaledproc.run(tmp_path / "data", tmp_path / "out", on_event=end, **options)
     run = Run.open(tmp_path / "out")
-    status = find_status(RunFolder(run.store, run.dataset, run.source, run.record), None)
-    found = gather(run, status=status)
+    found = gather(run, status=status(tmp_path / "out"))
     assert found.state == "stopped"
     assert found.quarantined == found.failures.total > 0
     assert [each.message for each in found.failures.groups] == ["no even ones, please"]
