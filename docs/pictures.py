@@ -1,4 +1,4 @@
-"""Draw the pictures that README and documentation show: the demo run as a terminal shows it, and the way of the files.
+"""Draw the pictures that README and documentation show: the demo run as a terminal shows it, and its report.
 
 Run `python docs/pictures.py` after a change of what a run shows, and look at `docs/images/` before you commit it. The
 terminal is a real one: the command runs in a pseudo-terminal, and what it leaves on the screen becomes an SVG.
@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import pty
 import re
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+CHROMIUM = "/usr/bin/chromium"
 IMAGES = Path(__file__).resolve().parent / "images"
 WIDTH, HEIGHT = 104, 30
 COLUMNS = ["record", "kind", "signal_name", "units", "n_samples", "n_missing", "mean", "std", "start"]
@@ -93,6 +95,22 @@ def draw_terminal(target: Path) -> None:
     target.write_text(svg + "\n", encoding="utf-8")
 
 
+def draw_report(target: Path) -> None:
+    """The first screen of the report of the demo run, by Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as made, sync_playwright() as playwright:
+        words = [sys.executable, "-m", "scaledproc", "run", "--quiet", "--backend", "local"]
+        subprocess.run(words, cwd=made, check=True)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1000, "height": 1010})
+        page.goto(f"file://{made}/scaledproc-demo/report.html")
+        page.evaluate("document.querySelector('.where bdi').textContent = 'scaledproc-demo'")
+        page.screenshot(path=target)
+        browser.close()
+
+
 if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
     draw_terminal(IMAGES / "demo.svg")
+    draw_report(IMAGES / "report.png")

@@ -91,6 +91,8 @@ class _Done(Event):
     """Whether an earlier process committed it."""
     said: int = 0
     """How many warnings and logs of its tasks are kept."""
+    staging: float = 0.0
+    """Seconds that cores had nothing to do while its files were being staged, added up over the cores."""
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -41,7 +41,7 @@ from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.code.fingerprint import working_here
 from scaledproc.extractors.rows.several import collector_for
 from scaledproc.extractors.tables import tables_of
-from scaledproc.planning.inventory import Inventory, choose, is_of_runs, take_inventory
+from scaledproc.planning.inventory import Inventory, NoteOfRuns, choose, take_inventory
 from scaledproc.planning.partition import ChunkCut, ShardCut
 from scaledproc.planning.shared_files import find_shared
 from scaledproc.run_folder.beginning import Decision, begin, decide
@@ -168,13 +168,13 @@ def _tell_warnings(
     planned: Plan, dataset: Store, output: Store, options: RunOptions, on_event: Listener | None
 ) -> None:
     """Tell what to know of the plan; of runs in the dataset's folder once, when a run begins that is not there yet."""
-    of_runs = [warning for warning in planned.warnings if is_of_runs(warning)]
+    of_runs: list[str] = [warning for warning in planned.warnings if isinstance(warning, NoteOfRuns)]
     is_inside = bool(dataset.contains(output))
     if (of_runs or is_inside) and not options.overwrite and _is_begun(output):
         of_runs, is_inside = [], False
     if is_inside and not of_runs:
         of_runs = ["the output lies in the dataset's folder, where plans leave out folders of runs"]
-    for warning in (*of_runs, *(each for each in planned.warnings if not is_of_runs(each))):
+    for warning in (*of_runs, *(each for each in planned.warnings if not isinstance(each, NoteOfRuns))):
         tell(on_event, Note(warning))
 
 

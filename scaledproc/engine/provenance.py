@@ -160,6 +160,7 @@ def finished_record(
         Since the command was started; None where nobody knows that.
     """
     timings = {name: value for name, value in run.record.timings.items() if name != "last_start_seconds"}
+    staging = sum(shard.staging for shard in shards)
     digests = {**run.record.digests, **combined.digests}
     names = [*digests, *(shard_name(shard.shard) for shard in shards)]
     asked = [name for name in names if name not in combined.sizes]
@@ -180,6 +181,7 @@ def finished_record(
             **({} if seconds is None else {"last_start_seconds": round(seconds, 3)}),
             "work_seconds": round(sum(shard.seconds for shard in shards), 3),
             "combine_seconds": round(combined.seconds, 3),
+            **({"staging_seconds": round(staging, 3)} if staging else {}),
         },
         "shards": [
             {
@@ -189,6 +191,7 @@ def finished_record(
                 "bytes": shard.size,
                 "quarantined": shard.quarantined,
                 "work_seconds": round(shard.seconds, 3),
+                **({"staging_seconds": round(shard.staging, 3)} if shard.staging else {}),
                 "digest": shard.digest,
             }
             for shard in shards

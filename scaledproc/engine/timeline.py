@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from scaledproc.events import ChunkDone, Event, ShardDone, ShardState, State
+from scaledproc.events import ChunkDone, Event, RunStarted, ShardDone, ShardState, State
 
 if TYPE_CHECKING:
     from scaledproc.engine.options import Listener
@@ -27,6 +27,10 @@ class Timeline:
     A shard of which no chunk is told, as those of machines elsewhere are, is taken to have been at work evenly from
     when it was heard to be until it was done.
 
+    What cores waited for files to be staged is told with the chunk that had to be waited for, so it is put into the
+    time before that was begun (or was handed to a process that had yet to start), as far back as there were cores
+    without work; or, of machines elsewhere, evenly.
+
     Parameters
     ----------
     begun
@@ -40,8 +44,12 @@ class Timeline:
         self._begun = begun
         self._width = FIRST_WIDTH
         self._busy: list[float] = []
+        self._staging: list[float] = []  # of machines elsewhere, when it was
+        self._staged: list[float] = []  # by when it was over
+        self._cores = 1
         self._first: dict[int, float] = {}
         self._waited: dict[int, float] = {}
+        self._handed: dict[int, float] = {}
         self._chunked: set[int] = set()
         self._shards: dict[int, tuple[float, float]] = {}
 
@@ -58,14 +66,22 @@ class Timeline:
     def add(self, event: Event) -> None:
         """Hear of an event."""
         now = self._clock() - self._begun
-        if isinstance(event, ShardState):
+        if isinstance(event, RunStarted):
+            self._cores = max(event.cores, 1)
+        elif isinstance(event, ShardState):
             if event.state in (State.QUEUED, State.STARTING):
                 self._waited.setdefault(event.shard, now)
             elif event.state in (State.STAGING, State.RUNNING) and len(self._first) < SHARDS:
                 self._first.setdefault(event.shard, now)
+                if event.state is State.RUNNING and self._first[event.shard] < now:  # after it was staging
+                    self._handed[event.shard] = now
         elif isinstance(event, ChunkDone) and not event.resumed:
             begin = max(0.0, now - event.seconds)
-            self._work(begin, now, 1.0)
+            self._add(self._busy, begin, now, 1.0)
+            if event.staging:
+                at = int(min(begin, self._handed.pop(event.shard, begin)) / self._width)
+                self._staged += [0.0] * (at + 1 - len(self._staged))
+                self._staged[at] += event.staging
             self._chunked.add(event.shard)
             if event.shard in self._first or len(self._first) < SHARDS:
                 self._first[event.shard] = min(begin, self._first.get(event.shard, begin))
@@ -74,22 +90,41 @@ class Timeline:
                 return
             begin = self._first.pop(event.shard)
             if event.shard not in self._chunked and now > begin:
-                self._work(begin, now, event.seconds / (now - begin))
+                self._add(self._busy, begin, now, event.seconds / (now - begin))
+                if event.staging:
+                    self._add(self._staging, begin, now, event.staging / (now - begin))
             self._chunked.discard(event.shard)
+            self._handed.pop(event.shard, None)
             if len(self._shards) < SHARDS:
                 self._shards[event.shard] = (begin, now)
 
-    def _work(self, begin: float, end: float, cores: float) -> None:
-        """So many cores were at work from one time to another."""
+    def _add(self, sums: list[float], begin: float, end: float, cores: float) -> None:
+        """So many cores were at work, or waited, from one time to another."""
         while end / self._width >= STRETCHES:
             self._width *= 2
-            padded = [*self._busy, 0.0]
-            self._busy = [padded[at] + padded[at + 1] for at in range(0, len(self._busy), 2)]
+            for each in (self._busy, self._staging, self._staged):
+                each[:] = [sum(each[at : at + 2]) for at in range(0, len(each), 2)]
         last = int(end / self._width)
-        self._busy += [0.0] * (last + 1 - len(self._busy))
+        sums += [0.0] * (last + 1 - len(sums))
         for at in range(int(begin / self._width), last + 1):
             inside = min(end, (at + 1) * self._width) - max(begin, at * self._width)
-            self._busy[at] += max(0.0, inside) * cores
+            sums[at] += max(0.0, inside) * cores
+
+    def _waiting(self) -> list[float]:
+        """Core-seconds of each stretch in which files were staged and cores had nothing to do; none where none were."""
+        if not (self._staging or self._staged):
+            return []
+        found = [*self._staging, *[0.0] * (len(self._busy) - len(self._staging))]
+        for at, left in enumerate(self._staged):
+            rest = left
+            for before in range(at, -1, -1):
+                room = max(self._cores * self._width - self._busy[before] - found[before], 0.0)
+                found[before] += min(rest, room)
+                rest -= min(rest, room)
+                if rest <= 0:
+                    break
+            found[at] += rest
+        return found
 
     def to_record(self) -> dict[str, Any]:
         """For run.json: the width of a stretch in seconds, core-seconds of each, and when each shard was at work."""
@@ -104,5 +139,6 @@ class Timeline:
             "width": self._width,
             "busy": [round(each, 4) for each in self._busy],
             "shards": [[shard, round(begin, 3), round(end, 3)] for shard, (begin, end) in sorted(self._shards.items())],
+            **({"staging": [round(each, 4) for each in waiting]} if (waiting := self._waiting()) else {}),
             **({"waited": [[shard, seconds] for shard, seconds in sorted(waited.items())]} if waited else {}),
         }

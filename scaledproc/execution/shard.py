@@ -455,6 +455,7 @@ def _added_up(parts: Sequence[ChunkDone | ShardDone], rows: int, seconds: float)
         quarantined=sum(part.quarantined for part in parts),
         failures=tuple(failure for part in parts for failure in part.failures)[:SHOWN_FAILURES],
         said=sum(part.said for part in parts),
+        staging=sum(part.staging for part in parts),
     )
 
 

@@ -8,6 +8,7 @@ shard are there they become the shard's one file, and the chunks go.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -236,6 +237,7 @@ class _Execution:
         self._units: dict[Chunk, StagedUnits] = {}  # of chunks that are staged and not released
         self._works: dict[Chunk, ChunkWork] = {}  # of chunks that were handed out, as the last time
         self._files = 0  # that were named for pieces
+        self._idle = 0.0  # core-seconds without work while files were staged, since a chunk was handed out
         self._news: deque[Event] = deque()
         self._asked = stopping().asked
         self._is_stopping = False
@@ -267,14 +269,25 @@ class _Execution:
     def _wait(self) -> Iterator[Event]:
         """Wait until something happens, and tell of it."""
         at_work = [*self._staging, *self._calls]
+        idle = self._idle_for_files()
+        since = time.perf_counter() if idle else 0.0
         removals = self._removals if self._scheduler.waits_for_room else []
         ended, _ = wait([*at_work, *(() if self._is_stopping else (self._asked, *removals))], None, FIRST_COMPLETED)
+        if idle:
+            self._idle += idle * (time.perf_counter() - since)
         self._hear()
         if not ended.isdisjoint(removals):
             self._scheduler.receive(RoomFreed())
         for future in at_work:
             if future in ended:
                 yield from self._end(future)
+
+    def _idle_for_files(self) -> int:
+        """How many cores have nothing to do until files are staged, or there is room for them; none of a local disk."""
+        if not isinstance(self._stager, Stager) or self._is_stopping:
+            return 0
+        awaited = len(self._staging) + self._scheduler.waits_for_room
+        return min(max(self._pool.jobs - len(self._calls), 0), awaited)
 
     def _carry_out(self, instruction: Instruction) -> None:
         """Do what needs no process at once, and give the pool what does.
@@ -336,7 +349,16 @@ class _Execution:
         source = self._common.source
         work = _chunk_work(self._run, self._plan, source, run.chunk, self._units[run.chunk], self._here)
         common = self._common
-        work = replace(work, ahead=run.ahead, shared=common.shared, code=common.code, finishing=common.finishing)
+        before = self._works.get(run.chunk)  # where it was handed out already, with others that came first
+        idle, self._idle = self._idle + (0.0 if before is None else before.staging), 0.0
+        work = replace(
+            work,
+            ahead=run.ahead,
+            shared=common.shared,
+            code=common.code,
+            finishing=common.finishing,
+            staging=round(idle, 4),
+        )
         self._works[run.chunk] = work
         return work
 

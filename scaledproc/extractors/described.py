@@ -78,6 +78,8 @@ def _documented(extractor: Extractor) -> Mapping[str, Mapping[bytes, bytes]]:
     for name, like in getattr(extractor, "documented_as", {}).items():
         if like in texts:
             found[name] = {DESCRIPTION: texts[like].encode()}
+    for name, text in getattr(extractor, "told_by_options", {}).items():
+        found[name] = {DESCRIPTION: text.encode()}
     units: Mapping[str, str] = getattr(extractor, "units", {})
     for name, unit in units.items():
         found.setdefault(name, {})[UNIT] = unit.encode()

@@ -22,6 +22,12 @@ RUN_FILES = ("run.json", "plan.parquet", "inventory.parquet")
 AT_ONCE = 500  # folders in one expression
 
 
+class NoteOfRuns(str):
+    """A note that folders of runs were left out: as a person made them so, it warns of nothing."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Inventory:
     """The files of a dataset.
@@ -31,7 +37,7 @@ class Inventory:
     files
         Columns path (relative to the root), size (bytes), version; in no particular order.
     notes
-        What was left out, for a person.
+        What was left out, for a person; of folders of runs as `NoteOfRuns`.
     is_whole
         Whether `choose` left none of the files out that were listed.
     """
@@ -143,12 +149,7 @@ def _without_runs(files: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
     first = (
         f"of earlier runs {{}} left out (the first is {outermost[0].rstrip('/')}); to take its files name it as INPUT"
     )
-    return files, count_note(len(outermost), "folder", first)
-
-
-def is_of_runs(note: str) -> bool:
-    """Whether a note tells that folders of runs were left out."""
-    return re.match(r"[\d,]+ folders? of earlier runs ", note) is not None
+    return files, tuple(map(NoteOfRuns, count_note(len(outermost), "folder", first)))
 
 
 def _covers(globs: Sequence[str], folder: str) -> bool:

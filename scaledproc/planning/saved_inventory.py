@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from scaledproc._util.redaction import redacted
 from scaledproc.errors import ScaledprocError, UsageError
-from scaledproc.planning.inventory import Inventory
+from scaledproc.planning.inventory import Inventory, NoteOfRuns
 from scaledproc.storage.listing import count_note, file_schema
 from scaledproc.storage.parquet import open_reader, write_table
 from scaledproc.storage.row_groups import ROW_GROUP
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 DATASET = b"scaledproc.dataset"
 NOTES = b"scaledproc.notes"
+NOTES_OF_RUNS = b"scaledproc.notes_of_runs"
 STRANGE = r"(?:^|/)\.{0,2}(?:/|$)|\x00"  # RE2: a part of a path that is empty, `.` or `..`
 BUFFER = 2**20
 
@@ -54,7 +55,9 @@ def save_inventory(inventory: Inventory, dataset: Store, where: Where) -> None:
         A path or URL, with the options of the dataset.
     """
     folder, name = _split(where, dataset.options)
-    metadata = {DATASET: redacted(dataset.uri), NOTES: json.dumps(inventory.notes)}
+    of_runs = [note for note in inventory.notes if isinstance(note, NoteOfRuns)]
+    others = [note for note in inventory.notes if not isinstance(note, NoteOfRuns)]
+    metadata = {DATASET: redacted(dataset.uri), NOTES: json.dumps(others), NOTES_OF_RUNS: json.dumps(of_runs)}
     schema = file_schema().with_metadata(metadata)
     files = inventory.files.cast(file_schema()).replace_schema_metadata(metadata)
     with folder.committing(name) as part:
@@ -123,7 +126,8 @@ def _read_saved(store: Store, name: str, dataset: Store, shown: str) -> Inventor
         batches = file.iter_batches(ROW_GROUP * 4, columns=file_schema().names, use_threads=False)
         found = _Paths(inside)
         files = found.table(pa.Table.from_batches([batch]).cast(file_schema()) for batch in batches)
-    return Inventory(files, (*json.loads(metadata.get(NOTES, b"[]")), *found.notes))
+    notes, of_runs = (json.loads(metadata.get(key, b"[]")) for key in (NOTES, NOTES_OF_RUNS))
+    return Inventory(files, (*notes, *map(NoteOfRuns, of_runs), *found.notes))
 
 
 def _inside(listed: bytes | None, dataset: Store, shown: str) -> str:

@@ -19,6 +19,7 @@ _NAME = re.compile(r"[A-Za-z0-9_]+")
 _TABLE = re.compile(r"[a-z0-9_]+")
 _COMMENT = 255
 """Characters of a column's comment that the Glue Data Catalog takes."""
+_MORE = " ..."
 _PLAIN: Mapping[pa.DataType, str] = {
     pa.bool_(): "boolean",
     pa.int8(): "tinyint",
@@ -97,10 +98,8 @@ def _create_table(name: str, called: str, schema: pa.Schema, location: str) -> s
         except NoTypeError as error:
             left_out.append(f"-- {_line(repr(field.name))} is left out: {error}")
             continue
-        comment = "; ".join(filter(None, [*_described(field), note]))
-        columns.append(
-            f"  {quoted(field.name)} {kind}" + (f" COMMENT {literal(comment[:_COMMENT])}" if comment else "")
-        )
+        comment = _comment(field, note)
+        columns.append(f"  {quoted(field.name)} {kind}" + (f" COMMENT {literal(comment)}" if comment else ""))
     if not columns:
         raise UsageError(f"table {name!r} has no column that Athena can read: {'; '.join(left_out)}")
     body = ",\n".join(columns)
@@ -114,19 +113,30 @@ def _create_table(name: str, called: str, schema: pa.Schema, location: str) -> s
     )
 
 
+def _comment(field: pa.Field, note: str) -> str:
+    """What is said of a column, as far as the catalog takes it: unit and note first of all, of the rest whole words."""
+    told = {
+        key.decode(errors="replace"): value.decode(errors="replace") for key, value in (field.metadata or {}).items()
+    }
+    units = [f"unit: {told[key]}" for key in ("unit", "units") if told.get(key)]
+    end = _in_words("; ".join(filter(None, [*units, note])), _COMMENT)
+    text = _in_words(told.get("description", ""), _COMMENT - len(end) - 2 if end else _COMMENT)
+    return "; ".join(filter(None, [text, end]))
+
+
+def _in_words(text: str, most: int) -> str:
+    """A text in one line of so many characters at most, cut between words."""
+    line = _line(text)
+    if len(line) <= most:
+        return line
+    room = max(most - len(_MORE), 0)
+    words = line[: room + 1].rpartition(" ")[0].rstrip(",;:.(")
+    return f"{words or line[:room]}{_MORE}"[:most]
+
+
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise NoTypeError("names in Athena have letters, digits and _ alone")
-
-
-def _described(field: pa.Field) -> Iterable[str]:
-    """What the schema says of a column."""
-    metadata = {
-        key.decode(errors="replace"): value.decode(errors="replace") for key, value in (field.metadata or {}).items()
-    }
-    for key in ("description", "unit", "units"):
-        if metadata.get(key):
-            yield metadata[key] if key == "description" else f"unit: {metadata[key]}"
 
 
 def _type(kind: pa.DataType) -> tuple[str, str]:

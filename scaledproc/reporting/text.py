@@ -13,7 +13,7 @@ from scaledproc._util.pace import left_text
 from scaledproc._util.text import bytes_text, clean_text, count_text, ranges_text, seconds_text
 from scaledproc.engine.progress import AT_WORK
 from scaledproc.events import State
-from scaledproc.planning.inventory import is_of_runs
+from scaledproc.planning.inventory import NoteOfRuns
 
 if TYPE_CHECKING:
     from scaledproc.engine.status import Status
@@ -86,8 +86,8 @@ def plan_text(plan: Plan, cores: int, width: int | None = None) -> str:
             f"   … and {plan.n_shards - SHOWN_SHARDS:,} more; smallest {bytes_text(sizes[0])}, "
             f"median {bytes_text(float(np.median(sizes)))}, largest {bytes_text(sizes[-1])}"
         )
-    # That runs lie in the dataset's folder is as a person made it.
-    lines += [f"{'note' if is_of_runs(warning) else 'warning'}: {warning}" for warning in plan.warnings]
+    kinds = ("note" if isinstance(warning, NoteOfRuns) else "warning" for warning in plan.warnings)
+    lines += [f"{kind}: {warning}" for kind, warning in zip(kinds, plan.warnings, strict=True)]
     return "\n".join(lines)
 
 

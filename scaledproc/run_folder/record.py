@@ -257,6 +257,7 @@ def reports_of(record: RunRecord) -> tuple[ShardDone, ...]:
             size=int(shard["bytes"]),
             seconds=float(shard["work_seconds"]),
             quarantined=int(shard["quarantined"]),
+            staging=float(shard.get("staging_seconds", 0.0)),
         )
         for shard in record.shards
     )

@@ -15,6 +15,7 @@ from scaledproc.execution.finishing import finished_schema
 from scaledproc.extractors import load_extractor
 from scaledproc.extractors.described import column_texts, described, descriptions, undescribed
 from scaledproc.extractors.registry import names
+from scaledproc.extractors.tables import tables_of
 from scaledproc.testing.probes import output_bytes
 
 
@@ -56,6 +57,32 @@ def test_the_built_in_ones_tell_what_each_column_means(name: str, tmp_path: Path
     if name.startswith("wfdb"):
         assert found["fs"]["unit"] == "Hz"
     assert undescribed(extractor.schema).equals(extractor.schema, check_metadata=True)  # as runs of before had it
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "files": {},
+    "table": {},
+    "wfdb-summary": {},
+    "wfdb-windows": {"bands": ("low:0.1-2", "qrs:5-15"), "beats_table": True},
+}
+
+
+@pytest.mark.parametrize("name", sorted(names()))
+def test_each_column_of_the_built_in_ones_has_a_text_of_its_own(name: str) -> None:
+    extractor = load_extractor(name, OPTIONS[name])
+    schemas = [described(extractor, finished_schema(extractor), extractor.schema), *tables_of(extractor).values()]
+    for schema in schemas:
+        texts = [told["description"] for told in descriptions(schema).values()]
+        assert len(texts) == len(schema.names)
+        assert len({*texts}) == len(texts)
+
+
+def test_a_band_is_told_by_its_own_edges() -> None:
+    extractor = load_extractor("wfdb-windows", {**OPTIONS["wfdb-windows"], "layout": "wide", "signals": ("II",)})
+    found = descriptions(described(extractor, finished_schema(extractor), extractor.schema))
+    assert found["II_power_low"]["description"].startswith("Power from 0.1 Hz on and below 2 Hz")
+    assert found["II_power_qrs"]["description"].startswith("Power from 5 Hz on and below 15 Hz")
+    assert found["II_mean"]["description"] == "Of the valid samples, in the signal's units."
 
 
 def test_the_section_of_columns_is_read() -> None:

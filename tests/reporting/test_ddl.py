@@ -105,6 +105,27 @@ def test_the_whole_text() -> None:
     assert len([each for each in parse(text, read="hive") if each is not None]) == 2
 
 
+@pytest.mark.parametrize("length", [150, 244, 245, 246, 250, 255, 256, 300, 2_000])
+def test_comments_are_cut_between_words_and_keep_the_unit(length: int) -> None:
+    words = "a long, sober text of whole words. " * 60
+    fields = [
+        pa.field("plain", pa.int64(), metadata={"description": words[:length].strip()}),
+        pa.field("mean", pa.timestamp("us"), metadata={"description": words[:length].strip(), "unit": "mV"}),
+        pa.field("one", pa.int64(), metadata={"description": "x" * length}),
+    ]
+    text = create_tables({"features": pa.schema(fields)}, "s3://bucket")
+    plain, mean, one = re.findall(r"COMMENT '(.*)',?$", text, re.MULTILINE)
+    assert mean.endswith("; unit: mV; Athena reads milliseconds of it")
+    for told in (plain, mean.removesuffix("; unit: mV; Athena reads milliseconds of it")):
+        is_cut = told.endswith(" ...")
+        assert is_cut == (len(told) < len(words[:length].strip()))
+        kept = told.removesuffix(" ...")
+        assert words.startswith(kept)
+        assert not is_cut or not words[len(kept)].isalnum(), "no word is cut"
+    assert all(len(each) <= 255 for each in (plain, mean, one))
+    assert length <= 250 or max(len(plain), len(mean)) > 240, "no more is cut than must be"
+
+
 def test_names_that_end_nothing() -> None:
     schema = pa.schema([("a`; DROP TABLE x; --", pa.int8()), ("line\nDROP", pa.int8()), ("good", pa.int8())])
     text = create_tables({"features": schema}, "s3://bucket/it's")

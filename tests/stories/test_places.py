@@ -9,6 +9,7 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,11 @@ def test_an_output_in_the_dataset_is_told_once(tree: TreeWriter, tmp_path: Path)
     assert notes(tmp_path / "elsewhere") == []
     planned = scaledproc.plan(root, extractor=text_of)
     assert plan_text(planned, 1).splitlines()[-1] == f"note: {left_out}"
+    save_inventory(root, tmp_path / "listed.parquet")
+    by_file = scaledproc.plan(root, extractor=text_of, inventory=tmp_path / "listed.parquet")
+    assert plan_text(by_file, 1).splitlines()[-1] == f"note: {left_out}"
+    alike = replace(planned, warnings=(f"{left_out}, it says",))
+    assert plan_text(alike, 1).splitlines()[-1] == f"warning: {left_out}, it says", "no text makes it a note of runs"
 
 
 def test_a_run_that_goes_on_is_left_out_too(tree: TreeWriter) -> None:

@@ -235,6 +235,7 @@ def _done(work: ChunkWork, made: PieceDone, out: Outputs) -> ChunkDone:
         quarantined=out.errors.count,
         failures=out.errors.first,
         said=out.said.count,
+        staging=work.staging,
     )
 
 

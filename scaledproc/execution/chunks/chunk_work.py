@@ -48,6 +48,8 @@ class ChunkWork:
         The files that the extractor's code was read from when the work was begun, with their times and sizes.
     finishing
         What its shard's files of the tables are made with, where the tables are folders.
+    staging
+        Seconds that cores had nothing to do until its files were there, added up over the cores.
     is_last
         Whether tasks whose files cannot be read are put into quarantine now, instead of being left to the end.
     """
@@ -68,6 +70,7 @@ class ChunkWork:
     shared: Mapping[str, AtHand] = field(default_factory=dict)
     code: tuple[tuple[str, int, int], ...] = ()
     finishing: Finishing | None = None
+    staging: float = 0.0
     is_last: bool = False
 
     def error_row(self, verdict: Verdict) -> dict[str, Any]:

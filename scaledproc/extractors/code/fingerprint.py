@@ -145,7 +145,9 @@ def shown(name: str, text: str) -> str:
 
 
 def _of_built_in(extractor: Extractor) -> Fingerprint:
-    values = {name: value for name, value in sorted(vars(extractor).items()) if not name.startswith("_")}
+    # Their tables follow from options and version; what these say of columns is the documentation's text.
+    own = {name for name in vars(extractor) if not name.startswith("_") and name != "tables"}
+    values = {name: vars(extractor)[name] for name in sorted(own)}
     text = f"{extractor.name} {extractor.version} {', '.join(f'{name}={value!r}' for name, value in values.items())}"
     parts = {"name": repr(extractor.label), "version": repr(extractor.version)}
     parts |= {f"option {name}": shown(name, repr(value)) for name, value in values.items()}

@@ -64,30 +64,50 @@ def table(
         `string`; in JSON it is pyarrow's, where numbers that `int64` has not are `double`; `null` where there are no
         values. The option `types` declares others. Durations are counted as whole numbers of their unit, categories as
         what they stand for.
-    count, missing
-        Values; rows without one. Missing are null, NaN, and in CSV the texts of the option `missing`, by default those
-        of pyarrow, such as the empty text, `NA`, `NaN` and `null`. The next columns are over values.
+    count
+        Values, those that are not missing. The next columns but `missing` are over these.
+    missing
+        Rows without a value: null, NaN, and in CSV the texts of the option `missing`, by default those of pyarrow, such
+        as the empty text, `NA`, `NaN` and `null`.
     distinct
         Different values, exact; null where these would take more memory than the option `memory` allows.
-    mean, std
-        Of numbers, truth values counting as 0 and 1; `std` with ddof=1; null where undefined or not finite.
+    mean
+        Of numbers, truth values counting as 0 and 1; null where undefined or not finite.
+    std
+        Standard deviation of numbers with ddof=1, truth values counting as 0 and 1; null where undefined or not finite.
     min
         Least number; null for a whole number that no float64 is equal to, as there are beyond 2**53.
-    p05, p25, p50, p75, p95
-        Percentiles of numbers by linear interpolation, of all values, rounded to float64; null as `distinct` is.
+    p05
+        5 % of the numbers lie below, by linear interpolation; null as `distinct` is.
+    p25
+        25 % of the numbers lie below, by linear interpolation; null as `distinct` is.
+    p50
+        Median of numbers; null as `distinct` is.
+    p75
+        75 % of the numbers lie below, by linear interpolation; null as `distinct` is.
+    p95
+        95 % of the numbers lie below, by linear interpolation; null as `distinct` is.
     max
         Greatest number, as `min`.
-    min_text, max_text
-        Least and greatest value of any type, in full as a text; texts are ordered by their code points, bytes are
-        written in hexadecimal digits. Null where longer than 1,000 characters, as the next three.
-    first, last
-        First and last value.
+    min_text
+        Least value of any type, in full as a text; texts are ordered by their code points, bytes are written in
+        hexadecimal digits. Null where longer than 1,000 characters.
+    max_text
+        Greatest value of any type, as `min_text`.
+    first
+        First value of any type, as a text; null where longer than 1,000 characters.
+    last
+        Last value of any type, as a text; null where longer than 1,000 characters.
     top
-        The most frequent value, the least of several; null as `distinct` is.
+        The most frequent value, the least of several; null as `distinct` is, and where longer than 1,000 characters.
     top_count
-        How often that is there.
-    length_min, length_mean, length_max
-        Characters of texts, bytes of binary values.
+        How often the value of `top` is there.
+    length_min
+        Fewest characters of a text, or bytes of a binary value.
+    length_mean
+        Characters of texts, or bytes of binary values, on average.
+    length_max
+        Most characters of a text, or bytes of a binary value.
     note
         Why something is null that could be there.
 

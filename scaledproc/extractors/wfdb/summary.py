@@ -6,18 +6,16 @@ import math
 import os
 import resource
 from collections.abc import Iterable, Mapping
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
 from scaledproc.extractors.base import Extractor, Task
-from scaledproc.extractors.options import Option
+from scaledproc.extractors.wfdb.given_tables import NamesOption, RangesOption
 from scaledproc.extractors.wfdb.headers.header import parse_header, read_header
 from scaledproc.extractors.wfdb.headers.record import records_of, when_counted
 from scaledproc.extractors.wfdb.headers.task_header import listed_files, shared_values
-from scaledproc.extractors.wfdb.own_table import BUILT_IN, content_of_table
-from scaledproc.extractors.wfdb.report.ranges import RangesOption
 from scaledproc.extractors.wfdb.signals.byte_counting import MUCH, use_compiled
 from scaledproc.extractors.wfdb.signals.samples import describe_samples
 from scaledproc.extractors.wfdb.signals.statistics import QUANTILES
@@ -68,24 +66,6 @@ _LARGEST = 1e100
 NUMERICS_FS = 2.0  # Hz; MIMIC's numerics come once a second or once a minute, its waveforms at 62.5 Hz and more
 
 
-def _check_names(text: str) -> None:
-    from scaledproc.extractors.wfdb.signal_names import SignalNames
-
-    SignalNames.parse(text)
-
-
-NamesOption = Annotated[
-    str | None,
-    Option(
-        "Table of canonical signal names (TOML), or built-in.",
-        metavar="FILE",
-        default_text=BUILT_IN,
-        read=partial(content_of_table, check=_check_names),
-    ),
-]
-"""The option `signal_names`: the content of a table instead of the built-in one."""
-
-
 class WfdbSummary(Extractor):
     """Statistics of every signal of every WFDB record, over its valid samples, in physical units.
 
@@ -104,16 +84,23 @@ class WfdbSummary(Extractor):
 
     Columns
     -------
-    group, unit, record
-        `30`, `30/3000003`, `3000003_0001`.
+    group
+        The top folder, such as `30`.
+    unit
+        The folder of the record, such as `30/3000003`.
+    record
+        Name of the header, or of the file of numerics, without its ending, such as `3000003_0001`.
     record_name
         The record that this is a segment of, or whose numerics it has: the name of the master header in the
         unit; null where none lists it. Where several do, one with a date goes first, then one named after a
         patient, then the first by path.
-    subject_id, hadm_id
-        As in MIMIC's tables: from comments of the header or of its master (`# subject_id 16955095`), or from
-        MIMIC's names (`p00/p000020`, `p169/p16955095`, `p000020-2183-04-28-17-47`); null where nothing tells,
-        or where these contradict each other.
+    subject_id
+        The patient as in MIMIC's tables: from comments of the header or of its master (`# subject_id 16955095`),
+        or from MIMIC's names (`p00/p000020`, `p169/p16955095`, `p000020-2183-04-28-17-47`); null where nothing
+        tells, or where these contradict each other.
+    hadm_id
+        The hospital stay as in MIMIC's tables, from comments of the header or of its master (`# hadm_id 25094553`);
+        null where nothing tells, or where these contradict each other.
     kind
         `numerics` in a record whose name is its folder's name and `n`, and for a signal of at most 2 Hz; else
         `waveform`.
@@ -131,28 +118,47 @@ class WfdbSummary(Extractor):
         Storage format as written; `csv` for MIMIC-IV's numerics.
     fs
         Samples per second of this signal, Hz; null for MIMIC-IV's numerics, whose times are irregular.
-    n_samples, n_missing
-        All samples; those with the format's missing value, of a signal without a file, or behind the end of a
-        skewed signal (all, where the skew is longer than the record).
-    n_zero, n_distinct
-        Valid samples whose physical value is 0 (in numerics it often stands for no value); how many different
-        values there are (1 is a flat line).
-    n_at_min, n_at_max
-        Valid samples at the limit on the side of `min`, and of `max` (with a negative gain that is the highest
-        stored value, and the lowest): a limit of the format, or of the converter where the header gives its
-        resolution and no sample lies beyond (many are saturation); null where neither is known.
-    mean, std, min, p25, p50, p75, max
-        Physical units, over valid samples; `std` with ddof=1, percentiles by linear interpolation; null where
-        undefined.
-    start, offset_s
-        When the first sample was taken, and how many seconds after the beginning of the record: by the master
-        header, whose segments before it are added up exactly; else by the header itself. `start` is null where
-        no header has a date, or two masters have different ones, `offset_s` where there is no master.
-        MIMIC-III's numerics begin with their master; in MIMIC-IV's it is the first value of the column, by the
-        master's counter.
-    start_date, start_time
-        What the header itself says (real segments have no date); null where the header has none, or none that
-        is written as DD/MM/YYYY and HH:MM:SS.
+    n_samples
+        All samples, the missing ones too.
+    n_missing
+        Samples with the format's missing value, of a signal without a file, or behind the end of a skewed signal
+        (all, where the skew is longer than the record).
+    n_zero
+        Valid samples whose physical value is 0 (in numerics it often stands for no value).
+    n_distinct
+        How many different values the valid samples have (1 is a flat line).
+    n_at_min
+        Valid samples at the limit on the side of `min` (with a negative gain the highest stored value): that of the
+        format, or of the converter where the header gives its resolution and no sample lies beyond (many are
+        saturation); null where neither is known.
+    n_at_max
+        Valid samples at the limit on the side of `max`, as `n_at_min`.
+    mean
+        Of the valid samples, in physical units; null where there is none.
+    std
+        Standard deviation of the valid samples with ddof=1, in physical units; null where there is one or none.
+    min
+        Smallest valid sample, in physical units; null where there is none.
+    p25
+        25 % of the valid samples lie below, in physical units, by linear interpolation; null where there is none.
+    p50
+        Median of the valid samples, in physical units; null where there is none.
+    p75
+        75 % of the valid samples lie below, in physical units, by linear interpolation; null where there is none.
+    max
+        Largest valid sample, in physical units; null where there is none.
+    start
+        When the first sample was taken: by the master header, whose segments before it are added up exactly; else
+        by the header itself. Null where no header has a date, or two masters have different ones. MIMIC-III's
+        numerics begin with their master; in MIMIC-IV's it is the first value of the column, by the master's counter.
+    offset_s
+        How many seconds after the beginning of its record the first sample was taken, by the master header; null
+        where there is none.
+    start_date
+        The date that the header itself has (real segments have none); null where there is none, or it is not
+        written as DD/MM/YYYY.
+    start_time
+        The time of day that the header itself has; null where there is none, or it is not written as HH:MM:SS.
     duration_s
         `n_samples` / `fs`; in MIMIC-IV's numerics from the first value to the last.
     checksum_ok

@@ -59,15 +59,20 @@ def _run_facts(found: Findings) -> list[tuple[str, Node]]:
         ("Units, tasks", f"{found.counts.get('units', 0):,}, {found.counts.get('tasks', 0):,}"),
         ("Shards, chunks", f"{found.counts.get('shards', 0):,}, {found.counts.get('chunks', 0):,}"),
         ("Extractor", said(str(found.extractor.get("label", "")))),
-        ("Its options", said(", ".join(f"{name}={_word(value)}" for name, value in options.items()) or "as they are")),
+        ("Its options", said(", ".join(f"{name}={_word(value)}" for name, value in options.items()) or "none given")),
         ("Backend", said(str(found.backend.get("name", "local")))),
-        ("Begun", said(str(times.get("started", "")))),
-        ("Finished", said(str(times.get("finished", "not yet")))),
+        ("Begun", said(moment_text(times.get("started", "")))),
+        ("Finished", said(moment_text(times.get("finished", "not yet")))),
     ]
     facts += [("Note", said(note)) for note in found.notes]
     if found.summaries:
         facts.append(("Summaries", said(", ".join(f"{name}.csv" for name in found.summaries))))
     return facts
+
+
+def moment_text(value: Any) -> str:
+    """A moment of run.json for a person."""
+    return str(value).replace("T", " ").replace("+00:00", " UTC")
 
 
 def _word(value: Any) -> str:

@@ -28,6 +28,8 @@ class ShardRow:
         `done`, or where it is.
     detail
         Why, for a person.
+    staging
+        Seconds that cores had nothing to do while its files were staged, added up over the cores.
     """
 
     shard: int
@@ -38,6 +40,7 @@ class ShardRow:
     seconds: float | None
     state: str = "done"
     detail: str = ""
+    staging: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from scaledproc.extractors.base import Extractor
 from scaledproc.extractors.described import documented_columns
 from scaledproc.reporting.report.findings import Findings, Messages, ShardRow, SlowTask, Table, Tasks
 from scaledproc.reporting.report.tables import profile, reading
-from scaledproc.run_folder.names import ERRORS, MAIN_TABLE, TASKS, WARNINGS, shard_errors_name
+from scaledproc.run_folder.names import ERRORS, MAIN_TABLE, TASKS, WARNINGS, shard_errors_name, work_name
 from scaledproc.run_folder.tasks_table import QUARANTINED, REUSED
 from scaledproc.storage.parquet import read_tables
 from scaledproc.storage.store import describe, store_errors
@@ -36,6 +36,8 @@ GROUPS = 40
 """Groups of messages that are shown."""
 READ_MESSAGES = 20_000
 """Failures that are put into groups by their messages; of more only the kinds are counted."""
+CHUNKS = 100
+"""Chunks of shards that are not done whose failures are read."""
 EMPTY = 10
 _ANCHORS = 400
 """Characters of a task's name."""
@@ -189,6 +191,7 @@ def _shards(run: Run, status: Status | None) -> tuple[ShardRow, ...]:
                 int(each["quarantined"]),
                 int(each.get("bytes", 0)),
                 float(each.get("work_seconds", 0.0)),
+                staging=float(each.get("staging_seconds", 0.0)),
             )
             for each in run.record.shards
         )
@@ -198,7 +201,9 @@ def _shards(run: Run, status: Status | None) -> tuple[ShardRow, ...]:
 
 def _shard_of(each: ShardDone | ShardState) -> ShardRow:
     if isinstance(each, ShardDone):
-        return ShardRow(each.shard, each.tasks, each.rows, each.quarantined, each.size, each.seconds)
+        return ShardRow(
+            each.shard, each.tasks, each.rows, each.quarantined, each.size, each.seconds, staging=each.staging
+        )
     return ShardRow(each.shard, each.tasks, each.rows, each.quarantined, each.size, None, str(each.state), each.detail)
 
 
@@ -294,8 +299,12 @@ def _as_errors(table: pa.Table) -> pa.Table:
 
 
 def _failures_so_far(run: Run, status: Status) -> Messages:
-    """What failed in the shards that are committed."""
+    """What failed in the shards that are committed; where nobody is at work, in the first chunks of others too."""
     names = [shard_errors_name(each.shard) for each in status.done if each.quarantined]
+    if status.state == "stopped":  # else they go while they are read
+        begun = [each.shard for each in status.states if each.quarantined]
+        found = [work_name(shard, name) for shard in begun for name in sorted(run.store.names(work_name(shard, "")))]
+        names += [name for name in found if name.endswith(".errors.parquet")][:CHUNKS]
     columns = ["anchor", "kind", "error", "message"]
     return _messages(table for name in names for table in read_tables(run.store, name, columns))
 

@@ -32,7 +32,7 @@ def bars(shown: Histogram) -> Element:
     """A small histogram, with its edges below it."""
     counts = shown.counts
     most = max(counts, default=0)
-    low, high = number_text(shown.edges[0]), number_text(shown.edges[-1])
+    low, high = (number_text(each) for each in _ends(shown))
     beyond = [
         f"{number_text(round(count))} {where}"
         for count, where in ((shown.below, "below"), (shown.above, "above"))
@@ -49,9 +49,19 @@ def bars(shown: Histogram) -> Element:
         svg(viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=words, preserveAspectRatio="none")[
             path(class_="bar", d=drawn or "M0 0"), path(class_="axis", d=f"M0 {HEIGHT}H{WIDTH}")
         ],
-        div(class_="edges", aria_hidden="true")[span[low], span[high]],
+        div(class_="edges", aria_hidden="true")[span[low], span[high] if high != low else None],
         div(class_="beyond", aria_hidden="true")[", ".join(beyond)] if beyond else None,
     ]
+
+
+def _ends(shown: Histogram) -> tuple[float, float]:
+    """The values at the ends of a histogram: of bins around whole numbers, or around the only value, these."""
+    first, last = shown.edges[0], shown.edges[-1]
+    if len(shown.counts) == 1:
+        return (first + last) / 2, (first + last) / 2
+    if all(upper - lower == 1 and lower % 1 == 0.5 for lower, upper in pairwise(shown.edges)):
+        return first + 0.5, last - 0.5
+    return first, last
 
 
 def ticks(end: float, most: int = 6) -> list[float]:
@@ -191,8 +201,8 @@ def trace(shown: Trace, height: float = 64) -> Element:
         names=[
             (14, shown.label[:14]),
             (30, shown.units[:14]),
-            (height - 14, f"{number_text(high)}"),
-            (height, f"{number_text(low)}"),
+            (height - 14, f"{number_text(low)} to"),
+            (height, number_text(high)),
         ],
     )
 

@@ -16,6 +16,8 @@ STRAGGLES = 2.0
 """Times the mean of all shards that one takes, from which on it is told of."""
 LOCAL = "local"
 """The backend whose work is done by processes of the machine that the run is started on."""
+WAITED = 60.0
+"""Core-seconds of waiting for files from which on it is told of where it is more than the work."""
 MUCH_QUARANTINED = 0.01
 """Share of the tasks from which on what is in quarantine is serious."""
 
@@ -168,10 +170,9 @@ def _of_tasks(found: Findings) -> Iterator[Worry]:
     if found.quarantined:
         share = found.quarantined / max(total, 1)
         weight = SERIOUS if share >= MUCH_QUARANTINED else DOUBTFUL
-        text = (
-            f"{count_text(found.quarantined, 'task')} of {total:,} failed ({share:.2%}), so the table lacks their rows."
-        )
-        yield Worry(weight, text, "failures")
+        lacks = "lacks" if found.is_done else "will lack"
+        failed_text = f"{count_text(found.quarantined, 'task')} of {total:,} failed ({share:.2%})"
+        yield Worry(weight, f"{failed_text}, so the table {lacks} their rows.", "failures")
     failed = [shard for shard in found.shards if shard.state in ("failed", "stopped")]
     if failed:
         yield Worry(
@@ -214,10 +215,32 @@ def _of_time(found: Findings) -> Iterator[Worry]:
         if max(times) > STRAGGLES * mean:
             text = f"The slowest shard took {max(times) / mean:.1f} times the mean ({seconds_text(max(times))})."
             yield Worry(SMALL, text, "time")
+    staging, work = staging_of(found), sum(times)
+    if staging >= WAITED and staging > work:
+        text = f"Cores waited {seconds_text(staging)} for files to be staged, and worked {seconds_text(work)}: "
+        yield Worry(SMALL, f"{text}fewer of them would do, or a shorter way to the data.", "time")
+
+
+def staging_of(found: Findings) -> float:
+    """Seconds that cores had nothing to do while files were staged, added up over the cores of all machines."""
+    staging = sum(shard.staging for shard in found.shards)
+    line = found.timings.get("timeline")
+    # An update's shards are made of others, which did the waiting.
+    return staging or sum(map(float, line.get("staging", []) if isinstance(line, dict) else []))
+
+
+def work_of(found: Findings) -> float:
+    """Seconds at work, added up over the cores; of an update those of what it did, not of putting shards together."""
+    line = found.timings.get("timeline")
+    if found.counts.get("reused") and isinstance(line, dict):
+        return sum(map(float, line.get("busy", [])))
+    return sum(shard.seconds or 0.0 for shard in found.shards)
 
 
 def throughput_text(found: Findings) -> str:
-    """Bytes a second of one core at work; empty where that cannot be told."""
+    """Bytes a second of one core at work; empty where that cannot be told, as of an update."""
+    if found.counts.get("reused"):
+        return ""
     seconds = sum(shard.seconds or 0.0 for shard in found.shards)
     size = sum(shard.size for shard in found.shards if shard.seconds is not None)
     return f"{bytes_text(size / seconds)}/s" if seconds and size else ""

@@ -46,10 +46,34 @@ class _Seen:
     """A column as far as it is read."""
 
     values: dict[Any, int] | None = field(default_factory=dict)
+    first: Any = None
+    """What the first piece has of `values`, as Arrow counted it: of most tables that is all, and a count suffices."""
     edges: Any = None
     counts: Any = None
     below: int = 0
     above: int = 0
+
+    def merge(self, found: pa.StructArray) -> None:
+        """Take how often each value is there."""
+        assert self.values is not None
+        for value, count in zip(found.field(0).to_pylist(), found.field(1).to_pylist(), strict=True):
+            key = "NaN" if isinstance(value, float) and math.isnan(value) else value  # which is not equal to itself
+            self.values[key] = self.values.get(key, 0) + count
+
+    @property
+    def distinct(self) -> int | None:
+        """How many different values there are; None where there are more than were counted."""
+        if self.values is None:
+            return None
+        return len(self.values) or (0 if self.first is None else len(self.first))
+
+    def most(self) -> list[tuple[Any, int]]:
+        """The most frequent values, with how often each was read."""
+        if self.values == {} and self.first is not None:
+            order = np.argsort(-self.first.field(1).to_numpy(), kind="stable")[:MOST]
+            found = self.first.take(pa.array(order))
+            return list(zip(found.field(0).to_pylist(), found.field(1).to_pylist(), strict=True))
+        return sorted((self.values or {}).items(), key=lambda item: -item[1])[:MOST]
 
 
 @dataclass(frozen=True)
@@ -72,8 +96,11 @@ class _Files:
 
     @classmethod
     def open(cls, store: Store, names: Sequence[str]) -> _Files:
-        with ThreadPoolExecutor(READERS, thread_name_prefix="footers") as pool:
-            footers = tuple(pool.map(lambda name: _footer(store, name), names))
+        if len(names) == 1:
+            footers: tuple[pq.FileMetaData, ...] = (_footer(store, names[0]),)
+        else:
+            with ThreadPoolExecutor(READERS, thread_name_prefix="footers") as pool:
+                footers = tuple(pool.map(lambda name: _footer(store, name), names))
         return cls(store, tuple(names), footers, footers[0].schema.to_arrow_schema())
 
     @property
@@ -241,12 +268,14 @@ def _add(seen: _Seen, column: pa.ChunkedArray) -> None:
         return
     if len(found) > DISTINCT:
         seen.values = None
-        return
-    for value, count in zip(found.field(0).to_pylist(), found.field(1).to_pylist(), strict=True):
-        key = "NaN" if isinstance(value, float) and math.isnan(value) else value  # which is not equal to itself
-        seen.values[key] = seen.values.get(key, 0) + count
-    if len(seen.values) > DISTINCT:
-        seen.values = None
+    elif seen.first is None:
+        seen.first = found
+    else:
+        for each in (seen.first, found):
+            seen.merge(each)
+        seen.first = found.slice(0, 0)
+        if len(seen.values) > DISTINCT:
+            seen.values = None
 
 
 @dataclass(frozen=True)
@@ -307,11 +336,9 @@ def _column(each: pa.Field, seen: _Seen | None, bounds: _Bounds, about: Mapping[
     if seen is not None and seen.counts is not None:
         counts = tuple(seen.counts.tolist())
         histogram = Histogram(tuple(seen.edges.tolist()), counts, seen.below, seen.above)
-    values = None if seen is None else seen.values
     most: tuple[tuple[str, int], ...] = ()
-    if values and not _is_number(each.type) and not _is_time(each.type):
-        ordered = sorted(values.items(), key=lambda item: -item[1])[:MOST]
-        most = tuple((value_text(value), count) for value, count in ordered)
+    if seen is not None and not _is_number(each.type) and not _is_time(each.type):
+        most = tuple((value_text(value), count) for value, count in seen.most())
     return Column(
         name=each.name,
         type=str(each.type),
@@ -320,7 +347,7 @@ def _column(each: pa.Field, seen: _Seen | None, bounds: _Bounds, about: Mapping[
         nulls=bounds.nulls,
         low=value_text(bounds.low) if bounds.has_range else "",
         high=value_text(bounds.high) if bounds.has_range else "",
-        distinct=None if values is None else len(values),
+        distinct=None if seen is None else seen.distinct,
         most=most,
         histogram=histogram,
     )

@@ -11,12 +11,14 @@ from scaledproc._util.text import bytes_text, count_text, ranges_text, seconds_t
 from scaledproc.engine.timeline import TIMELINE_OF
 from scaledproc.reporting.report.parts import Whole, block, grid, number, part, said, share_text
 from scaledproc.reporting.report.pictures import area, axis, bars, number_text, span_bar, time_ticks, wide
-from scaledproc.reporting.report.sentence import billed, is_here, throughput_text, usd_text
+from scaledproc.reporting.report.sentence import billed, is_here, staging_of, throughput_text, usd_text, work_of
 
 if TYPE_CHECKING:
     from scaledproc.reporting.report.findings import Findings, ShardRow
 
 SHOWN_SHARDS = 60
+SEEN = 0.05
+"""Core-seconds of waiting for files from which on they are shown."""
 LINE = 14
 """Pixels of a shard's line."""
 
@@ -35,9 +37,13 @@ def times_part(found: Findings) -> Node:
 
 
 def _totals(found: Findings) -> Node:
-    work = sum(shard.seconds or 0.0 for shard in found.shards)
+    work = work_of(found)
     times = found.timings
-    facts: list[tuple[str, str]] = [("Work of all cores", seconds_text(work))]
+    is_any_done = any(shard.seconds is not None for shard in found.shards)
+    facts: list[tuple[str, str]] = [("Work of all cores", seconds_text(work))] if is_any_done else []
+    if (staging := staging_of(found)) >= SEEN:
+        share = share_text(staging / (staging + work))
+        facts.append(("Cores waiting for files to be staged", f"{seconds_text(staging)} ({share} of both)"))
     wall, cores = times.get("last_start_seconds"), found.options.get("cores")
     combine = times.get("combine_seconds")
     if isinstance(wall, int | float):
@@ -70,10 +76,11 @@ def _totals(found: Findings) -> Node:
         facts.append(("Read by all tasks", bytes_text(found.tasks.bytes_read)))
     if found.tasks is not None and found.tasks.peak_memory is not None:
         facts.append(("Most memory of a process", bytes_text(found.tasks.peak_memory)))
+    if not facts:
+        return None
     note = "Not at work is starting up, waiting for data or for the last tasks, and combining on one core."
-    return block(
-        "In all", dl(class_="facts")[(div[dt[name], dd[value]] for name, value in facts)], text=note if is_one else ""
-    )
+    text = note if any(name.startswith("Not at work") for name, _ in facts) else ""
+    return block("In all", dl(class_="facts")[(div[dt[name], dd[value]] for name, value in facts)], text=text)
 
 
 def _timeline(found: Findings) -> list[Node]:
@@ -87,16 +94,26 @@ def _timeline(found: Findings) -> list[Node]:
     cores = found.options.get("cores")
     end = width * len(busy)
     at_once = [each / width for each in busy]
-    top = max([*at_once, float(cores) if isinstance(cores, int) and is_here(found) else 0.0]) or 1.0
+    if isinstance(cores, int) and is_here(found):  # what is heard late would be at work at once with what came then
+        at_once = [min(each, float(cores)) for each in at_once]
+    waiting = [float(each) / width for each in line.get("staging", [])]
+    is_staged = sum(waiting) * width >= SEEN
+    both = [one + other for one, other in zip(at_once, waiting, strict=True)] if is_staged else at_once
+    top = max([*both, float(cores) if isinstance(cores, int) and is_here(found) else 0.0]) or 1.0
     height = 90
     words = f"Cores at work over {seconds_text(end)}: at most {number_text(max(at_once))}"
+    if is_staged:
+        words += f"; waiting for files to be staged: at most {number_text(max(waiting))}"
+    pale = area(both, top, height, css="area wait") if is_staged else None
     first = wide(
         words,
         height + 18,
-        [axis(end, height, time_ticks(end)), area(at_once, top, height)],
+        [axis(end, height, time_ticks(end)), pale, area(at_once, top, height)],
         names=[(12, f"{number_text(round(top, 1))} cores"), (height, "0")],
     )
     note = "By when chunks were told to be done, and how long they took; a start that was interrupted is not in it."
+    if is_staged:
+        note += " Pale: cores that had nothing to do while files were staged, before the chunks that they waited for."
     return [block("Cores at work", first, text=note), *_lines(found, line, end)]
 
 
@@ -115,6 +132,8 @@ def _lines(found: Findings, line: Any, end: float) -> list[Node]:
         words = f"Shard {shard}: {seconds_text(stop - begin)}, from {seconds_text(begin)} to {seconds_text(stop)}"
         if shard in known:
             words += f", {count_text(known[shard].tasks, 'task')}"
+            if known[shard].staging >= SEEN:
+                words += f", cores waited {seconds_text(known[shard].staging)} for files to be staged"
         if waited := waits.get(shard, 0.0):
             text = f"Shard {shard}: waited {seconds_text(waited)} for a machine"
             queued = max(begin - waited, 0.0)
@@ -146,16 +165,49 @@ def _shards(found: Findings) -> list[Node]:
         :SHOWN_SHARDS
     ]
     reused = None if found.tasks is None or not found.counts.get("reused") else found.tasks.reused
-    rows = [_shard(shard, work, size, reused) for shard in order]
+    staged = staging_text(done, is_here=is_here(found))
+    rows = [
+        (
+            *_shard(shard, work, size, reused),
+            *((number(shard.staging, seconds_text(shard.staging)),) if staged else ()),
+        )
+        for shard in order
+    ]
     text = "Planned is the share of all bytes that the shard has, got its share of the work. "
     text += balance_text(done)
+    text += staged
     if len(order) < len(shards):
         text += f" The {len(order)} that took longest of {len(shards):,} are shown."
-    heads = ["Shard", "State", "Tasks", "Rows", "Quarantined", "Bytes", "Work", "Planned", "Got"]
+    rows_are = "Rows" if len(found.tables) < 2 else "Rows of all tables"
+    heads = ["Shard", "State", "Tasks", rows_are, "Quarantined", "Bytes", "Work", "Planned", "Got"]
+    if staged:
+        heads.append("Waiting for files")
     if reused is not None:
         heads.insert(3, "Reused")
         text += f" {reused_text(shards, reused)}"
     return [block("Shards", grid("Shards", heads, rows, numbers=range(2, len(heads))), text=text)]
+
+
+def staging_text(done: Sequence[ShardRow], *, is_here: bool) -> str:
+    """How long cores waited for files to be staged, beside their work; empty where they did not.
+
+    Parameters
+    ----------
+    done
+        The shards that are done.
+    is_here
+        Whether one machine did all of them; else each was one machine's.
+    """
+    total = sum(shard.staging for shard in done)
+    if total < SEEN:
+        return ""
+    work = sum(shard.seconds or 0.0 for shard in done)
+    text = f" Cores waited {seconds_text(total)} for files to be staged, and worked {seconds_text(work)}"
+    if len(done) > 1:
+        most = max(done, key=lambda shard: shard.staging)
+        text += f"; {'for a shard' if is_here else 'on the machine of a shard'} {seconds_text(total / len(done))} on "
+        text += f"average, {seconds_text(most.staging)} at most (shard {most.shard})"
+    return f"{text}."
 
 
 def reused_text(shards: Sequence[ShardRow], reused: Mapping[int, int]) -> str:
@@ -173,7 +225,7 @@ def reused_text(shards: Sequence[ShardRow], reused: Mapping[int, int]) -> str:
     mixed = {shard.shard for shard in shards} - whole - made
     kinds = (("made now", made), ("of an earlier run's rows", whole), ("of both", mixed))
     told = [f"{words}: {ranges_text(found)}" for words, found in kinds if found]
-    return f"Shards {'; '.join(told)}. Work is that of the run that did it."
+    return f"Shards {'; '.join(told)}. Work is what it took to put a shard together."
 
 
 def balance_text(done: list[ShardRow]) -> str:
@@ -217,7 +269,7 @@ def _slowest(found: Findings) -> list[Node]:
         (
             said(each.anchor),
             number(each.shard),
-            number(each.seconds, f"{each.seconds:.3f} s"),
+            number(each.seconds, f"{each.seconds:.3f} s" if each.seconds >= 0.001 else _short(each.seconds)),
             number(each.rows),
             number(each.bytes_read, "" if each.bytes_read is None else bytes_text(each.bytes_read)),
             number(each.peak_memory, "" if each.peak_memory is None else bytes_text(each.peak_memory)),
@@ -225,7 +277,7 @@ def _slowest(found: Findings) -> list[Node]:
         for each in tasks.slowest
     ]
     first = tasks.slowest[0].seconds
-    text = f"{count_text(tasks.count, 'task')} took {seconds_text(tasks.seconds)} together"
+    text = f"{count_text(tasks.count, 'task')} took {_short(tasks.seconds)} together"
     text += f", {tasks.seconds / tasks.count * 1000:,.1f} ms each on average." if tasks.count else "."
     if tasks.seconds:
         text += f" The slowest took {share_text(first / tasks.seconds)} of that."

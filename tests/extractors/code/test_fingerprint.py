@@ -20,6 +20,7 @@ import scaledproc
 from scaledproc.errors import UsageError
 from scaledproc.extractors import Extractor, load_extractor
 from scaledproc.extractors.code.fingerprint import Fingerprint, fingerprint_of
+from scaledproc.extractors.tables import tables_of
 from scaledproc.extractors.wfdb.summary import WfdbSummary
 from scaledproc.run_folder.changes import extractor_differences, texts_of
 
@@ -257,6 +258,16 @@ def test_installed_packages_count_by_their_version(lab: Lab, monkeypatch: pytest
 def test_a_built_in_extractor_counts_by_name_and_version() -> None:
     assert fingerprint_of(load_extractor("wfdb-summary")).text == f"wfdb-summary {WfdbSummary.version}"
     assert load_extractor("wfdb-summary", {"signal_names": "x"}).fingerprint == f"wfdb-summary {WfdbSummary.version}"
+
+
+def test_what_a_built_in_extractor_says_of_its_further_tables_costs_no_task() -> None:
+    one, other = (load_extractor("wfdb-windows", {"beats_table": True}) for _ in range(2))
+    other.tables = {
+        name: schema.set(0, schema.field(0).with_metadata({"description": "Another text."}))
+        for name, schema in tables_of(other).items()
+    }
+    assert tables_of(one)["beats"].field(0).metadata != tables_of(other)["beats"].field(0).metadata
+    assert fingerprint_of(one) == fingerprint_of(other)
 
 
 def test_what_derives_from_a_built_in_is_told_by_its_own_code(lab: Lab) -> None:

@@ -81,11 +81,12 @@ def harmful(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of a run on the demo dataset, with pieces of its samples."""
+    """The page of a run on the demo dataset, with pieces of its samples; no line breaks within the long names."""
     from scaledproc.demo import write_demo
 
     folder = tmp_path_factory.mktemp("plain")
-    run = scaledproc.run(write_demo(folder / "data"), folder / "out", jobs=1)
+    write_demo(folder / "data/waves_of_the_year/patient_16955095/stay_82284982")
+    run = scaledproc.run(folder / "data", folder / "out", jobs=1)
     return _written(run, folder, examples=2)
 
 

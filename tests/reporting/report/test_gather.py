@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,16 @@ import pytest
 from support import COUNT, Bucket, Cli, TreeWriter
 
 import scaledproc
+from scaledproc import Task
+from scaledproc.api import status
 from scaledproc.engine.status import find_status
-from scaledproc.events import CombineDone
+from scaledproc.events import ChunkDone, CombineDone, Event
 from scaledproc.extractors.account import SMALL, Account, Facts, Matrix, Reading, Spans, Worry
 from scaledproc.extractors.base import FunctionExtractor
 from scaledproc.reporting.report import tables
-from scaledproc.reporting.report.findings import Findings
+from scaledproc.reporting.report.findings import Findings, Messages
 from scaledproc.reporting.report.gather import gather, of_part
+from scaledproc.reporting.report.page import page
 from scaledproc.reporting.report.sentence import is_whole
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.run import Run
@@ -102,6 +106,36 @@ def test_of_a_run_that_is_not_finished_it_tells_what_is_committed(counted: Run) 
     assert found.done_tasks == 0  # the reports of its shards are gone
     assert [shard.state for shard in found.shards] == ["waiting"] * 4
     assert not found.tables
+
+
+def test_what_failed_in_a_run_that_was_ended_is_told_with_its_messages(tmp_path: Path) -> None:
+    for number in range(6):
+        (tmp_path / f"data/{number}").mkdir(parents=True)
+        (tmp_path / f"data/{number}/x.txt").write_text("")
+
+    @scaledproc.extractor(schema={"n": "int64"}, anchor="*.txt")
+    def fails(task: Task) -> dict[str, int]:
+        if task.unit in "024":
+            raise ValueError("no even ones, please")
+        return {"n": 1}
+
+    def end(event: Event) -> None:
+        if isinstance(event, ChunkDone) and event.chunk == 3:
+            raise RuntimeError("enough")
+
+    options: dict[str, Any] = {"extractor": fails, "jobs": 1, "shards": 1, "chunk": 1}
+    with pytest.raises(RuntimeError, match="enough"):
+        scaledproc.run(tmp_path / "data", tmp_path / "out", on_event=end, **options)
+    run = Run.open(tmp_path / "out")
+    found = gather(run, status=status(tmp_path / "out"))
+    assert found.state == "stopped"
+    assert found.quarantined == found.failures.total > 0
+    assert [each.message for each in found.failures.groups] == ["no even ones, please"]
+    html = page(found)
+    assert "will lack their rows" in html
+    assert "Work of all cores" not in html, "no shard is done, so nobody knows"
+    elsewhere = page(replace(found, failures=Messages()))
+    assert f"{found.quarantined} failed in shards that are not done" in elsewhere
 
 
 def test_an_account_of_a_part_says_so_beside_each_section() -> None:

@@ -16,10 +16,12 @@ from support import COUNT, Cli, TreeWriter
 
 import scaledproc
 from scaledproc._util.text import seconds_text
+from scaledproc.extractors.account import Histogram
 from scaledproc.reporting.report import report_html
 from scaledproc.reporting.report.about import again, openings
 from scaledproc.reporting.report.gather import gather
 from scaledproc.reporting.report.page import page, with_trouble
+from scaledproc.reporting.report.pictures import bars
 from scaledproc.run_folder.run import Run
 
 NOTHING = "\N{EN DASH}"
@@ -112,6 +114,40 @@ def test_the_page_tells_of_each_part(finished: Run) -> None:
     assert "58 tasks done" in html
     for words in ("Is the data plausible?", "What failed", "Where the time went", "What it is", "Make it again"):
         assert words in html
+
+
+@pytest.mark.parametrize(
+    ("edges", "counts", "shown"),
+    [
+        ((-0.5, 0.5), (9,), ["0"]),
+        ((-0.53, 0.47), (9,), ["-0.03000"]),
+        ((-0.5, 0.5, 1.5, 2.5), (1, 0, 3), ["0", "2"]),
+        ((0.5, 1.25, 2.0), (1, 3), ["0.5000", "2"]),
+    ],
+)
+def test_the_ends_of_a_histogram_are_values(edges: Any, counts: Any, shown: list[str]) -> None:
+    html = str(bars(Histogram(edges, counts, 0, 0)))
+    (ends,) = re.findall(r'<div class="edges" aria-hidden="true">(.*?)</div>', html)
+    assert re.findall(r"<span>(.*?)</span>", ends) == shown
+
+
+def test_no_more_cores_are_at_work_than_there_are(finished: Run) -> None:
+    found = gather(finished)
+    line = {"width": 1.0, "busy": [1.7, 0.5], "shards": []}
+    html = page(replace(found, options={**found.options, "cores": 1}, timings={**found.timings, "timeline": line}))
+    assert "Cores at work over 2.0 s: at most 1" in html
+    assert "1.700" not in html
+
+
+def test_the_work_of_an_update_is_what_it_did(finished: Run) -> None:
+    found = gather(finished)
+    line = {"width": 1.0, "busy": [60.0, 65.0], "shards": []}
+    counts = {**found.counts, "reused": 3}
+    update = replace(found, counts=counts, timings={**found.timings, "timeline": line})
+    html = page(update)
+    assert "<dt>Work of all cores</dt><dd>2 min 05 s</dd>" in html
+    assert "Read by a core at work" not in html
+    assert "Read by a core at work" in page(found)
 
 
 def test_waits_in_a_queue_are_drawn_before_the_work(finished: Run) -> None:

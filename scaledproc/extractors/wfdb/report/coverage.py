@@ -38,6 +38,8 @@ class Coverage:
     _places: dict[tuple[str, str], int] = field(default_factory=dict)
     """By what the records of the timeline were chosen: the smallest ones of all."""
     _seen: set[int] = field(default_factory=set)
+    _sets: Counter[frozenset[str]] = field(default_factory=Counter)
+    """How many records have which signals: few sets are different."""
     _record: tuple[Any, ...] | None = None
     _names: set[str] = field(default_factory=set)
 
@@ -89,11 +91,9 @@ class Coverage:
             self.timelines.pop((unit, record), None)
 
     def _close(self) -> None:
-        names = sorted(self._names)[:40]
-        for at, one in enumerate(names):
-            for other in names[at:]:
-                self.together[(one, other)] += 1
-        self._names = set()
+        if self._names:
+            self._sets[frozenset(self._names)] += 1
+            self._names.clear()
 
     def parts(self, share: float = 1.0) -> tuple[Facts | Spans | Matrix, ...]:
         """What a report shows of it.
@@ -106,6 +106,12 @@ class Coverage:
         """
         self._close()
         self._record = None
+        for every, records in self._sets.items():
+            names = sorted(every)[:40]
+            for at, one in enumerate(names):
+                for other in names[at:]:
+                    self.together[(one, other)] += records
+        self._sets.clear()
         found: list[Facts | Spans | Matrix] = []
         alone = sorted(((count, one) for (one, other), count in self.together.items() if one == other), reverse=True)
         names = [name for _, name in alone[:SIGNALS]]

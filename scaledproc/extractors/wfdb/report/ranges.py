@@ -6,13 +6,10 @@ import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from importlib.resources import files
-from typing import Annotated
 
 from scaledproc.errors import UsageError
-from scaledproc.extractors.options import Option
-from scaledproc.extractors.wfdb.own_table import BUILT_IN, content_of_table
 
 _KEYS = {"low", "high", "units", "source"}
 
@@ -89,16 +86,3 @@ def _range(where: str, found: object) -> Range:
 def ranges_of(content: str | None) -> Mapping[tuple[str, str], Range]:
     """The ranges of a table's content; the built-in ones where there is none."""
     return built_in() if content is None else parse(content)
-
-
-RangesOption = Annotated[
-    str | None,
-    Option(
-        "Table of physiological ranges (TOML) for the report, or built-in.",
-        metavar="FILE",
-        default_text=BUILT_IN,
-        read=partial(content_of_table, check=parse),
-        in_report=True,
-    ),
-]
-"""The option `ranges`: the content of a table instead of the built-in one."""

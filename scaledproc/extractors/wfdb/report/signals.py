@@ -30,6 +30,8 @@ HOURS = 4
 """Place of the hours in a signal's line."""
 SATURATED = 0.01
 """Share of a row's valid samples at a limit of its format or converter, from which on it counts as saturated."""
+ZEROS = 0.05
+"""Share of a signal's valid samples that are zeros and may stand for no value, from which on they are told."""
 FEW = 0.005
 """Share of a signal's rows below which a flag is no worry of its own."""
 
@@ -43,7 +45,7 @@ class Signal:
     rows, records
         Rows, and different records or segments among them (those of one follow each other).
     samples, missing, zero
-        Of all rows together.
+        Of all rows together. Zeros are those that may stand for no value, see `may_be_no_values`.
     seconds, timed
         Their length, and of how many rows it is: those without one are left out.
     flat, saturated, empty, outside, wrong
@@ -130,7 +132,8 @@ class Signals:
         valid = samples - missing
         signal.samples += int(samples.sum())
         signal.missing += int(missing.sum())
-        signal.zero += int(np.nansum(own["n_zero"]))
+        is_zero_odd = may_be_no_values(name[0], *(own[column] for column in self._around))
+        signal.zero += int(np.nansum(own["n_zero"][is_zero_odd]))
         signal.seconds += float(np.nansum(own["duration_s"]))
         signal.timed += int(np.count_nonzero(~np.isnan(own["duration_s"])))
         signal.empty += int(np.count_nonzero(valid <= 0))
@@ -150,9 +153,32 @@ class Signals:
         _keep(signal, np.stack([valid, *(own[column] for column in self.columns)]))
         signal.rows += len(valid)
 
+    @property
+    def _around(self) -> tuple[str, ...]:
+        """The columns of the smallest value, the quarters' edges and the largest one."""
+        return (self.columns[0], "p25", "p75", self.columns[-1])
+
     def ordered(self) -> list[tuple[tuple[str, str, str], Signal]]:
         """The signals: waveforms first, those with the most samples first."""
         return sorted(self.found.items(), key=lambda item: (item[0][0] != "waveform", -item[1].samples, item[0]))
+
+
+def may_be_no_values(kind: str, low: Floats, p25: Floats, p75: Floats, high: Floats) -> NDArray[np.bool_]:
+    """Whether zeros may stand for no value in rows, shape (rows,): where 0 is at the edge of what a signal has.
+
+    A waveform that goes below 0 and above it is 0 again and again, an ECG of 8 bits in up to half of its samples: its
+    baseline lies there. Waves of pressure or pleth do not cross it, so a 0 there is a value that the monitor put. Nor
+    do numerics in most of their time; but as one odd value may lie beyond, a quarter is allowed to.
+
+    Parameters
+    ----------
+    kind
+        `waveform` or `numerics`.
+    low, p25, p75, high
+        Smallest value, the edges of the first and the last quarter, largest value.
+    """
+    least, most = (p25, p75) if kind == "numerics" else (low, high)
+    return (least >= 0) | (most <= 0)
 
 
 def _keep(signal: Signal, rows: Floats) -> None:
@@ -280,7 +306,7 @@ def _flags(each: Signal) -> list[str]:
     if each.wrong:
         found.append(f"{each.wrong:,} of {each.checked:,} checksums wrong")
     valid = each.samples - each.missing
-    if valid and each.zero > 0.05 * valid:
+    if valid and each.zero > ZEROS * valid:
         found.append(f"{100 * each.zero / valid:.0f} % of values are 0")
     return found
 
@@ -305,7 +331,8 @@ def signal_worries(signals: Signals, what: str) -> list[Worry]:
     if outside:
         names = _named((name, each.outside) for (_, name, _), each in every if each.outside)
         weight = DOUBTFUL if outside > FEW * ranged else SMALL
-        found.append(Worry(weight, f"The median of {outside:,} {what} is no physiological value: {names}."))
+        text = f"The median of {outside:,} of {ranged:,} {what} is no physiological value: {names}."
+        found.append(Worry(weight, text))
     for attribute, words, weight in (
         ("flat", "have a single value throughout", DOUBTFUL),
         ("saturated", "have more than 1 % of their samples at a limit of the format or the converter", DOUBTFUL),
@@ -319,7 +346,7 @@ def signal_worries(signals: Signals, what: str) -> list[Worry]:
     zeros = [
         (name, each.zero)
         for (kind, name, _), each in every
-        if kind == "numerics" and each.zero > 0.05 * max(each.samples - each.missing, 1)
+        if kind == "numerics" and each.zero > ZEROS * max(each.samples - each.missing, 1)
     ]
     if zeros:
         found.append(

@@ -97,15 +97,27 @@ def table_of_beats(
 
     Columns
     -------
-    unit, record, record_name, subject_id, channel, signal_name
-        As in the rows of windows, by which both are joined.
+    unit
+        The folder of the record, as in the rows of windows.
+    record
+        Name of the header, as in the rows of windows: with `unit`, `channel` and `signal_name` it joins both.
+    record_name
+        The record that this is a segment of, as in the rows of windows.
+    subject_id
+        The patient as in MIMIC's tables, as in the rows of windows.
+    channel
+        Place in the header, as in the rows of windows.
+    signal_name
+        Canonical name of the signal, as in the rows of windows.
     sample
         Of the signal, from 0: that of the R peak, or of the systolic peak. Across segments it is counted from the
         record's beginning.
-    time_s, time
-        When the peak is: seconds after the record's beginning, between samples by a parabola; and date and time. Null
-        as `offset_s` and `start` of windows are. Clocks of ECG and pleth in MIMIC are not aligned well enough for
-        times from a beat in one to that in the other (Liang et al. 2019, doi:10.3390/jcm8030337).
+    time_s
+        Seconds from the record's beginning to the peak, between samples by a parabola; null as `offset_s` of windows
+        is. Clocks of ECG and pleth in MIMIC are not aligned well enough for times from a beat in one to that in the
+        other (Liang et al. 2019, doi:10.3390/jcm8030337).
+    time
+        Date and time of the peak; null as `start` of windows is.
     rr_ms
         Milliseconds from the signal's beat before, which is in the table too; null after a gap.
     amplitude

@@ -16,11 +16,11 @@ from scaledproc.errors import UsageError
 from scaledproc.extractors.base import Extractor, Task
 from scaledproc.extractors.options import Option
 from scaledproc.extractors.tables import TableRows
+from scaledproc.extractors.wfdb.given_tables import NamesOption, RangesOption
 from scaledproc.extractors.wfdb.headers.header import parse_header, read_header
 from scaledproc.extractors.wfdb.headers.record import HEADER, exact, records_of, when_counted
 from scaledproc.extractors.wfdb.headers.task_header import listed_files, shared_values
-from scaledproc.extractors.wfdb.report.ranges import RangesOption
-from scaledproc.extractors.wfdb.summary import ENDING, NUMERICS_FS, NamesOption
+from scaledproc.extractors.wfdb.summary import ENDING, NUMERICS_FS
 from scaledproc.extractors.wfdb.windows.beats_table import BEATS, SCHEMA, BeatsInOrder, table_of_beats
 from scaledproc.extractors.wfdb.windows.measures.beats import COLUMNS, kind_of
 from scaledproc.extractors.wfdb.windows.measures.features import COUNTS, VALUES
@@ -29,7 +29,7 @@ from scaledproc.extractors.wfdb.windows.place import timeline
 from scaledproc.extractors.wfdb.windows.reading import Chosen, windows_of
 from scaledproc.extractors.wfdb.windows.settings import BANDS, Selection, lengths, parse_bands
 from scaledproc.extractors.wfdb.windows.streams import Looks, Measures
-from scaledproc.extractors.wfdb.windows.units import documented_as, units_of
+from scaledproc.extractors.wfdb.windows.units import documented_as, text_of_band, units_of
 
 if TYPE_CHECKING:
     from scaledproc.extractors.account import Account, Example, Reading
@@ -127,12 +127,24 @@ class WfdbWindows(Extractor):
 
     Columns
     -------
-    group, unit, record, record_name, subject_id, hadm_id
-        As in `wfdb-summary`.
+    group
+        The top folder, as in `wfdb-summary`.
+    unit
+        The folder of the record, as in `wfdb-summary`.
+    record
+        Name of the header, or of the file of numerics, without its ending; with `across_segments` of the master.
+    record_name
+        The record that this is a segment of, or whose numerics it has, as in `wfdb-summary`.
+    subject_id
+        The patient as in MIMIC's tables, as in `wfdb-summary`.
+    hadm_id
+        The hospital stay as in MIMIC's tables, as in `wfdb-summary`.
     kind
         `numerics` or `waveform`, as in `wfdb-summary`.
-    channel, signal
-        Place in the header, from 0, and name as written.
+    channel
+        Place in the header, from 0; with `across_segments` the order in which signals come.
+    signal
+        Name as written.
     signal_name
         Canonical name for kind and signal; the name as written where none is known.
     units
@@ -141,39 +153,63 @@ class WfdbWindows(Extractor):
         Samples per second of this signal, Hz; null for MIMIC-IV's numerics, whose times are irregular.
     window
         The number of the window: it begins `window * step` seconds after the point that `grid` names.
-    start, offset_s
-        When the window begins, and how many seconds after the record. `start` is null where no header has a
-        date, or two masters have different ones; `offset_s` where it is not known where in its record a segment is.
-    n_samples, n_missing
-        Samples of the segment in the window, and those of them that are missing. In MIMIC-IV's numerics: lines,
-        and those without a value of this signal.
-    n_distinct, n_zero
-        How many different values the valid samples have; how many are 0.
-    n_at_min, n_at_max
-        Valid samples at the limit on the side of `min`, and of `max`, as in `wfdb-summary`; null where none is known
-        that all samples of the window are within.
+    start
+        When the window begins; null where no header has a date, or two masters have different ones.
+    offset_s
+        How many seconds after its record the window begins; null where it is not known where in its record a segment
+        is.
+    n_samples
+        Samples of the segment in the window, the missing ones too; in MIMIC-IV's numerics lines.
+    n_missing
+        Missing samples of the segment in the window; in MIMIC-IV's numerics lines without a value of this signal.
+    n_distinct
+        How many different values the valid samples have.
+    n_zero
+        How many of the valid samples are 0.
+    n_at_min
+        Valid samples at the limit on the side of `min`, as in `wfdb-summary`; null where none is known that all
+        samples of the window are within.
+    n_at_max
+        Valid samples at the limit on the side of `max`, as `n_at_min`.
     flat_share
         Share of neighbours with equal values, among neighbours that are both valid.
-    mean, std
-        Units; `std` with ddof=1.
-    skewness, kurtosis
-        Third and fourth standardised moment, that of a normal distribution, 3, subtracted from the latter; as
-        `scipy.stats.skew` and `kurtosis` have them (biased: Joanes and Gill 1998, doi:10.1111/1467-9884.00122, g1 and
-        g2); null where all samples are equal.
+    mean
+        Of the valid samples, in the signal's units.
+    std
+        Standard deviation of the valid samples with ddof=1, in the signal's units.
+    skewness
+        Third standardised moment, biased as in `scipy.stats.skew` (g1 of Joanes and Gill 1998,
+        doi:10.1111/1467-9884.00122); null where all samples are equal.
+    kurtosis
+        Fourth standardised moment less 3, that of a normal distribution, biased as in `scipy.stats.kurtosis` (g2 of
+        Joanes and Gill 1998); null where all samples are equal.
     rms
-        Root of the mean square, units.
-    min, p05, p25, p50, p75, p95, max
-        Units; percentiles by linear interpolation.
+        Root of the mean square, in the signal's units.
+    min
+        Smallest valid sample, in the signal's units.
+    p05
+        5 % of the valid samples lie below, in the signal's units, by linear interpolation.
+    p25
+        25 % of the valid samples lie below, in the signal's units, by linear interpolation.
+    p50
+        Median of the valid samples, in the signal's units.
+    p75
+        75 % of the valid samples lie below, in the signal's units, by linear interpolation.
+    p95
+        95 % of the valid samples lie below, in the signal's units, by linear interpolation.
+    max
+        Largest valid sample, in the signal's units.
     line_length
         Sum of the absolute differences of neighbours that are both valid, by the time between them: units per second
         (Esteller et al. 2001, doi:10.1109/IEMBS.2001.1020545, where it is not divided).
     crossings
         How often neighbours that are both valid lie on different sides of the mean, per second; a sample at the mean
         counts as above.
-    hjorth_mobility, hjorth_complexity
-        Root of the ratio of the variance of the slope to that of the signal, per second (of a sine of f Hz about 2 pi
-        f); the slope's mobility by the signal's, without unit (Hjorth 1970, doi:10.1016/0013-4694(70)90143-4). Slopes
-        are differences of neighbours. Null for irregular times.
+    hjorth_mobility
+        Root of the ratio of the variance of the slope to that of the signal, per second: of a sine of f Hz about 2 pi f
+        (Hjorth 1970, doi:10.1016/0013-4694(70)90143-4). Slopes are differences of neighbours. Null for irregular times.
+    hjorth_complexity
+        The mobility of the slope by that of the signal, without unit (Hjorth 1970). Null for irregular times.
     power_total
         Power at all frequencies above 0, squared units.
     power_slow, power_pulse, power_qrs, power_fast
@@ -194,18 +230,28 @@ class WfdbWindows(Extractor):
     hr
         Beats a minute: 60,000 by the median of the intervals in ms between successive beats of the window, of which
         none reaches across a gap.
-    rr_mean, sdnn, rmssd
-        Mean of these intervals, their standard deviation with ddof=1, and the root of the mean square of their
-        successive differences, ms (Task Force 1996, doi:10.1161/01.CIR.93.5.1043). Ectopic beats are not left out.
+    rr_mean
+        Mean of the intervals between successive beats of the window, ms. Ectopic beats are not left out.
+    sdnn
+        Standard deviation of the intervals of `rr_mean` with ddof=1, ms (Task Force 1996,
+        doi:10.1161/01.CIR.93.5.1043).
+    rmssd
+        Root of the mean square of the successive differences of the intervals of `rr_mean`, ms (Task Force 1996).
     pnn50
         Share of successive differences that are more than 50 ms, from 0 to 1.
     beat_quality
         Mean of the beats' quality, from 0, where beats cannot be told from noise, to 1.
-    pulse_amplitude, systolic, diastolic, rise_time
-        Of pressure and pleth waves, medians over the window's pulses: from the foot to the systolic peak, the peak,
-        the foot, in units; and from the foot to the peak, s.
+    pulse_amplitude
+        Of pressure and pleth waves: from the foot to the systolic peak, in the signal's units, median over the window's
+        pulses.
+    systolic
+        Of pressure and pleth waves: the systolic peak, in the signal's units, median over the window's pulses.
+    diastolic
+        Of pressure and pleth waves: the foot, in the signal's units, median over the window's pulses.
+    rise_time
+        Of pressure and pleth waves: from the foot to the systolic peak, s, median over the window's pulses.
     header_note
-        As in `wfdb-summary`.
+        What of the header or of its master could not be understood, as in `wfdb-summary`.
     """
 
     name = "wfdb-windows"
@@ -276,6 +322,15 @@ class WfdbWindows(Extractor):
     def documented_as(self) -> Mapping[str, str]:
         """Columns that options name, with those above that tell what they mean."""
         return documented_as(self._names_of_measured, self._wide)
+
+    @property
+    def told_by_options(self) -> Mapping[str, str]:
+        """What columns mean whose meaning the options say: the power in each band."""
+        return {
+            f"{prefix}power_{band.name}": text_of_band(band.low, band.high)
+            for prefix in [f"{signal}_" for signal in self._wide] or [""]
+            for band in self._bands
+        }
 
     @property
     def schema(self) -> pa.Schema:

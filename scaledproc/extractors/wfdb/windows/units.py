@@ -67,16 +67,15 @@ def _of_signals(names: list[str], prefixes: list[str]) -> Iterator[tuple[str, st
         yield from ((f"{prefix}{name}", unit_of(name, f"{prefix}units")) for name in names)
 
 
+def text_of_band(low: float, high: float) -> str:
+    """What the power in a band is, of which the edges are in Hz."""
+    return (
+        f"Power from {low:g} Hz on and below {high:g} Hz, squared units; null where that reaches above half of `fs`, "
+        "or begins below half the distance of frequencies."
+    )
+
+
 def documented_as(measured: Iterable[str], signals: Iterable[str]) -> dict[str, str]:
     """Which column of the documentation tells of a column that options name; the parameters are those of `units_of`."""
-    known = {name: "power_slow" if _is_band(name) else name for name in ("units", "fs", *measured)}
-    return {
-        f"{prefix}{name}": like
-        for prefix in [f"{signal}_" for signal in signals] or [""]
-        for name, like in known.items()
-        if f"{prefix}{name}" != like
-    }
-
-
-def _is_band(name: str) -> bool:
-    return name.startswith("power_") and name != "power_total"
+    known = ("units", "fs", *measured)
+    return {f"{signal}_{name}": name for signal in signals for name in known}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from scaledproc.extractors.account import DOUBTFUL
+import scaledproc
+from scaledproc.extractors.account import DOUBTFUL, Flags
 from scaledproc.extractors.wfdb.report import signals as module
 from scaledproc.extractors.wfdb.report.ranges import Range, built_in
 from scaledproc.extractors.wfdb.report.signals import Signals, merged_histogram, signal_worries, signals_table
@@ -59,12 +61,12 @@ def test_sums_and_flags_do_not_depend_on_the_pieces(pieces: int) -> None:
         row("b", **flat),
         row("b", n_at_max=2),
         row("c", checksum_ok=False),
-        row("c", n_missing=100, n_distinct=0, **dict.fromkeys(("min", "p25", "p50", "p75", "max"))),
+        row("c", n_missing=100, n_zero=0, n_distinct=0, **dict.fromkeys(("min", "p25", "p50", "p75", "max"))),
         row("c", kind="numerics", signal_name="HR", units="bpm", p50=400.0, max=500.0, checksum_ok=None),
     ]
     found = signals_of(rows, pieces).found
     lead = found[("waveform", "II", "mV")]
-    assert (lead.rows, lead.records, lead.samples, lead.missing, lead.zero) == (6, 3, 600, 150, 6)
+    assert (lead.rows, lead.records, lead.samples, lead.missing, lead.zero) == (6, 3, 600, 150, 5)
     assert (lead.seconds, lead.low, lead.high) == (6 * 3600.0, 0.0, 5.0)
     assert (lead.flat, lead.saturated, lead.empty, lead.wrong, lead.checked) == (1, 1, 1, 1, 6)
     rate = found[("numerics", "HR", "bpm")]
@@ -73,6 +75,53 @@ def test_sums_and_flags_do_not_depend_on_the_pieces(pieces: int) -> None:
     assert any("do not match the header's checksum" in text for text in texts)
     assert any("is no physiological value: HR (1)" in text for text in texts)
     assert any("have a single value throughout: II (1)" in text for text in texts)
+
+
+ZERO_CASES: dict[str, tuple[dict[str, Any], bool]] = {
+    "an ECG of 8 bits, whose baseline is 0": ({"n_zero": 45, "min": -0.55, "p25": 0.0, "p75": 0.1, "max": 0.1}, False),
+    "a few zeros at the edge": (
+        {"n_zero": 4, "min": 0.0, "p25": 0.0, "p75": 0.1, "max": 0.9},
+        False,
+    ),
+    "a pressure wave whose line was flushed": ({"n_zero": 6, "min": 0.0, "p25": 60.0, "p75": 90.0, "max": 180.0}, True),
+    "a wave below 0": ({"n_zero": 30, "min": -4.0, "p25": -2.0, "p75": 0.0, "max": 0.0}, True),
+    "a rate": ({"kind": "numerics", "n_zero": 39, "min": 0.0, "p25": 0.0, "p75": 65.0, "max": 103.0}, True),
+    "a pressure with an odd value": (
+        {"kind": "numerics", "n_zero": 28, "min": -7.7, "p25": 0.0, "p75": 8.5, "max": 338.0},
+        True,
+    ),
+    "ST segments around 0": (
+        {"kind": "numerics", "n_zero": 12, "min": -0.9, "p25": -0.2, "p75": 0.3, "max": 1.1},
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ZERO_CASES)
+def test_zeros_are_told_where_a_signal_does_not_cross_0(case: str) -> None:
+    changes, is_told = ZERO_CASES[case]
+    signals = signals_of([row("a", **changes)])
+    flags = signals_table(signals, "rows").rows[0][-1]
+    assert isinstance(flags, Flags)
+    assert flags.texts == ((f"{changes['n_zero']} % of values are 0",) if is_told else ())
+    worried = any("exactly 0" in each.text for each in signal_worries(signals, "rows"))
+    assert worried == (is_told and changes.get("kind") == "numerics")
+
+
+def test_zeros_of_real_records_are_told_of_numerics_alone(shared_data: Path, tmp_path: Path) -> None:
+    run = scaledproc.run(shared_data / "mimic3wdb", tmp_path / "out", jobs=1, report=False)
+    found = Signals(built_in())
+    found.add(run.to_arrow())
+    told = {
+        name: flags.texts
+        for name, kind, *_, flags in signals_table(found, "rows").rows
+        if isinstance(flags, Flags) and any("are 0" in text for text in flags.texts) and kind == "waveform"
+    }
+    assert told == {}
+    zeros = {name for (kind, name, _), each in found.found.items() if kind == "numerics" and each.zero}
+    assert {"HR", "SpO2", "ABP_sys", "CVP"} <= zeros
+    table = run.to_arrow().to_pandas().query("kind == 'waveform' and signal_name == 'V'")
+    assert table["n_zero"].sum() > 0.05 * (table["n_samples"] - table["n_missing"]).sum(), "there are ECGs of 8 bits"
 
 
 def test_a_signal_in_other_units_is_not_compared_with_the_range() -> None:
