@@ -158,7 +158,9 @@ def reporting(where: str = "", consolation: str = "") -> Iterator[None]:
         if not isinstance(error, ScaledprocError) and (reason := shortage(error)):  # whatever it was needed for
             raise ScaledprocError(f"{describe(error)}: {reason}{consolation}") from error
         if isinstance(error, store_errors()):  # known only once the store's library is in use
-            raise ScaledprocError(f"{where}{describe(error)}{consolation}") from error
+            from scaledproc.storage.refusals import refusal_text
+
+            raise ScaledprocError(f"{where}{refusal_text(error) or describe(error)}{consolation}") from error
         raise
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from told import Clock, started
 
@@ -129,7 +130,7 @@ def test_a_built_in_fails_for_its_data(tmp_path: Path) -> None:
 
 class Broken(Extractor):
     name = "broken"
-    schema = {"x": "int64"}  # noqa: RUF012 - as a user writes it
+    schema = pa.schema([("x", "int64")])
     anchors = ("*.txt",)
 
     def extract(self, task: Task) -> None:
