@@ -612,7 +612,8 @@ def test_the_commands(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "data/3/b.txt").write_text("bad")
     refused = cli("run", *what, "--json", cwd=tmp_path)
     assert refused.returncode == 2
-    assert "1 unit is new, 1 changed; --update does 2 of 6 tasks: 1 new, 1 of changed files" in refused.stderr
+    assert "\n  1 unit is new, 1 changed\n" in refused.stderr
+    assert "\n  --update does 2 of 6 tasks: 1 new, 1 of changed files" in refused.stderr
     told = json.loads(refused.stdout.splitlines()[-1])["differences"]
     assert told[-1]["kind"] == "update"
     assert told[-1]["now"] == {"tasks": 6, "todo": 2, "new": 1, "changed": 1}
