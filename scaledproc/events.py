@@ -226,7 +226,7 @@ class Detached(Event):
 
 @dataclass(frozen=True)
 class RunFinished(Event):
-    """The end of a run; `already` when it had been finished before and nothing was done."""
+    """The end of a run; `already` when it had been finished before, with the `seconds` that its table took anew."""
 
     output: str
     tasks: int

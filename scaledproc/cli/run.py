@@ -38,14 +38,14 @@ def run(
     dataset: Annotated[
         str | None,
         typer.Argument(
-            metavar="[INPUT]",
+            metavar="INPUT",
             show_default=False,
             help="The dataset: a folder or a URL such as s3://bucket/prefix. Without it, a demo dataset.",
         ),
     ] = None,
     output: Annotated[
         str | None,
-        typer.Argument(metavar="[OUTPUT]", show_default=False, help="The folder to write: a path or a URL."),
+        typer.Argument(metavar="OUTPUT", show_default=False, help="The folder to write: a path or a URL."),
     ] = None,
     *,
     given: dict[str, Any],

@@ -111,7 +111,8 @@ def finished_text(event: RunFinished) -> str:
     """How a run ended."""
     failed = f", {event.quarantined:,} quarantined" if event.quarantined else ""
     if event.already:
-        lines = [f"{event.output} is finished already ({count_text(event.rows, 'row')}{failed}); nothing to do"]
+        done = f"; the table is made anew, in {seconds_text(event.seconds)}" if event.seconds else "; nothing to do"
+        lines = [f"{event.output} is finished already ({count_text(event.rows, 'row')}{failed}){done}"]
     else:
         lines = [
             (
@@ -128,7 +129,7 @@ def finished_text(event: RunFinished) -> str:
         lines.append(f"  {which} in {event.output}/errors.parquet, tracebacks in errors.log")
     elif event.quarantined:
         lines.append(f"  also in {event.output}/errors.parquet, tracebacks in errors.log")
-    if not event.already:
+    if not event.already or event.seconds:
         lines.append(f"the table: {event.output}/{event.table}")
         for name, rows in event.further.items():
             lines.append(f"a further table: {event.output}/{name} ({count_text(rows, 'row')})")
@@ -195,7 +196,9 @@ def status_text(status: Status, width: int | None = None) -> str:
         (state for state in status.states if state.state in (*AT_WORK, State.BEGUN)),
         key=lambda state: ((*AT_WORK, State.BEGUN).index(state.state), state.shard),
     )
-    if status.state != "stopped" and any(state.state == State.BEGUN for state in status.states):
+    # Whoever has the folder is told of above, and whether that one is alive.
+    is_open = status.state != "stopped" and not status.held_by
+    if is_open and any(state.state == State.BEGUN for state in status.states):
         lines.append(
             "whether a process is at work on begun shards cannot be seen from here; the same command continues"
         )
@@ -226,11 +229,13 @@ def shard_lines(states: Sequence[ShardState], width: int | None = None) -> list[
     """
     if not states:
         return []
-    lines = [f"{'shard':>6}  {'state':<9} {'tasks':>9} {'size':>9} {'speed':>11}  job".rstrip()]
+    has_speed = any(state.size and state.seconds for state in states)  # which a process on this machine does not tell
+    lines = [f"{'shard':>6}  {'state':<9} {'tasks':>9} {'size':>9}{'       speed' if has_speed else ''}  job"]
     for state in states:
         speed = f"{bytes_text(state.size / state.seconds)}/s" if state.size and state.seconds else ""
         done = (f"{state.tasks:,}", bytes_text(state.size)) if state.tasks else ("", "")
-        start = f"{state.shard:>6}  {shown(state.state):<9} {done[0]:>9} {done[1]:>9} {speed:>11}  "
+        start = f"{state.shard:>6}  {shown(state.state):<9} {done[0]:>9} {done[1]:>9}"
+        start += f" {speed:>11}  " if has_speed else "  "
         lines.append((start + _job_text(state, None if width is None else width - len(start))).rstrip())
     if not any(state.job or state.detail for state in states):
         lines[0] = lines[0].removesuffix("  job")
