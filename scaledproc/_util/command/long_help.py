@@ -47,7 +47,7 @@ class ShortHelp(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Show the help, without types."""
-        without_types(self.get_params(ctx))
+        without_types([*self.params, *self.get_params(ctx)])
         super().format_help(ctx, formatter)
 
 
