@@ -17,6 +17,8 @@ def known_text(word: str, known: Iterable[str]) -> str:
     names = list(known)
     folded = {name.casefold(): name for name in names}
     near = get_close_matches(word.casefold(), folded, n=1, cutoff=0.7)
+    if near and len(names) == 1:
+        return f"; is {names[0]!r} meant?"
     there = f"here are: {', '.join(names)}" if names else ""
     return f"; is {folded[near[0]]!r} meant? T{there}" if near else f"; t{there}" if there else ""
 

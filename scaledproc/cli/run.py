@@ -211,8 +211,8 @@ def _demo(*, quiet: bool) -> str:
 
     folder = Path(DEMO) / "dataset"
     if not quiet:
-        what = "using" if folder.exists() else "making"
-        typer.echo(f"no INPUT was given: {what} a small MIMIC-III-shaped demo dataset in {folder}", err=True)
+        what = "is used" if folder.exists() else "is made"
+        typer.echo(f"no INPUT was given: a small demo dataset {what}, {folder}", err=True)
     try:
         return str(write_demo(folder))
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -60,8 +61,8 @@ def plan_text(plan: Plan, cores: int, width: int | None = None) -> str:
     groups = len(plan.tasks["group"].unique())
     is_narrow = width is not None and width < NARROW
     more = "" if is_narrow else f" {'units':>7} {'chunks':>7} {'per core':>9}"
-    lines = [
-        f"plan {plan.plan_id}",
+    lines = [f"plan {plan.plan_id}"]
+    for line in (
         (
             f"{count_text(plan.n_tasks, 'task')} in {count_text(plan.n_units, 'unit')} of "
             f"{count_text(groups, 'group')}, {count_text(plan.files.num_rows, 'file')}, {bytes_text(plan.size)}"
@@ -70,9 +71,9 @@ def plan_text(plan: Plan, cores: int, width: int | None = None) -> str:
             f"{count_text(plan.n_shards, 'shard')}, balance {plan.balance:.2f} (largest over mean; 1 is perfect), "
             f"{count_text(plan.n_chunks, 'chunk')} for {count_text(cores, 'core')} (one thread each)"
         ),
-        "",
-        f"{'shard':>6} {'size':>9} {'tasks':>9}{more}  from … to",
-    ]
+    ):
+        lines += [line] if width is None else textwrap.wrap(line, max(width, 20))
+    lines += ["", f"{'shard':>6} {'size':>9} {'tasks':>9}{more}  from … to"]
     for shard in range(min(plan.n_shards, SHOWN_SHARDS)):
         row = _shard(plan, shard, cores)
         start = f"{shard:>6} {bytes_text(row['bytes']):>9} {row['tasks']:>9,}"

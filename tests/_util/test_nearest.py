@@ -24,6 +24,7 @@ def test_names(word: str, said: str) -> None:
 
 def test_without_names_there_is_nothing_to_say() -> None:
     assert known_text("word", []) == ""
+    assert known_text("slrm", ["slurm"]) == "; is 'slurm' meant?"
 
 
 def test_paths(tmp_path: Path) -> None:

@@ -486,7 +486,7 @@ def test_output_inside_the_dataset_is_not_read_again(call: Cli, project: Path) -
 def test_demo(cli: Cli, tmp_path: Path) -> None:
     first = cli("--backend", "local")
     assert first.returncode == 0, first.stderr
-    assert "making a small MIMIC-III-shaped demo dataset in scaledproc-demo/dataset" in first.stderr
+    assert "a small demo dataset is made, scaledproc-demo/dataset" in first.stderr
     assert "149 rows from 58 tasks" in first.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["scaledproc-demo"]
     assert len(table(tmp_path / "scaledproc-demo")) == 149
