@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Self
@@ -27,6 +28,13 @@ class Failure:
     error: str
     """The name of the exception's class; of a signal, or the exit code, where the task ended its process."""
     message: str
+    place: str = ""
+    """The file and line of the extractor's own code that failed, such as `mine.py:12`; empty where it is not known."""
+
+    @property
+    def cause(self) -> tuple[str, str, str]:
+        """What failures have in common that are alike: kind, class and place; their message where no place is known."""
+        return self.kind, self.error, self.place or re.sub(r"\d+", "#", self.message.replace(self.anchor, ""))
 
 
 @dataclass(frozen=True)
@@ -156,6 +164,8 @@ class ShardState(Event):
         What of it is done so far; bytes.
     seconds
         Since its first chunk was begun.
+    failures
+        The first of the quarantined tasks, as far as they are known.
     """
 
     shard: int
@@ -167,6 +177,7 @@ class ShardState(Event):
     size: int = 0
     quarantined: int = 0
     seconds: float = 0.0
+    failures: tuple[Failure, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", State(self.state))
@@ -217,7 +228,7 @@ class Detached(Event):
 
 @dataclass(frozen=True)
 class RunFinished(Event):
-    """The end of a run; `already` when it had been finished before and nothing was done."""
+    """The end of a run; `already` when it had been finished before, with the `seconds` that its table took anew."""
 
     output: str
     tasks: int
@@ -334,7 +345,11 @@ def _value(kind: type[Event], each: Field[Any], value: Any) -> Any:
 
 def _is_failure(value: Any) -> bool:
     names = {each.name for each in fields(Failure)}
-    return isinstance(value, dict) and value.keys() == names and all(isinstance(one, str) for one in value.values())
+    return isinstance(value, dict) and names - {"place"} <= value.keys() <= names and _are_texts(value.values())
+
+
+def _are_texts(values: Iterable[Any]) -> bool:
+    return all(isinstance(each, str) for each in values)
 
 
 _PLAIN: Mapping[str, tuple[type, ...]] = {

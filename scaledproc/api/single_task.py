@@ -49,7 +49,7 @@ def try_task(
         run's folder with `#` and the anchor of one of its tasks.
     task
         Which task of the dataset: its anchor, or a glob of which it is the first. The plan's first one where none is
-        given.
+        given. One that is only the first is passed over where it gives no rows, and one of the next few does.
     options, unit, anchor, include, exclude, only, hidden, with_keys, inventory
         As for `plan`. For a task of a run whose extractor is not given, other `options` than the run's, and the columns
         that the run has.
@@ -95,7 +95,7 @@ def trial(
         Called with what the task failed with, while its files are here.
     """
     check_kinds(locals())
-    from scaledproc.engine.trial import find_target, try_target
+    from scaledproc.engine.trial import find_target, try_first_with_rows
 
     asked = PlanOptions.parse(options)
     inputs, outputs = split_options(storage_options)
@@ -103,4 +103,4 @@ def trial(
         target = find_target(extractor, os.fspath(path), task, asked, inputs, outputs, failed)
         sides = {"input": target.dataset} | ({} if target.run is None else {"output": target.run})
         refuse_idle_options(storage_options, sides)
-        return try_target(target, Path(scratch) if scratch else None, on_error)
+        return try_first_with_rows(target, Path(scratch) if scratch else None, on_error)

@@ -38,8 +38,10 @@ def load_backend(name: str) -> type[Backend]:
         if not (isinstance(backend, type) and issubclass(backend, Backend)):
             raise UsageError(f"{point.value}, registered as backend {name!r}, is no scaledproc.Backend")
         return backend
+    from scaledproc._util.nearest import known_text
+
     known = [point.name for point in plugins(ENTRY_POINTS)]
-    raise MissingBackendError(f"no backend is called {name!r}; there are: {', '.join(known)}")
+    raise MissingBackendError(f"no backend is called {name!r}{known_text(name, known)}")
 
 
 def opening_options(where: str, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def with_settings(
         replace_parameter(called, own, "settings", made.values())
         vars(called)["other_names"] = {**vars(command).get("other_names", {}), **other_names}
         vars(called)["ambiguous"] = ambiguous
-        vars(called)["owners"] = {} if recall else {name: owner for name, (owner, _) in owners.items() if owner}
+        vars(called)["owners"] = {name: owner for name, (owner, _) in owners.items() if owner}
         return called
 
     return decorate

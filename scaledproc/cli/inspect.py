@@ -42,7 +42,7 @@ def extractors(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME]",
+            metavar="NAME",
             show_default=False,
             autocompletion=names_of("extractor"),
             help="A built-in's name, [bold]package.module:name[/] or [bold]path/to/file.py:name[/]. Without it, all.",
@@ -56,15 +56,16 @@ def extractors(
     from scaledproc._util.process.lazy_pandas import defer_pandas
 
     defer_pandas()
-    from scaledproc.reporting.extractors import all_json, all_text, extractor_json, extractor_text
+    from scaledproc.reporting.extractors import WIDTH, all_json, all_text, extractor_json, extractor_text
 
     startup.loaded()
+    width = shutil.get_terminal_size((WIDTH, 24)).columns
     if name is None:
-        show(json.dumps(all_json(), indent=1) if as_json else all_text())
+        show(json.dumps(all_json(), indent=1) if as_json else all_text(width))
         return
     with contextlib.redirect_stdout(sys.stderr):  # what an extractor's module prints is no answer
         found = extractor_json(name, given["options"])
-    show(json.dumps(found, indent=1) if as_json else extractor_text(found))
+    show(json.dumps(found, indent=1) if as_json else extractor_text(found, width))
 
 
 @with_options(PlanOptions, ("storage_options",))

@@ -71,7 +71,8 @@ class _RunByDefault(TyperGroup):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            if type(error).__name__ == "NoSuchOption" and ctx.invoked_subcommand in ("run", "plan", "combine", "try"):
+            is_unknown = type(error).__name__ == "NoSuchOption" and not getattr(error, "possibilities", None)
+            if is_unknown and ctx.invoked_subcommand in ("run", "plan", "combine", "try"):
                 vars(error)["message"] += "; an option of the extractor is given as --set NAME=VALUE"
             raise
 
@@ -90,6 +91,10 @@ class _RunByDefault(TyperGroup):
             self.add_command(
                 TyperCommand(point.name, help=f"More commands; see scaledproc {point.name} --help."), point.name
             )
+        from scaledproc._util.command.long_help import unbroken, without_types
+
+        without_types(self.get_params(ctx))
+        self.help = unbroken(self.help)
         super().format_help(ctx, formatter)
 
 

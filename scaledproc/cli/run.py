@@ -38,14 +38,14 @@ def run(
     dataset: Annotated[
         str | None,
         typer.Argument(
-            metavar="[INPUT]",
+            metavar="INPUT",
             show_default=False,
             help="The dataset: a folder or a URL such as s3://bucket/prefix. Without it, a demo dataset.",
         ),
     ] = None,
     output: Annotated[
         str | None,
-        typer.Argument(metavar="[OUTPUT]", show_default=False, help="The folder to write: a path or a URL."),
+        typer.Argument(metavar="OUTPUT", show_default=False, help="The folder to write: a path or a URL."),
     ] = None,
     *,
     given: dict[str, Any],
@@ -211,8 +211,8 @@ def _demo(*, quiet: bool) -> str:
 
     folder = Path(DEMO) / "dataset"
     if not quiet:
-        what = "using" if folder.exists() else "making"
-        typer.echo(f"no INPUT was given: {what} a small MIMIC-III-shaped demo dataset in {folder}", err=True)
+        what = "is used" if folder.exists() else "is made"
+        typer.echo(f"no INPUT was given: a small demo dataset {what}, {folder}", err=True)
     try:
         return str(write_demo(folder))
     except OSError as error:

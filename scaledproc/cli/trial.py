@@ -54,7 +54,9 @@ def try_task(
     task: Annotated[
         str | None,
         typer.Argument(
-            metavar="TASK", show_default=False, help="An anchor, or a glob of some: the first one is tried."
+            metavar="TASK",
+            show_default=False,
+            help="An anchor, or a glob of some: the first one with rows is tried.",
         ),
     ] = None,
     failed: Annotated[

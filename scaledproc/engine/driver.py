@@ -400,6 +400,7 @@ def _leave(
     at_end: AtEnd | None,
 ) -> RunFolder:
     """Leave a finished run as it is, if it is what is asked for and is all there; the run."""
+    started = time.perf_counter()
     finished = RunFolder(new.store, new.dataset, new.source, existing)
     refuse_unfinished(finished, new.record.extractor["options"] if options.options is not None else None)
     refuse_changes(finished, planned, backend.cores)
@@ -424,7 +425,8 @@ def _leave(
             add_last(finished, at_end, on_event)
     if is_left:
         tell_notes(finished.record.notes, on_event)
-    tell(on_event, finished_event(finished, 0.0, already=True))
+    seconds = 0.0 if is_left else time.perf_counter() - started
+    tell(on_event, finished_event(finished, seconds, already=True))
     return finished.within(new.store)
 
 

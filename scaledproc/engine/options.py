@@ -215,6 +215,7 @@ class PlanOptions(FileOptions):
     extractor: str | Extractor = option(
         "wfdb-summary",
         "A built-in's name, [bold]package.module:name[/] or [bold]path/to/file.py:name[/].",
+        metavar="NAME",
         accepts="AnExtractor",
         completes="extractor",
         details="The name behind the colon can be left out where the file defines one extractor.",
@@ -230,6 +231,7 @@ class PlanOptions(FileOptions):
     unit: str | None = option(
         None,
         "What must stay together: folder, stem, file, or a regular expression with a group named unit.",
+        metavar="KIND",
         default_text="the extractor's",
         record=True,
     )
@@ -265,12 +267,14 @@ class PlanOptions(FileOptions):
     shards: str | int = option(
         "folder",
         "Cut for machines: folder (one per top folder), a number, or a size such as 50GB.",
+        metavar="CUT",
         read=_shards,
         record=True,
     )
     chunk: str | int = option(
         "auto",
         "Cut for cores: auto, per-core, a number of tasks, or a size such as 64MB.",
+        metavar="CUT",
         read=_chunk,
         record=True,
     )
@@ -312,7 +316,7 @@ class RunOptions(Limits, PlanOptions):
     """What a run is made by: the parameters of `scaledproc.run`."""
 
     backend: str | Backend = option(
-        "local", "Where jobs run: an installed backend, such as local or dry-run.", completes="backend"
+        "local", "Where jobs run: an installed backend, such as local or dry-run.", completes="backend", metavar="NAME"
     )
     max_failures: int | float | None = option(
         None,

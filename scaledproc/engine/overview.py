@@ -151,7 +151,7 @@ def first_failures(run: Run) -> tuple[tuple[Failure, ...], tuple[int, ...]]:
         If the file of the errors is damaged.
     """
     groups, firsts = Groups(), dict[str, Failure]()
-    for table in read_tables(run.store, ERRORS, [each.name for each in fields(Failure)]):
+    for table in read_tables(run.store, ERRORS, [each.name for each in fields(Failure) if each.name != "place"]):
         for row in table.to_pylist():
             if groups.add(row["kind"], row["error"], row["message"], row["anchor"]):
                 firsts[row["anchor"]] = Failure(**row)

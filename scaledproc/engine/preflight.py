@@ -15,7 +15,7 @@ from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.extractors import Extractor
 from scaledproc.extractors.registry import for_reports
 from scaledproc.planning.inventory import globs_of
-from scaledproc.run_folder.changes import Difference, changed_files, run_differences, texts_of, unit_differences
+from scaledproc.run_folder.changes import Difference, changed_files, lines_of, run_differences, unit_differences
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import COMMON_METADATA, CROISSANT, MAIN_TABLE, OWN_NAMES, RECORD
 from scaledproc.run_folder.record import RunRecord
@@ -103,14 +103,18 @@ def other_plan(new: RunFolder, existing: RunRecord, planned: Plan, reason: str, 
     except ScaledprocError:  # damaged; what differs besides can be told all the same
         stored = None
     found = run_differences(existing, new.record, stored, planned)
-    why = texts_of(found) or "other files, another extractor or another layout"
+    why = lines_of(found) or ["other files, another extractor or another layout"]
     offer = None if stored is None else offered(there, planned, cores, new.record.extractor["label"])
-    if offer is None:
-        remedy = "name another folder, or give --overwrite to throw that run away"
-    else:
+    if offer is not None:
         found.append(offer)
-        remedy = f"{offer.text}; or name another folder, or give --overwrite to throw that run away"
-    return OtherPlanError(f"{new.store}: {reason}: {why}; {remedy}", [each.to_dict() for each in found])
+    do = [
+        *([] if offer is None else [offer.text]),
+        "--overwrite throws that run away and begins anew",
+        "another OUTPUT leaves it as it is",
+    ]
+    lines = [f"{new.store} {reason}.", "What differs:", *(f"  {each}" for each in why)]
+    lines += ["What to do:", *(f"  {each}" for each in do)]
+    return OtherPlanError("\n".join(lines), [each.to_dict() for each in found])
 
 
 def offered(there: Run, planned: Plan, cores: int, label: str) -> Difference | None:

@@ -10,11 +10,12 @@ from typing import NamedTuple, Self
 
 from scaledproc._util.pace import WARMING, Pace, TimeLeft, left_text
 from scaledproc._util.text import bytes_text
-from scaledproc.events import ChunkDone, RunStarted, ShardDone, ShardState, State
+from scaledproc.events import ChunkDone, Failure, RunStarted, ShardDone, ShardState, State
 from scaledproc.planning.cost_model import ASSUMED
 
 AT_WORK = (State.RUNNING, State.STAGING, State.STARTING, State.STOPPING, State.RETRYING)
 """States of shards that some machine has or is about to have again, the most interesting first."""
+SHOWN = 200  # characters of a failure's message
 TROUBLE = (State.RETRYING, State.FAILED, State.STOPPED)
 _AT_WORK_HERE = (State.STAGING, State.RUNNING)
 
@@ -103,6 +104,8 @@ class RunProgress:
         self._clock = clock
         self._began = self._paced_from = clock()
         self._is_at_work = False
+        self._first: Failure | None = None
+        self._are_alike = True
         self._pace = Pace(self._began)
         self._left = TimeLeft()
 
@@ -127,6 +130,9 @@ class RunProgress:
         self._names[name] -= 1
         self._names[shard.name] += 1
         self._is_at_work |= self._done != self._resumed
+        for failure in event.failures:
+            self._first = self._first or failure
+            self._are_alike = self._are_alike and failure.cause == self._first.cause
 
     def _hear(self, shard: _Shard, state: ShardState) -> None:
         self.has_machines |= bool(state.job) or state.state not in _AT_WORK_HERE
@@ -210,6 +216,16 @@ class RunProgress:
         if self.tasks >= self.total_tasks or now - self._paced_from < WARMING:
             return None
         return self._left.shown(now, self.seconds_left)
+
+    def failing_text(self) -> str:
+        """The first failure, and how many more there are; nothing where there is none."""
+        first = self._first
+        if first is None:
+            return ""
+        others = f" and {self.quarantined - 1:,} more{'' if self._are_alike else ', not all alike'}"
+        where = f" ({first.place})" if first.place else ""
+        text = f"{first.anchor}{others if self.quarantined > 1 else ''}: {first.error}: {first.message[:SHOWN]}{where}"
+        return " ".join(text.splitlines())
 
     def at_work(self) -> list[ShardState]:
         """The shards that machines have, running ones first."""

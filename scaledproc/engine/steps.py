@@ -12,13 +12,24 @@ from scaledproc._util.process.machine import shortage
 from scaledproc.engine.overview import first_failures
 from scaledproc.engine.provenance import finished_record, seconds_since_start
 from scaledproc.errors import ScaledprocError
-from scaledproc.events import CombineDone, Event, Failure, Note, RunFinished, RunStarted
+from scaledproc.events import (
+    ChunkDone,
+    CombineDone,
+    Event,
+    Failure,
+    Note,
+    RunFinished,
+    RunStarted,
+    ShardDone,
+    ShardState,
+)
 from scaledproc.planning.calibration import remember
 from scaledproc.run_folder.names import REPORT
 from scaledproc.storage.store import describe, store_errors
 
 if TYPE_CHECKING:
     from scaledproc.backend.base import Backend, Job
+    from scaledproc.engine.failing import Alarm
     from scaledproc.engine.options import Listener, RunOptions
     from scaledproc.planning.plan import Plan
     from scaledproc.run_folder.folder import RunFolder
@@ -65,10 +76,18 @@ def do_jobs(
 ) -> CombineDone | None:
     """Jobs, step after step. What the combine job told; None where there was none, or the service did it by itself."""
     combined = None
+    alarm, is_failing = None, True
     try:
         for jobs in steps:
             for event in backend.run(current, jobs):
                 tell(on_event, event)
+                if is_failing and isinstance(event, (ChunkDone, ShardDone, ShardState)):
+                    is_failing = event.tasks == event.quarantined
+                    if is_failing and event.tasks:
+                        alarm = alarm or _alarm(current)
+                        warning = alarm.hear(event)
+                        is_failing = warning == ""
+                        tell_notes([warning] if warning else [], on_event)
                 if isinstance(event, CombineDone):
                     combined = event
                     tell_notes(event.notes, on_event)
@@ -81,6 +100,12 @@ def do_jobs(
         backend.stop()
         raise
     return combined
+
+
+def _alarm(current: RunFolder) -> Alarm:
+    from scaledproc.engine.failing import Alarm
+
+    return Alarm(current)
 
 
 def finish(
@@ -133,7 +158,9 @@ def reporting(where: str = "", consolation: str = "") -> Iterator[None]:
         if not isinstance(error, ScaledprocError) and (reason := shortage(error)):  # whatever it was needed for
             raise ScaledprocError(f"{describe(error)}: {reason}{consolation}") from error
         if isinstance(error, store_errors()):  # known only once the store's library is in use
-            raise ScaledprocError(f"{where}{describe(error)}{consolation}") from error
+            from scaledproc.storage.refusals import refusal_text
+
+            raise ScaledprocError(f"{where}{refusal_text(error) or describe(error)}{consolation}") from error
         raise
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -41,6 +41,8 @@ from scaledproc.storage.local_files import Watch, forget
 from scaledproc.storage.store import Store
 
 SHOWN = 3  # anchors in a message
+TRIED = 10
+"""Tasks, one after the other, until one gives rows, where any may be tried."""
 _NOTHING = "name what is to be tried: EXTRACTOR INPUT [TASK], OUTPUT#ANCHOR, or OUTPUT --failed N"
 NOTED = 2_000  # characters of a row in an error's note
 _EXTRACTORS = Path(__file__).parents[1] / "extractors"
@@ -69,6 +71,8 @@ class Target(NamedTuple):
         How many tasks what was asked for stands for.
     with_keys
         Whether its rows have the columns that lead back to it.
+    others
+        Places of the next few tasks that are meant too, for where this one gives no rows.
     """
 
     dataset: Store
@@ -78,6 +82,7 @@ class Target(NamedTuple):
     run: Store | None = None
     among: int = 1
     with_keys: bool = False
+    others: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,8 @@ class Trial:
         Most bytes that this process took meanwhile, and those that it had before; None where the system does not tell.
     tables
         What it gave to further tables, by their names.
+    passed
+        Anchors of the tasks that were tried before, and gave no rows.
     """
 
     task: Task
@@ -113,6 +120,12 @@ class Trial:
     memory: int | None
     memory_before: int | None
     tables: Mapping[str, pa.Table] = field(default_factory=dict)
+    passed: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it gave no rows without failing."""
+        return self.rows is not None and not any(each.num_rows for each in (self.rows, *self.tables.values()))
 
 
 @dataclass(frozen=True)
@@ -187,25 +200,24 @@ def find_target(
     plan = make(dataset, asked, made, cores=1, together=True)
     if not plan.n_tasks:
         raise ScaledprocError("; ".join(plan.warnings))
-    index, among = _choose(plan, task)
-    return Target(dataset, plan, index, made, None, among, wants_keys(asked, made))
+    (index, *others), among = _choose(plan, task)
+    return Target(dataset, plan, index, made, None, among, wants_keys(asked, made), tuple(others))
 
 
-def _choose(plan: Plan, task: str | None) -> tuple[int, int]:
-    """The place of the first task that is meant, and how many are."""
+def _choose(plan: Plan, task: str | None) -> tuple[Sequence[int], int]:
+    """The places of the first few tasks that are meant, and how many are."""
     anchors = plan.tasks["anchor"]
     if task is None:
-        return 0, plan.n_tasks
+        return range(min(plan.n_tasks, TRIED)), plan.n_tasks
     index = pc.index(anchors, pa.scalar(task, anchors.type)).as_py()
     if index >= 0:
-        return index, 1
-    is_meant = matches(anchors, [task])
-    among = pc.sum(is_meant).as_py() or 0
-    if not among:
+        return [index], 1
+    meant = np.flatnonzero(matches(anchors, [task]).to_numpy(zero_copy_only=False))
+    if not len(meant):
         more = ", …" if plan.n_tasks > SHOWN else ""
         known = ", ".join(map(repr, anchors.slice(0, SHOWN).to_pylist()))
         raise UsageError(f"no task begins at {task!r}; give an anchor or a glob of some: {known}{more}")
-    return pc.index(is_meant, True).as_py(), among
+    return meant[:TRIED].tolist(), len(meant)
 
 
 def _is_file(where: str, parent: str, name: str, inputs: Mapping[str, Any]) -> bool:
@@ -307,6 +319,24 @@ def _of_run(run: Run, anchor: str, extractor: Any, asked: PlanOptions, inputs: M
 
 
 # How it is tried
+
+
+def try_first_with_rows(
+    target: Target, scratch: Path | None = None, on_error: Callable[[BaseException], None] = lambda _: None
+) -> Trial:
+    """Try a task; where it gives no rows, the next few until one does, or fails; the first of all where none does.
+
+    A dataset may begin with tasks that only tell of others, as WFDB's master headers do.
+    The parameters and errors are those of `try_target`.
+    """
+    first = done = try_target(target, scratch, on_error)
+    passed: list[str] = []
+    for place in target.others:
+        if not done.is_empty:
+            break
+        passed.append(done.task.anchor)
+        done = try_target(target._replace(place=place), scratch, on_error)
+    return replace(done, passed=tuple(passed)) if not done.is_empty else replace(first, passed=tuple(passed))
 
 
 def try_target(

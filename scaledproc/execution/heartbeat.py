@@ -251,5 +251,6 @@ def shard_states(beats: Iterable[Heartbeat]) -> dict[tuple[str, int], ShardState
                 size=before.size + one.size,
                 quarantined=before.quarantined + one.quarantined,
                 seconds=max(before.seconds, one.seconds),
+                failures=before.failures or (beat.failures if one.quarantined else ()),
             )
     return states

@@ -433,8 +433,8 @@ def extractor(
 ) -> Callable[[Callable[..., Any]], FunctionExtractor]:
     r"""Make an extractor of a function `task -> rows`, or of anything that can be called so.
 
-    Parameters of the function that can only be given by name are the extractor's options: with `*, window: int = 60`
-    behind the task, `--set window=30` sets one. `Option` says more of one.
+    Parameters of the function behind the task are the extractor's options: with `task, *, window: int = 60` one sets
+    it by `--set window=30`. `Option` says more of one.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Options of extractors: declared by a signature, given by a person, checked before anything starts.
 
 A class declares them as parameters that it is made with, so as the fields of a dataclass; a decorated function as
-parameters that can only be given by name. Each has an annotation and a default; one without a default must be given.
+its parameters behind the task. Each has an annotation and a default; one without a default must be given.
 """
 
 from __future__ import annotations
@@ -194,43 +194,68 @@ def make_extractor(found: Any, options: Mapping[str, Any]) -> Extractor:
     for name, option in known.items():
         if option.default is NEEDED and name not in options:
             raise UsageError(f"extractor {label!r} needs the option {name}: --set {name}=VALUE")
+    if isinstance(found, FunctionExtractor):
+        for name, (_, default, _) in _parameters(found).items():
+            if default is NEEDED and name not in known:
+                raise UsageError(
+                    f"function {label!r} takes {name} besides the task, and nothing gives it: with an annotation, such "
+                    f"as {name}: int, --set {name}=VALUE does; or give it a default"
+                )
     try:
         values = {name: _convert(value, known[name].kind) for name, value in options.items()}
         if isinstance(found, FunctionExtractor):
             return found.with_arguments(**values) if values else found
-        if isinstance(found, Extractor):
-            return found
-        made: Extractor = found(**values)
+        made: Extractor = found if isinstance(found, Extractor) else found(**values)
     except (TypeError, ValueError) as error:
         raise UsageError(f"extractor {label!r} cannot be made with these options: {error}") from None
+    _check_attributes(made)
     return made
+
+
+def _check_attributes(made: Extractor) -> None:
+    """See that a class has what each extractor has."""
+    import pyarrow as pa
+
+    called = type(made).__name__
+    if not isinstance(getattr(made, "name", None), str):
+        raise UsageError(f'class {called} has no name: write name = "{called.lower()}" in it')
+    schema = getattr(made, "schema", None)
+    if not isinstance(schema, pa.Schema):
+        what = "has no schema" if schema is None else f"has a schema that is a {type(schema).__name__}"
+        raise UsageError(f'class {called} {what}: write schema = pyarrow.schema([("column", "float64"), …]) in it')
+    anchors: Any = made.anchors
+    if isinstance(anchors, str):
+        raise UsageError(f"class {called}: its anchors are a text: write anchors = ({anchors!r},) in it")
 
 
 def label_of(found: Any) -> str:
     """What a person calls an extractor, or its class."""
-    return found.label if isinstance(found, Extractor) else str(getattr(found, "name", None) or found.__name__)
+    name = getattr(found, "name", None)
+    if isinstance(found, Extractor) and name:
+        return found.label
+    return str(name or getattr(found, "__name__", type(found).__name__))
 
 
 # What a signature declares
 
 
 def _parameters(found: Any) -> dict[str, tuple[Any, Any, Option]]:
-    """Type, default and the rest of each parameter that can be given by name."""
-    if isinstance(found, FunctionExtractor):
-        function = found.function
-        kinds: tuple[Any, ...] = (inspect.Parameter.KEYWORD_ONLY,)
-    elif isinstance(found, type) and issubclass(found, Extractor):
-        function, kinds = found, _BY_NAME
-    else:
+    """Type, default and the rest of each parameter that can be given by name; of a function, behind the task."""
+    is_function = isinstance(found, FunctionExtractor)
+    function = found.function if is_function else found
+    if not is_function and not (isinstance(found, type) and issubclass(found, Extractor)):
         return {}
     try:
-        signature = inspect.signature(function)
+        parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # of what is not written in Python
         return {}
+    if is_function and parameters and parameters[0].kind is not inspect.Parameter.KEYWORD_ONLY:
+        del parameters[0]
     about = inspect.getdoc(_innermost(function)) or ""
     declared = {}
-    for name, each in signature.parameters.items():
-        if each.kind not in kinds or name.startswith("_"):
+    for each in parameters:
+        name = each.name
+        if each.kind not in _BY_NAME or name.startswith("_"):
             continue
         default = _default_of(found, each)
         annotation = _annotation(function, each)

@@ -241,15 +241,20 @@ def _find(spec: str) -> Any:
                 return point.load()
             except Exception as error:
                 raise UsageError(f"extractor {spec!r} cannot be imported: {_why(error)}") from error
+        from scaledproc._util.nearest import known_text
+
         raise UsageError(
-            f"no extractor is called {spec!r}; there are: {', '.join(names())}; your own is named "
-            "package.module:name or path/to/file.py:name"
+            f"no extractor is called {spec!r}{known_text(spec, names())}; your own is named package.module:name or "
+            "path/to/file.py:name"
         )
     module = _load_file(Path(where)) if where.endswith(".py") else _load_module(where)
     try:
         return getattr(module, name)
     except AttributeError:
-        raise UsageError(f"{where} defines no {name!r}") from None
+        from scaledproc._util.nearest import known_text
+
+        known = [each for each, value in vars(module).items() if _is_defined_in(module, value)]
+        raise UsageError(f"{where} defines no {name!r}{known_text(name, known)}") from None
 
 
 def _load_file(path: Path) -> ModuleType:
@@ -257,7 +262,9 @@ def _load_file(path: Path) -> ModuleType:
 
     path = path.expanduser().absolute()
     if not path.is_file():
-        raise UsageError(f"there is no file {path}")
+        from scaledproc._util.nearest import meant_path
+
+        raise UsageError(f"there is no file {path}{meant_path(path)}")
     try:
         return import_file(path)
     except (Exception, SystemExit) as error:

@@ -17,6 +17,7 @@ from scaledproc.errors import ScaledprocError
 from scaledproc.extractors.code.fingerprint import WITH_KEYS, fingerprint_of
 from scaledproc.extractors.described import undescribed
 from scaledproc.extractors.tables import tables_of
+from scaledproc.planning.cost_model import ASSUMED
 from scaledproc.planning.inventory import globs_of, matches
 from scaledproc.planning.layout import Layout
 from scaledproc.planning.partition import ChunkCut, ShardCut, assumed_work, cut_chunks, cut_shards, split_evenly
@@ -40,6 +41,7 @@ FILE_COLUMNS = ("path", "size", "version")
 MANY_SHARDS = 1_000
 BETTER = 0.95  # of the balance, below which another one is worth a word
 HALF = 0.505  # of all bytes, from which on a share is shown as more than 50 %
+LITTLE = 3.0  # seconds of a core, below which no cut is worth a word
 SLICES = 1_000  # ranges of rows, up to which they are put together without being copied
 
 
@@ -524,6 +526,11 @@ def _warn_of_orphans(paths: pa.ChunkedArray, companions: tuple[str, ...]) -> lis
 
 
 def _warn_of_cuts(plan: Plan, shards: ShardCut) -> list[str]:
+    is_little = ASSUMED.seconds(plan.n_tasks, plan.size) < LITTLE  # whoever does all of it is done at once
+    return [] if is_little and plan.n_shards <= MANY_SHARDS else _told_of_cuts(plan, shards)
+
+
+def _told_of_cuts(plan: Plan, shards: ShardCut) -> list[str]:
     if plan.n_shards > 1 and shards.by == "folder" and plan.shard_sizes.max() > HALF * plan.size:
         largest = int(plan.shard_sizes.argmax())
         group, share = plan.tasks["group"][int(plan.shard_cuts[largest])].as_py(), plan.shard_sizes[largest] / plan.size

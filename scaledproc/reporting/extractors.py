@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,11 @@ from scaledproc.extractors.tables import tables_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+WIDTH = 120
+"""Columns, where there is no terminal."""
+NARROWEST = 60
 
 
 def extractor_json(spec: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -59,15 +65,15 @@ def extractor_json(spec: str, given: Mapping[str, Any] | None = None) -> dict[st
     }
 
 
-def extractor_text(about: Mapping[str, Any]) -> str:
-    """One extractor for a person."""
+def extractor_text(about: Mapping[str, Any], width: int = WIDTH) -> str:
+    """One extractor for a person, in lines of a terminal."""
     lines = [about["name"]]
     if about["about"]:
-        lines.append(f"  {about['about']}")
+        lines += _wrapped(about["about"], width)
     lines += ["", f"unit: {about['unit']}", f"anchors: {'  '.join(about['anchors'])}"]
     lines += [f"{name}: {'  '.join(about[name])}" for name in ("reads", "env") if about[name]]
     lines += ["", "options, given with --set NAME=VALUE:" if about["options"] else "options: none"]
-    lines += _option_lines(about["options"])
+    lines += _option_lines(about["options"], width)
     columns = about["columns"]
     if columns is None:
         lines += ["", f"columns: shown when --set gives {', '.join(about['needs'])}"]
@@ -92,12 +98,14 @@ def all_json() -> list[dict[str, Any]]:
     return found
 
 
-def all_text() -> str:
-    """Every installed extractor for a person."""
+def all_text(width: int = WIDTH) -> str:
+    """Every installed extractor for a person, in lines of a terminal."""
     lines = []
     for each in all_json():
-        lines += [each["name"], f"  {each['error'] or each['about']}", *_option_lines(each["options"]), ""]
-    lines.append("scaledproc extractors NAME shows more; your own is package.module:name or path/to/file.py:name")
+        about = _wrapped(each["error"] or each["about"], width)
+        lines += [each["name"], *about, *_option_lines(each["options"], width), ""]
+    lines.append("scaledproc extractors NAME shows more;")
+    lines.append("your own is package.module:name or path/to/file.py:name")
     return _clean(lines)
 
 
@@ -125,15 +133,26 @@ def _column_lines(columns: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _option_lines(options: list[dict[str, Any]]) -> list[str]:
+def _wrapped(text: str, width: int, indent: str = "  ") -> list[str]:
+    return textwrap.wrap(
+        text, max(width, NARROWEST), initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )
+
+
+def _option_lines(options: list[dict[str, Any]], width: int) -> list[str]:
     words = [f"{each['name']}={each['metavar'] or each['type']}" for each in options]
-    width = max(map(len, words), default=0)
+    room = min(max(map(len, words), default=0), width // 3)
     lines = []
     for word, each in zip(words, options, strict=True):
         unit = f"{', in' if each['needed'] else ''} {each['unit']}" if each["unit"] else ""
         default = "Must be given" if each["needed"] else f"Default: {each['default_text']}"
         about = f"{each['help']} " if each["help"] else ""
-        lines.append(f"  {word:<{width}}  {about}{default}{unit}.")
+        told = _wrapped(f"{about}{default}{unit}.", width, " " * (room + 4))
+        if len(word) > room:
+            lines.append(f"  {word}")
+        else:
+            told[0] = f"  {word:<{room}}  {told[0].lstrip()}"
+        lines += told
     return lines
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -60,8 +61,8 @@ def plan_text(plan: Plan, cores: int, width: int | None = None) -> str:
     groups = len(plan.tasks["group"].unique())
     is_narrow = width is not None and width < NARROW
     more = "" if is_narrow else f" {'units':>7} {'chunks':>7} {'per core':>9}"
-    lines = [
-        f"plan {plan.plan_id}",
+    lines = [f"plan {plan.plan_id}"]
+    for line in (
         (
             f"{count_text(plan.n_tasks, 'task')} in {count_text(plan.n_units, 'unit')} of "
             f"{count_text(groups, 'group')}, {count_text(plan.files.num_rows, 'file')}, {bytes_text(plan.size)}"
@@ -70,9 +71,9 @@ def plan_text(plan: Plan, cores: int, width: int | None = None) -> str:
             f"{count_text(plan.n_shards, 'shard')}, balance {plan.balance:.2f} (largest over mean; 1 is perfect), "
             f"{count_text(plan.n_chunks, 'chunk')} for {count_text(cores, 'core')} (one thread each)"
         ),
-        "",
-        f"{'shard':>6} {'size':>9} {'tasks':>9}{more}  from … to",
-    ]
+    ):
+        lines += [line] if width is None else textwrap.wrap(line, max(width, 20))
+    lines += ["", f"{'shard':>6} {'size':>9} {'tasks':>9}{more}  from … to"]
     for shard in range(min(plan.n_shards, SHOWN_SHARDS)):
         row = _shard(plan, shard, cores)
         start = f"{shard:>6} {bytes_text(row['bytes']):>9} {row['tasks']:>9,}"
@@ -111,7 +112,8 @@ def finished_text(event: RunFinished) -> str:
     """How a run ended."""
     failed = f", {event.quarantined:,} quarantined" if event.quarantined else ""
     if event.already:
-        lines = [f"{event.output} is finished already ({count_text(event.rows, 'row')}{failed}); nothing to do"]
+        done = f"; the table is made anew, in {seconds_text(event.seconds)}" if event.seconds else "; nothing to do"
+        lines = [f"{event.output} is finished already ({count_text(event.rows, 'row')}{failed}){done}"]
     else:
         lines = [
             (
@@ -128,7 +130,7 @@ def finished_text(event: RunFinished) -> str:
         lines.append(f"  {which} in {event.output}/errors.parquet, tracebacks in errors.log")
     elif event.quarantined:
         lines.append(f"  also in {event.output}/errors.parquet, tracebacks in errors.log")
-    if not event.already:
+    if not event.already or event.seconds:
         lines.append(f"the table: {event.output}/{event.table}")
         for name, rows in event.further.items():
             lines.append(f"a further table: {event.output}/{name} ({count_text(rows, 'row')})")
@@ -195,7 +197,9 @@ def status_text(status: Status, width: int | None = None) -> str:
         (state for state in status.states if state.state in (*AT_WORK, State.BEGUN)),
         key=lambda state: ((*AT_WORK, State.BEGUN).index(state.state), state.shard),
     )
-    if status.state != "stopped" and any(state.state == State.BEGUN for state in status.states):
+    # Whoever has the folder is told of above, and whether that one is alive.
+    is_open = status.state != "stopped" and not status.held_by
+    if is_open and any(state.state == State.BEGUN for state in status.states):
         lines.append(
             "whether a process is at work on begun shards cannot be seen from here; the same command continues"
         )
@@ -226,11 +230,13 @@ def shard_lines(states: Sequence[ShardState], width: int | None = None) -> list[
     """
     if not states:
         return []
-    lines = [f"{'shard':>6}  {'state':<9} {'tasks':>9} {'size':>9} {'speed':>11}  job".rstrip()]
+    has_speed = any(state.size and state.seconds for state in states)  # which a process on this machine does not tell
+    lines = [f"{'shard':>6}  {'state':<9} {'tasks':>9} {'size':>9}{'       speed' if has_speed else ''}  job"]
     for state in states:
         speed = f"{bytes_text(state.size / state.seconds)}/s" if state.size and state.seconds else ""
         done = (f"{state.tasks:,}", bytes_text(state.size)) if state.tasks else ("", "")
-        start = f"{state.shard:>6}  {shown(state.state):<9} {done[0]:>9} {done[1]:>9} {speed:>11}  "
+        start = f"{state.shard:>6}  {shown(state.state):<9} {done[0]:>9} {done[1]:>9}"
+        start += f" {speed:>11}  " if has_speed else "  "
         lines.append((start + _job_text(state, None if width is None else width - len(start))).rstrip())
     if not any(state.job or state.detail for state in states):
         lines[0] = lines[0].removesuffix("  job")

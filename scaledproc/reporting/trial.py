@@ -8,7 +8,7 @@ from typing import Any
 
 from scaledproc._util.redaction import redacted
 from scaledproc._util.text import bytes_text, clean_text, count_text, seconds_text
-from scaledproc.engine.trial import Trial, offending_row, trace_text
+from scaledproc.engine.trial import SHOWN, Trial, offending_row, trace_text
 from scaledproc.execution.chunks.task_call import kind_of
 from scaledproc.reporting.tables import row_text, table_text
 from scaledproc.reporting.text import shown
@@ -26,15 +26,18 @@ def trial_text(trial: Trial, width: int, *, trace: bool = True) -> str:
     trace
         Whether to show the traceback of a task that failed.
     """
-    first = f" (the first of {count_text(trial.among, 'task')})" if trial.among > 1 else ""
-    lines = [f"task {shown(trial.task.anchor)}{first}"]
+    lines = [f"task {shown(trial.task.anchor)}{_which(trial)}"]
+    if trial.passed and not trial.is_empty:
+        more = ", …" if len(trial.passed) > SHOWN else ""
+        lines.append(f"passed over, as without rows: {', '.join(map(shown, trial.passed[:SHOWN]))}{more}")
     measured = f"in {_time_text(trial.seconds)}{_memory_text(trial)}"
     if trial.rows is not None:
         lines += ["", table_text(trial.rows, width), ""] if trial.rows.num_rows else []
         for name, table in trial.tables.items():
             lines += [f"table {name}: {count_text(table.num_rows, 'row')}", ""]
             lines += [table_text(table, width), ""] if table.num_rows else []
-        return "\n".join([*lines, f"{count_text(trial.rows.num_rows, 'row')} {measured}"])
+        nor = f"; nor do the next {len(trial.passed)} give any" if trial.passed and trial.is_empty else ""
+        return "\n".join([*lines, f"{count_text(trial.rows.num_rows, 'row')} {measured}{nor}"])
     error = trial.error
     assert error is not None
     if trace:
@@ -65,6 +68,7 @@ def trial_json(trial: Trial) -> dict[str, Any]:
         "unit": trial.task.unit,
         "anchor": trial.task.anchor,
         "among": trial.among,
+        "passed_over": list(trial.passed),
         "columns": None if rows is None else [{"name": each.name, "type": str(each.type)} for each in rows.schema],
         "rows": None if rows is None else _as_json(rows.to_pylist()),
         **(
@@ -89,6 +93,14 @@ def trace_of(error: BaseException) -> str:
     finally:
         if notes:
             error.__notes__ = notes
+
+
+def _which(trial: Trial) -> str:
+    if trial.among <= 1:
+        return ""
+    is_first = trial.is_empty or not trial.passed
+    of_all = f"of {count_text(trial.among, 'task')}"
+    return f" (the first {of_all})" if is_first else f" (the first with rows {of_all})"
 
 
 def _time_text(seconds: float) -> str:

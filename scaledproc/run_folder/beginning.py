@@ -65,7 +65,7 @@ def decide(existing: RunRecord | None, plan_id: str, names: Sequence[str], *, ov
     if overwrite or existing is None or existing.state == "beginning":
         return "begin"
     if existing.plan_id != plan_id:
-        raise OtherPlanError(f"it holds the run of another plan ({existing.plan_id[:12]}, this is {plan_id[:12]})")
+        raise OtherPlanError(f"holds the run of another plan ({existing.plan_id[:12]}; this is {plan_id[:12]})")
     return "finished" if existing.state == "done" else "continue"
 
 

@@ -63,6 +63,14 @@ def texts_of(differences: Sequence[Difference]) -> str:
     return "; ".join([*texts[:SHOWN], *more])
 
 
+def lines_of(differences: Sequence[Difference]) -> list[str]:
+    """The differences, a line each; of another extractor its columns, options and code say nothing more."""
+    if any(each.kind == "name" for each in differences):
+        differences = [each for each in differences if each.kind in ("name", "layout", "units")]
+    texts = [difference.text for difference in differences]
+    return [*texts[:SHOWN], *([f"and {len(texts) - SHOWN:,} more"] if len(texts) > SHOWN else [])]
+
+
 def extractor_differences(
     was: Mapping[str, str] | str, now: Fingerprint, *, only: Iterable[str] | None = None
 ) -> list[Difference]:

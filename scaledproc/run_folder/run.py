@@ -146,7 +146,7 @@ class Run:
         store = where if isinstance(where, Store) else Store.at(where, storage_options)
         record = read_record(store)
         if record is None or record.state == "beginning":
-            raise ScaledprocError(f"{store} holds no run (there is no {RECORD})")
+            raise ScaledprocError(f"{store} holds no run (there is no {RECORD}){store.meant()}")
         return cls(store, Store.at(record.dataset, storage_options), str(record.extractor["spec"]), record)
 
     @cached_property

@@ -256,6 +256,14 @@ class Store(ABC):
         except (FileNotFoundError, NotADirectoryError):
             return []
 
+    def meant(self) -> str:
+        """Which folder is meant, where none is there and one of nearly that name is; else nothing."""
+        if self.local is None or self.local.exists():
+            return ""
+        from scaledproc._util.nearest import meant_path
+
+        return redacted(meant_path(self.local))
+
     def listing(self, *, hidden: bool = True, leaves_out: Callable[[str], bool] = lambda _: False) -> Listing:
         """Every file below the root.
 
@@ -272,7 +280,7 @@ class Store(ABC):
         try:
             return self._list(hidden=hidden, leaves_out=leaves_out)
         except FileNotFoundError:
-            raise ScaledprocError(f"{self} does not exist") from None
+            raise ScaledprocError(f"{self} does not exist{self.meant()}") from None
         except NotADirectoryError:
             raise ScaledprocError(f"{self} is a file; give the folder that holds the dataset") from None
         except PermissionError as error:
@@ -498,8 +506,13 @@ def refuse_lost_slash(where: str) -> None:
     Raises
     ------
     UsageError
-        If the text is a URL that has one slash where two belong.
+        If the text is a URL that has one slash where two belong, or lacks its colon.
     """
+    colon = _NO_COLON.match(where)
+    if colon and not Path(colon[1]).exists():
+        url = f"{colon[1]}://{colon[2]}"
+        remember_login(url)
+        raise UsageError(f"a URL has a colon behind its first word: is {redacted(url)} meant?")
     found = _ONE_SLASH.search(where)
     if found:
         scheme, rest = found["scheme"] or found["store"], where[found.end() :]
@@ -508,6 +521,7 @@ def refuse_lost_slash(where: str) -> None:
         raise UsageError(f"a URL lost a slash, as pathlib.Path makes of one: give it as text, {redacted(url)}")
 
 
+_NO_COLON = re.compile(rf"({'|'.join(sorted(OBJECT_STORES))}|https?|memory)//(?=[^/])(.*)")
 _ONE_SLASH = re.compile(
     rf"^(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/(?!/)|(?:^|/)(?P<store>{'|'.join(sorted(OBJECT_STORES))}|https?|memory):/(?!/)"
 )

@@ -111,7 +111,7 @@ def test_units_values_and_options_are_told(lab: Path) -> None:
     scaledproc.run(lab / "data", lab / "out", extractor=times(1), jobs=1)
     assert "enclosed factor: 2, was 1" in str(refusal(lab, times(2)))
     found = refusal(lab, limit=1, include=["a/*"])
-    assert "--include: a/*, was not given; --limit: 1, was not given; 3 units are gone" in str(found)
+    assert "--include: a/*, was not given\n  --limit: 1, was not given\n  3 units are gone" in str(found)
     assert "--unit: file, was folder" in str(refusal(lab, unit="file"))
     assert [each["kind"] for each in refusal(lab, unit="file").differences] == ["layout", "update"], (
         "units cannot be compared"

@@ -207,7 +207,7 @@ def test_it_is_done_here_with_prints_and_debuggers(
         breakpoint()
         return []
 
-    assert scaledproc.try_task(talks, dataset).num_rows == 0
+    assert scaledproc.try_task(talks, dataset, "north/1.csv").num_rows == 0
     assert capsys.readouterr().out == "hello\n"
     assert seen == [os.getpid()]
 
@@ -389,3 +389,44 @@ def test_parameters_are_those_of_the_declarations() -> None:
     shared = {name: (each.annotation, each.default) for name, each in parameters.items() if name not in own}
     assert shared == {name: options[name] for name in shared}
     assert len(shared) == 11
+
+
+@pytest.fixture
+def layouts(tree: TreeWriter) -> Path:
+    return tree({f"a/{number:02}.txt": b"x" if number in (3, 14) else b"" for number in range(16)})
+
+
+@scaledproc.extractor(schema={"size": "int64"}, anchor="*.txt")
+def of_some(task: scaledproc.Task) -> list[dict[str, int]]:
+    return [{"size": 1} for _ in task.path.read_text()]
+
+
+def test_tasks_without_rows_are_passed_over_and_told(layouts: Path) -> None:
+    done = api.trial(of_some, layouts)
+    assert (done.task.anchor, done.passed) == ("a/03.txt", ("a/00.txt", "a/01.txt", "a/02.txt"))
+    assert trial_text(done, 80).splitlines()[:2] == [
+        "task a/03.txt (the first with rows of 16 tasks)",
+        "passed over, as without rows: a/00.txt, a/01.txt, a/02.txt",
+    ]
+    assert trial_json(done)["passed_over"] == ["a/00.txt", "a/01.txt", "a/02.txt"]
+    assert api.trial(of_some, layouts, "a/?4.txt").task.anchor == "a/14.txt"
+
+
+def test_a_task_that_is_named_is_not_passed_over(layouts: Path) -> None:
+    done = api.trial(of_some, layouts, "a/00.txt")
+    assert (done.task.anchor, done.passed, done.is_empty) == ("a/00.txt", (), True)
+
+
+def test_where_the_first_few_give_no_rows_the_first_is_shown(layouts: Path) -> None:
+    (layouts / "a/03.txt").write_text("")
+    done = api.trial(of_some, layouts)
+    assert (done.task.anchor, done.is_empty, len(done.passed)) == ("a/00.txt", True, 9)
+    text = trial_text(done, 80)
+    assert text.startswith("task a/00.txt (the first of 16 tasks)\n0 rows in ")
+    assert text.endswith("; nor do the next 9 give any")
+
+
+def test_a_task_that_fails_behind_one_without_rows_is_shown(layouts: Path) -> None:
+    (layouts / "a/01.txt").write_bytes(b"\xff")
+    done = api.trial(of_some, layouts)
+    assert (done.task.anchor, done.passed, type(done.error)) == ("a/01.txt", ("a/00.txt",), UnicodeDecodeError)

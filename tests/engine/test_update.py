@@ -249,7 +249,7 @@ def test_what_failed_is_tried_again(place: Place) -> None:
     place.check()
     assert [row["status"] for row in tasks(place.output)].count("quarantined") == 1
     place.write("b/1/y.txt", "good")
-    with pytest.raises(OtherPlanError, match="1 unit changed; --update does 2 of 18 tasks: 2 of changed files"):
+    with pytest.raises(OtherPlanError, match=r"1 unit changed\n.*\n  --update does 2 of 18 tasks: 2 of changed files"):
         place.run(retry_failed=True)
     os.utime(place.data / "a/0/x.txt")
     place.write("b/1/y.txt", "bad luck")
@@ -280,7 +280,7 @@ def test_other_code_does_all_and_another_finish_none(place: Place) -> None:
     place.run()
     place.factor = 2
     with pytest.raises(
-        OtherPlanError, match="enclosed factor: 2, was 1; --update does 18 of 18 tasks: 18 of other code"
+        OtherPlanError, match=r"enclosed factor: 2, was 1\n.*\n  --update does 18 of 18 tasks: 18 of other code"
     ):
         place.run()
     place.run(update=True)
@@ -612,7 +612,8 @@ def test_the_commands(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "data/3/b.txt").write_text("bad")
     refused = cli("run", *what, "--json", cwd=tmp_path)
     assert refused.returncode == 2
-    assert "1 unit is new, 1 changed; --update does 2 of 6 tasks: 1 new, 1 of changed files" in refused.stderr
+    assert "\n  1 unit is new, 1 changed\n" in refused.stderr
+    assert "\n  --update does 2 of 6 tasks: 1 new, 1 of changed files" in refused.stderr
     told = json.loads(refused.stdout.splitlines()[-1])["differences"]
     assert told[-1]["kind"] == "update"
     assert told[-1]["now"] == {"tasks": 6, "todo": 2, "new": 1, "changed": 1}

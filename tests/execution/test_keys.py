@@ -133,7 +133,7 @@ def test_with_and_without_is_another_plan_that_costs_no_task(words: Path) -> Non
     assert whole["features.parquet"] != without["features.parquet"]
     run(words, "out", with_keys=False)
     with pytest.raises(
-        OtherPlanError, match="with the columns group, unit and anchor, was without; --update does 1 of"
+        OtherPlanError, match=r"with the columns group, unit and anchor, was without\n.*\n  --update does 1 of"
     ):
         run(words, "out", with_keys=True)
     told: list[Any] = []

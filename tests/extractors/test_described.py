@@ -38,7 +38,7 @@ def test_another_description_costs_no_task(data: Path) -> None:
         return scaledproc.run(data, data.parent / name, extractor=own, jobs=1, **options)
 
     before = made("out", "Letters of the file.").record.plan_id
-    with pytest.raises(OtherPlanError, match="columns' units and descriptions changed; --update does 0 of 3 tasks"):
+    with pytest.raises(OtherPlanError, match=r"units and descriptions changed\n.*\n  --update does 0 of 3 tasks"):
         made("out", "Letters.")
     told: list[Any] = []
     updated = made("out", "Letters.", update=True, on_event=told.append)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,16 +88,16 @@ def needy(task: Task, *, window: int) -> dict[str, Any]:
     return {"path": task.anchor, "window": window}
 
 
-def test_a_function_declares_what_can_only_be_given_by_name() -> None:
+def test_a_function_declares_what_stands_behind_the_task() -> None:
     found = options_of(windowed)
 
-    assert list(found) == ["window", "scale", "channels", "bands", "units", "is_quick", "plain"]
+    assert list(found) == ["extra", "window", "scale", "channels", "bands", "units", "is_quick", "plain"]
     assert (found["window"].default, found["window"].about.unit) == (60, "seconds")
     assert found["window"].about.help == "Length of a window."
     assert found["scale"].about.help == "What values are multiplied with."
     assert found["channels"].about.help == found["bands"].about.help == "Which to take."
     assert found["units"].about.help == ""
-    assert [each.type_text for each in found.values()][:3] == ["int", "float", "tuple[str, ...]"]
+    assert [each.type_text for each in found.values()][1:4] == ["int", "float", "tuple[str, ...]"]
 
 
 def test_a_class_declares_what_it_is_made_with() -> None:
@@ -154,10 +155,9 @@ def test_values(given: dict[str, Any], values: dict[str, Any]) -> None:
         ({"channels": 7}, "a text, or several"),
         ({"bands": "1,x"}, "a number, or several or none"),
         ({"windw": 1}, "'windowed' takes no option windw; is 'window' meant"),
-        ({"other": 1}, "takes no option other; it has: window, scale"),
+        ({"other": 1}, "takes no option other; it has: extra, window, scale"),
         ({"model": "x"}, "option model of extractor 'windowed' cannot be set"),
         ({"_hidden": 1}, "takes no option _hidden"),
-        ({"extra": 1}, "takes no option extra"),
     ],
 )
 def test_values_that_cannot_be(given: dict[str, Any], words: str) -> None:
@@ -370,3 +370,52 @@ def test_a_value_that_cannot_be_is_not_shown_where_it_is_a_secret() -> None:
 )
 def test_what_is_no_secret_is_an_option(name: str, value: object) -> None:
     refuse_secrets({name: value})
+
+
+def of_function(function: Any) -> Any:
+    return scaledproc.extractor(schema={"x": "int64"}, anchor="*.csv")(function)
+
+
+def test_parameters_behind_the_task_are_options_with_a_star_and_without_one() -> None:
+    def plain(task: Any, window=3, *, name: str = "a") -> dict[str, int]:  # type: ignore[no-untyped-def]
+        return {"x": window}
+
+    found = of_function(plain)
+    assert list(options_of(found)) == ["window", "name"]
+    assert parse_options(found, {"window": "5"}) == {"window": 5}
+    made = make_extractor(found, {"window": 5})
+    assert made.function("task") == {"x": 5}  # type: ignore[attr-defined]
+    assert without_defaults(found, {"window": 3}) == {}  # so that the plan stays what it was
+
+
+def test_a_parameter_that_nothing_gives_is_told_before_the_first_task() -> None:
+    def bare(task: Any, window) -> dict[str, int]:  # type: ignore[no-untyped-def]
+        return {"x": window}
+
+    def typed(task: Any, window: int) -> dict[str, int]:
+        return {"x": window}
+
+    with pytest.raises(UsageError, match=r"'bare' takes window besides the task, .* window: int, --set window="):
+        make_extractor(of_function(bare), {})
+    with pytest.raises(UsageError, match="needs the option window: --set window=VALUE"):
+        make_extractor(of_function(typed), {})
+    given = functools.partial(bare, window=4)
+    assert make_extractor(of_function(given), {}).function("task") == {"x": 4}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [
+        ({"schema": pa.schema([])}, 'class Mine has no name: write name = "mine" in it'),
+        ({"name": "mine", "schema": {"x": "int64"}}, "class Mine has a schema that is a dict: write schema = "),
+        (
+            {"name": "mine", "schema": pa.schema([]), "anchors": "*.csv"},
+            "its anchors are a text: write anchors = ('*.csv',) in it",
+        ),
+    ],
+)
+def test_what_a_class_lacks_is_told_with_the_line_to_write(attributes: dict[str, Any], said: str) -> None:
+    found = type("Mine", (scaledproc.Extractor,), {**attributes, "extract": lambda self, task: ()})
+    for each in (found, found()):
+        with pytest.raises(UsageError, match=re.escape(said)):
+            make_extractor(each, {})

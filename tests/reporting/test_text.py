@@ -13,9 +13,10 @@ from support import TreeWriter
 from told import started, state
 
 import scaledproc
+from scaledproc.engine.status import Status
 from scaledproc.events import Event, Failure, Note, RunFinished
 from scaledproc.reporting.terminal import LiveProgress, PlainProgress
-from scaledproc.reporting.text import counts_text, finished_text, plan_text, shard_lines, trouble_lines
+from scaledproc.reporting.text import counts_text, finished_text, plan_text, shard_lines, status_text, trouble_lines
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -42,6 +43,41 @@ def test_a_shards_line_fits(width: int | None) -> None:
         assert lines[1].split() == ["7", "running", "1,234", "56.0", "MB", "5.6", "MB/s", name]
     if width == 60:
         assert lines[1].endswith("…s00007-1")
+
+
+def test_a_speed_that_nobody_tells_has_no_column() -> None:
+    lines = shard_lines([state(0, "begun", 10, 1_000, job=""), state(1, "begun", job="")])
+    assert lines == [
+        " shard  state         tasks      size",
+        "     0  begun            10    1.0 kB",
+        "     1  begun",
+    ]
+
+
+def test_a_table_that_was_made_anew_is_told() -> None:
+    lines = finished_text(RunFinished("out", 3, 3, 2, 0, 1.25, already=True, table="features.parquet")).splitlines()
+    assert lines == [
+        "out is finished already (3 rows); the table is made anew, in 1.2 s",
+        "the table: out/features.parquet",
+    ]
+    assert finished_text(RunFinished("out", 3, 3, 2, 0, 0.0, already=True)) == (
+        "out is finished already (3 rows); nothing to do"
+    )
+
+
+def status_of(**changes: Any) -> Status:
+    states = (state(0, "begun", 10, 1_000),)
+    given: dict[str, Any] = {"state": "running", "backend": "local", "done": (), "states": states, **changes}
+    return Status(output="out", plan_id="0" * 64, tasks=20, size=2_000, **given)
+
+
+def test_who_has_the_folder_says_whether_somebody_is_at_work() -> None:
+    unseen = "whether a process is at work on begun shards cannot be seen from here"
+    held = status_text(status_of(held_by="process 7 on here since now"))
+    assert "driven by process 7 on here since now" in held
+    assert unseen not in held
+    assert unseen in status_text(status_of())
+    assert unseen not in status_text(status_of(state="stopped"))
 
 
 def test_reasons_are_told_once_for_many_shards() -> None:

@@ -294,9 +294,13 @@ def test_groups_without_a_name(tree: TreeWriter) -> None:
 
 
 def test_equal_groups_hold_no_more_than_the_rest(tree: TreeWriter) -> None:
-    half = scaledproc.plan(tree({"31/a.csv": b"x" * 1000, "32/a.csv": b"x" * 1001}), extractor=text_of)
+    root = tree({"31/a.csv": b"", "32/a.csv": b""})
+    os.truncate(root / "31/a.csv", 2_000_000_000)  # files that take no room
+    os.truncate(root / "32/a.csv", 2_002_000_000)
+    half = scaledproc.plan(root, extractor=text_of)
     assert not [warning for warning in half.warnings if "holds" in warning]
-    more = scaledproc.plan(tree({"32/a.csv": b"x" * 1100}), extractor=text_of)
+    os.truncate(root / "32/a.csv", 2_200_000_000)
+    more = scaledproc.plan(root, extractor=text_of)
     assert more.warnings == ("unit '32/a.csv' holds 52% of all bytes, and a unit is never cut",)
 
 

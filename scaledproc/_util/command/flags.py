@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from scaledproc._util.command.light_params import LightCommand
 from scaledproc._util.entry_points import plugins
 from scaledproc._util.options import Declared, Kind, declared
 from scaledproc.errors import UsageError
@@ -131,7 +130,7 @@ def flags_of(parameter: inspect.Parameter) -> list[str]:
 def add_command(app: typer.Typer, command: Callable[..., None], name: str | None = None) -> None:
     """Add a command that also takes other names of its flags, such as Python's `--storage-options`.
 
-    The help of one that has the settings of backends is short.
+    The help of one that has the settings of backends, or options that are rarely used, is short.
     """
     names, ambiguous = (vars(command).get(each, {}) for each in ("other_names", "ambiguous"))
 
@@ -140,11 +139,12 @@ def add_command(app: typer.Typer, command: Callable[..., None], name: str | None
             raise UsageError(ambiguous[word])
         return str(names.get(word, word))
 
-    given: dict[str, Any] = {"cls": LightCommand}
-    if owners := vars(command).get("owners"):
-        from scaledproc._util.command.long_help import with_long_help
+    from scaledproc._util.command.long_help import ShortHelp, with_long_help
 
-        command, given["cls"] = with_long_help(command, vars(command).get("rare", {}), owners)
+    given: dict[str, Any] = {"cls": ShortHelp}
+    owners, rare = (vars(command).get(each, {}) for each in ("owners", "rare"))
+    if owners or rare:
+        command, given["cls"] = with_long_help(command, rare, owners)
     app.command(name, context_settings={"token_normalize_func": real_name}, **given)(command)
 
 

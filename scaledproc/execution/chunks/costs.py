@@ -14,6 +14,7 @@ Cost = tuple[int, int, int, int]
 UNKNOWN: Cost = (-1, -1, -1, -1)
 
 _COUNTERS = "/proc/self/io"
+_OWN = 40  # bytes of the counters that are read, which the next reading counts
 
 
 class Meter:
@@ -29,20 +30,20 @@ class Meter:
         with contextlib.suppress(OSError):
             self._file = os.open(_COUNTERS, os.O_RDONLY | os.O_CLOEXEC)
         self._peak = OwnPeak()
-        self._read = self._bytes_read()
+        self._read = -1
         self._started = time.perf_counter()
 
     def begin(self) -> None:
-        """A task is begun."""
+        """A task is begun; what was read since the last one, to measure it too, is no task's."""
+        self._read = self._bytes_read()
         self._started = time.perf_counter()
 
     def end(self, attempts: int) -> Cost:
         """What the task cost that ends now."""
         now = time.perf_counter()
-        seconds = now - self._started
-        before, self._read = self._read, self._bytes_read()
-        read = self._read - before if self._read >= before >= 0 else -1
-        return round(seconds * 1e6), read, self._peak(now), attempts
+        before, until = self._read, self._bytes_read() - _OWN
+        read = until - before if until >= before >= 0 else -1
+        return round(1e6 * (now - self._started)), read, self._peak(now), attempts
 
     def close(self) -> None:
         """Let the file go, unless a task did."""
@@ -56,7 +57,7 @@ class Meter:
         if self._file < 0:
             return -1
         try:
-            name, _, rest = os.pread(self._file, 40, 0).partition(b": ")
+            name, _, rest = os.pread(self._file, _OWN, 0).partition(b": ")
             return int(rest.partition(b"\n")[0]) if name == b"rchar" else -1
         except (OSError, ValueError):  # a task closed it, or put something else there
             return -1

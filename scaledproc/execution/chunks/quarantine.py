@@ -32,6 +32,9 @@ _READ = 4 * 2**20  # characters of a text that are looked through
 _BORDER = 2**16  # of these so many at the end are left out, where a secret may have been cut in two
 _HELD = 8 * 2**20
 _ROWS = 4_096
+_CALLER = "execution/chunks/task_call.py"
+_BEGIN = "\nTraceback (most recent call last):\n"
+_FRAME = re.compile(r'^  File "(.+)", line (\d+), in ', re.MULTILINE)
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
 
 
@@ -124,7 +127,25 @@ class ErrorRows(RowFile):
 def failure_of(row: Mapping[str, Any]) -> Failure:
     """What events tell of a row of errors."""
     names = ("group", "unit", "anchor", "kind", "error")
-    return Failure(**{name: bounded(row[name], NAME) for name in names}, message=bounded(row["message"], MESSAGE))
+    return Failure(
+        **{name: bounded(row[name], NAME) for name in names},
+        message=bounded(row["message"], MESSAGE),
+        place=bounded(own_place(row["traceback"]), NAME),
+    )
+
+
+def own_place(trace: str) -> str:
+    """The file and line of the extractor's own code that a traceback leads through last; empty where it is not there.
+
+    The first frame is ours, and so tells where this package lay on the machine that made the traceback.
+    """
+    frames = _FRAME.findall(trace[trace.rfind(_BEGIN) + 1 :])
+    if not frames or not frames[0][0].endswith(_CALLER):
+        return ""
+    root = frames[0][0].removesuffix(_CALLER)
+    own = [(file, line) for file, line in frames if not file.startswith(root)]
+    # What the extractor called in a library is no line of its own.
+    return next((f"{Path(file).name}:{line}" for file, line in reversed(own) if file == own[0][0]), "")
 
 
 def read_rows(store: Store, name: str, rows: int, committed: str) -> Iterator[pa.Table]:

@@ -21,7 +21,7 @@ from scaledproc import Option, Task
 def describe_file(
     task: Task,
     *,
-    # What can only be given by name is an option: scaledproc --set largest=1000 …
+    # Each parameter behind the task is an option: scaledproc --set largest=1000 …
     largest: Annotated[int, Option("Larger files are not read: their lines are null.", unit="bytes")] = 100_000_000,
 ) -> dict[str, Any]:
     """Tell the size and the lines of a file, and how many files lie beside it."""

@@ -32,7 +32,7 @@ from scaledproc import Option, Task
 def describe_columns(
     task: Task,
     *,
-    # What can only be given by name is an option: scaledproc --set separator=';' …
+    # Each parameter behind the task is an option: scaledproc --set separator=';' …
     separator: Annotated[str, Option("What stands between two values.")] = ",",
 ) -> Iterator[dict[str, Any]]:
     """Describe the columns of a table that are numbers."""

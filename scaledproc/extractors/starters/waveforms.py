@@ -33,7 +33,7 @@ from scaledproc import Option, Task
 def describe_signals(
     task: Task,
     *,
-    # What can only be given by name is an option: scaledproc --set seconds=60 …
+    # Each parameter behind the task is an option: scaledproc --set seconds=60 …
     seconds: Annotated[float, Option("Only so much of each record, from its beginning; 0 is all.", unit="seconds")] = 0,
 ) -> Iterator[dict[str, Any]]:
     """Describe the samples of a record, signal by signal."""

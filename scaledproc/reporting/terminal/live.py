@@ -116,6 +116,7 @@ class LiveProgress(Progress):
             is_beside = width >= WIDE or not has_bar
             bar = self._bar(room, ", ".join(words) if is_beside else "")
             below = [] if is_beside else _broken(words, room)
+            below += textwrap.wrap(self._scene.failing(), room, max_lines=2, placeholder="…")
             below += textwrap.wrap(self._scene.machines(), room)
             below += self._scene.table(room, height - len(above) - len(below) - 2)
         lines = [Text(line, no_wrap=True, overflow="ellipsis") for line in (*above, *below)]

@@ -38,7 +38,7 @@ class PlainProgress(Progress):
         self._interval = interval
         self._scene = Scene(beginning)
         self._began = self._last = time.monotonic()
-        self._is_new = self._was_complete = False
+        self._is_new = self._was_complete = self._is_failing = False
         self._later: threading.Timer | None = None
         self._lock = threading.RLock()
 
@@ -121,6 +121,9 @@ class PlainProgress(Progress):
             run = self._scene.run
             shards = f"shards: {counts_text(run.counts)}; " if run is not None and run.has_machines else ""
             self._print(f"{shards}{', '.join(self._scene.parts() if run is None else run.parts())}")
+            if run is not None and not run.is_complete and self._scene.failing() and not self._is_failing:
+                self._is_failing = True  # once; at the end the result tells of all
+                self._print(f"  failed: {self._scene.failing()}")
             self._is_new = False
             self._last = time.monotonic()
 

@@ -146,6 +146,10 @@ class Scene:
             return self.run.parts() if self.run.has_machines or self.run.tasks else ["starting"]
         return self.fetch.parts() if self.fetch is not None else [elapsed_text(self._clock() - self._began)]
 
+    def failing(self) -> str:
+        """The first failure, and how many more there are; nothing where there is none."""
+        return "" if self.run is None else clean_text(self.run.failing_text())
+
     def machines(self) -> str:
         """How many shards are where, and since when; nothing where no backend tells of jobs."""
         if self.run is None or not self.run.has_machines:

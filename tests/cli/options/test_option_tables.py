@@ -35,7 +35,7 @@ def test_a_table_is_complete(name: str, options: type) -> None:
 def test_some_lines() -> None:
     run, sagemaker = (all_tables()[name] for name in ("run", "sagemaker"))
     assert "| `--max-failures N\\|P%` | `max_failures` | `0` tasks; in Python: any number | Quarantined tasks" in run
-    assert "| `--unit TEXT` | `unit` | the extractor's | What must stay together" in run
+    assert "| `--unit KIND` | `unit` | the extractor's | What must stay together" in run
     assert "| `--hidden` | `hidden` | off | Take files" in run
     assert "| `--limit N` | `limit` | all units | Only so many" in run
     assert "| `--role ARN` | `role` | none | IAM role" in sagemaker

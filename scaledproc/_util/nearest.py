@@ -1,0 +1,42 @@
+"""What a misspelt name was meant to be: the nearest of those that there are. Imported where something is not there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path
+
+LOOKED_AT = 20_000
+"""Entries of a folder, of which no more are compared."""
+
+
+def known_text(word: str, known: Iterable[str]) -> str:
+    """`; is 'local' meant? There are: dry-run, local`, where a known name is near; else what there is."""
+    names = list(known)
+    folded = {name.casefold(): name for name in names}
+    near = get_close_matches(word.casefold(), folded, n=1, cutoff=0.7)
+    if near and len(names) == 1:
+        return f"; is {names[0]!r} meant?"
+    there = f"here are: {', '.join(names)}" if names else ""
+    return f"; is {folded[near[0]]!r} meant? T{there}" if near else f"; t{there}" if there else ""
+
+
+def meant_path(path: Path) -> str:
+    """`; is PATH meant?` for a path that is not there, where the folder that should have it has nearly that name."""
+    for folder in path.parents:
+        if folder.is_dir():
+            name = path.relative_to(folder).parts[0]
+            try:
+                with os.scandir(folder) as entries:
+                    names = [entry.name for entry in islice(entries, LOOKED_AT)]
+            except OSError:
+                return ""
+            rest = path.relative_to(folder / name)
+            folded = {each.casefold(): each for each in names if (folder / each / rest).exists()}
+            found = get_close_matches(name.casefold(), folded, n=1, cutoff=0.7)
+            if found:
+                return f"; is {folder / folded[found[0]] / rest} meant?"
+            return f"; there is no {name!r} in {folder}" if rest.parts else ""
+    return ""
