@@ -23,6 +23,7 @@ from scaledproc.engine.options import RunOptions
 from scaledproc.errors import ScaledprocError, UsageError
 
 COMMANDS = "scaledproc.commands"  # the group of entry points: Typer apps
+_ALIKE = 0.8  # as difflib measures it
 WITH_TABLE = ("run", "plan", "try")
 """Commands whose options scaledproc.toml may set."""
 
@@ -71,9 +72,14 @@ class _RunByDefault(TyperGroup):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            is_unknown = type(error).__name__ == "NoSuchOption" and not getattr(error, "possibilities", None)
-            if is_unknown and ctx.invoked_subcommand in ("run", "plan", "combine", "try"):
-                vars(error)["message"] += "; an option of the extractor is given as --set NAME=VALUE"
+            if type(error).__name__ == "NoSuchOption":
+                from difflib import get_close_matches
+
+                found = vars(error)
+                close = get_close_matches(found["option_name"], found["possibilities"] or (), cutoff=_ALIKE)
+                found["possibilities"] = close  # click's are often far from what was meant
+                if not close and ctx.invoked_subcommand in ("run", "plan", "combine", "try"):
+                    found["message"] += "; an option of the extractor is given as --set NAME=VALUE"
             raise
 
     def _refuse_misspelt(self, word: str) -> None:

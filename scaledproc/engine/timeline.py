@@ -29,7 +29,7 @@ class Timeline:
 
     What cores waited for files to be staged is told with the chunk that had to be waited for, so it is put into the
     time before that was begun (or was handed to a process that had yet to start), as far back as there were cores
-    without work; or, of machines elsewhere, evenly.
+    without work, and what does not fit there soon after; or, of machines elsewhere, evenly.
 
     Parameters
     ----------
@@ -117,9 +117,9 @@ class Timeline:
         found = [*self._staging, *[0.0] * (len(self._busy) - len(self._staging))]
         for at, left in enumerate(self._staged):
             rest = left
-            for before in range(at, -1, -1):
-                room = max(self._cores * self._width - self._busy[before] - found[before], 0.0)
-                found[before] += min(rest, room)
+            for near in (*range(at, -1, -1), *range(at + 1, len(found))):
+                room = max(self._cores * self._width - self._busy[near] - found[near], 0.0)
+                found[near] += min(rest, room)
                 rest -= min(rest, room)
                 if rest <= 0:
                     break

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pyarrow as pa
 import pytest
 
 from scaledproc import Extractor, Task, extractor
@@ -65,8 +66,6 @@ def broken(kind: str) -> Any:
 
 def numbered(table: Any) -> Any:
     """Number the rows, which is not row-wise."""
-    import pyarrow as pa
-
     return table.set_column(1, "n", pa.array(range(table.num_rows), pa.int64()))
 
 
@@ -119,7 +118,7 @@ class Forgets(Extractor):
     """An extractor whose own fingerprint leaves an option out."""
 
     name = "forgets"
-    schema = SCHEMA
+    schema = pa.schema({name: pa.type_for_alias(kind) for name, kind in SCHEMA.items()})
     anchors = ("*.txt",)
 
     def __init__(self, times: int = 1) -> None:
