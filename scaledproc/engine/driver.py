@@ -272,7 +272,7 @@ def _execute(
                 return replace(current, record=ended)
             return current.with_record(backend=backend.record())
         shards = [Job(shard) for shard in range(current.record.counts["shards"])]
-        timeline = Timeline(terms.started)
+        timeline = Timeline(terms.started, backend.cores)
         combined = do_jobs(current, backend, [shards, [Job()]], timeline.through(on_event), terms.ask)
         if combined is None:
             return _ended_elsewhere(current, terms)

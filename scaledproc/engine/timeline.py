@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from scaledproc.events import ChunkDone, Event, RunStarted, ShardDone, ShardState, State
+from scaledproc.events import ChunkDone, Event, ShardDone, ShardState, State
 
 if TYPE_CHECKING:
     from scaledproc.engine.options import Listener
@@ -35,18 +35,20 @@ class Timeline:
     ----------
     begun
         When the run was, by the clock.
+    cores
+        How many are at work here.
     clock
         Seconds.
     """
 
-    def __init__(self, begun: float, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, begun: float, cores: int = 1, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         self._begun = begun
         self._width = FIRST_WIDTH
         self._busy: list[float] = []
         self._staging: list[float] = []  # of machines elsewhere, when it was
         self._staged: list[float] = []  # by when it was over
-        self._cores = 1
+        self._cores = cores
         self._first: dict[int, float] = {}
         self._waited: dict[int, float] = {}
         self._handed: dict[int, float] = {}
@@ -66,9 +68,7 @@ class Timeline:
     def add(self, event: Event) -> None:
         """Hear of an event."""
         now = self._clock() - self._begun
-        if isinstance(event, RunStarted):
-            self._cores = max(event.cores, 1)
-        elif isinstance(event, ShardState):
+        if isinstance(event, ShardState):
             if event.state in (State.QUEUED, State.STARTING):
                 self._waited.setdefault(event.shard, now)
             elif event.state in (State.STAGING, State.RUNNING) and len(self._first) < SHARDS:

@@ -174,7 +174,7 @@ def update(new: RunFolder, existing: RunRecord | None, planned: Plan, terms: Ter
     for run in found:
         told = version_differences(run.record, new.record, f"the rows of {run.store} were made", "they")
         tell_notes(told, terms.on_event)
-    timeline = Timeline(terms.started)
+    timeline = Timeline(terms.started, terms.backend.cores)
     heard = replace(terms, on_event=timeline.through(terms.on_event))
     target = new
     if existing is not None:

@@ -494,7 +494,7 @@ def test_demo(cli: Cli, tmp_path: Path) -> None:
     before = state(tmp_path)
     second = cli("--backend", "local")
     assert second.returncode == 0
-    assert "using a small MIMIC-III-shaped demo dataset" in second.stderr
+    assert "a small demo dataset is used, scaledproc-demo/dataset" in second.stderr
     assert "finished already (149 rows)" in second.stdout
     assert state(tmp_path) == before
 

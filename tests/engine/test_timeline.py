@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaledproc.engine.timeline import STRETCHES, Timeline
-from scaledproc.events import ChunkDone, RunStarted, ShardDone, ShardState, State
+from scaledproc.events import ChunkDone, ShardDone, ShardState, State
 
 
 def chunk(shard: int, seconds: float, *, resumed: bool = False, staging: float = 0.0) -> ChunkDone:
@@ -36,7 +36,7 @@ class Clock:
 
 def test_a_chunk_was_at_work_before_it_was_told_of() -> None:
     clock = Clock()
-    line = Timeline(0.0, clock)
+    line = Timeline(0.0, clock=clock)
     for now, event in ((2.0, chunk(0, 1.0)), (3.0, chunk(0, 3.0)), (3.5, done(0, 4.0))):
         clock.now = now
         line.add(event)
@@ -49,7 +49,7 @@ def test_a_chunk_was_at_work_before_it_was_told_of() -> None:
 
 def test_a_shard_elsewhere_is_taken_to_work_evenly_and_its_wait_is_known() -> None:
     clock = Clock()
-    line = Timeline(0.0, clock)
+    line = Timeline(0.0, clock=clock)
     for now, event in (
         (1.0, ShardState(5, State.QUEUED)),
         (3.0, ShardState(5, State.RUNNING)),
@@ -65,8 +65,7 @@ def test_a_shard_elsewhere_is_taken_to_work_evenly_and_its_wait_is_known() -> No
 
 def test_what_cores_waited_for_files_is_in_the_time_before_the_chunk_where_they_had_no_work() -> None:
     clock = Clock()
-    line = Timeline(0.0, clock)
-    line.add(RunStarted("p", 3, 1, 1, 3, 2, "out", resumed=False))
+    line = Timeline(0.0, 2, clock)
     # Two cores wait for 2 s; one works for 1 s, the other for 3 s; the first waits for 1 s more.
     for now, event in ((3.0, chunk(0, 1.0, staging=4.0)), (5.0, chunk(0, 3.0)), (6.0, chunk(0, 2.0, staging=1.0))):
         clock.now = now
@@ -78,8 +77,7 @@ def test_what_cores_waited_for_files_is_in_the_time_before_the_chunk_where_they_
 
 def test_the_start_of_processes_is_no_waiting_for_files() -> None:
     clock = Clock()
-    line = Timeline(0.0, clock)
-    line.add(RunStarted("p", 3, 1, 1, 3, 2, "out", resumed=False))
+    line = Timeline(0.0, 2, clock)
     for now, event in (
         (1.0, ShardState(0, State.STAGING)),
         (2.0, ShardState(0, State.RUNNING)),  # handed to a process that starts until second 5
@@ -93,7 +91,7 @@ def test_the_start_of_processes_is_no_waiting_for_files() -> None:
 
 def test_what_machines_elsewhere_waited_for_files_is_spread() -> None:
     clock = Clock()
-    line = Timeline(0.0, clock)
+    line = Timeline(0.0, clock=clock)
     for now, event in ((1.0, ShardState(0, State.STAGING)), (5.0, done(0, 8.0, staging=4.0))):
         clock.now = now
         line.add(event)
@@ -105,7 +103,7 @@ def test_what_machines_elsewhere_waited_for_files_is_spread() -> None:
 def test_what_an_earlier_process_did_is_not_counted() -> None:
     clock = Clock()
     clock.now = 5.0
-    line = Timeline(0.0, clock)
+    line = Timeline(0.0, clock=clock)
     line.add(chunk(0, 4.0, resumed=True))
     assert line.to_record() == {}
 
@@ -113,7 +111,7 @@ def test_what_an_earlier_process_did_is_not_counted() -> None:
 @given(st.lists(st.tuples(st.floats(0.001, 5000), st.floats(0.001, 100)), min_size=1, max_size=200))
 def test_its_size_does_not_grow_and_no_work_is_lost(steps: list[tuple[float, float]]) -> None:
     clock = Clock()
-    line = Timeline(0.0, clock)
+    line = Timeline(0.0, clock=clock)
     total = waited = 0.0
     for step, seconds in steps:
         clock.now += step
