@@ -41,8 +41,13 @@ class Commands(MutableMapping[str, Any]):
         self._added: list[str] = []
 
     def __getitem__(self, name: str) -> Any:
+        if name not in self:
+            raise KeyError(name)
         if name not in self._made:
-            self._made[name] = _made(name, _PLACES[name])
+            try:
+                self._made[name] = _made(name, _PLACES[name])
+            except KeyError as error:  # which would be taken for a name that is not there
+                raise RuntimeError(f"the command {name} cannot be loaded") from error
         return self._made[name]
 
     def __setitem__(self, name: str, command: Any) -> None:

@@ -6,6 +6,7 @@ import shlex
 
 from scaledproc.events import ChunkDone, Failure, ShardDone, ShardState
 from scaledproc.run_folder.folder import RunFolder
+from scaledproc.run_folder.names import TODO, UPDATE
 
 ENOUGH = 20
 """Tasks that fail alike, from which on that is no chance."""
@@ -41,6 +42,8 @@ class Alarm:
         str or None
             What a person should know; empty where it is too early for that, None where there is no reason to warn.
         """
+        if not event.failures:  # what nobody is told of is counted for nothing
+            return ""
         for failure in event.failures:
             self._first = self._first or failure
             if not _is_own(failure) or failure.cause != self._first.cause:
@@ -55,11 +58,16 @@ class Alarm:
         first = self._first
         where = f", at {first.place}" if first.place else ""
         return (
-            f"ALL {tasks:,} TASKS SO FAR FAILED ALIKE{where}; the extractor itself may be wrong:\n"
+            f"ALL {tasks:,} TASKS SO FAR FAILED, those looked at alike{where}; the extractor itself may be wrong:\n"
             f"  {first.error}: {' '.join(first.message[:SHOWN].splitlines())}\n"
             f"  the run goes on; Ctrl-C ends it; to try one task:\n"
-            f"  scaledproc try {shlex.quote(f'{self._run.store}#{first.anchor}')}"
+            f"  scaledproc try {shlex.quote(f'{_output(self._run)}#{first.anchor}')}"
         )
+
+
+def _output(run: RunFolder) -> str:
+    """The folder that a person knows the run by: an update works in folders within it."""
+    return str(run.store).removesuffix(f"/{TODO}").removesuffix(f"/{UPDATE}")
 
 
 def _is_own(failure: Failure) -> bool:

@@ -78,8 +78,9 @@ class Timeline:
         elif isinstance(event, ChunkDone) and not event.resumed:
             begin = max(0.0, now - event.seconds)
             self._add(self._busy, begin, now, 1.0)
+            handed = self._handed.pop(event.shard, begin)  # of the shard's first chunk
             if event.staging:
-                at = int(min(begin, self._handed.pop(event.shard, begin)) / self._width)
+                at = int(min(begin, handed) / self._width)
                 self._staged += [0.0] * (at + 1 - len(self._staged))
                 self._staged[at] += event.staging
             self._chunked.add(event.shard)

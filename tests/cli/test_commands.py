@@ -8,6 +8,7 @@ import sys
 import pytest
 import typer
 
+from scaledproc.cli import commands
 from scaledproc.cli.commands import Commands
 
 OF_ANOTHER = """
@@ -54,6 +55,15 @@ def test_a_plug_in_s_command_comes_after_them() -> None:
     assert len(found) == len(Commands()) + 1
     with pytest.raises(TypeError):
         del found["run"]
+
+
+def test_a_command_that_cannot_be_loaded_is_no_unknown_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> None:
+        raise KeyError(name)
+
+    monkeypatch.setattr(commands, "import_module", broken)
+    with pytest.raises(RuntimeError, match="the command run cannot be loaded"):
+        Commands().get("run")
 
 
 def test_no_other_name_is_known() -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from told import Clock, started
 
 import scaledproc
-from scaledproc.engine.failing import ENOUGH
+from scaledproc.engine.failing import ENOUGH, Alarm
 from scaledproc.engine.progress import RunProgress
 from scaledproc.events import ChunkDone, Event, Failure, Note
 from scaledproc.execution.chunks.quarantine import own_place
@@ -77,7 +79,7 @@ def notes_of(data: Path, name: str, **options: object) -> list[str]:
     source = f"{data.parent / 'mine.py'}:{name}"
     given = {"max_failures": None, "chunk": 12, "jobs": 1, **options}
     scaledproc.run(data, data.parent / "out", extractor=source, on_event=events.append, **given)  # type: ignore[arg-type]
-    return [event.text for event in events if isinstance(event, Note) and "FAILED ALIKE" in event.text]
+    return [event.text for event in events if isinstance(event, Note) and "SO FAR FAILED" in event.text]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,7 @@ def notes_of(data: Path, name: str, **options: object) -> list[str]:
         ("at_one_line", "at mine.py:9; the extractor itself may be wrong:\n  ValueError: invalid literal"),
         ("in_a_library", "at mine.py:13; the extractor itself may be wrong:\n  JSONDecodeError: "),
         ("chained", "at mine.py:20; the extractor itself may be wrong:\n  RuntimeError: no number"),
-        ("of_another_type", "FAILED ALIKE; the extractor itself may be wrong:\n  SchemaError: "),
+        ("of_another_type", "FAILED, those looked at alike; the extractor itself may be wrong:\n  SchemaError: "),
     ],
 )
 def test_tasks_that_fail_alike_are_told_once_with_the_line_and_how_to_try_one(data: Path, name: str, said: str) -> None:
@@ -125,7 +127,21 @@ def test_a_built_in_fails_for_its_data(tmp_path: Path) -> None:
     assert run.quarantined == 60
     failures = [failure for event in events if isinstance(event, ChunkDone) for failure in event.failures]
     assert {failure.place for failure in failures} == {""}
-    assert not [event for event in events if isinstance(event, Note) and "ALIKE" in event.text]
+    assert not [event for event in events if isinstance(event, Note) and "SO FAR FAILED" in event.text]
+
+
+@pytest.mark.parametrize("within", ["", "/update", "/update/work/todo", "/work/todo"])
+def test_only_chunks_whose_failures_are_told_of_count(within: str) -> None:
+    record: Any = SimpleNamespace(store=f"/data/out{within}", record=SimpleNamespace(counts={"tasks": 1000}))
+    alarm = Alarm(record)
+    known = Failure("g", "u", "a.txt", "exception", "ValueError", "bad", "mine.py:3")
+    for chunk in range(3):
+        assert alarm.hear(ChunkDone(0, 100, 0, 1, 1.0, 100, (), chunk=chunk)) == ""
+    assert alarm.hear(ChunkDone(0, 100, 0, 1, 1.0, 100, (known,), chunk=3)) == ""
+    text = alarm.hear(ChunkDone(0, 50, 0, 1, 1.0, 50, (known,), chunk=4))
+    assert text is not None
+    assert text.startswith("ALL 150 TASKS SO FAR FAILED, those looked at alike, at mine.py:3")
+    assert text.endswith("scaledproc try '/data/out#a.txt'")
 
 
 class Broken(Extractor):

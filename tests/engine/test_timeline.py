@@ -89,6 +89,20 @@ def test_the_start_of_processes_is_no_waiting_for_files() -> None:
     assert by_second(line.to_record(), "staging")[:9] == pytest.approx([0, 2, 0, 0, 0, 0, 0, 1, 0], abs=0.1)
 
 
+def test_the_time_of_handing_out_is_of_the_first_chunk_alone() -> None:
+    clock = Clock()
+    line = Timeline(0.0, 1, clock)
+    for now, event in (
+        (0.5, ShardState(0, State.STAGING)),
+        (1.0, ShardState(0, State.RUNNING)),
+        (3.0, chunk(0, 2.0)),
+        (9.0, chunk(0, 1.0, staging=4.0)),
+    ):
+        clock.now = now
+        line.add(event)
+    assert by_second(line.to_record(), "staging")[:9] == pytest.approx([0, 0, 0, 0, 1, 1, 1, 1, 0], abs=0.1)
+
+
 def test_what_machines_elsewhere_waited_for_files_is_spread() -> None:
     clock = Clock()
     line = Timeline(0.0, clock=clock)

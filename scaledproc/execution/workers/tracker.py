@@ -1,20 +1,22 @@
 """loky's tracker of resources in a process that imports nothing else of joblib: NumPy alone takes six times as long.
 
 loky starts this process by `from MODULE import main; main(…)`, MODULE being that of its own `main`. `named_here` gives
-it this one's name instead. Where loky does otherwise one day, it starts what it would have started, only more slowly.
+it this one's name instead. Where loky does otherwise one day, its own is started, only more slowly.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from types import ModuleType
 from typing import Any, cast
 
+_PATH = "PYTHONPATH"
 _MODULE = "joblib.externals.loky.backend.resource_tracker"
 
 
@@ -28,14 +30,21 @@ def named_here(tracker: Any) -> Iterator[None]:
         loky's module of it.
     """
     theirs = getattr(tracker, "main", None)
-    if getattr(theirs, "__module__", None) != _MODULE:
+    if getattr(theirs, "__module__", None) != _MODULE or sys.flags.ignore_environment:
         yield
         return
+    before = os.environ.get(_PATH)
+    # This package may have been found by what a notebook added to sys.path, of which the new process knows nothing.
+    os.environ[_PATH] = os.pathsep.join([str(Path(__file__).parents[3]), *([before] if before else [])])
     theirs.__module__ = __name__
     try:
         yield
     finally:
         theirs.__module__ = _MODULE
+        if before is None:
+            del os.environ[_PATH]
+        else:
+            os.environ[_PATH] = before
 
 
 def main(*given: Any) -> None:

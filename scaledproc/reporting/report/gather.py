@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -303,10 +304,16 @@ def _failures_so_far(run: Run, status: Status) -> Messages:
     names = [shard_errors_name(each.shard) for each in status.done if each.quarantined]
     if status.state == "stopped":  # else they go while they are read
         begun = [each.shard for each in status.states if each.quarantined]
-        found = [work_name(shard, name) for shard in begun for name in sorted(run.store.names(work_name(shard, "")))]
-        names += [name for name in found if name.endswith(".errors.parquet")][:CHUNKS]
+        names += islice((name for shard in begun for name in _chunk_errors(run, shard)), CHUNKS)
     columns = ["anchor", "kind", "error", "message"]
     return _messages(table for name in names for table in read_tables(run.store, name, columns))
+
+
+def _chunk_errors(run: Run, shard: int) -> list[str]:
+    """The errors of a shard's chunks that are committed: they are written before the chunk is."""
+    there = set(run.store.names(work_name(shard, "")))
+    ends = [name for name in sorted(there) if name.endswith(".errors.parquet")]
+    return [work_name(shard, name) for name in ends if name.replace(".errors.parquet", ".parquet") in there]
 
 
 def _messages(tables: Any) -> Messages:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import scaledproc
+
 STARTED = """
 import os, sys, time
 from joblib.externals.loky.backend import resource_tracker
@@ -45,6 +47,25 @@ def test_it_cleans_up_after_a_process_that_was_killed(tmp_path: Path) -> None:
         assert time.monotonic() < until
         time.sleep(0.05)
     assert has_numpy == "False"
+
+
+def test_it_is_found_where_only_this_process_knows_the_package(tmp_path: Path) -> None:
+    """As in a notebook that added a checkout to sys.path: the tracker is another process, which has not."""
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there/scaledproc").symlink_to(Path(scaledproc.__file__).parent)
+    code = f"""
+import os, subprocess, sys
+sys.path[:] = [{str(tmp_path / "there")!r}, *[path for path in sys.path if "editable" not in path]]
+sys.meta_path[:] = [finder for finder in sys.meta_path if "ditable" not in getattr(finder, "__name__", "")]
+os.environ["PYTHONPATH"] = "/given"
+from joblib.externals.loky.backend import resource_tracker
+from scaledproc.execution.workers import tracker
+with tracker.named_here(resource_tracker):
+    print(os.environ["PYTHONPATH"])
+print(os.environ["PYTHONPATH"], resource_tracker.main.__module__)
+"""
+    loky = "joblib.externals.loky.backend.resource_tracker"
+    assert printed(code) == [f"{tmp_path / 'there'}:/given", "/given", loky]
 
 
 def test_where_it_cannot_be_imported_alone_all_of_joblib_is() -> None:

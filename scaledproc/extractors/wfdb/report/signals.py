@@ -307,7 +307,7 @@ def _flags(each: Signal) -> list[str]:
         found.append(f"{each.wrong:,} of {each.checked:,} checksums wrong")
     valid = each.samples - each.missing
     if valid and each.zero > ZEROS * valid:
-        found.append(f"{100 * each.zero / valid:.0f} % of values are 0")
+        found.append(f"{100 * each.zero / valid:.0f} % of values are 0, and may stand for none")
     return found
 
 

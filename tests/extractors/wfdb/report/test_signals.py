@@ -103,7 +103,7 @@ def test_zeros_are_told_where_a_signal_does_not_cross_0(case: str) -> None:
     signals = signals_of([row("a", **changes)])
     flags = signals_table(signals, "rows").rows[0][-1]
     assert isinstance(flags, Flags)
-    assert flags.texts == ((f"{changes['n_zero']} % of values are 0",) if is_told else ())
+    assert flags.texts == ((f"{changes['n_zero']} % of values are 0, and may stand for none",) if is_told else ())
     worried = any("exactly 0" in each.text for each in signal_worries(signals, "rows"))
     assert worried == (is_told and changes.get("kind") == "numerics")
 
