@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import islice
+from os.path import exists, isdir
 from pathlib import Path
 
 LOOKED_AT = 20_000
@@ -29,7 +30,7 @@ def meant_path(path: Path) -> str:
     What cannot be looked at, such as a closed folder, is not meant.
     """
     for folder in path.parents:
-        if os.path.isdir(folder):
+        if isdir(folder):  # noqa: PTH112 - before Python 3.14 a Path's own raises in a closed folder
             name = path.relative_to(folder).parts[0]
             try:
                 with os.scandir(folder) as entries:
@@ -38,7 +39,7 @@ def meant_path(path: Path) -> str:
                 return ""
             rest = path.relative_to(folder / name)
             near = get_close_matches(name.casefold(), folded, n=5, cutoff=0.7)
-            found = next((each for each in (folder / folded[one] / rest for one in near) if os.path.exists(each)), None)
+            found = next(filter(exists, (folder / folded[one] / rest for one in near)), None)
             if found:
                 return f"; is {found} meant?"
             return f"; there is no {name!r} in {folder}" if rest.parts else ""

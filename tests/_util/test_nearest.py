@@ -100,5 +100,5 @@ def test_a_typo_beside_a_closed_folder_is_told_without_a_traceback(closed: Path)
         Store.at(closed / "data-of-other/p00").listing()
     with pytest.raises(ScaledprocError, match=f"holds no run.*; is {closed}/data/p00 meant"):
         Run.open(closed / "dat/p00")
-    with pytest.raises(ScaledprocError, match="data-of-others/p0/mine.py"):
+    with pytest.raises(ScaledprocError, match=r"data-of-others/p0/mine\.py cannot be loaded: Permission denied"):
         load_extractor(f"{closed}/data-of-others/p0/mine.py:mine")
