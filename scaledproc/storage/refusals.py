@@ -39,7 +39,7 @@ def refusal_text(error: BaseException, *, writes: bool) -> str | None:
     writes
         Whether something was to be written: what is read has its place already, and no other folder helps.
     """
-    if not isinstance(error, OSError) or not error.strerror or error.errno not in _WHERE_WRITTEN:
+    if not isinstance(error, OSError) or error.errno is None or not error.strerror or error.errno not in _WHERE_WRITTEN:
         return None
     where = f" ({redacted(str(error.filename))})" if error.filename else ""
     remedy = (_WHERE_WRITTEN if writes else _WHERE_READ).get(error.errno)

@@ -67,6 +67,9 @@ def test_a_path_that_is_too_long_is_like_none(tmp_path: Path) -> None:
     assert meant_path(tmp_path / ("x" * 300) / "p00") == f"; there is no {'x' * 300!r} in {tmp_path}"
     (tmp_path / "waveforms").mkdir()
     assert meant_path(tmp_path / "waveform" / ("x" * 300)) == f"; there is no 'waveform' in {tmp_path}"
+    for path in (tmp_path / ("x" * 300), tmp_path / ("x" * 300) / "p00"):
+        with pytest.raises(ScaledprocError, match="holds no run: File name too long"):
+            Run.open(path)
 
 
 @pytest.fixture

@@ -61,11 +61,14 @@ def test_looking_at_a_run_tells_no_place_to_write(tmp_path: Path, monkeypatch: p
     scaledproc.run(tmp_path / "data", tmp_path / "out", extractor="table", jobs=1)
 
     def refuse(*_: object) -> NoReturn:
-        raise PermissionError(errno.EACCES, "Permission denied", "/out/run.json")
+        raise PermissionError(errno.EACCES, "Permission denied", "/out/x")
 
+    monkeypatch.setattr(LocalStore, "open_for_arrow", refuse)
+    with pytest.raises(ScaledprocError, match=r"out cannot be read: Permission denied \(/out/x\); .* can allow that$"):
+        scaledproc.show(tmp_path / "out")
     monkeypatch.setattr(LocalStore, "read", refuse)
-    for look in (scaledproc.status, scaledproc.show):
-        with pytest.raises(ScaledprocError, match=r"Permission denied.*its owner can allow that") as caught:
+    for look in (scaledproc.status, scaledproc.show, scaledproc.verify):
+        with pytest.raises(ScaledprocError, match="Permission denied") as caught:
             look(tmp_path / "out")
         assert "write" not in str(caught.value)
 
