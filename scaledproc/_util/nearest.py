@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import islice
+from os.path import exists, isdir
 from pathlib import Path
 
 LOOKED_AT = 20_000
@@ -24,19 +25,22 @@ def known_text(word: str, known: Iterable[str]) -> str:
 
 
 def meant_path(path: Path) -> str:
-    """`; is PATH meant?` for a path that is not there, where the folder that should have it has nearly that name."""
+    """`; is PATH meant?` for a path that is not there, where the folder that should have it has nearly that name.
+
+    What cannot be looked at, such as a closed folder, is not meant.
+    """
     for folder in path.parents:
-        if folder.is_dir():
+        if isdir(folder):  # noqa: PTH112 - before Python 3.14 a Path's own raises in a closed folder
             name = path.relative_to(folder).parts[0]
             try:
                 with os.scandir(folder) as entries:
-                    names = [entry.name for entry in islice(entries, LOOKED_AT)]
+                    folded = {entry.name.casefold(): entry.name for entry in islice(entries, LOOKED_AT)}
             except OSError:
                 return ""
             rest = path.relative_to(folder / name)
-            folded = {each.casefold(): each for each in names if (folder / each / rest).exists()}
-            found = get_close_matches(name.casefold(), folded, n=1, cutoff=0.7)
+            near = get_close_matches(name.casefold(), folded, n=5, cutoff=0.7)
+            found = next(filter(exists, (folder / folded[one] / rest for one in near)), None)
             if found:
-                return f"; is {folder / folded[found[0]] / rest} meant?"
+                return f"; is {found} meant?"
             return f"; there is no {name!r} in {folder}" if rest.parts else ""
     return ""

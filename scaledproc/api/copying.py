@@ -98,7 +98,7 @@ def fetch(
         if on_event is not None:
             on_event(event)
 
-    with reporting():
+    with reporting(writes=True):
         login = _login(username, password)
         found = open_source(os.fspath(source), inputs, base_url, login, parallel, lambda text: hear(Note(text)))
         read = found.store if isinstance(found, Folder) else f"{found} is a database of PhysioNet"

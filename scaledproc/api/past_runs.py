@@ -93,7 +93,7 @@ def stop(
         raise UsageError(f"{run.store} is finished; there is nothing to stop")
     if backend.capabilities.is_here:
         raise UsageError(f"{run.store} is run by the processes that began it: end it there, with Ctrl-C")
-    with reporting(f"{run.store} cannot be written: "):
+    with reporting(f"{run.store} cannot be written: ", writes=True):
         return backend.halt(run)
 
 
@@ -269,11 +269,11 @@ def report(
     with reporting(f"{run.store} cannot be read: "):
         page = report_html(run, status=status, extractor=extractor, examples=examples)
     if file is None:
-        with reporting(f"{run.store}/{REPORT} cannot be written (--output FILE writes it elsewhere): "):
+        with reporting(f"{run.store}/{REPORT} cannot be written (--output FILE writes it elsewhere): ", writes=True):
             run.store.write(REPORT, page.encode())
         return run.store.child(REPORT).uri
     path = Path(file).expanduser().absolute()
-    with reporting(f"{path} cannot be written: "):
+    with reporting(f"{path} cannot be written: ", writes=True):
         path.write_text(page, encoding="utf-8")
     return str(path)
 

@@ -136,7 +136,7 @@ def save_inventory(
     from scaledproc.planning import saved_inventory
 
     inputs, _ = split_options(storage_options)
-    with reporting(f"{os.fspath(file)} cannot be written: "):
+    with reporting(f"{os.fspath(file)} cannot be written: ", writes=True):
         source = Store.at(dataset, inputs)
         if saved_inventory.store_of(file, inputs).local is not None:
             refuse_idle_options(storage_options, {"input": source})

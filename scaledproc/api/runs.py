@@ -161,7 +161,7 @@ def run(
     refuse_idle_options(storage_options, {"input": source, "output": store})
     with (
         shown_here(on_event) as shown,
-        reporting(f"{store} cannot be read or written: "),
+        reporting(f"{store} cannot be read or written: ", writes=True),
         _leaving_time(asked.grace),
     ):
         others = tuple(Run.open(Store.at(where, outputs)) for where in asked.reuse)
@@ -210,7 +210,7 @@ def combine(
     form = RunOptions.parse({"table": table}).table
     _, outputs = split_options(storage_options)
     refuse_idle_options(storage_options, {"output": Store.at(output, outputs)})
-    with reporting():
+    with reporting(writes=True):
         found = RunFolder.open(Store.at(output, outputs))
         if is_half_replaced(found):
             raise UsageError(

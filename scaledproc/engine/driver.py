@@ -253,7 +253,9 @@ def _execute(
         if existing is not None and options.table is None:
             new = replace(new, record=replace(new.record, options={**new.record.options, "table": form_of(existing)}))
         with reporting(
-            f"{output} cannot be read or written: ", "; what is committed is kept, the same command continues"
+            f"{output} cannot be read or written: ",
+            "; what is committed is kept, the same command continues",
+            writes=True,
         ):
             return update(new, existing, planned, terms)
     if existing and resumed:
@@ -264,7 +266,11 @@ def _execute(
             tell(on_event, Note(f"{output} holds no run that could be updated: all tasks are done"))
         current = begin(new, planned)
     tell(on_event, started_event(current, current.plan, backend, resumed=resumed))
-    with reporting(f"{output} cannot be read or written: ", "; what is committed is kept, the same command continues"):
+    with reporting(
+        f"{output} cannot be read or written: ",
+        "; what is committed is kept, the same command continues",
+        writes=True,
+    ):
         if backend.detaches:
             tell(on_event, Detached(backend.detach(current), str(current.store)))
             ended = read_record(current.store)

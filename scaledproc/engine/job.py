@@ -51,7 +51,7 @@ def do_job(order: JobOrder, at_end: AtEnd | None = None) -> Iterator[Event]:
     ScaledprocError
         If the folder holds no run, or the job cannot be done.
     """
-    with reporting():
+    with reporting(writes=True):
         run = open_run(order)
         if run.record.state == "done":  # a job that was queued for a case that did not come
             yield Note(f"{run.store} is finished; there is nothing to do")

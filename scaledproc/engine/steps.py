@@ -150,8 +150,16 @@ def add_last(done: RunFolder, at_end: AtEnd | None, on_event: Listener | None) -
 
 
 @contextlib.contextmanager
-def reporting(where: str = "", consolation: str = "") -> Iterator[None]:
-    """What a disk or a store refuses becomes an error for a person."""
+def reporting(where: str = "", consolation: str = "", *, writes: bool = False) -> Iterator[None]:
+    """What a disk or a store refuses becomes an error for a person.
+
+    Parameters
+    ----------
+    where, consolation
+        What is said before and after it.
+    writes
+        Whether something is written, so that another folder may help.
+    """
     try:
         yield
     except Exception as error:
@@ -160,7 +168,8 @@ def reporting(where: str = "", consolation: str = "") -> Iterator[None]:
         if isinstance(error, store_errors()):  # known only once the store's library is in use
             from scaledproc.storage.refusals import refusal_text
 
-            raise ScaledprocError(f"{where}{refusal_text(error) or describe(error)}{consolation}") from error
+            told = refusal_text(error, writes=writes) or describe(error)
+            raise ScaledprocError(f"{where}{told}{consolation}") from error
         raise
 
 

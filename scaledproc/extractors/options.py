@@ -246,7 +246,7 @@ def _parameters(found: Any) -> dict[str, tuple[Any, Any, Option]]:
     if not is_function and not (isinstance(found, type) and issubclass(found, Extractor)):
         return {}
     try:
-        parameters = list(inspect.signature(function).parameters.values())
+        parameters = _taken(function) if is_function else list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # of what is not written in Python
         return {}
     if is_function and parameters and parameters[0].kind is not inspect.Parameter.KEYWORD_ONLY:
@@ -264,6 +264,43 @@ def _parameters(found: Any) -> dict[str, tuple[Any, Any, Option]]:
             option = dataclasses.replace(option, help=_from_docstring(about, name))
         declared[name] = kind, default, option
     return declared
+
+
+def _taken(function: Any) -> list[inspect.Parameter]:
+    """What a function can be called with: of one that wraps another (`functools.wraps`), what it takes or passes on.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not written in Python.
+    """
+    inner = _innermost(function)
+    if not hasattr(inner, "__wrapped__") and inspect.ismethod(getattr(inner, "__call__", None)):  # noqa: B004
+        inner = inner.__call__
+    if not hasattr(inner, "__wrapped__"):
+        return list(inspect.signature(function).parameters.values())
+    below = inner.__wrapped__
+    if inspect.ismethod(inner):
+        below = types.MethodType(below, inner.__self__)
+    if isinstance(function, functools.partial):
+        below = functools.partial(below, *function.args, **function.keywords)
+    try:
+        own = list(inspect.signature(function, follow_wrapped=False).parameters.values())
+    except (TypeError, ValueError):  # of what is not written in Python, such as `functools.cache`
+        return _taken(below)
+    kinds = [each.kind for each in own]
+    if inspect.Parameter.VAR_KEYWORD not in kinds:
+        return own
+    if kinds == [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD]:
+        return _taken(below)
+    named = {each.name for each in own}
+    # What is passed on can be given; none must be, as the function that wraps may give it itself.
+    more = [
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY, default=None if each.default is NEEDED else each.default)
+        for place, each in enumerate(_taken(below))
+        if each.name not in named and (each.kind is _BY_NAME[1] or (place > 0 and each.kind is _BY_NAME[0]))
+    ]
+    return [*own, *more]
 
 
 def _innermost(function: Any) -> Any:
@@ -302,7 +339,7 @@ def _spaces(function: Any, name: str) -> list[dict[str, Any]]:
         modules = [vars(sys.modules[each.__module__]) for each in owners if each.__module__ in sys.modules]
         return [*modules, getattr(vars(inner).get("__init__"), "__globals__", {})]
     inner = getattr(inner, "__func__", inner)
-    if not inspect.isfunction(inner) and not hasattr(inner, "__globals__"):
+    if not any(hasattr(inner, each) for each in ("__globals__", "__wrapped__")):
         inner = getattr(type(inner).__call__, "__func__", type(inner).__call__)
     return [getattr(inspect.unwrap(inner), "__globals__", {})]
 

@@ -261,7 +261,11 @@ def _load_file(path: Path) -> ModuleType:
     from scaledproc.extractors.files import import_file
 
     path = path.expanduser().absolute()
-    if not path.is_file():
+    try:
+        is_file = path.is_file()
+    except OSError as error:  # in a closed folder, or of a name that is too long
+        raise UsageError(f"{path} cannot be loaded: {error.strerror}") from error
+    if not is_file:
         from scaledproc._util.nearest import meant_path
 
         raise UsageError(f"there is no file {path}{meant_path(path)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -144,7 +145,12 @@ class Run:
             If the folder holds no run, or its run.json cannot be read.
         """
         store = where if isinstance(where, Store) else Store.at(where, storage_options)
-        record = read_record(store)
+        try:
+            record = read_record(store)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            raise ScaledprocError(f"{store} holds no run: {error.strerror}") from None
         if record is None or record.state == "beginning":
             raise ScaledprocError(f"{store} holds no run (there is no {RECORD}){store.meant()}")
         return cls(store, Store.at(record.dataset, storage_options), str(record.extractor["spec"]), record)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from scaledproc._util.redaction import redacted
 
-_REMEDIES: Mapping[int, str] = {
+_WHERE_WRITTEN: Mapping[int, str] = {
     errno.EACCES: "name a folder that you may write, or let its owner allow it",
     errno.EPERM: "name a folder that you may write, or let its owner allow it",
     errno.EROFS: "name a folder on a disk that can be written",
@@ -22,9 +22,25 @@ _REMEDIES: Mapping[int, str] = {
 }
 
 
-def refusal_text(error: BaseException) -> str | None:
-    """What a disk refused, where, and what to do; None where the error is none that has such a remedy."""
-    if not isinstance(error, OSError) or error.errno is None or not error.strerror or error.errno not in _REMEDIES:
+_WHERE_READ: Mapping[int, str] = {
+    errno.EACCES: "you may not read it: its owner can allow that",
+    errno.EPERM: "you may not read it: its owner can allow that",
+    errno.ELOOP: "its links lead in a circle",
+}
+
+
+def refusal_text(error: BaseException, *, writes: bool) -> str | None:
+    """What a disk refused, where, and what to do where there is something; None where the error is no such refusal.
+
+    Parameters
+    ----------
+    error
+        What was raised.
+    writes
+        Whether something was to be written: what is read has its place already, and no other folder helps.
+    """
+    if not isinstance(error, OSError) or error.errno is None or not error.strerror or error.errno not in _WHERE_WRITTEN:
         return None
     where = f" ({redacted(str(error.filename))})" if error.filename else ""
-    return f"{error.strerror}{where}; {_REMEDIES[error.errno]}"
+    remedy = (_WHERE_WRITTEN if writes else _WHERE_READ).get(error.errno)
+    return f"{error.strerror}{where}; {remedy}" if remedy else f"{error.strerror}{where}"

@@ -403,6 +403,77 @@ def test_a_parameter_that_nothing_gives_is_told_before_the_first_task() -> None:
     assert make_extractor(of_function(given), {}).function("task") == {"x": 4}  # type: ignore[attr-defined]
 
 
+def test_a_wrapped_function_needs_what_the_wrapper_is_called_with() -> None:
+    def inner(task: Any, database: object, window: int) -> dict[str, Any]:
+        return {"x": (database, window)}
+
+    @functools.wraps(inner)
+    def closed(task: Any) -> dict[str, Any]:
+        return inner(task, "database", 3)
+
+    @functools.wraps(inner)
+    def opened(task: Any, **options: Any) -> dict[str, Any]:
+        return inner(task, "database", **options)
+
+    @functools.wraps(inner)
+    def given(task: Any, window: int = 7, *, more: int = 1) -> dict[str, Any]:
+        return inner(task, "database", window * more)
+
+    assert list(options_of(of_function(closed))) == []
+    assert make_extractor(of_function(closed), {}).function("task") == {"x": ("database", 3)}  # type: ignore[attr-defined]
+    with pytest.raises(UsageError, match="'inner' takes no option window: it has none"):
+        make_extractor(of_function(closed), {"window": 5})
+
+    assert list(options_of(of_function(opened))) == ["window"]
+    made = make_extractor(of_function(opened), {"window": 5})
+    assert made.function("task") == {"x": ("database", 5)}  # type: ignore[attr-defined]
+    make_extractor(of_function(opened), {})  # which might give it by itself
+
+    found = options_of(of_function(given))
+    assert {name: each.default for name, each in found.items()} == {"window": 7, "more": 1}
+    assert make_extractor(of_function(given), {"more": 2}).function("task") == {"x": ("database", 14)}  # type: ignore[attr-defined]
+
+
+def test_a_decorator_that_passes_all_on_leaves_the_options_as_they_are() -> None:
+    def through(function: Any) -> Any:
+        @functools.wraps(function)
+        def call(*arguments: Any, **options: Any) -> Any:
+            return function(*arguments, **options)
+
+        return call
+
+    @through
+    @through
+    def inner(task: Any, window: Annotated[int, Option("Length of a window.")] = 60, *, scale: float) -> dict[str, Any]:
+        return {"x": window * scale}
+
+    found = options_of(of_function(inner))
+    assert {name: (each.kind, each.default, each.about.help) for name, each in found.items()} == {
+        "window": (int, 60, "Length of a window."),
+        "scale": (float, NEEDED, ""),
+    }
+    assert make_extractor(of_function(inner), {"scale": 2}).function("task") == {"x": 120}  # type: ignore[attr-defined]
+    with pytest.raises(UsageError, match="needs the option scale"):
+        make_extractor(of_function(inner), {})
+
+    class Called:
+        @through
+        def __call__(self, task: Any, window: int = 60) -> dict[str, Any]:
+            return {"x": window}
+
+        @through
+        def method(self, task: Any, window: int) -> dict[str, Any]:
+            return {"x": window}
+
+    assert options_of(of_function(Called()))["window"].default == 60
+    assert options_of(of_function(Called().method))["window"].default is NEEDED
+    assert list(options_of(of_function(functools.cache(inner)))) == ["window", "scale"]
+
+    half = functools.partial(inner, scale=3.0)
+    assert options_of(of_function(half))["scale"].default == 3.0
+    assert make_extractor(of_function(half), {"window": 2}).function("task") == {"x": 6}  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(
     ("attributes", "said"),
     [

@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+import scaledproc
 from scaledproc.engine.steps import reporting
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.run_folder.run import Run
+from scaledproc.storage.local_store import LocalStore
 from scaledproc.storage.store import Store
 
 
@@ -27,11 +30,47 @@ from scaledproc.storage.store import Store
     ],
 )
 def test_no_bare_numbers_of_errors(number: int, words: str) -> None:
-    with pytest.raises(ScaledprocError) as caught, reporting("/out cannot be read or written: ", "; it is kept"):
+    with (
+        pytest.raises(ScaledprocError) as caught,
+        reporting("/out cannot be read or written: ", "; it is kept", writes=True),
+    ):
         raise OSError(number, os.strerror(number), "/out/run.json")
     assert str(caught.value).startswith(f"/out cannot be read or written: {words}")
     assert "Errno" not in str(caught.value)
     assert str(caught.value).endswith("; it is kept")
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EACCES, "Permission denied (/out/run.json); you may not read it: its owner can allow that"),
+        (errno.ENOENT, "No such file or directory (/out/run.json)"),
+        (errno.ENOTDIR, "Not a directory (/out/run.json)"),
+        (errno.ENAMETOOLONG, "File name too long (/out/run.json)"),
+    ],
+)
+def test_where_something_is_read_no_other_folder_helps(number: int, words: str) -> None:
+    with pytest.raises(ScaledprocError) as caught, reporting("/out cannot be read: "):
+        raise OSError(number, os.strerror(number), "/out/run.json")
+    assert str(caught.value) == f"/out cannot be read: {words}"
+
+
+def test_looking_at_a_run_tells_no_place_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.csv").write_text("x\n1\n")
+    scaledproc.run(tmp_path / "data", tmp_path / "out", extractor="table", jobs=1)
+
+    def refuse(*_: object) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied", "/out/x")
+
+    monkeypatch.setattr(LocalStore, "open_for_arrow", refuse)
+    with pytest.raises(ScaledprocError, match=r"out cannot be read: Permission denied \(/out/x\); .* can allow that$"):
+        scaledproc.show(tmp_path / "out")
+    monkeypatch.setattr(LocalStore, "read", refuse)
+    for look in (scaledproc.status, scaledproc.show, scaledproc.verify):
+        with pytest.raises(ScaledprocError, match="Permission denied") as caught:
+            look(tmp_path / "out")
+        assert "write" not in str(caught.value)
 
 
 def test_what_has_no_remedy_is_told_as_it_is() -> None:

@@ -82,7 +82,7 @@ def _do(order: ContainerOrder) -> Iterator[Event]:
     job = replace(order, scratch=order.scratch or scratch_root())
     output = Path(ml_path(order.output)) if order.output else None
     name = host.name if host else "here"
-    with reporting(), everything_in(job.scratch_folder), _opened(job) as found:
+    with reporting(writes=True), everything_in(job.scratch_folder), _opened(job) as found:
         run = found if output is None or order.combine else _with_tables(found)
         check_job(job, run)
         if order.by_host:
