@@ -76,7 +76,7 @@ def job_of(array: str, element: str, word: str, reason: str, status: str) -> Que
     if word in _FATES:
         fate, text = _FATES[word]
     elif word == "FAILED":
-        fate, text = of_status(int(status))
+        fate, text = of_status(int(status)) if status.isdecimal() else ("worker", "it failed; its exit code is unknown")
     elif reason == "DependencyNeverSatisfied":
         fate, text = "lost", "the jobs that it waits for failed"
     else:

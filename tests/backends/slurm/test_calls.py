@@ -64,6 +64,14 @@ def test_what_became_of_a_job(state: str, reason: str, status: int, expected: St
     assert job.is_over == (expected in (State.DONE, State.FAILED, State.STOPPED))
 
 
+@pytest.mark.parametrize("status", ["N/A", "", "1:0", "-1"])
+def test_an_exit_code_that_is_no_number_is_unknown(status: str) -> None:
+    (job,) = jobs_in(f"17|4|FAILED|NonZeroExitCode|{status}|\n")
+
+    assert (job.name, job.state, job.fate) == ("17_4", State.FAILED, "worker")
+    assert "exit code is unknown" in job.detail
+
+
 @pytest.fixture
 def says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Puts a program in front of all others, which fails with this text."""
