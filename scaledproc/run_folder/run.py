@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 class _ReadOnly:
     """The fence of a store that is only read."""
 
+    is_exclusive = False
+
     def __call__(self) -> float:
         """Refuse the change."""
         raise UsageError("a Run can only be read; scaledproc.run(…) continues it, scaledproc.combine(…) combines anew")

@@ -32,6 +32,11 @@ class UntilDone:
     work_id: str
     _unfinished: bytes = b""
 
+    @property
+    def is_exclusive(self) -> bool:
+        """Never: of two jobs that replace a file at once, both leave the same bytes."""
+        return False
+
     def __call__(self) -> float:
         """Seconds that a change may take from now on.
 

@@ -23,6 +23,10 @@ class OvertakenError(ScaledprocError):
 class Fence(Protocol):
     """Tells whether this process may still change something."""
 
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether one process alone passes: then what another one has put there meanwhile is not to be replaced."""
+
     def __call__(self) -> float:
         """Seconds that a change may take from now on.
 

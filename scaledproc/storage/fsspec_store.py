@@ -134,8 +134,11 @@ class FsspecStore(Store):
             self.fs.put_file(str(part), target)
 
     def _replacing(self, name: str) -> Change:
-        """A change of what is there now, where the filesystem has versions: S3's, and any that knows `version_now`."""
-        if self.fence is None or not hasattr(self.fs, "version_now"):
+        """A change of what is there now, where the filesystem has versions: S3's, and any that knows `version_now`.
+
+        Under a fence that several processes pass at once, it replaces whatever is there.
+        """
+        if self.fence is None or not self.fence.is_exclusive or not hasattr(self.fs, "version_now"):
             return Change(self.fence)
         return Change(self.fence, self.fs.version_now(self.path(name)), uuid.uuid4().hex)
 

@@ -388,7 +388,7 @@ class Store(ABC):
             Relative to the root.
         replacing
             Whether it may only replace what is there now, so that it replaces nothing newer even if it arrives late;
-            where the store knows such conditions.
+            where the store knows such conditions, and the fence lets one process pass alone.
 
         Raises
         ------

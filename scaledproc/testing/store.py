@@ -27,6 +27,7 @@ class _Fence:
     """Lets changes pass, or refuses them."""
 
     refuses: bool = True
+    is_exclusive: bool = True
 
     def __call__(self) -> float:
         if self.refuses:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import Bucket, forget_s3
 
 import scaledproc
 from scaledproc.api import verify
@@ -22,33 +24,70 @@ import os
 import time
 from pathlib import Path
 
-import scaledproc
+import pyarrow as pa
 
-@scaledproc.extractor(schema={"path": "string", "line": "int64"}, anchor="*.txt")
-def sleepy(task):
-    with Path(os.environ["CALLS"]).open("a") as file:
-        file.write(f"{os.environ.get('TWIN', 'first')} {task.anchor}\\n")
-    time.sleep(float(os.environ.get("SLEEP", 0.05)))
-    for number, line in enumerate(task.path.read_text().splitlines()):
-        if line == "poison":
-            raise ValueError("poison")
-        yield {"path": task.anchor, "line": number}
+from scaledproc.plugins import Extractor
+
+def sleep(name):
+    time.sleep(float(os.environ.get(name, 0)))
+
+class Sleepy(Extractor):
+    name = "sleepy"
+    anchors = ("*.txt",)
+    schema = pa.schema({"path": pa.string(), "line": pa.int64()})
+
+    def extract(self, task):
+        with Path(os.environ["CALLS"]).open("a") as file:
+            file.write(f"{os.environ.get('TWIN', 'first')} {task.anchor}\\n")
+        sleep("SLEEP")
+        for number, line in enumerate(task.path.read_text().splitlines()):
+            if line == "poison":
+                raise ValueError("poison")
+            yield {"path": task.anchor, "line": number}
+
+    def finish(self, table):
+        if table.num_rows:
+            sleep("BEFORE_TABLE")
+        return table
+
+    def end_notes(self, noticed):
+        sleep("AFTER_TABLE")
+        return ()
 """
 TWICE = """#!/bin/sh
 # Starts a job, and a little later the same once more, whose tasks may be slower; prints the first one's id.
+# Unless it is very late, that one writes the table while the first does, and is still at work when the first ends.
 setsid "$1" > "$2" 2>&1 &
 echo $!
-{ sleep "$3"; TWIN=twin SLEEP="$4" setsid "$1"; echo $? > "$2.ended"; } > "$2.twin" 2>&1 &
+{ sleep "$3"; TWIN=twin SLEEP="$4" BEFORE_TABLE=0 AFTER_TABLE=3 setsid "$1"; echo $? > "$2.ended"; } > "$2.twin" 2>&1 &
 """
+
+
+@pytest.fixture
+def output(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Where the run goes: a folder, and a prefix on a real S3 server that the environment leads to."""
+    if request.param == "local":
+        yield str(tmp_path / "out")
+        return
+    s3: Bucket = request.getfixturevalue("s3")
+    for name, value in s3.server.environment().items():
+        monkeypatch.setenv(name, value)
+    forget_s3()
+    yield s3.url(f"two-jobs/{tmp_path.name}")
+    forget_s3()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("table", ["file", "dataset"])
-@pytest.mark.parametrize(("late", "sleep"), [(0.0, 0.05), (0.3, 0.05), (0.0, 0.4), (2.0, 0.05)])
+@pytest.mark.parametrize(
+    ("output", "late", "sleep"),
+    [("local", 0.0, 0.05), ("local", 0.3, 0.05), ("local", 0.0, 0.4), ("local", 2.0, 0.05), ("s3", 0.3, 0.05)],
+    indirect=["output"],
+)
 def test_both_work_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str, late: float, sleep: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, table: str, late: float, sleep: float
 ) -> None:
-    dataset, output, calls = write_probe_dataset(tmp_path / "data", poison=True), tmp_path / "out", tmp_path / "calls"
+    dataset, calls = write_probe_dataset(tmp_path / "data", poison=True), tmp_path / "calls"
     (tmp_path / "sleepy.py").write_text(SLEEPY)
     (tmp_path / "twice.sh").write_text(TWICE)
     logs = tmp_path / "logs"
@@ -58,11 +97,14 @@ def test_both_work_at_once(
         "poll": 'sh -c \'kill -0 "$1" && ! grep -q "State:.Z" /proc/$1/status\' sh {id}',
         "cancel": "kill {id}",
         "poll_seconds": 0.1,
+        "retries": 0,  # two jobs at once cost time alone
     }
-    cuts: dict[str, Any] = {"shards": "3", "chunk": "2", "table": table, "extractor": f"{tmp_path}/sleepy.py:sleepy"}
+    cuts: dict[str, Any] = {"shards": "3", "chunk": "2", "table": table, "extractor": f"{tmp_path}/sleepy.py:Sleepy"}
     monkeypatch.setenv("CALLS", str(tmp_path / "local-calls"))
     local = scaledproc.run(dataset, tmp_path / "local", backend="local", jobs=8, **cuts)
     monkeypatch.setenv("CALLS", str(calls))
+    monkeypatch.setenv("BEFORE_TABLE", "1")
+    monkeypatch.setenv("SLEEP", "0.05")
 
     def go() -> scaledproc.Run:
         return scaledproc.run(dataset, output, backend="commands", jobs=1, settings=settings, **cuts)
@@ -75,10 +117,14 @@ def test_both_work_at_once(
         time.sleep(0.1)
     by = Counter(line.split()[0] for line in calls.read_text().splitlines())
     assert late > 1 or by["twin"] > 0
+    told = next(logs.glob(f"*-{JOBS}")).read_text()
+    assert '"CombineDone"' in told, told  # the other one cost time alone
 
-    assert output_bytes(Store.at(str(output))) == output_bytes(local.store)
+    store = Store.at(output)
+    assert output_bytes(store) == output_bytes(local.store)
     assert verify(output).problems == ()
     go()  # finished: removes what the later ones left
-    assert output_bytes(Store.at(str(output))) == output_bytes(local.store)
-    assert not (output / "work").exists()
-    assert not [path for path in output.rglob("*") if path.name.startswith(".")]
+    assert output_bytes(store) == output_bytes(local.store)
+    left = [file.path for file in store.listing().files]
+    assert not [path for path in left if path.startswith("work/") or path.rpartition("/")[2].startswith(".")]
+    assert store.local is None or not store.exists("work")  # the S3 server keeps folders that are empty

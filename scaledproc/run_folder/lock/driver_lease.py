@@ -53,6 +53,11 @@ class Fence:
     lease: Lease
     deadline: Path
 
+    @property
+    def is_exclusive(self) -> bool:
+        """Always: there is one driver at a time."""
+        return True
+
     def __call__(self) -> float:
         """See whether something may be changed; seconds that it may take.
 
