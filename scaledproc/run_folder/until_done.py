@@ -45,7 +45,10 @@ class UntilDone:
         OvertakenError
             If the run is done, or not there any more.
         """
-        content = self.store.read(RECORD)
+        try:
+            content = self.store.read(RECORD)
+        except (FileNotFoundError, NotADirectoryError):
+            raise OvertakenError(f"the run in {self.store} is gone: this job changes nothing any more") from None
         if content != self._unfinished:
             record = RunRecord.from_json(content.decode())
             if record.state == "done" or record.work_id != self.work_id:
