@@ -151,7 +151,8 @@ def perform(
             beating.listen(event)
             yield event
     if order.combine and order.finish:
-        finish(run, CombineDone.from_json(run.store.read(COMBINED)), None, None, keep=keep, at_end=at_end)
+        combined = CombineDone.from_json(run.store.read(COMBINED))
+        finish(_until_done(run), combined, None, None, keep=keep, at_end=at_end, afterwards=run.store)
 
 
 def _scratch(order: JobOrder) -> tuple[str, int, int]:
@@ -172,10 +173,15 @@ def _handed_over(events: Iterator[Event], hand_over: Callable[[int], None]) -> I
 
 
 def _combined(run: RunFolder, *, has_files: bool) -> Iterator[Event]:
-    run = run.within(replace(run.store, fence=UntilDone(run.store, run.record.work_id)))
+    run = _until_done(run)
     combined = combine(run, has_files=has_files)
     run.store.write(COMBINED, combined.to_json())
     yield combined
+
+
+def _until_done(run: RunFolder) -> RunFolder:
+    """The run as a job may change it that might not be the only one of its kind."""
+    return run.within(replace(run.store, fence=UntilDone(run.store, run.record.work_id)))
 
 
 def _import_from(folder: str) -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from scaledproc.planning.plan import Plan
     from scaledproc.run_folder.folder import RunFolder
     from scaledproc.run_folder.run import Run
+    from scaledproc.storage.store import Store
 
 AtEnd = Callable[["RunFolder"], str]
 """Makes what a finished run's folder has besides, such as its report; returns what a person should read of that."""
@@ -118,11 +119,13 @@ def finish(
     keep: bool = False,
     timeline: Mapping[str, Any] | None = None,
     at_end: AtEnd | None = None,
+    afterwards: Store | None = None,
 ) -> RunFolder:
     """Write the end into run.json, then remove what only an unfinished run needs, unless it is to be kept.
 
     `started` is when the command was started that did the whole run, by this process's clock; None where this process
-    did only its end, so that only run.json knows the beginning.
+    did only its end, so that only run.json knows the beginning. `afterwards` is the run's folder as it may be changed
+    once the run is done, where that is not as before.
     """
     shards = current.shard_reports(range(current.record.counts["shards"]))
     seconds = seconds_since_start(current.record) if started is None else time.perf_counter() - started
@@ -132,6 +135,8 @@ def finish(
     if current.record.replaces:  # elsewhere an earlier run's report is still there
         current.store.remove_files([REPORT])
     done = current.with_record(**changes, backend=backend or current.record.backend)
+    if afterwards is not None:
+        done = done.within(afterwards)
     if not keep:
         done.clean_up()
     if done.record.timings.get("work_seconds", 0) >= MEASURED and not done.record.counts.get("reused"):
