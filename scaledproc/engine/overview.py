@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -13,9 +13,12 @@ import pyarrow.compute as pc
 from scaledproc.engine.options import SHOWN_TASKS
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import SHOWN_FAILURES, Failure
-from scaledproc.run_folder.names import ERRORS, TASKS
+from scaledproc.execution.chunks.quarantine import NAME, bounded, own_place
+from scaledproc.run_folder.names import ERROR_LOG, ERRORS, TASKS
 from scaledproc.run_folder.tasks_table import QUARANTINED
+from scaledproc.run_folder.tracebacks import few_tracebacks
 from scaledproc.storage.parquet import read_tables
+from scaledproc.storage.store import store_errors
 
 if TYPE_CHECKING:
     from scaledproc.run_folder.run import Run
@@ -150,13 +153,29 @@ def first_failures(run: Run) -> tuple[tuple[Failure, ...], tuple[int, ...]]:
     DamagedError
         If the file of the errors is damaged.
     """
-    groups, firsts = Groups(), dict[str, Failure]()
+    groups, firsts, following = Groups(), dict[str, Failure](), dict[str, str | None]()
+    first = None
     for table in read_tables(run.store, ERRORS, [each.name for each in fields(Failure) if each.name != "place"]):
         for row in table.to_pylist():
-            if groups.add(row["kind"], row["error"], row["message"], row["anchor"]):
+            if first is not None:
+                following[first] = row["anchor"]
+            is_first = groups.add(row["kind"], row["error"], row["message"], row["anchor"])
+            first = row["anchor"] if is_first else None
+            if is_first:
                 firsts[row["anchor"]] = Failure(**row)
     shown, _ = groups.most(SHOWN_FAILURES)
-    return tuple(firsts[each.examples[0]] for each in shown), tuple(each.count for each in shown)
+    places = _places_of(run, {each.examples[0]: following.get(each.examples[0]) for each in shown})
+    told = (replace(firsts[each.examples[0]], place=places.get(each.examples[0], "")) for each in shown)
+    return tuple(told), tuple(each.count for each in shown)
+
+
+def _places_of(run: Run, following: Mapping[str, str | None]) -> dict[str, str]:
+    """The lines of the extractor's code where some tasks failed, of their tracebacks; each with the task after it."""
+    try:
+        with run.store.open(ERROR_LOG) as log:
+            return {task: bounded(own_place(trace), NAME) for task, trace in few_tracebacks(log, following)}
+    except store_errors():  # the failures are told all the same
+        return {}
 
 
 def _candidates(table: pa.Table, most: int) -> list[dict[str, Any]]:

@@ -124,7 +124,8 @@ def finished_text(event: RunFinished) -> str:
     alike = event.alike or (1,) * len(event.failures)
     for failure, count in zip(event.failures, alike, strict=True):
         more = f" and {count - 1:,} more" if count > 1 else ""
-        lines.append(f"  {shown(failure.anchor)}{more}: {failure.error}: {shown(failure.message)}")
+        where = f" (at {shown(failure.place)})" if failure.place else ""
+        lines.append(f"  {shown(failure.anchor)}{more}: {failure.error}: {shown(failure.message)}{where}")
     if event.quarantined > len(event.failures):
         which = "it is" if event.quarantined == 1 else f"all {event.quarantined:,} are"
         lines.append(f"  {which} in {event.output}/errors.parquet, tracebacks in errors.log")

@@ -1,8 +1,44 @@
-"""The traceback of one task in `errors.log`."""
+"""The tracebacks of single tasks in `errors.log`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+SEARCHED = 64 * 2**20
+"""Bytes of a log that are looked through for a few tasks."""
+_HELD = 2**20  # bytes of a traceback
+
+
+def few_tracebacks(log: Iterable[bytes], wanted: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
+    """The tracebacks of some tasks, as far as they are near the beginning of a log that may be large.
+
+    Parameters
+    ----------
+    log
+        Its lines.
+    wanted
+        The tasks' anchors, each with the anchor that comes next in the log; None for the last one.
+    """
+    begins = {f"{anchor}\n".encode(errors="replace"): anchor for anchor in wanted}
+    task, end, held, size, seen = None, b"", list[bytes](), 0, 0
+    for line in log:
+        seen += len(line)
+        if task is not None and line == end:
+            yield task, b"".join(held).decode(errors="replace")
+            task = None
+        if task is None and line in begins:
+            task = begins.pop(line)
+            end = f"{wanted[task]}\n".encode(errors="replace") if wanted[task] is not None else b""
+            held, size = [], 0
+        elif task is not None:
+            held.append(line)
+            size += len(line)
+            if size > _HELD:  # of a message as long as that nothing is told
+                task = None
+        if seen > SEARCHED or (task is None and not begins):
+            return
+    if task is not None and not end:
+        yield task, b"".join(held).decode(errors="replace")
 
 
 def traceback_in(log: str, anchors: Sequence[str], anchor: str) -> str | None:

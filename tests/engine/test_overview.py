@@ -11,8 +11,10 @@ import pytest
 from support import Bucket, Cli
 
 import scaledproc
-from scaledproc.engine.overview import Groups
-from scaledproc.events import ChunkDone
+from scaledproc.engine.overview import Groups, first_failures
+from scaledproc.events import ChunkDone, RunFinished
+from scaledproc.reporting.text import finished_text
+from scaledproc.run_folder.tracebacks import few_tracebacks
 
 EXTRACTOR = """
 import logging, os, sys, time
@@ -250,6 +252,38 @@ def test_in_s3(place: Path, s3: Bucket) -> None:
     assert objects["warnings.parquet"] == (place / "out/warnings.parquet").read_bytes()
     assert objects["logs/00000.log"] == (place / "out/logs/00000.log").read_bytes()
     assert pq.ParquetFile(place / "out/tasks.parquet").metadata.num_rows == found.tasks
+
+
+def test_the_end_tells_the_line_of_code_of_each_kind_of_failure(place: Path) -> None:
+    ended: list[RunFinished] = []
+
+    def hear(event: Any) -> None:
+        ended.extend([event] if isinstance(event, RunFinished) else [])
+
+    run = run_in(place, "placed", jobs=2, memory_per_worker="4GB", on_event=hear)
+    line = 1 + next(number for number, text in enumerate(EXTRACTOR.splitlines()) if "has no beat" in text)
+    [failed, killed] = ended[0].failures
+    assert (failed.error, failed.place, ended[0].alike) == ("ValueError", f"said.py:{line}", (3, 1))
+    assert (killed.error, killed.place) == ("exit code 3", "")
+    assert f"has no beat in sample 9 (at said.py:{line})\n" in finished_text(ended[0])
+    (place / "placed/errors.log").unlink()
+    assert [each.place for each in first_failures(run)[0]] == ["", ""]
+
+
+def test_tracebacks_of_a_few_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = b"a\nTraceback a\n  a: b\nb\nTraceback b\nc\nTraceback c\nd\nTraceback d\n".splitlines(keepends=True)
+    wanted = {"a": "b", "c": "d", "d": None}
+    assert dict(few_tracebacks(log, wanted)) == {
+        "a": "Traceback a\n  a: b\n",
+        "c": "Traceback c\n",
+        "d": "Traceback d\n",
+    }
+    read = iter(log)
+    assert dict(few_tracebacks(read, {"a": "b"})) == {"a": "Traceback a\n  a: b\n"}
+    assert next(read) == b"Traceback b\n", "no more is read than is wanted"
+    assert dict(few_tracebacks(log, {"gone": "b"})) == {}
+    monkeypatch.setattr("scaledproc.run_folder.tracebacks.SEARCHED", 30)
+    assert dict(few_tracebacks(log, wanted)).keys() == {"a"}
 
 
 def test_groups_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,9 @@ def test_failures_that_are_alike_stand_once() -> None:
         "  a/z.txt: ValueError: bad z",
         "  all 28 are in out/errors.parquet, tracebacks in errors.log",
     ]
+    placed = replace(failed[0], place="my\x1b.py:3")
+    lines = finished_text(RunFinished("out", 30, 2, 2, 2, 1.0, failures=(placed,), alike=(2,))).splitlines()
+    assert lines[1] == "  a/x.txt and 1 more: ValueError: bad x (at my�.py:3)"
     one = RunFinished("out", 30, 2, 2, 1, 1.0, failures=(failed[0],))
     assert finished_text(one).splitlines()[1:3] == [
         "  a/x.txt: ValueError: bad x",
