@@ -54,7 +54,7 @@ class LocalBackend(Backend):
 
     def run(self, run: RunFolder, jobs: Sequence[Job]) -> Iterator[Event]:
         """Do the jobs in this process and its pool."""
-        from scaledproc.execution.combine import combine
+        from scaledproc.execution.tables.combine import combine
         from scaledproc.execution.worker import run_shards
 
         shards = [job.shard for job in jobs if job.shard is not None]

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from scaledproc.api.single_task import try_task
     from scaledproc.backend.base import Backend, Capabilities, Job
     from scaledproc.engine.doctor.findings import Diagnosis
-    from scaledproc.engine.overview import Overview
-    from scaledproc.engine.status import Status
-    from scaledproc.engine.verify import Verified
+    from scaledproc.engine.past.overview import Overview
+    from scaledproc.engine.past.status import Status
+    from scaledproc.engine.past.verify import Verified
     from scaledproc.errors import ScaledprocError, TooManyFailuresError, UsageError
     from scaledproc.extractors import Extractor, Option, Task, extractor
     from scaledproc.extractors.tables import rows
@@ -71,9 +71,9 @@ __getattr__, __dir__ = lazily(
         "api.single_task": ("try_task",),
         "backend.base": ("Backend", "Capabilities", "Job"),
         "engine.doctor.findings": ("Diagnosis",),
-        "engine.overview": ("Overview",),
-        "engine.status": ("Status",),
-        "engine.verify": ("Verified",),
+        "engine.past.overview": ("Overview",),
+        "engine.past.status": ("Status",),
+        "engine.past.verify": ("Verified",),
         "errors": ("ScaledprocError", "TooManyFailuresError", "UsageError"),
         "extractors": ("Extractor", "Option", "Task", "extractor"),
         "extractors.tables": ("rows",),

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
         State,
         from_json,
     )
-    from scaledproc.execution.combine import combine
     from scaledproc.execution.limits import Limits
+    from scaledproc.execution.tables.combine import combine
     from scaledproc.execution.worker import run_shards
     from scaledproc.execution.workers.pool import cores
     from scaledproc.extractors import Extractor, Option, Task, extractor
@@ -82,7 +82,7 @@ __getattr__, __dir__ = lazily(
                 "from_json",
             ),
         ),
-        "execution.combine": ("combine",),
+        "execution.tables.combine": ("combine",),
         "execution.limits": ("Limits",),
         "execution.worker": ("run_shards",),
         "execution.workers.pool": ("cores",),

@@ -18,7 +18,7 @@ from scaledproc.engine.options import parse_shards
 from scaledproc.errors import UsageError
 from scaledproc.events import CombineDone, Event, Note, ShardState, State
 from scaledproc.execution.heartbeat import Heartbeat, read_heartbeats, shard_states
-from scaledproc.execution.table_files import needs_rows
+from scaledproc.execution.tables.table_files import needs_rows
 from scaledproc.execution.workers.pool import cores
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import COMBINED, INVENTORY, PLAN, RECORD, SHARDS, WORK

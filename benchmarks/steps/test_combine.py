@@ -25,8 +25,8 @@ from measure import HERE, Bystanders, cpu_seconds, table
 
 from scaledproc._util.process import startup
 from scaledproc.events import ShardDone
-from scaledproc.execution.combine import combine
 from scaledproc.execution.shard import note_shard
+from scaledproc.execution.tables.combine import combine
 from scaledproc.extractors.wfdb.summary import SCHEMA
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import INVENTORY, WORK_ERROR_SCHEMA, report_name, shard_errors_name, shard_name

@@ -30,7 +30,7 @@ from scaledproc._util.process import startup
 from scaledproc.backends.local import LocalBackend
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import Event
-from scaledproc.execution.combine import combine
+from scaledproc.execution.tables.combine import combine
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import COMMON_METADATA
 

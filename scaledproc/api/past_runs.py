@@ -24,9 +24,9 @@ from scaledproc.run_folder.run import Run
 from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
-    from scaledproc.engine.overview import Overview
-    from scaledproc.engine.status import Status
-    from scaledproc.engine.verify import Verified
+    from scaledproc.engine.past.overview import Overview
+    from scaledproc.engine.past.status import Status
+    from scaledproc.engine.past.verify import Verified
     from scaledproc.extractors import Extractor
     from scaledproc.planning.inventory import Inventory
 
@@ -51,7 +51,7 @@ def status(
         If the folder holds no run, or the backend cannot be asked about the run's jobs.
     """
     check_kinds(locals())
-    from scaledproc.engine.status import find_status
+    from scaledproc.engine.past.status import find_status
 
     try:
         run, backend = _recalled(output, storage_options, settings)
@@ -84,7 +84,7 @@ def stop(
         stopped then.
     """
     check_kinds(locals())
-    from scaledproc.engine.status import at_work_in
+    from scaledproc.engine.past.status import at_work_in
 
     run, _ = _recalled(output, storage_options, settings)
     inner = at_work_in(run)
@@ -129,7 +129,7 @@ def verify(
     """
     check_kinds({"output": output, "dataset": "." if dataset is None else dataset})
     yes_or_no(inventory, "inventory")
-    from scaledproc.engine.verify import verify_run
+    from scaledproc.engine.past.verify import verify_run
     from scaledproc.planning.inventory import take_inventory
 
     inputs, outputs = split_options(storage_options)
@@ -174,7 +174,7 @@ def show(output: Where, *, most: int = SHOWN_TASKS, storage_options: Mapping[str
         If the folder holds no run, or the run is not finished or its files are damaged.
     """
     check_kinds(locals())
-    from scaledproc.engine.overview import find_overview
+    from scaledproc.engine.past.overview import find_overview
 
     most = at_least(1, "a number of tasks, 1 or more")(most, "--most")
     _, outputs = split_options(storage_options)
@@ -299,7 +299,7 @@ def seen(
     ScaledprocError
         If the folder holds no run, or cannot be read.
     """
-    from scaledproc.engine.status import find_status
+    from scaledproc.engine.past.status import find_status
 
     note, backend = "", None
     try:

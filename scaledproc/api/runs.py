@@ -205,7 +205,7 @@ def combine(
         If the folder holds no run, or a shard of the run is missing.
     """
     check_kinds(locals())
-    from scaledproc.execution.combine import combine as combine_shards
+    from scaledproc.execution.tables.combine import combine as combine_shards
 
     form = RunOptions.parse({"table": table}).table
     _, outputs = split_options(storage_options)

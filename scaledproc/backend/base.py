@@ -92,7 +92,7 @@ class Backend(ABC):
     """Runs jobs somewhere.
 
     A job is done by `scaledproc worker RUN --shard N` or `--combine`, or by the functions behind that command
-    (`scaledproc.execution.worker.run_shards`, `scaledproc.execution.combine.combine`); there is no second way.
+    (`scaledproc.execution.worker.run_shards`, `scaledproc.execution.tables.combine.combine`); there is no second way.
     `scaledproc.testing` has the tests that every backend must pass.
 
     Parameters

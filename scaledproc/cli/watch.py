@@ -17,7 +17,7 @@ from scaledproc.engine.options import PlanOptions
 
 if TYPE_CHECKING:
     from scaledproc.backend.base import Backend
-    from scaledproc.engine.status import Status
+    from scaledproc.engine.past.status import Status
     from scaledproc.reporting.watching.poller import Look
     from scaledproc.run_folder.run import Run
 

@@ -92,7 +92,7 @@ def execute(
         check_sendable(options.extractor)
     with _prepared(dataset, output, options, backend):  # before all that takes time, imports too
         from scaledproc.execution.chunks.loading import load_anew
-        from scaledproc.execution.finishing import finished_schema
+        from scaledproc.execution.tables.finishing import finished_schema
 
         load_anew()
         if options.with_keys is None and not options.overwrite:
@@ -455,7 +455,7 @@ def combine_anew(
     table
         Another form of the table than the run's.
     """
-    from scaledproc.execution.combine import combine
+    from scaledproc.execution.tables.combine import combine
 
     run.clean_up()
     kept = {name: digest for name, digest in run.record.digests.items() if _is_kept(name)}

@@ -17,8 +17,8 @@ from scaledproc.engine.provenance import versions
 from scaledproc.engine.steps import AtEnd, finish, reporting
 from scaledproc.errors import UsageError
 from scaledproc.events import CombineDone, Event, Note, ShardDone
-from scaledproc.execution.combine import combine
 from scaledproc.execution.heartbeat import PROGRESS, Beating, Heartbeat
+from scaledproc.execution.tables.combine import combine
 from scaledproc.execution.worker import run_shards
 from scaledproc.execution.workers.pool import cores
 from scaledproc.extractors.code.fingerprint import CODE, fingerprint_of

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scaledproc._util.process.machine import shortage
-from scaledproc.engine.overview import first_failures
+from scaledproc.engine.past.overview import first_failures
 from scaledproc.engine.provenance import finished_record, seconds_since_start
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import (

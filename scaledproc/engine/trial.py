@@ -21,9 +21,9 @@ from scaledproc.engine.options import PlanOptions, wants_keys
 from scaledproc.engine.provenance import IN_MEMORY
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.execution.chunks.task_call import StagingError
-from scaledproc.execution.finishing import finish_table, finished_schema, has_keys
-from scaledproc.execution.keys import keyed_rows
 from scaledproc.execution.staging import Direct, Stager
+from scaledproc.execution.tables.finishing import finish_table, finished_schema, has_keys
+from scaledproc.execution.tables.keys import keyed_rows
 from scaledproc.execution.workers.printing import was_debugged
 from scaledproc.extractors import Extractor, Task, load_extractor
 from scaledproc.extractors.code.fingerprint import working_here

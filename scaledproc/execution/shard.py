@@ -22,7 +22,7 @@ from scaledproc.execution.chunks.chunk import Outputs, Refused, fill, stored_sch
 from scaledproc.execution.chunks.committed import ChunkFooter, chunk_name, open_chunk
 from scaledproc.execution.chunks.quarantine import ErrorRows, read_rows
 from scaledproc.execution.chunks.said import SaidRows
-from scaledproc.execution.table_files import finish_in_process, finish_made_shard
+from scaledproc.execution.tables.table_files import finish_in_process, finish_made_shard
 from scaledproc.execution.workers.worker_guard import end_part, is_worn
 from scaledproc.run_folder.names import (
     PARTS,
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
     from scaledproc.execution.chunks.chunk_work import ChunkWork
     from scaledproc.execution.chunks.costs import Cost
-    from scaledproc.execution.table_files import Finishing
+    from scaledproc.execution.tables.table_files import Finishing
     from scaledproc.run_folder.folder import RunFolder
     from scaledproc.storage.store import Store
 

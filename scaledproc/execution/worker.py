@@ -61,7 +61,7 @@ from scaledproc.execution.scheduler import (
 )
 from scaledproc.execution.shard import make_shards, merge_part, merge_shard
 from scaledproc.execution.staging import FILES_AHEAD, Direct, StagedUnits, Stager
-from scaledproc.execution.table_files import Finishing
+from scaledproc.execution.tables.table_files import Finishing
 from scaledproc.execution.workers.pool import Pool
 from scaledproc.execution.workers.recovery import LOADS, Loss, Verdict, WorkerLostError
 from scaledproc.execution.workers.sending import Sent, sendable

@@ -39,7 +39,7 @@ def extractor_json(spec: str, given: Mapping[str, Any] | None = None) -> dict[st
     UsageError
         If there is no such extractor, or it cannot have such options.
     """
-    from scaledproc.execution.finishing import finished_schema
+    from scaledproc.execution.tables.finishing import finished_schema
 
     found = find_extractor(spec)
     values = parse_options(found, given or {})

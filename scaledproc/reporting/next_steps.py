@@ -10,8 +10,8 @@ from scaledproc._util.text import clean_text
 from scaledproc.events import Detached, RunFinished
 
 if TYPE_CHECKING:
-    from scaledproc.engine.overview import Overview
-    from scaledproc.engine.status import Status
+    from scaledproc.engine.past.overview import Overview
+    from scaledproc.engine.past.status import Status
 
 
 class Step(NamedTuple):

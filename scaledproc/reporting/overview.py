@@ -9,7 +9,7 @@ from scaledproc._util.text import bytes_text, count_text, seconds_text
 from scaledproc.reporting.text import counts_text, shown
 
 if TYPE_CHECKING:
-    from scaledproc.engine.overview import Alike, Overview
+    from scaledproc.engine.past.overview import Alike, Overview
 
 
 def overview_text(found: Overview) -> str:

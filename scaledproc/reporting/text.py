@@ -17,8 +17,8 @@ from scaledproc.events import State
 from scaledproc.planning.inventory import NoteOfRuns
 
 if TYPE_CHECKING:
-    from scaledproc.engine.status import Status
-    from scaledproc.engine.verify import Verified
+    from scaledproc.engine.past.status import Status
+    from scaledproc.engine.past.verify import Verified
     from scaledproc.events import RunFinished, ShardDone, ShardState
     from scaledproc.fetching.transfer import Fetched
     from scaledproc.planning.plan import Plan

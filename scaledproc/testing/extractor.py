@@ -14,8 +14,8 @@ import pytest
 
 import scaledproc
 from scaledproc.errors import UsageError
-from scaledproc.execution.finishing import finish_table, finished_schema
-from scaledproc.execution.keys import KEYS, without_keys
+from scaledproc.execution.tables.finishing import finish_table, finished_schema
+from scaledproc.execution.tables.keys import KEYS, without_keys
 from scaledproc.execution.workers.sending import check_sendable
 from scaledproc.extractors import Extractor, Task, load_extractor
 from scaledproc.extractors.options import ExtractorOption, make_extractor, options_of, parse_options

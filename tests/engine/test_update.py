@@ -20,7 +20,7 @@ import scaledproc
 from scaledproc import api
 from scaledproc.errors import OtherPlanError
 from scaledproc.events import ChunkDone, Event, Note, ReuseFound, RunFinished, RunStarted, ShardDone
-from scaledproc.execution import combine as combine_step
+from scaledproc.execution.tables import combine as combine_step
 from scaledproc.extractors import Task
 from scaledproc.run_folder.names import UPDATE
 from scaledproc.run_folder.record import digest_of_content

@@ -11,7 +11,7 @@ import pytest
 import scaledproc
 from scaledproc.errors import OtherPlanError
 from scaledproc.events import ReuseFound
-from scaledproc.execution.finishing import finished_schema
+from scaledproc.execution.tables.finishing import finished_schema
 from scaledproc.extractors import load_extractor
 from scaledproc.extractors.described import column_texts, described, descriptions, undescribed
 from scaledproc.extractors.registry import names

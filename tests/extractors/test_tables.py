@@ -16,7 +16,7 @@ from support import Cli, tree_bytes
 import scaledproc
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import ChunkDone, CombineDone, Event, ReuseFound, ShardDone
-from scaledproc.execution.keys import KEYS
+from scaledproc.execution.tables.keys import KEYS
 from scaledproc.extractors import Task
 from scaledproc.extractors.tables import RESERVED
 from scaledproc.run_folder.names import OWN_NAMES

@@ -35,12 +35,12 @@ THROUGH = {  # in the order of their folders
     "execution/worker extractors/base storage/parquet",
     "stories/test_hostile.py": "extractors/wfdb/headers/task_header",
     "engine/test_options.py": "_util/options _util/types",
-    "engine/test_overview.py": "_util/html execution/said_files execution/chunks/said reporting/overview "
+    "engine/past/test_overview.py": "_util/html execution/tables/said_files execution/chunks/said reporting/overview "
     "reporting/tables",
     "engine/test_update.py": "execution/reuse/decision execution/reuse/earlier "
     "execution/reuse/shards planning/comparison run_folder/tasks_table",
     "stories/test_update_model.py": "run_folder/replacement",
-    "engine/test_verify.py": "_util/digests run_folder/shard_report",
+    "engine/past/test_verify.py": "_util/digests run_folder/shard_report",
     "examples/test_launcher_backend.py": "backend/base",
     "execution/chunks/test_missing_dataset.py": "execution/chunks/quarantine storage/local_files",
     "execution/test_inside_tasks.py": "_util/process/streams execution/workers/printing",
@@ -73,7 +73,7 @@ THROUGH = {  # in the order of their folders
     "reporting/report/failures reporting/report/findings reporting/report/parts reporting/report/pictures "
     "reporting/report/plausible reporting/report/times",
     "reporting/terminal/test_choice.py": "reporting/terminal/base reporting/terminal/json_lines",
-    "reporting/test_terminal.py": "engine/status reporting/job_events reporting/terminal/log",
+    "reporting/test_terminal.py": "engine/past/status reporting/job_events reporting/terminal/log",
     "run_folder/lock/test_driver_lease.py": "run_folder/lock/lease_store",
     "run_folder/test_late_requests.py": "storage/fencing",
     "run_folder/test_folder.py": "run_folder/beginning run_folder/plan_files",

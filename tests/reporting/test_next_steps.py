@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from scaledproc.engine.overview import Alike, Overview
-from scaledproc.engine.status import Status
+from scaledproc.engine.past.overview import Alike, Overview
+from scaledproc.engine.past.status import Status
 from scaledproc.events import Detached, Failure, RunFinished
 from scaledproc.reporting.next_steps import (
     Step,

@@ -24,8 +24,8 @@ from told import chunk, shard_done, started, state
 import scaledproc
 from scaledproc import api
 from scaledproc._util.process import signals
+from scaledproc.engine.past.status import Status
 from scaledproc.engine.progress import RunProgress
-from scaledproc.engine.status import Status
 from scaledproc.events import ChunkDone, CombineDone, Event, Note, RunFinished, RunStarted, ShardDone, ShardState
 from scaledproc.reporting.terminal import LiveProgress, PlainProgress
 from scaledproc.reporting.text import status_text

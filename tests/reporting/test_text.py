@@ -14,7 +14,7 @@ from support import TreeWriter
 from told import started, state
 
 import scaledproc
-from scaledproc.engine.status import Status
+from scaledproc.engine.past.status import Status
 from scaledproc.events import Event, Failure, Note, RunFinished
 from scaledproc.reporting.terminal import LiveProgress, PlainProgress
 from scaledproc.reporting.text import counts_text, finished_text, plan_text, shard_lines, status_text, trouble_lines

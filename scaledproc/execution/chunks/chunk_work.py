@@ -16,7 +16,7 @@ from scaledproc.storage.store import Store
 
 if TYPE_CHECKING:
     from scaledproc.execution.staging import StagedUnit
-    from scaledproc.execution.table_files import Finishing
+    from scaledproc.execution.tables.table_files import Finishing
 
 
 @dataclass(frozen=True)

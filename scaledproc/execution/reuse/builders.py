@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from scaledproc.execution.table_files import Finishing, finish_in_process
+from scaledproc.execution.tables.table_files import Finishing, finish_in_process
 from scaledproc.execution.workers.pool import Pool, cores
 from scaledproc.execution.workers.recovery import WorkerLostError
 from scaledproc.execution.workers.sending import sendable

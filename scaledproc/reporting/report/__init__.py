@@ -14,7 +14,7 @@ from scaledproc.run_folder.names import REPORT
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from scaledproc.engine.status import Status
+    from scaledproc.engine.past.status import Status
     from scaledproc.extractors import Extractor
     from scaledproc.run_folder.folder import RunFolder
     from scaledproc.run_folder.run import Run

@@ -11,7 +11,7 @@ from scaledproc._util.text import count_text
 from scaledproc.reporting.report.parts import block, command, grid, listed, number, part, said
 
 if TYPE_CHECKING:
-    from scaledproc.engine.overview import Alike
+    from scaledproc.engine.past.overview import Alike
     from scaledproc.reporting.report.findings import Findings, Messages
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from scaledproc.extractors.account import Account, Example, Histogram
 
 if TYPE_CHECKING:
-    from scaledproc.engine.overview import Alike
+    from scaledproc.engine.past.overview import Alike
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scaledproc.engine.overview import Groups
+from scaledproc.engine.past.overview import Groups
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import ShardDone, ShardState
 from scaledproc.extractors.account import Account, Example, Spans, histogram, share_read
@@ -29,7 +29,7 @@ from scaledproc.storage.parquet import read_tables
 from scaledproc.storage.store import describe, store_errors
 
 if TYPE_CHECKING:
-    from scaledproc.engine.status import Status
+    from scaledproc.engine.past.status import Status
     from scaledproc.run_folder.run import Run
 
 SLOWEST = 20

@@ -20,7 +20,7 @@ from scaledproc.api import make_backend, report, status, stop
 from scaledproc.backends.commands import backend as module
 from scaledproc.backends.commands.settings import FIRST_NUMBER, Settings, fill
 from scaledproc.errors import ScaledprocError, UsageError
-from scaledproc.execution.combine import combine
+from scaledproc.execution.tables.combine import combine
 from scaledproc.execution.worker import run_shards
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import COMBINED

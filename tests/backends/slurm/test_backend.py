@@ -25,7 +25,7 @@ from scaledproc.engine.job import do_job
 from scaledproc.engine.options import JobOrder
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, Note, ShardDone, ShardState
-from scaledproc.execution.combine import combine
+from scaledproc.execution.tables.combine import combine
 from scaledproc.execution.worker import run_shards
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import COMBINED

@@ -18,7 +18,7 @@ from support import COUNT, Bucket, Cli, TreeWriter
 import scaledproc
 from scaledproc import Task
 from scaledproc.api import status
-from scaledproc.engine.status import find_status
+from scaledproc.engine.past.status import find_status
 from scaledproc.events import ChunkDone, CombineDone, Event
 from scaledproc.extractors.account import SMALL, Account, Facts, Matrix, Reading, Spans, Worry
 from scaledproc.extractors.base import FunctionExtractor

@@ -15,8 +15,8 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 import scaledproc
-from scaledproc.execution.croissant import CONFORMS_TO, TableFile, column_id, croissant
-from scaledproc.execution.keys import KEYS
+from scaledproc.execution.tables.croissant import CONFORMS_TO, TableFile, column_id, croissant
+from scaledproc.execution.tables.keys import KEYS
 from scaledproc.extractors.described import descriptions
 from scaledproc.extractors.tables import TABLE_NAME
 

@@ -18,8 +18,9 @@ from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import CombineDone
 from scaledproc.execution.chunks.chunk import as_stored
 from scaledproc.execution.chunks.quarantine import read_rows
-from scaledproc.execution.croissant import TableFile, croissant
-from scaledproc.execution.finishing import (
+from scaledproc.execution.shard import counts_of
+from scaledproc.execution.tables.croissant import TableFile, croissant
+from scaledproc.execution.tables.finishing import (
     check_names,
     check_row_wise,
     end_notes,
@@ -34,17 +35,16 @@ from scaledproc.execution.finishing import (
     summed_up,
     table_schema,
 )
-from scaledproc.execution.keys import KEYS, KeyColumns
-from scaledproc.execution.said_files import write_said
-from scaledproc.execution.shard import counts_of
-from scaledproc.execution.table_files import (
+from scaledproc.execution.tables.keys import KEYS, KeyColumns
+from scaledproc.execution.tables.said_files import write_said
+from scaledproc.execution.tables.table_files import (
     TableReport,
     finish_shard,
     finished_shards,
     key_of,
     write_common_metadata,
 )
-from scaledproc.execution.unreferenced import Unreferenced
+from scaledproc.execution.tables.unreferenced import Unreferenced
 from scaledproc.extractors.rows.several import MAIN, CountsByTable, columns_of_table, rows_of_table
 from scaledproc.extractors.tables import tables_of
 from scaledproc.run_folder.folder import RunFolder

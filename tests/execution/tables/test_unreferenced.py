@@ -13,7 +13,7 @@ from scaledproc.api import status
 from scaledproc.engine.job import do_job
 from scaledproc.engine.options import JobOrder
 from scaledproc.events import CombineDone, Event, Note, RunStarted
-from scaledproc.execution import unreferenced
+from scaledproc.execution.tables import unreferenced
 from scaledproc.reporting.text import status_json, status_text
 from scaledproc.storage.parquet import read_tables
 

@@ -18,8 +18,8 @@ import scaledproc
 from scaledproc import Extractor, Task
 from scaledproc.errors import OtherPlanError, ScaledprocError, UsageError
 from scaledproc.events import ReuseFound
-from scaledproc.execution.finishing import has_keys
-from scaledproc.execution.keys import KEYS, KeyColumns, decoded
+from scaledproc.execution.tables.finishing import has_keys
+from scaledproc.execution.tables.keys import KEYS, KeyColumns, decoded
 from scaledproc.storage.parquet import Writer
 from scaledproc.testing.probes import output_bytes
 

@@ -11,7 +11,7 @@ import pytest
 from support import Bucket, Cli
 
 import scaledproc
-from scaledproc.engine.overview import Groups, first_failures
+from scaledproc.engine.past.overview import Groups, first_failures
 from scaledproc.events import ChunkDone, RunFinished
 from scaledproc.reporting.text import finished_text
 from scaledproc.run_folder.tracebacks import few_tracebacks
@@ -287,7 +287,7 @@ def test_tracebacks_of_a_few_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_groups_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scaledproc.engine.overview._GROUPS", 3)
+    monkeypatch.setattr("scaledproc.engine.past.overview._GROUPS", 3)
     groups = Groups()
     for letter in "abcdea":
         groups.add("exception", "ValueError", f"no {letter}", "x.txt")

@@ -15,8 +15,8 @@ from scaledproc._util.digests import digest_of_stream
 from scaledproc._util.text import count_text
 from scaledproc.errors import ScaledprocError
 from scaledproc.execution.chunks.chunk import as_stored
-from scaledproc.execution.finishing import finish_table, finished_schema, has_keys, same_rows
-from scaledproc.execution.keys import KeyColumns, decoded, keyed_schema, tasks_of_shards
+from scaledproc.execution.tables.finishing import finish_table, finished_schema, has_keys, same_rows
+from scaledproc.execution.tables.keys import KeyColumns, decoded, keyed_schema, tasks_of_shards
 from scaledproc.extractors.code.fingerprint import fingerprint_of
 from scaledproc.extractors.rows.several import MAIN, CountsByTable, columns_of_table, rows_of_table
 from scaledproc.extractors.tables import tables_of

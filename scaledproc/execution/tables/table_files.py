@@ -26,7 +26,7 @@ from scaledproc._util.digests import digest_of, digest_of_stream
 from scaledproc.errors import ScaledprocError
 from scaledproc.execution.chunks.chunk import as_stored
 from scaledproc.execution.chunks.loading import load_cached
-from scaledproc.execution.finishing import (
+from scaledproc.execution.tables.finishing import (
     check_row_wise,
     finish_piece,
     finished_schema,
@@ -38,7 +38,7 @@ from scaledproc.execution.finishing import (
     summed_up,
     table_schema,
 )
-from scaledproc.execution.keys import KEYS, KeyColumns, tasks_of_shards
+from scaledproc.execution.tables.keys import KEYS, KeyColumns, tasks_of_shards
 from scaledproc.extractors.rows.several import MAIN, CountsByTable, columns_of_table, rows_of_table
 from scaledproc.extractors.tables import tables_of
 from scaledproc.run_folder.names import table_file_name, table_report_name

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scaledproc.errors import ScaledprocError, UsageError
-from scaledproc.execution.keys import keyed_schema
+from scaledproc.execution.tables.keys import keyed_schema
 from scaledproc.extractors.base import Extractor, FunctionExtractor
 from scaledproc.extractors.code.fingerprint import WITH_KEYS
 from scaledproc.extractors.described import described

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
-from scaledproc.execution.finishing import has_partial_form, has_summary
+from scaledproc.execution.tables.finishing import has_partial_form, has_summary
 from scaledproc.extractors.wfdb.summary import WfdbSummary
 
 
