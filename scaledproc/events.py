@@ -29,7 +29,7 @@ class Failure:
     """The name of the exception's class; of a signal, or the exit code, where the task ended its process."""
     message: str
     place: str = ""
-    """The file and line of the extractor's own code that failed, such as `mine.py:12`; empty where it is not known."""
+    """The file of the extractor's own code that failed, a colon, and the line; empty where it is not known."""
 
     @property
     def cause(self) -> tuple[str, str, str]:
