@@ -43,7 +43,7 @@ class _RunByDefault(TyperGroup):
                 self.add_command(typer.main.get_command(point.load()), point.name)
             if not points:
                 if not ctx.resilient_parsing:
-                    self._refuse_misspelt(args[0])
+                    self._refuse_misspelt(args[0], is_alone=len(args) == 1)
                 args = ["run", *args]
         installs = any(word.partition("=")[0] in INSTALLERS for word in args)
         if not ctx.resilient_parsing:  # a shell that asks what could come next is told of no mistake
@@ -82,7 +82,7 @@ class _RunByDefault(TyperGroup):
                     found["message"] += "; an option of the extractor is given as --set NAME=VALUE"
             raise
 
-    def _refuse_misspelt(self, word: str) -> None:
+    def _refuse_misspelt(self, word: str, *, is_alone: bool) -> None:
         """See that a word that is no command is not meant to be one; what exists is an INPUT, whatever it is called."""
         if not re.fullmatch(r"[A-Za-z-]+", word) or word.startswith("-") or Path(word).exists():
             return
@@ -91,6 +91,8 @@ class _RunByDefault(TyperGroup):
         names = [*self.commands, *(point.name for point in plugins(COMMANDS))]
         if found := get_close_matches(word.lower(), names, n=1, cutoff=0.7):
             raise UsageError(f"there is neither a command nor a folder {word!r}: is {found[0]!r} meant?")
+        if is_alone:
+            raise UsageError(f"there is neither a command nor a folder {word!r}; scaledproc --help lists the commands")
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         for point in plugins(COMMANDS):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from scaledproc._util.text import clean_text
-from scaledproc.events import Detached, RunFinished
+from scaledproc.events import Detached, Failure, RunFinished
 
 if TYPE_CHECKING:
     from scaledproc.engine.past.overview import Overview
@@ -33,7 +33,7 @@ def after_run(event: RunFinished | Detached) -> list[Step]:
     if event.failures:
         steps.append(Step("try one here", _trial(event.output, event.failures[0].anchor)))
     if event.quarantined:
-        steps.append(Step("try all again", "the same command with --retry-failed"))
+        steps.append(Step("try all again", f"the same command with {_again(event.failures)}"))
     if not event.rows and not event.quarantined:
         steps.append(Step("what one gives", f"scaledproc try {output}"))
     steps.append(Step("look at it", f"scaledproc report {output} --open"))
@@ -60,6 +60,12 @@ def after_show(found: Overview) -> list[Step]:
     if found.empty:
         return [Step("what one gives", _trial(found.output, found.empty[0]["anchor"]))]
     return []
+
+
+def _again(failures: Sequence[Failure]) -> str:
+    """What does failed tasks again; where they failed in code that a person has, that may be edited before."""
+    is_own = any(each.place for each in failures)
+    return "--retry-failed; once the code is mended, with --update" if is_own else "--retry-failed"
 
 
 def _trial(output: str, anchor: str) -> str:

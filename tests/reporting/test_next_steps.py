@@ -40,6 +40,14 @@ def test_after_failures_one_is_tried_and_all_are_tried_again() -> None:
     ]
 
 
+def test_code_that_failed_is_mended_before() -> None:
+    own = replace(FAILURE, place="mine.py:3")
+    steps = after_run(RunFinished("out", 2, 2, 2, 1, 1.0, failures=(own,)))
+    assert steps[1] == Step(
+        "try all again", "the same command with --retry-failed; once the code is mended, with --update"
+    )
+
+
 def test_a_run_that_goes_on_elsewhere_is_asked_for() -> None:
     assert Step("how far it is", "scaledproc status s3://b/out") in after_run(Detached("it runs", "s3://b/out"))
 

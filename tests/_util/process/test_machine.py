@@ -239,6 +239,11 @@ def test_a_misspelt_command(data: Path, extractor: str, cli: Cli, tmp_path: Path
         2,
         "scaledproc: there is neither a command nor a folder 'staus': is 'status' meant?\n",
     )
+    done = cli("help")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "scaledproc: there is neither a command nor a folder 'help'; scaledproc --help lists the commands\n",
+    )
     data.rename(tmp_path / "staus")
     done = cli("staus", "out", "--extractor", extractor, "--jobs", "1")
     assert done.returncode == 0, done.stderr
