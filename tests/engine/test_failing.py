@@ -175,6 +175,17 @@ def test_what_is_no_traceback_of_a_task_has_no_place(trace: str) -> None:
     assert own_place(trace) == ""
 
 
+def test_a_library_below_a_built_in_extractor_is_no_place_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/ragged.csv").write_text("id,value\n1,2,3\n")
+    events: list[Event] = []
+    scaledproc.run(
+        tmp_path / "data", tmp_path / "out", extractor="table", jobs=1, max_failures=None, on_event=events.append
+    )
+    failures = [failure for event in events if isinstance(event, ChunkDone) for failure in event.failures]
+    assert [(failure.kind, failure.place) for failure in failures] == [("exception", "")]
+
+
 def test_progress_tells_the_first_failure_and_how_many_more() -> None:
     progress = RunProgress(started(100, 100, 1), Clock())
     assert progress.failing_text() == ""

@@ -75,7 +75,7 @@ class Desk:
         events = [json.loads(line) for line in done.stdout.splitlines()]
         found = [event["text"] for event in events if event["event"] == "ReuseFound"]
         ended = [f"{event['rows']} rows, {event['quarantined']} quarantined" for event in events if "already" in event]
-        text = "; ".join([*found, *ended]) or done.stderr.strip().splitlines()[-1]
+        text = "; ".join([*found, *ended]) or done.stderr.strip()
         shown = text.replace(str(self.folder), "…")
         print(f"$ {' '.join(command)}\n{shown}\n".replace(str(self.folder), "…"))  # noqa: T201 - the transcript
         return done.returncode, text
@@ -119,7 +119,8 @@ def test_the_daily_loop_on_real_records(desk: Desk, shared_data: Path) -> None:
     (desk.folder / "levels.py").write_text(HELPER.replace("sum(content)", "2 * sum(content)"))
     code, text = desk.call(desk.dataset, "out")
     assert code == 2
-    assert f"levels.py changed; --update does {n_tasks} of {n_tasks} tasks: {n_tasks} of other code" in text
+    assert "\n  levels.py changed\n" in text
+    assert f"\n  --update does {n_tasks} of {n_tasks} tasks: {n_tasks} of other code" in text
     assert desk.update().startswith(f"{n_tasks} of {n_tasks} tasks: {n_tasks} of other code or options")
     desk.compare()
 

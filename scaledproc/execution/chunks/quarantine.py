@@ -33,6 +33,7 @@ _BORDER = 2**16  # of these so many at the end are left out, where a secret may 
 _HELD = 8 * 2**20
 _ROWS = 4_096
 _CALLER = "execution/chunks/task_call.py"
+_WAYS = ("execution/", "extractors/base.py", "extractors/rows/")  # ours, through which an extractor is called
 _BEGIN = "\nTraceback (most recent call last):\n"
 _FRAME = re.compile(r'^  File "(.+)", line (\d+), in ', re.MULTILINE)
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
@@ -143,9 +144,12 @@ def own_place(trace: str) -> str:
     if not frames or not frames[0][0].endswith(_CALLER):
         return ""
     root = frames[0][0].removesuffix(_CALLER)
-    own = [(file, line) for file, line in frames if not file.startswith(root)]
+    ways = tuple(root + each for each in _WAYS)
+    own = next((file for file, _ in frames if not file.startswith(ways)), root)
+    if own.startswith(root):  # a built-in extractor, or rows that were refused
+        return ""
     # What the extractor called in a library is no line of its own.
-    return next((f"{Path(file).name}:{line}" for file, line in reversed(own) if file == own[0][0]), "")
+    return next(f"{Path(file).name}:{line}" for file, line in reversed(frames) if file == own)
 
 
 def read_rows(store: Store, name: str, rows: int, committed: str) -> Iterator[pa.Table]:
