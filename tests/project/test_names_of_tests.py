@@ -45,6 +45,7 @@ THROUGH = {  # in the order of their folders
     "execution/chunks/test_missing_dataset.py": "execution/chunks/quarantine storage/local_files",
     "execution/test_inside_tasks.py": "_util/process/streams execution/workers/printing",
     "execution/test_scheduler.py": "execution/chunks/chunk_work",
+    "execution/workers/test_pool.py": "execution/workers/starting",
     "execution/workers/test_recovery.py": "execution/workers/worker_guard",
     "execution/workers/test_sending.py": "execution/chunks/loading",
     "extractors/code/test_fingerprint.py": "extractors/code/bytecode extractors/code/code_finder "
