@@ -74,6 +74,7 @@ def run(
         made["backend"], made["jobs"], made["scratch"], settings_for(str(made["backend"]), settings)
     )
     if dataset is None:
+        RunOptions.parse({**given, **made})  # what cannot be is told before anything is written
         dataset, output = _demo(quiet=quiet or as_json), DEMO
     elif output is None:
         raise UsageError("name the folder to write: scaledproc --backend local INPUT OUTPUT")
@@ -178,7 +179,13 @@ def combine(
     from scaledproc.reporting import terminal
 
     startup.loaded()
-    display = terminal.JsonProgress() if as_json else terminal.Progress() if quiet else terminal.PlainProgress()
+    display = (
+        terminal.JsonProgress()
+        if as_json
+        else terminal.Progress()
+        if quiet
+        else terminal.PlainProgress(beginning="combining")
+    )
     with display:
         api.combine(output, **given, on_event=display.listen)
 
