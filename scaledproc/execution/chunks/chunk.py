@@ -253,6 +253,7 @@ def _run_tasks(work: ChunkWork, piece: Piece, out: Outputs, refused: Refused) ->
     own = guard()
     bearing = Bearing(_say)
     meter = Meter()
+    has_read = True
     if own is None:
         watch_questions()
     try:
@@ -260,6 +261,7 @@ def _run_tasks(work: ChunkWork, piece: Piece, out: Outputs, refused: Refused) ->
             group, unit, anchor = work.tasks[place]
             staged = work.staged[unit]
             if unit != last:
+                has_read = True  # a list of the unit's files
                 last, sizes = unit, work.files[unit]
                 listed = listed_files(work.store, sizes) if isinstance(sizes, int) else UnitFiles.of(sizes)
             files = listed.files
@@ -267,7 +269,8 @@ def _run_tasks(work: ChunkWork, piece: Piece, out: Outputs, refused: Refused) ->
             task = Task(group, unit, anchor, staged.root, files, shared, watch=watch)
             if own is not None and place > piece.start:
                 own.between(place)
-            meter.begin()
+            meter.begin(has_read=has_read)
+            has_read = False
             attempts, has_run = 1, False
             if place in refused.errors:
                 error: dict[str, Any] | None = error_row(task, refused.errors[place], 1)
@@ -288,6 +291,7 @@ def _run_tasks(work: ChunkWork, piece: Piece, out: Outputs, refused: Refused) ->
             ends.append(collector.rows)
             costs.append(meter.end(attempts))
             if collector.is_full:
+                has_read = True  # what this imports, for once
                 _write_rows(out.writer, collector, held, is_careful=refused.is_careful)
         between_tasks()
         _write_rows(out.writer, collector, held, is_careful=refused.is_careful)
