@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,7 +33,7 @@ from scaledproc.extractors.rows.collector import REFUSALS, RefusedRowsError, Row
 from scaledproc.extractors.rows.several import collector_for, schema_between
 from scaledproc.planning.shared_files import check_shared, paths_of
 from scaledproc.storage.local_files import Watch, forget
-from scaledproc.storage.parquet import Writer, open_reader, tables_in
+from scaledproc.storage.parquet import Writer, as_stored, open_reader, tables_in
 
 T = TypeVar("T")
 
@@ -157,14 +156,6 @@ def stored_schema(work: ChunkWork) -> pa.Schema:
 def schema_in_files(extractor: Extractor) -> pa.Schema:
     """The columns of an extractor's rows, of all its tables, as they are read from a file."""
     return as_stored(schema_between(extractor))
-
-
-@lru_cache(maxsize=4)
-def as_stored(schema: pa.Schema) -> pa.Schema:
-    """A schema as it is read from a file."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(schema.empty_table(), sink, version="2.6")
-    return pq.read_schema(pa.BufferReader(sink.getvalue())).remove_metadata()
 
 
 def _put_together(pieces: Sequence[PieceDone], out: Outputs) -> PieceDone:
