@@ -21,8 +21,10 @@ import pytest
 from support import COMMAND, COUNT, Cli, TreeWriter, clean_environment, tree_bytes
 
 import scaledproc
+import scaledproc.cli.run as run_command
 from scaledproc.cli.main import main
 from scaledproc.events import Event, RunStarted
+from scaledproc.run_folder.names import RECORD
 
 Result = subprocess.CompletedProcess[str]
 RUN = ("data", "out", "--extractor", "count.py:count", "--jobs", "1")
@@ -488,6 +490,18 @@ def test_what_cannot_be_asked_for_makes_no_demo(call: Cli, project: Path, words:
     assert done.returncode == 2
     assert done.stderr.startswith(f"scaledproc: {words[0]} ")
     assert not (project / "scaledproc-demo").exists()
+
+
+def test_processes_that_were_started_for_nothing_are_gone(cli: Cli, project: Path) -> None:
+    """They are started before it is known whether there is such an extractor."""
+    assert run_command._RECORD == RECORD
+    (project / "scratch").mkdir()
+    words = ("data", "out", "--extractor", "nothing", "--jobs", "2", "--scratch", "scratch")
+    done = cli(*words)
+    assert done.returncode == 2
+    assert done.stderr.startswith("scaledproc: no extractor is called 'nothing'")
+    assert list((project / "scratch").iterdir()) == []
+    assert not (project / "out").exists()
 
 
 def test_shards_of_a_run_at_work_here_are_not_said_to_wait(call: Cli, project: Path) -> None:

@@ -1,12 +1,14 @@
-"""What processes write to their standard streams, as whole lines for a display that moves.
+"""What processes write to their standard streams, as whole lines for whoever shows them.
 
-What they write to the terminal themselves, the display draws over. A pipe of a folder, and no other kind, as a process
-of loky's inherits no handles that it was not given.
+What several processes write to a terminal themselves comes between each other's lines, and a display that moves draws
+over it; standard output may be a program's to read. A pipe of a folder, and no other kind, as a process of loky's
+inherits no handles that it was not given.
 """
 
 from __future__ import annotations
 
 import contextlib
+import locale
 import os
 import re
 import select
@@ -82,21 +84,27 @@ class Overheard:
                 self._show([_text_of(line) for line in lines])
 
 
-def speak_into(path: Path) -> None:
+def speak_into(path: Path | None) -> None:
     """In a process: have its standard streams, and those of programs that it starts, lead into the pipe.
 
-    Nothing happens where nobody listens.
+    Where there is none, or nobody listens, they lead to standard error.
     """
-    with contextlib.suppress(OSError):
+    try:
+        if path is None:
+            raise FileNotFoundError
         pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-        os.set_blocking(pipe, True)
-        for stream in (1, 2):
-            os.dup2(pipe, stream)
-        if pipe > 2:
-            os.close(pipe)
+    except OSError:
+        with contextlib.suppress(OSError):  # which is closed
+            os.dup2(2, 1)
+        return
+    os.set_blocking(pipe, True)
+    for stream in (1, 2):
+        os.dup2(pipe, stream)
+    if pipe > 2:
+        os.close(pipe)
 
 
 def _text_of(line: bytes) -> str:
     """A line without colours; of one that was written over, as bars of progress are, what it was last."""
-    text = line.rstrip(b"\r").rpartition(b"\r")[2].decode(errors="replace")
+    text = line.rstrip(b"\r").rpartition(b"\r")[2].decode(locale.getencoding(), errors="replace")
     return clean_text(_COLOURS.sub("", text))

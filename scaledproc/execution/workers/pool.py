@@ -27,8 +27,8 @@ from scaledproc._util.process.signals import SIGNALS
 from scaledproc._util.redaction import known_secrets
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.execution.limits import Limits
-from scaledproc.execution.workers import printing
 from scaledproc.execution.workers.overheard import Overheard
+from scaledproc.execution.workers.printing import show_output
 from scaledproc.execution.workers.recovery import WorkerLostError
 from scaledproc.execution.workers.starting import ALIVE, start
 from scaledproc.execution.workers.tracker import named_here
@@ -118,9 +118,8 @@ class Pool:
                 os.mkfifo(self.folder / ALIVE)
                 self._alive = os.open(self.folder / ALIVE, os.O_RDWR | os.O_NONBLOCK)
             self._overheard = None
-            if printing.on_output is not None:
-                with contextlib.suppress(OSError):  # then they write to the terminal themselves
-                    self._overheard = Overheard(self.folder, printing.on_output)
+            with contextlib.suppress(OSError):  # then they write to standard error themselves
+                self._overheard = Overheard(self.folder, show_output)
             said = None if self._overheard is None else self._overheard.path
             self._cores = [_Core(self.folder, number, self.limits, self._scratch, said) for number in range(self.jobs)]
             self._idle = list(reversed(self._cores))

@@ -52,12 +52,11 @@ def start(
     safe_path
         What the environment said of the current folder before.
     said
-        The pipe that its standard streams are to lead into; None where they stay what they are.
+        The pipe that its standard streams are to lead into; to standard error where None is.
     """
     startup.restore_path(safe_path)
     startup.begin()
-    if said is not None:
-        speak_into(said)
+    speak_into(said)
     sys.stdout = sys.stderr
     leave_to_driver()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scaledproc.execution.workers.overheard import Overheard, speak_into
+from scaledproc.execution.workers.overheard import Overheard
 
 
 def overheard(folder: Path, write: Callable[[Path], None]) -> list[str]:
@@ -84,10 +84,16 @@ def test_a_process_and_the_programs_that_it_starts(tmp_path: Path) -> None:
     assert overheard(tmp_path, run) == ["printed", "warned", "by a library", "by a program"]
 
 
-def test_where_nobody_listens_the_streams_stay(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    speak_into(tmp_path / "none")
-    os.write(2, b"here\n")
-    assert capfd.readouterr().err == "here\n"
+def test_where_nobody_listens_all_is_written_to_standard_error(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "from scaledproc.execution.workers.overheard import speak_into\n"
+        "speak_into(Path(sys.argv[1]) if sys.argv[1:] else None)\n"
+        "os.write(1, b'out\\n'); os.write(2, b'err\\n')\n"
+    )
+    for words in ([], [str(tmp_path / "none")]):
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, check=True)
+        assert (done.stdout, done.stderr) == (b"", b"out\nerr\n")
 
 
 def test_what_shows_them_may_fail(tmp_path: Path) -> None:
