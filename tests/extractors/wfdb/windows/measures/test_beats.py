@@ -8,17 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from wfdb_oracles.oracle import read_files, samples_of, task_of
 from wfdb_oracles.windows import in_time
 
 from scaledproc.extractors.wfdb.beats.detection import detect_beats
-from scaledproc.extractors.wfdb.beats.intervals import rr_intervals_ms
+from scaledproc.extractors.wfdb.beats.intervals import heart_rate, pnn50, rmssd, rr_intervals_ms, sdnn
 from scaledproc.extractors.wfdb.beats.pulses import pulse_features
 from scaledproc.extractors.wfdb.signals import blocks
 from scaledproc.extractors.wfdb.windows import streams
 from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
 from scaledproc.extractors.wfdb.windows.measures import beats
 
+TIMES = st.floats(200, 2_000) | st.just(float("nan"))
 TOLD = ("n_beats", *beats.COLUMNS)
 
 
@@ -47,6 +50,16 @@ def in_pieces(samples: Any, fs: float, kind: Any) -> dict[str, Any]:
         for column, values in columns.items():
             parts.setdefault(column, []).append(values[inside])
     return {column: np.concatenate(values) for column, values in parts.items()}
+
+
+@given(st.lists(TIMES, min_size=1, max_size=300))
+def test_variability_is_what_its_definitions_give_to_the_bit(times: list[float]) -> None:
+    intervals = np.array(times)
+    there = intervals[~np.isnan(intervals)]
+    mean = float(np.nanmean(intervals)) if len(there) else np.nan
+    wanted = heart_rate(intervals), mean, sdnn(intervals), rmssd(intervals), pnn50(intervals)
+    assert beats._variability(intervals) == tuple(None if np.isnan(each) else each for each in wanted)
+    assert beats._median(intervals) == (float(np.nanmedian(intervals)) if len(there) else None)
 
 
 @pytest.mark.parametrize(
