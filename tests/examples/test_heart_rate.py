@@ -45,7 +45,7 @@ def test_beats_beside_the_monitor(shared_data: Path, tmp_path: Path, capsys: pyt
     found = re.fullmatch(r"72 minutes; .* (\d+) with trusted beats .* (\d+\.\d) bpm\n", capsys.readouterr().out)
     assert found is not None
     assert int(found[1]) > 35
-    assert float(found[2]) < 4
+    assert float(found[2]) < 2  # in the minute before or behind it is more
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
 
 

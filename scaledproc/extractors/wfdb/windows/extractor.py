@@ -18,7 +18,8 @@ from scaledproc.extractors.options import Option
 from scaledproc.extractors.tables import TableRows
 from scaledproc.extractors.wfdb.given_tables import NamesOption, RangesOption
 from scaledproc.extractors.wfdb.headers.header import parse_header, read_header
-from scaledproc.extractors.wfdb.headers.record import HEADER, exact, records_of, when_counted
+from scaledproc.extractors.wfdb.headers.rates import rate_of
+from scaledproc.extractors.wfdb.headers.record import HEADER, records_of, ticks_per_second, when_counted
 from scaledproc.extractors.wfdb.headers.task_header import listed_files, shared_values
 from scaledproc.extractors.wfdb.summary import ENDING, NUMERICS_FS
 from scaledproc.extractors.wfdb.windows.beats_table import BEATS, SCHEMA, BeatsInOrder, table_of_beats
@@ -54,6 +55,8 @@ class SignalRow(NamedTuple):
     canonical: str | None
     units: str | None
     fs: float | None
+    rate: float | None
+    """What `fs` stands for, which may be rounded."""
     wanted: int
     """Which of the wanted signals it is."""
 
@@ -150,7 +153,8 @@ class WfdbWindows(Extractor):
     units
         Physical units as written: `mV` where none are.
     fs
-        Samples per second of this signal, Hz; null for MIMIC-IV's numerics, whose times are irregular.
+        Samples per second of this signal as written, Hz; null for MIMIC-IV's numerics, whose times are irregular. A
+        rate that is rounded counts as what was rounded: 0.0166666666667 Hz, of MIMIC-III's numerics, as 1/60 Hz.
     window
         The number of the window: it begins `window * step` seconds after the point that `grid` names.
     start
@@ -427,7 +431,8 @@ class WfdbWindows(Extractor):
             if math.isinf(fs):
                 raise OverflowError("too many samples a second")
             kind = "numerics" if is_numerics or fs <= NUMERICS_FS else "waveform"
-            described = self._describe(kind, channel, signal.name, signal.units, fs)
+            rate = float(rate_of(header.fs)) * signal.samples_per_frame
+            described = self._describe(kind, channel, signal.name, signal.units, fs, rate)
             if described is not None:
                 signals.append(described)
                 chosen.append(Chosen(channel, self._looks(described)))
@@ -455,7 +460,8 @@ class WfdbWindows(Extractor):
         def describe(signal: SignalLine, channel: int) -> Looks | None:
             fs = header.fs * signal.samples_per_frame
             kind = "numerics" if fs <= NUMERICS_FS else "waveform"
-            described = self._describe(kind, channel, signal.name, signal.units, fs)
+            rate = float(rate_of(header.fs)) * signal.samples_per_frame
+            described = self._describe(kind, channel, signal.name, signal.units, fs, rate)
             if described is None:
                 return None
             signals.append(described)
@@ -465,7 +471,7 @@ class WfdbWindows(Extractor):
             for segment in segments:
                 anchor = f"{segment.path}{HEADER}"
                 found = read_header(task.locate_in_unit(anchor))
-                if found.signals and found.fs != header.fs:
+                if found.signals and rate_of(found.fs) != rate_of(header.fs):
                     raise ValueError(f"{anchor} has {found.fs:g} frames a second, its record {header.fs:g}")
                 files = listed_files(anchor, task.files, found)
                 paths = {file: task.locate_in_unit(relative) for file, relative in files.items()}
@@ -475,7 +481,7 @@ class WfdbWindows(Extractor):
         measures = Measures(self.min_valid, self._bands, kernel_in_use(), self.beats, self.beats_table)
         n_frames = sum(segment.n_frames for segment in header.segments)
         beats = BeatsInOrder()
-        rows = Across(exact(header.fs), n_frames, times.grid, measures, describe, beats).rows(parts())
+        rows = Across(rate_of(header.fs), n_frames, times.grid, measures, describe, beats).rows(parts())
         record = path.rpartition("/")[2]
         yield from self._with_beats(shared_values(task, record, place), signals, times, rows, beats)
 
@@ -498,13 +504,13 @@ class WfdbWindows(Extractor):
         signals: list[SignalRow] = []
         chosen: list[Series] = []
         for channel, series in enumerate(found.series):
-            described = self._describe("numerics", channel, series.name, series.units, None)
+            described = self._describe("numerics", channel, series.name, series.units, None, None)
             if described is not None:
                 signals.append(described)
                 chosen.append(series)
         more = [f"{each.name}: {each.note}" for each in chosen if each.note is not None]
         measures = Measures(self.min_valid, self._bands, kernel_in_use(), self.beats, self.beats_table)
-        frequency = exact(master.header.counter_frequency)
+        frequency = ticks_per_second(master.header)
         rows = windows_of_series(found, chosen, frequency, times.grid, measures)
         try:
             yield from self._assembled(shared_values(task, record, place, more=more), signals, times, rows)
@@ -513,17 +519,17 @@ class WfdbWindows(Extractor):
 
     def _looks(self, signal: SignalRow) -> Looks:
         """What is looked at in a signal besides its values."""
-        if signal.kind == "numerics" or signal.fs is None:
+        if signal.kind == "numerics" or signal.rate is None:
             return Looks(has_spectra=False)
-        return Looks(has_spectra=True, beats=kind_of(signal.canonical, signal.fs) if self.beats else None)
+        return Looks(has_spectra=True, beats=kind_of(signal.canonical, signal.rate) if self.beats else None)
 
     def _describe(
-        self, kind: str, channel: int, name: str | None, units: str | None, fs: float | None
+        self, kind: str, channel: int, name: str | None, units: str | None, fs: float | None, rate: float | None
     ) -> SignalRow | None:
         """What is the same in all rows of a signal; None of one that is not wanted."""
         canonical = self._names.name_of(kind, name)
         place = self._selection.place(canonical, name)
-        return None if place is None else SignalRow(kind, channel, name, canonical, units, fs, place)
+        return None if place is None else SignalRow(kind, channel, name, canonical, units, fs, rate, place)
 
     def _with_beats(
         self,
@@ -538,9 +544,9 @@ class WfdbWindows(Extractor):
         def found() -> Iterator[TableRows]:
             for place, piece in beats.ready():
                 signal = signals[place]
-                fs = signal.fs
-                assert fs is not None  # of what has beats
-                yield TableRows(BEATS, table_of_beats(shared, signal.channel, signal.canonical, fs, times, piece))
+                rate = signal.rate
+                assert rate is not None  # of what has beats
+                yield TableRows(BEATS, table_of_beats(shared, signal.channel, signal.canonical, rate, times, piece))
 
         if not self.beats_table:
             yield from self._assembled(shared, signals, times, rows)
