@@ -169,7 +169,8 @@ class WfdbWindows(Extractor):
     n_distinct
         How many different values the valid samples have.
     n_zero
-        How many of the valid samples are 0.
+        How many of the valid samples are 0. In numerics a zero often stands for no value, and then falsifies the
+        window's mean.
     n_at_min
         Valid samples at the limit on the side of `min`, as in `wfdb-summary`; null where none is known that all
         samples of the window are within.
