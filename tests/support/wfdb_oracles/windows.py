@@ -133,7 +133,7 @@ def check_row(
     expected["n_zero"] = int((valid == signal.baseline).sum())
     expected |= dict(zip(("n_at_min", "n_at_max"), _at_limits(signal, valid), strict=True))
     is_numerics = row["kind"] == "numerics"
-    if len(valid) and len(valid) >= min_valid * len(whole):
+    if len(valid) and len(valid) >= Fraction(repr(min_valid)) * len(whole):
         expected |= statistics_of(part, signal, float(fs))
         if not is_numerics:
             expected |= spectrum_of(whole, signal.gain, float(fs), length)
