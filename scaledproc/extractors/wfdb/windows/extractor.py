@@ -8,69 +8,45 @@ import os
 import resource
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pyarrow as pa
 
 from scaledproc.errors import UsageError
 from scaledproc.extractors.base import Extractor, Task
 from scaledproc.extractors.options import Option
-from scaledproc.extractors.tables import TableRows
 from scaledproc.extractors.wfdb.given_tables import NamesOption, RangesOption
 from scaledproc.extractors.wfdb.headers.header import parse_header, read_header
 from scaledproc.extractors.wfdb.headers.rates import rate_of
 from scaledproc.extractors.wfdb.headers.record import HEADER, records_of, ticks_per_second, when_counted
 from scaledproc.extractors.wfdb.headers.task_header import listed_files, shared_values
 from scaledproc.extractors.wfdb.summary import ENDING, NUMERICS_FS
-from scaledproc.extractors.wfdb.windows.beats_table import BEATS, SCHEMA, BeatsInOrder, table_of_beats
-from scaledproc.extractors.wfdb.windows.measures.beats import COLUMNS, kind_of
-from scaledproc.extractors.wfdb.windows.measures.features import COUNTS, VALUES
+from scaledproc.extractors.wfdb.windows.beats_table import BEATS, SCHEMA, BeatsInOrder
+from scaledproc.extractors.wfdb.windows.columns import (
+    OF_RECORDS,
+    documented_as,
+    measured_fields,
+    schema_of,
+    texts_of_bands,
+    units_of,
+)
+from scaledproc.extractors.wfdb.windows.measures.beats import kind_of
 from scaledproc.extractors.wfdb.windows.measures.kernel import MUCH, kernel_in_use, use_compiled
 from scaledproc.extractors.wfdb.windows.place import timeline
 from scaledproc.extractors.wfdb.windows.reading import Chosen, windows_of
+from scaledproc.extractors.wfdb.windows.rows import SignalRow, long_rows, wide_rows, with_beats
 from scaledproc.extractors.wfdb.windows.settings import BANDS, Selection, lengths, parse_bands
 from scaledproc.extractors.wfdb.windows.streams import Looks, Measures
-from scaledproc.extractors.wfdb.windows.units import documented_as, text_of_band, units_of
 
 if TYPE_CHECKING:
     from scaledproc.extractors.account import Account, Example, Reading
+    from scaledproc.extractors.tables import TableRows
     from scaledproc.extractors.wfdb.headers.header import Header, SignalLine
     from scaledproc.extractors.wfdb.headers.record import Place
     from scaledproc.extractors.wfdb.signal_names import SignalNames
     from scaledproc.extractors.wfdb.windows.numerics import Series
     from scaledproc.extractors.wfdb.windows.place import Timeline
     from scaledproc.extractors.wfdb.windows.reading import Row
-
-_OF_RECORDS = ("group", "unit", "record", "record_name", "subject_id", "hadm_id")
-_TYPES = {"group": pa.string(), "unit": pa.string(), "record": pa.string(), "record_name": pa.string()}
-_NEVER_NULL = frozenset(["group", "unit", "record", "kind", "channel", "window", "n_samples", "n_missing"])
-
-
-class SignalRow(NamedTuple):
-    """What is the same in all rows of a signal."""
-
-    kind: str
-    channel: int
-    name: str | None
-    canonical: str | None
-    units: str | None
-    fs: float | None
-    rate: float | None
-    """What `fs` stands for, which may be rounded."""
-    wanted: int
-    """Which of the wanted signals it is."""
-
-    @property
-    def columns(self) -> dict[str, Any]:
-        """The same by the names of columns."""
-        return {
-            "kind": self.kind,
-            "channel": self.channel,
-            "signal": self.name,
-            "signal_name": self.canonical,
-            "units": self.units,
-            "fs": self.fs,
-        }
 
 
 class WfdbWindows(Extractor):
@@ -307,16 +283,7 @@ class WfdbWindows(Extractor):
 
     @property
     def _measured(self) -> list[pa.Field]:
-        """Columns of what is measured of a window."""
-        counts = [pa.field(name, pa.int64(), nullable=name not in _NEVER_NULL) for name in COUNTS]
-        spectrum = ["power_total", *(f"power_{band.name}" for band in self._bands)]
-        return [
-            *counts,
-            *(pa.field(name, pa.float64()) for name in VALUES),
-            *(pa.field(name, pa.float32()) for name in (*spectrum, "peak_hz", "spectral_entropy", "edge95_hz")),
-            *([pa.field("n_beats", pa.int64())] if self.beats else []),
-            *(pa.field(name, pa.float64()) for name in (COLUMNS if self.beats else ())),
-        ]
+        return measured_fields(self._bands, has_beats=self.beats)
 
     @property
     def units(self) -> Mapping[str, str]:
@@ -331,27 +298,12 @@ class WfdbWindows(Extractor):
     @property
     def told_by_options(self) -> Mapping[str, str]:
         """What columns mean whose meaning the options say: the power in each band."""
-        return {
-            f"{prefix}power_{band.name}": text_of_band(band.low, band.high)
-            for prefix in [f"{signal}_" for signal in self._wide] or [""]
-            for band in self._bands
-        }
+        return texts_of_bands(self._bands, self._wide)
 
     @property
     def schema(self) -> pa.Schema:
         """Columns; with `bands` and the wide layout those that the options name."""
-        times = [("window", pa.int64()), ("start", pa.timestamp("us")), ("offset_s", pa.float64())]
-        of_signals = [("channel", pa.int32()), ("signal", pa.string()), ("signal_name", pa.string())]
-        of_signals += [("units", pa.string()), ("fs", pa.float64())]
-        of_records = [(name, _TYPES.get(name, pa.int64())) for name in _OF_RECORDS]
-        fields = [*of_records, ("kind", pa.string()), *(() if self._wide else of_signals), *times]
-        named = [pa.field(name, kind, nullable=name not in _NEVER_NULL) for name, kind in fields]
-        if not self._wide:
-            named += self._measured
-        for signal in self._wide:
-            named += [pa.field(f"{signal}_units", pa.string()), pa.field(f"{signal}_fs", pa.float64())]
-            named += [pa.field(f"{signal}_{each.name}", each.type) for each in self._measured]
-        return pa.schema([*named, pa.field("header_note", pa.string())])
+        return schema_of(self._measured, self._wide)
 
     @cached_property
     def _names(self) -> SignalNames:
@@ -541,62 +493,17 @@ class WfdbWindows(Extractor):
         beats: BeatsInOrder,
     ) -> Iterator[dict[str, Any] | TableRows]:
         """Windows as rows of the schema, and beats as those of the further table."""
-
-        def found() -> Iterator[TableRows]:
-            for place, piece in beats.ready():
-                signal = signals[place]
-                rate = signal.rate
-                assert rate is not None  # of what has beats
-                yield TableRows(BEATS, table_of_beats(shared, signal.channel, signal.canonical, rate, times, piece))
-
-        if not self.beats_table:
-            yield from self._assembled(shared, signals, times, rows)
-            return
-        for row in self._assembled(shared, signals, times, rows):
-            yield row
-            yield from found()
-        yield from found()
+        assembled = self._assembled(shared, signals, times, rows)
+        return with_beats(assembled, shared, signals, times, beats) if self.beats_table else assembled
 
     def _assembled(
         self, shared: Mapping[str, Any], signals: Sequence[SignalRow], times: Timeline, rows: Iterable[Row]
     ) -> Iterator[dict[str, Any]]:
         """Windows as rows of the schema."""
-        common = {name: shared[name] for name in (*_OF_RECORDS, "header_note")}
+        common = {name: shared[name] for name in OF_RECORDS} | {"header_note": shared["header_note"]}
         if self._wide:
-            yield from self._in_wide_rows(common, signals, times, rows)
-            return
-        names = self._names_of_measured
-        described: list[dict[str, Any]] = []
-        for number, measured in rows:
-            start, offset = times.when(number)
-            # Across segments more of them come with time.
-            described += [{**common, **signal.columns} for signal in signals[len(described) :]]
-            for place, values in measured:
-                row = {**described[place], "window": number, "start": start, "offset_s": offset}
-                row.update(zip(names, values, strict=True))
-                yield row
-
-    def _in_wide_rows(
-        self, common: Mapping[str, Any], signals: Sequence[SignalRow], times: Timeline, rows: Iterable[Row]
-    ) -> Iterator[dict[str, Any]]:
-        """A row for each window and kind; of several signals of a name the first one of the header counts."""
-        names = {name: [f"{name}_{each}" for each in self._names_of_measured] for name in self._wide}
-        empty = dict.fromkeys(self.schema.names)
-        for number, measured in rows:
-            start, offset = times.when(number)
-            by_kind: dict[str, dict[str, Any]] = {}
-            for place, values in measured:
-                signal = signals[place]
-                name = self._wide[signal.wanted]
-                row = by_kind.get(signal.kind)
-                if row is not None and row[f"{name}_n_samples"] is not None:
-                    continue
-                if row is None:
-                    row = by_kind[signal.kind] = {**empty, **common, "kind": signal.kind}
-                    row["window"], row["start"], row["offset_s"] = number, start, offset
-                row[f"{name}_units"], row[f"{name}_fs"] = signal.units, signal.fs
-                row.update(zip(names[name], values, strict=True))
-            yield from by_kind.values()
+            return wide_rows(common, signals, times, rows, self._names_of_measured, self._wide)
+        return long_rows(common, signals, times, rows, self._names_of_measured)
 
     @cached_property
     def _names_of_measured(self) -> list[str]:
