@@ -130,7 +130,7 @@ def _text_of_band(low: float, high: float) -> str:
     """What the power in a band is, of which the edges are in Hz."""
     return (
         f"Power from {low:g} Hz on and below {high:g} Hz, squared units; null where that reaches above half of `fs`, "
-        "or begins below half the distance of frequencies."
+        "begins below half the distance of frequencies or has none, and where single precision has no such number."
     )
 
 

@@ -71,7 +71,11 @@ class WfdbWindows(Extractor):
     are interpolated linearly, at the window's ends the nearest sample is repeated. Numerics have none, and windows of
     less than 8 samples. A segment has 20 s, or the window's length, but no multiple of a prime above 13 in samples;
     segments overlap by half, each without its mean and under a Hann window (Welch 1967,
-    doi:10.1109/TAU.1967.1161901). A frequency belongs to a band from its lower edge on and below its upper one.
+    doi:10.1109/TAU.1967.1161901). As in `scipy.signal.welch`, samples at a window's end that are too few for one more
+    segment are in none. A frequency belongs to a band from its lower edge on and below its upper one.
+
+    Where `window` times the rate is no whole number, some windows have one sample more than others. Spectra are of as
+    many as the shortest ones have, from the window's beginning on.
 
     Parameters
     ----------
@@ -83,7 +87,8 @@ class WfdbWindows(Extractor):
         Whether a record of several segments has one row of windows, by its master header, instead of one for each
         segment. Then `n_samples` counts all samples of the record, and what is not in a segment is missing; windows
         without any valid sample have no row. A signal whose units, gain, baseline, format or converter changes is
-        another one from there on, `channel` is the order in which they come, and segments without a header are gaps.
+        another one from there on, `channel` is the order in which they come, those that are not wanted too, and
+        segments without a header are gaps.
     min_valid
         Share of valid samples, below which values are null.
     signals
@@ -121,7 +126,7 @@ class WfdbWindows(Extractor):
     kind
         `numerics` or `waveform`, as in `wfdb-summary`.
     channel
-        Place in the header, from 0; with `across_segments` the order in which signals come.
+        Place in the header, from 0; with `across_segments` the order in which signals come, all signals counted.
     signal
         Name as written.
     signal_name
@@ -192,10 +197,12 @@ class WfdbWindows(Extractor):
     hjorth_complexity
         The mobility of the slope by that of the signal, without unit (Hjorth 1970). Null for irregular times.
     power_total
-        Power at all frequencies above 0, squared units.
+        Power at all frequencies above 0, squared units; null where single precision has no such number, as above 3e38
+        or below 1e-38.
     power_slow, power_pulse, power_qrs, power_fast
         Power in the bands 0.05-0.5, 0.5-5, 5-15 and 15-40 Hz, or in those of `bands`, squared units; null where a
-        band reaches above half of `fs`, or its lower edge below half the distance of frequencies.
+        band reaches above half of `fs`, its lower edge is below half the distance of frequencies, no frequency lies in
+        it, or single precision has no such number.
     peak_hz
         Frequency with the most power, Hz; the lowest of several.
     spectral_entropy
@@ -204,10 +211,13 @@ class WfdbWindows(Extractor):
     edge95_hz
         Frequency up to which 95 % of the power are, Hz.
     n_beats
-        Beats in the window; null where none are looked for: in signals whose canonical name is none of an ECG lead,
-        ABP, ART, PAP, UAP or PLETH, and below 50 Hz. They are detected in pieces of 600 s from the signal's first
-        sample on, with 20 s before and after them, and two pieces meet at the first beat after their edge that both
-        have; `scaledproc.extractors.wfdb.beats` names the methods.
+        Beats in the window; null where none are looked for: below 50 Hz, and in signals whose canonical name is none of
+        an ECG lead (`I`, `II`, `III`, `aVR`, `aVL`, `aVF`, `V`, `V+`, `V1` to `V9`, `V3R` to `V6R`, `MCL`, `MCL1`,
+        `MCL6`, `MLII`, `ECG`) or of a pulse wave (`ABP`, `ART`, `PAP`, `UAP`, `PLETH`, `PLETH_left`, `PLETH_right`).
+        Signals under other names have no beats, until a table of `signal_names` gives them one of these. Beats are
+        detected in pieces of 600 s from the signal's first sample on, with 20 s before and after them, and two pieces
+        meet at the first beat after their edge that both have: those of an ECG after Hamilton 2002
+        (doi:10.1109/CIC.2002.1166717), those of pulse waves after Zong et al. 2003 (doi:10.1109/CIC.2003.1291140).
     hr
         Beats a minute: 60,000 by the median of the intervals in ms between successive beats of the window, of which
         none reaches across a gap.
@@ -221,16 +231,26 @@ class WfdbWindows(Extractor):
     pnn50
         Share of successive differences that are more than 50 ms, from 0 to 1.
     beat_quality
-        Mean of the beats' quality, from 0, where beats cannot be told from noise, to 1.
+        Mean of the beats' quality, from 0 to 1. Of an ECG, it compares what is between beats with the beats, by the
+        slopes that Hamilton's detector sums: 1 less twice the ratio of their mean up to 1 s from the beat, but for
+        0.12 s around it and its neighbours, to their height in the beat. So 1 is silence between beats, and 0 noise of
+        half their height or more. Of pulses, the correlation of the 0.7 s around the systolic peak with the mean of the
+        seven pulses before and the seven after it, 0 where it is negative (after Orphanidou et al. 2015,
+        doi:10.1109/JBHI.2014.2338351). The two are not on one scale.
     pulse_amplitude
-        Of pressure and pleth waves: from the foot to the systolic peak, in the signal's units, median over the window's
-        pulses.
+        Of pressure and pleth waves: `systolic` less `diastolic` of a pulse, in the signal's units, median over the
+        window's pulses. Pulses without a foot count in `systolic` alone.
     systolic
-        Of pressure and pleth waves: the systolic peak, in the signal's units, median over the window's pulses.
+        Of pressure and pleth waves: the sample at the systolic peak, in the signal's units, median over the window's
+        pulses. The peak is the maximum of the low-passed wave within 0.3 s after the steepest rise.
     diastolic
-        Of pressure and pleth waves: the foot, in the signal's units, median over the window's pulses.
+        Of pressure and pleth waves: the sample at the foot, in the signal's units, median over the window's pulses. The
+        foot is the lowest sample within 0.5 s before the systolic peak and after the peak before, the last of several
+        (the minimum method of Chiu et al. 1991, doi:10.1016/0002-8703(91)90153-9); there is none where that is the
+        first sample after a gap, or of the signal.
     rise_time
-        Of pressure and pleth waves: from the foot to the systolic peak, s, median over the window's pulses.
+        Of pressure and pleth waves: from the foot to the systolic peak, s, median over the window's pulses. It cannot
+        exceed 0.5 s, as the foot is looked for no farther from the peak: slower upstrokes are told as shorter ones.
     header_note
         What of the header or of its master could not be understood, as in `wfdb-summary`.
     """
