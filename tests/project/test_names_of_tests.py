@@ -62,7 +62,7 @@ THROUGH = {  # in the order of their folders
     "extractors/wfdb/report/test_tables.py": "extractors/wfdb/report/agreement extractors/wfdb/report/traces",
     "extractors/wfdb/signals/test_statistics.py": "extractors/wfdb/signal_stats",
     "extractors/wfdb/windows/test_extractor.py": "extractors/wfdb/windows/measures/features "
-    "extractors/wfdb/windows/settings",
+    "extractors/wfdb/windows/rows extractors/wfdb/windows/settings",
     "extractors/wfdb/windows/test_streams.py": "extractors/wfdb/windows/measures/numba_kernel "
     "extractors/wfdb/windows/measures/numpy_kernel "
     "extractors/wfdb/windows/place extractors/wfdb/windows/reading",
