@@ -21,7 +21,7 @@ from scaledproc.cli.interaction import ask, continuable, failure_told, show, sug
 from scaledproc.cli.options.completion import run_folders
 from scaledproc.cli.options.config_file import idle_tables, with_table
 from scaledproc.cli.options.flags import AsJson, Output, Quiet, is_from_file
-from scaledproc.engine.options import PlanOptions, RunOptions
+from scaledproc.engine.options import RUN_FLAGS, PlanOptions, RunOptions
 from scaledproc.errors import ScaledprocError, TooManyFailuresError, UsageError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def run(
     given["options"] = with_table(given["extractor"], given["options"])
     made = {name: given.pop(name) for name in ("backend", "jobs", "scratch", "grace")}
     machine = api.make_backend(
-        made["backend"], made["jobs"], made["scratch"], settings_for(str(made["backend"]), settings)
+        made["backend"], made["jobs"], made["scratch"], settings_for(str(made["backend"]), settings, RUN_FLAGS)
     )
     if dataset is None:
         dataset, output = _demo(quiet=quiet or as_json), DEMO
@@ -125,7 +125,7 @@ def plan(
 
     startup.loaded()
     backend, jobs = given.pop("backend"), given.pop("jobs")
-    machine = api.make_backend(backend, jobs, None, settings_for(backend, settings))
+    machine = api.make_backend(backend, jobs, None, settings_for(backend, settings, RUN_FLAGS))
     given["options"] = with_table(given["extractor"], given["options"])
     if note := idle_tables(given["extractor"]):
         typer.echo(note, err=True)

@@ -16,7 +16,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from scaledproc._util.options import at_least, mapping, one_of, option, option_of, read_options, texts, time_option
+from scaledproc._util.options import (
+    at_least,
+    declared,
+    mapping,
+    one_of,
+    option,
+    option_of,
+    read_options,
+    texts,
+    time_option,
+)
 from scaledproc._util.process.signals import GRACE_IN_JOBS
 from scaledproc._util.types import Where
 from scaledproc.errors import UsageError
@@ -397,6 +407,10 @@ class RunOptions(Limits, PlanOptions):
     def limits(self) -> Limits:
         """What ends a task, and what ends a worker process."""
         return Limits(**Limits.to_options(self))
+
+
+RUN_FLAGS = frozenset(flag for each in declared(RunOptions) for flag in each.flags)
+"""The flags of a run's options: a backend's setting of such a name has only the flag that begins with its backend."""
 
 
 @dataclass(frozen=True)
