@@ -20,9 +20,9 @@ _KINDS: Mapping[str, Callable[[Any, str], Any]] = {
     **dict.fromkeys(("dataset", "output", "run", "file", "path", "source", "dest"), place),
     "settings": mapping,
     **dict.fromkeys(("on_event", "ask"), function),
-    "task": text,
+    **dict.fromkeys(("task", "location"), text),
     "failed": whole_number,
-    "combine": yes_or_no,
+    **dict.fromkeys(("combine", "write"), yes_or_no),
 }
 """How arguments are checked that no class of options declares."""
 
