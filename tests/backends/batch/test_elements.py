@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaledproc.backends.batch.elements import COMBINE, Elements, Fate, QueuedJob, Tries, latest, next_try, room
+from scaledproc.backends.batch.elements import (
+    CALLS,
+    COMBINE,
+    LONGEST_WAIT,
+    Elements,
+    Fate,
+    QueuedJob,
+    Tries,
+    latest,
+    next_try,
+    room,
+    wait_after,
+)
 from scaledproc.events import State
 
 
@@ -105,3 +117,11 @@ def test_memory_is_given_where_it_is_to_be_had() -> None:
 )
 def test_how_many_more_jobs_there_may_be(at_once: int | None, at_work: int, has_throttle: bool, more: int) -> None:
     assert room(at_once, at_work, has_throttle=has_throttle) == more
+
+
+def test_waits_are_longer_and_longer_and_then_it_is_given_up() -> None:
+    bounds = [wait_after(trouble, 15.0, 0.5) for trouble in range(1, CALLS)]
+    assert bounds == [30.0, *[LONGEST_WAIT] * (CALLS - 2)]
+    assert [wait_after(trouble, 1.0, 0.5) for trouble in (1, 2, 3)] == [2.0, 4.0, 8.0]
+    assert (wait_after(1, 15.0, 0.0), wait_after(1, 15.0, 1.0)) == (15.0, 45.0)
+    assert wait_after(CALLS, 15.0, 0.5) is None
