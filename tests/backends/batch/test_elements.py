@@ -32,7 +32,8 @@ def test_each_shard_is_in_one_element(shards: int, each: int) -> None:
 
     assert dealt == list(range(shards))
     assert elements.elements_of(dealt) == list(range(elements.count))
-    assert not elements.shards_of(COMBINE)
+    assert not list(elements.shards_of(COMBINE))
+    assert Elements(shards).count == shards
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash"])
@@ -64,7 +65,12 @@ def test_of_each_element_one_job_counts() -> None:
     ]
 
     assert [job.name for job in latest(jobs)] == ["2_0", "2_1", "3_2", "2_3"]
-    assert [job.state for job in jobs[2:4]] == [State.FAILED, State.DONE]
+    assert [job.state for job in (*jobs[2:4], jobs[5])] == [State.FAILED, State.DONE, State.STOPPED]
+
+
+def test_what_is_known_of_a_job_and_of_an_element_before_anything_happened() -> None:
+    assert QueuedJob(0, "1", State.RUNNING) == QueuedJob(0, "1", State.RUNNING, "", "", in_doubt=False)
+    assert Tries() == Tries(0, 0, 0, None, again=False, failed="")
 
 
 def ended(tries: Tries, fate: Fate, committed: int, retries: int = 2, *, may_have_memory: bool = False) -> bool:
@@ -125,3 +131,4 @@ def test_waits_are_longer_and_longer_and_then_it_is_given_up() -> None:
     assert [wait_after(trouble, 1.0, 0.5) for trouble in (1, 2, 3)] == [2.0, 4.0, 8.0]
     assert (wait_after(1, 15.0, 0.0), wait_after(1, 15.0, 1.0)) == (15.0, 45.0)
     assert wait_after(CALLS, 15.0, 0.5) is None
+    assert CALLS == 20  # about as many minutes
