@@ -10,14 +10,14 @@ SOURCES = ("scaledproc", "backends", "tests")
 MOST_ENTRIES, MOST_LINES = 13, 640
 """Files and folders of a folder, without `__init__.py`; lines of a file."""
 LARGER_FOLDERS: Mapping[str, int] = {
-    "backends/sagemaker": 17,
+    "backends/sagemaker": 18,
     "scaledproc": 19,
     "scaledproc/_util": 14,
-    "scaledproc/reporting/report": 14,
+    "scaledproc/reporting/report": 15,
     "scaledproc/run_folder": 14,
     "tests": 22,
     "tests/backends/sagemaker": 17,
-    "tests/support": 17,
+    "tests/support": 18,
 }
 LONGER_FILES: Mapping[str, int] = {
     "tests/backends/sagemaker/jobs/test_control.py": 820,
