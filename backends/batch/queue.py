@@ -79,7 +79,7 @@ class BatchBackend(KnownJobs):
         FullError
             If the batch system takes none of them now; it may take fewer.
         BusyError
-            If it is not known which of them the batch system took.
+            If nobody knows which of the jobs the batch system took.
         ScaledprocError
             If the batch system refuses them.
         """
@@ -238,7 +238,7 @@ class BatchBackend(KnownJobs):
         Raises
         ------
         FullError
-            If it takes none, though none of the run is there.
+            If the batch system takes no job, though none of the run is there.
         """
         elements = elements[: self._may_take]
         was_refused = False

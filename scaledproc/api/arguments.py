@@ -38,7 +38,7 @@ def check_kinds(given: Mapping[str, Any]) -> None:
     Raises
     ------
     UsageError
-        If one is of another kind than its name stands for.
+        If an argument is of another kind than its name stands for.
     """
     for name, check in _KINDS.items():
         if name in given and (check is place or given[name] is not None):

@@ -80,8 +80,8 @@ def stop(
     UsageError
         If the run is finished, or is run by the processes that began it, which end with Ctrl-C there.
     ScaledprocError
-        If its machines cannot be asked, or may have a job that cannot be looked for, which is named; the others are
-        stopped then.
+        If the backend's machines cannot be asked, or may have a job that cannot be looked for, which is named; the
+        others are stopped then.
     """
     check_kinds(locals())
     from scaledproc.engine.past.status import at_work_in

@@ -145,7 +145,7 @@ def split_options(storage_options: Mapping[str, Any] | None) -> tuple[dict[str, 
     Raises
     ------
     UsageError
-        If they are no mapping of texts.
+        If the storage options are no mapping, or a name in it is no text.
     """
     inputs: dict[str, Any] = {}
     outputs: dict[str, Any] = {}
