@@ -109,6 +109,7 @@ def test_files_of_which_no_version_is_known_count_as_changed_where_that_is_asked
         (None, ""),
         (0.2, "; about 1 s"),
         (1.0, "; about 1 s"),
+        (1.6, "; about 2 s"),
         (59.4, "; about 59 s"),
         (60.0, "; about 1 min"),
         (150.0, "; about 2 min"),
