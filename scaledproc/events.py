@@ -302,7 +302,7 @@ def from_json(line: str | bytes) -> Event:
     Raises
     ------
     ValueError
-        If it is no JSON object, tells of no event that this version knows, or a value is missing, unknown or of
+        If the text is no JSON object, tells of no event that this version knows, or a value is missing, unknown or of
         another type than the event's.
     """
     try:

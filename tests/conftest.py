@@ -27,6 +27,7 @@ from docker_support import (
     remove_image,
 )
 from fetching_support import NAME
+from installation import check_installation
 from physionet_server import PhysioNet, physionet_server
 from processing_emulator import ProcessingEmulator
 from s3server import s3_server, weed_binary
@@ -52,6 +53,12 @@ TIMEOUT = 120  # seconds; a guard against hanging, not a measure
 def pytest_addoption(parser: pytest.Parser) -> None:
     """What tests take from the command line."""
     parser.addoption("--renew-golden", action="store_true", help="write golden_requests/ anew")
+
+
+def pytest_configure() -> None:
+    """End at once where scaledproc is not installed."""
+    if problem := check_installation():
+        pytest.exit(problem, returncode=4)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Self
 
 from scaledproc.events import State
+from scaledproc.storage.retry import RetryPolicy
 
+CALLS = 20
+"""How many calls of the batch system fail in a row before its backend gives up."""
+LONGEST_WAIT = 60.0
+"""Seconds; the wait between two of them is drawn from half of that to one and a half."""
 COMBINE = -1
 """The element that combines; the others are numbered from 0."""
 
@@ -183,3 +189,19 @@ def room(at_once: int | None, at_work: int, *, has_throttle: bool) -> int | None
     if at_once is None or (has_throttle and not at_work):
         return None
     return max(at_once - at_work, 0)
+
+
+def wait_after(trouble: int, poll_seconds: float, share: float) -> float | None:
+    """How long to wait after calls of the batch system that failed in a row; None to give up.
+
+    Parameters
+    ----------
+    trouble
+        How many there were.
+    poll_seconds
+        Seconds between two looks that succeed.
+    share
+        Random, from 0 to 1, so that runs that were refused together do not call again together.
+    """
+    policy = RetryPolicy(CALLS, math.inf, 2 * poll_seconds, LONGEST_WAIT, spread=(0.5, 1.5))
+    return policy.wait(trouble, 0.0, "passing", None, share)

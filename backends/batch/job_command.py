@@ -69,7 +69,7 @@ def storage_options(run: RunFolder) -> dict[str, Any]:
     Raises
     ------
     UsageError
-        If one may be a secret: the commands of jobs can be read by others.
+        If an option may be a secret: the commands of jobs can be read by others.
     """
     found: dict[str, Any] = {}
     for side, store in (("input", run.dataset), ("output", run.store)):

@@ -168,7 +168,17 @@ class KnownJobs(Backend):
         return found if isinstance(found, dict) else {}
 
     def keep(self, run: RunFolder, known: Mapping[str, Any] | None = None, **changes: Any) -> None:
-        """Keep something there, besides what is known to be there; where nothing is given, that is read."""
+        """Keep some values in the run's folder, beside those that `control` gives.
+
+        Parameters
+        ----------
+        run
+            Whose folder.
+        known
+            What `control` gave; it is asked where None is given.
+        changes
+            The values, by their names.
+        """
         known = self.control(run) if known is None else known
         content = {"each": self.elements(run).each, **known, **changes}
         run.store.write(f"{CONTROL}/{self.name}.json", json.dumps(content).encode())

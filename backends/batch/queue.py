@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import sys
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import count, groupby
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,7 +22,7 @@ from scaledproc.run_folder.names import COMBINED
 
 from .calls import BusyError, FullError
 from .disks import local_disks
-from .elements import COMBINE, Elements, QueuedJob, Tries, next_try, room
+from .elements import COMBINE, Elements, QueuedJob, Tries, next_try, room, wait_after
 from .expected import expected
 from .job_command import storage_options
 from .known_jobs import STOP, KnownJobs
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from scaledproc.extractors import Extractor
     from scaledproc.planning.plan import Plan
     from scaledproc.storage.store import Store
-
-MOST_TROUBLE = 20  # looks in a row that fail before giving up
-LONGEST_BLINDNESS = 60.0  # seconds between two of them
 
 
 class BatchBackend(KnownJobs):
@@ -81,7 +79,7 @@ class BatchBackend(KnownJobs):
         FullError
             If the batch system takes none of them now; it may take fewer.
         BusyError
-            If it is not known which of them the batch system took.
+            If nobody knows which of the jobs the batch system took.
         ScaledprocError
             If the batch system refuses them.
         """
@@ -179,11 +177,11 @@ class BatchBackend(KnownJobs):
             except BusyError as error:
                 # It may have taken the jobs all the same: they are looked for before any is submitted again.
                 trouble += 1
-                if trouble == MOST_TROUBLE:
+                if (wait := self._wait_after(trouble)) is None:
                     raise
                 if trouble == 1:
                     yield Note(f"{error}; submitting again")
-                self.pause(trouble)
+                self.pause(wait)
                 continue
             trouble = 0
             failed = [f"{self._what(run, each)}: {tries[each].failed}" for each in left if tries[each].failed]
@@ -240,7 +238,7 @@ class BatchBackend(KnownJobs):
         Raises
         ------
         FullError
-            If it takes none, though none of the run is there.
+            If the batch system takes no job, though none of the run is there.
         """
         elements = elements[: self._may_take]
         was_refused = False
@@ -271,7 +269,7 @@ class BatchBackend(KnownJobs):
             Those of them that it had before.
         """
         is_in_doubt = False
-        for trouble in range(1, MOST_TROUBLE + 1):
+        for trouble in count(1):
             try:
                 if is_in_doubt and (news := ids().difference(known)):
                     return max(news, key=lambda each: (len(each), each))  # the last number
@@ -279,28 +277,31 @@ class BatchBackend(KnownJobs):
             except FullError:
                 raise
             except BusyError:
-                if trouble == MOST_TROUBLE:
+                if (wait := self._wait_after(trouble)) is None:
                     raise
             is_in_doubt = True
-            self.pause(trouble)
+            self.pause(wait)
         raise AssertionError
 
     def _look(self, run: RunFolder) -> Generator[Event, None, Sequence[QueuedJob]]:
         """What `look` gives, which may fail for a while."""
-        for trouble in range(1, MOST_TROUBLE + 1):
+        for trouble in count(1):
             try:
                 return self.look(run)
             except BusyError as error:
-                if trouble == MOST_TROUBLE:
+                if (wait := self._wait_after(trouble)) is None:
                     raise
                 if trouble == 3:
                     yield Note(f"{error}; asking again")
-                self.pause(trouble)
+                self.pause(wait)
         raise AssertionError
 
-    def pause(self, trouble: int) -> None:
-        """Wait after so many calls in a row that failed."""
-        time.sleep(min(self.settings.poll_seconds * 2**trouble, LONGEST_BLINDNESS))
+    def _wait_after(self, trouble: int) -> float | None:
+        return wait_after(trouble, self.settings.poll_seconds, random.random())  # noqa: S311 - no secret
+
+    def pause(self, seconds: float) -> None:
+        """Wait after a call that failed."""
+        time.sleep(seconds)
 
     def interrupt(self, ask: Callable[[str], bool]) -> str:
         """Ask whether the jobs are to be cancelled, where somebody can answer."""

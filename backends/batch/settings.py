@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from scaledproc._util.options import at_least, declared, option, read_options, time_option
+from scaledproc._util.options import at_least, declared, option, time_option
+from scaledproc.engine.options import RUN_FLAGS
 from scaledproc.errors import UsageError
 
 COMMAND = "{command}"
@@ -66,4 +67,7 @@ class BatchSettings:
         for name in words:
             if name not in known:
                 raise UsageError(f"the backend {cls.backend} has no setting {name!r}; there are: {', '.join(known)}")
-        return cls(**read_options(cls, {name: value for name, value in words.items() if value is not None}))
+        given = {each.name: each for each in declared(cls) if words.get(each.name) is not None}
+        return cls(
+            **{name: each.read(words[name], each.flag_of(cls.backend, RUN_FLAGS)) for name, each in given.items()}
+        )

@@ -167,7 +167,7 @@ class Settings:
         return made
 
     def with_defaults(self, defaults: Mapping[str, Any], given: Collection[str]) -> Settings:
-        """The same, with these values where a person gave none; tags are added to those that a person gave.
+        """The settings, with these values where a person gave none; tags are added to those that a person gave.
 
         Parameters
         ----------

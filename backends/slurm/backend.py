@@ -74,7 +74,7 @@ class SlurmBackend(BatchBackend):
         """See whether Slurm would take the jobs; nothing is submitted."""
         yield from super().check(run, plan)
         if self.grace >= (wait := self._of_site("KillWait", KILL_WAIT)):
-            yield f"--grace {self.grace:g}: this site kills jobs {wait} s after it tells them to end (KillWait)"
+            yield f"--slurm-grace {self.grace:g}: this site kills jobs {wait} s after it tells them to end (KillWait)"
 
     def first_start(self) -> str:
         """When Slurm would start a job, as it says; it is asked whether it takes one."""

@@ -86,4 +86,4 @@ class Settings(BatchSettings):
 
     def __post_init__(self) -> None:
         if self.memory_step is not None and self.mem is None:
-            raise UsageError("--memory-step adds to --mem: give that too")
+            raise UsageError("--slurm-memory-step adds to --mem: give that too")

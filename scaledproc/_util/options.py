@@ -6,7 +6,7 @@ What a person may set of a run, of `fetch` and of each backend is such a datacla
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from typing import Any, Literal
@@ -209,8 +209,27 @@ class Declared:
             return ", ".join(map(str, default))
         return "" if default is None or default is False else str(default)
 
-    def read(self, value: Any) -> Any:
+    def flag_of(self, backend: str, taken: Collection[str]) -> str:
+        """The flag of a backend's setting beside those of a command, one of which may be called the same.
+
+        Parameters
+        ----------
+        backend
+            As it is called.
+        taken
+            The flags of the command's own options.
+        """
+        return f"--{backend}-{self.name}".replace("_", "-") if self.flag in taken else self.flag
+
+    def read(self, value: Any, flag: str | None = None) -> Any:
         """The value of what a person wrote.
+
+        Parameters
+        ----------
+        value
+            That.
+        flag
+            What messages call the option, where that is not its flag.
 
         Raises
         ------
@@ -219,7 +238,7 @@ class Declared:
         """
         if value is None:
             return value
-        flag = self.flag or self.name
+        flag = flag or self.flag or self.name
         read = self.about.get("read") or _READ.get(self.kind if self.kind in ("flag", "integer") else self.accepts)
         return value if read is None else read(value, flag)
 

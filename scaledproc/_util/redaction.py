@@ -29,7 +29,7 @@ _OPENED = re.compile(r"(['\"`])[\w+.-]+://\Z")
 _LONGEST_SCHEME = 40
 _PORT = re.compile(r"(?:\d+(?:\.\d+){3}|localhost|\[[0-9a-fA-F:.]+\]):\d{1,5}")
 _WEB_PORT = re.compile(rf"[\w-]+(?:\.[\w-]+)+:\d{{1,5}}|{_PORT.pattern}")
-"""The same of a web server, in whose paths an `@` may be; elsewhere a name and a number are a login as well."""
+"""A host and its port in a URL of a web server, in whose paths an `@` may be; elsewhere they may be a login."""
 
 _WORDS = "SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|PASS|PWD|PAT|CREDENTIALS?|SAS"
 _KEYS = "(?:SECRET|ACCESS|API|PRIVATE|ACCOUNT|SIGNING|ENCRYPTION|MASTER|STORAGE)_?KEY|CONNECTION_STRING"

@@ -18,7 +18,7 @@ def parse_number(text: str, option: str, choices: str) -> tuple[Literal["count",
     Raises
     ------
     UsageError
-        If it is neither; the message names the option and the choices.
+        If the text is neither; the message names the option and the choices.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([kmgt]?i?)(b?)|tasks?)\s*", text, re.IGNORECASE)
     if not match or (match[2] or "").lower() not in _BYTES:
@@ -43,7 +43,7 @@ def parse_seconds(
     Raises
     ------
     UsageError
-        If it is something else, or not from `least` to `most`; the message names the option and the choices.
+        If the text is something else, or not from `least` to `most`; the message names the option and the choices.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text)
     seconds = float(match[1]) * _SECONDS[match[2]] if match and match[2] in _SECONDS else math.nan

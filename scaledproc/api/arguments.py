@@ -20,9 +20,9 @@ _KINDS: Mapping[str, Callable[[Any, str], Any]] = {
     **dict.fromkeys(("dataset", "output", "run", "file", "path", "source", "dest"), place),
     "settings": mapping,
     **dict.fromkeys(("on_event", "ask"), function),
-    "task": text,
+    **dict.fromkeys(("task", "location"), text),
     "failed": whole_number,
-    "combine": yes_or_no,
+    **dict.fromkeys(("combine", "write"), yes_or_no),
 }
 """How arguments are checked that no class of options declares."""
 
@@ -38,7 +38,7 @@ def check_kinds(given: Mapping[str, Any]) -> None:
     Raises
     ------
     UsageError
-        If one is of another kind than its name stands for.
+        If an argument is of another kind than its name stands for.
     """
     for name, check in _KINDS.items():
         if name in given and (check is place or given[name] is not None):

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaledproc._util.options import place
+from scaledproc._util.options import place, read_options
 from scaledproc._util.types import Where
-from scaledproc.api.arguments import refuse_idle_options
-from scaledproc.engine.options import split_options
+from scaledproc.api.arguments import check_kinds, refuse_idle_options
+from scaledproc.engine.options import RunOptions, split_options
 from scaledproc.errors import UsageError
 from scaledproc.storage.store import Store
 
@@ -53,19 +53,23 @@ def doctor(
         If fewer than one process is asked for, or a place is no path and no URL of a protocol that is
         installed, or a storage option is of no use for the places.
     """
+    check_kinds(locals())
+    wanted = [places] if isinstance(places, (str, os.PathLike)) else places
+    if not isinstance(wanted, Iterable):
+        raise UsageError(f"places {places!r}: give a path or URL, or several")
+    checked = [place(each, "places") for each in wanted]
+    own = read_options(RunOptions, {"jobs": jobs, "scratch": scratch})
     from scaledproc.engine.doctor.examine import examine
     from scaledproc.engine.doctor.findings import Diagnosis
 
-    wanted = [places] if isinstance(places, (str, os.PathLike)) else list(places)
-    checked = [place(each, "places") for each in wanted]
     options, _ = split_options(storage_options)
     if options and not checked:
         raise UsageError(f"--storage-option {next(iter(options))}: there is no place that it is for; name one")
     refuse_idle_options(options, {os.fspath(each): Store.at(each, options) for each in checked})
     found = examine(
         checked,
-        jobs=jobs,
-        scratch=None if scratch is None else Path(place(scratch, "scratch")).expanduser(),
+        jobs=own["jobs"],
+        scratch=None if own["scratch"] is None else Path(own["scratch"]).expanduser(),
         storage_options=options,
         write=write,
     )

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaledproc._util.options import at_least, yes_or_no
+from scaledproc._util.options import at_least, mapping, yes_or_no
 from scaledproc._util.types import Where
 from scaledproc.api.arguments import check_kinds, refuse_idle_options
 from scaledproc.backend.base import Backend
@@ -80,8 +80,8 @@ def stop(
     UsageError
         If the run is finished, or is run by the processes that began it, which end with Ctrl-C there.
     ScaledprocError
-        If its machines cannot be asked, or may have a job that cannot be looked for, which is named; the others are
-        stopped then.
+        If the backend's machines cannot be asked, or may have a job that cannot be looked for, which is named; the
+        others are stopped then.
     """
     check_kinds(locals())
     from scaledproc.engine.past.status import at_work_in
@@ -261,6 +261,9 @@ def report(
     ScaledprocError
         If the folder holds no run, or the page cannot be written.
     """
+    check_kinds({name: value for name, value in locals().items() if name != "file" or value is not None})
+    if options is not None:
+        mapping(options, "options")
     from scaledproc.reporting.report import report_html
 
     examples = at_least(0, "a number of tasks, 0 or more")(examples, "--examples")

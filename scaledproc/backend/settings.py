@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache, wraps
 from typing import Any
 
@@ -130,8 +130,17 @@ def _named(
     return shown, other_names, list(shared.values()), ambiguous, problem
 
 
-def settings_for(backend: str, given: Given) -> dict[str, Any]:
+def settings_for(backend: str, given: Given, taken: Collection[str] = ()) -> dict[str, Any]:
     """What a backend is set to: flags first, then its table in `scaledproc.toml`.
+
+    Parameters
+    ----------
+    backend
+        As it is called.
+    given
+        As `with_settings` gives them to a command.
+    taken
+        The flags of the command's own options, which a message does not take for a setting's.
 
     Raises
     ------
@@ -142,11 +151,12 @@ def settings_for(backend: str, given: Given) -> dict[str, Any]:
     for owner, values in given.items():
         strange = [name for name in values if owner not in (backend, CHOSEN) or name not in known]
         if strange:
-            owners = [
-                other for other, found in declared_settings().items() if strange[0] in {one.name for one in found}
-            ]
+            owners = {
+                other: one for other, found in declared_settings().items() for one in found if one.name == strange[0]
+            }
             whose = owner or " or ".join(owners)
-            raise UsageError(f"--{strange[0].replace('_', '-')} is for --backend {whose}, this is --backend {backend}")
+            flag = owners[owner].flag_of(owner, taken) if owner else f"--{strange[0].replace('_', '-')}"
+            raise UsageError(f"{flag} is for --backend {whose}, this is --backend {backend}")
     return {**(table(backend, known) if known else {}), **given.get(CHOSEN, {}), **given.get(backend, {})}
 
 

@@ -22,7 +22,7 @@ from scaledproc.cli.interaction import ask, continuable, failure_told, show, sug
 from scaledproc.cli.options.completion import run_folders
 from scaledproc.cli.options.config_file import idle_tables, with_table
 from scaledproc.cli.options.flags import AsJson, Output, Quiet, is_from_file
-from scaledproc.engine.options import PlanOptions, RunOptions
+from scaledproc.engine.options import RUN_FLAGS, PlanOptions, RunOptions
 from scaledproc.errors import ScaledprocError, TooManyFailuresError, UsageError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def run(
     given["options"] = with_table(given["extractor"], given["options"])
     made = {name: given.pop(name) for name in ("backend", "jobs", "scratch", "grace")}
     backend = str(made["backend"])
-    machine = make_backend(backend, made["jobs"], made["scratch"], settings_for(backend, settings))
+    machine = make_backend(backend, made["jobs"], made["scratch"], settings_for(backend, settings, RUN_FLAGS))
     if dataset is None:
         RunOptions.parse({**given, **made})  # what cannot be is told before anything is written
         startup.loaded()
@@ -132,7 +132,7 @@ def plan(
 
     startup.loaded()
     backend, jobs = given.pop("backend"), given.pop("jobs")
-    machine = api.make_backend(backend, jobs, None, settings_for(backend, settings))
+    machine = api.make_backend(backend, jobs, None, settings_for(backend, settings, RUN_FLAGS))
     given["options"] = with_table(given["extractor"], given["options"])
     if note := idle_tables(given["extractor"]):
         typer.echo(note, err=True)

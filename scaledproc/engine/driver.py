@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from scaledproc.backend.base import Backend, Job
@@ -232,6 +233,12 @@ def _execute(
 ) -> RunFolder:
     """Write the output, which nobody else does meanwhile."""
     output, options, backend, on_event = new.store, terms.options, terms.backend, terms.on_event
+    refusals_told = partial(
+        reporting,
+        f"{output} cannot be read or written: ",
+        "; what is committed is kept, the same command continues",
+        writes=True,
+    )
     existing, decision = _look(new, planned, options, backend)  # again: another driver may have ended in between
     if existing is not None and decision == "put in place":
         from scaledproc.engine.update import put_in_place
@@ -252,11 +259,7 @@ def _execute(
 
         if existing is not None and options.table is None:
             new = replace(new, record=replace(new.record, options={**new.record.options, "table": form_of(existing)}))
-        with reporting(
-            f"{output} cannot be read or written: ",
-            "; what is committed is kept, the same command continues",
-            writes=True,
-        ):
+        with refusals_told():
             return update(new, existing, planned, terms)
     if existing and resumed:
         backend.take_over(existing.backend)
@@ -266,11 +269,7 @@ def _execute(
             tell(on_event, Note(f"{output} holds no run that could be updated: all tasks are done"))
         current = begin(new, planned)
     tell(on_event, started_event(current, current.plan, backend, resumed=resumed))
-    with reporting(
-        f"{output} cannot be read or written: ",
-        "; what is committed is kept, the same command continues",
-        writes=True,
-    ):
+    with refusals_told():
         if backend.detaches:
             tell(on_event, Detached(backend.detach(current), str(current.store)))
             ended = read_record(current.store)

@@ -16,7 +16,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from scaledproc._util.options import at_least, mapping, one_of, option, option_of, read_options, texts, time_option
+from scaledproc._util.options import (
+    at_least,
+    declared,
+    mapping,
+    one_of,
+    option,
+    option_of,
+    read_options,
+    text,
+    texts,
+    time_option,
+)
 from scaledproc._util.process.signals import GRACE_IN_JOBS
 from scaledproc._util.types import Where
 from scaledproc.errors import UsageError
@@ -56,17 +67,17 @@ def _chunk(value: str | int, _: str) -> str | int:
 
 def _share_of_failures(value: str | int, flag: str) -> int | float:
     """A number of tasks, or a share of them."""
-    text = str(value)
+    given = str(value)
     try:
-        if text.endswith("%"):
-            share = float(text[:-1]) / 100
+        if given.endswith("%"):
+            share = float(given[:-1]) / 100
             if 0 <= share <= 1:
                 return share
-        elif int(text) >= 0:
-            return int(text)
+        elif int(given) >= 0:
+            return int(given)
     except ValueError:
         pass
-    raise UsageError(f"{flag} {text!r}: give a number of tasks such as 10, or a share such as 5%")
+    raise UsageError(f"{flag} {given!r}: give a number of tasks such as 10, or a share such as 5%")
 
 
 def _places(value: Any, flag: str) -> tuple[str, ...]:
@@ -76,6 +87,15 @@ def _places(value: Any, flag: str) -> tuple[str, ...]:
     if not all(isinstance(each, str | os.PathLike) for each in found):
         raise UsageError(f"{flag} {value!r}: give a folder's path or URL, or several")
     return tuple(os.fspath(each) for each in found)
+
+
+def _groups(value: Any, flag: str) -> str:
+    """Top folders, between commas."""
+    from scaledproc.fetching.selection.subset import parts
+
+    if not all(parts(text(value, flag))):
+        raise UsageError(f"{flag} {value!r}: give top folders such as 30-39 or 30,32,35-37")
+    return str(value)
 
 
 def storage_words(pairs: Iterable[str]) -> dict[str, Any]:
@@ -125,7 +145,7 @@ def split_options(storage_options: Mapping[str, Any] | None) -> tuple[dict[str, 
     Raises
     ------
     UsageError
-        If they are no mapping of texts.
+        If the storage options are no mapping, or a name in it is no text.
     """
     inputs: dict[str, Any] = {}
     outputs: dict[str, Any] = {}
@@ -399,13 +419,21 @@ class RunOptions(Limits, PlanOptions):
         return Limits(**Limits.to_options(self))
 
 
+RUN_FLAGS = frozenset(flag for each in declared(RunOptions) for flag in each.flags)
+"""The flags of a run's options: a backend's setting of such a name has only the flag that begins with its backend."""
+
+
 @dataclass(frozen=True)
 class FetchOptions(FileOptions):
     """What is copied, and from where: the parameters of `scaledproc.fetch`."""
 
-    groups: str | None = option(None, "Only these top folders: 30-39, or 30,32,35-37.")
-    records: int | None = option(None, "Only so many records (or folders of files) of each.", metavar="N")
-    limit: int | None = option(None, "Only so many records altogether.", metavar="N", unit="records")
+    groups: str | None = option(None, "Only these top folders: 30-39, or 30,32,35-37.", read=_groups)
+    records: int | None = option(
+        None, "Only so many records (or folders of files) of each.", metavar="N", read=at_least(1, "1 or more")
+    )
+    limit: int | None = option(
+        None, "Only so many records altogether.", metavar="N", unit="records", read=at_least(1, "1 or more")
+    )
     parallel: int = option(
         PARALLEL,
         "Files at once; a public server is thankful for few.",

@@ -69,7 +69,7 @@ def check_places(
     Raises
     ------
     UsageError
-        If one lies in the other's way, or the backend cannot reach one of them or the extractor.
+        If dataset and output lie in each other's way, or the backend cannot reach one of them or the extractor.
     """
     if dataset.contains(output) == "":
         raise UsageError(f"{output} is the dataset itself; name another folder for the output")

@@ -193,7 +193,10 @@ class RunProgress:
 
     @property
     def seconds_left(self) -> float | None:
-        """At the pace so far, by tasks and bytes as the cuts weigh them; None before there is one. It jumps."""
+        """Seconds that the rest takes at the pace so far, tasks and bytes weighed as for the cuts; None without a pace.
+
+        It jumps whenever a piece of work ends; `calm_seconds_left` does not.
+        """
         done, left = self._work, _weight(self.total_tasks - self.tasks, self.total_size - self.size)
         if not done:
             return None
@@ -211,7 +214,10 @@ class RunProgress:
 
     @property
     def calm_seconds_left(self) -> float | None:
-        """The same as a person is shown it, without jumps; None in the first seconds, and when all is done."""
+        """Seconds that the rest takes, as a person is shown them: without jumps.
+
+        None in the first seconds, and when all is done.
+        """
         now = self._clock()
         if self.tasks >= self.total_tasks or now - self._paced_from < WARMING:
             return None
@@ -237,7 +243,7 @@ class RunProgress:
         return ", ".join(self.parts())
 
     def parts(self) -> list[str]:
-        """The same, in parts between which a line can be broken."""
+        """What `text` tells, in parts between which a line can be broken."""
         parts = [
             f"{self.tasks:,}/{self.total_tasks:,} tasks",
             f"{bytes_text(self.size)} of {bytes_text(self.total_size)}",

@@ -84,7 +84,7 @@ def new_record(
 
 
 def as_asked_before(options: Asked, had: RunRecord | None) -> Asked:
-    """Options with what the run that is there was told, of what a person says once: whether rows have keys.
+    """The options, with what an earlier command on this output said once for all later ones: whether rows have keys.
 
     Parameters
     ----------

@@ -414,7 +414,7 @@ def _rows_of(extractor: Extractor, task: Task, problem: str | None, collector: R
     Raises
     ------
     SchemaError
-        If they do not fit the schema, or Arrow or Parquet does not take them.
+        If the rows do not fit the schema, or Arrow or Parquet does not take them.
     StagingError
         If the unit's files could not be fetched.
     """

@@ -74,7 +74,7 @@ class RunLast:
 
 @dataclass(frozen=True)
 class MakeShards:
-    """Make several shards that are one chunk each: as many of the first ones as come to their end soon."""
+    """Make several shards of one chunk each in one call of a process: the first ones, until that took long enough."""
 
     runs: tuple[RunChunk, ...]
 
@@ -133,7 +133,7 @@ class CannotRead:
 
 @dataclass(frozen=True)
 class CannotGoOn:
-    """One process after the other ended before it came to a task, at the same call."""
+    """Several processes in a row ended in the same call, each before it came to a task."""
 
     call: RunChunk | RunLast | RunPiece | Assemble | Merge
     loss: Loss

@@ -366,7 +366,7 @@ def counts_of(said: Mapping[str, Any], tasks: int, rows: int) -> NDArray[np.int6
     Raises
     ------
     ValueError, TypeError, KeyError
-        If that is not of so many tasks and rows.
+        If the report is not of so many tasks and rows.
     """
     runs = np.asarray(said["counts"], np.int64).reshape(-1, 2)
     if runs.min(initial=0) < 0 or int(runs[:, 1].sum()) != tasks or int(runs.prod(axis=1).sum()) != rows:

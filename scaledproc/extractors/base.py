@@ -176,7 +176,7 @@ class Task:
         return self.locate_in_unit(f"{folder}{slash}{name}")
 
     def locate_in_unit(self, relative: str) -> str:
-        """The same for a file that is named relative to the dataset's root."""
+        """The local path, as text, of a file of the unit that is named relative to the dataset's root."""
         path = f"{self.root}/{relative}"
         if relative not in self.files:
             plain = posixpath.normpath(relative)

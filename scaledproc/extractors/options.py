@@ -185,7 +185,7 @@ def make_extractor(found: Any, options: Mapping[str, Any]) -> Extractor:
     Raises
     ------
     UsageError
-        If it has no such option, needs one that is not given, or refuses a value.
+        If the extractor has no such option, needs one that is not given, or refuses a value.
     """
     known, label = options_of(found), label_of(found)
     for name in options:
@@ -272,7 +272,7 @@ def _taken(function: Any) -> list[inspect.Parameter]:
     Raises
     ------
     TypeError, ValueError
-        If it is not written in Python.
+        If the function is not written in Python.
     """
     inner = _innermost(function)
     if not hasattr(inner, "__wrapped__") and inspect.ismethod(getattr(inner, "__call__", None)):  # noqa: B004

@@ -142,7 +142,7 @@ def refuse_secrets(values: Mapping[str, Any]) -> None:
 
 
 def change_options(spec: str, had: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a run whose table is put together with some others.
+    """The options of a run whose table is made anew of the rows that are there, with some options changed.
 
     Parameters
     ----------
@@ -151,12 +151,12 @@ def change_options(spec: str, had: Mapping[str, Any], given: Mapping[str, Any]) 
     had
         The run's options.
     given
-        The others, as a person writes them.
+        Those that change, as a person writes them.
 
     Raises
     ------
     UsageError
-        If the extractor cannot have one, or the rows of the shards depend on it.
+        If the extractor cannot have such an option, or the rows of the shards depend on it.
     """
     from scaledproc.extractors.code.fingerprint import fingerprint_of
 

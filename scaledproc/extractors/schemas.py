@@ -59,7 +59,7 @@ def as_schema(schema: pa.Schema | Mapping[str, Any], what: str = "the extractor'
     Raises
     ------
     UsageError
-        If it is neither, a column's name is no text, or its type is none.
+        If the schema is neither, a column's name is no text, or its type is none.
     """
     import pyarrow as pa
 

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from scaledproc.planning.plan import Plan
 
 
+NOWHERE = -1
+"""As a place: what the earlier plan does not have."""
+
+
 @dataclass(frozen=True, eq=False)
 class Compared:
     """What of a plan is in an earlier one.
@@ -62,20 +66,21 @@ def compare_plans(was: Plan, now: Plan, *, knows_versions: bool = False) -> Comp
     """
     files, same = same_files(was, now, knows_versions=knows_versions)
     lengths_now, lengths_was = np.diff(now.unit_files), np.diff(was.unit_files)
-    of_file = np.append(np.repeat(np.arange(was.n_units), lengths_was), -1)[files]
+    of_file = np.append(np.repeat(np.arange(was.n_units), lengths_was), NOWHERE)[files]
     units = _places(_unit_names(now), _unit_names(was))
-    is_same = units >= 0
+    is_same = np.zeros(now.n_units, np.bool_)
     if now.n_units:
-        # All files are the earlier unit's of the same name, and none of that one's is missing.
+        # All files are the earlier unit's of the same name, which no file of a new unit is, and none of that one's is
+        # missing.
         wanted = np.repeat(units, lengths_now)
-        is_same &= np.logical_and.reduceat(same & (of_file == wanted), now.unit_files[:-1])
-        is_same &= lengths_now == np.append(lengths_was, -1)[units]
+        is_same = np.logical_and.reduceat(same & (of_file == wanted), now.unit_files[:-1])
+        is_same &= lengths_now == np.append(lengths_was, NOWHERE)[units]
     tasks = _places(now.tasks["anchor"], was.tasks["anchor"])
     for name in ("group", "unit"):
         if was.n_tasks:
             before = _flat(was.tasks[name]).take(pa.array(np.maximum(tasks, 0))).cast(pa.large_string())
             is_alike = _filled(pc.equal(_flat(now.tasks[name]).cast(pa.large_string()), before))
-            tasks = np.where(is_alike, tasks, -1)
+            tasks = np.where(is_alike, tasks, NOWHERE)
     return Compared(
         units=units,
         is_same=is_same,
@@ -121,12 +126,12 @@ def _unit_names(plan: Plan) -> pa.ChunkedArray:
 def _places(wanted: pa.ChunkedArray, known: pa.ChunkedArray) -> NDArray[np.int64]:
     """Where each text is among others; -1 where it is not."""
     found = pc.index_in(_flat(wanted).cast(pa.large_string()), value_set=_flat(known).cast(pa.large_string()))
-    places: NDArray[np.int64] = found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    places: NDArray[np.int64] = found.fill_null(NOWHERE).to_numpy(zero_copy_only=False).astype(np.int64)
     return places
 
 
 def _flat(column: pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return column.combine_chunks()
 
 
 def _filled(found: pa.Array) -> NDArray[np.bool_]:

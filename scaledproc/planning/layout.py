@@ -110,7 +110,7 @@ class Layout:
     def _with_companions(
         self, paths: pa.ChunkedArray, codes: NDArray[np.int32], names: pa.Array, starts_task: NDArray[np.bool_]
     ) -> NDArray[np.int32]:
-        """The same units, but for companions in folders without an anchor."""
+        """The files' units, where companions in folders without an anchor belong to other units."""
         has_anchor = np.zeros(len(names), bool)
         has_anchor[codes[starts_task]] = True
         rows = np.flatnonzero(~has_anchor[codes])

@@ -318,7 +318,7 @@ def _fill(sizes: NDArray[np.int64], capacity: int) -> Offsets:
 
 
 def _fill_towards_end(loads: NDArray[np.int64], capacity: int, cores: int) -> Offsets:
-    """The same, but smaller and smaller parts at the end, for so many cores: half of a core's share of what is left.
+    """Parts filled up to the capacity, and smaller and smaller ones at the end: half of a core's share of what is left.
 
     Their capacity is never less than an eighth (`LAST`) of the others', nor than a chunk's own cost. (Guided
     self-scheduling, Polychronopoulos and Kuck 1987, with half shares.)

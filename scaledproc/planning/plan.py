@@ -107,7 +107,7 @@ class Plan:
         )
 
     def _repr_html_(self) -> str:
-        """The same for a notebook, with the first shards."""
+        """What `repr` tells, for a notebook, with the first shards."""
         from scaledproc._util.html import ROWS, summary_html
         from scaledproc._util.text import bytes_text
 

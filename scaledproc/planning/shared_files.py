@@ -140,7 +140,7 @@ def at_hand(files: Sequence[SharedFile], root: Path) -> dict[str, AtHand]:
     Raises
     ------
     ScaledprocError
-        If one is gone, or is not what it was when the run was planned.
+        If a file is gone, or is not what it was when the run was planned.
     """
     found = {}
     for file in files:

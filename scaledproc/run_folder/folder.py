@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class RunFolder(Run):
-    """The same as the engine and the backends have it, who write the folder."""
+    """A run's folder as the engine and the backends have it, who write it; a user has a `Run`, which only reads."""
 
     def __post_init__(self) -> None:
         """Keep the store as it is given, with its fence."""

@@ -167,7 +167,7 @@ def names_beside(shard: int) -> tuple[str, str]:
 
 
 def names_around(shard: int) -> tuple[str, ...]:
-    """The same, and what belongs to it only at times."""
+    """What belongs to a shard's file while the run goes on, with what only some shards have."""
     return (*names_beside(shard), shard_said_name(shard), table_report_name(shard))
 
 

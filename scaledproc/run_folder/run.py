@@ -107,7 +107,7 @@ class Run:
         )
 
     def _repr_html_(self) -> str:
-        """The same for a notebook, with the first failures."""
+        """What `repr` tells, for a notebook, with the first failures."""
         from scaledproc._util.html import ROWS, summary_html
         from scaledproc._util.text import bytes_text, seconds_text
 
@@ -400,7 +400,7 @@ class Run:
         return self.full_report(shard)[0]
 
     def full_report(self, shard: int) -> tuple[ShardDone, NDArray[np.int64]]:
-        """The same, and what each of its tasks cost, shape (tasks, 4).
+        """What became of a committed shard, and what each of its tasks cost, shape (tasks, 4).
 
         Raises
         ------
@@ -416,10 +416,10 @@ class Run:
             ) from None
 
     def shard_reports(self, shards: Iterable[int]) -> list[ShardDone]:
-        """What became of several, in their order."""
+        """What became of several committed shards, in their order."""
         return [done for done, _ in self.full_reports(shards)]
 
     def full_reports(self, shards: Iterable[int]) -> list[tuple[ShardDone, NDArray[np.int64]]]:
-        """The same, and what their tasks cost."""
+        """What became of several committed shards, in their order, and what their tasks cost."""
         with ThreadPoolExecutor(READERS, thread_name_prefix="reports") as pool:
             return list(pool.map(self.full_report, shards))

@@ -38,7 +38,7 @@ def costs_of(given: Iterable[Any], tasks: int) -> NDArray[np.int64]:
     Raises
     ------
     ValueError
-        If they are of another number of tasks.
+        If the costs are of another number of tasks.
     """
     array = np.asarray(given if isinstance(given, np.ndarray) else list(given), np.int64)
     return array.reshape(tasks, COST_COLUMNS) if array.size else unknown_costs(tasks)
@@ -56,7 +56,7 @@ def read_report(content: bytes) -> tuple[ShardDone, NDArray[np.int64]]:
     Raises
     ------
     ValueError, TypeError, KeyError, AttributeError, RecursionError
-        If the content is no report.
+        If the content is not what `write_report` made.
     """
     found = json.loads(content)
     packed = found.pop(_COSTS, "")

@@ -57,5 +57,5 @@ class UntilDone:
         return ALLOWED
 
     def sure(self) -> float:
-        """The same without asking the store: no change begins that was not asked for."""
+        """Seconds that a change may take, without asking the store: no change begins that was not asked for."""
         return ALLOWED

@@ -37,7 +37,7 @@ class Fence(Protocol):
         """
 
     def sure(self) -> float:
-        """The same without asking the store; 0 where only the store could tell."""
+        """Seconds that a change may take, without asking the store; 0 where only the store could tell."""
 
 
 @dataclass(frozen=True)

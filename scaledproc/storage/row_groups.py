@@ -94,7 +94,7 @@ def rebatch(tables: Iterable[pa.Table], rows: int = ROW_GROUP, size: int = GROUP
 
 
 def ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """The same tables; the next one is made by another thread while who takes them is at work on one."""
+    """The tables as they are given; the next one is made by another thread while who takes them is at work on one."""
     with ThreadPoolExecutor(1, thread_name_prefix="ahead") as reader:
         coming = reader.submit(next, tables, None)
         while (table := coming.result()) is not None:

@@ -319,7 +319,7 @@ class Store(ABC):
         """
 
     def open_for_arrow(self, name: str) -> IO[bytes]:
-        """The same for Arrow, whose threads may hold it when the interpreter ends."""
+        """A file, open for Arrow, whose threads may hold it when the interpreter ends."""
         return self.open(name)
 
     def read(self, name: str, most: int = -1) -> bytes:
@@ -478,7 +478,7 @@ class Store(ABC):
 
     @abstractmethod
     def _remove(self, target: str) -> None:
-        """The same by the filesystem's path; the fence is asked before each further request."""
+        """Remove what has a path of the filesystem; the fence is asked before each further request."""
 
     def remove_files(self, names: Sequence[str]) -> None:
         """Remove files; nothing happens where one is not there.

@@ -9,7 +9,10 @@ Examples
 
     class TestMyExtractor(ExtractorConformance):
         extractor = "my_package:count_lines"
-        dataset = Path("tests/data")
+
+        @pytest.fixture
+        def dataset(self):
+            return Path("tests/data")
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaledproc._util.pace import LEAST, SLEW, Pace, TimeLeft, left_text
+from scaledproc._util.pace import LEAST, SLEW, WARMING, WINDOW, Pace, TimeLeft, left_text
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 30.0), st.one_of(st.none(), st.floats(0.0, 1e6))), min_size=2, max_size=60))
@@ -122,4 +122,70 @@ def test_a_long_run_keeps_few_points() -> None:
     ],
 )
 def test_text_is_as_exact_as_can_be_believed(seconds: float, text: str) -> None:
+    assert left_text(seconds) == text
+
+
+def test_nothing_is_shown_before_there_is_an_estimate_and_what_was_shown_stays_without_one() -> None:
+    left = TimeLeft()
+    assert left.shown(3.0, None) is None
+    assert left.shown(4.0, 50.0) == 50.0
+    assert left.shown(9.0, None) == 50.0
+    assert left.shown(14.0, 40.0) == 40.0  # ten seconds have passed since
+    assert left.shown(13.0, 40.0) == 40.0  # the clock does not go back
+
+
+def test_what_is_shown_follows_an_estimate_by_two_per_cent_a_second() -> None:
+    left = TimeLeft()
+    left.shown(0.0, 1000.0)
+    assert left.shown(5.0, 5000.0) == 1000.0 - 5.0 + 100.0
+    assert left.shown(6.0, 0.0) == pytest.approx(1095.0 - 1.0 - 21.9)
+    left = TimeLeft()
+    left.shown(0.0, 10.0)
+    assert left.shown(1.0, 500.0) == 11.0  # as a hundred seconds would move
+    assert left.shown(2.0, 0.0) == 8.0
+    assert left.shown(90.0, 0.0) == 0.0
+
+
+def test_points_of_the_pace_are_half_a_second_apart_or_a_hundredth_of_the_time_so_far() -> None:
+    pace = Pace(0.0)
+    for now in (0.4, 0.5, 0.9, 1.0):
+        pace.add(now, now)
+    assert [at for at, _ in pace._points] == [0.0, 0.5, 1.0]
+    pace.add(1000.0, 5.0)
+    pace.add(1009.9, 6.0)
+    pace.add(1011.0, 7.0)
+    assert [at for at, _ in pace._points[3:]] == [1000.0, 1011.0]
+
+
+def test_the_window_begins_with_the_last_point_before_it() -> None:
+    pace = Pace(0.0)
+    for now in (100.0, 200.0, 300.0):
+        pace.add(now, 2 * now)
+    assert pace.rate(400.0, 800.0) == pytest.approx(2.0)
+    assert [at for at, _ in pace._points] == [100.0, 200.0, 300.0]  # five minutes ago
+    assert pace.rate(401.0, 1000.0) == pytest.approx(800.0 / 301.0)
+    for now in (900.0, 1000.0):
+        pace.add(now, 2 * now)
+    pace.rate(1800.0, 4000.0)  # half of the time so far
+    assert [at for at, _ in pace._points] == [900.0, 1000.0]
+    assert Pace(5.0).rate(5.0, 0.0) == 0.0
+    assert (WINDOW, WARMING) == (300.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (7.4, "a few seconds left"),
+        (7.5, "about 10 s left"),
+        (57.5, "about 1 min left"),
+        (89.0, "about 1 min 30 s left"),
+        (585.0, "about 10 min left"),
+        (3570.0, "about 1 h left"),
+        (35_800.0, "about 9 h 55 min left"),
+        (36_000.0, "about 10 h left"),
+        (47.4 * 3600, "about 47 h left"),
+        (47.6 * 3600, "about 2 days left"),
+    ],
+)
+def test_text_at_the_edges(seconds: float, text: str) -> None:
     assert left_text(seconds) == text

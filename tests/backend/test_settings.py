@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from scaledproc._util.command.flags import add_command, with_options
 from scaledproc.backend import settings as of_backends
 from scaledproc.backend.settings import settings_for, settings_of_one, with_settings
-from scaledproc.engine.options import RunOptions
+from scaledproc.engine.options import RUN_FLAGS, RunOptions
 from scaledproc.errors import UsageError
 
 
@@ -164,6 +164,12 @@ def test_settings_of_the_chosen_backend(tried: Callable[..., Try]) -> None:
     assert settings_for("slurm", go("--partition", "long")["settings"]) == {"partition": "long"}
     with pytest.raises(UsageError, match="--spot is for --backend our-cloud, this is --backend slurm"):
         settings_for("slurm", go("--spot")["settings"])
+
+
+def test_a_flag_of_another_backend_that_is_called_as_one_of_the_run(tried: Callable[..., Try]) -> None:
+    given = tried(SLURM, LOCAL)("--slurm-limit", "3")["settings"]
+    with pytest.raises(UsageError, match=r"^--slurm-limit is for --backend slurm, this is --backend local"):
+        settings_for("local", given, RUN_FLAGS)
 
 
 def test_pythons_names_of_options_are_flags_too(tried: Callable[..., Try]) -> None:

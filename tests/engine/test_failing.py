@@ -1,200 +1,95 @@
-"""A run whose tasks all fail alike says so while it is under way, and goes on."""
+"""When a run warns that all its tasks fail alike: of events alone."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-import pyarrow as pa
 import pytest
-from told import Clock, started
 
-import scaledproc
 from scaledproc.engine.failing import ENOUGH, Alarm
-from scaledproc.engine.progress import RunProgress
-from scaledproc.events import ChunkDone, Event, Failure, Note
-from scaledproc.execution.chunks.quarantine import own_place
-from scaledproc.plugins import Extractor, Task
-
-CODE = """
-import json
-import scaledproc
-
-SCHEMA = {"x": "int64"}
-
-@scaledproc.extractor(schema=SCHEMA, anchor="*.txt")
-def at_one_line(task):
-    return {"x": int("a")}
-
-@scaledproc.extractor(schema=SCHEMA, anchor="*.txt")
-def in_a_library(task):
-    return {"x": json.loads("{")}
-
-@scaledproc.extractor(schema=SCHEMA, anchor="*.txt")
-def chained(task):
-    try:
-        at_another(task)
-    except ValueError as error:
-        raise RuntimeError("no number") from error
-
-def at_another(task):
-    raise ValueError(task.anchor)
-
-@scaledproc.extractor(schema=SCHEMA, anchor="*.txt")
-def of_another_type(task):
-    return {"x": "text"}
-
-@scaledproc.extractor(schema=SCHEMA, anchor="*.txt")
-def at_two_lines(task):
-    if int(task.path.stem) % 2:
-        raise ValueError("odd")
-    raise ValueError("even")
-
-@scaledproc.extractor(schema=SCHEMA, anchor="*.txt")
-def once_right(task):
-    if task.path.stem == "0":
-        return {"x": 1}
-    raise ValueError("not the first one")
-
-@scaledproc.extractor(schema=SCHEMA, anchor="*.txt")
-def that_exits(task):
-    import os
-    os._exit(3)
-"""
+from scaledproc.events import ChunkDone, Failure, ShardState, State
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    (tmp_path / "mine.py").write_text(CODE)
-    folder = tmp_path / "data"
-    folder.mkdir()
-    for number in range(60):
-        (folder / f"{number}.txt").write_text("x")
-    return folder
+def alarm_of(store: str = "/data/out", tasks: int = 1000) -> Alarm:
+    run: Any = SimpleNamespace(store=store, record=SimpleNamespace(counts={"tasks": tasks}))
+    return Alarm(run)
 
 
-def notes_of(data: Path, name: str, **options: object) -> list[str]:
-    events: list[Event] = []
-    source = f"{data.parent / 'mine.py'}:{name}"
-    given = {"max_failures": None, "chunk": 12, "jobs": 1, **options}
-    scaledproc.run(data, data.parent / "out", extractor=source, on_event=events.append, **given)  # type: ignore[arg-type]
-    return [event.text for event in events if isinstance(event, Note) and "SO FAR FAILED" in event.text]
+KNOWN = Failure("g", "u", "a.txt", "exception", "ValueError", "bad", "mine.py:3")
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("at_one_line", "at mine.py:9; the extractor itself may be wrong:\n  ValueError: invalid literal"),
-        ("in_a_library", "at mine.py:13; the extractor itself may be wrong:\n  JSONDecodeError: "),
-        ("chained", "at mine.py:20; the extractor itself may be wrong:\n  RuntimeError: no number"),
-        ("of_another_type", "FAILED, those looked at alike; the extractor itself may be wrong:\n  SchemaError: "),
-    ],
-)
-def test_tasks_that_fail_alike_are_told_once_with_the_line_and_how_to_try_one(data: Path, name: str, said: str) -> None:
-    (note,) = notes_of(data, name)
-    assert note.startswith("ALL 24 TASKS")  # at the end of the second chunk: one of them says too little
-    assert said in note
-    assert note.endswith(f"scaledproc try '{data.parent / 'out'}#0.txt'")
-
-
-@pytest.mark.parametrize("name", ["at_two_lines", "once_right"])
-def test_tasks_that_fail_in_several_ways_are_what_quarantine_is_for(data: Path, name: str) -> None:
-    assert notes_of(data, name) == []
-
-
-def test_a_crash_says_nothing_of_a_line(data: Path) -> None:
-    for number in range(24, 60):
-        (data / f"{number}.txt").unlink()
-    assert notes_of(data, "that_exits", chunk=8, jobs=2) == []
-
-
-def test_where_few_tasks_fail_or_all_are_done_the_end_tells(data: Path) -> None:
-    assert notes_of(data, "at_one_line", chunk=60) == []
-    for number in range(ENOUGH - 1, 60):
-        (data / f"{number}.txt").unlink()
-    assert notes_of(data, "at_one_line", chunk=2, overwrite=True) == []
-
-
-def test_a_built_in_fails_for_its_data(tmp_path: Path) -> None:
-    for number in range(60):
-        (tmp_path / "data" / str(number)).mkdir(parents=True)
-        (tmp_path / "data" / str(number) / "x.hea").write_text("no header")
-    events: list[Event] = []
-    run = scaledproc.run(
-        tmp_path / "data", tmp_path / "out", chunk=12, jobs=1, max_failures=None, on_event=events.append
-    )
-    assert run.quarantined == 60
-    failures = [failure for event in events if isinstance(event, ChunkDone) for failure in event.failures]
-    assert {failure.place for failure in failures} == {""}
-    assert not [event for event in events if isinstance(event, Note) and "SO FAR FAILED" in event.text]
+def chunk_of(number: int, tasks: int = 100, *failures: Failure, shard: int = 0) -> ChunkDone:
+    return ChunkDone(shard, tasks, 0, 1, 1.0, tasks, failures or (KNOWN,), chunk=number)
 
 
 @pytest.mark.parametrize("within", ["", "/update", "/update/work/todo", "/work/todo"])
 def test_only_chunks_whose_failures_are_told_of_count(within: str) -> None:
-    record: Any = SimpleNamespace(store=f"/data/out{within}", record=SimpleNamespace(counts={"tasks": 1000}))
-    alarm = Alarm(record)
-    known = Failure("g", "u", "a.txt", "exception", "ValueError", "bad", "mine.py:3")
+    alarm = alarm_of(f"/data/out{within}")
     for chunk in range(3):
         assert alarm.hear(ChunkDone(0, 100, 0, 1, 1.0, 100, (), chunk=chunk)) == ""
-    assert alarm.hear(ChunkDone(0, 100, 0, 1, 1.0, 100, (known,), chunk=3)) == ""
-    text = alarm.hear(ChunkDone(0, 50, 0, 1, 1.0, 50, (known,), chunk=4))
-    assert text is not None
-    assert text.startswith("ALL 150 TASKS SO FAR FAILED, those looked at alike, at mine.py:3")
-    assert text.endswith("scaledproc try '/data/out#a.txt'")
-
-
-class Broken(Extractor):
-    name = "broken"
-    schema = pa.schema([("x", "int64")])
-    anchors = ("*.txt",)
-
-    def extract(self, task: Task) -> None:
-        raise KeyError(task.anchor)
-
-
-def test_a_class_has_a_place_too(data: Path) -> None:
-    events: list[Event] = []
-    scaledproc.run(
-        data, data.parent / "out", extractor=Broken(), chunk=12, jobs=1, max_failures=None, on_event=events.append
+    assert alarm.hear(chunk_of(3)) == ""
+    assert alarm.hear(chunk_of(4, 50)) == (
+        "ALL 150 TASKS SO FAR FAILED, those looked at alike, at mine.py:3; the extractor itself may be wrong:\n"
+        "  ValueError: bad\n"
+        "  the run goes on; Ctrl-C ends it; to try one task:\n"
+        "  scaledproc try '/data/out#a.txt'"
     )
-    places = {each.place for event in events if isinstance(event, ChunkDone) for each in event.failures}
-    assert [place.partition(":")[0] for place in places] == ["test_failing.py"]
+
+
+@pytest.mark.parametrize(("first", "second", "is_told"), [(10, 9, False), (10, 10, True), (1, 19, True)])
+def test_a_few_tasks_of_two_chunks_are_chance(first: int, second: int, is_told: bool) -> None:
+    alarm = alarm_of()
+    assert alarm.hear(chunk_of(0, first)) == ""
+    assert alarm.hear(chunk_of(0, first)) == ""  # the same one, told again
+    assert bool(alarm.hear(chunk_of(1, second))) == is_told
+    assert ENOUGH == 20
+
+
+def test_of_all_tasks_the_end_tells() -> None:
+    alarm = alarm_of(tasks=40)
+    assert alarm.hear(chunk_of(0, 20)) == ""
+    assert alarm.hear(chunk_of(1, 20)) == ""
+    alarm = alarm_of(tasks=41)
+    alarm.hear(chunk_of(0, 20))
+    assert alarm.hear(chunk_of(1, 20))
+
+
+def test_what_is_told_of_a_shard_is_its_sum() -> None:
+    alarm = alarm_of()
+    shard = ShardState(0, State.RUNNING, tasks=30, quarantined=30, failures=(KNOWN,))
+    assert str(alarm.hear(shard)).startswith("ALL 30 TASKS")
+    assert str(alarm.hear(replace(shard, tasks=35))).startswith("ALL 35 TASKS")
+    assert str(alarm.hear(replace(shard, shard=1))).startswith("ALL 65 TASKS")
+    assert str(alarm.hear(chunk_of(0, 7))).startswith("ALL 37 TASKS")  # of the first shard its chunks are told now
+    assert str(alarm.hear(chunk_of(1, 7))).startswith("ALL 44 TASKS")
+    assert str(alarm.hear(replace(shard, tasks=40))).startswith("ALL 70 TASKS")
 
 
 @pytest.mark.parametrize(
-    "trace",
+    "other",
     [
-        "",
-        "no traceback at all",
-        'Traceback (most recent call last):\n  File "/x/y.py", line 3, in f\n    x\nValueError: y',
-        'Fatal Python error: Segmentation fault\n\n  File "/x/y.py", line 3 in f\n',
+        replace(KNOWN, place="mine.py:4"),
+        replace(KNOWN, error="KeyError"),
+        replace(KNOWN, kind="schema"),
+        replace(KNOWN, kind="timeout"),
+        replace(KNOWN, place=""),
     ],
 )
-def test_what_is_no_traceback_of_a_task_has_no_place(trace: str) -> None:
-    assert own_place(trace) == ""
+def test_what_does_not_fail_alike_or_not_by_ones_own_code_is_no_reason_to_warn(other: Failure) -> None:
+    alarm = alarm_of()
+    assert alarm.hear(chunk_of(0)) == ""
+    assert alarm.hear(chunk_of(1, 100, KNOWN, other)) is None
+    first = alarm_of().hear(chunk_of(0, 100, other))
+    assert (first is None) == (other.kind == "timeout" or not other.place)
 
 
-def test_a_library_below_a_built_in_extractor_is_no_place_of_ones_own(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/ragged.csv").write_text("id,value\n1,2,3\n")
-    events: list[Event] = []
-    scaledproc.run(
-        tmp_path / "data", tmp_path / "out", extractor="table", jobs=1, max_failures=None, on_event=events.append
-    )
-    failures = [failure for event in events if isinstance(event, ChunkDone) for failure in event.failures]
-    assert [(failure.kind, failure.place) for failure in failures] == [("exception", "")]
-
-
-def test_progress_tells_the_first_failure_and_how_many_more() -> None:
-    progress = RunProgress(started(100, 100, 1), Clock())
-    assert progress.failing_text() == ""
-    first = Failure("g", "u", "a/1.txt", "exception", "ValueError", "bad\nnumber 1", "mine.py:3")
-    progress.add(ChunkDone(0, 5, 4, 5, 1.0, 1, (first,), chunk=0))
-    assert progress.failing_text() == "a/1.txt: ValueError: bad number 1 (mine.py:3)"
-    second = Failure("g", "u", "a/2.txt", "exception", "ValueError", "bad\nnumber 2", "mine.py:3")
-    progress.add(ChunkDone(0, 5, 3, 5, 1.0, 2, (second,), chunk=1))
-    assert progress.failing_text() == "a/1.txt and 2 more: ValueError: bad number 1 (mine.py:3)"
-    other = Failure("g", "u", "a/3.txt", "exception", "KeyError", "x", "mine.py:4")
-    progress.add(ChunkDone(0, 5, 4, 5, 1.0, 1, (other,), chunk=2))
-    assert progress.failing_text() == "a/1.txt and 3 more, not all alike: ValueError: bad number 1 (mine.py:3)"
+def test_a_long_message_and_a_failure_without_a_place() -> None:
+    alarm = alarm_of(tasks=10_000)
+    failure = Failure("g", "u", "a b.txt", "schema", "SchemaError", f"one\ntwo {'x' * 300}")
+    alarm.hear(chunk_of(0, 1000, failure))
+    head, message, _, last = str(alarm.hear(chunk_of(1, 1000, failure))).splitlines()
+    assert head == "ALL 2,000 TASKS SO FAR FAILED, those looked at alike; the extractor itself may be wrong:"
+    assert message == f"  SchemaError: one two {'x' * 192}"
+    assert last == "  scaledproc try '/data/out#a b.txt'"

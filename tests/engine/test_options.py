@@ -122,7 +122,16 @@ def test_values_that_cannot_be(given: dict[str, Any], words: str) -> None:
 
 @pytest.mark.parametrize(
     ("given", "words"),
-    [({"records": "4"}, "--records '4': give a whole number"), ({"password": b"5"}, r"password \*\*\*: give a text")],
+    [
+        ({"records": "4"}, "--records '4': give 1 or more"),
+        ({"records": 0}, "--records 0: give 1 or more"),
+        ({"limit": 0}, "--limit 0: give 1 or more"),
+        ({"groups": "30,,31"}, "--groups '30,,31': give top folders such as 30-39 or 30,32,35-37"),
+        ({"groups": ""}, "--groups '': give top folders"),
+        ({"groups": " / "}, "--groups ' / ': give top folders"),
+        ({"groups": 30}, "--groups 30: give a text"),
+        ({"password": b"5"}, r"password \*\*\*: give a text"),
+    ],
 )
 def test_values_that_a_fetch_cannot_have(given: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):

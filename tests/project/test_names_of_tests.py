@@ -25,7 +25,7 @@ THROUGH = {  # in the order of their folders
     "backends/sagemaker/test_sagemaker_behaviour.py": "backends/sagemaker/account backends/sagemaker/service",
     "cli/options/test_config_file.py": "_util/command/config_file",
     "cli/test_extractor_options.py": "reporting/extractors",
-    "cli/test_main.py": "cli/run cli/worker cli/inspect backend/dry_run errors _util/text",
+    "cli/test_main.py": "cli/worker cli/inspect backend/dry_run errors _util/text",
     "cli/test_trial.py": "reporting/trial",
     "engine/test_changes.py": "extractors/files extractors/registry",
     "engine/doctor/test_examine.py": "api/machine cli/doctor engine/doctor/findings reporting/doctor "
@@ -37,8 +37,8 @@ THROUGH = {  # in the order of their folders
     "engine/test_options.py": "_util/options _util/types",
     "engine/past/test_overview.py": "_util/html execution/tables/said_files execution/chunks/said reporting/overview "
     "reporting/tables",
-    "engine/test_update.py": "execution/reuse/decision execution/reuse/earlier "
-    "execution/reuse/shards planning/comparison run_folder/tasks_table",
+    "engine/test_update.py": "execution/reuse/earlier execution/reuse/shards run_folder/tasks_table",
+    "stories/test_bad_tasks.py": "execution/workers/worker_guard",
     "stories/test_update_model.py": "run_folder/replacement",
     "engine/past/test_verify.py": "_util/digests run_folder/shard_report",
     "examples/test_launcher_backend.py": "backend/base",
@@ -46,7 +46,6 @@ THROUGH = {  # in the order of their folders
     "execution/test_inside_tasks.py": "_util/process/streams execution/workers/printing",
     "execution/test_scheduler.py": "execution/chunks/chunk_work",
     "execution/workers/test_pool.py": "execution/workers/starting",
-    "execution/workers/test_recovery.py": "execution/workers/worker_guard",
     "execution/workers/test_sending.py": "execution/chunks/loading",
     "extractors/code/test_fingerprint.py": "extractors/code/bytecode extractors/code/code_finder "
     "extractors/code/values "
@@ -77,7 +76,7 @@ THROUGH = {  # in the order of their folders
     "reporting/test_terminal.py": "engine/past/status reporting/job_events reporting/terminal/log",
     "run_folder/lock/test_driver_lease.py": "run_folder/lock/lease_store",
     "run_folder/test_late_requests.py": "storage/fencing",
-    "run_folder/test_folder.py": "run_folder/beginning run_folder/plan_files",
+    "run_folder/test_beginning.py": "run_folder/folder run_folder/plan_files",
     "run_folder/test_reading.py": "run_folder/run run_folder/tracebacks",
     "storage/test_misbehaving_store.py": "storage/s3/filesystem",
     "storage/test_store.py": "testing/store",

@@ -12,8 +12,11 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pytest
 
+import scaledproc
 from scaledproc import Extractor, Task, extractor
 from scaledproc.testing import PROBE, ExtractorConformance, write_probe_dataset
+
+NAMES = Path(scaledproc.__file__).with_name("extractors") / "wfdb/signal_names.toml"
 
 
 class TestWfdbSummary(ExtractorConformance):
@@ -33,6 +36,11 @@ class TestWfdbSummary(ExtractorConformance):
 class TestWfdbWindows(TestWfdbSummary):
     extractor = "wfdb-windows"
     arguments: ClassVar[Mapping[str, Any]] = {"options": {"window": 30.0}}
+    other_options: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "bands": {"bands": ["low:1-5"]},
+        "layout": {"layout": "wide", "signals": ["II"]},
+        "signal_names": {"signal_names": str(NAMES)},
+    }
 
 
 class TestProbe(ExtractorConformance):
@@ -41,6 +49,33 @@ class TestProbe(ExtractorConformance):
     @pytest.fixture
     def dataset(self, tmp_path: Path) -> Path:
         return write_probe_dataset(tmp_path / "data", poison=True)
+
+
+NOT_A_NUMBER = """
+import math
+import pyarrow.compute as pc
+from scaledproc import extractor
+
+def halved(table):
+    return table.set_column(1, "half", pc.divide(table["half"], 2.0))
+
+@extractor(schema={"mean": "float64", "half": "float64"}, anchor="*.txt", finish=halved)
+def not_a_number(task):
+    return {"mean": math.nan, "half": math.nan}
+"""
+
+
+class TestNotANumber(ExtractorConformance):
+    """NaN is a value, and the same in any order: in a column that is written as it is, and in one that is finished."""
+
+    @pytest.fixture(autouse=True)
+    def _write(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "own.py").write_text(NOT_A_NUMBER)
+        monkeypatch.setattr(TestNotANumber, "extractor", f"{tmp_path}/own.py:not_a_number", raising=False)
+
+    @pytest.fixture
+    def dataset(self, tmp_path: Path) -> Path:
+        return write_probe_dataset(tmp_path / "data")
 
 
 SCHEMA = {"path": "string", "n": "int64"}
@@ -138,6 +173,37 @@ def test_an_option_that_the_fingerprint_forgets_is_noticed(given: Any, notices: 
         extractor = given
 
     with pytest.raises(AssertionError, match="the option times") if notices else nullcontext():
+        Tests().test_each_option_changes_the_fingerprint()
+
+
+class Reads(Forgets):
+    """An extractor with an option that takes none of what is tried, and one that depends on another."""
+
+    def __init__(self, times: int = 1, file: str = "", is_wide: bool = False) -> None:
+        self.times, self.file, self.is_wide = times, file, is_wide
+        if (file and not Path(file).is_file()) or (is_wide and not file):
+            raise scaledproc.UsageError("no")
+
+    @property
+    def fingerprint(self) -> str:
+        return f"reads {self.times} {self.is_wide}"
+
+
+def test_options_that_take_no_value_that_is_tried_are_named(tmp_path: Path) -> None:
+    class Tests(ExtractorConformance):
+        extractor = Reads
+
+    with pytest.raises(pytest.skip.Exception, match=r"not checked.*: file, is_wide; give one of each in Tests\.other_"):
+        Tests().test_each_option_changes_the_fingerprint()
+    (tmp_path / "one").touch()
+    Tests.other_options = {"file": {"file": str(tmp_path / "one")}}
+    with pytest.raises(AssertionError, match="the option file does not change"):
+        Tests().test_each_option_changes_the_fingerprint()
+    Tests.other_options = {"is_wide": {"is_wide": True, "file": str(tmp_path / "one")}}
+    with pytest.raises(pytest.skip.Exception, match=": file; give"):  # the other one is checked
+        Tests().test_each_option_changes_the_fingerprint()
+    Tests.other_options = {"fiel": {"fiel": 1}}
+    with pytest.raises(AssertionError, match="only the options times, file, is_wide"):
         Tests().test_each_option_changes_the_fingerprint()
 
 

@@ -101,7 +101,7 @@ def check_route(name: str | None, flag: str = "--s3-route") -> None:
     Raises
     ------
     UsageError
-        If it is none of those that a VPC can have.
+        If the route is none of those that a VPC can have.
     """
     known = [each for each in get_args(Route) if each != "aws"]
     if name is not None and name not in known:

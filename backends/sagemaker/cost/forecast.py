@@ -101,7 +101,7 @@ def _route(settings: Settings) -> Route:
 
 
 def _fleet(settings: Settings, service: Service | None, plan: Plan, dataset: Store) -> Fleet:
-    """The same, with how the dataset is encrypted, by its first object."""
+    """The machines that the settings ask for, with how the dataset is encrypted, by its first object."""
     fleet = fleet_of(settings, plan, service.region if service else settings.region)
     encryption = dataset_encryption(service, plan, dataset)
     if encryption is None:

@@ -226,7 +226,7 @@ class Controller:
         Raises
         ------
         UsageError
-            If that job makes shards that this command is to make, in another way.
+            If the other job makes shards that this command is to make, in another way.
         """
         if key == COMBINE and not self._waiting:
             return  # it is taken over when there is nothing left but to combine

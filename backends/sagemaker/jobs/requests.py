@@ -425,7 +425,7 @@ class Choice:
 
 
 def possible_types(settings: Settings, assignment: Assignment, without: Collection[str] = ()) -> tuple[str, ...]:
-    """The machines that can do a assignment, in the user's order."""
+    """The machines that can do an assignment, in the user's order."""
     types = (
         (settings.combine_instance_type,) if assignment.combines and not settings.is_local else settings.instance_type
     )

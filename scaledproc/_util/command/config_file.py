@@ -33,7 +33,7 @@ def read_config() -> dict[str, dict[str, Any]]:
         raise UsageError(f"{NAME} cannot be read: {error}") from None
     loose = [key for key, value in found.items() if not isinstance(value, dict)]
     if loose:
-        raise UsageError(f"{NAME}: {loose[0]!r} stands in no table; options of run belong below [run]")
+        raise UsageError(f"{NAME}: {loose[0]!r} belongs to no table; options of the command run stand below [run]")
     return found
 
 

@@ -32,7 +32,10 @@ def raise_file_limit(wanted: int = FILES_WANTED) -> int:
 
 
 def fitting(jobs: int) -> int:
-    """As many of so many processes as open files allow; the limit is raised for them. One needs no files: this one."""
+    """How many of the wanted processes the limit of open files allows, which is raised as far as it may be.
+
+    A single one is this process itself, which needs no files of its own.
+    """
     if jobs == 1:
         return 1
     wanted = FILES_BESIDE + FILES_EACH * jobs

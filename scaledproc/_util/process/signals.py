@@ -18,7 +18,7 @@ from typing import Any
 GRACE = 30.0
 """Seconds that what is at work may take to its end."""
 GRACE_IN_JOBS = 90.0
-"""The same for a job on a service's machine: services kill it some two minutes after SIGTERM."""
+"""Seconds that a job on a service's machine has for it: services kill it some two minutes after SIGTERM."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

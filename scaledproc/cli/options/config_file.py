@@ -22,7 +22,7 @@ def with_table(extractor: str, given: Mapping[str, Any] | None) -> dict[str, Any
     Raises
     ------
     UsageError
-        If what stands below `[extractor]` is no table.
+        If an option stands below `[extractor]` itself, not below `[extractor.NAME]`.
     """
     tables = read_config().get(EXTRACTOR, {})
     loose = [name for name, found in tables.items() if not isinstance(found, dict)]

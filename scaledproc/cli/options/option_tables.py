@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from scaledproc._util.options import Declared, declared
 from scaledproc.backend.settings import declared_settings
-from scaledproc.engine.options import FetchOptions, PlanOptions, RunOptions
+from scaledproc.engine.options import RUN_FLAGS, FetchOptions, PlanOptions, RunOptions
 
 OPTIONS = ("Flag", "Python", "Default", "What it does")
 SETTINGS = ("Flag", "Key", "Default", "What it does")
@@ -22,18 +22,21 @@ def all_tables() -> dict[str, str]:
     """Each table by its name: `run`, `plan`, `fetch`, and the backends' names with settings."""
     commands = {"run": RunOptions, "plan": PlanOptions, "fetch": FetchOptions}
     tables = {name: options_table(declared(options)) for name, options in commands.items()}
-    return tables | {name: settings_table(found) for name, found in declared_settings().items()}
+    return tables | {name: settings_table(name, found) for name, found in declared_settings().items()}
 
 
 def options_table(options: Iterable[Declared]) -> str:
     """A table of options of commands and of Python's functions."""
-    rows = [(_flag(each), f"`{each.name}`", _default(each), _help(each)) for each in options]
+    rows = [(_flag(each, each.flag), f"`{each.name}`", _default(each), _help(each)) for each in options]
     return markdown_table(OPTIONS, rows)
 
 
-def settings_table(settings: Iterable[Declared]) -> str:
+def settings_table(backend: str, settings: Iterable[Declared]) -> str:
     """A table of a backend's settings; each has the flag `--BACKEND-NAME` besides, which no other can have."""
-    rows = [(_flag(each), f"`{each.name}`", _default(each), _help(each)) for each in settings]
+    rows = [
+        (_flag(each, each.flag_of(backend, RUN_FLAGS)), f"`{each.name}`", _default(each), _help(each))
+        for each in settings
+    ]
     return markdown_table(SETTINGS, rows)
 
 
@@ -43,13 +46,13 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 
-def _flag(each: Declared) -> str:
-    if not each.flag:
+def _flag(each: Declared, flag: str) -> str:
+    if not flag:
         return NO_FLAG
     value = {"flag": "", "integer": " N", "number": " X"}.get(each.kind, " TEXT")
     metavar = each.about.get("metavar")
     word = "" if each.kind == "flag" else f" {metavar}" if metavar else value
-    return f"`{each.flag}{word}`"
+    return f"`{flag}{word}`"
 
 
 def _default(each: Declared) -> str:

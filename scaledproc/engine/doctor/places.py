@@ -47,7 +47,7 @@ def find_place(
     Raises
     ------
     UsageError
-        If it is no path, or a URL of no protocol that is installed.
+        If the place is no path, or a URL of no protocol that is installed.
     """
     store = Store.at(where, options)
     name = redacted(os.fspath(where))

@@ -168,7 +168,10 @@ def _held_by(lease: Lease | None) -> str:
 
 
 def _with_chunks(run: RunFolder, states: Sequence[ShardState]) -> tuple[ShardState, ...]:
-    """The same, with what is committed of shards that no machine is known to have: the next start goes on there."""
+    """The shards' states, with the chunks that are committed of shards that no machine is known to have.
+
+    The next start goes on there.
+    """
     parted = {int(name) for name in run.store.names(WORK) if name.isdecimal()}
 
     def look(state: ShardState) -> ShardState:

@@ -151,7 +151,7 @@ class EarlierRun:
             yield from (table if with_logs else table.filter(pc.equal(table["what"], WARNING)) for table in tables)
 
     def checked(self, pieces: Iterable[int]) -> EarlierRun:
-        """The same, once some of its pieces were compared with their digests."""
+        """The earlier run, with those of some pieces noted as damaged that differ from their digests."""
         wanted = [self.pieces[number] for number in sorted(pieces)]
         found = [(piece.name, wrong) for piece in wanted if (wrong := _problem(self.run.store, piece))]
         return replace(self, damaged=(*self.damaged, *found))
@@ -168,7 +168,7 @@ def open_earlier(run: Run) -> EarlierRun:
     Raises
     ------
     ScaledprocError
-        If its plan or run.json are damaged, so that it cannot be told what its rows are of.
+        If the earlier run's plan or run.json are damaged, so that it cannot be told what its rows are of.
     """
     record, store = run.record, run.store
     if record.digest != digest_of_content(asdict(record)):

@@ -272,7 +272,7 @@ def _said(run: RunFolder, shard: int, origins: Origins) -> pa.Table:
 
 
 def _first_failures(tables: Iterator[pa.Table], failures: list[Any]) -> Iterator[pa.Table]:
-    """The same; what an event tells of the first ones is added to `failures`."""
+    """Tables of failed tasks, as they are; the first tasks, as an event tells of them, are added to `failures`."""
     for table in tables:
         failures += [failure_of(row) for row in table.slice(0, SHOWN_FAILURES - len(failures)).to_pylist()]
         yield table

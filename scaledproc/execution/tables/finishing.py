@@ -108,7 +108,7 @@ def finish_table(extractor: Extractor, table: pa.Table) -> pa.Table:
 
 
 def finish_piece(extractor: Extractor, piece: pa.Table, schema: pa.Schema, where: Store) -> pa.Table:
-    """The same of some of the rows, seen to be as many as they were, with the columns that were told.
+    """What the extractor makes of some of the rows, seen to be as many as they were, with the columns that were told.
 
     Raises
     ------
@@ -130,7 +130,7 @@ def check_row_wise(extractor: Extractor, piece: pa.Table, finished: pa.Table) ->
     Raises
     ------
     ScaledprocError
-        If one of them changes with the rows that it is given together with.
+        If a finished row changes with the rows that it is given together with.
     """
     last = min(piece.num_rows - 1, _ALONE)
     for start, rows in ((0, 1), (piece.num_rows - last, last)) if last > 0 else ():
@@ -172,7 +172,7 @@ def summed_up(what: str, sum_up: Callable[[], T]) -> T:
     Raises
     ------
     ScaledprocError
-        If that code fails; `what` is how it is called.
+        If the extractor's code fails; `what` is how it is called.
     """
     try:
         return sum_up()
@@ -229,7 +229,7 @@ def check_names(summaries: Iterable[str]) -> None:
     Raises
     ------
     ScaledprocError
-        If one cannot have its name.
+        If a summary's name has other characters than letters, digits, `-` and `_`.
     """
     for name in summaries:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):

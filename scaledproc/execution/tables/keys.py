@@ -91,7 +91,7 @@ def _without_own(rows: pa.Table, expected: Mapping[str, pa.Array]) -> pa.Table:
     Raises
     ------
     ScaledprocError
-        If one has another value.
+        If a row has another value in such a column than its task.
     """
     import pyarrow.compute as pc
 

@@ -176,7 +176,7 @@ class TableReport:
         Raises
         ------
         ValueError, TypeError, KeyError, AttributeError, RecursionError
-            If the content is no report.
+            If the content is not what `to_json` made.
         """
         found = json.loads(content)
         if (found["work_id"], found["key"]) != (work_id, key):
@@ -346,7 +346,7 @@ def finish_made_shard(
 
 
 def finish_in_process(finishing: Finishing, shard: int, path: Path, digest: str, counts: Sequence[int]) -> bytes | None:
-    """The same in any process that can read the shard, committed or not: the files are committed from there."""
+    """Make the tables' files of a shard in any process that can read it, and commit them from there; their report."""
     return finish_made_shard(
         finishing, shard, path, digest, counts, partial(finishing.store.committing, replacing=True)
     )

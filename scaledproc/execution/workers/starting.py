@@ -116,7 +116,7 @@ def _end_with(driver: int) -> None:
 
 
 def _end_by_signal(pipe: Path) -> None:
-    """The same where native code holds the interpreter's lock: when nobody writes to the pipe any more, SIGIO comes."""
+    """End with the driver while native code holds the interpreter's lock too: by SIGIO, when the pipe has no writer."""
     import fcntl
 
     signal.signal(signal.SIGIO, signal.SIG_DFL)  # which ends the process

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import posixpath
 from typing import Annotated, Any
 
+from scaledproc._util.digests import digest_of_stream
 from scaledproc.extractors.base import Task, extractor
 from scaledproc.extractors.options import Option
 
@@ -79,15 +78,14 @@ def files(
         raise ValueError(f"first={first}: a number of bytes is not negative")
     with task.open() as file:
         beginning = file.read(max(first, _LOOKED_AT))
-        size = file.seek(0, os.SEEK_END)
         file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # every such file has readinto
+        digest = digest_of_stream(file)
     return {
         "path": task.anchor,
         "extension": posixpath.splitext(task.anchor)[1].lower(),
-        "size": size,
+        "size": digest.size,
         "type": type_of(beginning[:_LOOKED_AT]),
-        "sha256": digest,
+        "sha256": digest.sha256,
         "first_bytes": beginning[:first].hex(),
     }
 

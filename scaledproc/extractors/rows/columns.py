@@ -165,7 +165,7 @@ def _is_between(column: pa.ChunkedArray, limit: float) -> bool:
 
 
 def _copied(table: pa.Table) -> pa.Table:
-    """The same in memory of its own: what an extractor built it over may change.
+    """A table in memory of its own: what an extractor built it over may change.
 
     Piece by piece, as what fits pieces may not fit one.
     """

@@ -21,7 +21,7 @@ def content_of_file(file: str | os.PathLike[str], parse: Callable[[str], object]
     OSError
         If the file cannot be read.
     UsageError
-        If its content is no such table.
+        If the file's content is no such table.
     """
     if str(file) == BUILT_IN:
         return None

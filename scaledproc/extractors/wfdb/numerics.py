@@ -109,7 +109,7 @@ def read_numerics(path: str) -> list[NumericsColumn] | None:
     OSError
         If the file cannot be read.
     ValueError
-        If it is damaged, or no CSV file of numbers.
+        If the file is damaged, or no CSV file of numbers.
     """
     columns: list[_Column] | None = None
     for piece in numerics_pieces(path):
@@ -148,7 +148,7 @@ def numerics_pieces(path: str) -> Iterator[Piece]:
     OSError
         If the file cannot be read.
     ValueError
-        If it is damaged, or no CSV file with times.
+        If the file is damaged, or no CSV file with times.
     """
     pieces = _pieces(path)
     known: list[str] | None = None

@@ -44,13 +44,6 @@ class Choice:
     exclude: Sequence[str] = ()
     only: Selection | None = None
 
-    def __post_init__(self) -> None:
-        for name, value in (("records", self.records), ("limit", self.limit)):
-            if value is not None and value < 1:
-                raise UsageError(f"--{name} {value}: give 1 or more")
-        if self.groups is not None and not all(_parts(self.groups)):
-            raise UsageError(f"--groups {self.groups!r}: give top folders such as 30-39 or 30,32,35-37")
-
     @property
     def counts(self) -> bool:
         """Whether only some records of a group are wanted."""
@@ -63,7 +56,7 @@ class Choice:
 
     def has_group(self, group: str) -> bool:
         """Whether a top folder is wanted (`.` for what lies directly under the root)."""
-        return self.groups is None or any(_names(part, group) for part in _parts(self.groups))
+        return self.groups is None or any(_names(part, group) for part in parts(self.groups))
 
     def check_groups(self, there: Collection[str]) -> None:
         """Refuse a group that is not there.
@@ -73,7 +66,7 @@ class Choice:
         UsageError
             If a part of `groups` names none of the folders that are there.
         """
-        for part in _parts(self.groups) if self.groups is not None else ():
+        for part in parts(self.groups) if self.groups is not None else ():
             if not any(_names(part, group) for group in there):
                 names = sorted(there)
                 more = f" and {len(names) - SHOWN_GROUPS:,} more" if len(names) > SHOWN_GROUPS else ""
@@ -189,7 +182,8 @@ def is_plain(name: str) -> bool:
     return name.isprintable()
 
 
-def _parts(groups: str) -> list[str]:
+def parts(groups: str) -> list[str]:
+    """The parts of `--groups`, between commas; one is empty where nothing stands there."""
     return [part.strip().rstrip("/") for part in groups.split(",")]
 
 

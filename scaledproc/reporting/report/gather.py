@@ -216,7 +216,7 @@ def find_tasks(run: Run) -> Tasks:
     ScaledprocError
         If the file is damaged, or is gone.
     KeyError
-        If it is of another version.
+        If the file is of another version, and lacks a column.
     """
     status, reused = Counter[str](), Counter[int]()
     count = rows = without = retried = 0

@@ -18,7 +18,7 @@ BUSY = 0.1
 SOON = 2.0
 """Seconds between two looks while somebody watches, at least."""
 SELDOM = 30.0
-"""The same while nobody does: to know when the run is over."""
+"""Seconds between two looks while nobody has the page open: to know when the run is over."""
 WATCHED = 15.0
 """Seconds after a request, during which somebody watches: the page asks every 2 seconds."""
 _Seen = TypeVar("_Seen")

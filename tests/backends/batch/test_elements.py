@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaledproc.backends.batch.elements import COMBINE, Elements, Fate, QueuedJob, Tries, latest, next_try, room
+from scaledproc.backends.batch.elements import (
+    CALLS,
+    COMBINE,
+    LONGEST_WAIT,
+    Elements,
+    Fate,
+    QueuedJob,
+    Tries,
+    latest,
+    next_try,
+    room,
+    wait_after,
+)
 from scaledproc.events import State
 
 
@@ -20,7 +32,8 @@ def test_each_shard_is_in_one_element(shards: int, each: int) -> None:
 
     assert dealt == list(range(shards))
     assert elements.elements_of(dealt) == list(range(elements.count))
-    assert not elements.shards_of(COMBINE)
+    assert not list(elements.shards_of(COMBINE))
+    assert Elements(shards).count == shards
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash"])
@@ -52,7 +65,12 @@ def test_of_each_element_one_job_counts() -> None:
     ]
 
     assert [job.name for job in latest(jobs)] == ["2_0", "2_1", "3_2", "2_3"]
-    assert [job.state for job in jobs[2:4]] == [State.FAILED, State.DONE]
+    assert [job.state for job in (*jobs[2:4], jobs[5])] == [State.FAILED, State.DONE, State.STOPPED]
+
+
+def test_what_is_known_of_a_job_and_of_an_element_before_anything_happened() -> None:
+    assert QueuedJob(0, "1", State.RUNNING) == QueuedJob(0, "1", State.RUNNING, "", "", in_doubt=False)
+    assert Tries() == Tries(0, 0, 0, None, again=False, failed="")
 
 
 def ended(tries: Tries, fate: Fate, committed: int, retries: int = 2, *, may_have_memory: bool = False) -> bool:
@@ -105,3 +123,12 @@ def test_memory_is_given_where_it_is_to_be_had() -> None:
 )
 def test_how_many_more_jobs_there_may_be(at_once: int | None, at_work: int, has_throttle: bool, more: int) -> None:
     assert room(at_once, at_work, has_throttle=has_throttle) == more
+
+
+def test_waits_are_longer_and_longer_and_then_it_is_given_up() -> None:
+    bounds = [wait_after(trouble, 15.0, 0.5) for trouble in range(1, CALLS)]
+    assert bounds == [30.0, *[LONGEST_WAIT] * (CALLS - 2)]
+    assert [wait_after(trouble, 1.0, 0.5) for trouble in (1, 2, 3)] == [2.0, 4.0, 8.0]
+    assert (wait_after(1, 15.0, 0.0), wait_after(1, 15.0, 1.0)) == (15.0, 45.0)
+    assert wait_after(CALLS, 15.0, 0.5) is None
+    assert CALLS == 20  # about as many minutes

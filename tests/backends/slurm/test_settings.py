@@ -51,7 +51,9 @@ def test_what_a_person_writes(name: str, given: Any, value: Any) -> None:
         ({"at_once": 0}, "--at-once 0"),
         ({"retries": -1}, "--retries -1"),
         ({"detach": "yes"}, "--detach 'yes': give True or False"),
-        ({"memory_step": "1GB"}, "--memory-step adds to --mem: give that too"),
+        ({"memory_step": "1GB"}, "--slurm-memory-step adds to --mem: give that too"),
+        ({"memory_step": "8"}, "--slurm-memory-step '8': give a size"),
+        ({"grace": "soon"}, "--slurm-grace 'soon'"),
         ({"template": "/nowhere/x.sh"}, "--template /nowhere/x.sh: cannot be read"),
     ],
 )

@@ -8,6 +8,7 @@ from dataclasses import fields
 import pytest
 
 from scaledproc._util.options import declared
+from scaledproc.backend.settings import declared_settings
 from scaledproc.backends.sagemaker.settings import Settings
 from scaledproc.cli.options.option_tables import all_tables, markdown_table
 from scaledproc.engine.options import FetchOptions, PlanOptions, RunOptions
@@ -30,6 +31,18 @@ def test_a_table_is_complete(name: str, options: type) -> None:
         assert re.sub(r"\[bold\]|\[/\]", "", each.help).replace("|", "\\|")[:20] in row[3].replace("`", "")
         assert each.default_text.replace("|", "\\|") in row[2]
         assert "[/" not in row[3]
+
+
+def test_a_setting_that_is_called_as_an_option_of_a_run_has_the_flag_of_its_backend() -> None:
+    taken = {flag for each in declared(RunOptions) for flag in each.flags}
+    colliding = {}
+    for backend, settings in declared_settings().items():
+        flags = [row[0].strip("`").partition(" ")[0] for row in cells(all_tables()[backend])[2:]]
+        assert taken.isdisjoint(flags), backend
+        colliding[backend] = [flag for flag in flags if flag.startswith(f"--{backend}-")]
+        assert len(flags) == len(settings)
+    assert colliding["slurm"] == ["--slurm-grace", "--slurm-memory-step"]
+    assert colliding["commands"] == ["--commands-grace"]
 
 
 def test_some_lines() -> None:

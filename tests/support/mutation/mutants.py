@@ -32,10 +32,13 @@ ROOT = Path(__file__).parents[3]
 EQUAL = Path(__file__).with_name("equal_mutants.toml")
 TESTS: dict[str, Sequence[str]] = {
     "scaledproc/_util/units.py": ["tests/_util/test_units.py"],
+    "scaledproc/_util/pace.py": ["tests/_util/test_pace.py"],
+    "scaledproc/planning/comparison.py": ["tests/planning/test_comparison.py"],
     "scaledproc/planning/cost_model.py": ["tests/planning/test_cost_model.py"],
     "scaledproc/planning/partition.py": ["tests/planning/test_partition.py"],
     "scaledproc/planning/layout.py": ["tests/planning/test_layout.py"],
     "scaledproc/storage/retry.py": ["tests/storage/test_retry.py"],
+    "scaledproc/run_folder/beginning.py": ["tests/run_folder/test_beginning.py"],
     "scaledproc/run_folder/lock/lease.py": ["tests/run_folder/lock/test_lease.py"],
     "scaledproc/run_folder/changes.py": ["tests/run_folder/test_changes.py"],
     "scaledproc/extractors/rows/collector.py": ["tests/extractors/rows/test_collector.py"],
@@ -45,8 +48,12 @@ TESTS: dict[str, Sequence[str]] = {
     "scaledproc/extractors/rows/values.py": ["tests/extractors/rows/test_values.py"],
     "scaledproc/extractors/wfdb/signals/statistics.py": ["tests/extractors/wfdb/signals/test_statistics.py"],
     "scaledproc/extractors/wfdb/signals/byte_counting.py": ["tests/extractors/wfdb/signals/test_byte_counting.py"],
+    "scaledproc/engine/failing.py": ["tests/engine/test_failing.py"],
     "scaledproc/engine/progress.py": ["tests/engine/test_progress.py"],
+    "scaledproc/execution/reuse/decision.py": ["tests/execution/reuse/test_decision.py"],
+    "scaledproc/execution/workers/recovery.py": ["tests/execution/workers/test_recovery.py"],
     "scaledproc/execution/scheduler.py": ["tests/execution/test_scheduler.py"],
+    "backends/batch/elements.py": ["tests/backends/batch/test_elements.py"],
     "backends/sagemaker/jobs/decisions.py": ["tests/backends/sagemaker/jobs/test_decisions.py"],
 }
 OPERATORS: dict[type[ast.AST], type[ast.AST]] = {

@@ -189,7 +189,7 @@ def parse_header(data: bytes) -> Header:
     Raises
     ------
     ValueError
-        If it is not a WFDB header; the reason names the line and the field.
+        If the text is not a WFDB header; the reason names the line and the field.
     """
     lines: list[_Line] = []
     comments: list[str] = []

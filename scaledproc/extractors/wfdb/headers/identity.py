@@ -45,7 +45,7 @@ def identity(folder: str, names: Iterable[str], comments: tuple[str, ...]) -> Id
 
 @lru_cache(maxsize=64)
 def _identity(folder: str, names: tuple[str, ...], comments: tuple[str, ...]) -> Identity:
-    """The same, remembered: most segments of a record differ in nothing of this."""
+    """What names and comments tell of a patient, remembered: a record's segments mostly differ in nothing of this."""
     subjects: set[int] = set()
     stays: set[int] = set()
     for text in comments:

@@ -60,7 +60,7 @@ class Place(NamedTuple):
     comments: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     offset: tuple[int, int] | None = None
-    """The same as `offset_s`, exactly: as a fraction."""
+    """What `offset_s` is, exactly: as a fraction."""
 
 
 @dataclass(frozen=True)

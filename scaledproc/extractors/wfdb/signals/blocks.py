@@ -53,7 +53,7 @@ def open_regular(path: str, flags: int = 0) -> int:
     OSError
         If the file cannot be opened.
     ValueError
-        If it is no regular file.
+        If the path is that of no regular file.
     """
     return open_sized(path, flags)[0]
 

@@ -44,7 +44,7 @@ class FlacFile:
     Raises
     ------
     ValueError
-        If it is no FLAC stream, or not one of so many signals in such a format.
+        If the file is no FLAC stream, or not one of so many signals in such a format.
     """
 
     def __init__(self, handle: int, name: str, fmt: str, offset: int, widths: list[int]) -> None:

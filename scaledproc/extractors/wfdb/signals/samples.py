@@ -141,7 +141,7 @@ def open_frames(
     OSError
         If the file cannot be read.
     ValueError
-        If it does not hold what the header says.
+        If the file does not hold what the header says.
     """
     first = signals[0]
     handle, size = open_sized(path)

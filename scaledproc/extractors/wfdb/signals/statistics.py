@@ -123,7 +123,7 @@ def statistics(found: Counts, coding: Coding) -> Statistics:
 
 
 def statistics_of_bytes(histograms: NDArray[np.int64], codings: Sequence[Coding]) -> list[Statistics]:
-    """The same for several signals of 8 bits at once, of which the lowest value is the missing one.
+    """Statistics of several signals of 8 bits at once, of which the lowest value is the missing one.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def statistics_of_bytes(histograms: NDArray[np.int64], codings: Sequence[Coding]
 
 
 def statistics_of_numbers(counts: Sequence[tuple[int, int]], scale: int, size: int) -> Statistics:
-    """The same for numbers that are written in decimals, exact but for the last step of each.
+    """Statistics of numbers that are written in decimals, exact but for the last step of each.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def _order(n: int) -> tuple[tuple[int, ...], tuple[float, ...]]:
 
 
 def _wanted(n: int, gone: int, gain: float) -> list[int]:
-    """The same ranks among all samples, of which so many are missing and stand first."""
+    """The ranks of `_order` among all samples, of which so many are missing and stand first."""
     ranks, _ = _order(n)
     if gain < 0:  # the largest digital value is the smallest physical one
         return [gone + n - 1 - rank for rank in ranks]

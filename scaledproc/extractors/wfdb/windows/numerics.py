@@ -87,7 +87,7 @@ def read_series(path: str) -> Numerics | None:
     OSError
         If the file cannot be read.
     ValueError
-        If it is damaged, or no CSV file of numbers.
+        If the file is damaged, or no CSV file of numbers.
     """
     columns: list[_Column] | None = None
     times: list[Fraction | int] = []

@@ -30,7 +30,7 @@ class SignalRow(NamedTuple):
 
     @property
     def columns(self) -> dict[str, Any]:
-        """The same by the names of columns."""
+        """The fields by the names of columns."""
         return {
             "kind": self.kind,
             "channel": self.channel,

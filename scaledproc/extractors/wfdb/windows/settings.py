@@ -25,7 +25,7 @@ def seconds(name: str, value: float) -> Fraction:
     Raises
     ------
     UsageError
-        If it is none from a millisecond to ten years.
+        If the length is none from a millisecond to ten years.
     """
     if not 1e-3 <= value <= 10 * 366 * 86_400:
         raise UsageError(f"--set {name}={value:g}: give seconds, 0.001 or more")

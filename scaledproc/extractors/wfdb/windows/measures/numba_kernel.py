@@ -300,7 +300,7 @@ def _sum_powers_of_samples(
 
 
 def _sum_powers_of_counts(counters: Any, first: Any, n: int, out: Any) -> None:
-    """The same, from how often each value is there; `first` is the lowest one, less the centre."""
+    """Sums of powers, from how often each value is there; `first` is the lowest one, less the centre."""
     width = len(counters)
     s2 = np.int64(0)
     s3 = np.int64(0)

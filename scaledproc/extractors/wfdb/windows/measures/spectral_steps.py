@@ -77,7 +77,7 @@ def _sum(values: Any, first: int, n: int) -> Any:
 
 
 def _short_sum(values: Any, first: int, n: int) -> Any:
-    """The same of at most 128."""
+    """The sum of at most 128 values."""
     if n < 8:
         few = 0.0
         for i in range(n):
