@@ -313,3 +313,12 @@ def test_rows_join_to_a_cohort_by_patient_and_time(tmp_path: Path) -> None:
     found = sorted(zip(joined["record"], joined["stay_id"], joined["offset_s"], strict=True))
     assert found == [("3544749_0001", 1, 0.0), ("3544749_0002", 2, 7198.0), (f"{matched}n", 1, 0.0)]
     assert set(joined["record_name"]) == {matched}
+
+
+def test_one_rate_that_is_rounded_in_two_ways(tmp_path: Path) -> None:
+    """A sample every 3 ms: the master's digits and the segment's stand for the same rate."""
+    master = b"r/2 1 333.333 4000 10:00:00 01/02/2130\na 1000\nb 3000\n"
+    rows = rows_of(tmp_path, {"r.hea": master, **segment("a", 1000, fs=333.33), **segment("b", 3000, fs=333.3)})
+    assert when(rows["b"]) == ("r", at("2130-02-01 10:00:03"), 3.0, None)
+    assert (rows["a"]["duration_s"], rows["b"]["duration_s"]) == (3.0, 9.0)
+    assert (rows["a"]["fs"], rows["b"]["fs"]) == (333.33, 333.3)
