@@ -87,6 +87,7 @@ def test_where_it_is_not_known_which_task_it_was_the_piece_is_halved() -> None:
     for task in (None, 2, 9):  # unknown, or none of the piece
         assert after_loss(Piece(3, 9), Loss("crash", "SIGSEGV", task), Limits()) == ([Piece(3, 6), Piece(6, 9)], None)
     assert after_loss(Piece(3, 8), Loss("crash", "SIGSEGV"), Limits()) == ([Piece(3, 5), Piece(5, 8)], None)
+    assert after_loss(Piece(3, 9), Loss("worn", "", 9), Limits()) == ([Piece(3, 6), Piece(6, 9)], None)
     # A process that gave up before its first task had nothing to give up for; that task is tried alone.
     assert after_loss(Piece(3, 9), Loss("worn", "", 3), Limits()) == ([Piece(4, 9), Piece(3, 4, 1)], None)
 
