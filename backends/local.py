@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from scaledproc._util.process.machine import fitting
 from scaledproc.backend.base import Backend, Capabilities, Job
 from scaledproc.events import Event
 from scaledproc.execution.workers.pool import cores
-from scaledproc.run_folder.folder import RunFolder
 
 if TYPE_CHECKING:
     from scaledproc.execution.limits import Limits
     from scaledproc.execution.workers.pool import Pool
     from scaledproc.extractors import Extractor
+    from scaledproc.run_folder.folder import RunFolder
+
+_CHUNKS = "scaledproc.execution.chunks.chunk"
 
 
 class LocalBackend(Backend):
@@ -32,20 +35,30 @@ class LocalBackend(Backend):
         return self._pool.jobs if self._pool is not None else fitting(cores(self.jobs))
 
     @contextmanager
-    def prepared(self, limits: Limits, source: str | Extractor, options: Mapping[str, Any]) -> Iterator[None]:
-        """Have the pool's processes start and import meanwhile."""
-        from scaledproc.execution.chunks.loading import warm_up
+    def starting(self, limits: Limits) -> Iterator[None]:
+        """Have the pool's processes start, and import what all chunks need, meanwhile."""
         from scaledproc.execution.workers.pool import Pool
-        from scaledproc.extractors.registry import place
 
         with Pool(self.cores, limits, self.scratch) as pool:
             if not pool.is_here:
-                pool.warm_up(partial(warm_up, place(source), options))
+                pool.warm_up(partial(import_module, _CHUNKS))
                 self._pool = pool
             try:
                 yield
             finally:
                 self._pool = None
+
+    @contextmanager
+    def prepared(self, limits: Limits, source: str | Extractor, options: Mapping[str, Any]) -> Iterator[None]:
+        """Have the pool's processes import the extractor meanwhile."""
+        from scaledproc._util.redaction import known_secrets
+        from scaledproc.execution.chunks.loading import warm_up
+        from scaledproc.extractors.registry import place
+
+        with nullcontext() if self._pool is not None else self.starting(limits):
+            if self._pool is not None:
+                self._pool.warm_up(partial(warm_up, place(source), options, known_secrets()))
+            yield
 
     @property
     def processes(self) -> Pool | None:

@@ -1,4 +1,4 @@
-"""Detecting beats in ECG leads: scores against annotators, and samples a second of one core, beside what people use."""
+"""Detecting beats: scores against annotators, rates of pulses against the ECG, and samples a second of one core."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from elgendi import elgendi_2013
 from measure import Bystanders, table
 
 from scaledproc.extractors.wfdb.beats import compiled
@@ -25,12 +26,29 @@ RECORDS = ("100", "101", "102", "231")
 BEAT_SYMBOLS = frozenset("NLRBAaJSVrFejnE/fQ?")
 TOLERANCE_S = 0.15
 GOAL = 20e6  # samples a second
+PULSES = (  # records with an ECG lead and a wave of pressure or pleth
+    ("mimic3wdb/1.0/35/3544749/3544749_0007", "II", "ABP"),
+    ("mimic3wdb/1.0/32/3269321/3269321_0002", "II", "PLETH"),
+    ("mimic3wdb/1.0/32/3234460/3234460_0018", "II", "ABP"),
+    ("mimic4wdb/waves/p169/p16955095/82284982/82284982_0001", "II", "Pleth"),
+    ("wfdb-formats/03700181", "MCL1", "ABP"),
+    ("wfdb-formats/mixedsignals", "II", "ABP"),
+    ("wfdb-formats/mixedsignals", "II", "Pleth"),
+    ("wfdb-formats/a103l", "II", "PLETH"),
+)
+ECG_QUALITY, PULSE_QUALITY = 0.5, 0.6
+NEAR = 2.0  # beats a minute
+FEW = 0.9  # share of valid samples of the wave, below which a window is left out
 SLOW = {"xqrs"}  # half a million samples a second: one round
 
 
-def test_beats(show: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+def _data() -> Path:
     data = os.environ.get("SCALEDPROC_TEST_DATA")
-    folder = (Path(data) if data else Path(__file__).resolve().parents[2] / "shared/data").parent / "annotated/mitdb"
+    return Path(data) if data else Path(__file__).resolve().parents[2] / "shared/data"
+
+
+def test_beats(show: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = _data().parent / "annotated/mitdb"
     if not folder.is_dir():
         pytest.skip(f"needs annotated records: there is no {folder}; set SCALEDPROC_TEST_DATA")
     from wfdb import processing, rdann, rdrecord
@@ -63,6 +81,65 @@ def test_beats(show: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> No
     show(table(title, ["", *detectors], rows, notes))
     if ways is not None and others.are_quiet:
         assert statistics.median(speeds["scaledproc, numba"]) >= GOAL
+
+
+def test_pulses(show: Callable[..., None]) -> None:
+    """Heart rates of pulses against those of the ECG in the same window; quality tells which windows to trust."""
+    if not _data().is_dir():
+        pytest.skip(f"needs records: there is no {_data()}; set SCALEDPROC_TEST_DATA")
+    from wfdb import rdrecord
+
+    off: dict[tuple[int, bool], list[list[float]]] = {}
+    spent, n_samples = [0.0, 0.0], 0
+    for path, lead, wave in PULSES:
+        found = rdrecord(str(_data() / path), smooth_frames=False)
+        ecg, pulse = (
+            (found.e_p_signal[at], found.fs * found.samps_per_frame[at])
+            for at in map(found.sig_name.index, (lead, wave))
+        )
+        samples, fs = pulse
+        beats = detect_beats(*ecg, "ecg")
+        ends = []
+        for detect in (lambda x, fs: detect_beats(x, fs, "pulse"), elgendi_2013):
+            detect(samples, fs)
+            started = time.process_time()
+            ends.append(detect(samples, fs))
+            spent[len(ends) - 1] += time.process_time() - started
+        n_samples += len(samples)
+        own, other = ends
+        for window in (60, 10):
+            for begin in range(0, int(len(samples) / fs) - window + 1, window):
+                part = samples[int(begin * fs) : int((begin + window) * fs)]
+                of_ecg = _within(beats.times, ecg[1], begin, window)
+                of_own = _within(own.times, fs, begin, window)
+                if np.isfinite(part).mean() < FEW or of_ecg.sum() < 3 or beats.quality[of_ecg].mean() <= ECG_QUALITY:
+                    continue
+                rate = _rate(beats.times[of_ecg] / ecg[1])
+                rates = _rate(own.times[of_own] / fs), _rate(other[_within(other, fs, begin, window)] / fs)
+                apart = [abs(each - rate) for each in rates]
+                is_trusted = bool(of_own.any()) and bool(own.quality[of_own].mean() > PULSE_QUALITY)
+                off.setdefault((window, False), []).append(apart)
+                if is_trusted:
+                    off.setdefault((window, True), []).append(apart)
+    rows = []
+    for (window, is_trusted), differences in sorted(off.items(), reverse=True):
+        shares = (np.array(differences) <= NEAR).mean(axis=0)
+        rows.append(
+            [f"{window} s, {'trusted' if is_trusted else 'all'}", str(len(differences)), *map("{:.3f}".format, shares)]
+        )
+        if is_trusted:
+            assert shares[0] >= max(0.95, shares[1])
+    rows.append(["M samples/s", "", *(f"{n_samples / each / 1e6:,.1f}" for each in spent)])
+    title = f"Share of windows whose rate of pulses is within {NEAR:g} bpm of that of the ECG"
+    show(table(title, ["", "windows", "scaledproc (Zong 2003)", "Elgendi 2013"], rows, []))
+
+
+def _within(times: np.ndarray, fs: float, begin: int, window: int) -> np.ndarray:
+    return np.asarray((times >= begin * fs) & (times < (begin + window) * fs))
+
+
+def _rate(seconds: np.ndarray) -> float:
+    return float(60 / np.median(np.diff(seconds))) if len(seconds) > 2 else float("inf")
 
 
 def _detectors(

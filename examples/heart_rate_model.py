@@ -40,7 +40,8 @@ def windows_of(dataset, output):
     options = {"window": WINDOW, "signals": [LEAD, "HR"]}
     rows = scaledproc.run(dataset, output, extractor="wfdb-windows", options=options).to_pandas()
     key = ["record_name", "window"]  # windows of all signals are counted from the record's beginning
-    monitor = rows[rows["signal_name"] == "HR"].groupby(key, as_index=False)["mean"].mean()
+    monitor = rows[rows["signal_name"] == "HR"].groupby(key, as_index=False)[["mean", "n_zero"]].max()
+    monitor = monitor[monitor.pop("n_zero") == 0]  # a literal zero stands for "no value", and falsifies a mean
     waves = rows[(rows["signal_name"] == LEAD) & rows["hr"].notna()]
     return waves.merge(monitor.rename(columns={"mean": "monitor_hr"}), on=key).dropna(subset=["monitor_hr", *FEATURES])
 

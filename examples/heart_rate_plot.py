@@ -26,10 +26,9 @@ def minutes_of(dataset, output, lead):
     waves = rows[(rows["signal_name"] == lead) & rows["hr"].notna()]
     # A minute may have several segments: the one with the most beats stands for it.
     waves = waves.sort_values("n_beats").drop_duplicates("window", keep="last").set_index("window")
-    monitor = rows[rows["signal_name"] == "HR"].set_index("window")["mean"]
-    minutes = waves[["hr", "beat_quality"]].join(monitor.rename("monitor"), how="outer").sort_index()
-    minutes["monitor"] = minutes["monitor"].where(minutes["monitor"] > 0)  # a literal zero stands for "no value"
-    return minutes
+    monitor = rows[rows["signal_name"] == "HR"].set_index("window")
+    rates = monitor["mean"].where(monitor["n_zero"] == 0)  # a literal zero stands for "no value", and falsifies a mean
+    return waves[["hr", "beat_quality"]].join(rates.rename("monitor"), how="outer").sort_index()
 
 
 def draw(minutes, lead, picture):

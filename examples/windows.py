@@ -14,11 +14,14 @@ FEATURES = {"mean": "float64", "std": "float64", "line_length": "float64"}
 
 
 def features(samples, fs):
-    """From the valid samples of one window, in physical units, and the samples per second."""
+    """From the samples of one window, in physical units, NaN where missing, and the samples per second."""
+    valid = samples[~np.isnan(samples)]
+    steps = np.abs(np.diff(samples))
+    steps = steps[~np.isnan(steps)]  # those between neighbours, none across a gap
     return {
-        "mean": float(samples.mean()),
-        "std": float(samples.std()),
-        "line_length": float(np.abs(np.diff(samples)).sum() / len(samples) * fs),  # units a second
+        "mean": float(valid.mean()),
+        "std": float(valid.std()),
+        "line_length": float(steps.mean() * fs) if len(steps) else None,  # units a second
     }
 
 
@@ -42,12 +45,12 @@ def windows(task):
         samples = record.p_signal[:, channel]
         for start in range(0, len(samples) - length + 1, length):
             window = samples[start : start + length]
-            valid = window[~np.isnan(window)]
+            n_valid = int((~np.isnan(window)).sum())
             yield {
                 "record": record.record_name,
                 "channel": channel,
                 "signal": signal,
                 "start_s": start / record.fs,
-                "n_valid": len(valid),
-                **(features(valid, record.fs) if len(valid) else dict.fromkeys(FEATURES)),
+                "n_valid": n_valid,
+                **(features(window, record.fs) if n_valid else dict.fromkeys(FEATURES)),
             }

@@ -133,6 +133,8 @@ class State(StrEnum):
 
     WAITING = "waiting"
     """Nobody has it."""
+    UNCOMMITTED = "not committed"
+    """Processes of the driver's own, which tell it alone, may be at work on it; no chunk of it is committed."""
     BEGUN = "begun"
     """Some of its chunks are committed, and no machine is known to have it."""
     QUEUED = "queued"

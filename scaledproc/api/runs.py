@@ -12,8 +12,8 @@ from typing import Any
 from scaledproc._util.options import at_least, mapping
 from scaledproc._util.types import Where
 from scaledproc.api.arguments import AnExtractor, check_kinds, refuse_idle_options, settle
+from scaledproc.backend import registry
 from scaledproc.backend.base import Backend
-from scaledproc.backend.registry import load_backend
 from scaledproc.engine.driver import combine_anew, execute, with_report
 from scaledproc.engine.options import JobOrder, Listener, RunOptions, split_options
 from scaledproc.engine.steps import add_last, finish, reporting
@@ -298,7 +298,7 @@ def make_backend(
     check_kinds(locals())
     if not isinstance(name, str):
         raise UsageError(f"backend: give a backend or its name, not a value of type {type(name).__name__}")
-    return load_backend(name)(jobs=jobs, scratch=Path(scratch) if scratch else None, **(settings or {}))
+    return registry.make_backend(name, jobs, scratch, settings or {})
 
 
 @contextlib.contextmanager

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from scaledproc.errors import UsageError
 from scaledproc.events import Event, ShardState, State
-from scaledproc.run_folder.folder import RunFolder
 
 if TYPE_CHECKING:
     from scaledproc.execution.limits import Limits
     from scaledproc.execution.workers.pool import Pool
     from scaledproc.extractors import Extractor
     from scaledproc.planning.plan import Plan
+    from scaledproc.run_folder.folder import RunFolder
     from scaledproc.storage.store import Store
 
 
@@ -133,6 +133,18 @@ class Backend(ABC):
         ScaledprocError
             If some of the jobs cannot be done. Committed shards stay.
         """
+
+    def starting(self, limits: Limits) -> AbstractContextManager[object]:
+        """Begin what needs neither plan nor extractor, while this process imports what a run needs.
+
+        The command line alone calls it, where nothing speaks against a new run; `prepared` comes within.
+
+        Parameters
+        ----------
+        limits
+            Of the run's tasks.
+        """
+        return nullcontext()
 
     def prepared(
         self,

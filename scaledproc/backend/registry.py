@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaledproc._util.entry_points import SETTINGS, plugins
@@ -42,6 +44,13 @@ def load_backend(name: str) -> type[Backend]:
 
     known = [point.name for point in plugins(ENTRY_POINTS)]
     raise MissingBackendError(f"no backend is called {name!r}{known_text(name, known)}")
+
+
+def make_backend(
+    name: str, jobs: int | None, scratch: str | os.PathLike[str] | None, settings: Mapping[str, Any]
+) -> Backend:
+    """The backend of a name, made with these settings; raises what `load_backend` does, and what it refuses."""
+    return load_backend(name)(jobs=jobs, scratch=Path(scratch) if scratch else None, **settings)
 
 
 def opening_options(where: str, settings: Mapping[str, Any]) -> dict[str, Any]:

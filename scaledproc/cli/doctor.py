@@ -41,10 +41,12 @@ def doctor(
     run, 1 something would.
     """
     from scaledproc import api
+    from scaledproc.reporting import terminal
     from scaledproc.reporting.doctor import diagnosis_text
 
     startup.loaded()
-    found = api.doctor(places or (), **given, write=write)
+    with terminal.waiting("examining this machine", quiet=as_json):
+        found = api.doctor(places or (), **given, write=write)
     width = shutil.get_terminal_size((WIDTH, 24)).columns
     show(json.dumps(found.to_dict(), indent=1) if as_json else diagnosis_text(found, width))
     if not found.ok:

@@ -11,8 +11,13 @@ from scaledproc.errors import UsageError
 
 
 def init(
-    what: Annotated[str, typer.Argument(metavar="extractor", help="What to write: an extractor.")],
-    file: Annotated[Path, typer.Argument(metavar="FILE.py", help="The file, which must not be there yet.")],
+    what: Annotated[
+        str, typer.Argument(metavar="[extractor]", help="What to write: an extractor, which may be left out.")
+    ],
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE.py", show_default=False, help="The file, which must not be there yet."),
+    ] = None,
     kind: Annotated[
         str, typer.Option(metavar="files|tables|waveforms", show_default=False, help="What it reads. Default: files.")
     ] = "files",
@@ -22,8 +27,12 @@ def init(
 
     from scaledproc.extractors.starters import KINDS, write_starter
 
+    if file is None and what.endswith(".py"):
+        what, file = "extractor", Path(what)
     if what != "extractor":
         raise UsageError(f"init writes no {what!r}: scaledproc init extractor FILE.py")
+    if file is None:
+        raise UsageError("name the file to write: scaledproc init extractor FILE.py")
     write_starter(kind, file)
     word = quote(str(file))
     typer.echo(

@@ -120,6 +120,7 @@ def show_tasks(
     from dataclasses import asdict
 
     from scaledproc import api
+    from scaledproc.reporting import terminal
     from scaledproc.reporting.next_steps import after_show
     from scaledproc.reporting.overview import overview_text
 
@@ -130,7 +131,8 @@ def show_tasks(
         return
     if location is not None:
         raise UsageError("--location is for --ddl")
-    found = api.show(output, most=most, **given)
+    with terminal.waiting("looking", quiet=as_json):
+        found = api.show(output, most=most, **given)
     show(json.dumps(asdict(found), indent=1) if as_json else overview_text(found))
     if not as_json:
         suggest(after_show(found))
@@ -164,10 +166,12 @@ def report(
     defer_pandas()
     from scaledproc import api
     from scaledproc._util.text import clean_text
+    from scaledproc.reporting import terminal
 
     startup.loaded()
     wanted = 0 if no_examples else examples
-    made = api.report(output, file, **given, examples=wanted, settings=settings_of_one(settings))
+    with terminal.waiting("writing the report"):
+        made = api.report(output, file, **given, examples=wanted, settings=settings_of_one(settings))
     typer.echo(f"the report: {clean_text(made)}")
     if is_open:
         _open(made, given["storage_options"])

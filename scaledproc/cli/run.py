@@ -6,6 +6,7 @@ import contextlib
 import json
 import shutil
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,9 +26,11 @@ from scaledproc.engine.options import RUN_FLAGS, PlanOptions, RunOptions
 from scaledproc.errors import ScaledprocError, TooManyFailuresError, UsageError
 
 if TYPE_CHECKING:
+    from scaledproc.backend.base import Backend
     from scaledproc.planning.plan import Plan
 
 DEMO = "scaledproc-demo"
+_RECORD = "run.json"  # `run_folder.names` has it too, with Arrow's schemas
 FIRST = ("backend", "extractor", "options", "unit", "anchor")
 
 
@@ -61,38 +64,42 @@ def run(
     """
     light = {name: given[name] for name in ("max_failures", "grace")}
     grace = read_options(RunOptions, light)["grace"]
-    from scaledproc._util.process.lazy_pandas import defer_pandas
+    from scaledproc.backend.registry import make_backend
 
-    defer_pandas()
-    from scaledproc import api
-    from scaledproc.reporting import terminal
-
-    startup.loaded()
     given["options"] = with_table(given["extractor"], given["options"])
     made = {name: given.pop(name) for name in ("backend", "jobs", "scratch", "grace")}
-    machine = api.make_backend(
-        made["backend"], made["jobs"], made["scratch"], settings_for(str(made["backend"]), settings, RUN_FLAGS)
-    )
+    backend = str(made["backend"])
+    machine = make_backend(backend, made["jobs"], made["scratch"], settings_for(backend, settings, RUN_FLAGS))
     if dataset is None:
+        RunOptions.parse({**given, **made})  # what cannot be is told before anything is written
+        startup.loaded()
         dataset, output = _demo(quiet=quiet or as_json), DEMO
     elif output is None:
         raise UsageError("name the folder to write: scaledproc --backend local INPUT OUTPUT")
-    with (
-        terminal.choose(quiet=quiet, as_json=as_json) as display,
-        failure_told(display.listen if as_json else None),
-        continuable(grace),
-    ):
-        from scaledproc.events import Note
+    with _starting(machine, dataset, output, {**given, **made}):
+        from scaledproc._util.process.lazy_pandas import defer_pandas
 
-        if note := idle_tables(given["extractor"]):
-            display.listen(Note(note))
-        if is_from_file(ctx, "chunk"):
-            display.listen(Note(f"cut for cores: --chunk {given['chunk']}, from {NAME}"))
-        on_event = _Results(display.listen, silent=as_json, suggests=not quiet).listen
-        try:
-            api.run(dataset, output, **given, backend=machine, on_event=on_event, ask=partial(ask, display.pause))
-        except TooManyFailuresError as error:  # the result says how many there are
-            raise typer.Exit(error.exit_code) from None
+        defer_pandas()
+        from scaledproc import api
+        from scaledproc.reporting import terminal
+
+        startup.loaded()
+        with (
+            terminal.choose(quiet=quiet, as_json=as_json) as display,
+            failure_told(display.listen if as_json else None),
+            continuable(grace),
+        ):
+            from scaledproc.events import Note
+
+            if note := idle_tables(given["extractor"]):
+                display.listen(Note(note))
+            if is_from_file(ctx, "chunk"):
+                display.listen(Note(f"cut for cores: --chunk {given['chunk']}, from {NAME}"))
+            on_event = _Results(display.listen, silent=as_json, suggests=not quiet).listen
+            try:
+                api.run(dataset, output, **given, backend=machine, on_event=on_event, ask=partial(ask, display.pause))
+            except TooManyFailuresError as error:  # the result says how many there are
+                raise typer.Exit(error.exit_code) from None
 
 
 @with_settings()
@@ -178,9 +185,31 @@ def combine(
     from scaledproc.reporting import terminal
 
     startup.loaded()
-    display = terminal.JsonProgress() if as_json else terminal.Progress() if quiet else terminal.PlainProgress()
+    display = (
+        terminal.JsonProgress()
+        if as_json
+        else terminal.Progress()
+        if quiet
+        else terminal.PlainProgress(beginning="combining")
+    )
     with display:
         api.combine(output, **given, on_event=display.listen)
+
+
+def _starting(
+    machine: Backend, dataset: str, output: str, given: Mapping[str, Any]
+) -> contextlib.AbstractContextManager[object]:
+    """What a backend begins at once for a new run of local folders, so that it is done once all is imported.
+
+    Nothing where there may be nothing to do, or something is wrong, which is told later.
+    """
+    is_remote = any("://" in where or "::" in where for where in (dataset, output))
+    if is_remote or not Path(dataset).is_dir() or (Path(output) / _RECORD).exists():
+        return contextlib.nullcontext()
+    try:
+        return machine.starting(RunOptions.parse(given).limits)
+    except UsageError:
+        return contextlib.nullcontext()
 
 
 class _Results:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
+import os
 import shutil
 import signal
 import sys
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -89,7 +92,7 @@ def try_task(
         if note := idle_tables(name):
             typer.echo(note, err=True)
     try:
-        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        with _ends_told(), contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
             done = api.trial(name, place, task, failed=failed, on_error=_debug if pdb else _leave, **given)
     except KeyboardInterrupt:
         raise RunInterruptedError("interrupted: nothing was written", signal.SIGINT) from None
@@ -100,6 +103,33 @@ def try_task(
         show(trial_text(done, width, trace=not pdb))
     if done.error is not None:
         raise typer.Exit(TooManyFailuresError.exit_code)
+
+
+@contextlib.contextmanager
+def _ends_told() -> Iterator[None]:
+    """Say it where a task ends this process, which is otherwise gone without a word."""
+    leave = os._exit
+    own = os.getpid()
+
+    def told(status: int) -> NoReturn:
+        if os.getpid() == own:  # a child that a task forked may well end so
+            text = f"scaledproc: the task ended its process by os._exit({status}); in a run it is quarantined for that"
+            typer.echo(text, err=True)
+            sys.stdout.flush()
+            sys.stderr.flush()
+        leave(status)
+
+    was_enabled = faulthandler.is_enabled()
+    if not was_enabled:  # tells of a crash, and where
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # standard error may be no file
+            faulthandler.enable()
+    os._exit = told
+    try:
+        yield
+    finally:
+        os._exit = leave
+        if not was_enabled:
+            faulthandler.disable()
 
 
 def _leave(_: BaseException) -> None:

@@ -69,7 +69,7 @@ def plan_text(plan: Plan, cores: int, width: int | None = None) -> str:
         ),
         (
             f"{count_text(plan.n_shards, 'shard')}, balance {plan.balance:.2f} (largest over mean; 1 is perfect), "
-            f"{count_text(plan.n_chunks, 'chunk')} for {count_text(cores, 'core')} (one thread each)"
+            f"{count_text(plan.n_chunks, 'chunk')} for {count_text(cores, 'core')}"
         ),
     ):
         lines += [line] if width is None else textwrap.wrap(line, max(width, 20))
@@ -212,7 +212,7 @@ def status_text(status: Status, width: int | None = None) -> str:
 
 def counts_text(counts: Mapping[str, int]) -> str:
     """How many shards are in which state: those at work, those to come, those that are over."""
-    order = (*AT_WORK, State.QUEUED, State.BEGUN, State.WAITING, State.DONE, *ENDED)
+    order = (*AT_WORK, State.QUEUED, State.BEGUN, State.UNCOMMITTED, State.WAITING, State.DONE, *ENDED)
     known = [name for name in order if counts.get(name)]
     others = sorted(name for name in counts if name not in order and counts[name])
     return ", ".join(f"{counts[name]:,} {shown(name)}" for name in (*known, *others))

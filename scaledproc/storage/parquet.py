@@ -8,6 +8,7 @@ import json
 import math
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -285,3 +286,11 @@ def _replace_in_text(table: pa.Table, pattern: str, replacement: str) -> pa.Tabl
             column = pc.replace_substring_regex(table.column(index), pattern, replacement, max_replacements=1)
             table = table.set_column(index, field, column)
     return table
+
+
+@lru_cache(maxsize=4)
+def as_stored(schema: pa.Schema) -> pa.Schema:
+    """A schema as it is read from a file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), sink, version="2.6")
+    return pq.read_schema(pa.BufferReader(sink.getvalue())).remove_metadata()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -139,7 +140,43 @@ def test_the_file_says_what_a_task_is_as_for_a_run(folder: Path, cli: Cli) -> No
     assert "task a/2.txt (the first of 3 tasks)" in cli("try", "mine.py", "data").stdout
 
 
+ENDING = """
+import os, scaledproc
+
+@scaledproc.extractor(schema={"x": "int64"}, anchor="*.txt")
+def end(task):
+    if os.fork() == 0:
+        os._exit(0)  # a child may
+    os.wait()
+    os._exit(7)
+"""
+
+
+def test_a_task_that_ends_its_process(folder: Path, cli: Cli) -> None:
+    (folder / "ends.py").write_text(ENDING)
+    done = cli("try", "ends.py", "data")
+    assert done.returncode == 7
+    assert done.stderr.splitlines()[-1] == (
+        "scaledproc: the task ended its process by os._exit(7); in a run it is quarantined for that"
+    )
+    assert done.stderr.count("ended its process") == 1
+
+
+def test_a_task_that_crashes(folder: Path, cli: Cli) -> None:
+    crash = "import ctypes; ctypes.string_at(0)"
+    (folder / "ends.py").write_text(ENDING.replace("os._exit(7)", crash))
+    done = cli("try", "ends.py", "data")
+    assert done.returncode == -signal.SIGSEGV
+    assert "Segmentation fault" in done.stderr
+    assert f'File "{folder}/ends.py", line 9 in end' in done.stderr
+
+
 # init
+
+
+def test_the_file_alone_is_enough(folder: Path) -> None:
+    assert invoke("init", "new.py").exit_code == 0
+    assert (folder / "new.py").read_text().count("@scaledproc.extractor") == 1
 
 
 @pytest.mark.slow
@@ -159,6 +196,8 @@ def test_a_file_to_begin_with_runs_as_it_is(folder: Path, cli: Cli) -> None:
         (("extractor", "mine.py"), "mine.py is there already, and is left as it is", 2),
         (("extractor", "x.py", "--kind", "films"), "--kind 'films': give files, tables, waveforms", 2),
         (("extractor", "x.txt"), "an extractor's file is called NAME.py", 2),
+        (("extractor",), "name the file to write: scaledproc init extractor FILE.py", 2),
+        (("mine",), "init writes no 'mine'", 2),
         (("backend", "x.py"), "init writes no 'backend'", 2),
         (("extractor", "gone/x.py"), "gone/x.py cannot be written: No such file or directory", 1),
     ],

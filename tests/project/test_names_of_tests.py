@@ -25,7 +25,7 @@ THROUGH = {  # in the order of their folders
     "backends/sagemaker/test_sagemaker_behaviour.py": "backends/sagemaker/account backends/sagemaker/service",
     "cli/options/test_config_file.py": "_util/command/config_file",
     "cli/test_extractor_options.py": "reporting/extractors",
-    "cli/test_main.py": "cli/run cli/worker cli/inspect backend/dry_run errors _util/text",
+    "cli/test_main.py": "cli/worker cli/inspect backend/dry_run errors _util/text",
     "cli/test_trial.py": "reporting/trial",
     "engine/test_changes.py": "extractors/files extractors/registry",
     "engine/doctor/test_examine.py": "api/machine cli/doctor engine/doctor/findings reporting/doctor "
@@ -45,6 +45,7 @@ THROUGH = {  # in the order of their folders
     "execution/chunks/test_missing_dataset.py": "execution/chunks/quarantine storage/local_files",
     "execution/test_inside_tasks.py": "_util/process/streams execution/workers/printing",
     "execution/test_scheduler.py": "execution/chunks/chunk_work",
+    "execution/workers/test_pool.py": "execution/workers/starting",
     "execution/workers/test_sending.py": "execution/chunks/loading",
     "extractors/code/test_fingerprint.py": "extractors/code/bytecode extractors/code/code_finder "
     "extractors/code/values "
@@ -60,7 +61,7 @@ THROUGH = {  # in the order of their folders
     "extractors/wfdb/report/test_tables.py": "extractors/wfdb/report/agreement extractors/wfdb/report/traces",
     "extractors/wfdb/signals/test_statistics.py": "extractors/wfdb/signal_stats",
     "extractors/wfdb/windows/test_extractor.py": "extractors/wfdb/windows/measures/features "
-    "extractors/wfdb/windows/settings",
+    "extractors/wfdb/windows/rows extractors/wfdb/windows/settings",
     "extractors/wfdb/windows/test_streams.py": "extractors/wfdb/windows/measures/numba_kernel "
     "extractors/wfdb/windows/measures/numpy_kernel "
     "extractors/wfdb/windows/place extractors/wfdb/windows/reading",

@@ -203,16 +203,13 @@ def test_pause_leaves_the_terminal_and_the_next_event_takes_it_again() -> None:
         assert not is_shown(display)
 
 
-@pytest.mark.slow
-def test_terminal_beside_the_result(tmp_path: Path) -> None:
-    """The bar is drawn on standard error; the result alone goes to standard output."""
-    write_probe_dataset(tmp_path / "data", seconds=0.02)
+def on_a_terminal(folder: Path, words: Sequence[str]) -> bytes:
+    """What a command draws on a terminal; its result goes to the file `result`."""
     leader, follower = os.openpty()
-    words = ["data", "out", "--extractor", PROBE, "--jobs", "1"]
-    with (tmp_path / "result").open("wb") as result:
+    with (folder / "result").open("wb") as result:
         process = subprocess.Popen(
             [*COMMAND, *words],
-            cwd=tmp_path,
+            cwd=folder,
             env={**clean_environment(), "TERM": "xterm"},
             stdout=result,
             stderr=follower,
@@ -223,7 +220,44 @@ def test_terminal_beside_the_result(tmp_path: Path) -> None:
         while piece := os.read(leader, 65536):
             shown += piece
     os.close(leader)
-    assert process.wait(60) == 0
+    assert process.wait(60) == 0, shown.decode()
+    return shown
+
+
+TALKATIVE = """
+import os, subprocess, time
+import pyarrow as pa
+from scaledproc import extractor
+
+@extractor(schema=pa.schema([("x", "int64")]), anchor="*.txt")
+def talk(task):
+    time.sleep(0.05)
+    name = task.anchor[:-4]
+    print(f"printed-{name}")
+    os.write(2, f"library-{name}\\n".encode())
+    subprocess.run(["echo", f"program-{name}"], check=True)
+    return {"x": 1}
+"""
+
+
+def test_what_tasks_print_stands_in_lines_of_its_own_above_the_bar(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for number in range(20):
+        (tmp_path / "data" / f"{number:02}.txt").write_text("x")
+    (tmp_path / "talk.py").write_text(TALKATIVE)
+    shown = on_a_terminal(tmp_path, ["data", "out", "--extractor", "talk.py", "--jobs", "2", "--chunk", "5"])
+    for number in range(20):
+        for who in ("printed", "library", "program"):
+            # A line begins where the bar was wiped away, or after another line.
+            assert re.search(rb"(?:\x1b\[2K|\n)%s-%02d *\r?\n" % (who.encode(), number), shown), (who, number)
+    assert (tmp_path / "result").read_text().startswith("20 rows from 20 tasks")
+
+
+@pytest.mark.slow
+def test_terminal_beside_the_result(tmp_path: Path) -> None:
+    """The bar is drawn on standard error; the result alone goes to standard output."""
+    write_probe_dataset(tmp_path / "data", seconds=0.02)
+    shown = on_a_terminal(tmp_path, ["data", "out", "--extractor", PROBE, "--jobs", "1"])
     assert b"extracting" in shown
     assert b"rows from" not in shown
     assert b"is it whole:  scaledproc verify" in shown

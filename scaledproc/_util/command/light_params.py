@@ -1,14 +1,17 @@
-"""Words of the command line without Pydantic where they are texts, or were not given, as nearly all.
+"""Words of the command line without Pydantic where they are texts or whole numbers, or were not given, as nearly all.
 
 Typer has a parser of Pydantic's for each option, be it given or not. Loading Pydantic and making them takes a third of
-the time of a command that shows something small. What is neither text nor left out is Typer's to read, as ever.
+the time of a command that shows something small. All others are Typer's to read, as ever.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from typer.core import TyperCommand
+
+from scaledproc.errors import UsageError
 
 _PARSER = "_runtime_param"  # Typer's own name: where it has another one some day, all is read its way
 
@@ -34,11 +37,25 @@ class _Lightly:
     """Stands for the parser of a parameter until that is needed."""
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
-        """The value of a parameter that was given as this, or not given."""
+        """The value of a parameter that was given as this, or not given.
+
+        Raises
+        ------
+        UsageError
+            If the parameter is a whole number, and the value is none.
+        """
         is_many = param.multiple or param.nargs == -1
         if value is None:
             return () if is_many else None
-        if not is_many and type(value) is param.type_descriptor.annotation:  # text, or a default
+        kind = param.type_descriptor.annotation
+        if not is_many and type(value) is kind:  # text, or a default
             return value
+        is_bounded = getattr(param, "min", None) is not None or getattr(param, "max", None) is not None
+        if not is_many and kind is int and not is_bounded and isinstance(value, str):
+            if re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", value):
+                return int(value)
+            raise UsageError(f"{max(param.opts, key=len)} {value!r}: give a whole number")
+        if param.multiple and kind == list[str] and all(type(each) is str for each in value):
+            return list(value)
         setattr(param, _PARSER, None)
         return param.get_runtime_param().coerce(value, param=param, ctx=ctx)

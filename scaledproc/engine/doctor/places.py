@@ -65,7 +65,7 @@ def find_place(
 def _look(name: str, store: Store, *, write: bool) -> Finding:
     took, (is_there, first, size) = _timed(lambda: _first_file(store))
     details: dict[str, Any] = {"there": is_there, "empty": first is None}
-    parts = ["can be listed" if is_there else "is not there"]
+    parts = ["can be listed" if is_there else "is not there yet"]
     if first is not None:
         store.read(first, 1)
         parts = ["can be listed and read"]
@@ -87,7 +87,8 @@ def _look(name: str, store: Store, *, write: bool) -> Finding:
         free = shutil.disk_usage(_there(store.local)).free
         kind = filesystem_of(_there(store.local))
         details |= {"free": free, "filesystem": kind}
-        parts.append(f"{bytes_text(free)} free{f' ({kind})' if kind else ''}")
+        where = "" if is_there else " where it would be made"
+        parts.append(f"{bytes_text(free)} free{where}{f' ({kind})' if kind else ''}")
         if not os.access(_there(store.local), os.W_OK | os.X_OK):
             parts.append("may not be written")
             advice = "a dataset needs no more; name another folder for an output" if is_there else "name another folder"

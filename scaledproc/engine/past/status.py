@@ -46,7 +46,7 @@ class Status:
         The shards that are committed.
     states
         What is known of the others. `begun`: some of its chunks are committed, and whether a process is at work on it
-        cannot be told.
+        cannot be told; `not committed`: the same where none of its chunks are.
     held_by
         Which driver has the run's folder, in words; nothing where none has.
     """
@@ -90,10 +90,13 @@ def find_status(run: RunFolder, backend: Backend | None, note: str = "") -> Stat
         left = (shard for shard in range(record.counts["shards"]) if shard not in committed)
         states = _with_chunks(run, [known.get(shard, ShardState(shard, State.WAITING)) for shard in left])
     lease = read_lease(run.store)
+    state = "done" if record.state == "done" else _state(run, backend, lease, states)
+    if state == "running" and backend is not None and backend.capabilities.is_here:
+        states = tuple(_as_may_be(each) for each in states)
     return Status(
         output=str(run.store),
         plan_id=record.plan_id,
-        state="done" if record.state == "done" else _state(run, backend, lease, states),
+        state=state,
         backend=str(record.backend.get("name") or "local"),
         tasks=record.counts["tasks"],
         size=record.bytes["input"],
@@ -103,6 +106,11 @@ def find_status(run: RunFolder, backend: Backend | None, note: str = "") -> Stat
         note=note,
         notes=(*record.notes, *_update_notes(run)),
     )
+
+
+def _as_may_be(state: ShardState) -> ShardState:
+    """A shard's state where processes of the driver's own may have it, which tell nobody else."""
+    return replace(state, state=State.UNCOMMITTED) if state.state == State.WAITING else state
 
 
 def _update_notes(run: RunFolder) -> tuple[str, ...]:

@@ -14,7 +14,6 @@ import pyarrow as pa
 from scaledproc._util.digests import digest_of_stream
 from scaledproc._util.text import count_text
 from scaledproc.errors import ScaledprocError
-from scaledproc.execution.chunks.chunk import as_stored
 from scaledproc.execution.tables.finishing import finish_table, finished_schema, has_keys, same_rows
 from scaledproc.execution.tables.keys import KeyColumns, decoded, keyed_schema, tasks_of_shards
 from scaledproc.extractors.code.fingerprint import fingerprint_of
@@ -42,7 +41,7 @@ from scaledproc.run_folder.names import (
 )
 from scaledproc.run_folder.record import digest_of_content
 from scaledproc.run_folder.replacement import is_half_replaced
-from scaledproc.storage.parquet import open_reader, read_note, read_tables
+from scaledproc.storage.parquet import as_stored, open_reader, read_note, read_tables
 from scaledproc.storage.row_groups import Rows, rebatch
 
 if TYPE_CHECKING:

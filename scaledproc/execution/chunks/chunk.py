@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,7 +33,7 @@ from scaledproc.extractors.rows.collector import REFUSALS, RefusedRowsError, Row
 from scaledproc.extractors.rows.several import collector_for, schema_between
 from scaledproc.planning.shared_files import check_shared, paths_of
 from scaledproc.storage.local_files import Watch, forget
-from scaledproc.storage.parquet import Writer, open_reader, tables_in
+from scaledproc.storage.parquet import Writer, as_stored, open_reader, tables_in
 
 T = TypeVar("T")
 
@@ -159,14 +158,6 @@ def schema_in_files(extractor: Extractor) -> pa.Schema:
     return as_stored(schema_between(extractor))
 
 
-@lru_cache(maxsize=4)
-def as_stored(schema: pa.Schema) -> pa.Schema:
-    """A schema as it is read from a file."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(schema.empty_table(), sink, version="2.6")
-    return pq.read_schema(pa.BufferReader(sink.getvalue())).remove_metadata()
-
-
 def _put_together(pieces: Sequence[PieceDone], out: Outputs) -> PieceDone:
     ends: list[int] = []
     for piece in pieces:
@@ -253,6 +244,7 @@ def _run_tasks(work: ChunkWork, piece: Piece, out: Outputs, refused: Refused) ->
     own = guard()
     bearing = Bearing(_say)
     meter = Meter()
+    has_read = True
     if own is None:
         watch_questions()
     try:
@@ -260,6 +252,7 @@ def _run_tasks(work: ChunkWork, piece: Piece, out: Outputs, refused: Refused) ->
             group, unit, anchor = work.tasks[place]
             staged = work.staged[unit]
             if unit != last:
+                has_read = True  # a list of the unit's files
                 last, sizes = unit, work.files[unit]
                 listed = listed_files(work.store, sizes) if isinstance(sizes, int) else UnitFiles.of(sizes)
             files = listed.files
@@ -267,7 +260,8 @@ def _run_tasks(work: ChunkWork, piece: Piece, out: Outputs, refused: Refused) ->
             task = Task(group, unit, anchor, staged.root, files, shared, watch=watch)
             if own is not None and place > piece.start:
                 own.between(place)
-            meter.begin()
+            meter.begin(has_read=has_read)
+            has_read = False
             attempts, has_run = 1, False
             if place in refused.errors:
                 error: dict[str, Any] | None = error_row(task, refused.errors[place], 1)
@@ -288,6 +282,7 @@ def _run_tasks(work: ChunkWork, piece: Piece, out: Outputs, refused: Refused) ->
             ends.append(collector.rows)
             costs.append(meter.end(attempts))
             if collector.is_full:
+                has_read = True  # what this imports, for once
                 _write_rows(out.writer, collector, held, is_careful=refused.is_careful)
         between_tasks()
         _write_rows(out.writer, collector, held, is_careful=refused.is_careful)

@@ -33,16 +33,23 @@ class Meter:
         self._read = -1
         self._started = time.perf_counter()
 
-    def begin(self) -> None:
-        """A task is begun; what was read since the last one, to measure it too, is no task's."""
-        self._read = self._bytes_read()
+    def begin(self, *, has_read: bool) -> None:
+        """A task is begun.
+
+        Parameters
+        ----------
+        has_read
+            Whether something else was read since the last one, which is no task's.
+        """
+        if has_read:
+            self._read = self._bytes_read()
         self._started = time.perf_counter()
 
     def end(self, attempts: int) -> Cost:
         """What the task cost that ends now."""
         now = time.perf_counter()
-        before, until = self._read, self._bytes_read() - _OWN
-        read = until - before if until >= before >= 0 else -1
+        before, self._read = self._read, self._bytes_read()
+        read = self._read - _OWN - before if self._read - _OWN >= before >= 0 else -1
         return round(1e6 * (now - self._started)), read, self._peak(now), attempts
 
     def close(self) -> None:

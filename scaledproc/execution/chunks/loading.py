@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
+from scaledproc._util.redaction import remember_secrets
 from scaledproc.errors import UsageError
 from scaledproc.execution.workers.sending import Sent
 from scaledproc.extractors import Extractor, load_extractor
@@ -17,8 +18,9 @@ from scaledproc.run_folder.names import INVENTORY
 from scaledproc.storage.store import Store
 
 
-def warm_up(source: str | Extractor, options: Mapping[str, Any]) -> None:
-    """In a process that will make chunks: import what that needs."""
+def warm_up(source: str | Extractor, options: Mapping[str, Any], secrets: Mapping[str, str]) -> None:
+    """In a process that will make chunks: import what that needs, and hear of what must not be shown."""
+    remember_secrets(secrets)
     load_cached(source, options)
 
 

@@ -16,7 +16,6 @@ from scaledproc._util.digests import digest_of, digest_of_stream
 from scaledproc._util.text import count_text
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import CombineDone
-from scaledproc.execution.chunks.chunk import as_stored
 from scaledproc.execution.chunks.quarantine import read_rows
 from scaledproc.execution.shard import counts_of
 from scaledproc.execution.tables.croissant import TableFile, croissant
@@ -70,6 +69,7 @@ from scaledproc.run_folder.shard_report import unknown_costs
 from scaledproc.run_folder.tasks_table import FAILED, task_rows, tasks_schema
 from scaledproc.storage.parquet import (
     Writer,
+    as_stored,
     damage_told,
     open_reader,
     read_note,

@@ -24,7 +24,6 @@ import pyarrow.parquet as pq
 
 from scaledproc._util.digests import digest_of, digest_of_stream
 from scaledproc.errors import ScaledprocError
-from scaledproc.execution.chunks.chunk import as_stored
 from scaledproc.execution.chunks.loading import load_cached
 from scaledproc.execution.tables.finishing import (
     check_row_wise,
@@ -43,7 +42,7 @@ from scaledproc.extractors.rows.several import MAIN, CountsByTable, columns_of_t
 from scaledproc.extractors.tables import tables_of
 from scaledproc.run_folder.names import table_file_name, table_report_name
 from scaledproc.run_folder.record import RunRecord
-from scaledproc.storage.parquet import Writer, open_reader, tables_in
+from scaledproc.storage.parquet import Writer, as_stored, open_reader, tables_in
 from scaledproc.storage.row_groups import rebatch
 from scaledproc.storage.store import READERS
 

@@ -8,13 +8,11 @@ import os
 import re
 import shutil
 import signal
-import stat
-import sys
 import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -23,22 +21,20 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from scaledproc._util.process import startup
-from scaledproc._util.process.lazy_pandas import defer_pandas
 from scaledproc._util.process.machine import cannot_start, fitting
 from scaledproc._util.process.scratch import PrivateFolder, scratch_error
-from scaledproc._util.process.signals import SIGNALS, leave_to_driver
-from scaledproc._util.redaction import known_secrets, remember_secrets
+from scaledproc._util.process.signals import SIGNALS
+from scaledproc._util.redaction import known_secrets
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.execution.limits import Limits
-from scaledproc.execution.workers.printing import refuse_questions
+from scaledproc.execution.workers.overheard import Overheard
+from scaledproc.execution.workers.printing import show_output
 from scaledproc.execution.workers.recovery import WorkerLostError
+from scaledproc.execution.workers.starting import ALIVE, start
 from scaledproc.execution.workers.tracker import named_here
-from scaledproc.execution.workers.worker_guard import guard, read_loss, start_guard, write_marker
+from scaledproc.execution.workers.worker_guard import guard, read_loss, write_marker
 
 T = TypeVar("T")
-
-ALIVE = "alive"
-"""A pipe that the driver holds open as long as it lives."""
 
 _LEAST_PRIORITY = 19  # nice's
 
@@ -121,7 +117,11 @@ class Pool:
             with contextlib.suppress(OSError):  # a disk without pipes: who is left without a driver sees it later
                 os.mkfifo(self.folder / ALIVE)
                 self._alive = os.open(self.folder / ALIVE, os.O_RDWR | os.O_NONBLOCK)
-            self._cores = [_Core(self.folder, number, self.limits, self._scratch) for number in range(self.jobs)]
+            self._overheard = None
+            with contextlib.suppress(OSError):  # then they write to standard error themselves
+                self._overheard = Overheard(self.folder, show_output)
+            said = None if self._overheard is None else self._overheard.path
+            self._cores = [_Core(self.folder, number, self.limits, self._scratch, said) for number in range(self.jobs)]
             self._idle = list(reversed(self._cores))
         return self
 
@@ -148,6 +148,8 @@ class Pool:
                 core.retire()
             for core in self._cores:
                 core.join()
+            if self._overheard is not None:
+                self._overheard.close()
             if self._alive >= 0:
                 os.close(self._alive)
             self._folder.cleanup()
@@ -234,8 +236,9 @@ class _Call:
 class _Core:
     """One process at a time, and what is known of it."""
 
-    def __init__(self, folder: Path, number: int, limits: Limits, scratch: Path | None) -> None:
+    def __init__(self, folder: Path, number: int, limits: Limits, scratch: Path | None, said: Path | None) -> None:
         self._folder = folder
+        self._said = said
         self._scratch = scratch
         self._number = number
         self._limits = limits
@@ -334,8 +337,11 @@ class _Core:
             self._executor = ProcessPoolExecutor(
                 1,
                 env={**startup.ENVIRONMENT, "TMPDIR": str(self._own), startup.SAFE_PATH: safe_path or "1"},
-                initializer=_start,
-                initargs=(os.getpid(), self._marker, self._dump, self._limits, known_secrets(), safe_path),
+                initializer=start,
+                initargs=(
+                    *(os.getpid(), self._marker, self._dump, self._limits, known_secrets(), safe_path),
+                    self._said,
+                ),
                 timeout=None,
             )
         return self._executor
@@ -426,83 +432,3 @@ def _deaf() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _start(
-    driver: int, marker: Path, dump: Path, limits: Limits, secrets: Mapping[str, str], safe_path: str | None
-) -> None:
-    """In a new process: one thread, Ctrl-C is the driver's to handle, and nobody outlives the driver.
-
-    Standard output is the driver's too: a program may be reading it.
-    """
-    startup.restore_path(safe_path)
-    startup.begin()
-    sys.stdout = sys.stderr
-    leave_to_driver()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    refuse_questions()
-    _keep_from_children()
-    multiprocessing.set_start_method(None, force=True)  # an extractor's own pools are Python's, not of loky's kind
-    threading.Thread(target=_end_with, args=(driver,), daemon=True).start()
-    _end_by_signal(marker.parent.with_name(ALIVE))
-    defer_pandas()
-    if not marker.exists():
-        os._exit(1)  # the driver has given up meanwhile
-    import pyarrow as pa
-    from joblib.externals.loky import process_executor
-
-    pa.set_cpu_count(1)
-    # loky would end a process that has grown by itself, and warn where the next call is on its way; the guard tells.
-    process_executor._USE_PSUTIL = False  # noqa: SLF001 - no other switch
-    remember_secrets(secrets)  # of all stores: an extractor may come to show those of the dataset's
-    start_guard(marker, dump, limits)
-
-
-def _keep_from_children() -> None:
-    """Have no child of this process keep open what is closed when this process ends: the driver waits for just that.
-
-    The system marks none of its pipes as the one. Those that are written to, but for the trackers' of resources, are of
-    no use to a child: a forked one gets the null device in their place.
-    """
-    import fcntl
-
-    from joblib.externals.loky.backend import resource_tracker
-
-    trackers = {resource_tracker.getfd(), multiprocessing.resource_tracker.getfd()}
-    with os.scandir("/dev/fd") as found:
-        numbers = {int(entry.name) for entry in found} - trackers - {0, 1, 2}
-    kept = []
-    for number in numbers:
-        with contextlib.suppress(OSError):  # what the folder was read by
-            is_written = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY
-            if is_written and stat.S_ISFIFO(os.fstat(number).st_mode):
-                os.set_inheritable(number, False)
-                kept.append(number)
-
-    def give_up() -> None:
-        null = os.open(os.devnull, os.O_WRONLY)
-        for number in kept:
-            os.dup2(null, number, inheritable=False)
-        os.close(null)
-
-    os.register_at_fork(after_in_child=give_up)
-
-
-def _end_with(driver: int) -> None:
-    """A killed driver tells nobody; but its children get another parent."""
-    while os.getppid() == driver:
-        time.sleep(1)
-    os._exit(1)
-
-
-def _end_by_signal(pipe: Path) -> None:
-    """End with the driver while native code holds the interpreter's lock too: by SIGIO, when the pipe has no writer."""
-    import fcntl
-
-    signal.signal(signal.SIGIO, signal.SIG_DFL)  # which ends the process
-    try:
-        end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    except FileNotFoundError:  # its disk has no pipes
-        return
-    fcntl.fcntl(end, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(end, fcntl.F_SETFL, fcntl.fcntl(end, fcntl.F_GETFL) | os.O_ASYNC)

@@ -7,7 +7,7 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import IO, Any
 
 from scaledproc._util.text import clean_text
@@ -177,6 +177,19 @@ printed = Printed()
 """This process's."""
 on_question: Callable[[], None] | None = None
 """Takes a moving display out of the way, where there is one."""
+on_output: Callable[[Sequence[str]], None] | None = None
+"""Shows lines that worker processes write, above a moving display, where there is one."""
+
+
+def show_output(lines: Sequence[str]) -> None:
+    """Show lines that worker processes wrote: above a moving display, else on standard error."""
+    if on_output is not None:
+        on_output(lines)
+    elif sys.stderr is not None:
+        sys.stderr.write("".join(f"{line}\n" for line in lines))
+        sys.stderr.flush()
+
+
 _is_watched = False
 
 

@@ -148,8 +148,7 @@ class Column:
                     table["value"][int(np.searchsorted(until, each, "right"))].as_py()
                     for each in (place, min(place + 1, self.count - 1))
                 )
-                low, high = float(low), float(high)
-                row[name] = low if low == high or not part else _number(low * (1 - part / 100) + high * (part / 100))
+                row[name] = _exact(low) if low == high or not part else _between(_exact(low), _exact(high), part / 100)
         row["top_count"] = pc.max(table["n"]).as_py()
         return table["value"][pc.index(table["n"], row["top_count"]).as_py()]
 
@@ -191,10 +190,14 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _number(value: float) -> float | None:
+def _between(low: float | None, high: float | None, part: float) -> float | None:
+    """So far from one value to another; None where one is not known, or there is no number between infinities."""
+    if low is None or high is None:
+        return None
+    value = low * (1 - part) + high * part
     return None if math.isnan(value) else value
 
 
 def _exact(value: Any) -> float | None:
     """A value as a float; None for a whole number that none is equal to."""
-    return float(value) if float(value) == value or value % 1 else None
+    return float(value) if float(value) == value or int(value) != value else None

@@ -56,7 +56,8 @@ def files(
     path
         Below the dataset's root.
     extension
-        What follows the last dot of the name, in small letters and with the dot; empty where there is none.
+        What follows the last dot of the name, in small letters and with the dot; empty where there is none. A dot that
+        the name begins with, as `.bashrc`, does not count.
     size
         Bytes.
     type

@@ -78,15 +78,16 @@ def table(
     min
         Least number; null for a whole number that no float64 is equal to, as there are beyond 2**53.
     p05
-        5 % of the numbers lie below, by linear interpolation; null as `distinct` is.
+        5 % of the numbers lie below, by linear interpolation; null as `distinct` is, and where it is, or lies between,
+        whole numbers that no float64 is equal to.
     p25
-        25 % of the numbers lie below, by linear interpolation; null as `distinct` is.
+        25 % of the numbers lie below, by linear interpolation; null as `p05` is.
     p50
-        Median of numbers; null as `distinct` is.
+        Median of numbers; null as `p05` is.
     p75
-        75 % of the numbers lie below, by linear interpolation; null as `distinct` is.
+        75 % of the numbers lie below, by linear interpolation; null as `p05` is.
     p95
-        95 % of the numbers lie below, by linear interpolation; null as `distinct` is.
+        95 % of the numbers lie below, by linear interpolation; null as `p05` is.
     max
         Greatest number, as `min`.
     min_text

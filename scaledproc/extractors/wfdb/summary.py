@@ -14,6 +14,7 @@ import pyarrow as pa
 from scaledproc.extractors.base import Extractor, Task
 from scaledproc.extractors.wfdb.given_tables import NamesOption, RangesOption
 from scaledproc.extractors.wfdb.headers.header import parse_header, read_header
+from scaledproc.extractors.wfdb.headers.rates import rate_of
 from scaledproc.extractors.wfdb.headers.record import records_of, when_counted
 from scaledproc.extractors.wfdb.headers.task_header import listed_files, shared_values
 from scaledproc.extractors.wfdb.signals.byte_counting import MUCH, use_compiled
@@ -117,7 +118,7 @@ class WfdbSummary(Extractor):
     fmt
         Storage format as written; `csv` for MIMIC-IV's numerics.
     fs
-        Samples per second of this signal, Hz; null for MIMIC-IV's numerics, whose times are irregular.
+        Samples per second of this signal as written, Hz; null for MIMIC-IV's numerics, whose times are irregular.
     n_samples
         All samples, the missing ones too.
     n_missing
@@ -160,7 +161,8 @@ class WfdbSummary(Extractor):
     start_time
         The time of day that the header itself has; null where there is none, or it is not written as HH:MM:SS.
     duration_s
-        `n_samples` / `fs`; in MIMIC-IV's numerics from the first value to the last.
+        `n_samples` by the rate; where `fs` is rounded, as the 0.0166666666667 Hz of MIMIC-III's numerics, by what was
+        rounded, 1/60 Hz. In MIMIC-IV's numerics from the first value to the last.
     checksum_ok
         Whether the samples match the header's checksum; null where it has none, or no number of samples.
     comments
@@ -288,7 +290,7 @@ def _row(
     signal = header.signals[channel]
     fs = header.fs * signal.samples_per_frame
     found = samples.statistics
-    duration = found.n / fs
+    duration = found.n / (float(rate_of(header.fs)) * signal.samples_per_frame)
     if math.isinf(fs) or found.n >= 2**63 or math.isinf(duration):
         raise OverflowError("too many samples, or too few a second")
     # Of the mean and the deviation, too; what is not a number is not in bounds.

@@ -16,6 +16,7 @@ from scaledproc.reporting.terminal.scene import Scene, is_work
 from scaledproc.reporting.text import trouble_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
     from typing import Self
 
@@ -56,6 +57,7 @@ class LiveProgress(Progress):
 
     def __enter__(self) -> Self:
         printing.on_question = self.pause
+        printing.on_output = self._show_output
         signals.on_screen = self._is_moving
         self.live.start()
         return self
@@ -63,7 +65,7 @@ class LiveProgress(Progress):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        printing.on_question = None
+        printing.on_question = printing.on_output = None
         signals.on_screen = None
         self.pause()
 
@@ -98,6 +100,9 @@ class LiveProgress(Progress):
         for line in lines:
             self._print(line)
         self._troubled = time.monotonic()
+
+    def _show_output(self, lines: Sequence[str]) -> None:
+        self._print("\n".join(lines))
 
     def _print(self, text: str) -> None:
         self.console.print(text, markup=False)

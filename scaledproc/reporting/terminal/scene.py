@@ -192,7 +192,7 @@ def started_text(event: RunStarted) -> str:
     return (
         f"plan {event.plan_id[:12]}: {count_text(event.tasks, 'task')}, {bytes_text(event.size)}, "
         f"{count_text(event.shards, 'shard')}, {count_text(event.chunks, 'chunk')}, "
-        f"{count_text(event.cores, 'core')} (one thread each){'; continuing' if event.resumed else ''}"
+        f"{count_text(event.cores, 'core')}{'; continuing' if event.resumed else ''}"
     )
 
 

@@ -11,6 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from scaledproc._util.command.light_params import _PARSER, LightCommand
+from scaledproc.errors import UsageError
 
 GIVEN: list[dict[str, Any]] = []
 
@@ -44,7 +45,7 @@ def runs(cls: type[Any], words: list[str]) -> tuple[int, str, list[dict[str, Any
         ["a", "b", "c"],
         [],
         ["a", "--count", "5"],
-        ["a", "--count", "five"],
+        ["a", "--count", " -07 "],
         ["a", "--limit", "5"],
         ["a", "--limit", "6"],
         ["a", "--share", "1e-3", "--text", ""],
@@ -62,6 +63,15 @@ def test_it_reads_what_typer_reads(words: list[str]) -> None:
     assert runs(LightCommand, words) == runs(typer.core.TyperCommand, words)
 
 
+@pytest.mark.parametrize("word", ["five", "2.5", "", "1_000", "0x10", "٣", "9" * 30])
+def test_what_is_no_whole_number_is_refused_by_name(word: str) -> None:
+    app = typer.Typer(rich_markup_mode=None)
+    app.command(cls=LightCommand)(command)
+    error = CliRunner().invoke(app, ["a", "--count", word]).exception
+    assert isinstance(error, UsageError)
+    assert str(error) == f"--count {word!r}: give a whole number"
+
+
 def test_typer_still_has_a_parser_of_that_name() -> None:
     """Else all is right, and slow again."""
     app = typer.Typer()
@@ -73,8 +83,9 @@ def test_typer_still_has_a_parser_of_that_name() -> None:
 def test_a_command_s_texts_need_no_pydantic() -> None:
     code = (
         "import sys\nfrom scaledproc.cli.main import app\n"
-        "try: app(['status', '/nowhere', '--json'])\nexcept Exception as error: print(type(error).__name__)\n"
+        "try: app(['run', '/nowhere', 'x', '--jobs', '2', '--set', 'a=1'])\n"
+        "except Exception as error: print(type(error).__name__)\n"
         "assert 'pydantic' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.returncode, done.stdout.split()) == (0, ["ScaledprocError"]), done.stderr
+    assert (done.returncode, done.stdout.split()) == (0, ["UsageError"]), done.stderr

@@ -18,7 +18,7 @@ def test_what_is_read_is_the_tasks_alone(tmp_path: Path) -> None:
     try:
         (tmp_path / "file").read_bytes()  # before the first task, as of modules that are imported
         for wanted in (0, 12_345, 0):
-            meter.begin()
+            meter.begin(has_read=True)
             if wanted:
                 with (tmp_path / "file").open("rb", buffering=0) as file:
                     assert len(file.read(wanted)) == wanted
@@ -31,8 +31,22 @@ def test_what_is_read_is_the_tasks_alone(tmp_path: Path) -> None:
         meter.close()
 
 
+def test_one_task_after_the_other(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x" * 12_345)
+    meter = Meter()
+    try:
+        for number, wanted in enumerate((0, 12_345, 0, 7, 0, 0)):
+            meter.begin(has_read=number == 0)
+            if wanted:
+                with (tmp_path / "file").open("rb", buffering=0) as file:
+                    assert len(file.read(wanted)) == wanted
+            assert meter.end(1)[1] == wanted
+    finally:
+        meter.close()
+
+
 def test_where_the_counters_are_gone_nothing_is_known() -> None:
     meter = Meter()
-    meter.begin()
+    meter.begin(has_read=True)
     meter.close()
     assert meter.end(1)[1] == -1

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from support import TreeWriter
 
 import scaledproc
-from scaledproc.extractors.plain.files import SIGNATURES, type_of
+from scaledproc import Task
+from scaledproc.extractors.plain.files import SIGNATURES, files, type_of
 from scaledproc.testing import ExtractorConformance
 
 CONTENTS = {
@@ -40,6 +41,15 @@ class TestFiles(ExtractorConformance):
             content = CONTENTS[row["path"]]
             assert (row["size"], row["first_bytes"]) == (len(content), content[:16].hex())
             assert row["sha256"] == hashlib.sha256(content).hexdigest()
+
+    @pytest.mark.parametrize(
+        ("name", "extension"),
+        [(".bashrc", ""), ("a/.bashrc", ""), (".a.TXT", ".txt"), ("a.b/c", ""), ("a.tar.gz", ".gz"), ("a.", ".")],
+    )
+    def test_extensions(self, tree: TreeWriter, name: str, extension: str) -> None:
+        """Dots in front of a name hide a file, and begin no extension."""
+        row = files(Task(".", name, name, tree({name: b"1"}), frozenset({name})))
+        assert row["extension"] == extension
 
     def test_how_many_first_bytes(self, dataset: Path) -> None:
         for first in (0, 1, 9_000):

@@ -8,6 +8,7 @@ import io
 import json
 import math
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,32 @@ def test_whole_numbers_are_exact_as_texts(tmp_path_factory: pytest.TempPathFacto
         assert row["top"] == str(min(known, key=lambda each: (-known.count(each), each)))
         for name, value in (("min", min(known)), ("max", max(known))):
             assert row[name] == (value if float(value) == value else None)
+        ordered = sorted(known)
+        for name, percent in (("p05", 5), ("p25", 25), ("p50", 50), ("p75", 75), ("p95", 95)):
+            place = Fraction((len(ordered) - 1) * percent, 100)
+            ends = {ordered[math.floor(place)], ordered[math.ceil(place)]}
+            between = min(ends) + (max(ends) - min(ends)) * (place % 1)
+            if any(float(end) != end for end in ends):
+                assert row[name] is None
+            elif between in ends:
+                assert row[name] == between
+            else:  # a number between two is rounded as any float
+                assert row[name] == pytest.approx(float(between), rel=0, abs=1e-15 * max(map(abs, ends)))
         assert row["mean"] == pytest.approx(sum(known) / len(known), rel=1e-9, abs=1e-9 * max(map(abs, known)))
+
+
+def test_percentiles_that_no_float_is_equal_to(tmp_path: Path) -> None:
+    """Identifiers beyond 2**53 are not rounded in silence, be it all alike or neighbours of floats."""
+    for number, value in ((2**53, float(2**53)), (2**53 + 1, None), (2**60 + 2, None), (-(2**53) - 1, None)):
+        row = of_parquet(tmp_path, pa.array([number] * 5, pa.int64()))
+        assert [row[each] for each in ("min", "p05", "p25", "p50", "p75", "p95", "max")] == [value] * 7
+    row = of_parquet(tmp_path, pa.array([2**53, 2**53 + 1], pa.int64()))
+    assert (row["min"], row["p50"], row["max"]) == (2**53, None, None)
+    row = of_parquet(tmp_path, pa.array([2**53, 2**53 + 2], pa.int64()))
+    assert row["p50"] in (2**53, 2**53 + 2)  # the nearest floats to what is between them
+    wide = pa.array([Decimal(10**30), Decimal(10**30)], pa.decimal128(38, 0))
+    assert of_parquet(tmp_path, wide)["p50"] is None
+    assert of_parquet(tmp_path, pa.array([Decimal("0.1")] * 3))["p50"] == 0.1
 
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from decimal import ROUND_DOWN, Decimal, localcontext
+from fractions import Fraction
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
@@ -48,7 +50,8 @@ def check_by_specification(header: Header, files: Mapping[str, bytes], rows: Seq
         beyond = f"all of its {n:,} samples are missing, as its skew is {signal.skew:,}"
         notes = [note for note in (header.note, beyond if signal.skew > n and not signal.is_null else None) if note]
         assert row["header_note"] == ("; ".join(notes) or None)
-        assert (row["n_samples"], row["n_missing"], row["duration_s"]) == (n, n - len(valid), n / fs)
+        duration = n / (float(frames_per_second(header.fs)) * signal.samples_per_frame)
+        assert (row["n_samples"], row["n_missing"], row["duration_s"]) == (n, n - len(valid), duration)
         has_checksum = signal.checksum is not None and header.n_frames and not signal.is_null
         assert row["checksum_ok"] == (sum(stored) % 65_536 == signal.checksum % 65_536 if has_checksum else None)  # type: ignore[operator]
         assert row["n_zero"] == int((valid == signal.baseline).sum())
@@ -56,6 +59,23 @@ def check_by_specification(header: Header, files: Mapping[str, bytes], rows: Seq
         check_limits(row, signal, valid)
         check_statistics(row, (valid - signal.baseline) / signal.gain)
     return len(rows)
+
+
+def frames_per_second(fs: float) -> Fraction:
+    """The rate that a header gives: that of a time between samples, if rounding or cutting it off gives the number."""
+    written = Decimal(repr(fs))
+    last = Decimal((0, (1,), int(written.as_tuple().exponent)))
+    if written == written.to_integral_value() or fs < 1e-6:
+        return Fraction(written)
+    with localcontext(prec=60):
+        for unit in map(Decimal, ("10", "1", "0.1", "0.01", "0.001")):
+            between = (1 / written / unit).to_integral_value() * unit
+            is_sure = 1 / (written - last / 2) - 1 / (written + last) <= unit / 10
+            if between and is_sure:
+                rate = 1 / between
+                if written in (rate.quantize(last), rate.quantize(last, ROUND_DOWN)) or float(rate) == fs:
+                    return 1 / Fraction(between)
+    return Fraction(written)
 
 
 def samples_of(header: Header, files: Mapping[str, bytes]) -> list[tuple[Sequence[int], int]]:
@@ -165,7 +185,8 @@ def _check_row(header: Path, record: Any, channel: int, row: dict[str, Any], *, 
         record.fmt[channel],
     )
     assert (row["n_samples"], row["n_missing"]) == (len(signal), len(signal) - len(valid))
-    assert (row["fs"], row["duration_s"]) == (fs, len(signal) / fs)
+    rate = float(frames_per_second(record.fs)) * record.samps_per_frame[channel]
+    assert (row["fs"], row["duration_s"]) == (fs, len(signal) / rate)
     assert (row["start_date"], row["start_time"]) == (record.base_date, record.base_time)
     check_statistics(row, valid)
     checksum = record.checksum[channel]

@@ -17,7 +17,7 @@ import scipy.stats
 
 from scaledproc.extractors.wfdb.headers.header import Header, SignalLine
 from wfdb_oracles.grammar import LOWEST
-from wfdb_oracles.oracle import samples_of
+from wfdb_oracles.oracle import frames_per_second, samples_of
 
 BANDS = {"slow": (0.05, 0.5), "pulse": (0.5, 5.0), "qrs": (5.0, 15.0), "fast": (15.0, 40.0)}
 PERCENTILES = {"p05": 5, "p25": 25, "p50": 50, "p75": 75, "p95": 95}
@@ -60,12 +60,15 @@ def check_windows(
         by_channel[row["channel"]][row["window"]] = row
     checked = 0
     for channel, (signal, (stored, n)) in enumerate(zip(header.signals, samples_of(header, files), strict=False)):
-        fs = Fraction(repr(header.fs)) * signal.samples_per_frame
+        fs = frames_per_second(header.fs) * signal.samples_per_frame
         found = by_channel.get(channel, {})
         expected = 0
         if not signal.is_null:
             samples = in_time(signal, stored, n)
-            expected = check_signal(signal, samples, fs, found, window=window, step=step, at=at, min_valid=min_valid)
+            expected = check_signal(
+                signal, samples, fs, found, window=window, step=step, at=at, min_valid=min_valid,
+                written_fs=header.fs * signal.samples_per_frame,
+            )  # fmt: skip
         assert len(found) == expected
         checked += expected
     assert checked == len(rows)
@@ -92,6 +95,7 @@ def check_signal(
     at: Fraction = Fraction(0),
     min_valid: float = 0.5,
     is_across: bool = False,
+    written_fs: float | None = None,
 ) -> int:
     """The rows of one signal by their windows are what they should be; returns how many there are to be."""
     n, expected = len(samples), 0
@@ -100,7 +104,9 @@ def check_signal(
         start, stop = (math.ceil((number * step + more - at) * fs) for more in (0, window))
         part = samples[max(start, 0) : max(stop, 0)]
         if len(part) and not (is_across and np.isnan(part).all()):
-            check_row(found[number], signal, samples, fs, start, stop, math.floor(window * fs), min_valid)
+            row = found[number]
+            assert row["fs"] == (float(fs) if written_fs is None else written_fs)
+            check_row(row, signal, samples, fs, start, stop, math.floor(window * fs), min_valid)
             expected += 1
         number += 1
     return expected
@@ -121,13 +127,13 @@ def check_row(
     whole[begin - start : end - start] = samples[begin:end]
     part = samples[begin:end]
     valid = part[~np.isnan(part)]
-    assert (row["signal"], row["units"], row["fs"]) == (signal.name, signal.units, float(fs))
+    assert (row["signal"], row["units"]) == (signal.name, signal.units)
     expected: dict[str, Any] = dict.fromkeys((*STATISTICS, *SPECTRUM))
     expected |= {"n_samples": len(part), "n_missing": len(part) - len(valid), "n_distinct": len(set(valid.tolist()))}
     expected["n_zero"] = int((valid == signal.baseline).sum())
     expected |= dict(zip(("n_at_min", "n_at_max"), _at_limits(signal, valid), strict=True))
     is_numerics = row["kind"] == "numerics"
-    if len(valid) and len(valid) >= min_valid * len(whole):
+    if len(valid) and len(valid) >= Fraction(repr(min_valid)) * len(whole):
         expected |= statistics_of(part, signal, float(fs))
         if not is_numerics:
             expected |= spectrum_of(whole, signal.gain, float(fs), length)

@@ -136,12 +136,20 @@ def find_peaks(values: NDArray[np.int32], lengths: Filter, reach: int, bin_size:
         places = places[(places >= start - first) & (places < stop - first)]
         found.append((places + first, sums[places], _steepest(slopes, places, lengths.window)))
         own = sums[start - first : stop - first]
-        bins.append(own[: len(own) // bin_size * bin_size].reshape(-1, bin_size).sum(axis=1))
+        bins.append(_binned(own, bin_size))
     if not found:
         nothing = np.empty(0, np.int64)
         return Peaks(nothing, nothing, nothing, nothing, bin_size)
     places, heights, steepest = (np.concatenate(each) for each in zip(*found, strict=True))
     return Peaks(places, heights, steepest, np.concatenate(bins), bin_size)
+
+
+def _binned(sums: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    rows = sums[: len(sums) // size * size].reshape(-1, size)
+    total = rows[:, 0].copy()
+    for column in range(1, size):  # numpy's own sum of so short rows takes four times as long
+        total += rows[:, column]
+    return total
 
 
 def _reaching(values: NDArray[np.int32], start: int, stop: int) -> NDArray[np.int64]:

@@ -12,12 +12,13 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from scaledproc.extractors.wfdb.headers.header import LARGEST_HEADER, parse_header
 from scaledproc.extractors.wfdb.headers.identity import is_of_patient
+from scaledproc.extractors.wfdb.headers.rates import exact, rate_of
 from scaledproc.extractors.wfdb.signals.blocks import open_regular
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Master:
     @cached_property
     def ratio(self) -> tuple[int, int]:
         """Frames per second, as a fraction."""
-        return exact(self.header.fs).as_integer_ratio()
+        return rate_of(self.header.fs).as_integer_ratio()
 
     @cached_property
     def name(self) -> str:
@@ -298,21 +299,21 @@ def when_counted(master: Master | None, first: Fraction | None, last: Fraction |
         return Place(None, None, None), None
     if first is None or last is None:
         return Place(master.name, None, None, master.header.comments, master.notes), None
-    frequency, base = exact(master.header.counter_frequency), exact(master.header.base_counter)
+    frequency, base = ticks_per_second(master.header), exact(master.header.base_counter)
     place = master.after(*((first - base) / frequency).as_integer_ratio())
     over, under = ((last - first) / frequency).as_integer_ratio()
     return place, None if place.offset_s is None else over / under
 
 
+def ticks_per_second(header: Header) -> Fraction:
+    """Of the counter: as written, or the frames' rate where the header gives none of its own."""
+    counted = header.counter_frequency
+    return rate_of(header.fs) if counted == header.fs else exact(counted)
+
+
 def started(header: Header) -> dt.datetime | None:
     """Date and time of a header's first sample, where it has both."""
     return dt.datetime.combine(header.date, header.time) if header.date and header.time is not None else None
-
-
-@lru_cache(maxsize=64)
-def exact(number: float) -> Fraction:
-    """The number that was written, not the nearest one in binary: 62.4725 is 24989/400."""
-    return Fraction(repr(number))
 
 
 def rounded(over: int, under: int) -> int:
@@ -332,7 +333,7 @@ def _place_of_segment(listed: _Listed, header: Header) -> Place:
         notes.append(f"{file} {disputed}")
     if header.n_frames is not None and header.n_frames != n_frames:
         notes.append(f"{file} gives it {n_frames:,} frames, its own header {header.n_frames:,}")
-    if header.fs != master.header.fs:
+    if rate_of(header.fs) != rate_of(master.header.fs):
         notes.append(f"{file} counts frames at {master.header.fs:g} Hz, its own header at {header.fs:g} Hz")
     if place.offset_s is not None and (differs := _clock_differs(master, before, header)):
         notes.append(f"{file} has it begin at another time than its own header, {differs} s apart")

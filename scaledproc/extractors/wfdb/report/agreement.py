@@ -14,7 +14,8 @@ APART = 10.0
 """Beats a minute from which on both disagree: twice the 5 that AAMI EC13:2002 allows a meter at rates up to 50."""
 WINDOWS = 200_000
 """Windows that are held, to meet those of the record's numerics."""
-COLUMNS = ("unit", "record_name", "kind", "signal_name", "units", "window", "offset_s", "mean", "hr", "beat_quality")
+COLUMNS = ("unit", "record_name", "kind", "signal_name", "units", "window", "offset_s", "n_zero", "mean", "hr",
+           "beat_quality")  # fmt: skip
 GOOD = 0.5
 """Quality of beats from which on their rate is compared."""
 
@@ -27,30 +28,35 @@ class Agreement:
     _unit: Any = None
     _monitor: dict[tuple[Any, float], float] = field(default_factory=dict)
     _beats: dict[tuple[Any, float], list[float]] = field(default_factory=dict)
+    _silent: set[tuple[Any, float]] = field(default_factory=set)
+    """Windows in which the monitor had no value."""
 
     def add(self, table: pa.Table) -> None:
         """Take rows."""
         if len(self.differences) > WINDOWS or not {"hr", "beat_quality"} <= set(table.column_names):
             return
         columns = [table[name].to_pylist() for name in COLUMNS]
-        for unit, record, kind, name, units, _, offset, mean, hr, quality in zip(*columns, strict=True):
+        for unit, record, kind, name, units, _, offset, zeros, mean, hr, quality in zip(*columns, strict=True):
             if unit != self._unit:
                 self._close()
                 self._unit = unit
             if offset is None or record is None or len(self._beats) > WINDOWS:
                 continue
             key = (record, float(offset))
-            if kind == "numerics" and name == "HR" and units == "bpm" and mean is not None and mean > 0:
-                self._monitor[key] = float(mean)
+            if kind == "numerics" and name == "HR" and units == "bpm":
+                if zeros:  # which stand for no value, and falsify a mean
+                    self._silent.add(key)
+                elif mean is not None and mean > 0:
+                    self._monitor[key] = float(mean)
             elif kind == "waveform" and hr is not None and quality is not None and quality >= GOOD:
                 self._beats.setdefault(key, []).append(float(hr))
 
     def _close(self) -> None:
         for key, rates in self._beats.items():
-            if key in self._monitor:
+            if key in self._monitor and key not in self._silent:
                 ordered = sorted(rates)
                 self.differences.append(ordered[len(ordered) // 2] - self._monitor[key])
-        self._monitor, self._beats = {}, {}
+        self._monitor, self._beats, self._silent = {}, {}, set()
 
     def parts(self) -> tuple[Facts, ...]:
         """What a report shows of it: nothing where no window has both."""
@@ -63,8 +69,9 @@ class Agreement:
         edges = max(APART * 2, sorted(map(abs, found))[round(0.98 * (len(found) - 1))])
         heads = ("Windows with both", "Mean difference, bpm", f"More than {APART:g} bpm apart", "Differences")
         row = (len(found), bias, Share(apart, len(found)), histogram(found, -edges, edges))
-        text = "The rate of the beats that were found, less the mean of the monitor's HR in the same window; "
-        text += f"of several waves the middle rate, of beats with a quality of {GOOD:g} or more."
+        text = "The rate of the beats that were found, less the mean of the monitor's HR in the same window; of "
+        text += f"several waves the middle rate, of beats with a quality of {GOOD:g} or more. Windows in which the "
+        text += "monitor's HR is zero are left out, as that stands for no value."
         return (Facts("Heart rate: beats against the monitor", heads, (row,), text),)
 
     def worries(self) -> list[Worry]:

@@ -41,8 +41,8 @@ class Part(NamedTuple):
 
 
 Describe = Callable[["SignalLine", int], "Looks | None"]
-"""Tells of a signal that comes for the first time, with the number that it gets, what is looked at in it; None where it
-is not wanted."""
+"""Tells of a signal that comes for the first time, with how many came before, what is looked at in it; None where it is
+not wanted."""
 
 
 class Across:
@@ -151,7 +151,7 @@ class Across:
         key = (signal.name, often, signal.fmt, width, *signal[5:10])  # gain, baseline, units, and the converter
         if key not in self._places:
             place = len(self._streams)
-            looks = self._describe(signal, place)
+            looks = self._describe(signal, len(self._places))
             self._places[key] = None if looks is None else place
             if looks is not None:
                 n, fs = self._n_frames * width, self._fs * width

@@ -8,66 +8,45 @@ import os
 import resource
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pyarrow as pa
 
 from scaledproc.errors import UsageError
 from scaledproc.extractors.base import Extractor, Task
 from scaledproc.extractors.options import Option
-from scaledproc.extractors.tables import TableRows
 from scaledproc.extractors.wfdb.given_tables import NamesOption, RangesOption
 from scaledproc.extractors.wfdb.headers.header import parse_header, read_header
-from scaledproc.extractors.wfdb.headers.record import HEADER, exact, records_of, when_counted
+from scaledproc.extractors.wfdb.headers.rates import rate_of
+from scaledproc.extractors.wfdb.headers.record import HEADER, records_of, ticks_per_second, when_counted
 from scaledproc.extractors.wfdb.headers.task_header import listed_files, shared_values
 from scaledproc.extractors.wfdb.summary import ENDING, NUMERICS_FS
-from scaledproc.extractors.wfdb.windows.beats_table import BEATS, SCHEMA, BeatsInOrder, table_of_beats
-from scaledproc.extractors.wfdb.windows.measures.beats import COLUMNS, kind_of
-from scaledproc.extractors.wfdb.windows.measures.features import COUNTS, VALUES
+from scaledproc.extractors.wfdb.windows.beats_table import BEATS, SCHEMA, BeatsInOrder
+from scaledproc.extractors.wfdb.windows.columns import (
+    OF_RECORDS,
+    documented_as,
+    measured_fields,
+    schema_of,
+    texts_of_bands,
+    units_of,
+)
+from scaledproc.extractors.wfdb.windows.measures.beats import kind_of
 from scaledproc.extractors.wfdb.windows.measures.kernel import MUCH, kernel_in_use, use_compiled
 from scaledproc.extractors.wfdb.windows.place import timeline
 from scaledproc.extractors.wfdb.windows.reading import Chosen, windows_of
+from scaledproc.extractors.wfdb.windows.rows import SignalRow, long_rows, wide_rows, with_beats
 from scaledproc.extractors.wfdb.windows.settings import BANDS, Selection, lengths, parse_bands
 from scaledproc.extractors.wfdb.windows.streams import Looks, Measures
-from scaledproc.extractors.wfdb.windows.units import documented_as, text_of_band, units_of
 
 if TYPE_CHECKING:
     from scaledproc.extractors.account import Account, Example, Reading
+    from scaledproc.extractors.tables import TableRows
     from scaledproc.extractors.wfdb.headers.header import Header, SignalLine
     from scaledproc.extractors.wfdb.headers.record import Place
     from scaledproc.extractors.wfdb.signal_names import SignalNames
     from scaledproc.extractors.wfdb.windows.numerics import Series
     from scaledproc.extractors.wfdb.windows.place import Timeline
     from scaledproc.extractors.wfdb.windows.reading import Row
-
-_OF_RECORDS = ("group", "unit", "record", "record_name", "subject_id", "hadm_id")
-_TYPES = {"group": pa.string(), "unit": pa.string(), "record": pa.string(), "record_name": pa.string()}
-_NEVER_NULL = frozenset(["group", "unit", "record", "kind", "channel", "window", "n_samples", "n_missing"])
-
-
-class SignalRow(NamedTuple):
-    """What is the same in all rows of a signal."""
-
-    kind: str
-    channel: int
-    name: str | None
-    canonical: str | None
-    units: str | None
-    fs: float | None
-    wanted: int
-    """Which of the wanted signals it is."""
-
-    @property
-    def columns(self) -> dict[str, Any]:
-        """The fields by the names of columns."""
-        return {
-            "kind": self.kind,
-            "channel": self.channel,
-            "signal": self.name,
-            "signal_name": self.canonical,
-            "units": self.units,
-            "fs": self.fs,
-        }
 
 
 class WfdbWindows(Extractor):
@@ -92,7 +71,11 @@ class WfdbWindows(Extractor):
     are interpolated linearly, at the window's ends the nearest sample is repeated. Numerics have none, and windows of
     less than 8 samples. A segment has 20 s, or the window's length, but no multiple of a prime above 13 in samples;
     segments overlap by half, each without its mean and under a Hann window (Welch 1967,
-    doi:10.1109/TAU.1967.1161901). A frequency belongs to a band from its lower edge on and below its upper one.
+    doi:10.1109/TAU.1967.1161901). As in `scipy.signal.welch`, samples at a window's end that are too few for one more
+    segment are in none. A frequency belongs to a band from its lower edge on and below its upper one.
+
+    Where `window` times the rate is no whole number, some windows have one sample more than others. Spectra are of as
+    many as the shortest ones have, from the window's beginning on.
 
     Parameters
     ----------
@@ -104,7 +87,8 @@ class WfdbWindows(Extractor):
         Whether a record of several segments has one row of windows, by its master header, instead of one for each
         segment. Then `n_samples` counts all samples of the record, and what is not in a segment is missing; windows
         without any valid sample have no row. A signal whose units, gain, baseline, format or converter changes is
-        another one from there on, `channel` is the order in which they come, and segments without a header are gaps.
+        another one from there on, `channel` is the order in which they come, those that are not wanted too, and
+        segments without a header are gaps.
     min_valid
         Share of valid samples, below which values are null.
     signals
@@ -142,7 +126,7 @@ class WfdbWindows(Extractor):
     kind
         `numerics` or `waveform`, as in `wfdb-summary`.
     channel
-        Place in the header, from 0; with `across_segments` the order in which signals come.
+        Place in the header, from 0; with `across_segments` the order in which signals come, all signals counted.
     signal
         Name as written.
     signal_name
@@ -150,7 +134,8 @@ class WfdbWindows(Extractor):
     units
         Physical units as written: `mV` where none are.
     fs
-        Samples per second of this signal, Hz; null for MIMIC-IV's numerics, whose times are irregular.
+        Samples per second of this signal as written, Hz; null for MIMIC-IV's numerics, whose times are irregular. A
+        rate that is rounded counts as what was rounded: 0.0166666666667 Hz, of MIMIC-III's numerics, as 1/60 Hz.
     window
         The number of the window: it begins `window * step` seconds after the point that `grid` names.
     start
@@ -165,7 +150,8 @@ class WfdbWindows(Extractor):
     n_distinct
         How many different values the valid samples have.
     n_zero
-        How many of the valid samples are 0.
+        How many of the valid samples are 0. In numerics a zero often stands for no value, and then falsifies the
+        window's mean.
     n_at_min
         Valid samples at the limit on the side of `min`, as in `wfdb-summary`; null where none is known that all
         samples of the window are within.
@@ -211,10 +197,12 @@ class WfdbWindows(Extractor):
     hjorth_complexity
         The mobility of the slope by that of the signal, without unit (Hjorth 1970). Null for irregular times.
     power_total
-        Power at all frequencies above 0, squared units.
+        Power at all frequencies above 0, squared units; null where single precision has no such number, as above 3e38
+        or below 1e-38.
     power_slow, power_pulse, power_qrs, power_fast
         Power in the bands 0.05-0.5, 0.5-5, 5-15 and 15-40 Hz, or in those of `bands`, squared units; null where a
-        band reaches above half of `fs`, or its lower edge below half the distance of frequencies.
+        band reaches above half of `fs`, its lower edge is below half the distance of frequencies, no frequency lies in
+        it, or single precision has no such number.
     peak_hz
         Frequency with the most power, Hz; the lowest of several.
     spectral_entropy
@@ -223,10 +211,13 @@ class WfdbWindows(Extractor):
     edge95_hz
         Frequency up to which 95 % of the power are, Hz.
     n_beats
-        Beats in the window; null where none are looked for: in signals whose canonical name is none of an ECG lead,
-        ABP, ART, PAP, UAP or PLETH, and below 50 Hz. They are detected in pieces of 600 s from the signal's first
-        sample on, with 20 s before and after them, and two pieces meet at the first beat after their edge that both
-        have; `scaledproc.extractors.wfdb.beats` names the methods.
+        Beats in the window; null where none are looked for: below 50 Hz, and in signals whose canonical name is none of
+        an ECG lead (`I`, `II`, `III`, `aVR`, `aVL`, `aVF`, `V`, `V+`, `V1` to `V9`, `V3R` to `V6R`, `MCL`, `MCL1`,
+        `MCL6`, `MLII`, `ECG`) or of a pulse wave (`ABP`, `ART`, `PAP`, `UAP`, `PLETH`, `PLETH_left`, `PLETH_right`).
+        Signals under other names have no beats, until a table of `signal_names` gives them one of these. Beats are
+        detected in pieces of 600 s from the signal's first sample on, with 20 s before and after them, and two pieces
+        meet at the first beat after their edge that both have: those of an ECG after Hamilton 2002
+        (doi:10.1109/CIC.2002.1166717), those of pulse waves after Zong et al. 2003 (doi:10.1109/CIC.2003.1291140).
     hr
         Beats a minute: 60,000 by the median of the intervals in ms between successive beats of the window, of which
         none reaches across a gap.
@@ -240,16 +231,26 @@ class WfdbWindows(Extractor):
     pnn50
         Share of successive differences that are more than 50 ms, from 0 to 1.
     beat_quality
-        Mean of the beats' quality, from 0, where beats cannot be told from noise, to 1.
+        Mean of the beats' quality, from 0 to 1. Of an ECG, it compares what is between beats with the beats, by the
+        slopes that Hamilton's detector sums: 1 less twice the ratio of their mean up to 1 s from the beat, but for
+        0.12 s around it and its neighbours, to their height in the beat. So 1 is silence between beats, and 0 noise of
+        half their height or more. Of pulses, the correlation of the 0.7 s around the systolic peak with the mean of the
+        seven pulses before and the seven after it, 0 where it is negative (after Orphanidou et al. 2015,
+        doi:10.1109/JBHI.2014.2338351). The two are not on one scale.
     pulse_amplitude
-        Of pressure and pleth waves: from the foot to the systolic peak, in the signal's units, median over the window's
-        pulses.
+        Of pressure and pleth waves: `systolic` less `diastolic` of a pulse, in the signal's units, median over the
+        window's pulses. Pulses without a foot count in `systolic` alone.
     systolic
-        Of pressure and pleth waves: the systolic peak, in the signal's units, median over the window's pulses.
+        Of pressure and pleth waves: the sample at the systolic peak, in the signal's units, median over the window's
+        pulses. The peak is the maximum of the low-passed wave within 0.3 s after the steepest rise.
     diastolic
-        Of pressure and pleth waves: the foot, in the signal's units, median over the window's pulses.
+        Of pressure and pleth waves: the sample at the foot, in the signal's units, median over the window's pulses. The
+        foot is the lowest sample within 0.5 s before the systolic peak and after the peak before, the last of several
+        (the minimum method of Chiu et al. 1991, doi:10.1016/0002-8703(91)90153-9); there is none where that is the
+        first sample after a gap, or of the signal.
     rise_time
-        Of pressure and pleth waves: from the foot to the systolic peak, s, median over the window's pulses.
+        Of pressure and pleth waves: from the foot to the systolic peak, s, median over the window's pulses. It cannot
+        exceed 0.5 s, as the foot is looked for no farther from the peak: slower upstrokes are told as shorter ones.
     header_note
         What of the header or of its master could not be understood, as in `wfdb-summary`.
     """
@@ -302,16 +303,7 @@ class WfdbWindows(Extractor):
 
     @property
     def _measured(self) -> list[pa.Field]:
-        """Columns of what is measured of a window."""
-        counts = [pa.field(name, pa.int64(), nullable=name not in _NEVER_NULL) for name in COUNTS]
-        spectrum = ["power_total", *(f"power_{band.name}" for band in self._bands)]
-        return [
-            *counts,
-            *(pa.field(name, pa.float64()) for name in VALUES),
-            *(pa.field(name, pa.float32()) for name in (*spectrum, "peak_hz", "spectral_entropy", "edge95_hz")),
-            *([pa.field("n_beats", pa.int64())] if self.beats else []),
-            *(pa.field(name, pa.float64()) for name in (COLUMNS if self.beats else ())),
-        ]
+        return measured_fields(self._bands, has_beats=self.beats)
 
     @property
     def units(self) -> Mapping[str, str]:
@@ -326,27 +318,12 @@ class WfdbWindows(Extractor):
     @property
     def told_by_options(self) -> Mapping[str, str]:
         """What columns mean whose meaning the options say: the power in each band."""
-        return {
-            f"{prefix}power_{band.name}": text_of_band(band.low, band.high)
-            for prefix in [f"{signal}_" for signal in self._wide] or [""]
-            for band in self._bands
-        }
+        return texts_of_bands(self._bands, self._wide)
 
     @property
     def schema(self) -> pa.Schema:
         """Columns; with `bands` and the wide layout those that the options name."""
-        times = [("window", pa.int64()), ("start", pa.timestamp("us")), ("offset_s", pa.float64())]
-        of_signals = [("channel", pa.int32()), ("signal", pa.string()), ("signal_name", pa.string())]
-        of_signals += [("units", pa.string()), ("fs", pa.float64())]
-        of_records = [(name, _TYPES.get(name, pa.int64())) for name in _OF_RECORDS]
-        fields = [*of_records, ("kind", pa.string()), *(() if self._wide else of_signals), *times]
-        named = [pa.field(name, kind, nullable=name not in _NEVER_NULL) for name, kind in fields]
-        if not self._wide:
-            named += self._measured
-        for signal in self._wide:
-            named += [pa.field(f"{signal}_units", pa.string()), pa.field(f"{signal}_fs", pa.float64())]
-            named += [pa.field(f"{signal}_{each.name}", each.type) for each in self._measured]
-        return pa.schema([*named, pa.field("header_note", pa.string())])
+        return schema_of(self._measured, self._wide)
 
     @cached_property
     def _names(self) -> SignalNames:
@@ -427,7 +404,8 @@ class WfdbWindows(Extractor):
             if math.isinf(fs):
                 raise OverflowError("too many samples a second")
             kind = "numerics" if is_numerics or fs <= NUMERICS_FS else "waveform"
-            described = self._describe(kind, channel, signal.name, signal.units, fs)
+            rate = float(rate_of(header.fs)) * signal.samples_per_frame
+            described = self._describe(kind, channel, signal.name, signal.units, fs, rate)
             if described is not None:
                 signals.append(described)
                 chosen.append(Chosen(channel, self._looks(described)))
@@ -455,7 +433,8 @@ class WfdbWindows(Extractor):
         def describe(signal: SignalLine, channel: int) -> Looks | None:
             fs = header.fs * signal.samples_per_frame
             kind = "numerics" if fs <= NUMERICS_FS else "waveform"
-            described = self._describe(kind, channel, signal.name, signal.units, fs)
+            rate = float(rate_of(header.fs)) * signal.samples_per_frame
+            described = self._describe(kind, channel, signal.name, signal.units, fs, rate)
             if described is None:
                 return None
             signals.append(described)
@@ -465,7 +444,7 @@ class WfdbWindows(Extractor):
             for segment in segments:
                 anchor = f"{segment.path}{HEADER}"
                 found = read_header(task.locate_in_unit(anchor))
-                if found.signals and found.fs != header.fs:
+                if found.signals and rate_of(found.fs) != rate_of(header.fs):
                     raise ValueError(f"{anchor} has {found.fs:g} frames a second, its record {header.fs:g}")
                 files = listed_files(anchor, task.files, found)
                 paths = {file: task.locate_in_unit(relative) for file, relative in files.items()}
@@ -475,7 +454,7 @@ class WfdbWindows(Extractor):
         measures = Measures(self.min_valid, self._bands, kernel_in_use(), self.beats, self.beats_table)
         n_frames = sum(segment.n_frames for segment in header.segments)
         beats = BeatsInOrder()
-        rows = Across(exact(header.fs), n_frames, times.grid, measures, describe, beats).rows(parts())
+        rows = Across(rate_of(header.fs), n_frames, times.grid, measures, describe, beats).rows(parts())
         record = path.rpartition("/")[2]
         yield from self._with_beats(shared_values(task, record, place), signals, times, rows, beats)
 
@@ -498,13 +477,13 @@ class WfdbWindows(Extractor):
         signals: list[SignalRow] = []
         chosen: list[Series] = []
         for channel, series in enumerate(found.series):
-            described = self._describe("numerics", channel, series.name, series.units, None)
+            described = self._describe("numerics", channel, series.name, series.units, None, None)
             if described is not None:
                 signals.append(described)
                 chosen.append(series)
         more = [f"{each.name}: {each.note}" for each in chosen if each.note is not None]
         measures = Measures(self.min_valid, self._bands, kernel_in_use(), self.beats, self.beats_table)
-        frequency = exact(master.header.counter_frequency)
+        frequency = ticks_per_second(master.header)
         rows = windows_of_series(found, chosen, frequency, times.grid, measures)
         try:
             yield from self._assembled(shared_values(task, record, place, more=more), signals, times, rows)
@@ -513,17 +492,17 @@ class WfdbWindows(Extractor):
 
     def _looks(self, signal: SignalRow) -> Looks:
         """What is looked at in a signal besides its values."""
-        if signal.kind == "numerics" or signal.fs is None:
+        if signal.kind == "numerics" or signal.rate is None:
             return Looks(has_spectra=False)
-        return Looks(has_spectra=True, beats=kind_of(signal.canonical, signal.fs) if self.beats else None)
+        return Looks(has_spectra=True, beats=kind_of(signal.canonical, signal.rate) if self.beats else None)
 
     def _describe(
-        self, kind: str, channel: int, name: str | None, units: str | None, fs: float | None
+        self, kind: str, channel: int, name: str | None, units: str | None, fs: float | None, rate: float | None
     ) -> SignalRow | None:
         """What is the same in all rows of a signal; None of one that is not wanted."""
         canonical = self._names.name_of(kind, name)
         place = self._selection.place(canonical, name)
-        return None if place is None else SignalRow(kind, channel, name, canonical, units, fs, place)
+        return None if place is None else SignalRow(kind, channel, name, canonical, units, fs, rate, place)
 
     def _with_beats(
         self,
@@ -534,62 +513,17 @@ class WfdbWindows(Extractor):
         beats: BeatsInOrder,
     ) -> Iterator[dict[str, Any] | TableRows]:
         """Windows as rows of the schema, and beats as those of the further table."""
-
-        def found() -> Iterator[TableRows]:
-            for place, piece in beats.ready():
-                signal = signals[place]
-                fs = signal.fs
-                assert fs is not None  # of what has beats
-                yield TableRows(BEATS, table_of_beats(shared, signal.channel, signal.canonical, fs, times, piece))
-
-        if not self.beats_table:
-            yield from self._assembled(shared, signals, times, rows)
-            return
-        for row in self._assembled(shared, signals, times, rows):
-            yield row
-            yield from found()
-        yield from found()
+        assembled = self._assembled(shared, signals, times, rows)
+        return with_beats(assembled, shared, signals, times, beats) if self.beats_table else assembled
 
     def _assembled(
         self, shared: Mapping[str, Any], signals: Sequence[SignalRow], times: Timeline, rows: Iterable[Row]
     ) -> Iterator[dict[str, Any]]:
         """Windows as rows of the schema."""
-        common = {name: shared[name] for name in (*_OF_RECORDS, "header_note")}
+        common = {name: shared[name] for name in OF_RECORDS} | {"header_note": shared["header_note"]}
         if self._wide:
-            yield from self._in_wide_rows(common, signals, times, rows)
-            return
-        names = self._names_of_measured
-        described: list[dict[str, Any]] = []
-        for number, measured in rows:
-            start, offset = times.when(number)
-            # Across segments more of them come with time.
-            described += [{**common, **signal.columns} for signal in signals[len(described) :]]
-            for place, values in measured:
-                row = {**described[place], "window": number, "start": start, "offset_s": offset}
-                row.update(zip(names, values, strict=True))
-                yield row
-
-    def _in_wide_rows(
-        self, common: Mapping[str, Any], signals: Sequence[SignalRow], times: Timeline, rows: Iterable[Row]
-    ) -> Iterator[dict[str, Any]]:
-        """A row for each window and kind; of several signals of a name the first one of the header counts."""
-        names = {name: [f"{name}_{each}" for each in self._names_of_measured] for name in self._wide}
-        empty = dict.fromkeys(self.schema.names)
-        for number, measured in rows:
-            start, offset = times.when(number)
-            by_kind: dict[str, dict[str, Any]] = {}
-            for place, values in measured:
-                signal = signals[place]
-                name = self._wide[signal.wanted]
-                row = by_kind.get(signal.kind)
-                if row is not None and row[f"{name}_n_samples"] is not None:
-                    continue
-                if row is None:
-                    row = by_kind[signal.kind] = {**empty, **common, "kind": signal.kind}
-                    row["window"], row["start"], row["offset_s"] = number, start, offset
-                row[f"{name}_units"], row[f"{name}_fs"] = signal.units, signal.fs
-                row.update(zip(names[name], values, strict=True))
-            yield from by_kind.values()
+            return wide_rows(common, signals, times, rows, self._names_of_measured, self._wide)
+        return long_rows(common, signals, times, rows, self._names_of_measured)
 
     @cached_property
     def _names_of_measured(self) -> list[str]:

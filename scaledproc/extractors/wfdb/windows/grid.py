@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from scaledproc.extractors.wfdb.headers.rates import exact
+
 _FAR = 2**61
 """Samples beyond which no signal reaches."""
 
@@ -88,7 +90,10 @@ class Grid:
             chosen = n_samples.nonzero()[0]
             if len(chosen) < len(starts):
                 starts, lengths, n_samples = starts[chosen], lengths[chosen], n_samples[chosen]
-            within, fewest = (chosen + numbers.start).tolist(), np.ceil(share * lengths).astype(np.int64)
+            within = (chosen + numbers.start).tolist()
+            over, under = exact(share).as_integer_ratio()
+            least = {length: -(-over * length // under) for length in set(lengths.tolist())}  # at most two lengths
+            fewest = np.array([least[length] for length in lengths.tolist()], np.int64)
             made = Windows(first, stop, within, starts, lengths, n_samples.tolist(), fewest)
             known = self._last["windows"] = (key, made)
         found: Windows = known[1]

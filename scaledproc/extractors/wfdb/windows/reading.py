@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scaledproc.extractors.wfdb.headers.record import exact
+from scaledproc.extractors.wfdb.headers.rates import rate_of
 from scaledproc.extractors.wfdb.signals.samples import open_frames, signal_files, signed
 from scaledproc.extractors.wfdb.windows.measures.fields import tables_of
 from scaledproc.extractors.wfdb.windows.streams import Stream
@@ -119,7 +119,7 @@ def windows_of(
     wanted = {each.channel: place for place, each in enumerate(chosen)}
     streams: dict[int, Stream] = {}
     rates: dict[int, Fraction] = {}
-    frames_per_second = exact(header.fs)
+    frames_per_second = rate_of(header.fs)
     with ExitStack() as stack:
         of_files: list[list[Stream | None]] = []
         channel = 0

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from fractions import Fraction
 
 from scaledproc.errors import UsageError
-from scaledproc.extractors.wfdb.headers.record import exact
+from scaledproc.extractors.wfdb.headers.rates import exact
 from scaledproc.extractors.wfdb.signal_names import fold
 from scaledproc.extractors.wfdb.windows.measures.spectra import Band
 

@@ -89,7 +89,7 @@ def test_no_example_is_read_where_none_is_wanted(made: Run, monkeypatch: pytest.
 def test_rates_are_compared_within_a_window_of_a_record() -> None:
     rows = []
     for at in range(40):
-        common = {"unit": "u", "record_name": "r", "window": at, "offset_s": at * 60.0}
+        common = {"unit": "u", "record_name": "r", "window": at, "offset_s": at * 60.0, "n_zero": 0}
         blank = {"hr": None, "beat_quality": None}
         rows.append(common | blank | {"kind": "numerics", "signal_name": "HR", "units": "bpm", "mean": 80.0})
         beats = {"hr": 80.0 if at % 4 else 110.0, "beat_quality": 0.9, "mean": 0.0}
@@ -103,6 +103,22 @@ def test_rates_are_compared_within_a_window_of_a_record() -> None:
     assert row[1] == pytest.approx(7.5)
     (worry,) = rates.worries()
     assert "In 10 of 40 windows" in worry.text
+
+
+def test_a_window_with_a_zero_of_the_monitor_has_no_rate() -> None:
+    """Of 60 values 30 are literal zeros for no value: their mean is half the rate, and no rate at all."""
+    common = {"unit": "u", "record_name": "r", "offset_s": 0.0}
+    heart = common | {"kind": "numerics", "signal_name": "HR", "units": "bpm", "hr": None, "beat_quality": None}
+    beats = {"kind": "waveform", "signal_name": "II", "units": "mV", "hr": 80.0, "beat_quality": 0.9, "mean": 0.0}
+    rows = []
+    for at, zeros in enumerate(([0], [30], [0, 60], [60, 0])):
+        when = {"window": at, "offset_s": at * 60.0}
+        rows += [heart | when | {"n_zero": n, "mean": 80.0 * (60 - n) / 60} for n in zeros]
+        rows.append(common | beats | when | {"n_zero": 7})
+    rates = Agreement()
+    rates.add(pa.Table.from_pylist(rows))
+    rates.parts()
+    assert rates.differences == [0.0]
 
 
 def test_windows_have_an_account_too(made: Run, tmp_path: Path) -> None:

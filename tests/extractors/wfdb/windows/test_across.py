@@ -116,3 +116,14 @@ def test_a_segment_of_another_rate_is_refused(tmp_path: Path) -> None:
     (tmp_path / "r_1.dat").write_bytes(b"\x81" * 5)
     with pytest.raises(ValueError, match=r"r_1\.hea has 20 frames a second, its record 10"):
         list(WfdbWindows(across_segments=True).extract(task_of(tmp_path / "r.hea")))
+
+
+def test_the_channel_does_not_depend_on_which_signals_are_wanted(shared_data: Path) -> None:
+    (master,) = shared_data.rglob("3544749.hea")
+    options: dict[str, Any] = {"window": 60.0, "across_segments": True, "beats": False}
+    every = list(WfdbWindows(**options).extract(task_of(master)))
+    names = {row["signal"] for row in every}
+    assert len({row["channel"] for row in every}) > len(names) > 2  # some signals change
+    for name in names:
+        found = list(WfdbWindows(**options, signals=(name,)).extract(task_of(master)))
+        assert found == [row for row in every if row["signal"] == name]

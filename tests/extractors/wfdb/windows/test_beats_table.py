@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import ecg_waves
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -63,6 +64,18 @@ def test_the_rows_are_the_beats_that_are_found(shared_data: Path, name: str, cha
     ):
         told = [np.nan if row[column] is None else row[column] for row in first]
         assert np.array_equal(told, values[inside], equal_nan=True), column
+
+
+def test_times_of_beats_by_a_rounded_rate(tmp_path: Path) -> None:
+    """At 333.3 Hz, which is a sample every 3 ms, as windows have it."""
+    samples, _ = ecg_waves.ecg(1000 / 3, np.arange(1.0, 300.0, 0.9), "narrow")
+    (tmp_path / "r.hea").write_text(f"r 1 333.3 {len(samples)}\nr.dat 16 1000/mV 0 0 0 0 0 II\n")
+    (tmp_path / "r.dat").write_bytes((samples * 1000).astype("<i2").tobytes())
+    windows, rows = both_tables(tmp_path / "r.hea", window=9.0)
+    assert len(rows) > 300
+    assert max(abs(row["time_s"] - 0.003 * row["sample"]) for row in rows) <= 0.0015
+    assert {window["n_samples"] for window in windows[:-1]} == {3000}
+    assert {window["fs"] for window in windows} == {333.3}
 
 
 def test_beats_are_counted_by_window(shared_data: Path) -> None:

@@ -211,3 +211,12 @@ def test_signals_that_nothing_is_called_are_told_at_the_end(
     notes = [event.text for event in told if isinstance(event, Note)]
     assert [note.partition(":")[0] for note in notes if "--set" in note] == [f"--set signals={missed}"]
     assert scaledproc.combine(tmp_path / "out").record.notes == tuple(notes)
+
+
+@pytest.mark.parametrize(("n_valid", "has"), [(4050, True), (4049, False)])
+def test_a_share_is_what_was_written(tmp_path: Path, n_valid: int, has: bool) -> None:
+    """0.54 of 7,500 samples are 4,050; the product of floats is a little more."""
+    (tmp_path / "r.hea").write_text("r 1 125 7500\nr.dat 80 1/mV 8 0 0 0 0 x\n")
+    (tmp_path / "r.dat").write_bytes(bytes([*[0] * (7500 - n_valid), *[130] * n_valid]))
+    (row,) = WfdbWindows(min_valid=0.54, beats=False).extract(task_of(tmp_path / "r.hea"))
+    assert (row["n_missing"], row["mean"]) == (7500 - n_valid, 2.0 if has else None)

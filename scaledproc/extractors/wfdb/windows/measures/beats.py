@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import math
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -199,27 +199,47 @@ class Track:
 
     def of(self, start: int, stop: int) -> tuple[int | float | None, ...]:
         """What a window's beats tell, in the order of the columns."""
-        from scaledproc.extractors.wfdb.beats.intervals import heart_rate, pnn50, rmssd, sdnn
-
         low, high = self._beats[:, 0].searchsorted([start, stop])
         beats = self._beats[low:high]
         if not len(beats):
             return 0, *NO_BEATS[1:]
         intervals = beats[:, 1].copy()
         intervals[0] = np.nan  # from a beat before the window
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # where all are NaN the result is
-            values = [
-                heart_rate(intervals),
-                np.nanmean(intervals),
-                sdnn(intervals),
-                rmssd(intervals),
-                pnn50(intervals),
-                beats[:, 2].mean(),
-                *(np.nanmedian(beats[:, column]) for column in range(3, 7)),
-            ]
-        return len(beats), *(None if np.isnan(value) else float(value) for value in values)
+        shapes = [_median(beats[:, column]) for column in range(3, 7)] if self._kind == "pulse" else [None] * 4
+        return len(beats), *_variability(intervals), float(beats[:, 2].sum()) / len(beats), *shapes
 
     def forget(self, before: int) -> None:
         """Let go the beats before a sample."""
         self._beats = self._beats[self._beats[:, 0].searchsorted(before) :]
+
+
+def _variability(intervals: NDArray[np.float64]) -> tuple[float | None, ...]:
+    """What `beats.intervals` defines, from `hr` to `pnn50`, and the mean: to the bit, in a third of numpy's calls."""
+    is_there = ~np.isnan(intervals)
+    there = intervals[is_there]
+    n = len(there)
+    if not n:
+        return None, None, None, None, None
+    middle = _median(there)
+    assert middle is not None
+    mean = float(np.where(is_there, intervals, 0.0).sum()) / n
+    spread = None
+    if n > 1:
+        apart = there - float(there.sum()) / n
+        spread = math.sqrt(float((apart * apart).sum()) / (n - 1))
+    steps = np.diff(intervals)
+    steps = steps[~np.isnan(steps)]
+    if not len(steps):
+        return 60_000 / middle, mean, spread, None, None
+    root = math.sqrt(float((steps * steps).sum()) / len(steps))
+    return 60_000 / middle, mean, spread, root, np.count_nonzero(np.abs(steps) > 50) / len(steps)
+
+
+def _median(values: NDArray[np.float64]) -> float | None:
+    """Of those that are not NaN; None where all are."""
+    ordered = np.sort(values)  # NaN comes last
+    n = len(ordered) - int(np.count_nonzero(np.isnan(ordered)))
+    if not n:
+        return None
+    half = n // 2
+    return float(ordered[half]) if n % 2 else (float(ordered[half - 1]) + float(ordered[half])) / 2

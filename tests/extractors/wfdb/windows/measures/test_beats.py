@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from wfdb_oracles.oracle import read_files, samples_of, task_of
 from wfdb_oracles.windows import in_time
 
 from scaledproc.extractors.wfdb.beats.detection import detect_beats
-from scaledproc.extractors.wfdb.beats.intervals import rr_intervals_ms
+from scaledproc.extractors.wfdb.beats.intervals import heart_rate, pnn50, rmssd, rr_intervals_ms, sdnn
 from scaledproc.extractors.wfdb.beats.pulses import pulse_features
 from scaledproc.extractors.wfdb.signals import blocks
 from scaledproc.extractors.wfdb.windows import streams
 from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
 from scaledproc.extractors.wfdb.windows.measures import beats
 
+TIMES = st.floats(200, 2_000) | st.just(float("nan"))
 TOLD = ("n_beats", *beats.COLUMNS)
 
 
@@ -41,12 +46,27 @@ def in_pieces(samples: Any, fs: float, kind: Any) -> dict[str, Any]:
         pulses = pulse_features(piece, fs, found.positions)
         times = found.times + first
         inside = (times >= start) & (times < start + size)
-        columns = {"times": times, "quality": found.quality, "stretch": found.stretch + 10**6 * number}
+        columns = {
+            "times": times,
+            "positions": found.positions + first,
+            "quality": found.quality,
+            "stretch": found.stretch + 10**6 * number,
+        }
         columns |= {"pulse_amplitude": pulses.amplitude, "systolic": pulses.systolic}
         columns |= {"diastolic": pulses.diastolic, "rise_time": pulses.rise_time}
         for column, values in columns.items():
             parts.setdefault(column, []).append(values[inside])
     return {column: np.concatenate(values) for column, values in parts.items()}
+
+
+@given(st.lists(TIMES, min_size=1, max_size=300))
+def test_variability_is_what_its_definitions_give_to_the_bit(times: list[float]) -> None:
+    intervals = np.array(times)
+    there = intervals[~np.isnan(intervals)]
+    mean = float(np.nanmean(intervals)) if len(there) else np.nan
+    wanted = heart_rate(intervals), mean, sdnn(intervals), rmssd(intervals), pnn50(intervals)
+    assert beats._variability(intervals) == tuple(None if np.isnan(each) else each for each in wanted)
+    assert beats._median(intervals) == (float(np.nanmedian(intervals)) if len(there) else None)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +109,47 @@ def test_windows_tell_of_the_beats_in_them(shared_data: Path, name: str, channel
                 expected[column] = np.median(there) if len(there) else None
         for column, value in expected.items():
             assert row[column] == (None if value is None else pytest.approx(value, rel=1e-9)), (column, row["window"])
+        checked += 1
+    assert checked > 3
+
+
+def shape_of(samples: list[float], fs: float, peak: int, before: int | None) -> tuple[float, float, float] | None:
+    """Systolic and diastolic value and rise time of a pulse, sample by sample from its peak; None without a foot."""
+    foot, lowest = peak, math.inf
+    first = max(peak - int(0.5 * fs), 0 if before is None else before + 1)
+    for at in range(peak, first - 1, -1):
+        if samples[at] < lowest:  # never true of a missing sample
+            foot, lowest = at, samples[at]
+    if foot in (0, peak) or math.isnan(samples[foot - 1]):
+        return None
+    return samples[peak], lowest, (peak - foot) / fs
+
+
+@pytest.mark.parametrize(("name", "channel"), [("a103l", 2), ("3234460_0018", 2), ("mixedsignals", 3), ("03700181", 1)])
+def test_the_shapes_of_pulses_sample_by_sample(shared_data: Path, name: str, channel: int) -> None:
+    (path,) = [each for each in shared_data.rglob(f"{name}.hea") if "broken" not in each.parts]
+    samples, fs = physical(path, channel)
+    found = in_pieces(samples, fs, "pulse")
+    peaks, values = found["positions"].tolist(), samples.tolist()
+    shapes = [shape_of(values, fs, *pair) for pair in zip(peaks, [None, *peaks[:-1]], strict=True)]
+    rows = [row for row in WfdbWindows(window=10.0, grid="segment").extract(task_of(path)) if row["channel"] == channel]
+    checked = 0
+    for row in rows:
+        if not row["n_beats"]:
+            continue
+        start = row["window"] * 10
+        inside = [at for at, time in enumerate(found["times"].tolist()) if start <= time / fs < start + 10]
+        assert row["n_beats"] == len(inside)
+        whole = [shape for at in inside if (shape := shapes[at]) is not None]
+        expected = dict.fromkeys(("systolic", "diastolic", "rise_time", "pulse_amplitude"))
+        expected["systolic"] = statistics.median(values[peaks[at]] for at in inside)
+        if whole:
+            expected["diastolic"] = statistics.median(low for _, low, _ in whole)
+            expected["rise_time"] = statistics.median(rise for _, _, rise in whole)
+            expected["pulse_amplitude"] = statistics.median(high - low for high, low, _ in whole)
+        for column, value in expected.items():
+            assert row[column] == (None if value is None else pytest.approx(value, rel=1e-12)), (column, row["window"])
+        assert row["rise_time"] is None or row["rise_time"] <= 0.5
         checked += 1
     assert checked > 3
 

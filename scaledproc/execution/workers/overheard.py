@@ -1,0 +1,110 @@
+"""What processes write to their standard streams, as whole lines for whoever shows them.
+
+What several processes write to a terminal themselves comes between each other's lines, and a display that moves draws
+over it; standard output may be a program's to read. A pipe of a folder, and no other kind, as a process of loky's
+inherits no handles that it was not given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import locale
+import os
+import re
+import select
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from scaledproc._util.text import clean_text
+
+_NAME = "said"
+_LONGEST = 2**16  # bytes of a line; longer ones are shown in parts
+_AT_ONCE = 2**16
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+Show = Callable[[Sequence[str]], None]
+"""Takes lines, without their ends; called by a thread."""
+
+
+class Overheard:
+    """Listens to processes until it is closed.
+
+    Parameters
+    ----------
+    folder
+        A private one, for the pipe.
+    show
+        What takes the lines.
+
+    Raises
+    ------
+    OSError
+        If the folder's disk has no pipes.
+    """
+
+    def __init__(self, folder: Path, show: Show) -> None:
+        self.path = folder / _NAME
+        self._show = show
+        self._held = b""
+        self._closed = False
+        os.mkfifo(self.path, 0o600)
+        self._pipe = os.open(self.path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)  # both ends: it never ends by itself
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Show the rest, once nobody writes any more."""
+        self._closed = True
+        with contextlib.suppress(OSError):  # full: then it is awake
+            os.write(self._pipe, b"\n")
+        self._thread.join()
+        os.close(self._pipe)
+
+    def _listen(self) -> None:
+        waiting = select.poll()
+        waiting.register(self._pipe, select.POLLIN)
+        while True:
+            waiting.poll()
+            with contextlib.suppress(BlockingIOError):
+                content = os.read(self._pipe, _AT_ONCE)
+                is_last = self._closed and not waiting.poll(0)
+                self._hear(content.removesuffix(b"\n") if is_last else content, is_last=is_last)
+                if is_last:
+                    return
+
+    def _hear(self, content: bytes, *, is_last: bool) -> None:
+        *lines, self._held = (self._held + content).split(b"\n")
+        if len(self._held) > _LONGEST or (is_last and self._held):
+            lines.append(self._held)
+            self._held = b""
+        if lines:
+            # Nothing that shows them may end the thread: the processes would wait for ever.
+            with contextlib.suppress(Exception):
+                self._show([_text_of(line) for line in lines])
+
+
+def speak_into(path: Path | None) -> None:
+    """In a process: have its standard streams, and those of programs that it starts, lead into the pipe.
+
+    Where there is none, or nobody listens, they lead to standard error.
+    """
+    try:
+        if path is None:
+            raise FileNotFoundError
+        pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        with contextlib.suppress(OSError):  # which is closed
+            os.dup2(2, 1)
+        return
+    os.set_blocking(pipe, True)
+    for stream in (1, 2):
+        os.dup2(pipe, stream)
+    if pipe > 2:
+        os.close(pipe)
+
+
+def _text_of(line: bytes) -> str:
+    """A line without colours; of one that was written over, as bars of progress are, what it was last."""
+    text = line.rstrip(b"\r").rpartition(b"\r")[2].decode(locale.getencoding(), errors="replace")
+    return clean_text(_COLOURS.sub("", text))

@@ -1,0 +1,55 @@
+"""`scaledproc run`: what comes before the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support import COUNT, Cli, TreeWriter
+
+import scaledproc
+import scaledproc.cli.run as run_command
+from scaledproc.events import Event, RunStarted
+from scaledproc.run_folder.names import RECORD
+
+
+@pytest.fixture
+def project(tree: TreeWriter, tmp_path: Path) -> Path:
+    """A folder with a small dataset in `data` and an extractor in `count.py`."""
+    tree({"a/1.txt": b"one", "b/3.txt": b""})
+    (tmp_path / "count.py").write_text(COUNT)
+    return tmp_path
+
+
+@pytest.mark.parametrize("words", [("--chunk", "x"), ("--jobs", "0"), ("--max-failures", "-1"), ("--shards", "some")])
+def test_what_cannot_be_asked_for_makes_no_demo(cli: Cli, project: Path, words: tuple[str, str]) -> None:
+    done = cli("--backend", "local", *words)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"scaledproc: {words[0]} ")
+    assert not (project / "scaledproc-demo").exists()
+
+
+def test_processes_that_were_started_for_nothing_are_gone(cli: Cli, project: Path) -> None:
+    """They are started before it is known whether there is such an extractor."""
+    assert run_command._RECORD == RECORD
+    (project / "scratch").mkdir()
+    words = ("data", "out", "--extractor", "nothing", "--jobs", "2", "--scratch", "scratch")
+    done = cli(*words)
+    assert done.returncode == 2
+    assert done.stderr.startswith("scaledproc: no extractor is called 'nothing'")
+    assert list((project / "scratch").iterdir()) == []
+    assert not (project / "out").exists()
+
+
+def test_shards_of_a_run_at_work_here_are_not_said_to_wait(cli: Cli, project: Path) -> None:
+    """Which of them the driver's processes are at work on nobody else is told."""
+    seen: list[str] = []
+
+    def look(event: Event) -> None:
+        if isinstance(event, RunStarted):
+            seen.append(cli("status", "out").stdout)
+
+    scaledproc.run(project / "data", project / "out", extractor=f"{project}/count.py:count", jobs=1, on_event=look)
+    first, second = seen[0].splitlines()[:2]
+    assert "/out: running, plan" in first
+    assert second == "shards: 2 not committed"
