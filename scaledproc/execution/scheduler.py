@@ -22,7 +22,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from scaledproc.execution.limits import Limits
-from scaledproc.execution.workers.recovery import LOADS, Loss, Piece, Verdict, after_loss, in_its_part
+from scaledproc.execution.workers.recovery import LOADS, ChunkPiece, Loss, Verdict, after_loss, in_its_part
 
 if TYPE_CHECKING:
     from scaledproc.events import ChunkDone
@@ -84,7 +84,7 @@ class RunPiece:
     """Make a part of a chunk, and keep it on this machine."""
 
     chunk: Chunk
-    piece: Piece
+    piece: ChunkPiece
 
 
 @dataclass(frozen=True)
@@ -583,7 +583,7 @@ class Scheduler:
                 part, loss = found
                 culprit = call.runs[part]
                 self._hand_back(run for run in call.runs if run is not culprit)
-                self._cut(culprit, Piece(0, self._terms.n_tasks(culprit.chunk)), loss)
+                self._cut(culprit, ChunkPiece(0, self._terms.n_tasks(culprit.chunk)), loss)
             case Assemble():
                 repair = self._repairs[call.chunk]
                 repair.losses += 1
@@ -595,9 +595,9 @@ class Scheduler:
                 self._repairs[call.chunk].left -= 1
                 self._cut(call, call.piece, loss)
             case RunChunk() | RunLast():
-                self._cut(call, Piece(0, self._terms.n_tasks(call.chunk)), loss)
+                self._cut(call, ChunkPiece(0, self._terms.n_tasks(call.chunk)), loss)
 
-    def _cut(self, call: RunChunk | RunLast | RunPiece, lost: Piece, loss: Loss) -> None:
+    def _cut(self, call: RunChunk | RunLast | RunPiece, lost: ChunkPiece, loss: Loss) -> None:
         repair = self._repairs.setdefault(call.chunk, _Repair())
         pieces, verdict = after_loss(lost, loss, self._terms.limits)
         if verdict is not None:

@@ -26,7 +26,7 @@ from scaledproc.execution.chunks.quarantine import ErrorRows
 from scaledproc.execution.chunks.said import SaidRows
 from scaledproc.execution.chunks.task_call import error_row, run_task
 from scaledproc.execution.workers.printing import printed, watch_questions
-from scaledproc.execution.workers.recovery import Piece
+from scaledproc.execution.workers.recovery import ChunkPiece
 from scaledproc.execution.workers.worker_guard import between_tasks, guard
 from scaledproc.extractors import Extractor, Task
 from scaledproc.extractors.rows.collector import REFUSALS, RefusedRowsError, RowCollector, SchemaError, refused_among
@@ -64,11 +64,11 @@ def run_chunk(work: ChunkWork) -> ChunkDone:
     ScaledprocError
         If a file that the extractor declared was edited while the run was at work.
     """
-    everything = Piece(0, len(work.tasks))
+    everything = ChunkPiece(0, len(work.tasks))
     return until_taken(lambda refused: _commit(work, lambda out: _run_tasks(work, everything, out, refused)))
 
 
-def run_piece(work: ChunkWork, piece: Piece, path: Path) -> PieceDone:
+def run_piece(work: ChunkWork, piece: ChunkPiece, path: Path) -> PieceDone:
     """Extract the features of some of a chunk's tasks, and keep them in a local file; raises what `run_chunk` does."""
     error_path, said_path = path.with_suffix(".errors.parquet"), path.with_suffix(".said.parquet")
 
@@ -144,7 +144,7 @@ def assemble_chunk(work: ChunkWork, pieces: Sequence[PieceDone]) -> ChunkDone:
 
 def fill(work: ChunkWork, out: Outputs, refused: Refused) -> tuple[ChunkDone, list[int], tuple[Cost, ...]]:
     """Write what all of a chunk's tasks give; what became of them, how many rows each gave, and what it cost."""
-    made = _run_tasks(work, Piece(0, len(work.tasks)), out, refused)
+    made = _run_tasks(work, ChunkPiece(0, len(work.tasks)), out, refused)
     return _done(work, made, out), np.diff(made.ends, prepend=0).tolist(), made.costs
 
 
@@ -230,7 +230,7 @@ def _done(work: ChunkWork, made: PieceDone, out: Outputs) -> ChunkDone:
     )
 
 
-def _run_tasks(work: ChunkWork, piece: Piece, out: Outputs, refused: Refused) -> PieceDone:
+def _run_tasks(work: ChunkWork, piece: ChunkPiece, out: Outputs, refused: Refused) -> PieceDone:
     """Extract some of a chunk's tasks, but those whose rows were refused, and write their rows."""
     started = time.perf_counter()
     extractor = load_cached(work.source, work.options, work.code)

@@ -59,7 +59,7 @@ class WorkerLostError(Exception):
 
 
 @dataclass(frozen=True)
-class Piece:
+class ChunkPiece:
     """Consecutive tasks of a chunk, for one process.
 
     Parameters
@@ -98,7 +98,7 @@ class Verdict:
     traceback: str
 
 
-def after_loss(piece: Piece, loss: Loss, limits: Limits) -> tuple[list[Piece], Verdict | None]:
+def after_loss(piece: ChunkPiece, loss: Loss, limits: Limits) -> tuple[list[ChunkPiece], Verdict | None]:
     """What becomes of a piece whose process was lost.
 
     Parameters
@@ -112,7 +112,7 @@ def after_loss(piece: Piece, loss: Loss, limits: Limits) -> tuple[list[Piece], V
 
     Returns
     -------
-    list of Piece
+    list of ChunkPiece
         What is to be done instead; nothing where the process could not even begin, too often.
     Verdict or None
         The task that is not tried again.
@@ -121,18 +121,18 @@ def after_loss(piece: Piece, loss: Loss, limits: Limits) -> tuple[list[Piece], V
         loads = piece.loads + 1
         return ([replace(piece, loads=loads)] if loads < LOADS else []), None
     if loss.cause == "worn" and loss.task is not None and piece.start < loss.task < piece.stop:
-        return [Piece(piece.start, loss.task), Piece(loss.task, piece.stop)], None
+        return [ChunkPiece(piece.start, loss.task), ChunkPiece(loss.task, piece.stop)], None
     is_one = piece.stop - piece.start == 1
     culprit = piece.start if is_one else loss.task
     if culprit is None or not piece.start <= culprit < piece.stop:
         middle = (piece.start + piece.stop) // 2
-        return [Piece(piece.start, middle), Piece(middle, piece.stop)], None
+        return [ChunkPiece(piece.start, middle), ChunkPiece(middle, piece.stop)], None
     losses = (piece.losses if is_one else 0) + 1
-    others = [p for p in (Piece(piece.start, culprit), Piece(culprit + 1, piece.stop)) if p.start < p.stop]
+    others = [p for p in (ChunkPiece(piece.start, culprit), ChunkPiece(culprit + 1, piece.stop)) if p.start < p.stop]
     if losses > allowed_losses(loss.cause, limits):
         return others, _verdict(culprit, loss, losses, limits)
     # The rest first: it needs no fresh process of its own.
-    return [*others, Piece(culprit, culprit + 1, losses, is_alone=loss.cause == "memory")], None
+    return [*others, ChunkPiece(culprit, culprit + 1, losses, is_alone=loss.cause == "memory")], None
 
 
 def in_its_part(loss: Loss, tasks: Sequence[int]) -> tuple[int, Loss] | None:
