@@ -72,7 +72,7 @@ def run_piece(work: ChunkWork, piece: ChunkPiece, path: Path) -> PieceDone:
     """Extract the features of some of a chunk's tasks, and keep them in a local file; raises what `run_chunk` does."""
     error_path, said_path = path.with_suffix(".errors.parquet"), path.with_suffix(".said.parquet")
 
-    def make(refused: Refused) -> PieceDone:
+    def make(refused: RefusedRows) -> PieceDone:
         with (
             Writer(
                 path, schema_between(load_cached(work.source, work.options, work.code)), for_queries=False
@@ -95,7 +95,7 @@ def run_piece(work: ChunkWork, piece: ChunkPiece, path: Path) -> PieceDone:
 
 
 @dataclass(frozen=True)
-class Refused:
+class RefusedRows:
     """What of a chunk was refused when it was made before.
 
     Parameters
@@ -119,9 +119,9 @@ class Outputs:
     said: SaidRows
 
 
-def until_taken(make: Callable[[Refused], T]) -> T:
+def until_taken(make: Callable[[RefusedRows], T]) -> T:
     """Make something of all tasks; where rows are refused that passed all checks, once more without their tasks."""
-    refused = Refused()
+    refused = RefusedRows()
     while True:
         try:
             return make(refused)
@@ -142,7 +142,7 @@ def assemble_chunk(work: ChunkWork, pieces: Sequence[PieceDone]) -> ChunkDone:
     return _commit(work, lambda out: _put_together(pieces, out))
 
 
-def fill(work: ChunkWork, out: Outputs, refused: Refused) -> tuple[ChunkDone, list[int], tuple[Cost, ...]]:
+def fill(work: ChunkWork, out: Outputs, refused: RefusedRows) -> tuple[ChunkDone, list[int], tuple[Cost, ...]]:
     """Write what all of a chunk's tasks give; what became of them, how many rows each gave, and what it cost."""
     made = _run_tasks(work, ChunkPiece(0, len(work.tasks)), out, refused)
     return _done(work, made, out), np.diff(made.ends, prepend=0).tolist(), made.costs
@@ -230,7 +230,7 @@ def _done(work: ChunkWork, made: PieceDone, out: Outputs) -> ChunkDone:
     )
 
 
-def _run_tasks(work: ChunkWork, piece: ChunkPiece, out: Outputs, refused: Refused) -> PieceDone:
+def _run_tasks(work: ChunkWork, piece: ChunkPiece, out: Outputs, refused: RefusedRows) -> PieceDone:
     """Extract some of a chunk's tasks, but those whose rows were refused, and write their rows."""
     started = time.perf_counter()
     extractor = load_cached(work.source, work.options, work.code)
