@@ -41,7 +41,7 @@ def take_column(column: pa.ChunkedArray | Sequence[Any], taker: Taker) -> pa.Chu
 
     Raises
     ------
-    Refused
+    RefusedValue
         If a value does not fit; its path begins with the row.
     """
     if not isinstance(column, pa.ChunkedArray):

@@ -58,7 +58,7 @@ class Taker:
 
         Raises
         ------
-        Refused
+        RefusedValue
             If the value does not fit the column's type, or is missing where the column takes no null.
         """
         if value is not None and type(value) not in self.exact:
