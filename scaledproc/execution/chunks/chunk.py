@@ -21,7 +21,7 @@ from scaledproc.execution.chunks.chunk_work import ChunkWork, PieceDone
 from scaledproc.execution.chunks.committed import chunk_name
 from scaledproc.execution.chunks.costs import Cost, Meter
 from scaledproc.execution.chunks.loading import UnitFiles, listed_files, load_cached
-from scaledproc.execution.chunks.missing_dataset import Bearing, UnreadError
+from scaledproc.execution.chunks.missing_dataset import DatasetRetries, UnreadError
 from scaledproc.execution.chunks.quarantine import ErrorRows
 from scaledproc.execution.chunks.said import SaidRows
 from scaledproc.execution.chunks.task_call import error_row, run_task
@@ -242,7 +242,7 @@ def _run_tasks(work: ChunkWork, piece: ChunkPiece, out: Outputs, refused: Refuse
     costs: list[Cost] = []
     held: list[int] = []  # whose rows are not yet written
     own = guard()
-    bearing = Bearing(_say)
+    dataset_retries = DatasetRetries(_say)
     meter = Meter()
     has_read = True
     if own is None:
@@ -266,7 +266,7 @@ def _run_tasks(work: ChunkWork, piece: ChunkPiece, out: Outputs, refused: Refuse
             if place in refused.errors:
                 error: dict[str, Any] | None = error_row(task, refused.errors[place], 1)
             else:
-                may_wait = bearing if staged.is_dataset else None
+                may_wait = dataset_retries if staged.is_dataset else None
                 has_run = True
                 error, attempts = run_task(
                     extractor, task, staged.problem, collector, place, piece.losses, work.limits, may_wait
@@ -297,9 +297,9 @@ def _run_tasks(work: ChunkWork, piece: ChunkPiece, out: Outputs, refused: Refuse
         piece.start,
         tuple(ends),
         time.perf_counter() - started,
-        unread=bearing.counts["unread"],
-        gone=bearing.counts["gone"],
-        example=redacted(bearing.example),
+        unread=dataset_retries.counts["unread"],
+        gone=dataset_retries.counts["gone"],
+        example=redacted(dataset_retries.example),
         costs=tuple(costs),
     )
 
