@@ -226,7 +226,7 @@ Event = Staged | NoRoom | RoomFreed | Made | PieceMade | Merged | Lost | Unread 
 
 
 @dataclass(frozen=True)
-class Terms:
+class SchedulerTerms:
     """What does not change while the scheduler is at work.
 
     Parameters
@@ -292,7 +292,7 @@ class Scheduler:
     """
 
     def __init__(
-        self, terms: Terms, shards: Mapping[int, int], chunks: Iterable[Chunk], small: Iterable[int] = ()
+        self, terms: SchedulerTerms, shards: Mapping[int, int], chunks: Iterable[Chunk], small: Iterable[int] = ()
     ) -> None:
         self._terms = terms
         is_small = frozenset(small)

@@ -52,11 +52,11 @@ from scaledproc.execution.scheduler import (
     RunLast,
     RunPiece,
     Scheduler,
+    SchedulerTerms,
     Stage,
     Staged,
     StopAsked,
     Tell,
-    Terms,
     Unread,
 )
 from scaledproc.execution.shard import make_shards, merge_part, merge_shard
@@ -223,7 +223,7 @@ class _Execution:
         # Small shards are made by one call with others where there is a local disk to write.
         may_be_together = here is None and not pool.limits.worker_lifespan and run.store.local is not None
         small = [shard for shard in left if plan.n_chunks_of(shard) == 1] if may_be_together else ()
-        terms = Terms(
+        terms = SchedulerTerms(
             pool.jobs,
             pool.limits,
             self._n_tasks,

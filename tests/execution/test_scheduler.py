@@ -38,12 +38,12 @@ from scaledproc.execution.scheduler import (
     RunLast,
     RunPiece,
     Scheduler,
+    SchedulerTerms,
     ShardPhase,
     Stage,
     Staged,
     StopAsked,
     Tell,
-    Terms,
     Unread,
 )
 from scaledproc.execution.workers.recovery import LOADS, Cause, ChunkPiece, Loss, Verdict, allowed_losses
@@ -78,7 +78,7 @@ def scheduler(
     merged_only: Iterable[int] = (),
 ) -> Scheduler:
     left = {**dict.fromkeys(merged_only, 0), **Counter(chunk.shard for chunk in chunks)}
-    return Scheduler(Terms(jobs, limits, n_tasks, n_files, files_ahead=4), left, chunks, small)
+    return Scheduler(SchedulerTerms(jobs, limits, n_tasks, n_files, files_ahead=4), left, chunks, small)
 
 
 def done(chunk: Chunk, quarantined: int = 0) -> ChunkDone:
