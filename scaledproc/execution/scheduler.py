@@ -22,7 +22,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from scaledproc.execution.limits import Limits
-from scaledproc.execution.workers.recovery import LOADS, ChunkPiece, Loss, Verdict, after_loss, in_its_part
+from scaledproc.execution.workers.recovery import LOADS, ChunkPiece, Loss, QuarantinedTask, after_loss, in_its_part
 
 if TYPE_CHECKING:
     from scaledproc.events import ChunkDone
@@ -92,7 +92,7 @@ class Assemble:
     """Commit a chunk of its parts."""
 
     chunk: Chunk
-    parts: tuple[PieceDone | Verdict, ...] = field(hash=False)
+    parts: tuple[PieceDone | QuarantinedTask, ...] = field(hash=False)
     """In order. A verdict is one task, which goes into quarantine."""
 
 
@@ -265,7 +265,7 @@ class _Repair:
 
     left: int = 0
     """Pieces that wait or are at work."""
-    parts: list[tuple[int, PieceDone | Verdict]] = field(default_factory=list)
+    parts: list[tuple[int, PieceDone | QuarantinedTask]] = field(default_factory=list)
     """What is there of it, with the place of its first task."""
     losses: int = 0
     """Processes that ended while all was put together."""

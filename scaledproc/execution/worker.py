@@ -63,7 +63,7 @@ from scaledproc.execution.shard import make_shards, merge_part, merge_shard
 from scaledproc.execution.staging import FILES_AHEAD, Direct, StagedUnits, Stager
 from scaledproc.execution.tables.table_files import Finishing
 from scaledproc.execution.workers.pool import Pool
-from scaledproc.execution.workers.recovery import LOADS, Loss, Verdict, WorkerLostError
+from scaledproc.execution.workers.recovery import LOADS, Loss, QuarantinedTask, WorkerLostError
 from scaledproc.execution.workers.sending import Sent, sendable
 from scaledproc.extractors.code.fingerprint import fingerprint_of
 from scaledproc.extractors.rows.several import schema_between
@@ -439,7 +439,7 @@ class _Execution:
         )
 
 
-def _quarantined(work: ChunkWork, verdict: Verdict) -> PieceDone:
+def _quarantined(work: ChunkWork, verdict: QuarantinedTask) -> PieceDone:
     """The part of a chunk that is one task without rows."""
     return PieceDone(verdict.task, (0,), 0.0, (work.error_row(verdict),), costs=(UNKNOWN,))
 

@@ -46,7 +46,7 @@ from scaledproc.execution.scheduler import (
     Tell,
     Unread,
 )
-from scaledproc.execution.workers.recovery import LOADS, Cause, ChunkPiece, Loss, Verdict, allowed_losses
+from scaledproc.execution.workers.recovery import LOADS, Cause, ChunkPiece, Loss, QuarantinedTask, allowed_losses
 from scaledproc.planning.plan import Chunk
 
 LIMITS = Limits(task_timeout=5.0)
@@ -337,7 +337,7 @@ class TestTogether:
         assert said == [RunPiece(chunks[1], ChunkPiece(1, 2, 1))]
         (whole,) = after(machine, lost(said[0], 1))
         assert isinstance(whole, Assemble)
-        assert [type(each) for each in whole.parts] == [PieceDone, Verdict]
+        assert [type(each) for each in whole.parts] == [PieceDone, QuarantinedTask]
         merge, *others = after(machine, made(whole))
         assert merge == Merge(1)
         runs = [run for call in others for run in (call.runs if isinstance(call, MakeShards) else (call,))]
@@ -368,7 +368,7 @@ class TestRepair:
         (whole,) = after(machine, part(before))
         assert isinstance(whole, Assemble)
         assert [each.start if isinstance(each, PieceDone) else each.task for each in whole.parts] == [0, 1, 2]
-        assert isinstance(whole.parts[1], Verdict)
+        assert isinstance(whole.parts[1], QuarantinedTask)
         assert whole.parts[1].attempts == 2
         assert after(machine, made(whole)) == [Merge(0)]
         assert after(machine, Merged(Merge(0))) == [End()]
@@ -823,8 +823,8 @@ def parts_of(call: Call) -> list[tuple[Chunk, set[int]]]:
             return [(call.chunk, set(range(n_tasks(call.chunk))))]
 
 
-def tasks_of(made: PieceDone | Verdict) -> list[int]:
-    if isinstance(made, Verdict):
+def tasks_of(made: PieceDone | QuarantinedTask) -> list[int]:
+    if isinstance(made, QuarantinedTask):
         return [made.task]
     return list(range(made.start, made.start + len(made.ends)))
 

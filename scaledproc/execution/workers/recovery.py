@@ -87,7 +87,7 @@ class ChunkPiece:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class QuarantinedTask:
     """A task that goes into quarantine; the fields are those of its row of errors."""
 
     task: int
@@ -98,7 +98,7 @@ class Verdict:
     traceback: str
 
 
-def after_loss(piece: ChunkPiece, loss: Loss, limits: Limits) -> tuple[list[ChunkPiece], Verdict | None]:
+def after_loss(piece: ChunkPiece, loss: Loss, limits: Limits) -> tuple[list[ChunkPiece], QuarantinedTask | None]:
     """What becomes of a piece whose process was lost.
 
     Parameters
@@ -114,7 +114,7 @@ def after_loss(piece: ChunkPiece, loss: Loss, limits: Limits) -> tuple[list[Chun
     -------
     list of ChunkPiece
         What is to be done instead; nothing where the process could not even begin, too often.
-    Verdict or None
+    QuarantinedTask or None
         The task that is not tried again.
     """
     if not loss.begun:
@@ -167,7 +167,7 @@ def allowed_losses(cause: Cause, limits: Limits) -> int:
     return limits.retries_of("timeout") if cause == "timeout" else max(1, limits.task_retries)
 
 
-def _verdict(task: int, loss: Loss, losses: int, limits: Limits) -> Verdict:
+def _verdict(task: int, loss: Loss, losses: int, limits: Limits) -> QuarantinedTask:
     """The same words on every machine and in every run: no process, no address."""
     if loss.cause == "timeout":
         kind, error = "timeout", "TimeoutError"
@@ -181,4 +181,4 @@ def _verdict(task: int, loss: Loss, losses: int, limits: Limits) -> Verdict:
         message = "the task's process was killed, as the system does to the one that takes the last memory"
     else:
         kind, error, message = "crash", loss.how, f"the task ended its process: {loss.how}"
-    return Verdict(task, kind, error, message, losses, loss.trace or f"{error}: {message}\n")
+    return QuarantinedTask(task, kind, error, message, losses, loss.trace or f"{error}: {message}\n")

@@ -12,7 +12,7 @@ from scaledproc.execution.workers.recovery import (
     Cause,
     ChunkPiece,
     Loss,
-    Verdict,
+    QuarantinedTask,
     WorkerLostError,
     after_loss,
     allowed_losses,
@@ -32,7 +32,7 @@ def test_the_culprits_are_found_and_nobody_else(
 ) -> None:
     """A model: a process dies at the first bad task that it comes to; now and then its note is lost."""
     limits = Limits(task_retries=retries)
-    queue, verdicts, processes = [ChunkPiece(0, tasks)], list[Verdict](), 0
+    queue, verdicts, processes = [ChunkPiece(0, tasks)], list[QuarantinedTask](), 0
     done: list[int] = []
     while queue:
         piece = queue.pop(0)
@@ -78,7 +78,7 @@ def test_a_task_that_hangs_is_not_tried_again_unless_asked_for() -> None:
     hung = Loss("timeout", "exit code 1", 4, trace="Timeout")
     pieces, verdict = after_loss(ChunkPiece(4, 5), hung, Limits(task_timeout=90))
     text = "the task took longer than the 1 min 30 s of --task-timeout"
-    assert (pieces, verdict) == ([], Verdict(4, "timeout", "TimeoutError", text, 1, "Timeout"))
+    assert (pieces, verdict) == ([], QuarantinedTask(4, "timeout", "TimeoutError", text, 1, "Timeout"))
     pieces, verdict = after_loss(ChunkPiece(4, 5), hung, Limits(task_timeout=90, task_retries=1))
     assert (pieces, verdict) == ([ChunkPiece(4, 5, losses=1)], None)
 
@@ -124,7 +124,10 @@ def test_a_task_that_ends_its_process_alone_too_is_told_in_the_same_words_everyw
     (piece,), verdict = after_loss(ChunkPiece(4, 5), loss, Limits())
     assert (piece, verdict) == (ChunkPiece(4, 5, losses=1), None)
     text = "the task ended its process: SIGSEGV"
-    assert after_loss(piece, loss, Limits()) == ([], Verdict(4, "crash", "SIGSEGV", text, 2, f"SIGSEGV: {text}\n"))
+    assert after_loss(piece, loss, Limits()) == (
+        [],
+        QuarantinedTask(4, "crash", "SIGSEGV", text, 2, f"SIGSEGV: {text}\n"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -147,7 +150,7 @@ def test_a_task_that_takes_too_much_memory(how: str, limits: Limits, message: st
     loss = Loss("memory", how, 4)
     (piece,), verdict = after_loss(ChunkPiece(4, 5), loss, limits)
     assert (piece, verdict) == (ChunkPiece(4, 5, losses=1, is_alone=True), None)
-    assert after_loss(piece, loss, limits) == ([], Verdict(4, "memory", how, message, 2, f"{how}: {message}\n"))
+    assert after_loss(piece, loss, limits) == ([], QuarantinedTask(4, "memory", how, message, 2, f"{how}: {message}\n"))
 
 
 def test_what_is_said_of_a_loss_and_a_piece_where_nothing_is_known() -> None:
