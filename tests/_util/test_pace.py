@@ -172,6 +172,20 @@ def test_the_window_begins_with_the_last_point_before_it() -> None:
     assert (WINDOW, WARMING) == (300.0, 3.0)
 
 
+def test_the_time_so_far_begins_with_the_work() -> None:
+    pace = Pace(1000.0)
+    for now in (1000.6, 1101.0, 1102.1):
+        pace.add(now, now - 1000.0)
+    assert [at for at, _ in pace._points] == [1000.0, 1000.6, 1101.0, 1102.1]
+    pace.rate(1450.0, 450.0)
+    assert [at for at, _ in pace._points] == [1102.1]
+    pace = Pace(1000.0)
+    pace.add(1100.0, 0.0)
+    assert pace.rate(1390.0, 390.0) == pytest.approx(1.0)  # of the five minutes all are there
+    assert pace.rate(1900.0, 800.0) == pytest.approx(1.0)  # since the only later point
+    assert Pace(5.0).rate(5.0, 1e-9) == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
