@@ -204,7 +204,8 @@ def _starting(
     Nothing where there may be nothing to do, or something is wrong, which is told later.
     """
     is_remote = any("://" in where or "::" in where for where in (dataset, output))
-    if is_remote or not Path(dataset).is_dir() or (Path(output) / _RECORD).exists():
+    is_there = (Path(output) / _RECORD).exists() and not given["overwrite"]
+    if is_remote or is_there or not Path(dataset).is_dir():
         return contextlib.nullcontext()
     try:
         return machine.starting(RunOptions.parse(given).limits)
