@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from scaledproc._util.process import startup
-from scaledproc._util.process.machine import fitting, too_few_files
+from scaledproc._util.process.machine import allowed_processes, too_few_files
 from scaledproc._util.process.scratch import remove_left
 from scaledproc._util.process.signals import stopping
 from scaledproc.errors import ScaledprocError, UsageError
@@ -126,7 +126,7 @@ def run_shards(
         If the run has limits, but its dataset or its folder can only be seen by this process.
     """
     startup.end()
-    asked, jobs = jobs, fitting(jobs) if pool is None else pool.jobs
+    asked, jobs = jobs, allowed_processes(jobs) if pool is None else pool.jobs
     if jobs < asked:
         yield Note(too_few_files(asked, jobs))
     plan = run.plan
