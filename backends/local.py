@@ -8,7 +8,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from scaledproc._util.process.machine import fitting
+from scaledproc._util.process.machine import allowed_processes
 from scaledproc.backend.base import Backend, Capabilities, Job
 from scaledproc.events import Event
 from scaledproc.execution.workers.pool import cores
@@ -32,7 +32,7 @@ class LocalBackend(Backend):
     @property
     def cores(self) -> int:
         """Those that this process may use, or as many as were asked for; as far as the system lets them be started."""
-        return self._pool.jobs if self._pool is not None else fitting(cores(self.jobs))
+        return self._pool.jobs if self._pool is not None else allowed_processes(cores(self.jobs))
 
     @contextmanager
     def starting(self, limits: Limits) -> Iterator[None]:

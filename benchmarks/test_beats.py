@@ -53,8 +53,8 @@ def test_beats(show: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> No
         pytest.skip(f"needs annotated records: there is no {folder}; set SCALEDPROC_TEST_DATA")
     from wfdb import processing, rdann, rdrecord
 
-    ways = compiled.make_ways() if find_spec("numba") else None
-    detectors = _detectors(monkeypatch, ways)
+    functions = compiled.make_functions() if find_spec("numba") else None
+    detectors = _detectors(monkeypatch, functions)
     rows = []
     speeds: dict[str, list[float]] = {name: [] for name in detectors}
     with Bystanders() as others:
@@ -79,7 +79,7 @@ def test_beats(show: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> No
     notes = [others.note, *(f"not installed: {name}" for name in ("neurokit2", "sleepecg") if not find_spec(name))]
     title = f"Beats of MIT-BIH records, first lead: sensitivity / positive predictivity, CPU time of {ROUNDS} rounds"
     show(table(title, ["", *detectors], rows, notes))
-    if ways is not None and others.are_quiet:
+    if functions is not None and others.are_quiet:
         assert statistics.median(speeds["scaledproc, numba"]) >= GOAL
 
 
@@ -143,18 +143,18 @@ def _rate(seconds: np.ndarray) -> float:
 
 
 def _detectors(
-    monkeypatch: pytest.MonkeyPatch, ways: compiled.Ways | None
+    monkeypatch: pytest.MonkeyPatch, functions: compiled.CompiledFunctions | None
 ) -> dict[str, Callable[[np.ndarray, float], np.ndarray]]:
-    def ours(way: compiled.Ways | None) -> Callable[[np.ndarray, float], np.ndarray]:
+    def ours(way: compiled.CompiledFunctions | None) -> Callable[[np.ndarray, float], np.ndarray]:
         def detect(samples: np.ndarray, fs: float) -> np.ndarray:
-            monkeypatch.setattr(compiled, "ways", way)
+            monkeypatch.setattr(compiled, "functions", way)
             return detect_beats(samples, fs, "ecg").positions
 
         return detect
 
     found = {"scaledproc, numpy": ours(None)}
-    if ways is not None:
-        found["scaledproc, numba"] = ours(ways)
+    if functions is not None:
+        found["scaledproc, numba"] = ours(functions)
     if find_spec("sleepecg"):
         import sleepecg
 

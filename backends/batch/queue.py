@@ -256,7 +256,7 @@ class BatchBackend(KnownJobs):
                 break
         return elements
 
-    def surely(self, submit: Callable[[], str], ids: Callable[[], set[str]], known: Collection[str] = ()) -> str:
+    def submit_once(self, submit: Callable[[], str], ids: Callable[[], set[str]], known: Collection[str] = ()) -> str:
         """Submit what must be taken whole; its id, also where the batch system took it and did not answer.
 
         Parameters

@@ -139,7 +139,7 @@ class CommandsBackend(BatchBackend):
                 raise ScaledprocError(f"{error}: {doubt}") from None
             return id_in(said, self.settings.id_pattern)
 
-        return self.surely(submit, lambda: self._find(name))
+        return self.submit_once(submit, lambda: self._find(name))
 
     def _find(self, name: str) -> set[str]:
         """The id of the job of this name, where the batch system has it."""

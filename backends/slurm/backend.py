@@ -148,7 +148,7 @@ class SlurmBackend(BatchBackend):
 
         def surely(elements: Sequence[int], memory: int, after: str) -> str:
             once = partial(self._sbatch, run, elements, memory, after, ends=elements == [COMBINE])
-            return self.surely(once, ids, ids())
+            return self.submit_once(once, ids, ids())
 
         for number in range(self.settings.retries + 1 if left else 0):
             # After all of the earlier ones: one that is cancelled, as it is not needed, counts as failed too.

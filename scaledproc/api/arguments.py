@@ -14,7 +14,7 @@ from scaledproc.extractors.registry import settle_options
 from scaledproc.storage.store import Store
 
 AnExtractor = str | Extractor | Callable[..., Any]
-Asked = TypeVar("Asked", bound=PlanOptions)
+SomeOptions = TypeVar("SomeOptions", bound=PlanOptions)
 
 _KINDS: Mapping[str, Callable[[Any, str], Any]] = {
     **dict.fromkeys(("dataset", "output", "run", "file", "path", "source", "dest"), place),
@@ -70,7 +70,7 @@ def refuse_idle_options(storage_options: Mapping[str, Any] | None, sides: Mappin
             )
 
 
-def settle(asked: Asked) -> Asked:
+def settle(asked: SomeOptions) -> SomeOptions:
     """With the extractor's options read and checked, and the extractor made where it has no name."""
     source, options = settle_options(asked.extractor, asked.options)
     return replace(asked, extractor=source, options=options)

@@ -24,7 +24,7 @@ from scaledproc.engine.preflight import (
 from scaledproc.engine.provenance import as_asked_before, continued_options, new_record
 from scaledproc.engine.steps import (
     AtEnd,
-    Terms,
+    RunTerms,
     add_last,
     do_jobs,
     finish,
@@ -160,7 +160,7 @@ def _carry_out(
             if not is_shared or decision != "continue":
                 raise
             tell(on_event, Note(f"{error}; going on beside it"))
-        terms = Terms(options, backend, others, on_event, ask, started, at_end)
+        terms = RunTerms(options, backend, others, on_event, ask, started, at_end)
         done = _execute(new, planned, terms)
         return done.within(output)
 
@@ -229,7 +229,7 @@ def _look(
 def _execute(
     new: RunFolder,
     planned: Plan,
-    terms: Terms,
+    terms: RunTerms,
 ) -> RunFolder:
     """Write the output, which nobody else does meanwhile."""
     output, options, backend, on_event = new.store, terms.options, terms.backend, terms.on_event
@@ -300,7 +300,7 @@ def _readable(output: Store) -> RunRecord | None:
         return None
 
 
-def _ended_elsewhere(current: RunFolder, terms: Terms) -> RunFolder:
+def _ended_elsewhere(current: RunFolder, terms: RunTerms) -> RunFolder:
     """A run that the service ended while this process watched."""
     record = read_record(current.store)
     if record is None or record.state != "done":

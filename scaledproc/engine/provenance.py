@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from scaledproc.extractors import Extractor
     from scaledproc.planning.plan import Plan
 
-Asked = TypeVar("Asked", bound="PlanOptions")
+SomeOptions = TypeVar("SomeOptions", bound="PlanOptions")
 
 IN_MEMORY = "(in memory) "
 """What the specification in run.json begins with, of an extractor that was given as an object."""
@@ -83,7 +83,7 @@ def new_record(
     )
 
 
-def as_asked_before(options: Asked, had: RunRecord | None) -> Asked:
+def as_asked_before(options: SomeOptions, had: RunRecord | None) -> SomeOptions:
     """The options, with what an earlier command on this output said once for all later ones: whether rows have keys.
 
     Parameters

@@ -42,7 +42,7 @@ MEASURED = 2.0  # core-seconds of work, from which on a run's measurements say s
 
 
 @dataclass(frozen=True)
-class Terms:
+class RunTerms:
     """What a run, or an update, is made with.
 
     Parameters

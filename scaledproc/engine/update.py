@@ -20,7 +20,7 @@ from scaledproc._util.text import count_text
 from scaledproc.backend.base import Job
 from scaledproc.engine.preflight import changed_sizes, refuse_twins, seconds_for, version_differences
 from scaledproc.engine.provenance import continued_options
-from scaledproc.engine.steps import Terms, add_last, do_jobs, finish, finished_event, started_event, tell, tell_notes
+from scaledproc.engine.steps import RunTerms, add_last, do_jobs, finish, finished_event, started_event, tell, tell_notes
 from scaledproc.engine.timeline import TIMELINE_OF, Timeline
 from scaledproc.errors import DamagedError, ScaledprocError, UsageError
 from scaledproc.events import Note, ReuseFound
@@ -144,7 +144,7 @@ def check_source(run: Run, wanted: str, planned: Plan, *, is_replaced: bool) -> 
         raise UsageError(f"no row of {run.store} can be reused: {why}; {remedy}")
 
 
-def update(new: RunFolder, existing: RunRecord | None, planned: Plan, terms: Terms) -> RunFolder:
+def update(new: RunFolder, existing: RunRecord | None, planned: Plan, terms: RunTerms) -> RunFolder:
     """Make what is asked for, of rows that earlier runs have as far as these are what they would be now.
 
     Parameters
@@ -307,7 +307,7 @@ def _copied(current: RunFolder, shards: Sequence[int], origins: Origins, builder
 
 
 def _put_together(
-    current: RunFolder, reuse: Reuse, earlier: Sequence[EarlierRun], builders: Builders, terms: Terms, where: str
+    current: RunFolder, reuse: Reuse, earlier: Sequence[EarlierRun], builders: Builders, terms: RunTerms, where: str
 ) -> None:
     """Do what is to be done, and make all shards that are not there; `where` is what a person knows the run by."""
     every = range(current.plan.n_shards)
@@ -319,7 +319,7 @@ def _put_together(
     builders.each(left, lambda shard, finish: make_shard(current, shard, origins, finish))
 
 
-def _made(current: RunFolder, reuse: Reuse, terms: Terms, where: str) -> EarlierRun:
+def _made(current: RunFolder, reuse: Reuse, terms: RunTerms, where: str) -> EarlierRun:
     """Do the tasks that are to be done, as a run of its own."""
     options, backend = terms.options, terms.backend
     todo = _todo(current.plan, reuse, options, cores=backend.cores, together=backend.capabilities.is_here)

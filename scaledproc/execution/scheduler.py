@@ -22,7 +22,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from scaledproc.execution.limits import Limits
-from scaledproc.execution.workers.recovery import LOADS, Loss, Piece, Verdict, after_loss, in_its_part
+from scaledproc.execution.workers.recovery import LOADS, ChunkPiece, Loss, QuarantinedTask, after_loss, in_its_part
 
 if TYPE_CHECKING:
     from scaledproc.events import ChunkDone
@@ -84,7 +84,7 @@ class RunPiece:
     """Make a part of a chunk, and keep it on this machine."""
 
     chunk: Chunk
-    piece: Piece
+    piece: ChunkPiece
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Assemble:
     """Commit a chunk of its parts."""
 
     chunk: Chunk
-    parts: tuple[PieceDone | Verdict, ...] = field(hash=False)
+    parts: tuple[PieceDone | QuarantinedTask, ...] = field(hash=False)
     """In order. A verdict is one task, which goes into quarantine."""
 
 
@@ -226,7 +226,7 @@ Event = Staged | NoRoom | RoomFreed | Made | PieceMade | Merged | Lost | Unread 
 
 
 @dataclass(frozen=True)
-class Terms:
+class SchedulerTerms:
     """What does not change while the scheduler is at work.
 
     Parameters
@@ -265,7 +265,7 @@ class _Repair:
 
     left: int = 0
     """Pieces that wait or are at work."""
-    parts: list[tuple[int, PieceDone | Verdict]] = field(default_factory=list)
+    parts: list[tuple[int, PieceDone | QuarantinedTask]] = field(default_factory=list)
     """What is there of it, with the place of its first task."""
     losses: int = 0
     """Processes that ended while all was put together."""
@@ -292,7 +292,7 @@ class Scheduler:
     """
 
     def __init__(
-        self, terms: Terms, shards: Mapping[int, int], chunks: Iterable[Chunk], small: Iterable[int] = ()
+        self, terms: SchedulerTerms, shards: Mapping[int, int], chunks: Iterable[Chunk], small: Iterable[int] = ()
     ) -> None:
         self._terms = terms
         is_small = frozenset(small)
@@ -583,7 +583,7 @@ class Scheduler:
                 part, loss = found
                 culprit = call.runs[part]
                 self._hand_back(run for run in call.runs if run is not culprit)
-                self._cut(culprit, Piece(0, self._terms.n_tasks(culprit.chunk)), loss)
+                self._cut(culprit, ChunkPiece(0, self._terms.n_tasks(culprit.chunk)), loss)
             case Assemble():
                 repair = self._repairs[call.chunk]
                 repair.losses += 1
@@ -595,9 +595,9 @@ class Scheduler:
                 self._repairs[call.chunk].left -= 1
                 self._cut(call, call.piece, loss)
             case RunChunk() | RunLast():
-                self._cut(call, Piece(0, self._terms.n_tasks(call.chunk)), loss)
+                self._cut(call, ChunkPiece(0, self._terms.n_tasks(call.chunk)), loss)
 
-    def _cut(self, call: RunChunk | RunLast | RunPiece, lost: Piece, loss: Loss) -> None:
+    def _cut(self, call: RunChunk | RunLast | RunPiece, lost: ChunkPiece, loss: Loss) -> None:
         repair = self._repairs.setdefault(call.chunk, _Repair())
         pieces, verdict = after_loss(lost, loss, self._terms.limits)
         if verdict is not None:

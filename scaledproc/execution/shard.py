@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from scaledproc._util.digests import digest_of
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import SHOWN_FAILURES, ChunkDone, ShardDone
-from scaledproc.execution.chunks.chunk import Outputs, Refused, fill, stored_schema, until_taken
+from scaledproc.execution.chunks.chunk import Outputs, RefusedRows, fill, stored_schema, until_taken
 from scaledproc.execution.chunks.committed import ChunkFooter, chunk_name, open_chunk
 from scaledproc.execution.chunks.quarantine import ErrorRows, read_rows
 from scaledproc.execution.chunks.said import SaidRows
@@ -152,7 +152,7 @@ def _make_shard(work: ChunkWork, path: Callable[[str, int], Path]) -> tuple[Chun
     def said_target() -> Path:
         return path(shard_said_name(work.shard), 0)
 
-    def make(refused: Refused) -> tuple[ChunkDone, int, float, tuple[Cost, ...]]:
+    def make(refused: RefusedRows) -> tuple[ChunkDone, int, float, tuple[Cost, ...]]:
         started = time.perf_counter()
         with (
             Writer(target, stored_schema(work)) as writer,

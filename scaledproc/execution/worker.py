@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from scaledproc._util.process import startup
-from scaledproc._util.process.machine import fitting, too_few_files
+from scaledproc._util.process.machine import allowed_processes, too_few_files
 from scaledproc._util.process.scratch import remove_left
 from scaledproc._util.process.signals import stopping
 from scaledproc.errors import ScaledprocError, UsageError
@@ -52,18 +52,18 @@ from scaledproc.execution.scheduler import (
     RunLast,
     RunPiece,
     Scheduler,
+    SchedulerTerms,
     Stage,
     Staged,
     StopAsked,
     Tell,
-    Terms,
     Unread,
 )
 from scaledproc.execution.shard import make_shards, merge_part, merge_shard
 from scaledproc.execution.staging import FILES_AHEAD, Direct, StagedUnits, Stager
 from scaledproc.execution.tables.table_files import Finishing
 from scaledproc.execution.workers.pool import Pool
-from scaledproc.execution.workers.recovery import LOADS, Loss, Verdict, WorkerLostError
+from scaledproc.execution.workers.recovery import LOADS, Loss, QuarantinedTask, WorkerLostError
 from scaledproc.execution.workers.sending import Sent, sendable
 from scaledproc.extractors.code.fingerprint import fingerprint_of
 from scaledproc.extractors.rows.several import schema_between
@@ -126,7 +126,7 @@ def run_shards(
         If the run has limits, but its dataset or its folder can only be seen by this process.
     """
     startup.end()
-    asked, jobs = jobs, fitting(jobs) if pool is None else pool.jobs
+    asked, jobs = jobs, allowed_processes(jobs) if pool is None else pool.jobs
     if jobs < asked:
         yield Note(too_few_files(asked, jobs))
     plan = run.plan
@@ -223,7 +223,7 @@ class _Execution:
         # Small shards are made by one call with others where there is a local disk to write.
         may_be_together = here is None and not pool.limits.worker_lifespan and run.store.local is not None
         small = [shard for shard in left if plan.n_chunks_of(shard) == 1] if may_be_together else ()
-        terms = Terms(
+        terms = SchedulerTerms(
             pool.jobs,
             pool.limits,
             self._n_tasks,
@@ -439,7 +439,7 @@ class _Execution:
         )
 
 
-def _quarantined(work: ChunkWork, verdict: Verdict) -> PieceDone:
+def _quarantined(work: ChunkWork, verdict: QuarantinedTask) -> PieceDone:
     """The part of a chunk that is one task without rows."""
     return PieceDone(verdict.task, (0,), 0.0, (work.error_row(verdict),), costs=(UNKNOWN,))
 

@@ -80,7 +80,7 @@ class Fetched:
     notes: tuple[str, ...] = ()
 
 
-class Source(Protocol):
+class FileSource(Protocol):
     """Where files come from."""
 
     @property
@@ -178,7 +178,7 @@ def open_source(
     login: tuple[str, str] | None,
     parallel: int,
     note: Callable[[str], None],
-) -> Source:
+) -> FileSource:
     """What SOURCE means: a folder that is there, a URL, or a database of PhysioNet.
 
     Parameters
@@ -225,7 +225,7 @@ def open_store(where: str, storage_options: Mapping[str, Any]) -> Store:
 
 
 def fetch_files(
-    source: Source, dest: Store, choice: Choice, *, parallel: int = PARALLEL, on_event: Callable[[Event], None]
+    source: FileSource, dest: Store, choice: Choice, *, parallel: int = PARALLEL, on_event: Callable[[Event], None]
 ) -> Fetched:
     """Copy what is wanted and not there yet.
 
@@ -286,7 +286,7 @@ class _Fetch:
 
     def __init__(
         self,
-        source: Source,
+        source: FileSource,
         dest: Store,
         receipts: Receipts,
         parallel: int,

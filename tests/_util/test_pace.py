@@ -172,6 +172,20 @@ def test_the_window_begins_with_the_last_point_before_it() -> None:
     assert (WINDOW, WARMING) == (300.0, 3.0)
 
 
+def test_the_time_so_far_begins_with_the_work() -> None:
+    pace = Pace(1000.0)
+    for now in (1000.6, 1101.0, 1102.1):
+        pace.add(now, now - 1000.0)
+    assert [at for at, _ in pace._points] == [1000.0, 1000.6, 1101.0, 1102.1]
+    pace.rate(1450.0, 450.0)
+    assert [at for at, _ in pace._points] == [1102.1]
+    pace = Pace(1000.0)
+    pace.add(1100.0, 0.0)
+    assert pace.rate(1390.0, 390.0) == pytest.approx(1.0)  # of the five minutes all are there
+    assert pace.rate(1900.0, 800.0) == pytest.approx(1.0)  # since the only later point
+    assert Pace(5.0).rate(5.0, 1e-9) == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
@@ -180,6 +194,10 @@ def test_the_window_begins_with_the_last_point_before_it() -> None:
         (57.5, "about 1 min left"),
         (89.0, "about 1 min 30 s left"),
         (585.0, "about 10 min left"),
+        (466.0, "about 8 min left"),
+        (690.0, "about 12 min left"),
+        (37_800.0, "about 10 h left"),
+        (302 * 3600.0, "about 13 days left"),
         (3570.0, "about 1 h left"),
         (35_800.0, "about 9 h 55 min left"),
         (36_000.0, "about 10 h left"),

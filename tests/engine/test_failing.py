@@ -45,6 +45,9 @@ def test_a_few_tasks_of_two_chunks_are_chance(first: int, second: int, is_told: 
     assert alarm.hear(chunk_of(0, first)) == ""  # the same one, told again
     assert bool(alarm.hear(chunk_of(1, second))) == is_told
     assert ENOUGH == 20
+    alarm = alarm_of()
+    assert alarm.hear(chunk_of(1, 10)) == ""
+    assert alarm.hear(chunk_of(0, 10))  # in any order
 
 
 def test_of_all_tasks_the_end_tells() -> None:

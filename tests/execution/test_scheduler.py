@@ -38,15 +38,15 @@ from scaledproc.execution.scheduler import (
     RunLast,
     RunPiece,
     Scheduler,
+    SchedulerTerms,
     ShardPhase,
     Stage,
     Staged,
     StopAsked,
     Tell,
-    Terms,
     Unread,
 )
-from scaledproc.execution.workers.recovery import LOADS, Cause, Loss, Piece, Verdict, allowed_losses
+from scaledproc.execution.workers.recovery import LOADS, Cause, ChunkPiece, Loss, QuarantinedTask, allowed_losses
 from scaledproc.planning.plan import Chunk
 
 LIMITS = Limits(task_timeout=5.0)
@@ -78,7 +78,7 @@ def scheduler(
     merged_only: Iterable[int] = (),
 ) -> Scheduler:
     left = {**dict.fromkeys(merged_only, 0), **Counter(chunk.shard for chunk in chunks)}
-    return Scheduler(Terms(jobs, limits, n_tasks, n_files, files_ahead=4), left, chunks, small)
+    return Scheduler(SchedulerTerms(jobs, limits, n_tasks, n_files, files_ahead=4), left, chunks, small)
 
 
 def done(chunk: Chunk, quarantined: int = 0) -> ChunkDone:
@@ -123,7 +123,7 @@ RUN = RunChunk(ONE, SIZE)
 
 
 def pieces(*places: tuple[int, int, int]) -> list[RunPiece]:
-    return [RunPiece(ONE, Piece(start, stop, losses)) for start, stop, losses in places]
+    return [RunPiece(ONE, ChunkPiece(start, stop, losses)) for start, stop, losses in places]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def pieces(*places: tuple[int, int, int]) -> list[RunPiece]:
         (lost(RUN, None), pieces((0, 2, 0), (2, 4, 0))),
         (lost(RUN, 2, "worn"), pieces((0, 2, 0), (2, 4, 0))),
         (lost(RUN, 3, "timeout"), pieces((0, 3, 0))),
-        (lost(RUN, begun=False), [RunPiece(ONE, Piece(0, 4, loads=1))]),
+        (lost(RUN, begun=False), [RunPiece(ONE, ChunkPiece(0, 4, loads=1))]),
         (unread(RUN, 1), [RunLast(ONE)]),
         (unread(RUN, 2), [RunLast(ONE)]),
         (unread(RUN, 3), [End(CannotRead(3, 4, "example 3"))]),
@@ -332,12 +332,12 @@ class TestTogether:
         assert isinstance(first, MakeShards)
         assert len(first.runs) == 4
         said = after(machine, lost(first, 3))  # the second task of the second shard
-        assert said == [RunPiece(chunks[1], Piece(0, 1))]
+        assert said == [RunPiece(chunks[1], ChunkPiece(0, 1))]
         said = after(machine, part(said[0]))
-        assert said == [RunPiece(chunks[1], Piece(1, 2, 1))]
+        assert said == [RunPiece(chunks[1], ChunkPiece(1, 2, 1))]
         (whole,) = after(machine, lost(said[0], 1))
         assert isinstance(whole, Assemble)
-        assert [type(each) for each in whole.parts] == [PieceDone, Verdict]
+        assert [type(each) for each in whole.parts] == [PieceDone, QuarantinedTask]
         merge, *others = after(machine, made(whole))
         assert merge == Merge(1)
         runs = [run for call in others for run in (call.runs if isinstance(call, MakeShards) else (call,))]
@@ -362,13 +362,13 @@ class TestRepair:
         assert isinstance(before, RunPiece)
         assert isinstance(behind, RunPiece)
         (alone,) = after(machine, part(behind))
-        assert alone == RunPiece(ONE, Piece(1, 2, 1))
+        assert alone == RunPiece(ONE, ChunkPiece(1, 2, 1))
         assert alone.piece.is_fresh
         assert after(machine, lost(alone, 1)) == []
         (whole,) = after(machine, part(before))
         assert isinstance(whole, Assemble)
         assert [each.start if isinstance(each, PieceDone) else each.task for each in whole.parts] == [0, 1, 2]
-        assert isinstance(whole.parts[1], Verdict)
+        assert isinstance(whole.parts[1], QuarantinedTask)
         assert whole.parts[1].attempts == 2
         assert after(machine, made(whole)) == [Merge(0)]
         assert after(machine, Merged(Merge(0))) == [End()]
@@ -377,11 +377,11 @@ class TestRepair:
         machine = scheduler([ONE, TWO], jobs=2)
         one, two = after(machine)
         (rest,) = after(machine, lost(one, 0, "memory"))
-        assert rest == RunPiece(ONE, Piece(1, 4))
+        assert rest == RunPiece(ONE, ChunkPiece(1, 4))
         assert after(machine, part(rest)) == []  # another chunk is at work
         assert after(machine, made(two)) == [Merge(1)]
         (alone,) = after(machine, Merged(Merge(1)))
-        assert alone == RunPiece(ONE, Piece(0, 1, 1, is_alone=True))
+        assert alone == RunPiece(ONE, ChunkPiece(0, 1, 1, is_alone=True))
 
     def test_nothing_is_begun_beside_it(self) -> None:
         small, other = chunks_of([1], [1])
@@ -433,7 +433,7 @@ class TestRepair:
         (whole,) = after(machine, part(piece))
         assert after(machine, unread(whole)) == [RunLast(ONE)]
         (piece,) = after(machine, lost(RunLast(ONE), 0, "timeout"))
-        assert piece == RunPiece(ONE, Piece(1, 4))
+        assert piece == RunPiece(ONE, ChunkPiece(1, 4))
 
 
 class TestUnread:
@@ -823,8 +823,8 @@ def parts_of(call: Call) -> list[tuple[Chunk, set[int]]]:
             return [(call.chunk, set(range(n_tasks(call.chunk))))]
 
 
-def tasks_of(made: PieceDone | Verdict) -> list[int]:
-    if isinstance(made, Verdict):
+def tasks_of(made: PieceDone | QuarantinedTask) -> list[int]:
+    if isinstance(made, QuarantinedTask):
         return [made.task]
     return list(range(made.start, made.start + len(made.ends)))
 

@@ -188,12 +188,12 @@ import os, signal, sys
 from functools import partial
 sys.path[:0] = sys.argv[1].split(os.pathsep)
 import scaledproc.engine.driver
-from scaledproc.run_folder.lock.driver_lease import Fence, hold_lease
+from scaledproc.run_folder.lock.driver_lease import LeaseFence, hold_lease
 from support import Bucket
 from s3server import S3Server
 from test_late_requests import ELSEWHERE, Driver
 
-asked, own = [0], Fence.__call__
+asked, own = [0], LeaseFence.__call__
 
 def stopping(fence):
     allowed = own(fence)
@@ -202,7 +202,7 @@ def stopping(fence):
         os.kill(os.getpid(), signal.SIGSTOP)
     return allowed
 
-Fence.__call__ = stopping
+LeaseFence.__call__ = stopping
 bucket = Bucket(S3Server(*sys.argv[4:7]), sys.argv[7])
 Driver(bucket, sys.argv[3], bucket.storage_options, me=ELSEWHERE).run(overwrite=True)
 """

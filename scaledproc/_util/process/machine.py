@@ -31,7 +31,7 @@ def raise_file_limit(wanted: int = FILES_WANTED) -> int:
     return soft
 
 
-def fitting(jobs: int) -> int:
+def allowed_processes(jobs: int) -> int:
     """How many of the wanted processes the limit of open files allows, which is raised as far as it may be.
 
     A single one is this process itself, which needs no files of its own.

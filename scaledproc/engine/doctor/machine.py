@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from scaledproc._util.process.machine import FILES_BESIDE, FILES_EACH, cannot_start, fitting, raise_file_limit
+from scaledproc._util.process.machine import FILES_BESIDE, FILES_EACH, allowed_processes, cannot_start, raise_file_limit
 from scaledproc._util.process.machine import too_few_files as few_files_text
 from scaledproc._util.process.memory import usable_memory
 from scaledproc._util.process.scratch import PrivateFolder
@@ -197,7 +197,7 @@ def find_shared_memory(jobs: int) -> Finding:
 
 def find_open_files(jobs: int) -> Finding:
     """Whether so many processes can be started with the open files that are allowed."""
-    allowed, fits = raise_file_limit(), fitting(jobs)
+    allowed, fits = raise_file_limit(), allowed_processes(jobs)
     details = {"allowed": allowed, "needed": FILES_BESIDE + FILES_EACH * jobs, "processes": fits}
     if fits < jobs:
         text = few_files_text(jobs, fits)

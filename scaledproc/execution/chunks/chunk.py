@@ -21,12 +21,12 @@ from scaledproc.execution.chunks.chunk_work import ChunkWork, PieceDone
 from scaledproc.execution.chunks.committed import chunk_name
 from scaledproc.execution.chunks.costs import Cost, Meter
 from scaledproc.execution.chunks.loading import UnitFiles, listed_files, load_cached
-from scaledproc.execution.chunks.missing_dataset import Bearing, UnreadError
+from scaledproc.execution.chunks.missing_dataset import DatasetRetries, UnreadError
 from scaledproc.execution.chunks.quarantine import ErrorRows
 from scaledproc.execution.chunks.said import SaidRows
 from scaledproc.execution.chunks.task_call import error_row, run_task
 from scaledproc.execution.workers.printing import printed, watch_questions
-from scaledproc.execution.workers.recovery import Piece
+from scaledproc.execution.workers.recovery import ChunkPiece
 from scaledproc.execution.workers.worker_guard import between_tasks, guard
 from scaledproc.extractors import Extractor, Task
 from scaledproc.extractors.rows.collector import REFUSALS, RefusedRowsError, RowCollector, SchemaError, refused_among
@@ -64,15 +64,15 @@ def run_chunk(work: ChunkWork) -> ChunkDone:
     ScaledprocError
         If a file that the extractor declared was edited while the run was at work.
     """
-    everything = Piece(0, len(work.tasks))
+    everything = ChunkPiece(0, len(work.tasks))
     return until_taken(lambda refused: _commit(work, lambda out: _run_tasks(work, everything, out, refused)))
 
 
-def run_piece(work: ChunkWork, piece: Piece, path: Path) -> PieceDone:
+def run_piece(work: ChunkWork, piece: ChunkPiece, path: Path) -> PieceDone:
     """Extract the features of some of a chunk's tasks, and keep them in a local file; raises what `run_chunk` does."""
     error_path, said_path = path.with_suffix(".errors.parquet"), path.with_suffix(".said.parquet")
 
-    def make(refused: Refused) -> PieceDone:
+    def make(refused: RefusedRows) -> PieceDone:
         with (
             Writer(
                 path, schema_between(load_cached(work.source, work.options, work.code)), for_queries=False
@@ -95,7 +95,7 @@ def run_piece(work: ChunkWork, piece: Piece, path: Path) -> PieceDone:
 
 
 @dataclass(frozen=True)
-class Refused:
+class RefusedRows:
     """What of a chunk was refused when it was made before.
 
     Parameters
@@ -119,9 +119,9 @@ class Outputs:
     said: SaidRows
 
 
-def until_taken(make: Callable[[Refused], T]) -> T:
+def until_taken(make: Callable[[RefusedRows], T]) -> T:
     """Make something of all tasks; where rows are refused that passed all checks, once more without their tasks."""
-    refused = Refused()
+    refused = RefusedRows()
     while True:
         try:
             return make(refused)
@@ -142,9 +142,9 @@ def assemble_chunk(work: ChunkWork, pieces: Sequence[PieceDone]) -> ChunkDone:
     return _commit(work, lambda out: _put_together(pieces, out))
 
 
-def fill(work: ChunkWork, out: Outputs, refused: Refused) -> tuple[ChunkDone, list[int], tuple[Cost, ...]]:
+def fill(work: ChunkWork, out: Outputs, refused: RefusedRows) -> tuple[ChunkDone, list[int], tuple[Cost, ...]]:
     """Write what all of a chunk's tasks give; what became of them, how many rows each gave, and what it cost."""
-    made = _run_tasks(work, Piece(0, len(work.tasks)), out, refused)
+    made = _run_tasks(work, ChunkPiece(0, len(work.tasks)), out, refused)
     return _done(work, made, out), np.diff(made.ends, prepend=0).tolist(), made.costs
 
 
@@ -230,7 +230,7 @@ def _done(work: ChunkWork, made: PieceDone, out: Outputs) -> ChunkDone:
     )
 
 
-def _run_tasks(work: ChunkWork, piece: Piece, out: Outputs, refused: Refused) -> PieceDone:
+def _run_tasks(work: ChunkWork, piece: ChunkPiece, out: Outputs, refused: RefusedRows) -> PieceDone:
     """Extract some of a chunk's tasks, but those whose rows were refused, and write their rows."""
     started = time.perf_counter()
     extractor = load_cached(work.source, work.options, work.code)
@@ -242,7 +242,7 @@ def _run_tasks(work: ChunkWork, piece: Piece, out: Outputs, refused: Refused) ->
     costs: list[Cost] = []
     held: list[int] = []  # whose rows are not yet written
     own = guard()
-    bearing = Bearing(_say)
+    dataset_retries = DatasetRetries(_say)
     meter = Meter()
     has_read = True
     if own is None:
@@ -266,7 +266,7 @@ def _run_tasks(work: ChunkWork, piece: Piece, out: Outputs, refused: Refused) ->
             if place in refused.errors:
                 error: dict[str, Any] | None = error_row(task, refused.errors[place], 1)
             else:
-                may_wait = bearing if staged.is_dataset else None
+                may_wait = dataset_retries if staged.is_dataset else None
                 has_run = True
                 error, attempts = run_task(
                     extractor, task, staged.problem, collector, place, piece.losses, work.limits, may_wait
@@ -297,9 +297,9 @@ def _run_tasks(work: ChunkWork, piece: Piece, out: Outputs, refused: Refused) ->
         piece.start,
         tuple(ends),
         time.perf_counter() - started,
-        unread=bearing.counts["unread"],
-        gone=bearing.counts["gone"],
-        example=redacted(bearing.example),
+        unread=dataset_retries.counts["unread"],
+        gone=dataset_retries.counts["gone"],
+        example=redacted(dataset_retries.example),
         costs=tuple(costs),
     )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaledproc.execution.chunks.costs import Cost
 from scaledproc.execution.limits import Limits
-from scaledproc.execution.workers.recovery import Verdict
+from scaledproc.execution.workers.recovery import QuarantinedTask
 from scaledproc.execution.workers.sending import Sent
 from scaledproc.planning.shared_files import AtHand
 from scaledproc.storage.store import Store
@@ -73,7 +73,7 @@ class ChunkWork:
     staging: float = 0.0
     is_last: bool = False
 
-    def error_row(self, verdict: Verdict) -> dict[str, Any]:
+    def error_row(self, verdict: QuarantinedTask) -> dict[str, Any]:
         """A task's row of errors."""
         group, unit, anchor = self.tasks[verdict.task]
         content = asdict(verdict)

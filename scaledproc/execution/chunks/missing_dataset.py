@@ -95,7 +95,7 @@ def trouble_of(error: BaseException, task: Task) -> Trouble | None:
     return None
 
 
-class Bearing:
+class DatasetRetries:
     """How long one piece of work bears with a dataset that cannot be read, and what it could not do.
 
     Parameters

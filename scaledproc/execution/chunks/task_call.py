@@ -11,7 +11,7 @@ from concurrent.futures import wait
 from typing import Any, NoReturn
 
 from scaledproc._util.process.signals import stopping
-from scaledproc.execution.chunks.missing_dataset import Bearing
+from scaledproc.execution.chunks.missing_dataset import DatasetRetries
 from scaledproc.execution.chunks.quarantine import MESSAGE, NAME, TRACE, bounded, cleaned, placeless
 from scaledproc.execution.limits import Limits
 from scaledproc.execution.workers.printing import DebuggerError, printed, was_debugged
@@ -32,7 +32,7 @@ def run_task(
     place: int,
     losses: int,
     limits: Limits,
-    bearing: Bearing | None,
+    dataset_retries: DatasetRetries | None,
 ) -> tuple[dict[str, Any] | None, int]:
     """Add one task's rows; or say why it goes into quarantine, after as many attempts as it may have; and how many."""
     own = guard()
@@ -52,7 +52,11 @@ def run_task(
         if error is None:
             return None, attempt
         tries = 1  # those that failed for the file system's reasons do not count as attempts
-        while error is not None and bearing is not None and (pause := bearing.pause(error, task, tries)) is not None:
+        while (
+            error is not None
+            and dataset_retries is not None
+            and (pause := dataset_retries.pause(error, task, tries)) is not None
+        ):
             if pause:
                 wait([stopping().asked], pause)
             tries += 1

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
+class RowsFile:
     """A file that has the rows of consecutive tasks: a macro shard, or a chunk of one that is not there yet.
 
     Parameters
@@ -94,7 +94,7 @@ class EarlierRun:
     """
 
     run: Run
-    pieces: tuple[Piece, ...]
+    pieces: tuple[RowsFile, ...]
     is_failed: NDArray[np.bool_]
     damaged: tuple[tuple[str, str], ...] = ()
 
@@ -184,7 +184,7 @@ def _finished(run: Run) -> EarlierRun:
     for shard in run.record.shards:
         number = int(shard["shard"])
         piece = _of_shard(run, number, int(shard["rows"]), str(shard.get("digest") or ""))
-        if isinstance(piece, Piece):
+        if isinstance(piece, RowsFile):
             pieces.append(piece)
         else:
             damaged.append((shard_name(number), piece))
@@ -209,7 +209,7 @@ def _unfinished(run: Run) -> EarlierRun:
                 piece = _of_shard(run, shard, report.rows, report.digest)
             except ScaledprocError as error:
                 piece = str(error)
-            if isinstance(piece, Piece):
+            if isinstance(piece, RowsFile):
                 pieces.append(piece)
                 names.append(shard_errors_name(shard))
                 continue
@@ -222,19 +222,19 @@ def _unfinished(run: Run) -> EarlierRun:
             if footer is None or chunk is None or len(footer.counts) != chunk.stop - chunk.start or footer.positions:
                 continue
             name = chunk_name(shard, done.chunk)
-            pieces.append(Piece(f"{name}.parquet", chunk.start, np.array(footer.counts, np.int64), "", None))
+            pieces.append(RowsFile(f"{name}.parquet", chunk.start, np.array(footer.counts, np.int64), "", None))
             if done.quarantined:
                 names.append(f"{name}.errors.parquet")
     return EarlierRun(run, tuple(pieces), _failed(run, names), tuple(damaged))
 
 
-def _lost(run: Run, shard: int) -> Piece:
+def _lost(run: Run, shard: int) -> RowsFile:
     """What stands for a shard that cannot be read."""
     start, stop = run.plan.shard_cuts[shard : shard + 2].tolist()
-    return Piece(shard_name(shard), start, np.zeros(stop - start, np.int64), "", shard)
+    return RowsFile(shard_name(shard), start, np.zeros(stop - start, np.int64), "", shard)
 
 
-def _of_shard(run: Run, shard: int, rows: int, digest: str) -> Piece | str:
+def _of_shard(run: Run, shard: int, rows: int, digest: str) -> RowsFile | str:
     """A macro shard by its footer; or what is wrong with it."""
     name = shard_name(shard)
     start, stop = run.plan.shard_cuts[shard : shard + 2].tolist()
@@ -243,7 +243,7 @@ def _of_shard(run: Run, shard: int, rows: int, digest: str) -> Piece | str:
             said = read_note(file, source)
             if (said["plan_id"], said["shard"]) != (run.record.plan_id, shard) or file.metadata.num_rows != rows:
                 return "is not what run.json tells of"
-            return Piece(name, start, counts_of(said, stop - start, rows), digest, shard)
+            return RowsFile(name, start, counts_of(said, stop - start, rows), digest, shard)
     except FileNotFoundError:
         return "is gone"
     except (ValueError, TypeError, KeyError, IndexError, pa.ArrowException, OSError) as error:
@@ -272,7 +272,7 @@ def _wrong_digest(store: Store, name: str, digest: str) -> str | None:
     return None if found == digest else "is not what was written (its SHA-256 differs)"
 
 
-def _problem(store: Store, piece: Piece) -> str | None:
+def _problem(store: Store, piece: RowsFile) -> str | None:
     return _wrong_digest(store, piece.name, piece.digest) if piece.digest else None
 
 
@@ -287,7 +287,7 @@ class PieceRows:
         What its columns must be.
     """
 
-    def __init__(self, store: Store, piece: Piece, schema: pa.Schema) -> None:
+    def __init__(self, store: Store, piece: RowsFile, schema: pa.Schema) -> None:
         self._store = store
         self._piece = piece
         self._schema = schema

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scaledproc.execution.reuse.decision import Reuse
-    from scaledproc.execution.reuse.earlier import Piece
+    from scaledproc.execution.reuse.earlier import RowsFile
 
 _BLOCK = 2**18  # bytes, which stay in a processor's cache from reading to writing
 _FAR_BLOCK = 2**22  # bytes, where each may be a request
@@ -186,7 +186,7 @@ def _stretches(origins: Origins, of_shard: slice) -> Iterator[_Stretch]:
         yield _Stretch(int(runs[first]), int(pieces[first]), int(tasks[first]), int(tasks[stop - 1]) + 1)
 
 
-def _piece(origins: Origins, stretch: _Stretch) -> Piece:
+def _piece(origins: Origins, stretch: _Stretch) -> RowsFile:
     return origins.runs[stretch.run].pieces[stretch.piece]
 
 
@@ -325,7 +325,7 @@ def _write_all(file: IO[bytes], content: bytes | memoryview) -> None:
         content = content[file.write(content) :]
 
 
-def _whole(origins: Origins, stretches: Sequence[_Stretch]) -> Piece | None:
+def _whole(origins: Origins, stretches: Sequence[_Stretch]) -> RowsFile | None:
     """The earlier shard that has all the tasks of a shard, and no other."""
     if len(stretches) != 1 or stretches[0].run < 0:
         return None

@@ -18,7 +18,7 @@ from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import CombineDone
 from scaledproc.execution.chunks.quarantine import read_rows
 from scaledproc.execution.shard import counts_of
-from scaledproc.execution.tables.croissant import TableFile, croissant
+from scaledproc.execution.tables.croissant import DescribedTable, croissant
 from scaledproc.execution.tables.finishing import (
     check_names,
     check_row_wise,
@@ -242,7 +242,7 @@ def _gather(
             write_common_metadata(part, table_schema(extractor, run.record, table, schema))
             digests[name], sizes[name] = digest_of(part), part.stat().st_size
     told = [
-        TableFile(
+        DescribedTable(
             name=table,
             file=table,
             schema=table_schema(extractor, run.record, table, schema),
@@ -263,7 +263,7 @@ def _write_features(
     unreferenced: Unreferenced,
     noticed: set[str],
     counts: list[NDArray[np.int64]],
-) -> tuple[TableFile, Mapping[str, pa.Table]]:
+) -> tuple[DescribedTable, Mapping[str, pa.Table]]:
     extractor = run.extractor
     schema = finished_schema(extractor)
     shards = _rows_of_table(run, MAIN, reports, counts)
@@ -294,7 +294,7 @@ def _write_further(
     digests: dict[str, str],
     reports: Sequence[ShardDone] | None,
     counts: list[NDArray[np.int64]],
-) -> TableFile:
+) -> DescribedTable:
     """Write a further table."""
     file, schema = table_name(name), tables_of(run.extractor)[name]
     keys = _keys(run, name, counts)
@@ -308,14 +308,14 @@ def _write_further(
 
 def _written(
     run: RunFolder, name: str, file: str, schema: pa.Schema, writer: Writer, part: Path, digests: dict[str, str]
-) -> TableFile:
+) -> DescribedTable:
     """What is told of a table that stands in a file which is about to be committed."""
     digests[file] = digest_of(part)
     told = table_schema(run.extractor, run.record, name, schema)
-    return TableFile(name, file, told, writer.rows, part.stat().st_size, digests[file])
+    return DescribedTable(name, file, told, writer.rows, part.stat().st_size, digests[file])
 
 
-def _write_croissant(run: RunFolder, digests: dict[str, str], tables: Sequence[TableFile]) -> None:
+def _write_croissant(run: RunFolder, digests: dict[str, str], tables: Sequence[DescribedTable]) -> None:
     """Tell programs what the tables are."""
     label = str(run.record.extractor.get("label") or run.extractor.label)
     version = run.record.versions.get("scaledproc", "")

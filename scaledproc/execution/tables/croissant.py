@@ -82,7 +82,7 @@ _KINDS: Sequence[tuple[Any, str]] = (
 
 
 @dataclass(frozen=True)
-class TableFile:
+class DescribedTable:
     """A table of a run, as it was written.
 
     Parameters
@@ -105,7 +105,7 @@ class TableFile:
     digest: str
 
 
-def croissant(label: str, plan_id: str, version: str, tables: Sequence[TableFile]) -> str:
+def croissant(label: str, plan_id: str, version: str, tables: Sequence[DescribedTable]) -> str:
     """The content of `croissant.json`: the same for the same tables, wherever they were made.
 
     Parameters
@@ -128,7 +128,7 @@ def croissant(label: str, plan_id: str, version: str, tables: Sequence[TableFile
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def _distribution(table: TableFile) -> dict[str, Any]:
+def _distribution(table: DescribedTable) -> dict[str, Any]:
     """A table's file, or its files."""
     if not table.digest:
         return {
@@ -149,7 +149,7 @@ def _distribution(table: TableFile) -> dict[str, Any]:
     }
 
 
-def _record_set(table: TableFile) -> dict[str, Any]:
+def _record_set(table: DescribedTable) -> dict[str, Any]:
     kinds = {field.name: _kind(field.type) for field in table.schema}
     told = descriptions(table.schema)
     source = {"fileObject": {"@id": table.file}} if table.digest else {"fileSet": {"@id": _files_id(table.file)}}

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from scaledproc._util.process import startup
-from scaledproc._util.process.machine import cannot_start, fitting
+from scaledproc._util.process.machine import allowed_processes, cannot_start
 from scaledproc._util.process.scratch import PrivateFolder, scratch_error
 from scaledproc._util.process.signals import SIGNALS
 from scaledproc._util.redaction import known_secrets
@@ -95,7 +95,7 @@ class Pool:
         self, jobs: int, limits: Limits | None = None, scratch: Path | None = None, *, in_process: bool | None = None
     ) -> None:
         self.limits = limits or Limits()
-        self.jobs = jobs = fitting(jobs)
+        self.jobs = jobs = allowed_processes(jobs)
         self.is_here = (jobs == 1 and not self.limits.need_processes) if in_process is None else in_process
         self._scratch = scratch
         self._lock = threading.RLock()

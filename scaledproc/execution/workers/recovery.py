@@ -59,7 +59,7 @@ class WorkerLostError(Exception):
 
 
 @dataclass(frozen=True)
-class Piece:
+class ChunkPiece:
     """Consecutive tasks of a chunk, for one process.
 
     Parameters
@@ -87,7 +87,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class QuarantinedTask:
     """A task that goes into quarantine; the fields are those of its row of errors."""
 
     task: int
@@ -98,7 +98,7 @@ class Verdict:
     traceback: str
 
 
-def after_loss(piece: Piece, loss: Loss, limits: Limits) -> tuple[list[Piece], Verdict | None]:
+def after_loss(piece: ChunkPiece, loss: Loss, limits: Limits) -> tuple[list[ChunkPiece], QuarantinedTask | None]:
     """What becomes of a piece whose process was lost.
 
     Parameters
@@ -112,27 +112,27 @@ def after_loss(piece: Piece, loss: Loss, limits: Limits) -> tuple[list[Piece], V
 
     Returns
     -------
-    list of Piece
+    list of ChunkPiece
         What is to be done instead; nothing where the process could not even begin, too often.
-    Verdict or None
+    QuarantinedTask or None
         The task that is not tried again.
     """
     if not loss.begun:
         loads = piece.loads + 1
         return ([replace(piece, loads=loads)] if loads < LOADS else []), None
     if loss.cause == "worn" and loss.task is not None and piece.start < loss.task < piece.stop:
-        return [Piece(piece.start, loss.task), Piece(loss.task, piece.stop)], None
+        return [ChunkPiece(piece.start, loss.task), ChunkPiece(loss.task, piece.stop)], None
     is_one = piece.stop - piece.start == 1
     culprit = piece.start if is_one else loss.task
     if culprit is None or not piece.start <= culprit < piece.stop:
         middle = (piece.start + piece.stop) // 2
-        return [Piece(piece.start, middle), Piece(middle, piece.stop)], None
+        return [ChunkPiece(piece.start, middle), ChunkPiece(middle, piece.stop)], None
     losses = (piece.losses if is_one else 0) + 1
-    others = [p for p in (Piece(piece.start, culprit), Piece(culprit + 1, piece.stop)) if p.start < p.stop]
+    others = [p for p in (ChunkPiece(piece.start, culprit), ChunkPiece(culprit + 1, piece.stop)) if p.start < p.stop]
     if losses > allowed_losses(loss.cause, limits):
         return others, _verdict(culprit, loss, losses, limits)
     # The rest first: it needs no fresh process of its own.
-    return [*others, Piece(culprit, culprit + 1, losses, is_alone=loss.cause == "memory")], None
+    return [*others, ChunkPiece(culprit, culprit + 1, losses, is_alone=loss.cause == "memory")], None
 
 
 def in_its_part(loss: Loss, tasks: Sequence[int]) -> tuple[int, Loss] | None:
@@ -167,7 +167,7 @@ def allowed_losses(cause: Cause, limits: Limits) -> int:
     return limits.retries_of("timeout") if cause == "timeout" else max(1, limits.task_retries)
 
 
-def _verdict(task: int, loss: Loss, losses: int, limits: Limits) -> Verdict:
+def _verdict(task: int, loss: Loss, losses: int, limits: Limits) -> QuarantinedTask:
     """The same words on every machine and in every run: no process, no address."""
     if loss.cause == "timeout":
         kind, error = "timeout", "TimeoutError"
@@ -181,4 +181,4 @@ def _verdict(task: int, loss: Loss, losses: int, limits: Limits) -> Verdict:
         message = "the task's process was killed, as the system does to the one that takes the last memory"
     else:
         kind, error, message = "crash", loss.how, f"the task ended its process: {loss.how}"
-    return Verdict(task, kind, error, message, losses, loss.trace or f"{error}: {message}\n")
+    return QuarantinedTask(task, kind, error, message, losses, loss.trace or f"{error}: {message}\n")

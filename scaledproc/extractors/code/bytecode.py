@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from scaledproc.extractors.code.code_finder import Import
 
 if TYPE_CHECKING:
-    from scaledproc.extractors.code.code_finder import Function, Source
+    from scaledproc.extractors.code.code_finder import Function, PythonFile
 
 _SILENT = frozenset({"RESUME", "NOP", "CACHE", "EXTENDED_ARG", "PRECALL"})
 _ABOUT_ITSELF = frozenset({"__doc__", "__firstlineno__", "__static_attributes__", "__module__", "__qualname__"})
@@ -85,7 +85,7 @@ def names_in(code: CodeType) -> tuple[list[tuple[str, ...]], list[Import]]:
     return list(chains), imports
 
 
-def nodes_of(code: CodeType, source: Source) -> list[Function]:
+def nodes_of(code: CodeType, source: PythonFile) -> list[Function]:
     """The function in a file that some code was made from; several where they cannot be told apart."""
     name = code.co_name
     found = [

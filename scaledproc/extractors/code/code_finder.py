@@ -32,7 +32,7 @@ class Import(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Source:
+class PythonFile:
     """A file of Python, read.
 
     Parameters
@@ -88,7 +88,7 @@ def _kind_of(path: str) -> Kind:
     return "standard" if any(resolved.is_relative_to(folder) for folder in _STDLIB) else "local"
 
 
-def read_source(path: Path) -> Source:
+def read_source(path: Path) -> PythonFile:
     """A file of Python; what cannot be read as such counts by its bytes.
 
     Raises
@@ -100,19 +100,19 @@ def read_source(path: Path) -> Source:
 
 
 @lru_cache(maxsize=512)
-def _parsed(content: bytes) -> Source:
+def _parsed(content: bytes) -> PythonFile:
     # Kept by content: an edit within a tick of the file system's clock may change neither a file's time nor its size.
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError, RecursionError):
-        return Source(hashlib.sha256(content).hexdigest(), (), is_empty=False)
+        return PythonFile(hashlib.sha256(content).hexdigest(), (), is_empty=False)
     kept = ast.Module([each for each in _without_docstring(tree) if not _is_main_block(each)], [])
     functions: dict[int, list[Function]] = {}
     for node in ast.walk(tree):
         if isinstance(node, Function):
             decorators = getattr(node, "decorator_list", ())
             functions.setdefault(min([node.lineno, *(each.lineno for each in decorators)]), []).append(node)
-    return Source(digest_of_node(kept), tuple(imports_in(tree)), is_empty=not kept.body, functions=functions)
+    return PythonFile(digest_of_node(kept), tuple(imports_in(tree)), is_empty=not kept.body, functions=functions)
 
 
 def digest_of_node(node: ast.AST) -> str:

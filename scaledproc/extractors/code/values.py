@@ -22,7 +22,7 @@ _BY_TEXT = ("datetime", "decimal", "fractions", "uuid", "zoneinfo", "ipaddress",
 _LOCKS = ("lock", "RLock", "_RLock")
 
 
-class Writer:
+class ValueWriter:
     """Writes values.
 
     Parameters

@@ -20,7 +20,7 @@ from scaledproc.errors import UsageError
 from scaledproc.extractors.code.bytecode import code_digest, names_in, nodes_of
 from scaledproc.extractors.code.code_finder import Import, digest_of_node, imports_of, kind_of, reach, read_source
 from scaledproc.extractors.code.fingerprint import is_own, shown
-from scaledproc.extractors.code.values import Writer, folded
+from scaledproc.extractors.code.values import ValueWriter, folded
 from scaledproc.extractors.files import PREFIX, short_name
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Walk:
         self._reached: set[tuple[Import, str]] = set()
         self._home: str | None = None
         self._folder = ""
-        self._writer: Writer | None = None
+        self._writer: ValueWriter | None = None
 
     # What it begins with
 
@@ -108,7 +108,7 @@ class Walk:
     def write(self, value: Any, name: str) -> str:
         """A value as text; what it reaches is looked at later."""
         if self._writer is None:
-            self._writer = Writer(self._identify, self._folder, lambda what: self.untold.setdefault(what))
+            self._writer = ValueWriter(self._identify, self._folder, lambda what: self.untold.setdefault(what))
         return self._writer.write(value, name)
 
     def _settle(self, code: Any) -> None:

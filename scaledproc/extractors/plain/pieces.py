@@ -47,7 +47,7 @@ INFERRED = (
 Times of day are left as texts, as pyarrow casts no text to them.
 """
 
-Piece = list[pa.Array]
+TablePiece = list[pa.Array]
 """Some consecutive rows: an array for each column."""
 
 
@@ -70,7 +70,7 @@ class Form:
     missing: tuple[str, ...] = ()
 
 
-def read_pieces(path: Path, form: Form) -> tuple[pa.Schema, Iterator[Piece]]:
+def read_pieces(path: Path, form: Form) -> tuple[pa.Schema, Iterator[TablePiece]]:
     """The columns of a table, and its rows in pieces.
 
     Parameters
@@ -99,8 +99,8 @@ def read_pieces(path: Path, form: Form) -> tuple[pa.Schema, Iterator[Piece]]:
 
 
 def _declared(
-    schema: pa.Schema, pieces: Iterator[Piece], types: Mapping[str, pa.DataType]
-) -> tuple[pa.Schema, Iterator[Piece]]:
+    schema: pa.Schema, pieces: Iterator[TablePiece], types: Mapping[str, pa.DataType]
+) -> tuple[pa.Schema, Iterator[TablePiece]]:
     """The columns with the types that were declared, and all others with types that can be counted."""
     kinds = [types.get(each.name, _countable(each.type)) for each in schema]
     for each, kind in zip(schema, kinds, strict=True):
@@ -108,7 +108,7 @@ def _declared(
         if each.name in types and pa.types.is_floating(each.type) and not pa.types.is_floating(kind):
             raise ValueError(f"column {each.name!r} has numbers as {each.type}: they are not read as {kind}")
 
-    def cast() -> Iterator[Piece]:
+    def cast() -> Iterator[TablePiece]:
         for piece in pieces:
             yield [_cast(*each) for each in zip(schema.names, piece, kinds, strict=True)]
 
@@ -137,13 +137,13 @@ def _countable(kind: pa.DataType) -> pa.DataType:
 # Parquet
 
 
-def _read_parquet(path: Path) -> tuple[pa.Schema, Iterator[Piece]]:
+def _read_parquet(path: Path) -> tuple[pa.Schema, Iterator[TablePiece]]:
     import pyarrow.parquet as pq
 
     schema = pq.read_schema(path)
     _check_columns(schema)
 
-    def pieces() -> Iterator[Piece]:
+    def pieces() -> Iterator[TablePiece]:
         with pq.ParquetFile(path) as table:
             for batch in table.iter_batches(_BATCH, use_threads=False):
                 yield batch.columns
@@ -161,7 +161,7 @@ def _check_columns(schema: pa.Schema) -> None:
 # JSON lines
 
 
-def _read_json(path: Path) -> tuple[pa.Schema, Iterator[Piece]]:
+def _read_json(path: Path) -> tuple[pa.Schema, Iterator[TablePiece]]:
     from pyarrow.json import ParseOptions
 
     schema = pa.schema([])
@@ -227,16 +227,16 @@ def _wider(first: pa.Schema, second: pa.Schema) -> pa.Schema:
 # CSV
 
 
-def _read_csv(path: Path, form: Form) -> tuple[pa.Schema, Iterator[Piece]]:
+def _read_csv(path: Path, form: Form) -> tuple[pa.Schema, Iterator[TablePiece]]:
     names = _names_of_csv(path, form)
-    kept: list[Piece] = []
+    kept: list[TablePiece] = []
 
-    def texts() -> Iterator[Piece]:
+    def texts() -> Iterator[TablePiece]:
         with _explained(), _open_csv(path, form, names) as reader:
             for batch in reader:
                 yield batch.columns
 
-    def first_texts() -> Iterator[Piece]:
+    def first_texts() -> Iterator[TablePiece]:
         size = 0
         for piece in texts():
             size += sum([array.nbytes for array in piece])
@@ -249,7 +249,7 @@ def _read_csv(path: Path, form: Form) -> tuple[pa.Schema, Iterator[Piece]]:
     declared = [form.types.get(name) for name in names]
     kinds = _inferred(declared, first_texts())
 
-    def pieces() -> Iterator[Piece]:
+    def pieces() -> Iterator[TablePiece]:
         for piece in kept or texts():
             yield [_read(*each) for each in zip(names, piece, kinds, strict=True)]
 
@@ -305,7 +305,7 @@ def _is_gzip(path: Path) -> bool:
     return path.name.lower().endswith(".gz")
 
 
-def _inferred(declared: list[pa.DataType | None], pieces: Iterator[Piece]) -> list[pa.DataType]:
+def _inferred(declared: list[pa.DataType | None], pieces: Iterator[TablePiece]) -> list[pa.DataType]:
     """The types of columns of text: the declared ones, else the first that all values have."""
     left = [list(INFERRED) if kind is None else [] for kind in declared]
     is_empty = [True] * len(declared)

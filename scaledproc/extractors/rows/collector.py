@@ -21,7 +21,7 @@ from scaledproc.errors import UsageError
 from scaledproc.extractors.rows.columns import columns_of, nan_is_null, take_column, take_table
 from scaledproc.extractors.rows.scalars import LARGEST_BINARY, Taker
 from scaledproc.extractors.rows.takers import taker_for, to_arrow
-from scaledproc.extractors.rows.values import SIZED, Refused, is_nan, is_pandas, size_of
+from scaledproc.extractors.rows.values import SIZED, RefusedValue, is_nan, is_pandas, size_of
 from scaledproc.extractors.tables import TableRows
 
 PIECE = 8192
@@ -420,7 +420,7 @@ class RowCollector:
                     changed[place] = made = take(value)
                     if type(value) is not dt.datetime or value.tzinfo is None:  # a zone may change
                         form.last[place] = (value, made)
-            except Refused:
+            except RefusedValue:
                 return None
             values = tuple(changed)
         taken.size += size
@@ -446,7 +446,7 @@ class RowCollector:
                 row[name] = value = take(value)
                 if type(value) in SIZED:
                     size += size_of(value)
-        except (KeyError, Refused) as error:
+        except (KeyError, RefusedValue) as error:
             self._check_names(list(row), taken)
             if isinstance(error, KeyError):
                 raise
@@ -456,13 +456,13 @@ class RowCollector:
         taken.size += size
         return self._get(row)
 
-    def _refused_after(self, name: str, row: Mapping[str, Any]) -> dict[str, Refused]:
+    def _refused_after(self, name: str, row: Mapping[str, Any]) -> dict[str, RefusedValue]:
         """What is refused of a row in the columns after one, by their names."""
         refused = {}
         for column in self._columns[self._names.index(name) + 1 :]:
             try:
                 column.take(row[column.name])
-            except Refused as error:
+            except RefusedValue as error:
                 refused[column.name] = error
         return refused
 
@@ -497,7 +497,7 @@ class RowCollector:
             has = f"has a column twice: {', '.join(map(str, names))}"
         raise SchemaError(f"row {taken.rows + 1} {' and '.join(filter(None, (lacks, has)))}")
 
-    def _refuse(self, errors: Mapping[str, Refused], taken: Taken, row: int = 0) -> NoReturn:
+    def _refuse(self, errors: Mapping[str, RefusedValue], taken: Taken, row: int = 0) -> NoReturn:
         """Say all that is wrong with a row, by its columns."""
         places = [f"{name!r}" + "".join(f"[{part!r}]" for part in error.path) for name, error in errors.items()]
         texts = "; ".join(f"column {place}: {error}" for place, error in zip(places, errors.values(), strict=True))
@@ -563,11 +563,11 @@ class RowCollector:
 
     def _take_columns(self, columns: Sequence[pa.ChunkedArray | list[Any]], taken: Taken) -> None:
         made = []
-        refused: list[tuple[int, int, Refused]] = []
+        refused: list[tuple[int, int, RefusedValue]] = []
         for place, (column, taker) in enumerate(zip(columns, self._takers, strict=True)):
             try:
                 made.append(take_column(column, taker))
-            except Refused as error:
+            except RefusedValue as error:
                 row, error.path = error.path[0], error.path[1:]
                 refused.append((row, place, error))
             except MemoryError:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from scaledproc.extractors.rows.scalars import LARGEST_BINARY, Taker
 from scaledproc.extractors.rows.takers import to_arrow
-from scaledproc.extractors.rows.values import Refused, is_nan, is_within
+from scaledproc.extractors.rows.values import RefusedValue, is_nan, is_within
 
 _EXACT_IN_FLOAT = {pa.float64(): 2**53, pa.float32(): 2**24, pa.float16(): 2**11}
 _LARGEST = {pa.float32(): float(np.finfo(np.float32).max), pa.float16(): float(np.finfo(np.float16).max)}
@@ -41,7 +41,7 @@ def take_column(column: pa.ChunkedArray | Sequence[Any], taker: Taker) -> pa.Chu
 
     Raises
     ------
-    Refused
+    RefusedValue
         If a value does not fit; its path begins with the row.
     """
     if not isinstance(column, pa.ChunkedArray):
@@ -195,7 +195,7 @@ def _check_valid(column: pa.ChunkedArray) -> None:
         column.validate(full=True)
     except pa.ArrowInvalid as error:
         row = _first(len(column), lambda start, stop: _is_damaged(column.slice(start, stop - start)))
-        refused = Refused(f"the Arrow table is damaged: {error}")
+        refused = RefusedValue(f"the Arrow table is damaged: {error}")
         refused.path = (row,)
         raise refused from None
 

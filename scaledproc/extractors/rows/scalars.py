@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from scaledproc.extractors.rows.values import Refused, bare, described, is_datetime, is_within, shown
+from scaledproc.extractors.rows.values import RefusedValue, bare, described, is_datetime, is_within, shown
 
 LARGEST_BINARY = 2**31 - 1  # bytes; Parquet's own limit
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9, "ps": 10**12, "fs": 10**15, "as": 10**18}
@@ -58,7 +58,7 @@ class Taker:
 
         Raises
         ------
-        Refused
+        RefusedValue
             If the value does not fit the column's type, or is missing where the column takes no null.
         """
         if value is not None and type(value) not in self.exact:
@@ -67,7 +67,7 @@ class Taker:
             return self._take(value)
         if self.nullable:
             return None
-        raise Refused(self.no_null())
+        raise RefusedValue(self.no_null())
 
     def take_all(self, values: Iterable[Any]) -> list[Any]:
         """Each of the values, in a list of its own; raises what `take` does, with the place of the value."""
@@ -80,7 +80,7 @@ class Taker:
         try:
             for place, value in enumerate(values):  # noqa: B007 - for the error
                 taken.append(self.take(value))
-        except Refused as error:
+        except RefusedValue as error:
             error.path = (place, *error.path)
             raise
         return taken
@@ -96,13 +96,13 @@ class Taker:
         """Why null is refused, and what to do."""
         return "it may not be null; give a value, or declare the column as nullable"
 
-    def wrong(self, value: Any, remedy: str = "") -> Refused:
+    def wrong(self, value: Any, remedy: str = "") -> RefusedValue:
         """That a value is of another sort, and what to do."""
         what, declare = described(value)
         is_one = not isinstance(value, (list, tuple, np.ndarray, Mapping, pa.ListScalar))
         by = f" by {self.python}()" if self.python and is_one else ""
         remedy = remedy or f"convert it{by}" + (f", or declare the column as {declare}" if declare else "")
-        return Refused(f"{shown(value)} is {what}, not {self.kind}; {remedy}")
+        return RefusedValue(f"{shown(value)} is {what}, not {self.kind}; {remedy}")
 
 
 class _Null(Taker):
@@ -141,13 +141,13 @@ class _Integer(Taker):
                 if not value.is_integer():
                     remedy = "give None for a missing value" if math.isnan(value) else "round it"
                     remedy += ", or declare the column as float64"
-                    raise Refused(f"{shown(value)} is no whole number, as {self.kind} needs; {remedy}")
+                    raise RefusedValue(f"{shown(value)} is no whole number, as {self.kind} needs; {remedy}")
             elif isinstance(value, (bool, np.timedelta64)) or not isinstance(value, numbers.Integral):
                 raise self.wrong(value)
             value = int(value)
         if self.low <= value <= self.high:
             return value
-        raise Refused(
+        raise RefusedValue(
             f"{shown(value)} is out of range for {self.kind}; declare the column as a wider type, or as float64"
         )
 
@@ -181,17 +181,17 @@ class _Float(Taker):
         if isinstance(value, (float, np.longdouble)):
             rounded = float(value)
             if self.limit <= abs(rounded) and not np.isinf(value):
-                raise Refused(f"{shown(value)} is out of range for {self.kind}; {self._wider()}")
+                raise RefusedValue(f"{shown(value)} is out of range for {self.kind}; {self._wider()}")
             return rounded
         if isinstance(value, (bool, np.timedelta64)) or not isinstance(value, numbers.Integral):
             raise self.wrong(value)
         number = int(value)
         if self.limit <= abs(number):
-            raise Refused(f"{shown(number)} is out of range for {self.kind}; {self._wider()}")
+            raise RefusedValue(f"{shown(number)} is out of range for {self.kind}; {self._wider()}")
         # Without its trailing zeros: what is left has to fit the digits of a float.
         if number and (number // (number & -number)).bit_length() > self.precision:
             remedy = "declare int64 or decimal128, or round it by float()"
-            raise Refused(f"{shown(number)} is not exact as {self.kind}; {remedy}")
+            raise RefusedValue(f"{shown(number)} is not exact as {self.kind}; {remedy}")
         return float(number)
 
     def _wider(self) -> str:
@@ -233,7 +233,7 @@ class _Text(Taker):
             try:
                 size = len(value.encode())
             except UnicodeEncodeError:
-                raise Refused(
+                raise RefusedValue(
                     f"{shown(value)} is not valid Unicode text; replace what cannot be encoded, or declare binary"
                 ) from None
             _check_length(size)
@@ -256,7 +256,7 @@ class _FixedBinary(_Binary):
         value = super()._take(value)
         if len(value) == self.kind.byte_width:
             return value
-        raise Refused(
+        raise RefusedValue(
             f"{shown(value)} has {len(value)} bytes, not {self.kind.byte_width}; declare the column as binary"
         )
 
@@ -276,7 +276,7 @@ class _Date(Taker):
         else:
             raise self.wrong(value, "give its date" if is_datetime(value) else "")
         if not -(2**31) <= days < 2**31:
-            raise Refused(f"{shown(value)} is out of range for {self.kind}")
+            raise RefusedValue(f"{shown(value)} is out of range for {self.kind}")
         return days if pa.types.is_date32(self.kind) else days * 86_400_000
 
 
@@ -293,17 +293,19 @@ class _Clocked(Taker):
         if unit == self.unit and step == 1 and -(2**63) <= count < 2**63:  # nearly always
             return count
         if unit not in _PER_SECOND and unit not in _SECONDS:
-            raise Refused(f"{shown(value)} is counted in {unit}, not in a unit of time; convert it")
+            raise RefusedValue(f"{shown(value)} is counted in {unit}, not in a unit of time; convert it")
         total = count * step * _SECONDS.get(unit, 1) * _PER_SECOND[self.kind.unit]
         whole, rest = divmod(total, _PER_SECOND.get(unit, 1))
         if rest:
             is_of_us = count * step * 10**6 % _PER_SECOND[unit] == 0
             finer = "us" if is_of_us and self.kind.unit != "us" else "ns"
-            raise Refused(
+            raise RefusedValue(
                 f"{shown(value)} is finer than {self.kind}; round it, or declare the column with the unit {finer}"
             )
         if not -(2**63) <= whole < 2**63:
-            raise Refused(f"{shown(value)} is out of range for {self.kind}; declare the column with a coarser unit")
+            raise RefusedValue(
+                f"{shown(value)} is out of range for {self.kind}; declare the column with a coarser unit"
+            )
         return whole
 
 
@@ -316,7 +318,7 @@ class _Time(_Clocked):
         if not isinstance(value, dt.time):
             raise self.wrong(value)
         if value.tzinfo is not None:
-            raise Refused(f"{shown(value)} has a time zone, {self.kind} has none; give .replace(tzinfo=None)")
+            raise RefusedValue(f"{shown(value)} has a time zone, {self.kind} has none; give .replace(tzinfo=None)")
         seconds = value.hour * 3600 + value.minute * 60 + value.second
         return self._count(value, seconds * 10**6 + value.microsecond, "us")
 
@@ -353,12 +355,12 @@ class _Timestamp(_Clocked):
             return
         unit = self.unit
         if has_zone:
-            raise Refused(
+            raise RefusedValue(
                 f"{shown(value)} has a time zone, {self.kind} has none; "
                 f'declare pyarrow.timestamp("{unit}", "UTC"), or remove it '
                 "(.replace(tzinfo=None), .dt.tz_localize(None))"
             )
-        raise Refused(
+        raise RefusedValue(
             f"{shown(value)} has no time zone, {self.kind} has one; "
             f'declare pyarrow.timestamp("{unit}"), or give it the zone that is meant '
             "(.replace(tzinfo=...), .dt.tz_localize(...))"
@@ -390,7 +392,7 @@ class _Decimal(Taker):
         if isinstance(value, decimal.Decimal):
             sign, digits, exponent = value.as_tuple()
             if not isinstance(exponent, int):
-                raise Refused(f"{shown(value)} is no number, as {self.kind} needs; give None for a missing value")
+                raise RefusedValue(f"{shown(value)} is no number, as {self.kind} needs; give None for a missing value")
             coefficient = "".join(map(str, digits)).lstrip("0")
         elif isinstance(value, (bool, np.timedelta64)) or not isinstance(value, numbers.Integral):
             raise self.wrong(value, "convert it by decimal.Decimal(str(...)), or declare the column as float64")
@@ -402,7 +404,7 @@ class _Decimal(Taker):
         if coefficient and shift < 0:
             coefficient, rest = coefficient[:shift], coefficient[shift:]
             if rest.strip("0"):
-                raise Refused(
+                raise RefusedValue(
                     f"{shown(value)} has more than {self.kind.scale} decimal places; round it by .quantize(), "
                     "or declare a larger scale"
                 )
@@ -411,13 +413,13 @@ class _Decimal(Taker):
         elif coefficient:
             coefficient = "9" * (self.kind.precision + 1)
         if len(coefficient) > self.kind.precision:
-            raise Refused(f"{shown(value)} has too many digits for {self.kind}; declare a larger precision")
+            raise RefusedValue(f"{shown(value)} has too many digits for {self.kind}; declare a larger precision")
         return decimal.Decimal((sign if coefficient else 0, tuple(map(int, coefficient or "0")), -self.kind.scale))
 
 
 def _check_length(size: int) -> None:
     if size > LARGEST_BINARY:
-        raise Refused(f"it has {size:,} bytes, and Parquet keeps at most {LARGEST_BINARY:,}; cut it in pieces")
+        raise RefusedValue(f"it has {size:,} bytes, and Parquet keeps at most {LARGEST_BINARY:,}; cut it in pieces")
 
 
 SCALAR_TAKERS: tuple[tuple[Callable[[pa.DataType], bool], type[Taker]], ...] = (

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from scaledproc.extractors.rows.scalars import SCALAR_TAKERS, Taker
-from scaledproc.extractors.rows.values import Refused, is_pandas, shown
+from scaledproc.extractors.rows.values import RefusedValue, is_pandas, shown
 
 
 class _List(Taker):
@@ -67,7 +67,9 @@ class _FixedList(_List):
         taken = super()._take(value)
         if len(taken) == self.kind.list_size:
             return taken
-        raise Refused(f"{shown(value)} has {len(taken)} items, not {self.kind.list_size}; declare the column as a list")
+        raise RefusedValue(
+            f"{shown(value)} has {len(taken)} items, not {self.kind.list_size}; declare the column as a list"
+        )
 
     def no_null(self) -> str:
         return f"Parquet cannot keep a null of {self.kind}; give {self.kind.list_size} nulls, or declare it as a list"
@@ -87,16 +89,16 @@ class _Struct(Taker):
             raise self.wrong(value)
         missing = [name for name in self.fields if name not in value]
         if missing:
-            raise Refused(f"it lacks {', '.join(map(repr, missing))} (give None for a null)")
+            raise RefusedValue(f"it lacks {', '.join(map(repr, missing))} (give None for a null)")
         if len(value) != len(self.fields):
             extra = [str(name) for name in value if name not in self.fields]
-            raise Refused(f"it has fields that {self.kind} does not: {', '.join(extra)}; remove or declare them")
+            raise RefusedValue(f"it has fields that {self.kind} does not: {', '.join(extra)}; remove or declare them")
         taken = {}
         name = ""
         try:
             for name, taker in self.fields.items():
                 taken[name] = taker.take(value[name])
-        except Refused as error:
+        except RefusedValue as error:
             error.path = (name, *error.path)
             raise
         return taken
@@ -130,7 +132,7 @@ class _Map(Taker):
                 raise self.wrong(pair, "give a dict, or pairs of keys and values")
             try:
                 taken.append((self.key.take(pair[0]), self.item.take(pair[1])))
-            except Refused as error:
+            except RefusedValue as error:
                 error.path = (pair[0] if isinstance(value, Mapping) else place, *error.path)
                 raise
         return taken
@@ -220,7 +222,7 @@ def _flat(value: Any, shape: tuple[int, ...]) -> Any:
     """A tensor's numbers in their order, where it has the shape; as it is where it is flat already."""
     if isinstance(value, np.ndarray) and value.ndim > 1:
         if value.shape != shape:
-            raise Refused(f"an array of the shape {value.shape} is no tensor of the shape {shape}; reshape it")
+            raise RefusedValue(f"an array of the shape {value.shape} is no tensor of the shape {shape}; reshape it")
         return value.reshape(-1)
     if isinstance(value, (list, tuple)) and value and isinstance(value[0], (list, tuple, np.ndarray)):
         return _flat_list(value, shape)
@@ -229,7 +231,7 @@ def _flat(value: Any, shape: tuple[int, ...]) -> Any:
 
 def _flat_list(value: Any, shape: tuple[int, ...]) -> list[Any]:
     if not isinstance(value, (list, tuple, np.ndarray)) or len(value) != shape[0]:
-        raise Refused(f"{shown(value)} does not fit the shape {shape} of its tensor; reshape it")
+        raise RefusedValue(f"{shown(value)} does not fit the shape {shape} of its tensor; reshape it")
     if len(shape) == 1:
         return list(value)
     return [number for part in value for number in _flat_list(part, shape[1:])]

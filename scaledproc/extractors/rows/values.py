@@ -12,7 +12,7 @@ import pyarrow as pa
 _SHOWN = 60  # characters of a value in a message
 
 
-class Refused(Exception):  # noqa: N818 - nothing went wrong with the program
+class RefusedValue(Exception):  # noqa: N818 - nothing went wrong with the program
     """A value does not fit its column.
 
     Parameters

@@ -122,7 +122,7 @@ def read_numerics(path: str) -> list[NumericsColumn] | None:
     return None if columns is None else [column.described() for column in columns]
 
 
-class Piece(NamedTuple):
+class NumericsLines(NamedTuple):
     """Lines of a file of numerics that follow each other.
 
     Parameters
@@ -140,7 +140,7 @@ class Piece(NamedTuple):
     columns: Sequence[Sequence[str]]
 
 
-def numerics_pieces(path: str) -> Iterator[Piece]:
+def numerics_pieces(path: str) -> Iterator[NumericsLines]:
     """A file of numerics in pieces; none of a file that is something else, which is read to its end all the same.
 
     Raises
@@ -170,7 +170,7 @@ def numerics_pieces(path: str) -> Iterator[Piece]:
             if len(headings) > MOST_COLUMNS:
                 raise ValueError(f"it has {len(headings):,} columns; at most {MOST_COLUMNS:,} are read")
             known = [_text(heading) for heading in headings[1:]]
-            yield Piece(known, (), ())
+            yield NumericsLines(known, (), ())
         if rows:
             yield _piece(known, rows, line)
         line += len(lines)
@@ -178,13 +178,13 @@ def numerics_pieces(path: str) -> Iterator[Piece]:
         raise ValueError("it is empty")
 
 
-def _piece(headings: Sequence[str], rows: Sequence[Sequence[str]], line: int) -> Piece:
+def _piece(headings: Sequence[str], rows: Sequence[Sequence[str]], line: int) -> NumericsLines:
     width = len(headings) + 1
     if any(len(row) != width for row in rows):
         wrong = next(len(row) for row in rows if len(row) != width)
         raise ValueError(f"after line {line:,} a line has {wrong:,} cells; the first line has {width:,}")
     times, *columns = zip(*rows, strict=True)
-    return Piece(headings, _times(times), columns)
+    return NumericsLines(headings, _times(times), columns)
 
 
 def _times(cells: Sequence[str]) -> Sequence[Fraction | int]:

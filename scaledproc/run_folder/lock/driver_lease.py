@@ -36,7 +36,7 @@ class LeaseLostError(OvertakenError):
 
 
 @dataclass(frozen=True)
-class Fence:
+class LeaseFence:
     """What a store asks before each change: whether the run's folder is still this driver's.
 
     Parameters
@@ -124,7 +124,7 @@ def hold_lease(
     since = datetime.now(UTC).isoformat(timespec="seconds")
     lease = Lease(uuid.uuid4().hex, me or processes.this_process(), since, backend, ttl)
     with PrivateFolder() as folder:
-        fence = Fence(store, lease, Path(folder) / "deadline")
+        fence = LeaseFence(store, lease, Path(folder) / "deadline")
         lease_store = _lease_store_of(store)
         lease_store.take(lease, on_event)
         with _Renewing(lease_store, lease, fence.deadline):

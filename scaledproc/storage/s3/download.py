@@ -124,7 +124,7 @@ def are_known(options: Mapping[str, Any]) -> bool:
 
 
 @dataclass(frozen=True)
-class Piece:
+class ByteRange:
     """What one request asks for: an object, or a part of a large one.
 
     Parameters
@@ -210,7 +210,7 @@ class S3Objects:
             each.result()
         return wrong
 
-    def _fetch_with_retries(self, piece: Piece, over: threading.Event) -> None:
+    def _fetch_with_retries(self, piece: ByteRange, over: threading.Event) -> None:
         begun, attempt = time.monotonic(), 0
         while True:
             attempt += 1
@@ -221,7 +221,7 @@ class S3Objects:
                 if pause is None or over.wait(pause):
                     raise OSError(f"{error} ({attempt} attempts)") from None
 
-    def _fetch(self, piece: Piece) -> None:
+    def _fetch(self, piece: ByteRange) -> None:
         """Write a piece of an object: of the version that was listed, and whole."""
         import obstore
 
@@ -255,11 +255,11 @@ def _part_size(total: int) -> int:
     return min(max(-(-total // (WAYS * PART)), 1) * PART, LARGEST_PART)
 
 
-def _cut(item: Wanted, part: int) -> list[Piece]:
-    return [Piece(item, start, min(start + part, item.size)) for start in range(0, max(item.size, 1), part)]
+def _cut(item: Wanted, part: int) -> list[ByteRange]:
+    return [ByteRange(item, start, min(start + part, item.size)) for start in range(0, max(item.size, 1), part)]
 
 
-def _body(found: GetResult, piece: Piece) -> Iterator[Bytes]:
+def _body(found: GetResult, piece: ByteRange) -> Iterator[Bytes]:
     try:
         if piece.stop - piece.start <= BUFFER:
             yield found.bytes()

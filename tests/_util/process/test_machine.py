@@ -56,7 +56,7 @@ def test_the_soft_limit_is_raised_as_far_as_it_is_needed(jobs: int) -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
-        fits = machine.fitting(jobs)
+        fits = machine.allowed_processes(jobs)
         allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         needed = machine.FILES_BESIDE + machine.FILES_EACH * jobs
         assert allowed == max(256, min(needed, before[1]))

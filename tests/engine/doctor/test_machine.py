@@ -174,7 +174,7 @@ def test_locks_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_open_files_that_do_not_suffice_are_a_worry(monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.find_open_files(2).verdict is Verdict.FINE
-    monkeypatch.setattr(machine, "fitting", lambda _: 3)
+    monkeypatch.setattr(machine, "allowed_processes", lambda _: 3)
     found = machine.find_open_files(8)
     assert (found.verdict, found.stops) == (Verdict.WORRY, False)
     assert found.text.startswith("3 of 8 processes")

@@ -15,7 +15,7 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 import scaledproc
-from scaledproc.execution.tables.croissant import CONFORMS_TO, TableFile, column_id, croissant
+from scaledproc.execution.tables.croissant import CONFORMS_TO, DescribedTable, column_id, croissant
 from scaledproc.execution.tables.keys import KEYS
 from scaledproc.extractors.described import descriptions
 from scaledproc.extractors.tables import TABLE_NAME
@@ -152,7 +152,7 @@ def test_croissant_that_is_gone_can_be_had_again(data: Path) -> None:
 
 def test_columns_whose_names_differ_in_white_space_alone() -> None:
     schema = pa.schema([("a b", pa.int64()), ("a_b", pa.int8()), ("a\tb", pa.list_(pa.list_(pa.uint16(), 2)))])
-    text = croissant("own", "p", "1", [TableFile("features", "features.parquet", schema, 0, 1, "0" * 64)])
+    text = croissant("own", "p", "1", [DescribedTable("features", "features.parquet", schema, 0, 1, "0" * 64)])
     fields = json.loads(text)["recordSet"][0]["field"]
     assert [each["@id"] for each in fields] == ["features/a%20b", "features/a_b", "features/a%09b"]
     assert [each["source"]["extract"]["column"] for each in fields] == schema.names
@@ -174,7 +174,7 @@ TABLES = st.dictionaries(
 @example(["a_b_2", "a_b", "a b", "a/b", "a%20b"], {"features-files": ["b"], "features-": ["features"]}, True)
 def test_no_two_things_have_one_id(names: list[str], further: dict[str, list[str]], are_folders: bool) -> None:
     tables = [
-        TableFile(
+        DescribedTable(
             name,
             name if are_folders else f"{name}.parquet",
             pa.schema([(column, pa.int64()) for column in columns]),

@@ -10,9 +10,9 @@ from scaledproc.execution.limits import Limits
 from scaledproc.execution.workers.recovery import (
     LOADS,
     Cause,
+    ChunkPiece,
     Loss,
-    Piece,
-    Verdict,
+    QuarantinedTask,
     WorkerLostError,
     after_loss,
     allowed_losses,
@@ -32,7 +32,7 @@ def test_the_culprits_are_found_and_nobody_else(
 ) -> None:
     """A model: a process dies at the first bad task that it comes to; now and then its note is lost."""
     limits = Limits(task_retries=retries)
-    queue, verdicts, processes = [Piece(0, tasks)], list[Verdict](), 0
+    queue, verdicts, processes = [ChunkPiece(0, tasks)], list[QuarantinedTask](), 0
     done: list[int] = []
     while queue:
         piece = queue.pop(0)
@@ -62,45 +62,55 @@ def test_in_which_part_a_process_was_lost() -> None:
 
 
 def test_losses_that_are_nobodys_fault() -> None:
-    piece, limits = Piece(3, 9), Limits()
+    piece, limits = ChunkPiece(3, 9), Limits()
     for _ in range(LOADS - 1):
         (piece,), verdict = after_loss(piece, Loss("crash", "SIGKILL", begun=False), limits)
         assert verdict is None
         assert (piece.start, piece.stop) == (3, 9)
     assert after_loss(piece, Loss("crash", "SIGKILL", begun=False), limits) == ([], None)
-    assert after_loss(Piece(3, 9), Loss("worn", "", 5), limits) == ([Piece(3, 5), Piece(5, 9)], None)
-    alone = after_loss(Piece(3, 9), Loss("memory", "SIGKILL", 5), limits)[0][-1]
-    assert alone == Piece(5, 6, losses=1, is_alone=True)
+    assert after_loss(ChunkPiece(3, 9), Loss("worn", "", 5), limits) == ([ChunkPiece(3, 5), ChunkPiece(5, 9)], None)
+    alone = after_loss(ChunkPiece(3, 9), Loss("memory", "SIGKILL", 5), limits)[0][-1]
+    assert alone == ChunkPiece(5, 6, losses=1, is_alone=True)
     assert alone.is_fresh
 
 
 def test_a_task_that_hangs_is_not_tried_again_unless_asked_for() -> None:
     hung = Loss("timeout", "exit code 1", 4, trace="Timeout")
-    pieces, verdict = after_loss(Piece(4, 5), hung, Limits(task_timeout=90))
+    pieces, verdict = after_loss(ChunkPiece(4, 5), hung, Limits(task_timeout=90))
     text = "the task took longer than the 1 min 30 s of --task-timeout"
-    assert (pieces, verdict) == ([], Verdict(4, "timeout", "TimeoutError", text, 1, "Timeout"))
-    pieces, verdict = after_loss(Piece(4, 5), hung, Limits(task_timeout=90, task_retries=1))
-    assert (pieces, verdict) == ([Piece(4, 5, losses=1)], None)
+    assert (pieces, verdict) == ([], QuarantinedTask(4, "timeout", "TimeoutError", text, 1, "Timeout"))
+    pieces, verdict = after_loss(ChunkPiece(4, 5), hung, Limits(task_timeout=90, task_retries=1))
+    assert (pieces, verdict) == ([ChunkPiece(4, 5, losses=1)], None)
 
 
 def test_where_it_is_not_known_which_task_it_was_the_piece_is_halved() -> None:
     for task in (None, 2, 9):  # unknown, or none of the piece
-        assert after_loss(Piece(3, 9), Loss("crash", "SIGSEGV", task), Limits()) == ([Piece(3, 6), Piece(6, 9)], None)
-    assert after_loss(Piece(3, 8), Loss("crash", "SIGSEGV"), Limits()) == ([Piece(3, 5), Piece(5, 8)], None)
+        assert after_loss(ChunkPiece(3, 9), Loss("crash", "SIGSEGV", task), Limits()) == (
+            [ChunkPiece(3, 6), ChunkPiece(6, 9)],
+            None,
+        )
+    assert after_loss(ChunkPiece(3, 8), Loss("crash", "SIGSEGV"), Limits()) == (
+        [ChunkPiece(3, 5), ChunkPiece(5, 8)],
+        None,
+    )
+    assert after_loss(ChunkPiece(3, 9), Loss("worn", "", 9), Limits()) == ([ChunkPiece(3, 6), ChunkPiece(6, 9)], None)
     # A process that gave up before its first task had nothing to give up for; that task is tried alone.
-    assert after_loss(Piece(3, 9), Loss("worn", "", 3), Limits()) == ([Piece(4, 9), Piece(3, 4, 1)], None)
+    assert after_loss(ChunkPiece(3, 9), Loss("worn", "", 3), Limits()) == (
+        [ChunkPiece(4, 9), ChunkPiece(3, 4, 1)],
+        None,
+    )
 
 
 @pytest.mark.parametrize(
     ("task", "others"),
-    [(3, [Piece(4, 9)]), (8, [Piece(3, 8)]), (5, [Piece(3, 5), Piece(6, 9)])],
+    [(3, [ChunkPiece(4, 9)]), (8, [ChunkPiece(3, 8)]), (5, [ChunkPiece(3, 5), ChunkPiece(6, 9)])],
 )
-def test_the_others_are_done_first_and_the_culprit_alone(task: int, others: list[Piece]) -> None:
-    pieces, verdict = after_loss(Piece(3, 9), Loss("crash", "SIGSEGV", task), Limits())
-    assert (pieces, verdict) == ([*others, Piece(task, task + 1, losses=1)], None)
+def test_the_others_are_done_first_and_the_culprit_alone(task: int, others: list[ChunkPiece]) -> None:
+    pieces, verdict = after_loss(ChunkPiece(3, 9), Loss("crash", "SIGSEGV", task), Limits())
+    assert (pieces, verdict) == ([*others, ChunkPiece(task, task + 1, losses=1)], None)
     assert not any(piece.is_fresh for piece in others)
     # Losses of a piece of several tasks are nobody's.
-    assert after_loss(Piece(3, 9, losses=1), Loss("crash", "SIGSEGV", task), Limits())[1] is None
+    assert after_loss(ChunkPiece(3, 9, losses=1), Loss("crash", "SIGSEGV", task), Limits())[1] is None
 
 
 @pytest.mark.parametrize(("cause", "allowed"), [("crash", (1, 1, 3)), ("memory", (1, 1, 3)), ("timeout", (0, 1, 3))])
@@ -111,10 +121,13 @@ def test_how_many_processes_a_task_may_end(cause: Cause, allowed: tuple[int, ...
 
 def test_a_task_that_ends_its_process_alone_too_is_told_in_the_same_words_everywhere() -> None:
     loss = Loss("crash", "SIGSEGV", 7)
-    (piece,), verdict = after_loss(Piece(4, 5), loss, Limits())
-    assert (piece, verdict) == (Piece(4, 5, losses=1), None)
+    (piece,), verdict = after_loss(ChunkPiece(4, 5), loss, Limits())
+    assert (piece, verdict) == (ChunkPiece(4, 5, losses=1), None)
     text = "the task ended its process: SIGSEGV"
-    assert after_loss(piece, loss, Limits()) == ([], Verdict(4, "crash", "SIGSEGV", text, 2, f"SIGSEGV: {text}\n"))
+    assert after_loss(piece, loss, Limits()) == (
+        [],
+        QuarantinedTask(4, "crash", "SIGSEGV", text, 2, f"SIGSEGV: {text}\n"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,14 +148,14 @@ def test_a_task_that_ends_its_process_alone_too_is_told_in_the_same_words_everyw
 )
 def test_a_task_that_takes_too_much_memory(how: str, limits: Limits, message: str) -> None:
     loss = Loss("memory", how, 4)
-    (piece,), verdict = after_loss(Piece(4, 5), loss, limits)
-    assert (piece, verdict) == (Piece(4, 5, losses=1, is_alone=True), None)
-    assert after_loss(piece, loss, limits) == ([], Verdict(4, "memory", how, message, 2, f"{how}: {message}\n"))
+    (piece,), verdict = after_loss(ChunkPiece(4, 5), loss, limits)
+    assert (piece, verdict) == (ChunkPiece(4, 5, losses=1, is_alone=True), None)
+    assert after_loss(piece, loss, limits) == ([], QuarantinedTask(4, "memory", how, message, 2, f"{how}: {message}\n"))
 
 
 def test_what_is_said_of_a_loss_and_a_piece_where_nothing_is_known() -> None:
     assert Loss("crash", "SIGSEGV") == Loss("crash", "SIGSEGV", None, begun=True, trace="")
-    assert Piece(3, 9) == Piece(3, 9, losses=0, loads=0, is_alone=False)
+    assert ChunkPiece(3, 9) == ChunkPiece(3, 9, losses=0, loads=0, is_alone=False)
     assert LOADS == 3
     loss = Loss("worn", "", 3)
     assert WorkerLostError(loss).loss is loss

@@ -19,7 +19,7 @@ from scaledproc.extractors.rows.collector import RowCollector, SchemaError
 from scaledproc.extractors.rows.columns import columns_of, nan_is_null, take_column, take_table
 from scaledproc.extractors.rows.scalars import Taker
 from scaledproc.extractors.rows.takers import taker_for, to_arrow
-from scaledproc.extractors.rows.values import Refused
+from scaledproc.extractors.rows.values import RefusedValue
 
 F16, U64 = pa.float16(), pa.uint64()
 NAN, INF = float("nan"), float("inf")
@@ -37,7 +37,7 @@ def as_values(values: Any, taker: Taker) -> tuple[str, Any]:
     """What a column's values become, each looked at by itself; or why not, and the row."""
     try:
         return "taken", content(to_arrow(taker.take_all(values), taker))
-    except Refused as error:
+    except RefusedValue as error:
         return str(error), error.path
 
 
@@ -45,7 +45,7 @@ def as_column(column: Any, taker: Taker) -> tuple[str, Any]:
     """What a column becomes as a whole."""
     try:
         taken = take_column(column, taker)
-    except Refused as error:
+    except RefusedValue as error:
         return str(error), error.path
     taken.validate(full=True)
     assert taken.type == taker.kind
@@ -221,7 +221,7 @@ def test_a_column_of_nothing_but_nulls_fits_every_type_that_may_be_null() -> Non
     for kind in (I64, TEXT, pa.list_(I64), pa.timestamp("us", "UTC"), pa.uuid()):
         column = pa.chunked_array([pa.nulls(2, pa.bool_())])
         assert take_column(column, taker_for(kind)).equals(pa.chunked_array([pa.nulls(2, kind)]))
-        with pytest.raises(Refused, match="may not be null") as caught:
+        with pytest.raises(RefusedValue, match="may not be null") as caught:
             take_column(column, taker_for(kind, nullable=False))
         assert caught.value.path == (0,)
     assert take_column(pa.chunked_array([], pa.bool_()), taker_for(I64)).to_pylist() == []
@@ -229,7 +229,7 @@ def test_a_column_of_nothing_but_nulls_fits_every_type_that_may_be_null() -> Non
 
 def test_values_that_are_no_arrow_column() -> None:
     assert take_column([1, 2.0, None], taker_for(I64)).equals(pa.chunked_array([[1, 2, None]]))
-    with pytest.raises(Refused, match=r"1.5 is no whole number") as caught:
+    with pytest.raises(RefusedValue, match=r"1.5 is no whole number") as caught:
         take_column([1, 1.5], taker_for(I64))
     assert caught.value.path == (1,)
 
@@ -242,7 +242,7 @@ DAMAGED = pa.Array.from_buffers(TEXT, 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"
 def test_the_first_damaged_row_is_named(before: int, after: int) -> None:
     column = pa.chunked_array([pa.array(["a"] * before, TEXT), DAMAGED, pa.array(["b"] * after, TEXT), DAMAGED])
     for kind in (TEXT, pa.large_string(), I64):
-        with pytest.raises(Refused, match=r"^the Arrow table is damaged: .*UTF8") as caught:
+        with pytest.raises(RefusedValue, match=r"^the Arrow table is damaged: .*UTF8") as caught:
             take_column(column, taker_for(kind))
         assert caught.value.path == (before,)
     said = outcome(pa.schema([("x", TEXT)]), pa.table({"x": column}))[1]
@@ -259,7 +259,7 @@ def test_how_long_a_value_of_a_column_may_be(monkeypatch: pytest.MonkeyPatch) ->
                 pa.array(["a", "x" * 41], TEXT).cast(kind),
             )
             assert take_column(pa.chunked_array([long]), taker_for(declared)).to_pylist() == long.to_pylist()
-            with pytest.raises(Refused, match="it has 41 bytes") as caught:
+            with pytest.raises(RefusedValue, match="it has 41 bytes") as caught:
                 take_column(pa.chunked_array([longer]), taker_for(declared))
             assert caught.value.path == (1,)
         schema = pa.schema([("x", kind)])

@@ -20,7 +20,7 @@ from row_forms import BERLIN, F32, F64, I32, I64, NOON, TEXT
 
 from scaledproc.extractors.rows import scalars
 from scaledproc.extractors.rows.takers import taker_for, to_arrow
-from scaledproc.extractors.rows.values import Refused
+from scaledproc.extractors.rows.values import RefusedValue
 
 F16 = pa.float16()
 M8: Any = np.datetime64
@@ -77,12 +77,12 @@ def test_whole_numbers_up_to_the_bounds_of_their_type(kind: pa.DataType) -> None
         assert stored(number, kind) == number
     for number in (low - 1, high + 1, 10**5000):
         for values in ([number], [number, 1], [1, number]):
-            with pytest.raises(Refused, match=r"out of range .* a wider type, or as float64"):
+            with pytest.raises(RefusedValue, match=r"out of range .* a wider type, or as float64"):
                 taker_for(kind).take_all(values)
-        with pytest.raises(Refused, match="out of range"):
+        with pytest.raises(RefusedValue, match="out of range"):
             taker_for(kind).take(number)
     for far in (float(low - 1) - 1 - 2**11 * (low < -(2**31)), float(high + 1)):
-        with pytest.raises(Refused, match="out of range"):
+        with pytest.raises(RefusedValue, match="out of range"):
             taker_for(kind).take(far)
 
 
@@ -227,7 +227,7 @@ def test_the_largest_day() -> None:
     for days in (2**31 - 1, -(2**31)):
         assert to_arrow([taker.take(M8(days, "D"))], taker).cast(pa.int32()).to_pylist() == [days]
     for days in (2**31, -(2**31) - 1):
-        with pytest.raises(Refused, match="out of range for date32"):
+        with pytest.raises(RefusedValue, match="out of range for date32"):
             taker.take(M8(days, "D"))
 
 
@@ -243,24 +243,24 @@ def test_the_farthest_instants(unit: str) -> None:
     assert taker.take(M8(most, "D")) == most * per_day
     assert taker.take(M8(-most, "D")) == -most * per_day
     for days in (most + 1, -most - 1):
-        with pytest.raises(Refused, match=r"out of range .* coarser unit"):
+        with pytest.raises(RefusedValue, match=r"out of range .* coarser unit"):
             taker.take(M8(days, "D"))
     for size in (2, 3):  # a count of several units each
-        with pytest.raises(Refused, match=r"out of range .* coarser unit"):
+        with pytest.raises(RefusedValue, match=r"out of range .* coarser unit"):
             taker.take(M8(2**62, f"{size}{unit}"))
 
 
 def test_exactly_so_many_units_as_fit() -> None:
     taker = taker_for(pa.duration("us"))
     assert taker.take(SPAN(-(2**62), "2us")) == -(2**63)
-    with pytest.raises(Refused, match="out of range"):
+    with pytest.raises(RefusedValue, match="out of range"):
         taker.take(SPAN(2**62, "2us"))
 
 
 @pytest.mark.parametrize("span", [dt.timedelta.max, dt.timedelta.min])
 def test_the_longest_spans_of_python(span: dt.timedelta) -> None:
     for unit in ("us", "ns"):
-        with pytest.raises(Refused, match=r"out of range for duration.* coarser unit"):
+        with pytest.raises(RefusedValue, match=r"out of range for duration.* coarser unit"):
             taker_for(pa.duration(unit)).take(span)
 
 
@@ -269,7 +269,7 @@ def test_years_and_months_of_numpy() -> None:
     assert taker.take(M8(-1, "Y")) == -365 * 86400
     assert taker.take(M8(999_999, "Y")) == int(M8(999_999, "Y").astype("M8[s]").astype(int))
     for far in (10**6, -(10**6), 2**62):
-        with pytest.raises(Refused, match="counted in Y, not in a unit of time; convert it"):
+        with pytest.raises(RefusedValue, match="counted in Y, not in a unit of time; convert it"):
             taker.take(M8(far, "Y"))
 
 
@@ -553,10 +553,10 @@ def test_years_and_months_of_numpy() -> None:
     ],
 )
 def test_what_is_refused_and_what_to_do(value: Any, kind: pa.DataType, message: str) -> None:
-    with pytest.raises(Refused, match="^" + re.escape(message) + "$") as alone:
+    with pytest.raises(RefusedValue, match="^" + re.escape(message) + "$") as alone:
         taker_for(kind).take(value)
     assert alone.value.path == ()
-    with pytest.raises(Refused, match="^" + re.escape(message) + "$") as among:
+    with pytest.raises(RefusedValue, match="^" + re.escape(message) + "$") as among:
         taker_for(kind).take_all([None, value, value])
     assert among.value.path == (1,)
 
@@ -577,7 +577,7 @@ def test_what_is_refused_and_what_to_do(value: Any, kind: pa.DataType, message: 
     ids=lambda value: str(value)[:12] if isinstance(value, pa.DataType) else "large",
 )
 def test_what_is_too_large(value: Any, kind: pa.DataType) -> None:
-    with pytest.raises(Refused, match=r"out of range for|too many digits for"):
+    with pytest.raises(RefusedValue, match=r"out of range for|too many digits for"):
         taker_for(kind).take(value)
 
 
@@ -589,9 +589,9 @@ def test_the_largest_whole_numbers_of_floats() -> None:
     ):
         for sign in (1, -1):
             assert stored(sign * most, kind) == sign * float(most)
-            with pytest.raises(Refused, match="not exact"):
+            with pytest.raises(RefusedValue, match="not exact"):
                 taker_for(kind).take(sign * (limit - 1))
-            with pytest.raises(Refused, match="out of range"):
+            with pytest.raises(RefusedValue, match="out of range"):
                 taker_for(kind).take(sign * limit)
 
 
@@ -600,7 +600,9 @@ def test_null_where_it_may_be(kind: pa.DataType) -> None:
     assert taker_for(kind).take(None) is None
     assert taker_for(kind, nullable=True).take(pd.NA) is None
     for nothing in (None, pd.NaT, np.ma.masked):
-        with pytest.raises(Refused, match=r"^it may not be null; give a value, or declare the column as nullable$"):
+        with pytest.raises(
+            RefusedValue, match=r"^it may not be null; give a value, or declare the column as nullable$"
+        ):
             taker_for(kind, nullable=False).take(nothing)
     assert taker_for(kind).nullable
     assert not taker_for(kind, nullable=False).nullable
@@ -614,7 +616,7 @@ def test_how_long_texts_and_bytes_may_be(monkeypatch: pytest.MonkeyPatch) -> Non
         assert taker_for(kind).take(value) == value
     beyond = [("abcde", TEXT), ("üüa", TEXT), (b"abcde", pa.binary()), (bytearray(5), pa.binary(5))]
     for value, kind in beyond:
-        with pytest.raises(Refused, match=r"^it has 5 bytes, and Parquet keeps at most 4; cut it in pieces$"):
+        with pytest.raises(RefusedValue, match=r"^it has 5 bytes, and Parquet keeps at most 4; cut it in pieces$"):
             taker_for(kind).take(value)
 
 
@@ -755,8 +757,8 @@ def test_many_values_are_taken_as_each_of_them(values: list[Any]) -> None:
         taker = taker_for(kind)
         try:
             expected = [taker.take(value) for value in values]
-        except Refused as error:
-            with pytest.raises(Refused, match="^" + re.escape(str(error)) + "$"):
+        except RefusedValue as error:
+            with pytest.raises(RefusedValue, match="^" + re.escape(str(error)) + "$"):
                 taker.take_all(iter(values))
         else:
             taken = taker.take_all(values)

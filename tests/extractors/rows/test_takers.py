@@ -20,7 +20,7 @@ from row_forms import F32, F64, I64, NOON, PAIR, TENSOR, TEXT, columns, outcome
 from scaledproc.errors import UsageError
 from scaledproc.extractors.rows.collector import RowCollector, SchemaError
 from scaledproc.extractors.rows.takers import taker_for, to_arrow
-from scaledproc.extractors.rows.values import Refused
+from scaledproc.extractors.rows.values import RefusedValue
 
 NS = np.datetime64("2020-01-01T00:00:00.000000001")
 NAN = float("nan")
@@ -205,7 +205,7 @@ def test_what_a_value_becomes(value: Any, kind: pa.DataType, expected: Any) -> N
 )  # fmt: skip
 def test_what_is_refused_where_and_how(value: Any, kind: pa.DataType, path: tuple[Any, ...], message: str) -> None:
     pattern = ".*".join(map(re.escape, message.removesuffix("$").split(".*"))) + "$" * message.endswith("$")
-    with pytest.raises(Refused, match=pattern) as caught:
+    with pytest.raises(RefusedValue, match=pattern) as caught:
         taker_for(kind).take(value)
     assert caught.value.path == path
 
@@ -278,9 +278,9 @@ def test_types_of_ones_own_take_what_they_lie_over() -> None:
     made = to_arrow([taker.take(1), taker.take(None)], taker)
     assert made.type == kind
     assert made.chunk(0).storage.to_pylist() == [1.0, None]
-    with pytest.raises(Refused, match="'x' is a text, not double"):
+    with pytest.raises(RefusedValue, match="'x' is a text, not double"):
         taker.take("x")
-    with pytest.raises(Refused, match=r"^it may not be null; give a value"):
+    with pytest.raises(RefusedValue, match=r"^it may not be null; give a value"):
         taker_for(kind, nullable=False).take(None)
     assert taker_for(_Degrees(pa.list_(REQUIRED))).has_rules
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 
-class Ways(NamedTuple):
+class CompiledFunctions(NamedTuple):
     """Compiled functions."""
 
     filtered: Any
@@ -23,21 +23,21 @@ class Ways(NamedTuple):
     decide: Any
 
 
-ways: Ways | None = None
+functions: CompiledFunctions | None = None
 _is_tried = False
 
 
 def use_compiled() -> bool:
     """Detect the compiled way from now on, if that can be had; whether it can."""
-    global ways, _is_tried
+    global functions, _is_tried
     if not _is_tried:
         _is_tried = True
         with contextlib.suppress(Exception):  # not installed, or it cannot keep what it compiles: numpy does the same
-            ways = make_ways()
-    return ways is not None
+            functions = make_functions()
+    return functions is not None
 
 
-def make_ways() -> Ways:
+def make_functions() -> CompiledFunctions:
     """Compile all.
 
     Raises
@@ -52,7 +52,7 @@ def make_ways() -> Ways:
     compiling: Any = njit(cache=True, nogil=True)
     sums = compiling(_sums)
     band = compiling(calling(_band, _sums=sums))
-    made = Ways(
+    made = CompiledFunctions(
         compiling(calling(_filtered, _sums=sums, _band=band)),
         compiling(calling(_band_passed, _band=band)),
         compiling(_maxima),

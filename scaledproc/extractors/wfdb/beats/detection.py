@@ -138,8 +138,8 @@ def _decided(peaks: Peaks, signal: Prepared) -> NDArray[np.bool_]:
     firsts = np.concatenate([np.searchsorted(peaks.places, signal.starts), [len(places)]]).astype(np.int64)
     heights, slopes = peaks.heights.astype(np.float64), peaks.slopes.astype(np.float64)
     accepted, room = np.zeros(len(places), bool), np.zeros((3, 8))
-    if (ways := compiled.ways) is not None:
-        ways.decide(places, heights, slopes, firsts, begins, ends, signal.fs, accepted, *room)
+    if (functions := compiled.functions) is not None:
+        functions.decide(places, heights, slopes, firsts, begins, ends, signal.fs, accepted, *room)
         return accepted
     marked: list[bool] = accepted.tolist()  # lists are faster, element by element
     told: list[Any] = [each.tolist() for each in (places, heights, slopes, firsts, begins, ends)]

@@ -168,8 +168,8 @@ def filtered(values: NDArray[np.int64], lengths: Filter) -> tuple[NDArray[np.int
     -------
     The window of sum `i` begins at slope `i`.
     """
-    if (ways := compiled.ways) is not None:
-        found: tuple[NDArray[np.int64], NDArray[np.int64]] = ways.filtered(values, *lengths)
+    if (functions := compiled.functions) is not None:
+        found: tuple[NDArray[np.int64], NDArray[np.int64]] = functions.filtered(values, *lengths)
         return found
     band = band_passed(values, lengths)
     slopes = band[lengths.step :] - band[: -lengths.step]
@@ -182,8 +182,8 @@ def filtered(values: NDArray[np.int64], lengths: Filter) -> tuple[NDArray[np.int
 
 def band_passed(values: NDArray[np.int64], lengths: Filter) -> NDArray[np.int64]:
     """The band-pass alone, along the last axis, which gets shorter by `half` at both ends."""
-    if (ways := compiled.ways) is not None and values.ndim == 2:
-        rows: NDArray[np.int64] = ways.band_passed(values, lengths.low, lengths.high)
+    if (functions := compiled.functions) is not None and values.ndim == 2:
+        rows: NDArray[np.int64] = functions.band_passed(values, lengths.low, lengths.high)
         return rows
     low = moving_sum(moving_sum(values, lengths.low), lengths.low)
     if not lengths.high:
@@ -206,8 +206,8 @@ def moving_sum(values: NDArray[np.int64], length: int) -> NDArray[np.int64]:
 
 def _maxima(sums: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Places that are higher than the one before and as high as the one behind, and how high."""
-    if (ways := compiled.ways) is not None:
-        places: NDArray[np.int64] = ways.maxima(sums)
+    if (functions := compiled.functions) is not None:
+        places: NDArray[np.int64] = functions.maxima(sums)
         return places, sums[places]
     rises = sums[1:] > sums[:-1]
     places = np.flatnonzero(rises[:-1] & ~rises[1:]) + 1
@@ -221,8 +221,8 @@ def _suppressed(places: NDArray[np.int64], heights: NDArray[np.int64], reach: in
 
 def not_overshadowed(places: NDArray[Any], heights: NDArray[np.int64], reach: float) -> NDArray[np.bool_]:
     """Which have no higher one, nor an equal one before, less than `reach` away."""
-    if (ways := compiled.ways) is not None:
-        lone: NDArray[np.bool_] = ways.not_overshadowed(places, heights, float(reach))
+    if (functions := compiled.functions) is not None:
+        lone: NDArray[np.bool_] = functions.not_overshadowed(places, heights, float(reach))
         return lone
     kept = np.ones(len(places), bool)
     for by in range(1, len(places)):

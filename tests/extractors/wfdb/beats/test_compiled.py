@@ -16,15 +16,15 @@ from scaledproc.extractors.wfdb.beats.filtering import Filter, filtered, find_pe
 
 
 @pytest.fixture(scope="module")
-def ways() -> compiled.Ways:
-    return compiled.make_ways()
+def functions() -> compiled.CompiledFunctions:
+    return compiled.make_functions()
 
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    before = compiled.ways
+    before = compiled.functions
     yield
-    compiled.ways = before
+    compiled.functions = before
 
 
 @pytest.mark.slow
@@ -36,16 +36,18 @@ def _as_before() -> Iterator[None]:
     st.sampled_from([0.0, 0.1, 1.0]),
     st.integers(0, 2**32 - 1),
 )
-def test_both_ways_find_the_same(ways: compiled.Ways, kind: str, fs: float, n: int, noise: float, seed: int) -> None:
+def test_both_ways_find_the_same(
+    functions: compiled.CompiledFunctions, kind: str, fs: float, n: int, noise: float, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     times = np.cumsum(rng.uniform(0.3, 1.5, max(int(n / fs), 1)))
     samples = ecg(fs, times, "narrow")[0][:n]
     samples = samples + noise * rng.normal(size=len(samples))
     for start in rng.integers(0, max(n, 1), 3):
         samples[start : start + int(rng.integers(1, int(2 * fs)))] = rng.choice([np.nan, 2.0])
-    compiled.ways = None
+    compiled.functions = None
     plain = detect_beats(samples, fs, kind)  # type: ignore[arg-type]
-    compiled.ways = ways
+    compiled.functions = functions
     other = detect_beats(samples, fs, kind)  # type: ignore[arg-type]
     for name, values in vars(plain).items():
         np.testing.assert_array_equal(values, getattr(other, name), err_msg=name)
@@ -54,7 +56,7 @@ def test_both_ways_find_the_same(ways: compiled.Ways, kind: str, fs: float, n: i
 @pytest.mark.parametrize("lengths", [qrs_filter(125), qrs_filter(360), pulse_filter(125), Filter(1, 0, 1, 1, True)])
 def test_filters_are_what_plain_sums_give(lengths: Filter) -> None:
     """Against the definition: averages, their difference, slopes and their sum, each written out."""
-    compiled.ways = None
+    compiled.functions = None
     values = np.random.default_rng(1).integers(-(2**23), 2**23, 400)
     slopes, sums = filtered(values, lengths)
     once = np.convolve(values, np.ones(lengths.low, np.int64), "valid")
@@ -74,7 +76,7 @@ def test_filters_are_what_plain_sums_give(lengths: Filter) -> None:
 @given(st.integers(0, 2_000), st.integers(1, 60), st.integers(1, 11), st.integers(0, 2**32 - 1))
 def test_blocks_do_not_show(n: int, reach: int, bin_size: int, seed: int) -> None:
     """The peaks of a signal that is filtered block by block are those of the whole."""
-    compiled.ways = None
+    compiled.functions = None
     values = np.random.default_rng(seed).integers(-20, 20, n).cumsum().astype(np.int32)
     whole = find_peaks(values, qrs_filter(125), reach, bin_size)
     with pytest.MonkeyPatch.context() as patch:
@@ -87,19 +89,19 @@ def test_blocks_do_not_show(n: int, reach: int, bin_size: int, seed: int) -> Non
 
 
 def test_the_compiled_way_is_used_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "ways", None)
+    monkeypatch.setattr(compiled, "functions", None)
     monkeypatch.setattr(compiled, "_is_tried", False)
-    monkeypatch.setattr(compiled, "make_ways", lambda: "made")
+    monkeypatch.setattr(compiled, "make_functions", lambda: "made")
     assert compiled.use_compiled()
-    assert compiled.ways == "made"  # type: ignore[comparison-overlap]
+    assert compiled.functions == "made"  # type: ignore[comparison-overlap]
 
 
 def test_without_numba_the_same_is_done_by_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
-    def lacking() -> compiled.Ways:
+    def lacking() -> compiled.CompiledFunctions:
         raise ImportError
 
-    monkeypatch.setattr(compiled, "ways", None)
+    monkeypatch.setattr(compiled, "functions", None)
     monkeypatch.setattr(compiled, "_is_tried", False)
-    monkeypatch.setattr(compiled, "make_ways", lacking)
+    monkeypatch.setattr(compiled, "make_functions", lacking)
     assert not compiled.use_compiled()
     assert len(detect_beats(ecg(125, np.arange(0.5, 20, 0.8), "narrow")[0], 125, "ecg")) == 25
