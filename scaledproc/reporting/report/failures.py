@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from htpy import Node, details, div, p, summary
 
 from scaledproc._util.text import count_text
+from scaledproc.reporting.report.again import is_in_memory, shell_word
 from scaledproc.reporting.report.parts import block, command, grid, listed, number, part, said
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ def _failures(found: Findings) -> list[Node]:
     kinds = sorted(failures.kinds.items(), key=lambda item: -item[1])
     where = " (errors.parquet)" if found.is_done else ""
     text = f"{count_text(failures.total, 'task')} failed{where}. {unread_text(found)} ".replace("  ", " ")
+    if is_in_memory(found):
+        text += "EXTRACTOR stands for a name that the extractor can be found by: this one was an object in memory. "
     text += "Messages that differ only in numbers and in the task's own name are one line."
     rows = [
         (said(each.kind, 40), said(each.error, 80), number(each.count), said(each.message), _again(found, each))
@@ -71,15 +73,19 @@ def _others(messages: Messages) -> Node:
     return p(class_="note")[f"{text}."]
 
 
-def try_command(output: str, anchor: str) -> str:
-    """The command that tries a task of a run again, in a process that a person watches."""
-    return f"scaledproc try {shlex.quote(f'{output}#{anchor}')}"
+def try_command(found: Findings, anchor: str) -> str:
+    """The command that tries a task of a run again, in a process that a person watches.
+
+    An extractor that was an object in memory has no name: `EXTRACTOR` stands for one that a person gives it.
+    """
+    named = "EXTRACTOR " if is_in_memory(found) else ""
+    return f"scaledproc try {named}{shell_word(f'{found.output}#{anchor}')}"
 
 
 def _again(found: Findings, alike: Alike) -> Node:
     names = alike.examples
     return div[
-        command(try_command(found.output, names[0])) if names else None,
+        command(try_command(found, names[0])) if names else None,
         details[summary["Tasks"], listed(said(each) for each in names)] if names else None,
     ]
 

@@ -130,10 +130,15 @@ class Column:
         As they are declared; the last two are empty where nobody said.
     nulls
         Rows without a value; None where the file does not tell.
+    nans, infinite
+        How many of the rows that were read have NaN, an infinity: these are in no histogram.
+    is_empty
+        Whether none of the rows that were read has a value, NaN being none.
     low, high
         The smallest and the largest value, as text; empty where there is none, or the file does not tell.
     distinct
-        Different values in the rows that were read; None where nobody counted, or there are more than were counted.
+        Different values in the rows that were read, without NaN; None where nobody counted, or there are more than
+        were counted.
     most
         The most frequent values of a column that is no number, and how often each was read.
     histogram
@@ -145,6 +150,9 @@ class Column:
     units: str = ""
     description: str = ""
     nulls: int | None = None
+    nans: int = 0
+    infinite: int = 0
+    is_empty: bool = False
     low: str = ""
     high: str = ""
     distinct: int | None = None
@@ -213,6 +221,11 @@ class Findings:
         Which files of the run could not be read or are not as run.json says: texts.
     summaries
         Names of the summaries.
+    file_options
+        The options of the extractor that a person names a file for, whose content run.json has; None where the
+        extractor could not be asked.
+    is_built_in
+        Whether the extractor is one of scaledproc's own.
     """
 
     output: str
@@ -239,6 +252,8 @@ class Findings:
     why_no_examples: str = ""
     problems: tuple[str, ...] = ()
     summaries: tuple[str, ...] = ()
+    file_options: frozenset[str] | None = None
+    is_built_in: bool = False
 
     @property
     def is_done(self) -> bool:

@@ -19,8 +19,10 @@ from scaledproc.engine.past.overview import Groups
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import ShardDone, ShardState
 from scaledproc.extractors.account import Account, Example, Spans, histogram, share_read
-from scaledproc.extractors.base import Extractor
+from scaledproc.extractors.base import Extractor, FunctionExtractor
 from scaledproc.extractors.described import documented_columns
+from scaledproc.extractors.options import options_of
+from scaledproc.extractors.registry import place
 from scaledproc.reporting.report.findings import Findings, Messages, ShardRow, SlowTask, Table, Tasks
 from scaledproc.reporting.report.tables import profile, reading
 from scaledproc.run_folder.names import ERRORS, MAIN_TABLE, TASKS, WARNINGS, shard_errors_name, work_name
@@ -117,7 +119,15 @@ def gather(
         why_no_examples=why,
         problems=tuple(problems),
         summaries=tuple(record.summaries),
+        file_options=None if extractor is None else _file_options(extractor),
+        is_built_in=str(place(str(record.extractor.get("spec", "")))).startswith("scaledproc."),
     )
+
+
+def _file_options(extractor: Extractor) -> frozenset[str]:
+    """The options that a person names a file for, whose content is what run.json has."""
+    declared = options_of(extractor if isinstance(extractor, FunctionExtractor) else type(extractor))
+    return frozenset(name for name, option in declared.items() if option.about.read is not None)
 
 
 def _tried(problems: list[str], read: Any, *given: Any) -> Any:

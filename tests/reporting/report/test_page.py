@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -18,7 +17,7 @@ import scaledproc
 from scaledproc._util.text import seconds_text
 from scaledproc.extractors.account import Histogram
 from scaledproc.reporting.report import report_html
-from scaledproc.reporting.report.about import again, openings
+from scaledproc.reporting.report.about import openings
 from scaledproc.reporting.report.gather import gather
 from scaledproc.reporting.report.page import page, with_trouble
 from scaledproc.reporting.report.pictures import bars
@@ -75,25 +74,6 @@ def test_only_a_live_page_asks_its_own_server(finished: Run) -> None:
     assert rules is not None
     assert "connect-src 'self'" in rules
     assert [about["data-live"] for tag, about in found if tag == "body"] == ["/token/page"]
-
-
-def test_the_command_makes_the_same_table_again(finished: Run, cli: Cli, tmp_path: Path) -> None:
-    command = again(gather(finished))
-    words = shlex.split(command)
-    assert words[-1] == "OUTPUT"  # the run's own folder is finished
-    words[-1] = str(tmp_path / "again")
-    done = cli(*words[1:])
-    assert done.returncode == 0, done.stderr
-    made, first = Run.open(tmp_path / "again").record.digests, finished.record.digests
-    assert {name: made[name] for name in ("features.parquet", "plan.parquet", "signal_stats.csv")} == {
-        name: first[name] for name in ("features.parquet", "plan.parquet", "signal_stats.csv")
-    }
-
-
-def test_the_command_does_not_name_a_service_without_its_settings(finished: Run) -> None:
-    settings = {"instance_type": ["ml.m5.large"], "region": "eu-west-1"}
-    elsewhere = replace(gather(finished), backend={"name": "sagemaker", "settings": settings})
-    assert again(elsewhere).startswith("scaledproc run --backend local ")
 
 
 def test_trouble_of_a_page_that_is_watched_stands_on_it(finished: Run) -> None:
