@@ -97,13 +97,19 @@ def _example(example: Example) -> Node:
 def _columns(shown: Table, *, is_open: bool) -> list[Node]:
     if not shown.columns:
         return []
-    rows = [_column(each, shown) for each in shown.columns]
-    heads = ("Column", "Type", "Missing", "Distinct", "Smallest", "Largest", "Values")
+    has_odd = any(each.nans or each.infinite for each in shown.columns)
+    rows = [_column(each, shown, has_odd=has_odd) for each in shown.columns]
+    heads = ["Column", "Type", "Missing", "Distinct", "Smallest", "Largest", "Values"]
     text = f"{count_text(shown.rows, 'row')}. Missing, smallest and largest are of all of them"
     text += (
         "." if shown.read == shown.rows else f"; distinct values and histograms of {shown.read:,} at equal distances."
     )
-    content = [p(class_="note")[text], grid(f"Values of {shown.name}", heads, rows, numbers=(2, 3))]
+    if has_odd:
+        heads.insert(3, "NaN, infinite")
+        text += " Missing is null. How many are NaN or infinite stands beside it, of the rows that distinct values are "
+        text += "of; NaN is none of these, and neither is in a histogram."
+    numbers = (2, 3, 4) if has_odd else (2, 3)
+    content = [p(class_="note")[text], grid(f"Values of {shown.name}", heads, rows, numbers=numbers)]
     if shown.first:
         first = [
             [said(cell, 60) if cell is not None else Whole(td(class_="none")[NOTHING]) for cell in row]
@@ -117,7 +123,7 @@ def _columns(shown: Table, *, is_open: bool) -> list[Node]:
     return [details(class_="block", open=is_open)[summary[title], *content]]
 
 
-def _column(each: Column, shown: Table) -> tuple[Node | Whole, ...]:
+def _column(each: Column, shown: Table, *, has_odd: bool) -> tuple[Node | Whole, ...]:
     missing = None if each.nulls is None else each.nulls / shown.rows if shown.rows else 0.0
     drawn: Node | Whole = ""
     if each.histogram is not None:
@@ -128,8 +134,19 @@ def _column(each: Column, shown: Table) -> tuple[Node | Whole, ...]:
         said(each.name),
         said(each.type, 60),
         number(missing, "" if missing is None else share_text(missing)),
+        *((_odd(each, shown),) if has_odd else ()),
         number(each.distinct, "" if each.distinct is not None else "many"),
         said(each.low, 40),
         said(each.high, 40),
         drawn,
     )
+
+
+def _odd(each: Column, shown: Table) -> Node | Whole:
+    """How many values of a column are no numbers that one can count with."""
+    count = each.nans + each.infinite
+    if not count:
+        return number(0)
+    texts = [f"{share_text(each.nans / shown.read)} NaN"] if each.nans else []
+    texts += [f"{each.infinite:,} infinite"] if each.infinite else []
+    return number(count / shown.read, ", ".join(texts))

@@ -10,7 +10,7 @@ from scaledproc.extractors.account import DOUBTFUL, SERIOUS, SMALL, Worry
 from scaledproc.run_folder.record import NO_ROWS
 
 if TYPE_CHECKING:
-    from scaledproc.reporting.report.findings import Findings, Tasks
+    from scaledproc.reporting.report.findings import Findings, Table, Tasks
 
 STRAGGLES = 2.0
 """Times the mean of all shards that one takes, from which on it is told of."""
@@ -201,11 +201,19 @@ def _of_table(found: Findings) -> Iterator[Worry]:
     for table in found.tables:
         if not table.rows:
             continue
-        empty = [each.name for each in table.columns if each.nulls == table.rows]
-        if empty:
-            named = ", ".join(empty[:4]) + (f" and {len(empty) - 4:,} more" if len(empty) > 4 else "")
-            text = f"{count_text(len(empty), 'column')} of {table.name} "
-            yield Worry(SMALL, f"{text}{'has' if len(empty) == 1 else 'have'} no value at all: {named}.")
+        for names, what in (
+            ([each.name for each in table.columns if each.nulls == table.rows], "no value at all"),
+            ([each.name for each in table.columns if each.is_empty and each.nulls != table.rows], _only_nan(table)),
+            ([each.name for each in table.columns if each.infinite], "infinite values"),
+        ):
+            if names:
+                named = ", ".join(names[:4]) + (f" and {len(names) - 4:,} more" if len(names) > 4 else "")
+                text = f"{count_text(len(names), 'column')} of {table.name} "
+                yield Worry(SMALL, f"{text}{'has' if len(names) == 1 else 'have'} {what}: {named}.")
+
+
+def _only_nan(table: Table) -> str:
+    return "no value at all, only NaN" if table.read == table.rows else "no value in the rows that were read"
 
 
 def _of_time(found: Findings) -> Iterator[Worry]:

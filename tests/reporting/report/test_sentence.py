@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from scaledproc.extractors.account import DOUBTFUL, SERIOUS, SMALL, Account, Worry
-from scaledproc.reporting.report.findings import Findings, Messages, ShardRow, Table, Tasks
+from scaledproc.reporting.report.findings import Column, Findings, Messages, ShardRow, Table, Tasks
 from scaledproc.reporting.report.sentence import amount_text, sentence, worries
 from scaledproc.reporting.report.times import times_part
 
@@ -95,3 +95,17 @@ def test_amounts_are_said_as_one_says_them() -> None:
     assert [amount_text(each) for each in (0, 4300, 999_999, 3_100_000, 2_000_000, 1_500_000_000)] == [
         *("0", "4,300", "999,999", "3.1 million", "2 million", "1.5 billion"),
     ]
+
+
+def test_columns_without_a_value_are_told_those_of_nan_alone_too() -> None:
+    columns = (
+        Column("null", "double", nulls=9),
+        Column("nan", "double", nulls=1, nans=8, is_empty=True),
+        Column("far", "double", nulls=0, infinite=2),
+        Column("good", "double", nulls=1, nans=1),
+    )
+    for read, words in ((9, "no value at all, only NaN"), (5, "no value in the rows that were read")):
+        texts = [each.text for each in worries(findings(tables=(Table("t", 9, read, columns),)))]
+        assert "1 column of t has no value at all: null." in texts
+        assert f"1 column of t has {words}: nan." in texts
+        assert "1 column of t has infinite values: far." in texts
