@@ -29,6 +29,11 @@ def count_text(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def part_text(part: int, whole: int, noun: str, several: str = "") -> str:
+    """A part of a count with its noun: `1 of 20 tasks`; `several` is an irregular noun of more than one."""
+    return f"{part:,} of {whole:,} {noun if whole == 1 else several or f'{noun}s'}"
+
+
 def ranges_text(numbers: Iterable[int]) -> str:
     """Numbers as ranges: `0-3,7`."""
     runs: list[list[int]] = []
