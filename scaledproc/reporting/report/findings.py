@@ -213,8 +213,8 @@ class Findings:
         None while the run is not done.
     failures, warnings
         What failed, and what tasks warned of.
-    account
-        What the extractor says of the table.
+    account, why_no_account
+        What the extractor says of the table; why it could not, where it failed: the table is no worse for it.
     examples, why_no_examples
         Pieces of the data; why they could not be read, where they could not.
     problems
@@ -248,6 +248,7 @@ class Findings:
     failures: Messages = Messages()
     warnings: Messages = Messages()
     account: Account | None = None
+    why_no_account: str = ""
     examples: tuple[Example, ...] = ()
     why_no_examples: str = ""
     problems: tuple[str, ...] = ()

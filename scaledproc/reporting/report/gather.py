@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from scaledproc.engine.past.overview import Groups
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import ShardDone, ShardState
-from scaledproc.extractors.account import Account, Example, Spans, histogram, share_read
+from scaledproc.extractors.account import Account, Example, ReadPart, Spans, histogram, share_read
 from scaledproc.extractors.base import Extractor, FunctionExtractor
 from scaledproc.extractors.described import documented_columns
 from scaledproc.extractors.options import options_of
@@ -73,7 +73,7 @@ def gather(
     is_done = record.state == "done"
     problems: list[str] = []
     tables: tuple[Table, ...] = ()
-    tasks, account = None, None
+    tasks, account, why_no_account = None, None, ""
     drawn: tuple[Example, ...] = ()
     why = ""
     failures, warnings = Messages(), Messages()
@@ -86,7 +86,7 @@ def gather(
         if WARNINGS in record.digests:
             warnings = _tried(problems, _warnings, run) or warnings
         if extractor is not None and tables:
-            account = _account(run, extractor, problems)
+            account, why_no_account = _account(run, extractor, problems)
         problems += _sizes(run)
         if extractor is not None and examples:
             from scaledproc.reporting.report.examples import find_examples
@@ -115,6 +115,7 @@ def gather(
         failures=failures,
         warnings=warnings,
         account=account,
+        why_no_account=why_no_account,
         examples=drawn,
         why_no_examples=why,
         problems=tuple(problems),
@@ -156,14 +157,34 @@ def _sizes(run: Run) -> list[str]:
     return [f"{shown}{' and others' if len(wrong) > 3 else ''}: not as long as run.json says, or gone"] if wrong else []
 
 
-def _account(run: Run, extractor: Extractor, problems: list[str]) -> Account | None:
+def _account(run: Run, extractor: Extractor, problems: list[str]) -> tuple[Account | None, str]:
+    """What the extractor makes of the table, or why it does not: an extractor is anybody's, and may fail at it.
+
+    That the table cannot be read is a problem of the run's; what else goes wrong is the extractor's.
+    """
+    read = _tried(problems, reading, run.store, run.record.files_of_table())
+    if read is None:
+        return None, ""
+    broken: list[str] = []
+
+    def guarded(columns: Sequence[str]) -> Iterator[pa.Table]:
+        try:
+            yield from read(columns)
+        except Exception as error:
+            if isinstance(error, (ScaledprocError, *store_errors())):
+                broken.append(str(error) if isinstance(error, ScaledprocError) else describe(error))
+            raise
+
+    share = share_read(read)
     try:
-        read = reading(run.store, run.record.files_of_table())
-        account = extractor.account(read)
-        return account if account is None else of_part(account, share_read(read))
-    except Exception as error:  # an extractor is anybody's: what it makes of a table is no reason to have no report
-        problems.append(f"{extractor.label} cannot tell of its table: {type(error).__name__}: {error}")
-        return None
+        account = extractor.account(guarded if share == 1 else ReadPart(guarded, share))
+    except Exception as error:
+        problems += broken[:1]
+        return None, "" if broken else f"{type(error).__name__}: {error}"
+    if account is None:
+        return None, ""
+    is_one = isinstance(account, Account)
+    return (of_part(account, share), "") if is_one else (None, f"it gave {type(account).__name__} and no Account")
 
 
 def of_part(account: Account, share: float) -> Account:

@@ -42,7 +42,7 @@ from scaledproc.reporting.report.about import about_part
 from scaledproc.reporting.report.failures import failures_part
 from scaledproc.reporting.report.parts import cut, said
 from scaledproc.reporting.report.plausible import plausible_part
-from scaledproc.reporting.report.sentence import amount_text, sentence, took_text, worries
+from scaledproc.reporting.report.sentence import amount_text, has_failed, sentence, took_text, worries
 from scaledproc.reporting.report.times import times_part
 
 if TYPE_CHECKING:
@@ -115,13 +115,19 @@ def _short(output: str) -> str:
 
 
 def _state(found: Findings) -> str:
+    if has_failed(found):
+        return "failed"
     return {"done": "finished", "running": "running", "stopped": "stopped"}.get(found.state, found.state)
 
 
 def _first(found: Findings) -> Node:
     """The first screen."""
     return header(class_="first")[
-        p(class_="where")[span(class_=f"state {found.state}")[_state(found)], " ", said(found.output)],
+        p(class_="where")[
+            span(class_=f"state {'failed' if has_failed(found) else found.state}")[_state(found)],
+            " ",
+            said(found.output),
+        ],
         h1[sentence(found)],
         _worries(found),
         dl(class_="figures")[(div[dt[name], dd[value]] for name, value in _figures(found))],
@@ -150,9 +156,9 @@ def _worries(found: Findings) -> Element:
 
 
 def _figures(found: Findings) -> list[tuple[str, Node]]:
-    total = found.counts.get("tasks", 0)
+    total, done = found.counts.get("tasks", 0), found.done_tasks - found.quarantined
     facts: list[tuple[str, Node]] = [
-        ("Tasks", f"{total:,}" if found.is_done else f"{found.done_tasks:,} / {total:,}"),
+        ("Tasks done", f"{total:,}" if done == total else f"{done:,} / {total:,}"),
         ("Rows", amount_text(found.rows)),
         ("Quarantined", f"{found.quarantined:,}"),
         ("Input", bytes_text(found.bytes.get("input", 0))),

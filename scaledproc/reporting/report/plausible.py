@@ -40,6 +40,8 @@ def plausible_part(found: Findings) -> Node:
             p(class_="note")[account.about] if account.about else None,
             *(_drawn(each) for each in account.parts),
         ]
+    if found.why_no_account:
+        content.append(p(class_="note")["The extractor could not tell of its table: ", said(found.why_no_account)])
     content += [_example(each) for each in found.examples]
     if found.why_no_examples:
         content.append(p(class_="note")["No example of the data could be drawn: ", said(found.why_no_examples)])

@@ -26,7 +26,7 @@ from scaledproc.reporting.report import tables
 from scaledproc.reporting.report.findings import Findings, Messages
 from scaledproc.reporting.report.gather import gather, of_part
 from scaledproc.reporting.report.page import page
-from scaledproc.reporting.report.sentence import is_whole
+from scaledproc.reporting.report.sentence import is_whole, worries
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.run import Run
 
@@ -136,6 +136,51 @@ def test_what_failed_in_a_run_that_was_ended_is_told_with_its_messages(tmp_path:
     assert "Work of all cores" not in html, "no shard is done, so nobody knows"
     elsewhere = page(replace(found, failures=Messages()))
     assert f"{found.quarantined} failed in shards that are not done" in elsewhere
+
+
+class Fails(FunctionExtractor):
+    """Fails at telling of its table, or tells nothing that a report can show."""
+
+    given: Any = None
+
+    def account(self, read: Reading) -> Account | None:
+        if self.given is not None:
+            return self.given  # type: ignore[no-any-return]
+        for _ in read(("size",)):
+            raise ZeroDivisionError("of the extractor's own")
+        return None
+
+
+def failing(run: Run, given: Any = None) -> Fails:
+    made: Any = run.extractor
+    made.__class__ = Fails
+    made.given = given
+    assert isinstance(made, Fails)
+    return made
+
+
+@pytest.mark.parametrize(("given", "words"), [(None, "ZeroDivisionError: of the"), ("a text", "it gave str and no")])
+def test_an_extractor_that_cannot_tell_of_its_table_is_a_note(counted: Run, given: Any, words: str) -> None:
+    """The table is no worse for it, so nothing is missing."""
+    extractor = failing(counted, given)
+    found = gather(counted, extractor=extractor)
+    assert found.account is None
+    assert words in found.why_no_account
+    assert found.problems == ()
+    assert is_whole(found)
+    assert [each.weight for each in worries(found) if words in each.text] == [SMALL]
+    assert words in page(found).replace("&#39;", "'")
+
+
+def test_a_table_that_an_extractor_cannot_read_is_a_problem(counted: Run) -> None:
+    """Whatever the extractor makes of it."""
+    place = Path(counted.store.root) / "features.parquet"
+    content = bytearray(place.read_bytes())
+    content[4:200] = bytes(196)
+    place.write_bytes(content)
+    found = gather(counted, extractor=failing(counted))
+    assert found.why_no_account == ""
+    assert any("features.parquet" in text for text in found.problems)
 
 
 def test_an_account_of_a_part_says_so_beside_each_section() -> None:

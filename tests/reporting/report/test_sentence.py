@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from scaledproc.extractors.account import DOUBTFUL, SERIOUS, SMALL, Account, Worry
 from scaledproc.reporting.report.findings import Column, Findings, Messages, ShardRow, Table, Tasks
+from scaledproc.reporting.report.page import page
 from scaledproc.reporting.report.sentence import amount_text, sentence, worries
 from scaledproc.reporting.report.times import times_part
 
@@ -60,7 +62,7 @@ def test_the_cores_of_one_job_are_not_those_of_a_run_with_many() -> None:
 def test_of_an_unfinished_run_it_says_how_far_it_is() -> None:
     shards = (ShardRow(0, 100, 7, 1, 10, 1.0), ShardRow(1, 5, 1, 0, 1, None, "running"))
     found = findings(state="running", shards=shards, tables=(), tasks=None, failures=Messages())
-    assert sentence(found) == "105 of 43,012 tasks done, 1 quarantined, 8 rows; still running."
+    assert sentence(found) == "104 of 43,012 tasks done, 1 quarantined, 8 rows; still running."
     assert worries(replace(found, state="stopped"))[0].weight == SERIOUS
 
 
@@ -109,3 +111,38 @@ def test_columns_without_a_value_are_told_those_of_nan_alone_too() -> None:
         assert "1 column of t has no value at all: null." in texts
         assert f"1 column of t has {words}: nan." in texts
         assert "1 column of t has infinite values: far." in texts
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(1, "The only task failed, no rows, 3.0 s"), (7, "All 7 tasks failed, no rows, 3.0 s")]
+)
+def test_a_run_whose_tasks_all_failed_looks_like_one(count: int, words: str) -> None:
+    found = findings(
+        counts={**COUNTS, "tasks": count, "rows": 0, "quarantined": count},
+        tables=(Table("features.parquet", 0, 0, ()),),
+        tasks=Tasks(count, 0, {"quarantined": count}, 0, (), 0, 1.0, None, None, (), None),
+        failures=Messages(total=count),
+        shards=(ShardRow(0, count, 0, count, 10, 1.0),),
+        timings={"last_start_seconds": 3.0},
+    )
+    assert sentence(found).startswith(words)
+    html = page(found)
+    assert '<span class="state failed">failed</span>' in html
+    assert "state done" not in html.partition("</style>")[2]
+    assert '<span class="state done">finished</span>' in page(findings())
+
+
+def test_done_means_the_same_before_the_end_and_after_it() -> None:
+    shards = (ShardRow(0, 43_012, 3_100_000, 12, 10, 1.0),)
+    before = findings(state="running", shards=shards, tables=(), tasks=None)
+    assert "43,000 of 43,012 tasks done, 12 quarantined" in sentence(before)
+    assert "43,000 tasks done, 12 quarantined" in sentence(findings())
+    for found in (before, findings()):
+        assert "<dt>Tasks done</dt><dd>43,000 / 43,012</dd>" in page(found)
+
+
+def test_one_is_not_several() -> None:
+    tasks = Tasks(1, 1, {"done": 1}, 1, ("a",), 1, 1.0, None, None, (), None)
+    found = findings(counts={**COUNTS, "tasks": 1, "rows": 2, "quarantined": 1}, tasks=tasks, shards=())
+    for each in worries(found):
+        assert not re.search(r"\b1 (tasks|rows|shards|columns|warnings)\b", each.text), each.text
