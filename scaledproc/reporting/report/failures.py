@@ -60,7 +60,7 @@ def unread_text(found: Findings) -> str:
     if found.is_done or left <= 0:
         return ""
     more = " more" if found.failures.total else ""
-    return f"{left:,}{more} failed in shards that are not done; the messages are told once these are."
+    return f"{left:,}{more} failed in shards that are not done; all messages are told once these are."
 
 
 def _others(messages: Messages) -> Node:

@@ -186,6 +186,22 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Going:
+    """How fast a run goes on, as whoever watches it saw so far, and how long it still takes.
+
+    Parameters
+    ----------
+    rate
+        Bytes a second; None before anything was done while it was watched.
+    left
+        Time left, for a person; empty where it cannot be told yet.
+    """
+
+    rate: float | None = None
+    left: str = ""
+
+
+@dataclass(frozen=True)
 class Findings:
     """All that a report shows, of a run in any state.
 
@@ -226,6 +242,10 @@ class Findings:
         extractor could not be asked.
     is_built_in
         Whether the extractor is one of scaledproc's own.
+    going
+        How fast a run goes that is watched, and how long it still takes.
+    update_of
+        The folder of the run that this is what an update of has to do; empty where it is none.
     """
 
     output: str
@@ -255,6 +275,8 @@ class Findings:
     summaries: tuple[str, ...] = ()
     file_options: frozenset[str] | None = None
     is_built_in: bool = False
+    going: Going | None = None
+    update_of: str = ""
 
     @property
     def is_done(self) -> bool:

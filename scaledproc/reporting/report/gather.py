@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,6 +42,8 @@ READ_MESSAGES = 20_000
 CHUNKS = 100
 """Chunks of shards that are not done whose failures are read."""
 EMPTY = 10
+_COLUMNS = ["anchor", "kind", "error", "message"]
+"""Of what failed."""
 _ANCHORS = 400
 """Characters of a task's name."""
 
@@ -315,7 +317,7 @@ def _slowest(found: list[SlowTask]) -> list[SlowTask]:
 
 def _failures(run: Run) -> Messages:
     """What failed, from `errors.parquet`."""
-    return _messages(read_tables(run.store, ERRORS, ["anchor", "kind", "error", "message"]))
+    return _messages(read_tables(run.store, ERRORS, _COLUMNS))
 
 
 def _warnings(run: Run) -> Messages:
@@ -331,13 +333,19 @@ def _as_errors(table: pa.Table) -> pa.Table:
 
 
 def _failures_so_far(run: Run, status: Status) -> Messages:
-    """What failed in the shards that are committed; where nobody is at work, in the first chunks of others too."""
+    """What failed in the shards that are committed, and the first that did in each of the others.
+
+    Where nobody is at work, all of the first chunks of others: else these go while they are read.
+    """
     names = [shard_errors_name(each.shard) for each in status.done if each.quarantined]
-    if status.state == "stopped":  # else they go while they are read
+    first: list[pa.Table] = []
+    if status.state == "stopped":
         begun = [each.shard for each in status.states if each.quarantined]
         names += islice((name for shard in begun for name in _chunk_errors(run, shard)), CHUNKS)
-    columns = ["anchor", "kind", "error", "message"]
-    return _messages(table for name in names for table in read_tables(run.store, name, columns))
+    else:
+        known = [each for state in status.states for each in state.failures]
+        first = [pa.table({name: [getattr(each, name) for each in known] for name in _COLUMNS})] if known else []
+    return _messages(chain((table for name in names for table in read_tables(run.store, name, _COLUMNS)), first))
 
 
 def _chunk_errors(run: Run, shard: int) -> list[str]:
