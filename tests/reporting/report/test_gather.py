@@ -351,6 +351,15 @@ def test_of_a_run_in_s3_it_is_written_there_and_opened_from_a_copy(
     page = s3.fs.cat_file(f"{s3.name}/{name}/report.html")
     assert b"1 task done" in page
     assert Path(opened.read_text().removeprefix("file://")).read_bytes() == page
+    config = tmp_path / "config"
+    keys = {"aws_access_key_id": s3.storage_options["key"], "aws_secret_access_key": s3.storage_options["secret"]}
+    keys |= {"endpoint_url": s3.server.endpoint, "region": "us-east-1"}
+    config.write_text("[profile mine]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items()))
+    opened.unlink()
+    env = {"AWS_CONFIG_FILE": str(config), "AWS_EC2_METADATA_DISABLED": "true"}
+    told = cli("report", s3.url(name), "--open", "--profile", "mine", env=env)
+    assert told.returncode == 0, told.stderr
+    assert b"1 task done" in Path(opened.read_text().removeprefix("file://")).read_bytes()
     elsewhere = cli("report", s3.url(name), "--output", tmp_path / "page.html", *flags)
     assert elsewhere.returncode == 0, elsewhere.stderr
     assert "1 task done" in (tmp_path / "page.html").read_text()
