@@ -45,6 +45,12 @@ def ranges_text(numbers: Iterable[int]) -> str:
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
+def cut_text(text: str, most: int = 400) -> str:
+    """A text of the data in one line, without what nobody sees or what turns text around, and not too long."""
+    clean = clean_text(" ".join(text.splitlines()))
+    return clean if len(clean) <= most else f"{clean[: most - 1]}…"
+
+
 def clean_text(text: str) -> str:
     """Text in its own lines, without what would steer a terminal."""
     return "".join(char if char.isprintable() or char == "\n" else " " if char == "\t" else "�" for char in text)

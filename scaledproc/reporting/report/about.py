@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from htpy import Node, dd, details, div, dl, dt, h4, p, summary
 
-from scaledproc._util.text import bytes_text
+from scaledproc._util.text import bytes_text, cut_text
 from scaledproc.reporting.report.again import again, python_text
-from scaledproc.reporting.report.parts import block, command, cut, grid, listed, part, said
+from scaledproc.reporting.report.parts import block, command, grid, listed, part, said
 
 if TYPE_CHECKING:
     from scaledproc.reporting.report.findings import Findings, Table
@@ -25,7 +25,7 @@ def about_part(found: Findings) -> Node:
         block("The run", _facts(_run_facts(found))),
         *(_columns(table) for table in found.tables),
         block("Open the table", *_openings(found)) if found.is_done else None,
-        _again(found),
+        None if found.update_of else _again(found),
         block("Cite it", command(citation(found)), text="What a paper needs to name this table."),
         block("Versions", _facts([(name, said(each)) for name, each in found.versions.items()])),
         _fingerprint(found),
@@ -119,14 +119,14 @@ def openings(found: Findings) -> dict[str, str]:
 
 def citation(found: Findings) -> str:
     """What names the table in a paper."""
-    extractor = cut(str(found.extractor.get("label", "")))
+    extractor = cut_text(str(found.extractor.get("label", "")))
     version = found.extractor.get("fingerprint", {})
     number = version.get("version", "").strip("'") if isinstance(version, Mapping) else ""
     own = f"{extractor}{f' (version {number})' if number else ''}"
     tool = f"scaledproc {found.versions.get('scaledproc', found.version)}"
     by = f"{own} of {tool}" if found.is_built_in else f"{own}, run by {tool}"
     when = str(found.timings.get("finished", found.timings.get("started", "")))[:10]
-    return f"Features of {cut(found.dataset)}, extracted with {by}, {when}. Plan {found.plan_id}."
+    return f"Features of {cut_text(found.dataset)}, extracted with {by}, {when}. Plan {found.plan_id}."
 
 
 def _fingerprint(found: Findings) -> Node:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from htpy import Node, details, div, p, summary, table, tbody, td, th, thead, tr
 
-from scaledproc._util.text import count_text
+from scaledproc._util.text import count_text, cut_text
 from scaledproc.extractors.account import Facts, Matrix, Spans
 from scaledproc.reporting.report.parts import (
+    NOTE,
     NOTHING,
     Whole,
     any_cell,
@@ -37,7 +38,7 @@ def plausible_part(found: Findings) -> Node:
     account = found.account
     if account is not None:
         content += [
-            p(class_="note")[account.about] if account.about else None,
+            p(class_="note")[cut_text(account.about, NOTE)] if account.about else None,
             *(_drawn(each) for each in account.parts),
         ]
     if found.why_no_account:
@@ -68,12 +69,13 @@ def _drawn(each: Facts | Spans | Matrix) -> Node:
 def _spans(shown: Spans) -> Node:
     end = max((stop for _, spans in shown.lines for _, stop in spans), default=0.0)
     height = LINE * len(shown.lines)
-    marks = time_ticks(end) if shown.unit == "s" else [(at, f"{at:g} {shown.unit}") for at in ticks(end)]
+    unit = cut_text(shown.unit, 20)
+    marks = time_ticks(end) if unit == "s" else [(at, f"{at:g} {unit}") for at in ticks(end)]
     drawn: list[Node] = [axis(end, height, marks)]
     for at, (_, spans) in enumerate(shown.lines):
         drawn += [span_bar(begin, stop, end, at * LINE + 4, LINE - 8) for begin, stop in spans]
-    names = [(at * LINE + 13, label[:22]) for at, (label, _) in enumerate(shown.lines)]
-    words = "; ".join(f"{label[:40]}: {count_text(gaps(spans), 'gap')}" for label, spans in shown.lines)
+    names = [(at * LINE + 13, cut_text(label, 22)) for at, (label, _) in enumerate(shown.lines)]
+    words = "; ".join(f"{cut_text(label, 40)}: {count_text(gaps(spans), 'gap')}" for label, spans in shown.lines)
     return wide(f"{shown.title}. {words}", height + 18, drawn, names=names)
 
 
@@ -87,7 +89,7 @@ def _matrix(shown: Matrix) -> Node:
         ]
         for name, row in zip(shown.names, shown.counts, strict=True)
     ]
-    return div(class_="scroll", role="region", aria_label=shown.title, tabindex="0")[
+    return div(class_="scroll", role="region", aria_label=cut_text(shown.title), tabindex="0")[
         table(class_="matrix")[thead[tr[td, (th(scope="col")[said(name, 24)] for name in shown.names)]], tbody[rows]]
     ]
 

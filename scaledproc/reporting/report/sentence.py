@@ -30,11 +30,14 @@ def sentence(found: Findings) -> str:
     parts.append(f"{amount_text(found.rows) if found.rows else 'no'} {'row' if found.rows == 1 else 'rows'}")
     if found.is_done and (took := took_text(found)):
         parts.append(took)
+    if found.going is not None and found.going.left:
+        parts.append(found.going.left)
     usd = cost_of(found)
     if usd is not None:
         parts.append(usd_text(usd))
     end = _end_text(found)
-    return f"{', '.join(parts)}{f'; {end}' if end else ''}."
+    begin = "Update: " if found.update_of else ""
+    return f"{begin}{', '.join(parts)}{f'; {end}' if end else ''}."
 
 
 def _tasks_text(found: Findings) -> str:
@@ -98,10 +101,12 @@ def took_text(found: Findings) -> str:
         return ""
     starts = found.timings.get("starts", 1)
     took = spoken_seconds(float(seconds))
-    jobs = jobs_of(found)
+    jobs, planned = jobs_of(found), planned_jobs(found)
     cores = found.options.get("cores")
     if jobs:
         took += f" in {count_text(jobs, 'job')}"
+    elif planned and isinstance(cores, int):
+        took += f" in {count_text(planned, 'job')} of {count_text(cores, 'core')}"
     elif isinstance(cores, int) and is_here(found):
         took += f" on {count_text(cores, 'core')}"
     return f"{took} since the last of {starts:,} starts" if isinstance(starts, int) and starts > 1 else took
@@ -121,6 +126,13 @@ def billed(found: Findings) -> dict[str, Any]:
 def jobs_of(found: Findings) -> int:
     """How many jobs there were elsewhere; 0 where the backend does not tell."""
     jobs = billed(found).get("jobs")
+    return jobs if isinstance(jobs, int) else 0
+
+
+def planned_jobs(found: Findings) -> int:
+    """How many jobs of a batch system the shards were dealt to; 0 where the backend does not tell."""
+    expected = found.backend.get("expected")
+    jobs = expected.get("jobs") if isinstance(expected, dict) else None
     return jobs if isinstance(jobs, int) else 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -20,7 +21,7 @@ from scaledproc.reporting.report import report_html
 from scaledproc.reporting.report.about import openings
 from scaledproc.reporting.report.gather import gather
 from scaledproc.reporting.report.page import page, with_trouble
-from scaledproc.reporting.report.pictures import bars
+from scaledproc.reporting.report.pictures import bars, time_ticks
 from scaledproc.run_folder.run import Run
 
 NOTHING = "\N{EN DASH}"
@@ -87,6 +88,60 @@ def test_the_ways_to_open_the_table_work(finished: Run) -> None:
         scope: dict[str, object] = {}
         exec(ways[name], scope)  # what the page tells a person to type
     assert re.search(r"read_parquet\('.*/features.parquet'\);", ways["DuckDB"])
+
+
+@pytest.fixture(scope="module")
+def in_folder(finished: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The same table as a folder, in a folder with an odd name."""
+    out = tmp_path_factory.mktemp("folder") / 'it\'s "out"'
+    return scaledproc.run(finished.record.dataset, out, jobs=1, table="dataset", shards=2)
+
+
+@pytest.mark.parametrize("which", ["finished", "in_folder"])
+@pytest.mark.parametrize("name", ["Python", "pandas", "polars", "DuckDB"])
+def test_what_opens_the_table_gives_all_rows(which: str, name: str, request: pytest.FixtureRequest) -> None:
+    import duckdb
+    import polars
+
+    run = request.getfixturevalue(which)
+    text = openings(gather(run))[name]
+    if name == "DuckDB":
+        rows = duckdb.connect().execute(text.replace("*", "count(*)", 1)).fetchall()[0][0]
+    else:
+        *lines, last = text.split("\n")
+        scope: dict[str, Any] = {}
+        exec("\n".join(lines), scope)
+        found = eval(last, scope)
+        rows = len(found.collect() if isinstance(found, polars.LazyFrame) else found)
+    assert rows == run.record.counts["rows"] > 0
+
+
+@pytest.mark.parametrize("which", ["finished", "in_folder"])
+def test_the_commands_for_athena_make_its_statements(
+    which: str, request: pytest.FixtureRequest, cli: Cli, tmp_path: Path
+) -> None:
+    """Of a run in S3; here those of a copy."""
+    run = request.getfixturevalue(which)
+    there = "s3://bucket/it's here"
+    text = openings(replace(gather(run), output=there))["Athena"]
+    copy = shutil.copytree(str(run.store.root), tmp_path / "copy")
+    for line in text.split("\n"):
+        words = [str(copy) if word == there else word for word in shlex.split(line)]
+        assert words[0] == "scaledproc"
+        more = ["--location", there] if "--ddl" in words else []
+        done = cli(*words[1:], *more)
+        assert done.returncode == 0, done.stderr
+    assert "CREATE EXTERNAL TABLE" in done.stdout
+    assert "Athena" not in openings(gather(run))
+
+
+@pytest.mark.parametrize("days", [0.5, 3, 30, 43, 100, 4000])
+def test_times_are_labelled_in_units_that_a_person_reads(days: float) -> None:
+    marks = time_ticks(days * 86_400)
+    assert 2 <= len(marks) <= 8
+    assert all(re.fullmatch(r"[\d,.]+ (s|min|h|d)", text) for _, text in marks)
+    assert all(at <= days * 86_400 for at, _ in marks)
+    assert not any("e+" in text for _, text in marks)
 
 
 def test_the_page_tells_of_each_part(finished: Run) -> None:
@@ -162,7 +217,7 @@ def test_what_was_expected_stands_beside_what_it_took(finished: Run) -> None:
     assert "Expected and got" in html
     assert "$5.00" in html
     assert "2 h 00 min" in html
-    assert "1 min 30 s on average" in html
+    assert "1 min 30 s on average of the only one that waited, 1 min 30 s at most" in html
     rows = cells(html, "Expected and got")
     assert rows["Cost of the machines"] == ["$4.50", "$4.62"]
     assert rows["Cost with volumes, requests and network"] == ["$5.00", NOTHING]  # which nobody is told

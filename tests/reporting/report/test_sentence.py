@@ -51,6 +51,16 @@ def test_the_sentence_is_one_that_a_person_would_say() -> None:
     assert "52 min on 4 cores; the counts" in sentence(findings())
 
 
+def test_a_batch_system_tells_its_jobs() -> None:
+    """run.json has how many jobs the shards were dealt to, and the cores of each."""
+    cluster = {
+        "name": "slurm",
+        "settings": {"cores": 4},
+        "expected": {"seconds": 60.0, "work_seconds": 1.0, "jobs": 10},
+    }
+    assert "52 min in 10 jobs of 4 cores; the counts" in sentence(findings(backend=cluster))
+
+
 def test_the_cores_of_one_job_are_not_those_of_a_run_with_many() -> None:
     """run.json has the cores of a job of a cluster, and not how many jobs were at work at once."""
     cluster = findings(backend={"name": "slurm", "settings": {"cores": 4}})
