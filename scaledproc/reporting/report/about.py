@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from htpy import Node, dd, details, div, dl, dt, h4, p, summary
 
-from scaledproc._util.text import bytes_text, cut_text
+from scaledproc._util.text import bytes_text, count_text, cut_text
 from scaledproc.reporting.report.again import again, python_text
 from scaledproc.reporting.report.parts import block, command, grid, listed, part, said
 
@@ -50,7 +50,7 @@ def _facts(facts: list[tuple[str, Node]]) -> Node:
 def _run_facts(found: Findings) -> list[tuple[str, Node]]:
     options = {**found.extractor.get("options", {})}
     times = found.timings
-    files = f"{found.counts.get('files', 0):,} files, {bytes_text(found.bytes.get('input', 0))}"
+    files = f"{count_text(found.counts.get('files', 0), 'file')}, {bytes_text(found.bytes.get('input', 0))}"
     facts: list[tuple[str, Node]] = [
         ("Folder", said(found.output)),
         ("Plan", said(found.plan_id)),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from htpy import Node, details, div, p, summary
+from htpy import Node, details, div, p, summary, td
 
 from scaledproc._util.text import count_text
 from scaledproc.reporting.report.again import is_in_memory, shell_word
-from scaledproc.reporting.report.parts import block, command, grid, listed, number, part, said
+from scaledproc.reporting.report.parts import Whole, block, command, grid, listed, number, part, said
 
 if TYPE_CHECKING:
     from scaledproc.engine.past.overview import Alike
@@ -31,7 +31,7 @@ def _failures(found: Findings) -> list[Node]:
         text += "EXTRACTOR stands for a name that the extractor can be found by: this one was an object in memory. "
     text += "Messages that differ only in numbers and in the task's own name are one line."
     rows = [
-        (said(each.kind, 40), said(each.error, 80), number(each.count), said(each.message), _again(found, each))
+        (said(each.kind, 40), said(each.error, 80), number(each.count), _message(each.message), _again(found, each))
         for each in failures.groups
     ]
     return [
@@ -54,6 +54,10 @@ def _failures(found: Findings) -> list[Node]:
     ]
 
 
+def _message(text: str) -> Whole:
+    return Whole(td(class_="message")[said(text)])
+
+
 def unread_text(found: Findings) -> str:
     """How many failures of an unfinished run are counted here, while their messages are not at hand; mostly nothing."""
     left = found.quarantined - found.failures.total
@@ -67,7 +71,7 @@ def _others(messages: Messages) -> Node:
     if not messages.others:
         return None
     unread = messages.total - messages.read
-    text = f"{messages.others:,} more are in no line above"
+    text = f"{messages.others:,} more {'is' if messages.others == 1 else 'are'} in no line above"
     if unread:
         text += f"; messages were read of the first {messages.read:,}"
     return p(class_="note")[f"{text}."]

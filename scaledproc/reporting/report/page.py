@@ -151,7 +151,8 @@ def _worries(found: Findings) -> Element:
     ]
     more = len(told) - MOST_WORRIES
     return div[
-        ol(class_="worries")[items], p(class_="note")[f"{more:,} more are in the parts below."] if more > 0 else None
+        ol(class_="worries")[items],
+        p(class_="note")[f"{more:,} more {'is' if more == 1 else 'are'} in the parts below."] if more > 0 else None,
     ]
 
 

@@ -140,8 +140,8 @@ def _column(each: Column, shown: Table, *, has_odd: bool) -> tuple[Node | Whole,
         number(missing, "" if missing is None else share_text(missing)),
         *((_odd(each, shown),) if has_odd else ()),
         number(each.distinct, "" if each.distinct is not None else "many"),
-        said(each.low, 40),
-        said(each.high, 40),
+        Whole(td(class_="end")[said(each.low, 40)]),
+        Whole(td(class_="end")[said(each.high, 40)]),
         drawn,
     )
 

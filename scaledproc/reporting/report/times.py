@@ -110,7 +110,7 @@ def _timeline(found: Findings) -> list[Node]:
         words,
         height + 18,
         [axis(end, height, time_ticks(end)), pale, area(at_once, top, height)],
-        names=[(12, f"{number_text(round(top, 1))} cores"), (height, "0")],
+        names=[(12, f"{number_text(round(top, 1))} core{'' if round(top, 1) == 1 else 's'}"), (height, "0")],
     )
     note = "By when chunks were told to be done, and how long they took; a start that was interrupted is not in it."
     if is_staged:

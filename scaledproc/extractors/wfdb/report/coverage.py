@@ -140,7 +140,8 @@ class Coverage:
         names = [name for _, name in alone[:SIGNALS]]
         if len(names) > 1:
             counts = tuple(tuple(self._count(one, other) for other in names) for one in names)
-            text = f"In how many of {self.records:,} records or segments both are; "
+            several = "record or segment" if self.records == 1 else "records or segments"
+            text = f"In how many of {self.records:,} {several} both are; "
             text += f"on the diagonal, how many have the signal.{self._of_which}"
             found.append(Matrix("Signals that occur together", tuple(names), counts, text))
         if self.hours and share == 1:
