@@ -179,14 +179,15 @@ def trace(shown: Trace, height: float = 64) -> Element:
     low, high = min(known, default=0.0), max(known, default=1.0)
     room = high - low or 1.0
     pieces: list[str] = []
-    pen = "M"
+    is_drawing = False
     step = 1000 / max(len(shown.values) - 1, 1)
     for at, value in enumerate(shown.values):
         if value is None or not math.isfinite(value):
-            pen = "M"
+            is_drawing = False
             continue
-        pieces.append(f"{pen}{at * step:.1f} {2 + (height - 4) * (1 - (value - low) / room):.1f}")
-        pen = "L"
+        point = f"{at * step:.1f} {2 + (height - 4) * (1 - (value - low) / room):.1f}"
+        pieces.append(f"L{point}" if is_drawing else f"M{point}h0")  # so that a sample between missing ones is a dot
+        is_drawing = True
     dots = "".join(pieces)
     between = f"from {number_text(low)} to {number_text(high)} {cut_text(shown.units, NAME)}"
     words = f"{cut_text(shown.label, NAME)}, {shown.seconds:g} s, {between}"

@@ -16,12 +16,12 @@ from support import COUNT, Cli, TreeWriter
 
 import scaledproc
 from scaledproc._util.text import seconds_text
-from scaledproc.extractors.account import Histogram
+from scaledproc.extractors.account import Histogram, Trace
 from scaledproc.reporting.report import report_html
 from scaledproc.reporting.report.about import openings
 from scaledproc.reporting.report.gather import gather
 from scaledproc.reporting.report.page import page, with_trouble
-from scaledproc.reporting.report.pictures import bars, time_ticks
+from scaledproc.reporting.report.pictures import bars, time_ticks, trace
 from scaledproc.run_folder.run import Run
 
 NOTHING = "\N{EN DASH}"
@@ -142,6 +142,12 @@ def test_times_are_labelled_in_units_that_a_person_reads(days: float) -> None:
     assert all(re.fullmatch(r"[\d,.]+ (s|min|h|d)", text) for _, text in marks)
     assert all(at <= days * 86_400 for at, _ in marks)
     assert not any("e+" in text for _, text in marks)
+
+
+def test_a_sample_between_missing_ones_is_drawn() -> None:
+    html = str(trace(Trace("II", "mV", 3.0, (None, 1.0, None, 2.0, 3.0))))
+    (drawn,) = re.findall(r'class="trace" d="([^"]*)"', html)
+    assert re.findall("[A-Zh]", drawn) == ["M", "h", "M", "h", "L"]
 
 
 def test_the_page_tells_of_each_part(finished: Run) -> None:
