@@ -80,10 +80,11 @@ def watch(
         run, status = seen(output, given["storage_options"], asked, backends)
         of, is_over = "", status.state == "done"
         if is_over and isinstance(run, RunFolder) and is_being_updated(run):
-            is_over, inner = False, at_work_in(run)
-            if inner is not run:
-                of = str(run.store)
-                run, status = seen(inner.store.uri, given["storage_options"], asked, backends)
+            inner = at_work_in(run)
+            todo = None if inner is run else seen(inner.store.uri, given["storage_options"], asked, backends)
+            if todo is not None and todo[1].state == "running":
+                of, (run, status) = str(run.store), todo
+            is_over = todo is not None and not of  # what was begun and left is a note of the run that is there
         going = observed.see(status) or Going()
         return Look(_Seen(run, status, going.rate, going.left, of), is_over)
 

@@ -142,6 +142,28 @@ def test_an_update_of_a_finished_run_is_followed_with_its_pace_and_failures(tmp_
     assert said.splitlines()[1] == "the run is over"
 
 
+def test_an_update_that_was_left_is_a_note_of_the_run_that_is_there(tmp_path: Path) -> None:
+    """Nobody is at work on it: what is there is the table of before."""
+    write_probe_dataset(tmp_path / "data")
+    options = {"extractor": PROBE, "shards": 3, "chunk": 2, "jobs": 1}
+    scaledproc.run(tmp_path / "data", tmp_path / "out", **options)  # type: ignore[arg-type]
+
+    def listen(event: Event) -> None:
+        if isinstance(event, ChunkDone):
+            raise KeyboardInterrupt
+
+    for path in (tmp_path / "data").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(KeyboardInterrupt):
+        scaledproc.run(tmp_path / "data", tmp_path / "out", update=True, on_event=listen, **options)  # type: ignore[arg-type]
+    assert (tmp_path / "out/update").exists()
+    with watching(str(tmp_path / "out")) as (url, _):
+        page = get(url)
+    assert 'class="state done"' in page
+    assert "an update of it was begun" in page
+
+
 def test_of_a_run_that_is_over_it_is_not_said_that_it_goes_on(tmp_path: Path) -> None:
     write_probe_dataset(tmp_path / "data")
     scaledproc.run(tmp_path / "data", tmp_path / "out", extractor=PROBE, jobs=1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from htpy import Node, details, div, p, summary, table, tbody, td, th, thead, tr
+from htpy import Element, Node, details, div, p, summary, table, tbody, td, th, thead, tr
+from markupsafe import Markup
 
 from scaledproc._util.text import count_text, cut_text
 from scaledproc.extractors.account import Facts, Matrix, Spans
@@ -39,7 +40,7 @@ def plausible_part(found: Findings) -> Node:
     if account is not None:
         content += [
             p(class_="note")[cut_text(account.about, NOTE)] if account.about else None,
-            *(_drawn(each) for each in account.parts),
+            *(_drawn_if_possible(each) for each in account.parts),
         ]
     if found.why_no_account:
         content.append(p(class_="note")["The extractor could not tell of its table: ", said(found.why_no_account)])
@@ -53,7 +54,16 @@ def plausible_part(found: Findings) -> Node:
     return part("data", "Is the data plausible?", *content)
 
 
-def _drawn(each: Facts | Spans | Matrix) -> Node:
+def _drawn_if_possible(each: Facts | Spans | Matrix) -> Node:
+    """A part of an account; what cannot be drawn, as an extractor is anybody's, is a note."""
+    try:
+        return Markup(str(_drawn(each)))  # noqa: S704 - made by htpy
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}"
+        return p(class_="note")["A part of what the extractor tells of its table cannot be drawn: ", said(text)]
+
+
+def _drawn(each: Facts | Spans | Matrix) -> Element:
     match each:
         case Facts():
             columns = range(len(each.heads))

@@ -16,7 +16,7 @@ from support import COUNT, Cli, TreeWriter
 
 import scaledproc
 from scaledproc._util.text import seconds_text
-from scaledproc.extractors.account import Histogram, Trace
+from scaledproc.extractors.account import Account, Facts, Histogram, Matrix, Trace
 from scaledproc.reporting.report import report_html
 from scaledproc.reporting.report.about import openings
 from scaledproc.reporting.report.gather import gather
@@ -142,6 +142,15 @@ def test_times_are_labelled_in_units_that_a_person_reads(days: float) -> None:
     assert all(re.fullmatch(r"[\d,.]+ (s|min|h|d)", text) for _, text in marks)
     assert all(at <= days * 86_400 for at, _ in marks)
     assert not any("e+" in text for _, text in marks)
+
+
+def test_a_part_of_an_account_that_cannot_be_drawn_is_a_note(finished: Run) -> None:
+    """An extractor is anybody's."""
+    cell: Any = object()
+    parts = (Facts("Odd", ("a",), ((cell,),)), Matrix("Bad", ("a", "b"), ((1,),)), Facts("Good", ("a",), ((1,),)))
+    html = page(replace(gather(finished), account=Account(parts=parts)))
+    assert html.count("cannot be drawn") == 2
+    assert "<h3>Good</h3>" in html
 
 
 def test_a_sample_between_missing_ones_is_drawn() -> None:
