@@ -102,7 +102,11 @@ class BatchBackend(KnownJobs):
         if elements.each > self.settings.shards_per_job:
             yield f"{elements.each} shards a job, as {self.title} takes fewer jobs here than there are shards"
         guess = expected(self.title, plan, elements, self.cores, self.settings.at_once, run.extractor, "").content
-        self._expected = {"seconds": guess["seconds"], "work_seconds": 3600 * guess["core_hours"]}
+        self._expected = {
+            "seconds": guess["seconds"],
+            "work_seconds": 3600 * guess["core_hours"],
+            "jobs": elements.count,
+        }
         start = self.first_start()
         yield f"{count_text(elements.count, 'job')} of {count_text(self.cores, 'core')}{start and f', {start}'}"
 

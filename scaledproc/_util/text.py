@@ -29,6 +29,11 @@ def count_text(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def part_text(part: int, whole: int, noun: str, several: str = "") -> str:
+    """A part of a count with its noun: `1 of 20 tasks`; `several` is an irregular noun of more than one."""
+    return f"{part:,} of {whole:,} {noun if whole == 1 else several or f'{noun}s'}"
+
+
 def ranges_text(numbers: Iterable[int]) -> str:
     """Numbers as ranges: `0-3,7`."""
     runs: list[list[int]] = []
@@ -38,6 +43,12 @@ def ranges_text(numbers: Iterable[int]) -> str:
         else:
             runs.append([number, number])
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def cut_text(text: str, most: int = 400) -> str:
+    """A text of the data in one line, without what nobody sees or what turns text around, and not too long."""
+    clean = clean_text(" ".join(text.splitlines()))
+    return clean if len(clean) <= most else f"{clean[: most - 1]}…"
 
 
 def clean_text(text: str) -> str:

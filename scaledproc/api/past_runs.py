@@ -281,6 +281,25 @@ def report(
     return str(path)
 
 
+def written_report(
+    output: Where, storage_options: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
+) -> bytes:
+    """The page that `report` wrote into a run's folder, read with what the folder was opened with.
+
+    Raises
+    ------
+    ScaledprocError
+        If the folder holds no run, or the page cannot be read.
+    """
+    try:
+        run, _ = _recalled(output, storage_options, settings)
+    except MissingBackendError:
+        _, outputs = split_options(storage_options)
+        run = RunFolder.open(Store.at(output, outputs))
+    with reporting(f"{run.store}/{REPORT} cannot be read: "):
+        return run.store.read(REPORT)
+
+
 def seen(
     output: Where,
     storage_options: Mapping[str, Any] | None = None,

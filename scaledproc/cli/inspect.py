@@ -174,22 +174,20 @@ def report(
         made = api.report(output, file, **given, examples=wanted, settings=settings_of_one(settings))
     typer.echo(f"the report: {clean_text(made)}")
     if is_open:
-        _open(made, given["storage_options"])
+        from scaledproc.api.past_runs import written_report
+
+        is_local = file is not None or "://" not in made
+        _open(made, None if is_local else written_report(output, given["storage_options"], settings_of_one(settings)))
 
 
-def _open(where: str, storage_options: Any) -> None:
-    """Show a page in a browser; one that lies elsewhere is copied to a temporary file first."""
+def _open(where: str, content: bytes | None) -> None:
+    """Show a page in a browser; of one that lies elsewhere the content is put into a temporary file first."""
     import tempfile
     import webbrowser
     from pathlib import Path
 
     path = Path(where)
-    if "://" in where:
-        from scaledproc.engine.options import split_options
-        from scaledproc.storage.store import Store
-
-        folder, _, name = where.rpartition("/")
-        content = Store.at(folder, split_options(storage_options)[1]).read(name)
+    if content is not None:
         with tempfile.NamedTemporaryFile(prefix="scaledproc-", suffix=".html", delete=False) as copy:
             copy.write(content)
         path = Path(copy.name)

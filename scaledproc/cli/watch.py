@@ -28,6 +28,11 @@ class _Seen:
 
     run: Run = field(compare=False)
     status: Status
+    rate: float | None = field(compare=False)
+    """Bytes a second, which is another one at each look."""
+    left: str
+    update_of: str
+    """The folder of the run that this is what an update of has to do; empty where it is none."""
 
 
 @with_settings(recall=True)
@@ -53,25 +58,41 @@ def watch(
 
     from scaledproc._util.text import clean_text
     from scaledproc.api.past_runs import installed_extractor, seen
+    from scaledproc.engine.past.status import at_work_in, is_being_updated
     from scaledproc.reporting import terminal
     from scaledproc.reporting.report import report_html
+    from scaledproc.reporting.report.findings import Going
     from scaledproc.reporting.report.page import with_trouble
+    from scaledproc.reporting.watching.observed import Observed
     from scaledproc.reporting.watching.opening import opened
     from scaledproc.reporting.watching.poller import Look, Poller
     from scaledproc.reporting.watching.server import PageServer, secret_path
+    from scaledproc.run_folder.folder import RunFolder
 
     startup.loaded()
     asked = settings_of_one(settings)
     path = secret_path()
     backends: dict[str, Backend] = {}
 
+    observed = Observed()
+
     def look() -> Look[_Seen]:
         run, status = seen(output, given["storage_options"], asked, backends)
-        return Look(_Seen(run, status), status.state == "done")
+        of, is_over = "", status.state == "done"
+        if is_over and isinstance(run, RunFolder) and is_being_updated(run):
+            inner = at_work_in(run)
+            todo = None if inner is run else seen(inner.store.uri, given["storage_options"], asked, backends)
+            if todo is not None and todo[1].state == "running":
+                of, (run, status) = str(run.store), todo
+            is_over = todo is not None and not of  # what was begun and left is a note of the run that is there
+        going = observed.see(status) or Going()
+        return Look(_Seen(run, status, going.rate, going.left, of), is_over)
 
     def draw(found: _Seen) -> str:
-        extractor = installed_extractor(found.run)
-        return report_html(found.run, status=found.status, extractor=extractor, live=path)
+        extractor, going = installed_extractor(found.run), Going(found.rate, found.left)
+        return report_html(
+            found.run, status=found.status, extractor=extractor, live=path, going=going, update_of=found.update_of
+        )
 
     def say(text: str) -> None:
         typer.echo(clean_text(text), err=True)

@@ -97,7 +97,11 @@ def extractor_differences(
 def part_differences(was: Mapping[str, str], now: Mapping[str, str]) -> list[Difference]:
     """What differs between the parts of two fingerprints; what follows from something else is left out."""
     names = sorted({*was, *now} - {FINISHING}, key=lambda name: (_rank(name), name))
-    found = [_difference(name, was.get(name), now.get(name)) for name in names if was.get(name) != now.get(name)]
+    found = [
+        _difference(name, was.get(name), now.get(name), defaults=(_default(name, was), _default(name, now)))
+        for name in names
+        if was.get(name) != now.get(name)
+    ]
     kinds = {difference.kind for difference in found}
     if "python" in kinds:  # another version has other bytecode
         found = [each for each in found if each.kind not in ("code", "function", "class")]
@@ -120,7 +124,16 @@ def _rank(name: str) -> int:
     return _RANKS.index(kind) if kind in _RANKS else len(_RANKS)
 
 
-def _difference(part: str, was: str | None, now: str | None) -> Difference:
+def _default(part: str, parts: Mapping[str, str]) -> str | None:
+    """What an option has where none is given: the default of the parameter of its name, if only one function has it."""
+    kind, _, name = part.partition(" ")
+    found = [value for other, value in parts.items() if other.startswith("default ") and other.endswith(f"({name})")]
+    return found[0] if kind == "option" and len(found) == 1 else None
+
+
+def _difference(
+    part: str, was: str | None, now: str | None, defaults: tuple[str | None, str | None] = (None, None)
+) -> Difference:
     kind, _, name = part.partition(" ")
     if part == WITH_KEYS:
         words = ("with", "without") if was is None else ("without", "with")
@@ -138,6 +151,10 @@ def _difference(part: str, was: str | None, now: str | None) -> Difference:
             **dict.fromkeys(("file", "function", "class", "option", "package", "reads", "attribute"), name),
         }.get(kind, part)
     )
+    if was is None and now is not None and defaults[0] is not None:
+        return Difference(kind, name, f"{called}: {_value(now)}, was {_value(defaults[0])} by default", now, was)
+    if now is None and was is not None and defaults[1] is not None:
+        return Difference(kind, name, f"{called}: {_value(defaults[1])} by default, was {_value(was)}", now, was)
     if was is None:
         value = "" if now is None or now.startswith(_HASH) or kind in CODE else f" ({clean_text(now)})"
         return Difference(kind, name, f"{called}{value} is new", now, was)

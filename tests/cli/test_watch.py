@@ -83,6 +83,87 @@ def test_a_run_that_goes_on_and_ends(tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
+SLOW = """
+import time
+import scaledproc
+
+@scaledproc.extractor(schema={"n": "int64"}, anchor="*.txt", unit="file")
+def slow(task):
+    time.sleep(0.8 if task.anchor != "00.txt" else 0)
+    if task.path.read_text() == "bad":
+        raise ValueError("of no use")
+    return {"n": 1}
+"""
+
+
+def wait_until(url: str, *words: str) -> str:
+    """The page once it has these words."""
+    end = time.monotonic() + 60
+    while not all(word in get(url) for word in words):
+        assert time.monotonic() < end, get(url).partition("<body")[2][:2000]
+        time.sleep(0.2)
+    return get(url)
+
+
+@pytest.mark.slow
+def test_an_update_of_a_finished_run_is_followed_with_its_pace_and_failures(tmp_path: Path) -> None:
+    """One shard: what failed is told while it goes on; at the end the new table is shown."""
+    data, output, own = tmp_path / "data", tmp_path / "out", tmp_path / "slow.py"
+    own.write_text(SLOW)
+    data.mkdir()
+    (data / "00.txt").write_text("x")
+    words = ["run", str(data), str(output), "--extractor", f"{own}:slow", "--chunk", "2", "--jobs", "1", "--quiet"]
+    assert subprocess.run([*COMMAND, *words], env=clean_environment({}), check=False, timeout=120).returncode == 0
+    for at in range(1, 40):
+        (data / f"{at:02}.txt").write_text("bad" if at == 2 else "x")
+    with subprocess.Popen([*COMMAND, *words, "--update"], env=clean_environment({})) as update:
+        end = time.monotonic() + 60
+        while not list(output.glob("update/work/todo/work/**/*.parquet")):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        told = subprocess.run(
+            [*COMMAND, "status", str(output / "update/work/todo"), "--json"],
+            env=clean_environment({}),
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+        assert '"state": "running"' in told.stdout.decode()  # its lease is that of the folder above
+        with watching(str(output)) as (url, process):
+            page = wait_until(url, "Update: ", "<dt>Time left</dt>", "of no use")
+            assert f"update of <bdi>{output}" in page or f"update of {output}" in page
+            assert "<dt>Rate</dt>" in page
+            assert 'class="state running"' in page
+            assert update.wait(120) == 3  # a task is in quarantine
+            wait_until(url, "39 tasks done (1 reused), 1 quarantined, 39 rows", 'class="state done"')
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+    assert said.splitlines()[0] == "Ctrl-C ends this; the run goes on"
+    assert said.splitlines()[1] == "the run is over"
+
+
+def test_an_update_that_was_left_is_a_note_of_the_run_that_is_there(tmp_path: Path) -> None:
+    """Nobody is at work on it: what is there is the table of before."""
+    write_probe_dataset(tmp_path / "data")
+    options = {"extractor": PROBE, "shards": 3, "chunk": 2, "jobs": 1}
+    scaledproc.run(tmp_path / "data", tmp_path / "out", **options)  # type: ignore[arg-type]
+
+    def listen(event: Event) -> None:
+        if isinstance(event, ChunkDone):
+            raise KeyboardInterrupt
+
+    for path in (tmp_path / "data").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(KeyboardInterrupt):
+        scaledproc.run(tmp_path / "data", tmp_path / "out", update=True, on_event=listen, **options)  # type: ignore[arg-type]
+    assert (tmp_path / "out/update").exists()
+    with watching(str(tmp_path / "out")) as (url, _):
+        page = get(url)
+    assert 'class="state done"' in page
+    assert "an update of it was begun" in page
+
+
 def test_of_a_run_that_is_over_it_is_not_said_that_it_goes_on(tmp_path: Path) -> None:
     write_probe_dataset(tmp_path / "data")
     scaledproc.run(tmp_path / "data", tmp_path / "out", extractor=PROBE, jobs=1)

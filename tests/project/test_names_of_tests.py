@@ -58,7 +58,8 @@ THROUGH = {  # in the order of their folders
     "extractors/wfdb/beats/test_detection.py": "extractors/wfdb/beats/decision extractors/wfdb/beats/fiducials "
     "extractors/wfdb/beats/quality",
     "extractors/wfdb/report/test_signals.py": "extractors/wfdb/report/ranges",
-    "extractors/wfdb/report/test_tables.py": "extractors/wfdb/report/agreement extractors/wfdb/report/traces",
+    "extractors/wfdb/report/test_tables.py": "extractors/wfdb/report/agreement extractors/wfdb/report/traces "
+    "extractors/wfdb/report/window_rows",
     "extractors/wfdb/signals/test_statistics.py": "extractors/wfdb/signal_stats",
     "extractors/wfdb/windows/test_extractor.py": "extractors/wfdb/windows/measures/features "
     "extractors/wfdb/windows/rows extractors/wfdb/windows/settings",

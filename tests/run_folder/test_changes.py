@@ -257,3 +257,12 @@ def test_a_run_of_an_earlier_version(
     found = run_differences(existing, record(after, now_label), plan, plan)
     assert texts_of(found) == text
     assert len(found) == bool(text)
+
+
+def test_an_option_that_had_its_default_is_told_with_it() -> None:
+    """A function's options have a part of their own only where they were given."""
+    had, given = {"default f(low)": "95.0", "default f(n)": "1"}, {"option low": "90.0"}
+    assert texts(had, {**had, **given}) == ["low: 90.0, was 95.0 by default"]
+    assert texts({**had, **given}, had) == ["low: 95.0 by default, was 90.0"]
+    twice = {**had, "default helper(low)": "2"}
+    assert texts(twice, {**twice, **given}) == ["low (90.0) is new"]  # which of both it has cannot be told

@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from scaledproc._util.process.processes import is_alive
 from scaledproc.engine.progress import AT_WORK
 from scaledproc.errors import ScaledprocError
-from scaledproc.events import ShardDone, ShardState, State
+from scaledproc.events import SHOWN_FAILURES, ShardDone, ShardState, State
 from scaledproc.execution.chunks.committed import committed_chunks
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.lock.lease_store import read_lease
-from scaledproc.run_folder.names import LEASE, TODO, UPDATE, WORK
+from scaledproc.run_folder.names import LEASE, RECORD, TODO, UPDATE, WORK
 from scaledproc.run_folder.record import read_record, reports_of
 from scaledproc.run_folder.replacement import is_half_replaced, update_of
 from scaledproc.storage.store import READERS
@@ -89,7 +90,7 @@ def find_status(run: RunFolder, backend: Backend | None, note: str = "") -> Stat
         done = tuple(run.shard_reports(sorted(committed)))
         left = (shard for shard in range(record.counts["shards"]) if shard not in committed)
         states = _with_chunks(run, [known.get(shard, ShardState(shard, State.WAITING)) for shard in left])
-    lease = read_lease(run.store)
+    lease = read_lease(_held_folder(run).store)
     state = "done" if record.state == "done" else _state(run, backend, lease, states)
     if state == "running" and backend is not None and backend.capabilities.is_here:
         states = tuple(_as_may_be(each) for each in states)
@@ -137,9 +138,25 @@ def at_work_in(run: RunFolder) -> RunFolder:
     return run if there is None or there.record.state == "done" else there
 
 
+def is_being_updated(run: RunFolder) -> bool:
+    """Whether a finished run is about to be another one: an update of it was begun, or a driver has its folder."""
+    return at_work_in(run) is not run or update_of(run) is not None or _is_held(run, read_lease(run.store))
+
+
+def _held_folder(run: RunFolder) -> RunFolder:
+    """The run whose folder a driver has that is at work on this one: of what an update has to do, the one above."""
+    uri = run.store.uri.rstrip("/")
+    for inside in (f"/{UPDATE}/{TODO}", f"/{UPDATE}", f"/{TODO}"):
+        if uri.endswith(inside):
+            above = replace(run.store, uri=uri.removesuffix(inside))
+            if above.exists(RECORD):
+                return run.within(above)
+    return run
+
+
 def _state(run: RunFolder, backend: Backend | None, lease: Lease | None, states: Sequence[ShardState]) -> str:
     """Whether somebody is at work: a driver, or machines that need none."""
-    if _is_held(run, lease):
+    if _is_held(_held_folder(run), lease):
         return "running"
     if backend is None:
         return "running"  # by a plug-in that is not installed here, whose machines cannot be asked
@@ -185,6 +202,7 @@ def _with_chunks(run: RunFolder, states: Sequence[ShardState]) -> tuple[ShardSta
             rows=sum(chunk.rows for chunk in chunks),
             size=sum(chunk.size for chunk in chunks),
             quarantined=sum(chunk.quarantined for chunk in chunks),
+            failures=tuple(islice((each for chunk in chunks for each in chunk.failures), SHOWN_FAILURES)),
         )
 
     with ThreadPoolExecutor(READERS) as pool:

@@ -7,6 +7,7 @@ What takes time to import is imported when there is a page to be made.
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scaledproc.run_folder.names import REPORT
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from scaledproc.engine.past.status import Status
     from scaledproc.extractors import Extractor
+    from scaledproc.reporting.report.findings import Going
     from scaledproc.run_folder.folder import RunFolder
     from scaledproc.run_folder.run import Run
 
@@ -28,6 +30,8 @@ def report_html(
     examples: int = 0,
     live: str | None = None,
     now: datetime | None = None,
+    going: Going | None = None,
+    update_of: str = "",
 ) -> str:
     """The page of a run in any state.
 
@@ -45,6 +49,10 @@ def report_html(
         Where the page asks for its next state: a path on the server that it came from.
     now
         When this is; the clock is asked where None is given.
+    going
+        How fast it goes, where somebody watches it.
+    update_of
+        The folder of the run that this is what an update of has to do, where it is.
 
     Raises
     ------
@@ -54,7 +62,8 @@ def report_html(
     from scaledproc.reporting.report.gather import gather
     from scaledproc.reporting.report.page import page
 
-    return page(gather(run, status=status, extractor=extractor, examples=examples, now=now), live=live)
+    found = gather(run, status=status, extractor=extractor, examples=examples, now=now)
+    return page(replace(found, going=going, update_of=update_of), live=live)
 
 
 def write_at_end(run: RunFolder) -> str:

@@ -7,19 +7,14 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from htpy import Node, dd, details, div, dl, dt, h4, summary
+from htpy import Node, dd, details, div, dl, dt, h4, p, summary
 
-from scaledproc._util.options import declared
-from scaledproc._util.text import bytes_text
-from scaledproc.engine.options import RunOptions
-from scaledproc.reporting.report.parts import block, command, cut, grid, part, said
-from scaledproc.reporting.report.sentence import LOCAL
+from scaledproc._util.text import bytes_text, count_text, cut_text
+from scaledproc.reporting.report.again import again, python_text
+from scaledproc.reporting.report.parts import block, command, grid, listed, part, said
 
 if TYPE_CHECKING:
     from scaledproc.reporting.report.findings import Findings, Table
-
-OUTPUT = "OUTPUT"
-"""Stands for a new folder: that of the run would only be told to be finished."""
 
 
 def about_part(found: Findings) -> Node:
@@ -30,17 +25,22 @@ def about_part(found: Findings) -> Node:
         block("The run", _facts(_run_facts(found))),
         *(_columns(table) for table in found.tables),
         block("Open the table", *_openings(found)) if found.is_done else None,
-        block("Make it again", command(again(found)), text=_AGAIN),
+        None if found.update_of else _again(found),
         block("Cite it", command(citation(found)), text="What a paper needs to name this table."),
         block("Versions", _facts([(name, said(each)) for name, each in found.versions.items()])),
         _fingerprint(found),
     )
 
 
-_AGAIN = (
-    "With an empty folder for OUTPUT this gives a table with the same bytes, from the same files and versions, on one "
-    "machine or with the backend of your choice."
-)
+def _again(found: Findings) -> Node:
+    made = again(found)
+    return block(
+        "Make it again",
+        command(made.command) if made.command else None,
+        listed(said(each) for each in made.needs) if made.needs else None,
+        [p["Python writes these files as run.json has them:"], command(made.content)] if made.content else None,
+        text=made.text,
+    )
 
 
 def _facts(facts: list[tuple[str, Node]]) -> Node:
@@ -50,7 +50,7 @@ def _facts(facts: list[tuple[str, Node]]) -> Node:
 def _run_facts(found: Findings) -> list[tuple[str, Node]]:
     options = {**found.extractor.get("options", {})}
     times = found.timings
-    files = f"{found.counts.get('files', 0):,} files, {bytes_text(found.bytes.get('input', 0))}"
+    files = f"{count_text(found.counts.get('files', 0), 'file')}, {bytes_text(found.bytes.get('input', 0))}"
     facts: list[tuple[str, Node]] = [
         ("Folder", said(found.output)),
         ("Plan", said(found.plan_id)),
@@ -101,13 +101,13 @@ def openings(found: Findings) -> dict[str, str]:
     is_folder = found.options.get("table") == "dataset"
     base = found.output.rstrip("/")
     where = f"{base}/{'features' if is_folder else 'features.parquet'}"
-    quoted, opened = (json.dumps(each, ensure_ascii=False) for each in (where, found.output))
+    quoted, opened = python_text(where), python_text(found.output)
     glob = f"{where}/*.parquet" if is_folder else where
     sql = glob.replace("'", "''")
     ways = {
         "Python": f"import scaledproc\n\nrun = scaledproc.Run.open({opened})\nrun.to_pandas()",
         "pandas": f"import pandas as pd\n\npd.read_parquet({quoted})",
-        "polars": f"import polars as pl\n\npl.scan_parquet({json.dumps(glob, ensure_ascii=False)})",
+        "polars": f"import polars as pl\n\npl.scan_parquet({python_text(glob)})",
         "DuckDB": f"SELECT * FROM read_parquet('{sql}');",  # noqa: S608 - to be read by a person
         "R": f"library(arrow)\n\ndata <- open_dataset({quoted})",
     }
@@ -117,51 +117,16 @@ def openings(found: Findings) -> dict[str, str]:
     return ways
 
 
-def again(found: Findings) -> str:
-    """The command that makes the table anew."""
-    name = str(found.backend.get("name") or LOCAL)
-    # Settings of a service name what only its account has, and do not change the table: so it is made on one machine.
-    words = ["scaledproc", "run", "--backend", LOCAL if found.backend.get("settings") else name]
-    words += ["--extractor", str(found.extractor.get("spec", ""))]
-    for name, value in found.extractor.get("options", {}).items():
-        for each in value if isinstance(value, list | tuple) else [value]:
-            if each is not None:
-                words += ["--set", f"{name}={_set_word(each)}"]
-    for option in declared(RunOptions):
-        if option.recorded and option.recorded in found.options and option.flag:
-            words += _flag_words(option.flag, option.default, found.options[option.recorded], own=option.recorded)
-    words += [found.dataset, OUTPUT]
-    return " ".join(shlex.quote(cut(word, 10_000)) for word in words)
-
-
-def _set_word(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _flag_words(flag: str, default: Any, value: Any, *, own: str) -> list[str]:
-    """An option that a run was given, as words; nothing where it has its default."""
-    plain = list(default) if isinstance(default, tuple) else default
-    if value is None or value == plain or value == str(plain) or value == []:
-        return []
-    if isinstance(value, bool):
-        return [flag if value else flag.replace("--", "--no-", 1)]
-    values = value if isinstance(value, list) else [value]
-    return [
-        word for each in values for word in (flag, str(each).partition(" (sha256:")[0] if own == "only" else str(each))
-    ]
-
-
 def citation(found: Findings) -> str:
     """What names the table in a paper."""
-    extractor = cut(str(found.extractor.get("label", "")))
+    extractor = cut_text(str(found.extractor.get("label", "")))
     version = found.extractor.get("fingerprint", {})
     number = version.get("version", "").strip("'") if isinstance(version, Mapping) else ""
+    own = f"{extractor}{f' (version {number})' if number else ''}"
+    tool = f"scaledproc {found.versions.get('scaledproc', found.version)}"
+    by = f"{own} of {tool}" if found.is_built_in else f"{own}, run by {tool}"
     when = str(found.timings.get("finished", found.timings.get("started", "")))[:10]
-    tool = found.versions.get("scaledproc", found.version)
-    return (
-        f"Features of {cut(found.dataset)}, extracted with {extractor}{f' (version {number})' if number else ''} of "
-        f"scaledproc {tool}, {when}. Plan {found.plan_id}."
-    )
+    return f"Features of {cut_text(found.dataset)}, extracted with {by}, {when}. Plan {found.plan_id}."
 
 
 def _fingerprint(found: Findings) -> Node:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
-from htpy import Node, details, div, p, summary
+from htpy import Node, details, div, p, summary, td
 
 from scaledproc._util.text import count_text
-from scaledproc.reporting.report.parts import block, command, grid, listed, number, part, said
+from scaledproc.reporting.report.again import is_in_memory, shell_word
+from scaledproc.reporting.report.parts import Whole, block, command, grid, listed, number, part, said
 
 if TYPE_CHECKING:
     from scaledproc.engine.past.overview import Alike
@@ -27,9 +27,11 @@ def _failures(found: Findings) -> list[Node]:
     kinds = sorted(failures.kinds.items(), key=lambda item: -item[1])
     where = " (errors.parquet)" if found.is_done else ""
     text = f"{count_text(failures.total, 'task')} failed{where}. {unread_text(found)} ".replace("  ", " ")
+    if is_in_memory(found):
+        text += "EXTRACTOR stands for a name that the extractor can be found by: this one was an object in memory. "
     text += "Messages that differ only in numbers and in the task's own name are one line."
     rows = [
-        (said(each.kind, 40), said(each.error, 80), number(each.count), said(each.message), _again(found, each))
+        (said(each.kind, 40), said(each.error, 80), number(each.count), _message(each.message), _again(found, each))
         for each in failures.groups
     ]
     return [
@@ -52,34 +54,42 @@ def _failures(found: Findings) -> list[Node]:
     ]
 
 
+def _message(text: str) -> Whole:
+    return Whole(td(class_="message")[said(text)])
+
+
 def unread_text(found: Findings) -> str:
     """How many failures of an unfinished run are counted here, while their messages are not at hand; mostly nothing."""
     left = found.quarantined - found.failures.total
     if found.is_done or left <= 0:
         return ""
     more = " more" if found.failures.total else ""
-    return f"{left:,}{more} failed in shards that are not done; the messages are told once these are."
+    return f"{left:,}{more} failed in shards that are not done; all messages are told once these are."
 
 
 def _others(messages: Messages) -> Node:
     if not messages.others:
         return None
     unread = messages.total - messages.read
-    text = f"{messages.others:,} more are in no line above"
+    text = f"{messages.others:,} more {'is' if messages.others == 1 else 'are'} in no line above"
     if unread:
         text += f"; messages were read of the first {messages.read:,}"
     return p(class_="note")[f"{text}."]
 
 
-def try_command(output: str, anchor: str) -> str:
-    """The command that tries a task of a run again, in a process that a person watches."""
-    return f"scaledproc try {shlex.quote(f'{output}#{anchor}')}"
+def try_command(found: Findings, anchor: str) -> str:
+    """The command that tries a task of a run again, in a process that a person watches.
+
+    An extractor that was an object in memory has no name: `EXTRACTOR` stands for one that a person gives it.
+    """
+    named = "EXTRACTOR " if is_in_memory(found) else ""
+    return f"scaledproc try {named}{shell_word(f'{found.output}#{anchor}')}"
 
 
 def _again(found: Findings, alike: Alike) -> Node:
     names = alike.examples
     return div[
-        command(try_command(found.output, names[0])) if names else None,
+        command(try_command(found, names[0])) if names else None,
         details[summary["Tasks"], listed(said(each) for each in names)] if names else None,
     ]
 

@@ -130,10 +130,15 @@ class Column:
         As they are declared; the last two are empty where nobody said.
     nulls
         Rows without a value; None where the file does not tell.
+    nans, infinite
+        How many of the rows that were read have NaN, an infinity: these are in no histogram.
+    is_empty
+        Whether none of the rows that were read has a value, NaN being none.
     low, high
         The smallest and the largest value, as text; empty where there is none, or the file does not tell.
     distinct
-        Different values in the rows that were read; None where nobody counted, or there are more than were counted.
+        Different values in the rows that were read, without NaN; None where nobody counted, or there are more than
+        were counted.
     most
         The most frequent values of a column that is no number, and how often each was read.
     histogram
@@ -145,6 +150,9 @@ class Column:
     units: str = ""
     description: str = ""
     nulls: int | None = None
+    nans: int = 0
+    infinite: int = 0
+    is_empty: bool = False
     low: str = ""
     high: str = ""
     distinct: int | None = None
@@ -178,6 +186,22 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Going:
+    """How fast a run goes on, as whoever watches it saw so far, and how long it still takes.
+
+    Parameters
+    ----------
+    rate
+        Bytes a second; None before anything was done while it was watched.
+    left
+        Time left, for a person; empty where it cannot be told yet.
+    """
+
+    rate: float | None = None
+    left: str = ""
+
+
+@dataclass(frozen=True)
 class Findings:
     """All that a report shows, of a run in any state.
 
@@ -205,14 +229,23 @@ class Findings:
         None while the run is not done.
     failures, warnings
         What failed, and what tasks warned of.
-    account
-        What the extractor says of the table.
+    account, why_no_account
+        What the extractor says of the table; why it could not, where it failed: the table is no worse for it.
     examples, why_no_examples
         Pieces of the data; why they could not be read, where they could not.
     problems
         Which files of the run could not be read or are not as run.json says: texts.
     summaries
         Names of the summaries.
+    file_options
+        The options of the extractor that a person names a file for, whose content run.json has; None where the
+        extractor could not be asked.
+    is_built_in
+        Whether the extractor is one of scaledproc's own.
+    going
+        How fast a run goes that is watched, and how long it still takes.
+    update_of
+        The folder of the run that this is what an update of has to do; empty where it is none.
     """
 
     output: str
@@ -235,10 +268,15 @@ class Findings:
     failures: Messages = Messages()
     warnings: Messages = Messages()
     account: Account | None = None
+    why_no_account: str = ""
     examples: tuple[Example, ...] = ()
     why_no_examples: str = ""
     problems: tuple[str, ...] = ()
     summaries: tuple[str, ...] = ()
+    file_options: frozenset[str] | None = None
+    is_built_in: bool = False
+    going: Going | None = None
+    update_of: str = ""
 
     @property
     def is_done(self) -> bool:

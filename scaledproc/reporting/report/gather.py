@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +18,11 @@ import pyarrow.compute as pc
 from scaledproc.engine.past.overview import Groups
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import ShardDone, ShardState
-from scaledproc.extractors.account import Account, Example, Spans, histogram, share_read
-from scaledproc.extractors.base import Extractor
+from scaledproc.extractors.account import Account, Example, ReadPart, Spans, histogram, share_read
+from scaledproc.extractors.base import Extractor, FunctionExtractor
 from scaledproc.extractors.described import documented_columns
+from scaledproc.extractors.options import options_of
+from scaledproc.extractors.registry import place
 from scaledproc.reporting.report.findings import Findings, Messages, ShardRow, SlowTask, Table, Tasks
 from scaledproc.reporting.report.tables import profile, reading
 from scaledproc.run_folder.names import ERRORS, MAIN_TABLE, TASKS, WARNINGS, shard_errors_name, work_name
@@ -40,6 +42,8 @@ READ_MESSAGES = 20_000
 CHUNKS = 100
 """Chunks of shards that are not done whose failures are read."""
 EMPTY = 10
+_COLUMNS = ["anchor", "kind", "error", "message"]
+"""Of what failed."""
 _ANCHORS = 400
 """Characters of a task's name."""
 
@@ -71,7 +75,7 @@ def gather(
     is_done = record.state == "done"
     problems: list[str] = []
     tables: tuple[Table, ...] = ()
-    tasks, account = None, None
+    tasks, account, why_no_account = None, None, ""
     drawn: tuple[Example, ...] = ()
     why = ""
     failures, warnings = Messages(), Messages()
@@ -84,7 +88,7 @@ def gather(
         if WARNINGS in record.digests:
             warnings = _tried(problems, _warnings, run) or warnings
         if extractor is not None and tables:
-            account = _account(run, extractor, problems)
+            account, why_no_account = _account(run, extractor, problems)
         problems += _sizes(run)
         if extractor is not None and examples:
             from scaledproc.reporting.report.examples import find_examples
@@ -113,11 +117,20 @@ def gather(
         failures=failures,
         warnings=warnings,
         account=account,
+        why_no_account=why_no_account,
         examples=drawn,
         why_no_examples=why,
         problems=tuple(problems),
         summaries=tuple(record.summaries),
+        file_options=None if extractor is None else _file_options(extractor),
+        is_built_in=str(place(str(record.extractor.get("spec", "")))).startswith("scaledproc."),
     )
+
+
+def _file_options(extractor: Extractor) -> frozenset[str]:
+    """The options that a person names a file for, whose content is what run.json has."""
+    declared = options_of(extractor if isinstance(extractor, FunctionExtractor) else type(extractor))
+    return frozenset(name for name, option in declared.items() if option.about.read is not None)
 
 
 def _tried(problems: list[str], read: Any, *given: Any) -> Any:
@@ -146,14 +159,34 @@ def _sizes(run: Run) -> list[str]:
     return [f"{shown}{' and others' if len(wrong) > 3 else ''}: not as long as run.json says, or gone"] if wrong else []
 
 
-def _account(run: Run, extractor: Extractor, problems: list[str]) -> Account | None:
+def _account(run: Run, extractor: Extractor, problems: list[str]) -> tuple[Account | None, str]:
+    """What the extractor makes of the table, or why it does not: an extractor is anybody's, and may fail at it.
+
+    That the table cannot be read is a problem of the run's; what else goes wrong is the extractor's.
+    """
+    read = _tried(problems, reading, run.store, run.record.files_of_table())
+    if read is None:
+        return None, ""
+    broken: list[str] = []
+
+    def guarded(columns: Sequence[str]) -> Iterator[pa.Table]:
+        try:
+            yield from read(columns)
+        except Exception as error:
+            if isinstance(error, (ScaledprocError, *store_errors())):
+                broken.append(str(error) if isinstance(error, ScaledprocError) else describe(error))
+            raise
+
+    share = share_read(read)
     try:
-        read = reading(run.store, run.record.files_of_table())
-        account = extractor.account(read)
-        return account if account is None else of_part(account, share_read(read))
-    except Exception as error:  # an extractor is anybody's: what it makes of a table is no reason to have no report
-        problems.append(f"{extractor.label} cannot tell of its table: {type(error).__name__}: {error}")
-        return None
+        account = extractor.account(guarded if share == 1 else ReadPart(guarded, share))
+    except Exception as error:
+        problems += broken[:1]
+        return None, "" if broken else f"{type(error).__name__}: {error}"
+    if account is None:
+        return None, ""
+    is_one = isinstance(account, Account)
+    return (of_part(account, share), "") if is_one else (None, f"it gave {type(account).__name__} and no Account")
 
 
 def of_part(account: Account, share: float) -> Account:
@@ -284,7 +317,7 @@ def _slowest(found: list[SlowTask]) -> list[SlowTask]:
 
 def _failures(run: Run) -> Messages:
     """What failed, from `errors.parquet`."""
-    return _messages(read_tables(run.store, ERRORS, ["anchor", "kind", "error", "message"]))
+    return _messages(read_tables(run.store, ERRORS, _COLUMNS))
 
 
 def _warnings(run: Run) -> Messages:
@@ -300,13 +333,19 @@ def _as_errors(table: pa.Table) -> pa.Table:
 
 
 def _failures_so_far(run: Run, status: Status) -> Messages:
-    """What failed in the shards that are committed; where nobody is at work, in the first chunks of others too."""
+    """What failed in the shards that are committed, and the first that did in each of the others.
+
+    Where nobody is at work, all of the first chunks of others: else these go while they are read.
+    """
     names = [shard_errors_name(each.shard) for each in status.done if each.quarantined]
-    if status.state == "stopped":  # else they go while they are read
+    first: list[pa.Table] = []
+    if status.state == "stopped":
         begun = [each.shard for each in status.states if each.quarantined]
         names += islice((name for shard in begun for name in _chunk_errors(run, shard)), CHUNKS)
-    columns = ["anchor", "kind", "error", "message"]
-    return _messages(table for name in names for table in read_tables(run.store, name, columns))
+    else:
+        known = [each for state in status.states for each in state.failures]
+        first = [pa.table({name: [getattr(each, name) for each in known] for name in _COLUMNS})] if known else []
+    return _messages(chain((table for name in names for table in read_tables(run.store, name, _COLUMNS)), first))
 
 
 def _chunk_errors(run: Run, shard: int) -> list[str]:

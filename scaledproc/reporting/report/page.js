@@ -132,9 +132,9 @@
         }
         enliven();
       }
-      if (document.querySelector(".state.done")) return;
     } catch { /* the server is gone for now */ }
-    setTimeout(ask, 2000);
+    // A run that is over may be updated: that is looked for from time to time.
+    setTimeout(ask, document.querySelector(".state.done, .state.failed") ? 20000 : 2000);
   };
   setTimeout(ask, 2000);
 })();

@@ -36,13 +36,13 @@ from htpy import (
 )
 from markupsafe import Markup
 
-from scaledproc._util.text import bytes_text
+from scaledproc._util.text import bytes_text, cut_text
 from scaledproc.extractors.account import DOUBTFUL, SERIOUS, SMALL
 from scaledproc.reporting.report.about import about_part
 from scaledproc.reporting.report.failures import failures_part
-from scaledproc.reporting.report.parts import cut, said
+from scaledproc.reporting.report.parts import said
 from scaledproc.reporting.report.plausible import plausible_part
-from scaledproc.reporting.report.sentence import amount_text, sentence, took_text, worries
+from scaledproc.reporting.report.sentence import amount_text, has_failed, sentence, took_text, worries
 from scaledproc.reporting.report.times import times_part
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def page(found: Findings, *, live: str | None = None) -> str:
             meta(name="viewport", content="width=device-width, initial-scale=1"),
             meta(name="color-scheme", content="light dark"),
             meta(name="referrer", content="no-referrer"),
-            title[f"{cut(_short(found.output), 80)}: {_state(found)}"],
+            title[f"{cut_text(_short(found.update_of or found.output), 80)}: {_state(found)}"],
             style[Markup(css)],  # noqa: S704 - the page's own
         ],
         body(data_live=live)[
@@ -115,13 +115,19 @@ def _short(output: str) -> str:
 
 
 def _state(found: Findings) -> str:
+    if has_failed(found):
+        return "failed"
     return {"done": "finished", "running": "running", "stopped": "stopped"}.get(found.state, found.state)
 
 
 def _first(found: Findings) -> Node:
     """The first screen."""
     return header(class_="first")[
-        p(class_="where")[span(class_=f"state {found.state}")[_state(found)], " ", said(found.output)],
+        p(class_="where")[
+            span(class_=f"state {'failed' if has_failed(found) else found.state}")[_state(found)],
+            " ",
+            said(f"update of {found.update_of}" if found.update_of else found.output),
+        ],
         h1[sentence(found)],
         _worries(found),
         dl(class_="figures")[(div[dt[name], dd[value]] for name, value in _figures(found))],
@@ -138,27 +144,32 @@ def _worries(found: Findings) -> Element:
         li(class_=_WEIGHTS[each.weight][0])[
             span(class_="weight")[_WEIGHTS[each.weight][1]],
             span(class_="words")[
-                said(each.text), " ", a(href=f"#{each.section}", aria_label=f"More: {cut(each.text, 60)}")["More"]
+                said(each.text), " ", a(href=f"#{each.section}", aria_label=f"More: {cut_text(each.text, 60)}")["More"]
             ],
         ]
         for each in told[:MOST_WORRIES]
     ]
     more = len(told) - MOST_WORRIES
     return div[
-        ol(class_="worries")[items], p(class_="note")[f"{more:,} more are in the parts below."] if more > 0 else None
+        ol(class_="worries")[items],
+        p(class_="note")[f"{more:,} more {'is' if more == 1 else 'are'} in the parts below."] if more > 0 else None,
     ]
 
 
 def _figures(found: Findings) -> list[tuple[str, Node]]:
-    total = found.counts.get("tasks", 0)
+    total, done = found.counts.get("tasks", 0), found.done_tasks - found.quarantined
     facts: list[tuple[str, Node]] = [
-        ("Tasks", f"{total:,}" if found.is_done else f"{found.done_tasks:,} / {total:,}"),
+        ("Tasks done", f"{total:,}" if done == total else f"{done:,} / {total:,}"),
         ("Rows", amount_text(found.rows)),
         ("Quarantined", f"{found.quarantined:,}"),
         ("Input", bytes_text(found.bytes.get("input", 0))),
     ]
     if found.is_done:
         facts.append(("Table", bytes_text(found.bytes.get("features", 0))))
+    if found.going is not None and found.going.rate is not None:
+        facts.append(("Rate", f"{bytes_text(found.going.rate)}/s"))
+    if found.going is not None and found.going.left:
+        facts.append(("Time left", found.going.left.removesuffix(" left")))
     if took := took_text(found):
         facts.append(("Time", re.split(" (?:on|in|since) ", took)[0]))
     return facts

@@ -31,7 +31,7 @@ from htpy import (
 )
 from markupsafe import Markup, escape
 
-from scaledproc._util.text import clean_text
+from scaledproc._util.text import clean_text, cut_text
 from scaledproc.extractors.account import Cell, Flags, Histogram, Share
 from scaledproc.reporting.report.pictures import bars, number_text
 
@@ -39,6 +39,8 @@ NOTHING = "\u2013"
 """Stands where there is no value."""
 TEXT = 400
 """Characters of a text of the data."""
+NOTE = 2_000
+"""Characters of what is said of a table or a picture, which an extractor may have put together."""
 
 
 # What a page has thousands of is made by formatting, which escapes too: each element of htpy takes many times as long.
@@ -58,15 +60,9 @@ class Whole:
     cell: Element | Markup
 
 
-def cut(text: str, most: int = TEXT) -> str:
-    """A text in one line, without what nobody sees, and not too long."""
-    clean = clean_text(" ".join(text.splitlines()))
-    return clean if len(clean) <= most else f"{clean[: most - 1]}…"
-
-
 def said(text: str, most: int = TEXT) -> Markup:
     """A text of the data: whatever it has, it is shown as text, and turns no other text around."""
-    return _SAID.format(cut(text, most))
+    return _SAID.format(cut_text(text, most))
 
 
 def command(text: str) -> Element:
@@ -81,7 +77,7 @@ def part(name: str, title: str, *content: Node) -> Element:
 
 def block(title: str, *content: Node, text: str = "") -> Element:
     """A piece of a part, with its heading and what the reader should know of it."""
-    return div(class_="block")[h3[title], p(class_="note")[text] if text else None, *content]
+    return div(class_="block")[h3[cut_text(title)], p(class_="note")[cut_text(text, NOTE)] if text else None, *content]
 
 
 def listed(texts: Iterable[Node]) -> Element:
@@ -118,11 +114,12 @@ def grid(
         form = _HEAD if at == 0 else _NUMBER if at in right else _CELL
         return form.format(content if isinstance(content, str) else escape(fragment[content]))
 
-    return div(class_="scroll", role="region", aria_label=title, tabindex="0")[
+    shown, names = cut_text(title), [cut_text(each) if type(each) is str else each for each in heads]
+    return div(class_="scroll", role="region", aria_label=shown, tabindex="0")[
         table(class_="live" if is_live else None)[
-            caption(class_="unseen")[title],
+            caption(class_="unseen")[shown],
             thead[
-                tr[(th(scope="col", class_="number" if at in right else None)[head] for at, head in enumerate(heads))]
+                tr[(th(scope="col", class_="number" if at in right else None)[head] for at, head in enumerate(names))]
             ],
             tbody[Markup("").join(_ROW.format(Markup("").join(map(cell, count(), row))) for row in rows)],
         ]
@@ -144,7 +141,7 @@ def any_cell(value: Cell) -> Node | Whole:
     if isinstance(value, Histogram):
         return Whole(td(class_="picture")[bars(value)])
     if isinstance(value, Flags):
-        texts = [span(class_="flag")[cut(each)] for each in value.texts]
+        texts = [span(class_="flag")[cut_text(each)] for each in value.texts]
         return Whole(td(class_="flags", data_value=str(len(texts)))[texts])
     if isinstance(value, str):
         return said(value)

@@ -9,11 +9,13 @@ from itertools import pairwise
 from htpy import Element, Node, div, figcaption, figure, g, line, path, rect, span, svg, text
 from htpy import title as svg_title
 
-from scaledproc._util.text import seconds_text
+from scaledproc._util.text import cut_text, seconds_text
 from scaledproc.extractors.account import Histogram, Trace
 
 WIDTH, HEIGHT = 128, 26
 """Of a small histogram, in units of its own."""
+WORDS, NAME = 2_000, 60
+"""Characters of what a picture shows, and of a name in it."""
 
 
 def number_text(value: float | int) -> str:
@@ -79,6 +81,8 @@ def time_ticks(end: float, most: int = 6) -> list[tuple[float, str]]:
     for step in (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14_400, 43_200, 86_400, 172_800, 604_800):
         if end / step <= most and end >= step:
             return [(at * step, _time_text(at * step)) for at in range(int(end / step) + 1)]
+    if end > 604_800 * most:
+        return [(at * 86_400, f"{at:,.0f} d") for at in ticks(end / 86_400, most)]
     return [(at, f"{at:g} s") for at in ticks(end, most)]
 
 
@@ -99,12 +103,13 @@ def _percent(value: float, end: float) -> str:
 def axis(end: float, height: float, marks: Sequence[tuple[float, str]]) -> Element:
     """Lines at round places, with their texts under them."""
     drawn: list[Node] = []
-    for at, words in marks:
+    for place, (at, words) in enumerate(marks):
         x = _percent(at, end)
         anchor = "start" if at == 0 else "end" if at > 0.95 * end else "middle"
+        css = "tick odd" if place % 2 else "tick"
         drawn += [
             line(class_="rule", x1=x, x2=x, y1="0", y2=f"{height:.0f}"),
-            text(class_="tick", x=x, y=f"{height + 14:.0f}", text_anchor=anchor)[words],
+            text(class_=css, x=x, y=f"{height + 14:.0f}", text_anchor=anchor)[words],
         ]
     return g(aria_hidden="true")[drawn]
 
@@ -127,10 +132,10 @@ def wide(
     note
         Stands below it.
     """
-    left = None
+    words, left = cut_text(words, WORDS), None
     if names:
         left = svg(class_="names", height=f"{height:.0f}", aria_hidden="true")[
-            (text(x="0", y=f"{y:.0f}")[words] for y, words in names)
+            (text(x="0", y=f"{y:.0f}")[cut_text(name, NAME)] for y, name in names)
         ]
     return figure(class_="wide")[
         div(class_="plot")[
@@ -174,16 +179,18 @@ def trace(shown: Trace, height: float = 64) -> Element:
     low, high = min(known, default=0.0), max(known, default=1.0)
     room = high - low or 1.0
     pieces: list[str] = []
-    pen = "M"
+    is_drawing = False
     step = 1000 / max(len(shown.values) - 1, 1)
     for at, value in enumerate(shown.values):
         if value is None or not math.isfinite(value):
-            pen = "M"
+            is_drawing = False
             continue
-        pieces.append(f"{pen}{at * step:.1f} {2 + (height - 4) * (1 - (value - low) / room):.1f}")
-        pen = "L"
+        point = f"{at * step:.1f} {2 + (height - 4) * (1 - (value - low) / room):.1f}"
+        pieces.append(f"L{point}" if is_drawing else f"M{point}h0")  # so that a sample between missing ones is a dot
+        is_drawing = True
     dots = "".join(pieces)
-    words = f"{shown.label}, {shown.seconds:g} s, from {number_text(low)} to {number_text(high)} {shown.units}"
+    between = f"from {number_text(low)} to {number_text(high)} {cut_text(shown.units, NAME)}"
+    words = f"{cut_text(shown.label, NAME)}, {shown.seconds:g} s, {between}"
     return wide(
         words,
         height + 18,
@@ -199,8 +206,8 @@ def trace(shown: Trace, height: float = 64) -> Element:
             )[path(class_="trace", d=dots or "M0 0")],
         ],
         names=[
-            (14, shown.label[:14]),
-            (30, shown.units[:14]),
+            (14, cut_text(shown.label, 14)),
+            (30, cut_text(shown.units, 14)),
             (height - 14, f"{number_text(low)} to"),
             (height, number_text(high)),
         ],

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from scaledproc._util.text import bytes_text, count_text, seconds_text
+from scaledproc._util.text import bytes_text, count_text, part_text, seconds_text
 from scaledproc.extractors.account import DOUBTFUL, SERIOUS, SMALL, Worry
 from scaledproc.run_folder.record import NO_ROWS
 
 if TYPE_CHECKING:
-    from scaledproc.reporting.report.findings import Findings, Tasks
+    from scaledproc.reporting.report.findings import Findings, Table, Tasks
 
 STRAGGLES = 2.0
 """Times the mean of all shards that one takes, from which on it is told of."""
@@ -25,23 +25,28 @@ MUCH_QUARANTINED = 0.01
 def sentence(found: Findings) -> str:
     """How far a run is and what it took, in one sentence."""
     parts = [_tasks_text(found)]
-    if found.quarantined:
+    if found.quarantined and not has_failed(found):
         parts.append(f"{found.quarantined:,} quarantined")
-    parts.append(f"{amount_text(found.rows)} {'row' if found.rows == 1 else 'rows'}")
+    parts.append(f"{amount_text(found.rows) if found.rows else 'no'} {'row' if found.rows == 1 else 'rows'}")
     if found.is_done and (took := took_text(found)):
         parts.append(took)
+    if found.going is not None and found.going.left:
+        parts.append(found.going.left)
     usd = cost_of(found)
     if usd is not None:
         parts.append(usd_text(usd))
     end = _end_text(found)
-    return f"{', '.join(parts)}{f'; {end}' if end else ''}."
+    begin = "Update: " if found.update_of else ""
+    return f"{begin}{', '.join(parts)}{f'; {end}' if end else ''}."
 
 
 def _tasks_text(found: Findings) -> str:
     total = found.counts.get("tasks", 0)
     reused = found.counts.get("reused", 0)
+    if has_failed(found):
+        return "The only task failed" if total == 1 else f"All {total:,} tasks failed"
     if not found.is_done:
-        return f"{found.done_tasks:,} of {count_text(total, 'task')} done"
+        return f"{part_text(found.done_tasks - found.quarantined, total, 'task')} done"
     done = f"{count_text(total - found.quarantined, 'task')} done"
     return f"{done} ({reused:,} reused)" if reused else done
 
@@ -52,6 +57,11 @@ def _end_text(found: Findings) -> str:
     if found.state == "stopped":
         return "not finished, and nobody is at work on it"
     return "the counts and the lengths of the files agree" if is_whole(found) else "something is missing"
+
+
+def has_failed(found: Findings) -> bool:
+    """Whether the run is finished, and no task was done: its files may agree, but there is nothing in them."""
+    return found.is_done and 0 < found.counts.get("tasks", 0) == found.quarantined
 
 
 def is_whole(found: Findings) -> bool:
@@ -91,10 +101,12 @@ def took_text(found: Findings) -> str:
         return ""
     starts = found.timings.get("starts", 1)
     took = spoken_seconds(float(seconds))
-    jobs = jobs_of(found)
+    jobs, planned = jobs_of(found), planned_jobs(found)
     cores = found.options.get("cores")
     if jobs:
         took += f" in {count_text(jobs, 'job')}"
+    elif planned and isinstance(cores, int):
+        took += f" in {count_text(planned, 'job')} of {count_text(cores, 'core')}"
     elif isinstance(cores, int) and is_here(found):
         took += f" on {count_text(cores, 'core')}"
     return f"{took} since the last of {starts:,} starts" if isinstance(starts, int) and starts > 1 else took
@@ -114,6 +126,13 @@ def billed(found: Findings) -> dict[str, Any]:
 def jobs_of(found: Findings) -> int:
     """How many jobs there were elsewhere; 0 where the backend does not tell."""
     jobs = billed(found).get("jobs")
+    return jobs if isinstance(jobs, int) else 0
+
+
+def planned_jobs(found: Findings) -> int:
+    """How many jobs of a batch system the shards were dealt to; 0 where the backend does not tell."""
+    expected = found.backend.get("expected")
+    jobs = expected.get("jobs") if isinstance(expected, dict) else None
     return jobs if isinstance(jobs, int) else 0
 
 
@@ -144,23 +163,25 @@ def worries(found: Findings) -> tuple[Worry, ...]:
 
 
 def _of_files(found: Findings) -> Iterator[Worry]:
+    if found.why_no_account:
+        yield Worry(SMALL, f"The extractor could not tell of its table: {found.why_no_account}.", "data")
     for problem in found.problems:
         yield Worry(SERIOUS, problem, "run")
     tasks = found.tasks
     if tasks is not None:
         total, rows = found.counts.get("tasks", 0), sum(shard.rows for shard in found.shards)
         if tasks.count != total:
-            yield Worry(SERIOUS, f"tasks.parquet has {tasks.count:,} tasks, run.json {total:,}.", "run")
+            yield Worry(SERIOUS, f"tasks.parquet has {count_text(tasks.count, 'task')}, run.json {total:,}.", "run")
         given = _rows_of_all_tables(found, tasks)
         if given != rows:
-            yield Worry(SERIOUS, f"The tasks gave {given:,} rows, the shards have {rows:,}.", "run")
+            yield Worry(SERIOUS, f"The tasks gave {count_text(given, 'row')}, the shards have {rows:,}.", "run")
         if tasks.status.get("quarantined", 0) != found.quarantined or found.failures.total != found.quarantined:
-            text = f"run.json has {found.quarantined:,} tasks in quarantine, tasks.parquet "
+            text = f"run.json has {count_text(found.quarantined, 'task')} in quarantine, tasks.parquet "
             text += f"{tasks.status.get('quarantined', 0):,}, errors.parquet {found.failures.total:,}."
             yield Worry(SERIOUS, text, "failures")
     if found.tables and found.tables[0].rows != found.counts.get("rows"):
-        text = f"The table has {found.tables[0].rows:,} rows, run.json tells of {found.counts.get('rows', 0):,}."
-        yield Worry(SERIOUS, text, "run")
+        there = count_text(found.tables[0].rows, "row")
+        yield Worry(SERIOUS, f"The table has {there}, run.json tells of {found.counts.get('rows', 0):,}.", "run")
 
 
 def _of_tasks(found: Findings) -> Iterator[Worry]:
@@ -171,8 +192,9 @@ def _of_tasks(found: Findings) -> Iterator[Worry]:
         share = found.quarantined / max(total, 1)
         weight = SERIOUS if share >= MUCH_QUARANTINED else DOUBTFUL
         lacks = "lacks" if found.is_done else "will lack"
-        failed_text = f"{count_text(found.quarantined, 'task')} of {total:,} failed ({share:.2%})"
-        yield Worry(weight, f"{failed_text}, so the table {lacks} their rows.", "failures")
+        failed_text = f"{part_text(found.quarantined, total, 'task')} failed ({share:.2%})"
+        whose = "its" if found.quarantined == 1 else "their"
+        yield Worry(weight, f"{failed_text}, so the table {lacks} {whose} rows.", "failures")
     failed = [shard for shard in found.shards if shard.state in ("failed", "stopped")]
     if failed:
         yield Worry(
@@ -183,7 +205,7 @@ def _of_tasks(found: Findings) -> Iterator[Worry]:
     if found.options.get("leaves_out"):
         yield Worry(SMALL, "The plan leaves out a part of the dataset, as its options say.", "run")
     if found.tasks is not None and found.tasks.without_rows:
-        text = f"{count_text(found.tasks.without_rows, 'task')} of {found.tasks.count:,} gave no rows without failing."
+        text = f"{part_text(found.tasks.without_rows, found.tasks.count, 'task')} gave no rows without failing."
         yield Worry(SMALL, text, "failures")
     if found.tasks is not None and found.tasks.retried:
         yield Worry(SMALL, f"{count_text(found.tasks.retried, 'task')} had to be tried more than once.", "failures")
@@ -201,11 +223,19 @@ def _of_table(found: Findings) -> Iterator[Worry]:
     for table in found.tables:
         if not table.rows:
             continue
-        empty = [each.name for each in table.columns if each.nulls == table.rows]
-        if empty:
-            named = ", ".join(empty[:4]) + (f" and {len(empty) - 4:,} more" if len(empty) > 4 else "")
-            text = f"{count_text(len(empty), 'column')} of {table.name} "
-            yield Worry(SMALL, f"{text}{'has' if len(empty) == 1 else 'have'} no value at all: {named}.")
+        for names, what in (
+            ([each.name for each in table.columns if each.nulls == table.rows], "no value at all"),
+            ([each.name for each in table.columns if each.is_empty and each.nulls != table.rows], _only_nan(table)),
+            ([each.name for each in table.columns if each.infinite], "infinite values"),
+        ):
+            if names:
+                named = ", ".join(names[:4]) + (f" and {len(names) - 4:,} more" if len(names) > 4 else "")
+                text = f"{count_text(len(names), 'column')} of {table.name} "
+                yield Worry(SMALL, f"{text}{'has' if len(names) == 1 else 'have'} {what}: {named}.")
+
+
+def _only_nan(table: Table) -> str:
+    return "no value at all, only NaN" if table.read == table.rows else "no value in the rows that were read"
 
 
 def _of_time(found: Findings) -> Iterator[Worry]:

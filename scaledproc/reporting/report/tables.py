@@ -52,13 +52,17 @@ class _Seen:
     counts: Any = None
     below: int = 0
     above: int = 0
+    rows: int = 0
+    """Rows that were read, and how many of them are null, NaN, infinite."""
+    nulls: int = 0
+    nans: int = 0
+    infinite: int = 0
 
     def merge(self, found: pa.StructArray) -> None:
         """Take how often each value is there."""
         assert self.values is not None
         for value, count in zip(found.field(0).to_pylist(), found.field(1).to_pylist(), strict=True):
-            key = "NaN" if isinstance(value, float) and math.isnan(value) else value  # which is not equal to itself
-            self.values[key] = self.values.get(key, 0) + count
+            self.values[value] = self.values.get(value, 0) + count
 
     @property
     def distinct(self) -> int | None:
@@ -141,8 +145,9 @@ def _footer(store: Store, name: str) -> pq.FileMetaData:
 def profile(store: Store, names: Sequence[str], shown: str, about: Mapping[str, str]) -> Table:
     """A table's columns, and its first rows.
 
-    Missing, smallest and largest values come from the files' footers, so they are of all rows. Distinct values and
-    histograms come from whole row groups at equal distances, all of them where the table is small.
+    Missing values (nulls), smallest and largest ones come from the files' footers, so they are of all rows. Distinct
+    values, NaN, infinities and histograms come from whole row groups at equal distances, all of them where the table is
+    small.
 
     Parameters
     ----------
@@ -223,20 +228,29 @@ def _set_edges(files: _Files, groups: Sequence[_Group], seen: Mapping[str, _Seen
     for name in names:
         values = _floats(pilot[name])
         values = values[np.isfinite(values)]
+        if not len(values):  # there may be some elsewhere
+            bounds = footer.of(name)
+            values = np.array([each for each in (bounds.low, bounds.high) if _is_finite(each)], np.float64)
         if not len(values):
             continue
         values = np.sort(values)  # np.quantile imports what takes longer than all of this
         low, high = (float(values[round(share * (len(values) - 1))]) for share in (0.005, 0.995))
         least, most = float(values[0]), float(values[-1])
         bounds = footer.of(name)
-        if bounds.has_range and isinstance(bounds.low, int | float) and isinstance(bounds.high, int | float):
-            least, most = bounds.low, bounds.high
+        if bounds.has_range and _is_finite(bounds.low):
+            least = float(bounds.low)
+        if bounds.has_range and _is_finite(bounds.high):
+            most = float(bounds.high)
         width = high - low
         low = least if least >= low - _REACH * width else low
         high = most if most <= high + _REACH * width else high
         if math.isfinite(low) and math.isfinite(high):
             seen[name].edges = _nice(low, high, is_whole=pa.types.is_integer(schema.field(name).type))
             seen[name].counts = np.zeros(len(seen[name].edges) - 1, np.int64)
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _nice(low: float, high: float, *, is_whole: bool) -> Any:
@@ -253,6 +267,15 @@ def _floats(column: pa.ChunkedArray) -> Any:
 
 def _add(seen: _Seen, column: pa.ChunkedArray) -> None:
     """Take a column of a piece."""
+    seen.rows += len(column)
+    seen.nulls += column.null_count
+    if pa.types.is_floating(column.type):
+        column = _with_one_zero(column)
+        values = _floats(column)
+        nans = np.isnan(values)
+        seen.nans += int(np.count_nonzero(nans))
+        seen.infinite += int(np.count_nonzero(np.isinf(values)))
+        column = column.filter(pa.array(~nans))  # which is no value, so none of the different ones
     if seen.edges is not None:
         values = _floats(column)
         values = values[np.isfinite(values)]
@@ -278,15 +301,23 @@ def _add(seen: _Seen, column: pa.ChunkedArray) -> None:
             seen.values = None
 
 
+def _with_one_zero(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The values of a column of floats that are not null, with 0.0 for -0.0: they are equal, and counted as one."""
+    values = column.drop_null().to_numpy()
+    return pa.chunked_array([pa.array(values + values.dtype.type(0), column.type)])
+
+
 @dataclass(frozen=True)
 class _Bounds:
     nulls: int | None
     low: Any = None
     high: Any = None
+    is_whole: bool = True
+    """Whether no row group has values without telling their range, as one of NaN alone."""
 
     @property
     def has_range(self) -> bool:
-        return self.low is not None and self.high is not None
+        return self.is_whole and self.low is not None and self.high is not None
 
 
 class _Footer:
@@ -327,7 +358,7 @@ class _Footer:
                     continue
                 low = found.min if low is None else min(low, found.min)
                 high = found.max if high is None else max(high, found.max)
-        return _Bounds(nulls, low, high) if is_known else _Bounds(nulls)
+        return _Bounds(nulls, low, high, is_known)
 
 
 def _column(each: pa.Field, seen: _Seen | None, bounds: _Bounds, about: Mapping[str, str]) -> Column:
@@ -345,6 +376,9 @@ def _column(each: pa.Field, seen: _Seen | None, bounds: _Bounds, about: Mapping[
         units=own.get("units", own.get("unit", "")),
         description=own.get("description", about.get(each.name, "")),
         nulls=bounds.nulls,
+        nans=0 if seen is None else seen.nans,
+        infinite=0 if seen is None else seen.infinite,
+        is_empty=seen is not None and 0 < seen.rows == seen.nulls + seen.nans,
         low=value_text(bounds.low) if bounds.has_range else "",
         high=value_text(bounds.high) if bounds.has_range else "",
         distinct=None if seen is None else seen.distinct,

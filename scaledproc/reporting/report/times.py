@@ -53,7 +53,8 @@ def _totals(found: Findings) -> Node:
     line: Any = times.get("timeline")
     waited = [float(seconds) for _, seconds in line.get("waited", [])] if isinstance(line, dict) else []
     if waited:
-        text = f"{seconds_text(sum(waited) / len(waited))} on average, {seconds_text(max(waited))} at most"
+        which = f"of the {len(waited):,} that waited" if len(waited) > 1 else "of the only one that waited"
+        text = f"{seconds_text(sum(waited) / len(waited))} on average {which}, {seconds_text(max(waited))} at most"
         facts.append(("Waiting for a machine, each shard", text))
     is_one = is_here(found) and times.get("starts", 1) == 1
     if (
@@ -109,7 +110,7 @@ def _timeline(found: Findings) -> list[Node]:
         words,
         height + 18,
         [axis(end, height, time_ticks(end)), pale, area(at_once, top, height)],
-        names=[(12, f"{number_text(round(top, 1))} cores"), (height, "0")],
+        names=[(12, f"{number_text(round(top, 1))} core{'' if round(top, 1) == 1 else 's'}"), (height, "0")],
     )
     note = "By when chunks were told to be done, and how long they took; a start that was interrupted is not in it."
     if is_staged:

@@ -18,7 +18,7 @@ BUSY = 0.1
 SOON = 2.0
 """Seconds between two looks while somebody watches, at least."""
 SELDOM = 30.0
-"""Seconds between two looks while nobody has the page open: to know when the run is over."""
+"""Seconds between two looks while nobody has the page open, or the run is over: to know when it is, or is updated."""
 WATCHED = 15.0
 """Seconds after a request, during which somebody watches: the page asks every 2 seconds."""
 _Seen = TypeVar("_Seen")
@@ -39,7 +39,7 @@ def pause(cpu: float, wall: float, *, is_watched: bool) -> float:
 
 @dataclass(frozen=True)
 class Look(Generic[_Seen]):
-    """What was seen, and whether the run is over."""
+    """What was seen, and whether the run is over: finished, and nobody is at work on an update of it."""
 
     seen: _Seen
     is_over: bool
@@ -57,7 +57,7 @@ class Poller(Generic[_Seen]):
     mark
         Puts a line on what went wrong since onto a page.
     tell
-        Hears when the run is over, and of trouble: a line for a person.
+        Hears when the run is over, when an update of it is begun, and of trouble: a line for a person.
 
     Raises
     ------
@@ -97,7 +97,7 @@ class Poller(Generic[_Seen]):
         """The page as it was last drawn; it is looked at again soon, as somebody watches."""
         was_idle = not self._is_watched
         self._asked = time.monotonic()
-        if was_idle:
+        if was_idle and not self._seen.is_over:
             self._wanted.set()
         return self._page
 
@@ -112,11 +112,13 @@ class Poller(Generic[_Seen]):
 
     def _watch(self) -> None:
         earliest = time.monotonic() + SOON
-        while not self._ended.is_set() and not self._seen.is_over:
+        if self._seen.is_over:
+            self._ended.wait(SELDOM)
+        while not self._ended.is_set():
             cpu, wall = self._once()
-            now = time.monotonic()
-            earliest = now + pause(cpu, wall, is_watched=True)
-            latest = now + pause(cpu, wall, is_watched=self._is_watched)
+            now, is_over = time.monotonic(), self._seen.is_over
+            earliest = now + pause(cpu, wall, is_watched=not is_over)
+            latest = now + pause(cpu, wall, is_watched=self._is_watched and not is_over)
             self._wanted.clear()
             self._wanted.wait(latest - time.monotonic())  # somebody who comes meanwhile waits for less
             self._ended.wait(max(earliest - time.monotonic(), 0.0))
@@ -134,8 +136,8 @@ class Poller(Generic[_Seen]):
         else:
             self._say_trouble("")
             was_over, self._seen = self._seen.is_over, found
-            if found.is_over and not was_over:
-                self._tell("the run is over")
+            if found.is_over != was_over:
+                self._tell("the run is over" if found.is_over else "an update of it was begun")
         return time.process_time() - cpu, time.perf_counter() - wall
 
     def _say_trouble(self, text: str) -> None:

@@ -207,7 +207,11 @@ def go(tmp_path: Path, fake: Fake) -> Runs:
 def test_an_array_and_then_the_table(fake: Fake, go: Runs, tmp_path: Path) -> None:
     run = go(partition="main", time="4h", mem="2GiB", at_once=3, extra=["--exclusive"], account="lab", gpus="1")
 
-    assert {name for name, value in run.record.backend["expected"].items() if value > 0} == {"seconds", "work_seconds"}
+    assert {name for name, value in run.record.backend["expected"].items() if value > 0} == {
+        "seconds",
+        "work_seconds",
+        "jobs",
+    }
     array, last = fake.submitted
     assert {"--array=0-3%3", "--partition=main", "--time=240", "--mem=2048M", "--exclusive", "--gpus=1"} <= set(array)
     assert {"--account=lab", "--requeue", "--signal=B:TERM@20", "--cpus-per-task=1", "--parsable"} <= set(array)

@@ -12,6 +12,21 @@ import pyarrow as pa
 import pytest
 
 import scaledproc
+from scaledproc import Task
+from scaledproc.extractors.account import (
+    SMALL,
+    Account,
+    Example,
+    Facts,
+    Flags,
+    Matrix,
+    Reading,
+    Spans,
+    Trace,
+    Worry,
+    histogram,
+)
+from scaledproc.extractors.base import FunctionExtractor
 from scaledproc.reporting.report import report_html
 from scaledproc.reporting.watching.server import PageServer, secret_path
 from scaledproc.run_folder.run import Run
@@ -31,6 +46,7 @@ HOSTILE = (
     "\x1b[2J\x00 a \ud7ff",
     "x" * 5000,
 )
+TURNING = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1200, "height": 900}
 
@@ -46,6 +62,27 @@ def hostile(task: Any, *, words: str = IMAGE) -> Any:
     if at % 3 == 0:
         raise ValueError(f"{text} {'abcdefghij'[at % 10]}")
     return {"path": task.anchor, SCRIPT: text, IMAGE: float(at)}
+
+
+class Hostile(FunctionExtractor):
+    """Tells of its table, and draws of its data, with names that want to harm, as a dataset may have them."""
+
+    def account(self, read: Reading) -> Account:
+        heads = tuple(HOSTILE[:4])
+        rows = tuple((text, text, Flags((text,)), histogram([1.0, 2.0], 1, 2)) for text in HOSTILE)
+        return Account(
+            tuple(Worry(SMALL, text) for text in HOSTILE),
+            (
+                *(Facts(text, heads, rows, text) for text in HOSTILE),
+                *(Spans(text, text, ((text, ((0.0, 1.0), (2.0, 3.0))),), text) for text in HOSTILE),
+                Matrix(f"Together {HOSTILE[6]}", HOSTILE, tuple((1,) * len(HOSTILE) for _ in HOSTILE), HOSTILE[6]),
+            ),
+            HOSTILE[6],
+        )
+
+    def traces(self, task: Task, choice: int) -> Example:
+        traces = tuple(Trace(text, text, 3.0, (1.0, None, 2.0, 3.0)) for text in HOSTILE)
+        return Example(f"{task.anchor} {HOSTILE[choice % len(HOSTILE)]}", traces)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +113,9 @@ def harmful(tmp_path_factory: pytest.TempPathFactory) -> Path:
         place.write_text(str(at))
     run = scaledproc.run(data, folder / "out <b>", extractor=hostile, options={"words": SCRIPT}, jobs=1)
     assert run.quarantined == 20
-    return _written(run, folder)
+    assert isinstance(run.extractor, FunctionExtractor)
+    run.extractor.__class__ = Hostile
+    return _written(run, folder, examples=2)
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +168,13 @@ def test_nothing_of_the_data_is_run_and_no_request_leaves(browser: Any, harmful:
     text = seen.page.inner_text("main")
     assert SCRIPT in text
     assert IMAGE in text
-    assert "\u202e" not in text  # what turns the text around is shown as a replacement character
+    html = harmful.read_text(encoding="utf-8")
+    assert "Hostile" not in html
+    assert html.count("gnp.exe") > 40  # in titles, labels, units and heads too
+    # What turns the text around is shown as a replacement character, wherever it stands.
+    assert [char for char in TURNING if char in html] == []
+    assert seen.page.evaluate("document.querySelectorAll('svg text').length") > 50
+    assert not any(char in seen.page.evaluate("document.documentElement.outerHTML") for char in TURNING)
 
 
 def test_search_sort_and_zoom_work(browser: Any, plain: Path) -> None:
@@ -165,8 +210,15 @@ def test_search_sort_and_zoom_work(browser: Any, plain: Path) -> None:
 
 @pytest.mark.parametrize(
     ("which", "size", "scheme"),
-    [("plain", DESK, "light"), ("plain", PHONE, "dark"), ("harmful", PHONE, "light")],
-    ids=["desk-light", "phone-dark", "harmful-phone-light"],
+    [
+        ("plain", DESK, "light"),
+        ("plain", DESK, "dark"),
+        ("plain", PHONE, "light"),
+        ("plain", PHONE, "dark"),
+        ("harmful", PHONE, "light"),
+        ("harmful", DESK, "dark"),
+    ],
+    ids=["desk-light", "desk-dark", "phone-light", "phone-dark", "harmful-phone-light", "harmful-desk-dark"],
 )
 def test_everybody_can_read_it(
     browser: Any, which: str, size: dict[str, int], scheme: str, request: pytest.FixtureRequest

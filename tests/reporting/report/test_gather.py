@@ -26,7 +26,7 @@ from scaledproc.reporting.report import tables
 from scaledproc.reporting.report.findings import Findings, Messages
 from scaledproc.reporting.report.gather import gather, of_part
 from scaledproc.reporting.report.page import page
-from scaledproc.reporting.report.sentence import is_whole
+from scaledproc.reporting.report.sentence import is_whole, worries
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.run import Run
 
@@ -136,6 +136,51 @@ def test_what_failed_in_a_run_that_was_ended_is_told_with_its_messages(tmp_path:
     assert "Work of all cores" not in html, "no shard is done, so nobody knows"
     elsewhere = page(replace(found, failures=Messages()))
     assert f"{found.quarantined} failed in shards that are not done" in elsewhere
+
+
+class Fails(FunctionExtractor):
+    """Fails at telling of its table, or tells nothing that a report can show."""
+
+    given: Any = None
+
+    def account(self, read: Reading) -> Account | None:
+        if self.given is not None:
+            return self.given  # type: ignore[no-any-return]
+        for _ in read(("size",)):
+            raise ZeroDivisionError("of the extractor's own")
+        return None
+
+
+def failing(run: Run, given: Any = None) -> Fails:
+    made: Any = run.extractor
+    made.__class__ = Fails
+    made.given = given
+    assert isinstance(made, Fails)
+    return made
+
+
+@pytest.mark.parametrize(("given", "words"), [(None, "ZeroDivisionError: of the"), ("a text", "it gave str and no")])
+def test_an_extractor_that_cannot_tell_of_its_table_is_a_note(counted: Run, given: Any, words: str) -> None:
+    """The table is no worse for it, so nothing is missing."""
+    extractor = failing(counted, given)
+    found = gather(counted, extractor=extractor)
+    assert found.account is None
+    assert words in found.why_no_account
+    assert found.problems == ()
+    assert is_whole(found)
+    assert [each.weight for each in worries(found) if words in each.text] == [SMALL]
+    assert words in page(found).replace("&#39;", "'")
+
+
+def test_a_table_that_an_extractor_cannot_read_is_a_problem(counted: Run) -> None:
+    """Whatever the extractor makes of it."""
+    place = Path(counted.store.root) / "features.parquet"
+    content = bytearray(place.read_bytes())
+    content[4:200] = bytes(196)
+    place.write_bytes(content)
+    found = gather(counted, extractor=failing(counted))
+    assert found.why_no_account == ""
+    assert any("features.parquet" in text for text in found.problems)
 
 
 def test_an_account_of_a_part_says_so_beside_each_section() -> None:
@@ -306,6 +351,15 @@ def test_of_a_run_in_s3_it_is_written_there_and_opened_from_a_copy(
     page = s3.fs.cat_file(f"{s3.name}/{name}/report.html")
     assert b"1 task done" in page
     assert Path(opened.read_text().removeprefix("file://")).read_bytes() == page
+    config = tmp_path / "config"
+    keys = {"aws_access_key_id": s3.storage_options["key"], "aws_secret_access_key": s3.storage_options["secret"]}
+    keys |= {"endpoint_url": s3.server.endpoint, "region": "us-east-1"}
+    config.write_text("[profile mine]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items()))
+    opened.unlink()
+    env = {"AWS_CONFIG_FILE": str(config), "AWS_EC2_METADATA_DISABLED": "true"}
+    told = cli("report", s3.url(name), "--open", "--profile", "mine", env=env)
+    assert told.returncode == 0, told.stderr
+    assert b"1 task done" in Path(opened.read_text().removeprefix("file://")).read_bytes()
     elsewhere = cli("report", s3.url(name), "--output", tmp_path / "page.html", *flags)
     assert elsewhere.returncode == 0, elsewhere.stderr
     assert "1 task done" in (tmp_path / "page.html").read_text()

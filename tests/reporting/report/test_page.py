@@ -16,12 +16,12 @@ from support import COUNT, Cli, TreeWriter
 
 import scaledproc
 from scaledproc._util.text import seconds_text
-from scaledproc.extractors.account import Histogram
+from scaledproc.extractors.account import Account, Facts, Histogram, Matrix, Trace
 from scaledproc.reporting.report import report_html
-from scaledproc.reporting.report.about import again, openings
+from scaledproc.reporting.report.about import openings
 from scaledproc.reporting.report.gather import gather
 from scaledproc.reporting.report.page import page, with_trouble
-from scaledproc.reporting.report.pictures import bars
+from scaledproc.reporting.report.pictures import bars, time_ticks, trace
 from scaledproc.run_folder.run import Run
 
 NOTHING = "\N{EN DASH}"
@@ -77,25 +77,6 @@ def test_only_a_live_page_asks_its_own_server(finished: Run) -> None:
     assert [about["data-live"] for tag, about in found if tag == "body"] == ["/token/page"]
 
 
-def test_the_command_makes_the_same_table_again(finished: Run, cli: Cli, tmp_path: Path) -> None:
-    command = again(gather(finished))
-    words = shlex.split(command)
-    assert words[-1] == "OUTPUT"  # the run's own folder is finished
-    words[-1] = str(tmp_path / "again")
-    done = cli(*words[1:])
-    assert done.returncode == 0, done.stderr
-    made, first = Run.open(tmp_path / "again").record.digests, finished.record.digests
-    assert {name: made[name] for name in ("features.parquet", "plan.parquet", "signal_stats.csv")} == {
-        name: first[name] for name in ("features.parquet", "plan.parquet", "signal_stats.csv")
-    }
-
-
-def test_the_command_does_not_name_a_service_without_its_settings(finished: Run) -> None:
-    settings = {"instance_type": ["ml.m5.large"], "region": "eu-west-1"}
-    elsewhere = replace(gather(finished), backend={"name": "sagemaker", "settings": settings})
-    assert again(elsewhere).startswith("scaledproc run --backend local ")
-
-
 def test_trouble_of_a_page_that_is_watched_stands_on_it(finished: Run) -> None:
     html = with_trouble(report_html(finished, live="/token/"), "This page is not up to date: <gone>")
     assert "This page is not up to date: &lt;gone&gt;" in html
@@ -107,6 +88,75 @@ def test_the_ways_to_open_the_table_work(finished: Run) -> None:
         scope: dict[str, object] = {}
         exec(ways[name], scope)  # what the page tells a person to type
     assert re.search(r"read_parquet\('.*/features.parquet'\);", ways["DuckDB"])
+
+
+@pytest.fixture(scope="module")
+def in_folder(finished: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The same table as a folder, in a folder with an odd name."""
+    out = tmp_path_factory.mktemp("folder") / 'it\'s "out"'
+    return scaledproc.run(finished.record.dataset, out, jobs=1, table="dataset", shards=2)
+
+
+@pytest.mark.parametrize("which", ["finished", "in_folder"])
+@pytest.mark.parametrize("name", ["Python", "pandas", "polars", "DuckDB"])
+def test_what_opens_the_table_gives_all_rows(which: str, name: str, request: pytest.FixtureRequest) -> None:
+    import duckdb
+    import polars
+
+    run = request.getfixturevalue(which)
+    text = openings(gather(run))[name]
+    if name == "DuckDB":
+        rows = duckdb.connect().execute(text.replace("*", "count(*)", 1)).fetchall()[0][0]
+    else:
+        *lines, last = text.split("\n")
+        scope: dict[str, Any] = {}
+        exec("\n".join(lines), scope)
+        found = eval(last, scope)
+        rows = len(found.collect() if isinstance(found, polars.LazyFrame) else found)
+    assert rows == run.record.counts["rows"] > 0
+
+
+@pytest.mark.parametrize("which", ["finished", "in_folder"])
+def test_the_commands_for_athena_make_its_statements(
+    which: str, request: pytest.FixtureRequest, cli: Cli, tmp_path: Path
+) -> None:
+    """Of a run in S3; here those of a copy."""
+    run = request.getfixturevalue(which)
+    there = "s3://bucket/it's here"
+    text = openings(replace(gather(run), output=there))["Athena"]
+    copy = shutil.copytree(str(run.store.root), tmp_path / "copy")
+    for line in text.split("\n"):
+        words = [str(copy) if word == there else word for word in shlex.split(line)]
+        assert words[0] == "scaledproc"
+        more = ["--location", there] if "--ddl" in words else []
+        done = cli(*words[1:], *more)
+        assert done.returncode == 0, done.stderr
+    assert "CREATE EXTERNAL TABLE" in done.stdout
+    assert "Athena" not in openings(gather(run))
+
+
+@pytest.mark.parametrize("days", [0.5, 3, 30, 43, 100, 4000])
+def test_times_are_labelled_in_units_that_a_person_reads(days: float) -> None:
+    marks = time_ticks(days * 86_400)
+    assert 2 <= len(marks) <= 8
+    assert all(re.fullmatch(r"[\d,.]+ (s|min|h|d)", text) for _, text in marks)
+    assert all(at <= days * 86_400 for at, _ in marks)
+    assert not any("e+" in text for _, text in marks)
+
+
+def test_a_part_of_an_account_that_cannot_be_drawn_is_a_note(finished: Run) -> None:
+    """An extractor is anybody's."""
+    cell: Any = object()
+    parts = (Facts("Odd", ("a",), ((cell,),)), Matrix("Bad", ("a", "b"), ((1,),)), Facts("Good", ("a",), ((1,),)))
+    html = page(replace(gather(finished), account=Account(parts=parts)))
+    assert html.count("cannot be drawn") == 2
+    assert "<h3>Good</h3>" in html
+
+
+def test_a_sample_between_missing_ones_is_drawn() -> None:
+    html = str(trace(Trace("II", "mV", 3.0, (None, 1.0, None, 2.0, 3.0))))
+    (drawn,) = re.findall(r'class="trace" d="([^"]*)"', html)
+    assert re.findall("[A-Zh]", drawn) == ["M", "h", "M", "h", "L"]
 
 
 def test_the_page_tells_of_each_part(finished: Run) -> None:
@@ -182,7 +232,7 @@ def test_what_was_expected_stands_beside_what_it_took(finished: Run) -> None:
     assert "Expected and got" in html
     assert "$5.00" in html
     assert "2 h 00 min" in html
-    assert "1 min 30 s on average" in html
+    assert "1 min 30 s on average of the only one that waited, 1 min 30 s at most" in html
     rows = cells(html, "Expected and got")
     assert rows["Cost of the machines"] == ["$4.50", "$4.62"]
     assert rows["Cost with volumes, requests and network"] == ["$5.00", NOTHING]  # which nobody is told

@@ -8,9 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from htpy import fragment
 
 from scaledproc.extractors.account import share_read
 from scaledproc.reporting.report import tables
+from scaledproc.reporting.report.plausible import _columns
 from scaledproc.reporting.report.tables import profile, reading, value_text
 from scaledproc.storage.store import Store
 
@@ -40,7 +42,8 @@ def test_each_type_is_told_of(tmp_path: Path) -> None:
     assert [each.nulls for each in found.columns] == [1, 1, 1, 2, 1, None, 3]
     assert (by_name["x"].units, by_name["x"].description) == ("mV", "A voltage.")
     assert (by_name["n"].units, by_name["n"].description) == ("", "A number.")
-    assert (by_name["x"].low, by_name["x"].high, by_name["x"].distinct) == ("1", "4", 3)
+    assert (by_name["x"].low, by_name["x"].high, by_name["x"].distinct) == ("1", "4", 2)
+    assert by_name["x"].nans == 1
     assert by_name["word"].most == (("b", 2), ("a", 1))
     assert by_name["is"].most == (("True", 2), ("False", 1))
     assert by_name["when"].high.startswith("2001-09-09")
@@ -94,3 +97,49 @@ def test_an_empty_table_has_columns_and_nothing_else(tmp_path: Path) -> None:
 def test_a_value_is_cut_where_it_is_long() -> None:
     assert len(value_text("x" * 1000)) == tables.SHOWN
     assert value_text(0.1 + 0.2) == "0.3"
+
+
+def test_nan_and_infinities_are_counted_apart_from_what_is_missing(tmp_path: Path) -> None:
+    nan, far = float("nan"), float("inf")
+    table = pa.table(
+        {
+            "some": pa.array([1.0, nan, nan, far, -far, None, 2.0, 3.0]),
+            "all": pa.array([nan, nan, None, nan, nan, nan, nan, nan], pa.float32()),
+            "half": pa.array([np.float16(1), np.float16(nan), None, *(np.float16(2),) * 5], pa.float16()),
+            "none": pa.array([1.5] * 8),
+            "null": pa.array([None] * 8, pa.float64()),
+        }
+    )
+    found = profile(write(tmp_path, table), ["t.parquet"], "t", {})
+    some, every, half, none, null = found.columns
+    assert (some.nulls, some.nans, some.infinite, some.is_empty, some.distinct) == (1, 2, 2, False, 5)
+    assert some.histogram is not None
+    assert sum(some.histogram.counts) + some.histogram.below + some.histogram.above == 3
+    assert (every.nulls, every.nans, every.is_empty, every.distinct) == (1, 7, True, 0)
+    assert (half.nulls, half.nans, half.is_empty) == (1, 1, False)
+    assert (none.nans, none.infinite, none.is_empty) == (0, 0, False)
+    assert (null.nulls, null.is_empty) == (8, True)
+    html = str(fragment[_columns(found, is_open=True)])
+    assert "NaN, infinite" in html
+    assert "25.0 % NaN, 2 infinite" in html
+    assert "87.5 % NaN" in html
+    plain = str(
+        fragment[_columns(profile(write(tmp_path, table.select(["none"])), ["t.parquet"], "t", {}), is_open=True)]
+    )
+    assert "NaN" not in plain
+
+
+def test_numbers_that_the_first_row_groups_do_not_have_are_in_the_histogram(tmp_path: Path) -> None:
+    """Three row groups tell where a histogram begins and ends: there may be NaN alone in them."""
+    values = np.full(700, np.nan)
+    values[150:170] = np.linspace(1, 2, 20)
+    (column,) = profile(write(tmp_path, pa.table({"x": values}), 100), ["t.parquet"], "t", {}).columns
+    assert column.nans == 680
+    assert column.histogram is not None
+    assert sum(column.histogram.counts) == 20
+
+
+@pytest.mark.parametrize("rows", [2, 100])
+def test_both_zeros_are_one_value(tmp_path: Path, rows: int) -> None:
+    (column,) = profile(write(tmp_path, pa.table({"x": [0.0, -0.0, 0.0, 1.0]}), rows), ["t.parquet"], "t", {}).columns
+    assert (column.distinct, column.low) == (2, "0")

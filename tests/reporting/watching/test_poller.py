@@ -61,19 +61,41 @@ def test_the_page_is_drawn_when_something_changed(quick: None) -> None:
     assert drawn == [1, 2]
 
 
-def test_the_end_is_told_once_and_nothing_is_looked_at_any_more(quick: None) -> None:
-    told, looks = list[str](), [0]
+def test_the_end_is_told_once_and_an_update_after_it_is_followed(quick: None) -> None:
+    told, looks, updated = list[str](), [0], [0]
 
     def look() -> Look[int]:
         looks[0] += 1
-        return Look(min(looks[0], 3), is_over=looks[0] >= 3)
+        return Look(min(looks[0], 3) + updated[0], is_over=looks[0] >= 3 and updated[0] in (0, 2))
 
     with Poller(look, str, told.append, mark) as poller:
-        wait_for(lambda: told)
-        poller._thread.join(10)
+        wait_for(lambda: looks[0] > 8)
         assert poller.page() == b"3"
-    assert told == ["the run is over"]
-    assert looks == [3]
+        assert told == ["the run is over"]
+        updated[0] = 1
+        wait_for(lambda: poller.page() == b"4")
+        updated[0] = 2
+        wait_for(lambda: poller.page() == b"5")
+        wait_for(lambda: len(told) == 3)
+    assert told == ["the run is over", "an update of it was begun", "the run is over"]
+
+
+def test_a_run_that_is_over_is_looked_at_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks for its page."""
+    monkeypatch.setattr(module, "SOON", 0.001)
+    monkeypatch.setattr(module, "SHARE", 1e9)
+    monkeypatch.setattr(module, "BUSY", 1e9)
+    looks = [0]
+
+    def look() -> Look[int]:
+        looks[0] += 1
+        return Look(0, is_over=True)
+
+    with Poller(look, str, lambda _: None, mark) as poller:
+        for _ in range(20):
+            assert poller.page() == b"0"
+            time.sleep(0.01)
+    assert looks == [1]
 
 
 def test_a_run_that_was_over_before() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from scaledproc._util.text import part_text
 from scaledproc.extractors.account import DOUBTFUL, Facts, Share, Worry, histogram
 
 APART = 10.0
@@ -80,6 +81,6 @@ class Agreement:
         apart = sum(abs(each) > APART for each in self.differences)
         if count < 20 or apart <= 0.1 * count:
             return []
-        text = f"In {apart:,} of {count:,} windows the rate of the beats and the monitor's HR are "
+        text = f"In {part_text(apart, count, 'window')} the rate of the beats and the monitor's HR are "
         text += f"more than {APART:g} bpm apart."
         return [Worry(DOUBTFUL, text)]

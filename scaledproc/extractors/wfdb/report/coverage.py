@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from scaledproc._util.text import count_text
+from scaledproc._util.text import count_text, part_text
 from scaledproc.extractors.account import Facts, Matrix, Spans, histogram
 
 SIGNALS = 12
@@ -27,7 +27,13 @@ COLUMNS = ("unit", "record", "record_name", "subject_id", "kind", "signal_name",
 
 @dataclass
 class Coverage:
-    """What is covered, as far as the rows of `wfdb-summary` have come: those of a record follow each other."""
+    """What is covered, as far as the rows of `wfdb-summary` have come: those of a record follow each other.
+
+    Parameters
+    ----------
+    hours_are, stretch
+        What the hours of subjects are called, and what a stretch of time is, for a person.
+    """
 
     records: int = 0
     together: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -35,6 +41,8 @@ class Coverage:
     timelines: dict[tuple[str, str], list[tuple[float, float]]] = field(default_factory=dict)
     is_cut: bool = False
     """Whether there are more records than are looked at."""
+    hours_are: str = "Hours of waveforms of each subject"
+    stretch: str = "a stretch is a segment"
     _places: dict[tuple[str, str], int] = field(default_factory=dict)
     """By what the records of the timeline were chosen: the smallest ones of all."""
     _seen: set[int] = field(default_factory=set)
@@ -56,16 +64,33 @@ class Coverage:
                 self._close()
                 self._record = (unit, record)
                 self.records += 1
-                if subject is not None and duration and (subject in self.hours or len(self.hours) < SUBJECTS):
-                    self.hours[subject] = self.hours.get(subject, 0.0) + (
-                        duration / 3600 if kind == "waveform" else 0.0
-                    )
+                if subject is not None and duration:
+                    self.add_hours(subject, duration / 3600 if kind == "waveform" else 0.0)
                 if kind == "waveform" and record_name and offset is not None and duration:
                     self._place(unit, record_name, float(offset), float(duration))
             self._names.add((name or "") if kind == "waveform" else f"{name} (numerics)")
 
+    def add_hours(self, subject: Any, hours: float) -> None:
+        """Take hours of a subject."""
+        if subject in self.hours or len(self.hours) < SUBJECTS:
+            self.hours[subject] = self.hours.get(subject, 0.0) + hours
+
+    def place_window(self, unit: str, record: str, offset: float, length: float) -> None:
+        """Draw a window of a record, as one stretch with those before it that it follows or overlaps."""
+        spans = self._spans_of(unit, record)
+        if spans and spans[-1][0] <= offset <= spans[-1][1] + 1e-6:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], offset + length))
+        elif spans is not None and len(spans) < SPANS:
+            spans.append((offset, offset + length))
+
     def _place(self, unit: str, record: str, offset: float, duration: float) -> None:
-        """Draw a stretch of a record, if the record is one of those that are chosen.
+        """Draw a stretch of a record, if the record is one of those that are chosen."""
+        spans = self._spans_of(unit, record)
+        if spans is not None and len(spans) < SPANS:
+            spans.append((offset, offset + duration))
+
+    def _spans_of(self, unit: str, record: str) -> list[tuple[float, float]] | None:
+        """The stretches of a record, if it is one of those that are chosen, else None.
 
         Chosen are those whose names have the smallest hashes, so that a record is drawn with all of its segments or
         not at all: one that is too large for the smallest ones so far is too large for those that are left at the end.
@@ -77,12 +102,10 @@ class Coverage:
             if len(self.timelines) >= RECORDS:
                 largest = max(self._places, key=self._places.__getitem__)
                 if place >= self._places[largest]:
-                    return
+                    return None
                 del self.timelines[largest], self._places[largest]
             self.timelines[key], self._places[key] = [], place
-        spans = self.timelines[key]
-        if len(spans) < SPANS:
-            spans.append((offset, offset + duration))
+        return self.timelines[key]
 
     def _cut(self, unit: str, record: str | None) -> None:
         """Look at no more records; one that goes on is not drawn, as its end would look like a gap."""
@@ -117,18 +140,27 @@ class Coverage:
         names = [name for _, name in alone[:SIGNALS]]
         if len(names) > 1:
             counts = tuple(tuple(self._count(one, other) for other in names) for one in names)
-            text = f"In how many of {self.records:,} records or segments both are; "
+            several = "record or segment" if self.records == 1 else "records or segments"
+            text = f"In how many of {self.records:,} {several} both are; "
             text += f"on the diagonal, how many have the signal.{self._of_which}"
             found.append(Matrix("Signals that occur together", tuple(names), counts, text))
         if self.hours and share == 1:
             hours = list(self.hours.values())
-            rows = ((f"{len(hours):,} subjects", sum(hours), min(hours), max(hours), histogram(hours, 0, max(hours))),)
+            rows = (
+                (
+                    count_text(len(hours), "subject"),
+                    sum(hours),
+                    min(hours),
+                    max(hours),
+                    histogram(hours, 0, max(hours)),
+                ),
+            )
             heads = ("", "Hours", "Least", "Most", "Subjects by their hours")
-            found.append(Facts("Hours of waveforms of each subject", heads, rows, self._of_which.strip()))
+            found.append(Facts(self.hours_are, heads, rows, self._of_which.strip()))
         lines = [(record, tuple(sorted(spans))) for (_, record), spans in sorted(self.timelines.items()) if spans]
         if lines and share == 1:
-            text = f"{len(lines):,} of {count_text(len(self._seen), 'record')}, chosen by their names' hashes; "
-            text += f"a stretch is a segment, what is empty a gap.{self._of_which}"
+            text = f"{part_text(len(lines), len(self._seen), 'record')}, chosen by their names' hashes; "
+            text += f"{self.stretch}, what is empty a gap.{self._of_which}"
             if any(len(spans) >= SPANS for _, spans in lines):
                 text += f" Of each the first {SPANS} stretches are drawn."
             found.append(Spans("Some records over time", "s", tuple(lines), text))

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from scaledproc._util.text import part_text
 from scaledproc.extractors.account import DOUBTFUL, SMALL, Cell, Facts, Flags, Histogram, Share, Worry, edges_between
 from scaledproc.extractors.wfdb.report.ranges import Range
 
@@ -50,11 +51,12 @@ class Signal:
         Their length, and of how many rows it is: those without one are left out.
     flat, saturated, empty, outside, wrong
         Rows with a single value; with many samples at a limit; without any valid sample; with a median outside of the
-        physiological range; whose samples do not match the header's checksum.
+        physiological range, of a waveform with a quarter of its samples or more; whose samples do not match the
+        header's checksum.
     checked
         Rows that have a checksum.
     ranged
-        Rows whose median was compared with a range.
+        Rows that were compared with a range.
     """
 
     rows: int = 0
@@ -149,7 +151,9 @@ class Signals:
         known = self.ranges.get((name[0], name[1]))
         if known is not None and name[2] in known.units:
             signal.ranged += int(np.count_nonzero(~np.isnan(middle)))
-            signal.outside += int(np.count_nonzero((middle < known.low) | (middle > known.high)))
+            # A wave is around its median, often 0, whatever it was calibrated with: so its quarters are looked at.
+            least, most = (own["p25"], own["p75"]) if name[0] == "waveform" else (middle, middle)
+            signal.outside += int(np.count_nonzero((least < known.low) | (most > known.high)))
         _keep(signal, np.stack([valid, *(own[column] for column in self.columns)]))
         signal.rows += len(valid)
 
@@ -225,11 +229,10 @@ def merged_histogram(signal: Signal) -> Histogram | None:
     shares = np.linspace(0, 1, len(points)) if len(points) == 5 else np.array([0, 0.05, 0.25, 0.5, 0.75, 0.95, 1])
     below = np.zeros(len(edges))
     for place, edge in enumerate(edges.tolist()):
-        below[place] = float((valid * _share_below(points, shares, edge)).sum())
+        share = _share_below(points, shares, edge, with_it=place == len(edges) - 1)  # which is the last bin's
+        below[place] = float((valid * share).sum())
     total = float(valid.sum())
     counts = np.maximum(np.diff(below), 0)
-    at_end = float((valid * (points[-1] <= edges[-1])).sum())
-    counts[-1] += max(0.0, min(at_end, total) - below[-1]) if at_end == total else 0.0
     above = max(0.0, total - below[0] - float(counts.sum()))
     every = signal.samples - signal.missing
     scale = every / total if signal.stride > 1 else 1.0
@@ -237,14 +240,15 @@ def merged_histogram(signal: Signal) -> Histogram | None:
     return Histogram(tuple(edges.tolist()), whole, round(below[0] * scale), round(above * scale))
 
 
-def _share_below(points: Floats, shares: Floats, edge: float) -> Floats:
-    """Which share of each row's values lies below an edge."""
+def _share_below(points: Floats, shares: Floats, edge: float, *, with_it: bool = False) -> Floats:
+    """Which share of each row's values lies below an edge, or at it."""
     share = np.zeros(points.shape[1])
     for at in range(len(points) - 1):
         left, right = points[at], points[at + 1]
         width = right - left
         with np.errstate(invalid="ignore", divide="ignore"):
-            inside = np.where(width > 0, np.clip((edge - left) / width, 0, 1), (edge > left).astype(float))
+            beyond = edge >= left if with_it else edge > left
+            inside = np.where(width > 0, np.clip((edge - left) / width, 0, 1), beyond.astype(float))
         share += inside * (shares[at + 1] - shares[at])
     return share
 
@@ -277,7 +281,7 @@ def signals_table(signals: Signals, rows_are: str, *, overlap: bool = False, sha
         low, high = (value if math.isfinite(value) else None for value in (each.low, each.high))
         hours = each.seconds / 3600 if each.timed else None
         missing = Share(each.missing, each.samples)
-        flags = Flags(tuple(_flags(each)))
+        flags = Flags(tuple(_flags(each, kind)))
         rows.append((name, kind, units, each.records, hours, missing, low, high, merged_histogram(each), flags))
     if overlap:
         heads = [*heads[:HOURS], *heads[HOURS + 1 :]]
@@ -293,25 +297,26 @@ def signals_table(signals: Signals, rows_are: str, *, overlap: bool = False, sha
     return Facts("Signals", tuple(heads), tuple(rows), text)
 
 
-def _flags(each: Signal) -> list[str]:
+def _flags(each: Signal, kind: str) -> list[str]:
     found = []
+    beyond = "with a quarter or more of its values out of range" if kind == "waveform" else "median out of range"
     for count, words in (
         (each.empty, "without any value"),
         (each.flat, "flat"),
         (each.saturated, "saturated"),
-        (each.outside, "median out of range"),
+        (each.outside, beyond),
     ):
         if count:
             found.append(f"{count:,} of {each.rows:,} {words}")
     if each.wrong:
-        found.append(f"{each.wrong:,} of {each.checked:,} checksums wrong")
+        found.append(f"{part_text(each.wrong, each.checked, 'checksum')} wrong")
     valid = each.samples - each.missing
     if valid and each.zero > ZEROS * valid:
         found.append(f"{100 * each.zero / valid:.0f} % of values are 0, and may stand for none")
     return found
 
 
-def signal_worries(signals: Signals, what: str) -> list[Worry]:
+def signal_worries(signals: Signals, what: tuple[str, str]) -> list[Worry]:
     """What to worry about of the signals, all of them together where there are many.
 
     Parameters
@@ -319,30 +324,36 @@ def signal_worries(signals: Signals, what: str) -> list[Worry]:
     signals
         The signals.
     what
-        What a row is, as a word for several.
+        What a row is: a word for one, and for several.
     """
     every = list(signals.found.items())
     total = sum(each.rows for _, each in every)
     found: list[Worry] = []
     wrong, checked = sum(each.wrong for _, each in every), sum(each.checked for _, each in every)
     if wrong:
-        found.append(Worry(DOUBTFUL, f"Samples of {wrong:,} of {checked:,} {what} do not match the header's checksum."))
-    outside, ranged = sum(each.outside for _, each in every), sum(each.ranged for _, each in every)
-    if outside:
-        names = _named((name, each.outside) for (_, name, _), each in every if each.outside)
-        weight = DOUBTFUL if outside > FEW * ranged else SMALL
-        text = f"The median of {outside:,} of {ranged:,} {what} is no physiological value: {names}."
-        found.append(Worry(weight, text))
+        text = f"Samples of {part_text(wrong, checked, *what)} do not match the header's checksum."
+        found.append(Worry(DOUBTFUL, text))
+    for kind, values, verb in (
+        ("numerics", "The median of", "is no physiological value"),
+        ("waveform", "A quarter or more of the values of", "are none that a monitor measures of a patient"),
+    ):
+        own = [(name, each) for (its, name, _), each in every if (its == "waveform") == (kind == "waveform")]
+        outside, ranged = sum(each.outside for _, each in own), sum(each.ranged for _, each in own)
+        if outside:
+            names = _named((name, each.outside) for name, each in own if each.outside)
+            weight = DOUBTFUL if outside > FEW * ranged else SMALL
+            found.append(Worry(weight, f"{values} {part_text(outside, ranged, *what)} {verb}: {names}."))
     for attribute, words, weight in (
-        ("flat", "have a single value throughout", DOUBTFUL),
-        ("saturated", "have more than 1 % of their samples at a limit of the format or the converter", DOUBTFUL),
-        ("empty", "have no valid sample", SMALL),
+        ("flat", "a single value throughout", DOUBTFUL),
+        ("saturated", "more than 1 % of the samples at a limit of the format or the converter", DOUBTFUL),
+        ("empty", "no valid sample", SMALL),
     ):
         counts = [(name, getattr(each, attribute)) for (_, name, _), each in every if getattr(each, attribute)]
         count = sum(number for _, number in counts)
         if count:
             level = weight if count > FEW * total else SMALL
-            found.append(Worry(level, f"{count:,} of {total:,} {what} {words}: {_named(counts)}."))
+            verb = "has" if count == 1 else "have"
+            found.append(Worry(level, f"{part_text(count, total, *what)} {verb} {words}: {_named(counts)}."))
     zeros = [
         (name, each.zero)
         for (kind, name, _), each in every

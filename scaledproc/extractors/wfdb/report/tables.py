@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from scaledproc.extractors.account import Account, share_read
-from scaledproc.extractors.wfdb.report import agreement, coverage
+from scaledproc.extractors.wfdb.report import agreement, coverage, window_rows
 from scaledproc.extractors.wfdb.report.agreement import Agreement
 from scaledproc.extractors.wfdb.report.coverage import Coverage
 from scaledproc.extractors.wfdb.report.ranges import ranges_of
 from scaledproc.extractors.wfdb.report.signals import COUNTS, KEYS, Signals, signal_worries, signals_table
+from scaledproc.extractors.wfdb.report.window_rows import WindowCoverage, as_long, wide_columns
 
 if TYPE_CHECKING:
     from scaledproc.extractors.account import Reading
@@ -34,15 +35,20 @@ def account_of_summary(read: Reading, ranges: str | None = None) -> Account:
     if not signals.found:
         return Account()
     return Account(
-        worries=tuple(signal_worries(signals, "signals of records")),
+        worries=tuple(signal_worries(signals, ("signal of a record", "signals of records"))),
         parts=(signals_table(signals, "signals of records", share=share), *covered.parts(share)),
     )
 
 
 def account_of_windows(
-    read: Reading, columns: Sequence[str], length: float, step: float, ranges: str | None = None
+    read: Reading,
+    columns: Sequence[str],
+    length: float,
+    step: float,
+    ranges: str | None = None,
+    wide: Sequence[str] = (),
 ) -> Account | None:
-    """Of a table of `wfdb-windows` in the long layout: signals with flags, heart rates; None of a wide one.
+    """Of a table of `wfdb-windows`: signals with flags, coverage, timelines, heart rates.
 
     Parameters
     ----------
@@ -52,20 +58,26 @@ def account_of_windows(
         Of windows, seconds: where they overlap, samples are in several.
     ranges
         As for `account_of_summary`.
+    wide
+        The signals that it has columns of, in the wide layout.
     """
     signals = Signals(ranges_of(ranges), columns=("min", "p05", "p25", "p50", "p75", "p95", "max"))
-    own = [*KEYS, *COUNTS, *signals.columns, "unit", "record"]
-    if not set(own) <= set(columns):
+    there = {name.removeprefix(f"{wide[0]}_") for name in columns} if wide else set(columns)
+    optional = [name for name in agreement.COLUMNS if name in there]
+    wanted = list(dict.fromkeys([*KEYS, *COUNTS, *signals.columns, *window_rows.COLUMNS, *optional]))
+    of_table = wide_columns(wanted, wide) if wide else wanted
+    if not set(of_table) <= set(columns):
         return None
-    rates = Agreement()
-    wanted = dict.fromkeys([*own, "fs", *(name for name in agreement.COLUMNS if name in columns)])
-    for table in read(tuple(wanted)):
+    is_overlapping, share = step < length, share_read(read)
+    rates, covered = Agreement(), WindowCoverage(length, has_hours=not is_overlapping)
+    for piece in read(tuple(of_table)):
+        table = as_long(piece, wanted, wide) if wide else piece
         signals.add(table)
+        covered.add(table)
         rates.add(table)
     if not signals.found:
         return Account()
-    is_overlapping = step < length
     about = f"Windows overlap, so a sample is in {length / step:.3g} of them." if is_overlapping else ""
-    table_of_signals = signals_table(signals, "windows", overlap=is_overlapping, share=share_read(read))
-    parts = (table_of_signals, *rates.parts())
-    return Account((*signal_worries(signals, "windows"), *rates.worries()), parts, about)
+    table_of_signals = signals_table(signals, "windows", overlap=is_overlapping, share=share)
+    parts = (table_of_signals, *covered.parts(share), *rates.parts())
+    return Account((*signal_worries(signals, ("window", "windows")), *rates.worries()), parts, about)

@@ -349,10 +349,11 @@ class WfdbWindows(Extractor):
         return [f"--set signals={','.join(missed)}: no row is of a signal that is called so; {where}"]
 
     def account(self, read: Reading) -> Account | None:
-        """Signals with flags; the beats' rates beside the monitor's."""
+        """Signals with flags, coverage, timelines; the beats' rates beside the monitor's."""
         from scaledproc.extractors.wfdb.report.tables import account_of_windows
 
-        return account_of_windows(read, self.schema.names, float(self._length), float(self._step), self._ranges)
+        length, step = float(self._length), float(self._step)
+        return account_of_windows(read, self.schema.names, length, step, self._ranges, self._wide)
 
     def traces(self, task: Task, choice: int) -> Example | None:
         """Ten seconds of a record's signals."""

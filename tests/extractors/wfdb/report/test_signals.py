@@ -71,10 +71,10 @@ def test_sums_and_flags_do_not_depend_on_the_pieces(pieces: int) -> None:
     assert (lead.flat, lead.saturated, lead.empty, lead.wrong, lead.checked) == (1, 1, 1, 1, 6)
     rate = found[("numerics", "HR", "bpm")]
     assert (rate.outside, rate.ranged, rate.checked) == (1, 1, 0)
-    texts = [each.text for each in signal_worries(signals_of(rows, pieces), "rows") if each.weight == DOUBTFUL]
+    texts = [each.text for each in signal_worries(signals_of(rows, pieces), ("row", "rows")) if each.weight == DOUBTFUL]
     assert any("do not match the header's checksum" in text for text in texts)
     assert any("is no physiological value: HR (1)" in text for text in texts)
-    assert any("have a single value throughout: II (1)" in text for text in texts)
+    assert any("1 of 7 rows has a single value throughout: II (1)" in text for text in texts)
 
 
 ZERO_CASES: dict[str, tuple[dict[str, Any], bool]] = {
@@ -104,7 +104,7 @@ def test_zeros_are_told_where_a_signal_does_not_cross_0(case: str) -> None:
     flags = signals_table(signals, "rows").rows[0][-1]
     assert isinstance(flags, Flags)
     assert flags.texts == ((f"{changes['n_zero']} % of values are 0, and may stand for none",) if is_told else ())
-    worried = any("exactly 0" in each.text for each in signal_worries(signals, "rows"))
+    worried = any("exactly 0" in each.text for each in signal_worries(signals, ("row", "rows")))
     assert worried == (is_told and changes.get("kind") == "numerics")
 
 
@@ -122,6 +122,43 @@ def test_zeros_of_real_records_are_told_of_numerics_alone(shared_data: Path, tmp
     assert {"HR", "SpO2", "ABP_sys", "CVP"} <= zeros
     table = run.to_arrow().to_pandas().query("kind == 'waveform' and signal_name == 'V'")
     assert table["n_zero"].sum() > 0.05 * (table["n_samples"] - table["n_missing"]).sum(), "there are ECGs of 8 bits"
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_flagged"),
+    [
+        ({"min": -0.5, "p25": -0.1, "p50": 0.0, "p75": 0.1, "max": 1.2}, False),
+        ({"min": -6.0, "p25": -0.1, "p50": 0.0, "p75": 0.1, "max": 7.0}, False),  # a few artefacts
+        ({"min": 9.9, "p25": 10.1, "p50": 10.2, "p75": 10.3, "max": 11.2}, True),  # counts of 12 bits by 200 a mV
+        ({"min": -500.0, "p25": -90.0, "p50": 0.0, "p75": 80.0, "max": 1200.0}, True),  # microvolts
+        ({"signal_name": "ABP", "units": "mmHg", "min": 40, "p25": 70, "p50": 85, "p75": 110, "max": 150}, False),
+        ({"signal_name": "ABP", "units": "mmHg", "min": 0.1, "p25": 2.0, "p50": 3, "p75": 4.0, "max": 5.1}, True),
+        ({"signal_name": "ABP", "units": "mmHg", "min": 100, "p25": 300, "p50": 310, "p75": 900, "max": 950}, True),
+    ],
+)
+def test_waveforms_far_outside_of_what_is_physiological_are_flagged(changes: dict[str, Any], is_flagged: bool) -> None:
+    """As where nobody calibrated them."""
+    found = Signals(built_in())
+    found.add(pa.Table.from_pylist([row("a", **changes), row("b", **changes)]))
+    (line,) = signals_table(found, "rows").rows
+    texts = [each.text for each in signal_worries(found, ("row", "rows")) if "A quarter or more" in each.text]
+    assert isinstance(line[-1], Flags)
+    assert any("out of range" in text for text in line[-1].texts) == is_flagged
+    name = changes.get("signal_name", "II")
+    expected = (
+        f"A quarter or more of the values of 2 of 2 rows are none that a monitor measures of a patient: {name} (2)."
+    )
+    assert texts == ([expected] if is_flagged else [])
+
+
+def test_waveforms_of_real_records_are_flagged_where_they_are_not_calibrated(shared_data: Path, tmp_path: Path) -> None:
+    """Such as 3544749, of which an ECG has steps of 8 mV, and a pressure those of the ECG."""
+    run = scaledproc.run(shared_data / "mimic3wdb", tmp_path / "out", jobs=1, report=False)
+    found = Signals(built_in())
+    found.add(run.to_arrow())
+    waves = {name: each for (kind, name, _), each in found.found.items() if kind == "waveform"}
+    assert {name: each.outside for name, each in waves.items() if each.outside} == {"II": 1, "ABP": 3, "aVF": 4}
+    assert waves["II"].ranged > 25
 
 
 def test_a_signal_in_other_units_is_not_compared_with_the_range() -> None:
@@ -153,6 +190,18 @@ def test_a_histogram_of_equal_values_is_one_bin() -> None:
     merged = merged_histogram(signals_of([row("a", **same)]).found[("waveform", "II", "mV")])
     assert merged is not None
     assert list(merged.counts) == [100]
+
+
+def test_flat_rows_at_the_last_edge_are_in_the_last_bin() -> None:
+    """Beside others that reach beyond it."""
+    flat = dict.fromkeys(("min", "p25", "p50", "p75", "max"), 4.0)
+    rows = [row(str(at)) for at in range(50)] + [row(f"flat{at}", **flat) for at in range(150)]
+    rows.append(row("far", max=1000.0))
+    merged = merged_histogram(signals_of(rows).found[("waveform", "II", "mV")])
+    assert merged is not None
+    assert merged.edges[-1] == 4.0
+    assert merged.counts[-1] >= 15_000
+    assert merged.above < 100
 
 
 def test_many_rows_are_thinned(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,11 @@ from support import Cli
 import scaledproc
 from scaledproc.errors import UsageError
 from scaledproc.extractors import load_extractor
-from scaledproc.extractors.account import Example, Facts, Matrix, Spans
+from scaledproc.extractors.account import Account, Example, Facts, Matrix, Spans
 from scaledproc.extractors.wfdb.report.agreement import Agreement
 from scaledproc.extractors.wfdb.report.ranges import parse
-from scaledproc.extractors.wfdb.report.tables import account_of_summary
+from scaledproc.extractors.wfdb.report.tables import account_of_summary, account_of_windows
+from scaledproc.extractors.wfdb.report.window_rows import WindowCoverage
 from scaledproc.reporting.report.gather import gather
 from scaledproc.run_folder.run import Run
 from scaledproc.storage.store import Store
@@ -136,6 +137,88 @@ def test_windows_have_an_account_too(made: Run, tmp_path: Path) -> None:
     hours = {(name, kind, units): hours for name, kind, units, _, hours, *_ in signals.rows if hours is not None}
     assert hours
     assert hours == {key: pytest.approx(value / 3600) for key, value in seconds.items()}
+
+
+def with_subjects(run: Run, wide: tuple[str, ...] = ()) -> tuple[pa.Table, Account]:
+    """A table of windows of the demo with the record's number as that of a subject, and what is told of it."""
+    table = run.to_arrow()
+    subjects = table["record_name"].cast(pa.int64())
+    table = table.set_column(table.column_names.index("subject_id"), "subject_id", subjects)
+    account = account_of_windows(
+        lambda columns: iter([table.select(list(columns))]), table.column_names, 60.0, 60.0, wide=wide
+    )
+    assert account is not None
+    return table, account
+
+
+@pytest.mark.parametrize("layout", ["long", "wide"])
+def test_windows_tell_what_is_covered(made: Run, tmp_path: Path, layout: str) -> None:
+    names = ("II", "ABP", "PLETH", "HR")
+    options = {"layout": layout, "signals": names}
+    run = scaledproc.run(made.dataset.uri, tmp_path / "w", extractor="wfdb-windows", options=options, jobs=1)
+    assert gather(run, extractor=run.extractor).account is not None
+    table, account = with_subjects(run, names if layout == "wide" else ())
+    signals, matrix, hours, spans, *rates = account.parts
+    if layout == "wide":
+        long = scaledproc.run(
+            made.dataset.uri, tmp_path / "l", extractor="wfdb-windows", options={"signals": names}, jobs=1
+        )
+        table, told = with_subjects(long)
+        assert account == told
+    frame = table.to_pandas()
+    assert isinstance(signals, Facts)
+    assert {row[0] for row in signals.rows} == set(frame["signal_name"])
+    assert isinstance(matrix, Matrix)
+    sets = frame.groupby(["unit", "record"]).apply(
+        lambda rows: set(rows["signal_name"].where(rows["kind"] == "waveform", rows["signal_name"] + " (numerics)")),
+        include_groups=False,
+    )
+    for one, counts in zip(matrix.names, matrix.counts, strict=True):
+        for other, count in zip(matrix.names, counts, strict=True):
+            assert count == sum({one, other} <= each for each in sets)
+    waves = frame[frame["kind"] == "waveform"]
+    known = waves.assign(seconds=waves["n_samples"] / waves["fs"])
+    seconds = known.groupby(["subject_id", "unit", "record", "window"])["seconds"].max()
+    assert isinstance(hours, Facts)
+    row: list[Any] = list(hours.rows[0])
+    by_subject = seconds.groupby("subject_id").sum() / 3600
+    assert row[1:4] == pytest.approx([by_subject.sum(), by_subject.min(), by_subject.max()])
+    assert isinstance(spans, Spans)
+    for record, stretches in spans.lines:
+        drawn = waves[waves["record_name"] == record].dropna(subset=["offset_s"])
+        begins = {begin + 60.0 * at for begin, stop in stretches for at in range(round((stop - begin) / 60))}
+        assert begins == set(drawn["offset_s"])
+    assert [each.title for each in rates] == ["Heart rate: beats against the monitor"]
+
+
+def test_where_windows_overlap_there_are_no_hours(made: Run, tmp_path: Path) -> None:
+    options = {"step": 30.0, "window": 60.0}
+    run = scaledproc.run(made.dataset.uri, tmp_path / "w", extractor="wfdb-windows", options=options, limit=2, jobs=1)
+    account = gather(run, extractor=run.extractor).account
+    assert account is not None
+    assert not any("Hours" in each.title for each in account.parts)
+    assert any(isinstance(each, Spans) for each in account.parts)
+
+
+def test_a_window_whose_rows_come_in_two_pieces_is_counted_once() -> None:
+    rows = [
+        {"unit": "u", "record": "r", "record_name": "r", "subject_id": 1, "kind": "waveform", "signal_name": name}
+        | {"window": window, "offset_s": 60.0 * window, "n_samples": count, "fs": 1.0}
+        for window in range(3)
+        for name, count in (("a", 30), ("b", 60))
+    ]
+    table = pa.Table.from_pylist(rows)
+    for piece in (1, 3, 100):
+        covered = WindowCoverage(60.0, has_hours=True)
+        for start in range(0, len(rows), piece):
+            covered.add(table.slice(start, piece))
+        _, hours, spans = covered.parts()
+        assert isinstance(hours, Facts)
+        assert isinstance(spans, Spans)
+        row: list[Any] = list(hours.rows[0])
+        assert row[0] == "1 subject"
+        assert row[1] == pytest.approx(180 / 3600)
+        assert spans.lines == (("r", ((0.0, 180.0),)),)
 
 
 MINE = """
