@@ -109,8 +109,10 @@ class Account:
             notes += _check_install(settings, image)
         return cls(number, service.role_arn(settings.role), image, tuple(notes), service)
 
-    def quota_notes(self, settings: Settings, assignments: Sequence[Assignment]) -> list[str]:
-        """What the account's quotas say against it.
+    def quota_notes(
+        self, settings: Settings, assignments: Sequence[Assignment], combine: Assignment | None
+    ) -> list[str]:
+        """What the account's quotas say against these jobs and the last one, where that is one of the service's.
 
         Raises
         ------
@@ -129,7 +131,8 @@ class Account:
             machines,
             max((volume_gb(settings, assignment) for assignment in assignments), default=0),
             settings.max_runtime_seconds,
-            None if settings.combine_local else settings.combine_instance_type,
+            None if combine is None else settings.combine_instance_type,
+            0 if combine is None else volume_gb(settings, combine),
         )
         try:
             return check_quotas(self.quotas.client("service-quotas"), demand)

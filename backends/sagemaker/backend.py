@@ -30,6 +30,7 @@ from .container.order import ContainerOrder
 from .cost.billing import Bill, bill
 from .instances import find_instance
 from .jobs import pipeline
+from .jobs.combining import expected_on_disk, on_disk
 from .jobs.control import SUBMITTERS, Controller, job_name, key_and_attempt, run_token
 from .jobs.job_list import (
     COMBINE,
@@ -51,6 +52,7 @@ from .jobs.requests import (
     encryption_options,
     instance_types,
     is_mounted,
+    possible_types,
     processing_job,
     tables_in_jobs,
 )
@@ -183,15 +185,18 @@ class SageMakerBackend(Backend):
         if not settings.is_local:
             yield from check_buckets(self.service, run, settings)
         place = self._place(run, with_code=False)
-        assignments = self._assignments(run, plan, list(range(plan.n_shards)))
-        for assignment in (*assignments, Assignment(COMBINE)):  # too long a URL is known now, not after the first job
+        every = list(range(plan.n_shards))
+        assignments = self._pipeline_jobs(run, plan, every) if settings.detach else self._assignments(run, plan, every)
+        combine = None if settings.combine_local else Assignment(COMBINE, size=self._expected_on_disk(run, plan))
+        # Too long a URL is known now, and too small a disk of any type, not after the first job.
+        for assignment in (*assignments, *([combine] if combine else ())):
             processing_job(
                 place,
                 job_name(settings.job_name_prefix, run_token(run), assignment.key, 1),
                 assignment,
-                ("ml.m5.large",),
+                possible_types(settings, assignment),
             )
-        yield from self._checked.quota_notes(settings, assignments)
+        yield from self._checked.quota_notes(settings, assignments, combine)
         if not settings.is_local:
             yield self._expected(run, plan)
 
@@ -206,7 +211,8 @@ class SageMakerBackend(Backend):
         from .cost.estimate import estimate_text, refuse_above
         from .cost.forecast import forecast
 
-        expected = forecast(self.settings, self.service, plan, run.dataset, run.extractor)
+        has_table = self._has_table(run, self.settings)
+        expected = forecast(self.settings, self.service, plan, run.dataset, run.extractor, has_table=has_table)
         if self.settings.max_cost is not None:
             refuse_above(expected, self.settings.max_cost)
         self._guess = {
@@ -290,16 +296,26 @@ class SageMakerBackend(Backend):
         yield CombineDone.from_json(run.store.read(COMBINED))
 
     def _combine_assignment(self, run: RunFolder, parts: str | None) -> Assignment:
-        """The last job; its disk holds what it reads, what it makes of parts, and the table."""
-        committed = run.committed_shards()
-        is_known = not self.settings.detach and len(committed) == run.plan.n_shards
+        """The last job, with what is to be on its disk."""
+        settings, committed = self.settings, run.committed_shards()
+        is_known = not settings.detach and len(committed) == run.plan.n_shards
         reads_rows = not is_known or needs_rows(run)
-        folders = [*([SHARDS] if reads_rows else []), *([f"{WORK}/parts/{parts}"] if parts else [])]
-        size = int(run.plan.size * _ROWS_OF_INPUT)
-        if not self.settings.detach:
-            size = 3 * sum(run.store.size_of(folder) for folder in folders)
+        if settings.detach:
+            size = self._expected_on_disk(run, run.plan)
+        else:
+            made = run.store.size_of(f"{WORK}/parts/{parts}") if parts else 0
+            size = on_disk(settings, run.store.size_of(SHARDS) if reads_rows else 0, made)
         has_shards = bool(committed) or parts is None
         return Assignment(COMBINE, size=size, parts=parts, has_shards=has_shards, reads_rows=reads_rows)
+
+    @staticmethod
+    def _has_table(run: RunFolder, settings: Settings) -> bool:
+        """Whether the last job is expected to write rows: the shards' jobs do where tables are folders."""
+        return not run.record.has_table_folders or (is_mounted(settings) and not tables_in_jobs(run))
+
+    def _expected_on_disk(self, run: RunFolder, plan: Plan) -> int:
+        has_table = self._has_table(run, self.settings)
+        return expected_on_disk(self.settings, plan, run.extractor, has_table=has_table)
 
     def _control(self, run: RunFolder, assignments: Sequence[Assignment]) -> Generator[Event, None, Controller]:
         """Do assignments by jobs; what did them."""
@@ -368,9 +384,7 @@ class SageMakerBackend(Backend):
         start = run.record.timings.get("starts", 1)  # so that no two of its pipelines leave parts in one place
         committed = run.committed_shards()
         left = [shard for shard in range(run.plan.n_shards) if shard not in committed]
-        assignments = grouped_assignments(
-            settings, run.plan, left, run.record.options, run.store.uri, pipeline.MOST_STEPS
-        )
+        assignments = self._pipeline_jobs(run, run.plan, left)
         self._groups = {
             assignment.key: ranges_text(assignment.shards) for assignment in assignments if len(assignment.shards) > 1
         }
@@ -536,6 +550,11 @@ class SageMakerBackend(Backend):
     def _assignments(self, run: RunFolder, plan: Plan, shards: Sequence[int]) -> list[Assignment]:
         return shard_assignments(self.settings, plan, shards, run.record.options, run.store.uri)
 
+    def _pipeline_jobs(self, run: RunFolder, plan: Plan, shards: Sequence[int]) -> list[Assignment]:
+        """As `_assignments`, in as few jobs as a pipeline has steps."""
+        options, most = run.record.options, pipeline.MOST_STEPS
+        return grouped_assignments(self.settings, plan, shards, options, run.store.uri, most)
+
     def _prepare(self, run: RunFolder, assignments: Sequence[Assignment]) -> Place:
         """Put what the workers need into the run's folder."""
         if is_mounted(self.settings):  # else they read the run's own folder
@@ -596,9 +615,6 @@ class SageMakerBackend(Backend):
                     )
                 found[f"{side}.{key}"] = value
         return found
-
-
-_ROWS_OF_INPUT = 0.1  # bytes on the last job's disk for a byte of input, where no shard is there yet to be looked at
 
 
 def _job_of(step: Mapping[str, Any]) -> str:

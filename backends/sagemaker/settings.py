@@ -105,6 +105,14 @@ class Settings:
     volume_size: int | None = _setting(
         None, "Disk of each machine.", "GB", unit="GB", default_text="what the plan needs", least=1
     )
+    combine_volume_size: int | None = _setting(
+        None,
+        "Disk of the last job's machine.",
+        "GB",
+        unit="GB",
+        default_text="--volume-size, else what is needed",
+        least=1,
+    )
     max_runtime: str = _setting("1d", "Longest time of a job, such as 90m, 12h or 2d.", "TIME")
     retries: int = _setting(2, "How often a job is tried again.")
     retry_wait: float = _setting(
@@ -262,6 +270,8 @@ class Settings:
             check_instances(self.instances, "--instances")
         if self.volume_size is not None:
             check_volume(self.volume_size, "--volume-size")
+        if self.combine_volume_size is not None:
+            check_volume(self.combine_volume_size, "--combine-volume-size")
         check_runtime(self.max_runtime_seconds, "--max-runtime")
         _ = self.max_wait_seconds  # which refuses what is no time
         if self.input_mode not in get_args(InputMode):

@@ -17,7 +17,7 @@ from scaledproc.planning.cost_model import Costs
 from scaledproc.planning.partition import split_evenly
 
 from ..instances import Instance, find_instance
-from ..volumes import volume_gb
+from ..volumes import STAGED, volume_gb
 from .charges import (
     GETS_A_SECOND,
     PUTS_PER_CHUNK,
@@ -177,8 +177,8 @@ class Fleet:
         Before and after a job's work.
     download_rate
         Bytes per second into one machine; from the mode, the disk and the network where none is given.
-    combine
-        The last job's machine; None where it is none of the service's.
+    combine, combine_gb
+        The last job's machine, None where it is none of the service's, and its disk.
     route, dataset_encryption, encrypts_output
         What the way to S3 and the encryption cost: see `charges`.
     assumed
@@ -196,6 +196,7 @@ class Fleet:
     overhead_seconds: float = OVERHEAD_SECONDS
     download_rate: float | None = None
     combine: Instance | None = find_instance(COMBINE_INSTANCE)  # noqa: RUF009 - frozen
+    combine_gb: int = STAGED
     route: Route = "aws"
     dataset_encryption: Encryption = "none"
     encrypts_output: bool = False
@@ -335,7 +336,7 @@ def estimate(sizes: Sizes, costs: Costs, fleet: Fleet, lookup: PriceList | None 
     shard_hours, combine_hours = billed / 3600, combine / 3600 if fleet.combine is not None else 0.0
     prices = [price_of(each, fleet.region, lookup) for each in (fleet.instance, fleet.combine) if each is not None]
     storage = storage_price(fleet.region, lookup)
-    volumes = shard_hours * (fleet.volume_gb or 0) + combine_hours * volume_gb("stage", 0)
+    volumes = shard_hours * (fleet.volume_gb or 0) + combine_hours * fleet.combine_gb
     storage_usd = volumes / HOURS_PER_MONTH * storage.usd_per_gb_month
     other = _charges(sizes, fleet, n_machines, billed + combine_hours * 3600)
     combine_price = prices[1] if fleet.combine is not None else None

@@ -11,6 +11,10 @@ from scaledproc.planning.calibration import calibrate, last_costs
 from scaledproc.planning.cost_model import SLOWEST, Costs
 
 from ..instances import Instance, find_instance
+from ..jobs.combining import expected_on_disk, expected_rows
+from ..jobs.job_list import COMBINE
+from ..jobs.requests import Assignment
+from ..jobs.requests import volume_gb as disk_of
 from ..settings import LOCAL
 from .charges import Encryption, Route
 from .estimate import Estimate, Fleet, Recommendation, Sizes, estimate, estimate_text, recommend
@@ -27,17 +31,25 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 
-def forecast(settings: Settings, service: Service | None, plan: Plan, dataset: Store, extractor: Extractor) -> Estimate:
-    """Time and price of a plan as it is cut, on the machines that are set."""
+def forecast(
+    settings: Settings,
+    service: Service | None,
+    plan: Plan,
+    dataset: Store,
+    extractor: Extractor,
+    *,
+    has_table: bool = True,
+) -> Estimate:
+    """Time and price of a plan as it is cut, on the machines that are set; `has_table` is as `on_disk` has it."""
     costs = _costs(settings, plan, dataset, extractor)
-    fleet = _fleet(settings, service, plan, dataset)
+    fleet = _fleet(settings, service, plan, dataset, extractor, has_table=has_table)
     return estimate(sizes_of(plan, fleet), costs, fleet, known_prices(settings, service))
 
 
 def advise(settings: Settings, service: Service | None, plan: Plan, dataset: Store, extractor: Extractor) -> Expected:
     """As `forecast`, and beside it what is cheaper and as quick as the published pattern's machines."""
     costs = _costs(settings, plan, dataset, extractor)
-    fleet = _fleet(settings, service, plan, dataset)
+    fleet = _fleet(settings, service, plan, dataset, extractor)
     candidates = [find_instance(name) for name in sorted(priced_instances())]
     prices = known_prices(settings, service, candidates)
     expected = estimate(sizes_of(plan, fleet), costs, fleet, prices)
@@ -100,9 +112,21 @@ def _route(settings: Settings) -> Route:
     return cast(Route, settings.s3_route or "nat")
 
 
-def _fleet(settings: Settings, service: Service | None, plan: Plan, dataset: Store) -> Fleet:
-    """The same, with how the dataset is encrypted, by its first object."""
+def _fleet(
+    settings: Settings,
+    service: Service | None,
+    plan: Plan,
+    dataset: Store,
+    extractor: Extractor,
+    *,
+    has_table: bool = True,
+) -> Fleet:
+    """The same, with the last machine's disk, and how the dataset is encrypted, by its first object."""
     fleet = fleet_of(settings, plan, service.region if service else settings.region)
+    if fleet.combine is not None:
+        last = Assignment(COMBINE, size=expected_on_disk(settings, plan, extractor, has_table=has_table))
+        rests = f"the last job's disk: rows are taken for {expected_rows(plan, extractor)[1]}"
+        fleet = replace(fleet, combine_gb=disk_of(settings, last), assumed=(*fleet.assumed, rests))
     encryption = dataset_encryption(service, plan, dataset)
     if encryption is None:
         return replace(fleet, dataset_encryption="each", assumed=(*fleet.assumed, KMS_ASSUMED))

@@ -22,6 +22,7 @@ from support import SAGEMAKER, Bucket, Cli
 
 import scaledproc
 from scaledproc.api import status, stop
+from scaledproc.backends.sagemaker import volumes
 from scaledproc.backends.sagemaker.jobs import pipeline
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, Note, ShardDone
@@ -406,6 +407,51 @@ def test_what_a_quota_excludes_is_not_begun(account: Account, given: dict[str, A
     with pytest.raises(UsageError, match=quota):
         account.run(**given)
     assert not account.created
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            {"instance_type": "ml.g5.xlarge", "volume_size": 300},
+            "a job needs a disk of 300 GB, and ml.g5.xlarge has 250",
+        ),
+        ({"instance_type": "ml.m5.large,ml.g5.xlarge", "volume_size": 300}, "and ml.g5.xlarge has 250 GB of its own"),
+        (
+            {"combine_local": False, "combine_instance_type": "ml.r5d.large", "combine_volume_size": 76},
+            "the last job needs a disk of 76 GB, and ml.r5d.large has 75 GB of its own",
+        ),
+        (
+            {"combine_local": False, "combine_volume_size": 2_000},
+            "the last job needs 2,000 GB, and the quota 'Size of E",
+        ),
+        (
+            {"combine_local": False, "combine_volume_size": 2_000, "detach": True},
+            "the last job needs 2,000 GB, and the quota 'Size of EBS",
+        ),
+    ],
+)
+def test_a_disk_that_is_not_to_be_had_is_not_begun(account: Account, given: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        account.run(**given)
+    assert not account.created
+    assert not account.bucket.names(account.output.removeprefix("s3://scaledproc/"))
+
+
+@pytest.mark.parametrize("detach", [False, True])
+def test_a_large_shard_among_small_ones_does_not_fail_after_the_others(
+    account: Account, monkeypatch: pytest.MonkeyPatch, detach: bool
+) -> None:
+    """In a pipeline of few steps it is several shards together that are too large."""
+    monkeypatch.setattr(pipeline, "MOST_STEPS", 1 if detach else 49)
+    monkeypatch.setattr(volumes, "GB", 1_000)
+    large = "x\n" * (20_000 if detach else 40_000)
+    account.put({"g1/a.txt": large, "g2/b.txt": large if detach else "y\n", "g3/c.txt": "z\n"})
+    given: dict[str, Any] = {"input_mode": "file", "detach": detach, "combine_local": False, "combine_volume_size": 1}
+    with pytest.raises(UsageError, match=r"a job needs a disk of 112 GB, and ml.r5d.large has 75"):
+        account.run(instance_type="ml.r5d.large", **given)
+    assert not account.created
+    assert not account.emulator.executions
 
 
 @pytest.mark.slow

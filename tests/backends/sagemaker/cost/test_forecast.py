@@ -15,14 +15,18 @@ from processing_emulator import ProcessingEmulator
 from support import Bucket, Cli
 
 import scaledproc
-from scaledproc.backends.sagemaker.cost.estimate import needed_volume_gb
-from scaledproc.backends.sagemaker.cost.forecast import dataset_encryption, fleet_of, sizes_of
+from scaledproc.backends.sagemaker.cost import forecast as module
+from scaledproc.backends.sagemaker.cost.estimate import estimate, needed_volume_gb
+from scaledproc.backends.sagemaker.cost.forecast import dataset_encryption, fleet_of, forecast, sizes_of
+from scaledproc.backends.sagemaker.jobs import combining
 from scaledproc.backends.sagemaker.jobs.job_list import shard_assignments
-from scaledproc.backends.sagemaker.jobs.requests import volume_gb
+from scaledproc.backends.sagemaker.jobs.requests import Assignment, volume_gb
 from scaledproc.backends.sagemaker.service import ServiceError
 from scaledproc.backends.sagemaker.settings import Settings
+from scaledproc.extractors.registry import load_extractor
 from scaledproc.planning.cost_model import SLOWEST
 from scaledproc.planning.plan import Plan
+from scaledproc.storage.store import Store
 
 PLAN = ("plan", "--backend", "sagemaker")
 NOBODY = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "HOME": "/nonexistent"}
@@ -152,6 +156,25 @@ def test_the_estimate_has_the_machines_and_disks_of_the_jobs(uneven: Plan, words
     assert fleet.max_parallel == machines
     assumed = fleet.volume_gb or needed_volume_gb(sizes, fleet)
     assert assumed == pytest.approx(max(volume_gb(settings, assignment) for assignment in assignments), abs=1)
+
+
+@pytest.mark.parametrize(("words", "gb"), [({}, 272), ({"combine_volume_size": 40}, 40), ({"input_mode": "file"}, 539)])
+def test_the_last_job_s_disk_is_priced_as_it_is_asked_for(
+    uneven: Plan, monkeypatch: pytest.MonkeyPatch, words: dict[str, Any], gb: int
+) -> None:
+    monkeypatch.setattr(combining, "last_costs", lambda _: None)
+    monkeypatch.setattr(combining, "ROWS_OF_INPUT", 200 * 10**9 / uneven.size)
+    settings, extractor = Settings.parse(words), load_extractor("table")
+    fleet = fleet_of(settings, uneven, None)
+    plain = estimate(sizes_of(uneven, fleet), SLOWEST, fleet)
+    monkeypatch.setattr(module, "last_costs", lambda _: None)
+    found = forecast(settings, None, uneven, Store.at("."), extractor)
+
+    last = Assignment("combine", size=combining.expected_on_disk(settings, uneven, extractor))
+    assert volume_gb(settings, last) == gb
+    more = found.storage_usd - plain.storage_usd
+    assert more == pytest.approx((gb - 30) * found.combine_seconds / 3600 / 730 * 0.14, rel=1e-6)
+    assert any("the last job's disk: rows are taken for a tenth of the input" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(
