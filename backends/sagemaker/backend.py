@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,7 @@ from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import COMBINED, INVENTORY, PLAN, RECORD, SHARDS, WORK
 from scaledproc.run_folder.record import read_record
 
-from .account import Account, check_buckets, sdk_defaults
+from .account import Account, check_buckets, check_places, check_variables, sdk_defaults
 from .container.job import do_container_job
 from .container.order import ContainerOrder
 from .cost.billing import Bill, bill
@@ -56,6 +55,7 @@ from .jobs.requests import (
     processing_job,
     tables_in_jobs,
 )
+from .jobs.settling import Settled, settle_jobs
 from .packaging.bundle import make_bundle
 from .service import Jobs, Service, ServiceError, knows_preferences
 from .settings import Settings
@@ -103,6 +103,8 @@ class SageMakerBackend(Backend):
         self._given = Settings.parse(settings)
         self._given_names = frozenset(name for name, value in settings.items() if value is not None)
         self._bills: dict[str, Bill] = {}
+        self._settled: Settled | None = None
+        self._unsettled: tuple[str, ...] = ()
         self._heartbeats: Mapping[str, tuple[str, Heartbeat]] = {}
         self._controller: Controller | None = None
         self._scratch: dict[str, Any] | None = None
@@ -177,8 +179,8 @@ class SageMakerBackend(Backend):
     def check(self, run: RunFolder, plan: Plan) -> Iterator[str]:
         """See whether the account, the buckets and the plan allow it; nothing is written and no job is made."""
         settings = self.settings
-        _check_places(run, settings)
-        _check_variables(run.extractor, settings)
+        check_places(run, settings)
+        check_variables(run.extractor, settings)
         self._storage_options(run)
         self._checked = Account.local(settings) if settings.is_local else Account.ask(self.service, settings)
         yield from self._checked.notes
@@ -253,7 +255,7 @@ class SageMakerBackend(Backend):
 
     def run(self, run: RunFolder, jobs: Sequence[Job]) -> Iterator[Event]:
         """Start the jobs, watch them, tell what happens."""
-        if self._execution is not None and pipeline.status(self.service, self._execution) in ("Executing", "Stopping"):
+        if self._execution is not None and pipeline.status(self.service, self._execution) in pipeline.AT_WORK:
             yield Note("a pipeline has this run: watching it")
             yield from self._follow(run, self._execution)
             record = read_record(run.store)
@@ -265,6 +267,16 @@ class SageMakerBackend(Backend):
             yield from self._make(run, shards)
         if any(job.shard is None for job in jobs):
             yield from self._combine(run)
+            if self._execution is not None and not self._is_over:
+                yield from self._bill_pipelines(run)
+
+    def _bill_pipelines(self, run: RunFolder) -> Iterator[Event]:
+        """Bill what a pipeline did of a run that is ended here; if that cannot be asked, the run ends nonetheless."""
+        try:
+            self._bill_all(run)
+        except ServiceError as error:
+            self._unsettled = (f"the jobs of a pipeline that had the run cannot be asked ({error})",)
+            yield Note(f"{self._unsettled[0]}; what was billed is told without them")
 
     def _make(self, run: RunFolder, shards: Sequence[int]) -> Iterator[Event]:
         run.store.remove(STOP)
@@ -372,7 +384,7 @@ class SageMakerBackend(Backend):
     def detach(self, run: RunFolder) -> str:
         """Make a pipeline of what is left, and start it."""
         settings, token = self.settings, run_token(run)
-        name = f"{settings.job_name_prefix}-{token}"
+        name = self._pipeline_name(run)
         self._execution = pipeline.find(self.service, name) or self._execution  # run.json may not have got it
         if self._execution is not None and pipeline.status(self.service, self._execution) == "Executing":
             return f"a pipeline has this run already: {self._execution}"
@@ -420,7 +432,7 @@ class SageMakerBackend(Backend):
         """Watch a pipeline to its end."""
         told: dict[int, ShardState] = {}
         committed = run.committed_shards()
-        while (status := pipeline.status(self.service, execution)) in ("Executing", "Stopping"):
+        while (status := pipeline.status(self.service, execution)) in pipeline.AT_WORK:
             there = run.committed_shards()
             for shard in sorted(there - committed):
                 yield replace(run.shard_report(shard), resumed=False)
@@ -433,23 +445,38 @@ class SageMakerBackend(Backend):
         yield Note(f"the pipeline ended: {status}")
 
     def settle(self, run: RunFolder) -> Mapping[str, Any] | None:
-        """What the jobs of a pipeline took, which ended the run by itself."""
-        if "billed" in run.record.backend or self.settings.is_local:
+        """What all jobs took of a run that ended by itself, or that a pipeline had; then its pipeline is deleted."""
+        found, billed = run.record.backend, run.record.backend.get("billed")
+        if self.settings.is_local:
             return None
-        name = f"{self.settings.job_name_prefix}-{run_token(run)}"
+        if billed is not None and self._execution in (None, *billed.get("executions", ())):
+            return None
+        name = self._pipeline_name(run)
         if self._execution is None:  # a machine that had a copy of run.json wrote its end, and did not know of it
             self._execution = pipeline.find(self.service, name, has_ended=True)
-        if self._execution is None:
+        if self._execution is None or not self._bill_all(run) or not self._bills:
             return None
-        if pipeline.status(self.service, self._execution) in ("Executing", "Stopping", "Deleted"):
-            return None
-        for step in pipeline.steps(self.service, self._execution):
-            job = _job_of(step)
-            if job:
-                self._bills[job] = Bill.of(job, self._jobs.describe(job))
+        return {**found, "billed": self._billed()}
+
+    def _bill_all(self, run: RunFolder) -> bool:
+        """Bill the jobs of the run and of all executions of its pipeline, and delete that; whether these have ended."""
+        name = self._pipeline_name(run)
+        settled = settle_jobs(self.service, run_token(run), name, self._execution, self._bills)
+        if settled is None:
+            return False
+        self._bills, self._settled = dict(settled.bills), settled
         if not self.settings.keep_pipeline:
             pipeline.delete(self.service, name)
-        return {**run.record.backend, "billed": bill(self._bills.values(), self.service.region, self._known_prices())}
+        return True
+
+    def _billed(self) -> dict[str, Any]:
+        region = None if self.settings.is_local else self.service.region
+        unknown = [*(self._settled.unknown if self._settled else ()), *self._unsettled]
+        made = bill(self._bills.values(), region, self._known_prices(), unknown)
+        return {**made, "executions": list(self._settled.executions)} if self._settled else made
+
+    def _pipeline_name(self, run: RunFolder) -> str:
+        return f"{self.settings.job_name_prefix}-{run_token(run)}"
 
     # From any machine
 
@@ -491,7 +518,7 @@ class SageMakerBackend(Backend):
             for step in pipeline.steps(self.service, self._execution):
                 state = words.get(step["StepStatus"])
                 if state:
-                    yield step["StepName"], state, _job_of(step), step.get("FailureReason", "")
+                    yield step["StepName"], state, pipeline.job_of(step), step.get("FailureReason", "")
             return
         latest: dict[str, tuple[int, str, str]] = {}
         for job in self._jobs.summaries(run_token(run)):
@@ -516,7 +543,7 @@ class SageMakerBackend(Backend):
         """How many jobs of a run have not ended; a pipeline counts as one."""
         count = sum(job.status in _AT_WORK for job in self._jobs.summaries(run_token(run)))
         if self._execution is not None:
-            count += pipeline.status(self.service, self._execution) in ("Executing", "Stopping")
+            count += pipeline.status(self.service, self._execution) in pipeline.AT_WORK
         return count
 
     def record(self) -> Mapping[str, Any]:
@@ -542,7 +569,7 @@ class SageMakerBackend(Backend):
         if scratch:
             found["scratch"] = scratch
         if self._bills:
-            found["billed"] = bill(self._bills.values(), found["settings"].get("region"), self._known_prices())
+            found["billed"] = self._billed()
         return found
 
     # What requests are made of
@@ -615,25 +642,3 @@ class SageMakerBackend(Backend):
                     )
                 found[f"{side}.{key}"] = value
         return found
-
-
-def _job_of(step: Mapping[str, Any]) -> str:
-    """The name of a pipeline step's job; empty before it has one."""
-    return str(step.get("Metadata", {}).get("ProcessingJob", {}).get("Arn", "")).rpartition("/")[2]
-
-
-def _check_variables(extractor: Extractor, settings: Settings) -> None:
-    """See whether the jobs get the environment variables that the rows depend on, as they are here."""
-    for name in extractor.env:
-        if settings.environment.get(name) != os.environ.get(name):
-            raise UsageError(
-                f"{extractor.label} depends on the environment variable {name}, which the jobs have not as it is here: "
-                f"give --env {name}=VALUE, and the same here"
-            )
-
-
-def _check_places(run: RunFolder, settings: Settings) -> None:
-    if not run.store.uri.startswith("s3://"):
-        raise UsageError(f"{run.store}: the output of SageMaker jobs is in S3: give s3://bucket/prefix")
-    if not run.dataset.uri.startswith("s3://") and settings.input_mode != "stage":
-        raise UsageError(f"{run.dataset}: --input-mode {settings.input_mode} copies from S3: give s3://bucket/prefix")

@@ -613,6 +613,52 @@ def test_detached(account: Account, mode: str, monkeypatch: pytest.MonkeyPatch) 
     ]
 
 
+def billed_as(account: Account, found: Run) -> None:
+    """All jobs of the account are in the bill, by their seconds."""
+    billed = found.record.backend["billed"]
+    assert billed["jobs"] == len(account.emulator.jobs)
+    seconds = sum(
+        (job.ended - job.started).total_seconds() for job in account.emulator.jobs if job.ended and job.started
+    )
+    assert sum(billed["instance_seconds"].values()) == pytest.approx(seconds, abs=0.3)
+    assert not account.emulator.executions, "what has ended is removed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ends", ["here", "detached"])
+def test_a_detached_run_that_failed_is_billed_whole_however_it_is_finished(account: Account, ends: str) -> None:
+    account.put({"g1/t.txt": "x\n", "g2/t.txt": "y\n"})
+    settings: dict[str, Any] = {"combine_local": False, "detach": True, "max_parallel_jobs": 1, "retries": 0}
+    account.emulator.faults.job_error(reason="AlgorithmError: See job logs for more information", times=1)
+    account.run(**settings)
+    (failed,) = account.emulator.executions
+    account.emulator.wait_for_execution(failed.arn)
+    assert failed.status == "Failed"
+    arns = [failed.arn]
+    if ends == "detached":
+        account.run(**settings)
+        last = next(each for each in account.emulator.executions if each.arn != failed.arn)
+        account.emulator.wait_for_execution(last.arn, 60)
+        assert last.status == "Succeeded", account.why_failed()
+        arns.append(last.arn)
+    found = account.run(**{**settings, "detach": False})
+    billed_as(account, found)
+    assert sorted(found.record.backend["billed"]["executions"]) == sorted(arns)
+    assert account.run(**{**settings, "detach": False}).record.backend == found.record.backend, "once is enough"
+
+
+@pytest.mark.slow
+def test_all_jobs_of_a_step_that_was_tried_again_are_billed(account: Account) -> None:
+    account.put({"g1/t.txt": "x\n", "g2/t.txt": "y\n"})
+    settings: dict[str, Any] = {"combine_local": False, "detach": True, "retries": 2, "retry_wait": 1.0}
+    account.emulator.faults.job_error(reason="InternalServerError: We encountered an internal error.", times=1)
+    account.run(**settings)
+    (execution,) = account.emulator.executions
+    account.emulator.wait_for_execution(execution.arn, 60)
+    assert len(account.emulator.jobs) == 4
+    billed_as(account, account.run(**{**settings, "detach": False}))
+
+
 @pytest.mark.slow
 def test_detached_and_stopped(account: Account) -> None:
     account.put({"g1/t.txt": "x\nsleep 5\n", "g2/t.txt": "y\n"})
