@@ -50,7 +50,7 @@ def step(name: str, job: str, tries: int = 1) -> dict[str, Any]:
 
 
 def settled(account: Account, known: dict[str, Bill] | None = None, last: str | None = None) -> Any:
-    return settle_jobs(account, "0123", "p", last, known or {})  # type: ignore[arg-type]
+    return settle_jobs(account, "0123", "p", last, known or {})
 
 
 def test_all_executions_and_all_tries_are_found() -> None:
