@@ -113,10 +113,10 @@ class SageMakerBackend(KnownJobs):
             )
         yield from self._checked.quota_notes(settings, assignments, combine)
         if not settings.is_local:
-            yield self._expected(run, plan)
+            yield from self._expected(run, plan)
 
-    def _expected(self, run: RunFolder, plan: Plan) -> str:
-        """What the run will take and cost, in a line.
+    def _expected(self, run: RunFolder, plan: Plan) -> Iterator[str]:
+        """What the run will take and cost, in a line; and what `--max-cost` was compared with that may be otherwise.
 
         Raises
         ------
@@ -137,9 +137,10 @@ class SageMakerBackend(KnownJobs):
             "machines_usd": expected.machines_usd,
         }
         line = f"expected: {estimate_text(expected)[0]}"
-        if expected.usd is not None:
-            return line
-        return f"{line}; give --price TYPE=USD (an hour), so that it and what is billed can be told"
+        lacks = "; give --price TYPE=USD (an hour), so that it and what is billed can be told"
+        yield line if expected.usd is not None else line + lacks
+        if self.settings.max_cost is not None:
+            yield from (f"--max-cost was compared with what rests on this: {doubt}" for doubt in expected.doubts)
 
     def estimate(self, plan: Plan, dataset: Store, extractor: Extractor) -> Expected:
         """Time and price, what they rest on, and what would be better."""

@@ -242,6 +242,8 @@ class Estimate:
         The volumes' part, that of the requests to S3 and to KMS, and that of a VPC's gateway or endpoint.
     lines, notes
         The account of it, and what it rests on, for a person.
+    doubts
+        Those of the notes by which the price may be another than is said.
     """
 
     wall_seconds: float
@@ -262,6 +264,7 @@ class Estimate:
     network_usd: float
     lines: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     @property
     def machines_usd(self) -> float | None:
@@ -273,7 +276,7 @@ class Estimate:
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         found = asdict(self)
-        return {**found, "lines": list(self.lines), "notes": list(self.notes)}
+        return {**found, "lines": list(self.lines), "notes": list(self.notes), "doubts": list(self.doubts)}
 
 
 @dataclass(frozen=True)
@@ -363,13 +366,10 @@ def estimate(sizes: Sizes, costs: Costs, fleet: Fleet, lookup: PriceList | None 
         kms_usd=other.kms_usd,
         network_usd=other.network_usd,
     )
-    notes = [
-        *_notes(costs, fleet, storage),
-        *fleet.assumed,
-        *(lookup.notes if lookup else ()),
-        *_price_notes(fleet, prices),
-    ]
-    return replace(found, lines=_lines(found, sizes, fleet), notes=tuple(notes))
+    elsewhere = dict.fromkeys(each.note for each in (*prices, storage) if each is not None and each.note)
+    doubts = (*fleet.assumed, *(lookup.notes if lookup else ()), *elsewhere)
+    notes = (*_notes(costs, fleet, storage), *doubts, *_price_notes(fleet, prices))
+    return replace(found, lines=_lines(found, sizes, fleet), notes=notes, doubts=doubts)
 
 
 def _charges(sizes: Sizes, fleet: Fleet, machines: int, seconds: float) -> Charges:
@@ -401,9 +401,6 @@ def _price_notes(fleet: Fleet, prices: Sequence[Price | None]) -> Iterator[str]:
             )
             continue
         yield f"{instance}: ${price.usd_per_hour:g}/h in {price.region}, {price.source}, {price.as_of}"
-        if price.note and price.note not in told:
-            told.add(price.note)
-            yield price.note
 
 
 def estimate_text(found: Estimate) -> list[str]:
@@ -442,6 +439,7 @@ def refuse_above(found: Estimate, max_cost: float) -> None:
         raise UsageError(
             f"this run is expected to cost {usd_text(found.usd)}, more than --max-cost {max_cost:g}; "
             "raise it, or take fewer files or other machines"
+            + "".join(f"\nit rests on this: {doubt}" for doubt in found.doubts)
         )
 
 

@@ -125,8 +125,9 @@ def _fleet(
     fleet = fleet_of(settings, plan, service.region if service else settings.region)
     if fleet.combine is not None:
         last = Assignment(COMBINE, size=expected_on_disk(settings, plan, extractor, has_table=has_table))
-        rests = f"the last job's disk: rows are taken for {expected_rows(plan, extractor)[1]}"
-        fleet = replace(fleet, combine_gb=disk_of(settings, last), assumed=(*fleet.assumed, rests))
+        rows = expected_rows(plan, extractor)
+        guess = () if rows.is_measured else (f"the last job's disk: rows are taken for {rows.source}",)
+        fleet = replace(fleet, combine_gb=disk_of(settings, last), assumed=(*fleet.assumed, *guess))
     encryption = dataset_encryption(service, plan, dataset)
     if encryption is None:
         return replace(fleet, dataset_encryption="each", assumed=(*fleet.assumed, KMS_ASSUMED))

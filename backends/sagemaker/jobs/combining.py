@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from scaledproc.planning.calibration import last_costs
 
@@ -17,12 +17,22 @@ ROWS_OF_INPUT = 0.1
 """Bytes of rows for a byte of input, where no run with the extractor has measured that: as of dense windows."""
 
 
-def expected_rows(plan: Plan, extractor: Extractor) -> tuple[int, str]:
-    """Bytes of rows that a plan makes, and what that rests on, for a person."""
+class ExpectedRows(NamedTuple):
+    """Bytes of rows that a plan makes, what that rests on, and whether it was measured."""
+
+    size: int
+    source: str
+    is_measured: bool
+
+
+def expected_rows(plan: Plan, extractor: Extractor) -> ExpectedRows:
+    """How many bytes of rows a plan makes, by the last run with the extractor on this machine, else by a guess."""
     costs = last_costs(extractor)
     if costs is not None and costs.row_byte is not None:
-        return int(plan.size * costs.row_byte), f"{costs.row_byte:.2g} bytes a byte of input in the last run here"
-    return int(plan.size * ROWS_OF_INPUT), "a tenth of the input, as no run here has measured it"
+        source = f"{costs.row_byte:.2g} bytes a byte of input in the last run here"
+        return ExpectedRows(int(plan.size * costs.row_byte), source, True)
+    source = "a tenth of the input, as no run here has measured it"
+    return ExpectedRows(int(plan.size * ROWS_OF_INPUT), source, False)
 
 
 def on_disk(settings: Settings, shards: int, parts: int = 0, *, has_table: bool = True) -> int:
@@ -46,6 +56,6 @@ def on_disk(settings: Settings, shards: int, parts: int = 0, *, has_table: bool 
 
 def expected_on_disk(settings: Settings, plan: Plan, extractor: Extractor, *, has_table: bool = True) -> int:
     """As `on_disk`, of what a plan will make."""
-    rows, _ = expected_rows(plan, extractor)
+    rows = expected_rows(plan, extractor).size
     is_parts = settings.input_mode == "sharded-by-key"
     return on_disk(settings, 0 if is_parts else rows, rows if is_parts else 0, has_table=has_table)

@@ -455,6 +455,16 @@ def test_a_large_shard_among_small_ones_does_not_fail_after_the_others(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("max_cost", [None, 5.0])
+def test_what_the_limit_of_cost_was_compared_with_is_told(account: Account, max_cost: float | None) -> None:
+    account.run(max_cost=max_cost)
+    told = (
+        "--max-cost was compared with what rests on this: today's prices could not be asked of AWS" in account.notes()
+    )
+    assert told == (max_cost is not None)
+
+
+@pytest.mark.slow
 def test_expired_token_while_watching(account: Account) -> None:
     account.emulator.faults.expire_token("DescribeProcessingJob", times=1)
     account.emulator.faults.expire_token("CreateProcessingJob", times=1)
