@@ -29,6 +29,16 @@ from .limits import (
 if TYPE_CHECKING:
     from .cost.prices import Price
 
+OF_POLICY = (
+    *("role", "image_uri", "instance_type", "combine_instance_type", "detach", "volume_kms_key", "output_kms_key"),
+    *("subnets", "security_groups", "region", "job_name_prefix"),
+)
+"""The settings that IAM policies depend on: all that `scaledproc sagemaker policy` takes, wherever they are set."""
+OF_CHECK = (
+    *("role", "image_uri", "volume_kms_key", "output_kms_key", "subnets", "security_groups", "tags", "region"),
+    *("profile", "job_name_prefix", "price", "poll_seconds"),
+)
+"""The same of `scaledproc sagemaker check`."""
 InputMode = Literal["stage", "file", "sharded-by-key"]
 LOCAL = "local"
 """As an instance type: the SDK's local mode, containers on this machine."""
@@ -328,6 +338,11 @@ class Settings:
             if not re.fullmatch(r"[a-zA-Z_]\w{0,255}", key):
                 raise UsageError(f"--env {key!r} is no name of an environment variable")
         check_environment(self.environment, "--env")
+
+
+def chosen(words: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Those of some settings that have these names: a command that takes no others is not to fail for them."""
+    return {name: value for name, value in words.items() if name in names}
 
 
 def _check_type(name: str, flag: str) -> None:
