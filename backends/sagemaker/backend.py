@@ -31,6 +31,7 @@ from .jobs.job_list import (
     STOP,
     grouped_assignments,
     has_combined,
+    has_left_table,
     manifest,
     manifest_of,
     publish,
@@ -168,6 +169,8 @@ class SageMakerBackend(KnownJobs):
             self._is_over = record is not None and record.state == "done"
         if self._is_over:  # what was to be done is done, and the folder is cleaned up
             return
+        if self._execution is not None and not self.settings.is_local:
+            publish(run)  # a pipeline whose jobs have no network leaves shards of parts there too
         shards = [job.shard for job in jobs if job.shard is not None]
         if shards:
             yield from self._make(run, shards)
@@ -284,6 +287,9 @@ class SageMakerBackend(KnownJobs):
                 f"{count} jobs are at work for this run already: watch them (the same without --detach), or stop them "
                 f"first: scaledproc stop {run.store}"
             )
+        puts_in_place = "the same command without --detach puts the table in place and ends the run"
+        if has_left_table(run):
+            return f"the table is made, by a job without a network: {puts_in_place}"
         start = run.record.timings.get("starts", 1)  # so that no two of its pipelines leave parts in one place
         committed = run.committed_shards()
         left = [shard for shard in range(run.plan.n_shards) if shard not in committed]
@@ -317,6 +323,8 @@ class SageMakerBackend(KnownJobs):
             once = made(Choice(prefers=False))
             self._execution = pipeline.start(self.service, name, place.role, once, settings)
             note = f"; a choice of machines is refused, so all are {settings.instance_type[0]} ({error})"
+        if is_mounted(settings, combines=True):
+            note += f"; once it has ended, {puts_in_place}, as none of its jobs has a network"
         return f"pipeline {name} has the run: {len(assignments)} jobs, then the table{note}"
 
     def _follow(self, run: RunFolder, execution: str) -> Iterator[Event]:

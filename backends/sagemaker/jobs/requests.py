@@ -203,8 +203,8 @@ def _environment(place: Place) -> dict[str, str]:
 def is_mounted(settings: Settings, *, combines: bool = False) -> bool:
     """Whether the service copies data in and results out, so that the container needs no network.
 
-    The last job of a detached run works in S3 itself where it has a network: nobody is there to put in place what it
-    leaves, and the run's folder as its output would be above its own inputs.
+    The last job of a detached run works in S3 itself where it has a network, so that it ends the run: nobody is there
+    to put in place what it leaves.
     """
     if combines and settings.detach and not settings.network_isolation:
         return False
@@ -268,7 +268,7 @@ def _arguments(place: Place, name: str, assignment: Assignment) -> list[str]:
         words.append("--combine")
         if assignment.parts:
             words += ["--parts", assignment.parts]
-        if settings.detach:
+        if settings.detach and not mounted:  # else the next command puts the table in place, and ends the run
             words.append("--finish")
     elif settings.input_mode == "sharded-by-key":
         words.append("--present")
@@ -393,9 +393,9 @@ def _outputs(place: Place, name: str, assignment: Assignment) -> list[dict[str, 
     if is_parts:
         outputs = [_output("results", f"{place.run}/work/parts/{name}", RESULTS, mode)]
     elif assignment.combines:
-        # Of a detached run without a network, or of one on this machine, nobody is there to put it in place.
-        is_alone = settings.detach or settings.is_local
-        outputs = [_output("results", place.run if is_alone else f"{place.run}/{TABLE}", RESULTS, mode)]
+        # Not the run's folder, in which its inputs lie; on this machine nothing is uploaded.
+        where = place.run if settings.is_local else f"{place.run}/{TABLE}"
+        outputs = [_output("results", where, RESULTS, mode)]
     else:  # not the run's folder, in which the job's own inputs lie
         outputs = [
             _output(name, f"{place.run}/{folder}", f"{RESULTS}/{folder}", mode)

@@ -25,7 +25,7 @@ from scaledproc.api import status, stop
 from scaledproc.backends.sagemaker import volumes
 from scaledproc.backends.sagemaker.jobs import pipeline
 from scaledproc.errors import ScaledprocError, UsageError
-from scaledproc.events import Event, Note, ShardDone
+from scaledproc.events import Detached, Event, Note, ShardDone
 from scaledproc.run_folder.run import Run
 from scaledproc.testing import PROBE, output_bytes
 
@@ -627,9 +627,8 @@ def billed_as(account: Account, found: Run) -> None:
     """All jobs of the account are in the bill, by their seconds."""
     billed = found.record.backend["billed"]
     assert billed["jobs"] == len(account.emulator.jobs)
-    seconds = sum(
-        (job.ended - job.started).total_seconds() for job in account.emulator.jobs if job.ended and job.started
-    )
+    times = [(job.started, job.ended, len(job.hosts)) for job in account.emulator.jobs]
+    seconds = sum(hosts * (ended - started).total_seconds() for started, ended, hosts in times if started and ended)
     assert sum(billed["instance_seconds"].values()) == pytest.approx(seconds, abs=0.3)
     assert not account.emulator.executions, "what has ended is removed"
 
@@ -668,6 +667,36 @@ def test_all_jobs_of_a_step_that_was_tried_again_are_billed(account: Account) ->
     account.emulator.wait_for_execution(execution.arn, 60)
     assert len(account.emulator.jobs) == 4
     billed_as(account, account.run(**{**settings, "detach": False}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["file", "sharded-by-key"])
+def test_detached_without_a_network(account: Account, mode: str) -> None:
+    """The last job cannot end the run, and may not have the run's folder as its output, in which its inputs lie."""
+    account.emulator.behaviour.refuses_nested_outputs = True
+    account.put({"g1/t.txt": "x\n", "g2/t.txt": "y\n"})
+    options: dict[str, Any] = {"unit": "file"}
+    settings: dict[str, Any] = {"combine_local": False, "detach": True, "input_mode": mode, "network_isolation": True}
+    account.run(options=options, **settings)
+    told = [detached_text(account)]
+    (execution,) = account.emulator.executions
+    account.emulator.wait_for_execution(execution.arn, 60)
+    assert execution.status == "Succeeded", account.why_failed()
+    assert Run.open(account.output).record.state == "running"
+    account.run(options=options, **settings)
+    told.append(detached_text(account))
+    assert all("same command without --detach puts the table in place and ends the run" in text for text in told)
+    assert len(account.emulator.executions) == 1
+    found = account.run(options=options, **{**settings, "detach": False})
+    assert found.record.state == "done"
+    assert account.created == 0
+    account.assert_as_local(found, **options)
+    billed_as(account, found)
+
+
+def detached_text(account: Account) -> str:
+    (event,) = [event for event in account.events if isinstance(event, Detached)]
+    return event.text
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ SWITCHES: dict[str, tuple[dict[str, Any], int, str]] = {
     "small tmp": ({"small_disk": "tmp"}, 1, "/opt/ml/processing"),
     "small volume": ({"small_disk": "processing"}, 1, "/tmp"),
     "no choice": ({"refuses_preferences": True}, 2, "no: types are tried"),
-    "no nesting": ({"refuses_nested_outputs": True}, 3, "no: leave --detach out"),
+    "no nesting": ({"refuses_nested_outputs": True}, 3, "no: nothing of a run"),
     "dropped at the limit": ({"keeps_continuous": False}, 4, "no"),
 }
 """The emulator's switch, which answer it changes, and how that begins."""
