@@ -15,9 +15,10 @@ from ..jobs.combining import expected_on_disk, expected_rows
 from ..jobs.job_list import COMBINE
 from ..jobs.requests import Assignment
 from ..jobs.requests import volume_gb as disk_of
+from ..quotas import Demand, check_quotas
 from ..settings import LOCAL
 from .charges import Encryption, Route
-from .estimate import Estimate, Fleet, Recommendation, Sizes, estimate, estimate_text, recommend
+from .estimate import Estimate, Fleet, Recommendation, Sizes, estimate, estimate_text, needed_volume_gb, recommend
 from .prices import PriceList, lookup_prices, priced_instances
 
 if TYPE_CHECKING:
@@ -53,8 +54,9 @@ def advise(settings: Settings, service: Service | None, plan: Plan, dataset: Sto
     candidates = [find_instance(name) for name in sorted(priced_instances())]
     prices = known_prices(settings, service, candidates)
     expected = estimate(sizes_of(plan, fleet), costs, fleet, prices)
-    lines = ["", "expected on Amazon SageMaker:", *estimate_text(expected)]
-    content = expected.to_dict()
+    quotas = quota_notes(settings, service, fleet, sizes_of(plan, fleet))
+    lines = ["", "expected on Amazon SageMaker:", *estimate_text(expected), *(f"  quota: {note}" for note in quotas)]
+    content = {**expected.to_dict(), "quotas": quotas}
     try:
         # What is recommended is a job for each shard, with the disk that it needs.
         apart = replace(fleet, single_job=False, replicates=False, volume_gb=None)
@@ -65,6 +67,25 @@ def advise(settings: Settings, service: Service | None, plan: Plan, dataset: Sto
         lines += ["", "recommended:", *_words(better)]
         content["recommended"] = better.to_dict()
     return Expected(tuple(lines), content)
+
+
+def quota_notes(settings: Settings, service: Service | None, fleet: Fleet, sizes: Sizes) -> list[str]:
+    """What the account's quotas say against a plan, what they exclude too; nothing where no account is to be asked."""
+    if service is None:
+        return []
+    demand = Demand(
+        settings.instance_type,
+        fleet.max_parallel,
+        fleet.max_parallel if fleet.single_job else 1,
+        fleet.volume_gb or needed_volume_gb(sizes, fleet),
+        settings.max_runtime_seconds,
+        None if fleet.combine is None else fleet.combine.name,
+        0 if fleet.combine is None else fleet.combine_gb,
+    )
+    try:
+        return check_quotas(service.client("service-quotas"), demand)
+    except (ScaledprocError, OSError) as error:
+        return str(error).splitlines()
 
 
 def _words(better: Recommendation) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_slurm import Fake, Runs
@@ -12,8 +13,13 @@ from fake_slurm import Fake, Runs
 from scaledproc.api import status
 from scaledproc.backends.batch.calls import BusyError, FullError
 from scaledproc.backends.slurm import backend as module
+from scaledproc.engine.job import do_job
+from scaledproc.engine.options import JobOrder
 from scaledproc.errors import UsageError
 from scaledproc.events import Detached
+from scaledproc.execution.worker import run_shards
+from scaledproc.run_folder.folder import RunFolder
+from scaledproc.storage.store import Store
 
 
 def told(go: Runs) -> list[str]:
@@ -169,3 +175,26 @@ def test_where_jobs_are_there_they_are_waited_for(fake: Fake, go: Runs) -> None:
     with pytest.raises(FullError, match="Give fewer --slurm-retries, or wait until the 4 jobs that are there have end"):
         go(detach=True)
     assert fake.cancelled == []
+
+
+def test_a_run_that_ends_while_its_state_is_read_is_done(
+    fake: Fake, go: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reports of its shards are gone with that end."""
+    go(detach=True, retries=0)
+    committed = RunFolder.committed_shards
+    ended: list[RunFolder] = []
+
+    def ends(run: RunFolder, *given: Any) -> set[int]:
+        found = committed(run, *given)
+        if len(found) == 4 and not ended:
+            ended.append(run)
+            list(do_job(JobOrder.parse(str(tmp_path / "out"), {"combine": True, "finish": True, "jobs": 1})))
+        return found
+
+    list(run_shards(RunFolder.open(Store.at(str(tmp_path / "out"))), [0, 1, 2, 3], jobs=1))
+    monkeypatch.setattr(RunFolder, "committed_shards", ends)
+    found = status(tmp_path / "out")
+
+    assert len(ended) == 1
+    assert (found.state, len(found.done), found.states) == ("done", 4, ())

