@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from .service import Service, ServiceError
 from .settings import Settings
 
 if TYPE_CHECKING:
+    from scaledproc.extractors import Extractor
     from scaledproc.run_folder.folder import RunFolder
 
 # The managed image that is made for processing jobs and has Python 3.11 or later.
@@ -109,8 +111,10 @@ class Account:
             notes += _check_install(settings, image)
         return cls(number, service.role_arn(settings.role), image, tuple(notes), service)
 
-    def quota_notes(self, settings: Settings, assignments: Sequence[Assignment]) -> list[str]:
-        """What the account's quotas say against it.
+    def quota_notes(
+        self, settings: Settings, assignments: Sequence[Assignment], combine: Assignment | None
+    ) -> list[str]:
+        """What the account's quotas say against these jobs and the last one, where that is one of the service's.
 
         Raises
         ------
@@ -129,7 +133,8 @@ class Account:
             machines,
             max((volume_gb(settings, assignment) for assignment in assignments), default=0),
             settings.max_runtime_seconds,
-            None if settings.combine_local else settings.combine_instance_type,
+            None if combine is None else settings.combine_instance_type,
+            0 if combine is None else volume_gb(settings, combine),
         )
         try:
             return check_quotas(self.quotas.client("service-quotas"), demand)
@@ -198,3 +203,21 @@ def check_buckets(service: Service, run: RunFolder, settings: Settings) -> Itera
             )
     if settings.input_mode != "stage" and any(store.options.get("anon") for store in buckets.values()):
         yield "the service copies with the jobs' role, not anonymously"
+
+
+def check_variables(extractor: Extractor, settings: Settings) -> None:
+    """See whether the jobs get the environment variables that the rows depend on, as they are here."""
+    for name in extractor.env:
+        if settings.environment.get(name) != os.environ.get(name):
+            raise UsageError(
+                f"{extractor.label} depends on the environment variable {name}, which the jobs have not as it is here: "
+                f"give --env {name}=VALUE, and the same here"
+            )
+
+
+def check_places(run: RunFolder, settings: Settings) -> None:
+    """See whether dataset and output are where jobs can reach them."""
+    if not run.store.uri.startswith("s3://"):
+        raise UsageError(f"{run.store}: the output of SageMaker jobs is in S3: give s3://bucket/prefix")
+    if not run.dataset.uri.startswith("s3://") and settings.input_mode != "stage":
+        raise UsageError(f"{run.dataset}: --input-mode {settings.input_mode} copies from S3: give s3://bucket/prefix")

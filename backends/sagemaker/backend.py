@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
-from functools import cached_property
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from scaledproc._util.text import ranges_text
-from scaledproc.backend.base import Backend, Capabilities, Job
-from scaledproc.engine.options import parse_shards
+from scaledproc.backend.base import Job
 from scaledproc.errors import UsageError
-from scaledproc.events import CombineDone, Event, Note, ShardState, State
-from scaledproc.execution.heartbeat import Heartbeat, read_heartbeats, shard_states
+from scaledproc.events import CombineDone, Event, Note, ShardState
 from scaledproc.execution.tables.table_files import needs_rows
-from scaledproc.execution.workers.pool import cores
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import COMBINED, INVENTORY, PLAN, RECORD, SHARDS, WORK
 from scaledproc.run_folder.record import read_record
 
-from .account import Account, check_buckets, sdk_defaults
+from .account import Account, check_buckets, check_places, check_variables
 from .container.job import do_container_job
 from .container.order import ContainerOrder
-from .cost.billing import Bill, bill
-from .instances import find_instance
 from .jobs import pipeline
-from .jobs.control import SUBMITTERS, Controller, job_name, key_and_attempt, run_token
+from .jobs.combining import expected_on_disk, on_disk
+from .jobs.control import SUBMITTERS, Controller, job_name, run_token
 from .jobs.job_list import (
     COMBINE,
     KEYS,
@@ -38,6 +31,7 @@ from .jobs.job_list import (
     STOP,
     grouped_assignments,
     has_combined,
+    has_left_table,
     manifest,
     manifest_of,
     publish,
@@ -51,11 +45,13 @@ from .jobs.requests import (
     encryption_options,
     instance_types,
     is_mounted,
+    possible_types,
     processing_job,
     tables_in_jobs,
 )
+from .known_jobs import AT_WORK, KnownJobs
 from .packaging.bundle import make_bundle
-from .service import Jobs, Service, ServiceError, knows_preferences
+from .service import Service, ServiceError, knows_preferences
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -64,98 +60,20 @@ if TYPE_CHECKING:
     from scaledproc.planning.plan import Plan
     from scaledproc.storage.store import Store
 
-    from .cost.prices import PriceList
 
 for _needed in ("sagemaker", "boto3"):
     if importlib.util.find_spec(_needed) is None:
         raise ImportError(f"it needs the package {_needed}")
 
-_AT_WORK = ("InProgress", "Stopping")
 # Storage options that say where data is, and nothing secret: a job's request can be read by many.
 _SENDABLE = frozenset({"anon", "requester_pays", "endpoint_url"})
 
 
-class SageMakerBackend(Backend):
+class SageMakerBackend(KnownJobs):
     """Runs jobs as SageMaker Processing jobs; each machine's cores share its shards' chunks.
 
-    Parameters
-    ----------
-    jobs
-        Processes of each machine; as many as it has vCPUs where none is given.
-    scratch
-        Not used: machines elsewhere stage on their own volume.
-    settings
-        As `Settings` has them.
-
-    Raises
-    ------
-    UsageError
-        If there is no such setting, or one cannot have its value.
+    The parameters are those of `KnownJobs`.
     """
-
-    capabilities = Capabilities(shares=True)
-    name = "sagemaker"
-
-    def __init__(self, *, jobs: int | None = None, scratch: Path | None = None, **settings: Any) -> None:
-        super().__init__(jobs=jobs, scratch=scratch)
-        self._given = Settings.parse(settings)
-        self._given_names = frozenset(name for name, value in settings.items() if value is not None)
-        self._bills: dict[str, Bill] = {}
-        self._heartbeats: Mapping[str, tuple[str, Heartbeat]] = {}
-        self._controller: Controller | None = None
-        self._scratch: dict[str, Any] | None = None
-        self._prices: PriceList | None = None
-        self._execution: str | None = None
-        self._groups: dict[str, str] = {}
-        self._keys_job: str | None = None
-        self._is_over = False
-        self._checked: Account | None = None
-        self._guess: dict[str, Any] = {}
-
-    @classmethod
-    def recall(cls, record: Mapping[str, Any], settings: Mapping[str, Any]) -> SageMakerBackend:
-        """One that finds a run's jobs again."""
-        made = cls(**{**record.get("settings", {}), **settings})
-        made._execution = record.get("execution")
-        made._groups = dict(record.get("groups", {}))
-        return made
-
-    def take_over(self, record: Mapping[str, Any]) -> None:
-        """Know of a pipeline that has the run."""
-        if record.get("name") == self.name:
-            self._execution = record.get("execution")
-            self._groups = dict(record.get("groups", {}))
-
-    @cached_property
-    def settings(self) -> Settings:
-        """What was set, and where nothing was, what the SDK's configuration has."""
-        if self._given.is_local:
-            return self._given
-        defaults = sdk_defaults()
-        try:
-            return self._given.with_defaults(defaults, self._given_names)
-        except UsageError as error:
-            raise UsageError(f"{error} (the SageMaker SDK's configuration sets: {', '.join(defaults)})") from None
-
-    @cached_property
-    def service(self) -> Service:
-        """AWS."""
-        return Service(self.settings.region, self.settings.profile)
-
-    @cached_property
-    def _jobs(self) -> Jobs:
-        if self.settings.is_local:
-            from .local_mode.jobs import LocalJobs
-
-            return LocalJobs()
-        return self.service
-
-    @property
-    def cores(self) -> int:
-        """Cores of one machine."""
-        if self.jobs is not None or self._given.is_local:
-            return cores(self.jobs)
-        return min(find_instance(each).vcpus for each in self._given.instance_type)
 
     @property
     def detaches(self) -> bool:
@@ -175,28 +93,31 @@ class SageMakerBackend(Backend):
     def check(self, run: RunFolder, plan: Plan) -> Iterator[str]:
         """See whether the account, the buckets and the plan allow it; nothing is written and no job is made."""
         settings = self.settings
-        _check_places(run, settings)
-        _check_variables(run.extractor, settings)
+        check_places(run, settings)
+        check_variables(run.extractor, settings)
         self._storage_options(run)
         self._checked = Account.local(settings) if settings.is_local else Account.ask(self.service, settings)
         yield from self._checked.notes
         if not settings.is_local:
             yield from check_buckets(self.service, run, settings)
         place = self._place(run, with_code=False)
-        assignments = self._assignments(run, plan, list(range(plan.n_shards)))
-        for assignment in (*assignments, Assignment(COMBINE)):  # too long a URL is known now, not after the first job
+        every = list(range(plan.n_shards))
+        assignments = self._pipeline_jobs(run, plan, every) if settings.detach else self._assignments(run, plan, every)
+        combine = None if settings.combine_local else Assignment(COMBINE, size=self._expected_on_disk(run, plan))
+        # Too long a URL is known now, and too small a disk of any type, not after the first job.
+        for assignment in (*assignments, *([combine] if combine else ())):
             processing_job(
                 place,
                 job_name(settings.job_name_prefix, run_token(run), assignment.key, 1),
                 assignment,
-                ("ml.m5.large",),
+                possible_types(settings, assignment),
             )
-        yield from self._checked.quota_notes(settings, assignments)
+        yield from self._checked.quota_notes(settings, assignments, combine)
         if not settings.is_local:
-            yield self._expected(run, plan)
+            yield from self._expected(run, plan)
 
-    def _expected(self, run: RunFolder, plan: Plan) -> str:
-        """What the run will take and cost, in a line.
+    def _expected(self, run: RunFolder, plan: Plan) -> Iterator[str]:
+        """What the run will take and cost, in a line; and what `--max-cost` was compared with that may be otherwise.
 
         Raises
         ------
@@ -206,7 +127,8 @@ class SageMakerBackend(Backend):
         from .cost.estimate import estimate_text, refuse_above
         from .cost.forecast import forecast
 
-        expected = forecast(self.settings, self.service, plan, run.dataset, run.extractor)
+        has_table = self._has_table(run, self.settings)
+        expected = forecast(self.settings, self.service, plan, run.dataset, run.extractor, has_table=has_table)
         if self.settings.max_cost is not None:
             refuse_above(expected, self.settings.max_cost)
         self._guess = {
@@ -216,17 +138,10 @@ class SageMakerBackend(Backend):
             "machines_usd": expected.machines_usd,
         }
         line = f"expected: {estimate_text(expected)[0]}"
-        if expected.usd is not None:
-            return line
-        return f"{line}; give --price TYPE=USD (an hour), so that it and what is billed can be told"
-
-    def _known_prices(self) -> PriceList | None:
-        """Prices of the machines that are set, asked of AWS once."""
-        from .cost.forecast import known_prices
-
-        if self._prices is None and not self.settings.is_local:
-            self._prices = known_prices(self.settings, self.service)
-        return self._prices
+        lacks = "; give --price TYPE=USD (an hour), so that it and what is billed can be told"
+        yield line if expected.usd is not None else line + lacks
+        if self.settings.max_cost is not None:
+            yield from (f"--max-cost was compared with what rests on this: {doubt}" for doubt in expected.doubts)
 
     def estimate(self, plan: Plan, dataset: Store, extractor: Extractor) -> Expected:
         """Time and price, what they rest on, and what would be better."""
@@ -247,18 +162,30 @@ class SageMakerBackend(Backend):
 
     def run(self, run: RunFolder, jobs: Sequence[Job]) -> Iterator[Event]:
         """Start the jobs, watch them, tell what happens."""
-        if self._execution is not None and pipeline.status(self.service, self._execution) in ("Executing", "Stopping"):
+        if self._execution is not None and pipeline.status(self.service, self._execution) in pipeline.AT_WORK:
             yield Note("a pipeline has this run: watching it")
             yield from self._follow(run, self._execution)
             record = read_record(run.store)
             self._is_over = record is not None and record.state == "done"
         if self._is_over:  # what was to be done is done, and the folder is cleaned up
             return
+        if self._execution is not None and not self.settings.is_local:
+            publish(run)  # a pipeline whose jobs have no network leaves shards of parts there too
         shards = [job.shard for job in jobs if job.shard is not None]
         if shards:
             yield from self._make(run, shards)
         if any(job.shard is None for job in jobs):
             yield from self._combine(run)
+            if self._execution is not None and not self._is_over:
+                yield from self._bill_pipelines(run)
+
+    def _bill_pipelines(self, run: RunFolder) -> Iterator[Event]:
+        """Bill what a pipeline did of a run that is ended here; if that cannot be asked, the run ends nonetheless."""
+        try:
+            self._bill_all(run)
+        except ServiceError as error:
+            self._unsettled = (f"the jobs of a pipeline that had the run cannot be asked ({error})",)
+            yield Note(f"{self._unsettled[0]}; what was billed is told without them")
 
     def _make(self, run: RunFolder, shards: Sequence[int]) -> Iterator[Event]:
         run.store.remove(STOP)
@@ -271,7 +198,7 @@ class SageMakerBackend(Backend):
 
     def _combine(self, run: RunFolder) -> Iterator[Event]:
         parts = self._keys_job
-        at_work = [job.name for job in self._jobs.summaries(run_token(run)) if job.status in _AT_WORK]
+        at_work = [job.name for job in self._jobs.summaries(run_token(run)) if job.status in AT_WORK]
         if self.settings.combine_local and not at_work:
             outputs = {f"output.{name}": value for name, value in run.store.options.items()}
             order = ContainerOrder(run.store.uri, combine=True, jobs=1, storage_options=outputs, parts=parts)
@@ -290,16 +217,26 @@ class SageMakerBackend(Backend):
         yield CombineDone.from_json(run.store.read(COMBINED))
 
     def _combine_assignment(self, run: RunFolder, parts: str | None) -> Assignment:
-        """The last job; its disk holds what it reads, what it makes of parts, and the table."""
-        committed = run.committed_shards()
-        is_known = not self.settings.detach and len(committed) == run.plan.n_shards
+        """The last job, with what is to be on its disk."""
+        settings, committed = self.settings, run.committed_shards()
+        is_known = not settings.detach and len(committed) == run.plan.n_shards
         reads_rows = not is_known or needs_rows(run)
-        folders = [*([SHARDS] if reads_rows else []), *([f"{WORK}/parts/{parts}"] if parts else [])]
-        size = int(run.plan.size * _ROWS_OF_INPUT)
-        if not self.settings.detach:
-            size = 3 * sum(run.store.size_of(folder) for folder in folders)
+        if settings.detach:
+            size = self._expected_on_disk(run, run.plan)
+        else:
+            made = run.store.size_of(f"{WORK}/parts/{parts}") if parts else 0
+            size = on_disk(settings, run.store.size_of(SHARDS) if reads_rows else 0, made)
         has_shards = bool(committed) or parts is None
         return Assignment(COMBINE, size=size, parts=parts, has_shards=has_shards, reads_rows=reads_rows)
+
+    @staticmethod
+    def _has_table(run: RunFolder, settings: Settings) -> bool:
+        """Whether the last job is expected to write rows: the shards' jobs do where tables are folders."""
+        return not run.record.has_table_folders or (is_mounted(settings) and not tables_in_jobs(run))
+
+    def _expected_on_disk(self, run: RunFolder, plan: Plan) -> int:
+        has_table = self._has_table(run, self.settings)
+        return expected_on_disk(self.settings, plan, run.extractor, has_table=has_table)
 
     def _control(self, run: RunFolder, assignments: Sequence[Assignment]) -> Generator[Event, None, Controller]:
         """Do assignments by jobs; what did them."""
@@ -336,27 +273,12 @@ class SageMakerBackend(Backend):
         self._stop_jobs(active)
         return f"{jobs} and told to stop"
 
-    def _stop_jobs(self, names: Sequence[str]) -> int:
-        """Stop jobs; how many of them had not ended. One that cannot be stopped does not keep the others from it."""
-        with ThreadPoolExecutor(SUBMITTERS, thread_name_prefix="calls") as pool:
-            stopped = [pool.submit(self._stop_job, name) for name in names]
-        return sum(each.result() for each in stopped)
-
-    def _stop_job(self, name: str) -> bool:
-        try:
-            self._jobs.stop(name)
-        except ServiceError as error:
-            if error.trouble not in ("invalid", "gone"):  # it ended meanwhile
-                raise
-            return False
-        return True
-
     # Detached
 
     def detach(self, run: RunFolder) -> str:
         """Make a pipeline of what is left, and start it."""
         settings, token = self.settings, run_token(run)
-        name = f"{settings.job_name_prefix}-{token}"
+        name = self._pipeline_name(run)
         self._execution = pipeline.find(self.service, name) or self._execution  # run.json may not have got it
         if self._execution is not None and pipeline.status(self.service, self._execution) == "Executing":
             return f"a pipeline has this run already: {self._execution}"
@@ -365,12 +287,13 @@ class SageMakerBackend(Backend):
                 f"{count} jobs are at work for this run already: watch them (the same without --detach), or stop them "
                 f"first: scaledproc stop {run.store}"
             )
+        puts_in_place = "the same command without --detach puts the table in place and ends the run"
+        if has_left_table(run):
+            return f"the table is made, by a job without a network: {puts_in_place}"
         start = run.record.timings.get("starts", 1)  # so that no two of its pipelines leave parts in one place
         committed = run.committed_shards()
         left = [shard for shard in range(run.plan.n_shards) if shard not in committed]
-        assignments = grouped_assignments(
-            settings, run.plan, left, run.record.options, run.store.uri, pipeline.MOST_STEPS
-        )
+        assignments = self._pipeline_jobs(run, run.plan, left)
         self._groups = {
             assignment.key: ranges_text(assignment.shards) for assignment in assignments if len(assignment.shards) > 1
         }
@@ -400,13 +323,15 @@ class SageMakerBackend(Backend):
             once = made(Choice(prefers=False))
             self._execution = pipeline.start(self.service, name, place.role, once, settings)
             note = f"; a choice of machines is refused, so all are {settings.instance_type[0]} ({error})"
+        if is_mounted(settings, combines=True):
+            note += f"; once it has ended, {puts_in_place}, as none of its jobs has a network"
         return f"pipeline {name} has the run: {len(assignments)} jobs, then the table{note}"
 
     def _follow(self, run: RunFolder, execution: str) -> Iterator[Event]:
         """Watch a pipeline to its end."""
         told: dict[int, ShardState] = {}
         committed = run.committed_shards()
-        while (status := pipeline.status(self.service, execution)) in ("Executing", "Stopping"):
+        while (status := pipeline.status(self.service, execution)) in pipeline.AT_WORK:
             there = run.committed_shards()
             for shard in sorted(there - committed):
                 yield replace(run.shard_report(shard), resumed=False)
@@ -418,123 +343,15 @@ class SageMakerBackend(Backend):
             time.sleep(self.settings.poll_seconds)
         yield Note(f"the pipeline ended: {status}")
 
-    def settle(self, run: RunFolder) -> Mapping[str, Any] | None:
-        """What the jobs of a pipeline took, which ended the run by itself."""
-        if "billed" in run.record.backend or self.settings.is_local:
-            return None
-        name = f"{self.settings.job_name_prefix}-{run_token(run)}"
-        if self._execution is None:  # a machine that had a copy of run.json wrote its end, and did not know of it
-            self._execution = pipeline.find(self.service, name, has_ended=True)
-        if self._execution is None:
-            return None
-        if pipeline.status(self.service, self._execution) in ("Executing", "Stopping", "Deleted"):
-            return None
-        for step in pipeline.steps(self.service, self._execution):
-            job = _job_of(step)
-            if job:
-                self._bills[job] = Bill.of(job, self._jobs.describe(job))
-        if not self.settings.keep_pipeline:
-            pipeline.delete(self.service, name)
-        return {**run.record.backend, "billed": bill(self._bills.values(), self.service.region, self._known_prices())}
-
-    # From any machine
-
-    def states(self, run: RunFolder) -> Sequence[ShardState]:
-        """What the run's jobs do now."""
-        states: dict[int, ShardState] = {}
-        committed = run.committed_shards()
-        left = [shard for shard in range(run.record.counts["shards"]) if shard not in committed]
-        for key, state, job, why in self._doing(run):
-            for shard in self._shards_of(key, left):
-                if shard in left:
-                    states[shard] = ShardState(shard, state, job, why)
-        self._heartbeats = read_heartbeats(run.store, self._heartbeats)
-        beats = shard_states(beat for _, beat in self._heartbeats.values())
-        for (job, shard), beat in beats.items():
-            known = states.get(shard)
-            if known is None or (self._execution is None and job != known.job):  # of an earlier try
-                continue
-            if known.state in (State.STARTING, State.RUNNING) and beat.state != State.DONE:
-                states[shard] = replace(beat, job=known.job)
-        return [states[shard] for shard in sorted(states)]
-
-    def _shards_of(self, key: str, left: Sequence[int]) -> Sequence[int]:
-        """The shards of a job, by its assignment's key."""
-        if key in self._groups:
-            return parse_shards([self._groups[key]])
-        return [int(key[1:])] if key[:1] == "s" else left
-
-    def _doing(self, run: RunFolder) -> Iterator[tuple[str, State, str, str]]:
-        """Each assignment's key, state, job and reason, by the service's own account."""
-        words = {
-            "InProgress": State.STARTING,
-            "Failed": State.FAILED,
-            "Stopped": State.STOPPED,
-            "Stopping": State.STOPPING,
-        }
-        if self._execution is not None:
-            words |= {"Executing": State.STARTING, "Starting": State.STARTING}
-            for step in pipeline.steps(self.service, self._execution):
-                state = words.get(step["StepStatus"])
-                if state:
-                    yield step["StepName"], state, _job_of(step), step.get("FailureReason", "")
-            return
-        latest: dict[str, tuple[int, str, str]] = {}
-        for job in self._jobs.summaries(run_token(run)):
-            key, attempt = key_and_attempt(job.name)
-            latest[key] = max(latest.get(key, (0, "", "")), (attempt, job.name, job.status))
-        for key, (_, name, status) in latest.items():
-            if status in words:
-                why = self._jobs.describe(name).get("FailureReason", "") if status == "Failed" else ""
-                yield key, words[status], name, why
-
-    def halt(self, run: RunFolder) -> int:
-        """Stop the run's jobs, and its pipeline."""
-        count = 0
-        run.store.write(STOP, b"")  # for a driver that is about to start more
-        if self._execution is not None and pipeline.status(self.service, self._execution) == "Executing":
-            pipeline.stop(self.service, self._execution)
-            count += 1
-        at_work = [job.name for job in self._jobs.summaries(run_token(run)) if job.status == "InProgress"]
-        return count + self._stop_jobs(at_work)
-
-    def at_work(self, run: RunFolder) -> int:
-        """How many jobs of a run have not ended; a pipeline counts as one."""
-        count = sum(job.status in _AT_WORK for job in self._jobs.summaries(run_token(run)))
-        if self._execution is not None:
-            count += pipeline.status(self.service, self._execution) in ("Executing", "Stopping")
-        return count
-
-    def record(self) -> Mapping[str, Any]:
-        """What finds the jobs again; and what they took, as billed time says."""
-        kept = (
-            *("instance_type", "region", "job_name_prefix", "input_mode", "image_uri", "max_parallel_jobs"),
-            *("keep_pipeline", "price"),
-            "output_kms_key",  # for what `stop` and `status` write
-        )
-        settings = {
-            name: value for name, value in asdict(self.settings).items() if name in kept and value not in (None, ())
-        }
-        if not self.settings.is_local:
-            settings["region"] = self.service.region
-        found: dict[str, Any] = {"name": self.name, "settings": settings}
-        if self._guess:
-            found["expected"] = self._guess
-        if self._execution:
-            found["execution"] = self._execution
-        if self._groups:
-            found["groups"] = self._groups
-        scratch = self._scratch or (self._controller.scratch if self._controller else None)
-        if scratch:
-            found["scratch"] = scratch
-        if self._bills:
-            found["billed"] = bill(self._bills.values(), found["settings"].get("region"), self._known_prices())
-        return found
-
     # What requests are made of
 
     def _assignments(self, run: RunFolder, plan: Plan, shards: Sequence[int]) -> list[Assignment]:
         return shard_assignments(self.settings, plan, shards, run.record.options, run.store.uri)
+
+    def _pipeline_jobs(self, run: RunFolder, plan: Plan, shards: Sequence[int]) -> list[Assignment]:
+        """As `_assignments`, in as few jobs as a pipeline has steps."""
+        options, most = run.record.options, pipeline.MOST_STEPS
+        return grouped_assignments(self.settings, plan, shards, options, run.store.uri, most)
 
     def _prepare(self, run: RunFolder, assignments: Sequence[Assignment]) -> Place:
         """Put what the workers need into the run's folder."""
@@ -596,28 +413,3 @@ class SageMakerBackend(Backend):
                     )
                 found[f"{side}.{key}"] = value
         return found
-
-
-_ROWS_OF_INPUT = 0.1  # bytes on the last job's disk for a byte of input, where no shard is there yet to be looked at
-
-
-def _job_of(step: Mapping[str, Any]) -> str:
-    """The name of a pipeline step's job; empty before it has one."""
-    return str(step.get("Metadata", {}).get("ProcessingJob", {}).get("Arn", "")).rpartition("/")[2]
-
-
-def _check_variables(extractor: Extractor, settings: Settings) -> None:
-    """See whether the jobs get the environment variables that the rows depend on, as they are here."""
-    for name in extractor.env:
-        if settings.environment.get(name) != os.environ.get(name):
-            raise UsageError(
-                f"{extractor.label} depends on the environment variable {name}, which the jobs have not as it is here: "
-                f"give --env {name}=VALUE, and the same here"
-            )
-
-
-def _check_places(run: RunFolder, settings: Settings) -> None:
-    if not run.store.uri.startswith("s3://"):
-        raise UsageError(f"{run.store}: the output of SageMaker jobs is in S3: give s3://bucket/prefix")
-    if not run.dataset.uri.startswith("s3://") and settings.input_mode != "stage":
-        raise UsageError(f"{run.dataset}: --input-mode {settings.input_mode} copies from S3: give s3://bucket/prefix")

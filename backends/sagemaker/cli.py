@@ -15,6 +15,7 @@ from scaledproc.backend.settings import settings_for, with_settings
 from scaledproc.errors import UsageError
 
 from .container.order import ContainerOrder
+from .settings import OF_CHECK, OF_POLICY, chosen
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -120,11 +121,7 @@ class For(StrEnum):
 
 
 @app.command()
-@with_settings(
-    *("role", "image_uri", "instance_type", "combine_instance_type", "detach", "volume_kms_key", "output_kms_key"),
-    *("subnets", "security_groups", "region", "job_name_prefix"),
-    backend="sagemaker",
-)
+@with_settings(*OF_POLICY, backend="sagemaker")
 def policy(
     dataset: Annotated[str, typer.Argument(metavar="INPUT", help="The dataset: s3://bucket/prefix.")],
     output: Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder to write: s3://bucket/prefix.")],
@@ -146,7 +143,7 @@ def policy(
     from .iam.access import access_of
     from .iam.policy import caller_policy, policy_json, role_policy, trust_policy
 
-    words = {"region": _environments_region(), **settings_for("sagemaker", settings)}
+    words = {"region": _environments_region(), **chosen(settings_for("sagemaker", settings), OF_POLICY)}
     access, notes = access_of(words, dataset, output, account=account, dataset_kms_key=dataset_kms_key)
     for note in notes:
         typer.echo(f"note: {note}", err=True)
@@ -155,11 +152,7 @@ def policy(
 
 
 @app.command()
-@with_settings(
-    *("role", "image_uri", "volume_kms_key", "output_kms_key", "subnets", "security_groups", "tags", "region"),
-    *("profile", "job_name_prefix", "price", "poll_seconds"),
-    backend="sagemaker",
-)
+@with_settings(*OF_CHECK, backend="sagemaker")
 def check(
     where: Annotated[
         str, typer.Argument(metavar="FOLDER", help="Where files may be put meanwhile: s3://bucket/prefix.")
@@ -192,8 +185,8 @@ def check(
         if count in (1, 3):  # a second one meets what cleans up
             raise KeyboardInterrupt
 
-    words = {**settings_for("sagemaker", settings), "instance_type": machines, "combine_local": True}
-    made = Settings.parse(words).with_defaults(sdk_defaults(), frozenset(words))
+    words = {**chosen(settings_for("sagemaker", settings), OF_CHECK), "instance_type": machines, "combine_local": True}
+    made = Settings.parse(words).with_defaults(chosen(sdk_defaults(), OF_CHECK), frozenset(words))
     signal.signal(signal.SIGTERM, interrupted)
     signal.signal(signal.SIGINT, interrupted)
     try:

@@ -15,6 +15,14 @@ ASK_FOR_MORE = f"ask for more at {QUOTA_PAGE}"
 VOLUME_GB = 1_024
 """What an account may have for each machine where its quotas do not say it."""
 
+_PER_JOB_QUOTA = "Maximum number of instances per processing job"
+_RUNTIME_QUOTA = "Longest run time for a processing job"
+_VOLUME_QUOTA = "Size of EBS volume for a processing job instance"
+_SMALLER = "a smaller --volume-size, more --shards, or --input-mode stage"
+_SMALLER_TABLE = (
+    "--table dataset, whose rows it does not read, --combine-volume-size GB if the table is smaller than that, or "
+    "--combine-local"
+)
 _USAGE = re.compile(r"(?P<type>ml\.[\w.-]+) for processing job usage", re.IGNORECASE)
 _ACROSS = re.compile(r"(total |maximum )?number of instances across (all )?processing jobs", re.IGNORECASE)
 _PER_JOB = re.compile(r"(maximum )?number of instances (per|for a) processing job", re.IGNORECASE)
@@ -69,8 +77,8 @@ class Demand:
         GB of the largest disk.
     runtime
         Seconds that a job may take.
-    combine
-        The last job's machine; None where it runs here.
+    combine, combine_volume
+        The last job's machine, None where it runs here, and the GB of its disk.
     """
 
     types: Sequence[str]
@@ -79,6 +87,7 @@ class Demand:
     volume: int = 0
     runtime: int = 0
     combine: str | None = None
+    combine_volume: int = 0
 
 
 def parse_quotas(pages: Iterable[Mapping[str, Any]]) -> Quotas:
@@ -108,20 +117,15 @@ def quota_faults(quotas: Quotas, demand: Demand) -> list[str]:
     if demand.combine is not None and quotas.by_type.get(demand.combine) == 0:
         advice = "--combine-instance-type or --combine-local"
         faults.append(_of_type(quotas, demand.combine, 1, "the last job, which combines,", advice))
-    for name, quota, wanted, unit, advice in (
-        ("Maximum number of instances per processing job", quotas.per_job, demand.per_job, "", "fewer --instances"),
-        (
-            "Size of EBS volume for a processing job instance",
-            quotas.volume,
-            demand.volume,
-            " GB",
-            "a smaller --volume-size, more --shards, or --input-mode stage",
-        ),
-        ("Longest run time for a processing job", quotas.runtime, demand.runtime, " seconds", "a lower --max-runtime"),
+    for who, name, quota, wanted, unit, advice in (
+        ("a job", _PER_JOB_QUOTA, quotas.per_job, demand.per_job, "", "fewer --instances"),
+        ("a job", _VOLUME_QUOTA, quotas.volume, demand.volume, " GB", _SMALLER),
+        ("the last job", _VOLUME_QUOTA, quotas.volume, demand.combine_volume, " GB", _SMALLER_TABLE),
+        ("a job", _RUNTIME_QUOTA, quotas.runtime, demand.runtime, " seconds", "a lower --max-runtime"),
     ):
         if quota is not None and wanted > quota:
             faults.append(
-                f"a job needs {wanted:,}{unit}, and the quota {name!r} is {quota:,}: {ASK_FOR_MORE}, or give {advice}"
+                f"{who} needs {wanted:,}{unit}, and the quota {name!r} is {quota:,}: {ASK_FOR_MORE}, or give {advice}"
             )
     return faults
 
@@ -158,12 +162,15 @@ def quota_warnings(quotas: Quotas, demand: Demand) -> list[str]:
             f"{demand.at_once} machines are wanted, and this account may have {quotas.across} over all Processing "
             f"jobs: {ASK_FOR_MORE}"
         )
-    if quotas.volume is None and demand.volume > VOLUME_GB:
-        warnings.append(
-            f"a job needs a disk of {demand.volume:,} GB, and accounts may have {VOLUME_GB:,} GB where nothing else "
-            f"was agreed ('Size of EBS volume for a processing job instance'): {ASK_FOR_MORE}, or give more "
-            "--shards or --input-mode stage"
-        )
+    for who, volume, advice in (
+        ("a job", demand.volume, _SMALLER),
+        ("the last job", demand.combine_volume, _SMALLER_TABLE),
+    ):
+        if quotas.volume is None and volume > VOLUME_GB:
+            warnings.append(
+                f"{who} needs a disk of {volume:,} GB, and accounts may have {VOLUME_GB:,} GB where nothing else was "
+                f"agreed ('{_VOLUME_QUOTA}'): {ASK_FOR_MORE}, or give {advice}"
+            )
     return warnings
 
 

@@ -29,6 +29,16 @@ from .limits import (
 if TYPE_CHECKING:
     from .cost.prices import Price
 
+OF_POLICY = (
+    *("role", "image_uri", "instance_type", "combine_instance_type", "detach", "volume_kms_key", "output_kms_key"),
+    *("subnets", "security_groups", "region", "job_name_prefix"),
+)
+"""The settings that IAM policies depend on: all that `scaledproc sagemaker policy` takes, wherever they are set."""
+OF_CHECK = (
+    *("role", "image_uri", "volume_kms_key", "output_kms_key", "subnets", "security_groups", "tags", "region"),
+    *("profile", "job_name_prefix", "price", "poll_seconds"),
+)
+"""The same of `scaledproc sagemaker check`."""
 InputMode = Literal["stage", "file", "sharded-by-key"]
 LOCAL = "local"
 """As an instance type: the SDK's local mode, containers on this machine."""
@@ -104,6 +114,14 @@ class Settings:
     combine_local: bool = _setting(False, "Combine on this machine instead.")
     volume_size: int | None = _setting(
         None, "Disk of each machine.", "GB", unit="GB", default_text="what the plan needs", least=1
+    )
+    combine_volume_size: int | None = _setting(
+        None,
+        "Disk of the last job's machine.",
+        "GB",
+        unit="GB",
+        default_text="--volume-size, else what is needed",
+        least=1,
     )
     max_runtime: str = _setting("1d", "Longest time of a job, such as 90m, 12h or 2d.", "TIME")
     retries: int = _setting(2, "How often a job is tried again.")
@@ -262,6 +280,8 @@ class Settings:
             check_instances(self.instances, "--instances")
         if self.volume_size is not None:
             check_volume(self.volume_size, "--volume-size")
+        if self.combine_volume_size is not None:
+            check_volume(self.combine_volume_size, "--combine-volume-size")
         check_runtime(self.max_runtime_seconds, "--max-runtime")
         _ = self.max_wait_seconds  # which refuses what is no time
         if self.input_mode not in get_args(InputMode):
@@ -318,6 +338,11 @@ class Settings:
             if not re.fullmatch(r"[a-zA-Z_]\w{0,255}", key):
                 raise UsageError(f"--env {key!r} is no name of an environment variable")
         check_environment(self.environment, "--env")
+
+
+def chosen(words: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Those of some settings that have these names: a command that takes no others is not to fail for them."""
+    return {name: value for name, value in words.items() if name in names}
 
 
 def _check_type(name: str, flag: str) -> None:

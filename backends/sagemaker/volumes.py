@@ -41,5 +41,16 @@ def volume_gb(mode: Literal["stage", "file"], size: int) -> int:
     return needed
 
 
+def combining_gb(size: int) -> int:
+    """The size of the last job's disk, in GB, of what lies on it at once in bytes."""
+    needed = max(STAGED, SMALLEST // 2 + _gb(size / MOST_DATA))
+    if needed > MAX_VOLUME_GB:
+        raise UsageError(
+            f"the last job needs a disk of {needed:,} GB, and SageMaker's largest has {MAX_VOLUME_GB:,}: give "
+            "--table dataset, whose rows it does not read, or --combine-volume-size GB if the table is smaller"
+        )
+    return needed
+
+
 def _gb(size: float) -> int:
     return int(-(-size // GB))

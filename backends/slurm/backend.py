@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from scaledproc._util.text import count_text, ranges_text
+from scaledproc._util.text import ranges_text
 from scaledproc.errors import ScaledprocError, UsageError
 
 from ..batch.calls import BusyError
 from ..batch.elements import COMBINE, QueuedJob, latest
+from ..batch.handover import ENDS, After, hand_over
 from ..batch.job_command import jobs_name
 from ..batch.queue import BatchBackend
 from .calls import FORMAT, call, jobs_in, options
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 KILL_WAIT, MAX_ARRAY_SIZE = 30, 1001
 """Slurm's own defaults, where a site does not tell."""
 MARGIN = 5.0  # seconds between the end of the grace and SIGKILL
+_AFTER = {"ended": ("afterany:", ","), "failed": ("afternotok:", ","), "well": ("afterok:", "?")}
 ALWAYS = ("--nodes=1", "--ntasks=1", "--requeue", "--open-mode=append")
 
 
@@ -94,7 +96,7 @@ class SlurmBackend(BatchBackend):
         self._sbatch(run, elements, more_memory)
 
     def _sbatch(
-        self, run: RunFolder, elements: Sequence[int], memory: int, after: str = "", *, ends: bool = False
+        self, run: RunFolder, elements: Sequence[int], memory: int, after: After | None = None, *, ends: bool = False
     ) -> str:
         """Submit a job, or an array, which may wait for others, and may end the run; its id."""
         what, job, log, array = "--combine", '"$SLURM_JOB_ID"', "%j.log", None
@@ -108,10 +110,11 @@ class SlurmBackend(BatchBackend):
             array=array,
             output="/dev/null",  # what the worker tells is in the run's folder
             error=self.logs(run) / log,
-            dependency=after or None,
+            dependency=after and _AFTER[after.what][1].join(_AFTER[after.what][0] + each for each in after.ids),
             kill_on_invalid_dep="yes" if after else None,
         )
-        self.keep(run)  # before: whoever finds the jobs must know which shards they have
+        # Before: whoever finds the jobs must know which shards they have, and whether the last one ends the run.
+        self.keep(run, self.control(run) | ({ENDS: ends} if array is None else {}))
         script = self.script(self.worker(run, what, job, finish=ends))
         return call("sbatch", "--parsable", *words, *self._options(memory), script=script).strip().partition(";")[0]
 
@@ -129,7 +132,10 @@ class SlurmBackend(BatchBackend):
 
     def look(self, run: RunFolder) -> Sequence[QueuedJob]:
         """The run's jobs in Slurm's queue, and those that have just left it."""
-        return latest(jobs_in(_queue(run, "--array", f"--Format={FORMAT}")))
+        return latest(self._all(run))
+
+    def _all(self, run: RunFolder) -> list[QueuedJob]:
+        return jobs_in(_queue(run, "--array", f"--Format={FORMAT}"))
 
     def cancel(self, run: RunFolder) -> None:
         """Cancel the run's jobs, by their name."""
@@ -137,25 +143,15 @@ class SlurmBackend(BatchBackend):
 
     def detach(self, run: RunFolder) -> str:
         """Submit what is left, as often as it may be tried; then the last job, which waits for one of these arrays."""
-        if count := sum(not job.is_over for job in self.look(run)):
-            return f"{count_text(count, 'job')} of this run in the queue already"
-        layout, committed = self.elements(run), run.committed_shards()
-        left = layout.elements_of(set(range(layout.shards)).difference(committed))
-        arrays: list[str] = []
 
         def ids() -> set[str]:
             return set(_queue(run, "--format=%F").split())
 
-        def surely(elements: Sequence[int], memory: int, after: str) -> str:
+        def surely(elements: Sequence[int], memory: int, after: After | None) -> str:
             once = partial(self._sbatch, run, elements, memory, after, ends=elements == [COMBINE])
             return self.submit_once(once, ids, ids())
 
-        for number in range(self.settings.retries + 1 if left else 0):
-            # After all of the earlier ones: one that is cancelled, as it is not needed, counts as failed too.
-            after = ",".join(f"afternotok:{array}" for array in arrays)
-            arrays.append(surely(left, number * self.gives_memory, after))
-        last = surely([COMBINE], 0, "?".join(f"afterok:{array}" for array in arrays))
-        return f"{count_text(len(left), 'job')} submitted, then job {last} for the table"
+        return hand_over(self, run, self._all(run), surely, lambda arrays: call("scancel", *arrays))
 
 
 def _queue(run: RunFolder, *words: str) -> str:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -129,6 +129,13 @@ class CannotRead:
     """Of all that were tried."""
     example: str
     """The first one's error."""
+    is_refused: bool = False
+    """Whether that is so of all, as this account may not read them or a store has them no more."""
+
+
+@dataclass(frozen=True)
+class LookElsewhere:
+    """See whether any other file of the dataset can be read; answered at once by `SeenElsewhere`."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +155,7 @@ class End:
 
 Call = RunChunk | RunLast | MakeShards | RunPiece | Assemble | Merge
 """What a process is given: answered by `Made`, `PieceMade` or `Merged`; or by `Lost` or `Unread`."""
-Instruction = Call | Stage | Release | Tell | End
+Instruction = Call | Stage | Release | Tell | LookElsewhere | End
 
 
 # What happened.
@@ -215,6 +222,13 @@ class Unread:
 
 
 @dataclass(frozen=True)
+class SeenElsewhere:
+    """Whether any other file of the dataset can be read."""
+
+    is_readable: bool
+
+
+@dataclass(frozen=True)
 class StopAsked:
     """The run is to end after what is at work."""
 
@@ -222,7 +236,7 @@ class StopAsked:
     """Calls that no process had begun, and none will."""
 
 
-Event = Staged | NoRoom | RoomFreed | Made | PieceMade | Merged | Lost | Unread | StopAsked
+Event = Staged | NoRoom | RoomFreed | Made | PieceMade | Merged | Lost | Unread | SeenElsewhere | StopAsked
 
 
 @dataclass(frozen=True)
@@ -241,6 +255,8 @@ class SchedulerTerms:
         How many files are fetched for a chunk; None where the dataset is on a local disk, and nothing is.
     files_ahead
         How many files are fetched ahead at least.
+    is_fresh
+        Whether nothing of its shards was committed before.
     """
 
     jobs: int
@@ -248,6 +264,7 @@ class SchedulerTerms:
     n_tasks: Callable[[Chunk], int]
     n_files: Callable[[Chunk], int] | None
     files_ahead: int
+    is_fresh: bool = True
 
 
 @dataclass
@@ -323,6 +340,7 @@ class Scheduler:
         self._no_room: NoRoom | None = None  # the answer to the last `Stage`, until something else happens
         self._tasks = 0  # that were tried
         self._read = self._unread = 0  # of these, since the first one that could not be read
+        self._reads_elsewhere = True  # unless `LookElsewhere` was answered otherwise
 
         for shard, state in self._shards.items():
             if not state.left:  # an earlier process ended between a shard's last chunk and the shard
@@ -363,7 +381,7 @@ class Scheduler:
         """Count a call among those of the pool."""
         if isinstance(instruction, Merge):
             self._merges.add(instruction)
-        elif not isinstance(instruction, Stage | Release | Tell | End):
+        elif not isinstance(instruction, Stage | Release | Tell | LookElsewhere | End):
             self._calls.add(instruction)
         return instruction
 
@@ -421,7 +439,7 @@ class Scheduler:
             for run in runs:
                 yield from self._tell(run.chunk.shard, ShardPhase.RUNNING)
         if not self._is_over() and self._postponed and not self._is_any_untried():
-            self._see_whose_fault()
+            yield from self._see_whose_fault()
         while not self._is_over() and self._has_room() and self._last:
             yield self._begun(RunLast(self._last.popleft()))
 
@@ -465,6 +483,8 @@ class Scheduler:
                     self._no_room = event
             case RoomFreed():
                 pass
+            case SeenElsewhere():
+                self._reads_elsewhere = event.is_readable
             case Merged():
                 self._merges.remove(event.call)
                 self._shards[event.call.shard].phase = ShardPhase.DONE
@@ -548,7 +568,7 @@ class Scheduler:
         self._postponed.append((call.chunk, error))
         self._tasks += error.tasks
         self._unread += error.unread
-        self._read += error.tasks - error.unread - error.gone
+        self._read += error.tasks - error.unread - error.gone - error.refused
         if self._unread >= MOST_UNREAD and self._unread > self._read:
             self._fail(self._cannot_read())
 
@@ -558,18 +578,30 @@ class Scheduler:
             self._shards[run.chunk.shard].is_small = False
         self._hand_back(call.runs)
 
-    def _see_whose_fault(self) -> None:
-        """All but the postponed chunks are done: do these for the last time, unless most tasks are among them."""
+    def _see_whose_fault(self) -> Iterator[Instruction]:
+        """All but the postponed chunks are done: do these for the last time, unless most tasks are among them.
+
+        Files that are refused, or that a store has no more, are their tasks' fault, unless that is so of all tasks
+        here: of many, or where nothing else of the dataset can be read either.
+        """
         failure = self._cannot_read()
-        if 2 * failure.unread > self._tasks:
+        refused = sum(error.refused for _, error in self._postponed)
+        if 2 * (failure.unread - refused) > self._tasks:
             self._fail(failure)
             return
+        if refused == self._tasks:
+            is_many = refused >= MOST_UNREAD and self._terms.is_fresh
+            if not is_many:
+                yield LookElsewhere()
+            if is_many or not self._reads_elsewhere:
+                self._fail(replace(failure, is_refused=True))
+                return
         self._last += [chunk for chunk, _ in self._postponed]
         self._tasks -= sum(error.tasks for _, error in self._postponed)
         self._postponed.clear()
 
     def _cannot_read(self) -> CannotRead:
-        unread = sum(error.unread + error.gone for _, error in self._postponed)
+        unread = sum(error.unread + error.gone + error.refused for _, error in self._postponed)
         return CannotRead(unread, self._tasks, self._postponed[0][1].example)
 
     def _mend(self, call: Call, loss: Loss) -> None:

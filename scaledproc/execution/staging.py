@@ -33,6 +33,8 @@ class StagedUnit(NamedTuple):
     """Why they are not there."""
     is_dataset: bool = False
     """Whether that is the dataset itself, not a copy."""
+    is_refused: bool = False
+    """Whether the store does not let this account read one of them, or has it no more."""
 
 
 class Direct:
@@ -193,7 +195,11 @@ class Stager:
         groups = [(self._plan.listed(unit), self._folder / str(unit)) for unit in units]
         wrong = self._dataset.fetch_groups(groups)
         return {
-            unit: StagedUnit(root, self._problem(files, root, error))
+            unit: StagedUnit(
+                root,
+                self._problem(files, root, error),
+                is_refused=isinstance(error, FileNotFoundError | PermissionError),
+            )
             for unit, (files, root), error in zip(units, groups, wrong, strict=True)
         }
 

@@ -30,7 +30,7 @@ from scaledproc.execution.chunks.chunk import assemble_chunk, run_chunk, run_pie
 from scaledproc.execution.chunks.chunk_work import ChunkWork, PieceDone
 from scaledproc.execution.chunks.committed import committed_chunks
 from scaledproc.execution.chunks.costs import UNKNOWN
-from scaledproc.execution.chunks.missing_dataset import UnreadError
+from scaledproc.execution.chunks.missing_dataset import UnreadError, reads_elsewhere
 from scaledproc.execution.limits import Limits
 from scaledproc.execution.scheduler import (
     Assemble,
@@ -39,6 +39,7 @@ from scaledproc.execution.scheduler import (
     CannotRead,
     End,
     Instruction,
+    LookElsewhere,
     Lost,
     Made,
     MakeShards,
@@ -53,6 +54,7 @@ from scaledproc.execution.scheduler import (
     RunPiece,
     Scheduler,
     SchedulerTerms,
+    SeenElsewhere,
     Stage,
     Staged,
     StopAsked,
@@ -70,6 +72,7 @@ from scaledproc.extractors.rows.several import schema_between
 from scaledproc.planning.shared_files import AtHand, at_hand
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.names import WORK
+from scaledproc.run_folder.replacement import UPDATES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -229,7 +232,9 @@ class _Execution:
             self._n_tasks,
             stager.n_files if isinstance(stager, Stager) else None,
             FILES_AHEAD,
+            is_fresh=all(count == plan.n_chunks_of(shard) for shard, count in left.items()),
         )
+        self._shards = tuple(left)
         self._scheduler = Scheduler(terms, left, chunks, small)
         self._staging: dict[Future[StagedUnits], Chunk] = {}
         self._calls: dict[Future[Any], Call] = {}
@@ -306,6 +311,10 @@ class _Execution:
                     self._staging[self._stager.stage(instruction.chunk)] = instruction.chunk
                 else:
                     self._scheduler.receive(NoRoom(instruction.chunk, bool(self._removals)))
+            case LookElsewhere():
+                is_part = bool(self._run.record.options.get(UPDATES))
+                found = reads_elsewhere(self._run.dataset, self._plan, self._shards, is_part=is_part)
+                self._scheduler.receive(SeenElsewhere(found))
             case Release():
                 self._stager.release(instruction.chunk)
                 del self._units[instruction.chunk], self._works[instruction.chunk]
@@ -416,6 +425,12 @@ class _Execution:
             self._scheduler.receive(Lost(call, loss))
 
     def _error(self, failure: CannotRead | CannotGoOn) -> ScaledprocError:
+        if isinstance(failure, CannotRead) and failure.is_refused:
+            return ScaledprocError(
+                f"{self._run.dataset}: no file of the {failure.tasks:,} tasks here can be read (the first: "
+                f"{failure.example}): may these be read from here, and are they still there? Nothing of them is "
+                "committed; the same command continues"
+            )
         if isinstance(failure, CannotRead):
             return ScaledprocError(
                 f"{self._run.dataset}: the files of {failure.unread:,} of {failure.tasks:,} tasks cannot be read (the "

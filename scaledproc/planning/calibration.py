@@ -170,7 +170,19 @@ def costs_of(record: RunRecord | Mapping[str, Any]) -> Costs:
         float(per_byte * scale),
         combine_task=float(timings.get("combine_seconds", 0.0)) / float(tasks.sum()),
         source=f"the last run's measurements ({tasks.sum():,.0f} tasks)",
+        row_byte=_row_byte(record, len(shards), float(sizes.sum())),
     )
+
+
+def _row_byte(record: RunRecord | Mapping[str, Any], shards: int, size: float) -> float | None:
+    """Bytes of a run's shards for a byte of its input; None where they are not all known."""
+    sizes, digests = (
+        (record.get("sizes", {}), record.get("digests", {}))
+        if isinstance(record, Mapping)
+        else (record.sizes, record.digests)
+    )
+    found = [each for name, each in sizes.items() if name not in digests]  # the shards' digests are in `shards`
+    return sum(found) / size if size > 0 and len(found) == shards else None
 
 
 def fit(tasks: ArrayLike, sizes: ArrayLike, seconds: ArrayLike) -> tuple[float, float]:

@@ -25,6 +25,8 @@ class Costs:
         What combining takes for each task of the run.
     source
         Where that is known from, for a person.
+    row_byte
+        Bytes of rows, as shards have them, for a byte of input; None where that was not measured.
     """
 
     task: float
@@ -32,6 +34,7 @@ class Costs:
     chunk: float = 0.010
     combine_task: float = 0.0
     source: str = ""
+    row_byte: float | None = None
 
     def seconds(self, tasks: ArrayLike, size: ArrayLike) -> NDArray[np.float64]:
         """Seconds of so many tasks with so many bytes; elementwise for arrays."""

@@ -25,6 +25,7 @@ from scaledproc.execution.scheduler import (
     End,
     Event,
     Instruction,
+    LookElsewhere,
     Lost,
     Made,
     MakeShards,
@@ -39,6 +40,7 @@ from scaledproc.execution.scheduler import (
     RunPiece,
     Scheduler,
     SchedulerTerms,
+    SeenElsewhere,
     ShardPhase,
     Stage,
     Staged,
@@ -76,9 +78,12 @@ def scheduler(
     n_files: Callable[[Chunk], int] | None = None,
     limits: Limits = LIMITS,
     merged_only: Iterable[int] = (),
+    is_fresh: bool = True,
 ) -> Scheduler:
     left = {**dict.fromkeys(merged_only, 0), **Counter(chunk.shard for chunk in chunks)}
-    return Scheduler(SchedulerTerms(jobs, limits, n_tasks, n_files, files_ahead=4), left, chunks, small)
+    return Scheduler(
+        SchedulerTerms(jobs, limits, n_tasks, n_files, files_ahead=4, is_fresh=is_fresh), left, chunks, small
+    )
 
 
 def done(chunk: Chunk, quarantined: int = 0) -> ChunkDone:
@@ -101,6 +106,10 @@ def lost(call: Call, task: int | None = None, cause: str = CRASH, *, begun: bool
 
 def unread(call: RunChunk | RunLast | MakeShards | Assemble, count: int = 1, gone: int = 0, tasks: int = 4) -> Unread:
     return Unread(call, UnreadError(count, gone, tasks, f"example {count}"))
+
+
+def refused(call: RunChunk | RunLast | MakeShards | Assemble, tasks: int) -> Unread:
+    return Unread(call, UnreadError(0, 0, tasks, "refused", tasks))
 
 
 def after(machine: Scheduler, *events: Event) -> list[Any]:
@@ -511,6 +520,44 @@ class TestUnread:
         (whole,) = after(machine, part(piece))
         assert after(machine, Merged(Merge(1)), unread(whole, 4)) == [End(CannotRead(4, 7, "example 4"))]
 
+    @pytest.mark.parametrize(
+        ("tasks", "is_fresh", "elsewhere", "expected"),
+        [
+            (4, True, None, "looks"),
+            (4, True, True, "last"),
+            (4, True, False, "ends"),
+            (9, True, None, "looks"),
+            (10, True, None, "ends"),
+            (10, False, None, "looks"),
+            (10, False, True, "last"),
+            (10, False, False, "ends"),
+        ],
+    )
+    def test_what_is_refused_of_all_is_a_fault_of_many_or_where_nothing_else_is_read(
+        self, tasks: int, is_fresh: bool, elsewhere: bool | None, expected: str
+    ) -> None:
+        machine = scheduler([ONE], is_fresh=is_fresh)
+        (call,) = after(machine)
+        machine.receive(refused(call, tasks))
+        said = machine.instructions()
+        first = next(said)
+        failure = CannotRead(tasks, tasks, "refused", is_refused=True)
+        if expected == "looks":
+            assert first == LookElsewhere()
+            return
+        if elsewhere is not None:
+            assert first == LookElsewhere()
+            machine.receive(SeenElsewhere(elsewhere))
+            first = next(said)
+        assert first == (End(failure) if expected == "ends" else RunLast(ONE))
+
+    @pytest.mark.parametrize("other", [made, unread])
+    def test_what_is_refused_beside_others_is_its_tasks_failure(self, other: Callable[[Any], Event]) -> None:
+        machine = scheduler([ONE, TWO])
+        one, two = after(machine)
+        after(machine, refused(one, 20))
+        assert RunLast(ONE) in after(machine, other(two))
+
     def test_what_is_gone_counts_as_neither_while_others_are_at_work(self) -> None:
         machine = scheduler([ONE, TWO])
         one, two = after(machine)
@@ -665,6 +712,8 @@ class Schedules(RuleBasedStateMachine):
                 case Release():
                     assert self.truth.committed[said.chunk] == 1
                     self.truth.released[said.chunk] += 1
+                case LookElsewhere():
+                    self.machine.receive(SeenElsewhere(True))
                 case Tell():
                     assert said.phase in (ShardPhase.STAGING, ShardPhase.RUNNING)
                 case _:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,11 @@ def test_a_finished_runs_measurements_give_its_own_seconds(tree: TreeWriter, tmp
     run = scaledproc.run(root, tmp_path / "out", extractor=f"{tmp_path / 'count.py'}:count", jobs=1)
 
     found = costs_of(run.record)
+    made = [size for name, size in run.record.sizes.items() if name.startswith("shards/")]
+    assert len(made) == len(run.record.shards)
+    assert found.row_byte == sum(made) / sum(shard["bytes"] for shard in run.record.shards)
+    sizes = {name: size for name, size in run.record.sizes.items() if name != "shards/00000.parquet"}
+    assert costs_of(replace(run.record, sizes=sizes)).row_byte is None
 
     shards = run.record.shards
     total = float(found.seconds(sum(s["tasks"] for s in shards), sum(s["bytes"] for s in shards)))

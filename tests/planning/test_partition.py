@@ -315,6 +315,7 @@ def test_a_recommendation_in_figures_and_words() -> None:
         "chunk": 0.01,
         "combine_task": 0.0,
         "source": "",
+        "row_byte": None,
     }
     with pytest.raises(UsageError):
         recommend_chunk(np.zeros(0, np.int64), costs, 4)

@@ -228,9 +228,9 @@ def _choice(choice: Ended) -> Answer:
 
 
 def _nested(nested: Ended) -> Answer:
-    question = "May an output be above the inputs of its own job (the last one of --detach --network-isolation)?"
+    question = "May an output be above the inputs of its own job?"
     if nested.is_request:
-        return Answer(question, "no: leave --detach out with --network-isolation", nested.refusal)
+        return Answer(question, "no: nothing of a run depends on it", nested.refusal)
     if nested.status != "Completed":
         return Answer(question, None, nested.why)
     has_left = "seen.json" in nested.left

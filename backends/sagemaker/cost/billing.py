@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,9 @@ class Bill:
         )
 
 
-def bill(jobs: Iterable[Bill], region: str | None, prices: PriceList | None = None) -> dict[str, Any]:
+def bill(
+    jobs: Iterable[Bill], region: str | None, prices: PriceList | None = None, unknown: Sequence[str] = ()
+) -> dict[str, Any]:
     """All of a run's jobs together, for run.json: `usd` is for their machines, in their region.
 
     Parameters
@@ -45,12 +47,14 @@ def bill(jobs: Iterable[Bill], region: str | None, prices: PriceList | None = No
         Where they ran.
     prices
         As given, or as AWS was asked.
+    unknown
+        What of the run's jobs is not known, for a person.
 
     Returns
     -------
     dict
-        With `prices`, by type, whose they are and since when. Where a price of the region is not known, `usd` is null,
-        and `usd_is_null_for` says why.
+        With `prices`, by type, whose they are and since when. Where a price of the region, or what a job took, is not
+        known, `usd` is null, and `usd_is_null_for` says why.
     """
     found = list(jobs)
     seconds: dict[str, float] = {}
@@ -74,9 +78,10 @@ def bill(jobs: Iterable[Bill], region: str | None, prices: PriceList | None = No
     made: dict[str, Any] = {
         "jobs": len(found),
         "instance_seconds": {name: round(total, 1) for name, total in sorted(seconds.items())},
-        "usd": None if why else round(usd, 4),
+        "usd": None if why or unknown else round(usd, 4),
         "prices": told,
     }
-    if why:
-        made["usd_is_null_for"] = f"{'; '.join(why)}: give --price TYPE=USD, or allow pricing:GetProducts"
+    reasons = [f"{'; '.join(why)}: give --price TYPE=USD, or allow pricing:GetProducts"] if why else []
+    if reasons := [*unknown, *reasons]:
+        made["usd_is_null_for"] = "; ".join(reasons)
     return made

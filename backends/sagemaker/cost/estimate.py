@@ -17,7 +17,7 @@ from scaledproc.planning.cost_model import Costs
 from scaledproc.planning.partition import split_evenly
 
 from ..instances import Instance, find_instance
-from ..volumes import volume_gb
+from ..volumes import STAGED, volume_gb
 from .charges import (
     GETS_A_SECOND,
     PUTS_PER_CHUNK,
@@ -177,8 +177,8 @@ class Fleet:
         Before and after a job's work.
     download_rate
         Bytes per second into one machine; from the mode, the disk and the network where none is given.
-    combine
-        The last job's machine; None where it is none of the service's.
+    combine, combine_gb
+        The last job's machine, None where it is none of the service's, and its disk.
     route, dataset_encryption, encrypts_output
         What the way to S3 and the encryption cost: see `charges`.
     assumed
@@ -196,6 +196,7 @@ class Fleet:
     overhead_seconds: float = OVERHEAD_SECONDS
     download_rate: float | None = None
     combine: Instance | None = find_instance(COMBINE_INSTANCE)  # noqa: RUF009 - frozen
+    combine_gb: int = STAGED
     route: Route = "aws"
     dataset_encryption: Encryption = "none"
     encrypts_output: bool = False
@@ -241,6 +242,8 @@ class Estimate:
         The volumes' part, that of the requests to S3 and to KMS, and that of a VPC's gateway or endpoint.
     lines, notes
         The account of it, and what it rests on, for a person.
+    doubts
+        Those of the notes by which the price may be another than is said.
     """
 
     wall_seconds: float
@@ -261,6 +264,7 @@ class Estimate:
     network_usd: float
     lines: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     @property
     def machines_usd(self) -> float | None:
@@ -272,7 +276,7 @@ class Estimate:
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         found = asdict(self)
-        return {**found, "lines": list(self.lines), "notes": list(self.notes)}
+        return {**found, "lines": list(self.lines), "notes": list(self.notes), "doubts": list(self.doubts)}
 
 
 @dataclass(frozen=True)
@@ -335,7 +339,7 @@ def estimate(sizes: Sizes, costs: Costs, fleet: Fleet, lookup: PriceList | None 
     shard_hours, combine_hours = billed / 3600, combine / 3600 if fleet.combine is not None else 0.0
     prices = [price_of(each, fleet.region, lookup) for each in (fleet.instance, fleet.combine) if each is not None]
     storage = storage_price(fleet.region, lookup)
-    volumes = shard_hours * (fleet.volume_gb or 0) + combine_hours * volume_gb("stage", 0)
+    volumes = shard_hours * (fleet.volume_gb or 0) + combine_hours * fleet.combine_gb
     storage_usd = volumes / HOURS_PER_MONTH * storage.usd_per_gb_month
     other = _charges(sizes, fleet, n_machines, billed + combine_hours * 3600)
     combine_price = prices[1] if fleet.combine is not None else None
@@ -362,13 +366,10 @@ def estimate(sizes: Sizes, costs: Costs, fleet: Fleet, lookup: PriceList | None 
         kms_usd=other.kms_usd,
         network_usd=other.network_usd,
     )
-    notes = [
-        *_notes(costs, fleet, storage),
-        *fleet.assumed,
-        *(lookup.notes if lookup else ()),
-        *_price_notes(fleet, prices),
-    ]
-    return replace(found, lines=_lines(found, sizes, fleet), notes=tuple(notes))
+    elsewhere = dict.fromkeys(each.note for each in (*prices, storage) if each is not None and each.note)
+    doubts = (*fleet.assumed, *(lookup.notes if lookup else ()), *elsewhere)
+    notes = (*_notes(costs, fleet, storage), *doubts, *_price_notes(fleet, prices))
+    return replace(found, lines=_lines(found, sizes, fleet), notes=notes, doubts=doubts)
 
 
 def _charges(sizes: Sizes, fleet: Fleet, machines: int, seconds: float) -> Charges:
@@ -400,9 +401,6 @@ def _price_notes(fleet: Fleet, prices: Sequence[Price | None]) -> Iterator[str]:
             )
             continue
         yield f"{instance}: ${price.usd_per_hour:g}/h in {price.region}, {price.source}, {price.as_of}"
-        if price.note and price.note not in told:
-            told.add(price.note)
-            yield price.note
 
 
 def estimate_text(found: Estimate) -> list[str]:
@@ -441,6 +439,7 @@ def refuse_above(found: Estimate, max_cost: float) -> None:
         raise UsageError(
             f"this run is expected to cost {usd_text(found.usd)}, more than --max-cost {max_cost:g}; "
             "raise it, or take fewer files or other machines"
+            + "".join(f"\nit rests on this: {doubt}" for doubt in found.doubts)
         )
 
 

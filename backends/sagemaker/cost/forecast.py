@@ -11,9 +11,14 @@ from scaledproc.planning.calibration import calibrate, last_costs
 from scaledproc.planning.cost_model import SLOWEST, Costs
 
 from ..instances import Instance, find_instance
+from ..jobs.combining import expected_on_disk, expected_rows
+from ..jobs.job_list import COMBINE
+from ..jobs.requests import Assignment
+from ..jobs.requests import volume_gb as disk_of
+from ..quotas import Demand, check_quotas
 from ..settings import LOCAL
 from .charges import Encryption, Route
-from .estimate import Estimate, Fleet, Recommendation, Sizes, estimate, estimate_text, recommend
+from .estimate import Estimate, Fleet, Recommendation, Sizes, estimate, estimate_text, needed_volume_gb, recommend
 from .prices import PriceList, lookup_prices, priced_instances
 
 if TYPE_CHECKING:
@@ -27,22 +32,31 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 
-def forecast(settings: Settings, service: Service | None, plan: Plan, dataset: Store, extractor: Extractor) -> Estimate:
-    """Time and price of a plan as it is cut, on the machines that are set."""
+def forecast(
+    settings: Settings,
+    service: Service | None,
+    plan: Plan,
+    dataset: Store,
+    extractor: Extractor,
+    *,
+    has_table: bool = True,
+) -> Estimate:
+    """Time and price of a plan as it is cut, on the machines that are set; `has_table` is as `on_disk` has it."""
     costs = _costs(settings, plan, dataset, extractor)
-    fleet = _fleet(settings, service, plan, dataset)
+    fleet = _fleet(settings, service, plan, dataset, extractor, has_table=has_table)
     return estimate(sizes_of(plan, fleet), costs, fleet, known_prices(settings, service))
 
 
 def advise(settings: Settings, service: Service | None, plan: Plan, dataset: Store, extractor: Extractor) -> Expected:
     """As `forecast`, and beside it what is cheaper and as quick as the published pattern's machines."""
     costs = _costs(settings, plan, dataset, extractor)
-    fleet = _fleet(settings, service, plan, dataset)
+    fleet = _fleet(settings, service, plan, dataset, extractor)
     candidates = [find_instance(name) for name in sorted(priced_instances())]
     prices = known_prices(settings, service, candidates)
     expected = estimate(sizes_of(plan, fleet), costs, fleet, prices)
-    lines = ["", "expected on Amazon SageMaker:", *estimate_text(expected)]
-    content = expected.to_dict()
+    quotas = quota_notes(settings, service, fleet, sizes_of(plan, fleet))
+    lines = ["", "expected on Amazon SageMaker:", *estimate_text(expected), *(f"  quota: {note}" for note in quotas)]
+    content = {**expected.to_dict(), "quotas": quotas}
     try:
         # What is recommended is a job for each shard, with the disk that it needs.
         apart = replace(fleet, single_job=False, replicates=False, volume_gb=None)
@@ -53,6 +67,25 @@ def advise(settings: Settings, service: Service | None, plan: Plan, dataset: Sto
         lines += ["", "recommended:", *_words(better)]
         content["recommended"] = better.to_dict()
     return Expected(tuple(lines), content)
+
+
+def quota_notes(settings: Settings, service: Service | None, fleet: Fleet, sizes: Sizes) -> list[str]:
+    """What the account's quotas say against a plan, what they exclude too; nothing where no account is to be asked."""
+    if service is None:
+        return []
+    demand = Demand(
+        settings.instance_type,
+        fleet.max_parallel,
+        fleet.max_parallel if fleet.single_job else 1,
+        fleet.volume_gb or needed_volume_gb(sizes, fleet),
+        settings.max_runtime_seconds,
+        None if fleet.combine is None else fleet.combine.name,
+        0 if fleet.combine is None else fleet.combine_gb,
+    )
+    try:
+        return check_quotas(service.client("service-quotas"), demand)
+    except (ScaledprocError, OSError) as error:
+        return str(error).splitlines()
 
 
 def _words(better: Recommendation) -> list[str]:
@@ -100,9 +133,22 @@ def _route(settings: Settings) -> Route:
     return cast(Route, settings.s3_route or "nat")
 
 
-def _fleet(settings: Settings, service: Service | None, plan: Plan, dataset: Store) -> Fleet:
-    """The machines that the settings ask for, with how the dataset is encrypted, by its first object."""
+def _fleet(
+    settings: Settings,
+    service: Service | None,
+    plan: Plan,
+    dataset: Store,
+    extractor: Extractor,
+    *,
+    has_table: bool = True,
+) -> Fleet:
+    """The machines that the settings ask for, with the last one's disk; encryption is that of the first object."""
     fleet = fleet_of(settings, plan, service.region if service else settings.region)
+    if fleet.combine is not None:
+        last = Assignment(COMBINE, size=expected_on_disk(settings, plan, extractor, has_table=has_table))
+        rows = expected_rows(plan, extractor)
+        guess = () if rows.is_measured else (f"the last job's disk: rows are taken for {rows.source}",)
+        fleet = replace(fleet, combine_gb=disk_of(settings, last), assumed=(*fleet.assumed, *guess))
     encryption = dataset_encryption(service, plan, dataset)
     if encryption is None:
         return replace(fleet, dataset_encryption="each", assumed=(*fleet.assumed, KMS_ASSUMED))

@@ -8,7 +8,7 @@ from typing import Any
 
 from scaledproc.errors import UsageError
 
-from ..settings import Settings
+from ..settings import OF_POLICY, Settings, chosen
 from .policy import Access
 
 
@@ -44,7 +44,8 @@ def access_of(
     if importlib.util.find_spec("sagemaker") is not None:
         from ..account import sdk_defaults
 
-        settings = settings.with_defaults(sdk_defaults(), [name for name, value in words.items() if value is not None])
+        given = [name for name, value in words.items() if value is not None]
+        settings = settings.with_defaults(chosen(sdk_defaults(), OF_POLICY), given)
     else:
         notes.append("the SageMaker SDK is not installed, so its configuration's defaults are not in these policies")
     if settings.is_local:

@@ -55,7 +55,8 @@ TOO_SHORT = (
 LARGER: Mapping[Fate, str] = {
     "memory": "another try on the same machine would fail again: give an --instance-type with more memory, or fewer "
     "--jobs; for combining --combine-instance-type",
-    "disk": "another try with the same disk would fail again: give a larger --volume-size",
+    "disk": "another try with the same disk would fail again: give a larger --volume-size; for combining "
+    "--combine-volume-size",
 }
 _CLOCKS = timedelta(minutes=10)  # by which this clock and the service's may differ
 _ENDED = ("Completed", "Failed", "Stopped")

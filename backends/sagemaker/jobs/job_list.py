@@ -153,12 +153,18 @@ def publish(run: RunFolder) -> None:
     OSError
         If the store refuses it. What is there by then does not count, and the next call does all of it again.
     """
-    left = run.store.child(TABLE)
-    if not (left.exists(COMBINED) and left.exists(run.record.last_of_table)):
+    if not has_left_table(run):
         return
+    left = run.store.child(TABLE)
     names = left.listing().table["path"].to_pylist()
     for name in sorted(names, key=lambda name: (name == COMBINED, name)):
         run.store.put_in_place(f"{TABLE}/{name}", name)
+
+
+def has_left_table(run: RunFolder) -> bool:
+    """Whether the last job left all in its own folder that `publish` puts in place."""
+    left = run.store.child(TABLE)
+    return left.exists(COMBINED) and left.exists(run.record.last_of_table)
 
 
 def has_combined(run: RunFolder) -> bool:

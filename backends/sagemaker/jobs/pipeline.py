@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +15,8 @@ from .requests import Assignment
 VERSION = "2020-12-01"
 MOST_MINUTES = 14_400
 """For which a step is tried again at most: the SDK's MAX_EXPIRE_AFTER_MIN."""
+AT_WORK = ("Executing", "Stopping")
+"""The statuses of an execution that has not ended."""
 MOST_STEPS = 49
 """Shards' steps; with the last one 50, what the service allows by default."""
 
@@ -96,16 +98,31 @@ def start(service: Service, name: str, role: str, made: dict[str, Any], settings
 
 def find(service: Service, name: str, *, has_ended: bool = False) -> str | None:
     """The last execution of a pipeline that has not ended, or that has; None where there is none."""
-    try:
-        page = service.call("sagemaker", "list_pipeline_executions", PipelineName=name, MaxResults=10)
-    except ServiceError as error:
-        if error.trouble in ("gone", "invalid"):
-            return None
-        raise
-    for execution in page["PipelineExecutionSummaries"]:
-        if has_ended != (execution["PipelineExecutionStatus"] in ("Executing", "Stopping")):
-            return str(execution["PipelineExecutionArn"])
-    return None
+    found = executions(service, name)
+    return next((arn for arn, status in found.items() if has_ended != (status in AT_WORK)), None)
+
+
+def executions(service: Service, name: str) -> dict[str, str]:
+    """The statuses of all executions of a pipeline by their ARNs, the last one first; none where it is gone."""
+    found: dict[str, str] = {}
+    token: dict[str, str] = {}
+    while True:
+        try:
+            page = service.call("sagemaker", "list_pipeline_executions", PipelineName=name, MaxResults=100, **token)
+        except ServiceError as error:
+            if error.trouble in ("gone", "invalid"):
+                return found
+            raise
+        for each in page["PipelineExecutionSummaries"]:
+            found[str(each["PipelineExecutionArn"])] = str(each["PipelineExecutionStatus"])
+        if not page.get("NextToken"):
+            return found
+        token = {"NextToken": page["NextToken"]}
+
+
+def job_of(step: Mapping[str, Any]) -> str:
+    """The name of a step's last job; empty before it has one."""
+    return str(step.get("Metadata", {}).get("ProcessingJob", {}).get("Arn", "")).rpartition("/")[2]
 
 
 def steps(service: Service, execution: str) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from scaledproc.run_folder.names import DONE, MAIN_TABLE, SHARDS
 from ..instances import own_disk
 from ..limits import MAX_ARGUMENT_LENGTH, check_request, tag_text
 from ..settings import Settings
+from ..volumes import combining_gb
 from ..volumes import volume_gb as needed_gb
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Assignment:
     shards
         Macro shards; none to combine.
     size
-        Bytes of their files; of the largest unit, where data is staged.
+        Bytes of their files; of the largest unit, where data is staged; for the last job, of what its disk holds.
     prefixes
         Folders below the dataset that hold just these files; none where a manifest is needed.
     manifest
@@ -202,8 +203,8 @@ def _environment(place: Place) -> dict[str, str]:
 def is_mounted(settings: Settings, *, combines: bool = False) -> bool:
     """Whether the service copies data in and results out, so that the container needs no network.
 
-    The last job of a detached run works in S3 itself where it has a network: nobody is there to put in place what it
-    leaves, and the run's folder as its output would be above its own inputs.
+    The last job of a detached run works in S3 itself where it has a network, so that it ends the run: nobody is there
+    to put in place what it leaves.
     """
     if combines and settings.detach and not settings.network_isolation:
         return False
@@ -220,30 +221,38 @@ def _cluster(settings: Settings, assignment: Assignment, instance_types: Sequenc
         cluster["InstanceType"] = instance_types[0]
     else:
         cluster["InstancePreferences"] = [{"InstanceType": each} for each in instance_types]
-    _check_own_disks(cluster["VolumeSizeInGB"], instance_types)
+    _check_own_disks(cluster["VolumeSizeInGB"], instance_types, combines=assignment.combines)
     if settings.volume_kms_key:
         cluster["VolumeKmsKeyId"] = settings.volume_kms_key
     return cluster
 
 
-def _check_own_disks(gb: int, instance_types: Sequence[str]) -> None:
+def _check_own_disks(gb: int, instance_types: Sequence[str], *, combines: bool) -> None:
     """Refuse a volume that is larger than the disk that a machine has itself: it is given no other one."""
     for name in instance_types:
         own = own_disk(name)
         if own is not None and gb > own:
+            who, advice = "a job", "--instance-type, a smaller --volume-size, or more --shards"
+            if combines:
+                who = "the last job"
+                advice = f"--combine-instance-type, or --combine-volume-size {own} if the table is small enough"
             raise UsageError(
-                f"a job needs a disk of {gb:,} GB, and {name} has {own:,} GB of its own, beside which SageMaker gives "
-                "it no volume: give another --instance-type, a smaller --volume-size, or more --shards"
+                f"{who} needs a disk of {gb:,} GB, and {name} has {own:,} GB of its own, beside which SageMaker gives "
+                f"it no volume: give another {advice}"
             )
 
 
 def volume_gb(settings: Settings, assignment: Assignment) -> int:
     """The disk of each machine: as set, or as much as its data needs."""
+    if assignment.combines and settings.combine_volume_size is not None:
+        return settings.combine_volume_size
     if settings.volume_size is not None:
         return settings.volume_size
-    if not is_mounted(settings, combines=assignment.combines):
+    if assignment.combines:
+        return combining_gb(assignment.size)
+    if not is_mounted(settings):
         return needed_gb("stage", assignment.size)
-    share = assignment.instances if settings.input_mode == "sharded-by-key" and not assignment.combines else 1
+    share = assignment.instances if settings.input_mode == "sharded-by-key" else 1
     return needed_gb("file", assignment.size // share)
 
 
@@ -259,7 +268,7 @@ def _arguments(place: Place, name: str, assignment: Assignment) -> list[str]:
         words.append("--combine")
         if assignment.parts:
             words += ["--parts", assignment.parts]
-        if settings.detach:
+        if settings.detach and not mounted:  # else the next command puts the table in place, and ends the run
             words.append("--finish")
     elif settings.input_mode == "sharded-by-key":
         words.append("--present")
@@ -384,9 +393,9 @@ def _outputs(place: Place, name: str, assignment: Assignment) -> list[dict[str, 
     if is_parts:
         outputs = [_output("results", f"{place.run}/work/parts/{name}", RESULTS, mode)]
     elif assignment.combines:
-        # Of a detached run without a network, or of one on this machine, nobody is there to put it in place.
-        is_alone = settings.detach or settings.is_local
-        outputs = [_output("results", place.run if is_alone else f"{place.run}/{TABLE}", RESULTS, mode)]
+        # Not the run's folder, in which its inputs lie; on this machine nothing is uploaded.
+        where = place.run if settings.is_local else f"{place.run}/{TABLE}"
+        outputs = [_output("results", where, RESULTS, mode)]
     else:  # not the run's folder, in which the job's own inputs lie
         outputs = [
             _output(name, f"{place.run}/{folder}", f"{RESULTS}/{folder}", mode)

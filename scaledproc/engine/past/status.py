@@ -72,6 +72,15 @@ class Status:
         return dict(Counter([*(State.DONE for _ in self.done), *(state.state for state in self.states)]))
 
 
+def _so_far(run: RunFolder, backend: Backend | None) -> tuple[tuple[ShardDone, ...], tuple[ShardState, ...]]:
+    """The committed shards of a run that is not done, and what is known of the others."""
+    known = {state.shard: state for state in backend.states(run)} if backend is not None else {}
+    committed = run.committed_shards()  # afterwards: a job may have committed its shard and ended meanwhile
+    done = tuple(run.shard_reports(sorted(committed)))
+    left = (shard for shard in range(run.record.counts["shards"]) if shard not in committed)
+    return done, _with_chunks(run, [known.get(shard, ShardState(shard, State.WAITING)) for shard in left])
+
+
 def find_status(run: RunFolder, backend: Backend | None, note: str = "") -> Status:
     """Look at a run's folder, and ask its backend; where that cannot be had, `note` says why.
 
@@ -85,11 +94,16 @@ def find_status(run: RunFolder, backend: Backend | None, note: str = "") -> Stat
         done = reports_of(record)
         states: tuple[ShardState, ...] = ()
     else:
-        known = {state.shard: state for state in backend.states(run)} if backend is not None else {}
-        committed = run.committed_shards()  # afterwards: a job may have committed its shard and ended meanwhile
-        done = tuple(run.shard_reports(sorted(committed)))
-        left = (shard for shard in range(record.counts["shards"]) if shard not in committed)
-        states = _with_chunks(run, [known.get(shard, ShardState(shard, State.WAITING)) for shard in left])
+        missing: FileNotFoundError | None = None
+        try:
+            done, states = _so_far(run, backend)
+        except FileNotFoundError as error:
+            missing = error
+        ended = read_record(run.store)
+        if ended is not None and ended.state == "done":  # by a job meanwhile: what was read may be gone in part
+            return find_status(replace(run, record=ended), backend, note)
+        if missing is not None:
+            raise missing
     lease = read_lease(_held_folder(run).store)
     state = "done" if record.state == "done" else _state(run, backend, lease, states)
     if state == "running" and backend is not None and backend.capabilities.is_here:

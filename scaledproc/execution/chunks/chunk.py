@@ -21,7 +21,7 @@ from scaledproc.execution.chunks.chunk_work import ChunkWork, PieceDone
 from scaledproc.execution.chunks.committed import chunk_name
 from scaledproc.execution.chunks.costs import Cost, Meter
 from scaledproc.execution.chunks.loading import UnitFiles, listed_files, load_cached
-from scaledproc.execution.chunks.missing_dataset import DatasetRetries, UnreadError
+from scaledproc.execution.chunks.missing_dataset import DatasetRetries, UnreadError, is_refused
 from scaledproc.execution.chunks.quarantine import ErrorRows
 from scaledproc.execution.chunks.said import SaidRows
 from scaledproc.execution.chunks.task_call import error_row, run_task
@@ -36,6 +36,8 @@ from scaledproc.storage.local_files import Watch, forget
 from scaledproc.storage.parquet import Writer, as_stored, open_reader, tables_in
 
 T = TypeVar("T")
+
+_DENIED = PermissionError.__name__
 
 
 class _RefusedTasksError(Exception):
@@ -185,6 +187,7 @@ def _put_together(pieces: Sequence[PieceDone], out: Outputs) -> PieceDone:
         unread=sum(piece.unread for piece in pieces),
         gone=sum(piece.gone for piece in pieces),
         example=next((piece.example for piece in pieces if piece.example), ""),
+        refused=sum(piece.refused for piece in pieces),
         costs=tuple(cost for piece in pieces for cost in piece.costs),
     )
 
@@ -212,10 +215,13 @@ def _done(work: ChunkWork, made: PieceDone, out: Outputs) -> ChunkDone:
     Raises
     ------
     UnreadError
-        If some of its files could not be read, and the chunk is to be tried again.
+        If some of its files could not be read, or the files of all tasks were refused, and the chunk is to be tried
+        again.
     """
     if (made.unread or made.gone) and not work.is_last:
         raise UnreadError(made.unread, made.gone, len(made.ends), made.example)
+    if made.refused == len(work.tasks) and not work.is_last:
+        raise UnreadError(0, 0, made.refused, made.example, made.refused)
     return ChunkDone(
         shard=work.shard,
         chunk=work.chunk,
@@ -243,6 +249,7 @@ def _run_tasks(work: ChunkWork, piece: ChunkPiece, out: Outputs, refused: Refuse
     held: list[int] = []  # whose rows are not yet written
     own = guard()
     dataset_retries = DatasetRetries(_say)
+    refused_files, refusal = 0, ""
     meter = Meter()
     has_read = True
     if own is None:
@@ -277,6 +284,9 @@ def _run_tasks(work: ChunkWork, piece: ChunkPiece, out: Outputs, refused: Refuse
                 out.said.of_task(task, printed.tape if error or work.limits.keep_logs else None)
             if error:
                 out.errors.append(error)
+                if staged.is_refused or (staged.is_dataset and error["error"] == _DENIED and is_refused(task)):
+                    refused_files += 1
+                    refusal = refusal or f"{task.anchor}: {error['error']}: {error['message']}"
             else:
                 held.append(place)
             ends.append(collector.rows)
@@ -299,7 +309,8 @@ def _run_tasks(work: ChunkWork, piece: ChunkPiece, out: Outputs, refused: Refuse
         time.perf_counter() - started,
         unread=dataset_retries.counts["unread"],
         gone=dataset_retries.counts["gone"],
-        example=redacted(dataset_retries.example),
+        example=redacted(dataset_retries.example or refusal),
+        refused=refused_files,
         costs=tuple(costs),
     )
 

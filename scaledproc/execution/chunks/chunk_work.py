@@ -100,6 +100,8 @@ class PieceDone:
     unread, gone, example
         How many of its tasks could not be done because a file could not be read, or was not there, and the first one's
         error: these are in quarantine only if they were tried for the last time.
+    refused
+        How many could not be done because this account may not read their files, or a store has these no more.
     costs
         What each task cost.
     """
@@ -114,6 +116,7 @@ class PieceDone:
     unread: int = 0
     gone: int = 0
     example: str = ""
+    refused: int = 0
     costs: tuple[Cost, ...] = ()
 
     def discard(self) -> None:

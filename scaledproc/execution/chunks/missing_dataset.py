@@ -7,6 +7,7 @@ file's fault or the dataset's.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import random
@@ -16,10 +17,12 @@ from typing import TYPE_CHECKING, Literal
 from scaledproc.errors import ScaledprocError, causes_of
 from scaledproc.storage.local_files import UnsettledError, find, open_file
 from scaledproc.storage.retry import RetryPolicy
-from scaledproc.storage.store import describe
+from scaledproc.storage.store import describe, store_errors
 
 if TYPE_CHECKING:
     from scaledproc.extractors import Task
+    from scaledproc.planning.plan import Plan
+    from scaledproc.storage.store import Store
 
 Trouble = Literal["away", "unread", "gone"]
 """The dataset is not there; a file cannot be read, though it may be later; a file is not there, and others are."""
@@ -29,6 +32,10 @@ BRIEF = (0.2, 0.6)
 """Seconds to wait for what is most likely gone for good."""
 BRIEF_IN_ALL = 4.0
 """Seconds of such waits for one piece of work."""
+LOOKS = 5
+"""Other files of the dataset that are tried where none of a job's can be read."""
+LOOKED_AT = 20
+"""Files of a unit of which it is seen whether they may be read."""
 SETTLES = 4
 """How often a task is done again whose files were moved meanwhile and are back."""
 
@@ -54,11 +61,14 @@ class UnreadError(Exception):
         Of all that were tried.
     example
         The first one's error.
+    refused
+        How many could not be done because this account may not read their files, or a store has these no more: all of
+        the chunk's, or none is told of.
     """
 
-    def __init__(self, unread: int, gone: int, tasks: int, example: str) -> None:
-        super().__init__(unread, gone, tasks, example)
-        self.unread, self.gone, self.tasks, self.example = unread, gone, tasks, example
+    def __init__(self, unread: int, gone: int, tasks: int, example: str, refused: int = 0) -> None:
+        super().__init__(unread, gone, tasks, example, refused)
+        self.unread, self.gone, self.tasks, self.example, self.refused = unread, gone, tasks, example, refused
 
 
 def trouble_of(error: BaseException, task: Task) -> Trouble | None:
@@ -93,6 +103,46 @@ def trouble_of(error: BaseException, task: Task) -> Trouble | None:
         if each.errno in _ABSENT and _listed(each, root, task.files):
             return "unread"  # it was away, and is back
     return None
+
+
+def is_refused(task: Task) -> bool:
+    """Whether this account may not open one of a task's files, of the first ones where there are many."""
+    for name in (task.anchor, *sorted(task.files)[:LOOKED_AT]):
+        try:
+            os.close(open_file(str(task.root), name))
+        except PermissionError:
+            return True
+        except OSError:
+            continue
+    return False
+
+
+def reads_elsewhere(dataset: Store, plan: Plan, shards: Iterable[int], *, is_part: bool) -> bool:
+    """Whether a file of the dataset can be read that is of none of these macro shards; a few are tried.
+
+    Parameters
+    ----------
+    dataset, plan, shards
+        Where the files are, and which.
+    is_part
+        Whether the plan is a part of what was read before, as an update's is: then it is taken to be so where the plan
+        has no others.
+    """
+    units = [plan.units_of(int(plan.shard_cuts[shard]), int(plan.shard_cuts[shard + 1])) for shard in shards]
+    own = [(int(plan.unit_files[each.start]), int(plan.unit_files[each.stop])) for each in units]
+    spread = {plan.files.num_rows * each // LOOKS for each in range(LOOKS)}
+    others = [
+        place
+        for place in sorted(spread | {stop for _, stop in own})
+        if place < plan.files.num_rows and not any(start <= place < stop for start, stop in own)
+    ]
+    if not others:
+        return is_part
+    for place in others[:LOOKS]:
+        with contextlib.suppress(*store_errors()), dataset.open(str(plan.files["path"][place].as_py())) as file:
+            file.read(1)
+            return True
+    return False
 
 
 class DatasetRetries:

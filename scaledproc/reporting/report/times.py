@@ -309,6 +309,16 @@ def _time_of(found: Findings) -> str:
     return "Time, of the last start alone" if is_later else "Time"
 
 
+def _scratch(found: Findings) -> str:
+    """Where machines staged and made their files, and how large that was, where the backend left it in run.json."""
+    told: Any = found.backend.get("scratch")
+    if not isinstance(told, dict) or not isinstance(told.get("total_bytes"), int):
+        return ""
+    free = told.get("free_bytes")
+    rest = f", {bytes_text(free)} of it free when its job began" if isinstance(free, int) else ""
+    return f" The smallest scratch space: {told.get('folder', '')}, {bytes_text(told['total_bytes'])}{rest}."
+
+
 def _expected(found: Findings) -> list[Node]:
     """What the backend expected beside what it took, where it left both in run.json."""
     expected: Any = found.backend.get("expected")
@@ -341,7 +351,7 @@ def _expected(found: Findings) -> list[Node]:
     seconds = bill.get("instance_seconds")
     if isinstance(seconds, dict):
         machines = [(said(str(name)), number(float(each), seconds_text(float(each)))) for name, each in seconds.items()]
-        text = f"{count_text(int(bill.get('jobs', 0)), 'job')}, as billed time says."
+        text = f"{count_text(int(bill.get('jobs', 0)), 'job')}, as billed time says.{_scratch(found)}"
         parts.append(
             block("Machines", grid("Machines", ("Type", "Time"), machines, numbers=[1], is_live=False), text=text)
         )

@@ -92,6 +92,7 @@ def test_quotas_that_cannot_be_asked_are_a_note() -> None:
         (Demand(["ml.m5.large"], combine="ml.c5.xlarge"), "ml.c5.xlarge for processing job usage"),
         (Demand(["ml.m5.large"], 21, 21), "Maximum number of instances per processing job"),
         (Demand(["ml.m5.large"], volume=8_939), "Size of EBS volume for a processing job instance"),
+        (Demand(["ml.m5.large"], combine="ml.m5.large", combine_volume=1_787), "--combine-volume-size GB if the table"),
         (Demand(["ml.m5.large"], runtime=432_001), "Longest run time for a processing job"),
     ],
 )
@@ -104,6 +105,8 @@ def test_what_a_quota_excludes_is_refused_with_its_name(demand: Demand, name: st
 def test_a_disk_above_the_default_is_told_where_no_quota_is_shown() -> None:
     assert "1,024 GB" in quota_warnings(Quotas({"ml.m5.large": 1}), Demand(["ml.m5.large"], volume=1_025))[0]
     assert not quota_warnings(Quotas({"ml.m5.large": 1}), Demand(["ml.m5.large"], volume=1_024))
+    (note,) = quota_warnings(Quotas({"ml.m5.large": 1}), Demand(["ml.m5.large"], combine_volume=1_787))
+    assert note.startswith("the last job needs a disk of 1,787 GB, and accounts may have 1,024 GB")
 
 
 def test_a_run_that_a_quota_excludes_is_not_begun() -> None:

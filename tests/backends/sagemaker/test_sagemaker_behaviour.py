@@ -22,9 +22,10 @@ from support import SAGEMAKER, Bucket, Cli
 
 import scaledproc
 from scaledproc.api import status, stop
+from scaledproc.backends.sagemaker import volumes
 from scaledproc.backends.sagemaker.jobs import pipeline
 from scaledproc.errors import ScaledprocError, UsageError
-from scaledproc.events import Event, Note, ShardDone
+from scaledproc.events import Detached, Event, Note, ShardDone
 from scaledproc.run_folder.run import Run
 from scaledproc.testing import PROBE, output_bytes
 
@@ -408,6 +409,61 @@ def test_what_a_quota_excludes_is_not_begun(account: Account, given: dict[str, A
     assert not account.created
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            {"instance_type": "ml.g5.xlarge", "volume_size": 300},
+            "a job needs a disk of 300 GB, and ml.g5.xlarge has 250",
+        ),
+        ({"instance_type": "ml.m5.large,ml.g5.xlarge", "volume_size": 300}, "and ml.g5.xlarge has 250 GB of its own"),
+        (
+            {"combine_local": False, "combine_instance_type": "ml.r5d.large", "combine_volume_size": 76},
+            "the last job needs a disk of 76 GB, and ml.r5d.large has 75 GB of its own",
+        ),
+        (
+            {"combine_local": False, "combine_volume_size": 2_000},
+            "the last job needs 2,000 GB, and the quota 'Size of E",
+        ),
+        (
+            {"combine_local": False, "combine_volume_size": 2_000, "detach": True},
+            "the last job needs 2,000 GB, and the quota 'Size of EBS",
+        ),
+    ],
+)
+def test_a_disk_that_is_not_to_be_had_is_not_begun(account: Account, given: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        account.run(**given)
+    assert not account.created
+    assert not account.bucket.names(account.output.removeprefix("s3://scaledproc/"))
+
+
+@pytest.mark.parametrize("detach", [False, True])
+def test_a_large_shard_among_small_ones_does_not_fail_after_the_others(
+    account: Account, monkeypatch: pytest.MonkeyPatch, detach: bool
+) -> None:
+    """In a pipeline of few steps it is several shards together that are too large."""
+    monkeypatch.setattr(pipeline, "MOST_STEPS", 1 if detach else 49)
+    monkeypatch.setattr(volumes, "GB", 1_000)
+    large = "x\n" * (20_000 if detach else 40_000)
+    account.put({"g1/a.txt": large, "g2/b.txt": large if detach else "y\n", "g3/c.txt": "z\n"})
+    given: dict[str, Any] = {"input_mode": "file", "detach": detach, "combine_local": False, "combine_volume_size": 1}
+    with pytest.raises(UsageError, match=r"a job needs a disk of 112 GB, and ml.r5d.large has 75"):
+        account.run(instance_type="ml.r5d.large", **given)
+    assert not account.created
+    assert not account.emulator.executions
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("max_cost", [None, 5.0])
+def test_what_the_limit_of_cost_was_compared_with_is_told(account: Account, max_cost: float | None) -> None:
+    account.run(max_cost=max_cost)
+    told = (
+        "--max-cost was compared with what rests on this: today's prices could not be asked of AWS" in account.notes()
+    )
+    assert told == (max_cost is not None)
+
+
 @pytest.mark.slow
 def test_expired_token_while_watching(account: Account) -> None:
     account.emulator.faults.expire_token("DescribeProcessingJob", times=1)
@@ -565,6 +621,82 @@ def test_detached(account: Account, mode: str, monkeypatch: pytest.MonkeyPatch) 
     assert not [
         name for name in account.bucket.names(account.output.removeprefix("s3://scaledproc/")) if "lock" in name
     ]
+
+
+def billed_as(account: Account, found: Run) -> None:
+    """All jobs of the account are in the bill, by their seconds."""
+    billed = found.record.backend["billed"]
+    assert billed["jobs"] == len(account.emulator.jobs)
+    times = [(job.started, job.ended, len(job.hosts)) for job in account.emulator.jobs]
+    seconds = sum(hosts * (ended - started).total_seconds() for started, ended, hosts in times if started and ended)
+    assert sum(billed["instance_seconds"].values()) == pytest.approx(seconds, abs=0.3)
+    assert not account.emulator.executions, "what has ended is removed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ends", ["here", "detached"])
+def test_a_detached_run_that_failed_is_billed_whole_however_it_is_finished(account: Account, ends: str) -> None:
+    account.put({"g1/t.txt": "x\n", "g2/t.txt": "y\n"})
+    settings: dict[str, Any] = {"combine_local": False, "detach": True, "max_parallel_jobs": 1, "retries": 0}
+    account.emulator.faults.job_error(reason="AlgorithmError: See job logs for more information", times=1)
+    account.run(**settings)
+    (failed,) = account.emulator.executions
+    account.emulator.wait_for_execution(failed.arn)
+    assert failed.status == "Failed"
+    arns = [failed.arn]
+    if ends == "detached":
+        account.run(**settings)
+        last = next(each for each in account.emulator.executions if each.arn != failed.arn)
+        account.emulator.wait_for_execution(last.arn, 60)
+        assert last.status == "Succeeded", account.why_failed()
+        arns.append(last.arn)
+    found = account.run(**{**settings, "detach": False})
+    billed_as(account, found)
+    assert sorted(found.record.backend["billed"]["executions"]) == sorted(arns)
+    again = account.run(**{**settings, "detach": False})
+    assert again.record.backend["billed"] == found.record.backend["billed"], "once is enough"
+
+
+@pytest.mark.slow
+def test_all_jobs_of_a_step_that_was_tried_again_are_billed(account: Account) -> None:
+    account.put({"g1/t.txt": "x\n", "g2/t.txt": "y\n"})
+    settings: dict[str, Any] = {"combine_local": False, "detach": True, "retries": 2, "retry_wait": 1.0}
+    account.emulator.faults.job_error(reason="InternalServerError: We encountered an internal error.", times=1)
+    account.run(**settings)
+    (execution,) = account.emulator.executions
+    account.emulator.wait_for_execution(execution.arn, 60)
+    assert len(account.emulator.jobs) == 4
+    billed_as(account, account.run(**{**settings, "detach": False}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["file", "sharded-by-key"])
+def test_detached_without_a_network(account: Account, mode: str) -> None:
+    """The last job cannot end the run, and may not have the run's folder as its output, in which its inputs lie."""
+    account.emulator.behaviour.refuses_nested_outputs = True
+    account.put({"g1/t.txt": "x\n", "g2/t.txt": "y\n"})
+    options: dict[str, Any] = {"unit": "file"}
+    settings: dict[str, Any] = {"combine_local": False, "detach": True, "input_mode": mode, "network_isolation": True}
+    account.run(options=options, **settings)
+    told = [detached_text(account)]
+    (execution,) = account.emulator.executions
+    account.emulator.wait_for_execution(execution.arn, 60)
+    assert execution.status == "Succeeded", account.why_failed()
+    assert Run.open(account.output).record.state == "running"
+    account.run(options=options, **settings)
+    told.append(detached_text(account))
+    assert all("same command without --detach puts the table in place and ends the run" in text for text in told)
+    assert len(account.emulator.executions) == 1
+    found = account.run(options=options, **{**settings, "detach": False})
+    assert found.record.state == "done"
+    assert account.created == 0
+    account.assert_as_local(found, **options)
+    billed_as(account, found)
+
+
+def detached_text(account: Account) -> str:
+    (event,) = [event for event in account.events if isinstance(event, Detached)]
+    return event.text
 
 
 @pytest.mark.slow

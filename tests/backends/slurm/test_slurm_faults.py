@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -129,6 +131,28 @@ def test_a_detached_run_with_retries_leaves_nothing_when_the_first_array_ends_we
     assert not (driver.output / "work").exists()
     found = verify(driver.output)
     assert (found.problems, found.notes) == ((), ())
+    assert driver.is_as_local()
+
+
+def test_a_detached_run_that_was_cut_short_is_made_whole(slurm: Slurm, tmp_path: Path) -> None:
+    """The first array is there and works; nothing that follows it was submitted."""
+    driver = Driver(tmp_path, seconds=1.0, shards=3)
+    (tmp_path / "bin").mkdir()
+    real, count = shutil.which("sbatch"), tmp_path / "count"
+    (tmp_path / "bin/sbatch").write_text(  # kills the driver at its second array
+        f'#!/bin/sh\ncase "$*" in *--test-only*) exec {real} "$@";; esac\n'
+        f'[ -e {count} ] && kill -9 $PPID && exit 1\ntouch {count}\nexec {real} "$@"\n'
+    )
+    (tmp_path / "bin/sbatch").chmod(0o755)
+    words = driver.words("--detach", "--slurm-retries", "1")
+    killed = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    assert subprocess.run(words, check=False, capture_output=True, env=killed).returncode == -9
+    assert len(slurm.call("squeue", "--noheader", "--array", "--format=%T").split()) == 3
+
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    assert "3 jobs submitted after 3 jobs, then job" in done.stdout
+    wait_until(lambda: status(driver.output).state == "done")
+    wait_until(lambda: not slurm.call("squeue", "--noheader"))
     assert driver.is_as_local()
 
 

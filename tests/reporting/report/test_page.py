@@ -239,6 +239,27 @@ def test_what_was_expected_stands_beside_what_it_took(finished: Run) -> None:
     assert "Expected and got" not in page(found)
 
 
+@pytest.mark.parametrize(
+    ("scratch", "told"),
+    [
+        (
+            {"folder": "/tmp", "total_bytes": 30_000_000_000, "free_bytes": 28_000_000_000},
+            "The smallest scratch space: /tmp, 30.0 GB, 28.0 GB of it free when its job began.",
+        ),
+        ({"folder": "<b>", "total_bytes": 30_000_000_000}, "The smallest scratch space: &lt;b&gt;, 30.0 GB."),
+        ({"folder": "/tmp", "total_bytes": "much"}, None),
+        (None, None),
+    ],
+)
+def test_the_size_of_the_scratch_space_is_told_of_machines(
+    finished: Run, scratch: dict[str, Any] | None, told: str | None
+) -> None:
+    bill = {"jobs": 3, "usd": 4.62, "instance_seconds": {"ml.m5.large": 7200.0}}
+    html = page(replace(gather(finished), backend={"name": "x", "billed": bill, "scratch": scratch}))
+    assert "3 jobs, as billed time says." in html
+    assert (told in html) if told else ("scratch space" not in html)
+
+
 def test_what_a_batch_system_was_expected_to_take(finished: Run) -> None:
     found = gather(finished)
     expected = {"seconds": 60.0, "work_seconds": 7200.0}

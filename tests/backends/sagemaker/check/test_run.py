@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from processing_emulator import ProcessingEmulator
-from support import SAGEMAKER, Bucket
+from support import SAGEMAKER, Bucket, Cli
 
 from scaledproc.backends.sagemaker.check import run as check
 from scaledproc.backends.sagemaker.check.run import Report, check_account, most_usd
@@ -26,7 +27,7 @@ SWITCHES: dict[str, tuple[dict[str, Any], int, str]] = {
     "small tmp": ({"small_disk": "tmp"}, 1, "/opt/ml/processing"),
     "small volume": ({"small_disk": "processing"}, 1, "/tmp"),
     "no choice": ({"refuses_preferences": True}, 2, "no: types are tried"),
-    "no nesting": ({"refuses_nested_outputs": True}, 3, "no: leave --detach out"),
+    "no nesting": ({"refuses_nested_outputs": True}, 3, "no: nothing of a run"),
     "dropped at the limit": ({"keeps_continuous": False}, 4, "no"),
 }
 """The emulator's switch, which answer it changes, and how that begins."""
@@ -188,3 +189,32 @@ def test_what_costs_too_much_is_not_begun(emulator: ProcessingEmulator, s3: Buck
     assert not emulator.jobs
     assert is_clean(emulator, s3)
     assert most_usd(settings(), Service(emulator.region)) < 0.2 < check.MOST_USD
+
+
+# Settings that are a run's alone
+
+ISOLATED = """SchemaVersion: "1.0"
+SageMaker:
+  ProcessingJob:
+    NetworkConfig:
+      EnableNetworkIsolation: true
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [("check", "nowhere"), ("policy", "s3://data/waves", "nowhere")])
+def test_what_a_command_does_not_take_does_not_keep_it_from_its_work(
+    cli: Cli, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """Neither what is set for runs in scaledproc.toml nor the SDK's configuration: what is wrong is the place alone."""
+    (tmp_path / "scaledproc.toml").write_text(
+        '[sagemaker]\nretries = 30\ninput_mode = "stage"\ndetach = true\nmax_runtime = "100d"\n'
+        if words[0] == "check"
+        else '[sagemaker]\nmax_runtime = "100d"\ncombine_local = true\ndetach = true\n'
+    )
+    (tmp_path / "sdk.yaml").write_text(ISOLATED)
+    sdk = {f"SAGEMAKER_{who}_CONFIG_OVERRIDE": str(tmp_path / "sdk.yaml") for who in ("ADMIN", "USER")}
+    done = cli("sagemaker", *words, env={**sdk, "AWS_DEFAULT_REGION": "us-east-1", "HOME": str(tmp_path)})
+
+    assert done.returncode == 2
+    assert done.stderr.partition("\n")[0].startswith("scaledproc: nowhere: "), done.stderr

@@ -133,6 +133,21 @@ def test_what_an_estimate_rests_on_is_told() -> None:
     assert json.loads(json.dumps(found.to_dict()))["jobs"] == 3
 
 
+def test_what_makes_a_price_doubtful_is_told_apart() -> None:
+    """A person who gives --max-cost is told of these, and of no other notes."""
+    fleet = Fleet(M5, 2, region="eu-west-1", assumed=("the subnets have NAT",))
+    asked = PriceList({}, None, ("today's prices could not be asked of AWS (AccessDenied)",))
+    found = estimate(sizes_of([GB] * 4, 2), COSTS, fleet, asked)
+
+    elsewhere = "prices are those of us-east-1; eu-west-1 may be cheaper or dearer"
+    assert found.doubts == (*fleet.assumed, *asked.notes, elsewhere)
+    assert set(found.doubts) < set(found.notes)
+    assert len(set(found.notes)) == len(found.notes)
+    with pytest.raises(UsageError, match=f"more than --max-cost 0;(.|\n)*it rests on this: {elsewhere}"):
+        refuse_above(found, 0)
+    assert estimate(sizes_of([GB] * 4, 2), COSTS, Fleet(M5, 2, region="us-east-1")).doubts == ()
+
+
 def test_an_unknown_price_is_said_not_guessed() -> None:
     found = estimate(sizes_of([GB], 1), COSTS, Fleet(UNPRICED, 1))
 

@@ -15,14 +15,18 @@ from processing_emulator import ProcessingEmulator
 from support import Bucket, Cli
 
 import scaledproc
-from scaledproc.backends.sagemaker.cost.estimate import needed_volume_gb
-from scaledproc.backends.sagemaker.cost.forecast import dataset_encryption, fleet_of, sizes_of
+from scaledproc.backends.sagemaker.cost import forecast as module
+from scaledproc.backends.sagemaker.cost.estimate import estimate, needed_volume_gb
+from scaledproc.backends.sagemaker.cost.forecast import dataset_encryption, fleet_of, forecast, sizes_of
+from scaledproc.backends.sagemaker.jobs import combining
 from scaledproc.backends.sagemaker.jobs.job_list import shard_assignments
-from scaledproc.backends.sagemaker.jobs.requests import volume_gb
+from scaledproc.backends.sagemaker.jobs.requests import Assignment, volume_gb
 from scaledproc.backends.sagemaker.service import ServiceError
 from scaledproc.backends.sagemaker.settings import Settings
+from scaledproc.extractors.registry import load_extractor
 from scaledproc.planning.cost_model import SLOWEST
 from scaledproc.planning.plan import Plan
+from scaledproc.storage.store import Store
 
 PLAN = ("plan", "--backend", "sagemaker")
 NOBODY = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "HOME": "/nonexistent"}
@@ -62,6 +66,29 @@ def test_a_plan_in_s3_tells_time_and_price(cli: Cli, s3: Bucket, demo: Path, acc
     writes = (hours * 3600 / 5 + 4 * n_shards) * 0.005 / 1000
     assert machines + reads + writes < expected["usd"] <= machines + reads + writes + 2 * 104 * 0.005 / 1000
     assert expected["recommended"]["estimate"]["usd"] <= expected["usd"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), None),
+        (("--combine-instance-type", "ml.c5.4xlarge"), "ml.c5.4xlarge for processing job usage"),
+        (("--volume-size", "2000", "--combine-local"), "a job needs 2,000 GB, and the quota 'Size of EBS volume"),
+        (("--max-runtime", "6d"), "Longest run time"),
+    ],
+)
+def test_a_plan_tells_what_the_quotas_exclude(
+    cli: Cli, demo: Path, account: dict[str, str], words: tuple[str, ...], told: str | None
+) -> None:
+    """And is shown all the same."""
+    machines = ("--instance-type", "ml.m5.xlarge", "--combine-instance-type", "ml.m5.xlarge")
+    done = cli(*PLAN, demo, *machines, *words, "--json", env=account)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["expected"]["quotas"]
+    assert (found == []) if told is None else (len(found) == 1 and told in found[0])
+    shown = cli(*PLAN, demo, *machines, *words, env=account).stdout
+    assert (f"  quota: {found[0]}" in shown) if told else ("quota:" not in shown)
 
 
 @pytest.mark.slow
@@ -152,6 +179,25 @@ def test_the_estimate_has_the_machines_and_disks_of_the_jobs(uneven: Plan, words
     assert fleet.max_parallel == machines
     assumed = fleet.volume_gb or needed_volume_gb(sizes, fleet)
     assert assumed == pytest.approx(max(volume_gb(settings, assignment) for assignment in assignments), abs=1)
+
+
+@pytest.mark.parametrize(("words", "gb"), [({}, 272), ({"combine_volume_size": 40}, 40), ({"input_mode": "file"}, 539)])
+def test_the_last_job_s_disk_is_priced_as_it_is_asked_for(
+    uneven: Plan, monkeypatch: pytest.MonkeyPatch, words: dict[str, Any], gb: int
+) -> None:
+    monkeypatch.setattr(combining, "last_costs", lambda _: None)
+    monkeypatch.setattr(combining, "ROWS_OF_INPUT", 200 * 10**9 / uneven.size)
+    settings, extractor = Settings.parse(words), load_extractor("table")
+    fleet = fleet_of(settings, uneven, None)
+    plain = estimate(sizes_of(uneven, fleet), SLOWEST, fleet)
+    monkeypatch.setattr(module, "last_costs", lambda _: None)
+    found = forecast(settings, None, uneven, Store.at("."), extractor)
+
+    last = Assignment("combine", size=combining.expected_on_disk(settings, uneven, extractor))
+    assert volume_gb(settings, last) == gb
+    more = found.storage_usd - plain.storage_usd
+    assert more == pytest.approx((gb - 30) * found.combine_seconds / 3600 / 730 * 0.14, rel=1e-6)
+    assert any("the last job's disk: rows are taken for a tenth of the input" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,7 @@ def _for_sdk(value: Any) -> Any:
     return value
 
 
-@pytest.mark.parametrize("name", sorted(CASES.keys() - {"combine-detached-isolated"}))  # which has no other way
+@pytest.mark.parametrize("name", sorted(CASES))
 def test_outputs_are_not_above_their_own_inputs(name: str) -> None:
     made = MADE[name]()
     inputs = [each["S3Input"]["S3Uri"] for each in made.get("ProcessingInputs", ())]
