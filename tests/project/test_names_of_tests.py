@@ -21,8 +21,10 @@ THROUGH = {  # in the order of their folders
     "backends/sagemaker/packaging/test_image.py": "backends/sagemaker/cli backends/sagemaker/docker",
     "backends/slurm/test_backend.py": "backends/batch/known_jobs backends/batch/queue",
     "backends/slurm/test_calls.py": "backends/batch/calls",
+    "backends/slurm/test_handover.py": "backends/batch/handover",
     "backends/slurm/test_settings.py": "backends/batch/settings",
-    "backends/sagemaker/test_sagemaker_behaviour.py": "backends/sagemaker/account backends/sagemaker/service",
+    "backends/sagemaker/test_sagemaker_behaviour.py": "backends/sagemaker/account backends/sagemaker/known_jobs "
+    "backends/sagemaker/service",
     "cli/options/test_config_file.py": "_util/command/config_file",
     "cli/test_extractor_options.py": "reporting/extractors",
     "cli/test_main.py": "cli/worker cli/inspect backend/dry_run errors _util/text",
