@@ -49,7 +49,7 @@ from .jobs.requests import (
     processing_job,
     tables_in_jobs,
 )
-from .known_jobs import AT_WORK, KnownJobs
+from .known_jobs import AT_WORK, KnownServiceJobs
 from .packaging.bundle import make_bundle
 from .service import Service, ServiceError, knows_preferences
 from .settings import Settings
@@ -69,10 +69,10 @@ for _needed in ("sagemaker", "boto3"):
 _SENDABLE = frozenset({"anon", "requester_pays", "endpoint_url"})
 
 
-class SageMakerBackend(KnownJobs):
+class SageMakerBackend(KnownServiceJobs):
     """Runs jobs as SageMaker Processing jobs; each machine's cores share its shards' chunks.
 
-    The parameters are those of `KnownJobs`.
+    The parameters are those of `KnownServiceJobs`.
     """
 
     @property

@@ -34,7 +34,7 @@ AT_WORK = ("InProgress", "Stopping")
 """The statuses of a job that has not ended."""
 
 
-class KnownJobs(Backend):
+class KnownServiceJobs(Backend):
     """Finds the jobs of a run again, tells how far they are and what they took, and stops them.
 
     Parameters

@@ -32,7 +32,8 @@ from scaledproc.execution.chunks.committed import committed_chunks
 from scaledproc.execution.chunks.costs import UNKNOWN
 from scaledproc.execution.chunks.missing_dataset import UnreadError, reads_elsewhere
 from scaledproc.execution.limits import Limits
-from scaledproc.execution.scheduler import (
+from scaledproc.execution.scheduler import Scheduler, SchedulerTerms
+from scaledproc.execution.scheduler_messages import (
     Assemble,
     Call,
     CannotGoOn,
@@ -52,8 +53,6 @@ from scaledproc.execution.scheduler import (
     RunChunk,
     RunLast,
     RunPiece,
-    Scheduler,
-    SchedulerTerms,
     SeenElsewhere,
     Stage,
     Staged,

@@ -16,8 +16,8 @@ from scaledproc.events import ChunkDone
 from scaledproc.execution.chunks.chunk_work import PieceDone
 from scaledproc.execution.chunks.missing_dataset import UnreadError
 from scaledproc.execution.limits import Limits
-from scaledproc.execution.scheduler import (
-    MOST_UNREAD,
+from scaledproc.execution.scheduler import MOST_UNREAD, Scheduler, SchedulerTerms
+from scaledproc.execution.scheduler_messages import (
     Assemble,
     Call,
     CannotGoOn,
@@ -38,8 +38,6 @@ from scaledproc.execution.scheduler import (
     RunChunk,
     RunLast,
     RunPiece,
-    Scheduler,
-    SchedulerTerms,
     SeenElsewhere,
     ShardPhase,
     Stage,

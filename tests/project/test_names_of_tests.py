@@ -46,7 +46,7 @@ THROUGH = {  # in the order of their folders
     "examples/test_launcher_backend.py": "backend/base",
     "execution/chunks/test_missing_dataset.py": "execution/chunks/quarantine storage/local_files",
     "execution/test_inside_tasks.py": "_util/process/streams execution/workers/printing",
-    "execution/test_scheduler.py": "execution/chunks/chunk_work",
+    "execution/test_scheduler.py": "execution/chunks/chunk_work execution/scheduler_messages",
     "execution/workers/test_pool.py": "execution/workers/starting",
     "execution/workers/test_sending.py": "execution/chunks/loading",
     "extractors/code/test_fingerprint.py": "extractors/code/bytecode extractors/code/code_finder "
