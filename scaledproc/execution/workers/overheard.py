@@ -13,6 +13,7 @@ import os
 import re
 import select
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from scaledproc._util.text import clean_text
 _NAME = "said"
 _LONGEST = 2**16  # bytes of a line; longer ones are shown in parts
 _AT_ONCE = 2**16
+LINGER = 1.0
+"""Seconds for which more is shown at the end: a program that a task left behind may write for ever."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 Show = Callable[[Sequence[str]], None]
@@ -47,7 +50,7 @@ class Overheard:
         self.path = folder / _NAME
         self._show = show
         self._held = b""
-        self._closed = False
+        self._until: float | None = None
         os.mkfifo(self.path, 0o600)
         self._pipe = os.open(self.path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)  # both ends: it never ends by itself
         self._thread = threading.Thread(target=self._listen, daemon=True)
@@ -55,7 +58,7 @@ class Overheard:
 
     def close(self) -> None:
         """Show the rest, once nobody writes any more."""
-        self._closed = True
+        self._until = time.monotonic() + LINGER
         with contextlib.suppress(OSError):  # full: then it is awake
             os.write(self._pipe, b"\n")
         self._thread.join()
@@ -68,7 +71,7 @@ class Overheard:
             waiting.poll()
             with contextlib.suppress(BlockingIOError):
                 content = os.read(self._pipe, _AT_ONCE)
-                is_last = self._closed and not waiting.poll(0)
+                is_last = self._until is not None and (not waiting.poll(0) or time.monotonic() > self._until)
                 self._hear(content.removesuffix(b"\n") if is_last else content, is_last=is_last)
                 if is_last:
                     return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scaledproc.execution.workers.overheard import Overheard
+from scaledproc.execution.workers.overheard import LINGER, Overheard
 
 
 def overheard(folder: Path, write: Callable[[Path], None]) -> list[str]:
@@ -94,6 +95,19 @@ def test_where_nobody_listens_all_is_written_to_standard_error(tmp_path: Path) -
     for words in ([], [str(tmp_path / "none")]):
         done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, check=True)
         assert (done.stdout, done.stderr) == (b"", b"out\nerr\n")
+
+
+def test_a_program_that_is_left_and_writes_for_ever_holds_nobody_up(tmp_path: Path) -> None:
+    lines: list[str] = []
+    listener = Overheard(tmp_path, lines.extend)
+    with listener.path.open("wb") as pipe, subprocess.Popen(["yes"], stdout=pipe) as program:
+        while not lines:
+            time.sleep(0.01)
+        began = time.monotonic()
+        listener.close()
+        assert time.monotonic() - began < 20 * LINGER
+        assert program.wait(20) != 0  # nobody reads any more
+    assert set(lines) == {"y"}
 
 
 def test_what_shows_them_may_fail(tmp_path: Path) -> None:
