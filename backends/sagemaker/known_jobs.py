@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
@@ -257,7 +258,8 @@ class KnownServiceJobs(Backend):
             return False
         self._bills, self._settled = dict(settled.bills), settled
         if not self.settings.keep_pipeline:
-            pipeline.delete(self.service, name)
+            with contextlib.suppress(ServiceError):  # the bills are known, and a pipeline costs nothing
+                pipeline.delete(self.service, name)
         return True
 
     def _billed(self) -> dict[str, Any]:

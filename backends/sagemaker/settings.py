@@ -38,7 +38,7 @@ OF_CHECK = (
     *("role", "image_uri", "volume_kms_key", "output_kms_key", "subnets", "security_groups", "tags", "region"),
     *("profile", "job_name_prefix", "price", "poll_seconds"),
 )
-"""The same of `scaledproc sagemaker check`."""
+"""The settings that `scaledproc sagemaker check` takes, wherever they are set."""
 InputMode = Literal["stage", "file", "sharded-by-key"]
 LOCAL = "local"
 """As an instance type: the SDK's local mode, containers on this machine."""

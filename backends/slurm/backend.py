@@ -147,11 +147,11 @@ class SlurmBackend(BatchBackend):
         def ids() -> set[str]:
             return set(_queue(run, "--format=%F").split())
 
-        def surely(elements: Sequence[int], memory: int, after: After | None) -> str:
+        def submit_once(elements: Sequence[int], memory: int, after: After | None) -> str:
             once = partial(self._sbatch, run, elements, memory, after, ends=elements == [COMBINE])
             return self.submit_once(once, ids, ids())
 
-        return hand_over(self, run, self._all(run), surely, lambda arrays: call("scancel", *arrays))
+        return hand_over(self, run, self._all(run), submit_once, lambda arrays: call("scancel", *arrays))
 
 
 def _queue(run: RunFolder, *words: str) -> str:

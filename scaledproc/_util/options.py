@@ -227,7 +227,7 @@ class Declared:
         Parameters
         ----------
         value
-            That.
+            What was written.
         flag
             What messages call the option, where that is not its flag.
 

@@ -81,7 +81,7 @@ class Expected:
     lines
         For a person.
     content
-        The same for a program, as JSON's types.
+        What they say, for a program, as JSON's types.
     """
 
     lines: tuple[str, ...]

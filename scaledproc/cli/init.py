@@ -12,8 +12,9 @@ from scaledproc.errors import UsageError
 
 def init(
     what: Annotated[
-        str, typer.Argument(metavar="[extractor]", help="What to write: an extractor, which may be left out.")
-    ],
+        str,
+        typer.Argument(metavar="extractor", show_default=False, help="What to write: an extractor; may be left out."),
+    ] = "",
     file: Annotated[
         Path | None,
         typer.Argument(metavar="FILE.py", show_default=False, help="The file, which must not be there yet."),

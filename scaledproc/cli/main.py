@@ -78,7 +78,9 @@ class _RunByDefault(TyperGroup):
                 found = vars(error)
                 close = get_close_matches(found["option_name"], found["possibilities"] or (), cutoff=_ALIKE)
                 found["possibilities"] = close  # click's are often far from what was meant
-                if not close and ctx.invoked_subcommand in ("run", "plan", "combine", "try"):
+                if found["option_name"] == "--extractor" and ctx.invoked_subcommand == "try":
+                    found["message"] += "; try has it as its first word: scaledproc try EXTRACTOR INPUT [TASK]"
+                elif not close and ctx.invoked_subcommand in ("run", "plan", "combine", "try"):
                     found["message"] += "; an option of the extractor is given as --set NAME=VALUE"
             raise
 

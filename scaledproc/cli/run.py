@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import signal
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -23,7 +24,7 @@ from scaledproc.cli.options.completion import run_folders
 from scaledproc.cli.options.config_file import idle_tables, with_table
 from scaledproc.cli.options.flags import AsJson, Output, Quiet, is_from_file
 from scaledproc.engine.options import RUN_FLAGS, PlanOptions, RunOptions
-from scaledproc.errors import ScaledprocError, TooManyFailuresError, UsageError
+from scaledproc.errors import RunInterruptedError, ScaledprocError, TooManyFailuresError, UsageError
 
 if TYPE_CHECKING:
     from scaledproc.backend.base import Backend
@@ -83,7 +84,10 @@ def run(
         from scaledproc import api
         from scaledproc.reporting import terminal
 
-        startup.loaded()
+        try:
+            startup.loaded()
+        except KeyboardInterrupt:
+            raise RunInterruptedError("interrupted: nothing was written", signal.SIGINT) from None
         with (
             terminal.choose(quiet=quiet, as_json=as_json) as display,
             failure_told(display.listen if as_json else None),
@@ -203,14 +207,17 @@ def _starting(
 
     Nothing where there may be nothing to do, or something is wrong, which is told later.
     """
-    is_remote = any("://" in where or "::" in where for where in (dataset, output))
-    is_there = (Path(output) / _RECORD).exists() and not given["overwrite"]
-    if is_remote or is_there or not Path(dataset).is_dir():
-        return contextlib.nullcontext()
-    try:
-        return machine.starting(RunOptions.parse(given).limits)
-    except UsageError:
-        return contextlib.nullcontext()
+    with contextlib.ExitStack() as held:
+        if any("://" in where or "::" in where for where in (dataset, output)):
+            return contextlib.nullcontext()
+        try:
+            is_there = (Path(output) / _RECORD).exists() and not given["overwrite"]
+            if not is_there and Path(dataset).is_dir():
+                startup.hold()
+                held.enter_context(machine.starting(RunOptions.parse(given).limits))
+        except (OSError, ScaledprocError):
+            return contextlib.nullcontext()
+        return held.pop_all()
 
 
 class _Results:

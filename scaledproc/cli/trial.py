@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -27,6 +28,7 @@ OPTIONS = (
     *("options", "unit", "anchor", "include", "exclude", "only", "hidden", "with_keys", "inventory"),
     *("storage_options", "scratch"),
 )
+_RECORD = "run.json"  # `run_folder.names` has it too, with Arrow's schemas
 WIDTH = 120  # columns, where there is no terminal
 
 
@@ -87,6 +89,8 @@ def try_task(
     if pdb and as_json:
         raise UsageError("--pdb asks on standard output, where --json has its answer: leave one of them out")
     name, place = (None, extractor or "") if where is None else (extractor, where)
+    if where is not None and task is None and (Path(extractor or "") / _RECORD).is_file():
+        name, place = None, f"{extractor}#{where}"  # OUTPUT and the task as two words
     if name is not None:
         given["options"] = with_table(name, given["options"])
         if note := idle_tables(name):

@@ -84,7 +84,7 @@ def watch(
             todo = None if inner is run else seen(inner.store.uri, given["storage_options"], asked, backends)
             if todo is not None and todo[1].state == "running":
                 of, (run, status) = str(run.store), todo
-            is_over = todo is not None and not of  # what was begun and left is a note of the run that is there
+            is_over = not of  # what was begun and left, or is not yet in place, is a note of the run that is there
         going = observed.see(status) or Going()
         return Look(_Seen(run, status, going.rate, going.left, of), is_over)
 

@@ -43,7 +43,7 @@ from scaledproc.storage.store import Store
 SHOWN = 3  # anchors in a message
 TRIED = 10
 """Tasks, one after the other, until one gives rows, where any may be tried."""
-_NOTHING = "name what is to be tried: EXTRACTOR INPUT [TASK], OUTPUT#ANCHOR, or OUTPUT --failed N"
+_NOTHING = "name what is to be tried: EXTRACTOR INPUT [TASK], OUTPUT, OUTPUT#ANCHOR, or OUTPUT --failed N"
 NOTED = 2_000  # characters of a row in an error's note
 _EXTRACTORS = Path(__file__).parents[1] / "extractors"
 _ROWS = f"{_EXTRACTORS / 'rows'}/"
@@ -182,7 +182,7 @@ def find_target(
     """
     if not where:
         raise UsageError(_NOTHING)
-    of_run = _split_run(where, outputs, failed)
+    of_run = _split_run(where, outputs, failed, may_be_whole=extractor is None and task is None)
     if of_run is not None:
         if task is not None:
             raise UsageError(f"{task!r} is one word too many: a run's task is OUTPUT#ANCHOR, or OUTPUT --failed N")
@@ -256,11 +256,16 @@ def _of_file(folder: Store, name: str, made: Extractor, asked: PlanOptions) -> T
     return Target(folder, plan, 0, made, with_keys=wants_keys(asked, made))
 
 
-def _split_run(where: str, outputs: Mapping[str, Any], failed: int | None) -> tuple[Run, str] | None:
-    """The run and the anchor that are named; None where no run is."""
+def _split_run(
+    where: str, outputs: Mapping[str, Any], failed: int | None, *, may_be_whole: bool
+) -> tuple[Run, str] | None:
+    """The run and the anchor that are named, the first where none is; None where no run is."""
     if failed is not None:
         run = Run.open(Store.at(where, outputs))
         return run, _failed(run, failed)
+    if may_be_whole and Store.at(where, outputs).exists(RECORD):
+        run = Run.open(Store.at(where, outputs))
+        return run, str(run.plan.tasks["anchor"][0].as_py())
     if "://" not in where and Path(where).expanduser().exists():
         return None
     for end in (at for at, char in enumerate(where) if char == "#"):

@@ -78,8 +78,6 @@ class SchedulerTerms:
         How many files are fetched for a chunk; None where the dataset is on a local disk, and nothing is.
     files_ahead
         How many files are fetched ahead at least.
-    is_fresh
-        Whether nothing of its shards was committed before.
     """
 
     jobs: int
@@ -87,7 +85,6 @@ class SchedulerTerms:
     n_tasks: Callable[[Chunk], int]
     n_files: Callable[[Chunk], int] | None
     files_ahead: int
-    is_fresh: bool = True
 
 
 @dataclass
@@ -405,7 +402,7 @@ class Scheduler:
         """All but the postponed chunks are done: do these for the last time, unless most tasks are among them.
 
         Files that are refused, or that a store has no more, are their tasks' fault, unless that is so of all tasks
-        here: of many, or where nothing else of the dataset can be read either.
+        here, and nothing else of the dataset can be read either.
         """
         failure = self._cannot_read()
         refused = sum(error.refused for _, error in self._postponed)
@@ -413,10 +410,8 @@ class Scheduler:
             self._fail(failure)
             return
         if refused == self._tasks:
-            is_many = refused >= MOST_UNREAD and self._terms.is_fresh
-            if not is_many:
-                yield LookElsewhere()
-            if is_many or not self._reads_elsewhere:
+            yield LookElsewhere()
+            if not self._reads_elsewhere:
                 self._fail(replace(failure, is_refused=True))
                 return
         self._last += [chunk for chunk, _ in self._postponed]

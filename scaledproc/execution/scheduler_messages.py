@@ -74,7 +74,7 @@ class Assemble:
 
     chunk: Chunk
     parts: tuple[PieceDone | QuarantinedTask, ...] = field(hash=False)
-    """In order. A verdict is one task, which goes into quarantine."""
+    """In order; some may be single tasks, which go into quarantine."""
 
 
 @dataclass(frozen=True)

@@ -231,9 +231,10 @@ class _Execution:
             self._n_tasks,
             stager.n_files if isinstance(stager, Stager) else None,
             FILES_AHEAD,
-            is_fresh=all(count == plan.n_chunks_of(shard) for shard, count in left.items()),
         )
         self._shards = tuple(left)
+        is_begun = any(count < plan.n_chunks_of(shard) for shard, count in left.items())
+        self._is_part = is_begun or bool(run.record.options.get(UPDATES))
         self._scheduler = Scheduler(terms, left, chunks, small)
         self._staging: dict[Future[StagedUnits], Chunk] = {}
         self._calls: dict[Future[Any], Call] = {}
@@ -311,8 +312,7 @@ class _Execution:
                 else:
                     self._scheduler.receive(NoRoom(instruction.chunk, bool(self._removals)))
             case LookElsewhere():
-                is_part = bool(self._run.record.options.get(UPDATES))
-                found = reads_elsewhere(self._run.dataset, self._plan, self._shards, is_part=is_part)
+                found = reads_elsewhere(self._run.dataset, self._plan, self._shards, is_part=self._is_part)
                 self._scheduler.receive(SeenElsewhere(found))
             case Release():
                 self._stager.release(instruction.chunk)

@@ -6,6 +6,7 @@ its parameters behind the task. Each has an annotation and a default; one withou
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -141,6 +142,8 @@ def parse_options(found: Any, given: Mapping[str, Any]) -> dict[str, Any]:
         if name not in known:
             raise UsageError(_unknown(found, name, known))
         option = known[name]
+        if any(typing.get_origin(each) in (tuple, list) for each in (option.kind, *typing.get_args(option.kind))):
+            value = _listed(value)
         if option.about.read is not None and value is not None:
             try:
                 value = option.about.read(value)
@@ -420,6 +423,14 @@ def _convert(value: Any, kind: Any) -> Any:
     if not math.isfinite(number):  # which JSON has not
         raise ValueError(value)
     return number
+
+
+def _listed(value: Any) -> Any:
+    """The list that a text is, written as `scaledproc extractors` shows one; anything else as it is."""
+    if isinstance(value, str) and value.startswith("["):
+        with contextlib.suppress(ValueError):
+            return json.loads(value)
+    return value
 
 
 def _truth(value: Any) -> bool:

@@ -75,6 +75,8 @@ def test_a_path_that_is_too_long_is_like_none(tmp_path: Path) -> None:
 @pytest.fixture
 def closed() -> Iterator[Path]:
     """A folder of somebody else, whom this process is not: it has folders that are closed to it."""
+    import scaledproc.extractors.files  # noqa: F401 - now: the other user may not see this checkout
+
     root = os.geteuid() == 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

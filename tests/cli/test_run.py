@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
-from support import COUNT, Cli, TreeWriter
+from support import COMMAND, COUNT, Cli, TreeWriter, clean_environment
 
 import scaledproc
 import scaledproc.cli.run as run_command
@@ -39,6 +43,35 @@ def test_processes_that_were_started_for_nothing_are_gone(cli: Cli, project: Pat
     assert done.stderr.startswith("scaledproc: no extractor is called 'nothing'")
     assert list((project / "scratch").iterdir()) == []
     assert not (project / "out").exists()
+
+
+def test_what_is_wrong_with_scratch_space_is_told_to_programs_too(cli: Cli, project: Path) -> None:
+    done = cli("data", "out", "--extractor", "count.py:count", "--jobs", "2", "--scratch", "gone/x", "--json")
+    assert done.returncode == 1
+    event = json.loads(done.stdout)
+    assert (event["event"], "gone/x" in event["message"]) == ("RunFailed", True)
+
+
+def test_an_output_whose_name_is_too_long(cli: Cli, project: Path) -> None:
+    done = cli("data", "x" * 300, "--extractor", "count.py:count", "--jobs", "2")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "File name too long" in done.stderr
+
+
+def test_ctrl_c_while_modules_are_loaded_leaves_nothing(project: Path) -> None:
+    (project / "scratch").mkdir()
+    words = ["run", "data", "out", "--extractor", "count.py:count", "--jobs", "2", "--scratch", "scratch"]
+    for wait in (0.1, 0.2, 0.3, 0.45):
+        with subprocess.Popen(
+            [*COMMAND, *words], cwd=project, env=clean_environment(), stderr=subprocess.PIPE, text=True
+        ) as process:
+            time.sleep(wait)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+        assert process.returncode in (0, 130, -signal.SIGINT)  # it may have been done before
+        assert not said or said.splitlines()[-1].startswith(("scaledproc: interrupted", "shard", "combined", "4/4"))
+        assert list((project / "scratch").iterdir()) == []
 
 
 def test_shards_of_a_run_at_work_here_are_not_said_to_wait(cli: Cli, project: Path) -> None:

@@ -152,6 +152,22 @@ def end(task):
 """
 
 
+def test_a_run_s_first_task_and_one_by_its_name(folder: Path, cli: Cli) -> None:
+    words = ("--quiet", "--extractor", "mine.py", "--include", "a/1.txt", "--include", "b/3.txt", "--jobs", "1")
+    assert cli(*words, "data", "out").returncode == 3
+    assert "task a/1.txt" in cli("try", "out").stdout
+    for named in (("out", "b/3.txt"), ("out#b/3.txt",)):
+        assert "task b/3.txt" in cli("try", *named).stdout
+
+
+def test_the_extractor_is_no_option(folder: Path, cli: Cli) -> None:
+    done = cli("try", "--extractor", "mine.py", "data")
+    assert done.returncode == 2
+    assert "try has it as its first word: scaledproc try EXTRACTOR INPUT" in " ".join(
+        done.stderr.replace("│", "").split()
+    )
+
+
 def test_a_task_that_ends_its_process(folder: Path, cli: Cli) -> None:
     (folder / "ends.py").write_text(ENDING)
     done = cli("try", "ends.py", "data")

@@ -13,6 +13,7 @@ from support import TreeWriter
 
 import scaledproc
 from scaledproc.errors import ScaledprocError
+from scaledproc.events import ChunkDone, Event
 from scaledproc.execution.chunks import missing_dataset
 from scaledproc.execution.chunks.missing_dataset import is_refused
 from scaledproc.extractors import Task
@@ -101,12 +102,13 @@ def shard_alone(dataset: str, output: str, shard: int) -> Any:
     return list(run_shards(RunFolder.open(Store.at(output)), [shard], jobs=1))
 
 
-@pytest.mark.parametrize(("count", "fails"), [(1, False), (9, False), (10, True)])
+@pytest.mark.parametrize("count", [1, 12])
+@pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize("error", [GONE, DENIED], ids=["gone", "denied"])
-def test_a_shard_of_few_fails_only_where_nothing_else_can_be_read(
+def test_a_shard_fails_only_where_nothing_else_can_be_read(
     go: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, error: OSError, count: int, fails: bool
 ) -> None:
-    """One file that is gone does not keep a shard from its end; a folder of ten that are refused does."""
+    """Else the same data would come to another end where each shard is a job of its own."""
     every = {**files(count, "g"), **files(12, "h")}
     places: list[tuple[str, str]] = []
 
@@ -121,13 +123,65 @@ def test_a_shard_of_few_fails_only_where_nothing_else_can_be_read(
     monkeypatch.setattr(scaledproc, "run", only_begun)
     monkeypatch.setattr("scaledproc.engine.driver.do_jobs", nothing)
     with pytest.raises(KeyError):
-        go(every, set(files(count, "g")), error)
+        go(every, set(every if fails else files(count, "g")), error)
     ((where, output),) = places
     if fails:
         with pytest.raises(ScaledprocError, match=f"no file of the {count} tasks here can be read"):
             shard_alone(where, output, 0)
     else:
         assert shard_alone(where, output, 0)[-1].quarantined == count
+
+
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """An extractor for which some files may not be opened: as root, every file may be."""
+    opened = open_file
+
+    def refuses(where: str, relative: str) -> int:
+        if relative.startswith("h/"):
+            raise PermissionError(13, "Permission denied", f"{where}/{relative}")
+        return opened(where, relative)
+
+    @scaledproc.extractor(schema={"n": "int64"}, anchor="*.txt")
+    def size(task: Task) -> dict[str, int]:
+        if task.group == "h":
+            raise PermissionError(13, "Permission denied", str(task.path))
+        return {"n": len(task.path.read_bytes())}
+
+    monkeypatch.setattr(missing_dataset, "open_file", refuses)
+    return size
+
+
+@pytest.mark.parametrize("words", [{"retry_failed": True}, {"update": True}])
+def test_what_was_refused_may_be_tried_again(
+    tree: TreeWriter, tmp_path: Path, refusing: Any, words: dict[str, Any]
+) -> None:
+    root = tree({f"{group}/u{number}/a.txt": b"x" for group in "gh" for number in range(12)})
+    options: dict[str, Any] = {"extractor": refusing, "jobs": 1}
+    assert scaledproc.run(root, tmp_path / "out", **options).record.counts["quarantined"] == 12
+    again = scaledproc.run(root, tmp_path / "out", **options, **words)
+    assert (again.record.counts["quarantined"], again.record.counts["rows"]) == (12, 12)
+
+
+@pytest.mark.parametrize("shards", ["1", "2"])
+def test_a_run_that_goes_on_where_all_that_is_left_is_refused_comes_to_its_end(
+    tree: TreeWriter, tmp_path: Path, refusing: Any, shards: str
+) -> None:
+    root = tree({f"{group}/u{number:02}/a.txt": b"x" for group in "gh" for number in range(12)})
+    options: dict[str, Any] = {"extractor": refusing, "jobs": 1, "shards": shards, "chunk": "4"}
+    rows = 0
+
+    def stop(event: Event) -> None:
+        nonlocal rows
+        if isinstance(event, ChunkDone):
+            rows += event.rows
+            if rows == 12:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scaledproc.run(root, tmp_path / "out", **options, on_event=stop)
+    run = scaledproc.run(root, tmp_path / "out", **options)
+    assert (run.record.counts["quarantined"], run.record.counts["rows"]) == (12, 12)
 
 
 @pytest.mark.parametrize("name", ["g/u/a.txt", "g/u/b.dat"])

@@ -76,12 +76,9 @@ def scheduler(
     n_files: Callable[[Chunk], int] | None = None,
     limits: Limits = LIMITS,
     merged_only: Iterable[int] = (),
-    is_fresh: bool = True,
 ) -> Scheduler:
     left = {**dict.fromkeys(merged_only, 0), **Counter(chunk.shard for chunk in chunks)}
-    return Scheduler(
-        SchedulerTerms(jobs, limits, n_tasks, n_files, files_ahead=4, is_fresh=is_fresh), left, chunks, small
-    )
+    return Scheduler(SchedulerTerms(jobs, limits, n_tasks, n_files, files_ahead=4), left, chunks, small)
 
 
 def done(chunk: Chunk, quarantined: int = 0) -> ChunkDone:
@@ -518,36 +515,17 @@ class TestUnread:
         (whole,) = after(machine, part(piece))
         assert after(machine, Merged(Merge(1)), unread(whole, 4)) == [End(CannotRead(4, 7, "example 4"))]
 
-    @pytest.mark.parametrize(
-        ("tasks", "is_fresh", "elsewhere", "expected"),
-        [
-            (4, True, None, "looks"),
-            (4, True, True, "last"),
-            (4, True, False, "ends"),
-            (9, True, None, "looks"),
-            (10, True, None, "ends"),
-            (10, False, None, "looks"),
-            (10, False, True, "last"),
-            (10, False, False, "ends"),
-        ],
-    )
-    def test_what_is_refused_of_all_is_a_fault_of_many_or_where_nothing_else_is_read(
-        self, tasks: int, is_fresh: bool, elsewhere: bool | None, expected: str
-    ) -> None:
-        machine = scheduler([ONE], is_fresh=is_fresh)
+    @pytest.mark.parametrize("tasks", [1, 40])
+    @pytest.mark.parametrize("is_readable", [True, False])
+    def test_what_is_refused_of_all_ends_it_where_nothing_else_is_read(self, tasks: int, is_readable: bool) -> None:
+        machine = scheduler([ONE])
         (call,) = after(machine)
         machine.receive(refused(call, tasks))
         said = machine.instructions()
-        first = next(said)
+        assert next(said) == LookElsewhere()
+        machine.receive(SeenElsewhere(is_readable))
         failure = CannotRead(tasks, tasks, "refused", is_refused=True)
-        if expected == "looks":
-            assert first == LookElsewhere()
-            return
-        if elsewhere is not None:
-            assert first == LookElsewhere()
-            machine.receive(SeenElsewhere(elsewhere))
-            first = next(said)
-        assert first == (End(failure) if expected == "ends" else RunLast(ONE))
+        assert next(said) == (RunLast(ONE) if is_readable else End(failure))
 
     @pytest.mark.parametrize("other", [made, unread])
     def test_what_is_refused_beside_others_is_its_tasks_failure(self, other: Callable[[Any], Event]) -> None:

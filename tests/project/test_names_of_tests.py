@@ -7,7 +7,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 THROUGH = {  # in the order of their folders
-    "_util/test_redaction.py": "_util/process/startup",
     "_util/process/test_machine.py": "_util/process/processes _util/process/memory _util/user_cache engine/steps",
     "backend/test_settings.py": "_util/command/flags backend/registry cli/options/flags _util/entry_points",
     "backends/commands/test_backend.py": "backends/commands/settings",

@@ -148,7 +148,10 @@ def _fleet(
         last = Assignment(COMBINE, size=expected_on_disk(settings, plan, extractor, has_table=has_table))
         rows = expected_rows(plan, extractor)
         guess = () if rows.is_measured else (f"the last job's disk: rows are taken for {rows.source}",)
-        fleet = replace(fleet, combine_gb=disk_of(settings, last), assumed=(*fleet.assumed, *guess))
+        try:
+            fleet = replace(fleet, combine_gb=disk_of(settings, last), assumed=(*fleet.assumed, *guess))
+        except UsageError as error:  # no disk is so large: a plan is shown all the same, a run refused
+            fleet = replace(fleet, assumed=(*fleet.assumed, *guess, str(error)))
     encryption = dataset_encryption(service, plan, dataset)
     if encryption is None:
         return replace(fleet, dataset_encryption="each", assumed=(*fleet.assumed, KMS_ASSUMED))

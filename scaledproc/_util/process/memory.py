@@ -66,14 +66,17 @@ class OwnPeak:
         most, own = _most_ever(), _of_status("VmHWM")
         self._inherited = most if own is not None and own < most else 0
         self._told, self._told_at = 0, -math.inf
+        self.has_read = False
+        """Whether the last call read a file of the system's."""
 
     def __call__(self, now: float | None = None) -> int:
         """The most so far; by the time `now` (of any clock) what was found less than `OWN_EVERY` before will do."""
         most = _most_ever()
+        self.has_read = False
         if most > self._inherited:
             return most
         if now is None or now - self._told_at >= OWN_EVERY:
-            self._told = _of_status("VmHWM") or most
+            self._told, self.has_read = _of_status("VmHWM") or most, True
             self._told_at = -math.inf if now is None else now
         return self._told
 

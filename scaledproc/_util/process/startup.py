@@ -38,6 +38,7 @@ SAFE_PATH = "PYTHONSAFEPATH"
 _changing = threading.Lock()  # two threads at once would take each other's value for the user's
 _MANY = 50_000  # objects between two collections, while what is made is made to stay
 _usual: tuple[int, int, int] | None = None
+_is_asked = False  # Ctrl-C was held back
 
 
 def begin() -> None:
@@ -85,10 +86,31 @@ def load() -> None:
         signal.signal(signal.SIGINT, _leave)
 
 
-def loaded() -> None:
-    """Once a command has what it needs: Ctrl-C is an exception again, so that what was begun is undone."""
+def hold() -> None:
+    """Before something is begun while modules are loaded: Ctrl-C waits until these are there, so that it is undone."""
     if signal.getsignal(signal.SIGINT) is _leave:
+        signal.signal(signal.SIGINT, _note)
+
+
+def loaded() -> None:
+    """Once a command has what it needs: Ctrl-C is an exception again, so that what was begun is undone.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If a person pressed Ctrl-C while it was held back.
+    """
+    global _is_asked
+    if signal.getsignal(signal.SIGINT) in (_leave, _note):
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if _is_asked:
+        _is_asked = False
+        raise KeyboardInterrupt
+
+
+def _note(_number: int, _frame: object) -> None:
+    global _is_asked
+    _is_asked = True
 
 
 def _leave(number: int, _: object) -> None:

@@ -48,9 +48,12 @@ class Meter:
     def end(self, attempts: int) -> Cost:
         """What the task cost that ends now."""
         now = time.perf_counter()
-        before, self._read = self._read, self._bytes_read()
-        read = self._read - _OWN - before if self._read - _OWN >= before >= 0 else -1
-        return round(1e6 * (now - self._started)), read, self._peak(now), attempts
+        before, until = self._read, self._bytes_read() - _OWN
+        read = until - before if until >= before >= 0 else -1
+        peak = self._peak(now)
+        # What tells the peak may have read as well, which is not the next task's.
+        self._read = self._bytes_read() if self._peak.has_read else until + _OWN if until >= 0 else -1
+        return round(1e6 * (now - self._started)), read, peak, attempts
 
     def close(self) -> None:
         """Let the file go, unless a task did."""

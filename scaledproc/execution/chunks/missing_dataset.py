@@ -125,8 +125,8 @@ def reads_elsewhere(dataset: Store, plan: Plan, shards: Iterable[int], *, is_par
     dataset, plan, shards
         Where the files are, and which.
     is_part
-        Whether the plan is a part of what was read before, as an update's is: then it is taken to be so where the plan
-        has no others.
+        Whether these are a part of what was read before, as in an update, or where some chunks are committed: then it
+        is taken to be so where the plan has no other shards.
     """
     units = [plan.units_of(int(plan.shard_cuts[shard]), int(plan.shard_cuts[shard + 1])) for shard in shards]
     own = [(int(plan.unit_files[each.start]), int(plan.unit_files[each.stop])) for each in units]

@@ -109,5 +109,9 @@ def speak_into(path: Path | None) -> None:
 
 def _text_of(line: bytes) -> str:
     """A line without colours; of one that was written over, as bars of progress are, what it was last."""
-    text = line.rstrip(b"\r").rpartition(b"\r")[2].decode(locale.getencoding(), errors="replace")
+    shown = line.rstrip(b"\r").rpartition(b"\r")[2]
+    try:
+        text = shown.decode()
+    except UnicodeDecodeError:
+        text = shown.decode(locale.getencoding(), errors="replace")
     return clean_text(_COLOURS.sub("", text))

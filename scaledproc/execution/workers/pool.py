@@ -38,6 +38,7 @@ T = TypeVar("T")
 
 _LEAST_PRIORITY = 19  # nice's
 
+_SENT_ON = 1.0  # seconds, after which a call is taken to have been sent to a process
 MOST_WARM = 8
 """Processes that are started before it is known how many will have work."""
 
@@ -361,6 +362,11 @@ class _Core:
 
 
 def _end(executor: Any, folder: Path) -> None:
+    # loky's thread, told to end, would look in vain for calls that it has not yet sent on, and show a traceback.
+    until = time.monotonic() + _SENT_ON
+    unsent = getattr(executor, "_work_ids", None)
+    while unsent is not None and not unsent.empty() and time.monotonic() < until:
+        time.sleep(0.005)
     executor.shutdown(wait=True, kill_workers=True)
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -83,7 +83,13 @@ class Printed(io.TextIOWrapper):
 
     def record(self, record: logging.LogRecord) -> None:
         """Show a record of logging with the name of the task."""
-        text = clean_text(_FORMAT.format(record))
+        from scaledproc.extractors.files import short_name  # with Arrow, which a task has loaded
+
+        name, record.name = record.name, short_name(record.name)
+        try:
+            text = clean_text(_FORMAT.format(record))
+        finally:
+            record.name = name
         self.write(f"{self._who}: {text}\n" if self._who else f"{text}\n")
 
     def give_way(self) -> None:
@@ -183,8 +189,9 @@ on_output: Callable[[Sequence[str]], None] | None = None
 
 def show_output(lines: Sequence[str]) -> None:
     """Show lines that worker processes wrote: above a moving display, else on standard error."""
-    if on_output is not None:
-        on_output(lines)
+    shows = on_output
+    if shows is not None:
+        shows(lines)
     elif sys.stderr is not None:
         sys.stderr.write("".join(f"{line}\n" for line in lines))
         sys.stderr.flush()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from scaledproc._util.process import memory
 from scaledproc.execution.chunks.costs import Meter
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux counts what is read")
@@ -41,6 +42,18 @@ def test_one_task_after_the_other(tmp_path: Path) -> None:
                 with (tmp_path / "file").open("rb", buffering=0) as file:
                     assert len(file.read(wanted)) == wanted
             assert meter.end(1)[1] == wanted
+    finally:
+        meter.close()
+
+
+def test_what_tells_the_peak_is_no_task_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the small worker of a large driver it reads a file of the system's."""
+    monkeypatch.setattr(memory, "_most_ever", lambda: 2**50)
+    monkeypatch.setattr(memory, "OWN_EVERY", 0.0)
+    meter = Meter()
+    try:
+        meter.begin(has_read=True)
+        assert [meter.end(1)[1] for _ in range(5)] == [0] * 5
     finally:
         meter.close()
 

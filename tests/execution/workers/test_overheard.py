@@ -110,6 +110,17 @@ def test_a_program_that_is_left_and_writes_for_ever_holds_nobody_up(tmp_path: Pa
     assert set(lines) == {"y"}
 
 
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_letters_in_any_locale(tmp_path: Path, locale: str) -> None:
+    code = "print('Größe 5 µV')"
+
+    def run(path: Path) -> None:
+        with path.open("wb") as pipe:
+            subprocess.run([sys.executable, "-c", code], stdout=pipe, env={"LC_ALL": locale}, check=True)
+
+    assert overheard(tmp_path, run) == ["Größe 5 µV"]
+
+
 def test_what_shows_them_may_fail(tmp_path: Path) -> None:
     def fail(_: Sequence[str]) -> None:
         raise OSError("the terminal is gone")
