@@ -105,6 +105,22 @@ def test_a_job_killed_a_node_lost_and_a_time_limit_cost_no_row(slurm: Slurm, tmp
     assert driver.is_as_local()
 
 
+def test_jobs_that_more_urgent_ones_push_aside_go_on_later(slurm: Slurm, tmp_path: Path) -> None:
+    driver = Driver(tmp_path, seconds=2.0, shards=4)
+    with driver.running("--slurm-partition", "main") as process:
+        wait_until(lambda: all(driver.committed(shard) for shard in range(4)))
+        jobs = slurm.call("squeue", "--noheader", "--array", "--format=%A").split()
+        urgent = ("--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 2")
+        slurm.call("sbatch", *urgent)
+        said, _ = process.communicate(timeout=4 * WAIT)
+
+    assert process.returncode == 0, said
+    assert not any("submitted again" in note for note in notes(said))  # Slurm itself puts them back into the queue
+    for job in jobs:
+        assert "Restarts=1" in slurm.call("scontrol", "show", "job", job)
+    assert driver.is_as_local()
+
+
 def test_nobody_watches_and_anybody_stops(slurm: Slurm, tmp_path: Path) -> None:
     driver = Driver(tmp_path, seconds=0.1, shards=3)
     subprocess.run(driver.words("--detach"), check=True, capture_output=True)
