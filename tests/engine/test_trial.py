@@ -160,7 +160,7 @@ def test_a_task_of_a_run(dataset: Path, tmp_path: Path) -> None:
         ("data", {"failed": 1}, "data holds no run"),
         ("out#gone.csv", {}, "the run in .*out has no task 'gone.csv'"),
         ("out#north/1.csv", {"task": "x"}, "'x' is one word too many"),
-        ("out", {}, "name what is to be tried"),
+        ("data", {}, "name what is to be tried"),
     ],
 )
 def test_what_is_no_task_of_a_run(dataset: Path, tmp_path: Path, where: str, given: dict[str, Any], words: str) -> None:
