@@ -53,4 +53,6 @@ def cut_text(text: str, most: int = 400) -> str:
 
 def clean_text(text: str) -> str:
     """Text in its own lines, without what would steer a terminal."""
+    if text.isprintable():  # nearly always, and told at once
+        return text
     return "".join(char if char.isprintable() or char == "\n" else " " if char == "\t" else "�" for char in text)
