@@ -263,7 +263,12 @@ class _Core:
     def warm_up(self, function: Callable[[], object]) -> None:
         """Start the process; calls wait until it is done with a function."""
         with _starting():
-            self._running().submit(function)
+            try:
+                self._running().submit(function)
+            except RuntimeError as error:
+                if not _is_broken(error):
+                    raise
+                self.retire()  # it ended while it was idle; a call starts another
 
     def result(self, done: Future[Any]) -> Any:
         """The result of a call that has ended; the process is replaced where it ended or is worn.

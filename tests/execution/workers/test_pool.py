@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from pathlib import Path
 
 from joblib.externals.loky.backend import resource_tracker
 from support import TreeWriter
 
 import scaledproc
+from scaledproc.execution.workers.pool import Pool
 
 COUNT = """
 import os, scaledproc
@@ -42,3 +45,16 @@ def test_workers_load_no_library_that_they_do_not_need(tree: TreeWriter, tmp_pat
     (tmp_path / "x.py").write_text(LOADED)
     run = scaledproc.run(root, tmp_path / "out", extractor=f"{tmp_path / 'x.py'}:loaded", jobs=2, chunk=1)
     assert run.to_arrow()["loaded"].to_pylist() == [""] * 4
+
+
+def end_itself() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_ended_while_it_was_warmed_up_is_replaced() -> None:
+    with Pool(1, in_process=False) as pool:
+        for _ in range(3):
+            pool.warm_up(end_itself)
+            time.sleep(1)  # until it is known
+            pool.warm_up(os.getpid)
+        assert pool.submit(os.getpid).result() != os.getpid()
