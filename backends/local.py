@@ -74,4 +74,6 @@ class LocalBackend(Backend):
         if shards:
             yield from run_shards(run, shards, jobs=cores(self.jobs), scratch=self.scratch, pool=self._pool)
         if any(job.shard is None for job in jobs):
+            if self._pool is not None:
+                self._pool.rest()  # this process does it alone, and may need their memory
             yield combine(run)

@@ -18,10 +18,10 @@ from scaledproc.engine.driver import combine_anew, execute, with_report
 from scaledproc.engine.options import JobOrder, Listener, RunOptions, split_options
 from scaledproc.engine.steps import add_last, finish, reporting
 from scaledproc.errors import TooManyFailuresError, UsageError
-from scaledproc.events import Event, Note
+from scaledproc.events import ChunkDone, Event, Note
 from scaledproc.extractors.registry import change_options
 from scaledproc.reporting.notebook import shown_here
-from scaledproc.reporting.report import write_at_end
+from scaledproc.reporting.report import load, write_at_end
 from scaledproc.run_folder.folder import RunFolder
 from scaledproc.run_folder.lock.driver_lease import hold_lease
 from scaledproc.run_folder.record import form_of
@@ -165,7 +165,8 @@ def run(
         _leaving_time(asked.grace),
     ):
         others = tuple(Run.open(Store.at(where, outputs)) for where in asked.reuse)
-        done = execute(source, store, asked, machine, shown.listen, ask or (lambda _: False), others, write_at_end)
+        heard = _loading_meanwhile(shown.listen) if asked.report else shown.listen
+        done = execute(source, store, asked, machine, heard, ask or (lambda _: False), others, write_at_end)
         shown.finished(done.view)
     if asked.fails(done.quarantined, done.record.counts["tasks"]) and done.record.state == "done":
         raise TooManyFailuresError(
@@ -173,6 +174,22 @@ def run(
             f"{max_failures}; the table has the rows of the others, errors.parquet beside it tells why"
         )
     return done.view
+
+
+def _loading_meanwhile(listen: Listener | None) -> Listener:
+    """Load what makes the report once the first chunk is done: others are at work then, at the end all would wait."""
+    is_loaded = False
+
+    def heard(event: Event) -> None:
+        nonlocal is_loaded
+        if listen is not None:
+            listen(event)
+        if not is_loaded and isinstance(event, ChunkDone):
+            is_loaded = True
+            with contextlib.suppress(Exception):  # the end says what is wrong
+                load()
+
+    return heard
 
 
 def combine(

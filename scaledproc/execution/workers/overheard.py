@@ -53,28 +53,31 @@ class Overheard:
         self._until: float | None = None
         os.mkfifo(self.path, 0o600)
         self._pipe = os.open(self.path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)  # both ends: it never ends by itself
+        self._woken, self._waker = os.pipe()
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Show the rest, once nobody writes any more."""
         self._until = time.monotonic() + LINGER
-        with contextlib.suppress(OSError):  # full: then it is awake
-            os.write(self._pipe, b"\n")
+        os.close(self._waker)
         self._thread.join()
+        os.close(self._woken)
         os.close(self._pipe)
 
     def _listen(self) -> None:
         waiting = select.poll()
         waiting.register(self._pipe, select.POLLIN)
+        waiting.register(self._woken, 0)  # its other end is closed
         while True:
             waiting.poll()
+            content = b""
             with contextlib.suppress(BlockingIOError):
                 content = os.read(self._pipe, _AT_ONCE)
-                is_last = self._until is not None and (not waiting.poll(0) or time.monotonic() > self._until)
-                self._hear(content.removesuffix(b"\n") if is_last else content, is_last=is_last)
-                if is_last:
-                    return
+            is_last = self._until is not None and (not content or time.monotonic() > self._until)
+            self._hear(content, is_last=is_last)
+            if is_last:
+                return
 
     def _hear(self, content: bytes, *, is_last: bool) -> None:
         *lines, self._held = (self._held + content).split(b"\n")

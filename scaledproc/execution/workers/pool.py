@@ -155,6 +155,12 @@ class Pool:
                 os.close(self._alive)
             self._folder.cleanup()
 
+    def rest(self) -> None:
+        """End the processes that have nothing to do, without waiting for it: a later call gets a new one."""
+        with self._lock:
+            for core in self._idle:
+                core.retire()
+
     @property
     def folder(self) -> Path:
         """A private folder on this machine, for what one process leaves to another."""

@@ -1,7 +1,7 @@
 """One page that tells whether to trust a run's table: gathered from the run's files, then drawn.
 
 `report_html` gives the page of a run in any state; `write_at_end` is what the engine calls when a run is finished.
-What takes time to import is imported when there is a page to be made.
+What takes time to import is imported when there is a page to be made, or by `load`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from scaledproc.reporting.report.findings import Going
     from scaledproc.run_folder.folder import RunFolder
     from scaledproc.run_folder.run import Run
+
+
+def load() -> None:
+    """Import what makes a page, where there is time for it before it is needed."""
+    from scaledproc.reporting.report import gather, page  # noqa: F401 - for what it does
 
 
 def report_html(

@@ -58,3 +58,14 @@ def test_a_process_that_ended_while_it_was_warmed_up_is_replaced() -> None:
             time.sleep(1)  # until it is known
             pool.warm_up(os.getpid)
         assert pool.submit(os.getpid).result() != os.getpid()
+
+
+def test_processes_that_rest_are_gone_and_come_back_for_a_call() -> None:
+    with Pool(2, in_process=False) as pool:
+        own = pool.submit(os.getpid).result()
+        pool.rest()
+        until = time.monotonic() + 20
+        while Path(f"/proc/{own}").exists():
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        assert pool.submit(os.getpid).result() != own

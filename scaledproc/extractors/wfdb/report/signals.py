@@ -227,10 +227,7 @@ def merged_histogram(signal: Signal) -> Histogram | None:
     low, high = _quantile(points[0], 0.01), _quantile(points[-1], 0.99)
     edges = edges_between(low, high)
     shares = np.linspace(0, 1, len(points)) if len(points) == 5 else np.array([0, 0.05, 0.25, 0.5, 0.75, 0.95, 1])
-    below = np.zeros(len(edges))
-    for place, edge in enumerate(edges.tolist()):
-        share = _share_below(points, shares, edge, with_it=place == len(edges) - 1)  # which is the last bin's
-        below[place] = float((valid * share).sum())
+    below = _below(points, shares, edges, valid)
     total = float(valid.sum())
     counts = np.maximum(np.diff(below), 0)
     above = max(0.0, total - below[0] - float(counts.sum()))
@@ -240,17 +237,33 @@ def merged_histogram(signal: Signal) -> Histogram | None:
     return Histogram(tuple(edges.tolist()), whole, round(below[0] * scale), round(above * scale))
 
 
-def _share_below(points: Floats, shares: Floats, edge: float, *, with_it: bool = False) -> Floats:
-    """Which share of each row's values lies below an edge, or at it."""
-    share = np.zeros(points.shape[1])
-    for at in range(len(points) - 1):
-        left, right = points[at], points[at + 1]
-        width = right - left
-        with np.errstate(invalid="ignore", divide="ignore"):
-            beyond = edge >= left if with_it else edge > left
-            inside = np.where(width > 0, np.clip((edge - left) / width, 0, 1), beyond.astype(float))
-        share += inside * (shares[at + 1] - shares[at])
-    return share
+def _below(points: Floats, shares: Floats, edges: Floats, valid: Floats) -> Floats:
+    """How many of all rows' values lie below each edge, or at the last one, which is the last bin's.
+
+    Parameters
+    ----------
+    points, shares
+        Values of each row, shape (values, rows), and which share of its samples is below each, shape (values,).
+    edges
+        Shape (edges,).
+    valid
+        How many samples each row has, shape (rows,).
+    """
+    below = np.zeros(len(edges))
+    for left, right, share in zip(points[:-1], points[1:], np.diff(shares), strict=True):
+        samples, width = valid * share, right - left
+        is_wide = width > 0
+        alone = left[~is_wide]  # values that are the same up to there, and lie below an edge or not
+        own = samples[~is_wide][order := np.argsort(alone, kind="stable")].cumsum()
+        at = alone[order].searchsorted(edges)
+        at[-1] = alone[order].searchsorted(edges[-1], "right")
+        below += np.where(at > 0, own[at - 1], 0) if len(own) else 0
+        samples, left, width = samples[is_wide], left[is_wide], width[is_wide]
+        for place, edge in enumerate(edges.tolist()):
+            inside = edge - left
+            inside /= width
+            below[place] += samples @ inside.clip(0, 1, out=inside)
+    return below
 
 
 def _quantile(values: Floats, share: float) -> float:
