@@ -38,12 +38,12 @@ def test_a_bucket_whose_listing_is_forbidden(s3: Bucket, cli: Cli, tmp_path: Pat
 
 
 class _Forbids(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - as it is called
         self.send_error(403)
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *_: object) -> None:
         pass
 
 
