@@ -41,6 +41,23 @@ def test_records_without_folders(net: PhysioNet, dest: Path, sums: bool, indexes
     assert set(tree_bytes(dest)) == set(files) - {"RECORDS", "ANNOTATORS"}
 
 
+@pytest.mark.parametrize("indexes", [True, False])
+def test_lines_of_a_header_that_are_not_read_name_no_file(net: PhysioNet, dest: Path, indexes: bool) -> None:
+    files = {
+        "RECORDS": b"r\nm\n",
+        "r.hea": b"r 2 360 10\nr.dat 16\nr.dat 16\nother.dat 16\n",
+        "r.dat": b"d" * 40,
+        "m.hea": b"m/1 1 360 10\nm_1 10\nm_2 10\n",
+        "m_1.hea": b"m_1 1 360 10\nm_1.dat 16\n",
+        "m_1.dat": b"s" * 20,
+    }
+    net.publish("more/1.0.0", files, sums=False)
+    net.indexes = indexes
+    done = fetch(net, dest, "more/1.0.0", limit=2)
+    assert not done.failed
+    assert set(tree_bytes(dest)) == set(files) - {"RECORDS"}
+
+
 def test_lists_of_lists(net: PhysioNet, dest: Path) -> None:
     """A line of RECORDS can name a folder of folders; `records` counts the innermost."""
     files = {"RECORDS": b"waves/\n", "waves/RECORDS": b"p1/\np2/\np3/\n"}

@@ -354,7 +354,9 @@ class RowCollector:
         elif is_pandas(item, "Series"):
             if not item.index.is_unique:
                 raise SchemaError(f"row {taken.rows + 1} names a column twice")
-            self._take_row({name: None if is_nan(value) else value for name, value in item.items()}, taken)
+            kind = item.dtype
+            row = {name: None if is_nan(value) and nan_is_null(kind) else value for name, value in item.items()}
+            self._take_row(row, taken)
         elif isinstance(item, Mapping):
             self._take_row(item, taken)
         elif hasattr(item, "__arrow_c_stream__") and not isinstance(item, (pa.Array, pa.ChunkedArray)):

@@ -65,7 +65,7 @@ def columns_of(frame: Any) -> list[pa.ChunkedArray | list[Any]]:
 
 
 def nan_is_null(dtype: Any) -> bool:
-    """Whether NaN stands for null in a DataFrame's column: in some of pandas' own types it is a number."""
+    """Whether NaN stands for null in a DataFrame's column or a Series: in some of pandas' own types it is a number."""
     return isinstance(dtype, np.dtype) or str(dtype) in ("str", "category", "string") or str(dtype).startswith("Sparse")
 
 
