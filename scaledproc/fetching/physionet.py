@@ -366,7 +366,7 @@ class Database:
         """The paths of a record's files."""
         page = self._page(record.folder)
         if not record.stem:
-            return self._crawl(record.folder) if page else self._listed_files(record.folder)
+            return (self._crawl(record.folder) if page else []) or self._listed_files(record.folder)
         if page:
             beside = [_join(record.folder, name) for name in page.files]
             named = set(self._named_files(record))
@@ -430,12 +430,12 @@ class Database:
         content = self._text(_join(folder, "RECORDS")) if folder else self._text_of_records()
         if content is None:
             return None
-        if not is_list(content):
+        lines = read_lines(content) if is_list(content) else []
+        usable = [_join(folder, line) for line in lines if is_usable(line.rstrip("/"))]
+        if not usable:
             self._note(f"{_join(folder, 'RECORDS')} of {self} is no list of records: it is passed over")
             return None
-        paths = [_join(folder, line) for line in read_lines(content)]
-        usable = [path for path in paths if is_usable(path.rstrip("/"))]
-        self._note_lines(len(paths) - len(usable), "RECORDS")
+        self._note_lines(len(lines) - len(usable), "RECORDS")
         records = list(dict.fromkeys(map(_record, usable)))
         named = next((record for record in records if record.stem), None)
         if named is None:

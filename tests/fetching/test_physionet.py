@@ -250,6 +250,41 @@ def test_a_file_that_the_sums_lack(net: PhysioNet, dest: Path, indexes: bool, op
     assert any("has no line for 1 file" in note for note in done.notes)
 
 
+def test_a_record_whose_index_page_shows_nothing(
+    net: PhysioNet, dest: Path, demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page whose links lead elsewhere shows no file: what RECORDS names is then missing, and told to be."""
+    lines = net.files[f"{NAME}/SHA256SUMS.txt"].splitlines(keepends=True)
+    net.files[f"{NAME}/SHA256SUMS.txt"] = b"".join(line for line in lines if b" 30/3000003/" not in line)
+    page = "<h1>Index of</h1><a href='https://elsewhere/x'>x</a>"
+    index = net.index
+    monkeypatch.setattr(net, "index", lambda folder: page if "3000003" in folder else index(folder))
+    for options in ({}, {"groups": "30"}):
+        done = fetch(net, dest, **options)
+        assert [failure.path for failure in done.failed] == ["30/3000003/RECORDS"]
+
+
+@pytest.mark.parametrize("content", [b"../a/\n..\n", b"\n \n", b""])
+def test_a_list_of_records_without_one_is_none(net: PhysioNet, dest: Path, demo: Path, content: bytes) -> None:
+    del net.files[f"{NAME}/SHA256SUMS.txt"]
+    net.files[f"{NAME}/RECORDS"] = content
+    done = fetch(net, dest, groups="30")
+    assert of(demo, "30/") == {path: found for path, found in tree_bytes(dest).items() if path != "RECORDS"}
+    assert any(f"RECORDS of {net.base_url}/{NAME} is no list of records" in note for note in done.notes)
+    net.indexes = False
+    with pytest.raises(ScaledprocError, match="there is no database at"):
+        fetch(net, dest, groups="30")
+
+
+def test_a_list_that_names_its_own_folder(net: PhysioNet, dest: Path) -> None:
+    files = {"RECORDS": b"a/\n", "a/RECORDS": b"./\n/\nr1\n", "a/r1.hea": b"r1 1 1 1\nr1.dat 16\n", "a/r1.dat": b"12"}
+    net.publish("itself/1", files, sums=False)
+    net.indexes = False
+    done = fetch(net, dest, "itself/1")
+    assert (set(tree_bytes(dest)), done.failed) == (set(files), ())
+    assert any("2 lines of RECORDS cannot be used" in note for note in done.notes)
+
+
 def test_pasted_url(net: PhysioNet, dest: Path, demo: Path) -> None:
     fetch(net, dest, "https://physionet.org/content/mimic3wdb/1.0/", groups="32", records=1)
     assert tree_bytes(dest) == of(demo, "32/3200058/")
