@@ -226,6 +226,15 @@ def test_without_a_master_there_is_no_time(tmp_path: Path) -> None:
     assert "82284982.hea, which may be its master header, cannot be read" in row["header_note"]
 
 
+@pytest.mark.parametrize("fs", ["62.5/x", "62.5/1000(y)", "62.5(500)", "62.5/1,000(500)", "62.5/inf"])
+def test_a_counter_that_is_not_understood_gives_no_time(tmp_path: Path, fs: str) -> None:
+    """It would be a wrong one: 1,000 ticks are a second by the counter, and 16 by the frames."""
+    (row,) = rows_of(tmp_path, "time,A\n1500,2\n2500,3\n", MASTER.replace("62.5/1000(500)", fs))
+    assert (row["mean"], row["record_name"], row["subject_id"]) == (2.5, "82284982", 16955095)
+    assert (row["start"], row["offset_s"], row["duration_s"]) == (None, None, None)
+    assert "82284982.hea: line 1, " in row["header_note"]
+
+
 def test_an_ordinary_header_has_the_clock_too(tmp_path: Path) -> None:
     header = "82284982 1 62.5/1000(500) 625 10:00:00.25 21/11/2150\n82284982.dat 80\n# subject_id 16955095\n"
     (row,) = rows_of(tmp_path, "time,A\n1500,2\n", header)
