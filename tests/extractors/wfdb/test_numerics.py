@@ -152,6 +152,7 @@ def test_columns_of_one_name_are_rows_of_their_own(tmp_path: Path) -> None:
         ("Pulse (SpO2) [bpm]", "Pulse (SpO2)", "bpm"),
         ("a [b] [c]", "a [b]", "c"),
         ("[bpm]", None, "bpm"),
+        (" A [ x ]", "A", "x"),
         ("X []", "X", None),
         ('"a, ""b"" [c]"', 'a, "b"', "c"),
     ],
