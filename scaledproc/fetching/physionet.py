@@ -283,16 +283,16 @@ class Database:
     def _lacking_folders(self, found: list[Item], choice: Choice) -> list[Item]:
         """The files of folders that index pages show and the sums do not have; they cannot be checked."""
         known = _folders_in(item.path for item in found)
-        top = self._page("")
-        groups = [group for group in (top.folders if top else ()) if choice.has_group(group)]
-        self._run(self._page, [group for group in groups if group in known])
-        inner = [
-            _join(group, folder)
-            for group in groups
-            if group in known and (page := self._page(group)) is not None
-            for folder in page.folders
-        ]
-        lacking = [folder for folder in (*groups, *inner) if folder not in known]
+        parents = {folder_of(folder) for folder in known}
+        lacking: list[str] = []
+        level = [""]
+        while level and self._page(level[0]) is not None:
+            self._run(self._page, level)
+            pages = [(folder, page) for folder in level if (page := self._page(folder)) is not None]
+            inner = [_join(folder, name) for folder, page in pages for name in page.folders]
+            wanted = [folder for folder in inner if choice.has_group(folder.partition("/")[0])]
+            lacking += [folder for folder in wanted if folder not in known]
+            level = [folder for folder in wanted if folder in parents]
         if not lacking:
             return []
         self._note(
@@ -305,6 +305,10 @@ class Database:
         """The files on these folders' index pages that are wanted by where they are, and that no list has."""
         pages = {folder: page for folder in folders if (page := self._page(folder)) is not None}
         paths = [_join(folder, name) for folder, page in pages.items() for name in page.files]
+        if self._choice.only is None and not self._choice.counts:
+            known_folders = _folders_in(item.path for item in self._items)
+            inner = [_join(folder, name) for folder, page in pages.items() for name in page.folders]
+            paths += self._run_flat(self._crawl, [folder for folder in inner if folder not in known_folders])
         known = {item.path for item in self._items if folder_of(item.path) in pages}
         more = [Item(path) for path in paths if path not in known and self._wants(path)]
         more = matching(more, self._choice)

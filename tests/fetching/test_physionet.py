@@ -276,6 +276,23 @@ def test_a_list_of_records_without_one_is_none(net: PhysioNet, dest: Path, demo:
         fetch(net, dest, groups="30")
 
 
+@pytest.mark.parametrize("options", [{}, {"groups": "waves"}])
+def test_folders_deep_down_that_the_sums_lack(net: PhysioNet, dest: Path, options: dict[str, Any]) -> None:
+    """At any depth, and in a folder that has files of its own and no other folder in the sums."""
+    there = ["p1/p11/1/1.hea", "p1/p12/2/2.hea", "p2/p21/RECORDS"]
+    lacking = ["p1/p11/3/3.hea", "p1/p13/4/4.hea", "p2/p21/5/5.hea", "p2/p21/5/more/5.dat"]
+    net.publish("deep/1", {f"waves/{path}": b"r 0\n" for path in there})
+    net.files |= {f"deep/1/waves/{path}": b"r 0\n" for path in lacking}
+    done = fetch(net, dest, "deep/1", **options)
+    assert {f"waves/{path}" for path in there + lacking} <= set(tree_bytes(dest))
+    told = "\n".join(done.notes)
+    assert "has no file of 2 folders on the index pages (waves/p1/p11/3/): not checked" in told
+    assert "has no line for 2 files on the index pages (waves/p2/p21/5/5.hea): not checked" in told
+    assert not any(count > 1 for path, count in net.asked().items() if path.endswith("/"))
+    again = fetch(net, dest, "deep/1", **options)
+    assert (again.files, again.failed) == (0, ())
+
+
 def test_a_list_that_names_its_own_folder(net: PhysioNet, dest: Path) -> None:
     files = {"RECORDS": b"a/\n", "a/RECORDS": b"./\n/\nr1\n", "a/r1.hea": b"r1 1 1 1\nr1.dat 16\n", "a/r1.dat": b"12"}
     net.publish("itself/1", files, sums=False)
