@@ -276,17 +276,33 @@ def test_a_list_of_records_without_one_is_none(net: PhysioNet, dest: Path, demo:
         fetch(net, dest, groups="30")
 
 
-@pytest.mark.parametrize("options", [{}, {"groups": "waves"}])
-def test_folders_deep_down_that_the_sums_lack(net: PhysioNet, dest: Path, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("option", "wanted"),
+    [
+        ("", "waves/"),
+        ("groups=waves", "waves/"),
+        ("p1\np2\n", "waves/"),
+        ("p11\nwaves/p2/p21\n", ("waves/p1/p11", "waves/p2")),
+    ],
+)
+def test_folders_deep_down_that_the_sums_lack(
+    net: PhysioNet, dest: Path, tmp_path: Path, option: str, wanted: str | tuple[str, ...]
+) -> None:
     """At any depth, and in a folder that has files of its own and no other folder in the sums."""
     there = ["p1/p11/1/1.hea", "p1/p12/2/2.hea", "p2/p21/RECORDS"]
     lacking = ["p1/p11/3/3.hea", "p1/p13/4/4.hea", "p2/p21/5/5.hea", "p2/p21/5/more/5.dat"]
     net.publish("deep/1", {f"waves/{path}": b"r 0\n" for path in there})
     net.files |= {f"deep/1/waves/{path}": b"r 0\n" for path in lacking}
+    (tmp_path / "only.txt").write_text(option)
+    options: dict[str, Any] = {"only": tmp_path / "only.txt"} if option[:1] == "p" else {}
+    if option[:1] == "g":
+        options["groups"] = "waves"
     done = fetch(net, dest, "deep/1", **options)
-    assert {f"waves/{path}" for path in there + lacking} <= set(tree_bytes(dest))
+    expected = {f"waves/{path}" for path in there + lacking if f"waves/{path}".startswith(wanted)}
+    assert {path for path in tree_bytes(dest) if "/" in path} == expected
     told = "\n".join(done.notes)
-    assert "has no file of 2 folders on the index pages (waves/p1/p11/3/): not checked" in told
+    folders = "2 folders" if isinstance(wanted, str) else "1 folder"
+    assert f"has no file of {folders} on the index pages (waves/p1/p11/3/): not checked" in told
     assert "has no line for 2 files on the index pages (waves/p2/p21/5/5.hea): not checked" in told
     assert not any(count > 1 for path, count in net.asked().items() if path.endswith("/"))
     again = fetch(net, dest, "deep/1", **options)
@@ -305,15 +321,6 @@ def test_a_list_that_names_its_own_folder(net: PhysioNet, dest: Path) -> None:
 def test_pasted_url(net: PhysioNet, dest: Path, demo: Path) -> None:
     fetch(net, dest, "https://physionet.org/content/mimic3wdb/1.0/", groups="32", records=1)
     assert tree_bytes(dest) == of(demo, "32/3200058/")
-
-
-def test_newest_version(net: PhysioNet, dest: Path) -> None:
-    for version in ("1.9", "1.10", "0.1"):
-        net.publish(f"several/{version}", {"version.txt": version.encode()})
-    fetch(net, dest, "several")
-    assert (dest / "version.txt").read_bytes() == b"1.10"
-    done = scaledproc.fetch("physionet:several", dest, base_url=net.base_url.replace("/files", "//files"))
-    assert done.source.endswith("several/1.10")  # from the index page of a mirror that has no API
 
 
 def test_hostile_lists(net: PhysioNet, dest: Path, tmp_path: Path) -> None:
