@@ -280,8 +280,8 @@ class Walk:
     def _module(self, module: types.ModuleType) -> Kind | None:
         """Note what a module is made of; whose it is."""
         file = getattr(module, "__file__", None)
-        if not file or module.__name__ == "__main__":
-            return "local" if module.__name__ == "__main__" else None
+        if not file or module.__name__ == "__main__":  # a module that was made and not found has no specification
+            return "local" if module.__name__ == "__main__" or getattr(module, "__spec__", None) is None else None
         kind = kind_of(Path(file))
         if kind == "local":
             self._file(Path(file), vars(module))

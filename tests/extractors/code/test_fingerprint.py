@@ -510,10 +510,15 @@ VALUES = [
     ("b'a' * 1000", "b'a' * 1001"),
     ("float('nan')", "float('inf')"),
     ("Config(Config(1))", "Config(Config(2))"),
+    ("16**5000", "16**5001"),  # of more digits than Python writes
+    ("{16**5000: 1}", "{16**5000: 2}"),
+    ("[range(16**5000)]", "[range(16**5001)]"),
+    ("Fraction(1, 16**5000)", "Fraction(1, 16**5001)"),
 ]
 IMPORTS = """
 import collections, datetime, enum, re, types
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 import pandas as pd
 import pyarrow as pa
@@ -554,6 +559,29 @@ def test_what_cannot_be_told_counts_by_its_type_and_is_said(notebook: Notebook, 
     (tmp_path / "a.txt").write_text("1")
     assert found.notes[0] in scaledproc.plan(tmp_path, extractor=notebook.module.f).warnings
     notebook.run("config.channel[0].close()")
+
+
+def test_values_whose_own_code_fails(notebook: Notebook) -> None:
+    notebook.run(
+        IMPORTS + "class Unbound:\n    def __getattr__(self, name): raise RuntimeError('there is no request')\n"
+        "    def __call__(self): return 1\n"
+        "config.at = [Unbound(), 1]"
+    )
+    found = notebook.look()
+    assert found.notes == (
+        "global config.at (__main__.Unbound) of f cannot be compared: a change of it goes unnoticed",
+    )
+    notebook.run("config.at = [Unbound(), 2]")
+    assert "global config" in told(found, notebook.look())
+
+
+def test_a_module_without_a_file(notebook: Notebook) -> None:
+    notebook.run("import types\nmade = types.ModuleType('made'); made.inner = types.ModuleType('inner')")
+    notebook.run("made.inner.k = 1; helper = lambda x: x * made.inner.k")
+    before = notebook.look()
+    assert notebook.look() == before
+    notebook.run("made.inner.k = 2")
+    assert "global made.inner.k" in told(before, notebook.look())
 
 
 def test_values_that_contain_themselves(notebook: Notebook) -> None:
