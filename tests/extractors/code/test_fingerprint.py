@@ -593,6 +593,28 @@ def test_values_that_contain_themselves(notebook: Notebook) -> None:
     assert "global config" in told(before, notebook.look())
 
 
+def test_an_object_with_slots_is_called(notebook: Notebook, data: Path, tmp_path: Path) -> None:
+    notebook.run("""
+        class Power:
+            __slots__ = ("exponent", "__base", "unset")
+            def __init__(self, exponent):
+                self.exponent, self.__base = exponent, 2
+            def __call__(self, task):
+                return {"v": self.__base ** self.exponent}
+        two, three = (scaledproc.extractor(schema={"v": "int64"})(Power(each)) for each in (2, 3))
+    """)
+    assert told(notebook.look("two"), notebook.look("three")) == "exponent: 3, was 2"
+    assert scaledproc.run(data, tmp_path / "out", extractor=notebook.module.three, anchor="*", jobs=1).to_arrow()[
+        "v"
+    ].unique().to_pylist() == [8]
+
+
+def test_functions_that_are_compiled_go_by_their_names(notebook: Notebook) -> None:
+    notebook.run("one, other = (scaledproc.extractor(schema={'v': 'int64'})(each) for each in (max, min))")
+    assert notebook.look("one") == notebook.look("one")
+    assert notebook.look("one").text != notebook.look("other").text
+
+
 def test_functions_that_call_each_other_and_themselves(notebook: Notebook) -> None:
     notebook.run("def even(n): return n == 0 or odd(n - 1)\ndef odd(n): return n != 0 and even(n - 1)")
     notebook.run("helper = functools.cache(even)")
