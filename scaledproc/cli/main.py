@@ -207,3 +207,19 @@ def main() -> None:
 
         typer.echo(redacted(traceback.format_exc()), err=True, nl=False)
         sys.exit(1)
+    finally:
+        _end_children()
+
+
+def _end_children() -> None:
+    """End processes that tasks left behind in this one: Python would wait for them, for ever maybe."""
+    if "multiprocessing" not in sys.modules:
+        return
+    import multiprocessing
+
+    children = multiprocessing.active_children()
+    for child in children:
+        child.terminate()
+    for child in children:
+        child.join(1)
+        child.kill()  # which also ends one that leaves SIGTERM to itself

@@ -1,8 +1,8 @@
 """Which links of a dataset are followed: those that stay below its root, and those into their own store.
 
-git-annex (DataLad) keeps the content of a repository's files in `.git/annex/objects`, Hugging Face that of a cache in
-`blobs`; the files are links to it, and are taken by the links' names alone. Such a store may lie above the dataset, and
-still is the dataset's. A link to a folder is never followed, and neither is one to anything else.
+git-annex (DataLad) keeps the content of a repository's files in `.git/annex/objects`, DVC in `.dvc/cache`, Hugging Face
+that of a cache in `blobs`; the files are links to it, and are taken by the links' names alone. Such a store may lie
+above the dataset, and still is the dataset's. No link to a folder is followed, nor one to anything else.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import stat
 from pathlib import Path
 
 OBJECTS = ".git/annex/objects"
+DVC_CACHE = ".dvc/cache"
 BLOBS = "blobs"
 SNAPSHOTS = "snapshots"
 LARGEST_POINTER = 32 * 2**10  # bytes: git-annex takes nothing larger for one
@@ -30,7 +31,7 @@ class Links:
 
     def __init__(self, root: str) -> None:
         self.root = os.path.realpath(root)
-        self._repositories: dict[str, str | None] = {}
+        self._nearest: dict[tuple[str, str], str | None] = {}
 
     def follow(self, relative: str) -> tuple[str, str] | None:
         """Where the content of a link lies: a folder, and a path below it that has no links; None for elsewhere.
@@ -46,7 +47,8 @@ class Links:
         if inside:
             return self.root, inside
         folder = _above(link)
-        for store in (self._objects(folder), _blobs(folder)):
+        for find in (self._objects, _blobs, self._dvc_cache):
+            store = find(folder)
             inside = _below(store, target) if store else None
             if store and inside:
                 return store, inside
@@ -67,8 +69,8 @@ class Links:
         return tuple(begin for name, begin in _POINTERS.items() if Path(repository, ".git", name).is_dir())
 
     def is_store(self, folder: str) -> bool:
-        """Whether a folder (below the root) is an annex's, which holds nothing but content that links name."""
-        return f"/{folder}".endswith(f"/{OBJECTS}")
+        """Whether a folder (below the root) holds nothing but content that links name: an annex's, or DVC's cache."""
+        return f"/{folder}".endswith((f"/{OBJECTS}", f"/{DVC_CACHE}"))
 
     def named_from_beside(self, folder: str) -> set[str]:
         """The paths, below the root, that links in `snapshots` lead to, in a folder `blobs` beside it.
@@ -86,21 +88,29 @@ class Links:
                     found.add(f"{folder}/{inside}")
         return found
 
-    def _repository(self, folder: str) -> str | None:
-        """The nearest folder with a `.git`, of a folder and those above it."""
+    def _repository(self, folder: str, mark: str = ".git") -> str | None:
+        """The nearest folder with a `.git`, or another mark of a repository, of a folder and those above it."""
         passed = []
         found = None
         while folder:
-            if folder in self._repositories:
-                found = self._repositories[folder]
+            if (mark, folder) in self._nearest:
+                found = self._nearest[mark, folder]
                 break
-            passed.append(folder)
-            if os.path.lexists(f"{folder}/.git"):
+            passed.append((mark, folder))
+            if os.path.lexists(f"{folder}/{mark}"):
                 found = folder
                 break
             folder = _above(folder)
-        self._repositories.update(dict.fromkeys(passed, found))
+        self._nearest.update(dict.fromkeys(passed, found))
         return found
+
+    def _dvc_cache(self, folder: str) -> str | None:
+        """The cache of the DVC repository that a folder belongs to, where it lies in the repository."""
+        repository = self._repository(folder, ".dvc")
+        if repository is None:
+            return None
+        store = f"{repository}/{DVC_CACHE}"
+        return store if os.path.realpath(store) == store else None
 
     def _objects(self, folder: str) -> str | None:
         """The store of the annex that a folder belongs to; it is the repository's own, or that of one around it."""

@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 from support import COMMAND, clean_environment
 
@@ -105,6 +106,17 @@ def orphans(task):
         os.system("sleep 40 &")
         os.abort()
     return {"name": task.path.stem}
+
+@scaledproc.extractor(schema={"name": "string", "value": "int64"}, anchor="*.txt", unit="file")
+def leaves(task):
+    context = multiprocessing.get_context("fork")
+    child = context.Process(target=deaf_child if task.path.stem == "deaf" else time.sleep, args=(1000,))
+    child.start()
+    return {"name": task.path.stem, "value": child.pid}
+
+def deaf_child(seconds):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(seconds)
 
 @scaledproc.extractor(schema={"name": "string", "value": "int64"}, anchor="*.txt", unit="file")
 def prints(task):
@@ -216,6 +228,22 @@ def test_files_named_like_modules_of_the_library(folder: Path, safe: str) -> Non
     assert not any(words in done.stderr for words in ("not the library", "died")), done.stderr
     table = scaledproc.Run.open(Store.at(folder / "out")).to_arrow()
     assert (table["value"].to_pylist(), table["safe"].to_pylist()) == ([3] * 3, [safe] * 3)
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_processes_that_a_task_leaves_behind_end_with_the_command(folder: Path, jobs: str) -> None:
+    data = write(folder, ["deaf", "sleeps"])
+    subprocess.run(
+        [*COMMAND, str(data), "out", "--extractor", "e.py:leaves", "--jobs", jobs, "--quiet", "--no-report"],
+        cwd=folder,
+        env=clean_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    for number in scaledproc.Run.open(Store.at(folder / "out")).to_arrow()["value"].to_pylist():
+        assert not psutil.pid_exists(number) or psutil.Process(number).status() == psutil.STATUS_ZOMBIE
 
 
 @pytest.mark.slow

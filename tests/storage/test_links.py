@@ -150,12 +150,28 @@ def test_folders_that_are_only_called_as_those_of_a_cache(tmp_path: Path, hidden
     assert note.startswith("2 files were left out, as links in the dataset lead to them: blobs/")
 
 
+@pytest.mark.parametrize("inside", ["", "data", "data/sub"])
+def test_files_of_a_dvc_repository_whose_cache_is_linked_to(tmp_path: Path, inside: str) -> None:
+    root = tmp_path / "repository"
+    (root / "data/sub").mkdir(parents=True)
+    for name, up in (("data/a.csv", "../"), ("data/sub/b.csv", "../../")):
+        cached = root / ".dvc/cache/files/md5" / name[-5] / "cd"
+        cached.parent.mkdir(parents=True)
+        cached.write_text(name)
+        (root / name).symlink_to(f"{up}.dvc/cache/files/md5/{name[-5]}/cd")
+    run = scaledproc.run(root / inside, tmp_path / "out", extractor=text_by_handle, jobs=1)
+    names = [name for name in ("data/a.csv", "data/sub/b.csv") if name.startswith(inside)]
+    expected = {name.removeprefix(inside).lstrip("/"): name for name in names}
+    assert texts(run) == expected
+    assert sorted(paths(take(root / inside, hidden=True))) == sorted(expected)
+
+
 def test_links_to_anywhere_else_are_not_followed(tmp_path: Path) -> None:
     """What looks like a store, but is a link itself, would lead anywhere."""
     secret = tmp_path / "secret"
     secret.mkdir()
     (secret / "key.csv").write_text("secret")
-    for name in ("annex", "objects", "git", "blobs", "dots"):
+    for name in ("annex", "objects", "git", "blobs", "dots", "dvc", "cache"):
         (tmp_path / name).mkdir()
     (tmp_path / "annex/.git").mkdir()
     (tmp_path / "annex/.git/annex").symlink_to(secret)
@@ -169,11 +185,18 @@ def test_links_to_anywhere_else_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "blobs/snapshots/r").mkdir(parents=True)
     (tmp_path / "blobs/blobs").symlink_to(secret)
     (tmp_path / "dots/.git/annex/objects").mkdir(parents=True)
+    (secret / "cache").mkdir()
+    (secret / "cache/key.csv").write_text("secret")
+    (tmp_path / "dvc/.dvc").symlink_to(secret)
+    (tmp_path / "cache/.dvc").mkdir()
+    (tmp_path / "cache/.dvc/cache").symlink_to(secret)
     for link, target in {
         "annex/a.csv": ".git/annex/objects/key.csv",
         "objects/a.csv": ".git/annex/objects/key.csv",
         "git/a.csv": ".git/annex/objects/key.csv",
         "blobs/snapshots/r/a.csv": "../../blobs/key.csv",
+        "dvc/a.csv": ".dvc/cache/key.csv",
+        "cache/a.csv": ".dvc/cache/key.csv",
         "dots/a.csv": ".git/annex/objects/../../../../secret/key.csv",
     }.items():
         (tmp_path / link).symlink_to(target)

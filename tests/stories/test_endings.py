@@ -1,4 +1,4 @@
-"""How commands and scripts end: where a dataset is forbidden, where the machine allows little, after a table was read."""
+"""How commands and scripts end: where a dataset is forbidden, where the machine allows little, after reading a table."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_bucket_whose_listing_is_forbidden(s3: Bucket, cli: Cli, tmp_path: Pat
 
 
 class _Forbids(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # noqa: N802 - as it is called
+    def do_GET(self) -> None:
         self.send_error(403)
 
     do_HEAD = do_GET  # noqa: N815

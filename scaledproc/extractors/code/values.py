@@ -13,6 +13,8 @@ import types
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from scaledproc.errors import ScaledprocError
+
 FOLDED = 200
 """Characters, from which on a text within another is told by its hash."""
 MOST_OBJECTS = 20_000
@@ -63,7 +65,7 @@ class ValueWriter:
     def _text(self, value: Any, name: str) -> str:
         kind = type(value)
         if kind in _PLAIN:
-            return repr(value)
+            return _plain(value)
         if kind is str:
             return repr(self._relative(value))
         if kind in (bytes, bytearray):
@@ -75,7 +77,12 @@ class ValueWriter:
         if id(value) in self._known:
             return self._known[id(value)][1]
         self._within.append(id(value))
-        text = self._container(value, name)
+        try:
+            text = self._container(value, name)
+        except (RecursionError, ScaledprocError):
+            raise
+        except Exception:  # it is the value's own code that fails: a proxy of nothing, say
+            text = self._untold(value, name)
         text = text if len(text) <= FOLDED else folded(text)
         self._within.pop()
         self._known[id(value)] = value, text
@@ -97,6 +104,8 @@ class ValueWriter:
             return f"Path({self._relative(str(value))!r})"
         if kind is re.Pattern:
             return f"re.compile({value.pattern!r}, {value.flags})"
+        if kind.__module__ == "fractions" and type(value.numerator) is type(value.denominator) is int:
+            return f"{kind.__name__}({_plain(value.numerator)}, {_plain(value.denominator)})"
         if kind.__module__ in _BY_TEXT or kind is types.GenericAlias or kind is types.UnionType:
             return repr(value)
         if kind is slice:
@@ -229,10 +238,7 @@ class ValueWriter:
         return ", ".join(self._text(each, name) for each in values)
 
     def _pairs(self, pairs: Iterable[tuple[Any, Any]], name: str) -> str:
-        return ", ".join(
-            f"{self._text(key, name)}: {self._text(each, f'{name}[{key!r}]' if type(key) in (str, int) else name)}"
-            for key, each in pairs
-        )
+        return ", ".join(f"{self._text(key, name)}: {self._text(each, _item(name, key))}" for key, each in pairs)
 
     def _relative(self, text: str) -> str:
         if self._base and (text == self._base or text.startswith(f"{self._base}/")):
@@ -243,6 +249,21 @@ class ValueWriter:
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         self._tell(f"{name} ({kind.removeprefix('builtins.')})")
         return f"<{kind}>"
+
+
+def _item(name: str, key: Any) -> str:
+    """What a person calls a value of a mapping."""
+    return f"{name}[{_plain(key)}]" if type(key) in (str, int) else name
+
+
+def _plain(value: Any) -> str:
+    """A value as Python writes it; whole numbers of more digits than Python writes, by their hexadecimal ones."""
+    try:
+        return repr(value)
+    except ValueError:
+        if isinstance(value, range):
+            return f"range({', '.join(map(_plain, (value.start, value.stop, value.step)))})"
+        return hex(value)
 
 
 def folded(text: str) -> str:

@@ -77,7 +77,10 @@ class Walk:
             self._settle(function.__func__)
             self.add_attributes(function.__self__)
             function = function.__func__
-        elif not isinstance(function, types.FunctionType) and hasattr(function, "__dict__"):
+        elif isinstance(function, types.BuiltinFunctionType):
+            self.parts["code"] = self.write(function, "the function")
+            return
+        elif not isinstance(function, types.FunctionType):
             wrapped = getattr(function, "__wrapped__", None)
             if not isinstance(wrapped, types.FunctionType):
                 self.add_attributes(function)
@@ -91,7 +94,7 @@ class Walk:
         kind = type(thing)
         self._settle(kind)
         self.write(kind, kind.__name__)
-        values = getattr(thing, "__dict__", {})
+        values = {**_in_slots(thing), **getattr(thing, "__dict__", {})}
         made_later = {name for each in kind.__mro__ for name, value in vars(each).items() if _is_cached(value)}
         for name in sorted(values.keys() - made_later - set(apart)):
             short = name.lstrip("_")
@@ -280,8 +283,8 @@ class Walk:
     def _module(self, module: types.ModuleType) -> Kind | None:
         """Note what a module is made of; whose it is."""
         file = getattr(module, "__file__", None)
-        if not file or module.__name__ == "__main__":
-            return "local" if module.__name__ == "__main__" else None
+        if not file or module.__name__ == "__main__":  # a module that was made and not found has no specification
+            return "local" if module.__name__ == "__main__" or getattr(module, "__spec__", None) is None else None
         kind = kind_of(Path(file))
         if kind == "local":
             self._file(Path(file), vars(module))
@@ -407,6 +410,17 @@ def _digest_unnamed(node: Function) -> str:
         return digest_of_node(node)
     make: Any = type(node)
     return digest_of_node(make(**{name: getattr(node, name, None) for name in node._fields} | {"name": ""}))
+
+
+def _in_slots(thing: Any) -> dict[str, Any]:
+    """What an object has in the slots of its class."""
+    slots = (
+        name
+        for each in type(thing).__mro__
+        for name, value in vars(each).items()
+        if isinstance(value, types.MemberDescriptorType)
+    )
+    return {name: getattr(thing, name) for name in slots if hasattr(thing, name)}
 
 
 def _place(code: Any) -> tuple[str, Path | None, Kind | None]:

@@ -23,6 +23,7 @@ LARGEST_BINARY = 2**31 - 1  # bytes; Parquet's own limit
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9, "ps": 10**12, "fs": 10**15, "as": 10**18}
 _SECONDS = {"m": 60, "h": 3600, "D": 86400, "W": 604800}
 _EPOCH = dt.date(1970, 1, 1).toordinal()
+_NUMBERS = ("int", "float", "decimal.Decimal")
 
 
 class Taker:
@@ -99,10 +100,17 @@ class Taker:
     def wrong(self, value: Any, remedy: str = "") -> RefusedValue:
         """That a value is of another sort, and what to do."""
         what, declare = described(value)
-        is_one = not isinstance(value, (list, tuple, np.ndarray, Mapping, pa.ListScalar))
-        by = f" by {self.python}()" if self.python and is_one else ""
-        remedy = remedy or f"convert it{by}" + (f", or declare the column as {declare}" if declare else "")
+        remedy = remedy or self._conversion(value) + (f", or declare the column as {declare}" if declare else "")
         return RefusedValue(f"{shown(value)} is {what}, not {self.kind}; {remedy}")
+
+    def _conversion(self, value: Any) -> str:
+        if not self.python or isinstance(value, (list, tuple, np.ndarray, Mapping, pa.ListScalar)):
+            return "convert it"
+        if self.python in _NUMBERS and isinstance(value, (dt.timedelta, np.timedelta64, pa.DurationScalar)):
+            return "divide it by a unit, as datetime.timedelta(seconds=1) is"  # Python makes no number of one
+        if self.python in _NUMBERS and isinstance(value, (complex, np.clongdouble)):
+            return "give its .real and .imag, in a column each"
+        return f"convert it by {self.python}()"
 
 
 class _Null(Taker):
@@ -386,7 +394,7 @@ class _Duration(_Clocked):
 
 
 class _Decimal(Taker):
-    exact = (decimal.Decimal,)
+    python, exact = "decimal.Decimal", (decimal.Decimal,)
 
     def _take(self, value: Any) -> Any:
         if isinstance(value, decimal.Decimal):
@@ -395,7 +403,9 @@ class _Decimal(Taker):
                 raise RefusedValue(f"{shown(value)} is no number, as {self.kind} needs; give None for a missing value")
             coefficient = "".join(map(str, digits)).lstrip("0")
         elif isinstance(value, (bool, np.timedelta64)) or not isinstance(value, numbers.Integral):
-            raise self.wrong(value, "convert it by decimal.Decimal(str(...)), or declare the column as float64")
+            is_float = isinstance(value, (float, np.longdouble))
+            by_text = "convert it by decimal.Decimal(str(...)), or declare the column as float64"
+            raise self.wrong(value, by_text if is_float else "")
         else:
             sign, exponent, number = int(value < 0), 0, abs(int(value))
             # The text of a long integer is slow, and limited.

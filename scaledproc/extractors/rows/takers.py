@@ -47,7 +47,7 @@ class _List(Taker):
             raise self.wrong(value)
         if isinstance(value, (pa.ListScalar, pa.Array, pa.ChunkedArray)):
             return self.item.take_all(value.values if isinstance(value, pa.Scalar) else value)
-        if is_pandas(value, "Series", "Index"):
+        if is_pandas(value, "Series", "Index", "ExtensionArray"):
             dtype = value.dtype
             return self._take_array(value.to_numpy()) if isinstance(dtype, np.dtype) else self.item.take_all(value)
         if hasattr(value, "__arrow_c_stream__") and not hasattr(value, "columns"):  # a polars Series

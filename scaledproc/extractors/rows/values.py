@@ -112,6 +112,7 @@ def shown(value: Any) -> str:
         if isinstance(value, KEPT[:6]):  # farther away than Python's years
             return f"{value.value} as {value.type}"
         text = f"a {type(value).__name__} that cannot be shown ({type(error).__name__})"
+    text = " ".join(text.split()) if "\n" in text else text  # of an array or a table
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -32,6 +33,10 @@ PIECE = 65_536
 READERS = 16
 DISTINCT = 20_000
 """Different values of a column that are counted; of more it is only said that there are more."""
+DISTINCT_BYTES = 4 * 2**20
+"""Bytes that these have together at most, about."""
+LARGE = 256 * 2**20
+"""Bytes of a column's texts, about, from which on its values are not counted: to read them takes too long."""
 MOST = 5
 SHOWN = 80
 """Characters of a value."""
@@ -48,6 +53,8 @@ class _Seen:
     values: dict[Any, int] | None = field(default_factory=dict)
     first: Any = None
     """What the first piece has of `values`, as Arrow counted it: of most tables that is all, and a count suffices."""
+    size: int = 0
+    """Bytes of `values`, about."""
     edges: Any = None
     counts: Any = None
     below: int = 0
@@ -62,6 +69,8 @@ class _Seen:
         """Take how often each value is there."""
         assert self.values is not None
         for value, count in zip(found.field(0).to_pylist(), found.field(1).to_pylist(), strict=True):
+            if value not in self.values:
+                self.size += sys.getsizeof(value)
             self.values[value] = self.values.get(value, 0) + count
 
     @property
@@ -123,8 +132,8 @@ class _Files:
         wanted = max(1, min(len(every), math.floor(len(every) * most / self.rows)))
         return [every[index] for index in sorted({index * len(every) // wanted for index in range(wanted)})]
 
-    def read(self, groups: Iterable[_Group], columns: list[str] | None = None) -> Iterator[pa.Table]:
-        """The rows of some groups, in pieces."""
+    def read(self, groups: Iterable[_Group], columns: list[str] | None = None, most: int = PIECE) -> Iterator[pa.Table]:
+        """The rows of some groups, in pieces of so many rows at most."""
         for name, chosen in groupby(groups, lambda group: group.file):
             numbers = [group.number for group in chosen]
             with (
@@ -133,7 +142,7 @@ class _Files:
                 open_reader(source) as file,
             ):
                 for number in numbers:
-                    for batch in file.iter_batches(PIECE, row_groups=[number], columns=columns, use_threads=False):
+                    for batch in file.iter_batches(most, row_groups=[number], columns=columns, use_threads=False):
                         yield pa.Table.from_batches([batch])
 
 
@@ -165,20 +174,26 @@ def profile(store: Store, names: Sequence[str], shown: str, about: Mapping[str, 
     """
     files = _Files.open(store, names)
     schema = files.schema
-    flat = [index for index, each in enumerate(schema) if not pa.types.is_nested(each.type)]
     groups = files.groups(max(1, VALUES // max(1, len(schema))))
-    seen = {schema.names[index]: _Seen() for index in flat}
     footer = _Footer(files)
+    names = [each.name for each in schema if not pa.types.is_nested(each.type) and footer.size(each.name) <= LARGE]
+    seen = {name: _Seen() for name in names}
     _set_edges(files, groups, seen, footer)
-    first, read = list[tuple[str | None, ...]](), 0
-    for table in files.read(groups):
-        read += table.num_rows
-        if len(first) < FIRST_ROWS:
-            first += _texts(table.slice(0, FIRST_ROWS - len(first)))
-        for index in flat:
-            _add(seen[schema.names[index]], table.column(index))
+    first = _first_rows(files, groups)  # by itself: of nested and large columns no more is read than is shown
+    for table in files.read(groups, names) if names else ():
+        for name in names:
+            _add(seen[name], table[name])
     columns = [_column(each, seen.get(each.name), footer.of(each.name), about) for each in schema]
-    return Table(shown, files.rows, read, tuple(columns), tuple(first))
+    return Table(shown, files.rows, sum(group.rows for group in groups), tuple(columns), tuple(first))
+
+
+def _first_rows(files: _Files, groups: Sequence[_Group]) -> list[tuple[str | None, ...]]:
+    first = list[tuple[str | None, ...]]()
+    for table in files.read(groups, most=FIRST_ROWS):
+        first += _texts(table.slice(0, FIRST_ROWS - len(first)))
+        if len(first) == FIRST_ROWS:
+            break
+    return first
 
 
 def reading(store: Store, names: Sequence[str], most: int | None = None) -> Reading:
@@ -289,7 +304,7 @@ def _add(seen: _Seen, column: pa.ChunkedArray) -> None:
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid, TypeError):
         seen.values = None
         return
-    if len(found) > DISTINCT:
+    if len(found) > DISTINCT or found.nbytes > DISTINCT_BYTES:
         seen.values = None
     elif seen.first is None:
         seen.first = found
@@ -297,7 +312,7 @@ def _add(seen: _Seen, column: pa.ChunkedArray) -> None:
         for each in (seen.first, found):
             seen.merge(each)
         seen.first = found.slice(0, 0)
-        if len(seen.values) > DISTINCT:
+        if len(seen.values) > DISTINCT or seen.size > DISTINCT_BYTES:
             seen.values = None
 
 
@@ -334,6 +349,17 @@ class _Footer:
         if name not in self._found:
             self._found[name] = self._read(name)
         return self._found[name]
+
+    def size(self, name: str) -> int:
+        """Bytes of a column of a plain type, before they are compressed."""
+        place = self._places.get(name)
+        if place is None:
+            return 0
+        return sum(
+            footer.row_group(number).column(place).total_uncompressed_size
+            for footer in self._files.footers
+            for number in range(footer.num_row_groups)
+        )
 
     def _read(self, name: str) -> _Bounds:
         if not self._files.rows:
@@ -389,9 +415,36 @@ def _column(each: pa.Field, seen: _Seen | None, bounds: _Bounds, about: Mapping[
 
 def _texts(table: pa.Table) -> list[tuple[str | None, ...]]:
     return [
-        tuple(None if value is None else value_text(value) for value in row.values()) if len(row) else ()
-        for row in table.rename_columns([str(index) for index in range(table.num_columns)]).to_pylist()
+        tuple(None if value is None else value_text(value) for value in (_head(column[at]) for column in table.columns))
+        for at in range(table.num_rows)
     ]
+
+
+def _head(value: pa.Scalar) -> Any:
+    """As much of a value as is shown: the rest may be as large as memory bears."""
+    kind = value.type
+    if not value.is_valid:
+        return None
+    if isinstance(kind, pa.BaseExtensionType):
+        return _head(value.value) if pa.types.is_nested(kind.storage_type) else value.as_py()
+    if pa.types.is_struct(kind):
+        return {field.name: _head(value[at]) for at, field in enumerate(kind)}
+    if pa.types.is_map(kind):
+        return _until_shown((_head(each["key"]), _head(each["value"])) for each in value.values)
+    if pa.types.is_nested(kind):
+        return _until_shown(map(_head, value.values))
+    plain = value.as_py()
+    return plain[: SHOWN + 1] if isinstance(plain, str | bytes) else plain
+
+
+def _until_shown(values: Iterable[Any]) -> list[Any]:
+    found, length = [], 0
+    for value in values:
+        found.append(value)
+        length += len(repr(value))
+        if length > SHOWN:
+            break
+    return found
 
 
 def value_text(value: Any) -> str:

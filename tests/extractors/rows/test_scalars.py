@@ -291,7 +291,8 @@ def test_years_and_months_of_numpy() -> None:
             SPAN(1500, "ms"),
             I64,
             (
-                "0:00:01.500000 is a timedelta, not int64; convert it by int(), or declare "
+                "0:00:01.500000 is a timedelta, not int64; divide it by a unit, as datetime.timedelta(seconds=1) is, "
+                "or declare "
                 'the column as pyarrow.duration("us")'
             ),
         ),
@@ -325,13 +326,28 @@ def test_years_and_months_of_numpy() -> None:
         (2**11 + 1, F16, "2049 is not exact as halffloat; declare int64 or decimal128, or round it by float()"),
         (True, F64, "True is a bool, not double; convert it by float(), or declare the column as bool"),
         ("1.5", F64, "'1.5' is a text, not double; convert it by float(), or declare the column as string"),
-        (1j, F64, "1j is a complex, not double; convert it by float()"),
+        (1j, F64, "1j is a complex, not double; give its .real and .imag, in a column each"),
+        (
+            np.clongdouble(1),
+            F64,
+            "np.clongdouble('1+0j') is a clongdouble, not double; give its .real and .imag, in a column each",
+        ),
+        (
+            pa.scalar(dt.timedelta(1)),
+            F32,
+            (
+                "1 day, 0:00:00 is a timedelta, not float; divide it by a unit, as datetime.timedelta(seconds=1) is, "
+                "or "
+                'declare the column as pyarrow.duration("us")'
+            ),
+        ),
         (Fraction(1, 3), F64, "Fraction(1, 3) is a Fraction, not double; convert it by float()"),
         (
             SPAN(1500, "ms"),
             F64,
             (
-                "0:00:01.500000 is a timedelta, not double; convert it by float(), or "
+                "0:00:01.500000 is a timedelta, not double; divide it by a unit, as datetime.timedelta(seconds=1) is, "
+                "or "
                 'declare the column as pyarrow.duration("us")'
             ),
         ),
@@ -531,17 +547,15 @@ def test_years_and_months_of_numpy() -> None:
         (
             True,
             pa.decimal128(5, 2),
-            (
-                "True is a bool, not decimal128(5, 2); convert it by decimal.Decimal(str(...)), or "
-                "declare the column as float64"
-            ),
+            ("True is a bool, not decimal128(5, 2); convert it by decimal.Decimal(), or declare the column as bool"),
         ),
         (
             SPAN(1, "s"),
             pa.decimal128(5, 2),
             (
-                "0:00:01 is a timedelta, not decimal128(5, 2); convert it by "
-                "decimal.Decimal(str(...)), or declare the column as float64"
+                "0:00:01 is a timedelta, not decimal128(5, 2); "
+                "divide it by a unit, as datetime.timedelta(seconds=1) is, "
+                'or declare the column as pyarrow.duration("us")'
             ),
         ),
         (

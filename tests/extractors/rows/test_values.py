@@ -179,6 +179,8 @@ FAR = 2**62  # seconds; no year of Python's
         ("x" * 58, "'" + "x" * 58 + "'"),
         ("x" * 59, "'" + "x" * 58 + "…"),
         ([1] * 100, "[" + "1, " * 19 + "1…"),
+        (pd.DataFrame({"a": [1.0]}), "a 0 1.0"),
+        ("two\nlines", r"'two\nlines'"),
         (_Unshown(), "a _Unshown that cannot be shown (RuntimeError)"),
         ([_Unshown()], "a list that cannot be shown (RuntimeError)"),
         (pa.scalar(FAR, pa.timestamp("s")), f"{FAR} as timestamp[s]"),

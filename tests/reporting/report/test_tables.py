@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,65 @@ def test_each_type_is_told_of(tmp_path: Path) -> None:
     assert list(by_name["n"].histogram.counts) == [2, 1]
     assert by_name["many"].distinct is None
     assert found.first[0] == ("1", "1", "b", "1970-01-01 00:00:00", "True", "[1]", "00 ff")
+
+
+def test_large_values_are_neither_held_nor_made_into_text(tmp_path: Path) -> None:
+    size, rows = 2_000_000, 60
+    raw = np.random.default_rng(0).integers(0, 256, (rows, size), np.uint8)
+    halves = raw.view(np.float16)[:, : size // 8]
+    table = pa.table(
+        {
+            "raw": pa.array([each.tobytes() for each in raw]),
+            "few": pa.array([each.tobytes() for each in raw[:3]] * (rows // 3)),
+            "many": pa.array([each.astype(np.float32) for each in halves]),
+            "deep": pa.array([{"a": [each.tolist()]} for each in np.ones((rows, size // 40))]),
+            "n": range(rows),
+        }
+    )
+    del raw, halves
+    store = write(tmp_path, table, rows=3)
+    del table
+    tracemalloc.start()
+    held = pa.total_allocated_bytes()
+    found = profile(store, ["t.parquet"], "t", {})
+    assert tracemalloc.get_traced_memory()[1] < 4 * size
+    assert pa.total_allocated_bytes() < held + size
+    tracemalloc.stop()
+    by_name = {each.name: each for each in found.columns}
+    assert [by_name[name].distinct for name in ("raw", "few", "n")] == [None, None, rows]
+    assert by_name["raw"].most == ()
+    assert found.read == rows
+    assert len(found.first) == 8
+    assert {len(text or "") for row in found.first for text in row[:4]} == {tables.SHOWN}
+    assert found.first[0][3] == "{'a': [[" + "1.0, " * 14 + "1…"
+    assert [row[4] for row in found.first] == [str(at) for at in range(8)]
+
+
+def test_texts_that_take_too_long_to_read_are_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "LARGE", 100_000)
+    table = pa.table({"long": ["x" * 50_000 + str(at % 2) for at in range(10)], "short": ["a", "b"] * 5})
+    found = profile(write(tmp_path, table, rows=1), ["t.parquet"], "t", {})
+    assert [each.distinct for each in found.columns] == [None, 2]
+    assert found.columns[1].most == (("a", 5), ("b", 5))
+    assert [row[1] for row in found.first] == ["a", "b"] * 4
+    assert found.read == 10
+
+
+def test_values_are_shown_as_python_writes_them(tmp_path: Path) -> None:
+    values: list[tuple[pa.DataType, object, str]] = [
+        (pa.map_(pa.string(), pa.int64()), {"a": 1, "b": None}, "[('a', 1), ('b', None)]"),
+        (pa.struct([("a", pa.int64()), ("b", pa.list_(pa.string()))]), {"a": 1, "b": ["x"]}, "{'a': 1, 'b': ['x']}"),
+        (pa.list_(pa.list_(pa.float64())), [[1.0], None, []], "[[1.0], None, []]"),
+        (pa.list_(pa.float32(), 2), [1.0, None], "[1.0, None]"),
+        (pa.list_(pa.binary()), [b"ab"], "[b'ab']"),
+        (pa.list_(pa.int64()), list(range(100)), str(list(range(100)))[: tables.SHOWN - 1] + "…"),
+    ]
+    columns = {str(at): pa.array([value], kind) for at, (kind, value, _) in enumerate(values)}
+    storage = pa.array([[1.0, 2.0]], pa.list_(pa.float32(), 2))
+    tensor = pa.fixed_shape_tensor(pa.float32(), [2])
+    columns["tensor"] = pa.ExtensionArray.from_storage(tensor, storage)
+    found = profile(write(tmp_path, pa.table(columns)), ["t.parquet"], "t", {})
+    assert list(found.first[0]) == [*(text for _, _, text in values), "[1.0, 2.0]"]
 
 
 def test_a_value_far_away_does_not_hide_the_others(tmp_path: Path) -> None:
