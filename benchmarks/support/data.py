@@ -154,6 +154,34 @@ def cached_dataset(name: str, *parts: Part, seed: int = 80) -> Iterator[Dataset]
         yield Dataset(name, folder / "data", about["segments"], about["size"])
 
 
+@contextlib.contextmanager
+def linked_copies(root: Path, times: int) -> Iterator[Path]:
+    """A dataset with each of its units so many times: further names of the same files, which take no room.
+
+    Parameters
+    ----------
+    root
+        Its folder; it has nothing but files in `group/unit/`.
+    times
+        How often each unit is there.
+
+    Returns
+    -------
+    Iterator of Path
+        The folder, on the same disk; it goes when the block ends.
+    """
+    with tempfile.TemporaryDirectory(prefix="links-", dir=root.parent) as name:
+        for unit in sorted(root.glob("*/*")):
+            files = list(unit.iterdir())
+            for number in range(times):
+                copy = Path(name) / unit.parent.name / f"{unit.name}.{number:04d}"
+                copy.mkdir(parents=True)
+                for file in files:
+                    (copy / file.name).hardlink_to(file)
+        os.sync()  # as `write_dataset` does
+        yield Path(name)
+
+
 def cache_folder() -> Path:
     """Where datasets are kept."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scaledproc" / "benchmarks"

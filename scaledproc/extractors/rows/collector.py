@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from scaledproc.errors import UsageError
-from scaledproc.extractors.rows.columns import columns_of, nan_is_null, take_column, take_table
+from scaledproc.extractors.rows.columns import Shared, columns_of, nan_is_null, take_column, take_table
 from scaledproc.extractors.rows.scalars import LARGEST_BINARY, Taker
 from scaledproc.extractors.rows.takers import taker_for, to_arrow
 from scaledproc.extractors.rows.values import SIZED, RefusedValue, is_nan, is_pandas, size_of
@@ -107,6 +107,7 @@ class Taken:
     rows: int = 0
     size: int = 0
     packed: int = 0
+    shared: Shared = field(default_factory=Shared)
 
 
 class _Column(NamedTuple):
@@ -583,7 +584,7 @@ class RowCollector:
 
     def _hold(self, table: pa.Table, taken: Taken) -> None:
         size = table.get_total_buffer_size()
-        taken.parts.append(table)
+        taken.parts.append(taken.shared.share(table))
         taken.rows += table.num_rows
         taken.packed += size
         taken.size += size
