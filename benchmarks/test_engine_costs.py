@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import statistics
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from deciding import cost_of_one
@@ -68,7 +69,7 @@ def test_what_the_engine_costs(
         return found.whole
 
     with Bystanders() as others:
-        seconds = take_turns({name: (lambda name=name: run(name)) for name in CUTS}, rounds)
+        seconds = take_turns({name: partial(run, name) for name in CUTS}, rounds)
 
     rows, medians = [], {}
     for name, (base, count) in PAIRS.items():
