@@ -1,4 +1,4 @@
-"""How commands and scripts end: where a dataset is forbidden, where the machine allows little, after reading a table."""
+"""How commands and scripts end: a dataset is forbidden, the machine allows little, a table was read at last."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_bucket_whose_listing_is_forbidden(s3: Bucket, cli: Cli, tmp_path: Pat
 
 
 class _Forbids(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - as it is called
         self.send_error(403)
 
     do_HEAD = do_GET  # noqa: N815
