@@ -91,23 +91,26 @@ def test_throughput_by_chunk_size(
             seconds = take_turns({chunk: partial(run, chunk, subject) for chunk in sizes}, rounds)
     phases = {chunk: [each.phase for each in times] for chunk, times in runs.items()}
     ratio = ratios(phases)
-    fastest = next(iter(ratio))
-    chosen = choose(phases, here.chunk)
-    if chosen != here.chunk and (subject.is_all or chosen != EVEN):  # an even split says nothing of other tasks
+    # How evenly a sample can be split says nothing of all tasks.
+    rivals = {chunk: each for chunk, each in phases.items() if subject.is_all or chunk != EVEN}
+    among = ratios(rivals)
+    fastest = next(iter(among))
+    least = min(each.tasks for times in runs.values() for each in times) / CORES
+    chosen = choose(rivals, here.chunk) if least >= WORK else here.chunk  # less does not tell sizes apart
+    if chosen != here.chunk:
         found = _instead(found, chosen, subject.whole)
 
     keep_times(benchmark, seconds, plan_id=subject.plan.plan_id, dataset=subject.about)
     results.plan_ids["chunk sizes"] = subject.plan.plan_id
     if subject.is_own:
         results.plan_ids["the whole dataset"] = subject.whole.plan_id
-    least = min(each.tasks for times in runs.values() for each in times) / CORES
     results.recommendation = found
     results.compared = (
-        f"--chunk {chosen} took {ratio[chosen]:.3f} of the time of the fastest that was measured ({fastest}), "
-        f"by the rule it would be {here.chunk} ({ratio[here.chunk]:.3f}); each run had {least:.1f} s of work a core"
+        f"of what was measured, with {least:.1f} s of work a core, --chunk {fastest} was the fastest; "
+        f"{here.chunk}, which follows from the costs, took {among[here.chunk]:.3f} times as long"
     )
     if least < WORK:
-        results.compared += f", less than the {WORK:g} s that tell sizes apart"
+        results.compared += f"; with less than {WORK:g} s that says little"
     results.noise = "" if others.are_quiet else others.note
     _show_chunks(subject, runs, ratio, costs, chosen, found.chunk, others, show)
     _show_cuts(subject, runs, costs, here.chunk, others, show)
@@ -122,7 +125,7 @@ def test_throughput_by_chunk_size(
         return
     assert least >= WORK
     if others.are_quiet:
-        assert ratio[here.chunk] <= NEAR, results.compared
+        assert among[here.chunk] <= NEAR, results.compared
 
 
 def _costs(plan: Plan, finest: Sequence[TimedRun], coarser: Sequence[TimedRun]) -> Costs:

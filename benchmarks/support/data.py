@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -41,6 +42,8 @@ SIGNALS = (  # name, gain, baseline, units
 SEGMENTS_PER_RECORD = 20
 GROUPS = 3
 POOL = 2**23  # samples of each signal that segments are cut from: more than the longest of them has
+
+LEFT = 86_400.0  # seconds, after which nobody is at work with copies any more
 
 CACHE_SIZE = 8 * 10**9
 """Bytes that the cache holds at most, unless SCALEDPROC_BENCHMARK_CACHE_SIZE says otherwise."""
@@ -170,6 +173,9 @@ def linked_copies(root: Path, times: int) -> Iterator[Path]:
     Iterator of Path
         The folder, on the same disk; it goes when the block ends.
     """
+    for left in root.parent.glob("links-*"):  # of a session that was killed
+        if time.time() - left.stat().st_mtime > LEFT:
+            shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="links-", dir=root.parent) as name:
         for unit in sorted(root.glob("*/*")):
             files = list(unit.iterdir())

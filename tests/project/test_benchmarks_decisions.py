@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
-from data import linked_copies
+from data import LEFT, linked_copies
 from deciding import NEAR, WORK, choose, copies_for, cost_of_one, ratios
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,10 +64,13 @@ def test_copies_by_links_take_no_room_and_go(tmp_path: Path) -> None:
     unit.mkdir(parents=True)
     (unit / "a.hea").write_text("a")
     (unit / "a.dat").write_bytes(b"x")
+    for name, age in (("links-old", 2 * LEFT), ("links-new", 0)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
     with linked_copies(tmp_path / "data", 3) as root:
         found = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.hea"))
         assert found == [f"30/3000001.{number:04d}/a.hea" for number in range(3)]
         assert all((root / name).samefile(unit / "a.hea") for name in found)
         assert len(list(root.rglob("*.dat"))) == 3
-    assert not root.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "links-new"]
     assert (unit / "a.dat").read_bytes() == b"x"

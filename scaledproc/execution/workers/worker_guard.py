@@ -89,6 +89,7 @@ class Guard:
         self._files = _open_files()
         self._probe = _Probe()
         self._memory: int | None = None
+        self._process: Any = None
 
     def begin(self, number: int) -> None:
         """A piece of work is begun: the extractor is about to be loaded."""
@@ -154,9 +155,11 @@ class Guard:
 
     def is_worn(self) -> bool:
         """Whether this process has kept so much of its earlier work that a fresh one should take its place."""
-        import psutil
+        if self._process is None:
+            import psutil
 
-        memory = psutil.Process().memory_info().rss
+            self._process = psutil.Process()  # which takes ten times as long as to ask it
+        memory: int = self._process.memory_info().rss
         if self._memory is None:  # libraries are loaded by now
             self._memory = memory
         return memory - self._memory > LEAKED_MEMORY or _open_files() - self._files > LEAKED_FILES
