@@ -38,7 +38,7 @@ def test_a_bucket_whose_listing_is_forbidden(s3: Bucket, cli: Cli, tmp_path: Pat
 
 
 class _Forbids(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # noqa: N802 - as it is called
+    def do_GET(self) -> None:
         self.send_error(403)
 
     do_HEAD = do_GET  # noqa: N815
