@@ -64,7 +64,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         help="for its fsspec filesystem, such as anon=true; can be repeated",
     )
-    group.addoption("--sample", metavar="SIZE", default="256MB", help="take at most so much of it; by default 256MB")
+    group.addoption("--sample", metavar="SIZE", default="2GB", help="take at most so much of it; by default 2GB")
     group.addoption("--rounds", metavar="N", type=int, help="how often everything is measured; by default 3, at most 9")
     group.addoption(
         "--full",
@@ -255,6 +255,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if found.recommendation is not None:
         terminalreporter.write_line(f"\nrecommended: --chunk {found.recommendation.chunk}", bold=True)
         terminalreporter.write_line(f"  {found.recommendation.reason}")
+        if found.compared:
+            terminalreporter.write_line(f"  {found.compared}")
         if found.noise:
             terminalreporter.write_line(f"  {found.noise}")
         if found.written is not None:

@@ -1,24 +1,31 @@
-"""How to cut: throughput by chunk size and cores, start-up aside (`timed.py`); and the chunk size to take.
+"""How to cut: throughput by chunk size, start-up aside (`timed.py`); and the chunk size to take.
 
 On generated data with `wfdb-summary`, or on a sample of the user's own (`--dataset`, `--extractor`). What tasks, bytes
 and chunks cost is measured here, and is what `scaledproc.planning.cost_model.ASSUMED` holds for `wfdb-summary`. The
 recommendation is for the whole dataset, by the rule of `--chunk auto` (`scaledproc.planning.partition.chunk_work`) with
-these costs; the runs show what it is worth. `per-core` is the pattern's even split, `auto` the planner's cuts.
+these costs. It is held against what else was measured, in runs with at least `deciding.WORK` seconds of work for each
+core: where it takes more than `deciding.NEAR` times as long as the fastest, that is recommended instead. On generated
+data the rule itself must be that near. `per-core` is the pattern's even split, `auto` the planner's cuts.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
+from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from deciding import NEAR, WORK, choose, copies_for, ratios
 from measure import CORES, Bystanders, table, take_turns
 from plots import Lines
 from results import keep_times
+from sample import Subject, enlarged
 from timed import OWN, TimedRun, timed_run
 from toml_file import write_chunk
 
@@ -29,16 +36,18 @@ from scaledproc.planning.cost_model import ASSUMED, Costs
 from scaledproc.planning.partition import ChunkCut, ShardCut, recommend_chunk, share_out
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from results import Results
-    from sample import Subject
 
     from scaledproc import Plan
+    from scaledproc.planning.partition import Recommendation
 
 EVEN, PLANNED = "per-core", "auto"
 NAMES = {EVEN: "per-core (even split)", PLANNED: "auto (planner's cuts)"}
+SPREAD = 4  # times more and less than what is recommended are tried too
+FAR = 1.25  # what is expected to take so many times as long as the best is not tried
 FEWEST = 24  # tasks, below which the cost of a chunk cannot be told from the rest
 MOST_SIMULATED = 200_000  # chunks of the whole dataset
 
@@ -56,39 +65,55 @@ def test_throughput_by_chunk_size(
 ) -> None:
     monkeypatch.setenv(OWN, subject.extractor)
     numbers = itertools.count()
-    runs: dict[tuple[str, int], list[TimedRun]] = {}
+    runs: dict[str, list[TimedRun]] = {}
     options: dict[str, Any] = {"unit": subject.unit, "anchor": subject.anchors, "failures": subject.is_own}
 
-    def run(chunk: str, jobs: int) -> float:
+    def run(chunk: str, subject: Subject) -> float:
         output = tmp_path / str(next(numbers))
-        found = timed_run(subject.root, output, "own", jobs=jobs, chunk=chunk, **options)
-        runs.setdefault((chunk, jobs), []).append(found)
+        found = timed_run(subject.root, output, "own", jobs=CORES, chunk=chunk, **options)
+        runs.setdefault(chunk, []).append(found)
         return found.phase
 
     # What is cheap to know first: the costs, so that sizes around the recommended one can be tried.
     for _ in range(rounds):
         for chunk in ("1", "16"):
-            run(chunk, CORES)
-    costs = _costs(subject.plan, runs["1", CORES], runs["16", CORES])
-    found = recommend_chunk(subject.whole.task_sizes, costs, CORES)
-    here = recommend_chunk(subject.plan.task_sizes, costs, CORES)
-    sizes = _sizes(subject.plan, found.chunk, here.chunk)
+            run(chunk, subject)
+    costs = _costs(subject.plan, runs["1"], runs["16"])
+    work = min(found.tasks_cpu for times in runs.values() for found in times)
     runs.clear()
-
-    all_jobs = sorted({1, CORES})
-    turns = {f"{chunk} {jobs}": partial(run, chunk, jobs) for chunk in sizes for jobs in all_jobs}
-    with Bystanders() as others:
-        seconds = take_turns(turns, rounds)
-    phase = {key: statistics.median(run.phase for run in times) for key, times in runs.items()}
+    with ExitStack() as stack:
+        if not subject.is_own:  # of one's own data the sample has enough
+            subject = stack.enter_context(enlarged(subject, copies_for(work, CORES)))
+        found = recommend_chunk(subject.whole.task_sizes, costs, CORES)
+        here = recommend_chunk(subject.plan.task_sizes, costs, CORES)
+        sizes = _sizes(subject.plan, here.chunk, costs)
+        with Bystanders() as others:
+            seconds = take_turns({chunk: partial(run, chunk, subject) for chunk in sizes}, rounds)
+    phases = {chunk: [each.phase for each in times] for chunk, times in runs.items()}
+    ratio = ratios(phases)
+    # How evenly a sample can be split says nothing of all tasks.
+    rivals = {chunk: each for chunk, each in phases.items() if subject.is_all or chunk != EVEN}
+    among = ratios(rivals)
+    fastest = next(iter(among))
+    least = min(each.tasks for times in runs.values() for each in times) / CORES
+    chosen = choose(rivals, here.chunk) if least >= WORK else here.chunk  # less does not tell sizes apart
+    if chosen != here.chunk:
+        found = _instead(found, chosen, subject.whole)
 
     keep_times(benchmark, seconds, plan_id=subject.plan.plan_id, dataset=subject.about)
     results.plan_ids["chunk sizes"] = subject.plan.plan_id
     if subject.is_own:
         results.plan_ids["the whole dataset"] = subject.whole.plan_id
     results.recommendation = found
+    results.compared = (
+        f"of what was measured, with {least:.1f} s of work a core, --chunk {fastest} was the fastest; "
+        f"{here.chunk}, which follows from the costs, took {among[here.chunk]:.3f} times as long"
+    )
+    if least < WORK:
+        results.compared += f"; with less than {WORK:g} s that says little"
     results.noise = "" if others.are_quiet else others.note
-    _show_chunks(subject, runs, phase, sizes, costs, found.chunk, others, show)
-    _show_cuts(subject, runs, costs, found.chunk, others, show)
+    _show_chunks(subject, runs, ratio, costs, chosen, found.chunk, others, show)
+    _show_cuts(subject, runs, costs, here.chunk, others, show)
     if subject.is_own:
         failed = max(run.quarantined for times in runs.values() for run in times)
         remark = (
@@ -97,6 +122,10 @@ def test_throughput_by_chunk_size(
         )
         results.written = write_chunk(pytestconfig.invocation_params.dir, found.chunk, remark)
         assert NAME in str(results.written)
+        return
+    assert least >= WORK
+    if others.are_quiet:
+        assert among[here.chunk] <= NEAR, results.compared
 
 
 def _costs(plan: Plan, finest: Sequence[TimedRun], coarser: Sequence[TimedRun]) -> Costs:
@@ -119,17 +148,24 @@ def _costs(plan: Plan, finest: Sequence[TimedRun], coarser: Sequence[TimedRun]) 
     return Costs(per_task * scale, per_byte * scale, max(chunk, 1e-4))
 
 
-def _sizes(plan: Plan, recommended: str, for_this: str) -> list[str]:
-    """Chunk sizes to try: from one task to an even split, and around what is recommended."""
-    fewest = -(-plan.n_tasks // CORES)
-    counts = [str(count) for count in (1, 4, 16, 64, 256) if count < fewest]
-    chosen = [EVEN, PLANNED, *(counts or ["1"]), recommended]
-    if for_this != recommended:
-        chosen.append(for_this)
-    return list(dict.fromkeys(chosen))
+def _sizes(plan: Plan, recommended: str, costs: Costs) -> list[str]:
+    """Chunk sizes to try: those that go by no number, what is recommended, and four times less and more of it."""
+    cut = ChunkCut.parse(recommended)
+    near = [str(ChunkCut(cut.by, max(size, 1))) for size in (cut.value // SPREAD, cut.value * SPREAD)]
+    chosen = list(dict.fromkeys((EVEN, PLANNED, recommended, *near)))
+    expected = {chunk: expected_seconds(plan, chunk, costs, CORES) for chunk in chosen}
+    best = min(seconds for seconds in expected.values() if seconds is not None)
+    always = (EVEN, PLANNED, recommended)
+    return [each for each in chosen if each in always or (expected[each] or math.inf) <= FAR * best]
 
 
-def _rounds(runs: dict[tuple[str, int], list[TimedRun]]) -> str:
+def _instead(found: Recommendation, chunk: str, plan: Plan) -> Recommendation:
+    """Another chunk size, for the same reasons."""
+    chunks = _cut(plan, chunk).n_chunks
+    return replace(found, chunk=chunk, chunks=chunks, seconds=found.work / chunks)
+
+
+def _rounds(runs: dict[str, list[TimedRun]]) -> str:
     return count_text(min(map(len, runs.values())), "round")
 
 
@@ -152,56 +188,51 @@ def expected_seconds(plan: Plan, chunk: str, costs: Costs, cores: int) -> float 
 
 def _show_chunks(
     subject: Subject,
-    runs: dict[tuple[str, int], list[TimedRun]],
-    phase: dict[tuple[str, int], float],
-    sizes: Sequence[str],
+    runs: dict[str, list[TimedRun]],
+    ratio: Mapping[str, float],
     costs: Costs,
+    chosen: str,
     recommended: str,
     others: Bystanders,
     show: Callable[..., None],
 ) -> None:
-    plan, all_jobs = subject.plan, sorted({jobs for _, jobs in runs})
-    header = ["--chunk", "chunks", "tasks", "bytes"]
-    for jobs in all_jobs:
-        header += [f"tasks/s, {jobs} core{'' if jobs == 1 else 's'}", "MB/s", "engine adds"]
+    plan = subject.plan
+    cores = count_text(CORES, "core")
+    header = ["--chunk", "chunks", "tasks", "bytes", f"tasks/s, {cores}", "MB/s", "engine adds", "of the fastest"]
     if subject.is_own:
         header.append("whole dataset, s")
     rows = []
-    curves: dict[str, dict[float, list[float]]] = {}
-    for chunk in sorted(sizes, key=lambda chunk: -_cut(plan, chunk).n_chunks):
+    curve: dict[float, list[float]] = {}
+    for chunk in sorted(runs, key=lambda chunk: -_cut(plan, chunk).n_chunks):
         cut = _cut(plan, chunk)
+        times = runs[chunk]
+        rate = 1 / statistics.median(run.phase for run in times)
         mean_tasks = plan.n_tasks / cut.n_chunks
-        cells = [NAMES.get(chunk, chunk) + (" *" if chunk == recommended else ""), f"{cut.n_chunks:,}"]
+        cells = [NAMES.get(chunk, chunk) + (" *" if chunk == chosen else ""), f"{cut.n_chunks:,}"]
         cells += [f"{mean_tasks:,.1f}", bytes_text(plan.size / cut.n_chunks)]
-        for jobs in all_jobs:
-            times = runs[chunk, jobs]
-            rate = 1 / phase[chunk, jobs]
-            overhead = statistics.median(run.overhead for run in times)
-            cells += [f"{plan.n_tasks * rate:,.0f}", f"{plan.size / 1e6 * rate:,.1f}", f"{overhead:+.1%}"]
-            if chunk not in NAMES:
-                name = f"{jobs} core{'' if jobs == 1 else 's'}"
-                curves.setdefault(name, {})[mean_tasks] = [plan.n_tasks / run.phase for run in times]
+        overhead = statistics.median(run.overhead for run in times)
+        cells += [f"{plan.n_tasks * rate:,.0f}", f"{plan.size / 1e6 * rate:,.1f}", f"{overhead:+.1%}"]
+        cells.append(f"{ratio[chunk]:.3f}")
+        if chunk not in NAMES:
+            curve[mean_tasks] = [plan.n_tasks / run.phase for run in times]
         if subject.is_own:
             expected = expected_seconds(subject.whole, chunk, costs, CORES)
             cells.append("too many chunks" if expected is None else f"{expected:,.1f}")
         rows.append(cells)
-    best = min(sizes, key=lambda chunk: phase[chunk, CORES])
-    loss = {chunk: phase[chunk, CORES] / phase[best, CORES] - 1 for chunk in (recommended, PLANNED, EVEN)}
     notes = [
-        f"* recommended; the fastest here was {best}; longer than it took: "
-        + ", ".join(f"{NAMES.get(chunk, chunk)} {loss[chunk]:.0%}" for chunk in loss),
+        "* recommended" + ("" if chosen == recommended else f" for what was measured; for the whole: {recommended}"),
+        "of the fastest: the median over rounds of the ratio in one round",
         f"a task costs {costs.task * 1e3:.3g} ms, a byte {costs.byte * 1e9:.3g} ns, a chunk {costs.chunk * 1e3:.3g} ms",
         *(["whole dataset: expected by these costs, on local disks"] if subject.is_own else []),
         others.note,
     ]
     named = clean_text(subject.extractor)
     title = f"Throughput by chunk size, {named}, {subject.about}, {_rounds(runs)} in turn"
-    marks = {f"recommended: {recommended}": plan.n_tasks / _cut(plan, recommended).n_chunks}
     plot = Lines(
         "tasks in a chunk",
         "tasks a second",
-        curves,
-        marks=marks,
+        {cores: curve},
+        marks={f"recommended: {chosen}": plan.n_tasks / _cut(plan, chosen).n_chunks},
         logarithmic=True,
         beside=("MB in a chunk", plan.size / 1e6 / plan.n_tasks),
     )
@@ -210,7 +241,7 @@ def _show_chunks(
 
 def _show_cuts(
     subject: Subject,
-    runs: dict[tuple[str, int], list[TimedRun]],
+    runs: dict[str, list[TimedRun]],
     costs: Costs,
     recommended: str,
     others: Bystanders,
@@ -225,7 +256,7 @@ def _show_cuts(
     rows, values = [], {}
     work = float(costs.of(plan.task_sizes).sum()) / 1e9
     for chunk in dict.fromkeys((EVEN, PLANNED, recommended)):
-        times = [run.phase for run in runs[chunk, CORES]]
+        times = [run.phase for run in runs[chunk]]
         name = {EVEN: "even split by count, as the pattern", PLANNED: "planner's cuts (auto)"}.get(chunk, chunk)
         values[name] = times
         cells = [name, f"{statistics.median(times):.3f}", f"{min(times):.3f}-{max(times):.3f}"]

@@ -115,7 +115,7 @@ def _advice(results: Results) -> str:
         '<div class="advice">Recommended chunk size for this data on this machine'
         f"<strong>--chunk {esc(found.chunk)}</strong>"
         f"<p>{esc(found.reason)}.</p><p>{where}</p>"
-        + (f'<p class="soft">{esc(results.noise)}</p>' if results.noise else "")
+        + "".join(f'<p class="soft">{esc(text)}</p>' for text in (results.compared, results.noise) if text)
         + "</div>"
     )
 

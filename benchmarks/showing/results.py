@@ -77,6 +77,8 @@ class Results:
         Of the plans that were run, by what was run.
     recommendation
         The chunk size to take, once it is known.
+    compared
+        How long what is recommended took beside the fastest that was measured.
     noise
         What disturbed the measurements that it rests on; empty where the machine was quiet.
     written
@@ -87,6 +89,7 @@ class Results:
     sections: list[Section] = field(default_factory=list)
     plan_ids: dict[str, str] = field(default_factory=dict)
     recommendation: Recommendation | None = None
+    compared: str = ""
     noise: str = ""
     written: Path | None = None
 
@@ -101,6 +104,7 @@ class Results:
             "versions": versions(),
             "plan_ids": self.plan_ids,
             "recommendation": recommended,
+            "compared": self.compared,
             "noise": self.noise,
             "written": None if self.written is None else str(self.written),
             "sections": [section.to_json() for section in self.sections],

@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -41,6 +42,8 @@ SIGNALS = (  # name, gain, baseline, units
 SEGMENTS_PER_RECORD = 20
 GROUPS = 3
 POOL = 2**23  # samples of each signal that segments are cut from: more than the longest of them has
+
+LEFT = 86_400.0  # seconds, after which nobody is at work with copies any more
 
 CACHE_SIZE = 8 * 10**9
 """Bytes that the cache holds at most, unless SCALEDPROC_BENCHMARK_CACHE_SIZE says otherwise."""
@@ -152,6 +155,37 @@ def cached_dataset(name: str, *parts: Part, seed: int = 80) -> Iterator[Dataset]
         os.utime(folder)  # in use: the last one to be removed
         about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
         yield Dataset(name, folder / "data", about["segments"], about["size"])
+
+
+@contextlib.contextmanager
+def linked_copies(root: Path, times: int) -> Iterator[Path]:
+    """A dataset with each of its units so many times: further names of the same files, which take no room.
+
+    Parameters
+    ----------
+    root
+        Its folder; it has nothing but files in `group/unit/`.
+    times
+        How often each unit is there.
+
+    Returns
+    -------
+    Iterator of Path
+        The folder, on the same disk; it goes when the block ends.
+    """
+    for left in root.parent.glob("links-*"):  # of a session that was killed
+        if time.time() - left.stat().st_mtime > LEFT:
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="links-", dir=root.parent) as name:
+        for unit in sorted(root.glob("*/*")):
+            files = list(unit.iterdir())
+            for number in range(times):
+                copy = Path(name) / unit.parent.name / f"{unit.name}.{number:04d}"
+                copy.mkdir(parents=True)
+                for file in files:
+                    (copy / file.name).hardlink_to(file)
+        os.sync()  # as `write_dataset` does
+        yield Path(name)
 
 
 def cache_folder() -> Path:

@@ -1,17 +1,21 @@
 """What chunk sizes are tried on: generated data, or a sample of the user's own, brought to this machine.
 
 A sample is whole units at even quantiles of their sizes: small, middling and large ones as the dataset has them. It is
-bounded by its bytes, and by the time that one core needs for it, so that trying everything takes minutes.
+bounded by its bytes, and by its work: that is enough for chunk sizes to be told apart (`deciding.WORK`), and no more.
 """
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from data import linked_copies
+from deciding import SPARE, WORK
+from measure import CORES
 
 import scaledproc
 from scaledproc._util.process.scratch import PrivateFolder
@@ -30,9 +34,9 @@ if TYPE_CHECKING:
     from data import Dataset
     from numpy.typing import NDArray
 
-    from scaledproc import Plan
+    from scaledproc import Extractor, Plan
 
-WORK = 4.0  # core-seconds that a sample should take: what is tried takes about sixty times as long
+FIRST = 64 * 10**6  # bytes of the sample that tells how much work a byte is
 TRIED_TASKS = 8
 GIANT = 0.25  # of a sample; a larger unit is not taken as long as there are others
 
@@ -46,7 +50,7 @@ class Asked:
     unit: str | None = None
     anchors: tuple[str, ...] = ()
     storage_options: tuple[str, ...] = ()
-    sample: str = "256MB"
+    sample: str = "2GB"
 
     @property
     def shown(self) -> str:
@@ -87,11 +91,25 @@ class Subject:
         """Whether it is the user's."""
         return self.plan is not self.whole
 
+    @property
+    def is_all(self) -> bool:
+        """Whether it is all of what it stands for."""
+        return self.plan.n_tasks == self.whole.n_tasks
+
 
 def generated_subject(dataset: Dataset, asked: Asked) -> Subject:
     """Generated data, all of it."""
     plan = scaledproc.plan(dataset.root, extractor=_absolute(asked.extractor))
     return Subject(str(dataset), dataset.root, _absolute(asked.extractor), plan, plan)
+
+
+@contextlib.contextmanager
+def enlarged(subject: Subject, times: int) -> Iterator[Subject]:
+    """Generated data with each of its units so many times; it goes when the block ends."""
+    with linked_copies(subject.root, times) as root:
+        plan = scaledproc.plan(root, extractor=subject.extractor)
+        about = subject.about if times == 1 else f"{subject.about}, each {times} times"
+        yield replace(subject, about=about, root=root, plan=plan, whole=plan)
 
 
 @contextlib.contextmanager
@@ -117,24 +135,30 @@ def own_subject(asked: Asked) -> Iterator[Subject]:
     with PrivateFolder() as name:
         folder = Path(name) / "sample"  # beside the folder's own lock
         folder.mkdir()
-        units = sample_units(whole.unit_sizes, np.diff(whole.unit_tasks), limit)
-        for unit in units:
+        chosen = _some_units(whole, store, folder, asked, extractor, limit)
+        for unit in chosen:
             store.fetch(whole.listed(unit), folder)
         plan = scaledproc.plan(folder, extractor=extractor, unit=asked.unit, anchor=asked.anchors)
-        tried = calibrate(plan, Store.at(folder), extractor, TRIED_TASKS).costs
-        seconds = float(tried.seconds(plan.n_tasks, plan.size))
-        if seconds > WORK:
-            most = max(int(plan.n_tasks * WORK / seconds), 1)
-            kept = set(sample_units(plan.unit_sizes, np.diff(plan.unit_tasks), limit, most))
-            for unit in range(plan.n_units):
-                for file in plan.listed(unit) if unit not in kept else ():
-                    (folder / file.path).unlink()
-            plan = scaledproc.plan(folder, extractor=extractor, unit=asked.unit, anchor=asked.anchors)
         about = (
             f"{count_text(plan.n_tasks, 'task')} ({bytes_text(plan.size)}) of the {whole.n_tasks:,} "
             f"({bytes_text(whole.size)}) in {asked.shown}"
         )
         yield Subject(about, folder, spec, plan, whole, asked.unit, asked.anchors)
+
+
+def _some_units(whole: Plan, store: Store, folder: Path, asked: Asked, extractor: Extractor, limit: int) -> list[int]:
+    """Units with enough work for all cores, as far as they fit; by a first few, which are brought and removed again."""
+    sizes, tasks = whole.unit_sizes, np.diff(whole.unit_tasks)
+    smallest = int(sizes.min(initial=limit))
+    for unit in sample_units(sizes, tasks, max(min(limit, FIRST), min(limit, smallest))):
+        store.fetch(whole.listed(unit), folder)
+    first = scaledproc.plan(folder, extractor=extractor, unit=asked.unit, anchor=asked.anchors)
+    tried = calibrate(first, Store.at(folder), extractor, TRIED_TASKS).costs
+    for each in list(folder.iterdir()):
+        shutil.rmtree(each) if each.is_dir() else each.unlink()
+    seconds = float(tried.seconds(whole.n_tasks, whole.size))
+    share = WORK * SPARE * CORES / max(seconds, 1e-9)
+    return sample_units(sizes, tasks, limit, max(int(whole.n_tasks * share), 1) if share < 1 else None)
 
 
 def sample_units(sizes: NDArray[np.int64], tasks: NDArray[np.int64], limit: int, most: int | None = None) -> list[int]:

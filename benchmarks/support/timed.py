@@ -132,6 +132,7 @@ class _Stamps:
 wfdb_summary = Timed("wfdb-summary")
 pattern = Timed(f"{Path(__file__).with_name('pattern_extractor.py')}:pattern_extractor")
 busy = Timed(f"{Path(__file__).with_name('busy_extractor.py')}:busy")
+idle = Timed(f"{Path(__file__).with_name('idle_extractor.py')}:idle")
 
 
 def __getattr__(name: str) -> Timed:
@@ -206,7 +207,8 @@ def timed_run(
     dataset, output
         Folders; the output is a new one.
     extractor
-        `wfdb_summary`, `pattern`, `busy`, or `own` for what the environment names, the same in all of a session.
+        `wfdb_summary`, `pattern`, `busy`, `idle`, or `own` for what the environment names, the same in all of a
+        session.
     jobs, chunk, options
         As for `scaledproc.run`.
     failures

@@ -89,6 +89,8 @@ def redacted(text: str) -> str:
     was given; also what a client of S3 found in a profile, or was given for a role. Known values are found as they
     are, and as JSON, URLs, Base64, HTML, hexadecimals and Python's own representation have them.
     """
+    if not text:  # of most chunks there is nothing to tell, and to look through the environment takes a while
+        return text
     for form in _forms_of(frozenset(_known | _of_environment())):
         if form in text:
             text = text.replace(form, HIDDEN)

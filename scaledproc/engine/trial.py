@@ -305,6 +305,11 @@ def _of_run(run: Run, anchor: str, extractor: Any, asked: PlanOptions, inputs: M
     (unit,) = plan.units_of(index, index + 1)
     start, stop = int(plan.unit_tasks[unit]), int(plan.unit_tasks[unit + 1])
     sizes = dataset.sizes(plan.files_of(unit)["path"].to_pylist(), listed=False)
+    if not sizes:
+        raise ScaledprocError(
+            f"no file of {anchor!r} is in {dataset} any more; where the dataset is elsewhere now, name it: scaledproc "
+            "try EXTRACTOR INPUT TASK"
+        )
     files = pa.table([list(sizes), list(sizes.values()), [""] * len(sizes)], schema=_FILES)
     now = replace(
         plan,

@@ -407,6 +407,9 @@ def _schema_of(store: Store, name: str) -> pa.Schema:
 
 def _write_errors(store: Store, parts: Sequence[ChunkDone], name: str) -> None:
     """The quarantined tasks of chunks, also where there are none: a file that is missing is then a fault."""
+    if not any(part.quarantined for part in parts):  # as nearly always
+        store.write(name, no_errors())
+        return
     with store.committing(name) as target:
         write_table(target, WORK_ERROR_SCHEMA, _errors_of(store, parts))
 

@@ -98,6 +98,11 @@ class ExtractorOption:
         return self.kind.__name__ if isinstance(self.kind, type) else str(self.kind).replace("typing.", "")
 
     @property
+    def placeholder(self) -> str:
+        """What stands for its value in a command, for a person."""
+        return self.about.metavar or _placeholder(self.kind)
+
+    @property
     def default_text(self) -> str:
         """Its default, for a person."""
         if self.about.default_text or self.default is None:
@@ -477,6 +482,19 @@ def _description(kind: Any) -> str:
     if typing.get_origin(kind) in (tuple, list):
         return f"{_description(inner[0])}, or several"
     return " or ".join("none" if each is type(None) else _description(each) for each in inner)
+
+
+def _placeholder(kind: Any) -> str:
+    """What stands for a value of a type."""
+    plain = {bool: "true|false", int: "WHOLE", float: "NUMBER", str: "TEXT", type(None): "none"}
+    if kind in plain:
+        return plain[kind]
+    inner = typing.get_args(kind)
+    if typing.get_origin(kind) is Literal:
+        return "|".join(map(str, inner))
+    if typing.get_origin(kind) in (tuple, list):
+        return f"{_placeholder(inner[0])},…"
+    return "|".join(map(_placeholder, inner))
 
 
 def _unknown(found: Any, name: str, known: Mapping[str, ExtractorOption]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from threading import Event
 from typing import TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from scaledproc._util.redaction import redacted
 from scaledproc._util.text import bytes_text, count_text
@@ -49,6 +48,7 @@ from scaledproc.fetching.selection.subset import (
     unit_folders,
 )
 from scaledproc.fetching.threads import each
+from scaledproc.fetching.versions import newest_version
 from scaledproc.storage.store import scratch_folder
 
 SUMS = "SHA256SUMS.txt"
@@ -89,6 +89,7 @@ class Database:
         self._top_records: tuple[str | None] | None = None
         self._folders: frozenset[str] | None = None  # that the list of checksums has, where there is one
         self._wants: Callable[[str], bool] = lambda _: False
+        self._takes: Callable[[str], bool] = lambda _: False  # whether all below a folder is wanted
         self._choice = Choice()
         self._items: list[Item] = []
         self._annotators: list[str] | None = None
@@ -114,7 +115,7 @@ class Database:
         found = _NAME.fullmatch(source)
         if found is None:
             raise UsageError(f"{source!r} is no PhysioNet database; give its name and version, such as mimic3wdb/1.0")
-        version = found["version"] or _newest(client, found["name"], base_url.rstrip("/"))
+        version = found["version"] or newest_version(client, found["name"], base_url.rstrip("/"))
         return cls(client, found["name"], version, base_url, note)
 
     def items(self, choice: Choice) -> list[Item]:
@@ -217,14 +218,19 @@ class Database:
                 known.write(*found)
         items, owners = found
         if choice.only is not None:
-            self._wants = Selected(choice.only).wants
+            selected = Selected(choice.only)
+            self._wants = selected.wants
+            if not choice.counts:
+                self._takes = lambda folder: (
+                    choice.has_group(folder.partition("/")[0]) and selected.wants_folder(folder)
+                )
         elif choice.counts:
             wanted = frozenset(owners)
             self._wants = lambda path: not wanted.isdisjoint(_owners(path))
         else:
             self._wants = lambda path: choice.has_group(group_of(path))
-            items = [*items, *self._lacking_folders(items, choice)]
-        return items
+            self._takes = lambda folder: choice.has_group(folder.partition("/")[0])
+        return [*items, *self._lacking_folders(items, choice)]
 
     def _chosen_from_sums(self, sums: Path, choice: Choice) -> tuple[list[Item], list[str]]:
         """The wanted files, and the records that they are of, where these were counted."""
@@ -283,16 +289,17 @@ class Database:
     def _lacking_folders(self, found: list[Item], choice: Choice) -> list[Item]:
         """The files of folders that index pages show and the sums do not have; they cannot be checked."""
         known = _folders_in(item.path for item in found)
-        top = self._page("")
-        groups = [group for group in (top.folders if top else ()) if choice.has_group(group)]
-        self._run(self._page, [group for group in groups if group in known])
-        inner = [
-            _join(group, folder)
-            for group in groups
-            if group in known and (page := self._page(group)) is not None
-            for folder in page.folders
-        ]
-        lacking = [folder for folder in (*groups, *inner) if folder not in known]
+        parents = {folder_of(folder) for folder in known}
+        lacking: list[str] = []
+        taken = sorted(folder for folder in parents if folder and self._takes(folder))
+        level = [""] if choice.only is None else [each for each in taken if not self._takes(folder_of(each))]
+        while level and not choice.counts and self._page(level[0]) is not None:
+            self._run(self._page, level)
+            pages = [(folder, page) for folder in level if (page := self._page(folder)) is not None]
+            inner = [_join(folder, name) for folder, page in pages for name in page.folders]
+            wanted = [folder for folder in inner if self._takes(folder)]
+            lacking += [folder for folder in wanted if folder not in known]
+            level = [folder for folder in wanted if folder in parents]
         if not lacking:
             return []
         self._note(
@@ -305,6 +312,10 @@ class Database:
         """The files on these folders' index pages that are wanted by where they are, and that no list has."""
         pages = {folder: page for folder in folders if (page := self._page(folder)) is not None}
         paths = [_join(folder, name) for folder, page in pages.items() for name in page.files]
+        below = [_join(folder, name) for folder, page in pages.items() for name in page.folders]
+        if below := [folder for folder in below if self._takes(folder)]:
+            there = _folders_in(item.path for item in self._items)
+            paths += self._run_flat(self._crawl, [folder for folder in below if folder not in there])
         known = {item.path for item in self._items if folder_of(item.path) in pages}
         more = [Item(path) for path in paths if path not in known and self._wants(path)]
         more = matching(more, self._choice)
@@ -366,7 +377,7 @@ class Database:
         """The paths of a record's files."""
         page = self._page(record.folder)
         if not record.stem:
-            return self._crawl(record.folder) if page else self._listed_files(record.folder)
+            return (self._crawl(record.folder) if page else []) or self._listed_files(record.folder)
         if page:
             beside = [_join(record.folder, name) for name in page.files]
             named = set(self._named_files(record))
@@ -430,12 +441,12 @@ class Database:
         content = self._text(_join(folder, "RECORDS")) if folder else self._text_of_records()
         if content is None:
             return None
-        if not is_list(content):
+        lines = read_lines(content) if is_list(content) else []
+        usable = [_join(folder, line) for line in lines if is_usable(line.rstrip("/"))]
+        if not usable:
             self._note(f"{_join(folder, 'RECORDS')} of {self} is no list of records: it is passed over")
             return None
-        paths = [_join(folder, line) for line in read_lines(content)]
-        usable = [path for path in paths if is_usable(path.rstrip("/"))]
-        self._note_lines(len(paths) - len(usable), "RECORDS")
+        self._note_lines(len(lines) - len(usable), "RECORDS")
         records = list(dict.fromkeys(map(_record, usable)))
         named = next((record for record in records if record.stem), None)
         if named is None:
@@ -554,29 +565,3 @@ def _owners(path: str) -> Iterator[str]:
     yield from (f"{folder}/" for folder in above(path))
     if "/" not in path:
         yield "/"
-
-
-def _newest(client: Client, name: str, base_url: str) -> str:
-    """The newest version of a database, by PhysioNet's API, or by a mirror's index page."""
-    listed: list[str] = []
-    try:
-        if urlsplit(base_url).path == "/files":
-            api = f"{base_url.removesuffix('/files')}/api/v1/projects/{name}/versions/"
-            try:
-                listed = [str(entry["version"]) for entry in json.loads(client.text(api))]
-            except (MissingError, ForbiddenError, ValueError, TypeError, KeyError):
-                listed = []
-        if not listed:
-            page = read_index(client.text(f"{base_url}/{name}/"), f"{base_url}/{name}/")
-            listed = [folder for folder in page.folders if folder[0].isdigit()] if page else []
-    except (MissingError, ForbiddenError):
-        listed = []
-    except WebError as error:
-        raise ScaledprocError(f"{redacted(base_url)}/{name} cannot be read: {error}") from None
-    usable = [version for version in listed if is_file(version)]
-    if not usable:
-        raise ScaledprocError(
-            f"{name!r} is no folder here, and no version of such a database is listed at {redacted(base_url)}; "
-            "give a folder, a URL, or a name and version such as mimic3wdb/1.0"
-        )
-    return max(usable, key=lambda version: [int(number) for number in re.findall(r"\d+", version)])

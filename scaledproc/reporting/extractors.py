@@ -114,7 +114,7 @@ def _option(each: ExtractorOption) -> dict[str, Any]:
         "name": each.name,
         "type": each.type_text,
         "unit": each.about.unit,
-        "metavar": each.about.metavar,
+        "metavar": each.placeholder,
         "default": None if each.default is NEEDED else each.default,
         "needed": each.default is NEEDED,
         "default_text": each.default_text,
@@ -140,7 +140,7 @@ def _wrapped(text: str, width: int, indent: str = "  ") -> list[str]:
 
 
 def _option_lines(options: list[dict[str, Any]], width: int) -> list[str]:
-    words = [f"{each['name']}={each['metavar'] or each['type']}" for each in options]
+    words = [f"{each['name']}={each['metavar']}" for each in options]
     room = min(max(map(len, words), default=0), width // 3)
     lines = []
     for word, each in zip(words, options, strict=True):

@@ -1,8 +1,8 @@
 """Which links of a dataset are followed: those that stay below its root, and those into their own store.
 
 git-annex (DataLad) keeps the content of a repository's files in `.git/annex/objects`, DVC in `.dvc/cache`, Hugging Face
-that of a cache in `blobs`; the files are links to it. Such a store may lie above the dataset, and still is the
-dataset's. A link to a folder is never followed, and neither is one to anything else.
+that of a cache in `blobs`; the files are links to it, and are taken by the links' names alone. Such a store may lie
+above the dataset, and still is the dataset's. No link to a folder is followed, nor one to anything else.
 """
 
 from __future__ import annotations
@@ -69,11 +69,24 @@ class Links:
         return tuple(begin for name, begin in _POINTERS.items() if Path(repository, ".git", name).is_dir())
 
     def is_store(self, folder: str) -> bool:
-        """Whether a folder (below the root) holds content whose names are links elsewhere in the dataset."""
+        """Whether a folder (below the root) holds nothing but content that links name: an annex's, or DVC's cache."""
+        return f"/{folder}".endswith((f"/{OBJECTS}", f"/{DVC_CACHE}"))
+
+    def named_from_beside(self, folder: str) -> set[str]:
+        """The paths, below the root, that links in `snapshots` lead to, in a folder `blobs` beside it.
+
+        Links that are left out as hidden count too: what they lead to is hidden with them.
+        """
         parent, _, name = f"{self.root}/{folder}".rpartition("/")
-        return f"/{folder}".endswith((f"/{OBJECTS}", f"/{DVC_CACHE}")) or (
-            name == BLOBS and _is_folder(f"{parent}/{SNAPSHOTS}")
-        )
+        if name != BLOBS or not _is_folder(f"{parent}/{SNAPSHOTS}"):
+            return set()
+        found = set()
+        for above, folders, files in os.walk(f"{parent}/{SNAPSHOTS}"):
+            for each in (*files, *folders):
+                link = f"{above}/{each}"
+                if Path(link).is_symlink() and (inside := _below(f"{parent}/{name}", os.path.realpath(link))):
+                    found.add(f"{folder}/{inside}")
+        return found
 
     def _repository(self, folder: str, mark: str = ".git") -> str | None:
         """The nearest folder with a `.git`, or another mark of a repository, of a folder and those above it."""

@@ -265,6 +265,7 @@ class _FoundHere:
         self._first: dict[str, str] = {}
         self._takes_hidden = hidden
         self._links = Links(root)
+        self._named: set[str] = set()
 
     def take(self, folder: str, entries: Iterator[os.DirEntry[str]], handle: int) -> list[str]:
         """Take the files of a folder; the folders in it are returned."""
@@ -280,6 +281,7 @@ class _FoundHere:
                     if self._links.is_store(name):
                         self._leave("store", name)
                     else:
+                        self._named |= self._links.named_from_beside(name)
                         folders.append(name)
                     continue
                 status = self._status(entry, name)
@@ -291,7 +293,9 @@ class _FoundHere:
                 raise
             if status is None:
                 continue
-            if not stat.S_ISREG(status.st_mode):
+            if name in self._named:
+                self._leave("named", name)
+            elif not stat.S_ISREG(status.st_mode):
                 self._leave("special", name)
             elif not is_text(name):
                 self._leave("unspeakable", name)
@@ -343,7 +347,17 @@ class _FoundHere:
             ),
             *count_note(counts["folder"], "folder link", "{} not followed"),
             *hidden_note(counts["hidden"], self._first.get("hidden", "")),
-            *count_note(counts["store"], "folder", "of content {} left out, as links in the dataset name its files"),
+            *count_note(
+                counts["store"],
+                "folder",
+                f"of content {{}} left out ({self._first.get('store')}), as links in the dataset name its files",
+            ),
+            *count_note(
+                counts["named"],
+                "file",
+                f"{{}} left out, as links in the dataset lead to them: {self._first.get('named')}"
+                + (", …" if counts["named"] > 1 else ""),
+            ),
             *count_note(counts["special"], "special file", "(a pipe, a socket, a device) {} left out"),
             *count_note(counts["unspeakable"], "file", "whose name is not UTF-8 {} left out"),
             *count_note(counts["vanished"], "name", "in INPUT {} gone before they were looked at"),
@@ -414,4 +428,5 @@ def count_note(count: int, noun: str, rest: str) -> tuple[str, ...]:
     """A note of how many there were, if there were any."""
     if not count:
         return ()
-    return (f"{count:,} {noun}{'' if count == 1 else 's'} {rest.format('was' if count == 1 else 'were')}",)
+    told = rest.replace("{}", "was" if count == 1 else "were", 1)  # names may have braces too
+    return (f"{count:,} {noun}{'' if count == 1 else 's'} {told}",)

@@ -156,8 +156,8 @@ def test_one_extractor(call: Call) -> None:
     assert out == (
         "mine.py:windowed\n  One row for each file.\n\nunit: file\nanchors: *.txt  *.csv\n\n"
         "options, given with --set NAME=VALUE:\n"
-        "  window=int                Length of a window. Default: 60 seconds.\n"
-        "  channels=tuple[str, ...]  Default: [].\n\n"
+        "  window=WHOLE     Length of a window. Default: 60 seconds.\n"
+        "  channels=TEXT,…  Default: [].\n\n"
         "columns of the table (2):\n  path   string\n  about  string\n"
     )
     found = json.loads(call("extractors", "wfdb-summary", "--json")[1])
@@ -165,7 +165,7 @@ def test_one_extractor(call: Call) -> None:
     assert "signal_name" in {each["name"] for each in found["columns"]}
     _, out, _ = call("extractors", "mine.py:needy")
     assert "columns: shown when --set gives table" in out
-    assert "table=str  Must be given." in out
+    assert "table=TEXT  Must be given." in out
     assert "columns of the table (1)" in call("extractors", "mine.py:needy", "--set", "table=x")[1]
 
 

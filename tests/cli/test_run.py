@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
-from support import COMMAND, COUNT, Cli, TreeWriter, clean_environment
+from support import COUNT, Cli, TreeWriter, clean_environment
 
 import scaledproc
 import scaledproc.cli.run as run_command
@@ -62,10 +63,19 @@ def test_an_output_whose_name_is_too_long(cli: Cli, project: Path) -> None:
 def test_ctrl_c_while_modules_are_loaded_leaves_nothing(project: Path) -> None:
     (project / "scratch").mkdir()
     words = ["run", "data", "out", "--extractor", "count.py:count", "--jobs", "2", "--scratch", "scratch"]
-    for wait in (0.1, 0.2, 0.3, 0.45):
+    # What comes while Python itself starts is not ours to answer.
+    begin = "from scaledproc.__main__ import main; print('begun', flush=True); main()"
+    for wait in (0.03, 0.1, 0.2, 0.35):
         with subprocess.Popen(
-            [*COMMAND, *words], cwd=project, env=clean_environment(), stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", begin, *words],
+            cwd=project,
+            env=clean_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "begun\n"
             time.sleep(wait)
             process.send_signal(signal.SIGINT)
             _, said = process.communicate(timeout=60)

@@ -65,6 +65,16 @@ def test_a_task_that_fails(folder: Path, cli: Cli) -> None:
     assert any(line.split()[:4] == ["value", "int64", "3.5", "3.5"] for line in done.stdout.splitlines())
 
 
+def test_a_task_of_a_run_whose_dataset_is_elsewhere_now(folder: Path, cli: Cli) -> None:
+    cli("run", "data", "out", "--extractor", "mine.py", "--include", "b/3.txt", "--jobs", "1")
+    (folder / "data").rename(folder / "moved")
+    done = cli("try", "out")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "no file of 'b/3.txt' is in" in done.stderr
+    assert "scaledproc try EXTRACTOR INPUT TASK" in done.stderr
+
+
 def test_json_is_alone_on_standard_output(folder: Path, cli: Cli) -> None:
     done = cli("try", "mine.py", "data", "--json")
     found = json.loads(done.stdout)

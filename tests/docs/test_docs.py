@@ -140,8 +140,15 @@ def test_what_a_page_names_is_there(page: Path) -> None:
 
 @pytest.mark.parametrize("name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"])
 def test_links_of_the_first_pages_lead_somewhere(name: str) -> None:
-    for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", (ROOT / name).read_text(encoding="utf-8")):
+    for link, part in re.findall(r"\]\(([^)#]+)(?:#([^)]*))?\)", (ROOT / name).read_text(encoding="utf-8")):
         assert link.startswith("https://") or (ROOT / link).exists(), link
+        assert not part or part in parts_of((ROOT / link).read_text(encoding="utf-8")), f"{link}#{part}"
+
+
+def parts_of(page: str) -> set[str]:
+    """The names that links to a page's headings have."""
+    headings = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def resolve(name: str) -> object:

@@ -292,7 +292,7 @@ def test_an_error_while_a_file_is_loaded_names_its_line(lab: Path, files: dict[s
 
 
 INSIDE = """
-import concurrent.futures, multiprocessing
+import concurrent.futures, multiprocessing, pathlib, tempfile
 import joblib, scaledproc
 
 def square(i): return i * i
@@ -301,21 +301,62 @@ def x(f): return scaledproc.extractor(schema={"v": "string"}, anchor="*.txt", un
 
 @x
 def executor(task):
-    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("METHOD")) as pool:
         return {"v": str(list(pool.map(square, range(3))))}
 @x
 def parallel(task):
+    return {"v": str(joblib.Parallel(2)(joblib.delayed(square)(i) for i in range(3)))}
+@x
+def threads(task):
+    return {"v": str(joblib.Parallel(2, prefer="threads")(joblib.delayed(square)(i) for i in range(3)))}
+@x
+def program(task):
     from joblib.externals.loky.backend.reduction import dumps
     import subprocess, sys
-    code = f"import pickle; print(pickle.loads({bytes(dumps(square))!r})(3))"
+    code = f"import pickle; print([pickle.loads({bytes(dumps(square))!r})(i) for i in range(3)])"
     return {"v": subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip()}
+
+@scaledproc.extractor(schema={"n": "int64"}, anchor="*.csv", unit="file")
+def inner(task):
+    return {"n": square(int(task.path.stem))}
+@x
+def nested(task):
+    with tempfile.TemporaryDirectory() as folder:
+        place = pathlib.Path(folder)
+        (place / "in").mkdir()
+        for i in range(3):
+            (place / f"in/{i}.csv").touch()
+        run = scaledproc.run(place / "in", place / "out", extractor=inner, jobs=JOBS)
+        return {"v": str(run.to_arrow()["n"].to_pylist())}
 """
 
 
-def test_what_a_file_defines_can_be_sent_to_other_processes(lab: Path) -> None:
-    (lab / "my inside.py").write_text(INSIDE)
-    run = scaledproc.run(lab / "data", lab / "out", extractor=f"{lab}/my inside.py:parallel", jobs=1, limit=1)
-    assert run.to_arrow()["v"].to_pylist() == ["9"]
+@pytest.mark.parametrize("at", [pytest.param("here", marks=pytest.mark.slow), "worker"])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("executor", {"METHOD": "fork"}),
+        ("executor", {"METHOD": "spawn"}),
+        ("executor", {"METHOD": "forkserver"}),
+        ("parallel", {}),
+        ("threads", {}),
+        ("program", {}),
+        ("nested", {"JOBS": "1"}),
+        ("nested", {"JOBS": "2"}),
+    ],
+)
+def test_what_a_file_defines_is_known_in_processes_of_its_tasks(
+    lab: Path, name: str, words: dict[str, str], at: str
+) -> None:
+    text = INSIDE
+    for word, value in words.items():
+        text = text.replace(word, value)
+    (lab / "my inside.py").write_text(text)
+    lifespan = 100 if at == "worker" else None  # which only processes of their own have
+    extractor = f"{lab}/my inside.py:{name}"
+    run = scaledproc.run(lab / "data", lab / "out", extractor=extractor, jobs=1, limit=2, worker_lifespan=lifespan)
+    assert not run.quarantined, run.errors()["message"].to_pylist()
+    assert run.to_arrow()["v"].to_pylist() == ["[0, 1, 4]"] * 2
 
 
 def test_status_without_the_backend_that_has_the_run(cli: Cli, lab: Path) -> None:

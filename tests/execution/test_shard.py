@@ -11,8 +11,16 @@ import pytest
 
 import scaledproc
 from scaledproc.events import ChunkDone, Event, ShardDone
+from scaledproc.execution.shard import no_errors
 from scaledproc.extractors import Task
+from scaledproc.run_folder.names import WORK_ERROR_SCHEMA
+from scaledproc.storage.parquet import write_table
 from scaledproc.testing import output_bytes
+
+
+def test_a_shard_without_errors_has_the_table_that_would_be_written(tmp_path: Path) -> None:
+    write_table(tmp_path / "errors", WORK_ERROR_SCHEMA, [])
+    assert no_errors() == (tmp_path / "errors").read_bytes()
 
 
 @pytest.mark.slow

@@ -98,6 +98,7 @@ def test_a_function_declares_what_stands_behind_the_task() -> None:
     assert found["channels"].about.help == found["bands"].about.help == "Which to take."
     assert found["units"].about.help == ""
     assert [each.type_text for each in found.values()][1:4] == ["int", "float", "tuple[str, ...]"]
+    assert [each.placeholder for each in found.values()][1:4] == ["WHOLE", "NUMBER", "TEXT,…"]
 
 
 def test_a_class_declares_what_it_is_made_with() -> None:

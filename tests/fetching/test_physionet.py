@@ -41,6 +41,23 @@ def test_records_without_folders(net: PhysioNet, dest: Path, sums: bool, indexes
     assert set(tree_bytes(dest)) == set(files) - {"RECORDS", "ANNOTATORS"}
 
 
+@pytest.mark.parametrize("indexes", [True, False])
+def test_lines_of_a_header_that_are_not_read_name_no_file(net: PhysioNet, dest: Path, indexes: bool) -> None:
+    files = {
+        "RECORDS": b"r\nm\n",
+        "r.hea": b"r 2 360 10\nr.dat 16\nr.dat 16\nother.dat 16\n",
+        "r.dat": b"d" * 40,
+        "m.hea": b"m/1 1 360 10\nm_1 10\nm_2 10\n",
+        "m_1.hea": b"m_1 1 360 10\nm_1.dat 16\n",
+        "m_1.dat": b"s" * 20,
+    }
+    net.publish("more/1.0.0", files, sums=False)
+    net.indexes = indexes
+    done = fetch(net, dest, "more/1.0.0", limit=2)
+    assert not done.failed
+    assert set(tree_bytes(dest)) == set(files) - {"RECORDS"}
+
+
 def test_lists_of_lists(net: PhysioNet, dest: Path) -> None:
     """A line of RECORDS can name a folder of folders; `records` counts the innermost."""
     files = {"RECORDS": b"waves/\n", "waves/RECORDS": b"p1/\np2/\np3/\n"}
@@ -250,18 +267,77 @@ def test_a_file_that_the_sums_lack(net: PhysioNet, dest: Path, indexes: bool, op
     assert any("has no line for 1 file" in note for note in done.notes)
 
 
+def test_a_record_whose_index_page_shows_nothing(
+    net: PhysioNet, dest: Path, demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page whose links lead elsewhere shows no file: what RECORDS names is then missing, and told to be."""
+    lines = net.files[f"{NAME}/SHA256SUMS.txt"].splitlines(keepends=True)
+    net.files[f"{NAME}/SHA256SUMS.txt"] = b"".join(line for line in lines if b" 30/3000003/" not in line)
+    page = "<h1>Index of</h1><a href='https://elsewhere/x'>x</a>"
+    index = net.index
+    monkeypatch.setattr(net, "index", lambda folder: page if "3000003" in folder else index(folder))
+    for options in ({}, {"groups": "30"}):
+        done = fetch(net, dest, **options)
+        assert [failure.path for failure in done.failed] == ["30/3000003/RECORDS"]
+
+
+@pytest.mark.parametrize("content", [b"../a/\n..\n", b"\n \n", b""])
+def test_a_list_of_records_without_one_is_none(net: PhysioNet, dest: Path, demo: Path, content: bytes) -> None:
+    del net.files[f"{NAME}/SHA256SUMS.txt"]
+    net.files[f"{NAME}/RECORDS"] = content
+    done = fetch(net, dest, groups="30")
+    assert of(demo, "30/") == {path: found for path, found in tree_bytes(dest).items() if path != "RECORDS"}
+    assert any(f"RECORDS of {net.base_url}/{NAME} is no list of records" in note for note in done.notes)
+    net.indexes = False
+    with pytest.raises(ScaledprocError, match="there is no database at"):
+        fetch(net, dest, groups="30")
+
+
+@pytest.mark.parametrize(
+    ("option", "wanted"),
+    [
+        ("", "waves/"),
+        ("groups=waves", "waves/"),
+        ("p1\np2\n", "waves/"),
+        ("p11\nwaves/p2/p21\n", ("waves/p1/p11", "waves/p2")),
+    ],
+)
+def test_folders_deep_down_that_the_sums_lack(
+    net: PhysioNet, dest: Path, tmp_path: Path, option: str, wanted: str | tuple[str, ...]
+) -> None:
+    """At any depth, and in a folder that has files of its own and no other folder in the sums."""
+    there = ["p1/p11/1/1.hea", "p1/p12/2/2.hea", "p2/p21/RECORDS"]
+    lacking = ["p1/p11/3/3.hea", "p1/p13/4/4.hea", "p2/p21/5/5.hea", "p2/p21/5/more/5.dat"]
+    net.publish("deep/1", {f"waves/{path}": b"r 0\n" for path in there})
+    net.files |= {f"deep/1/waves/{path}": b"r 0\n" for path in lacking}
+    (tmp_path / "only.txt").write_text(option)
+    options: dict[str, Any] = {"only": tmp_path / "only.txt"} if option[:1] == "p" else {}
+    if option[:1] == "g":
+        options["groups"] = "waves"
+    done = fetch(net, dest, "deep/1", **options)
+    expected = {f"waves/{path}" for path in there + lacking if f"waves/{path}".startswith(wanted)}
+    assert {path for path in tree_bytes(dest) if "/" in path} == expected
+    told = "\n".join(done.notes)
+    folders = "2 folders" if isinstance(wanted, str) else "1 folder"
+    assert f"has no file of {folders} on the index pages (waves/p1/p11/3/): not checked" in told
+    assert "has no line for 2 files on the index pages (waves/p2/p21/5/5.hea): not checked" in told
+    assert not any(count > 1 for path, count in net.asked().items() if path.endswith("/"))
+    again = fetch(net, dest, "deep/1", **options)
+    assert (again.files, again.failed) == (0, ())
+
+
+def test_a_list_that_names_its_own_folder(net: PhysioNet, dest: Path) -> None:
+    files = {"RECORDS": b"a/\n", "a/RECORDS": b"./\n/\nr1\n", "a/r1.hea": b"r1 1 1 1\nr1.dat 16\n", "a/r1.dat": b"12"}
+    net.publish("itself/1", files, sums=False)
+    net.indexes = False
+    done = fetch(net, dest, "itself/1")
+    assert (set(tree_bytes(dest)), done.failed) == (set(files), ())
+    assert any("2 lines of RECORDS cannot be used" in note for note in done.notes)
+
+
 def test_pasted_url(net: PhysioNet, dest: Path, demo: Path) -> None:
     fetch(net, dest, "https://physionet.org/content/mimic3wdb/1.0/", groups="32", records=1)
     assert tree_bytes(dest) == of(demo, "32/3200058/")
-
-
-def test_newest_version(net: PhysioNet, dest: Path) -> None:
-    for version in ("1.9", "1.10", "0.1"):
-        net.publish(f"several/{version}", {"version.txt": version.encode()})
-    fetch(net, dest, "several")
-    assert (dest / "version.txt").read_bytes() == b"1.10"
-    done = scaledproc.fetch("physionet:several", dest, base_url=net.base_url.replace("/files", "//files"))
-    assert done.source.endswith("several/1.10")  # from the index page of a mirror that has no API
 
 
 def test_hostile_lists(net: PhysioNet, dest: Path, tmp_path: Path) -> None:

@@ -165,10 +165,19 @@ KINDS: dict[str, Callable[[Request], bool]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "number", "before"),
-    [("delete", 1, True), ("run.json", 1, True), ("run.json", 2, False), ("run.json", 3, False), ("table", 1, True)],
+    [
+        ("delete", 1, True),
+        ("run.json", 1, True),
+        ("run.json", 2, False),
+        ("run.json", 3, False),
+        ("shard", 1, True),
+        ("shard", 2, True),
+        ("shard", 1, False),
+        ("table", 1, True),
+    ],
 )
 def test_of_a_driver_that_is_cut_off(s3: Bucket, proxy: MisbehavingStore, kind: str, number: int, before: bool) -> None:
-    output = f"late/{kind}-{number}"
+    output = f"late/{kind}-{number}-{before}"
     anew = before and kind == "run.json"  # else the second one finds nothing to do
     driver = overtaken(s3, proxy, output, nth(number, KINDS[kind], then_all=True), before=before, anew=anew)
     assert isinstance(driver.error, OvertakenError), driver.error

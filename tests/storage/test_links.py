@@ -75,19 +75,21 @@ def test_hidden_annex_is_still_taken_once(tmp_path: Path) -> None:
     annex(tmp_path / "ds", "a.csv", "a")
     found = take(tmp_path / "ds", hidden=True)
     assert paths(found) == ["a.csv"]
-    assert found.notes == ("1 folder of content was left out, as links in the dataset name its files",)
+    told = "1 folder of content was left out (.git/annex/objects), as links in the dataset name its files"
+    assert found.notes == (told,)
 
 
 def test_content_that_is_not_here_is_told_with_the_remedy(tmp_path: Path) -> None:
     root = tmp_path / "ds"
     annex(root, "a.csv", "a")
-    annex(root, "sub/gone.csv", None)
+    annex(root, "sub/{gone}.csv", None)
     (root / "sub/pointer.csv").write_text("/annex/objects/MD5E-s2--aa.csv\n")
     found = take(root)
     assert paths(found) == ["a.csv"]
     (note,) = [note for note in found.notes if "content" in note]
     assert note.startswith("2 files of git-annex")
     assert "git annex get" in note
+    assert "the first is sub/" in note
     # Not a repository's: a text like any other.
     (tmp_path / "plain").mkdir()
     (tmp_path / "plain/pointer.csv").write_text("/annex/objects/MD5E-s2--aa.csv\n")
@@ -121,7 +123,31 @@ def test_snapshot_of_a_hugging_face_cache(tmp_path: Path, extractor: Any) -> Non
     assert texts(run) == {"a.csv": "h1", "data/b.csv": "h2", "same.csv": "h1"}
     whole = take(tmp_path / "hub")
     assert paths(whole) == [f"datasets--me--x/snapshots/abc123/{name}" for name in ("a.csv", "data/b.csv", "same.csv")]
+    (note,) = whole.notes
+    assert note.startswith("2 files were left out, as links in the dataset lead to them: datasets--me--x/blobs/h")
     assert paths(take(revision.parents[1] / "blobs")) == ["h1", "h2"]
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_folders_that_are_only_called_as_those_of_a_cache(tmp_path: Path, hidden: bool) -> None:
+    """Of a folder `blobs` only what a link beside it leads to is content under another name."""
+    for name in ("snapshots/a.csv", "blobs/b.csv", "blobs/deep/c.csv", "x/snapshots/d.csv", "x/blobs/e.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    found = take(tmp_path, hidden=hidden)
+    plain = ["blobs/b.csv", "blobs/deep/c.csv", "snapshots/a.csv", "x/blobs/e.csv", "x/snapshots/d.csv"]
+    assert paths(found) == plain
+    assert not found.notes
+    (tmp_path / "blobs/deep/h{1}").write_text("h1")
+    (tmp_path / "blobs/h2").write_text("h2")
+    (tmp_path / "snapshots/r").mkdir()
+    (tmp_path / "snapshots/r/f.csv").symlink_to("../../blobs/deep/h{1}")
+    (tmp_path / "snapshots/r/.g.csv").symlink_to("../../blobs/h2")  # whose content is hidden with it
+    (tmp_path / "snapshots/r/folder").symlink_to("../../blobs/deep")  # which is not followed
+    found = take(tmp_path, hidden=hidden)
+    assert paths(found) == sorted([*plain, "snapshots/r/f.csv", *(["snapshots/r/.g.csv"] if hidden else [])])
+    (note,) = [note for note in found.notes if "lead to" in note]
+    assert note.startswith("2 files were left out, as links in the dataset lead to them: blobs/")
 
 
 @pytest.mark.parametrize("inside", ["", "data", "data/sub"])

@@ -106,6 +106,11 @@ def as_arrow(values: list[Any]) -> pa.Table | None:
         return None
 
 
+def rows_of(frame: pd.DataFrame) -> Iterator[pd.Series[Any]]:
+    """A DataFrame's rows, each of the type of its only column."""
+    return (frame.iloc[place] for place in range(len(frame)))
+
+
 def forms(values: list[Any]) -> Iterator[tuple[str, Any, list[Any]]]:
     """The same rows in every form, and the values that the form has: Arrow and pandas may change them at once."""
     for times in (1, 60):  # small DataFrames and large ones go different ways
@@ -117,9 +122,11 @@ def forms(values: list[Any]) -> Iterator[tuple[str, Any, list[Any]]]:
         frame = pd.DataFrame({"x": many})
         found = [None if isinstance(each, float) and each != each else each for each in frame["x"].tolist()]
         yield "DataFrame", frame, found
+        yield "Series", rows_of(frame), found
         with np.errstate(invalid="ignore"):  # pandas 2 sees by a cast whether floats are whole
             frame = frame.convert_dtypes()
         yield "converted DataFrame", frame, frame["x"].tolist()
+        yield "converted Series", rows_of(frame), frame["x"].tolist()
         table = as_arrow(many)
         if table is not None:
             found = table["x"].to_pylist()
@@ -128,7 +135,9 @@ def forms(values: list[Any]) -> Iterator[tuple[str, Any, list[Any]]]:
             yield "reader", table.to_reader(max_chunksize=1), found
             yield "another library's", Stream(table), found
             if table["x"].type != pa.list_(pa.null()):  # of these pandas 2 makes what Arrow 19 calls damaged
-                yield "DataFrame of Arrow's types", table.to_pandas(types_mapper=pd.ArrowDtype), found
+                frame = table.to_pandas(types_mapper=pd.ArrowDtype)
+                yield "DataFrame of Arrow's types", frame, found
+                yield "Series of Arrow's types", rows_of(frame), found
 
 
 def scribble(thing: Any) -> None:

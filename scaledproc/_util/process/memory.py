@@ -84,7 +84,8 @@ class OwnPeak:
 def _of_status(name: str) -> int | None:
     """A line of what Linux tells of this process, in bytes."""
     try:
-        found = re.search(rf"^{name}:\s+(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
+        with _STATUS.open("rb", buffering=0) as file:
+            found = re.search(rb"^%s:\s+(\d+) kB$" % name.encode(), file.read(), re.MULTILINE)
     except OSError:
         return None
     return int(found[1]) * 1024 if found else None

@@ -80,7 +80,7 @@ def _machine() -> str:
 def _born(pid: int) -> str | None:
     """When a process started; None where there is none, or it is over and only waited for."""
     try:
-        state, *rest = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        state, *rest = told_of(pid).rpartition(b")")[2].decode("ascii").split()
     except ProcessLookupError:  # it ended meanwhile
         return None
     except (FileNotFoundError, PermissionError):
@@ -97,6 +97,12 @@ def _born(pid: int) -> str | None:
         return None
     except psutil.AccessDenied:
         return _UNTOLD
+
+
+def told_of(pid: int) -> bytes:
+    """What Linux tells of a process in one line."""
+    with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:  # noqa: PTH123 - hot: asked before each change
+        return file.read()
 
 
 def _is_there(pid: int) -> bool:

@@ -27,7 +27,7 @@ from scaledproc.execution.chunks.said import SaidRows
 from scaledproc.execution.chunks.task_call import error_row, run_task
 from scaledproc.execution.workers.printing import printed, watch_questions
 from scaledproc.execution.workers.recovery import ChunkPiece
-from scaledproc.execution.workers.worker_guard import between_tasks, guard
+from scaledproc.execution.workers.worker_guard import between_tasks, guard, is_worker
 from scaledproc.extractors import Extractor, Task
 from scaledproc.extractors.rows.collector import REFUSALS, RefusedRowsError, RowCollector, SchemaError, refused_among
 from scaledproc.extractors.rows.several import collector_for, schema_between
@@ -252,7 +252,7 @@ def _run_tasks(work: ChunkWork, piece: ChunkPiece, out: Outputs, refused: Refuse
     refused_files, refusal = 0, ""
     meter = Meter()
     has_read = True
-    if own is None:
+    if not is_worker():
         watch_questions()
     try:
         for place in range(piece.start, piece.stop):

@@ -15,7 +15,7 @@ from scaledproc.execution.chunks.missing_dataset import DatasetRetries
 from scaledproc.execution.chunks.quarantine import MESSAGE, NAME, TRACE, bounded, cleaned, placeless
 from scaledproc.execution.limits import Limits
 from scaledproc.execution.workers.printing import DebuggerError, printed, was_debugged
-from scaledproc.execution.workers.worker_guard import guard
+from scaledproc.execution.workers.worker_guard import guard, is_worker
 from scaledproc.extractors import Extractor, Task
 from scaledproc.extractors.rows.collector import RowCollector, SchemaError
 
@@ -111,7 +111,7 @@ def _extract(extractor: Extractor, task: Task, problem: str | None, collector: R
         printed.end(before, task.anchor)
     if os.getpid() != process:
         _end_fork(found)
-    if found is not None and guard() is None:
+    if found is not None and not is_worker():
         # In the driver's process Ctrl-C reaches the task too, and the programs that it runs.
         if isinstance(found, KeyboardInterrupt) and _is_a_persons():
             raise found

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from scaledproc.planning.inventory import globs_of, matches
-from scaledproc.run_folder.names import ERRORS, INVENTORY
+from scaledproc.run_folder.names import ERRORS, INVENTORY, PLAN
 from scaledproc.storage.parquet import read_tables
 
 if TYPE_CHECKING:
@@ -38,6 +38,9 @@ class Unreferenced:
     def __init__(self, run: Run, extractor: Extractor) -> None:
         self._run = run
         self._globs = extractor.companions
+        options = run.record.options
+        self._anchors = tuple({*extractor.anchors, *options.get("anchors", ())})
+        self._is_selected = bool(options.get("only")) or {*options.get("anchors", ())} != {*extractor.anchors}
         self._column = extractor.companion_column
         self._coming = self._companions() if self._globs and self._column else iter(())
         self._waiting = self._known = pa.array([], pa.string())
@@ -49,6 +52,8 @@ class Unreferenced:
         if self._column is None or not self._globs:
             return
         named = pc.unique(rows[self._column].combine_chunks().cast(pa.string())).drop_null()
+        # Rows may name files of other kinds too, which never come.
+        named = named.filter(matches(pa.chunked_array([named]), self._globs).combine_chunks())
         new = named.filter(pc.invert(pc.is_in(named, value_set=self._known)))
         while not pc.all(pc.is_in(new, value_set=self._waiting), min_count=0).as_py():
             more = next(self._coming, None)
@@ -60,12 +65,14 @@ class Unreferenced:
         self._known = known.slice(max(len(known) - KNOWN, 0))
 
     def notes(self, quarantined: int) -> list[str]:
-        """What is to be told after all rows were seen; nothing of files that a quarantined task may have named."""
+        """What is to be told after all rows were seen.
+
+        Nothing of units with a header whose rows are not there: a quarantined task's, or one that starts no task of
+        this run, as `--only` and `--anchor` leave out some beside others.
+        """
         left = pa.concat_arrays([self._waiting, *self._coming])
-        paths = [path.as_py() for path in left] if quarantined and len(left) else []
-        if paths:
-            folders = self._folders_of_quarantined()
-            left = pa.array([path for path in paths if not any(f in folders for f in _above(path))], pa.string())
+        if len(left) and (quarantined or self._is_selected):
+            left = self._without_unread(left, quarantined)
         if not len(left):
             return []
         shown = ", ".join(repr(path) for path in left[:SHOWN].to_pylist()) + (", …" if len(left) > SHOWN else "")
@@ -77,13 +84,39 @@ class Unreferenced:
                 paths = table["path"].cast(pa.string())
                 yield paths.filter(matches(paths, self._globs)).combine_chunks()
 
-    def _folders_of_quarantined(self) -> set[str]:
-        tables = read_tables(self._run.store, ERRORS, ["anchor"])
-        return {path.rpartition("/")[0] for table in tables for path in table["anchor"].to_pylist()}
+    def _without_unread(self, left: pa.Array, quarantined: int) -> pa.Array:
+        """Those of some companions in whose units all headers gave their rows."""
+        import pyarrow.compute as pc
+
+        found = self._in_inventory(lambda table: pc.is_in(table["path"], value_set=left))
+        units = pc.unique(found["unit"].combine_chunks())
+        headers = self._in_inventory(
+            lambda table: pc.and_(pc.is_in(table["unit"], value_set=units), matches(table["path"], self._anchors))
+        )
+        paths = headers["path"].combine_chunks()
+        is_read = self._are_in(PLAN, paths)
+        if quarantined:
+            is_read = pc.and_not(is_read, self._are_in(ERRORS, paths))
+        unread = headers["unit"].filter(pc.invert(is_read)).combine_chunks()
+        return found["path"].filter(pc.invert(pc.is_in(found["unit"], value_set=unread))).combine_chunks()
+
+    def _in_inventory(self, wanted: Callable[[pa.Table], pa.ChunkedArray]) -> pa.Table:
+        """Paths and units of some of the files."""
+        pieces = [_FILES.empty_table()]
+        for table in read_tables(self._run.store, INVENTORY, _FILES.names):
+            files = table.cast(_FILES)
+            pieces.append(files.filter(wanted(files)))
+        return pa.concat_tables(pieces)
+
+    def _are_in(self, name: str, anchors: pa.Array) -> pa.Array:
+        """Which of some anchors a file of the run has."""
+        import pyarrow.compute as pc
+
+        found = [pa.array([], pa.string())]
+        for table in read_tables(self._run.store, name, ["anchor"]):
+            known = table["anchor"].cast(pa.string())
+            found.append(known.filter(pc.is_in(known, value_set=anchors)).combine_chunks())
+        return pc.is_in(anchors, value_set=pa.concat_arrays(found))
 
 
-def _above(path: str) -> Iterator[str]:
-    """The folders that a path lies in; the root is the empty one."""
-    while path:
-        path = path.rpartition("/")[0]
-        yield path
+_FILES = pa.schema([("path", pa.string()), ("unit", pa.int64())])

@@ -78,6 +78,8 @@ class Guard:
             self._note = mmap.mmap(file.fileno(), _NOTE.size)
         self._number = -1
         self._before = 0
+        self.is_in_task = False
+        """Whether a task is at work now."""
         self._timeout = limits.task_timeout
         self._memory_limit = limits.memory_per_worker
         self._dump = dump.open("wb", buffering=0)
@@ -87,10 +89,11 @@ class Guard:
         self._files = _open_files()
         self._probe = _Probe()
         self._memory: int | None = None
+        self._process: Any = None
 
     def begin(self, number: int) -> None:
         """A piece of work is begun: the extractor is about to be loaded."""
-        self._number, self._before = number, 0
+        self._number, self._before, self.is_in_task = number, 0, False
         self.note(_LOADING)
 
     def end_part(self, tasks: int) -> None:
@@ -104,6 +107,7 @@ class Guard:
     def begin_task(self, place: int) -> None:
         """One task is at work from now on."""
         self.note(self._before + place)
+        self.is_in_task = True
         if self._timeout is not None:
             faulthandler.dump_traceback_later(self._timeout, exit=True, file=self._dump)
 
@@ -111,6 +115,7 @@ class Guard:
         """The task is not at work any more: its time limit is off."""
         if self._timeout is not None:
             faulthandler.cancel_dump_traceback_later()
+        self.is_in_task = False
 
     def between(self, place: int) -> None:
         """See whether there is enough left for the task of a place that is not the first.
@@ -150,9 +155,11 @@ class Guard:
 
     def is_worn(self) -> bool:
         """Whether this process has kept so much of its earlier work that a fresh one should take its place."""
-        import psutil
+        if self._process is None:
+            import psutil
 
-        memory = psutil.Process().memory_info().rss
+            self._process = psutil.Process()  # which takes ten times as long as to ask it
+        memory: int = self._process.memory_info().rss
         if self._memory is None:  # libraries are loaded by now
             self._memory = memory
         return memory - self._memory > LEAKED_MEMORY or _open_files() - self._files > LEAKED_FILES
@@ -163,7 +170,8 @@ _guard: Guard | None = None
 
 def is_worn() -> bool:
     """Whether this is a worker process that a fresh one should take the place of."""
-    return _guard is not None and _guard.is_worn()
+    own = guard()
+    return own is not None and own.is_worn()
 
 
 def start_guard(marker: Path, dump: Path, limits: Limits) -> None:
@@ -173,20 +181,29 @@ def start_guard(marker: Path, dump: Path, limits: Limits) -> None:
 
 
 def guard() -> Guard | None:
-    """That of this process; None where it is the driver's."""
-    return _guard
+    """That of this process's tasks; None where it is the driver's.
+
+    None too within a task: it may make a run of its own here, whose tasks must neither end the time limit of the task
+    that they are part of, nor stand in its place.
+    """
+    return None if _guard is None or _guard.is_in_task else _guard
+
+
+def is_worker() -> bool:
+    """Whether this is a worker process, within a task too."""
+    return _guard is not None
 
 
 def end_part(tasks: int) -> None:
     """Note that a part of this process's work is done, of so many tasks."""
-    if _guard is not None:
-        _guard.end_part(tasks)
+    if (own := guard()) is not None:
+        own.end_part(tasks)
 
 
 def between_tasks() -> None:
     """Note that the tasks are done: what ends this process now is not the last one's fault alone."""
-    if _guard is not None:
-        _guard.note(_BETWEEN)
+    if (own := guard()) is not None:
+        own.note(_BETWEEN)
 
 
 def _limit_memory(size: int) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from scaledproc.errors import UsageError
-from scaledproc.extractors.rows.columns import columns_of, nan_is_null, take_column, take_table
+from scaledproc.extractors.rows.columns import Shared, columns_of, nan_is_null, take_column, take_table
 from scaledproc.extractors.rows.scalars import LARGEST_BINARY, Taker
 from scaledproc.extractors.rows.takers import taker_for, to_arrow
 from scaledproc.extractors.rows.values import SIZED, RefusedValue, is_nan, is_pandas, size_of
@@ -107,6 +107,7 @@ class Taken:
     rows: int = 0
     size: int = 0
     packed: int = 0
+    shared: Shared = field(default_factory=Shared)
 
 
 class _Column(NamedTuple):
@@ -354,7 +355,9 @@ class RowCollector:
         elif is_pandas(item, "Series"):
             if not item.index.is_unique:
                 raise SchemaError(f"row {taken.rows + 1} names a column twice")
-            self._take_row({name: None if is_nan(value) else value for name, value in item.items()}, taken)
+            kind = item.dtype
+            row = {name: None if is_nan(value) and nan_is_null(kind) else value for name, value in item.items()}
+            self._take_row(row, taken)
         elif isinstance(item, Mapping):
             self._take_row(item, taken)
         elif hasattr(item, "__arrow_c_stream__") and not isinstance(item, (pa.Array, pa.ChunkedArray)):
@@ -581,7 +584,7 @@ class RowCollector:
 
     def _hold(self, table: pa.Table, taken: Taken) -> None:
         size = table.get_total_buffer_size()
-        taken.parts.append(table)
+        taken.parts.append(taken.shared.share(table))
         taken.rows += table.num_rows
         taken.packed += size
         taken.size += size

@@ -14,6 +14,10 @@ from scaledproc.extractors.rows.takers import to_arrow
 from scaledproc.extractors.rows.values import RefusedValue, is_nan, is_within
 
 _EXACT_IN_FLOAT = {pa.float64(): 2**53, pa.float32(): 2**24, pa.float16(): 2**11}
+_WORTH = 64  # rows of a table, from which on it is looked for what is the same in all of them
+_SHARED_ROWS = 8192  # of an array whose memory tables share
+_MOST_SHARED = 64  # such arrays of a task
+_LONGEST_SHARED = 100  # characters of their text
 _LARGEST = {pa.float32(): float(np.finfo(np.float32).max), pa.float16(): float(np.finfo(np.float16).max)}
 
 
@@ -59,13 +63,51 @@ def take_column(column: pa.ChunkedArray | Sequence[Any], taker: Taker) -> pa.Chu
     return _copied(pa.table([fast], ["x"])).column(0)
 
 
+class Shared:
+    """Lets columns that have one value in all rows of a table share their memory with those of other tables.
+
+    Such are names and numbers of what was measured, beside what was measured. Rows of a task wait until all are there,
+    in tables as they came; so what is the same in each is held once.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[pa.DataType, Any], pa.Array] = {}
+
+    def share(self, table: pa.Table) -> pa.Table:
+        """The same rows; a table of few rows, and columns of other than texts and whole numbers, stay as they are."""
+        if table.num_rows < _WORTH:
+            return table
+        columns = [self._column(column) for column in table.columns]
+        return pa.Table.from_arrays(columns, schema=table.schema)
+
+    def _column(self, column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
+        kind, rows = column.type, len(column)
+        is_exact = kind in (pa.string(), pa.large_string()) or pa.types.is_integer(kind)  # equal is the same bytes
+        if not is_exact or column.num_chunks != 1:
+            return column
+        first, last = column[0], column[rows - 1]
+        if not first.equals(last) or (isinstance(value := first.as_py(), str) and len(value) > _LONGEST_SHARED):
+            return column
+        held = self._held.get((kind, value))
+        if held is None or len(held) < rows:
+            long = max(rows, _SHARED_ROWS)
+            held = pa.repeat(first, long) if first.is_valid else pa.nulls(long, kind)
+        same = held.slice(0, rows)
+        if not column.chunk(0).equals(same):
+            return column
+        if len(self._held) >= _MOST_SHARED:
+            self._held.clear()
+        self._held[kind, value] = held
+        return same
+
+
 def columns_of(frame: Any) -> list[pa.ChunkedArray | list[Any]]:
     """A DataFrame's columns, as Arrow's where that knows their types and else as values; missing ones are null."""
     return [_series(series) for _, series in frame.items()]
 
 
 def nan_is_null(dtype: Any) -> bool:
-    """Whether NaN stands for null in a DataFrame's column: in some of pandas' own types it is a number."""
+    """Whether NaN stands for null in a DataFrame's column or a Series: in some of pandas' own types it is a number."""
     return isinstance(dtype, np.dtype) or str(dtype) in ("str", "category", "string") or str(dtype).startswith("Sparse")
 
 

@@ -28,7 +28,7 @@ LONGEST_LINE = 2**16
 MOST_COLUMNS = 1_000
 MOST_VALUES = 2**19
 """Different values of all columns together: monitors give each signal in some hundreds of steps."""
-_COLUMN = re.compile(r"(.*?)\s*\[([^\[\]]*)\]\s*", re.DOTALL)
+_COLUMN = re.compile(r"\s*(.*?)\s*\[([^\[\]]*)\]\s*", re.DOTALL)
 _LIKE_TIME = re.compile(r"\W*time\b", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?(?:\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})(?:e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 _LARGEST = Fraction(10**100)

@@ -33,9 +33,17 @@ def read_sum(line: str) -> tuple[str, str] | None:
 
 
 def read_lines(content: str) -> list[str]:
-    """The names in a list such as RECORDS, a line each, as they are written but for a leading `./`."""
+    """The names in a list such as RECORDS, a line each, as written but for parts that mean nothing: `./`, `//`.
+
+    A slash at the beginning is one of them: a list names what is below its own folder.
+    """
     lines = (line.strip() for line in content.removeprefix("\ufeff").splitlines())
-    return [line.removeprefix("./") for line in lines if line]
+    return [_plain(line) for line in lines if line]
+
+
+def _plain(path: str) -> str:
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    return "/".join(parts) + ("/" if parts and path.endswith("/") else "")
 
 
 def is_list(content: str) -> bool:
@@ -120,7 +128,7 @@ def _name_of(link: str, url: str) -> str | None:
         target, folder = urlsplit(link), urlsplit(url)
     except ValueError:  # no URL
         return None
-    if target.query or (target.scheme and target.scheme != folder.scheme):
+    if target.query or (target.scheme != folder.scheme and target.scheme not in ("", "http", "https")):
         return None
     if target.netloc and target.netloc != folder.netloc:
         return None

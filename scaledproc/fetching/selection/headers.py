@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -22,13 +23,32 @@ Headers = Callable[[Sequence[str]], Iterable[tuple[Sequence[str], Sequence[str]]
 
 
 def names_in(header: str) -> tuple[list[str], list[str]]:
-    """The segments and the signal files that a header names; leniently, as nothing is computed from them."""
-    lines = [line.split("#")[0].split() for line in header.splitlines()] if is_list(header) else []
-    lines = [words for words in lines if words]
+    """The segments and the signal files that a header names; leniently, as nothing is computed from them.
+
+    Of more lines than the first one says that there are, those beyond are not read, as header(5) has it.
+    """
+    lines = [line.split() for line in _LINE_ENDS.split(header)] if is_list(header) else []
+    lines = [words for words in lines if words and not words[0].startswith("#")]
     if not lines:
         return [], []
-    names = list(dict.fromkeys(words[0] for words in lines[1:] if words[0] != "~"))
-    return (names, []) if "/" in lines[0][0] else ([], names)
+    name, *rest = lines[0]
+    _, is_master, segments = name.partition("/")
+    count = _count(segments if is_master else "".join(rest[:1]))
+    read = lines[1:] if count is None else lines[1 : 1 + count]
+    names = list(dict.fromkeys(words[0] for words in read if words[0] != "~"))
+    return (names, []) if is_master else ([], names)
+
+
+_LINE_ENDS = re.compile(r"\r\n|\r|\n")
+
+
+def _count(text: str) -> int | None:
+    """A whole number, which may be written as `2.0`; None where it is none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return int(number) if number.is_integer() and number >= 0 else None
 
 
 def read_headers(store: Store, headers: Sequence[str]) -> list[tuple[list[str], list[str]]]:

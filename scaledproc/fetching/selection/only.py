@@ -255,6 +255,10 @@ def _column(source: str, path: Path, content: str, column: str | None) -> list[s
         column = alike[0]
     if column is not None and column not in header:
         raise UsageError(f"--only {source}: the file has no column {column!r}, but {', '.join(header) or 'none'}")
+    if column is not None and header.count(column) > 1:
+        raise UsageError(
+            f"--only {source}: the file has {header.count(column)} columns {column!r}: which one is meant is not known"
+        )
     place = header.index(column) if column is not None else 0
     cells = [row[place] for row in rows[column is not None :] if place < len(row)]
     # What pandas makes of a column of numbers with gaps.

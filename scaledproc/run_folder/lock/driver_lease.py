@@ -78,7 +78,8 @@ class LeaseFence:
     def sure(self) -> float:
         """Seconds until another driver might take the lease, without asking the store; 0 where that may be now."""
         try:
-            (until,) = _DEADLINE.unpack(self.deadline.read_bytes())
+            with self.deadline.open("rb", buffering=0) as file:
+                (until,) = _DEADLINE.unpack(file.read(_DEADLINE.size + 1))
         except (OSError, struct.error):
             return 0.0
         left = float(until) - processes.elapsed()

@@ -133,6 +133,63 @@ def test_nothing_is_said_of_files_that_a_quarantined_header_may_name(tmp_path: P
     assert notes_of(tmp_path / "in", tmp_path / "out") == ["1 *.dat that no task's header names: 'b/stray.dat'"]
 
 
+def test_rows_that_name_other_files_too_wait_for_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of numerics in `.csv.gz` and of FLAC files, which are no companions."""
+    files: dict[str, str | int] = {}
+    for unit in range(12):
+        files |= {f"{unit:02d}/r.hea": header("r.d1"), f"{unit:02d}/r.d1": 4, f"{unit:02d}/stray.dat": 4}
+        files |= {f"{unit:02d}/s.hea": header("s.dat"), f"{unit:02d}/s.dat": 4}
+    write(tmp_path / "in", files)
+    (note,) = notes_of(tmp_path / "in", tmp_path / "out")
+    assert note == "12 *.dat that no task's header names: '00/stray.dat', '01/stray.dat', '02/stray.dat', …"
+
+    def few(*arguments: Any) -> Any:
+        for table in read_tables(*arguments):
+            for at in range(0, table.num_rows, 3):
+                yield table.slice(at, 3)
+
+    monkeypatch.setattr(unreferenced, "read_tables", few)
+    run = scaledproc.Run.open(tmp_path / "out")
+    pieces, table = unreferenced.Unreferenced(run, run.extractor), run.to_arrow()
+    assert set(table["signal_file"].to_pylist()) == {
+        f"{unit:02d}/{name}" for unit in range(12) for name in ("r.d1", "s.dat")
+    }
+    for at in range(table.num_rows):
+        pieces.see(table.slice(at, 1))
+        assert len(pieces._waiting) <= at // 2 + 3  # the strays before the rows that were seen, and a piece
+    assert pieces.notes(0) == [note]
+
+
+@pytest.mark.parametrize("select", ["only", "anchor"])
+@pytest.mark.parametrize("table", ["file", "dataset"])
+def test_nothing_is_said_of_files_whose_header_was_not_selected(tmp_path: Path, select: str, table: str) -> None:
+    write(
+        tmp_path / "in",
+        {
+            "100.hea": header("100.dat"),
+            "100.dat": 4,
+            "101.hea": header("101.dat"),
+            "101.dat": 4,
+            "sub/102.dat": 4,  # which 101.hea may name as well
+            "a/r.hea": header("r.dat"),
+            "a/r.dat": 4,
+            "a/stray.dat": 4,
+            "b/r.hea": header("r.dat"),
+            "b/r.dat": 4,
+            "b/stray.dat": 4,  # of which the plan tells where no header of the folder is a task
+        },
+    )
+    (tmp_path / "list.txt").write_text("100\na\n")
+    how = {"only": tmp_path / "list.txt"} if select == "only" else {"anchor": ["100.hea", "a/*.hea"]}
+    found = notes_of(tmp_path / "in", tmp_path / "out", table=table, **how)
+    stray = "1 *.dat that no task's header names: 'a/stray.dat'"
+    assert [note for note in found if "in folders without a header" not in note] == [stray]
+    assert scaledproc.Run.open(tmp_path / "out").to_arrow()["signal_file"].to_pylist() == ["100.dat", "a/r.dat"]
+    (tmp_path / "in/a/stray.dat").unlink()
+    assert stray not in notes_of(tmp_path / "in", tmp_path / "out", table=table, overwrite=True, **how)
+    assert status(tmp_path / "out").notes == ()
+
+
 def test_all_of_many_files_in_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files: dict[str, str | int] = {}
     for unit in range(12):

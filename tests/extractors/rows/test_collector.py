@@ -284,6 +284,7 @@ SERIES = {
     "nothing": pd.Series([None, None], dtype=object),
     "no text": pd.Series([None, None], dtype="str"),
     "NaN that is no null": pd.Series(pd.arrays.FloatingArray(np.array([1.5, np.nan]), np.zeros(2, bool))),
+    "Arrow's NaN that is no null": pd.Series(pd.arrays.ArrowExtensionArray(pa.array([1.5, float("nan")]))),
     "Arrow's NaN": pd.Series([1.5, float("nan")], dtype="double[pyarrow]"),
     "float32 with NaN": pd.Series([1.5, float("nan")], dtype="float32"),
     "category of integers": pd.Series(pd.Categorical.from_codes([0, -1], categories=[2**53 + 1])),
@@ -313,6 +314,22 @@ def test_small_and_large_data_frames_are_taken_alike(name: str) -> None:
             field = pa.field("x", kind, nullable=nullable)
             small, large = _taken(SERIES[name], field, 1), _taken(SERIES[name], field, 60)
             assert repr(large) == repr(None if small is None else small * 60), field  # NaN is not equal to itself
+
+
+@pytest.mark.parametrize("name", SERIES)
+def test_a_series_is_taken_as_the_row_of_a_data_frame_is(name: str) -> None:
+    series = SERIES[name]
+    names = [f"x{place}" for place in range(len(series))]
+    frame = pd.DataFrame({each: series.iloc[[place]].reset_index(drop=True) for place, each in enumerate(names)})
+    for kind in [*KINDS, pa.list_(F64)]:
+        schema = pa.schema([(each, kind) for each in names])
+        assert outcome(schema, series.set_axis(names)) == outcome(schema, frame), kind
+
+
+def test_nulls_within_lists_of_a_series_stay_null() -> None:
+    lists = pd.Series(pd.arrays.ArrowExtensionArray(pa.array([[None, 0.5], None])), index=["x", "y"])
+    schema = pa.schema([("x", pa.list_(F64)), ("y", pa.list_(F64))])
+    assert outcome(schema, lists) == ("taken", "[{'x': [None, 0.5], 'y': None}]")
 
 
 @pytest.mark.parametrize("make", [pd.DataFrame, pa.table])

@@ -152,6 +152,7 @@ def test_columns_of_one_name_are_rows_of_their_own(tmp_path: Path) -> None:
         ("Pulse (SpO2) [bpm]", "Pulse (SpO2)", "bpm"),
         ("a [b] [c]", "a [b]", "c"),
         ("[bpm]", None, "bpm"),
+        (" A [ x ]", "A", "x"),
         ("X []", "X", None),
         ('"a, ""b"" [c]"', 'a, "b"', "c"),
     ],
@@ -224,6 +225,15 @@ def test_without_a_master_there_is_no_time(tmp_path: Path) -> None:
     (row,) = rows_of(tmp_path, "time,A\n1,2\n", master="82284982/2 1 62.5\n82284982_0001 625\n")
     assert (row["mean"], row["start"]) == (2.0, None)
     assert "82284982.hea, which may be its master header, cannot be read" in row["header_note"]
+
+
+@pytest.mark.parametrize("fs", ["62.5/x", "62.5/1000(y)", "62.5(500)", "62.5/1,000(500)", "62.5/inf"])
+def test_a_counter_that_is_not_understood_gives_no_time(tmp_path: Path, fs: str) -> None:
+    """It would be a wrong one: 1,000 ticks are a second by the counter, and 16 by the frames."""
+    (row,) = rows_of(tmp_path, "time,A\n1500,2\n2500,3\n", MASTER.replace("62.5/1000(500)", fs))
+    assert (row["mean"], row["record_name"], row["subject_id"]) == (2.5, "82284982", 16955095)
+    assert (row["start"], row["offset_s"], row["duration_s"]) == (None, None, None)
+    assert "82284982.hea: line 1, " in row["header_note"]
 
 
 def test_an_ordinary_header_has_the_clock_too(tmp_path: Path) -> None:

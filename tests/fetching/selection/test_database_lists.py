@@ -23,7 +23,14 @@ def test_index_pages() -> None:
 
 @pytest.mark.parametrize(
     "link",
-    ["/files/db/1.0/30/{}", "https://host:8080/files/db/1.0/30/{}", "//host:8080/files/db/1.0/30/{}", "{}", "./{}"],
+    [
+        "/files/db/1.0/30/{}",
+        "https://host:8080/files/db/1.0/30/{}",
+        "http://host:8080/files/db/1.0/30/{}",  # of a server that a proxy encrypts for
+        "//host:8080/files/db/1.0/30/{}",
+        "{}",
+        "./{}",
+    ],
 )
 @pytest.mark.parametrize(("quoted", "name"), [('href="{}"', "it's%20a.dat"), ("class=x href='{}' rel=y", "a%20b.dat")])
 def test_links_of_every_form(link: str, quoted: str, name: str) -> None:
@@ -36,7 +43,16 @@ def test_links_of_every_form(link: str, quoted: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "link", ["/files/db/1.0/31/x", "https://other/files/db/1.0/30/x", "/x", "http://[", "../x", "\x1b[2J"]
+    "link",
+    [
+        "/files/db/1.0/31/x",
+        "https://other/files/db/1.0/30/x",
+        "ftp://host/files/db/1.0/30/x",
+        "/x",
+        "http://[",
+        "../x",
+        "\x1b[2J",
+    ],
 )
 def test_links_that_lead_elsewhere(link: str) -> None:
     page = read_index(f'Index of<a href="{link}">x</a>', "https://host/files/db/1.0/30/")
@@ -64,6 +80,7 @@ def test_sums(line: str, expected: str | None) -> None:
 
 def test_lines() -> None:
     assert read_lines("\ufeff./30/a/\r\n\n  30/b \n") == ["30/a/", "30/b"]
+    assert read_lines("././30/a/\n.//30//b\n/30/c//\n../d\n.e/f.\n") == ["30/a/", "30/b", "30/c/", "../d", ".e/f."]
 
 
 def test_pages_and_binaries_are_no_lists() -> None:

@@ -106,6 +106,7 @@ def test_tables_as_mimic_has_them(tmp_path: Path) -> None:
         ("a.csv", b"subject_id,hadm_id\n1,2\n", "", "which column.*subject_id, hadm_id"),
         ("a.csv", b"subject_id,hadm_id\n1,2\n", ":patient", "no column 'patient', but subject_id, hadm_id"),
         ("a.csv", b"", ":patient", "no column 'patient', but none"),
+        ("a.csv", b"id,id\n1,2\n", ":id", "2 columns 'id': which one is meant is not known"),
     ],
 )
 def test_lists_that_cannot_be(tmp_path: Path, file: str, content: bytes, column: str, message: str) -> None:

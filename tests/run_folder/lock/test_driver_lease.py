@@ -217,14 +217,14 @@ def test_a_driver_that_slept_and_was_not_robbed_goes_on(store: Store, monkeypatc
 def test_a_process_that_hides_is_not_taken_for_one_that_is_gone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """As another user's does where /proc is mounted with hidepid: then only its signs of life count."""
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    read = Path.read_text
+    told_of = processes.told_of
 
-    def hidden(path: Path, *arguments: Any, **options: Any) -> str:
-        if str(path) == f"/proc/{other.pid}/stat":
+    def hidden(pid: int) -> bytes:
+        if pid == other.pid:
             raise FileNotFoundError(2, "No such file or directory")
-        return read(path, *arguments, **options)
+        return told_of(pid)
 
-    monkeypatch.setattr(Path, "read_text", hidden)
+    monkeypatch.setattr(processes, "told_of", hidden)
     holder = replace(this_process(), pid=other.pid)
     assert processes.is_alive(holder) is None
     plant(store, replace(LEASE, holder=holder))

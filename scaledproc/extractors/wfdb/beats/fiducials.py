@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scaledproc.extractors.wfdb.beats import compiled
 from scaledproc.extractors.wfdb.beats.filtering import Filter, band_passed
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def qrs_times(values: NDArray[np.int32], fs: float, lengths: Filter, places: NDA
     is_up = np.where(is_up, 2 * up >= down, up > 2 * down)
     found = []
     for band, part, upwards in zip(bands, _parts(places), _parts(is_up), strict=True):
-        found.append(part - reach + _vertices(np.where(upwards[:, None], band, -band)))
+        found.append(part - reach + _vertices(band, upwards))
     return np.concatenate(found)
 
 
@@ -53,7 +54,7 @@ def pulse_times(
     for part, until in zip(_parts(places), _parts(room), strict=True):
         band = _band(values, lengths, part, 0, reach)
         band[np.arange(reach + 1) > until[:, None]] = np.iinfo(np.int64).min // 8
-        found.append(part + _vertices(band))
+        found.append(part + _vertices(band, np.ones(len(band), bool)))
     return np.concatenate(found)
 
 
@@ -72,12 +73,19 @@ def windows(values: NDArray[np.int32], places: NDArray[np.int64], offsets: NDArr
 def _band(
     values: NDArray[np.int32], lengths: Filter, places: NDArray[np.int64], before: int, after: int
 ) -> NDArray[np.int64]:
+    if (functions := compiled.functions) is not None:
+        rows: NDArray[np.int64] = functions.bands(values, places, before, after, lengths.low, lengths.high)
+        return rows
     offsets = np.arange(-before - lengths.half, after + lengths.half + 1)
     return band_passed(windows(values, places, offsets), lengths)
 
 
-def _vertices(rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Where each row is highest, by a parabola through the highest value and its neighbours."""
+def _vertices(rows: NDArray[np.int64], is_up: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Where each row is highest, or lowest, by a parabola through that value and its neighbours."""
+    if (functions := compiled.functions) is not None:
+        vertices: NDArray[np.float64] = functions.vertices(rows, is_up)
+        return vertices
+    rows = np.where(is_up[:, None], rows, -rows)
     at = rows.argmax(axis=1)
     if rows.shape[1] < 3:
         return np.asarray(at, np.float64)

@@ -131,12 +131,17 @@ def find_peaks(values: NDArray[np.int32], lengths: Filter, reach: int, bin_size:
     for start in range(0, n, block):
         stop = min(start + block, n)
         first, last = max(start - reach - 1, 0), min(stop + reach + 1, n)
+        if (functions := compiled.functions) is not None:
+            around, reaching_to = (first, last, start, stop), (lengths.before, lengths.after)
+            *peaks, own = functions.peaks(values, *around, *reaching_to, *lengths, reach, bin_size)
+            found.append(tuple(peaks))
+            bins.append(own)
+            continue
         slopes, sums = filtered(_reaching(values, first - lengths.before, last + lengths.after), lengths)
         places = _suppressed(*_maxima(sums), reach)
         places = places[(places >= start - first) & (places < stop - first)]
         found.append((places + first, sums[places], _steepest(slopes, places, lengths.window)))
-        own = sums[start - first : stop - first]
-        bins.append(_binned(own, bin_size))
+        bins.append(_binned(sums[start - first : stop - first], bin_size))
     if not found:
         nothing = np.empty(0, np.int64)
         return Peaks(nothing, nothing, nothing, nothing, bin_size)
@@ -168,9 +173,6 @@ def filtered(values: NDArray[np.int64], lengths: Filter) -> tuple[NDArray[np.int
     -------
     The window of sum `i` begins at slope `i`.
     """
-    if (functions := compiled.functions) is not None:
-        found: tuple[NDArray[np.int64], NDArray[np.int64]] = functions.filtered(values, *lengths)
-        return found
     band = band_passed(values, lengths)
     slopes = band[lengths.step :] - band[: -lengths.step]
     if lengths.rising:
@@ -182,9 +184,6 @@ def filtered(values: NDArray[np.int64], lengths: Filter) -> tuple[NDArray[np.int
 
 def band_passed(values: NDArray[np.int64], lengths: Filter) -> NDArray[np.int64]:
     """The band-pass alone, along the last axis, which gets shorter by `half` at both ends."""
-    if (functions := compiled.functions) is not None and values.ndim == 2:
-        rows: NDArray[np.int64] = functions.band_passed(values, lengths.low, lengths.high)
-        return rows
     low = moving_sum(moving_sum(values, lengths.low), lengths.low)
     if not lengths.high:
         return low
@@ -206,9 +205,6 @@ def moving_sum(values: NDArray[np.int64], length: int) -> NDArray[np.int64]:
 
 def _maxima(sums: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Places that are higher than the one before and as high as the one behind, and how high."""
-    if (functions := compiled.functions) is not None:
-        places: NDArray[np.int64] = functions.maxima(sums)
-        return places, sums[places]
     rises = sums[1:] > sums[:-1]
     places = np.flatnonzero(rises[:-1] & ~rises[1:]) + 1
     return places, sums[places]

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scaledproc.extractors.wfdb.beats import compiled
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -56,11 +58,24 @@ def pulse_features(samples: NDArray[np.floating], fs: float, positions: NDArray[
         Of the systolic peaks, ascending, as `detect_beats` gives them.
     """
     reach = max(int(UPSTROKE_S * fs), 1)
-    offsets = np.arange(-reach, 1)
-    systolic = _at(samples, positions)
-    diastolic, feet = np.full(len(positions), np.nan), np.full(len(positions), np.nan)
     room = np.full(len(positions), reach)
     room[1:] = np.minimum(np.diff(positions) - 1, reach)
+    back = _feet(samples, positions, room, reach)
+    is_found = back >= 0
+    systolic = _at(samples, positions)
+    diastolic = np.where(is_found, _at(samples, positions - np.maximum(back, 0)), np.nan)
+    return Pulses(systolic, diastolic, systolic - diastolic, np.where(is_found, back, np.nan) / fs)
+
+
+def _feet(
+    samples: NDArray[np.floating], positions: NDArray[np.int64], room: NDArray[np.int64], reach: int
+) -> NDArray[np.int64]:
+    """How many samples before its peak each pulse's foot is, in the room that it has; -1 where it is not there."""
+    if (functions := compiled.functions) is not None and samples.dtype == np.float64:
+        feet: NDArray[np.int64] = functions.feet(samples, positions, room)
+        return feet
+    offsets = np.arange(-reach, 1)
+    found = np.full(len(positions), -1, np.int64)
     for start in range(0, len(positions), AT_ONCE):
         part = slice(start, start + AT_ONCE)
         index = positions[part, None] + offsets
@@ -74,10 +89,8 @@ def pulse_features(samples: NDArray[np.floating], fs: float, positions: NDArray[
         # Where the lowest sample is the first one there, the wave may have been lower before.
         before = positions[part] - back - 1
         is_start = (before < 0) | ~np.isfinite(_at(samples, np.maximum(before, 0)))
-        found = np.isfinite(lowest) & (back > 0) & ~is_start
-        diastolic[part] = np.where(found, lowest, np.nan)
-        feet[part] = np.where(found, back, np.nan)
-    return Pulses(systolic, diastolic, systolic - diastolic, feet / fs)
+        found[part] = np.where(np.isfinite(lowest) & (back > 0) & ~is_start, back, -1)
+    return found
 
 
 def _at(samples: NDArray[np.floating], places: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scaledproc.extractors.wfdb.beats import compiled
 from scaledproc.extractors.wfdb.beats.fiducials import AT_ONCE, windows
 from scaledproc.extractors.wfdb.beats.filtering import Peaks, moving_sum
 
@@ -79,14 +80,7 @@ def pulse_quality(values: NDArray[np.int32], times: NDArray[np.float64], fs: flo
     if n < 2:
         return np.zeros(n)
     wanted = np.rint(np.linspace(PULSE_S[0] * fs, PULSE_S[1] * fs, POINTS)).astype(np.int64)
-    shapes = np.empty((n, POINTS), np.int64)
-    offsets = np.arange(wanted[0] - low // 2, wanted[-1] + low - low // 2)
-    for start in range(0, n, AT_ONCE):
-        places = np.rint(times[start : start + AT_ONCE]).astype(np.int64)
-        smooth = moving_sum(windows(values, places, offsets), low)[:, wanted - wanted[0]]
-        smooth -= smooth.sum(axis=1, keepdims=True) // POINTS
-        largest = np.maximum(np.abs(smooth).max(axis=1, keepdims=True), 1)
-        shapes[start : start + AT_ONCE] = smooth * 4_096 // largest
+    shapes = _shapes(values, np.rint(times).astype(np.int64), wanted, low)
     sums = np.concatenate([np.zeros((1, POINTS), np.int64), np.cumsum(shapes, axis=0)])
     at = np.arange(n)
     template = sums[np.minimum(at + NEIGHBOURS + 1, n)] - sums[np.maximum(at - NEIGHBOURS, 0)] - shapes
@@ -96,3 +90,20 @@ def pulse_quality(values: NDArray[np.int32], times: NDArray[np.float64], fs: flo
     )
     scale = np.sqrt(own.astype(np.float64)) * np.sqrt(theirs.astype(np.float64))
     return np.where(scale > 0, np.clip(product / np.where(scale > 0, scale, 1), 0, 1), 0.0)
+
+
+def _shapes(
+    values: NDArray[np.int32], places: NDArray[np.int64], wanted: NDArray[np.int64], low: int
+) -> NDArray[np.int64]:
+    """Each pulse at the wanted offsets from its peak, smoothed, without its mean, in parts of its largest value."""
+    if (functions := compiled.functions) is not None:
+        made: NDArray[np.int64] = functions.shapes(values, places, wanted, low)
+        return made
+    shapes = np.empty((len(places), POINTS), np.int64)
+    offsets = np.arange(wanted[0] - low // 2, wanted[-1] + low - low // 2)
+    for start in range(0, len(places), AT_ONCE):
+        smooth = moving_sum(windows(values, places[start : start + AT_ONCE], offsets), low)[:, wanted - wanted[0]]
+        smooth -= smooth.sum(axis=1, keepdims=True) // POINTS
+        largest = np.maximum(np.abs(smooth).max(axis=1, keepdims=True), 1)
+        shapes[start : start + AT_ONCE] = smooth * 4_096 // largest
+    return shapes

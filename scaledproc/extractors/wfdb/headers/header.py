@@ -76,9 +76,9 @@ class Header(NamedTuple):
     fs
         Frames per second, Hz.
     counter_frequency
-        Ticks of the counter per second; the frames' where the header gives none.
+        Ticks of the counter per second; the frames' where the header gives none, None where it is not understood.
     base_counter
-        The counter's value at sample 0.
+        The counter's value at sample 0; None where it is not understood.
     n_frames
         Samples of a signal that has one sample a frame; None where the header does not say.
     date, time
@@ -95,8 +95,8 @@ class Header(NamedTuple):
 
     name: str
     fs: float
-    counter_frequency: float
-    base_counter: float
+    counter_frequency: float | None
+    base_counter: float | None
     n_frames: int | None
     date: dt.date | None
     time: dt.time | None
@@ -159,6 +159,7 @@ _REAL = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?", re.ASCII | re.
 _HEXADECIMAL = re.compile(r"[+-]?0x(?:[0-9a-f]+(?:\.[0-9a-f]*)?|\.[0-9a-f]+)(?:p[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _TIME = re.compile(r"(\d{1,2}):(\d{1,2}):(\d{1,2})(?:\.(\d*))?", re.ASCII)
+_HALF_DAY = re.compile(r"(?<![^ \t])[ap]\.?m\.?(?![^ \t])", re.IGNORECASE)
 _DATE = re.compile(r"(\d{1,2})/(\d{1,2})/([1-9]\d{3})", re.ASCII)
 _BLANKS = " \t"
 
@@ -299,21 +300,22 @@ def _fs(line: _Line, text: str | None) -> float:
     return number
 
 
-def _counter(line: _Line, fs: float, counter: str | None, base: str | None, notes: list[str]) -> tuple[float, float]:
-    """The counter's frequency and its value at sample 0."""
-    frequency, begin = fs, 0.0
+def _counter(
+    line: _Line, fs: float, counter: str | None, base: str | None, notes: list[str]
+) -> tuple[float | None, float | None]:
+    """The counter's frequency and its value at sample 0; None for what is not understood, as times would be wrong."""
+    frequency: float | None = fs
+    begin: float | None = 0.0
     if counter:
-        found = _real(counter)
-        if found is None:
+        frequency = _real(counter)
+        if frequency is None:
             notes.append(line.says("counter frequency", f"{shown(counter)} is no number"))
-        elif found > 0:
-            frequency = found
+        elif frequency <= 0:
+            frequency = fs
     if base is not None:
-        found = _real(base)
-        if found is None or counter is None:
+        begin = None if counter is None else _real(base)
+        if begin is None:
             notes.append(line.says("base counter value", f"{shown(base)} is no number after a counter frequency"))
-        else:
-            begin = found
     return frequency, begin
 
 
@@ -322,7 +324,13 @@ def _when(
 ) -> tuple[dt.date | None, dt.time | None]:
     """The date and the time of sample 0."""
     moment, day = _time(time), _date(date) if date else None
-    if moment is None:
+    half = _HALF_DAY.search(f"{date} {more}") if moment is not None and date else None
+    if half:
+        moment = None
+        notes.append(
+            line.says("base time", f"{shown(half[0])} follows {shown(time)}, which is then no time of 24 hours")
+        )
+    elif moment is None:
         notes.append(line.says("base time", f"{shown(time)} is no time as HH:MM:SS"))
     if date and not date.strip("0/"):  # the first example of header(5) has 0:0:0 0/0/0
         notes.append(line.says("base date", f"{shown(date)} says that none was recorded"))

@@ -16,7 +16,7 @@ _FOLDER = re.compile(
     r"(?:^|/)p(\d{2})/p(\1\d{4})(?=/|$)|(?:^|/)p(\d{3,4})/p(?=\d{8}(?:/|$))(\3\d+)|^p(\d{8}|\d{6})(?=/|$)"
 )
 _RECORD = re.compile(r"p(\d{6})-\d{4}-\d\d-\d\d-\d\d-\d\dn?")
-_COMMENT = re.compile(r"(?<!\w)<?(subject_id|hadm_id)>?\s*[:=]?\s*(\d{1,18})(?!\w|[.-]\w)", re.IGNORECASE)
+_COMMENT = re.compile(r"(?<!\w)<?(subject_id|hadm_id)>?\s*[:=]?\s*(\d{1,18})(?!\w|[.:/-]\w|,\d)", re.IGNORECASE)
 
 
 class Identity(NamedTuple):

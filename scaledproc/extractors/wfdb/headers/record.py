@@ -297,17 +297,19 @@ def when_counted(master: Master | None, first: Fraction | None, last: Fraction |
     """Where a record's counter has the first of some values, and how many seconds later the last one is."""
     if master is None:
         return Place(None, None, None), None
-    if first is None or last is None:
+    frequency, base = ticks_per_second(master.header), master.header.base_counter
+    if first is None or last is None or frequency is None or base is None:
         return Place(master.name, None, None, master.header.comments, master.notes), None
-    frequency, base = ticks_per_second(master.header), exact(master.header.base_counter)
-    place = master.after(*((first - base) / frequency).as_integer_ratio())
+    place = master.after(*((first - exact(base)) / frequency).as_integer_ratio())
     over, under = ((last - first) / frequency).as_integer_ratio()
     return place, None if place.offset_s is None else over / under
 
 
-def ticks_per_second(header: Header) -> Fraction:
-    """Of the counter: as written, or the frames' rate where the header gives none of its own."""
+def ticks_per_second(header: Header) -> Fraction | None:
+    """Of the counter: as written, or the frames' rate where the header gives none; None where it is not understood."""
     counted = header.counter_frequency
+    if counted is None:
+        return None
     return rate_of(header.fs) if counted == header.fs else exact(counted)
 
 

@@ -473,6 +473,9 @@ class WfdbWindows(Extractor):
             raise ValueError("the first column is not called time")
         if master is None:
             raise ValueError("; ".join(notes) or f"there is no header {record[:-1]}.hea, so nothing tells its times")
+        frequency = ticks_per_second(master.header)
+        if frequency is None or master.header.base_counter is None:
+            raise ValueError("; ".join(master.notes))
         place, _ = when_counted(master, found.first, found.first)
         times = timeline(place, self.grid, self._step, self._length)
         signals: list[SignalRow] = []
@@ -484,7 +487,6 @@ class WfdbWindows(Extractor):
                 chosen.append(series)
         more = [f"{each.name}: {each.note}" for each in chosen if each.note is not None]
         measures = Measures(self.min_valid, self._bands, kernel_in_use(), self.beats, self.beats_table)
-        frequency = ticks_per_second(master.header)
         rows = windows_of_series(found, chosen, frequency, times.grid, measures)
         try:
             yield from self._assembled(shared_values(task, record, place, more=more), signals, times, rows)

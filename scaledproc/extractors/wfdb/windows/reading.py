@@ -70,8 +70,8 @@ class Source:
         if self._is_bytes:
             block = signed(block)
         for (start, stop), stream in zip(self._columns, self._streams, strict=True):
-            if stream is not None:  # the block's memory is used again
-                stream.add(block[:, start:stop].astype(np.int32).reshape(-1))
+            if stream is not None:
+                stream.add(block[:, start:stop].reshape(-1))
         if self.is_done:
             self._end()
 

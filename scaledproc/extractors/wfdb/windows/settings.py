@@ -104,7 +104,7 @@ class Selection:
             If there are none, or they are no names.
         """
         if not self.names:
-            raise UsageError("--set layout=wide: its columns are those of the signals that --set signals=ABP names")
+            raise UsageError("--set layout=wide: name the signals that have columns, as in --set signals=II,ABP")
         for name, folded in zip(self.names, self._folded, strict=True):
             if _WILD.search(name) or self._folded.count(folded) > 1:
                 raise UsageError(f"--set signals={name}: with layout=wide each signal is named once, without * and ?")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from scaledproc.extractors.wfdb.signals.samples import InTime, coding_of
+from scaledproc.extractors.wfdb.windows.kept import Kept
 from scaledproc.extractors.wfdb.windows.measures.beats import NO_BEATS, Track
 from scaledproc.extractors.wfdb.windows.measures.features import VALUES, Timing, counts_of, values_of
 from scaledproc.extractors.wfdb.windows.measures.fields import GAP, LONGEST, Asked, Coded, N
@@ -117,8 +118,7 @@ class Stream:
         if min(self._length + 1, n) > LONGEST:
             raise ValueError(f"a window has {self._length:,} samples; at most {LONGEST:,} can be: set a shorter one")
         self._has_spectra = looks.has_spectra and self._length >= FEWEST
-        self._samples = np.empty(0, np.int32)
-        self._more: list[NDArray[np.int32]] = []
+        self._kept = Kept()
         self._first = self._end = 0  # the numbers of the first sample that is kept, and of the next that comes
         self._stop = n  # where those end that come now
         keeps = measures.keeps_beats
@@ -168,7 +168,7 @@ class Stream:
         is_wide = samples.dtype == np.int64
         if is_wide and len(samples) and not NOTHING < samples.min() <= samples.max() < -NOTHING:
             raise ValueError("its differences add up to samples beyond 32 bits")
-        self._append(samples[: self._stop - self._end].astype(np.int32, copy=False))
+        self._append(samples[: self._stop - self._end])
 
     def end(self) -> None:
         """Say that no more samples are stored: those that it has besides are missing."""
@@ -189,13 +189,13 @@ class Stream:
         """Go on with a sample, and forget those before it: no window that is still to come has a valid one of them."""
         if self._measures.keeps_beats:
             self.detect_rest()
-        self._samples, self._more = self._samples[:0], []
+        self._kept.clear()
         self._first = self._end = start
         if self._track is not None:
             self._track.jump(start)
 
-    def _append(self, samples: NDArray[np.int32]) -> None:
-        self._more.append(samples)
+    def _append(self, samples: NDArray[np.integer]) -> None:
+        self._kept.append(samples)
         self._end += len(samples)
 
     def ask(self, numbers: range) -> tuple[Windows, Asked]:
@@ -210,7 +210,7 @@ class Stream:
             self._track.forget(windows.first)
         self._forget(windows.first)
         starts = windows.starts - self._first if self._first else windows.starts
-        return windows, Asked(self._samples, starts, windows.lengths, self._coded, windows.fewest)
+        return windows, Asked(self._kept.samples, starts, windows.lengths, self._coded, windows.fewest)
 
     def measured(self, windows: Windows, asked: Asked, rows: Sequence[Sequence[int]]) -> dict[int, Measured]:
         """What is measured of windows, by their numbers.
@@ -258,7 +258,7 @@ class Stream:
         if not places:
             return {}
         maker = welch(float(self._fs), self._length, self._measures.bands)
-        made = maker.spectra(self._samples, starts[places], self._coded.missing, self.coding.gain)
+        made = maker.spectra(self._kept.samples, starts[places], self._coded.missing, self.coding.gain)
         return {
             place: (each.total, *each.bands, each.peak, each.entropy, each.edge)
             for place, each in zip(places, made, strict=True)
@@ -266,33 +266,21 @@ class Stream:
 
     def _detect(self, track: Track) -> None:
         """Detect the beats of the next piece, or of all samples that are there if they are fewer."""
-        self._gather()
         begin, end = max(track.end - track.margin - self._first, 0), track.needed(self._end) - self._first
-        stored = self._samples[begin:end]
+        stored = self._kept.samples[begin:end]
         samples = (stored.astype(np.float64) - self.coding.baseline) / self.coding.gain
         samples[stored == self._coded.missing] = np.nan
         track.advance(samples, self._first + begin, self._end)
 
-    def _gather(self) -> None:
-        """Put the samples that are kept together."""
-        if self._more:
-            self._samples = np.concatenate([self._samples, *self._more]) if len(self._samples) else _one(self._more)
-            self._more = []
-
     def _forget(self, before: int) -> None:
         """Let go the samples before one, but for those that beats are still to be found in."""
-        self._gather()
         if self._track is not None:
             before = min(before, self._track.end - self._track.margin)
-        behind = min(max(before - self._first, 0), len(self._samples))
-        self._samples = self._samples[behind:]
+        behind = min(max(before - self._first, 0), len(self._kept))
+        self._kept.drop(behind)
         self._first += behind
 
 
 _NO_VALUES: Measured = (None,) * len(VALUES)
 _TOGETHER = 2**20
 """Samples of windows that are measured at once."""
-
-
-def _one(parts: list[NDArray[np.int32]]) -> NDArray[np.int32]:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)

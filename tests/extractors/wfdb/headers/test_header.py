@@ -136,6 +136,14 @@ def test_any_bytes(content: bytes) -> None:
         ),
         ("10:15:00.", "None", "10:15:00", None),
         ("-1:15:00", "None", "None", "line 1, base time: '-1:15:00' is no time as HH:MM:SS"),
+        ("03:15:00 PM 01/02/1999", "None", "None", "line 1, base time: 'PM' follows '03:15:00', which is then no time"),
+        ("03:15:00 01/02/1999 p.m.", "1999-02-01", "None", "line 1, base time: 'p.m.' follows '03:15:00', which"),
+        (
+            "03:15:00 am",
+            "None",
+            "None",
+            "line 1, base time: 'am' follows '03:15:00', which is then no time of 24 hours",
+        ),
     ],
 )
 def test_dates_and_times(when: str, date: str, time: str, note: str | None) -> None:
@@ -222,7 +230,8 @@ def test_what_is_not_understood_but_not_needed_is_noted(lines: list[str], note: 
     assert len(found.notes) == 1
     assert note in found.notes[0]
     assert found.fs == 125
-    assert found.counter_frequency == (5 if "/5" in lines[0] else 125)
+    assert found.counter_frequency == {"125/x": None, "125/5(y)": 5}.get(lines[0].split()[2], 125)
+    assert (found.base_counter is None) == ("base counter" in note)
     if found.signals:
         assert found.signals[0][:8] == ("r.dat", "80", 1, 0, 0, 2.0, 0, "deg" if "deg" in lines[1] else "mV")
 

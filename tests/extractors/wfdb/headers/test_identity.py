@@ -37,6 +37,8 @@ def test_ids_by_comments_and_names(tmp_path: Path) -> None:
             **segment("b", more="#<subject_id>: 7 <HADM_ID>: 8\n"),
             **segment("c", more="# subject_id 7\n# subject_id 8\n# hadm_id 9\n"),
             **segment("d", more="# my_subject_id 7\n# subject_id 7.5\n# subject_ids 7\n# subject_id seven\n"),
+            **segment("f", more="# subject_id 16,955,095\n# hadm_id 25/163\n"),
+            **segment("g", more="# subject_id=16955095,hadm_id=25163344.\n"),
             **segment("e", more=f"# subject_id {10**30}\n"),
             **segment("p000020-2183-04-28-17-47n", fs=1),
             **segment("p000020"),
@@ -49,6 +51,8 @@ def test_ids_by_comments_and_names(tmp_path: Path) -> None:
         "c": (None, 9),
         "d": (None, None),
         "e": (None, None),
+        "f": (None, None),
+        "g": (16955095, 25163344),
         "p000020-2183-04-28-17-47n": (20, None),
         "p000020": (None, None),
     }

@@ -161,7 +161,7 @@ def test_the_share_of_valid_samples(tmp_path: Path) -> None:
         ({"bands": ("slow:2-1",)}, "--set bands=slow:2-1"),
         ({"bands": ("a:1-2", "a:2-3")}, "there is a column power_a already"),
         ({"bands": ("total:1-2",)}, "there is a column power_total already"),
-        ({"layout": "wide"}, "its columns are those of the signals"),
+        ({"layout": "wide"}, "name the signals that have columns"),
         ({"layout": "wide", "signals": ("A*",)}, "each signal is named once"),
         ({"layout": "wide", "signals": ("ABP", "abp")}, "each signal is named once"),
     ],

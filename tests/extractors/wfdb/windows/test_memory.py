@@ -11,7 +11,7 @@ import pytest
 
 SIGNALS = ("II", "V", "ABP", "PLETH", "RESP", "CVP", "aVR", "PAP")
 MOST = 300_000_000
-PER_BEAT = 100
+PER_BEAT = 60
 """Bytes that each beat of the further table takes until the task is done."""
 CHILD = """
 import sys

@@ -115,3 +115,11 @@ def test_without_a_header_nothing_tells_the_times(tmp_path: Path) -> None:
         list(WfdbWindows().extract(task_of(path)))
     path.write_bytes(gzip.compress(b"name,value\na,1\n"))
     assert list(WfdbWindows().extract(task_of(path))) == []
+
+
+def test_a_counter_that_is_not_understood_tells_no_times(tmp_path: Path) -> None:
+    path = written(tmp_path, [["time", "HR [bpm]"], ["1000", "60"]])
+    header = tmp_path / "12345678.hea"
+    header.write_text(header.read_text().replace("999.56", "x"))
+    with pytest.raises(ValueError, match=r"12345678\.hea: line 1, counter frequency: 'x' is no number"):
+        list(WfdbWindows().extract(task_of(path)))

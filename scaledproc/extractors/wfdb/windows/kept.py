@@ -1,0 +1,51 @@
+"""The samples of a signal that are kept while its windows are measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Kept:
+    """Samples in one piece of memory, which is used again: new memory for each block costs more than the copy."""
+
+    __slots__ = ("_begin", "_end", "_room")
+
+    def __init__(self) -> None:
+        self._room = np.empty(0, np.int32)
+        self._begin = self._end = 0
+
+    def __len__(self) -> int:
+        """How many are kept."""
+        return self._end - self._begin
+
+    @property
+    def samples(self) -> NDArray[np.int32]:
+        """All that are kept; up to the next call of `append`, which may move them."""
+        return self._room[self._begin : self._end]
+
+    def append(self, samples: NDArray[np.integer]) -> None:
+        """Keep a copy of samples, which have 32 bits at most."""
+        stop = self._end + len(samples)
+        if stop > len(self._room):
+            kept = self.samples
+            stop -= self._begin
+            if stop > len(self._room):
+                self._room = np.empty(stop + stop // 4, np.int32)
+            self._room[: len(kept)] = kept
+            self._begin, self._end = 0, len(kept)
+        self._room[self._end : stop] = samples
+        self._end = stop
+
+    def drop(self, n: int) -> None:
+        """Let go the first ones, so many or all."""
+        self._begin = min(self._begin + n, self._end)
+
+    def clear(self) -> None:
+        """Let go all, with their memory."""
+        self._room = self._room[:0].copy()
+        self._begin = self._end = 0
