@@ -217,7 +217,8 @@ def _end_children() -> None:
         return
     import multiprocessing
 
-    children = multiprocessing.active_children()
+    # Those of loky end with this process, and cannot be ended like these.
+    children = [each for each in multiprocessing.active_children() if "loky" not in type(each).__module__]
     for child in children:
         child.terminate()
     for child in children:

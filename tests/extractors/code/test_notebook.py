@@ -135,29 +135,6 @@ def test_what_cannot_be_told_counts_by_its_type_and_is_said(notebook: Notebook, 
     notebook.run("config.channel[0].close()")
 
 
-def test_values_whose_own_code_fails(notebook: Notebook) -> None:
-    notebook.run(
-        IMPORTS + "class Unbound:\n    def __getattr__(self, name): raise RuntimeError('there is no request')\n"
-        "    def __call__(self): return 1\n"
-        "config.at = [Unbound(), 1]"
-    )
-    found = notebook.look()
-    assert found.notes == (
-        "global config.at (__main__.Unbound) of f cannot be compared: a change of it goes unnoticed",
-    )
-    notebook.run("config.at = [Unbound(), 2]")
-    assert "global config" in told(found, notebook.look())
-
-
-def test_a_module_without_a_file(notebook: Notebook) -> None:
-    notebook.run("import types\nmade = types.ModuleType('made'); made.inner = types.ModuleType('inner')")
-    notebook.run("made.inner.k = 1; helper = lambda x: x * made.inner.k")
-    before = notebook.look()
-    assert notebook.look() == before
-    notebook.run("made.inner.k = 2")
-    assert "global made.inner.k" in told(before, notebook.look())
-
-
 def test_values_that_contain_themselves(notebook: Notebook) -> None:
     notebook.run(IMPORTS + "loop = [1]; loop.append(loop); other = [2]; other.append(other)")
     notebook.run("config = Config(loop); loop.append(config)")
@@ -165,28 +142,6 @@ def test_values_that_contain_themselves(notebook: Notebook) -> None:
     assert notebook.look() == before
     notebook.run("config = Config(other)")
     assert "global config" in told(before, notebook.look())
-
-
-def test_an_object_with_slots_is_called(notebook: Notebook, data: Path, tmp_path: Path) -> None:
-    notebook.run("""
-        class Power:
-            __slots__ = ("exponent", "__base", "unset")
-            def __init__(self, exponent):
-                self.exponent, self.__base = exponent, 2
-            def __call__(self, task):
-                return {"v": self.__base ** self.exponent}
-        two, three = (scaledproc.extractor(schema={"v": "int64"})(Power(each)) for each in (2, 3))
-    """)
-    assert told(notebook.look("two"), notebook.look("three")) == "exponent: 3, was 2"
-    assert scaledproc.run(data, tmp_path / "out", extractor=notebook.module.three, anchor="*", jobs=1).to_arrow()[
-        "v"
-    ].unique().to_pylist() == [8]
-
-
-def test_functions_that_are_compiled_go_by_their_names(notebook: Notebook) -> None:
-    notebook.run("one, other = (scaledproc.extractor(schema={'v': 'int64'})(each) for each in (max, min))")
-    assert notebook.look("one") == notebook.look("one")
-    assert notebook.look("one").text != notebook.look("other").text
 
 
 def test_functions_that_call_each_other_and_themselves(notebook: Notebook) -> None:
