@@ -29,6 +29,7 @@ def fetch(
     include: Iterable[str] | str = (),
     exclude: Iterable[str] | str = (),
     only: Where | None = None,
+    hidden: bool = False,
     parallel: int = PARALLEL,
     base_url: str = PHYSIONET,
     username: str | None = None,
@@ -55,6 +56,8 @@ def fetch(
         Globs of the files to copy, as for `plan`.
     only
         A file that lists the records, folders or subjects to copy, as for `plan`.
+    hidden
+        Whether to copy a folder's files and folders too whose names begin with a dot. What a database lists is copied.
     parallel
         Files at once.
     base_url
@@ -87,7 +90,7 @@ def fetch(
     from scaledproc.fetching.transfer import Folder, fetch_files, open_source, open_store
 
     selection = None if only is None else Selection.read(only)
-    choice = Choice(groups, records, limit, asked.include, asked.exclude, selection)
+    choice = Choice(groups, records, limit, asked.include, asked.exclude, selection, hidden)
     inputs, outputs = split_options(storage_options)
     store = open_store(os.fspath(dest), outputs)
     notes: list[str] = []

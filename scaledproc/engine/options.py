@@ -208,6 +208,9 @@ class FileOptions:
         record=True,
         details="Names of the list that are in no dataset are told.",
     )
+    hidden: bool = option(
+        False, "Take files and folders too whose names begin with a dot, such as .git.", record=True, rare=True
+    )
     storage_options: Mapping[str, Any] | None = option(
         None,
         "For the fsspec filesystem, such as anon=true; input.KEY or output.KEY for one side; can be repeated.",
@@ -263,9 +266,6 @@ class PlanOptions(FileOptions):
         accepts="Iterable[str] | str",
         read=texts,
         record="anchors",
-    )
-    hidden: bool = option(
-        False, "Take files and folders too whose names begin with a dot, such as .git.", record=True, rare=True
     )
     limit: int | None = option(
         None,

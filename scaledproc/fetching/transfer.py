@@ -29,7 +29,8 @@ from scaledproc.fetching.selection.headers import read_headers
 from scaledproc.fetching.selection.only import Selected, choose_files, matching
 from scaledproc.fetching.selection.subset import Choice, Item, folder_of, group_of, is_plain
 from scaledproc.fetching.threads import each
-from scaledproc.storage.listing import FileInfo
+from scaledproc.planning.inventory import without_hidden
+from scaledproc.storage.listing import FileInfo, Listing
 from scaledproc.storage.local_files import open_file
 from scaledproc.storage.store import Store, describe, store_errors
 
@@ -114,7 +115,10 @@ class Folder:
 
     def items(self, choice: Choice) -> list[Item]:
         """The files that are wanted, sorted: a record is a folder with files and without such folders below."""
-        listing = self.store.listing()
+        listing = self.store.listing(hidden=choice.hidden)
+        if not choice.hidden:  # of those that not all stores leave out
+            table, notes = without_hidden(listing.table)
+            listing = Listing(table, (*listing.notes, *notes))
         for note in listing.notes:
             self._note(note)
         files = [file for file in listing.files if is_plain(file.path)]

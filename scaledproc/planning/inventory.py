@@ -104,7 +104,7 @@ def choose(
     if skip:
         files = files.filter(pc.invert(pc.starts_with(files["path"], skip.rstrip("/") + "/")))
     if not hidden:
-        files, found = _without_hidden(files)
+        files, found = without_hidden(files)
         notes += found
     files, found = _without_runs(files)
     notes += found
@@ -115,7 +115,7 @@ def choose(
     return Inventory(files, tuple(notes), inventory.is_whole and files.num_rows == inventory.files.num_rows)
 
 
-def _without_hidden(files: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
+def without_hidden(files: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
     """The files of which no part of the path begins with a dot; and a note of the others."""
     import pyarrow.compute as pc
 

@@ -21,11 +21,42 @@ from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, FetchStarted
 from scaledproc.fetching import transfer
 from scaledproc.fetching.selection.subset import Choice
+from scaledproc.storage.store import Store
 
 ONE = f"{NAME}/30/3000003/3000003_0001.dat"
 
 
 # What is chosen
+
+
+@pytest.mark.parametrize("where", ["local", "memory"])
+def test_hidden_files_of_a_folder_are_told_and_taken_only_if_asked_for(tmp_path: Path, where: str) -> None:
+    """As a run takes them: a repository's own files are no part of its dataset."""
+    files = {"30/a.txt": b"a", ".git/config": b"c", ".git/annex/x": b"x", "30/.DS_Store": b"d", "30/.old/b.txt": b"b"}
+    source = str(tmp_path / "source") if where == "local" else "memory://hidden/source"
+    with Store.at(source).committing_together() as part:
+        for name, content in files.items():
+            part(name, 0).write_bytes(content)
+    done = scaledproc.fetch(source, tmp_path / "dest")
+    assert tree_bytes(tmp_path / "dest") == {"30/a.txt": b"a"}
+    (note,) = done.notes
+    assert note.startswith("3 hidden files and folders were left out (the first is ")
+    assert note.endswith("; --hidden takes them too")
+    done = scaledproc.fetch(source, tmp_path / "dest", hidden=True)
+    assert (done.files, done.already, done.notes) == (4, 1, ())
+    assert tree_bytes(tmp_path / "dest") == files
+
+
+def test_links_into_an_annex_are_fetched_as_files(cli: Cli, tmp_path: Path) -> None:
+    key = tmp_path / "ds/.git/annex/objects/k/k"
+    key.parent.mkdir(parents=True)
+    key.write_bytes(b"content")
+    (tmp_path / "ds/a.csv").symlink_to(".git/annex/objects/k/k")
+    done = cli("fetch", "ds", "dest", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "1 hidden file or folder was left out (.git); --hidden takes it too" in done.stderr
+    assert tree_bytes(tmp_path / "dest") == {"a.csv": b"content"}
+    assert cli("fetch", "ds", "dest", "--hidden", cwd=tmp_path).returncode == 0
 
 
 def test_whole_database(net: PhysioNet, dest: Path, demo: Path) -> None:

@@ -35,6 +35,8 @@ class Choice:
         Globs over the paths, as of `scaledproc plan`.
     only
         The records, folders or subjects that a list names.
+    hidden
+        Whether a folder's files count too whose path has a name that begins with a dot. What a database lists is its.
     """
 
     groups: str | None = None
@@ -43,6 +45,7 @@ class Choice:
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
     only: Selection | None = None
+    hidden: bool = False
 
     @property
     def counts(self) -> bool:
