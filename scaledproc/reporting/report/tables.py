@@ -32,6 +32,8 @@ PIECE = 65_536
 READERS = 16
 DISTINCT = 20_000
 """Different values of a column that are counted; of more it is only said that there are more."""
+ROOM = 64 * 2**20
+"""Bytes of texts and binary values that are held of a table to be counted, each column's share of it."""
 MOST = 5
 SHOWN = 80
 """Characters of a value."""
@@ -57,12 +59,33 @@ class _Seen:
     nulls: int = 0
     nans: int = 0
     infinite: int = 0
+    room: float = math.inf
+    """Bytes that the different values may have, and those that they have."""
+    held: int = 0
 
-    def merge(self, found: pa.StructArray) -> None:
-        """Take how often each value is there."""
+    def count(self, found: pa.StructArray) -> None:
+        """Take how often each value is there; nothing any more where there are too many, or too large ones."""
+        if len(found) > DISTINCT or found.field(0).nbytes > self.room:
+            self._stop()
+        elif self.first is None:
+            self.first = found
+        else:
+            for each in (self.first, found):
+                self._merge(each)
+            self.first = found.slice(0, 0)
+            if self.values is not None and (len(self.values) > DISTINCT or self.held > self.room):
+                self._stop()
+
+    def _merge(self, found: pa.StructArray) -> None:
         assert self.values is not None
         for value, count in zip(found.field(0).to_pylist(), found.field(1).to_pylist(), strict=True):
-            self.values[value] = self.values.get(value, 0) + count
+            before = self.values.get(value)
+            if before is None and isinstance(value, str | bytes):
+                self.held += len(value)
+            self.values[value] = (before or 0) + count
+
+    def _stop(self) -> None:
+        self.values = self.first = None
 
     @property
     def distinct(self) -> int | None:
@@ -168,6 +191,9 @@ def profile(store: Store, names: Sequence[str], shown: str, about: Mapping[str, 
     flat = [index for index, each in enumerate(schema) if not pa.types.is_nested(each.type)]
     groups = files.groups(max(1, VALUES // max(1, len(schema))))
     seen = {schema.names[index]: _Seen() for index in flat}
+    large = [each for name, each in seen.items() if _may_be_large(schema.field(name).type)]
+    for each in large:
+        each.room = ROOM // len(large)
     footer = _Footer(files)
     _set_edges(files, groups, seen, footer)
     first, read = list[tuple[str | None, ...]](), 0
@@ -212,6 +238,11 @@ def _is_number(kind: pa.DataType) -> bool:
 
 def _is_time(kind: pa.DataType) -> bool:
     return bool(pa.types.is_temporal(kind))
+
+
+def _may_be_large(kind: pa.DataType) -> bool:
+    """Whether a value may have any number of bytes."""
+    return not (_is_number(kind) or _is_time(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind))
 
 
 def _set_edges(files: _Files, groups: Sequence[_Group], seen: Mapping[str, _Seen], footer: _Footer) -> None:
@@ -289,16 +320,7 @@ def _add(seen: _Seen, column: pa.ChunkedArray) -> None:
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid, TypeError):
         seen.values = None
         return
-    if len(found) > DISTINCT:
-        seen.values = None
-    elif seen.first is None:
-        seen.first = found
-    else:
-        for each in (seen.first, found):
-            seen.merge(each)
-        seen.first = found.slice(0, 0)
-        if len(seen.values) > DISTINCT:
-            seen.values = None
+    seen.count(found)
 
 
 def _with_one_zero(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -94,6 +94,26 @@ def test_an_empty_table_has_columns_and_nothing_else(tmp_path: Path) -> None:
     assert (found.rows, found.columns[0].nulls, found.columns[0].histogram) == (0, 0, None)
 
 
+@pytest.mark.parametrize("rows", [1, 7, 100])
+@pytest.mark.parametrize("kind", [pa.string(), pa.binary(), pa.large_string()])
+def test_values_are_counted_while_they_are_few_bytes(
+    tmp_path: Path, rows: int, kind: pa.DataType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A report must not hold a table of large values."""
+    monkeypatch.setattr(tables, "ROOM", 20_000)
+    texts = {
+        "large": [f"{number:02d}" + "x" * 1000 for number in range(20)],
+        "again": [f"{number % 3}" + "y" * 1000 for number in range(20)],
+        "small": [str(number) for number in range(20)],
+    }
+    table = pa.table({name: pa.array(values).cast(kind) for name, values in texts.items()} | {"n": range(20)})
+    found = profile(write(tmp_path, table, rows), ["t.parquet"], "t", {})
+    assert [each.distinct for each in found.columns] == [None, 3, 20, 20]
+    large, again, _, _ = found.columns
+    assert large.most == ()
+    assert [count for _, count in again.most] == [7, 7, 6]
+
+
 def test_a_value_is_cut_where_it_is_long() -> None:
     assert len(value_text("x" * 1000)) == tables.SHOWN
     assert value_text(0.1 + 0.2) == "0.3"
