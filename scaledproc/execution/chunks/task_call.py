@@ -40,11 +40,13 @@ def run_task(
     def attempted() -> BaseException | None:
         if own is not None:
             own.begin_task(place)
-        error = _extract(extractor, task, problem, collector)
+        try:
+            error = _extract(extractor, task, problem, collector)
+        finally:
+            if own is not None:
+                own.end_task()
         if error is not None and was_debugged(error):
             error = DebuggerError().with_traceback(error.__traceback__)
-        if own is not None:
-            own.end_task()
         return error
 
     for attempt in range(losses + 1, max(losses, limits.task_retries, len(limits.retry_on[:1])) + 2):

@@ -52,23 +52,28 @@ class Overheard:
         self._held = b""
         self._until: float | None = None
         os.mkfifo(self.path, 0o600)
-        self._pipe = os.open(self.path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)  # both ends: it never ends by itself
-        self._woken, self._waker = os.pipe()
-        self._thread = threading.Thread(target=self._listen, daemon=True)
-        self._thread.start()
+        with contextlib.ExitStack() as undone:
+            # Both ends: it never ends by itself.
+            self._pipe = os.open(self.path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            undone.callback(os.close, self._pipe)
+            self._woken, self._waker = os.pipe()
+            undone.callback(os.close, self._woken)
+            undone.callback(os.close, self._waker)
+            self._thread = threading.Thread(target=self._listen, daemon=True)
+            self._thread.start()
+            self._files = undone.pop_all()
 
     def close(self) -> None:
         """Show the rest, once nobody writes any more."""
         self._until = time.monotonic() + LINGER
-        os.close(self._waker)
+        os.write(self._waker, b".")  # its end would not be seen where a process was forked that has it too
         self._thread.join()
-        os.close(self._woken)
-        os.close(self._pipe)
+        self._files.close()
 
     def _listen(self) -> None:
         waiting = select.poll()
         waiting.register(self._pipe, select.POLLIN)
-        waiting.register(self._woken, 0)  # its other end is closed
+        waiting.register(self._woken, select.POLLIN)
         while True:
             waiting.poll()
             content = b""

@@ -32,7 +32,7 @@ from scaledproc.execution.workers.printing import show_output
 from scaledproc.execution.workers.recovery import WorkerLostError
 from scaledproc.execution.workers.starting import ALIVE, start
 from scaledproc.execution.workers.tracker import named_here
-from scaledproc.execution.workers.worker_guard import guard, read_loss, write_marker
+from scaledproc.execution.workers.worker_guard import begin_work, read_loss, write_marker
 
 T = TypeVar("T")
 
@@ -398,10 +398,8 @@ def _exit_text(message: str) -> str:
 
 def _call(number: int, function: Callable[[], T]) -> tuple[T, bool]:
     """In a worker process: the result, and whether a fresh process should take this one's place."""
-    own = guard()
-    assert own is not None
     startup.end()
-    own.begin(number)
+    own = begin_work(number)
     result = function()
     return result, own.is_worn()
 

@@ -189,6 +189,13 @@ def guard() -> Guard | None:
     return None if _guard is None or _guard.is_in_task else _guard
 
 
+def begin_work(number: int) -> Guard:
+    """A call of the pool is begun in this worker process: whatever the one before was ended by, no task is at work."""
+    assert _guard is not None
+    _guard.begin(number)
+    return _guard
+
+
 def is_worker() -> bool:
     """Whether this is a worker process, within a task too."""
     return _guard is not None

@@ -134,6 +134,8 @@ class Column:
         How many of the rows that were read have NaN, an infinity: these are in no histogram.
     is_empty
         Whether none of the rows that were read has a value, NaN being none.
+    is_counted
+        Whether its values were looked at, for all but what the files tell of it.
     low, high
         The smallest and the largest value, as text; empty where there is none, or the file does not tell.
     distinct
@@ -153,6 +155,7 @@ class Column:
     nans: int = 0
     infinite: int = 0
     is_empty: bool = False
+    is_counted: bool = True
     low: str = ""
     high: str = ""
     distinct: int | None = None

@@ -36,7 +36,7 @@ DISTINCT = 20_000
 DISTINCT_BYTES = 4 * 2**20
 """Bytes that these have together at most, about."""
 LARGE = 256 * 2**20
-"""Bytes of a column's texts, about, from which on its values are not counted: to read them takes too long."""
+"""Bytes of a column's texts in the rows that would be read, from which on they are not: it takes too long."""
 MOST = 5
 SHOWN = 80
 """Characters of a value."""
@@ -176,7 +176,7 @@ def profile(store: Store, names: Sequence[str], shown: str, about: Mapping[str, 
     schema = files.schema
     groups = files.groups(max(1, VALUES // max(1, len(schema))))
     footer = _Footer(files)
-    names = [each.name for each in schema if not pa.types.is_nested(each.type) and footer.size(each.name) <= LARGE]
+    names = [each.name for each in schema if _is_counted(each, footer, groups)]
     seen = {name: _Seen() for name in names}
     _set_edges(files, groups, seen, footer)
     first = _first_rows(files, groups)  # by itself: of nested and large columns no more is read than is shown
@@ -185,6 +185,14 @@ def profile(store: Store, names: Sequence[str], shown: str, about: Mapping[str, 
             _add(seen[name], table[name])
     columns = [_column(each, seen.get(each.name), footer.of(each.name), about) for each in schema]
     return Table(shown, files.rows, sum(group.rows for group in groups), tuple(columns), tuple(first))
+
+
+def _is_counted(each: pa.Field, footer: _Footer, groups: Sequence[_Group]) -> bool:
+    """Whether a column's values are looked at: not those of nested types, nor texts that are large together."""
+    if pa.types.is_nested(each.type):
+        return False
+    has_fixed_width = _is_number(each.type) or _is_time(each.type) or pa.types.is_boolean(each.type)
+    return has_fixed_width or footer.size(each.name, groups) <= LARGE
 
 
 def _first_rows(files: _Files, groups: Sequence[_Group]) -> list[tuple[str | None, ...]]:
@@ -350,15 +358,14 @@ class _Footer:
             self._found[name] = self._read(name)
         return self._found[name]
 
-    def size(self, name: str) -> int:
-        """Bytes of a column of a plain type, before they are compressed."""
+    def size(self, name: str, groups: Sequence[_Group]) -> int:
+        """Bytes of a column of a plain type in some row groups, before they are compressed."""
         place = self._places.get(name)
         if place is None:
             return 0
+        footers = dict(zip(self._files.names, self._files.footers, strict=True))
         return sum(
-            footer.row_group(number).column(place).total_uncompressed_size
-            for footer in self._files.footers
-            for number in range(footer.num_row_groups)
+            footers[group.file].row_group(group.number).column(place).total_uncompressed_size for group in groups
         )
 
     def _read(self, name: str) -> _Bounds:
@@ -405,6 +412,7 @@ def _column(each: pa.Field, seen: _Seen | None, bounds: _Bounds, about: Mapping[
         nans=0 if seen is None else seen.nans,
         infinite=0 if seen is None else seen.infinite,
         is_empty=seen is not None and 0 < seen.rows == seen.nulls + seen.nans,
+        is_counted=seen is not None,
         low=value_text(bounds.low) if bounds.has_range else "",
         high=value_text(bounds.high) if bounds.has_range else "",
         distinct=None if seen is None else seen.distinct,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -108,6 +110,30 @@ def test_a_program_that_is_left_and_writes_for_ever_holds_nobody_up(tmp_path: Pa
         assert time.monotonic() - began < 20 * LINGER
         assert program.wait(20) != 0  # nobody reads any more
     assert set(lines) == {"y"}
+
+
+def test_a_process_that_was_forked_meanwhile_holds_nobody_up(tmp_path: Path) -> None:
+    listener = Overheard(tmp_path, lambda _: None)
+    child = os.fork()
+    if not child:
+        time.sleep(60)
+        os._exit(0)
+    began = time.monotonic()
+    listener.close()
+    assert time.monotonic() - began < 20 * LINGER
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def test_files_are_closed_where_it_cannot_listen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    before = len([*Path("/proc/self/fd").iterdir()])
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    with pytest.raises(RuntimeError):
+        Overheard(tmp_path, lambda _: None)
+    assert len([*Path("/proc/self/fd").iterdir()]) == before
 
 
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])

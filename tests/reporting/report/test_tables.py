@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tracemalloc
 from pathlib import Path
 
@@ -91,9 +92,28 @@ def test_texts_that_take_too_long_to_read_are_not_counted(tmp_path: Path, monkey
     table = pa.table({"long": ["x" * 50_000 + str(at % 2) for at in range(10)], "short": ["a", "b"] * 5})
     found = profile(write(tmp_path, table, rows=1), ["t.parquet"], "t", {})
     assert [each.distinct for each in found.columns] == [None, 2]
+    assert [each.is_counted for each in found.columns] == [False, True]
     assert found.columns[1].most == (("a", 5), ("b", 5))
     assert [row[1] for row in found.first] == ["a", "b"] * 4
     assert found.read == 10
+
+
+def test_numbers_are_counted_however_many_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "LARGE", 100)
+    table = pa.table({"x": [*range(998), math.nan, math.inf], "is_odd": [True, False] * 500})
+    found = profile(write(tmp_path, table), ["t.parquet"], "t", {})
+    assert [(each.is_counted, each.nans, each.infinite) for each in found.columns] == [(True, 1, 1), (True, 0, 0)]
+    assert found.columns[0].histogram is not None
+
+
+def test_of_texts_those_are_weighed_that_would_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = write(tmp_path, pa.table({"text": [f"{at:0100}" for at in range(1_000)]}), rows=10)
+    monkeypatch.setattr(tables, "LARGE", 10_000)
+    (column,) = profile(store, ["t.parquet"], "t", {}).columns
+    assert not column.is_counted
+    monkeypatch.setattr(tables, "VALUES", 30)
+    (column,) = profile(store, ["t.parquet"], "t", {}).columns
+    assert (column.is_counted, column.distinct) == (True, 30)
 
 
 def test_values_are_shown_as_python_writes_them(tmp_path: Path) -> None:
