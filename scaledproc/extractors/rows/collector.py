@@ -583,7 +583,7 @@ class RowCollector:
         self._hold(pa.Table.from_arrays(made, schema=self.schema), taken)
 
     def _hold(self, table: pa.Table, taken: Taken) -> None:
-        size = table.get_total_buffer_size()
+        size = table.get_total_buffer_size()  # as given; no more is held once it is shared
         taken.parts.append(taken.shared.share(table))
         taken.rows += table.num_rows
         taken.packed += size

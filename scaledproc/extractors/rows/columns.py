@@ -15,9 +15,7 @@ from scaledproc.extractors.rows.values import RefusedValue, is_nan, is_within
 
 _EXACT_IN_FLOAT = {pa.float64(): 2**53, pa.float32(): 2**24, pa.float16(): 2**11}
 _WORTH = 64  # rows of a table, from which on it is looked for what is the same in all of them
-_SHARED_ROWS = 8192  # of an array whose memory tables share
-_MOST_SHARED = 64  # such arrays of a task
-_LONGEST_SHARED = 100  # characters of their text
+_MOST_SHARED = 64  # values of a task whose columns are remembered
 _LARGEST = {pa.float32(): float(np.finfo(np.float32).max), pa.float16(): float(np.finfo(np.float16).max)}
 
 
@@ -67,7 +65,8 @@ class Shared:
     """Lets columns that have one value in all rows of a table share their memory with those of other tables.
 
     Such are names and numbers of what was measured, beside what was measured. Rows of a task wait until all are there,
-    in tables as they came; so what is the same in each is held once.
+    in tables as they came; so what is the same in each is a part of the longest such column that came before it.
+    Nothing is made for that: no more is held than was given.
     """
 
     def __init__(self) -> None:
@@ -85,20 +84,17 @@ class Shared:
         is_exact = kind in (pa.string(), pa.large_string()) or pa.types.is_integer(kind)  # equal is the same bytes
         if not is_exact or column.num_chunks != 1:
             return column
-        first, last = column[0], column[rows - 1]
-        if not first.equals(last) or (isinstance(value := first.as_py(), str) and len(value) > _LONGEST_SHARED):
+        first, values = column[0], column.chunk(0)
+        if not first.equals(column[rows - 1]) or not values.slice(1).equals(values.slice(0, rows - 1)):
             return column
+        value = first.as_py()
         held = self._held.get((kind, value))
-        if held is None or len(held) < rows:
-            long = max(rows, _SHARED_ROWS)
-            held = pa.repeat(first, long) if first.is_valid else pa.nulls(long, kind)
-        same = held.slice(0, rows)
-        if not column.chunk(0).equals(same):
-            return column
-        if len(self._held) >= _MOST_SHARED:
+        if held is not None and len(held) >= rows:
+            return held.slice(0, rows)
+        if held is None and len(self._held) >= _MOST_SHARED:
             self._held.clear()
-        self._held[kind, value] = held
-        return same
+        self._held[kind, value] = values
+        return column
 
 
 def columns_of(frame: Any) -> list[pa.ChunkedArray | list[Any]]:

@@ -16,7 +16,7 @@ from row_forms import F32, F64, I32, I64, NOON, PAIR, TEXT, as_arrow, columns, o
 
 from scaledproc.extractors.rows import columns as module
 from scaledproc.extractors.rows.collector import RowCollector, SchemaError
-from scaledproc.extractors.rows.columns import Shared, columns_of, nan_is_null, take_column, take_table
+from scaledproc.extractors.rows.columns import columns_of, nan_is_null, take_column, take_table
 from scaledproc.extractors.rows.scalars import Taker
 from scaledproc.extractors.rows.takers import taker_for, to_arrow
 from scaledproc.extractors.rows.values import RefusedValue
@@ -413,73 +413,3 @@ def test_one_piece_and_a_part_of_one_are_copied() -> None:
         taken = take_column(lent, taker_for(lent.type))
         numbers[:] = 7
         assert taken.to_pylist() == [1, 2]
-
-
-# What is the same in all rows of many tables
-
-
-def _beats(rows: int, unit: str = "30/3000003") -> pa.Table:
-    return pa.table(
-        {
-            "unit": [unit] * rows,
-            "subject": pa.nulls(rows, pa.int64()),
-            "channel": pa.array([3] * rows, pa.int32()),
-            "sample": pa.array(range(rows)),
-            "same": [0.25] * rows,
-        }
-    )
-
-
-def _held(tables: list[pa.Table]) -> int:
-    """Bytes of the memory that tables have, each counted once."""
-    found = {
-        buffer.address: buffer.size
-        for table in tables
-        for column in table.columns
-        for chunk in column.chunks
-        for buffer in chunk.buffers()
-        if buffer is not None
-    }
-    return sum(found.values())
-
-
-def test_what_is_the_same_in_all_rows_of_many_tables_is_held_once() -> None:
-    shared = Shared()
-    tables = [shared.share(_beats(750)) for _ in range(100)]
-    assert all(table.equals(_beats(750)) for table in tables)
-    numbers = 100 * 750 * 16  # `sample` and, as 0.0 and -0.0 are equal and not the same bytes, `same`
-    names = 8192 * (10 + 4 + 2 * 8 + 4)
-    assert numbers < _held(tables) < numbers + 1.1 * names
-
-
-def test_a_tasks_rows_do_not_change_with_what_they_were_made_of() -> None:
-    collector = RowCollector(_beats(1).schema)
-    numbers = np.full(100, 3, np.int32)
-    collector.add(_beats(100).set_column(2, "channel", pa.array(numbers)))
-    numbers[:] = 4
-    assert collector.take().equals(_beats(100))
-
-
-VALUES = st.one_of(
-    st.sampled_from([pa.string(), pa.large_string()]).flatmap(
-        lambda kind: st.tuples(st.just(kind), st.text(max_size=120) | st.none(), st.text(max_size=2) | st.none())
-    ),
-    st.sampled_from([pa.int8(), pa.uint64()]).flatmap(
-        lambda kind: st.tuples(st.just(kind), st.integers(0, 5) | st.none(), st.integers(0, 5) | st.none())
-    ),
-    st.tuples(st.just(pa.float64()), st.sampled_from([0.0, -0.0, float("inf")]), st.sampled_from([0.0, -0.0, None])),
-)
-
-
-@given(st.lists(st.tuples(VALUES, st.integers(60, 9000), st.integers(0, 70), st.integers(0, 3)), max_size=4))
-def test_shared_columns_have_the_same_values(made_of: list[tuple[tuple[Any, Any, Any], int, int, int]]) -> None:
-    shared = Shared()
-    for (kind, value, other), rows, place, offset in made_of:
-        values = [value] * rows
-        values[min(place, rows - 1)] = other
-        table = pa.table({"x": pa.array(values, kind), "y": pa.array([value] * rows, kind)}).slice(offset)
-        made = shared.share(table)
-        made.validate(full=True)
-        assert made.schema == table.schema
-        assert list(map(repr, made.column("x").to_pylist())) == list(map(repr, table.column("x").to_pylist()))
-        assert list(map(repr, made.column("y").to_pylist())) == list(map(repr, table.column("y").to_pylist()))
