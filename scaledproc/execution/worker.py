@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from scaledproc._util.process import startup
@@ -74,7 +75,6 @@ from scaledproc.run_folder.names import WORK
 from scaledproc.run_folder.replacement import UPDATES
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from scaledproc.planning.plan import Chunk, Plan
@@ -474,28 +474,26 @@ def _chunk_work(
     here: NDArray[np.bool_] | None = None,
 ) -> ChunkWork:
     tasks = plan.tasks.slice(chunk.start, chunk.stop - chunk.start)
+    own = plan.units_of(chunk.start, chunk.stop)
+    firsts = np.maximum(plan.unit_tasks[own.start : own.stop] - chunk.start, 0)  # of each unit, here
+    names = tasks["unit"].take(pa.array(firsts)).to_pylist()
+    sizes = plan.sizes_of_units(own, FILES_SENT)
     positions: tuple[int, ...] = ()
     if here is not None:
         tasks = tasks.filter(pa.array(here[chunk.start : chunk.stop]))
         positions = tuple((chunk.start + here[chunk.start : chunk.stop].nonzero()[0]).tolist())
-    units = {plan.unit_name(unit): unit for unit in plan.units_of(chunk.start, chunk.stop)}
     return ChunkWork(
         work_id=run.record.work_id,
         shard=chunk.shard,
         chunk=chunk.number,
         size=chunk.size,
         tasks=tuple(zip(*(tasks[name].to_pylist() for name in ("group", "unit", "anchor")), strict=True)),
-        files={name: _files(plan, unit) for name, unit in units.items()},
-        staged={name: staged[unit] for name, unit in units.items()},
+        # Of a unit of many files, which many chunks may share, where to read them.
+        files={name: unit if of is None else of for name, unit, of in zip(names, own, sizes, strict=True)},
+        staged={name: staged[unit] for name, unit in zip(names, own, strict=True)},
         store=run.store,
         source=source,
         options=run.record.extractor.get("options") or {},
         positions=positions,
         limits=Limits.of(run.record.options),
     )
-
-
-def _files(plan: Plan, unit: int) -> dict[str, int] | int:
-    """A unit's files; for a unit of many, which many chunks may share, where to read them."""
-    many = plan.unit_files[unit + 1] - plan.unit_files[unit] > FILES_SENT
-    return unit if many else plan.sizes_of(unit)

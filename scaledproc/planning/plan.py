@@ -209,6 +209,19 @@ class Plan:
         paths = self.files["path"].slice(first, stop - first).to_pylist()
         return dict(zip(paths, self._file_sizes[first:stop].tolist(), strict=True))
 
+    def sizes_of_units(self, units: range, most: int) -> list[dict[str, int] | None]:
+        """`sizes_of` of each of several units that follow each other; None of one that has more files than so many."""
+        ends = self.unit_files[units.start : units.stop + 1]
+        if (np.diff(ends) > most).any():
+            return [None if ends[at + 1] - ends[at] > most else self.sizes_of(unit) for at, unit in enumerate(units)]
+        first, *stops = ends.tolist()
+        paths = self.files["path"].slice(first, stops[-1] - first).to_pylist()
+        sizes = self._file_sizes[first : stops[-1]].tolist()
+        return [
+            dict(zip(paths[start - first : stop - first], sizes[start - first : stop - first], strict=True))
+            for start, stop in zip([first, *stops], stops, strict=False)
+        ]
+
     @cached_property
     def _file_sizes(self) -> NDArray[np.int64]:
         return _integers(self.files["size"])

@@ -82,6 +82,17 @@ def test_every_task_is_in_one_chunk_of_one_shard(
         assert plan.shard_sizes.max() <= plan.size / plan.n_shards + plan.unit_sizes.max()
 
 
+@given(PATHS, st.integers(0, 4), st.data())
+def test_files_of_several_units_are_those_of_each(paths: list[str], most: int, data: st.DataObject) -> None:
+    plan = plan_of({path: number for number, path in enumerate(paths)})
+    start = data.draw(st.integers(0, max(plan.n_units - 1, 0)))
+    units = range(start, data.draw(st.integers(min(start + 1, plan.n_units), plan.n_units)))
+    each = [plan.sizes_of(unit) for unit in units]
+    if units:
+        assert plan.sizes_of_units(units, most) == [None if len(sizes) > most else sizes for sizes in each]
+        assert plan.sizes_of_units(units, len(paths)) == each
+
+
 @given(PATHS, st.sampled_from(["folder", "2"]), st.sampled_from(["1", "per-core"]))
 def test_a_stored_plan_comes_back(paths: list[str], shards: str, chunk: str) -> None:
     plan = plan_of(dict.fromkeys(paths, 1), shards=ShardCut.parse(shards), chunks=ChunkCut.parse(chunk), cores=2)

@@ -259,9 +259,12 @@ def _run_tasks(work: ChunkWork, piece: ChunkPiece, out: Outputs, refused: Refuse
             group, unit, anchor = work.tasks[place]
             staged = work.staged[unit]
             if unit != last:
-                has_read = True  # a list of the unit's files
                 last, sizes = unit, work.files[unit]
-                listed = listed_files(work.store, sizes) if isinstance(sizes, int) else UnitFiles.of(sizes)
+                if isinstance(sizes, int):
+                    has_read = True
+                    listed = listed_files(work.store, sizes)
+                else:
+                    listed = UnitFiles.of(sizes)
             files = listed.files
             watch = Watch(str(staged.root), listed.sizes if staged.is_dataset else None)
             task = Task(group, unit, anchor, staged.root, files, shared, watch=watch)
