@@ -24,6 +24,7 @@ from scaledproc.fetching.http import (
     WebError,
 )
 from scaledproc.fetching.receipts import Lists
+from scaledproc.fetching.selection.database_folders import compare_folders, folders_in, looks_in, outermost
 from scaledproc.fetching.selection.database_lists import (
     Page,
     is_file,
@@ -49,6 +50,7 @@ from scaledproc.fetching.selection.subset import (
 )
 from scaledproc.fetching.threads import each
 from scaledproc.fetching.versions import newest_version
+from scaledproc.planning.inventory import leaves_out
 from scaledproc.storage.store import scratch_folder
 
 SUMS = "SHA256SUMS.txt"
@@ -212,7 +214,7 @@ class Database:
             if next(self._sums(sums), None) is None:
                 self._note(f"{SUMS} of {self} is no list of checksums: the files cannot be checked against it")
                 return self._from_lists(choice)
-            self._folders = _folders_in(item.path for item in self._sums(sums))
+            self._folders = folders_in(item.path for item in self._sums(sums))
             found = self._chosen_from_sums(sums, choice)
             if changed and len(found[0]) <= MANY:
                 known.write(*found)
@@ -288,18 +290,15 @@ class Database:
 
     def _lacking_folders(self, found: list[Item], choice: Choice) -> list[Item]:
         """The files of folders that index pages show and the sums do not have; they cannot be checked."""
-        known = _folders_in(item.path for item in found)
-        parents = {folder_of(folder) for folder in known}
-        lacking: list[str] = []
-        taken = sorted(folder for folder in parents if folder and self._takes(folder))
-        level = [""] if choice.only is None else [each for each in taken if not self._takes(folder_of(each))]
-        while level and not choice.counts and self._page(level[0]) is not None:
-            self._run(self._page, level)
-            pages = [(folder, page) for folder in level if (page := self._page(folder)) is not None]
-            inner = [_join(folder, name) for folder, page in pages for name in page.folders]
-            wanted = [folder for folder in inner if self._takes(folder)]
-            lacking += [folder for folder in wanted if folder not in known]
-            level = [folder for folder in wanted if folder in parents]
+        if choice.counts:
+            return []
+        known = folders_in(item.path for item in found)
+        may_show = looks_in(found, choice)
+        start = [""] if choice.only is None else outermost(known, self._takes, may_show)
+        compared = compare_folders(start, known, self._page, self._run, self._takes, may_show)
+        if compared.unread:
+            self._note(f"{compared.unread_text} were not compared with {SUMS}: folders that it lacks may be left out")
+        lacking = [folder for folder in compared.lacking if not leaves_out(folder, choice.include, choice.exclude)]
         if not lacking:
             return []
         self._note(
@@ -313,8 +312,9 @@ class Database:
         pages = {folder: page for folder in folders if (page := self._page(folder)) is not None}
         paths = [_join(folder, name) for folder, page in pages.items() for name in page.files]
         below = [_join(folder, name) for folder, page in pages.items() for name in page.folders]
-        if below := [folder for folder in below if self._takes(folder)]:
-            there = _folders_in(item.path for item in self._items)
+        globs = self._choice.include, self._choice.exclude
+        if below := [folder for folder in below if self._takes(folder) and not leaves_out(folder, *globs)]:
+            there = folders_in(item.path for item in self._items)
             paths += self._run_flat(self._crawl, [folder for folder in below if folder not in there])
         known = {item.path for item in self._items if folder_of(item.path) in pages}
         more = [Item(path) for path in paths if path not in known and self._wants(path)]
@@ -483,7 +483,11 @@ class Database:
 
     def _page(self, folder: str) -> Page | None:
         if folder not in self._pages:
-            content = self._text(f"{folder}/" if folder else "")
+            try:
+                content = self._text(f"{folder}/" if folder else "")
+            except WebError:
+                self._pages[folder] = None  # which is not asked for again
+                raise
             url = self._url(f"{folder}/" if folder else "")
             self._pages[folder] = read_index(content, url) if content is not None else None
         return self._pages[folder]
@@ -549,10 +553,6 @@ def _join(folder: str, name: str) -> str:
 def _record(path: str) -> Record:
     folder, _, stem = path.rpartition("/")
     return Record(folder, stem)
-
-
-def _folders_in(paths: Iterable[str]) -> frozenset[str]:
-    return frozenset(parent for folder in {folder_of(path) for path in paths} for parent in (folder, *above(folder)))
 
 
 def _is_selected(record: Record, selected: Selected) -> bool:

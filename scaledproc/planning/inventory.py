@@ -81,11 +81,7 @@ def take_inventory(
     ScaledprocError
         If the dataset does not exist or cannot be listed.
     """
-
-    def leaves_out(folder: str) -> bool:
-        return _covers(exclude, folder) or (bool(include) and not any(_may_match_in(glob, folder) for glob in include))
-
-    listing = dataset.listing(hidden=hidden, leaves_out=leaves_out)
+    listing = dataset.listing(hidden=hidden, leaves_out=lambda folder: leaves_out(folder, include, exclude))
     return choose(Inventory(listing.table, listing.notes), include=include, exclude=exclude, skip=skip, hidden=hidden)
 
 
@@ -152,13 +148,20 @@ def _without_runs(files: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
     return files, tuple(map(NoteOfRuns, count_note(len(outermost), "folder", first)))
 
 
+def leaves_out(folder: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
+    """Whether nothing below a folder is wanted by globs, as of `take_inventory`."""
+    return _covers(exclude, folder) or (bool(include) and not any(_may_match_in(glob, folder) for glob in include))
+
+
 def _covers(globs: Sequence[str], folder: str) -> bool:
     """Whether globs stand for a folder, or for whatever is in it."""
+    if not globs:
+        return False
     import pyarrow as pa
     import pyarrow.compute as pc
 
     inside = pa.chunked_array([[folder, f"{folder}/\x01", f"{folder}/\x01/\x01"]], pa.large_string())
-    return bool(globs) and bool(pc.any(matches(inside, globs)).as_py())
+    return bool(pc.any(matches(inside, globs)).as_py())
 
 
 def _may_match_in(glob: str, folder: str) -> bool:

@@ -69,24 +69,26 @@ class Links:
         return tuple(begin for name, begin in _POINTERS.items() if Path(repository, ".git", name).is_dir())
 
     def is_store(self, folder: str) -> bool:
-        """Whether a folder (below the root) holds nothing but content that links name: an annex's, or DVC's cache."""
-        return f"/{folder}".endswith((f"/{OBJECTS}", f"/{DVC_CACHE}"))
+        """Whether a folder (below the root) is for content that links name: an annex's, DVC's or Hugging Face's.
 
-    def named_from_beside(self, folder: str) -> set[str]:
-        """The paths, below the root, that links in `snapshots` lead to, in a folder `blobs` beside it.
-
-        Links that are left out as hidden count too: what they lead to is hidden with them.
+        A folder `blobs` is one where a link in the `snapshots` beside it leads to a file in it, be the file here or
+        not; all in it is content then, also what no link names: of deleted revisions, of downloads that were cut off.
         """
+        return f"/{folder}".endswith((f"/{OBJECTS}", f"/{DVC_CACHE}")) or self._is_of_cache(folder)
+
+    def _is_of_cache(self, folder: str) -> bool:
+        # Links that are left out as hidden count too: what they lead to is hidden with them.
         parent, _, name = f"{self.root}/{folder}".rpartition("/")
         if name != BLOBS or not _is_folder(f"{parent}/{SNAPSHOTS}"):
-            return set()
-        found = set()
+            return False
         for above, folders, files in os.walk(f"{parent}/{SNAPSHOTS}"):
             for each in (*files, *folders):
                 link = f"{above}/{each}"
-                if Path(link).is_symlink() and (inside := _below(f"{parent}/{name}", os.path.realpath(link))):
-                    found.add(f"{folder}/{inside}")
-        return found
+                if Path(link).is_symlink():
+                    target = os.path.realpath(link)
+                    if _below(f"{parent}/{name}", target) and not _is_folder(target):
+                        return True
+        return False
 
     def _repository(self, folder: str, mark: str = ".git") -> str | None:
         """The nearest folder with a `.git`, or another mark of a repository, of a folder and those above it."""

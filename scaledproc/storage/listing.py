@@ -265,7 +265,6 @@ class _FoundHere:
         self._first: dict[str, str] = {}
         self._takes_hidden = hidden
         self._links = Links(root)
-        self._named: set[str] = set()
 
     def take(self, folder: str, entries: Iterator[os.DirEntry[str]], handle: int) -> list[str]:
         """Take the files of a folder; the folders in it are returned."""
@@ -281,7 +280,6 @@ class _FoundHere:
                     if self._links.is_store(name):
                         self._leave("store", name)
                     else:
-                        self._named |= self._links.named_from_beside(name)
                         folders.append(name)
                     continue
                 status = self._status(entry, name)
@@ -293,9 +291,7 @@ class _FoundHere:
                 raise
             if status is None:
                 continue
-            if name in self._named:
-                self._leave("named", name)
-            elif not stat.S_ISREG(status.st_mode):
+            if not stat.S_ISREG(status.st_mode):
                 self._leave("special", name)
             elif not is_text(name):
                 self._leave("unspeakable", name)
@@ -351,12 +347,6 @@ class _FoundHere:
                 counts["store"],
                 "folder",
                 f"of content {{}} left out ({self._first.get('store')}), as links in the dataset name its files",
-            ),
-            *count_note(
-                counts["named"],
-                "file",
-                f"{{}} left out, as links in the dataset lead to them: {self._first.get('named')}"
-                + (", …" if counts["named"] > 1 else ""),
             ),
             *count_note(counts["special"], "special file", "(a pipe, a socket, a device) {} left out"),
             *count_note(counts["unspeakable"], "file", "whose name is not UTF-8 {} left out"),

@@ -13,6 +13,8 @@ from support import tree_bytes
 import scaledproc
 from scaledproc.errors import ScaledprocError
 from scaledproc.events import Event, Note
+from scaledproc.fetching.http import Client, UnreachableError, WebError
+from scaledproc.fetching.selection import database_folders
 
 
 @pytest.mark.parametrize("sums", [True, False])
@@ -324,6 +326,74 @@ def test_folders_deep_down_that_the_sums_lack(
     assert not any(count > 1 for path, count in net.asked().items() if path.endswith("/"))
     again = fetch(net, dest, "deep/1", **options)
     assert (again.files, again.failed) == (0, ())
+
+
+def pages_asked(net: PhysioNet) -> list[str]:
+    return sorted(path for path in net.asked() if path.endswith("/"))
+
+
+@pytest.mark.parametrize(
+    ("globs", "expected", "asked"),
+    [
+        ({"include": ["list.csv"]}, {"list.csv"}, ["", "a3/", "a3/p5/", "a3/p5/s5/"]),
+        ({"include": ["a1/**"]}, {"a1/p1/s1/1.hea", "a1/p1/s2/2.hea"}, ["", "a1/", "a1/p1/", "a1/p1/s1/", "a1/p1/s2/"]),
+        ({"include": ["a3/**"]}, {"a3/p5/s5/5.hea"}, None),
+        ({"include": ["*.hea"], "exclude": ["a2/"]}, None, None),
+    ],
+)
+def test_index_pages_of_folders_that_no_glob_can_match_in_are_not_asked_for(
+    net: PhysioNet, dest: Path, globs: dict[str, list[str]], expected: set[str] | None, asked: list[str] | None
+) -> None:
+    there = ["list.csv", "a1/p1/s1/1.hea", "a2/p2/s3/3.hea", "a2/p3/s4/4.hea"]
+    net.publish("ecg/1", dict.fromkeys(there, b"r 0\n"))
+    net.files |= dict.fromkeys(["ecg/1/a1/p1/s2/2.hea", "ecg/1/a2/p2/s6/6.hea", "ecg/1/a3/p5/s5/5.hea"], b"r 0\n")
+    fetch(net, dest, "ecg/1", **globs)
+    assert set(tree_bytes(dest)) == (expected or {"a1/p1/s1/1.hea", "a1/p1/s2/2.hea", "a3/p5/s5/5.hea"})
+    assert not any(path.startswith("ecg/1/a2/") for path in pages_asked(net))
+    if asked is not None:
+        assert pages_asked(net) == [f"ecg/1/{path}" for path in asked]
+
+
+def test_index_pages_above_the_files_are_asked_for_up_to_a_number(
+    net: PhysioNet, dest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_folders, "MOST_PAGES", 5)
+    net.publish("ecg/1", {f"g/a{n}/p{m}/s/1.hea": b"r 0\n" for n in range(3) for m in range(4)})
+    net.files |= {"ecg/1/g/a1/new/s/2.hea": b"r 0\n", "ecg/1/g/a1/p1/t/3.hea": b"r 0\n"}
+    done = fetch(net, dest, "ecg/1")
+    assert "g/a1/new/s/2.hea" in tree_bytes(dest)
+    assert "g/a1/p1/t/3.hea" not in tree_bytes(dest)
+    assert pages_asked(net)[:2] == ["ecg/1/", "ecg/1/g/"]
+    assert not any(path.count("/") == 5 and "/p" in path for path in pages_asked(net))
+    (note,) = [note for note in done.notes if "not compared" in note]
+    assert note.startswith(
+        "the index pages of 12 folders (the first is g/a0/p0/) and of those in them were not compared"
+    )
+
+
+@pytest.mark.parametrize("error", [UnreachableError("the server answers 500, 6 times"), WebError("it answers 400")])
+def test_an_index_page_above_the_files_that_fails_ends_no_fetch(
+    net: PhysioNet, dest: Path, monkeypatch: pytest.MonkeyPatch, error: WebError
+) -> None:
+    files = {f"a{n:02}/p/s/1.hea": b"r 0\n" for n in range(40)}
+    net.publish("ecg/1", files)
+    failed = []
+    text = Client.text
+
+    def text_or_error(client: Client, url: str) -> str:
+        if url.endswith("/p/"):
+            failed.append(url)
+            raise error
+        return text(client, url)
+
+    monkeypatch.setattr(Client, "text", text_or_error)
+    done = fetch(net, dest, "ecg/1")
+    assert set(files) <= set(tree_bytes(dest))
+    assert not done.failed
+    (note,) = [note for note in done.notes if "not compared" in note]
+    assert note.startswith("the index pages of 40 folders (the first is a")
+    assert f"/p/: {error}) and of those in them were not compared with SHA256SUMS.txt" in note
+    assert len(failed) < 40  # it is not asked on and on
 
 
 def test_a_list_that_names_its_own_folder(net: PhysioNet, dest: Path) -> None:

@@ -123,14 +123,27 @@ def test_snapshot_of_a_hugging_face_cache(tmp_path: Path, extractor: Any) -> Non
     assert texts(run) == {"a.csv": "h1", "data/b.csv": "h2", "same.csv": "h1"}
     whole = take(tmp_path / "hub")
     assert paths(whole) == [f"datasets--me--x/snapshots/abc123/{name}" for name in ("a.csv", "data/b.csv", "same.csv")]
-    (note,) = whole.notes
-    assert note.startswith("2 files were left out, as links in the dataset lead to them: datasets--me--x/blobs/h")
+    told = "1 folder of content was left out (datasets--me--x/blobs), as links in the dataset name its files"
+    assert whole.notes == (told,)
     assert paths(take(revision.parents[1] / "blobs")) == ["h1", "h2"]
 
 
 @pytest.mark.parametrize("hidden", [False, True])
+def test_blobs_of_a_cache_that_no_link_names(tmp_path: Path, hidden: bool) -> None:
+    """Those of deleted revisions, and of a download that was cut off."""
+    revision = snapshot(tmp_path)
+    cache = revision.parents[1]
+    for name in ("old", "h3.incomplete", "deep/h4"):
+        (cache / "blobs" / name).parent.mkdir(exist_ok=True)
+        (cache / "blobs" / name).write_text("of no revision")
+    whole = take(cache, hidden=hidden)
+    assert paths(whole) == [f"snapshots/abc123/{name}" for name in ("a.csv", "data/b.csv", "same.csv")]
+    assert whole.notes == ("1 folder of content was left out (blobs), as links in the dataset name its files",)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
 def test_folders_that_are_only_called_as_those_of_a_cache(tmp_path: Path, hidden: bool) -> None:
-    """Of a folder `blobs` only what a link beside it leads to is content under another name."""
+    """A folder `blobs` is a cache's where a link beside it leads to a file in it."""
     for name in ("snapshots/a.csv", "blobs/b.csv", "blobs/deep/c.csv", "x/snapshots/d.csv", "x/blobs/e.csv"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
@@ -138,16 +151,17 @@ def test_folders_that_are_only_called_as_those_of_a_cache(tmp_path: Path, hidden
     plain = ["blobs/b.csv", "blobs/deep/c.csv", "snapshots/a.csv", "x/blobs/e.csv", "x/snapshots/d.csv"]
     assert paths(found) == plain
     assert not found.notes
-    (tmp_path / "blobs/deep/h{1}").write_text("h1")
-    (tmp_path / "blobs/h2").write_text("h2")
     (tmp_path / "snapshots/r").mkdir()
-    (tmp_path / "snapshots/r/f.csv").symlink_to("../../blobs/deep/h{1}")
-    (tmp_path / "snapshots/r/.g.csv").symlink_to("../../blobs/h2")  # whose content is hidden with it
     (tmp_path / "snapshots/r/folder").symlink_to("../../blobs/deep")  # which is not followed
+    (tmp_path / "snapshots/r/other.csv").symlink_to("../../x/blobs/e.csv")  # which are another folder's
+    assert paths(take(tmp_path, hidden=hidden)) == sorted([*plain, "snapshots/r/other.csv"])
+    (tmp_path / "blobs/h2").write_text("h2")
+    (tmp_path / "snapshots/r/.g.csv").symlink_to("../../blobs/h2")  # whose content is hidden with it
     found = take(tmp_path, hidden=hidden)
-    assert paths(found) == sorted([*plain, "snapshots/r/f.csv", *(["snapshots/r/.g.csv"] if hidden else [])])
-    (note,) = [note for note in found.notes if "lead to" in note]
-    assert note.startswith("2 files were left out, as links in the dataset lead to them: blobs/")
+    rest = [name for name in [*plain, "snapshots/r/other.csv"] if not name.startswith("blobs/")]
+    assert paths(found) == sorted([*rest, *(["snapshots/r/.g.csv"] if hidden else [])])
+    (note,) = [note for note in found.notes if "content" in note]
+    assert note == "1 folder of content was left out (blobs), as links in the dataset name its files"
 
 
 @pytest.mark.parametrize("inside", ["", "data", "data/sub"])

@@ -28,7 +28,6 @@ LONGEST_LINE = 2**16
 MOST_COLUMNS = 1_000
 MOST_VALUES = 2**19
 """Different values of all columns together: monitors give each signal in some hundreds of steps."""
-_COLUMN = re.compile(r"\s*(.*?)\s*\[([^\[\]]*)\]\s*", re.DOTALL)
 _LIKE_TIME = re.compile(r"\W*time\b", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?(?:\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})(?:e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 _LARGEST = Fraction(10**100)
@@ -220,9 +219,11 @@ def note_of_absent(counts: Mapping[str, int]) -> str | None:
 
 def name_and_units(heading: str) -> tuple[str | None, str | None]:
     """Of a signal, from its column's heading."""
-    found = _COLUMN.fullmatch(heading)
-    name, units = (found[1], found[2].strip()) if found else (heading.strip(), "")
-    return name or None, units or None
+    heading = heading.strip()
+    name, bracket, units = heading.removesuffix("]").rpartition("[")
+    if not bracket or not heading.endswith("]") or "]" in units:
+        return heading or None, None
+    return name.strip() or None, units.strip() or None
 
 
 def _rows(lines: Sequence[str], line: int) -> list[list[str]]:

@@ -6,6 +6,7 @@ import csv
 import datetime as dt
 import gzip
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,15 @@ def test_exponents_of_several_digits(tmp_path: Path) -> None:
     assert a["header_note"] == "1 of its values is no number, such as '1e101'"
     assert (b["n_missing"], b["min"], b["max"]) == (1, 0.0, 1e100)
     assert b["std"] == pytest.approx(1e100 / math.sqrt(3), rel=1e-12)
+
+
+def test_headings_of_many_blanks_are_read_at_once() -> None:
+    blanks = " " * 60_000
+    begun = time.process_time()
+    assert numerics.name_and_units(f"{blanks}a{blanks}b") == (f"a{blanks}b", None)
+    assert numerics.name_and_units(f"{blanks}x]") == ("x]", None)
+    assert numerics.name_and_units(f"{blanks}a [b]{blanks}[{blanks}c ]{blanks}") == ("a [b]", "c")
+    assert time.process_time() - begun < 0.5
 
 
 def test_columns_of_one_name_are_rows_of_their_own(tmp_path: Path) -> None:
