@@ -16,7 +16,7 @@ MOST_PAGES = 500
 """That are asked for to compare folders alone: some databases have a folder for each of 160,000 patients."""
 
 
-class Compared(NamedTuple):
+class ComparedFolders(NamedTuple):
     """What a comparison of index pages with the checksums gave.
 
     Parameters
@@ -49,7 +49,7 @@ def compare_folders(
     run: Callable[[Callable[[str], tuple[str, Page | None, bool]], Iterable[str]], list[tuple[str, Page | None, bool]]],
     takes: Callable[[str], bool],
     looks_in: Callable[[str], bool],
-) -> Compared:
+) -> ComparedFolders:
     """Compare the index pages of folders that have folders, level by level, up to `MOST_PAGES`.
 
     Parameters
@@ -68,7 +68,7 @@ def compare_folders(
         Whether a folder's page is of use.
     """
     parents = {folder_of(folder) for folder in known}
-    found = Compared([], [], None)
+    found = ComparedFolders([], [], None)
     errors: list[str] = []
 
     def read(folder: str) -> tuple[str, Page | None, bool]:
