@@ -30,6 +30,15 @@ def parse_number(text: str, option: str, choices: str) -> tuple[Literal["count",
     return ("bytes" if is_bytes else "count"), int(value)
 
 
+def size_text(size: int) -> str:
+    """Bytes as a person writes them, to the last one: `256MiB`, `2GB`, `17`."""
+    units = (
+        (unit if unit == "k" else unit.capitalize(), number) for unit, number in _BYTES.items() if size % number == 0
+    )
+    texts = [f"{size // number}{unit}{unit and 'B'}" for unit, number in units]
+    return min(texts, key=len) if size else "0"
+
+
 def parse_seconds(
     text: str,
     option: str,

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import re
+import shlex
 import sys
 import types
 import typing
@@ -22,14 +23,18 @@ from dataclasses import dataclass
 from typing import Any, Literal, Union
 
 from scaledproc._util.redaction import is_secret_option
+from scaledproc._util.units import parse_number, parse_seconds, size_text
 from scaledproc.errors import UsageError
 from scaledproc.extractors.base import Extractor, FunctionExtractor
 
 NEEDED = inspect.Parameter.empty
 """As a default: the option must be given."""
+KINDS = "bool, int, float, str, Literal, a tuple or list of these, or one of them or None"
+"""What an option's annotation can be."""
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _SHOWN = 200  # characters of a value in a message
+_NUMBERS = {"bytes": "SIZE", "seconds": "SECONDS"}  # by their unit, what stands for numbers that take further units
 
 
 @dataclass(frozen=True)
@@ -41,11 +46,11 @@ class Option:
     help
         What it does, in a sentence; where none is given, what the docstring says of the parameter.
     unit
-        What a number counts, such as `seconds`.
+        What a number counts, such as `seconds`. One of `bytes` can be given as `2GB` too, one of `seconds` as `5m`.
     metavar
         What stands for its value in a usage text, such as `FILE`.
     default_text
-        What its default is called, such as `built-in` for None.
+        What its default is called, such as `built-in` for None; it is shown in parentheses.
     read
         Makes the value of what a person gave, once, where the run is started: the content of a file, say, which then
         travels with the run. What it returns must be of the option's type.
@@ -100,14 +105,37 @@ class ExtractorOption:
     @property
     def placeholder(self) -> str:
         """What stands for its value in a command, for a person."""
-        return self.about.metavar or _placeholder(self.kind)
+        return self.about.metavar or _placeholder(self.kind, _NUMBERS.get(self.about.unit))
 
     @property
     def default_text(self) -> str:
-        """Its default, for a person."""
-        if self.about.default_text or self.default is None:
-            return self.about.default_text or "none"
-        return "must be given" if self.default is NEEDED else json.dumps(_as_json(self.default), ensure_ascii=False)
+        """Its default for a person: as a shell takes it behind `--set NAME=`, or in parentheses where none does."""
+        if self.default is NEEDED:
+            return "must be given"
+        if self.about.default_text:
+            return f"({self.about.default_text})"
+        text = _written(self.default, self.about.unit)
+        if text is not None and self.about.read is None and text.isprintable():
+            with contextlib.suppress(ValueError, TypeError, OverflowError):
+                if _same(self.converted(text), self.default):
+                    return shlex.quote(text)
+        nothing = self.default in (None, (), [])
+        return "(none)" if nothing else f"({json.dumps(_as_json(self.default), ensure_ascii=False)})"
+
+    def converted(self, value: Any) -> Any:
+        """Its value, of what a person wrote or what Python has.
+
+        Raises
+        ------
+        ValueError, TypeError, OverflowError
+            If the option cannot have that value.
+        """
+        return _convert(_in_units(_listed(value) if self.is_list else value, self), self.kind)
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it may have several values."""
+        return any(typing.get_origin(each) in (tuple, list) for each in (self.kind, *typing.get_args(self.kind)))
 
 
 def options_of(found: Any) -> dict[str, ExtractorOption]:
@@ -123,6 +151,17 @@ def options_of(found: Any) -> dict[str, ExtractorOption]:
         for name, (kind, default, about) in _parameters(found).items()
         if _can_be_written(kind)
     }
+
+
+def parameters_without_option(found: Any) -> list[str]:
+    """The parameters that cannot be set, since their annotations are missing or none that a person can write.
+
+    Parameters
+    ----------
+    found
+        An extractor's class, or an extractor.
+    """
+    return [name for name, (kind, *_) in _parameters(found).items() if not _can_be_written(kind)]
 
 
 def parse_options(found: Any, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,7 +186,7 @@ def parse_options(found: Any, given: Mapping[str, Any]) -> dict[str, Any]:
         if name not in known:
             raise UsageError(_unknown(found, name, known))
         option = known[name]
-        if any(typing.get_origin(each) in (tuple, list) for each in (option.kind, *typing.get_args(option.kind))):
+        if option.is_list:
             value = _listed(value)
         if option.about.read is not None and value is not None:
             try:
@@ -158,11 +197,9 @@ def parse_options(found: Any, given: Mapping[str, Any]) -> dict[str, Any]:
                 reason = (isinstance(error, OSError) and error.strerror) or error
                 raise UsageError(f"--set {name}={_told(name, value)}: {reason}") from None
         try:
-            values[name] = _as_json(_convert(value, option.kind))
+            values[name] = _as_json(option.converted(value))
         except (ValueError, TypeError, OverflowError):
-            raise UsageError(
-                f"--set {name}={_told(name, value)}: {label} takes for {name} {_description(option.kind)}"
-            ) from None
+            raise UsageError(f"--set {name}={_told(name, value)}: {_taken_by(label, option, value)}") from None
     return values
 
 
@@ -171,7 +208,7 @@ def without_defaults(found: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     known = options_of(found)
 
     def is_default(name: str, value: Any) -> bool:
-        return name in known and json.dumps(_as_json(known[name].default)) == json.dumps(value)
+        return name in known and _same(known[name].default, value)
 
     return {
         name: value
@@ -438,6 +475,48 @@ def _listed(value: Any) -> Any:
     return value
 
 
+def _in_units(value: Any, option: ExtractorOption) -> Any:
+    """The number that a text with a unit is: `60 seconds`, or `5m`, of an option in seconds; anything else as it is."""
+    unit = option.about.unit
+    if not isinstance(value, str) or not unit or not {int, float} & {option.kind, *typing.get_args(option.kind)}:
+        return value
+    if match := re.fullmatch(rf"(.*\d)\s*{re.escape(unit)}", value):
+        value = match[1]
+    with contextlib.suppress(ValueError):
+        float(value)
+        return value
+    with contextlib.suppress(UsageError):
+        if unit == "bytes":
+            kind, size = parse_number(value, "", "")
+            return size if kind == "bytes" else value
+        if unit == "seconds":
+            return parse_seconds(value, "", least=0, most=math.inf)
+    return value
+
+
+def _written(value: Any, unit: str) -> str | None:
+    """A default as a person writes it; None for an empty list."""
+    if value is None:
+        return "none"
+    if isinstance(value, tuple | list):
+        if not value:
+            return None
+        if len(value) == 1:
+            return _written(value[0], unit)
+        if all(isinstance(each, int | float) for each in value):
+            return ",".join(str(_written(each, unit)) for each in value)
+        return json.dumps(_as_json(value), ensure_ascii=False, separators=(",", ":"))
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) and unit == "bytes":
+        return size_text(value)
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
+
+
+def _same(one: Any, other: Any) -> bool:
+    return json.dumps(_as_json(one)) == json.dumps(_as_json(other))
+
+
 def _truth(value: Any) -> bool:
     if isinstance(value, bool):
         return value
@@ -463,8 +542,19 @@ def _first(value: Any, kinds: tuple[Any, ...]) -> Any:
 
 
 def _told(name: str, value: Any) -> str:
-    """A value as a message may have it."""
-    return "***" if is_secret_option(name) else _short(value)
+    """A value, or several, as a message may have it."""
+    if is_secret_option(name):
+        return "***"
+    return _short(", ".join(map(str, value)) if isinstance(value, tuple | list) else value)
+
+
+def _taken_by(label: str, option: ExtractorOption, value: Any) -> str:
+    """What an extractor takes for an option that cannot have a value."""
+    text = f"{label} takes for {option.name} {_description(option.kind)}"
+    if isinstance(value, tuple | list) and not option.is_list:
+        return f"{text}, once"
+    more = {"bytes": "a size such as 2GB", "seconds": "a time such as 90s, 5m or 1h"}.get(option.about.unit)
+    return f"{text}, or {more}" if more and not option.is_list else text
 
 
 def _as_json(value: Any) -> Any:
@@ -484,27 +574,24 @@ def _description(kind: Any) -> str:
     return " or ".join("none" if each is type(None) else _description(each) for each in inner)
 
 
-def _placeholder(kind: Any) -> str:
-    """What stands for a value of a type."""
-    plain = {bool: "true|false", int: "WHOLE", float: "NUMBER", str: "TEXT", type(None): "none"}
+def _placeholder(kind: Any, number: str | None) -> str:
+    """What stands for a value of a type, and for numbers where they are not plain ones."""
+    plain = {bool: "true|false", int: number or "WHOLE", float: number or "NUMBER", str: "TEXT", type(None): "none"}
     if kind in plain:
         return plain[kind]
     inner = typing.get_args(kind)
     if typing.get_origin(kind) is Literal:
         return "|".join(map(str, inner))
     if typing.get_origin(kind) in (tuple, list):
-        return f"{_placeholder(inner[0])},…"
-    return "|".join(map(_placeholder, inner))
+        return f"{_placeholder(inner[0], None)},…"
+    return "|".join(_placeholder(each, number) for each in inner)
 
 
 def _unknown(found: Any, name: str, known: Mapping[str, ExtractorOption]) -> str:
     label = label_of(found)
     strange = _parameters(found).get(name)
     if strange is not None:
-        return (
-            f"option {name} of extractor {label!r} cannot be set: its annotation is none of bool, int, float, str, "
-            "Literal, a tuple or list of these, or one of them or None"
-        )
+        return f"option {name} of extractor {label!r} cannot be set: its annotation is none of {KINDS}"
     if isinstance(found, Extractor) and not isinstance(found, FunctionExtractor):
         return f"extractor {label!r} takes no option {name}, since it is made already: give its class"
     if not known:

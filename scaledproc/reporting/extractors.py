@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 from scaledproc._util.text import clean_text
 from scaledproc.errors import UsageError
 from scaledproc.extractors import Extractor, FunctionExtractor
-from scaledproc.extractors.options import NEEDED, ExtractorOption, label_of, make_extractor, options_of, parse_options
+from scaledproc.extractors.options import (
+    KINDS,
+    NEEDED,
+    ExtractorOption,
+    label_of,
+    make_extractor,
+    options_of,
+    parameters_without_option,
+    parse_options,
+)
 from scaledproc.extractors.registry import find_extractor, names
 from scaledproc.extractors.tables import tables_of
 
@@ -59,6 +68,7 @@ def extractor_json(spec: str, given: Mapping[str, Any] | None = None) -> dict[st
         "reads": list(found.reads),
         "env": list(found.env),
         "options": [_option(each) for each in options.values()],
+        "without_option": parameters_without_option(found),
         "needs": needed,
         "columns": columns,
         **({"tables": tables} if tables else {}),
@@ -74,6 +84,8 @@ def extractor_text(about: Mapping[str, Any], width: int = WIDTH) -> str:
     lines += [f"{name}: {'  '.join(about[name])}" for name in ("reads", "env") if about[name]]
     lines += ["", "options, given with --set NAME=VALUE:" if about["options"] else "options: none"]
     lines += _option_lines(about["options"], width)
+    if strange := about["without_option"]:
+        lines += _wrapped(f"Cannot be set: {', '.join(strange)}. An option's annotation is {KINDS}.", width)
     columns = about["columns"]
     if columns is None:
         lines += ["", f"columns: shown when --set gives {', '.join(about['needs'])}"]
@@ -144,10 +156,14 @@ def _option_lines(options: list[dict[str, Any]], width: int) -> list[str]:
     room = min(max(map(len, words), default=0), width // 3)
     lines = []
     for word, each in zip(words, options, strict=True):
-        unit = f"{', in' if each['needed'] else ''} {each['unit']}" if each["unit"] else ""
-        default = "Must be given" if each["needed"] else f"Default: {each['default_text']}"
+        # No full stop behind a default, which would be typed with it.
+        default = f"Default: {each['default_text']}"
+        if each["needed"]:
+            default = f"Must be given{f', in {unit}' if (unit := each['unit']) else ''}."
+        elif each["unit"] and each["default_text"][-1:].isdigit():
+            default += f" {each['unit']}"
         about = f"{each['help']} " if each["help"] else ""
-        told = _wrapped(f"{about}{default}{unit}.", width, " " * (room + 4))
+        told = _wrapped(f"{about}{default}", width, " " * (room + 4))
         if len(word) > room:
             lines.append(f"  {word}")
         else:

@@ -116,7 +116,11 @@ def test_a_table_that_may_be_misspelt_is_told(call: Call, tmp_path: Path, table:
         (("--set", "window"), "", "--set 'window': give NAME=VALUE"),
         (("--set", "windw=1"), "", "takes no option windw; is 'window' meant?"),
         (("--set", "window=x"), "", "--set window=x: windowed takes for window a whole number"),
-        (("--set", "window=1", "--set", "window=2"), "", "a whole number"),
+        (
+            ("--set", "window=1", "--set", "window=2"),
+            "",
+            "--set window=1, 2: windowed takes for window a whole number, once",
+        ),
         ((), "[extractor.windowed]\nwindow = 'x'\n", "--set window=x"),
         ((), "[extractor]\nwindow = 1\n", "options belong below [extractor.NAME]"),
         ((), "[run]\nset = ['window=1']\n", "[run] has no 'set'"),
@@ -143,7 +147,7 @@ def test_all_extractors_with_their_options(call: Call) -> None:
     code, out, _ = call("extractors")
     assert code == 0
     assert "wfdb-summary\n  Statistics of every signal" in out
-    text = "signal_names=FILE Table of canonical signal names (TOML), or built-in. Default: built-in."
+    text = "signal_names=FILE Table of canonical signal names (TOML), or built-in. Default: (built-in)"
     assert text in " ".join(out.split())
     found = {each["name"]: each["options"] for each in json.loads(call("extractors", "--json")[1])}
     assert list(found) == ["files", "table", "wfdb-summary", "wfdb-windows"]
@@ -156,8 +160,8 @@ def test_one_extractor(call: Call) -> None:
     assert out == (
         "mine.py:windowed\n  One row for each file.\n\nunit: file\nanchors: *.txt  *.csv\n\n"
         "options, given with --set NAME=VALUE:\n"
-        "  window=WHOLE     Length of a window. Default: 60 seconds.\n"
-        "  channels=TEXT,…  Default: [].\n\n"
+        "  window=SECONDS   Length of a window. Default: 60 seconds\n"
+        "  channels=TEXT,…  Default: (none)\n\n"
         "columns of the table (2):\n  path   string\n  about  string\n"
     )
     found = json.loads(call("extractors", "wfdb-summary", "--json")[1])
@@ -167,6 +171,21 @@ def test_one_extractor(call: Call) -> None:
     assert "columns: shown when --set gives table" in out
     assert "table=TEXT  Must be given." in out
     assert "columns of the table (1)" in call("extractors", "mine.py:needy", "--set", "table=x")[1]
+
+
+def test_parameters_that_are_no_options_are_told(call: Call, tmp_path: Path) -> None:
+    head = "import scaledproc\n@scaledproc.extractor(schema={'path': 'string'})\n"
+    body = "    return {'path': task.anchor}\n"
+    (tmp_path / "loose.py").write_text(
+        f"{head}def some(task, plain=3, bare=None, *, table: dict = {{}}, ok: int = 1, _own=None):\n{body}"
+        f"{head}def none(task, *, bare=None):\n{body}"
+        f"{head}def fine(task, *, ok: int = 1):\n{body}"
+    )
+    out = call("extractors", "loose.py:some")[1]
+    assert "  Cannot be set: bare, table. An option's annotation is bool, int, float, str, Literal" in out
+    assert "options: none\n  Cannot be set: bare. An" in call("extractors", "loose.py:none")[1]
+    assert "Cannot be set" not in call("extractors", "loose.py:fine")[1]
+    assert json.loads(call("extractors", "loose.py:some", "--json")[1])["without_option"] == ["bare", "table"]
 
 
 def test_extractor_that_is_not_there(call: Call) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,7 +99,7 @@ def test_a_function_declares_what_stands_behind_the_task() -> None:
     assert found["channels"].about.help == found["bands"].about.help == "Which to take."
     assert found["units"].about.help == ""
     assert [each.type_text for each in found.values()][1:4] == ["int", "float", "tuple[str, ...]"]
-    assert [each.placeholder for each in found.values()][1:4] == ["WHOLE", "NUMBER", "TEXT,…"]
+    assert [each.placeholder for each in found.values()][1:4] == ["SECONDS", "NUMBER", "TEXT,…"]
 
 
 def test_a_class_declares_what_it_is_made_with() -> None:
@@ -133,6 +134,8 @@ def test_a_partial_has_the_options_that_are_left_and_other_defaults() -> None:
         ({"is-quick": "yes"}, {"is_quick": True}),
         ({"is_quick": False}, {"is_quick": False}),
         ({"plain": "7"}, {"plain": 7}),
+        ({"window": "60 seconds"}, {"window": 60}),
+        ({"window": "5m"}, {"window": 300}),
     ],
 )
 def test_values(given: dict[str, Any], values: dict[str, Any]) -> None:
@@ -148,7 +151,9 @@ def test_values(given: dict[str, Any], values: dict[str, Any]) -> None:
         ({"window": "long"}, "--set window=long: windowed takes for window a whole number"),
         ({"window": 1.5}, "a whole number"),
         ({"window": True}, "a whole number"),
-        ({"window": [1, 2]}, "a whole number"),
+        ({"window": [1, 2]}, "--set window=1, 2: windowed takes for window a whole number, once"),
+        ({"window": "60 bytes"}, "a whole number, or a time such as 90s, 5m or 1h"),
+        ({"bands": ["1", "x"]}, "--set bands=1, x: "),
         ({"window": None}, "a whole number"),
         ({"window": float("inf")}, "a whole number"),
         ({"scale": "nan"}, "a number"),
@@ -167,6 +172,88 @@ def test_values(given: dict[str, Any], values: dict[str, Any]) -> None:
 def test_values_that_cannot_be(given: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         parse_options(windowed, given)
+
+
+@scaledproc.extractor(schema=SCHEMA)
+def sized(
+    task: Task,
+    *,
+    memory: Annotated[int, Option(unit="bytes")] = 2**28,
+    most: Annotated[int | None, Option(unit="bytes")] = None,
+    share: Annotated[float, Option(unit="mV")] = 0.1,
+) -> dict[str, Any]:
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("given", "values"),
+    [
+        ({"memory": "256 MB"}, {"memory": 256_000_000}),
+        ({"memory": "1.5GiB"}, {"memory": 3 * 2**29}),
+        ({"memory": "17 bytes"}, {"memory": 17}),
+        ({"memory": "17"}, {"memory": 17}),
+        ({"most": "2k"}, {"most": 2000}),
+        ({"most": "none"}, {"most": None}),
+        ({"share": "2 mV"}, {"share": 2.0}),
+    ],
+)
+def test_numbers_with_their_units(given: dict[str, Any], values: dict[str, Any]) -> None:
+    assert parse_options(sized, given) == values
+    assert type(next(iter(values.values()))) is type(next(iter(parse_options(sized, given).values())))
+
+
+@pytest.mark.parametrize("text", ["256 QB", "3 tasks", "0.1", "-2GB", "bytes", "5h"])
+def test_sizes_that_are_none(text: str) -> None:
+    with pytest.raises(UsageError, match=f"--set memory={text}: .* a whole number, or a size such as 2GB"):
+        parse_options(sized, {"memory": text})
+
+
+DEFAULTS: list[tuple[Any, Any]] = [
+    *(
+        (str, each)
+        for each in (",", ";", "\t", "", " ", "a b", "it's", '"', "record", "[x", "none", "all", "$HOME", "(x)")
+    ),
+    *((int, each) for each in (0, -3, 10**30)),
+    *((float, each) for each in (60.0, 0.5, 1e-9, 1e300, 1 / 3)),
+    *((Annotated[int, Option(unit="bytes")], each) for each in (0, 1, 16, 1000, 1023, 2**28, 123_456_789, -5)),
+    *((Annotated[float, Option(unit="seconds")], each) for each in (60.0, 0.25, 0.0)),
+    *((bool, each) for each in (True, False)),
+    *((tuple[str, ...], each) for each in ((), ("a",), ("a", "b c"), ("a,b", '"'), ("[",), ("[1]",), ("",), ("é",))),
+    *((list[int], each) for each in ([], [1], [1, 2])),
+    *((float | None, each) for each in (None, 1.5)),
+    *((str | None, each) for each in (None, "none", "x")),
+    *((int | str, each) for each in (5, "5", "x")),
+    (Literal["a", "b c"], "b c"),
+]
+
+
+@pytest.mark.parametrize(("kind", "default"), DEFAULTS, ids=repr)
+def test_a_default_is_shown_as_a_shell_takes_it_or_in_parentheses(kind: Any, default: Any) -> None:
+    def made(task: Task, *, value: Any = default) -> dict[str, Any]:
+        return {}
+
+    made.__annotations__["value"] = kind
+    found = scaledproc.extractor(schema=SCHEMA)(made)
+    text = options_of(found)["value"].default_text
+    if text.startswith("("):
+        # A shell cannot end with such a word, or what it is given stands for something else.
+        assert default in ((), [], None) or not text[2:-2].isprintable() or json.dumps(default) == text[1:-1]
+    else:
+        (word,) = shlex.split(text)
+        given = parse_options(found, {"value": word})["value"]
+        assert (given, type(given)) == (
+            (list(default), list) if isinstance(default, tuple) else (default, type(default))
+        )
+
+
+def test_defaults_that_people_see() -> None:
+    def shown(found: Any) -> list[str]:
+        return [each.default_text for each in options_of(found).values()]
+
+    assert shown(load_extractor("table")) == ["(none)", ",", "(those of pyarrow)", "256MiB"]
+    assert shown(sized) == ["256MiB", "none", "0.1"]
+    assert shown(windowed) == ["0", "60", "1", "(none)", "none", "mV", "false", "3"]
+    assert shown(needy) == ["must be given"]
 
 
 def test_what_an_extractor_refuses_is_told() -> None:

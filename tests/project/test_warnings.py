@@ -16,7 +16,8 @@ ODD = r'''
 
 def imported(file: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("odd_module", file)
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -265,7 +265,9 @@ class WfdbWindows(Extractor):
         window: Annotated[float, Option("Length of a window.", unit="seconds")] = 60.0,
         step: Annotated[
             float | None,
-            Option("Seconds from the beginning of a window to that of the next one.", default_text="that of window"),
+            Option(
+                "From the beginning of a window to that of the next one.", unit="seconds", default_text="that of window"
+            ),
         ] = None,
         grid: Annotated[Literal["record", "clock", "segment"], Option("From where windows are counted.")] = "record",
         across_segments: Annotated[
@@ -273,7 +275,7 @@ class WfdbWindows(Extractor):
         ] = False,
         min_valid: Annotated[float, Option("Share of valid samples below which values are null.")] = 0.5,
         signals: Annotated[
-            tuple[str, ...], Option("Canonical names, names as written, or globs of them.", default_text="all")
+            tuple[str, ...], Option("Canonical names, names as written, or globs of them.", default_text="all signals")
         ] = (),
         bands: Annotated[tuple[str, ...], Option("Bands whose power is told, NAME:LOW-HIGH in Hz.")] = BANDS,
         beats: Annotated[bool, Option("Detect beats in ECG leads, and pulses in pressure and pleth waves.")] = True,
