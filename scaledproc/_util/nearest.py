@@ -10,7 +10,7 @@ from os.path import exists, isdir
 from pathlib import Path
 
 LOOKED_AT = 20_000
-"""Entries of a folder, of which no more are compared."""
+"""Entries of a folder, or paths, of which no more are compared."""
 
 
 def known_text(word: str, known: Iterable[str]) -> str:
@@ -22,6 +22,29 @@ def known_text(word: str, known: Iterable[str]) -> str:
         return f"; is {names[0]!r} meant?"
     there = f"here are: {', '.join(names)}" if names else ""
     return f"; is {folded[near[0]]!r} meant? T{there}" if near else f"; t{there}" if there else ""
+
+
+def nearest_paths(word: str, paths: Iterable[str], n: int) -> list[str]:
+    """The paths that are most like a word, by their folders and names or by one of these; the first ones where none is.
+
+    Parameters
+    ----------
+    word
+        What was written.
+    paths
+        What there is, with `/` between folders.
+    n
+        How many are wanted.
+    """
+    looked_at = list(islice(paths, LOOKED_AT))
+    folded: dict[str, str] = {}
+    for path in looked_at:
+        folder, _, name = path.rpartition("/")
+        stem = name.partition(".")[0]
+        for part in (path, f"{folder}/{stem}", name, stem, folder):
+            folded.setdefault(part.casefold(), path)
+    near = get_close_matches(word.casefold(), folded, n=n, cutoff=0.6)
+    return list(dict.fromkeys(folded[each] for each in near)) or looked_at[:n]
 
 
 def meant_path(path: Path) -> str:

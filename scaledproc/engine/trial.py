@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from scaledproc._util.nearest import LOOKED_AT, nearest_paths
 from scaledproc._util.process.memory import PeakMemory
 from scaledproc.engine.driver import make
 from scaledproc.engine.options import PlanOptions, wants_keys
@@ -214,10 +215,16 @@ def _choose(plan: Plan, task: str | None) -> tuple[Sequence[int], int]:
         return [index], 1
     meant = np.flatnonzero(matches(anchors, [task]).to_numpy(zero_copy_only=False))
     if not len(meant):
-        more = ", …" if plan.n_tasks > SHOWN else ""
-        known = ", ".join(map(repr, anchors.slice(0, SHOWN).to_pylist()))
-        raise UsageError(f"no task begins at {task!r}; give an anchor or a glob of some: {known}{more}")
+        raise UsageError(f"no task begins at {task!r}; give an anchor or a glob of some: {_nearest(anchors, task)}")
     return meant[:TRIED].tolist(), len(meant)
+
+
+def _nearest(anchors: pa.ChunkedArray, word: str) -> str:
+    """The anchors that are most like what was asked for, before all others those of its folder."""
+    folder = word.rpartition("/")[0]
+    beside = anchors.filter(pc.starts_with(anchors, f"{folder}/")) if folder else anchors
+    found = nearest_paths(word, (beside if len(beside) else anchors).slice(0, LOOKED_AT).to_pylist(), SHOWN)
+    return ", ".join(map(repr, found)) + (", …" if len(anchors) > len(found) else "")
 
 
 def _is_file(where: str, parent: str, name: str, inputs: Mapping[str, Any]) -> bool:
@@ -289,7 +296,8 @@ def _of_run(run: Run, anchor: str, extractor: Any, asked: PlanOptions, inputs: M
     plan = run.plan
     index = pc.index(plan.tasks["anchor"], pa.scalar(anchor, plan.tasks["anchor"].type)).as_py()
     if index < 0:
-        raise UsageError(f"the run in {run.store} has no task {anchor!r}; the anchors are in its plan.parquet")
+        near = _nearest(plan.tasks["anchor"], anchor)
+        raise UsageError(f"the run in {run.store} has no task {anchor!r}; its plan.parquet has the anchors: {near}")
     if extractor is None:
         if str(run.source).startswith(IN_MEMORY):
             raise UsageError(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from scaledproc._util.nearest import known_text, meant_path
+from scaledproc._util.nearest import known_text, meant_path, nearest_paths
 from scaledproc.errors import ScaledprocError
 from scaledproc.extractors import load_extractor
 from scaledproc.run_folder.run import Run
@@ -33,6 +33,25 @@ def test_names(word: str, said: str) -> None:
 def test_without_names_there_is_nothing_to_say() -> None:
     assert known_text("word", []) == ""
     assert known_text("slrm", ["slurm"]) == "; is 'slurm' meant?"
+
+
+@pytest.mark.parametrize(
+    ("word", "nearest"),
+    [
+        ("p10/100/100.he", "p10/100/100.hea"),
+        ("P10/100/100.HEA", "p10/100/100.hea"),
+        ("101", "p10/101/101_a.hea"),  # a name without its ending, or the folder's
+        ("102_b.hea", "p11/102/102_b.hea"),
+        ("p11/102", "p11/102/102_b.hea"),
+        ("p10/101/101_b", "p10/101/101_a.hea"),
+        ("elsewhere", "p10/100/100.hea"),  # the first one
+    ],
+)
+def test_paths_like_a_word(word: str, nearest: str) -> None:
+    paths = ["p10/100/100.hea", "p10/101/101_a.hea", "p11/102/102_b.hea"]
+    found = nearest_paths(word, paths, 2)
+    assert found[0] == nearest
+    assert len(set(found)) == len(found) <= 2
 
 
 def test_paths(tmp_path: Path) -> None:

@@ -113,6 +113,7 @@ def test_a_file_alone(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("where", "given", "words"),
     [
         ("", {"task": "nothing"}, "no task begins at 'nothing'; give an anchor or a glob of some: 'north/1.csv', "),
+        ("", {"task": "2.cs"}, "no task begins at '2.cs'; give an anchor or a glob of some: 'north/2.csv', "),
         ("north/1.csv", {"task": "1.csv"}, "1.csv is a file, and so a task of its own: leave '1.csv' out"),
         ("north/station.json", {}, r"station.json starts no task of plain by itself: its anchors are \*.csv"),
         ("north/1.csv", {"unit": "(?P<unit>sub-.)/.*"}, "1.csv starts no task of plain by itself"),
@@ -158,7 +159,12 @@ def test_a_task_of_a_run(dataset: Path, tmp_path: Path) -> None:
         ("out", {"failed": 2}, "--failed 2: the quarantined tasks of .*out are 1 to 1"),
         ("out", {"failed": 0}, "--failed 0: the quarantined tasks"),
         ("data", {"failed": 1}, "data holds no run"),
-        ("out#gone.csv", {}, "the run in .*out has no task 'gone.csv'"),
+        (
+            "out#gone.csv",
+            {},
+            r"the run in .*out has no task 'gone.csv'; its plan\.parquet has the anchors: 'north/",
+        ),
+        ("out#north/2", {}, "has no task 'north/2'; .* the anchors: 'north/2.csv', "),
         ("out#north/1.csv", {"task": "x"}, "'x' is one word too many"),
         ("data", {}, "name what is to be tried"),
     ],
