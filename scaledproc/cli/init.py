@@ -30,6 +30,8 @@ def init(
 
     if file is None and what.endswith(".py"):
         what, file = "extractor", Path(what)
+    if not what:
+        raise UsageError("name what to write, and the file: scaledproc init extractor FILE.py")
     if what != "extractor":
         raise UsageError(f"init writes no {what!r}: scaledproc init extractor FILE.py")
     if file is None:

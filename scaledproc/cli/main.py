@@ -77,11 +77,15 @@ class _RunByDefault(TyperGroup):
 
                 found = vars(error)
                 close = get_close_matches(found["option_name"], found["possibilities"] or (), cutoff=_ALIKE)
-                found["possibilities"] = close  # click's are often far from what was meant
+                found["possibilities"] = ()  # click's are often far from what was meant, and in the alphabet's order
                 if found["option_name"] == "--extractor" and ctx.invoked_subcommand == "try":
                     found["message"] += "; try has it as its first word: scaledproc try EXTRACTOR INPUT [TASK]"
-                elif not close and ctx.invoked_subcommand in ("run", "plan", "combine", "try"):
+                elif close:
+                    found["message"] += f"; is {' or '.join(close)} meant?"
+                elif ctx.invoked_subcommand in ("run", "plan", "combine", "try"):
                     found["message"] += "; an option of the extractor is given as --set NAME=VALUE"
+            elif ctx.invoked_subcommand == "show" and "extra argument" in str(vars(error).get("message")):
+                vars(error)["message"] += "; scaledproc try OUTPUT TASK shows what becomes of one task"
             raise
 
     def _refuse_misspelt(self, word: str, *, is_alone: bool) -> None:

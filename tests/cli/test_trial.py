@@ -223,6 +223,7 @@ def test_a_file_to_begin_with_runs_as_it_is(folder: Path, cli: Cli) -> None:
         (("extractor", "x.py", "--kind", "films"), "--kind 'films': give files, tables, waveforms", 2),
         (("extractor", "x.txt"), "an extractor's file is called NAME.py", 2),
         (("extractor",), "name the file to write: scaledproc init extractor FILE.py", 2),
+        ((), "name what to write, and the file: scaledproc init extractor FILE.py", 2),
         (("mine",), "init writes no 'mine'", 2),
         (("backend", "x.py"), "init writes no 'backend'", 2),
         (("extractor", "gone/x.py"), "gone/x.py cannot be written: No such file or directory", 1),
