@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from scaledproc._util.process import startup
 from scaledproc.cli.interaction import continuable, suggest
 from scaledproc.cli.options.flags import AsJson, Quiet
 from scaledproc.engine.options import FetchOptions
+
+if TYPE_CHECKING:
+    from scaledproc.events import Event
 
 
 @with_options(FetchOptions)
@@ -43,9 +46,18 @@ def fetch(
     startup.loaded()
     # What is told goes to standard error, whatever of JSON: the answer is one object.
     with terminal.waiting("looking", quiet=quiet or as_json) as display, continuable():
-        done = api.fetch(source, dest, **given, on_event=display.listen)
+        done = api.fetch(source, dest, **given, on_event=_tell_note if quiet and not as_json else display.listen)
     typer.echo(json.dumps(asdict(done)) if as_json else fetched_text(done))
     if not (quiet or as_json or done.failed):
         suggest(after_fetch(done.dest))
     if done.failed:
         raise typer.Exit(1)
+
+
+def _tell_note(event: Event) -> None:
+    """Tell what was left out, say, also where no progress is shown: nothing else keeps it."""
+    from scaledproc._util.text import clean_text
+    from scaledproc.events import Note
+
+    if isinstance(event, Note):
+        typer.echo(f"note: {clean_text(event.text)}", err=True)

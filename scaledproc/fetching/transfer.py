@@ -36,6 +36,7 @@ from scaledproc.storage.store import Store, describe, store_errors
 
 PIECE = 1024 * 1024
 PREFIX = "physionet:"
+_NO_VERSION = re.compile(r"[^/]+/[^\d/].*")  # behind a name: a version begins with a digit
 _PAGE = re.compile(r"https://(?:www\.)?physionet\.org/(?:files|content)/(?P<name>[^/]+(?:/[^/]+)?)/?")
 MACHINE_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EMFILE, errno.ENFILE})
 
@@ -108,6 +109,8 @@ class Folder:
     def __init__(self, store: Store, note: Callable[[str], None]) -> None:
         self.store = store
         self.stop = threading.Event()
+        self.has_hidden = False
+        """Whether hidden files or folders were left out, once `items` has looked."""
         self._note = note
 
     def __str__(self) -> str:
@@ -119,6 +122,7 @@ class Folder:
         if not choice.hidden:  # of those that not all stores leave out
             table, notes = without_hidden(listing.table)
             listing = Listing(table, (*listing.notes, *notes))
+            self.has_hidden = any("--hidden" in note for note in listing.notes)
         for note in listing.notes:
             self._note(note)
         files = [file for file in listing.files if is_plain(file.path)]
@@ -210,8 +214,13 @@ def open_source(
     if database is None:
         if "://" in where or Path(where).expanduser().exists():
             return Folder(open_store(where, storage_options), note)
-        if where[0] in "./~\\":
-            raise ScaledprocError(f"{where} does not exist")
+        from scaledproc._util.nearest import meant_path
+
+        meant = meant_path(Path(where).expanduser().absolute())
+        if where[0] in "./~\\" or _NO_VERSION.fullmatch(where):
+            raise ScaledprocError(f"{where} does not exist{meant}")
+        if meant.endswith("?"):  # told at once, as a server that does not answer is asked for a while
+            note(f"{where} is no folder here{meant} PhysioNet is asked for a database of that name")
     url = urlsplit(base_url)
     if url.scheme not in ("http", "https") or not url.hostname:
         raise UsageError(
@@ -266,7 +275,10 @@ def fetch_files(
             on_event(Note(missing))
     items = matching(items, choice)
     if not items:
-        raise ScaledprocError(f"{source} has no file that was asked for")
+        lacks = "has no file that was asked for" if choice.is_narrowed else "has no files"
+        hint = "; --hidden takes also what has a name that begins with a dot"
+        has_hidden = isinstance(source, Folder) and source.has_hidden
+        raise ScaledprocError(f"{source} {lacks}{hint if has_hidden else ''}")
     receipts = Receipts(dest)
     try:
         return _Fetch(source, dest, receipts, parallel, on_event, begun).run(items)

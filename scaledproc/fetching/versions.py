@@ -38,7 +38,9 @@ def newest_version(client: Client, name: str, base_url: str) -> str:
     except (MissingError, ForbiddenError):
         listed = []
     except WebError as error:
-        raise ScaledprocError(f"{redacted(base_url)}/{name} cannot be read: {error}") from None
+        raise ScaledprocError(
+            f"{name!r} is no folder here, and {redacted(base_url)}/{name} cannot be read: {error}"
+        ) from None
     usable = [version for version in listed if is_file(version)]
     if not usable:
         raise ScaledprocError(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,11 @@ from physionet_server import Fault, PhysioNet
 from support import COMMAND, Bucket, Cli, TreeWriter, clean_environment, tree_bytes
 
 import scaledproc
+from scaledproc.cli.main import main
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import Event, FetchStarted
 from scaledproc.fetching import transfer
+from scaledproc.fetching.physionet import Database
 from scaledproc.fetching.selection.subset import Choice
 from scaledproc.storage.store import Store
 
@@ -244,11 +248,55 @@ def test_usage(demo: Path, dest: Path, tmp_path: Path) -> None:
     refused("--parallel 0", parallel=0)
     refused("has no file that was asked for", include=["*.nothing"])
     refused("./nowhere does not exist", source="./nowhere")
+    refused("nowhere/data does not exist", source="nowhere/data")
     refused("no PhysioNet database", source="what is this")
     refused("SOURCE is empty", source=" ")
     refused("--base-url 'ftp://x'", source=NAME, base_url="ftp://x")
     (tmp_path / "file").write_text("")
     refused("is a file", to=tmp_path / "file")
+
+
+def test_a_source_without_files_is_told_by_what_was_asked_for(tmp_path: Path, dest: Path) -> None:
+    def refused(**options: Any) -> str:
+        with pytest.raises(ScaledprocError) as caught:
+            scaledproc.fetch(tmp_path / "source", dest, **options)
+        return str(caught.value).removeprefix(f"{tmp_path}/source ")
+
+    (tmp_path / "source/a").mkdir(parents=True)
+    hint = "; --hidden takes also what has a name that begins with a dot"
+    assert refused() == "has no files"
+    assert refused(include=["*.csv"]) == "has no file that was asked for"
+    (tmp_path / "source/a/.cache").write_text("")
+    assert refused() == f"has no files{hint}"
+    assert refused(include=[".cache"]) == f"has no file that was asked for{hint}"
+    assert refused(exclude=["*"], hidden=True) == "has no file that was asked for"
+
+
+def test_a_mistyped_folder_is_told_before_a_server_is_asked(
+    demo: Path, dest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def find(client: Any, source: str, *_: Any) -> None:
+        del client
+        asked.append(source)
+        raise ScaledprocError("nobody answers")
+
+    monkeypatch.setattr(Database, "find", find)
+    (tmp_path / "waveforms/p00").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    for source, told in (("waveform", 1), ("waveforms/1", 0), ("elsewhere/1.0", 0)):
+        notes = list[str]()
+        with pytest.raises(ScaledprocError, match="nobody answers"):
+            scaledproc.fetch(source, dest, on_event=lambda event: notes.append(event.text))  # type: ignore[attr-defined]  # noqa: B023
+        said = (
+            f"waveform is no folder here; is {tmp_path}/waveforms meant? PhysioNet is asked for a database of that name"
+        )
+        assert notes == [said] * told
+    assert asked == ["waveform", "waveforms/1", "elsewhere/1.0"]
+    with pytest.raises(ScaledprocError, match=r"waveform/p00 does not exist; is .*/waveforms/p00 meant"):
+        scaledproc.fetch("waveform/p00", dest)
+    assert len(asked) == 3
 
 
 # To and from S3
@@ -302,6 +350,21 @@ def test_memory(demo: Path, memory: str, net: PhysioNet, dest: Path) -> None:
 
 def environment(tmp_path: Path) -> dict[str, str]:
     return {"XDG_CACHE_HOME": str(tmp_path / "cache"), "NETRC": str(tmp_path / "none")}
+
+
+def test_quiet_tells_what_was_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "source").mkdir()
+    for name in ("x.csv", ".hidden"):
+        (tmp_path / "source" / name).write_text("1")
+    monkeypatch.chdir(tmp_path)
+    for words, told in ((("--quiet",), True), (("--quiet", "--json"), False), (("--quiet", "--hidden"), False)):
+        monkeypatch.setattr(sys, "argv", ["scaledproc", "fetch", "source", f"to{len(words)}", *words])
+        with contextlib.suppress(SystemExit):
+            main()
+        said = "note: 1 hidden file or folder was left out (.hidden); --hidden takes it too\n"
+        assert capsys.readouterr().err == said * told
 
 
 @pytest.mark.slow

@@ -57,6 +57,11 @@ class Choice:
         """Whether no folder is left out."""
         return self.groups is None and not self.counts and self.only is None
 
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether any file may be left out that is not hidden."""
+        return bool(self.include or self.exclude) or not self.is_all
+
     def has_group(self, group: str) -> bool:
         """Whether a top folder is wanted (`.` for what lies directly under the root)."""
         return self.groups is None or any(_names(part, group) for part in parts(self.groups))
