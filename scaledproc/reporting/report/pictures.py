@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from htpy import Element, Node, div, figcaption, figure, g, line, path, rect, span, svg, text
@@ -30,11 +30,19 @@ def number_text(value: float | int) -> str:
     return f"{value:,.{digits}f}"
 
 
-def bars(shown: Histogram) -> Element:
-    """A small histogram, with its edges below it."""
+def bars(shown: Histogram, told: Callable[[float], str] = number_text) -> Element:
+    """A small histogram, with its edges below it.
+
+    Parameters
+    ----------
+    shown
+        What is drawn.
+    told
+        What an edge is called, where it is not the number itself.
+    """
     counts = shown.counts
     most = max(counts, default=0)
-    low, high = (number_text(each) for each in _ends(shown))
+    low, high = (told(each) for each in ends(shown))
     beyond = [
         f"{number_text(round(count))} {where}"
         for count, where in ((shown.below, "below"), (shown.above, "above"))
@@ -56,7 +64,7 @@ def bars(shown: Histogram) -> Element:
     ]
 
 
-def _ends(shown: Histogram) -> tuple[float, float]:
+def ends(shown: Histogram) -> tuple[float, float]:
     """The values at the ends of a histogram: of bins around whole numbers, or around the only value, these."""
     first, last = shown.edges[0], shown.edges[-1]
     if len(shown.counts) == 1:

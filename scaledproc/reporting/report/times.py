@@ -10,7 +10,7 @@ from htpy import Node, dd, div, dl, dt, p
 from scaledproc._util.text import bytes_text, count_text, ranges_text, seconds_text
 from scaledproc.engine.timeline import TIMELINE_OF
 from scaledproc.reporting.report.parts import Whole, block, grid, number, part, said, share_text
-from scaledproc.reporting.report.pictures import area, axis, bars, number_text, span_bar, time_ticks, wide
+from scaledproc.reporting.report.pictures import area, axis, bars, ends, number_text, span_bar, time_ticks, wide
 from scaledproc.reporting.report.sentence import billed, is_here, staging_of, throughput_text, usd_text, work_of
 
 if TYPE_CHECKING:
@@ -284,13 +284,17 @@ def _slowest(found: Findings) -> list[Node]:
         text += f" The slowest took {share_text(first / tasks.seconds)} of that."
     spread = None
     if tasks.spread is not None:
-        low, high = (10 ** tasks.spread.edges[at] for at in (0, -1))
+        low, high = (_of_log(each) for each in ends(tasks.spread))
         spread = div(class_="spread")[
-            bars(tasks.spread),
-            p(class_="note")[f"All tasks by their time, from {_short(low)} to {_short(high)} (logarithmic)."],
+            bars(tasks.spread, _of_log),
+            p(class_="note")[f"All tasks by their time, from {low} to {high} (logarithmic)."],
         ]
     heads = ("Task", "Shard", "Time", "Rows", "Read", "Memory")
     return [block("Slowest tasks", spread, grid("Slowest tasks", heads, rows, numbers=range(1, 6)), text=text)]
+
+
+def _of_log(log: float) -> str:
+    return _short(10**log)
 
 
 def _short(seconds: float) -> str:

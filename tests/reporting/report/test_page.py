@@ -135,6 +135,15 @@ def test_the_commands_for_athena_make_its_statements(
     assert "Athena" not in openings(gather(run))
 
 
+def test_tasks_by_their_time_are_told_in_seconds_at_both_ends(finished: Run) -> None:
+    (spread,) = re.findall(r'<div class="spread">.*?</p>', report_html(finished), re.DOTALL)
+    time = r"[\d.]+ (?:ms|s)"
+    (low, high), drawn = re.findall(rf"from ({time}) to ({time})", spread)
+    assert drawn == (low, high)
+    shown = re.findall(r"<span>(.*?)</span>", spread)
+    assert shown in ([low, high], [low])
+
+
 @pytest.mark.parametrize("days", [0.5, 3, 30, 43, 100, 4000])
 def test_times_are_labelled_in_units_that_a_person_reads(days: float) -> None:
     marks = time_ticks(days * 86_400)

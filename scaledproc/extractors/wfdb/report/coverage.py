@@ -38,6 +38,7 @@ class Coverage:
     records: int = 0
     together: Counter[tuple[str, str]] = field(default_factory=Counter)
     hours: dict[Any, float] = field(default_factory=dict)
+    hours_of_nobody: float = 0.0
     timelines: dict[tuple[str, str], list[tuple[float, float]]] = field(default_factory=dict)
     is_cut: bool = False
     """Whether there are more records than are looked at."""
@@ -64,15 +65,17 @@ class Coverage:
                 self._close()
                 self._record = (unit, record)
                 self.records += 1
-                if subject is not None and duration:
+                if duration:
                     self.add_hours(subject, duration / 3600 if kind == "waveform" else 0.0)
                 if kind == "waveform" and record_name and offset is not None and duration:
                     self._place(unit, record_name, float(offset), float(duration))
             self._names.add((name or "") if kind == "waveform" else f"{name} (numerics)")
 
     def add_hours(self, subject: Any, hours: float) -> None:
-        """Take hours of a subject."""
-        if subject in self.hours or len(self.hours) < SUBJECTS:
+        """Take hours of a subject; of None, hours that are of no known one."""
+        if subject is None:
+            self.hours_of_nobody += hours
+        elif subject in self.hours or len(self.hours) < SUBJECTS:
             self.hours[subject] = self.hours.get(subject, 0.0) + hours
 
     def place_window(self, unit: str, record: str, offset: float, length: float) -> None:
@@ -156,7 +159,8 @@ class Coverage:
                 ),
             )
             heads = ("", "Hours", "Least", "Most", "Subjects by their hours")
-            found.append(Facts(self.hours_are, heads, rows, self._of_which.strip()))
+            text = f"{self.hours_of_nobody:,.4g} hours more are of no known subject." if self.hours_of_nobody else ""
+            found.append(Facts(self.hours_are, heads, rows, f"{text}{self._of_which}".strip()))
         lines = [(record, tuple(sorted(spans))) for (_, record), spans in sorted(self.timelines.items()) if spans]
         if lines and share == 1:
             text = f"{part_text(len(lines), len(self._seen), 'record')}, chosen by their names' hashes; "

@@ -102,7 +102,7 @@ class WindowCoverage:
             key = (unit, record, window)
             before = self._last_seconds if key == self._last else 0.0
             self._last, self._last_seconds = key, max(before, took or 0.0)
-            if subject is not None and self.has_hours:
+            if self.has_hours:
                 covered.add_hours(subject, (self._last_seconds - before) / 3600)
             if name and offset is not None:
                 covered.place_window(unit, name, float(offset), self.length)

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from scaledproc.extractors.account import Spans
+from scaledproc.extractors.account import Facts, Spans
 from scaledproc.extractors.wfdb.report import coverage as module
 from scaledproc.extractors.wfdb.report.coverage import RECORDS, Coverage
 
@@ -28,6 +28,21 @@ def rows_of(records: int, segments: int) -> list[dict[str, Any]]:
         for record in range(records)
         for segment in range(segments)
     ]
+
+
+def test_hours_of_no_known_subject_are_told() -> None:
+    def facts(rows: list[dict[str, Any]]) -> Facts:
+        covered = Coverage()
+        covered.add(pa.Table.from_pylist(rows))
+        return next(each for each in covered.parts() if isinstance(each, Facts))
+
+    rows = rows_of(3, 2)
+    assert facts(rows).text == ""
+    for row in rows[2:]:
+        row["subject_id"] = None
+    shown = facts(rows)
+    assert shown.rows[0][:2] == ("1 subject", 2.0)
+    assert shown.text == "4 hours more are of no known subject."
 
 
 def spans_of(covered: Coverage) -> Spans | None:

@@ -219,6 +219,9 @@ def test_a_window_whose_rows_come_in_two_pieces_is_counted_once() -> None:
         assert row[0] == "1 subject"
         assert row[1] == pytest.approx(180 / 3600)
         assert spans.lines == (("r", ((0.0, 180.0),)),)
+        covered.add(pa.Table.from_pylist([{**row, "unit": "v", "subject_id": None} for row in rows]))
+        text = next(each.text for each in covered.parts() if each.title == hours.title)
+        assert text == f"{180 / 3600} hours more are of no known subject."
 
 
 MINE = """
