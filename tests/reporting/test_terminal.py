@@ -128,12 +128,13 @@ def test_what_ctrl_c_tells_is_shown_whole(width: int, capfd: pytest.CaptureFixtu
         with asked.orderly():
             asked.hear(signal.SIGINT)
             shown = frame(display)
-    assert "finishing what is at work, 30 s at most; once more leaves at once" in " ".join(shown)
+    assert "finishing what is at work, 30 s at most; a second Ctrl-C leaves at once" in " ".join(shown)
     assert all(len(line) <= width for line in shown)
     assert "finishing" not in capfd.readouterr().err
     with signals.listening(30) as asked, asked.orderly():
         asked.hear(signal.SIGTERM)
-    assert "scaledproc: finishing what is at work, 30 s at most" in capfd.readouterr().err
+    text = "scaledproc: finishing what is at work, 30 s at most; a second SIGTERM leaves at once"
+    assert text in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("width", [60, 80, 160])

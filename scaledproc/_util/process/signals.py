@@ -74,7 +74,8 @@ class Stopping:
         """What a person is told while the block ends; empty where it was not asked to."""
         if not self.asked.done():
             return ""
-        return f"finishing what is at work, {self.grace:g} s at most; once more leaves at once"
+        again = "Ctrl-C" if self.signal == signal.SIGINT else "SIGTERM"
+        return f"finishing what is at work, {self.grace:g} s at most; a second {again} leaves at once"
 
     @contextlib.contextmanager
     def orderly(self) -> Iterator[None]:
