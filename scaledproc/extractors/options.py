@@ -147,7 +147,7 @@ def options_of(found: Any) -> dict[str, ExtractorOption]:
         An extractor's class, or an extractor.
     """
     return {
-        name: ExtractorOption(name, kind, default, about)
+        name: ExtractorOption(name, kind, _plain(default), about)
         for name, (kind, default, about) in _parameters(found).items()
         if _can_be_written(kind)
     }
@@ -360,6 +360,15 @@ def _default_of(found: Any, parameter: inspect.Parameter) -> Any:
             if field.name == parameter.name and field.default_factory is not dataclasses.MISSING:
                 return field.default_factory()
     return parameter.default
+
+
+def _plain(default: Any) -> Any:
+    """A default as a type that can be written: NumPy's numbers and paths too; what is none of these as a text of it."""
+    if default is NEEDED or default is None or isinstance(default, bool | int | float | str):
+        return default
+    if isinstance(default, tuple | list):
+        return type(default)(map(_plain, default)) if type(default) in (tuple, list) else list(map(_plain, default))
+    return default.item() if getattr(default, "ndim", None) == 0 else str(default)
 
 
 def _annotation(function: Any, parameter: inspect.Parameter) -> Any:

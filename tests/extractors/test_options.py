@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -254,6 +255,27 @@ def test_defaults_that_people_see() -> None:
     assert shown(sized) == ["256MiB", "none", "0.1"]
     assert shown(windowed) == ["0", "60", "1", "(none)", "none", "mV", "false", "3"]
     assert shown(needy) == ["must be given"]
+
+
+def test_defaults_of_other_types_are_shown_and_are_defaults() -> None:
+    @scaledproc.extractor(schema=SCHEMA)
+    def odd(  # type: ignore[no-untyped-def]
+        task: Task,
+        *,
+        n: int = np.int64(5),  # type: ignore[assignment]
+        share: float = np.float32(0.5),  # type: ignore[assignment]
+        is_on: bool = np.True_,  # type: ignore[assignment]
+        model: str = Path("a/b"),  # type: ignore[assignment]
+        many: tuple[int, ...] = (np.int64(1), 2),  # type: ignore[assignment]
+        strange: float | None = np.array([1.0, 2.0]),  # type: ignore[assignment]
+    ):
+        return {}
+
+    found = options_of(odd)
+    assert [each.default_text for each in found.values()] == ["5", "0.5", "true", "a/b", "1,2", '("[1. 2.]")']
+    assert json.loads(json.dumps([each.default for each in found.values()])) == [5, 0.5, True, "a/b", [1, 2], "[1. 2.]"]
+    given = {"n": "5", "share": "0.5", "is_on": "true", "model": "a/b", "many": "1,2", "strange": "3"}
+    assert without_defaults(odd, parse_options(odd, given)) == {"strange": 3.0}
 
 
 def test_what_an_extractor_refuses_is_told() -> None:
