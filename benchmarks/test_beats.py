@@ -17,6 +17,7 @@ from measure import Bystanders, table
 
 from scaledproc.extractors.wfdb.beats import compiled
 from scaledproc.extractors.wfdb.beats.detection import detect_beats
+from scaledproc.extractors.wfdb.machine_code import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +54,7 @@ def test_beats(show: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> No
         pytest.skip(f"needs annotated records: there is no {folder}; set SCALEDPROC_TEST_DATA")
     from wfdb import processing, rdann, rdrecord
 
-    functions = compiled.make_functions() if find_spec("numba") else None
+    functions = compiled.CompiledFunctions(load(compiled.LIBRARY)) if find_spec("numba") else None
     detectors = _detectors(monkeypatch, functions)
     rows = []
     speeds: dict[str, list[float]] = {name: [] for name in detectors}

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from measure import Bystanders, table
 
+from scaledproc.extractors.wfdb.machine_code import load
 from scaledproc.extractors.wfdb.signals import byte_counting
-from scaledproc.extractors.wfdb.signals.byte_counting import MUCH, ByteCounts
+from scaledproc.extractors.wfdb.signals.byte_counting import LITTLE, ByteCounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ import time
 import scaledproc.extractors.wfdb.summary
 from scaledproc.extractors.wfdb.signals import byte_counting
 started = time.process_time()
-byte_counting.use_compiled()
+byte_counting.use_compiled(byte_counting.LITTLE)
 assert byte_counting._compiled is not None
 print(time.process_time() - started)
 """
@@ -35,7 +36,7 @@ print(time.process_time() - started)
 
 def test_counting(show: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba", reason="the compiled way needs numba: pip install '.[fast]'")
-    compiled = byte_counting._compile()
+    compiled = byte_counting.compiled_of(load(byte_counting.LIBRARY))
     ways = {"numpy": None, "compiled": compiled}
     rng = np.random.default_rng(80)
     seconds: dict[tuple[str, str], list[float]] = {}
@@ -53,11 +54,11 @@ def test_counting(show: Callable[..., None], monkeypatch: pytest.MonkeyPatch) ->
         slow, fast = (per_byte[name, way] for way in ways)
         rows.append([name, f"{1e-6 / slow:,.0f}", f"{1e-6 / fast:,.0f}", f"{slow / fast:.1f} x"])
     name = "a segment of 1.4 MB"
-    load = statistics.median(loads)
-    pays = load / (per_byte[name, "numpy"] - per_byte[name, "compiled"])
+    loading = statistics.median(loads)
+    pays = loading / (per_byte[name, "numpy"] - per_byte[name, "compiled"])
     notes = [
-        f"loading the compiled way takes {load:.2f} s of CPU: it pays from {pays / 1e6:,.0f} MB on",
-        f"it is loaded where a process has {MUCH / 1e6:,.0f} MB or more before it",
+        f"loading the compiled way takes {loading:.2f} s of CPU: it pays from {pays / 1e6:,.0f} MB on",
+        f"it is loaded where a process has {LITTLE / 1e6:,.0f} MB or more before it",
         others.note,
     ]
     title = f"Counting bytes on one core, CPU time, {ROUNDS} rounds in turn"

@@ -79,15 +79,16 @@ def test_the_kernel_alone(show: Callable[..., None], monkeypatch: pytest.MonkeyP
     from fractions import Fraction
 
     from scaledproc.extractors.wfdb.headers.header import parse_header
+    from scaledproc.extractors.wfdb.machine_code import load
     from scaledproc.extractors.wfdb.windows.grid import Grid
     from scaledproc.extractors.wfdb.windows.measures import spectra
-    from scaledproc.extractors.wfdb.windows.measures.numba_kernel import compiled_kernel
-    from scaledproc.extractors.wfdb.windows.measures.spectral_steps import compiled_steps
+    from scaledproc.extractors.wfdb.windows.measures.numba_kernel import LIBRARY, compiled_of
     from scaledproc.extractors.wfdb.windows.reading import measured
     from scaledproc.extractors.wfdb.windows.settings import BANDS, parse_bands
     from scaledproc.extractors.wfdb.windows.streams import Looks, Measures, Stream
 
-    monkeypatch.setattr(spectra, "compiled", compiled_steps())
+    kernel, steps = compiled_of(load(LIBRARY))
+    monkeypatch.setattr(spectra, "compiled", steps)
     n_windows = 64
     n = 7500 * n_windows
     rng = np.random.default_rng(0)
@@ -96,7 +97,7 @@ def test_the_kernel_alone(show: Callable[..., None], monkeypatch: pytest.MonkeyP
         samples[start : start + 10] = -(2**15)
     header = parse_header(f"r 1 125 {n}\nr.dat 16 200/mV 16 0 0 0 0 II\n".encode())
     grid = Grid(Fraction(60), Fraction(60), Fraction(0), Fraction(0))
-    measures = Measures(0.5, parse_bands(BANDS), compiled_kernel())
+    measures = Measures(0.5, parse_bands(BANDS), kernel)
 
     def run() -> float:
         started = time.perf_counter()
@@ -170,10 +171,11 @@ def _write_flac(root: Path, least: int) -> int:
 
 
 def _nowhere(folder: Path) -> Path:
-    """A folder whose `numba` cannot be imported."""
+    """A folder whose `numba` and `llvmlite` cannot be imported."""
     blocked = folder / "blocked"
     blocked.mkdir(exist_ok=True)
-    (blocked / "numba.py").write_text("raise ImportError('left out')\n")
+    for name in ("numba", "llvmlite"):
+        (blocked / f"{name}.py").write_text("raise ImportError('left out')\n")
     return blocked
 
 

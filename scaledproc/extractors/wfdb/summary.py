@@ -17,7 +17,7 @@ from scaledproc.extractors.wfdb.headers.header import parse_header, read_header
 from scaledproc.extractors.wfdb.headers.rates import rate_of
 from scaledproc.extractors.wfdb.headers.record import records_of, when_counted
 from scaledproc.extractors.wfdb.headers.task_header import listed_files, shared_values
-from scaledproc.extractors.wfdb.signals.byte_counting import MUCH, use_compiled
+from scaledproc.extractors.wfdb.signals.byte_counting import use_compiled
 from scaledproc.extractors.wfdb.signals.samples import describe_samples
 from scaledproc.extractors.wfdb.signals.statistics import QUANTILES
 
@@ -208,9 +208,9 @@ class WfdbSummary(Extractor):
         return SignalNames.parse(self._signal_names) if self._signal_names is not None else SignalNames.built_in()
 
     def expect(self, size: int) -> None:
-        """Load a faster way to count where much is to come; not where memory is limited, which is for the tasks."""
-        if size >= MUCH and resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY:
-            use_compiled()
+        """Load a faster way to count where enough is to come; not where memory is limited, which is for the tasks."""
+        if resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY:
+            use_compiled(size)
 
     def extract(self, task: Task) -> list[dict[str, Any]]:
         """The rows of one header, or of one file of numerics.

@@ -1,117 +1,149 @@
 """The steps of the detectors that gain by compiling, where numba is installed; both ways give the same values.
 
-Loading takes half a second in each process, and some seconds on the first run of an installation, when it is
-compiled: so it is used only where it is asked for, by `use_compiled`.
+Loading takes some 0.04 s in each process, and compiling some seconds on the first run of an installation: so it is used
+only where it is asked for, by `use_compiled`.
 """
+
+# numba gives the variables their types, which mypy cannot follow.
+# mypy: disable-error-code="index, operator"
 
 from __future__ import annotations
 
-import contextlib
-from types import FunctionType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scaledproc.extractors.wfdb.beats import decision
+from scaledproc.extractors.wfdb.machine_code import Entry, Library, load_where_it_pays
 
-class CompiledFunctions(NamedTuple):
-    """Compiled functions."""
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-    peaks: Any
-    bands: Any
-    vertices: Any
-    spans: Any
-    feet: Any
-    shapes: Any
-    not_overshadowed: Any
-    decide: Any
+    from scaledproc.extractors.wfdb.beats.filtering import Filter
+    from scaledproc.extractors.wfdb.machine_code import Functions
+
+
+class CompiledFunctions:
+    """Compiled functions, with room for what they tell.
+
+    Parameters
+    ----------
+    functions
+        Those of `LIBRARY`.
+    """
+
+    def __init__(self, functions: Functions) -> None:
+        self._functions = functions
+
+    def peaks(
+        self,
+        values: NDArray[np.int32],
+        around: tuple[int, int, int, int],
+        lengths: Filter,
+        reach: int,
+        bin_size: int,
+    ) -> tuple[NDArray[np.int64], ...]:
+        """What `filtering.find_peaks` tells of the sums from `start` to `stop`, of those from `first` to `last`.
+
+        Returns
+        -------
+        places, heights, slopes, bins
+        """
+        first, last, start, stop = around
+        n = last - first + lengths.before + lengths.after
+        most = (last - first) // 2 + 1
+        found, bins = np.empty((3, most), np.int64), np.empty((stop - start) // bin_size, np.int64)
+        n_found, room, kept = np.empty(1, np.int64), np.empty((3, n), np.int64), np.empty(most, np.bool_)
+        self._functions["peaks"](
+            values, *around, lengths.before, *lengths, reach, bin_size, *found, bins, n_found, *room, kept
+        )
+        return (*(each[: n_found[0]].copy() for each in found), bins)
+
+    def bands(
+        self, values: NDArray[np.int32], places: NDArray[np.int64], before: int, after: int, low: int, high: int
+    ) -> NDArray[np.int64]:
+        """`fiducials._band`."""
+        found = np.empty((len(places), before + after + 1), np.int64)
+        room = np.empty(before + after + 1 + 2 * (low - 1 + high // 2), np.int64)
+        self._functions["bands"](values, places, before, low, high, found, room)
+        return found
+
+    def vertices(self, rows: NDArray[np.int64], is_up: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """`fiducials._vertices`."""
+        found = np.empty(len(rows))
+        self._functions["vertices"](np.ascontiguousarray(rows), np.ascontiguousarray(is_up), found)
+        return found
+
+    def spans(self, samples: NDArray[Any], positions: NDArray[np.int64], reach: int) -> NDArray[np.float64]:
+        """`detection._heights`."""
+        found = np.empty(len(positions))
+        self._functions["spans"](np.ascontiguousarray(samples), np.ascontiguousarray(positions), reach, found)
+        return found
+
+    def feet(self, samples: NDArray[Any], positions: NDArray[np.int64], room: NDArray[np.int64]) -> NDArray[np.int64]:
+        """`pulses._feet`."""
+        found = np.empty(len(positions), np.int64)
+        samples, positions, room = (np.ascontiguousarray(each) for each in (samples, positions, room))
+        self._functions["feet"](samples, positions, room, found)
+        return found
+
+    def shapes(
+        self, values: NDArray[np.int32], places: NDArray[np.int64], wanted: NDArray[np.int64], low: int
+    ) -> NDArray[np.int64]:
+        """`quality._shapes`."""
+        found = np.empty((len(places), len(wanted)), np.int64)
+        self._functions["shapes"](values, places, wanted, low, found)
+        return found
+
+    def not_overshadowed(self, places: NDArray[Any], heights: NDArray[np.int64], reach: float) -> NDArray[np.bool_]:
+        """`filtering.not_overshadowed`."""
+        kept = np.empty(len(places), np.bool_)
+        name = "not_overshadowed" if places.dtype == np.int64 else "not_overshadowed_in_time"
+        self._functions[name](places, heights, reach, kept)
+        return kept
+
+    def decide(self, *values: Any) -> None:
+        """`decision.decide`."""
+        self._functions["decide"](*values)
 
 
 functions: CompiledFunctions | None = None
-_is_tried = False
 
 
-def use_compiled() -> bool:
-    """Detect the compiled way from now on, if that can be had; whether it can."""
-    global functions, _is_tried
-    if not _is_tried:
-        _is_tried = True
-        with contextlib.suppress(Exception):  # not installed, or it cannot keep what it compiles: numpy does the same
-            functions = make_functions()
-    return functions is not None
-
-
-def make_functions() -> CompiledFunctions:
-    """Compile all.
-
-    Raises
-    ------
-    ImportError
-        If numba is not installed.
-    """
-    from numba import njit
-
-    from scaledproc.extractors.wfdb.beats.decision import decide
-
-    compiling: Any = njit(cache=True, nogil=True)
-    sums = compiling(_sums)
-    band = compiling(calling(_band, _sums=sums))
-    lone = compiling(_not_overshadowed)
-    made = CompiledFunctions(
-        compiling(calling(_peaks, _reaching=compiling(_reaching), _sums=sums, _band=band, _not_overshadowed=lone)),
-        compiling(calling(_bands, _band=band)),
-        compiling(_vertices),
-        compiling(_spans),
-        compiling(_feet),
-        compiling(_shapes),
-        lone,
-        compiling(calling(decide, middle=compiling(_middle))),
-    )
-    # What cannot be compiled or kept fails here, and not at the first beat.
-    nothing, eight = np.zeros(0), np.zeros(8)
-    made.peaks(np.zeros(9, np.int32), 0, 9, 0, 9, 4, 5, 2, 3, 1, 2, False, 1, 1)
-    first = np.zeros(1, np.int64)
-    made.vertices(made.bands(np.zeros(9, np.int32), first, 1, 1, 2, 3), np.ones(1, bool))
-    made.spans(np.zeros(9), first, 1)
-    made.feet(np.zeros(9), first, first)
-    made.shapes(np.zeros(9, np.int32), first, first, 2)
-    made.not_overshadowed(np.zeros(0, np.int64), np.zeros(0, np.int64), 1.0)
-    made.not_overshadowed(nothing, np.zeros(0, np.int64), 1.0)
-    made.decide(
-        nothing, nothing, nothing, np.zeros(1, np.int64), nothing, nothing, 1.0, np.zeros(0, bool), *[eight] * 3
-    )
-    return made
-
-
-def calling(function: Any, **others: Any) -> FunctionType:
-    """The same lines, with other functions by the names that they call: compiled ones, or another way to the same."""
-    return FunctionType(function.__code__, {**function.__globals__, **others}, function.__name__)
+def use_compiled(size: int, *, little: int, much: int) -> None:
+    """Detect the compiled way from now on, if that pays and can be had: see `load_where_it_pays`."""
+    global functions
+    if functions is None:
+        found = load_where_it_pays(LIBRARY, size, little=little, much=much)
+        functions = None if found is None else CompiledFunctions(found)
 
 
 def _sums(values: Any, length: int, out: Any) -> None:
-    """`filtering.moving_sum`, as a running one."""
+    """`filtering.moving_sum`, as a running one; `out` may begin where the values do."""
     total = np.int64(0)
     for i in range(length - 1):
         total += values[i]
     for i in range(len(out)):
+        first = values[i]
         total += values[i + length - 1]
         out[i] = total
-        total -= values[i]
+        total -= first
 
 
-def _band(values: Any, low: int, high: int) -> Any:
-    """`filtering.band_passed` of one signal."""
-    once = np.empty(len(values) - low + 1, np.int64)
+def _band(values: Any, low: int, high: int, out: Any) -> None:
+    """`filtering.band_passed` of one signal; the values are written over."""
+    once = values[: len(values) - low + 1]
     _sums(values, low, once)
-    twice = np.empty(len(once) - low + 1, np.int64)
+    twice = once[: len(once) - low + 1]
     _sums(once, low, twice)
     if high == 0:
-        return twice
+        for i in range(len(out)):
+            out[i] = twice[i]
+        return
     margin = high // 2
-    passed = np.empty(len(twice) - high + 1, np.int64)
-    _sums(twice, high, passed)
-    for i in range(len(passed)):
-        passed[i] = twice[i + margin] * high - passed[i]
-    return passed
+    _sums(twice, high, out)
+    for i in range(len(out)):
+        out[i] = twice[i + margin] * high - out[i]
 
 
 def _peaks(
@@ -121,7 +153,6 @@ def _peaks(
     start: int,
     stop: int,
     before: int,
-    after: int,
     low: int,
     high: int,
     step: int,
@@ -129,24 +160,31 @@ def _peaks(
     rising: bool,
     reach: int,
     bin_size: int,
-) -> Any:
-    """What `filtering.find_peaks` tells of the sums from `start` to `stop`, of those from `first` to `last`."""
-    band = _band(_reaching(values, first - before, last + after), low, high)
-    slopes = np.empty(len(band) - step, np.int64)
-    for i in range(len(slopes)):
-        slope = band[i + step] - band[i]
+    places: Any,
+    heights: Any,
+    steepest: Any,
+    bins: Any,
+    n_found: Any,
+    line: Any,
+    slopes: Any,
+    sums: Any,
+    kept: Any,
+) -> None:
+    """What `CompiledFunctions.peaks` tells; from `line` on it is room."""
+    _reach(values, first - before, line)
+    n = last - first + window - 1
+    passed, slopes, sums = slopes[: n + step], slopes[:n], sums[: last - first]
+    _band(line, low, high, passed)
+    for i in range(n):
+        slope = passed[i + step] - passed[i]
         slopes[i] = slope if slope >= 0 else (0 if rising else -slope)
-    sums = np.empty(len(slopes) - window + 1, np.int64)
     _sums(slopes, window, sums)
-    places = np.empty(len(sums) // 2 + 1, np.int64)
-    heights = np.empty(len(sums) // 2 + 1, np.int64)
     n = 0
     for i in range(1, len(sums) - 1):
         if sums[i] > sums[i - 1] and sums[i] >= sums[i + 1]:
             places[n], heights[n] = i, sums[i]
             n += 1
-    kept = _not_overshadowed(places[:n], heights[:n], float(reach))
-    steepest = np.empty(n, np.int64)
+    _not_overshadowed(places[:n], heights[:n], float(reach), kept[:n])
     found = 0
     for peak in range(n):
         place = places[peak]
@@ -156,7 +194,7 @@ def _peaks(
                 most = max(most, slopes[i])
             places[found], heights[found], steepest[found] = place + first, heights[peak], most
             found += 1
-    bins = np.zeros((stop - start) // bin_size, np.int64)
+    n_found[0] = found
     at = start - first
     for number in range(len(bins)):
         total = np.int64(0)
@@ -164,13 +202,12 @@ def _peaks(
             total += sums[i]
         bins[number] = total
         at += bin_size
-    return places[:found].copy(), heights[:found].copy(), steepest[:found], bins
 
 
-def _reaching(values: Any, start: int, stop: int) -> Any:
+def _reach(values: Any, start: int, out: Any) -> None:
     """`filtering._reaching`."""
     n = len(values)
-    out = np.empty(stop - start, np.int64)
+    stop = start + len(out)
     begin, end = max(start, 0), min(stop, n)
     for i in range(begin, end):
         out[i - start] = values[i]
@@ -178,26 +215,21 @@ def _reaching(values: Any, start: int, stop: int) -> Any:
         out[i - start] = values[0]
     for i in range(end, stop):
         out[i - start] = values[n - 1]
-    return out
 
 
-def _bands(values: Any, places: Any, before: int, after: int, low: int, high: int) -> Any:
-    """`fiducials._band`."""
+def _bands(values: Any, places: Any, before: int, low: int, high: int, found: Any, room: Any) -> None:
+    """What `CompiledFunctions.bands` tells."""
     n = len(values)
     half = low - 1 + high // 2
-    inside = np.empty(before + after + 1 + 2 * half, np.int64)
-    found = np.empty((len(places), before + after + 1), np.int64)
     for row in range(len(places)):
         start = places[row] - before - half
-        for i in range(len(inside)):
-            inside[i] = values[min(max(start + i, 0), n - 1)]
-        found[row] = _band(inside, low, high)
-    return found
+        for i in range(len(room)):
+            room[i] = values[min(max(start + i, 0), n - 1)]
+        _band(room, low, high, found[row])
 
 
-def _vertices(rows: Any, is_up: Any) -> Any:
-    """`fiducials._vertices`."""
-    found = np.empty(len(rows))
+def _vertices(rows: Any, is_up: Any, found: Any) -> None:
+    """What `CompiledFunctions.vertices` tells."""
     width = rows.shape[1]
     for row in range(len(rows)):
         values, upwards = rows[row], is_up[row]
@@ -213,12 +245,10 @@ def _vertices(rows: Any, is_up: Any) -> Any:
                 shift = (right - left if upwards else left - right) / (2 * bend)
                 shift = min(max(shift, -0.5), 0.5)
         found[row] = at + shift
-    return found
 
 
-def _spans(samples: Any, positions: Any, reach: int) -> Any:
-    """`detection._heights`."""
-    found = np.empty(len(positions))
+def _spans(samples: Any, positions: Any, reach: int, found: Any) -> None:
+    """What `CompiledFunctions.spans` tells."""
     for beat in range(len(positions)):
         lowest, highest = np.inf, -np.inf
         for i in range(max(positions[beat] - reach, 0), min(positions[beat] + reach + 1, len(samples))):
@@ -226,12 +256,11 @@ def _spans(samples: Any, positions: Any, reach: int) -> Any:
                 lowest = min(lowest, samples[i])
                 highest = max(highest, samples[i])
         found[beat] = highest - lowest
-    return found
 
 
-def _feet(samples: Any, positions: Any, room: Any) -> Any:
-    """`pulses._feet`."""
-    found = np.full(len(positions), -1, np.int64)
+def _feet(samples: Any, positions: Any, room: Any, found: Any) -> None:
+    """What `CompiledFunctions.feet` tells."""
+    found[:] = -1
     for beat in range(len(positions)):
         position = positions[beat]
         back = 0
@@ -243,13 +272,11 @@ def _feet(samples: Any, positions: Any, room: Any) -> Any:
         before = position - back - 1
         if np.isfinite(lowest) and back > 0 and before >= 0 and np.isfinite(samples[before]):
             found[beat] = back
-    return found
 
 
-def _shapes(values: Any, places: Any, wanted: Any, low: int) -> Any:
-    """`quality._shapes`."""
+def _shapes(values: Any, places: Any, wanted: Any, low: int, found: Any) -> None:
+    """What `CompiledFunctions.shapes` tells."""
     n, points = len(values), len(wanted)
-    found = np.empty((len(places), points), np.int64)
     for beat in range(len(places)):
         whole = np.int64(0)
         for point in range(points):
@@ -266,12 +293,11 @@ def _shapes(values: Any, places: Any, wanted: Any, low: int) -> Any:
             largest = max(largest, abs(found[beat, point]))
         for point in range(points):
             found[beat, point] = found[beat, point] * 4_096 // largest
-    return found
 
 
-def _not_overshadowed(places: Any, heights: Any, reach: float) -> Any:
-    """`filtering.not_overshadowed`, each place with those behind it."""
-    kept = np.ones(len(places), np.bool_)
+def _not_overshadowed(places: Any, heights: Any, reach: float, kept: Any) -> None:
+    """What `CompiledFunctions.not_overshadowed` tells, each place with those behind it."""
+    kept[:] = True
     for i in range(len(places)):
         j = i + 1
         while j < len(places) and places[j] - places[i] < reach:
@@ -280,17 +306,99 @@ def _not_overshadowed(places: Any, heights: Any, reach: float) -> Any:
             else:
                 kept[i] = False
             j += 1
-    return kept
+
+
+def _of_rank(values: Any, rank: int) -> Any:
+    """The value of eight that so many are below, of equal ones those before it."""
+    for i in range(8):
+        below = 0
+        for j in range(8):
+            below += values[j] < values[i] or (values[j] == values[i] and j < i)
+        if below == rank:
+            return values[i]
+    return values[0]
 
 
 def _middle(values: Any) -> Any:
-    """`decision.middle`, by insertion, without a list."""
-    ordered = np.empty(8)
-    for k in range(8):
-        value = values[k]
-        at = k
-        while at > 0 and ordered[at - 1] > value:
-            ordered[at] = ordered[at - 1]
-            at -= 1
-        ordered[at] = value
-    return (ordered[3] + ordered[4]) / 2
+    """`decision.middle`, without a list."""
+    return (_of_rank(values, 3) + _of_rank(values, 4)) / 2
+
+
+def _third_highest(values: Any) -> Any:
+    """`decision.third_highest`, without a list."""
+    return _of_rank(values, 5)
+
+
+_VALUES = np.array([0, 3, 9, 4, -2, -6, 1, 7, 12, 3, 3, -5, -9, 0, 2, 8, 4, -1, 6, 6, -3, 0], np.int32)
+_PLACES = np.array([1, 6, 20])
+
+
+def _try_peaks() -> list[Any]:
+    n, around, lengths = len(_VALUES), (1, 20, 3, 18), (2, 3, 1, 3, False)
+    found, bins = np.zeros((3, 10), np.int64), np.zeros(5, np.int64)
+    room, kept = np.zeros((3, n - 3 + 7), np.int64), np.zeros(10, np.bool_)
+    return [_VALUES, *around, 3, *lengths, 2, 3, *found, bins, np.zeros(1, np.int64), *room, kept]
+
+
+def _try_places(dtype: Any) -> list[Any]:
+    heights = np.array([5, 4, 4, 9, 1])
+    return [np.array([0, 2, 5, 6, 20]).astype(dtype), heights, 3.0, np.zeros(5, np.bool_)]
+
+
+def _try_decision() -> list[Any]:
+    """Peaks of which every second one is low, in two stretches, one of them too short to learn from."""
+    places = np.cumsum(np.arange(60.0) % 3 * 20 + 30)
+    heights, slopes = 90.0 - np.arange(60.0) % 2 * 80, 9.0 + np.arange(60.0) % 5
+    begins, ends = np.array([0.0, places[49] + 5]), np.array([places[49] + 1, places[59] + 1])
+    return [
+        places, heights, slopes, np.array([0, 50, 60]), begins, ends, 100.0, np.zeros(60, np.bool_), *np.zeros((3, 8))
+    ]  # fmt: skip
+
+
+_W, _I, _R, _B = "int64[::1]", "int32[::1]", "float64[::1]", "boolean[::1]"
+_N = "int64"
+LIBRARY = Library(
+    __name__,
+    {
+        "peaks": Entry(
+            _peaks,
+            f"{_I}, {', '.join([_N] * 9)}, boolean, {_N}, {_N}, {', '.join([_W] * 8)}, {_B}",
+            _try_peaks,
+        ),
+        "bands": Entry(
+            _bands,
+            f"{_I}, {_W}, {_N}, {_N}, {_N}, int64[:,::1], {_W}",
+            lambda: [_VALUES, _PLACES, 2, 2, 3, np.zeros((3, 6), np.int64), np.zeros(10, np.int64)],
+        ),
+        "vertices": Entry(
+            _vertices,
+            f"int64[:,::1], {_B}, {_R}",
+            lambda: [_VALUES[:21].astype(np.int64).reshape(3, 7), np.array([True, False, True]), np.zeros(3)],
+        ),
+        "spans": Entry(
+            _spans,
+            f"{_R}, {_W}, {_N}, {_R}",
+            lambda: [np.where(_VALUES == 3, np.nan, _VALUES), _PLACES, 3, np.zeros(3)],
+        ),
+        "feet": Entry(
+            _feet,
+            f"{_R}, {_W}, {_W}, {_W}",
+            lambda: [np.where(_VALUES == 9, np.nan, _VALUES), _PLACES + 1, np.array([2, 4, 5]), np.zeros(3, np.int64)],
+        ),
+        "shapes": Entry(
+            _shapes,
+            f"{_I}, {_W}, {_W}, {_N}, int64[:,::1]",
+            lambda: [_VALUES, _PLACES, np.array([-3, 0, 2, 5]), 3, np.zeros((3, 4), np.int64)],
+        ),
+        "not_overshadowed": Entry(_not_overshadowed, f"{_W}, {_W}, float64, {_B}", lambda: _try_places(np.int64)),
+        "not_overshadowed_in_time": Entry(
+            _not_overshadowed, f"{_R}, {_W}, float64, {_B}", lambda: _try_places(np.float64)
+        ),
+        "decide": Entry(
+            decision.decide,
+            f"{_R}, {_R}, {_R}, {_W}, {_R}, {_R}, float64, {_B}, {_R}, {_R}, {_R}",
+            _try_decision,
+            {"middle": _middle, "third_highest": _third_highest},
+        ),
+    },
+)

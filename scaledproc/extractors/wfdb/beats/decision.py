@@ -32,6 +32,11 @@ def middle(values: Any) -> Any:
     return (ordered[3] + ordered[4]) / 2
 
 
+def third_highest(values: Any) -> Any:
+    """The third highest of eight numbers."""
+    return sorted(values)[5]
+
+
 def decide(
     places: Any,
     heights: Any,
@@ -47,7 +52,8 @@ def decide(
 ) -> None:
     """Mark which peaks are beats.
 
-    It takes lists, or arrays where it is compiled: these are the same lines for both, `middle` apart.
+    It takes lists, or arrays where it is compiled: these are the same lines for both, but for what they
+    call.
 
     Parameters
     ----------
@@ -95,7 +101,7 @@ def decide(
                 for k in range(8):
                     beats[k] = beats[k % seconds]
                     noises[k] = 0.0
-                third = sorted(beats)[5]
+                third = third_highest(beats)
                 for k in range(8):
                     beats[k] = max(beats[k], third)
                 typical, noise, usual = middle(beats), 0.0, second

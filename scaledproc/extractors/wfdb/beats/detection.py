@@ -151,8 +151,7 @@ def _decided(peaks: Peaks, signal: Prepared) -> NDArray[np.bool_]:
 def _heights(samples: NDArray[np.floating], positions: NDArray[np.int64], reach: int) -> NDArray[np.float64]:
     """From the lowest to the highest sample around each position."""
     if (functions := compiled.functions) is not None and samples.dtype == np.float64:
-        spans: NDArray[np.float64] = functions.spans(samples, positions, reach)
-        return spans
+        return functions.spans(samples, positions, reach)
     index = positions[:, None] + np.arange(-reach, reach + 1)
     np.clip(index, 0, max(len(samples) - 1, 0), out=index)
     rows = np.asarray(samples[index], np.float64)

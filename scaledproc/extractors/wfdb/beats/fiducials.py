@@ -74,8 +74,7 @@ def _band(
     values: NDArray[np.int32], lengths: Filter, places: NDArray[np.int64], before: int, after: int
 ) -> NDArray[np.int64]:
     if (functions := compiled.functions) is not None:
-        rows: NDArray[np.int64] = functions.bands(values, places, before, after, lengths.low, lengths.high)
-        return rows
+        return functions.bands(values, places, before, after, lengths.low, lengths.high)
     offsets = np.arange(-before - lengths.half, after + lengths.half + 1)
     return band_passed(windows(values, places, offsets), lengths)
 
@@ -83,8 +82,7 @@ def _band(
 def _vertices(rows: NDArray[np.int64], is_up: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Where each row is highest, or lowest, by a parabola through that value and its neighbours."""
     if (functions := compiled.functions) is not None:
-        vertices: NDArray[np.float64] = functions.vertices(rows, is_up)
-        return vertices
+        return functions.vertices(rows, is_up)
     rows = np.where(is_up[:, None], rows, -rows)
     at = rows.argmax(axis=1)
     if rows.shape[1] < 3:

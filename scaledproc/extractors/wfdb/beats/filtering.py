@@ -132,8 +132,7 @@ def find_peaks(values: NDArray[np.int32], lengths: Filter, reach: int, bin_size:
         stop = min(start + block, n)
         first, last = max(start - reach - 1, 0), min(stop + reach + 1, n)
         if (functions := compiled.functions) is not None:
-            around, reaching_to = (first, last, start, stop), (lengths.before, lengths.after)
-            *peaks, own = functions.peaks(values, *around, *reaching_to, *lengths, reach, bin_size)
+            *peaks, own = functions.peaks(values, (first, last, start, stop), lengths, reach, bin_size)
             found.append(tuple(peaks))
             bins.append(own)
             continue
@@ -218,8 +217,7 @@ def _suppressed(places: NDArray[np.int64], heights: NDArray[np.int64], reach: in
 def not_overshadowed(places: NDArray[Any], heights: NDArray[np.int64], reach: float) -> NDArray[np.bool_]:
     """Which have no higher one, nor an equal one before, less than `reach` away."""
     if (functions := compiled.functions) is not None:
-        lone: NDArray[np.bool_] = functions.not_overshadowed(places, heights, float(reach))
-        return lone
+        return functions.not_overshadowed(places, heights, float(reach))
     kept = np.ones(len(places), bool)
     for by in range(1, len(places)):
         near = places[by:] - places[:-by] < reach

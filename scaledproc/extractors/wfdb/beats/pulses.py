@@ -72,8 +72,7 @@ def _feet(
 ) -> NDArray[np.int64]:
     """How many samples before its peak each pulse's foot is, in the room that it has; -1 where it is not there."""
     if (functions := compiled.functions) is not None and samples.dtype == np.float64:
-        feet: NDArray[np.int64] = functions.feet(samples, positions, room)
-        return feet
+        return functions.feet(samples, positions, room)
     offsets = np.arange(-reach, 1)
     found = np.full(len(positions), -1, np.int64)
     for start in range(0, len(positions), AT_ONCE):

@@ -97,8 +97,7 @@ def _shapes(
 ) -> NDArray[np.int64]:
     """Each pulse at the wanted offsets from its peak, smoothed, without its mean, in parts of its largest value."""
     if (functions := compiled.functions) is not None:
-        made: NDArray[np.int64] = functions.shapes(values, places, wanted, low)
-        return made
+        return functions.shapes(values, places, wanted, low)
     shapes = np.empty((len(places), POINTS), np.int64)
     offsets = np.arange(wanted[0] - low // 2, wanted[-1] + low - low // 2)
     for start in range(0, len(places), AT_ONCE):

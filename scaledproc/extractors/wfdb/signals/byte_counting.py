@@ -1,23 +1,28 @@
 """Counting bytes of interleaved signals: numpy's way, and a compiled one, twice as fast, where numba is installed.
 
-Both count, so both give the same numbers. The compiled one takes some 0.4 s to load in each process, and a second more
-on the first run of an installation, when it is compiled: so it is used only where much is to come.
+Both count, so both give the same numbers. The compiled one takes some 0.04 s to load in each process, and some seconds
+on the first run of an installation, when it is compiled: so it is used only where enough is to come.
 """
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scaledproc.extractors.wfdb.machine_code import Entry, Library, load_where_it_pays
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from scaledproc.extractors.wfdb.machine_code import Functions
+
+LITTLE = 80 * 10**6
+"""Bytes for one process, from which on loading pays what was compiled before (`benchmarks/test_counting.py`)."""
 MUCH = 800 * 10**6
-"""Bytes for one process, from which on loading the compiled way pays (`benchmarks/test_counting.py`)."""
+"""Bytes for one process, from which on compiling pays, once on a machine."""
 PAIRS_FROM = 80_000
 """Frames of a block, from which on counting pairs wins; below, clearing and adding up 65,536 counters costs more."""
 MOST_PAIRS = 16
@@ -25,7 +30,6 @@ MOST_PAIRS = 16
 
 Add = Callable[["NDArray[np.uint8]", "NDArray[np.int64]"], None]
 _compiled: Add | None = None
-_is_tried = False
 
 
 class ByteCounts:
@@ -82,40 +86,35 @@ class ByteCounts:
         return self._histograms
 
 
-def use_compiled() -> None:
-    """Count the compiled way from now on, if that can be had; nothing where it was tried before."""
-    global _compiled, _is_tried
-    if _is_tried:
+def use_compiled(size: int) -> None:
+    """Count the compiled way from now on, if that pays for so many bytes and can be had."""
+    global _compiled
+    if _compiled is not None or sys.byteorder != "little":  # it takes words apart from their low end
         return
-    _is_tried = True
-    if sys.byteorder != "little":  # it takes words apart from their low end
-        return
-    with contextlib.suppress(Exception):  # not installed, or it cannot keep what it compiles: numpy does the same
-        _compiled = _compile()
+    functions = load_where_it_pays(LIBRARY, size, little=LITTLE, much=MUCH)
+    if functions is not None:
+        _compiled = compiled_of(functions)
 
 
-def _compile() -> Add:
-    from numba import njit
-
-    count: Any = njit(cache=True, nogil=True)(_count)
+def compiled_of(functions: Functions) -> Add:
+    """The compiled way, of the functions of `LIBRARY`."""
+    count = functions["count"]
 
     def add(block: NDArray[np.uint8], histograms: NDArray[np.int64]) -> None:
         width = block.shape[1]
         flat = block.reshape(-1)
         whole = len(flat) - len(flat) % (8 * width)
-        count(flat[:whole].view(np.uint64), flat[whole:], histograms)
+        count(flat[:whole].view(np.uint64), flat[whole:], histograms, np.zeros((width, 8, 256), np.uint32))
 
-    add(np.zeros((1, 1), np.uint8), np.zeros((1, 256), np.int64))
     return add
 
 
-def _count(words: Any, rest: Any, histograms: Any) -> None:
+def _count(words: Any, rest: Any, histograms: Any, counters: Any) -> None:
     """Count bytes, eight of them at a time.
 
-    Each byte of a word has counters of its own, so that equal neighbours do not wait for each other's.
+    Each byte of a word has counters of its own, all 0, so that equal neighbours do not wait for each other's.
     """
     width = len(histograms)
-    counters = np.zeros((width, 8, 256), np.uint32)
     place = 0
     for _ in range(len(words) // width):
         for column in range(width):
@@ -130,3 +129,12 @@ def _count(words: Any, rest: Any, histograms: Any) -> None:
                 histograms[of, value] += counters[column, byte, value]
     for place in range(len(rest)):
         histograms[place % width, rest[place]] += 1
+
+
+def _trial() -> list[Any]:
+    """Two words and three bytes of three columns."""
+    values = np.arange(51, dtype=np.uint8) * np.uint8(83)
+    return [values[:48].view(np.uint64), values[48:], np.zeros((3, 256), np.int64), np.zeros((3, 8, 256), np.uint32)]
+
+
+LIBRARY = Library(__name__, {"count": Entry(_count, "uint64[::1], uint8[::1], int64[:,::1], uint32[:,:,::1]", _trial)})

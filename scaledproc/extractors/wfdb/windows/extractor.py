@@ -31,7 +31,7 @@ from scaledproc.extractors.wfdb.windows.columns import (
     units_of,
 )
 from scaledproc.extractors.wfdb.windows.measures.beats import kind_of
-from scaledproc.extractors.wfdb.windows.measures.kernel import MUCH, kernel_in_use, use_compiled
+from scaledproc.extractors.wfdb.windows.measures.kernel import kernel_in_use, use_compiled
 from scaledproc.extractors.wfdb.windows.place import timeline
 from scaledproc.extractors.wfdb.windows.reading import Chosen, windows_of
 from scaledproc.extractors.wfdb.windows.rows import SignalRow, long_rows, wide_rows, with_beats
@@ -364,9 +364,9 @@ class WfdbWindows(Extractor):
         return traces_of(task, choice)
 
     def expect(self, size: int) -> None:
-        """Load the compiled kernel where much is to come; not where memory is limited, which is for the tasks."""
-        if size >= MUCH and resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY:
-            use_compiled(has_beats=self.beats)
+        """Load the compiled kernel where enough is to come; not where memory is limited, which is for the tasks."""
+        if resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY:
+            use_compiled(size, has_beats=self.beats)
 
     def extract(self, task: Task) -> Iterator[Any]:
         """The windows of one header, or of one file of numerics.

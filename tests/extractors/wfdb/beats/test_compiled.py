@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from scaledproc.extractors.wfdb.beats import compiled, filtering
 from scaledproc.extractors.wfdb.beats.detection import detect_beats
 from scaledproc.extractors.wfdb.beats.filtering import Filter, filtered, find_peaks, pulse_filter, qrs_filter
+from scaledproc.extractors.wfdb.machine_code import load
 
 
 @pytest.fixture(scope="module")
 def functions() -> compiled.CompiledFunctions:
-    return compiled.make_functions()
+    return compiled.CompiledFunctions(load(compiled.LIBRARY))
 
 
 @pytest.fixture(autouse=True)
@@ -88,20 +89,18 @@ def test_blocks_do_not_show(n: int, reach: int, bin_size: int, seed: int) -> Non
     assert (np.diff(whole.places) >= reach).all()
 
 
-def test_the_compiled_way_is_used_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_compiled_way_is_used_from_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "functions", None)
-    monkeypatch.setattr(compiled, "_is_tried", False)
-    monkeypatch.setattr(compiled, "make_functions", lambda: "made")
-    assert compiled.use_compiled()
-    assert compiled.functions == "made"  # type: ignore[comparison-overlap]
+    load(compiled.LIBRARY)
+    used = []
+    for size in (9, 10, 10):
+        compiled.use_compiled(size, little=10, much=20)
+        used.append(compiled.functions)
+    assert used[0] is None
+    assert used[1] is not None
+    assert used[2] is used[1]
 
 
-def test_without_numba_the_same_is_done_by_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
-    def lacking() -> compiled.CompiledFunctions:
-        raise ImportError
-
+def test_without_it_the_same_is_done_by_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "functions", None)
-    monkeypatch.setattr(compiled, "_is_tried", False)
-    monkeypatch.setattr(compiled, "make_functions", lacking)
-    assert not compiled.use_compiled()
     assert len(detect_beats(ecg(125, np.arange(0.5, 20, 0.8), "narrow")[0], 125, "ecg")) == 25

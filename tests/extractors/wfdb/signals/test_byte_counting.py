@@ -5,10 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,13 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaledproc.demo import write_demo
+from scaledproc.extractors.wfdb import machine_code
+from scaledproc.extractors.wfdb.machine_code import NotCompiledError, load
 from scaledproc.extractors.wfdb.signals import byte_counting
 from scaledproc.extractors.wfdb.signals.byte_counting import PAIRS_FROM, ByteCounts
 
 
 @pytest.fixture(scope="module")
 def compiled() -> byte_counting.Add:
-    return byte_counting._compile()
+    return byte_counting.compiled_of(load(byte_counting.LIBRARY))
 
 
 @pytest.mark.slow
@@ -56,7 +55,6 @@ def _few_are_much(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(byte_counting, "PAIRS_FROM", 4)
     monkeypatch.setattr(byte_counting, "MOST_PAIRS", 3)
     monkeypatch.setattr(byte_counting, "_compiled", None)
-    monkeypatch.setattr(byte_counting, "_is_tried", False)
 
 
 @pytest.mark.usefixtures("_few_are_much")
@@ -97,22 +95,15 @@ def test_where_pairs_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_few_are_much")
-def test_the_compiled_way_is_used_from_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, counted = [], []
-
-    def compiles() -> byte_counting.Add:
-        made.append(True)
-        return lambda block, histograms: counted.append((block.shape, histograms.shape))
-
-    monkeypatch.setattr(byte_counting, "_compile", compiles)
-    block = np.zeros((2, 3), np.uint8)
-    ByteCounts(3).add(block)
-    assert counted == []
-    byte_counting.use_compiled()
-    byte_counting.use_compiled()
-    assert len(made) == 1
-    ByteCounts(3).add(block)
-    assert counted == [((2, 3), (3, 256))]
+def test_the_compiled_way_is_used_from_when_it_is_asked_for() -> None:
+    load(byte_counting.LIBRARY)
+    used = []
+    for less in (1, 0, 0):
+        byte_counting.use_compiled(byte_counting.LITTLE - less)
+        used.append(byte_counting._compiled)
+    assert used[0] is None
+    assert used[1] is not None
+    assert used[2] is used[1]
 
 
 @pytest.mark.usefixtures("_few_are_much")
@@ -120,15 +111,16 @@ def test_the_compiled_way_is_used_from_when_it_is_asked_for(monkeypatch: pytest.
 def test_where_nothing_can_be_compiled_numpy_counts(reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 
-    def compiles() -> byte_counting.Add:
-        tried.append(True)
-        raise ImportError("no numba")
+    def finds(library: object, **_: object) -> None:
+        tried.append(library)
+        raise NotCompiledError("no numba")
 
-    monkeypatch.setattr(byte_counting, "_compile", compiles)
+    monkeypatch.setattr(machine_code, "_found", finds)
+    monkeypatch.setattr(machine_code, "_hopeless", set())
     if reason == "byte order":
         monkeypatch.setattr(sys, "byteorder", "big")
-    byte_counting.use_compiled()
-    byte_counting.use_compiled()
+    byte_counting.use_compiled(byte_counting.MUCH)
+    byte_counting.use_compiled(byte_counting.MUCH)
     assert len(tried) == (reason == "numba")
     counts = ByteCounts(1)
     counts.add(np.array([[7], [7], [9]], np.uint8))
@@ -140,16 +132,7 @@ def test_where_nothing_can_be_compiled_numpy_counts(reason: str, monkeypatch: py
 @pytest.mark.parametrize("lengths", [[], [0], [1], [7], [8], [9], [16, 1], [40, 0, 23]])
 def test_what_is_compiled_counts_so(width: int, lengths: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own lines, without a compiler."""
-    asked: list[dict[str, bool]] = []
-
-    def njit(**options: bool) -> Callable[[Any], Any]:
-        asked.append(options)
-        return lambda function: function
-
-    monkeypatch.setitem(sys.modules, "numba", SimpleNamespace(njit=njit))
-    byte_counting.use_compiled()
-    assert asked == [{"cache": True, "nogil": True}]
-    assert byte_counting._compiled is not None
+    monkeypatch.setattr(byte_counting, "_compiled", byte_counting.compiled_of({"count": byte_counting._count}))
     rng = np.random.default_rng(width)
     blocks = [rng.integers(0, 256, (length, width), np.uint8) for length in lengths]
     counts = ByteCounts(width)
@@ -164,11 +147,12 @@ def outputs(folder: Path) -> dict[str, bytes]:
 
 PROGRAM = """
 import sys
+from scaledproc.extractors.wfdb import machine_code
+from scaledproc.extractors.wfdb.machine_code import NotCompiledError, load
 from scaledproc.extractors.wfdb.signals import byte_counting
-from scaledproc.extractors.wfdb import summary
-summary.MUCH = {much}
+byte_counting.LITTLE = byte_counting.MUCH = {much}
 if {hidden}:
-    sys.modules["numba"] = None
+    sys.modules["llvmlite"] = None
 import scaledproc
 scaledproc.run({dataset!r}, {output!r}, jobs=1)
 assert (byte_counting._compiled is not None) is {used}

@@ -17,14 +17,14 @@ from wfdb_oracles.oracle import read_files, task_of
 from wfdb_oracles.windows import check_windows
 
 from scaledproc.extractors.wfdb.headers.header import Header
+from scaledproc.extractors.wfdb.machine_code import load
 from scaledproc.extractors.wfdb.signals import blocks, flac
 from scaledproc.extractors.wfdb.windows import streams
 from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
 from scaledproc.extractors.wfdb.windows.measures import kernel as kernels
 from scaledproc.extractors.wfdb.windows.measures import spectra
-from scaledproc.extractors.wfdb.windows.measures.numba_kernel import compiled_kernel
+from scaledproc.extractors.wfdb.windows.measures.numba_kernel import LIBRARY, compiled_of
 from scaledproc.extractors.wfdb.windows.measures.numpy_kernel import numpy_kernel
-from scaledproc.extractors.wfdb.windows.measures.spectral_steps import compiled_steps
 
 
 def rows_of(path: Path, **options: Any) -> list[dict[str, Any]]:
@@ -171,7 +171,7 @@ def test_the_same_rows_in_any_pieces(shared_data: Path, monkeypatch: pytest.Monk
 def test_the_same_rows_by_either_kernel(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bit for bit, floats too."""
     found = []
-    for kernel, steps in ((numpy_kernel, None), (compiled_kernel(), compiled_steps())):
+    for kernel, steps in ((numpy_kernel, None), compiled_of(load(LIBRARY))):
         monkeypatch.setattr(kernels, "_kernel", kernel)
         monkeypatch.setattr(spectra, "compiled", steps)
         rows = [row for name in ("3544749_0007", "100_3chan", "82284982_0001", "binformats")

@@ -1,11 +1,10 @@
-"""Which kernel is in use: numpy's, or the compiled one, which takes some time to load, where much is to come.
+"""Which kernel is in use: numpy's, or the compiled one where enough is to come.
 
 Both give the same integers.
 """
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 from scaledproc.extractors.wfdb.windows.measures import spectra
@@ -14,10 +13,11 @@ from scaledproc.extractors.wfdb.windows.measures.numpy_kernel import numpy_kerne
 if TYPE_CHECKING:
     from scaledproc.extractors.wfdb.windows.measures.fields import Kernel
 
+LITTLE = 4 * 10**6
+"""Bytes for one process, from which on loading pays what was compiled before."""
 MUCH = 60 * 10**6
-"""Bytes for one process, from which on loading the compiled kernel pays."""
+"""Bytes for one process, from which on compiling pays, once on a machine."""
 _kernel: Kernel = numpy_kernel
-_is_tried = False
 
 
 def kernel_in_use() -> Kernel:
@@ -25,23 +25,28 @@ def kernel_in_use() -> Kernel:
     return _kernel
 
 
-def use_compiled(*, has_beats: bool = False) -> None:
-    """Use the compiled kernel from now on, if it can be had, and the compiled detectors if there are beats to detect.
+def use_compiled(size: int = MUCH, *, has_beats: bool = False) -> None:
+    """Use the compiled kernel from now on, if it pays and can be had, and compiled detectors if there are beats.
 
-    Nothing is done where it was tried before.
+    Parameters
+    ----------
+    size
+        Bytes that this process has before it.
+    has_beats
+        Whether there are beats to detect.
     """
+    if size < LITTLE:
+        return
     if has_beats:
         from scaledproc.extractors.wfdb.beats.compiled import use_compiled as use_compiled_detectors
 
-        use_compiled_detectors()
-    global _kernel, _is_tried
-    if _is_tried:
+        use_compiled_detectors(size, little=LITTLE, much=MUCH)
+    global _kernel
+    if _kernel is not numpy_kernel:
         return
-    _is_tried = True
-    with contextlib.suppress(Exception):  # not installed, or it cannot keep what it compiles: numpy does the same
-        from scaledproc.extractors.wfdb.windows.measures.numba_kernel import compiled_kernel
-        from scaledproc.extractors.wfdb.windows.measures.spectral_steps import compiled_steps
+    from scaledproc.extractors.wfdb.machine_code import load_where_it_pays
+    from scaledproc.extractors.wfdb.windows.measures import numba_kernel
 
-        made = compiled_kernel()
-        spectra.compiled = compiled_steps()
-        _kernel = made
+    functions = load_where_it_pays(numba_kernel.LIBRARY, size, little=LITTLE, much=MUCH)
+    if functions is not None:
+        _kernel, spectra.compiled = numba_kernel.compiled_of(functions)

@@ -5,15 +5,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from scaledproc.extractors.wfdb.beats.compiled import calling
-from scaledproc.extractors.wfdb.windows.measures import fields
+from scaledproc.extractors.wfdb.machine_code import Entry, Library
+from scaledproc.extractors.wfdb.windows.measures import fields, spectral_steps
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from scaledproc.extractors.wfdb.machine_code import Functions
     from scaledproc.extractors.wfdb.windows.measures.fields import Kernel
+    from scaledproc.extractors.wfdb.windows.measures.spectral_steps import Steps
 
 _BIG, _SMALL = np.int32(2**31 - 1), np.int32(-(2**31))
 _CUBE_LOW = (1 << fields.CUBE_BITS) - 1
@@ -29,37 +33,48 @@ _GROUP = 64
 """Counters that are passed over at once on the way to a rank; samples that are searched at once for a missing one."""
 
 
-def compiled_kernel() -> Kernel:
-    """The kernel, compiled or loaded from where an earlier process kept it.
+class Compiled(NamedTuple):
+    """What is compiled for windows."""
 
-    Raises
-    ------
-    ImportError
-        If numba is not installed.
-    """
-    from numba import njit
-
-    compiling: Any = njit(cache=True, nogil=True)
-    powers = {"_tell_powers": compiling(_tell_powers)}
-    steps = {
-        "_runs": compiling(_runs),
-        "_sum_steps": compiling(_sum_steps),
-        "_sum_powers_of_samples": compiling(calling(_sum_powers_of_samples, **powers)),
-        "_sum_powers_of_counts": compiling(calling(_sum_powers_of_counts, **powers)),
-        "_tell_ranks": compiling(_tell_ranks),
-    }
-    kernel: Any = compiling(calling(_kernel, **steps))
-    kernel(np.zeros(1, np.int32), np.array([[0, 1, 0, 0, 0, 0]]), -1, False, np.zeros((1, fields.FIELDS), np.int64))
-    return kernel  # type: ignore[no-any-return]  # numba has no types
+    kernel: Kernel
+    steps: Steps
 
 
-def _kernel(samples: Any, windows: Any, missing: Any, is_reversed: Any, table: Any) -> None:
-    longest = 1
-    for w in range(len(windows)):
-        longest = max(longest, windows[w, fields.END] - windows[w, fields.BEGIN])
-    begins = np.empty(longest // 2 + 1, np.int64)  # of runs of valid samples
-    ends = np.empty(longest // 2 + 1, np.int64)
-    counters = np.empty(fields.WIDEST, np.int32)
+def compiled_of(functions: Functions) -> Compiled:
+    """The kernel and the steps of spectra, of the functions of `LIBRARY`."""
+    fill = functions["kernel"]
+
+    def kernel(
+        samples: NDArray[np.int32],
+        windows: NDArray[np.int64],
+        missing: int,
+        is_reversed: bool,
+        table: NDArray[np.int64],
+    ) -> None:
+        longest = int((windows[:, fields.END] - windows[:, fields.BEGIN]).max(initial=1))
+        fill(samples, windows, missing, is_reversed, table, *_room(longest))
+
+    return Compiled(kernel, spectral_steps.compiled_steps(functions))
+
+
+def _room(longest: int) -> tuple[NDArray[Any], ...]:
+    """Room for where runs of valid samples begin and end, for counters, and for a window's samples, twice."""
+    runs = np.empty((2, longest // 2 + 1), np.int64)
+    return runs[0], runs[1], np.empty(fields.WIDEST, np.int32), *np.empty((2, longest), np.int32)
+
+
+def _kernel(
+    samples: Any,
+    windows: Any,
+    missing: Any,
+    is_reversed: Any,
+    table: Any,
+    begins: Any,
+    ends: Any,
+    counters: Any,
+    room: Any,
+    more_room: Any,
+) -> None:
     for w in range(len(windows)):
         begin = windows[w, fields.BEGIN]
         m = windows[w, fields.END] - begin
@@ -113,7 +128,8 @@ def _kernel(samples: Any, windows: Any, missing: Any, is_reversed: Any, table: A
             threshold = np.int32(centre if is_reversed else -(-total // n) - 1)
             _sum_steps(x, begins[:n_runs], ends[:n_runs], threshold, out)
         if width > _SORTED * n:
-            ordered = np.sort(x)[m - n :]  # the missing value is lower than all others
+            ordered = room[:n]
+            _sort(x, missing, lowest, counters, more_room[:n], ordered)
             distinct = 1
             n_lowest = 0
             n_highest = 0
@@ -153,6 +169,30 @@ def _kernel(samples: Any, windows: Any, missing: Any, is_reversed: Any, table: A
         else:
             _sum_powers_of_samples(x, begins[:n_runs], ends[:n_runs], centre, lowest, highest, n, out)
         _tell_ranks(own, lowest, n, is_reversed, out)
+
+
+def _sort(x: Any, missing: Any, lowest: Any, counters: Any, room: Any, ordered: Any) -> None:
+    """The valid samples in ascending order: first by the low byte of how far they are from the lowest one."""
+    own = counters[:512]
+    own[:] = 0
+    for i in range(len(x)):
+        if x[i] != missing:
+            away = x[i] - lowest
+            own[away & 255] += np.int32(1)
+            own[256 + (away >> 8)] += np.int32(1)
+    low, high = np.int32(0), np.int32(0)  # how many come before
+    for byte in range(256):
+        low, own[byte] = low + own[byte], low
+        high, own[256 + byte] = high + own[256 + byte], high
+    for i in range(len(x)):
+        if x[i] != missing:
+            byte = (x[i] - lowest) & 255
+            room[own[byte]] = x[i]
+            own[byte] += np.int32(1)
+    for i in range(len(room)):
+        byte = 256 + ((room[i] - lowest) >> 8)
+        ordered[own[byte]] = room[i]
+        own[byte] += np.int32(1)
 
 
 def _tell_ranks(counters: Any, lowest: Any, n: int, is_reversed: Any, out: Any) -> None:
@@ -345,3 +385,26 @@ def _tell_powers(s3: Any, s3_low: Any, s4: Any, s4_high: Any, s4_low: Any, is_wh
         out[fields.S3_LOW] = s3_low & _CUBE_LOW
         out[fields.S4_HIGH] = np.int64(s4_high + (s4_low >> _FOURTH_SHIFT))
         out[fields.S4_LOW] = np.int64(s4_low & _FOURTH_LOW)
+
+
+def _trial() -> list[Any]:
+    """Windows with and without gaps, one of missing samples alone, one that is wide, and one that is far from flat."""
+    samples = np.array([3, -7, 5, 5, 8, -(2**15), -(2**15), 9, 2, -4, *[-(2**15)] * 4, 0, 40_000, -20_000], np.int32)
+    windows = np.array([[0, 5, 0, 0, 5, 1], [0, 10, 2, 1, 0, 3], [10, 14, 0, 0, 0, 1], [14, 17, 0, 0, 0, 1]])
+    table = np.zeros((len(windows), fields.FIELDS), np.int64)
+    room = [np.zeros_like(each) for each in _room(10)]
+    return [samples, windows, -(2**15), False, table, *room]
+
+
+LIBRARY = Library(
+    __name__,
+    {
+        "kernel": Entry(
+            _kernel,
+            "int32[::1], int64[:,::1], int64, boolean, int64[:,::1], int64[::1], int64[::1], int32[::1], int32[::1], "
+            "int32[::1]",
+            _trial,
+        ),
+        **spectral_steps.ENTRIES,
+    },
+)

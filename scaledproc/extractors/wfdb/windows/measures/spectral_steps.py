@@ -8,11 +8,17 @@ Each does the same operations in the same order as numpy does in `spectra`: sums
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from scaledproc.extractors.wfdb.beats.compiled import calling
+from scaledproc.extractors.wfdb.machine_code import Entry
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from scaledproc.extractors.wfdb.machine_code import Functions
 
 _GROUP = 64
 """Samples that are searched at once for a missing one."""
@@ -26,53 +32,45 @@ class Steps(NamedTuple):
     summed: Any
 
 
-def compiled_steps() -> Steps:
-    """The steps, compiled or loaded from where an earlier process kept them.
+def compiled_steps(functions: Functions) -> Steps:
+    """The steps, of what is compiled."""
+    segments, summed = functions["segments"], functions["summed"]
+    halves, sums_of_halves = _room_for_halves()
 
-    Raises
-    ------
-    ImportError
-        If numba is not installed.
-    """
-    from numba import njit
+    def segments_of(*values: Any) -> None:
+        segments(*values, halves, sums_of_halves)
 
-    compiling: Any = njit(cache=True, nogil=True, error_model="numpy")
-    total = compiling(calling(_sum, _short_sum=compiling(_short_sum)))
-    filling = compiling(calling(_fill_line, _interpolate=compiling(_interpolate)))
-    made = Steps(
-        segments=compiling(calling(_segments, _sum=total, _fill_line=filling)),
-        powers=compiling(_powers),
-        summed=compiling(calling(_summed, _sum=total)),
-    )
-    # What cannot be compiled or kept fails here, and not at the first window.
-    one, starts = np.ones((1, 1, 8)), np.zeros(1, np.int64)
-    made.segments(np.ones(8, np.int32), starts, 8, 0, 8, np.ones(8), np.empty(8), one)
-    made.powers(np.ones((1, 1, 5), np.complex128), np.ones(5), np.empty((1, 4)))
-    bands, places = np.array([[0, 2]]), np.empty((1, 2), np.int64)
-    made.summed(np.ones((1, 4)), bands, 0.5, 1, 0.5, np.empty((1, 2)), places, np.empty(1))
-    return made
+    def summed_of(power: NDArray[np.float64], *values: Any) -> None:
+        n = power.shape[1]
+        summed(power, *values, *np.empty((3, n)), np.empty(n, np.int64), halves, sums_of_halves)
+
+    return Steps(segments_of, functions["powers"], summed_of)
 
 
-def _sum(values: Any, first: int, n: int) -> Any:
+def _room_for_halves() -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Room for what `_sum` notes of halves that wait for their other ones."""
+    return np.zeros((3, 48), np.int64), np.zeros(48)
+
+
+def _sum(values: Any, first: int, n: int, halves: Any, sums: Any) -> Any:
     """The sum of some values, added up in numpy's order for such a row: by halves, down to 128 or fewer."""
     # Of each half that waits for the other one: where that is, whether it is at work, and the sum of this one.
-    firsts, lengths = np.empty(48, np.int64), np.empty(48, np.int64)
-    is_second, sums = np.empty(48, np.bool_), np.empty(48)
+    firsts, lengths, is_second = halves[0], halves[1], halves[2]
     waiting = 0
     while True:
         while n > 128:
             half = n // 2
             half -= half % 8
-            firsts[waiting], lengths[waiting], is_second[waiting] = first + half, n - half, False
+            firsts[waiting], lengths[waiting], is_second[waiting] = first + half, n - half, 0
             waiting += 1
             n = half
         total = _short_sum(values, first, n)
-        while waiting > 0 and is_second[waiting - 1]:
+        while waiting > 0 and is_second[waiting - 1] != 0:
             waiting -= 1
             total = sums[waiting] + total
         if waiting == 0:
             return total
-        sums[waiting - 1], is_second[waiting - 1] = total, True
+        sums[waiting - 1], is_second[waiting - 1] = total, 1
         first, n = firsts[waiting - 1], lengths[waiting - 1]
 
 
@@ -103,7 +101,16 @@ def _short_sum(values: Any, first: int, n: int) -> Any:
 
 
 def _segments(
-    samples: Any, starts: Any, length: int, missing: int, hop: int, weights: Any, line: Any, segments: Any
+    samples: Any,
+    starts: Any,
+    length: int,
+    missing: int,
+    hop: int,
+    weights: Any,
+    line: Any,
+    segments: Any,
+    halves: Any,
+    sums_of_halves: Any,
 ) -> None:
     """The segments of windows, missing samples interpolated, without their means, and weighted.
 
@@ -132,7 +139,7 @@ def _segments(
         _fill_line(samples, start, length, missing, line)
         for s in range(segments.shape[1]):
             values, out = line[s * hop : s * hop + n], segments[w, s]
-            mean = _sum(values, 0, n) / n
+            mean = _sum(values, 0, n, halves, sums_of_halves) / n
             for i in range(n):
                 out[i] = (values[i] - mean) * weights[i]
 
@@ -191,19 +198,34 @@ def _powers(transformed: Any, scale: Any, power: Any) -> None:
 
 
 def _summed(
-    power: Any, bands: Any, share: float, bits_of_sqrt_half: int, log_2: float, sums: Any, places: Any, entropies: Any
+    power: Any,
+    bands: Any,
+    share: float,
+    bits_of_sqrt_half: int,
+    log_2: float,
+    sums: Any,
+    places: Any,
+    entropies: Any,
+    below: Any,
+    exponents: Any,
+    terms: Any,
+    bits_of_m: Any,
+    halves: Any,
+    sums_of_halves: Any,
 ) -> None:
-    """What `spectra.Welch._summed` tells; `bands` are places among the frequencies, `power` is written over."""
+    """What `spectra.Welch._summed` tells; `bands` are places among the frequencies, `power` is written over.
+
+    What follows the entropies is room for as many numbers as there are frequencies each, and for `_sum`.
+    """
     n = power.shape[1]
-    below, exponents, terms = np.empty(n), np.empty(n), np.empty(n)
-    bits_of_m = np.empty(n, np.int64)
     m = bits_of_m.view(np.float64)
     for w in range(len(power)):
         row = power[w]
-        total = _sum(row, 0, n)
+        total = _sum(row, 0, n, halves, sums_of_halves)
         sums[w, 0] = total
         for band in range(len(bands)):
-            sums[w, band + 1] = _sum(row, bands[band, 0], bands[band, 1] - bands[band, 0])
+            first = bands[band, 0]
+            sums[w, band + 1] = _sum(row, first, bands[band, 1] - first, halves, sums_of_halves)
         added = 0.0
         for i in range(n):
             added += row[i]
@@ -243,4 +265,44 @@ def _summed(
             series *= 2
             series += exponents[i] * log_2
             terms[i] = row[i] * series
-        entropies[w] = -(0.0 + _sum(terms, 0, n))
+        entropies[w] = -(0.0 + _sum(terms, 0, n, halves, sums_of_halves))
+
+
+def _try_segments() -> list[Any]:
+    """Three windows of which one begins before the samples, and one has missing ones."""
+    samples = (np.arange(40) * 7 % 11 - 5).astype(np.int32)
+    samples[[17, 18, 25]] = -(2**15)
+    starts, line, segments = np.array([-2, 3, 14]), np.zeros(12), np.zeros((3, 2, 8))
+    return [samples, starts, 12, -(2**15), 4, np.linspace(0, 1, 8), line, segments, *_room_for_halves()]
+
+
+def _try_powers() -> list[Any]:
+    values = np.arange(30.0).reshape(2, 3, 5) % 7
+    return [values + 1j * (values * 3 % 5), np.arange(5.0) / 3, np.zeros((2, 4))]
+
+
+def _try_summed() -> list[Any]:
+    power = np.arange(600.0).reshape(2, 300) * 7.1 % 13
+    bands = np.array([[0, 4], [3, 200]])
+    bits = int(np.float64(math.sqrt(0.5)).view(np.int64))
+    found = [np.zeros((2, 3)), np.zeros((2, 2), np.int64), np.zeros(2)]
+    room = [np.zeros(300), np.zeros(300), np.zeros(300), np.zeros(300, np.int64), *_room_for_halves()]
+    return [power, bands, 0.95, bits, math.log(2), *found, *room]
+
+
+_HALVES = "int64[:,::1], float64[::1]"
+ENTRIES = {
+    "segments": Entry(
+        _segments,
+        f"int32[::1], int64[::1], int64, int64, int64, float64[::1], float64[::1], float64[:,:,::1], {_HALVES}",
+        _try_segments,
+    ),
+    "powers": Entry(_powers, "complex128[:,:,::1], float64[::1], float64[:,::1]", _try_powers),
+    "summed": Entry(
+        _summed,
+        "float64[:,::1], int64[:,::1], float64, int64, float64, float64[:,::1], int64[:,::1], float64[::1], "
+        f"float64[::1], float64[::1], float64[::1], int64[::1], {_HALVES}",
+        _try_summed,
+    ),
+}
+"""What is compiled with the kernel."""

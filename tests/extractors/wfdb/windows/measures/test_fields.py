@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scaledproc.extractors.wfdb.machine_code import load
 from scaledproc.extractors.wfdb.windows.measures.fields import (
     COUNTED,
     GAP,
@@ -22,10 +23,10 @@ from scaledproc.extractors.wfdb.windows.measures.fields import (
     table_of,
     tables_of,
 )
-from scaledproc.extractors.wfdb.windows.measures.numba_kernel import compiled_kernel
+from scaledproc.extractors.wfdb.windows.measures.numba_kernel import LIBRARY, compiled_of
 from scaledproc.extractors.wfdb.windows.measures.numpy_kernel import numpy_kernel
 
-KERNELS = (numpy_kernel, compiled_kernel())
+KERNELS = (numpy_kernel, compiled_of(load(LIBRARY)).kernel)
 
 
 @st.composite

@@ -4,36 +4,54 @@ from __future__ import annotations
 
 import resource
 import sys
+from pathlib import Path
 
 import pytest
 
+from scaledproc.extractors.wfdb import machine_code
+from scaledproc.extractors.wfdb.machine_code import load
 from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
-from scaledproc.extractors.wfdb.windows.measures import kernel
+from scaledproc.extractors.wfdb.windows.measures import kernel, spectra
+from scaledproc.extractors.wfdb.windows.measures.numba_kernel import LIBRARY
 from scaledproc.extractors.wfdb.windows.measures.numpy_kernel import numpy_kernel
 
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel, "_kernel", numpy_kernel)
-    monkeypatch.setattr(kernel, "_is_tried", False)
+    monkeypatch.setattr(spectra, "compiled", None)
+    monkeypatch.setattr(machine_code, "_hopeless", set())
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
-def test_it_is_loaded_where_much_is_to_come() -> None:
-    extractor = WfdbWindows(beats=False)
-    extractor.expect(kernel.MUCH - 1)
-    assert kernel.kernel_in_use() is numpy_kernel
-    extractor.expect(kernel.MUCH)
-    assert kernel.kernel_in_use() is not numpy_kernel
+def expect(size: int) -> bool:
+    """Whether the compiled kernel is in use once so many bytes are to come."""
+    WfdbWindows(beats=False).expect(size)
+    assert (spectra.compiled is not None) == (kernel.kernel_in_use() is not numpy_kernel)
+    return kernel.kernel_in_use() is not numpy_kernel
+
+
+def test_what_was_compiled_is_loaded_where_enough_is_to_come() -> None:
+    load(LIBRARY)
+    assert not expect(kernel.LITTLE - 1)
+    assert expect(kernel.LITTLE)
+
+
+@pytest.mark.slow
+def test_it_is_compiled_only_where_much_is_to_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert not expect(kernel.MUCH - 1)
+    assert not list(tmp_path.rglob("*.o"))
+    assert expect(kernel.MUCH)
+    assert len(list(tmp_path.rglob("*.o"))) == 1
 
 
 def test_not_where_memory_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (2**30, 2**30))
-    WfdbWindows(beats=False).expect(kernel.MUCH)
-    assert kernel.kernel_in_use() is numpy_kernel
+    assert not expect(kernel.MUCH)
 
 
 def test_numpy_is_used_where_there_is_no_numba(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "numba", None)
-    WfdbWindows(beats=False).expect(kernel.MUCH)
-    assert kernel.kernel_in_use() is numpy_kernel
+    machine_code._digest.cache_clear()
+    monkeypatch.setitem(sys.modules, "llvmlite", None)
+    assert not expect(kernel.MUCH)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import scipy.signal
 
+from scaledproc.extractors.wfdb.machine_code import load
 from scaledproc.extractors.wfdb.windows.measures import spectra
+from scaledproc.extractors.wfdb.windows.measures.numba_kernel import LIBRARY, compiled_of
 from scaledproc.extractors.wfdb.windows.measures.spectra import Band, Welch, interpolated, segment_length
-from scaledproc.extractors.wfdb.windows.measures.spectral_steps import compiled_steps
 
 BANDS = (Band("low", 0.5, 5.0), Band("beyond", 20.0, 90.0), Band("high", 5.0, 15.0))
 STARTS = np.zeros(1, np.int64)
@@ -66,7 +67,7 @@ def test_the_compiled_steps_give_the_same(fs: float, length: int, monkeypatch: p
     starts = np.arange(-2, 7 * length + 3, length // 2)
     starts = starts[[bool((samples[max(s, 0) : s + length] != gone).any()) for s in starts.tolist()]]
     found = []
-    for steps in (None, compiled_steps()):
+    for steps in (None, compiled_of(load(LIBRARY)).steps):
         monkeypatch.setattr(spectra, "compiled", steps)
         maker = Welch(fs, length, BANDS)
         powers = np.empty((1, maker._n_bins - 1))

@@ -1,0 +1,187 @@
+"""What is compiled is kept, loaded by others, and made anew where it is damaged; what cannot be had is told."""
+
+from __future__ import annotations
+
+import fcntl
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from wfdb_oracles import small_library
+from wfdb_oracles.small_library import LIBRARY
+
+from scaledproc.extractors.wfdb import machine_code
+from scaledproc.extractors.wfdb.beats import compiled
+from scaledproc.extractors.wfdb.machine_code import Library, NotCompiledError, load, load_where_it_pays
+from scaledproc.extractors.wfdb.windows.measures import numba_kernel
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where it is kept."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(machine_code, "_hopeless", set())
+    machine_code._digest.cache_clear()
+    return tmp_path / "scaledproc" / "machine-code"
+
+
+@pytest.fixture(scope="module")
+def machine_code_of_it(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        load(LIBRARY)
+        return machine_code._path(LIBRARY).read_bytes()
+
+
+def keep(content: bytes) -> Path:
+    path = machine_code._path(LIBRARY)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    return path
+
+
+def works(functions: machine_code.Functions | None) -> bool:
+    if functions is None:
+        return False
+    out = np.zeros(2)
+    functions["double"](np.array([3, -4]), 1.5, False, out)
+    return out.tolist() == [9, -12]
+
+
+def ask(size: int = 10, little: int = 10, much: int = 20) -> bool:
+    return works(load_where_it_pays(LIBRARY, size, little=little, much=much))
+
+
+@pytest.mark.slow
+def test_what_is_compiled_is_kept_and_loaded(folder: Path) -> None:
+    assert works(load(LIBRARY))
+    (path,) = folder.glob("*.o")
+    kept = path.read_bytes()
+    assert path.stat().st_mode & 0o077 == 0
+    assert works(load(LIBRARY))
+    assert ask()
+    assert not ask(size=9)
+    assert path.read_bytes() == kept
+
+
+@pytest.mark.slow
+def test_it_is_compiled_only_where_that_pays(folder: Path) -> None:
+    assert not ask(size=19)
+    assert not folder.exists()
+    assert ask(size=20)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["cut short", "other bytes", "empty", "others may write"])
+def test_what_is_damaged_is_made_anew(fault: str, machine_code_of_it: bytes) -> None:
+    content = machine_code_of_it
+    if fault == "cut short":
+        content = content[:-1]
+    elif fault == "other bytes":
+        content = content[:99] + bytes([content[99] ^ 1]) + content[100:]
+    elif fault == "empty":
+        content = b""
+    path = keep(content)
+    if fault == "others may write":
+        path.chmod(0o620)
+    assert not ask()
+    assert works(load(LIBRARY))
+    assert path.read_bytes()[32:] == machine_code_of_it[32:]
+
+
+@pytest.mark.slow
+def test_who_does_not_wait_goes_on_while_another_process_compiles(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    with machine_code._path(LIBRARY).with_suffix(".lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert not ask(size=20)
+    assert ask(size=20)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "entries"),
+    [
+        ("needs something", small_library.ALLOCATING),
+        ("numba computes something else", small_library.OTHER),
+        ("ends the compiling process", small_library.ENDING),
+    ],
+)
+def test_what_cannot_be_compiled_is_left_to_numpy(
+    fault: str, entries: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"made_for_{fault.replace(' ', '_')}"
+    (named,) = (each for each, value in vars(small_library).items() if value is entries)
+    lines = ["from wfdb_oracles.small_library import *", f"LIBRARY = Library(__name__, {named})"]
+    (tmp_path / f"{name}.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(tmp_path)
+    library: Library = __import__(name).LIBRARY
+    with pytest.raises(NotCompiledError):
+        load(library)
+    if fault == "ends the compiling process":
+        return
+    # It is known from then on: nobody tries again.
+    monkeypatch.setattr(sys, "executable", "/nothing")
+    with pytest.raises(NotCompiledError, match="cannot compile"):
+        load(library)
+    assert load_where_it_pays(library, 20, little=10, much=20) is None
+
+
+@pytest.mark.parametrize("fault", ["no folder", "no interpreter", "no numba"])
+def test_where_it_cannot_be_kept_or_compiled_numpy_is_used(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        if fault == "no folder":
+            (tmp_path / "scaledproc").write_text("a file")
+        elif fault == "no interpreter":
+            patch.setattr(sys, "executable", "/nothing")
+        else:
+            patch.setitem(sys.modules, "llvmlite", None)
+        with pytest.raises(NotCompiledError):
+            load(LIBRARY)
+        assert not ask(size=20)
+    assert not ask(size=20), "it is tried once"
+
+
+def test_wrong_arrays_and_errors_are_told(machine_code_of_it: bytes) -> None:
+    keep(machine_code_of_it).chmod(0o600)
+    double = load(LIBRARY)["double"]
+    out = np.zeros(3)
+    for values in (np.zeros(2), np.zeros((2, 2), np.int64), np.arange(4)[::2], np.zeros(2, np.int32)):
+        with pytest.raises(TypeError, match="instead of"):
+            double(values, 1.0, False, out)
+    with pytest.raises(ValueError, match="argument"):
+        double(np.arange(2), 1.0, False)
+    with pytest.raises(RuntimeError, match="ended with"):
+        double(np.arange(4), 1.0, False, out)
+    read_only = np.arange(3)
+    read_only.flags.writeable = False
+    double(read_only, 1.0, True, out)
+    assert out.tolist() == [0, -2, -4]
+    double(np.arange(0), 1.0, True, out)
+
+
+def test_other_lines_are_another_file() -> None:
+    """Of all modules that the lines, and what they call, take anything from."""
+    sources: set[str] = set()
+    for library in (numba_kernel.LIBRARY, compiled.LIBRARY):
+        for entry in library.entries.values():
+            machine_code._add_sources(entry.function, sources)
+    assert {Path(each).name for each in sources} == {
+        "fields.py", "numba_kernel.py", "spectral_steps.py", "compiled.py", "decision.py"
+    }  # fmt: skip
+
+
+def test_numba_is_not_loaded(machine_code_of_it: bytes) -> None:
+    keep(machine_code_of_it).chmod(0o600)
+    program = (
+        "import sys; from wfdb_oracles import small_library; from scaledproc.extractors.wfdb.machine_code import load\n"
+        f"sys.path[:] = {sys.path!r}\n"
+        "load(small_library.LIBRARY); assert 'numba' not in sys.modules"
+    )
+    support = str(Path(small_library.__file__).parents[1])
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=support)
