@@ -1,9 +1,11 @@
-"""How much memory this process takes, at most, while something is done; and how much it may take."""
+"""How much memory this process takes, at most, while something is done; how much it may take; what it keeps."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import math
+import os
 import re
 import resource
 import sys
@@ -17,6 +19,9 @@ _STATUS = Path("/proc/self/status")
 _RESET = Path("/proc/self/clear_refs")
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUP = Path("/proc/self/cgroup")
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt(3)
+_KEPT = 64 * 2**20
+"""Bytes of freed memory that a process keeps, at most, where what is freed lies together."""
 OWN_EVERY = 0.02
 """Seconds between looks of `OwnPeak` that take 50 us or more: a fraction of a percent of the time."""
 
@@ -79,6 +84,20 @@ class OwnPeak:
             self._told, self.has_read = _of_status("VmHWM") or most, True
             self._told_at = -math.inf if now is None else now
         return self._told
+
+
+def keep_freed_memory() -> None:
+    """Have this process use freed memory again instead of giving it back, where glibc allocates and nobody tuned it.
+
+    Arrays of some hundred kilobytes are made and freed for each task. Fetching and clearing their pages each time took
+    a sixth of the time of windows.
+    """
+    if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
+        return
+    with contextlib.suppress(OSError, AttributeError):  # another library
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, _KEPT // 2)  # the most that it takes: larger ones are always given back
+        mallopt(_M_TRIM_THRESHOLD, _KEPT)
 
 
 def _of_status(name: str) -> int | None:

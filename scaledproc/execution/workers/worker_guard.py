@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from scaledproc._util.process.memory import keep_freed_memory
 from scaledproc.execution.limits import Limits
 from scaledproc.execution.workers.recovery import Loss, WorkerLostError
 
@@ -86,6 +87,8 @@ class Guard:
         faulthandler.enable(self._dump)
         if limits.memory_per_worker is not None:
             _limit_memory(limits.memory_per_worker)
+        else:
+            keep_freed_memory()
         self._files = _open_files()
         self._probe = _Probe()
         self._memory: int | None = None

@@ -302,3 +302,29 @@ print(before, between, peak())
     assert before < 200_000_000
     assert 200_000_000 < between < before + 300_000_000
     assert 800_000_000 < after < before + 900_000_000
+
+
+FAULTS = """
+import resource
+import numpy as np
+from scaledproc._util.process.memory import keep_freed_memory
+keep_freed_memory()
+def fill():
+    for size in (300_000, 3_000_000, 1_000_000) * 20:
+        np.empty(size, np.uint8).fill(1)
+fill()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+fill()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's settings")
+def test_freed_memory_is_used_again_where_nobody_tuned_that() -> None:
+    def faults(**environment: str) -> int:
+        own = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+        words = [sys.executable, "-c", FAULTS]
+        return int(subprocess.run(words, env={**own, **environment}, capture_output=True, check=True).stdout)
+
+    assert faults() < 1_000
+    assert faults(MALLOC_MMAP_THRESHOLD_="200000") > 10_000

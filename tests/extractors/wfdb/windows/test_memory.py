@@ -15,13 +15,14 @@ CHILD = """
 import sys
 from pathlib import Path
 from scaledproc._util.process.lazy_pandas import defer_pandas
-from scaledproc._util.process.memory import OwnPeak
+from scaledproc._util.process.memory import OwnPeak, keep_freed_memory
 from scaledproc.extractors.base import Task
 from scaledproc.extractors.rows.several import collector_for, schema_between
 from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
 from scaledproc.extractors.wfdb.windows.measures.kernel import kernel_in_use, use_compiled
 from scaledproc.storage.parquet import Writer
 defer_pandas()
+keep_freed_memory()
 if sys.argv[3] == "True":
     without = kernel_in_use()
     use_compiled(has_beats=True)
