@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from scaledproc.extractors.wfdb.machine_code import Functions
 
 
+_AT_ONCE = 2**11
+"""Values that are filtered at once."""
+
+
 class CompiledFunctions:
     """Compiled functions, with room for what they tell.
 
@@ -50,12 +54,14 @@ class CompiledFunctions:
         places, heights, slopes, bins
         """
         first, last, start, stop = around
-        n = last - first + lengths.before + lengths.after
+        margin = max(lengths[:4])
+        n = last - first + lengths.before + lengths.after + margin
         most = (last - first) // 2 + 1
         found, bins = np.empty((3, most), np.int64), np.empty((stop - start) // bin_size, np.int64)
-        n_found, room, kept = np.empty(1, np.int64), np.empty((3, n), np.int64), np.empty(most, np.bool_)
+        n_found, room = np.empty(1, np.int64), np.empty((4, margin + _AT_ONCE), np.int64)
+        told, kept = np.empty((2, n), np.int64), np.empty(most, np.bool_)
         self._functions["peaks"](
-            values, *around, lengths.before, *lengths, reach, bin_size, *found, bins, n_found, *room, kept
+            values, *around, lengths.before, *lengths, reach, bin_size, *found, bins, n_found, room, told, kept
         )
         return (*(each[: n_found[0]].copy() for each in found), bins)
 
@@ -165,25 +171,21 @@ def _peaks(
     steepest: Any,
     bins: Any,
     n_found: Any,
-    line: Any,
-    slopes: Any,
-    sums: Any,
+    room: Any,
+    told: Any,
     kept: Any,
 ) -> None:
-    """What `CompiledFunctions.peaks` tells; from `line` on it is room."""
-    _reach(values, first - before, line)
-    n = last - first + window - 1
-    passed, slopes, sums = slopes[: n + step], slopes[:n], sums[: last - first]
-    _band(line, low, high, passed)
-    for i in range(n):
-        slope = passed[i + step] - passed[i]
-        slopes[i] = slope if slope >= 0 else (0 if rising else -slope)
-    _sums(slopes, window, sums)
+    """What `CompiledFunctions.peaks` tells."""
+    n_sums, n_slopes = last - first, last - first + window - 1
+    n = n_slopes + step + 2 * (low - 1) + max(high - 1, 0)
+    margin = told.shape[1] - n
+    _filter(values, first - before, n, low, high, step, window, rising, margin, room, told)
+    slopes, sums = told[0, margin + n - n_slopes :], told[1, margin + n - n_sums :]
     n = 0
-    for i in range(1, len(sums) - 1):
-        if sums[i] > sums[i - 1] and sums[i] >= sums[i + 1]:
-            places[n], heights[n] = i, sums[i]
-            n += 1
+    before, here, behind = sums[: n_sums - 2], sums[1 : n_sums - 1], sums[2:]
+    for i in range(n_sums - 2):
+        places[n], heights[n] = i + 1, here[i]  # to be written over where it is no peak: this takes no branch
+        n += (here[i] > before[i]) & (here[i] >= behind[i])
     _not_overshadowed(places[:n], heights[:n], float(reach), kept[:n])
     found = 0
     for peak in range(n):
@@ -208,13 +210,67 @@ def _reach(values: Any, start: int, out: Any) -> None:
     """`filtering._reaching`."""
     n = len(values)
     stop = start + len(out)
-    begin, end = max(start, 0), min(stop, n)
-    for i in range(begin, end):
+    for i in range(max(start, 0), min(stop, n)):
         out[i - start] = values[i]
-    for i in range(start, begin):
+    for i in range(start, min(stop, 0)):
         out[i - start] = values[0]
-    for i in range(end, stop):
+    for i in range(max(start, n), stop):
         out[i - start] = values[n - 1]
+
+
+def _filter(
+    values: Any,
+    start: int,
+    n: int,
+    low: int,
+    high: int,
+    step: int,
+    window: int,
+    rising: bool,
+    margin: int,
+    room: Any,
+    told: Any,
+) -> None:
+    """`filtering.filtered` of so many values from one on: all steps for each value, as none waits for another one.
+
+    The values are those of `filtering._reaching`. Slopes and sums stand in `told` where the last value is that they are
+    of, behind a margin of zeros that is as long as the longest sum; what comes of the margin is at the beginning. What
+    is between is kept only as far back as it is needed, which the processor's cache holds.
+    """
+    room[:, :margin] = 0
+    told[:, :margin] = 0
+    line, once, twice, band = room[0], room[1], room[2], room[3]
+    at_once = room.shape[1] - margin
+    centre, factor, lag = (high // 2, high, high) if high != 0 else (0, 1, margin)
+    lines, lines_before = line[margin:], line[margin - low :]
+    onces, onces_before = once[margin:], once[margin - low :]
+    twices, twices_before, centres = twice[margin:], twice[margin - lag :], twice[margin - centre :]
+    bands, bands_before = band[margin:], band[margin - step :]
+    first, second, third, fourth = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    for done in range(0, n, at_once):
+        size = min(at_once, n - done)
+        if done > 0:
+            for i in range(margin):
+                at = at_once + i
+                line[i], once[i], twice[i], band[i] = line[at], once[at], twice[at], band[at]
+        slopes, slopes_before = told[0, margin + done :], told[0, margin + done - window :]
+        sums = told[1, margin + done :]
+        _reach(values, start + done, lines[:size])
+        for i in range(size):
+            first += lines[i] - lines_before[i]
+            onces[i] = first
+            second += first - onces_before[i]
+            twices[i] = second
+            passed = second
+            if high != 0:
+                third += second - twices_before[i]
+                passed = centres[i] * factor - third
+            bands[i] = passed
+            slope = passed - bands_before[i]
+            slope = max(slope, 0) if rising else abs(slope)
+            slopes[i] = slope
+            fourth += slope - slopes_before[i]
+            sums[i] = fourth
 
 
 def _bands(values: Any, places: Any, before: int, low: int, high: int, found: Any, room: Any) -> None:
@@ -334,10 +390,10 @@ _PLACES = np.array([1, 6, 20])
 
 
 def _try_peaks() -> list[Any]:
-    n, around, lengths = len(_VALUES), (1, 20, 3, 18), (2, 3, 1, 3, False)
+    around, lengths = (1, 20, 3, 18), (2, 3, 1, 3, False)
     found, bins = np.zeros((3, 10), np.int64), np.zeros(5, np.int64)
-    room, kept = np.zeros((3, n - 3 + 7), np.int64), np.zeros(10, np.bool_)
-    return [_VALUES, *around, 3, *lengths, 2, 3, *found, bins, np.zeros(1, np.int64), *room, kept]
+    room, told, kept = np.zeros((4, 3 + 5), np.int64), np.zeros((2, 3 + 26), np.int64), np.zeros(10, np.bool_)
+    return [_VALUES, *around, 3, *lengths, 2, 3, *found, bins, np.zeros(1, np.int64), room, told, kept]
 
 
 def _try_places(dtype: Any) -> list[Any]:
@@ -356,23 +412,23 @@ def _try_decision() -> list[Any]:
 
 
 _W, _I, _R, _B = "int64[::1]", "int32[::1]", "float64[::1]", "boolean[::1]"
-_N = "int64"
+_N, _T = "int64", "int64[:,::1]"
 LIBRARY = Library(
     __name__,
     {
         "peaks": Entry(
             _peaks,
-            f"{_I}, {', '.join([_N] * 9)}, boolean, {_N}, {_N}, {', '.join([_W] * 8)}, {_B}",
+            f"{_I}, {', '.join([_N] * 9)}, boolean, {_N}, {_N}, {', '.join([_W] * 5)}, {_T}, {_T}, {_B}",
             _try_peaks,
         ),
         "bands": Entry(
             _bands,
-            f"{_I}, {_W}, {_N}, {_N}, {_N}, int64[:,::1], {_W}",
+            f"{_I}, {_W}, {_N}, {_N}, {_N}, {_T}, {_W}",
             lambda: [_VALUES, _PLACES, 2, 2, 3, np.zeros((3, 6), np.int64), np.zeros(10, np.int64)],
         ),
         "vertices": Entry(
             _vertices,
-            f"int64[:,::1], {_B}, {_R}",
+            f"{_T}, {_B}, {_R}",
             lambda: [_VALUES[:21].astype(np.int64).reshape(3, 7), np.array([True, False, True]), np.zeros(3)],
         ),
         "spans": Entry(
@@ -387,7 +443,7 @@ LIBRARY = Library(
         ),
         "shapes": Entry(
             _shapes,
-            f"{_I}, {_W}, {_W}, {_N}, int64[:,::1]",
+            f"{_I}, {_W}, {_W}, {_N}, {_T}",
             lambda: [_VALUES, _PLACES, np.array([-3, 0, 2, 5]), 3, np.zeros((3, 4), np.int64)],
         ),
         "not_overshadowed": Entry(_not_overshadowed, f"{_W}, {_W}, float64, {_B}", lambda: _try_places(np.int64)),
