@@ -275,12 +275,9 @@ def _filter(
 
 def _bands(values: Any, places: Any, before: int, low: int, high: int, found: Any, room: Any) -> None:
     """What `CompiledFunctions.bands` tells."""
-    n = len(values)
     half = low - 1 + high // 2
     for row in range(len(places)):
-        start = places[row] - before - half
-        for i in range(len(room)):
-            room[i] = values[min(max(start + i, 0), n - 1)]
+        _reach(values, places[row] - before - half, room)
         _band(room, low, high, found[row])
 
 
@@ -364,25 +361,31 @@ def _not_overshadowed(places: Any, heights: Any, reach: float, kept: Any) -> Non
             j += 1
 
 
-def _of_rank(values: Any, rank: int) -> Any:
-    """The value of eight that so many are below, of equal ones those before it."""
-    for i in range(8):
-        below = 0
-        for j in range(8):
-            below += values[j] < values[i] or (values[j] == values[i] and j < i)
-        if below == rank:
-            return values[i]
-    return values[0]
-
-
 def _middle(values: Any) -> Any:
     """`decision.middle`, without a list."""
-    return (_of_rank(values, 3) + _of_rank(values, 4)) / 2
+    total = 0.0
+    for i in range(8):
+        below = _below(values, i)
+        if below in (3, 4):
+            total += values[i]
+    return total / 2
 
 
 def _third_highest(values: Any) -> Any:
     """`decision.third_highest`, without a list."""
-    return _of_rank(values, 5)
+    found = values[0]
+    for i in range(8):
+        if _below(values, i) == 5:
+            found = values[i]
+    return found
+
+
+def _below(values: Any, i: int) -> Any:
+    """How many of eight numbers come before one where they are sorted."""
+    below = 0
+    for j in range(8):
+        below += (values[j] < values[i]) | ((values[j] == values[i]) & (j < i))
+    return below
 
 
 _VALUES = np.array([0, 3, 9, 4, -2, -6, 1, 7, 12, 3, 3, -5, -9, 0, 2, 8, 4, -1, 6, 6, -3, 0], np.int32)
