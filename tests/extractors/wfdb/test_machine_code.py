@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -38,8 +40,9 @@ def machine_code_of_it(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 def keep(content: bytes) -> Path:
     path = machine_code._path(LIBRARY)
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(mode=0o700, parents=True)
     path.write_bytes(content)
+    path.chmod(0o600)
     return path
 
 
@@ -94,8 +97,8 @@ def test_what_is_damaged_is_made_anew(fault: str, machine_code_of_it: bytes) -> 
 
 @pytest.mark.slow
 def test_who_does_not_wait_goes_on_while_another_process_compiles(folder: Path) -> None:
-    folder.mkdir(parents=True)
-    with machine_code._path(LIBRARY).with_suffix(".lock").open("wb") as lock:
+    folder.mkdir(mode=0o700, parents=True)
+    with (folder / "small_library.lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert not ask(size=20)
     assert ask(size=20)
@@ -148,7 +151,7 @@ def test_where_it_cannot_be_kept_or_compiled_numpy_is_used(
 
 
 def test_wrong_arrays_and_errors_are_told(machine_code_of_it: bytes) -> None:
-    keep(machine_code_of_it).chmod(0o600)
+    keep(machine_code_of_it)
     double = load(LIBRARY)["double"]
     out = np.zeros(3)
     for values in (np.zeros(2), np.zeros((2, 2), np.int64), np.arange(4)[::2], np.zeros(2, np.int32)):
@@ -165,19 +168,95 @@ def test_wrong_arrays_and_errors_are_told(machine_code_of_it: bytes) -> None:
     double(np.arange(0), 1.0, True, out)
 
 
-def test_other_lines_are_another_file() -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["the folder", "the lock"])
+def test_nothing_is_compiled_where_others_can_write(place: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.mkdir(mode=0o700, parents=True)
+    lock = folder / "small_library.lock"
+    lock.touch(0o600)
+    (folder if place == "the folder" else lock).chmod(0o777)
+    monkeypatch.setattr(sys, "executable", "/nothing")
+    with pytest.raises(NotCompiledError, match="others can write"):
+        load(LIBRARY)
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_followed(folder: Path, tmp_path: Path) -> None:
+    folder.mkdir(mode=0o700, parents=True)
+    (tmp_path / "other").write_text("kept")
+    (folder / "small_library.lock").symlink_to(tmp_path / "other")
+    with pytest.raises(NotCompiledError):
+        load(LIBRARY)
+    assert (tmp_path / "other").read_text() == "kept"
+
+
+@pytest.mark.slow
+def test_neither_the_current_folder_nor_settings_of_numba_have_a_part(
+    tmp_path: Path, machine_code_of_it: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "json.py").write_text("open('run', 'w')")
+    (here / ".numba_config.yaml").write_text("DISABLE_JIT: 1")
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    monkeypatch.setenv("NUMBA_OPT", "0")
+    monkeypatch.setattr(sys, "path", [*sys.path, Path("other")])
+    assert works(load(LIBRARY))
+    assert machine_code._path(LIBRARY).read_bytes() == machine_code_of_it
+    assert not (here / "run").exists()
+
+
+@pytest.mark.slow
+def test_old_files_of_other_lines_are_removed(folder: Path) -> None:
+    folder.mkdir(mode=0o700, parents=True)
+    old, new, other = (folder / name for name in ("small_library-1.o", "small_library-2.o", "other-1.o"))
+    for path in (old, new, other):
+        path.touch()
+    for path in (old, other):
+        os.utime(path, (1e9, 1e9))
+    load(LIBRARY)
+    assert (old.exists(), new.exists(), other.exists()) == (False, True, True)
+
+
+def test_a_fault_of_llvm_is_left_to_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    import llvmlite.binding as llvm
+
+    def fails() -> None:
+        raise RuntimeError("host features are unknown")
+
+    monkeypatch.setattr(llvm, "get_host_cpu_features", fails)
+    assert not ask(size=20)
+
+
+def test_other_lines_are_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = "from wfdb_oracles.small_library import Entry, Library\n"
+    lines += "def f(out):\n    out[0] = NUMBER\nLIBRARY = Library(__name__, {'f': Entry(f, 'int64[::1]', [])})\n"
+    source = tmp_path / "changing_lines.py"
+    source.write_text(f"{lines}NUMBER = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    library = importlib.import_module("changing_lines").LIBRARY
+    paths = {machine_code._path(library)}
+    for content in (lines + "NUMBER = 1\n", lines + "NUMBER = 2\n"):
+        source.write_text(content)
+        machine_code._digest.cache_clear()
+        paths.add(machine_code._path(library))
+    assert len(paths) == 2
+
+
+def test_what_lines_take_from_other_modules_counts() -> None:
     """Of all modules that the lines, and what they call, take anything from."""
     sources: set[str] = set()
     for library in (numba_kernel.LIBRARY, compiled.LIBRARY):
         for entry in library.entries.values():
-            machine_code._add_sources(entry.function, sources)
+            for function in (entry.function, *entry.instead.values()):
+                machine_code._add_sources(function, sources)
     assert {Path(each).name for each in sources} == {
         "fields.py", "numba_kernel.py", "spectral_steps.py", "compiled.py", "decision.py"
     }  # fmt: skip
 
 
 def test_numba_is_not_loaded(machine_code_of_it: bytes) -> None:
-    keep(machine_code_of_it).chmod(0o600)
+    keep(machine_code_of_it)
     program = (
         "import sys; from wfdb_oracles import small_library; from scaledproc.extractors.wfdb.machine_code import load\n"
         f"sys.path[:] = {sys.path!r}\n"

@@ -49,7 +49,7 @@ def _end() -> list[Any]:
 
 
 BYTES = "uint8[::1], int64[::1]"
-LIBRARY = Library(__name__, {"double": Entry(_double, "int64[::1], float64, boolean, float64[::1]", _doubled)})
-ALLOCATING = {"f": Entry(_allocating, BYTES, _bytes)}
-OTHER = {"f": Entry(_other_in_python, BYTES, _bytes)}
-ENDING = {"f": Entry(_ending, BYTES, _end)}
+LIBRARY = Library(__name__, {"double": Entry(_double, "int64[::1], float64, boolean, float64[::1]", [_doubled])})
+ALLOCATING = {"f": Entry(_allocating, BYTES, [_bytes])}
+OTHER = {"f": Entry(_other_in_python, BYTES, [_bytes])}
+ENDING = {"f": Entry(_ending, BYTES, [_end])}

@@ -83,13 +83,16 @@ class CompiledFunctions:
     def spans(self, samples: NDArray[Any], positions: NDArray[np.int64], reach: int) -> NDArray[np.float64]:
         """`detection._heights`."""
         found = np.empty(len(positions))
-        self._functions["spans"](np.ascontiguousarray(samples), np.ascontiguousarray(positions), reach, found)
+        self._functions["spans"](np.ascontiguousarray(samples), np.ascontiguousarray(positions, np.int64), reach, found)
         return found
 
     def feet(self, samples: NDArray[Any], positions: NDArray[np.int64], room: NDArray[np.int64]) -> NDArray[np.int64]:
         """`pulses._feet`."""
         found = np.empty(len(positions), np.int64)
-        samples, positions, room = (np.ascontiguousarray(each) for each in (samples, positions, room))
+        if len(positions) and not 0 <= positions.min() <= positions.max() < len(samples):
+            raise IndexError(f"a pulse is not among the {len(samples):,} samples")
+        samples = np.ascontiguousarray(samples)
+        positions, room = (np.ascontiguousarray(each, np.int64) for each in (positions, room))
         self._functions["feet"](samples, positions, room, found)
         return found
 
@@ -405,8 +408,10 @@ def _try_places(dtype: Any) -> list[Any]:
 
 
 def _try_decision() -> list[Any]:
-    """Peaks of which every second one is low, in two stretches, one of them too short to learn from."""
+    """Peaks of which every second one is low, two far from others, in two stretches, one too short to learn from."""
     places = np.cumsum(np.arange(60.0) % 3 * 20 + 30)
+    places[30:] += 190
+    places[40:] += 2_000
     heights, slopes = 90.0 - np.arange(60.0) % 2 * 80, 9.0 + np.arange(60.0) % 5
     begins, ends = np.array([0.0, places[49] + 5]), np.array([places[49] + 1, places[59] + 1])
     return [
@@ -422,41 +427,51 @@ LIBRARY = Library(
         "peaks": Entry(
             _peaks,
             f"{_I}, {', '.join([_N] * 9)}, boolean, {_N}, {_N}, {', '.join([_W] * 5)}, {_T}, {_T}, {_B}",
-            _try_peaks,
+            [_try_peaks],
         ),
         "bands": Entry(
             _bands,
             f"{_I}, {_W}, {_N}, {_N}, {_N}, {_T}, {_W}",
-            lambda: [_VALUES, _PLACES, 2, 2, 3, np.zeros((3, 6), np.int64), np.zeros(10, np.int64)],
+            [
+                lambda: [_VALUES, _PLACES, 2, 2, 3, np.zeros((3, 6), np.int64), np.zeros(10, np.int64)],
+                lambda: [_VALUES, _PLACES, 2, 3, 0, np.zeros((3, 6), np.int64), np.zeros(10, np.int64)],
+            ],
         ),
         "vertices": Entry(
             _vertices,
             f"{_T}, {_B}, {_R}",
-            lambda: [_VALUES[:21].astype(np.int64).reshape(3, 7), np.array([True, False, True]), np.zeros(3)],
+            [lambda: [_VALUES[:21].astype(np.int64).reshape(3, 7), np.array([True, False, True]), np.zeros(3)]],
         ),
         "spans": Entry(
             _spans,
             f"{_R}, {_W}, {_N}, {_R}",
-            lambda: [np.where(_VALUES == 3, np.nan, _VALUES), _PLACES, 3, np.zeros(3)],
+            [lambda: [np.where(_VALUES == 3, np.nan, _VALUES), _PLACES, 3, np.zeros(3)]],
         ),
         "feet": Entry(
             _feet,
             f"{_R}, {_W}, {_W}, {_W}",
-            lambda: [np.where(_VALUES == 9, np.nan, _VALUES), _PLACES + 1, np.array([2, 4, 5]), np.zeros(3, np.int64)],
+            [
+                lambda: [
+                    np.where(_VALUES == 9, np.nan, _VALUES),
+                    _PLACES + 1,
+                    np.array([2, 4, 5]),
+                    np.zeros(3, np.int64),
+                ]
+            ],
         ),
         "shapes": Entry(
             _shapes,
             f"{_I}, {_W}, {_W}, {_N}, {_T}",
-            lambda: [_VALUES, _PLACES, np.array([-3, 0, 2, 5]), 3, np.zeros((3, 4), np.int64)],
+            [lambda: [_VALUES, _PLACES, np.array([-3, 0, 2, 5]), 3, np.zeros((3, 4), np.int64)]],
         ),
-        "not_overshadowed": Entry(_not_overshadowed, f"{_W}, {_W}, float64, {_B}", lambda: _try_places(np.int64)),
+        "not_overshadowed": Entry(_not_overshadowed, f"{_W}, {_W}, float64, {_B}", [lambda: _try_places(np.int64)]),
         "not_overshadowed_in_time": Entry(
-            _not_overshadowed, f"{_R}, {_W}, float64, {_B}", lambda: _try_places(np.float64)
+            _not_overshadowed, f"{_R}, {_W}, float64, {_B}", [lambda: _try_places(np.float64)]
         ),
         "decide": Entry(
             decision.decide,
             f"{_R}, {_R}, {_R}, {_W}, {_R}, {_R}, float64, {_B}, {_R}, {_R}, {_R}",
-            _try_decision,
+            [_try_decision],
             {"middle": _middle, "third_highest": _third_highest},
         ),
     },

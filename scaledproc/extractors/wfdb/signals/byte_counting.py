@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LITTLE = 80 * 10**6
 """Bytes for one process, from which on loading pays what was compiled before (`benchmarks/test_counting.py`)."""
-MUCH = 800 * 10**6
+MUCH = 3 * 10**9
 """Bytes for one process, from which on compiling pays, once on a machine."""
 PAIRS_FROM = 80_000
 """Frames of a block, from which on counting pairs wins; below, clearing and adding up 65,536 counters costs more."""
@@ -137,4 +137,6 @@ def _trial() -> list[Any]:
     return [values[:48].view(np.uint64), values[48:], np.zeros((3, 256), np.int64), np.zeros((3, 8, 256), np.uint32)]
 
 
-LIBRARY = Library(__name__, {"count": Entry(_count, "uint64[::1], uint8[::1], int64[:,::1], uint32[:,:,::1]", _trial)})
+LIBRARY = Library(
+    __name__, {"count": Entry(_count, "uint64[::1], uint8[::1], int64[:,::1], uint32[:,:,::1]", [_trial])}
+)

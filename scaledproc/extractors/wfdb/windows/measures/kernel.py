@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 LITTLE = 4 * 10**6
 """Bytes for one process, from which on loading pays what was compiled before."""
-MUCH = 60 * 10**6
+MUCH = 400 * 10**6
 """Bytes for one process, from which on compiling pays, once on a machine."""
 _kernel: Kernel = numpy_kernel
 

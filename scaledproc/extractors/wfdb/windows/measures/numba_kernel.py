@@ -387,13 +387,25 @@ def _tell_powers(s3: Any, s3_low: Any, s4: Any, s4_high: Any, s4_low: Any, is_wh
         out[fields.S4_LOW] = np.int64(s4_low & _FOURTH_LOW)
 
 
-def _trial() -> list[Any]:
+def _try_short() -> list[Any]:
     """Windows with and without gaps, one of missing samples alone, one that is wide, and one that is far from flat."""
     samples = np.array([3, -7, 5, 5, 8, -(2**15), -(2**15), 9, 2, -4, *[-(2**15)] * 4, 0, 40_000, -20_000], np.int32)
     windows = np.array([[0, 5, 0, 0, 5, 1], [0, 10, 2, 1, 0, 3], [10, 14, 0, 0, 0, 1], [14, 17, 0, 0, 0, 1]])
     table = np.zeros((len(windows), fields.FIELDS), np.int64)
     room = [np.zeros_like(each) for each in _room(10)]
     return [samples, windows, -(2**15), False, table, *room]
+
+
+def _try_long() -> list[Any]:
+    """Windows with and without gaps, in which groups of samples and of counters are passed over; reversed."""
+    at = np.arange(900)
+    samples = (at * at % 700 - 300).astype(np.int32)
+    samples[[200, 201, 202, 330]] = -(2**15)
+    samples[600:] *= 90
+    windows = np.array([[0, 300, 0, 0, 5, 1], [150, 450, 0, 3, 0, 3], [450, 600, 0, 0, 0, 1], [600, 900, 0, 0, 0, 1]])
+    table = np.zeros((len(windows), fields.FIELDS), np.int64)
+    room = [np.zeros_like(each) for each in _room(300)]
+    return [samples, windows, -(2**15), True, table, *room]
 
 
 LIBRARY = Library(
@@ -403,7 +415,7 @@ LIBRARY = Library(
             _kernel,
             "int32[::1], int64[:,::1], int64, boolean, int64[:,::1], int64[::1], int64[::1], int32[::1], int32[::1], "
             "int32[::1]",
-            _trial,
+            [_try_short, _try_long],
         ),
         **spectral_steps.ENTRIES,
     },

@@ -35,14 +35,13 @@ class Steps(NamedTuple):
 def compiled_steps(functions: Functions) -> Steps:
     """The steps, of what is compiled."""
     segments, summed = functions["segments"], functions["summed"]
-    halves, sums_of_halves = _room_for_halves()
 
     def segments_of(*values: Any) -> None:
-        segments(*values, halves, sums_of_halves)
+        segments(*values, *_room_for_halves())
 
     def summed_of(power: NDArray[np.float64], *values: Any) -> None:
         n = power.shape[1]
-        summed(power, *values, *np.empty((3, n)), np.empty(n, np.int64), halves, sums_of_halves)
+        summed(power, *values, *np.empty((3, n)), np.empty(n, np.int64), *_room_for_halves())
 
     return Steps(segments_of, functions["powers"], summed_of)
 
@@ -295,14 +294,14 @@ ENTRIES = {
     "segments": Entry(
         _segments,
         f"int32[::1], int64[::1], int64, int64, int64, float64[::1], float64[::1], float64[:,:,::1], {_HALVES}",
-        _try_segments,
+        [_try_segments],
     ),
-    "powers": Entry(_powers, "complex128[:,:,::1], float64[::1], float64[:,::1]", _try_powers),
+    "powers": Entry(_powers, "complex128[:,:,::1], float64[::1], float64[:,::1]", [_try_powers]),
     "summed": Entry(
         _summed,
         "float64[:,::1], int64[:,::1], float64, int64, float64, float64[:,::1], int64[:,::1], float64[::1], "
         f"float64[::1], float64[::1], float64[::1], int64[::1], {_HALVES}",
-        _try_summed,
+        [_try_summed],
     ),
 }
 """What is compiled with the kernel."""
