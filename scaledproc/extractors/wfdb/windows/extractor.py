@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from scaledproc.extractors.wfdb.headers.header import Header, SignalLine
     from scaledproc.extractors.wfdb.headers.record import Place
     from scaledproc.extractors.wfdb.signal_names import SignalNames
+    from scaledproc.extractors.wfdb.windows.measures.told import Batch
     from scaledproc.extractors.wfdb.windows.numerics import Series
     from scaledproc.extractors.wfdb.windows.place import Timeline
-    from scaledproc.extractors.wfdb.windows.reading import Row
 
 
 class WfdbWindows(Extractor):
@@ -421,9 +421,9 @@ class WfdbWindows(Extractor):
         times = timeline(place, self.grid, self._step, self._length)
         measures = Measures(self.min_valid, self._bands, kernel_in_use(), self.beats, self.beats_table)
         beats = BeatsInOrder()
-        rows = windows_of(paths, header, chosen, times.grid, measures, beats)
+        found = windows_of(paths, header, chosen, times.grid, measures, beats)
         shared = shared_values(task, record, place, header)
-        yield from self._with_beats(shared, signals, times, rows, beats)
+        yield from self._with_beats(shared, signals, times, found, beats)
 
     def _rows_of_record(self, task: Task, path: str, header: Header) -> Iterator[Any]:
         """The windows of a record of several segments, by its master header."""
@@ -461,7 +461,7 @@ class WfdbWindows(Extractor):
         record = path.rpartition("/")[2]
         yield from self._with_beats(shared_values(task, record, place), signals, times, rows, beats)
 
-    def _rows_of_numerics(self, task: Task) -> Iterator[dict[str, Any]]:
+    def _rows_of_numerics(self, task: Task) -> Iterator[dict[str, Any] | pa.Table]:
         """The windows of a MIMIC-IV file of numerics."""
         from scaledproc.extractors.wfdb.windows.numerics import read_series, windows_of_series
 
@@ -514,21 +514,25 @@ class WfdbWindows(Extractor):
         shared: Mapping[str, Any],
         signals: Sequence[SignalRow],
         times: Timeline,
-        rows: Iterable[Row],
+        batches: Iterable[Batch],
         beats: BeatsInOrder,
-    ) -> Iterator[dict[str, Any] | TableRows]:
+    ) -> Iterator[dict[str, Any] | pa.Table | TableRows]:
         """Windows as rows of the schema, and beats as those of the further table."""
-        assembled = self._assembled(shared, signals, times, rows)
+        assembled = self._assembled(shared, signals, times, batches)
         return with_beats(assembled, shared, signals, times, beats) if self.beats_table else assembled
 
     def _assembled(
-        self, shared: Mapping[str, Any], signals: Sequence[SignalRow], times: Timeline, rows: Iterable[Row]
-    ) -> Iterator[dict[str, Any]]:
+        self, shared: Mapping[str, Any], signals: Sequence[SignalRow], times: Timeline, batches: Iterable[Batch]
+    ) -> Iterator[dict[str, Any] | pa.Table]:
         """Windows as rows of the schema."""
         common = {name: shared[name] for name in OF_RECORDS} | {"header_note": shared["header_note"]}
         if self._wide:
-            return wide_rows(common, signals, times, rows, self._names_of_measured, self._wide)
-        return long_rows(common, signals, times, rows, self._names_of_measured)
+            return wide_rows(common, signals, times, batches, self._names_of_measured, self._wide)
+        return long_rows(common, signals, times, batches, self._names_of_measured, self._schema)
+
+    @cached_property
+    def _schema(self) -> pa.Schema:
+        return self.schema
 
     @cached_property
     def _names_of_measured(self) -> list[str]:

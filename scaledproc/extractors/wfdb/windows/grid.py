@@ -27,7 +27,7 @@ class Windows(NamedTuple):
         Of those that have samples: the number, the first sample, how many there are, and how many of them the signal
         has.
     fewest
-        How many valid samples make the share of each window that was asked for.
+        How many valid samples make the share of each window that was asked for; one at least.
     """
 
     first: int
@@ -92,7 +92,9 @@ class Grid:
                 starts, lengths, n_samples = starts[chosen], lengths[chosen], n_samples[chosen]
             within = (chosen + numbers.start).tolist()
             over, under = exact(share).as_integer_ratio()
-            least = {length: -(-over * length // under) for length in set(lengths.tolist())}  # at most two lengths
+            least = {
+                length: max(-(-over * length // under), 1) for length in set(lengths.tolist())
+            }  # at most two lengths
             fewest = np.array([least[length] for length in lengths.tolist()], np.int64)
             made = Windows(first, stop, within, starts, lengths, n_samples.tolist(), fewest)
             known = self._last["windows"] = (key, made)

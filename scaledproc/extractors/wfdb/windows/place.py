@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from scaledproc.extractors.wfdb.headers.record import rounded
 from scaledproc.extractors.wfdb.windows.grid import Grid
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from scaledproc.extractors.wfdb.headers.record import Place
 
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - as records have it, which have no time zone
@@ -43,6 +48,11 @@ class Timeline(NamedTuple):
             except OverflowError:
                 start = None
         return start, over / under if self.has_offset else None
+
+    def of(self, numbers: Sequence[int]) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:
+        """What `when` tells of windows, with NaT and NaN where it is not known."""
+        starts, offsets = zip(*map(self.when, numbers), strict=True)
+        return np.array(starts, "datetime64[us]"), np.array(offsets, float)
 
 
 def timeline(place: Place, word: str, step: Fraction, length: Fraction) -> Timeline:

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from scaledproc.extractors.wfdb.windows.beats_table import BeatsInOrder
     from scaledproc.extractors.wfdb.windows.grid import Grid
     from scaledproc.extractors.wfdb.windows.measures.fields import Kernel
-    from scaledproc.extractors.wfdb.windows.streams import Looks, Measured, Measures
+    from scaledproc.extractors.wfdb.windows.measures.told import CountedBatch
+    from scaledproc.extractors.wfdb.windows.streams import Looks, Measures
 
 MOST_FILES = 200
 """Signal files of a record that are open at once."""
-_AT_ONCE = 2**20
+_AT_ONCE = 2**19
 """Bytes of a signal file that are read at once: the samples that are made of them are held for a while."""
 MOST_EMPTY = 1_000
 """Windows for each sample, beyond which a window is far too short."""
@@ -36,10 +37,6 @@ class Chosen(NamedTuple):
 
     channel: int
     looks: Looks
-
-
-Row = tuple[int, list[tuple[int, "Measured"]]]
-"""The number of a window, and what was measured of it, by the places of the chosen signals."""
 
 
 class Source:
@@ -90,7 +87,7 @@ def windows_of(
     grid: Grid,
     measures: Measures,
     beats: BeatsInOrder,
-) -> Iterator[Row]:
+) -> Iterator[CountedBatch]:
     """The windows of which any chosen signal has samples; signals without a file have none.
 
     Parameters
@@ -140,6 +137,8 @@ def windows_of(
         sources = opened(stack, paths, files, of_files, n_frames)
         if sources:
             yield from _rows(sources, streams, beats, measures.kernel)
+            for stream in streams.values():
+                stream.close()
 
 
 def opened(
@@ -177,7 +176,7 @@ def _stream(signal: SignalLine, n: int, fs: Fraction, grid: Grid, measures: Meas
 
 def _rows(
     sources: Sequence[Source], streams: Mapping[int, Stream], beats: BeatsInOrder, kernel: Kernel
-) -> Iterator[Row]:
+) -> Iterator[CountedBatch]:
     done = min([stream.numbers.start for stream in streams.values()])
     end = max([stream.numbers.stop for stream in streams.values()])
     while left := [source for source in sources if not source.is_done]:
@@ -189,7 +188,7 @@ def _rows(
         beats.take(streams, is_last=is_last)
 
 
-def measured(streams: Mapping[int, Stream], numbers: range, kernel: Kernel) -> Iterator[Row]:
+def measured(streams: Mapping[int, Stream], numbers: range, kernel: Kernel) -> Iterator[CountedBatch]:
     """Windows that are complete, some at a time; of all streams together, as a kernel's call takes its time."""
     together = min(stream.together for stream in streams.values())
     for start in range(numbers.start, numbers.stop, together):
@@ -197,10 +196,9 @@ def measured(streams: Mapping[int, Stream], numbers: range, kernel: Kernel) -> I
         asked = [stream.ask(some) for stream in streams.values()]
         tables = tables_of([each for _, each in asked], kernel)
         found = [
-            (place, stream.measured(*each, rows))
-            for (place, stream), each, rows in zip(streams.items(), asked, tables, strict=True)
+            (place, stream.told(*each, integers))
+            for (place, stream), each, integers in zip(streams.items(), asked, tables, strict=True)
+            if each[0].numbers
         ]
-        for number in some:
-            row = [(place, those[number]) for place, those in found if number in those]
-            if row:
-                yield number, row
+        if found:
+            yield found

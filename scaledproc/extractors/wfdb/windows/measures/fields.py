@@ -109,12 +109,34 @@ def table_of(
     kernel: Kernel,
 ) -> list[list[int]]:
     """The integers of all windows of a signal, a list for each; the arguments are those of `Asked`, and the kernel."""
-    return tables_of([Asked(samples, starts, lengths, coded, np.zeros(len(starts), np.int64))], kernel)[0]
+    return tables_of([Asked(samples, starts, lengths, coded, np.zeros(len(starts), np.int64))], kernel)[0].rows()
 
 
-def tables_of(asked: Sequence[Asked], kernel: Kernel) -> list[list[list[int]]]:
-    """The integers of windows of some signals, a list for each window, in a list for each signal."""
-    found: list[list[list[int]]] = []
+class Integers(NamedTuple):
+    """The integers of windows of a signal.
+
+    Parameters
+    ----------
+    table
+        Shape (windows, `FIELDS`).
+    exact
+        All of those that may need more than 64 bits, by the places of their windows; the table has `COUNTED` of them.
+    """
+
+    table: NDArray[np.int64]
+    exact: dict[int, list[int]]
+
+    def rows(self) -> list[list[int]]:
+        """The integers of each window."""
+        rows: list[list[int]] = self.table.tolist()
+        for place, row in self.exact.items():
+            rows[place] = row
+        return rows
+
+
+def tables_of(asked: Sequence[Asked], kernel: Kernel) -> list[Integers]:
+    """The integers of windows of some signals."""
+    found: list[Integers] = []
     for first, stop in _joined(asked):
         some = asked[first:stop]
         missing, _, is_reversed = some[0].coded
@@ -122,16 +144,19 @@ def tables_of(asked: Sequence[Asked], kernel: Kernel) -> list[list[list[int]]]:
         samples = some[0].samples if len(some) == 1 else np.concatenate([each.samples for each in some])
         table = np.zeros((len(windows), FIELDS), np.int64)
         kernel(samples, windows, missing, is_reversed, table)
-        rows: list[list[int]] = table.tolist()
+        left = ((table[:, N_LOWEST] == 0) & (table[:, N] != 0)).nonzero()[0].tolist()
         at = 0
         for each in some:
-            own = rows[at : at + len(each.starts)]
-            for place, row in enumerate(own, at):
-                if row[N] and not row[N_LOWEST]:
+            stop = at + len(each.starts)
+            exact = {}
+            for place in left:
+                if at <= place < stop:
                     begin, end = windows[place, BEGIN : END + 1].tolist()
-                    row[:] = exact_row(samples[begin:end].tolist(), each.coded, row[GAP])
-            found.append(own)
-            at += len(own)
+                    row = exact_row(samples[begin:end].tolist(), each.coded, int(table[place, GAP]))
+                    table[place, COUNTED] = [row[field] for field in COUNTED]
+                    exact[place - at] = row
+            found.append(Integers(table[at:stop], exact))
+            at = stop
     return found
 
 
