@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from scaledproc.extractors.wfdb.signals.samples import signal_files
 from scaledproc.extractors.wfdb.windows.reading import measured, opened
-from scaledproc.extractors.wfdb.windows.streams import Stream
+from scaledproc.extractors.wfdb.windows.streams import Span, Stream
 
 if TYPE_CHECKING:
     from scaledproc.extractors.wfdb.headers.header import Header, SignalLine
@@ -157,8 +157,8 @@ class Across:
             looks = self._describe(signal, len(self._places))
             self._places[key] = None if looks is None else place
             if looks is not None:
-                n, fs = self._n_frames * width, self._fs * width
-                self._streams[place] = Stream(signal, fs, n, self._grid, self._measures, looks)
+                span = Span.of(self._n_frames * width, self._fs * width, self._grid)
+                self._streams[place] = Stream(signal, span, self._grid, self._measures, looks)
                 self._streams[place].jump(start * width)
                 self._widths[place] = width
         known = self._places[key]

@@ -302,6 +302,7 @@ class WfdbWindows(Extractor):
         self._selection = Selection(signals)
         self._bands = parse_bands(bands)
         self._wide = self._selection.columns() if layout == "wide" else ()
+        self._last_chosen: tuple[object, tuple[list[SignalRow], list[Chosen]]] | None = None
 
     @property
     def _measured(self) -> list[pa.Field]:
@@ -400,18 +401,7 @@ class WfdbWindows(Extractor):
     def _rows_of_header(self, task: Task, path: str, header: Header, place: Place) -> Iterator[Any]:
         folder, _, record = path.rpartition("/")
         is_numerics = record == f"{folder.rpartition('/')[2]}n"
-        signals: list[SignalRow] = []
-        chosen: list[Chosen] = []
-        for channel, signal in enumerate(header.signals):
-            fs = header.fs * signal.samples_per_frame
-            if math.isinf(fs):
-                raise OverflowError("too many samples a second")
-            kind = "numerics" if is_numerics or fs <= NUMERICS_FS else "waveform"
-            rate = float(rate_of(header.fs)) * signal.samples_per_frame
-            described = self._describe(kind, channel, signal.name, signal.units, fs, rate)
-            if described is not None:
-                signals.append(described)
-                chosen.append(Chosen(channel, self._looks(described)))
+        signals, chosen = self._chosen(header, is_numerics=is_numerics)
         if not chosen:
             return
         paths = {
@@ -424,6 +414,32 @@ class WfdbWindows(Extractor):
         found = windows_of(paths, header, chosen, times.grid, measures, beats)
         shared = shared_values(task, record, place, header)
         yield from self._with_beats(shared, signals, times, found, beats)
+
+    def _chosen(self, header: Header, *, is_numerics: bool) -> tuple[list[SignalRow], list[Chosen]]:
+        """The wanted signals of a header, and what is looked at in each; remembered, as segments mostly have the same.
+
+        Raises
+        ------
+        OverflowError
+            If a signal has more samples a second than a float can tell.
+        """
+        key = (is_numerics, header.fs, [(each.name, each.units, each.samples_per_frame) for each in header.signals])
+        last = self._last_chosen  # another thread may replace it
+        if last is not None and last[0] == key:
+            return last[1]
+        signals: list[SignalRow] = []
+        chosen: list[Chosen] = []
+        for channel, (name, units, width) in enumerate(key[2]):
+            fs = header.fs * width
+            if math.isinf(fs):
+                raise OverflowError("too many samples a second")
+            kind = "numerics" if is_numerics or fs <= NUMERICS_FS else "waveform"
+            described = self._describe(kind, channel, name, units, fs, float(rate_of(header.fs)) * width)
+            if described is not None:
+                signals.append(described)
+                chosen.append(Chosen(channel, self._looks(described)))
+        self._last_chosen = (key, (signals, chosen))
+        return signals, chosen
 
     def _rows_of_record(self, task: Task, path: str, header: Header) -> Iterator[Any]:
         """The windows of a record of several segments, by its master header."""

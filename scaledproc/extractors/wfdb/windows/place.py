@@ -76,7 +76,7 @@ def timeline(place: Place, word: str, step: Fraction, length: Fraction) -> Timel
     has_offset = place.offset is not None or is_alone
     after = Fraction(*place.offset) if place.offset is not None else Fraction(0)
     start = place.start
-    if start is not None:  # which is rounded to microseconds: the record's own is exact
+    if start is not None and after:  # which is rounded to microseconds: the record's own is exact
         start -= dt.timedelta(microseconds=rounded(*(after * 10**6).as_integer_ratio()))
     if word == "clock":
         if start is None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from fractions import Fraction
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
-
-import numpy as np
 
 from scaledproc.extractors.wfdb.headers.rates import rate_of
 from scaledproc.extractors.wfdb.signals.samples import open_frames, signal_files, signed
 from scaledproc.extractors.wfdb.windows.measures.fields import tables_of
-from scaledproc.extractors.wfdb.windows.streams import Stream
+from scaledproc.extractors.wfdb.windows.streams import Span, Stream
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
+    import numpy as np
     from numpy.typing import NDArray
 
     from scaledproc.extractors.wfdb.headers.header import Header, SignalLine
@@ -51,7 +52,7 @@ class Source:
     ) -> None:
         self._blocks, self._streams, self._n_frames = blocks, streams, n_frames
         self._is_bytes = signals[0].fmt == "80"
-        stops = np.cumsum([signal.samples_per_frame for signal in signals]).tolist()
+        stops = list(accumulate([signal.samples_per_frame for signal in signals]))
         self._columns = list(zip([0, *stops], stops, strict=False))
         self.frames = 0
 
@@ -115,7 +116,7 @@ def windows_of(
     files, n_frames = signal_files(paths, header)
     wanted = {each.channel: place for place, each in enumerate(chosen)}
     streams: dict[int, Stream] = {}
-    rates: dict[int, Fraction] = {}
+    spans: dict[int, Span] = {}
     frames_per_second = rate_of(header.fs)
     with ExitStack() as stack:
         of_files: list[list[Stream | None]] = []
@@ -128,10 +129,10 @@ def windows_of(
                 made = None
                 if place is not None and file is not None:
                     width = signal.samples_per_frame
-                    fs = rates.get(width)
-                    if fs is None:
-                        fs = rates[width] = frames_per_second * width
-                    made = streams[place] = _stream(signal, n_frames * width, fs, grid, measures, chosen[place])
+                    span = spans.get(width)
+                    if span is None:
+                        span = spans[width] = _span(n_frames * width, frames_per_second * width, grid)
+                    made = streams[place] = Stream(signal, span, grid, measures, chosen[place].looks)
                 of_file.append(made)
             of_files.append(of_file)
         sources = opened(stack, paths, files, of_files, n_frames)
@@ -167,11 +168,11 @@ def opened(
     return sources
 
 
-def _stream(signal: SignalLine, n: int, fs: Fraction, grid: Grid, measures: Measures, chosen: Chosen) -> Stream:
-    stream = Stream(signal, fs, n, grid, measures, chosen.looks)
-    if stream.numbers.stop - stream.numbers.start > MOST_EMPTY * (n + 1):
+def _span(n: int, fs: Fraction, grid: Grid) -> Span:
+    span = Span.of(n, fs, grid)
+    if span.numbers.stop - span.numbers.start > MOST_EMPTY * (n + 1):
         raise ValueError(f"there are more than {MOST_EMPTY:,} windows for each of its samples: set longer ones")
-    return stream
+    return span
 
 
 def _rows(

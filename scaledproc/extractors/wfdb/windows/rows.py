@@ -141,6 +141,12 @@ def _constant(value: Any, n: int, kind: pa.DataType) -> pa.Array:
 
 def _by_window(batch: Batch) -> Iterator[tuple[int, list[tuple[int, Measured]]]]:
     """The windows of a batch in order, each with what was measured of it by the places of the signals."""
+    numbers = batch[0][1].numbers
+    if all(told.numbers is numbers for _, told in batch):  # as of signals of one rate
+        places = [place for place, _ in batch]
+        for number, *rows in zip(numbers, *[told.rows() for _, told in batch], strict=True):
+            yield number, list(zip(places, rows, strict=True))
+        return
     found: dict[int, list[tuple[int, Measured]]] = {}
     for place, told in batch:
         for number, row in zip(told.numbers, told.rows(), strict=True):

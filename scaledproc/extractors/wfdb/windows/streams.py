@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
+from operator import ge
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from scaledproc.extractors.wfdb.windows.measures.told import Counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from fractions import Fraction
 
     from numpy.typing import NDArray
 
@@ -79,6 +80,42 @@ class Looks(NamedTuple):
     beats: Kind | None = None
 
 
+class Span(NamedTuple):
+    """How many samples signals have, and what follows from it: the same for all of a record that come as often.
+
+    Parameters
+    ----------
+    n
+        How many samples there are.
+    fs, fs_as_float
+        Samples per second.
+    numbers
+        All windows that have samples.
+    shortest
+        Samples that each window has at least.
+    """
+
+    n: int
+    fs: Fraction
+    fs_as_float: float
+    numbers: range
+    shortest: int
+
+    @classmethod
+    def of(cls, n: int, fs: Fraction, grid: Grid) -> Span:
+        """That of so many samples.
+
+        Raises
+        ------
+        ValueError
+            If a window has more samples than can be summed up exactly.
+        """
+        shortest = grid.shortest(fs)
+        if min(shortest + 1, n) > LONGEST:
+            raise ValueError(f"a window has {shortest:,} samples; at most {LONGEST:,} can be: set a shorter one")
+        return cls(n, fs, float(fs), grid.numbers(n, fs), shortest)
+
+
 class Stream:
     """The samples of a signal that are not yet behind all windows.
 
@@ -86,9 +123,7 @@ class Stream:
     ----------
     signal
         As its header describes it.
-    fs
-        Its samples per second.
-    n
+    span
         How many samples it has.
     grid
         Its windows.
@@ -96,29 +131,19 @@ class Stream:
         What is measured of them.
     looks
         What is looked at besides values.
-
-    Raises
-    ------
-    ValueError
-        If a window has more samples than can be summed up exactly.
     """
 
-    def __init__(self, signal: SignalLine, fs: Fraction, n: int, grid: Grid, measures: Measures, looks: Looks) -> None:
+    def __init__(self, signal: SignalLine, span: Span, grid: Grid, measures: Measures, looks: Looks) -> None:
         self._in_time = InTime(signal)
-        self._fs, self._n, self._grid, self._measures = fs, n, grid, measures
-        self.numbers = grid.numbers(n, fs)
-        """All windows that have samples."""
+        self._n, self._fs, self._fs_as_float, self.numbers, self._length = span
+        self._grid, self._measures = grid, measures
         self.coding = coding_of(signal)
         missing = NOTHING if self.coding.missing is None else self.coding.missing
         self._coded = Coded(missing, self.coding.baseline, self.coding.gain < 0)
-        self._fs_as_float = float(fs)
-        self._length = grid.shortest(fs)
-        if min(self._length + 1, n) > LONGEST:
-            raise ValueError(f"a window has {self._length:,} samples; at most {LONGEST:,} can be: set a shorter one")
         self._has_spectra = looks.has_spectra and self._length >= FEWEST
         self._kept = Kept()
         self._first = self._end = 0  # the numbers of the first sample that is kept, and of the next that comes
-        self._stop = n  # where those end that come now
+        self._stop = self._n  # where those end that come now
         keeps = measures.keeps_beats
         self._track = None if looks.beats is None else Track(looks.beats, self._fs_as_float, keeps_pieces=keeps)
 
@@ -224,20 +249,21 @@ class Stream:
         integers
             Those of the windows.
         """
-        table, lengths, n = integers.table, windows.lengths, len(windows.numbers)
-        valid, fs = table[:, N], self._fs_as_float
-        is_enough = valid >= asked.fewest
+        fs, n = self._fs_as_float, len(windows.numbers)
+        is_enough = list(map(ge, integers.table[:, N].tolist(), asked.fewest.tolist()))
         spectra, beats = [self._measures.no_spectrum] * n, [self._measures.no_beats] * n
-        if (self._has_spectra or self._track is not None) and is_enough.any():
+        if (self._has_spectra or self._track is not None) and True in is_enough:
             if self._has_spectra:
-                has_few_gaps = (table[:, GAP] <= LONGEST_GAP * fs) & (lengths - valid <= MOST_MISSING * lengths)
-                places = (is_enough & has_few_gaps).nonzero()[0]
+                gaps, missing = integers.table[:, GAP], windows.lengths - integers.table[:, N]
+                has_few_gaps = (gaps <= LONGEST_GAP * fs) & (missing <= MOST_MISSING * windows.lengths)
+                places = (has_few_gaps & is_enough).nonzero()[0]
                 for place, spectrum in zip(places.tolist(), self._spectra(asked.starts[places]), strict=True):
                     spectra[place] = spectrum
             if self._track is not None:
-                for place in is_enough.nonzero()[0].tolist():
-                    start = int(windows.starts[place])
-                    beats[place] = self._track.of(start, start + int(lengths[place]))
+                starts, lengths = windows.starts.tolist(), windows.lengths.tolist()
+                for place, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+                    if is_enough[place]:
+                        beats[place] = self._track.of(start, start + length)
         return Counted(windows.numbers, windows.n_samples, integers, is_enough, self.coding, fs, spectra, beats)
 
     def _spectra(self, starts: NDArray[np.int64]) -> list[Measured]:
@@ -258,6 +284,8 @@ class Stream:
 
     def _forget(self, before: int) -> None:
         """Let go the samples before one, but for those that beats are still to be found in."""
+        if before <= self._first:
+            return
         if self._track is not None:
             before = min(before, self._track.end - self._track.margin)
         behind = min(max(before - self._first, 0), len(self._kept))

@@ -77,6 +77,8 @@ Kernel = Callable[["NDArray[np.int32]", "NDArray[np.int64]", int, bool, "NDArray
 digital value is the smallest physical one."""
 _JOINED = 2**16
 """Samples of several signals that a kernel is given at once: calling it takes as long as thousands of samples do."""
+_FEW = 16
+"""Windows up to which Python's numbers take less time than arrays."""
 
 
 class Asked(NamedTuple):
@@ -144,7 +146,9 @@ def tables_of(asked: Sequence[Asked], kernel: Kernel) -> list[Integers]:
         samples = some[0].samples if len(some) == 1 else np.concatenate([each.samples for each in some])
         table = np.zeros((len(windows), FIELDS), np.int64)
         kernel(samples, windows, missing, is_reversed, table)
-        left = ((table[:, N_LOWEST] == 0) & (table[:, N] != 0)).nonzero()[0].tolist()
+        left: list[int] = []
+        if not table[:, N_LOWEST].all():
+            left = ((table[:, N_LOWEST] == 0) & (table[:, N] != 0)).nonzero()[0].tolist()
         at = 0
         for each in some:
             stop = at + len(each.starts)
@@ -179,6 +183,8 @@ def _joined(asked: Sequence[Asked]) -> list[tuple[int, int]]:
 def _windows(asked: Sequence[Asked]) -> NDArray[np.int64]:
     """Windows as kernels take them, those of all signals among the samples of all."""
     n_windows = [len(each.starts) for each in asked]
+    if sum(n_windows) <= _FEW:
+        return _few_windows(asked)
     windows = np.empty((sum(n_windows), 6), np.int64)
     begins, ends = windows[:, BEGIN], windows[:, END]
     if len(asked) == 1:
@@ -200,6 +206,20 @@ def _windows(asked: Sequence[Asked]) -> NDArray[np.int64]:
     if len(asked) > 1:
         windows[:, : END + 1] += (behind - n)[:, None]
     return windows
+
+
+def _few_windows(asked: Sequence[Asked]) -> NDArray[np.int64]:
+    """What `_windows` gives, where a call of numpy takes longer than a window does."""
+    windows: list[tuple[int, ...]] = []
+    before = 0
+    for samples, starts, lengths, coded, fewest in asked:
+        n = len(samples)
+        for start, length, least in zip(starts.tolist(), lengths.tolist(), fewest.tolist(), strict=True):
+            stop = start + length
+            begin, end = min(max(start, 0), n), min(max(stop, 0), n)
+            windows.append((before + begin, before + end, begin - start, stop - end, coded.baseline, least))
+        before += n
+    return np.array(windows, np.int64).reshape(-1, 6)
 
 
 def fits_whole(farthest: int, n: int) -> bool:

@@ -39,7 +39,7 @@ class Counted(NamedTuple):
     integers
         Those of the windows.
     is_enough
-        Of which windows more than the counts is told, shape (windows,).
+        Of which windows more than the counts is told.
     coding
         What samples mean.
     fs
@@ -53,7 +53,7 @@ class Counted(NamedTuple):
     numbers: Sequence[int]
     n_samples: Sequence[int]
     integers: Integers
-    is_enough: NDArray[np.bool_]
+    is_enough: Sequence[bool]
     coding: Coding
     fs: float
     spectra: Sequence[Measured]
@@ -70,7 +70,7 @@ class Counted(NamedTuple):
                 *beats,
             )
             for row, n, is_enough, spectrum, beats in zip(
-                self.integers.rows(), self.n_samples, self.is_enough.tolist(), self.spectra, self.beats, strict=True
+                self.integers.rows(), self.n_samples, self.is_enough, self.spectra, self.beats, strict=True
             )
         ]
 
@@ -85,7 +85,7 @@ class Counted(NamedTuple):
             [self.numbers[i] for i in there],
             [self.n_samples[i] for i in there],
             Integers(self.integers.table[has], {to: exact[i] for to, i in enumerate(there) if i in exact}),
-            self.is_enough[has],
+            [self.is_enough[i] for i in there],
             self.coding,
             self.fs,
             [self.spectra[i] for i in there],
@@ -140,7 +140,7 @@ def columns_of(told: Sequence[Told], n_spectra: int) -> ToldColumns:
     table = np.concatenate([each.integers.table for each in counted])
     lengths = [len(each.numbers) for each in counted]
     codings = Codings.of([each.coding for each in counted], [each.fs for each in counted], lengths)
-    is_enough = np.concatenate([each.is_enough for each in counted])
+    is_enough = np.array([is_enough for each in counted for is_enough in each.is_enough], bool)
     is_quick = is_enough & are_exact(table, codings)
     values = np.full((len(VALUES), len(table)), np.nan)
     begin = 0
