@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from scaledproc.extractors.wfdb.windows.measures.told import Batch, Measured
     from scaledproc.extractors.wfdb.windows.place import Timeline
 
-_MANY = 32
+_MANY = 64
 """Rows of a task, from which on a table of them takes less time than mappings do, the engine's included."""
 _PIECE = 1_024
 """Rows of a table, from which on it is given, to keep memory flat."""
