@@ -7,7 +7,7 @@ wfdb reads what the specification says; where it does not, the tests say so.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_DOWN, Decimal, localcontext
 from fractions import Fraction
 from itertools import groupby, pairwise
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import soundfile
 import wfdb
@@ -33,6 +34,11 @@ def task_of(header: Path, root: Path | None = None) -> Task:
     anchor = header.relative_to(root).as_posix()
     unit = anchor.rpartition("/")[0] or "."
     return Task(unit.partition("/")[0], unit, anchor, root, files)
+
+
+def rows_in(given: Iterable[Any]) -> list[Any]:
+    """What an extractor gives, its tables of the main table as their rows."""
+    return [row for each in given for row in (each.to_pylist() if isinstance(each, pa.Table) else [each])]
 
 
 def check_by_specification(header: Header, files: Mapping[str, bytes], rows: Sequence[dict[str, Any]]) -> int:

@@ -8,13 +8,14 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 from scaledproc.extractors.wfdb.signals.samples import signal_files
-from scaledproc.extractors.wfdb.windows.reading import Row, measured, opened
-from scaledproc.extractors.wfdb.windows.streams import Stream
+from scaledproc.extractors.wfdb.windows.reading import measured, opened
+from scaledproc.extractors.wfdb.windows.streams import Span, Stream
 
 if TYPE_CHECKING:
     from scaledproc.extractors.wfdb.headers.header import Header, SignalLine
     from scaledproc.extractors.wfdb.windows.beats_table import BeatsInOrder
     from scaledproc.extractors.wfdb.windows.grid import Grid
+    from scaledproc.extractors.wfdb.windows.measures.told import CountedBatch
     from scaledproc.extractors.wfdb.windows.streams import Looks, Measures
 
 _AT_ONCE = 2**18
@@ -83,7 +84,7 @@ class Across:
         self._frames = 0
         self._done: int | None = None
 
-    def rows(self, parts: Iterator[Part]) -> Iterator[Row]:
+    def rows(self, parts: Iterator[Part]) -> Iterator[CountedBatch]:
         """The windows of which any signal has a valid sample.
 
         Raises
@@ -93,12 +94,12 @@ class Across:
         ValueError
             If a signal file does not hold what its header says.
         """
-        for number, row in self._all(parts):
-            known = [(place, told) for place, told in row if told[0] != told[1]]
+        for batch in self._all(parts):
+            known = [(place, those) for place, told in batch if (those := told.with_valid()).numbers]
             if known:
-                yield number, known
+                yield known
 
-    def _all(self, parts: Iterator[Part]) -> Iterator[Row]:
+    def _all(self, parts: Iterator[Part]) -> Iterator[CountedBatch]:
         for part in parts:
             files, own = signal_files(part.paths, part.header)
             n_frames = min(own, part.n_frames)
@@ -128,6 +129,8 @@ class Across:
             lasts = [(self._frames * width - 1) / (self._fs * width) for width in self._widths.values()]
             yield from self._up_to((at + max(lasts)) // step + 1)
             self._beats.take(self._streams, is_last=True)
+            for stream in self._streams.values():
+                stream.close()
 
     def _of_files(
         self, files: Sequence[tuple[str | None, Sequence[SignalLine]]], start: int, stop: int
@@ -154,14 +157,14 @@ class Across:
             looks = self._describe(signal, len(self._places))
             self._places[key] = None if looks is None else place
             if looks is not None:
-                n, fs = self._n_frames * width, self._fs * width
-                self._streams[place] = Stream(signal, fs, n, self._grid, self._measures, looks)
+                span = Span.of(self._n_frames * width, self._fs * width, self._grid)
+                self._streams[place] = Stream(signal, span, self._grid, self._measures, looks)
                 self._streams[place].jump(start * width)
                 self._widths[place] = width
         known = self._places[key]
         return None if known is None else self._streams[known]
 
-    def _gap(self, stop: int) -> Iterator[Row]:
+    def _gap(self, stop: int) -> Iterator[CountedBatch]:
         """What is missing before a segment: of a long gap only what windows need."""
         if not self._streams:
             self._frames = stop
@@ -177,19 +180,19 @@ class Across:
             self._frames = stop - (4 * reach * self._fs // 1)
         yield from self._missing(stop)
 
-    def _missing(self, stop: int) -> Iterator[Row]:
+    def _missing(self, stop: int) -> Iterator[CountedBatch]:
         while self._frames < stop:
             self._frames = min(self._frames + _AT_ONCE, stop)
             for place, stream in self._streams.items():
                 stream.pad(self._frames * self._widths[place])
             yield from self._ready()
 
-    def _ready(self) -> Iterator[Row]:
+    def _ready(self) -> Iterator[CountedBatch]:
         if self._streams:
             yield from self._up_to(min(stream.complete for stream in self._streams.values()))
             self._beats.take(self._streams)
 
-    def _up_to(self, ready: int) -> Iterator[Row]:
+    def _up_to(self, ready: int) -> Iterator[CountedBatch]:
         if self._done is not None and self._done < ready:
             yield from measured(self._streams, range(self._done, ready), self._measures.kernel)
             self._done = ready

@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from scaledproc.extractors.wfdb.headers.header import Header, SignalLine
     from scaledproc.extractors.wfdb.headers.record import Place
     from scaledproc.extractors.wfdb.signal_names import SignalNames
+    from scaledproc.extractors.wfdb.windows.measures.told import Batch
     from scaledproc.extractors.wfdb.windows.numerics import Series
     from scaledproc.extractors.wfdb.windows.place import Timeline
-    from scaledproc.extractors.wfdb.windows.reading import Row
 
 
 class WfdbWindows(Extractor):
@@ -302,6 +302,7 @@ class WfdbWindows(Extractor):
         self._selection = Selection(signals)
         self._bands = parse_bands(bands)
         self._wide = self._selection.columns() if layout == "wide" else ()
+        self._last_chosen: tuple[object, tuple[list[SignalRow], list[Chosen]]] | None = None
 
     @property
     def _measured(self) -> list[pa.Field]:
@@ -400,18 +401,7 @@ class WfdbWindows(Extractor):
     def _rows_of_header(self, task: Task, path: str, header: Header, place: Place) -> Iterator[Any]:
         folder, _, record = path.rpartition("/")
         is_numerics = record == f"{folder.rpartition('/')[2]}n"
-        signals: list[SignalRow] = []
-        chosen: list[Chosen] = []
-        for channel, signal in enumerate(header.signals):
-            fs = header.fs * signal.samples_per_frame
-            if math.isinf(fs):
-                raise OverflowError("too many samples a second")
-            kind = "numerics" if is_numerics or fs <= NUMERICS_FS else "waveform"
-            rate = float(rate_of(header.fs)) * signal.samples_per_frame
-            described = self._describe(kind, channel, signal.name, signal.units, fs, rate)
-            if described is not None:
-                signals.append(described)
-                chosen.append(Chosen(channel, self._looks(described)))
+        signals, chosen = self._chosen(header, is_numerics=is_numerics)
         if not chosen:
             return
         paths = {
@@ -421,9 +411,35 @@ class WfdbWindows(Extractor):
         times = timeline(place, self.grid, self._step, self._length)
         measures = Measures(self.min_valid, self._bands, kernel_in_use(), self.beats, self.beats_table)
         beats = BeatsInOrder()
-        rows = windows_of(paths, header, chosen, times.grid, measures, beats)
+        found = windows_of(paths, header, chosen, times.grid, measures, beats)
         shared = shared_values(task, record, place, header)
-        yield from self._with_beats(shared, signals, times, rows, beats)
+        yield from self._with_beats(shared, signals, times, found, beats)
+
+    def _chosen(self, header: Header, *, is_numerics: bool) -> tuple[list[SignalRow], list[Chosen]]:
+        """The wanted signals of a header, and what is looked at in each; remembered, as segments mostly have the same.
+
+        Raises
+        ------
+        OverflowError
+            If a signal has more samples a second than a float can tell.
+        """
+        key = (is_numerics, header.fs, [(each.name, each.units, each.samples_per_frame) for each in header.signals])
+        last = self._last_chosen  # another thread may replace it
+        if last is not None and last[0] == key:
+            return last[1]
+        signals: list[SignalRow] = []
+        chosen: list[Chosen] = []
+        for channel, (name, units, width) in enumerate(key[2]):
+            fs = header.fs * width
+            if math.isinf(fs):
+                raise OverflowError("too many samples a second")
+            kind = "numerics" if is_numerics or fs <= NUMERICS_FS else "waveform"
+            described = self._describe(kind, channel, name, units, fs, float(rate_of(header.fs)) * width)
+            if described is not None:
+                signals.append(described)
+                chosen.append(Chosen(channel, self._looks(described)))
+        self._last_chosen = (key, (signals, chosen))
+        return signals, chosen
 
     def _rows_of_record(self, task: Task, path: str, header: Header) -> Iterator[Any]:
         """The windows of a record of several segments, by its master header."""
@@ -461,7 +477,7 @@ class WfdbWindows(Extractor):
         record = path.rpartition("/")[2]
         yield from self._with_beats(shared_values(task, record, place), signals, times, rows, beats)
 
-    def _rows_of_numerics(self, task: Task) -> Iterator[dict[str, Any]]:
+    def _rows_of_numerics(self, task: Task) -> Iterator[dict[str, Any] | pa.Table]:
         """The windows of a MIMIC-IV file of numerics."""
         from scaledproc.extractors.wfdb.windows.numerics import read_series, windows_of_series
 
@@ -514,21 +530,25 @@ class WfdbWindows(Extractor):
         shared: Mapping[str, Any],
         signals: Sequence[SignalRow],
         times: Timeline,
-        rows: Iterable[Row],
+        batches: Iterable[Batch],
         beats: BeatsInOrder,
-    ) -> Iterator[dict[str, Any] | TableRows]:
+    ) -> Iterator[dict[str, Any] | pa.Table | TableRows]:
         """Windows as rows of the schema, and beats as those of the further table."""
-        assembled = self._assembled(shared, signals, times, rows)
+        assembled = self._assembled(shared, signals, times, batches)
         return with_beats(assembled, shared, signals, times, beats) if self.beats_table else assembled
 
     def _assembled(
-        self, shared: Mapping[str, Any], signals: Sequence[SignalRow], times: Timeline, rows: Iterable[Row]
-    ) -> Iterator[dict[str, Any]]:
+        self, shared: Mapping[str, Any], signals: Sequence[SignalRow], times: Timeline, batches: Iterable[Batch]
+    ) -> Iterator[dict[str, Any] | pa.Table]:
         """Windows as rows of the schema."""
         common = {name: shared[name] for name in OF_RECORDS} | {"header_note": shared["header_note"]}
         if self._wide:
-            return wide_rows(common, signals, times, rows, self._names_of_measured, self._wide)
-        return long_rows(common, signals, times, rows, self._names_of_measured)
+            return wide_rows(common, signals, times, batches, self._names_of_measured, self._wide)
+        return long_rows(common, signals, times, batches, self._names_of_measured, self._schema)
+
+    @cached_property
+    def _schema(self) -> pa.Schema:
+        return self.schema
 
     @cached_property
     def _names_of_measured(self) -> list[str]:

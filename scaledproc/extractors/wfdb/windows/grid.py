@@ -27,7 +27,7 @@ class Windows(NamedTuple):
         Of those that have samples: the number, the first sample, how many there are, and how many of them the signal
         has.
     fewest
-        How many valid samples make the share of each window that was asked for.
+        How many valid samples make the share of each window that was asked for; one at least.
     """
 
     first: int
@@ -75,32 +75,44 @@ class Grid:
     def _numbers(self, n: int, fs: Fraction) -> range:
         if not n:
             return range(0)
-        begin, last = self.at, self.at + (n - 1) / fs
-        first = (begin - self.length) // self.step + 1
-        return range(first if self.first is None else max(first, self.first), last // self.step + 1)
+        first = (self.at - self.length) // self.step + 1
+        (at, under), (step, under_step), (rate, under_rate) = (
+            each.as_integer_ratio() for each in (self.at, self.step, fs)
+        )
+        stop = (at * rate + (n - 1) * under_rate * under) * under_step // (under * rate * step) + 1
+        return range(first if self.first is None else max(first, self.first), stop)
 
     def with_samples(self, numbers: range, n: int, fs: Fraction, share: float) -> Windows:
         """Those of some windows that have any of so many samples; with how many are a share of each."""
         key = (numbers, n, fs, share)
         known = self._last.get("windows")
         if known is None or known[0] != key:
-            starts, stops = self.bounds(numbers, fs)
-            n_samples = np.minimum(np.maximum(stops, 0), n) - np.minimum(np.maximum(starts, 0), n)
-            first, stop, lengths = int(starts[0]), int(stops[-1]), stops - starts
-            chosen = n_samples.nonzero()[0]
-            if len(chosen) < len(starts):
-                starts, lengths, n_samples = starts[chosen], lengths[chosen], n_samples[chosen]
-            within = (chosen + numbers.start).tolist()
-            over, under = exact(share).as_integer_ratio()
-            least = {length: -(-over * length // under) for length in set(lengths.tolist())}  # at most two lengths
-            fewest = np.array([least[length] for length in lengths.tolist()], np.int64)
-            made = Windows(first, stop, within, starts, lengths, n_samples.tolist(), fewest)
-            known = self._last["windows"] = (key, made)
+            known = self._last["windows"] = (key, self._with_samples(numbers, n, fs, share))
         found: Windows = known[1]
         return found
 
+    def _with_samples(self, numbers: range, n: int, fs: Fraction, share: float) -> Windows:
+        # By Python's numbers, as there are mostly few windows.
+        starts, stops = self._bounds(numbers, fs)
+        within, begins, lengths, n_samples = [], [], [], []
+        for number, start, stop in zip(numbers, starts, stops, strict=True):
+            has = min(max(stop, 0), n) - min(max(start, 0), n)
+            if has:
+                within.append(number)
+                begins.append(start)
+                lengths.append(stop - start)
+                n_samples.append(has)
+        over, under = exact(share).as_integer_ratio()
+        least = {length: max(-(-over * length // under), 1) for length in set(lengths)}  # at most two lengths
+        whole = np.array([begins, lengths, [least[length] for length in lengths]], np.int64)
+        return Windows(starts[0], stops[-1], within, whole[0], whole[1], n_samples, whole[2])
+
     def bounds(self, numbers: Iterable[int], fs: Fraction) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The first sample of each window, and the first one behind it, by their numbers from the first sample on."""
+        starts, stops = self._bounds(numbers, fs)
+        return np.array(starts, np.int64), np.array(stops, np.int64)
+
+    def _bounds(self, numbers: Iterable[int], fs: Fraction) -> tuple[list[int], list[int]]:
         step, at, length, rate = (each.as_integer_ratio() for each in (self.step, self.at, self.length, fs))
         # In steps of a time that all of these are multiples of.
         under = step[1] * at[1] * length[1] * rate[1]
@@ -123,7 +135,9 @@ class Grid:
         return number * step * under_record - record * under, under * under_record
 
 
-def _rounded_up(a: int, b: int, under: int, numbers: Iterable[int]) -> NDArray[np.int64]:
+def _rounded_up(a: int, b: int, under: int, numbers: Iterable[int]) -> list[int]:
     """The whole numbers from `(number * a + b) / under` on."""
     values = [-((-(number * a + b)) // under) for number in numbers]
-    return np.array([min(max(value, -_FAR), _FAR) for value in values], np.int64)
+    if values and -_FAR <= min(values) <= max(values) <= _FAR:
+        return values
+    return [min(max(value, -_FAR), _FAR) for value in values]

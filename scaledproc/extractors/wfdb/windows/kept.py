@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_LEAST_SPARE, _MOST_SPARE = 2**15, 2**20
+"""Samples of a signal whose memory is held for the next one, as the system clears fresh memory of that size; and of all
+that a thread holds."""
+
+
+class _Spare(threading.local):
+    """Memory of a thread's signals that are done, the smallest first."""
+
+    def __init__(self) -> None:
+        self.rooms: list[NDArray[np.int32]] = []
+        self.size = 0
+
+
+_spare = _Spare()
 
 
 class Kept:
@@ -35,7 +51,7 @@ class Kept:
             kept = self.samples
             stop -= self._begin
             if stop > len(self._room):
-                self._room = np.empty(stop + stop // 4, np.int32)
+                self._room = _room(stop)
             self._room[: len(kept)] = kept
             self._begin, self._end = 0, len(kept)
         self._room[self._end : stop] = samples
@@ -47,5 +63,18 @@ class Kept:
 
     def clear(self) -> None:
         """Let go all, with their memory."""
-        self._room = self._room[:0].copy()
+        room, self._room = self._room, np.empty(0, np.int32)
         self._begin = self._end = 0
+        if len(room) >= _LEAST_SPARE and _spare.size + len(room) <= _MOST_SPARE:
+            _spare.size += len(room)
+            _spare.rooms.append(room)
+            _spare.rooms.sort(key=len)
+
+
+def _room(least: int) -> NDArray[np.int32]:
+    """Memory for so many samples or more, of a signal that is done if that has left enough."""
+    for place, room in enumerate(_spare.rooms):
+        if len(room) >= least:
+            _spare.size -= len(room)
+            return _spare.rooms.pop(place)
+    return np.empty(least + least // 4, np.int32)

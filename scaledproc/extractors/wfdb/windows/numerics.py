@@ -20,15 +20,19 @@ from scaledproc.extractors.wfdb.numerics import (
 from scaledproc.extractors.wfdb.signals.statistics import Coding
 from scaledproc.extractors.wfdb.windows.measures.features import Timing, counts_of, values_of
 from scaledproc.extractors.wfdb.windows.measures.fields import LONGEST, Coded, N, exact_row, table_of
+from scaledproc.extractors.wfdb.windows.measures.told import Listed
 from scaledproc.extractors.wfdb.windows.streams import NOTHING
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scaledproc.extractors.wfdb.windows.grid import Grid
-    from scaledproc.extractors.wfdb.windows.streams import Measured, Measures
+    from scaledproc.extractors.wfdb.windows.measures.told import Batch, Measured
+    from scaledproc.extractors.wfdb.windows.streams import Measures
 
 _FAR = 2**62
+_TOGETHER = 256
+"""Windows that are given at once."""
 
 
 class Series(NamedTuple):
@@ -136,7 +140,7 @@ class _Column:
 
 def windows_of_series(
     found: Numerics, chosen: Sequence[Series], frequency: Fraction, grid: Grid, measures: Measures
-) -> Iterator[tuple[int, list[tuple[int, Measured]]]]:
+) -> Iterator[Batch]:
     """The windows in which any of some signals has a value, and what was measured of each that has, by their places.
 
     Parameters
@@ -160,10 +164,15 @@ def windows_of_series(
     starts, stops = grid.bounds(numbers, rate)
     lines = found.times.searchsorted(starts + first), found.times.searchsorted(stops + first)
     measured = [_Measured(found, series, lines, rate, measures) for series in chosen]
-    for place, number in enumerate(numbers):
-        row = [(which, told) for which, each in enumerate(measured) if (told := each.of(place)) is not None]
-        if row:
-            yield number, row
+    for begin in range(0, len(numbers), _TOGETHER):
+        places = range(begin, min(begin + _TOGETHER, len(numbers)))
+        batch: list[tuple[int, Listed]] = []
+        for which, each in enumerate(measured):
+            those = [(numbers[place], told) for place in places if (told := each.of(place)) is not None]
+            if those:
+                batch.append((which, Listed([number for number, _ in those], [told for _, told in those])))
+        if batch:
+            yield batch
 
 
 def _numbers(times: NDArray[np.int64], first: int, rate: Fraction, grid: Grid) -> list[int]:

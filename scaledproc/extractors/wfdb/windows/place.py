@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from scaledproc.extractors.wfdb.headers.record import rounded
 from scaledproc.extractors.wfdb.windows.grid import Grid
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from scaledproc.extractors.wfdb.headers.record import Place
 
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - as records have it, which have no time zone
@@ -44,6 +49,11 @@ class Timeline(NamedTuple):
                 start = None
         return start, over / under if self.has_offset else None
 
+    def of(self, numbers: Sequence[int]) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:
+        """What `when` tells of windows, with NaT and NaN where it is not known."""
+        starts, offsets = zip(*map(self.when, numbers), strict=True)
+        return np.array(starts, "datetime64[us]"), np.array(offsets, float)
+
 
 def timeline(place: Place, word: str, step: Fraction, length: Fraction) -> Timeline:
     """The windows of samples that begin somewhere.
@@ -66,7 +76,7 @@ def timeline(place: Place, word: str, step: Fraction, length: Fraction) -> Timel
     has_offset = place.offset is not None or is_alone
     after = Fraction(*place.offset) if place.offset is not None else Fraction(0)
     start = place.start
-    if start is not None:  # which is rounded to microseconds: the record's own is exact
+    if start is not None and after:  # which is rounded to microseconds: the record's own is exact
         start -= dt.timedelta(microseconds=rounded(*(after * 10**6).as_integer_ratio()))
     if word == "clock":
         if start is None:

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from fractions import Fraction
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
-
-import numpy as np
 
 from scaledproc.extractors.wfdb.headers.rates import rate_of
 from scaledproc.extractors.wfdb.signals.samples import open_frames, signal_files, signed
 from scaledproc.extractors.wfdb.windows.measures.fields import tables_of
-from scaledproc.extractors.wfdb.windows.streams import Stream
+from scaledproc.extractors.wfdb.windows.streams import Span, Stream
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
+    import numpy as np
     from numpy.typing import NDArray
 
     from scaledproc.extractors.wfdb.headers.header import Header, SignalLine
     from scaledproc.extractors.wfdb.windows.beats_table import BeatsInOrder
     from scaledproc.extractors.wfdb.windows.grid import Grid
     from scaledproc.extractors.wfdb.windows.measures.fields import Kernel
-    from scaledproc.extractors.wfdb.windows.streams import Looks, Measured, Measures
+    from scaledproc.extractors.wfdb.windows.measures.told import CountedBatch
+    from scaledproc.extractors.wfdb.windows.streams import Looks, Measures
 
 MOST_FILES = 200
 """Signal files of a record that are open at once."""
-_AT_ONCE = 2**20
+_AT_ONCE = 2**19
 """Bytes of a signal file that are read at once: the samples that are made of them are held for a while."""
 MOST_EMPTY = 1_000
 """Windows for each sample, beyond which a window is far too short."""
@@ -36,10 +38,6 @@ class Chosen(NamedTuple):
 
     channel: int
     looks: Looks
-
-
-Row = tuple[int, list[tuple[int, "Measured"]]]
-"""The number of a window, and what was measured of it, by the places of the chosen signals."""
 
 
 class Source:
@@ -54,7 +52,7 @@ class Source:
     ) -> None:
         self._blocks, self._streams, self._n_frames = blocks, streams, n_frames
         self._is_bytes = signals[0].fmt == "80"
-        stops = np.cumsum([signal.samples_per_frame for signal in signals]).tolist()
+        stops = list(accumulate([signal.samples_per_frame for signal in signals]))
         self._columns = list(zip([0, *stops], stops, strict=False))
         self.frames = 0
 
@@ -90,7 +88,7 @@ def windows_of(
     grid: Grid,
     measures: Measures,
     beats: BeatsInOrder,
-) -> Iterator[Row]:
+) -> Iterator[CountedBatch]:
     """The windows of which any chosen signal has samples; signals without a file have none.
 
     Parameters
@@ -118,7 +116,7 @@ def windows_of(
     files, n_frames = signal_files(paths, header)
     wanted = {each.channel: place for place, each in enumerate(chosen)}
     streams: dict[int, Stream] = {}
-    rates: dict[int, Fraction] = {}
+    spans: dict[int, Span] = {}
     frames_per_second = rate_of(header.fs)
     with ExitStack() as stack:
         of_files: list[list[Stream | None]] = []
@@ -131,15 +129,17 @@ def windows_of(
                 made = None
                 if place is not None and file is not None:
                     width = signal.samples_per_frame
-                    fs = rates.get(width)
-                    if fs is None:
-                        fs = rates[width] = frames_per_second * width
-                    made = streams[place] = _stream(signal, n_frames * width, fs, grid, measures, chosen[place])
+                    span = spans.get(width)
+                    if span is None:
+                        span = spans[width] = _span(n_frames * width, frames_per_second * width, grid)
+                    made = streams[place] = Stream(signal, span, grid, measures, chosen[place].looks)
                 of_file.append(made)
             of_files.append(of_file)
         sources = opened(stack, paths, files, of_files, n_frames)
         if sources:
             yield from _rows(sources, streams, beats, measures.kernel)
+            for stream in streams.values():
+                stream.close()
 
 
 def opened(
@@ -168,16 +168,16 @@ def opened(
     return sources
 
 
-def _stream(signal: SignalLine, n: int, fs: Fraction, grid: Grid, measures: Measures, chosen: Chosen) -> Stream:
-    stream = Stream(signal, fs, n, grid, measures, chosen.looks)
-    if stream.numbers.stop - stream.numbers.start > MOST_EMPTY * (n + 1):
+def _span(n: int, fs: Fraction, grid: Grid) -> Span:
+    span = Span.of(n, fs, grid)
+    if span.numbers.stop - span.numbers.start > MOST_EMPTY * (n + 1):
         raise ValueError(f"there are more than {MOST_EMPTY:,} windows for each of its samples: set longer ones")
-    return stream
+    return span
 
 
 def _rows(
     sources: Sequence[Source], streams: Mapping[int, Stream], beats: BeatsInOrder, kernel: Kernel
-) -> Iterator[Row]:
+) -> Iterator[CountedBatch]:
     done = min([stream.numbers.start for stream in streams.values()])
     end = max([stream.numbers.stop for stream in streams.values()])
     while left := [source for source in sources if not source.is_done]:
@@ -189,7 +189,7 @@ def _rows(
         beats.take(streams, is_last=is_last)
 
 
-def measured(streams: Mapping[int, Stream], numbers: range, kernel: Kernel) -> Iterator[Row]:
+def measured(streams: Mapping[int, Stream], numbers: range, kernel: Kernel) -> Iterator[CountedBatch]:
     """Windows that are complete, some at a time; of all streams together, as a kernel's call takes its time."""
     together = min(stream.together for stream in streams.values())
     for start in range(numbers.start, numbers.stop, together):
@@ -197,10 +197,9 @@ def measured(streams: Mapping[int, Stream], numbers: range, kernel: Kernel) -> I
         asked = [stream.ask(some) for stream in streams.values()]
         tables = tables_of([each for _, each in asked], kernel)
         found = [
-            (place, stream.measured(*each, rows))
-            for (place, stream), each, rows in zip(streams.items(), asked, tables, strict=True)
+            (place, stream.told(*each, integers))
+            for (place, stream), each, integers in zip(streams.items(), asked, tables, strict=True)
+            if each[0].numbers
         ]
-        for number in some:
-            row = [(place, those[number]) for place, those in found if number in those]
-            if row:
-                yield number, row
+        if found:
+            yield found

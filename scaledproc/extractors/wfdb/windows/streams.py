@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
+from operator import ge
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -10,26 +10,25 @@ import numpy as np
 from scaledproc.extractors.wfdb.signals.samples import InTime, coding_of
 from scaledproc.extractors.wfdb.windows.kept import Kept
 from scaledproc.extractors.wfdb.windows.measures.beats import NO_BEATS, Track
-from scaledproc.extractors.wfdb.windows.measures.features import VALUES, Timing, counts_of, values_of
 from scaledproc.extractors.wfdb.windows.measures.fields import GAP, LONGEST, Asked, Coded, N
 from scaledproc.extractors.wfdb.windows.measures.spectra import FEWEST, LONGEST_GAP, MOST_MISSING, welch
+from scaledproc.extractors.wfdb.windows.measures.told import Counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
+    from fractions import Fraction
 
     from numpy.typing import NDArray
 
     from scaledproc.extractors.wfdb.headers.header import SignalLine
     from scaledproc.extractors.wfdb.windows.grid import Grid, Windows
     from scaledproc.extractors.wfdb.windows.measures.beats import Kind, Piece
-    from scaledproc.extractors.wfdb.windows.measures.fields import Kernel
+    from scaledproc.extractors.wfdb.windows.measures.fields import Integers, Kernel
     from scaledproc.extractors.wfdb.windows.measures.spectra import Band
+    from scaledproc.extractors.wfdb.windows.measures.told import Measured
 
 NOTHING = -(2**31)
 """Instead of a missing value, of a format that has none."""
-
-Measured = tuple[int | float | None, ...]
-"""Of a window: `COUNTS`, `VALUES`, and what its spectrum tells, in the order of the columns."""
 
 
 class Measures(NamedTuple):
@@ -81,6 +80,42 @@ class Looks(NamedTuple):
     beats: Kind | None = None
 
 
+class Span(NamedTuple):
+    """How many samples signals have, and what follows from it: the same for all of a record that come as often.
+
+    Parameters
+    ----------
+    n
+        How many samples there are.
+    fs, fs_as_float
+        Samples per second.
+    numbers
+        All windows that have samples.
+    shortest
+        Samples that each window has at least.
+    """
+
+    n: int
+    fs: Fraction
+    fs_as_float: float
+    numbers: range
+    shortest: int
+
+    @classmethod
+    def of(cls, n: int, fs: Fraction, grid: Grid) -> Span:
+        """That of so many samples.
+
+        Raises
+        ------
+        ValueError
+            If a window has more samples than can be summed up exactly.
+        """
+        shortest = grid.shortest(fs)
+        if min(shortest + 1, n) > LONGEST:
+            raise ValueError(f"a window has {shortest:,} samples; at most {LONGEST:,} can be: set a shorter one")
+        return cls(n, fs, float(fs), grid.numbers(n, fs), shortest)
+
+
 class Stream:
     """The samples of a signal that are not yet behind all windows.
 
@@ -88,9 +123,7 @@ class Stream:
     ----------
     signal
         As its header describes it.
-    fs
-        Its samples per second.
-    n
+    span
         How many samples it has.
     grid
         Its windows.
@@ -98,31 +131,21 @@ class Stream:
         What is measured of them.
     looks
         What is looked at besides values.
-
-    Raises
-    ------
-    ValueError
-        If a window has more samples than can be summed up exactly.
     """
 
-    def __init__(self, signal: SignalLine, fs: Fraction, n: int, grid: Grid, measures: Measures, looks: Looks) -> None:
+    def __init__(self, signal: SignalLine, span: Span, grid: Grid, measures: Measures, looks: Looks) -> None:
         self._in_time = InTime(signal)
-        self._fs, self._n, self._grid, self._measures = fs, n, grid, measures
-        self.numbers = grid.numbers(n, fs)
-        """All windows that have samples."""
+        self._n, self._fs, self._fs_as_float, self.numbers, self._length = span
+        self._grid, self._measures = grid, measures
         self.coding = coding_of(signal)
         missing = NOTHING if self.coding.missing is None else self.coding.missing
         self._coded = Coded(missing, self.coding.baseline, self.coding.gain < 0)
-        self._timing = Timing(float(fs))
-        self._length = grid.shortest(fs)
-        if min(self._length + 1, n) > LONGEST:
-            raise ValueError(f"a window has {self._length:,} samples; at most {LONGEST:,} can be: set a shorter one")
         self._has_spectra = looks.has_spectra and self._length >= FEWEST
         self._kept = Kept()
         self._first = self._end = 0  # the numbers of the first sample that is kept, and of the next that comes
-        self._stop = n  # where those end that come now
+        self._stop = self._n  # where those end that come now
         keeps = measures.keeps_beats
-        self._track = None if looks.beats is None else Track(looks.beats, float(fs), keeps_pieces=keeps)
+        self._track = None if looks.beats is None else Track(looks.beats, self._fs_as_float, keeps_pieces=keeps)
 
     @property
     def complete(self) -> int:
@@ -185,6 +208,10 @@ class Stream:
         self._end = max(self._end, start)
         self._stop = max(stop, self._end)
 
+    def close(self) -> None:
+        """Let go all samples, as nothing is asked any more."""
+        self._kept.clear()
+
     def jump(self, start: int) -> None:
         """Go on with a sample, and forget those before it: no window that is still to come has a valid one of them."""
         if self._measures.keeps_beats:
@@ -212,57 +239,40 @@ class Stream:
         starts = windows.starts - self._first if self._first else windows.starts
         return windows, Asked(self._kept.samples, starts, windows.lengths, self._coded, windows.fewest)
 
-    def measured(self, windows: Windows, asked: Asked, rows: Sequence[Sequence[int]]) -> dict[int, Measured]:
-        """What is measured of windows, by their numbers.
+    def told(self, windows: Windows, asked: Asked, integers: Integers) -> Counted:
+        """What is told of windows.
 
         Parameters
         ----------
         windows, asked
             As `ask` told them last.
-        rows
-            The integers of each window.
+        integers
+            Those of the windows.
         """
-        lengths = windows.lengths.tolist()
-        is_enough = [row[N] > 0 and row[N] >= least for row, least in zip(rows, asked.fewest.tolist(), strict=True)]
-        spectra = self._spectra(rows, asked.starts, lengths, is_enough) if self._has_spectra and any(is_enough) else {}
-        found: dict[int, Measured] = {}
-        no_spectrum, no_beats = self._measures.no_spectrum, self._measures.no_beats
-        for place, (row, n) in enumerate(zip(rows, windows.n_samples, strict=True)):
-            counts = counts_of(row, n, self.coding)
-            if is_enough[place]:
-                values = values_of(row, self.coding, self._timing)
-                beats = no_beats
-                if self._track is not None:
-                    start = int(windows.starts[place])
-                    beats = self._track.of(start, start + lengths[place])
-                told: Measured = (*counts, *values, *spectra.get(place, no_spectrum), *beats)
-            else:
-                told = (*counts, *_NO_VALUES, *no_spectrum, *no_beats)
-            found[windows.numbers[place]] = told
-        return found
+        fs, n = self._fs_as_float, len(windows.numbers)
+        is_enough = list(map(ge, integers.table[:, N].tolist(), asked.fewest.tolist()))
+        spectra, beats = [self._measures.no_spectrum] * n, [self._measures.no_beats] * n
+        if (self._has_spectra or self._track is not None) and True in is_enough:
+            if self._has_spectra:
+                gaps, missing = integers.table[:, GAP], windows.lengths - integers.table[:, N]
+                has_few_gaps = (gaps <= LONGEST_GAP * fs) & (missing <= MOST_MISSING * windows.lengths)
+                places = (has_few_gaps & is_enough).nonzero()[0]
+                for place, spectrum in zip(places.tolist(), self._spectra(asked.starts[places]), strict=True):
+                    spectra[place] = spectrum
+            if self._track is not None:
+                starts, lengths = windows.starts.tolist(), windows.lengths.tolist()
+                for place, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+                    if is_enough[place]:
+                        beats[place] = self._track.of(start, start + length)
+        return Counted(windows.numbers, windows.n_samples, integers, is_enough, self.coding, fs, spectra, beats)
 
-    def _spectra(
-        self,
-        rows: Sequence[Sequence[int]],
-        starts: NDArray[np.int64],
-        lengths: Sequence[int],
-        is_enough: Sequence[bool],
-    ) -> dict[int, Measured]:
-        """What the spectra of windows tell, by their places; not of those with long gaps or many."""
-        longest = LONGEST_GAP * self._timing.fs  # type: ignore[operator]  # known where there are spectra
-        places = [
-            place
-            for place, (row, length) in enumerate(zip(rows, lengths, strict=True))
-            if is_enough[place] and row[GAP] <= longest and length - row[N] <= MOST_MISSING * length
-        ]
-        if not places:
-            return {}
-        maker = welch(float(self._fs), self._length, self._measures.bands)
-        made = maker.spectra(self._kept.samples, starts[places], self._coded.missing, self.coding.gain)
-        return {
-            place: (each.total, *each.bands, each.peak, each.entropy, each.edge)
-            for place, each in zip(places, made, strict=True)
-        }
+    def _spectra(self, starts: NDArray[np.int64]) -> list[Measured]:
+        """What the spectra of windows tell, by where these begin among the samples that are kept."""
+        if not len(starts):
+            return []
+        maker = welch(self._fs_as_float, self._length, self._measures.bands)
+        made = maker.spectra(self._kept.samples, starts, self._coded.missing, self.coding.gain)
+        return [(each.total, *each.bands, each.peak, each.entropy, each.edge) for each in made]
 
     def _detect(self, track: Track) -> None:
         """Detect the beats of the next piece, or of all samples that are there if they are fewer."""
@@ -274,6 +284,8 @@ class Stream:
 
     def _forget(self, before: int) -> None:
         """Let go the samples before one, but for those that beats are still to be found in."""
+        if before <= self._first:
+            return
         if self._track is not None:
             before = min(before, self._track.end - self._track.margin)
         behind = min(max(before - self._first, 0), len(self._kept))
@@ -281,6 +293,5 @@ class Stream:
         self._first += behind
 
 
-_NO_VALUES: Measured = (None,) * len(VALUES)
 _TOGETHER = 2**20
 """Samples of windows that are measured at once."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from wfdb_oracles.oracle import read_files, samples_of, task_of
+from wfdb_oracles.oracle import read_files, rows_in, samples_of, task_of
 from wfdb_oracles.windows import check_signal, in_time
 
 from scaledproc.extractors.wfdb.headers.header import SignalLine, parse_header
@@ -72,10 +72,10 @@ def check(master: Path, rows: Sequence[dict[str, Any]], window: str, step: str) 
 def test_real_records(shared_data: Path, name: str, window: str, step: str) -> None:
     (master,) = shared_data.rglob(f"{name}.hea")
     extractor = WfdbWindows(window=float(window), step=float(step), across_segments=True)
-    rows = list(extractor.extract(task_of(master)))
+    rows = rows_in(extractor.extract(task_of(master)))
     assert check(master, rows, window, step) > 0
     for path in master.parent.glob(f"{name}_*.hea"):  # they are in its rows
-        assert list(extractor.extract(task_of(path))) == []
+        assert rows_in(extractor.extract(task_of(path))) == []
 
 
 @pytest.mark.parametrize("gap", [3, 40, 100_000, 10**17])
@@ -90,7 +90,7 @@ def test_gaps_of_any_length(tmp_path: Path, gap: int, window: float, step: float
         (tmp_path / f"{name}.hea").write_text("\n".join([f"{name} 2 10 {n}", *described]) + "\n")
         (tmp_path / f"{name}.dat").write_bytes(rng.bytes(2 * n))
     extractor = WfdbWindows(window=window, step=step, across_segments=True)
-    rows = list(extractor.extract(task_of(tmp_path / "r.hea")))
+    rows = rows_in(extractor.extract(task_of(tmp_path / "r.hea")))
     if step <= window:
         assert [row["channel"] for row in rows if row["signal"] == "s0"][-1] == 2
     begin = (62 + gap) / 10
@@ -100,7 +100,7 @@ def test_gaps_of_any_length(tmp_path: Path, gap: int, window: float, step: float
     else:  # as after a gap that is as long as that one for windows
         shorter = 10**17 % (10 * 7 * 8) + 10 * 7 * 8 * 20
         (tmp_path / "r.hea").write_text("\n".join(lines).replace(str(gap), str(shorter)) + "\n")
-        expected = list(extractor.extract(task_of(tmp_path / "r.hea")))
+        expected = rows_in(extractor.extract(task_of(tmp_path / "r.hea")))
         moved = (Fraction(gap - shorter) / 10) / Fraction(step)
         assert moved.denominator == 1
         shifted = [
@@ -115,15 +115,15 @@ def test_a_segment_of_another_rate_is_refused(tmp_path: Path) -> None:
     (tmp_path / "r_1.hea").write_text("r_1 1 20 5\nr_1.dat 80\n")
     (tmp_path / "r_1.dat").write_bytes(b"\x81" * 5)
     with pytest.raises(ValueError, match=r"r_1\.hea has 20 frames a second, its record 10"):
-        list(WfdbWindows(across_segments=True).extract(task_of(tmp_path / "r.hea")))
+        rows_in(WfdbWindows(across_segments=True).extract(task_of(tmp_path / "r.hea")))
 
 
 def test_the_channel_does_not_depend_on_which_signals_are_wanted(shared_data: Path) -> None:
     (master,) = shared_data.rglob("3544749.hea")
     options: dict[str, Any] = {"window": 60.0, "across_segments": True, "beats": False}
-    every = list(WfdbWindows(**options).extract(task_of(master)))
+    every = rows_in(WfdbWindows(**options).extract(task_of(master)))
     names = {row["signal"] for row in every}
     assert len({row["channel"] for row in every}) > len(names) > 2  # some signals change
     for name in names:
-        found = list(WfdbWindows(**options, signals=(name,)).extract(task_of(master)))
+        found = rows_in(WfdbWindows(**options, signals=(name,)).extract(task_of(master)))
         assert found == [row for row in every if row["signal"] == name]

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from wfdb_oracles.oracle import read_files, samples_of, task_of
+from wfdb_oracles.oracle import read_files, rows_in, samples_of, task_of
 from wfdb_oracles.windows import in_time
 
 import scaledproc
@@ -30,7 +30,7 @@ from scaledproc.extractors.wfdb.windows.measures import beats
 
 def both_tables(path: Path, **options: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The rows of windows, and those of beats."""
-    given = list(WfdbWindows(beats_table=True, **options).extract(task_of(path)))
+    given = rows_in(WfdbWindows(beats_table=True, **options).extract(task_of(path)))
     found = [each.given for each in given if isinstance(each, TableRows)]
     rows = pa.concat_tables(found).to_pylist() if found else []
     return [each for each in given if not isinstance(each, TableRows)], rows
@@ -40,7 +40,7 @@ def both_tables(path: Path, **options: Any) -> tuple[list[dict[str, Any]], list[
 def test_the_rows_are_the_beats_that_are_found(shared_data: Path, name: str, channel: int, kind: Any) -> None:
     (path,) = shared_data.rglob(f"{name}.hea")
     windows, rows = both_tables(path)
-    assert windows == list(WfdbWindows().extract(task_of(path)))
+    assert windows == rows_in(WfdbWindows().extract(task_of(path)))
     rows = [row for row in rows if row["channel"] == channel]
     header, files = read_files(path)
     signal, (stored, n) = header.signals[channel], samples_of(header, files)[channel]

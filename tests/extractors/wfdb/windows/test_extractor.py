@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from wfdb_oracles.oracle import read_files, task_of
+from wfdb_oracles.oracle import read_files, rows_in, task_of
 from wfdb_oracles.windows import check_windows
 
 import scaledproc
@@ -40,7 +40,7 @@ def record(tmp_path: Path) -> Path:
 
 
 def rows_of(path: Path, **options: Any) -> list[dict[str, Any]]:
-    return list(WfdbWindows(**options).extract(task_of(path, path.parents[2])))
+    return rows_in(WfdbWindows(**options).extract(task_of(path, path.parents[2])))
 
 
 @pytest.mark.parametrize(("grid", "at"), [("record", Fraction(1033, 10)), ("segment", Fraction(0))])
@@ -145,7 +145,7 @@ def test_the_share_of_valid_samples(tmp_path: Path) -> None:
     (tmp_path / "r.hea").write_text("r 1 10 60\nr.dat 80 1/mV 8 0 0 0 0 x\n")
     (tmp_path / "r.dat").write_bytes(bytes([0] * 5 + list(range(1, 56))))
     for share, has in {0.0: [True, True], 0.5: [True, True], 0.51: [False, True], 1.0: [False, True]}.items():
-        rows = list(WfdbWindows(window=1.0, min_valid=share).extract(task_of(tmp_path / "r.hea")))
+        rows = rows_in(WfdbWindows(window=1.0, min_valid=share).extract(task_of(tmp_path / "r.hea")))
         assert [row["mean"] is not None for row in rows[:2]] == has
         assert [row["n_missing"] for row in rows[:2]] == [5, 0]
         assert [row["n_distinct"] for row in rows[:2]] == [5, 10]
@@ -175,20 +175,20 @@ def test_windows_that_are_far_too_long_or_short(tmp_path: Path) -> None:
     (tmp_path / "r.hea").write_text("r 1 100000 2200000\nr.dat 80\n")
     (tmp_path / "r.dat").write_bytes(bytes([129, 130] * 1_100_000))
     with pytest.raises(ValueError, match="a window has 6,000,000 samples; at most"):
-        list(WfdbWindows().extract(task_of(tmp_path / "r.hea")))
+        rows_in(WfdbWindows().extract(task_of(tmp_path / "r.hea")))
     (tmp_path / "r.hea").write_text("r 1 1e-300 4\nr.dat 80\n")
     with pytest.raises(ValueError, match="more than 1,000 windows for each of its samples"):
-        list(WfdbWindows().extract(task_of(tmp_path / "r.hea")))
+        rows_in(WfdbWindows().extract(task_of(tmp_path / "r.hea")))
     (tmp_path / "r.hea").write_text("r 1 100 4\nr.dat 80 1e-320 8 0 0 0 0 x\n")
     with pytest.raises(ValueError, match="the header has numbers that nothing can be computed with"):
-        list(WfdbWindows(window=0.04).extract(task_of(tmp_path / "r.hea")))
+        rows_in(WfdbWindows(window=0.04).extract(task_of(tmp_path / "r.hea")))
 
 
 def test_differences_that_add_up_beyond_32_bits(tmp_path: Path) -> None:
     (tmp_path / "r.hea").write_text("r 1 100 4\nr.dat 8 1/mV 8 0 2147483600\n")
     (tmp_path / "r.dat").write_bytes(bytes([127] * 4))
     with pytest.raises(ValueError, match="beyond 32 bits"):
-        list(WfdbWindows().extract(task_of(tmp_path / "r.hea")))
+        rows_in(WfdbWindows().extract(task_of(tmp_path / "r.hea")))
 
 
 @pytest.mark.parametrize("layout", ["long", "wide"])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scaledproc.extractors.wfdb.windows import kept as kept_module
 from scaledproc.extractors.wfdb.windows.kept import Kept
 
 
@@ -35,3 +37,17 @@ def test_it_holds_copies() -> None:
     kept.append(block[::2])
     block[:] = 9
     assert kept.samples.tolist() == [0, 2]
+
+
+def test_memory_of_a_signal_that_is_done_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing of that signal is seen in the next one."""
+    monkeypatch.setattr(kept_module, "_spare", type(kept_module._spare)())
+    before, other = Kept(), Kept()
+    before.append(np.full(100_000, 7, np.int32))
+    memory = before.samples
+    before.clear()
+    other.append(np.arange(90_000, dtype=np.int16))
+    assert np.shares_memory(other.samples, memory)
+    assert other.samples.tolist() == np.arange(90_000, dtype=np.int16).tolist()
+    before.append(np.full(100_000, 8, np.int32))
+    assert not np.shares_memory(before.samples, other.samples)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wfdb_oracles.oracle import task_of
+from wfdb_oracles.oracle import rows_in, task_of
 
 from scaledproc.extractors.wfdb.summary import WfdbSummary
 from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
@@ -24,7 +24,7 @@ def minutes_in(file: Path, n_signals: int, channel: int, gain: float) -> list[fl
 
 
 def windows_of(path: Path, **options: Any) -> list[dict[str, Any]]:
-    return list(WfdbWindows(**options).extract(task_of(path, path.parents[2])))
+    return rows_in(WfdbWindows(**options).extract(task_of(path, path.parents[2])))
 
 
 @pytest.mark.parametrize(("name", "n_signals", "n"), [("3234460", 7, 72), ("3544749", 15, 1315), ("3248903", 10, 1)])

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
+from wfdb_oracles.oracle import rows_in
 from wfdb_oracles.windows import PERCENTILES
 
 from scaledproc.extractors import Task
@@ -78,7 +79,7 @@ def check(
 @pytest.mark.parametrize(("window", "step"), [(60, 60), (45, 20)])
 def test_real_numerics(shared_data: Path, window: int, step: int) -> None:
     (path,) = shared_data.rglob("82284982n.csv.gz")
-    rows = list(WfdbWindows(window=float(window), step=float(step)).extract(task_of(path)))
+    rows = rows_in(WfdbWindows(window=float(window), step=float(step)).extract(task_of(path)))
     frames = (path.parent / "82284982.hea").read_text().splitlines()[1].split()[2]
     frequency, _, base = frames.partition("/")[2].rstrip(")").partition("(")
     assert check(path, rows, Fraction(base or 0), Fraction(frequency), window, step) > 20
@@ -92,9 +93,9 @@ def test_lines_in_any_order_and_windows_that_overlap(tmp_path: Path) -> None:
         heart = f"{rng.integers(50, 60)}" if rng.random() < 0.7 else ""
         lines.append([str(tick), heart, f"{rng.integers(0, 9)}e12", rng.choice(["0.25", "-0.1", "0.250", "0"])])
     path = written(tmp_path, lines)
-    rows = list(WfdbWindows(window=60.0, step=25.0).extract(task_of(path)))
+    rows = rows_in(WfdbWindows(window=60.0, step=25.0).extract(task_of(path)))
     assert check(path, rows, Fraction(BASE), FREQUENCY, 60, 25) > 30
-    wide = list(WfdbWindows(window=60.0, step=25.0, layout="wide", signals=("HR", "RESP")).extract(task_of(path)))
+    wide = rows_in(WfdbWindows(window=60.0, step=25.0, layout="wide", signals=("HR", "RESP")).extract(task_of(path)))
     assert [(row["window"], row["HR_mean"]) for row in wide] == [
         (row["window"], row["mean"]) for row in rows if row["signal"] == "HR"
     ]
@@ -112,9 +113,9 @@ def test_without_a_header_nothing_tells_the_times(tmp_path: Path) -> None:
     path = written(tmp_path, [["time", "HR [bpm]"], ["1000", "60"]])
     (tmp_path / "12345678.hea").unlink()
     with pytest.raises(ValueError, match=r"there is no header 12345678\.hea, so nothing tells its times"):
-        list(WfdbWindows().extract(task_of(path)))
+        rows_in(WfdbWindows().extract(task_of(path)))
     path.write_bytes(gzip.compress(b"name,value\na,1\n"))
-    assert list(WfdbWindows().extract(task_of(path))) == []
+    assert rows_in(WfdbWindows().extract(task_of(path))) == []
 
 
 def test_a_counter_that_is_not_understood_tells_no_times(tmp_path: Path) -> None:
@@ -122,4 +123,4 @@ def test_a_counter_that_is_not_understood_tells_no_times(tmp_path: Path) -> None
     header = tmp_path / "12345678.hea"
     header.write_text(header.read_text().replace("999.56", "x"))
     with pytest.raises(ValueError, match=r"12345678\.hea: line 1, counter frequency: 'x' is no number"):
-        list(WfdbWindows().extract(task_of(path)))
+        rows_in(WfdbWindows().extract(task_of(path)))

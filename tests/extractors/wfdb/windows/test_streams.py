@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wfdb_oracles.fuzz import reason_of
 from wfdb_oracles.grammar import FORMATS, headers
-from wfdb_oracles.oracle import read_files, task_of
+from wfdb_oracles.oracle import read_files, rows_in, task_of
 from wfdb_oracles.windows import check_windows
 
 from scaledproc.extractors.wfdb.headers.header import Header
@@ -28,7 +28,7 @@ from scaledproc.extractors.wfdb.windows.measures.numpy_kernel import numpy_kerne
 
 
 def rows_of(path: Path, **options: Any) -> list[dict[str, Any]]:
-    return list(WfdbWindows(grid="segment", **options).extract(task_of(path)))
+    return rows_in(WfdbWindows(grid="segment", **options).extract(task_of(path)))
 
 
 def content(header: Header, seed: int, kind: str) -> dict[str, bytes]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wfdb_oracles.oracle import read_files, task_of
+from wfdb_oracles.oracle import read_files, rows_in, task_of
 from wfdb_oracles.windows import check_windows
 
 from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
@@ -21,7 +21,7 @@ def headers(data: Path) -> list[Path]:
 
 def check_record(path: Path, **options: Any) -> int:
     header, files = read_files(path)
-    rows = list(WfdbWindows(grid="segment", **options).extract(task_of(path)))
+    rows = rows_in(WfdbWindows(grid="segment", **options).extract(task_of(path)))
     lengths: dict[str, Any] = {name: Fraction(str(options[name])) for name in ("window", "step") if name in options}
     return check_windows(header, files, rows, **lengths) if header.signals else 0
 

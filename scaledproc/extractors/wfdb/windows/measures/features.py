@@ -74,16 +74,8 @@ def values_of(row: Sequence[int], coding: Coding, timing: Timing) -> tuple[float
     # Of the differences from the mean: sums of powers, times powers of n.
     second = n * s2 - s1 * s1
     std = math.sqrt(second / (n * (n - 1))) / abs(gain) if n > 1 else None
-    skewness = kurtosis = None
-    if second:
-        s3 = (row[fields.S3_HIGH] << fields.CUBE_BITS) + row[fields.S3_LOW]
-        s4 = (row[fields.S4_HIGH] << fields.FOURTH_BITS) + row[fields.S4_LOW]
-        third = n * (n * s3 - 3 * s1 * s2) + 2 * s1**3
-        fourth = n * (n * (n * s4 - 4 * s1 * s3) + 6 * s1 * s1 * s2) - 3 * s1**4
-        skewness = third / second / math.sqrt(second)
-        if gain < 0:
-            skewness = -skewness
-        kurtosis = (fourth - 3 * second * second) / (second * second)
+    powers = row[fields.S3_HIGH : fields.S4_LOW + 1]
+    skewness, kurtosis = shape_of(n, s1, s2, powers, gain)
     above = centre - baseline  # x - baseline = y + above
     rms = math.sqrt((s2 + above * (2 * s1 + n * above)) / n) / abs(gain)
     low, high = (row[fields.LOWEST], row[fields.HIGHEST]) if gain > 0 else (row[fields.HIGHEST], row[fields.LOWEST])
@@ -114,6 +106,21 @@ def values_of(row: Sequence[int], coding: Coding, timing: Timing) -> tuple[float
         mobility,
         complexity,
     )
+
+
+def shape_of(n: int, s1: int, s2: int, powers: Sequence[int], gain: float) -> tuple[float | None, float | None]:
+    """Skewness and kurtosis, from the sums of powers, of which `powers` are those from `fields.S3_HIGH` on."""
+    s3_high, s3_low, s4_high, s4_low = powers
+    second = n * s2 - s1 * s1
+    if not second:
+        return None, None
+    s3 = (s3_high << fields.CUBE_BITS) + s3_low
+    s4 = (s4_high << fields.FOURTH_BITS) + s4_low
+    third = n * (n * s3 - 3 * s1 * s2) + 2 * s1**3
+    square = second * second
+    fourth = n * (n * (n * s4 - 4 * s1 * s3) + 6 * s1 * s1 * s2) - 3 * s1**4
+    skewness = third / second / math.sqrt(second)
+    return -skewness if gain < 0 else skewness, (fourth - 3 * square) / square
 
 
 def _between(low: float, high: float, position: float) -> float:

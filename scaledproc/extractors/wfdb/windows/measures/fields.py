@@ -77,6 +77,8 @@ Kernel = Callable[["NDArray[np.int32]", "NDArray[np.int64]", int, bool, "NDArray
 digital value is the smallest physical one."""
 _JOINED = 2**16
 """Samples of several signals that a kernel is given at once: calling it takes as long as thousands of samples do."""
+_FEW = 16
+"""Windows up to which Python's numbers take less time than arrays."""
 
 
 class Asked(NamedTuple):
@@ -109,12 +111,34 @@ def table_of(
     kernel: Kernel,
 ) -> list[list[int]]:
     """The integers of all windows of a signal, a list for each; the arguments are those of `Asked`, and the kernel."""
-    return tables_of([Asked(samples, starts, lengths, coded, np.zeros(len(starts), np.int64))], kernel)[0]
+    return tables_of([Asked(samples, starts, lengths, coded, np.zeros(len(starts), np.int64))], kernel)[0].rows()
 
 
-def tables_of(asked: Sequence[Asked], kernel: Kernel) -> list[list[list[int]]]:
-    """The integers of windows of some signals, a list for each window, in a list for each signal."""
-    found: list[list[list[int]]] = []
+class Integers(NamedTuple):
+    """The integers of windows of a signal.
+
+    Parameters
+    ----------
+    table
+        Shape (windows, `FIELDS`).
+    exact
+        All of those that may need more than 64 bits, by the places of their windows; the table has `COUNTED` of them.
+    """
+
+    table: NDArray[np.int64]
+    exact: dict[int, list[int]]
+
+    def rows(self) -> list[list[int]]:
+        """The integers of each window."""
+        rows: list[list[int]] = self.table.tolist()
+        for place, row in self.exact.items():
+            rows[place] = row
+        return rows
+
+
+def tables_of(asked: Sequence[Asked], kernel: Kernel) -> list[Integers]:
+    """The integers of windows of some signals."""
+    found: list[Integers] = []
     for first, stop in _joined(asked):
         some = asked[first:stop]
         missing, _, is_reversed = some[0].coded
@@ -122,16 +146,21 @@ def tables_of(asked: Sequence[Asked], kernel: Kernel) -> list[list[list[int]]]:
         samples = some[0].samples if len(some) == 1 else np.concatenate([each.samples for each in some])
         table = np.zeros((len(windows), FIELDS), np.int64)
         kernel(samples, windows, missing, is_reversed, table)
-        rows: list[list[int]] = table.tolist()
+        left: list[int] = []
+        if not table[:, N_LOWEST].all():
+            left = ((table[:, N_LOWEST] == 0) & (table[:, N] != 0)).nonzero()[0].tolist()
         at = 0
         for each in some:
-            own = rows[at : at + len(each.starts)]
-            for place, row in enumerate(own, at):
-                if row[N] and not row[N_LOWEST]:
+            stop = at + len(each.starts)
+            exact = {}
+            for place in left:
+                if at <= place < stop:
                     begin, end = windows[place, BEGIN : END + 1].tolist()
-                    row[:] = exact_row(samples[begin:end].tolist(), each.coded, row[GAP])
-            found.append(own)
-            at += len(own)
+                    row = exact_row(samples[begin:end].tolist(), each.coded, int(table[place, GAP]))
+                    table[place, COUNTED] = [row[field] for field in COUNTED]
+                    exact[place - at] = row
+            found.append(Integers(table[at:stop], exact))
+            at = stop
     return found
 
 
@@ -154,6 +183,8 @@ def _joined(asked: Sequence[Asked]) -> list[tuple[int, int]]:
 def _windows(asked: Sequence[Asked]) -> NDArray[np.int64]:
     """Windows as kernels take them, those of all signals among the samples of all."""
     n_windows = [len(each.starts) for each in asked]
+    if sum(n_windows) <= _FEW:
+        return _few_windows(asked)
     windows = np.empty((sum(n_windows), 6), np.int64)
     begins, ends = windows[:, BEGIN], windows[:, END]
     if len(asked) == 1:
@@ -175,6 +206,20 @@ def _windows(asked: Sequence[Asked]) -> NDArray[np.int64]:
     if len(asked) > 1:
         windows[:, : END + 1] += (behind - n)[:, None]
     return windows
+
+
+def _few_windows(asked: Sequence[Asked]) -> NDArray[np.int64]:
+    """What `_windows` gives, where a call of numpy takes longer than a window does."""
+    windows: list[tuple[int, ...]] = []
+    before = 0
+    for samples, starts, lengths, coded, fewest in asked:
+        n = len(samples)
+        for start, length, least in zip(starts.tolist(), lengths.tolist(), fewest.tolist(), strict=True):
+            stop = start + length
+            begin, end = min(max(start, 0), n), min(max(stop, 0), n)
+            windows.append((before + begin, before + end, begin - start, stop - end, coded.baseline, least))
+        before += n
+    return np.array(windows, np.int64).reshape(-1, 6)
 
 
 def fits_whole(farthest: int, n: int) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wfdb_oracles.oracle import read_files, samples_of, task_of
+from wfdb_oracles.oracle import read_files, rows_in, samples_of, task_of
 from wfdb_oracles.windows import in_time
 
 from scaledproc.extractors.wfdb.beats.detection import detect_beats
@@ -78,7 +78,8 @@ def test_windows_tell_of_the_beats_in_them(shared_data: Path, name: str, channel
     samples, fs = physical(path, channel)
     found = in_pieces(samples, fs, kind)
     length = int(30 * Fraction(repr(fs)))
-    rows = [row for row in WfdbWindows(window=30.0, grid="segment").extract(task_of(path)) if row["channel"] == channel]
+    given = WfdbWindows(window=30.0, grid="segment").extract(task_of(path))
+    rows = [row for row in rows_in(given) if row["channel"] == channel]
     checked = 0
     for row in rows:
         if row["mean"] is None:
@@ -132,7 +133,8 @@ def test_the_shapes_of_pulses_sample_by_sample(shared_data: Path, name: str, cha
     found = in_pieces(samples, fs, "pulse")
     peaks, values = found["positions"].tolist(), samples.tolist()
     shapes = [shape_of(values, fs, *pair) for pair in zip(peaks, [None, *peaks[:-1]], strict=True)]
-    rows = [row for row in WfdbWindows(window=10.0, grid="segment").extract(task_of(path)) if row["channel"] == channel]
+    given = WfdbWindows(window=10.0, grid="segment").extract(task_of(path))
+    rows = [row for row in rows_in(given) if row["channel"] == channel]
     checked = 0
     for row in rows:
         if not row["n_beats"]:
@@ -159,11 +161,11 @@ def test_the_same_beats_in_any_pieces_of_the_file(shared_data: Path, monkeypatch
     monkeypatch.setattr(beats, "PIECE", 50.0)
     (path,) = shared_data.rglob("100.hea")
     extractor = WfdbWindows(window=20.0, step=15.0, grid="segment")
-    expected = list(extractor.extract(task_of(path)))
+    expected = rows_in(extractor.extract(task_of(path)))
     monkeypatch.setattr(blocks, "BLOCK", 4096)
     monkeypatch.setattr(blocks, "_own", type(blocks._own)())
     monkeypatch.setattr(streams, "_TOGETHER", 9000)
-    assert list(extractor.extract(task_of(path))) == expected
+    assert rows_in(extractor.extract(task_of(path))) == expected
     # Beats at the edges of pieces are neither lost nor found twice.
     samples, fs = physical(path, 0)
     whole = detect_beats(samples, fs, "ecg").times
@@ -257,9 +259,9 @@ def test_where_no_beats_are_looked_for(tmp_path: Path) -> None:
     (tmp_path / "r.dat").write_bytes(rng.bytes(12_000))
     for fs in ("40", "125"):
         (tmp_path / "r.hea").write_text("\n".join([lines[0].replace("40", fs, 1), *lines[1:]]) + "\n")
-        rows = list(WfdbWindows(window=10.0).extract(task_of(tmp_path / "r.hea")))
+        rows = rows_in(WfdbWindows(window=10.0).extract(task_of(tmp_path / "r.hea")))
         looked_for = {row["signal"] for row in rows if row["n_beats"] is not None}
         assert looked_for == ({"II", "ABP"} if fs == "125" else set())
     assert "n_beats" not in WfdbWindows(beats=False).schema.names
-    without = list(WfdbWindows(window=10.0, beats=False).extract(task_of(tmp_path / "r.hea")))
+    without = rows_in(WfdbWindows(window=10.0, beats=False).extract(task_of(tmp_path / "r.hea")))
     assert without == [{name: value for name, value in row.items() if name not in TOLD} for row in rows]

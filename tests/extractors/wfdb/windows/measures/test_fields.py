@@ -72,8 +72,8 @@ def test_several_signals_at_once_are_as_each_alone(several: list[tuple[Any, Any,
     """And of windows with fewer valid samples than wanted the counts are the same, and nothing else is told."""
     for kernel in KERNELS:
         asked = [Asked(*each, np.full(len(each[1]), fewest)) for each in several]
-        for each, rows in zip(several, tables_of(asked, kernel), strict=True):
-            for row, whole in zip(rows, table_of(*each, kernel), strict=True):
+        for each, found in zip(several, tables_of(asked, kernel), strict=True):
+            for row, whole in zip(found.rows(), table_of(*each, kernel), strict=True):
                 only = [value if field in COUNTED else 0 for field, value in enumerate(whole)]
                 is_exact = whole[HIGHEST] - whole[LOWEST] >= WIDEST  # which Python's integers do
                 assert row == (whole if row[N] >= fewest or is_exact else only)
