@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from scaledproc.planning.plan import Chunk
 
 
+TOGETHER = 0.25
+"""Seconds, after which what is made together is committed."""
+
+
 class ShardPhase(Enum):
     """How far a shard is on this machine; it never goes back."""
 
@@ -51,6 +55,13 @@ class RunLast:
     """Make a chunk and commit it; tasks whose files cannot be read go into quarantine now."""
 
     chunk: Chunk
+
+
+@dataclass(frozen=True)
+class RunChunks:
+    """Make several chunks in one call of a process, and commit them together: the first ones, as `MakeShards`."""
+
+    runs: tuple[RunChunk, ...]
 
 
 @dataclass(frozen=True)
@@ -134,7 +145,8 @@ class End:
     failure: CannotRead | CannotGoOn | None = None
 
 
-Call = RunChunk | RunLast | MakeShards | RunPiece | Assemble | Merge
+Together = RunChunks | MakeShards
+Call = RunChunk | RunLast | Together | RunPiece | Assemble | Merge
 """What a process is given: answered by `Made`, `PieceMade` or `Merged`; or by `Lost` or `Unread`."""
 Instruction = Call | Stage | Release | Tell | LookElsewhere | End
 
@@ -165,9 +177,9 @@ class RoomFreed:
 
 @dataclass(frozen=True)
 class Made:
-    """Chunks are committed: the call's one, or those of `MakeShards` that it came to, in order."""
+    """Chunks are committed: the call's one, or those of several that it came to, in order."""
 
-    call: RunChunk | RunLast | MakeShards | Assemble
+    call: RunChunk | RunLast | Together | Assemble
     done: tuple[ChunkDone, ...]
 
 
@@ -198,7 +210,7 @@ class Lost:
 class Unread:
     """Files could not be read, so nothing was committed."""
 
-    call: RunChunk | RunLast | MakeShards | Assemble
+    call: RunChunk | RunLast | Together | Assemble
     error: UnreadError
 
 

@@ -18,12 +18,11 @@ import pyarrow.parquet as pq
 from scaledproc._util.digests import digest_of
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import SHOWN_FAILURES, ChunkDone, ShardDone
-from scaledproc.execution.chunks.chunk import Outputs, RefusedRows, fill, stored_schema, until_taken
+from scaledproc.execution.chunks.chunk import Outputs, RefusedRows, fill, made_together, stored_schema, until_taken
 from scaledproc.execution.chunks.committed import ChunkFooter, chunk_name, open_chunk
 from scaledproc.execution.chunks.quarantine import ErrorRows, read_rows
 from scaledproc.execution.chunks.said import SaidRows
 from scaledproc.execution.tables.table_files import finish_in_process, finish_made_shard
-from scaledproc.execution.workers.worker_guard import end_part, is_worn
 from scaledproc.run_folder.names import (
     PARTS,
     SAID_SCHEMA,
@@ -61,9 +60,6 @@ if TYPE_CHECKING:
 
 
 PRESENT = "present.json"
-
-TOGETHER = 0.25
-"""Seconds, after which shards that are made together are committed."""
 
 
 def part_name(shard: int, folder: str = PARTS) -> str:
@@ -134,15 +130,8 @@ def make_shards(chunks: Sequence[ChunkWork]) -> list[tuple[ChunkDone, ShardDone]
 
     They are as `run_chunk` and `merge_shard` make them, without the steps between. For local disks.
     """
-    started = time.perf_counter()
-    made: list[tuple[ChunkDone, ShardDone]] = []
     with chunks[0].store.committing_together() as path:
-        for work in chunks:
-            if made and (time.perf_counter() - started > TOGETHER or is_worn()):
-                break
-            made.append(_make_shard(work, path))
-            end_part(len(work.tasks))
-    return made
+        return made_together(chunks, lambda work: _make_shard(work, path))
 
 
 def _make_shard(work: ChunkWork, path: Callable[[str, int], Path]) -> tuple[ChunkDone, ShardDone]:

@@ -27,7 +27,7 @@ from scaledproc._util.process.scratch import remove_left
 from scaledproc._util.process.signals import stopping
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import ChunkDone, Event, Note, ShardState, State
-from scaledproc.execution.chunks.chunk import assemble_chunk, run_chunk, run_piece
+from scaledproc.execution.chunks.chunk import assemble_chunk, run_chunk, run_chunks, run_piece
 from scaledproc.execution.chunks.chunk_work import ChunkWork, PieceDone
 from scaledproc.execution.chunks.committed import committed_chunks
 from scaledproc.execution.chunks.costs import UNKNOWN
@@ -52,6 +52,7 @@ from scaledproc.execution.scheduler_messages import (
     Release,
     RoomFreed,
     RunChunk,
+    RunChunks,
     RunLast,
     RunPiece,
     SeenElsewhere,
@@ -222,7 +223,7 @@ class _Execution:
         self._pool = pool
         self._common = common
         self._here = here
-        # Small shards are made by one call with others where there is a local disk to write.
+        # Short chunks and small shards are made by one call with others where there is a local disk to write.
         may_be_together = here is None and not pool.limits.worker_lifespan and run.store.local is not None
         small = [shard for shard in left if plan.n_chunks_of(shard) == 1] if may_be_together else ()
         terms = SchedulerTerms(
@@ -231,6 +232,7 @@ class _Execution:
             self._n_tasks,
             stager.n_files if isinstance(stager, Stager) else None,
             FILES_AHEAD,
+            may_be_together,
         )
         self._shards = tuple(left)
         is_begun = any(count < plan.n_chunks_of(shard) for shard, count in left.items())
@@ -335,6 +337,8 @@ class _Execution:
             case RunLast():
                 self._works[call.chunk] = replace(self._works[call.chunk], is_last=True)
                 return partial(run_chunk, self._works[call.chunk])
+            case RunChunks():
+                return partial(run_chunks, [self._work(run) for run in call.runs])
             case MakeShards():
                 return partial(make_shards, [self._work(run) for run in call.runs])
             case RunPiece():
@@ -406,6 +410,9 @@ class _Execution:
                 self._scheduler.receive(Merged(call))
             case RunPiece():
                 self._scheduler.receive(PieceMade(call, result))
+            case RunChunks():
+                yield from result
+                self._scheduler.receive(Made(call, tuple(result)))
             case MakeShards():
                 for made in result:
                     yield from made

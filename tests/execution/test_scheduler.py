@@ -16,8 +16,9 @@ from scaledproc.events import ChunkDone
 from scaledproc.execution.chunks.chunk_work import PieceDone
 from scaledproc.execution.chunks.missing_dataset import UnreadError
 from scaledproc.execution.limits import Limits
-from scaledproc.execution.scheduler import MOST_UNREAD, Scheduler, SchedulerTerms
+from scaledproc.execution.scheduler import MOST_TOGETHER, MOST_UNREAD, Scheduler, SchedulerTerms
 from scaledproc.execution.scheduler_messages import (
+    TOGETHER,
     Assemble,
     Call,
     CannotGoOn,
@@ -36,6 +37,7 @@ from scaledproc.execution.scheduler_messages import (
     Release,
     RoomFreed,
     RunChunk,
+    RunChunks,
     RunLast,
     RunPiece,
     SeenElsewhere,
@@ -44,6 +46,7 @@ from scaledproc.execution.scheduler_messages import (
     Staged,
     StopAsked,
     Tell,
+    Together,
     Unread,
 )
 from scaledproc.execution.workers.recovery import LOADS, Cause, ChunkPiece, Loss, QuarantinedTask, allowed_losses
@@ -73,22 +76,23 @@ def scheduler(
     *,
     jobs: int = 1,
     small: Iterable[int] = (),
+    together: bool = False,
     n_files: Callable[[Chunk], int] | None = None,
     limits: Limits = LIMITS,
     merged_only: Iterable[int] = (),
 ) -> Scheduler:
     left = {**dict.fromkeys(merged_only, 0), **Counter(chunk.shard for chunk in chunks)}
-    return Scheduler(SchedulerTerms(jobs, limits, n_tasks, n_files, files_ahead=4), left, chunks, small)
+    return Scheduler(SchedulerTerms(jobs, limits, n_tasks, n_files, 4, together), left, chunks, small)
 
 
-def done(chunk: Chunk, quarantined: int = 0) -> ChunkDone:
+def done(chunk: Chunk, seconds: float = 0.0) -> ChunkDone:
     tasks = n_tasks(chunk)
-    return ChunkDone(chunk.shard, tasks, tasks, chunk.size, 0.0, quarantined=quarantined, chunk=chunk.number)
+    return ChunkDone(chunk.shard, tasks, tasks, chunk.size, seconds, quarantined=0, chunk=chunk.number)
 
 
-def made(call: RunChunk | RunLast | MakeShards | Assemble, count: int | None = None) -> Made:
-    runs = call.runs[:count] if isinstance(call, MakeShards) else (call,)
-    return Made(call, tuple(done(run.chunk) for run in runs))
+def made(call: RunChunk | RunLast | Together | Assemble, count: int | None = None, seconds: float = 0.0) -> Made:
+    runs = call.runs[:count] if isinstance(call, Together) else (call,)
+    return Made(call, tuple(done(run.chunk, seconds) for run in runs))
 
 
 def part(call: RunPiece) -> PieceMade:
@@ -99,11 +103,11 @@ def lost(call: Call, task: int | None = None, cause: str = CRASH, *, begun: bool
     return Lost(call, Loss(cast(Cause, cause), "SIGSEGV", task, begun))
 
 
-def unread(call: RunChunk | RunLast | MakeShards | Assemble, count: int = 1, gone: int = 0, tasks: int = 4) -> Unread:
+def unread(call: RunChunk | RunLast | Together | Assemble, count: int = 1, gone: int = 0, tasks: int = 4) -> Unread:
     return Unread(call, UnreadError(count, gone, tasks, f"example {count}"))
 
 
-def refused(call: RunChunk | RunLast | MakeShards | Assemble, tasks: int) -> Unread:
+def refused(call: RunChunk | RunLast | Together | Assemble, tasks: int) -> Unread:
     return Unread(call, UnreadError(0, 0, tasks, "refused", tasks))
 
 
@@ -356,6 +360,64 @@ class TestTogether:
             RunChunk(chunks[0], 50),
             RunChunk(chunks[1], 40),
         ]
+
+    def chunks(self, count: int) -> tuple[Scheduler, list[Chunk], list[RunChunk]]:
+        """Chunks of one shard, the first of which is made."""
+        chunks = chunks_of([2] * count)
+        machine = scheduler(chunks, together=True)
+        return machine, chunks, after(machine)
+
+    def test_short_chunks_are_handed_out_together_once_it_is_known_that_they_are(self) -> None:
+        machine, chunks, (first, second) = self.chunks(400)
+        assert [first.chunk, second.chunk] == chunks[:2]
+        (three,) = after(machine, made(first))
+        (seven,) = after(machine, made(three))
+        assert isinstance(three, RunChunks)
+        assert isinstance(seven, RunChunks)
+        assert [run.chunk for run in (*three.runs, *seven.runs)] == chunks[2:12]
+        assert seven.runs[0].ahead == 3950
+        sizes = [len(seven.runs)]
+        for _ in range(5):
+            (seven,) = after(machine, made(seven))
+            sizes.append(len(seven.runs))
+        assert sizes[:3] == [7, 15, 31]
+        assert 31 < max(sizes) <= MOST_TOGETHER
+
+    @pytest.mark.parametrize(("seconds", "count"), [(TOGETHER, 1), (TOGETHER / 2, 2), (TOGETHER / 3.5, 3)])
+    def test_no_more_than_take_a_moment_are_handed_out_together(self, seconds: float, count: int) -> None:
+        machine, _, (first, _) = self.chunks(100)
+        (call,) = after(machine, made(first, seconds=seconds))
+        assert (len(call.runs) if isinstance(call, RunChunks) else 1) == count
+
+    def test_chunks_that_were_not_made_come_next(self) -> None:
+        machine, chunks, (first, _) = self.chunks(100)
+        (three,) = after(machine, made(first))
+        (call,) = after(machine, made(three, 1))
+        assert [run.chunk for run in call.runs] == chunks[3:6]
+
+    def test_the_last_chunk_has_the_shard_merged(self) -> None:
+        machine, chunks, (first, second) = self.chunks(12)
+        calls = after(machine, made(first), made(second))
+        assert any(isinstance(call, RunChunks) for call in calls)
+        while not isinstance(calls[0], Merge):
+            calls += after(machine, made(calls.pop(0)))
+        assert calls == [Merge(0)]
+        assert len(chunks) == 12
+
+    def test_only_the_chunk_whose_task_ended_the_process_is_set_apart(self) -> None:
+        machine, chunks, (first, _) = self.chunks(100)
+        (three,) = after(machine, made(first))
+        said = after(machine, lost(three, 3))  # the second task of the second chunk
+        assert said == [RunPiece(chunks[3], ChunkPiece(0, 1))]
+        assert after(machine, part(said[0])) == [RunPiece(chunks[3], ChunkPiece(1, 2, 1))]
+
+    @pytest.mark.parametrize("event", [lambda call: lost(call, None), lambda call: lost(call, 1, begun=False), unread])
+    def test_chunks_come_one_by_one_where_it_is_not_known_whose_fault_it_is(
+        self, event: Callable[[Call], Event]
+    ) -> None:
+        machine, chunks, (first, second) = self.chunks(100)
+        (three,) = after(machine, made(first))
+        assert [call.chunk for call in after(machine, event(three), made(second))] == chunks[2:4]
 
 
 class TestRepair:
@@ -655,10 +717,11 @@ class Schedules(RuleBasedStateMachine):
         jobs=st.integers(1, 3),
         shards=st.lists(st.lists(st.integers(1, 4), max_size=3), max_size=8),
         small=st.booleans(),
+        together=st.booleans(),
         local=st.booleans(),
         retries=st.integers(0, 2),
     )
-    def begin(self, jobs: int, shards: list[list[int]], small: bool, local: bool, retries: int) -> None:
+    def begin(self, jobs: int, shards: list[list[int]], small: bool, together: bool, local: bool, retries: int) -> None:
         self.jobs, self.is_local = jobs, local
         self.chunks = chunks_of(*shards)
         self.limits = Limits(task_timeout=5.0, task_retries=retries)
@@ -668,6 +731,7 @@ class Schedules(RuleBasedStateMachine):
             self.chunks,
             jobs=jobs,
             small=ones,
+            together=together,
             n_files=None if local else (lambda _: 1),
             limits=self.limits,
             merged_only=[100],
@@ -747,7 +811,7 @@ class Schedules(RuleBasedStateMachine):
     def process_is_lost(self, data: st.DataObject, cause: str, begun: int) -> None:
         call = self.calls.pop(data.draw(st.integers(0, len(self.calls) - 1)))
         places = [place for _, tasks in parts_of(call) for place in sorted(tasks)]
-        if isinstance(call, MakeShards):
+        if isinstance(call, Together):
             places = list(range(len(places)))
         task = data.draw(st.sampled_from([*places, None])) if places else None
         if task is not None and begun and cause != "worn" and isinstance(call, RunPiece):
@@ -758,7 +822,7 @@ class Schedules(RuleBasedStateMachine):
     @rule(data=st.data(), count=st.integers(0, 2), gone=st.integers(0, 1))
     def files_cannot_be_read(self, data: st.DataObject, count: int, gone: int) -> None:
         call = data.draw(st.sampled_from(self.calls))
-        if isinstance(call, RunChunk | MakeShards | Assemble):
+        if isinstance(call, RunChunk | Together | Assemble):
             self.calls.remove(call)
             self.tell(unread(call, count, gone, count + gone + 2))
 
@@ -783,10 +847,10 @@ class Schedules(RuleBasedStateMachine):
                 self.tell(Merged(call))
             case RunPiece():
                 self.tell(part(call))
-            case MakeShards():
+            case RunChunks() | MakeShards():
                 for run in call.runs[:count]:
                     self.truth.committed[run.chunk] += 1
-                    self.truth.merged[run.chunk.shard] += 1
+                    self.truth.merged[run.chunk.shard] += isinstance(call, MakeShards)
                 self.tell(made(call, count))
             case _:
                 self.truth.committed[call.chunk] += 1
@@ -840,7 +904,7 @@ def parts_of(call: Call) -> list[tuple[Chunk, set[int]]]:
     match call:
         case Merge():
             return []
-        case MakeShards():
+        case RunChunks() | MakeShards():
             return [(run.chunk, set(range(n_tasks(run.chunk)))) for run in call.runs]
         case RunPiece():
             return [(call.chunk, set(range(call.piece.start, call.piece.stop)))]
