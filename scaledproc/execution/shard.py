@@ -105,7 +105,8 @@ def merge_shard(store: Store, work_id: str, shard: int, chunks: int, finishing: 
     started = time.perf_counter()
     footers: list[ChunkFooter] = []
     tables = _read_chunks(store, work_id, shard, range(chunks), footers)
-    with store.committing(shard_name(shard), replacing=True) as target:
+    with store.committing_together(replacing=True) as path:
+        target = path(shard_name(shard), 0)
         with Writer(target, next(tables).schema) as writer:
             writer.write_tables(tables)
             counts = [count for footer in footers for count in footer.counts]
@@ -116,11 +117,12 @@ def merge_shard(store: Store, work_id: str, shard: int, chunks: int, finishing: 
         if finishing is not None:
             made = finish_in_process(finishing, shard, target, digest, counts)
         done = replace(_added_up(parts, writer.rows, time.perf_counter() - started), digest=digest)
-    if made is not None:
-        store.write(table_report_name(shard), made)
-    _write_errors(store, parts, shard_errors_name(shard))
-    _write_said(store, parts, shard_said_name(shard))
-    store.write(report_name(shard), write_report(done, _costs_of(footers)))
+        if made is not None:
+            path(table_report_name(shard), 0).write_bytes(made)
+        _write_errors(store, parts, path(shard_errors_name(shard), 0))
+        if done.said:
+            _write_said(store, parts, path(shard_said_name(shard), 0))
+        path(report_name(shard), 1).write_bytes(write_report(done, _costs_of(footers)))
     _remove_chunks(store, parts)
     return done
 
@@ -197,8 +199,8 @@ def merge_part(store: Store, work_id: str, shard: int, chunks: Sequence[int]) ->
     started = time.perf_counter()
     footers: list[ChunkFooter] = []
     tables = _read_chunks(store, work_id, shard, chunks, footers)
-    with store.committing(f"{part_name(shard)}.parquet") as target:
-        with Writer(target, next(tables).schema) as writer:
+    with store.committing_together() as path:
+        with Writer(path(f"{part_name(shard)}.parquet", 1), next(tables).schema) as writer:
             writer.write_tables(tables)
             parts = [footer.done for footer in footers]
             done = _added_up(parts, writer.rows, time.perf_counter() - started)
@@ -206,8 +208,9 @@ def merge_part(store: Store, work_id: str, shard: int, chunks: Sequence[int]) ->
             counts = [count for footer in footers for count in footer.counts]
             said = {"plan_id": plan_of(work_id), "done": done.to_dict()}
             writer.note(said, {"positions": positions, "counts": counts, "costs": _costs_of(footers).tolist()})
-        _write_errors(store, parts, f"{part_name(shard)}.errors.parquet")
-        _write_said(store, parts, f"{part_name(shard)}.said.parquet")
+        _write_errors(store, parts, path(f"{part_name(shard)}.errors.parquet", 0))
+        if done.said:
+            _write_said(store, parts, path(f"{part_name(shard)}.said.parquet", 0))
     _remove_chunks(store, parts)
     return done
 
@@ -394,30 +397,23 @@ def _schema_of(store: Store, name: str) -> pa.Schema:
         return pq.read_schema(source).remove_metadata()
 
 
-def _write_errors(store: Store, parts: Sequence[ChunkDone], name: str) -> None:
+def _write_errors(store: Store, parts: Sequence[ChunkDone], path: Path) -> None:
     """The quarantined tasks of chunks, also where there are none: a file that is missing is then a fault."""
     if not any(part.quarantined for part in parts):  # as nearly always
-        store.write(name, no_errors())
+        path.write_bytes(no_errors())
         return
-    with store.committing(name) as target:
-        write_table(target, WORK_ERROR_SCHEMA, _errors_of(store, parts))
+    write_table(path, WORK_ERROR_SCHEMA, _errors_of(store, parts))
 
 
-def _write_said(store: Store, parts: Sequence[ChunkDone], name: str) -> None:
-    """What the tasks of chunks said, if anything."""
-    if not any(part.said for part in parts):
-        return
+def _write_said(store: Store, parts: Sequence[ChunkDone], path: Path) -> None:
+    """What the tasks of chunks said."""
     names = [(part, chunk_name(part.shard, part.chunk)) for part in parts]
-    with store.committing(name, replacing=True) as target:
-        write_table(
-            target,
-            SAID_SCHEMA,
-            (
-                table
-                for part, chunk in names
-                for table in read_rows(store, f"{chunk}.said.parquet", part.said, f"{chunk}.parquet")
-            ),
-        )
+    tables = (
+        table
+        for part, chunk in names
+        for table in read_rows(store, f"{chunk}.said.parquet", part.said, f"{chunk}.parquet")
+    )
+    write_table(path, SAID_SCHEMA, tables)
 
 
 def _errors_of(store: Store, parts: Sequence[ChunkDone]) -> Iterator[pa.Table]:
