@@ -15,6 +15,7 @@ at work comes to its end, and then that is all.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -63,6 +64,8 @@ if TYPE_CHECKING:
 
 MOST_UNREAD = 10  # tasks that could not be read, from which on it is asked whether any can
 MOST_TOGETHER = 64  # chunks, or shards, that are made together
+MOMENT = 0.01  # seconds of work that are not shared out, as to commit it takes nearly as long
+_SHORTEST = 1e-6  # seconds
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,7 @@ class Scheduler:
         self._ahead = sum(chunk.size for chunk in self._queue)  # bytes that are not handed out yet
         self._most: dict[type[Together], int] = {MakeShards: MOST_TOGETHER, RunChunks: 1}  # handed out together
         self._no_room: NoRoom | None = None  # the answer to the last `Stage`, until something else happens
+        self._seconds = math.inf  # that a chunk took, of those that were made last
         self._tasks = 0  # that were tried
         self._read = self._unread = 0  # of these, since the first one that could not be read
         self._reads_elsewhere = True  # unless `LookElsewhere` was answered otherwise
@@ -284,8 +288,11 @@ class Scheduler:
         return RunChunks if self._terms.may_be_together else None
 
     def _next_chunks(self, way: type[Together] | None) -> list[Chunk]:
-        """A chunk that is ready; or several that are made together, a part of what is ready for each core."""
-        most = 1 if way is None else min(self._most[way], len(self._ready) // (2 * self._terms.jobs))
+        """A chunk that is ready; or several that are made together: as many as are ready for each core, or a moment."""
+        share = len(self._ready) // (2 * self._terms.jobs)
+        if way is RunChunks:
+            share = max(share, int(MOMENT / max(self._seconds, _SHORTEST)))
+        most = 1 if way is None else min(self._most[way], share)
         chunks = [self._ready.popleft()]
         while self._ready and len(chunks) < most and self._way_together(self._ready[0]) is way:
             chunks.append(self._ready.popleft())
@@ -376,10 +383,11 @@ class Scheduler:
                 self._merge(Merge(run.chunk.shard))
         if isinstance(call, Together | RunChunk):  # what is sent and not made is sent again
             way = RunChunks if isinstance(call, RunChunk) else type(call)
-            most: float = min(2 * len(done) + 1, MOST_TOGETHER)
-            if way is RunChunks and (seconds := sum(made.seconds for made in done)) > 0:
-                most = min(most, TOGETHER * len(done) / seconds)
-            self._most[way] = max(int(most), 1)
+            most: float = MOST_TOGETHER if way is RunChunks and len(done) == len(runs) else 2 * len(done) + 1
+            if way is RunChunks:
+                self._seconds = sum(made.seconds for made in done) / len(done)
+                most = min(most, TOGETHER / max(self._seconds, _SHORTEST))
+            self._most[way] = max(min(int(most), MOST_TOGETHER), 1)
         if isinstance(call, Together):
             self._hand_back(call.runs[len(done) :])
 

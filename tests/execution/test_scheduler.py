@@ -16,7 +16,7 @@ from scaledproc.events import ChunkDone
 from scaledproc.execution.chunks.chunk_work import PieceDone
 from scaledproc.execution.chunks.missing_dataset import UnreadError
 from scaledproc.execution.limits import Limits
-from scaledproc.execution.scheduler import MOST_TOGETHER, MOST_UNREAD, Scheduler, SchedulerTerms
+from scaledproc.execution.scheduler import MOMENT, MOST_TOGETHER, MOST_UNREAD, Scheduler, SchedulerTerms
 from scaledproc.execution.scheduler_messages import (
     TOGETHER,
     Assemble,
@@ -370,18 +370,16 @@ class TestTogether:
     def test_short_chunks_are_handed_out_together_once_it_is_known_that_they_are(self) -> None:
         machine, chunks, (first, second) = self.chunks(400)
         assert [first.chunk, second.chunk] == chunks[:2]
-        (three,) = after(machine, made(first))
-        (seven,) = after(machine, made(three))
-        assert isinstance(three, RunChunks)
-        assert isinstance(seven, RunChunks)
-        assert [run.chunk for run in (*three.runs, *seven.runs)] == chunks[2:12]
-        assert seven.runs[0].ahead == 3950
-        sizes = [len(seven.runs)]
-        for _ in range(5):
-            (seven,) = after(machine, made(seven))
-            sizes.append(len(seven.runs))
-        assert sizes[:3] == [7, 15, 31]
-        assert 31 < max(sizes) <= MOST_TOGETHER
+        (call,) = after(machine, made(first))
+        assert isinstance(call, RunChunks)
+        assert [run.chunk for run in call.runs] == chunks[2 : 2 + MOST_TOGETHER]
+        assert call.runs[0].ahead == 3980
+
+    @pytest.mark.parametrize(("seconds", "count"), [(MOMENT, 3), (MOMENT / 5, 5), (MOMENT / 20, 12)])
+    def test_what_is_done_in_a_moment_is_not_shared_out(self, seconds: float, count: int) -> None:
+        machine, _, (first, _) = self.chunks(8)
+        (call,) = after(machine, made(first, seconds=seconds))
+        assert len(call.runs) == min(count, 6)
 
     @pytest.mark.parametrize(("seconds", "count"), [(TOGETHER, 1), (TOGETHER / 2, 2), (TOGETHER / 3.5, 3)])
     def test_no_more_than_take_a_moment_are_handed_out_together(self, seconds: float, count: int) -> None:
@@ -391,8 +389,9 @@ class TestTogether:
 
     def test_chunks_that_were_not_made_come_next(self) -> None:
         machine, chunks, (first, _) = self.chunks(100)
-        (three,) = after(machine, made(first))
-        (call,) = after(machine, made(three, 1))
+        (some,) = after(machine, made(first, seconds=TOGETHER / 8))
+        assert len(some.runs) == 8
+        (call,) = after(machine, made(some, 1, seconds=TOGETHER / 8))
         assert [run.chunk for run in call.runs] == chunks[3:6]
 
     def test_the_last_chunk_has_the_shard_merged(self) -> None:
@@ -406,7 +405,7 @@ class TestTogether:
 
     def test_only_the_chunk_whose_task_ended_the_process_is_set_apart(self) -> None:
         machine, chunks, (first, _) = self.chunks(100)
-        (three,) = after(machine, made(first))
+        (three,) = after(machine, made(first, seconds=TOGETHER / 3.5))
         said = after(machine, lost(three, 3))  # the second task of the second chunk
         assert said == [RunPiece(chunks[3], ChunkPiece(0, 1))]
         assert after(machine, part(said[0])) == [RunPiece(chunks[3], ChunkPiece(1, 2, 1))]
@@ -416,7 +415,8 @@ class TestTogether:
         self, event: Callable[[Call], Event]
     ) -> None:
         machine, chunks, (first, second) = self.chunks(100)
-        (three,) = after(machine, made(first))
+        (three,) = after(machine, made(first, seconds=TOGETHER / 3.5))
+        assert len(three.runs) == 3
         assert [call.chunk for call in after(machine, event(three), made(second))] == chunks[2:4]
 
 
