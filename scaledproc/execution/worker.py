@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +83,7 @@ if TYPE_CHECKING:
 
 GRACE = 2.0  # seconds that others get to end what they are at, where the run must end
 FILES_SENT = 1_000  # files of a unit that are sent along with each chunk
+_UNITS_KEPT = 16  # units whose files are at hand
 
 
 def run_shards(
@@ -243,6 +244,8 @@ class _Execution:
         self._removals: list[Future[None]] = []  # that were under way when there was no room
         self._units: dict[Chunk, StagedUnits] = {}  # of chunks that are staged and not released
         self._works: dict[Chunk, ChunkWork] = {}  # of chunks that were handed out, as the last time
+        self._sizes_of = lru_cache(_UNITS_KEPT)(plan.sizes_of)  # chunks beside each other share units of many files
+        self._limits = Limits.of(run.record.options)
         self._files = 0  # that were named for pieces
         self._idle = 0.0  # core-seconds without work while files were staged, since a chunk was handed out
         self._news: deque[Event] = deque()
@@ -358,13 +361,15 @@ class _Execution:
                 return partial(merge_part, store, work_id, call.shard, present)
 
     def _work(self, run: RunChunk) -> ChunkWork:
-        source = self._common.source
-        work = _chunk_work(self._run, self._plan, source, run.chunk, self._units[run.chunk], self._here)
         common = self._common
+        own = self._plan.units_of(run.chunk.start, run.chunk.stop)
+        sizes = self._sizes(own)
+        work = _chunk_work(self._run, self._plan, common.source, run.chunk, self._units[run.chunk], sizes, self._here)
         before = self._works.get(run.chunk)  # where it was handed out already, with others that came first
         idle, self._idle = self._idle + (0.0 if before is None else before.staging), 0.0
         work = replace(
             work,
+            limits=self._limits,
             ahead=run.ahead,
             shared=common.shared,
             code=common.code,
@@ -373,6 +378,13 @@ class _Execution:
         )
         self._works[run.chunk] = work
         return work
+
+    def _sizes(self, units: range) -> Sequence[Mapping[str, int] | None]:
+        """The files of units with their sizes; None for a unit that has too many to be sent along."""
+        if len(units) > 1:
+            return self._plan.sizes_of_units(units, FILES_SENT)
+        count = int(np.diff(self._plan.unit_files[units.start : units.stop + 1]).sum())
+        return [self._sizes_of(unit) if count <= FILES_SENT else None for unit in units]
 
     def _n_tasks(self, chunk: Chunk) -> int:
         """How many of a chunk's tasks this machine has."""
@@ -478,13 +490,13 @@ def _chunk_work(
     source: str | Sent,
     chunk: Chunk,
     staged: StagedUnits,
+    sizes: Sequence[Mapping[str, int] | None],
     here: NDArray[np.bool_] | None = None,
 ) -> ChunkWork:
     tasks = plan.tasks.slice(chunk.start, chunk.stop - chunk.start)
     own = plan.units_of(chunk.start, chunk.stop)
     firsts = np.maximum(plan.unit_tasks[own.start : own.stop] - chunk.start, 0)  # of each unit, here
     names = tasks["unit"].take(pa.array(firsts)).to_pylist()
-    sizes = plan.sizes_of_units(own, FILES_SENT)
     positions: tuple[int, ...] = ()
     if here is not None:
         tasks = tasks.filter(pa.array(here[chunk.start : chunk.stop]))
@@ -502,5 +514,4 @@ def _chunk_work(
         source=source,
         options=run.record.extractor.get("options") or {},
         positions=positions,
-        limits=Limits.of(run.record.options),
     )
