@@ -119,7 +119,7 @@ def merge_shard(store: Store, work_id: str, shard: int, chunks: int, finishing: 
         done = replace(_added_up(parts, writer.rows, time.perf_counter() - started), digest=digest)
         if made is not None:
             path(table_report_name(shard), 0).write_bytes(made)
-        _write_errors(store, parts, path(shard_errors_name(shard), 0))
+        _write_errors(store, parts, path(shard_errors_name(shard), 1))  # without which the report does not count
         if done.said:
             _write_said(store, parts, path(shard_said_name(shard), 0))
         path(report_name(shard), 1).write_bytes(write_report(done, _costs_of(footers)))
