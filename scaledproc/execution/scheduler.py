@@ -4,10 +4,10 @@
 that out, waits until something happens, and so on, until it is told to `End`.
 
 A chunk's way: it waits in the queue, is staged, is ready, and is handed out to the pool. When it is committed its files
-are released, and the last chunk of a shard has the shard merged. Short chunks are handed out several at once; shards
-that are one chunk each are too, and come back as shards. A chunk whose process was lost is done again in pieces, as
-`workers.recovery` says, and put together of them. A chunk whose files cannot be read is postponed until all else is
-done, and then done once more, for the last time.
+are released, and the last chunk of a shard has the shard merged. Short chunks are handed out several at once, and short
+shards are merged so; shards that are one chunk each are too, and come back as shards. A chunk whose process was lost is
+done again in pieces, as `workers.recovery` says, and put together of them. A chunk whose files cannot be read is
+postponed until all else is done, and then done once more, for the last time.
 
 Once a stop is asked for nothing is begun any more, but that pieces which make a chunk whole are put together. What is
 at work comes to its end, and then that is all.
@@ -37,6 +37,7 @@ from scaledproc.execution.scheduler_messages import (
     MakeShards,
     Merge,
     Merged,
+    MergeShards,
     NoRoom,
     PieceMade,
     Release,
@@ -85,7 +86,7 @@ class SchedulerTerms:
     files_ahead
         How many files are fetched ahead at least.
     may_be_together
-        Whether several chunks may be made by one call.
+        Whether several chunks may be made by one call, and several shards merged.
     """
 
     jobs: int
@@ -103,6 +104,8 @@ class _Shard:
     is_small: bool
     """Whether it is one chunk, and may be made together with others."""
     phase: ShardPhase = ShardPhase.WAITING
+    seconds: float = 0.0
+    """That its chunks took; infinite where some were made earlier."""
 
 
 @dataclass
@@ -130,6 +133,8 @@ class Scheduler:
         These chunks, in the order in which they are begun.
     small
         Shards that may be made together with others: each is one chunk, and can be written at once.
+    begun
+        Shards some of whose chunks were made earlier.
 
     Notes
     -----
@@ -138,11 +143,18 @@ class Scheduler:
     """
 
     def __init__(
-        self, terms: SchedulerTerms, shards: Mapping[int, int], chunks: Iterable[Chunk], small: Iterable[int] = ()
+        self,
+        terms: SchedulerTerms,
+        shards: Mapping[int, int],
+        chunks: Iterable[Chunk],
+        small: Iterable[int] = (),
+        begun: Iterable[int] = (),
     ) -> None:
         self._terms = terms
         is_small = frozenset(small)
         self._shards = {shard: _Shard(left, shard in is_small) for shard, left in shards.items()}
+        for shard in begun:
+            self._shards[shard].seconds = math.inf
 
         # Chunks that no process has.
         self._queue = deque(chunks)
@@ -200,7 +212,8 @@ class Scheduler:
         be given before the next.
         """
         while self._due and self._failure is None:
-            yield self._begun(self._due.popleft())
+            instruction = self._due.popleft()
+            yield self._begun(self._with_others(instruction) if isinstance(instruction, Merge) else instruction)
         if not self._is_over():
             yield from self._stage()
             yield from self._work()
@@ -212,9 +225,24 @@ class Scheduler:
         """Count a call among those of the pool."""
         if isinstance(instruction, Merge):
             self._merges.add(instruction)
+        elif isinstance(instruction, MergeShards):
+            self._merges.update(instruction.merges)
         elif not isinstance(instruction, Stage | Release | Tell | LookElsewhere | End):
             self._calls.add(instruction)
         return instruction
+
+    def _with_others(self, merge: Merge) -> Merge | MergeShards:
+        """A merge that is due; with others where all are short, a part for each core."""
+        short = [each for each in (merge, *self._due) if isinstance(each, Merge) and self._is_short(each)]
+        if merge not in short:
+            return merge
+        together = short[: min(-(-len(short) // self._terms.jobs), MOST_TOGETHER)]
+        for each in together[1:]:
+            self._due.remove(each)
+        return MergeShards(tuple(together)) if len(together) > 1 else merge
+
+    def _is_short(self, merge: Merge) -> bool:
+        return self._terms.may_be_together and not merge.losses and self._shards[merge.shard].seconds < TOGETHER
 
     def _is_over(self) -> bool:
         return self._is_stopping or self._has_ended or self._failure is not None
@@ -328,8 +356,13 @@ class Scheduler:
             case SeenElsewhere():
                 self._reads_elsewhere = event.is_readable
             case Merged():
-                self._merges.remove(event.call)
-                self._shards[event.call.shard].phase = ShardPhase.DONE
+                merges = event.call.merges if isinstance(event.call, MergeShards) else (event.call,)
+                for number, merge in enumerate(merges):
+                    self._merges.remove(merge)
+                    if number < event.count:
+                        self._shards[merge.shard].phase = ShardPhase.DONE
+                    elif not self._is_stopping:
+                        self._merge(merge)
             case Made():
                 self._calls.remove(event.call)
                 self._made(event.call, event.done)
@@ -347,6 +380,10 @@ class Scheduler:
                     self._fail(CannotGoOn(call, loss))
                 else:
                     self._merge(Merge(call.shard, call.losses + 1))
+            case Lost(MergeShards() as call, _):
+                self._merges.difference_update(call.merges)
+                for merge in () if self._is_stopping else call.merges:
+                    self._merge(Merge(merge.shard, merge.losses + 1))
             case Lost(call, loss):
                 self._calls.remove(call)
                 if not self._is_stopping:
@@ -366,7 +403,9 @@ class Scheduler:
         for chunks in (self._queue, self._staging, self._ready, self._postponed, self._last, self._pieces):
             chunks.clear()
         self._calls.difference_update(withdrawn)
-        self._merges.difference_update(call for call in withdrawn if isinstance(call, Merge))
+        for call in withdrawn:
+            self._merges.difference_update(call.merges if isinstance(call, MergeShards) else ())
+            self._merges.difference_update((call,) if isinstance(call, Merge) else ())
 
     def _made(self, call: RunChunk | RunLast | Together | Assemble, done: tuple[ChunkDone, ...]) -> None:
         runs = call.runs if isinstance(call, Together) else (call,)
@@ -377,6 +416,7 @@ class Scheduler:
             self._due.append(Release(run.chunk))
             shard = self._shards[run.chunk.shard]
             shard.left -= 1
+            shard.seconds += made.seconds
             if isinstance(call, MakeShards):
                 shard.phase = ShardPhase.DONE
             elif not shard.left and not self._is_stopping:

@@ -98,6 +98,13 @@ class Merge:
 
 
 @dataclass(frozen=True)
+class MergeShards:
+    """Make several short shards of their chunks in one call of a process: the first ones, as `RunChunks`."""
+
+    merges: tuple[Merge, ...]
+
+
+@dataclass(frozen=True)
 class Release:
     """A chunk is committed, and nobody needs its files for it any more."""
 
@@ -146,7 +153,7 @@ class End:
 
 
 Together = RunChunks | MakeShards
-Call = RunChunk | RunLast | Together | RunPiece | Assemble | Merge
+Call = RunChunk | RunLast | Together | RunPiece | Assemble | Merge | MergeShards
 """What a process is given: answered by `Made`, `PieceMade` or `Merged`; or by `Lost` or `Unread`."""
 Instruction = Call | Stage | Release | Tell | LookElsewhere | End
 
@@ -193,9 +200,10 @@ class PieceMade:
 
 @dataclass(frozen=True)
 class Merged:
-    """A shard is there."""
+    """A shard is there; or the first ones of several."""
 
-    call: Merge
+    call: Merge | MergeShards
+    count: int = 1
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from scaledproc.execution.chunks.chunk import Outputs, RefusedRows, fill, made_t
 from scaledproc.execution.chunks.committed import ChunkFooter, chunk_name, open_chunk
 from scaledproc.execution.chunks.quarantine import ErrorRows, read_rows
 from scaledproc.execution.chunks.said import SaidRows
+from scaledproc.execution.scheduler_messages import TOGETHER
 from scaledproc.execution.tables.table_files import finish_in_process, finish_made_shard
 from scaledproc.run_folder.names import (
     PARTS,
@@ -102,29 +103,62 @@ def merge_shard(store: Store, work_id: str, shard: int, chunks: int, finishing: 
     ScaledprocError
         If a chunk of the shard is gone or damaged.
     """
+    (done,) = merge_shards(store, work_id, [(shard, chunks)], finishing)
+    return done
+
+
+def merge_shards(
+    store: Store, work_id: str, shards: Sequence[tuple[int, int]], finishing: Finishing | None = None
+) -> list[ShardDone]:
+    """Make shards as `merge_shard` does, and commit them together; only the first ones where it takes long.
+
+    Parameters
+    ----------
+    store, work_id, finishing
+        As for `merge_shard`.
+    shards
+        Which shards, each with the number of its chunks.
+    """
+    started = time.perf_counter()
+    made: list[tuple[ShardDone, list[ChunkDone]]] = []
+    replacing = {name for shard, _ in shards for name in (shard_name(shard), shard_said_name(shard))}
+    with store.committing_together(replacing=replacing) as path:
+        for shard, chunks in shards:
+            if made and time.perf_counter() - started > TOGETHER:
+                break
+            made.append(_merge(store, work_id, shard, chunks, finishing, path))
+    for _, parts in made:
+        _remove_chunks(store, parts)
+    return [done for done, _ in made]
+
+
+def _merge(
+    store: Store,
+    work_id: str,
+    shard: int,
+    chunks: int,
+    finishing: Finishing | None,
+    path: Callable[[str, int], Path],
+) -> tuple[ShardDone, list[ChunkDone]]:
     started = time.perf_counter()
     footers: list[ChunkFooter] = []
     tables = _read_chunks(store, work_id, shard, range(chunks), footers)
-    with store.committing_together(replacing=True) as path:
-        target = path(shard_name(shard), 0)
-        with Writer(target, next(tables).schema) as writer:
-            writer.write_tables(tables)
-            counts = [count for footer in footers for count in footer.counts]
-            note_shard(writer, plan_of(work_id), shard, counts)
-        parts = [footer.done for footer in footers]
-        digest = digest_of(target)
-        made = None
-        if finishing is not None:
-            made = finish_in_process(finishing, shard, target, digest, counts)
-        done = replace(_added_up(parts, writer.rows, time.perf_counter() - started), digest=digest)
-        if made is not None:
-            path(table_report_name(shard), 0).write_bytes(made)
-        _write_errors(store, parts, path(shard_errors_name(shard), 1))  # without which the report does not count
-        if done.said:
-            _write_said(store, parts, path(shard_said_name(shard), 0))
-        path(report_name(shard), 1).write_bytes(write_report(done, _costs_of(footers)))
-    _remove_chunks(store, parts)
-    return done
+    target = path(shard_name(shard), 0)
+    with Writer(target, next(tables).schema) as writer:
+        writer.write_tables(tables)
+        counts = [count for footer in footers for count in footer.counts]
+        note_shard(writer, plan_of(work_id), shard, counts)
+    parts = [footer.done for footer in footers]
+    digest = digest_of(target)
+    made = None if finishing is None else finish_in_process(finishing, shard, target, digest, counts)
+    done = replace(_added_up(parts, writer.rows, time.perf_counter() - started), digest=digest)
+    if made is not None:
+        path(table_report_name(shard), 0).write_bytes(made)
+    _write_errors(store, parts, path(shard_errors_name(shard), 1))  # without which the report does not count
+    if done.said:
+        _write_said(store, parts, path(shard_said_name(shard), 0))
+    path(report_name(shard), 1).write_bytes(write_report(done, _costs_of(footers)))
+    return done, parts
 
 
 def make_shards(chunks: Sequence[ChunkWork]) -> list[tuple[ChunkDone, ShardDone]]:

@@ -15,6 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,7 @@ from scaledproc.execution.scheduler_messages import (
     MakeShards,
     Merge,
     Merged,
+    MergeShards,
     NoRoom,
     PieceMade,
     Release,
@@ -62,7 +64,7 @@ from scaledproc.execution.scheduler_messages import (
     Tell,
     Unread,
 )
-from scaledproc.execution.shard import make_shards, merge_part, merge_shard
+from scaledproc.execution.shard import make_shards, merge_part, merge_shard, merge_shards
 from scaledproc.execution.staging import FILES_AHEAD, Direct, StagedUnits, Stager
 from scaledproc.execution.tables.table_files import Finishing
 from scaledproc.execution.workers.pool import Pool
@@ -236,9 +238,9 @@ class _Execution:
             may_be_together,
         )
         self._shards = tuple(left)
-        is_begun = any(count < plan.n_chunks_of(shard) for shard, count in left.items())
-        self._is_part = is_begun or bool(run.record.options.get(UPDATES))
-        self._scheduler = Scheduler(terms, left, chunks, small)
+        begun = [shard for shard, count in left.items() if count < plan.n_chunks_of(shard)]
+        self._is_part = bool(begun) or bool(run.record.options.get(UPDATES))
+        self._scheduler = Scheduler(terms, left, chunks, small, begun)
         self._staging: dict[Future[StagedUnits], Chunk] = {}
         self._calls: dict[Future[Any], Call] = {}
         self._removals: list[Future[None]] = []  # that were under way when there was no room
@@ -359,6 +361,10 @@ class _Execution:
                     return partial(merge_shard, store, work_id, call.shard, chunks, self._common.finishing)
                 present = [chunk.number for chunk in self._plan.chunks(call.shard) if self._n_tasks(chunk)]
                 return partial(merge_part, store, work_id, call.shard, present)
+            case MergeShards():
+                shards = [(merge.shard, self._plan.n_chunks_of(merge.shard)) for merge in call.merges]
+                store, work_id = self._run.store, self._run.record.work_id
+                return partial(merge_shards, store, work_id, shards, self._common.finishing)
 
     def _work(self, run: RunChunk) -> ChunkWork:
         common = self._common
@@ -412,7 +418,7 @@ class _Execution:
             yield from self._lose(call, error.loss)
             return
         except UnreadError as error:
-            assert not isinstance(call, RunPiece | Merge)
+            assert not isinstance(call, RunPiece | Merge | MergeShards)
             _discard_parts(call)
             self._scheduler.receive(Unread(call, error))
             return
@@ -420,6 +426,9 @@ class _Execution:
             case Merge():
                 yield result
                 self._scheduler.receive(Merged(call))
+            case MergeShards():
+                yield from result
+                self._scheduler.receive(Merged(call, len(result)))
             case RunPiece():
                 self._scheduler.receive(PieceMade(call, result))
             case RunChunks():
@@ -436,9 +445,13 @@ class _Execution:
 
     def _lose(self, call: Call, loss: Loss) -> Iterator[Event]:
         """A process was lost; a shard may be there nonetheless, and only its chunks are left beside it."""
-        if isinstance(call, Merge) and self._here is None and call.shard in self._run.committed_shards([call.shard]):
-            yield self._run.shard_report(call.shard)
-            self._scheduler.receive(Merged(call))
+        merges = call.merges if isinstance(call, MergeShards) else (call,) if isinstance(call, Merge) else ()
+        shards = [merge.shard for merge in merges if self._here is None]
+        there = self._run.committed_shards(shards) if shards else set()
+        made = [*takewhile(there.__contains__, shards)]  # they appear in this order
+        yield from map(self._run.shard_report, made)
+        if isinstance(call, Merge | MergeShards) and made:
+            self._scheduler.receive(Merged(call, len(made)))
         else:
             self._scheduler.receive(Lost(call, loss))
 

@@ -32,6 +32,7 @@ from scaledproc.execution.scheduler_messages import (
     MakeShards,
     Merge,
     Merged,
+    MergeShards,
     NoRoom,
     PieceMade,
     Release,
@@ -80,9 +81,10 @@ def scheduler(
     n_files: Callable[[Chunk], int] | None = None,
     limits: Limits = LIMITS,
     merged_only: Iterable[int] = (),
+    begun: Iterable[int] = (),
 ) -> Scheduler:
     left = {**dict.fromkeys(merged_only, 0), **Counter(chunk.shard for chunk in chunks)}
-    return Scheduler(SchedulerTerms(jobs, limits, n_tasks, n_files, 4, together), left, chunks, small)
+    return Scheduler(SchedulerTerms(jobs, limits, n_tasks, n_files, 4, together), left, chunks, small, begun)
 
 
 def done(chunk: Chunk, seconds: float = 0.0) -> ChunkDone:
@@ -418,6 +420,54 @@ class TestTogether:
         (three,) = after(machine, made(first, seconds=TOGETHER / 3.5))
         assert len(three.runs) == 3
         assert [call.chunk for call in after(machine, event(three), made(second))] == chunks[2:4]
+
+
+class TestShortShards:
+    def machine(self, jobs: int = 1, **options: Any) -> tuple[Scheduler, list[Any]]:
+        machine = scheduler([], jobs=jobs, together=True, merged_only=[1, 2, 3], **options)
+        return machine, after(machine)
+
+    @pytest.mark.parametrize(
+        ("jobs", "said"),
+        [
+            (1, [MergeShards((Merge(1), Merge(2), Merge(3)))]),
+            (2, [MergeShards((Merge(1), Merge(2))), Merge(3)]),
+            (3, [Merge(1), Merge(2), Merge(3)]),
+        ],
+    )
+    def test_those_that_are_due_are_made_together_a_part_by_each_core(self, jobs: int, said: list[Any]) -> None:
+        assert self.machine(jobs)[1] == said
+
+    def test_how_long_one_takes_is_not_known_where_some_chunks_were_made_earlier(self) -> None:
+        assert self.machine(begun=[1, 2, 3])[1] == [Merge(1), Merge(2), Merge(3)]
+        assert self.machine(begun=[2])[1] == [MergeShards((Merge(1), Merge(3))), Merge(2)]
+
+    @pytest.mark.parametrize("seconds", [0.01, TOGETHER])
+    def test_one_whose_chunks_took_long_is_made_alone(self, seconds: float) -> None:
+        machine = scheduler([ONE, TWO], together=True)
+        one, two = after(machine)
+        said = after(machine, made(one, seconds=seconds), made(two, seconds=seconds))
+        assert said == ([MergeShards((Merge(0), Merge(1)))] if seconds < TOGETHER else [Merge(0), Merge(1)])
+
+    def test_what_was_not_made_comes_again(self) -> None:
+        machine, (call,) = self.machine()
+        assert after(machine, Merged(call, 1)) == [MergeShards((Merge(2), Merge(3)))]
+        assert [machine.phase(shard) for shard in (1, 2)] == [ShardPhase.DONE, ShardPhase.MERGING]
+        assert after(machine, Merged(MergeShards((Merge(2), Merge(3))), 2)) == [End()]
+
+    def test_each_is_made_alone_after_a_process_was_lost(self) -> None:
+        machine, (call,) = self.machine()
+        assert after(machine, lost(call)) == [Merge(1, 1), Merge(2, 1), Merge(3, 1)]
+
+    @pytest.mark.parametrize("event", [lambda call: Merged(call, 1), lost])
+    def test_what_was_not_made_is_left_to_the_next_start_after_a_stop(self, event: Callable[[Call], Event]) -> None:
+        machine, (call,) = self.machine()
+        assert after(machine, StopAsked()) == []
+        assert after(machine, event(call)) == [End()]
+
+    def test_they_are_withdrawn_together(self) -> None:
+        machine, (call,) = self.machine()
+        assert after(machine, StopAsked((call,))) == [End()]
 
 
 class TestRepair:
@@ -764,8 +814,8 @@ class Schedules(RuleBasedStateMachine):
         assert not self.is_stopping or isinstance(call, Assemble)
         assert not any(isinstance(other, RunPiece) and other.piece.is_alone for other in self.calls)
         assert not (isinstance(call, RunPiece) and call.piece.is_alone and self.calls)
-        counted = [each for each in self.calls if not isinstance(each, Merge | Assemble)]
-        assert len(counted) < 2 * self.jobs or isinstance(call, Merge | Assemble)
+        counted = [each for each in self.calls if not isinstance(each, Merge | MergeShards | Assemble)]
+        assert len(counted) < 2 * self.jobs or isinstance(call, Merge | MergeShards | Assemble)
         for chunk, tasks in parts_of(call):
             assert not self.truth.committed[chunk]
             assert not any(chunk == other for each in self.calls for other, busy in parts_of(each) if busy & tasks)
@@ -773,10 +823,11 @@ class Schedules(RuleBasedStateMachine):
         if isinstance(call, Assemble):
             found = [task for each in call.parts for task in tasks_of(each)]
             assert found == list(range(n_tasks(call.chunk)))
-        if isinstance(call, Merge):
-            of_shard = [chunk for chunk in self.chunks if chunk.shard == call.shard]
+        for merge in merges_of(call):
+            of_shard = [chunk for chunk in self.chunks if chunk.shard == merge.shard]
             assert all(self.truth.committed[chunk] for chunk in of_shard)
-            assert not self.truth.merged[call.shard]
+            assert not self.truth.merged[merge.shard]
+            assert not any(merge.shard == other.shard for each in self.calls for other in merges_of(each))
         self.calls.append(call)
 
     def tell(self, event: Event) -> None:
@@ -845,6 +896,10 @@ class Schedules(RuleBasedStateMachine):
             case Merge():
                 self.truth.merged[call.shard] += 1
                 self.tell(Merged(call))
+            case MergeShards():
+                for merge in call.merges[:count]:
+                    self.truth.merged[merge.shard] += 1
+                self.tell(Merged(call, count))
             case RunPiece():
                 self.tell(part(call))
             case RunChunks() | MakeShards():
@@ -899,10 +954,15 @@ class Schedules(RuleBasedStateMachine):
             assert {self.machine.phase(shard) for shard in self.shards} == {ShardPhase.DONE}
 
 
+def merges_of(call: Call) -> tuple[Merge, ...]:
+    """The shards that a call makes of their chunks."""
+    return call.merges if isinstance(call, MergeShards) else (call,) if isinstance(call, Merge) else ()
+
+
 def parts_of(call: Call) -> list[tuple[Chunk, set[int]]]:
     """The chunks that a call is of, and the places of the tasks in each that it makes."""
     match call:
-        case Merge():
+        case Merge() | MergeShards():
             return []
         case RunChunks() | MakeShards():
             return [(run.chunk, set(range(n_tasks(run.chunk)))) for run in call.runs]
