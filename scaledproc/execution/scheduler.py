@@ -4,10 +4,10 @@
 that out, waits until something happens, and so on, until it is told to `End`.
 
 A chunk's way: it waits in the queue, is staged, is ready, and is handed out to the pool. When it is committed its files
-are released, and the last chunk of a shard has the shard merged. Shards that are one chunk each are handed out several
-at once, and come back as shards. A chunk whose process was lost is done again in pieces, as `workers.recovery` says,
-and put together of them. A chunk whose files cannot be read is postponed until all else is done, and then done once
-more, for the last time.
+are released, and the last chunk of a shard has the shard merged. Short chunks are handed out several at once, and short
+shards are merged so; shards that are one chunk each are too, and come back as shards. A chunk whose process was lost is
+done again in pieces, as `workers.recovery` says, and put together of them. A chunk whose files cannot be read is
+postponed until all else is done, and then done once more, for the last time.
 
 Once a stop is asked for nothing is begun any more, but that pieces which make a chunk whole are put together. What is
 at work comes to its end, and then that is all.
@@ -15,6 +15,7 @@ at work comes to its end, and then that is all.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from scaledproc.execution.limits import Limits
 from scaledproc.execution.scheduler_messages import (
+    TOGETHER,
     Assemble,
     Call,
     CannotGoOn,
@@ -35,11 +37,13 @@ from scaledproc.execution.scheduler_messages import (
     MakeShards,
     Merge,
     Merged,
+    MergeShards,
     NoRoom,
     PieceMade,
     Release,
     RoomFreed,
     RunChunk,
+    RunChunks,
     RunLast,
     RunPiece,
     SeenElsewhere,
@@ -48,6 +52,7 @@ from scaledproc.execution.scheduler_messages import (
     Staged,
     StopAsked,
     Tell,
+    Together,
     Unread,
 )
 from scaledproc.execution.workers.recovery import LOADS, ChunkPiece, Loss, QuarantinedTask, after_loss, in_its_part
@@ -59,7 +64,9 @@ if TYPE_CHECKING:
     from scaledproc.planning.plan import Chunk
 
 MOST_UNREAD = 10  # tasks that could not be read, from which on it is asked whether any can
-MOST_TOGETHER = 64  # shards that are made together
+MOST_TOGETHER = 64  # chunks, or shards, that are made together
+MOMENT = 0.01  # seconds of work that are not shared out, as to commit it takes nearly as long
+_SHORTEST = 1e-6  # seconds
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,8 @@ class SchedulerTerms:
         How many files are fetched for a chunk; None where the dataset is on a local disk, and nothing is.
     files_ahead
         How many files are fetched ahead at least.
+    may_be_together
+        Whether several chunks may be made by one call, and several shards merged.
     """
 
     jobs: int
@@ -85,6 +94,7 @@ class SchedulerTerms:
     n_tasks: Callable[[Chunk], int]
     n_files: Callable[[Chunk], int] | None
     files_ahead: int
+    may_be_together: bool = False
 
 
 @dataclass
@@ -92,8 +102,10 @@ class _Shard:
     left: int
     """Chunks that are not committed."""
     is_small: bool
-    """Whether it is one chunk, and may be made together with others; not any more once that went wrong."""
+    """Whether it is one chunk, and may be made together with others."""
     phase: ShardPhase = ShardPhase.WAITING
+    seconds: float = 0.0
+    """That its chunks took; infinite where some were made earlier."""
 
 
 @dataclass
@@ -121,6 +133,8 @@ class Scheduler:
         These chunks, in the order in which they are begun.
     small
         Shards that may be made together with others: each is one chunk, and can be written at once.
+    begun
+        Shards some of whose chunks were made earlier.
 
     Notes
     -----
@@ -129,11 +143,18 @@ class Scheduler:
     """
 
     def __init__(
-        self, terms: SchedulerTerms, shards: Mapping[int, int], chunks: Iterable[Chunk], small: Iterable[int] = ()
+        self,
+        terms: SchedulerTerms,
+        shards: Mapping[int, int],
+        chunks: Iterable[Chunk],
+        small: Iterable[int] = (),
+        begun: Iterable[int] = (),
     ) -> None:
         self._terms = terms
         is_small = frozenset(small)
         self._shards = {shard: _Shard(left, shard in is_small) for shard, left in shards.items()}
+        for shard in begun:
+            self._shards[shard].seconds = math.inf
 
         # Chunks that no process has.
         self._queue = deque(chunks)
@@ -143,6 +164,7 @@ class Scheduler:
         self._last: deque[Chunk] = deque()  # the postponed ones, when all else is done
         self._repairs: dict[Chunk, _Repair] = {}
         self._pieces: deque[RunPiece] = deque()  # of repairs, that no process has
+        self._alone: set[Chunk] = set()  # not made together with others any more, as that went wrong
 
         # What the pool has, whether it is at work or waits there.
         self._calls: set[Call] = set()  # all but merges, which are not counted where it is asked for room
@@ -156,8 +178,9 @@ class Scheduler:
 
         # Numbers that decisions rest on.
         self._ahead = sum(chunk.size for chunk in self._queue)  # bytes that are not handed out yet
-        self._most = MOST_TOGETHER  # shards that are handed out together
+        self._most: dict[type[Together], int] = {MakeShards: MOST_TOGETHER, RunChunks: 1}  # handed out together
         self._no_room: NoRoom | None = None  # the answer to the last `Stage`, until something else happens
+        self._seconds = math.inf  # that a chunk took, of those that were made last
         self._tasks = 0  # that were tried
         self._read = self._unread = 0  # of these, since the first one that could not be read
         self._reads_elsewhere = True  # unless `LookElsewhere` was answered otherwise
@@ -189,7 +212,8 @@ class Scheduler:
         be given before the next.
         """
         while self._due and self._failure is None:
-            yield self._begun(self._due.popleft())
+            instruction = self._due.popleft()
+            yield self._begun(self._with_others(instruction) if isinstance(instruction, Merge) else instruction)
         if not self._is_over():
             yield from self._stage()
             yield from self._work()
@@ -201,9 +225,24 @@ class Scheduler:
         """Count a call among those of the pool."""
         if isinstance(instruction, Merge):
             self._merges.add(instruction)
+        elif isinstance(instruction, MergeShards):
+            self._merges.update(instruction.merges)
         elif not isinstance(instruction, Stage | Release | Tell | LookElsewhere | End):
             self._calls.add(instruction)
         return instruction
+
+    def _with_others(self, merge: Merge) -> Merge | MergeShards:
+        """A merge that is due; with others where all are short, a part for each core."""
+        short = [each for each in (merge, *self._due) if isinstance(each, Merge) and self._is_short(each)]
+        if merge not in short:
+            return merge
+        together = short[: min(-(-len(short) // self._terms.jobs), MOST_TOGETHER)]
+        for each in together[1:]:
+            self._due.remove(each)
+        return MergeShards(tuple(together)) if len(together) > 1 else merge
+
+    def _is_short(self, merge: Merge) -> bool:
+        return self._terms.may_be_together and not merge.losses and self._shards[merge.shard].seconds < TOGETHER
 
     def _is_over(self) -> bool:
         return self._is_stopping or self._has_ended or self._failure is not None
@@ -234,7 +273,7 @@ class Scheduler:
         """Whether to stage another chunk ahead: for each core, and where chunks are small, for each request."""
         ahead, n_files = len(self._staging) + len(self._ready), self._terms.n_files
         if n_files is None:
-            most = MOST_TOGETHER if self._shards[self._queue[0].shard].is_small else 1
+            most = MOST_TOGETHER if self._way_together(self._queue[0]) is not None else 1
             return ahead < 2 * self._terms.jobs * most
         if ahead < 2 * self._terms.jobs:
             return True
@@ -251,11 +290,12 @@ class Scheduler:
             if is_alone:
                 return
         while not self._is_over() and self._has_room() and self._ready:
+            way = self._way_together(self._ready[0])
             runs = []
-            for chunk in self._next_chunks():
+            for chunk in self._next_chunks(way):
                 runs.append(RunChunk(chunk, max(self._ahead // self._terms.jobs, chunk.size)))
                 self._ahead -= chunk.size
-            yield self._begun(MakeShards(tuple(runs)) if len(runs) > 1 else runs[0])
+            yield self._begun(runs[0] if way is None or len(runs) == 1 else way(tuple(runs)))
             for run in runs:
                 yield from self._tell(run.chunk.shard, ShardPhase.RUNNING)
         if not self._is_over() and self._postponed and not self._is_any_untried():
@@ -267,13 +307,23 @@ class Scheduler:
         """Whether to hand out more: for each core one is at work and one waits."""
         return len(self._calls) < 2 * self._terms.jobs
 
-    def _next_chunks(self) -> list[Chunk]:
-        """A chunk that is ready; or several that are a shard each, a part of what is ready for each core."""
-        most = min(self._most, len(self._ready) // (2 * self._terms.jobs))
+    def _way_together(self, chunk: Chunk) -> type[Together] | None:
+        """How a chunk is made together with others, if it may be."""
+        if chunk in self._alone:
+            return None
+        if self._shards[chunk.shard].is_small:
+            return MakeShards
+        return RunChunks if self._terms.may_be_together else None
+
+    def _next_chunks(self, way: type[Together] | None) -> list[Chunk]:
+        """A chunk that is ready; or several that are made together: as many as are ready for each core, or a moment."""
+        share = len(self._ready) // (2 * self._terms.jobs)
+        if way is RunChunks:
+            share = max(share, int(MOMENT / max(self._seconds, _SHORTEST)))
+        most = 1 if way is None else min(self._most[way], share)
         chunks = [self._ready.popleft()]
-        if self._shards[chunks[0].shard].is_small:
-            while self._ready and len(chunks) < most and self._shards[self._ready[0].shard].is_small:
-                chunks.append(self._ready.popleft())
+        while self._ready and len(chunks) < most and self._way_together(self._ready[0]) is way:
+            chunks.append(self._ready.popleft())
         return chunks
 
     def _tell(self, shard: int, phase: ShardPhase) -> Iterator[Tell]:
@@ -306,8 +356,13 @@ class Scheduler:
             case SeenElsewhere():
                 self._reads_elsewhere = event.is_readable
             case Merged():
-                self._merges.remove(event.call)
-                self._shards[event.call.shard].phase = ShardPhase.DONE
+                merges = event.call.merges if isinstance(event.call, MergeShards) else (event.call,)
+                for number, merge in enumerate(merges):
+                    self._merges.remove(merge)
+                    if number < event.count:
+                        self._shards[merge.shard].phase = ShardPhase.DONE
+                    elif not self._is_stopping:
+                        self._merge(merge)
             case Made():
                 self._calls.remove(event.call)
                 self._made(event.call, event.done)
@@ -325,6 +380,10 @@ class Scheduler:
                     self._fail(CannotGoOn(call, loss))
                 else:
                     self._merge(Merge(call.shard, call.losses + 1))
+            case Lost(MergeShards() as call, _):
+                self._merges.difference_update(call.merges)
+                for merge in () if self._is_stopping else call.merges:
+                    self._merge(Merge(merge.shard, merge.losses + 1))
             case Lost(call, loss):
                 self._calls.remove(call)
                 if not self._is_stopping:
@@ -344,10 +403,12 @@ class Scheduler:
         for chunks in (self._queue, self._staging, self._ready, self._postponed, self._last, self._pieces):
             chunks.clear()
         self._calls.difference_update(withdrawn)
-        self._merges.difference_update(call for call in withdrawn if isinstance(call, Merge))
+        for call in withdrawn:
+            self._merges.difference_update(call.merges if isinstance(call, MergeShards) else ())
+            self._merges.difference_update((call,) if isinstance(call, Merge) else ())
 
-    def _made(self, call: RunChunk | RunLast | MakeShards | Assemble, done: tuple[ChunkDone, ...]) -> None:
-        runs = call.runs if isinstance(call, MakeShards) else (call,)
+    def _made(self, call: RunChunk | RunLast | Together | Assemble, done: tuple[ChunkDone, ...]) -> None:
+        runs = call.runs if isinstance(call, Together) else (call,)
         for run, made in zip(runs, done, strict=False):
             self._repairs.pop(run.chunk, None)
             self._tasks += made.tasks
@@ -355,16 +416,23 @@ class Scheduler:
             self._due.append(Release(run.chunk))
             shard = self._shards[run.chunk.shard]
             shard.left -= 1
+            shard.seconds += made.seconds
             if isinstance(call, MakeShards):
                 shard.phase = ShardPhase.DONE
             elif not shard.left and not self._is_stopping:
                 self._merge(Merge(run.chunk.shard))
-        if isinstance(call, MakeShards):
-            self._most = min(2 * len(done) + 1, MOST_TOGETHER)  # what is sent and not made is sent again
+        if isinstance(call, Together | RunChunk):  # what is sent and not made is sent again
+            way = RunChunks if isinstance(call, RunChunk) else type(call)
+            most: float = MOST_TOGETHER if way is RunChunks and len(done) == len(runs) else 2 * len(done) + 1
+            if way is RunChunks:
+                self._seconds = sum(made.seconds for made in done) / len(done)
+                most = min(most, TOGETHER / max(self._seconds, _SHORTEST))
+            self._most[way] = max(min(int(most), MOST_TOGETHER), 1)
+        if isinstance(call, Together):
             self._hand_back(call.runs[len(done) :])
 
     def _hand_back(self, runs: Iterable[RunChunk]) -> None:
-        """Shards that were handed out together come next."""
+        """Chunks that were handed out together come next."""
         if not self._is_stopping:
             chunks = [run.chunk for run in runs]
             self._ready.extendleft(reversed(chunks))
@@ -374,12 +442,12 @@ class Scheduler:
         self._shards[call.shard].phase = ShardPhase.MERGING
         self._due.append(call)
 
-    def _see_unread(self, call: RunChunk | RunLast | MakeShards | Assemble, error: UnreadError) -> None:
+    def _see_unread(self, call: RunChunk | RunLast | Together | Assemble, error: UnreadError) -> None:
         """Some files could not be read: have a chunk done again when all others are, unless nothing can be read.
 
-        It is said of a chunk alone, so those of shards that were made together come each by itself.
+        It is said of a chunk alone, so those that were made together come each by itself.
         """
-        if isinstance(call, MakeShards):
+        if isinstance(call, Together):
             self._part(call)
             return
         self._repairs.pop(call.chunk, None)
@@ -392,10 +460,9 @@ class Scheduler:
         if self._unread >= MOST_UNREAD and self._unread > self._read:
             self._fail(self._cannot_read())
 
-    def _part(self, call: MakeShards) -> None:
-        """Have shards made each by itself."""
-        for run in call.runs:
-            self._shards[run.chunk.shard].is_small = False
+    def _part(self, call: Together) -> None:
+        """Have chunks made each by itself."""
+        self._alone.update(run.chunk for run in call.runs)
         self._hand_back(call.runs)
 
     def _see_whose_fault(self) -> Iterator[Instruction]:
@@ -425,7 +492,7 @@ class Scheduler:
     def _mend(self, call: Call, loss: Loss) -> None:
         """A process was lost: have its work done in smaller pieces, or put a task into quarantine."""
         match call:
-            case MakeShards():
+            case RunChunks() | MakeShards():
                 found = in_its_part(loss, [self._terms.n_tasks(run.chunk) for run in call.runs])
                 if found is None:  # it is not known whose task was at work
                     self._part(call)

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from scaledproc.planning.plan import Chunk
 
 
+TOGETHER = 0.25
+"""Seconds, after which what is made together is committed."""
+
+
 class ShardPhase(Enum):
     """How far a shard is on this machine; it never goes back."""
 
@@ -54,6 +58,13 @@ class RunLast:
 
 
 @dataclass(frozen=True)
+class RunChunks:
+    """Make several chunks in one call of a process, and commit them together: the first ones, as `MakeShards`."""
+
+    runs: tuple[RunChunk, ...]
+
+
+@dataclass(frozen=True)
 class MakeShards:
     """Make several shards of one chunk each in one call of a process: the first ones, until that took long enough."""
 
@@ -84,6 +95,13 @@ class Merge:
     shard: int
     losses: int = 0
     """How many processes ended so far while they did."""
+
+
+@dataclass(frozen=True)
+class MergeShards:
+    """Make several short shards of their chunks in one call of a process: the first ones, as `RunChunks`."""
+
+    merges: tuple[Merge, ...]
 
 
 @dataclass(frozen=True)
@@ -134,7 +152,8 @@ class End:
     failure: CannotRead | CannotGoOn | None = None
 
 
-Call = RunChunk | RunLast | MakeShards | RunPiece | Assemble | Merge
+Together = RunChunks | MakeShards
+Call = RunChunk | RunLast | Together | RunPiece | Assemble | Merge | MergeShards
 """What a process is given: answered by `Made`, `PieceMade` or `Merged`; or by `Lost` or `Unread`."""
 Instruction = Call | Stage | Release | Tell | LookElsewhere | End
 
@@ -165,9 +184,9 @@ class RoomFreed:
 
 @dataclass(frozen=True)
 class Made:
-    """Chunks are committed: the call's one, or those of `MakeShards` that it came to, in order."""
+    """Chunks are committed: the call's one, or those of several that it came to, in order."""
 
-    call: RunChunk | RunLast | MakeShards | Assemble
+    call: RunChunk | RunLast | Together | Assemble
     done: tuple[ChunkDone, ...]
 
 
@@ -181,9 +200,10 @@ class PieceMade:
 
 @dataclass(frozen=True)
 class Merged:
-    """A shard is there."""
+    """A shard is there; or the first ones of several."""
 
-    call: Merge
+    call: Merge | MergeShards
+    count: int = 1
 
 
 @dataclass(frozen=True)
@@ -198,7 +218,7 @@ class Lost:
 class Unread:
     """Files could not be read, so nothing was committed."""
 
-    call: RunChunk | RunLast | MakeShards | Assemble
+    call: RunChunk | RunLast | Together | Assemble
     error: UnreadError
 
 

@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 from scaledproc._util.digests import digest_of
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import SHOWN_FAILURES, ChunkDone, ShardDone
-from scaledproc.execution.chunks.chunk import Outputs, RefusedRows, fill, stored_schema, until_taken
+from scaledproc.execution.chunks.chunk import Outputs, RefusedRows, fill, made_together, stored_schema, until_taken
 from scaledproc.execution.chunks.committed import ChunkFooter, chunk_name, open_chunk
 from scaledproc.execution.chunks.quarantine import ErrorRows, read_rows
 from scaledproc.execution.chunks.said import SaidRows
+from scaledproc.execution.scheduler_messages import TOGETHER
 from scaledproc.execution.tables.table_files import finish_in_process, finish_made_shard
-from scaledproc.execution.workers.worker_guard import end_part, is_worn
 from scaledproc.run_folder.names import (
     PARTS,
     SAID_SCHEMA,
@@ -61,9 +61,6 @@ if TYPE_CHECKING:
 
 
 PRESENT = "present.json"
-
-TOGETHER = 0.25
-"""Seconds, after which shards that are made together are committed."""
 
 
 def part_name(shard: int, folder: str = PARTS) -> str:
@@ -106,27 +103,62 @@ def merge_shard(store: Store, work_id: str, shard: int, chunks: int, finishing: 
     ScaledprocError
         If a chunk of the shard is gone or damaged.
     """
+    (done,) = merge_shards(store, work_id, [(shard, chunks)], finishing)
+    return done
+
+
+def merge_shards(
+    store: Store, work_id: str, shards: Sequence[tuple[int, int]], finishing: Finishing | None = None
+) -> list[ShardDone]:
+    """Make shards as `merge_shard` does, and commit them together; only the first ones where it takes long.
+
+    Parameters
+    ----------
+    store, work_id, finishing
+        As for `merge_shard`.
+    shards
+        Which shards, each with the number of its chunks.
+    """
+    started = time.perf_counter()
+    made: list[tuple[ShardDone, list[ChunkDone]]] = []
+    replacing = {name for shard, _ in shards for name in (shard_name(shard), shard_said_name(shard))}
+    with store.committing_together(replacing=replacing) as path:
+        for shard, chunks in shards:
+            if made and time.perf_counter() - started > TOGETHER:
+                break
+            made.append(_merge(store, work_id, shard, chunks, finishing, path))
+    for _, parts in made:
+        _remove_chunks(store, parts)
+    return [done for done, _ in made]
+
+
+def _merge(
+    store: Store,
+    work_id: str,
+    shard: int,
+    chunks: int,
+    finishing: Finishing | None,
+    path: Callable[[str, int], Path],
+) -> tuple[ShardDone, list[ChunkDone]]:
     started = time.perf_counter()
     footers: list[ChunkFooter] = []
     tables = _read_chunks(store, work_id, shard, range(chunks), footers)
-    with store.committing(shard_name(shard), replacing=True) as target:
-        with Writer(target, next(tables).schema) as writer:
-            writer.write_tables(tables)
-            counts = [count for footer in footers for count in footer.counts]
-            note_shard(writer, plan_of(work_id), shard, counts)
-        parts = [footer.done for footer in footers]
-        digest = digest_of(target)
-        made = None
-        if finishing is not None:
-            made = finish_in_process(finishing, shard, target, digest, counts)
-        done = replace(_added_up(parts, writer.rows, time.perf_counter() - started), digest=digest)
+    target = path(shard_name(shard), 0)
+    with Writer(target, next(tables).schema) as writer:
+        writer.write_tables(tables)
+        counts = [count for footer in footers for count in footer.counts]
+        note_shard(writer, plan_of(work_id), shard, counts)
+    parts = [footer.done for footer in footers]
+    digest = digest_of(target)
+    made = None if finishing is None else finish_in_process(finishing, shard, target, digest, counts)
+    done = replace(_added_up(parts, writer.rows, time.perf_counter() - started), digest=digest)
     if made is not None:
-        store.write(table_report_name(shard), made)
-    _write_errors(store, parts, shard_errors_name(shard))
-    _write_said(store, parts, shard_said_name(shard))
-    store.write(report_name(shard), write_report(done, _costs_of(footers)))
-    _remove_chunks(store, parts)
-    return done
+        path(table_report_name(shard), 0).write_bytes(made)
+    _write_errors(store, parts, path(shard_errors_name(shard), 1))  # without which the report does not count
+    if done.said:
+        _write_said(store, parts, path(shard_said_name(shard), 0))
+    path(report_name(shard), 1).write_bytes(write_report(done, _costs_of(footers)))
+    return done, parts
 
 
 def make_shards(chunks: Sequence[ChunkWork]) -> list[tuple[ChunkDone, ShardDone]]:
@@ -134,15 +166,8 @@ def make_shards(chunks: Sequence[ChunkWork]) -> list[tuple[ChunkDone, ShardDone]
 
     They are as `run_chunk` and `merge_shard` make them, without the steps between. For local disks.
     """
-    started = time.perf_counter()
-    made: list[tuple[ChunkDone, ShardDone]] = []
     with chunks[0].store.committing_together() as path:
-        for work in chunks:
-            if made and (time.perf_counter() - started > TOGETHER or is_worn()):
-                break
-            made.append(_make_shard(work, path))
-            end_part(len(work.tasks))
-    return made
+        return made_together(chunks, lambda work: _make_shard(work, path))
 
 
 def _make_shard(work: ChunkWork, path: Callable[[str, int], Path]) -> tuple[ChunkDone, ShardDone]:
@@ -208,8 +233,8 @@ def merge_part(store: Store, work_id: str, shard: int, chunks: Sequence[int]) ->
     started = time.perf_counter()
     footers: list[ChunkFooter] = []
     tables = _read_chunks(store, work_id, shard, chunks, footers)
-    with store.committing(f"{part_name(shard)}.parquet") as target:
-        with Writer(target, next(tables).schema) as writer:
+    with store.committing_together() as path:
+        with Writer(path(f"{part_name(shard)}.parquet", 1), next(tables).schema) as writer:
             writer.write_tables(tables)
             parts = [footer.done for footer in footers]
             done = _added_up(parts, writer.rows, time.perf_counter() - started)
@@ -217,8 +242,9 @@ def merge_part(store: Store, work_id: str, shard: int, chunks: Sequence[int]) ->
             counts = [count for footer in footers for count in footer.counts]
             said = {"plan_id": plan_of(work_id), "done": done.to_dict()}
             writer.note(said, {"positions": positions, "counts": counts, "costs": _costs_of(footers).tolist()})
-        _write_errors(store, parts, f"{part_name(shard)}.errors.parquet")
-        _write_said(store, parts, f"{part_name(shard)}.said.parquet")
+        _write_errors(store, parts, path(f"{part_name(shard)}.errors.parquet", 0))
+        if done.said:
+            _write_said(store, parts, path(f"{part_name(shard)}.said.parquet", 0))
     _remove_chunks(store, parts)
     return done
 
@@ -405,30 +431,23 @@ def _schema_of(store: Store, name: str) -> pa.Schema:
         return pq.read_schema(source).remove_metadata()
 
 
-def _write_errors(store: Store, parts: Sequence[ChunkDone], name: str) -> None:
+def _write_errors(store: Store, parts: Sequence[ChunkDone], path: Path) -> None:
     """The quarantined tasks of chunks, also where there are none: a file that is missing is then a fault."""
     if not any(part.quarantined for part in parts):  # as nearly always
-        store.write(name, no_errors())
+        path.write_bytes(no_errors())
         return
-    with store.committing(name) as target:
-        write_table(target, WORK_ERROR_SCHEMA, _errors_of(store, parts))
+    write_table(path, WORK_ERROR_SCHEMA, _errors_of(store, parts))
 
 
-def _write_said(store: Store, parts: Sequence[ChunkDone], name: str) -> None:
-    """What the tasks of chunks said, if anything."""
-    if not any(part.said for part in parts):
-        return
+def _write_said(store: Store, parts: Sequence[ChunkDone], path: Path) -> None:
+    """What the tasks of chunks said."""
     names = [(part, chunk_name(part.shard, part.chunk)) for part in parts]
-    with store.committing(name, replacing=True) as target:
-        write_table(
-            target,
-            SAID_SCHEMA,
-            (
-                table
-                for part, chunk in names
-                for table in read_rows(store, f"{chunk}.said.parquet", part.said, f"{chunk}.parquet")
-            ),
-        )
+    tables = (
+        table
+        for part, chunk in names
+        for table in read_rows(store, f"{chunk}.said.parquet", part.said, f"{chunk}.parquet")
+    )
+    write_table(path, SAID_SCHEMA, tables)
 
 
 def _errors_of(store: Store, parts: Sequence[ChunkDone]) -> Iterator[pa.Table]:

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from scaledproc._util.process.scratch import remove_left
 from scaledproc._util.process.signals import stopping
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.events import ChunkDone, Event, Note, ShardState, State
-from scaledproc.execution.chunks.chunk import assemble_chunk, run_chunk, run_piece
+from scaledproc.execution.chunks.chunk import assemble_chunk, run_chunk, run_chunks, run_piece
 from scaledproc.execution.chunks.chunk_work import ChunkWork, PieceDone
 from scaledproc.execution.chunks.committed import committed_chunks
 from scaledproc.execution.chunks.costs import UNKNOWN
@@ -47,11 +48,13 @@ from scaledproc.execution.scheduler_messages import (
     MakeShards,
     Merge,
     Merged,
+    MergeShards,
     NoRoom,
     PieceMade,
     Release,
     RoomFreed,
     RunChunk,
+    RunChunks,
     RunLast,
     RunPiece,
     SeenElsewhere,
@@ -61,7 +64,7 @@ from scaledproc.execution.scheduler_messages import (
     Tell,
     Unread,
 )
-from scaledproc.execution.shard import make_shards, merge_part, merge_shard
+from scaledproc.execution.shard import make_shards, merge_part, merge_shard, merge_shards
 from scaledproc.execution.staging import FILES_AHEAD, Direct, StagedUnits, Stager
 from scaledproc.execution.tables.table_files import Finishing
 from scaledproc.execution.workers.pool import Pool
@@ -82,6 +85,7 @@ if TYPE_CHECKING:
 
 GRACE = 2.0  # seconds that others get to end what they are at, where the run must end
 FILES_SENT = 1_000  # files of a unit that are sent along with each chunk
+_UNITS_KEPT = 16  # units whose files are at hand
 
 
 def run_shards(
@@ -222,7 +226,7 @@ class _Execution:
         self._pool = pool
         self._common = common
         self._here = here
-        # Small shards are made by one call with others where there is a local disk to write.
+        # Short chunks and small shards are made by one call with others where there is a local disk to write.
         may_be_together = here is None and not pool.limits.worker_lifespan and run.store.local is not None
         small = [shard for shard in left if plan.n_chunks_of(shard) == 1] if may_be_together else ()
         terms = SchedulerTerms(
@@ -231,16 +235,19 @@ class _Execution:
             self._n_tasks,
             stager.n_files if isinstance(stager, Stager) else None,
             FILES_AHEAD,
+            may_be_together,
         )
         self._shards = tuple(left)
-        is_begun = any(count < plan.n_chunks_of(shard) for shard, count in left.items())
-        self._is_part = is_begun or bool(run.record.options.get(UPDATES))
-        self._scheduler = Scheduler(terms, left, chunks, small)
+        begun = [shard for shard, count in left.items() if count < plan.n_chunks_of(shard)]
+        self._is_part = bool(begun) or bool(run.record.options.get(UPDATES))
+        self._scheduler = Scheduler(terms, left, chunks, small, begun)
         self._staging: dict[Future[StagedUnits], Chunk] = {}
         self._calls: dict[Future[Any], Call] = {}
         self._removals: list[Future[None]] = []  # that were under way when there was no room
         self._units: dict[Chunk, StagedUnits] = {}  # of chunks that are staged and not released
         self._works: dict[Chunk, ChunkWork] = {}  # of chunks that were handed out, as the last time
+        self._sizes_of = lru_cache(_UNITS_KEPT)(plan.sizes_of)  # chunks beside each other share units of many files
+        self._limits = Limits.of(run.record.options)
         self._files = 0  # that were named for pieces
         self._idle = 0.0  # core-seconds without work while files were staged, since a chunk was handed out
         self._news: deque[Event] = deque()
@@ -335,6 +342,8 @@ class _Execution:
             case RunLast():
                 self._works[call.chunk] = replace(self._works[call.chunk], is_last=True)
                 return partial(run_chunk, self._works[call.chunk])
+            case RunChunks():
+                return partial(run_chunks, [self._work(run) for run in call.runs])
             case MakeShards():
                 return partial(make_shards, [self._work(run) for run in call.runs])
             case RunPiece():
@@ -352,15 +361,21 @@ class _Execution:
                     return partial(merge_shard, store, work_id, call.shard, chunks, self._common.finishing)
                 present = [chunk.number for chunk in self._plan.chunks(call.shard) if self._n_tasks(chunk)]
                 return partial(merge_part, store, work_id, call.shard, present)
+            case MergeShards():
+                shards = [(merge.shard, self._plan.n_chunks_of(merge.shard)) for merge in call.merges]
+                store, work_id = self._run.store, self._run.record.work_id
+                return partial(merge_shards, store, work_id, shards, self._common.finishing)
 
     def _work(self, run: RunChunk) -> ChunkWork:
-        source = self._common.source
-        work = _chunk_work(self._run, self._plan, source, run.chunk, self._units[run.chunk], self._here)
         common = self._common
+        own = self._plan.units_of(run.chunk.start, run.chunk.stop)
+        sizes = self._sizes(own)
+        work = _chunk_work(self._run, self._plan, common.source, run.chunk, self._units[run.chunk], sizes, self._here)
         before = self._works.get(run.chunk)  # where it was handed out already, with others that came first
         idle, self._idle = self._idle + (0.0 if before is None else before.staging), 0.0
         work = replace(
             work,
+            limits=self._limits,
             ahead=run.ahead,
             shared=common.shared,
             code=common.code,
@@ -369,6 +384,13 @@ class _Execution:
         )
         self._works[run.chunk] = work
         return work
+
+    def _sizes(self, units: range) -> Sequence[Mapping[str, int] | None]:
+        """The files of units with their sizes; None for a unit that has too many to be sent along."""
+        if len(units) > 1:
+            return self._plan.sizes_of_units(units, FILES_SENT)
+        count = int(np.diff(self._plan.unit_files[units.start : units.stop + 1]).sum())
+        return [self._sizes_of(unit) if count <= FILES_SENT else None for unit in units]
 
     def _n_tasks(self, chunk: Chunk) -> int:
         """How many of a chunk's tasks this machine has."""
@@ -396,7 +418,7 @@ class _Execution:
             yield from self._lose(call, error.loss)
             return
         except UnreadError as error:
-            assert not isinstance(call, RunPiece | Merge)
+            assert not isinstance(call, RunPiece | Merge | MergeShards)
             _discard_parts(call)
             self._scheduler.receive(Unread(call, error))
             return
@@ -404,8 +426,14 @@ class _Execution:
             case Merge():
                 yield result
                 self._scheduler.receive(Merged(call))
+            case MergeShards():
+                yield from result
+                self._scheduler.receive(Merged(call, len(result)))
             case RunPiece():
                 self._scheduler.receive(PieceMade(call, result))
+            case RunChunks():
+                yield from result
+                self._scheduler.receive(Made(call, tuple(result)))
             case MakeShards():
                 for made in result:
                     yield from made
@@ -417,9 +445,13 @@ class _Execution:
 
     def _lose(self, call: Call, loss: Loss) -> Iterator[Event]:
         """A process was lost; a shard may be there nonetheless, and only its chunks are left beside it."""
-        if isinstance(call, Merge) and self._here is None and call.shard in self._run.committed_shards([call.shard]):
-            yield self._run.shard_report(call.shard)
-            self._scheduler.receive(Merged(call))
+        merges = call.merges if isinstance(call, MergeShards) else (call,) if isinstance(call, Merge) else ()
+        shards = [merge.shard for merge in merges if self._here is None]
+        there = self._run.committed_shards(shards) if shards else set()
+        made = [*takewhile(there.__contains__, shards)]  # they appear in this order
+        yield from map(self._run.shard_report, made)
+        if isinstance(call, Merge | MergeShards) and made:
+            self._scheduler.receive(Merged(call, len(made)))
         else:
             self._scheduler.receive(Lost(call, loss))
 
@@ -471,13 +503,13 @@ def _chunk_work(
     source: str | Sent,
     chunk: Chunk,
     staged: StagedUnits,
+    sizes: Sequence[Mapping[str, int] | None],
     here: NDArray[np.bool_] | None = None,
 ) -> ChunkWork:
     tasks = plan.tasks.slice(chunk.start, chunk.stop - chunk.start)
     own = plan.units_of(chunk.start, chunk.stop)
     firsts = np.maximum(plan.unit_tasks[own.start : own.stop] - chunk.start, 0)  # of each unit, here
     names = tasks["unit"].take(pa.array(firsts)).to_pylist()
-    sizes = plan.sizes_of_units(own, FILES_SENT)
     positions: tuple[int, ...] = ()
     if here is not None:
         tasks = tasks.filter(pa.array(here[chunk.start : chunk.stop]))
@@ -495,5 +527,4 @@ def _chunk_work(
         source=source,
         options=run.record.extractor.get("options") or {},
         positions=positions,
-        limits=Limits.of(run.record.options),
     )

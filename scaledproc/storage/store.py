@@ -13,7 +13,7 @@ import shlex
 import shutil
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -399,7 +399,7 @@ class Store(ABC):
             yield path(name, 0)
 
     @contextlib.contextmanager
-    def committing_together(self, *, replacing: bool = False) -> Iterator[Callable[[str, int], Path]]:
+    def committing_together(self, *, replacing: bool | Collection[str] = False) -> Iterator[Callable[[str, int], Path]]:
         """What gives local paths to write, by name and step; when the block ends well, all appear, step after step.
 
         To flush many files of a local disk at once takes little longer than to flush one.
@@ -407,14 +407,15 @@ class Store(ABC):
         Parameters
         ----------
         replacing
-            As for `committing`.
+            As for `committing`; or the names of those of which that is so.
         """
         self._ask_fence()  # before a folder is made, and again at the end
         steps: dict[int, list[Part]] = {}
         with self._parts() as make:
 
             def path(name: str, step: int) -> Path:
-                change = self._replacing(name) if replacing else Change(self.fence)
+                is_replacing = replacing if isinstance(replacing, bool) else name in replacing
+                change = self._replacing(name) if is_replacing else Change(self.fence)
                 part = Part(make(name), name, change)
                 steps.setdefault(step, []).append(part)
                 return part.path

@@ -1,22 +1,32 @@
-"""What one machine does next: cases, and random schedules of all that may happen, without processes and files."""
+"""What one machine does next: cases, without processes and files."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from scheduling_support import (
+    FOUR,
+    ONE,
+    RUN,
+    SIZE,
+    THREE,
+    TWO,
+    after,
+    chunks_of,
+    lost,
+    made,
+    part,
+    refused,
+    scheduler,
+    unread,
+)
 
 from scaledproc.events import ChunkDone
 from scaledproc.execution.chunks.chunk_work import PieceDone
-from scaledproc.execution.chunks.missing_dataset import UnreadError
 from scaledproc.execution.limits import Limits
-from scaledproc.execution.scheduler import MOST_UNREAD, Scheduler, SchedulerTerms
+from scaledproc.execution.scheduler import MOST_UNREAD, Scheduler
 from scaledproc.execution.scheduler_messages import (
     Assemble,
     Call,
@@ -28,7 +38,6 @@ from scaledproc.execution.scheduler_messages import (
     LookElsewhere,
     Lost,
     Made,
-    MakeShards,
     Merge,
     Merged,
     NoRoom,
@@ -46,84 +55,8 @@ from scaledproc.execution.scheduler_messages import (
     Tell,
     Unread,
 )
-from scaledproc.execution.workers.recovery import LOADS, Cause, ChunkPiece, Loss, QuarantinedTask, allowed_losses
+from scaledproc.execution.workers.recovery import LOADS, ChunkPiece, Loss, QuarantinedTask
 from scaledproc.planning.plan import Chunk
-
-LIMITS = Limits(task_timeout=5.0)
-SIZE = 10
-CRASH = "crash"
-
-
-def chunks_of(*counts: Sequence[int]) -> list[Chunk]:
-    """The chunks of shards, given by the numbers of tasks of each shard's chunks."""
-    chunks, start = [], 0
-    for shard, tasks in enumerate(counts):
-        for number, count in enumerate(tasks):
-            chunks.append(Chunk(shard, number, start, start + count, SIZE))
-            start += count
-    return chunks
-
-
-def n_tasks(chunk: Chunk) -> int:
-    return chunk.stop - chunk.start
-
-
-def scheduler(
-    chunks: Sequence[Chunk],
-    *,
-    jobs: int = 1,
-    small: Iterable[int] = (),
-    n_files: Callable[[Chunk], int] | None = None,
-    limits: Limits = LIMITS,
-    merged_only: Iterable[int] = (),
-) -> Scheduler:
-    left = {**dict.fromkeys(merged_only, 0), **Counter(chunk.shard for chunk in chunks)}
-    return Scheduler(SchedulerTerms(jobs, limits, n_tasks, n_files, files_ahead=4), left, chunks, small)
-
-
-def done(chunk: Chunk, quarantined: int = 0) -> ChunkDone:
-    tasks = n_tasks(chunk)
-    return ChunkDone(chunk.shard, tasks, tasks, chunk.size, 0.0, quarantined=quarantined, chunk=chunk.number)
-
-
-def made(call: RunChunk | RunLast | MakeShards | Assemble, count: int | None = None) -> Made:
-    runs = call.runs[:count] if isinstance(call, MakeShards) else (call,)
-    return Made(call, tuple(done(run.chunk) for run in runs))
-
-
-def part(call: RunPiece) -> PieceMade:
-    return PieceMade(call, PieceDone(call.piece.start, (1,) * (call.piece.stop - call.piece.start), 0.0))
-
-
-def lost(call: Call, task: int | None = None, cause: str = CRASH, *, begun: bool = True) -> Lost:
-    return Lost(call, Loss(cast(Cause, cause), "SIGSEGV", task, begun))
-
-
-def unread(call: RunChunk | RunLast | MakeShards | Assemble, count: int = 1, gone: int = 0, tasks: int = 4) -> Unread:
-    return Unread(call, UnreadError(count, gone, tasks, f"example {count}"))
-
-
-def refused(call: RunChunk | RunLast | MakeShards | Assemble, tasks: int) -> Unread:
-    return Unread(call, UnreadError(0, 0, tasks, "refused", tasks))
-
-
-def after(machine: Scheduler, *events: Event) -> list[Any]:
-    """What it says next; of stages it hears at once, as where the dataset is on a local disk."""
-    for event in events:
-        machine.receive(event)
-    found: list[Any] = []
-    while True:
-        said = list(machine.instructions())
-        found += [each for each in said if not isinstance(each, Stage | Tell | Release)]
-        stages = [each for each in said if isinstance(each, Stage)]
-        for stage in stages:
-            machine.receive(Staged(stage.chunk))
-        if not stages:
-            return found
-
-
-ONE, TWO, THREE, FOUR = chunks_of([4], [4], [4], [4])
-RUN = RunChunk(ONE, SIZE)
 
 
 def pieces(*places: tuple[int, int, int]) -> list[RunPiece]:
@@ -289,73 +222,6 @@ class TestRoom:
         assert next(said) == Stage(ONE)
         machine.receive(NoRoom(ONE, is_freeing=False))
         assert list(said) == []
-
-
-class TestTogether:
-    def machine(self, count: int, jobs: int = 1) -> tuple[Scheduler, list[Chunk]]:
-        chunks = chunks_of(*[[2]] * count)
-        return scheduler(chunks, jobs=jobs, small=range(count)), chunks
-
-    def test_the_more_are_ready_the_more_are_handed_out_together(self) -> None:
-        machine, _ = self.machine(400)
-        said = after(machine)
-        assert [len(each.runs) for each in said if isinstance(each, MakeShards)] == [64, 32]
-
-    def test_few_come_one_by_one(self) -> None:
-        machine, chunks = self.machine(3)
-        assert after(machine) == [RunChunk(chunks[0], 30), RunChunk(chunks[1], 20)]
-
-    def test_half_of_what_is_ready_goes_to_one_core(self) -> None:
-        machine, chunks = self.machine(6)
-        runs = [RunChunk(chunk, 60 - 10 * number) for number, chunk in enumerate(chunks)]
-        assert after(machine) == [MakeShards(tuple(runs[:3])), runs[3]]
-        assert after(machine, made(MakeShards(tuple(runs[:3])))) == [runs[4]]
-        assert [machine.phase(shard) for shard in (0, 1, 2)] == [ShardPhase.DONE] * 3
-
-    def test_a_larger_shard_is_not_among_them(self) -> None:
-        chunks = chunks_of([1], [1], [1, 1], *[[1]] * 13)
-        machine = scheduler(chunks, jobs=2, small=[0, 1, *range(3, 16)])
-        calls = after(machine)
-        runs = [call.runs if isinstance(call, MakeShards) else (call,) for call in calls]
-        assert [[run.chunk.shard for run in each] for each in runs] == [[0, 1], [2], [2], [3, 4, 5]]
-
-    def test_what_was_not_made_comes_next_and_fewer_are_sent(self) -> None:
-        machine, chunks = self.machine(40)
-        first, second = after(machine)
-        assert isinstance(first, MakeShards)
-        assert len(first.runs) == 20
-        (third,) = after(machine, made(first, 2))
-        assert isinstance(third, MakeShards)
-        assert [run.chunk for run in third.runs] == chunks[2:7]  # 5: twice as many as were made, and one
-        assert third.runs[0].ahead == 280  # what was sent and not made is ahead once more
-        assert isinstance(second, MakeShards)
-
-    def test_only_the_shard_whose_task_ended_the_process_is_set_apart(self) -> None:
-        machine, chunks = self.machine(8)
-        first, _ = after(machine)
-        assert isinstance(first, MakeShards)
-        assert len(first.runs) == 4
-        said = after(machine, lost(first, 3))  # the second task of the second shard
-        assert said == [RunPiece(chunks[1], ChunkPiece(0, 1))]
-        said = after(machine, part(said[0]))
-        assert said == [RunPiece(chunks[1], ChunkPiece(1, 2, 1))]
-        (whole,) = after(machine, lost(said[0], 1))
-        assert isinstance(whole, Assemble)
-        assert [type(each) for each in whole.parts] == [PieceDone, QuarantinedTask]
-        merge, *others = after(machine, made(whole))
-        assert merge == Merge(1)
-        runs = [run for call in others for run in (call.runs if isinstance(call, MakeShards) else (call,))]
-        assert [run.chunk for run in runs] == [chunks[0], chunks[2]]
-
-    @pytest.mark.parametrize("event", [lambda call: lost(call, None), lambda call: lost(call, 1, begun=False), unread])
-    def test_all_come_one_by_one_where_it_is_not_known_whose_fault_it_is(self, event: Callable[[Call], Event]) -> None:
-        machine, chunks = self.machine(6)
-        first, second = after(machine)
-        assert after(machine, event(first), made(second)) == [
-            Merge(3),
-            RunChunk(chunks[0], 50),
-            RunChunk(chunks[1], 40),
-        ]
 
 
 class TestRepair:
@@ -627,232 +493,3 @@ def test_what_is_not_at_work_cannot_end() -> None:
     after(machine, made(call))
     with pytest.raises(KeyError):
         machine.receive(made(call))
-
-
-@dataclass
-class _Truth:
-    """What a pool and a disk know."""
-
-    committed: Counter[Chunk]
-    released: Counter[Chunk]
-    merged: Counter[int]
-    tries: Counter[tuple[Chunk, int]]
-    losses: Counter[tuple[Chunk, int]]
-
-
-class Schedules(RuleBasedStateMachine):
-    """Anything may happen in any order; the promises hold whatever it is."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[Call] = []
-        self.staging: list[Chunk] = []
-        self.ends: list[End] = []
-        self.is_stopping = False
-        self.truth = _Truth(Counter(), Counter(), Counter(), Counter(), Counter())
-
-    @initialize(
-        jobs=st.integers(1, 3),
-        shards=st.lists(st.lists(st.integers(1, 4), max_size=3), max_size=8),
-        small=st.booleans(),
-        local=st.booleans(),
-        retries=st.integers(0, 2),
-    )
-    def begin(self, jobs: int, shards: list[list[int]], small: bool, local: bool, retries: int) -> None:
-        self.jobs, self.is_local = jobs, local
-        self.chunks = chunks_of(*shards)
-        self.limits = Limits(task_timeout=5.0, task_retries=retries)
-        self.shards = [number for number, counts in enumerate(shards) if counts] + [100]
-        ones = [number for number, counts in enumerate(shards) if len(counts) == 1] if small else []
-        self.machine = scheduler(
-            self.chunks,
-            jobs=jobs,
-            small=ones,
-            n_files=None if local else (lambda _: 1),
-            limits=self.limits,
-            merged_only=[100],
-        )
-        self.listen()
-
-    def listen(self) -> None:
-        """Carry out all that is said, and see that it may be said."""
-        for said in self.machine.instructions():
-            assert not self.ends
-            match said:
-                case End():
-                    self.ends.append(said)
-                    assert said.failure is not None or not self.calls
-                case Stage():
-                    assert not self.is_stopping
-                    self.staging.append(said.chunk)
-                case Release():
-                    assert self.truth.committed[said.chunk] == 1
-                    self.truth.released[said.chunk] += 1
-                case LookElsewhere():
-                    self.machine.receive(SeenElsewhere(True))
-                case Tell():
-                    assert said.phase in (ShardPhase.STAGING, ShardPhase.RUNNING)
-                case _:
-                    self.hand_out(said)
-
-    def hand_out(self, call: Call) -> None:
-        assert call not in self.calls
-        assert not self.is_stopping or isinstance(call, Assemble)
-        assert not any(isinstance(other, RunPiece) and other.piece.is_alone for other in self.calls)
-        assert not (isinstance(call, RunPiece) and call.piece.is_alone and self.calls)
-        counted = [each for each in self.calls if not isinstance(each, Merge | Assemble)]
-        assert len(counted) < 2 * self.jobs or isinstance(call, Merge | Assemble)
-        for chunk, tasks in parts_of(call):
-            assert not self.truth.committed[chunk]
-            assert not any(chunk == other for each in self.calls for other, busy in parts_of(each) if busy & tasks)
-            self.truth.tries.update((chunk, task) for task in tasks if not isinstance(call, Assemble))
-        if isinstance(call, Assemble):
-            found = [task for each in call.parts for task in tasks_of(each)]
-            assert found == list(range(n_tasks(call.chunk)))
-        if isinstance(call, Merge):
-            of_shard = [chunk for chunk in self.chunks if chunk.shard == call.shard]
-            assert all(self.truth.committed[chunk] for chunk in of_shard)
-            assert not self.truth.merged[call.shard]
-        self.calls.append(call)
-
-    def tell(self, event: Event) -> None:
-        self.machine.receive(event)
-        self.listen()
-
-    def is_running(self) -> bool:
-        return not self.ends
-
-    @precondition(lambda self: self.is_running() and self.staging)
-    @rule(data=st.data(), outcome=st.sampled_from(["there", "there", "there", "no room", "no room, some comes"]))
-    def stage_ends(self, data: st.DataObject, outcome: str) -> None:
-        chunk = self.staging.pop(data.draw(st.integers(0, len(self.staging) - 1)))
-        if outcome == "there" or self.is_local or self.staging:  # what has no room is the last that was asked for
-            self.tell(Staged(chunk))
-        else:
-            self.tell(NoRoom(chunk, outcome != "no room"))
-
-    @precondition(lambda self: self.is_running() and self.machine.waits_for_room)
-    @rule()
-    def room_is_freed(self) -> None:
-        self.tell(RoomFreed())
-
-    @precondition(lambda self: self.is_running() and self.calls)
-    @rule(data=st.data())
-    def call_ends(self, data: st.DataObject) -> None:
-        call = self.calls.pop(data.draw(st.integers(0, len(self.calls) - 1)))
-        self.succeed(call, data.draw(st.integers(1, 64)))
-
-    @precondition(lambda self: self.is_running() and self.calls)
-    @rule(data=st.data(), cause=st.sampled_from(["crash", "memory", "timeout", "worn"]), begun=st.integers(0, 5))
-    def process_is_lost(self, data: st.DataObject, cause: str, begun: int) -> None:
-        call = self.calls.pop(data.draw(st.integers(0, len(self.calls) - 1)))
-        places = [place for _, tasks in parts_of(call) for place in sorted(tasks)]
-        if isinstance(call, MakeShards):
-            places = list(range(len(places)))
-        task = data.draw(st.sampled_from([*places, None])) if places else None
-        if task is not None and begun and cause != "worn" and isinstance(call, RunPiece):
-            self.truth.losses[call.chunk, task] += 1
-        self.tell(lost(call, task, cause, begun=begun > 0))
-
-    @precondition(lambda self: self.is_running() and self.calls)
-    @rule(data=st.data(), count=st.integers(0, 2), gone=st.integers(0, 1))
-    def files_cannot_be_read(self, data: st.DataObject, count: int, gone: int) -> None:
-        call = data.draw(st.sampled_from(self.calls))
-        if isinstance(call, RunChunk | MakeShards | Assemble):
-            self.calls.remove(call)
-            self.tell(unread(call, count, gone, count + gone + 2))
-
-    @precondition(lambda self: self.is_running() and not self.is_stopping)
-    @rule(data=st.data())
-    def stop_is_asked(self, data: st.DataObject) -> None:
-        waiting = data.draw(st.integers(0, len(self.calls)))
-        self.is_stopping = True
-        self.calls, withdrawn = self.calls[waiting:], tuple(self.calls[:waiting])
-        self.staging.clear()
-        self.tell(StopAsked(withdrawn))
-
-    @precondition(lambda self: self.ends)
-    @rule()
-    def nothing_comes_after_the_end(self) -> None:
-        assert list(self.machine.instructions()) == []
-
-    def succeed(self, call: Call, count: int = 64) -> None:
-        match call:
-            case Merge():
-                self.truth.merged[call.shard] += 1
-                self.tell(Merged(call))
-            case RunPiece():
-                self.tell(part(call))
-            case MakeShards():
-                for run in call.runs[:count]:
-                    self.truth.committed[run.chunk] += 1
-                    self.truth.merged[run.chunk.shard] += 1
-                self.tell(made(call, count))
-            case _:
-                self.truth.committed[call.chunk] += 1
-                self.tell(made(call))
-
-    @invariant()
-    def nothing_is_done_twice(self) -> None:
-        assert max(self.truth.committed.values(), default=0) <= 1
-        assert max(self.truth.released.values(), default=0) <= 1
-        assert max(self.truth.merged.values(), default=0) <= 1
-        assert len(self.ends) <= 1
-
-    @invariant()
-    def no_task_ends_more_processes_than_it_may(self) -> None:
-        for count in self.truth.losses.values():
-            assert count <= 2 * (
-                allowed_losses("crash", self.limits) + 1
-            )  # once more where a chunk came again at the end
-
-    @invariant()
-    def it_waits_for_something_or_has_ended(self) -> None:
-        if hasattr(self, "machine") and not self.ends:
-            assert self.calls or self.staging or self.machine.waits_for_room
-
-    def teardown(self) -> None:
-        """Let all succeed from now on: then it ends, and nothing is missing."""
-        if not hasattr(self, "machine"):
-            return
-        for _ in range(10_000):
-            if self.ends:
-                break
-            if self.staging:
-                self.tell(Staged(self.staging.pop(0)))
-            elif self.calls:
-                self.succeed(self.calls.pop(0))
-            else:
-                self.tell(RoomFreed())
-        (end,) = self.ends
-        assert self.machine.has_ended
-        assert list(self.machine.instructions()) == []
-        self.nothing_is_done_twice()
-        if not self.is_stopping and end.failure is None:
-            assert set(self.truth.committed) == set(self.chunks) == set(self.truth.released)
-            assert set(self.truth.merged) == set(self.shards)
-            assert all(self.truth.tries[chunk, task] for chunk in self.chunks for task in range(n_tasks(chunk)))
-            assert {self.machine.phase(shard) for shard in self.shards} == {ShardPhase.DONE}
-
-
-def parts_of(call: Call) -> list[tuple[Chunk, set[int]]]:
-    """The chunks that a call is of, and the places of the tasks in each that it makes."""
-    match call:
-        case Merge():
-            return []
-        case MakeShards():
-            return [(run.chunk, set(range(n_tasks(run.chunk)))) for run in call.runs]
-        case RunPiece():
-            return [(call.chunk, set(range(call.piece.start, call.piece.stop)))]
-        case _:
-            return [(call.chunk, set(range(n_tasks(call.chunk))))]
-
-
-def tasks_of(made: PieceDone | QuarantinedTask) -> list[int]:
-    if isinstance(made, QuarantinedTask):
-        return [made.task]
-    return list(range(made.start, made.start + len(made.ends)))
-
-
-TestSchedules = Schedules.TestCase
-TestSchedules.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -24,7 +24,6 @@ LONGER_FILES: Mapping[str, int] = {
     "tests/backends/sagemaker/test_sagemaker_behaviour.py": 780,
     "tests/cli/test_main.py": 730,
     "tests/engine/test_update.py": 730,
-    "tests/execution/test_scheduler.py": 880,
     "tests/extractors/rows/test_collector.py": 750,
     "tests/extractors/rows/test_scalars.py": 770,
     "tests/support/test_processing_emulator.py": 770,

@@ -62,7 +62,7 @@ def hashes(task):
 
 
 def write_data(folder: Path) -> Path:
-    for number in range(18):
+    for number in range(48):
         path = folder / f"g{number % 3}/{'bad' if number == 7 else 'u'}{number:02}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x" * number)
@@ -234,7 +234,7 @@ class Killed:
         self.tally.lost += (keys[1] - keys[0]).total()
         self.tally.doubled += (keys[0] - keys[1]).total()
         assert output_bytes(found.store) == output_bytes(expected.store)
-        assert found.warnings().num_rows == 4, "what tasks warned of before a kill is there"
+        assert found.warnings().num_rows == 10, "what tasks warned of before a kill is there"
         assert names_in(self.output) == names_in(Path(expected.store.uri)), "something is left in the output"
         left = [path.name for path in self.scratch.iterdir()]
         assert not left, "something is left in scratch"

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,9 +26,10 @@ from scaledproc.execution.chunks.missing_dataset import DatasetRetries, UnreadEr
 from scaledproc.execution.chunks.quarantine import ErrorRows
 from scaledproc.execution.chunks.said import SaidRows
 from scaledproc.execution.chunks.task_call import error_row, run_task
+from scaledproc.execution.scheduler_messages import TOGETHER
 from scaledproc.execution.workers.printing import printed, watch_questions
 from scaledproc.execution.workers.recovery import ChunkPiece
-from scaledproc.execution.workers.worker_guard import between_tasks, guard, is_worker
+from scaledproc.execution.workers.worker_guard import between_tasks, end_part, guard, is_worker, is_worn
 from scaledproc.extractors import Extractor, Task
 from scaledproc.extractors.rows.collector import REFUSALS, RefusedRowsError, RowCollector, SchemaError, refused_among
 from scaledproc.extractors.rows.several import collector_for, schema_between
@@ -66,8 +68,47 @@ def run_chunk(work: ChunkWork) -> ChunkDone:
     ScaledprocError
         If a file that the extractor declared was edited while the run was at work.
     """
-    everything = ChunkPiece(0, len(work.tasks))
-    return until_taken(lambda refused: _commit(work, lambda out: _run_tasks(work, everything, out, refused)))
+    return until_taken(lambda refused: _commit(work, lambda out: _run_all(work, out, refused)))
+
+
+def run_chunks(works: Sequence[ChunkWork]) -> list[ChunkDone]:
+    """Make chunks as `run_chunk` does, and commit them together; only the first where it takes long.
+
+    For local disks; raises what `run_chunk` does, and nothing is committed then.
+    """
+    with works[0].store.committing_together() as path:
+        return made_together(works, lambda work: _make_chunk(work, path))
+
+
+def made_together(works: Sequence[ChunkWork], make: Callable[[ChunkWork], T]) -> list[T]:
+    """What is made of chunks, one after the other, until it took long enough or this process is worn."""
+    started = time.perf_counter()
+    made: list[T] = []
+    for work in works:
+        if made and (time.perf_counter() - started > TOGETHER or is_worn()):
+            break
+        made.append(make(work))
+        end_part(len(work.tasks))
+    return made
+
+
+def _make_chunk(work: ChunkWork, path: Callable[[str, int], Path]) -> ChunkDone:
+    """Make a chunk at paths that are given by name and step; the features come in the last step."""
+    name = chunk_name(work.shard, work.chunk)
+    target = path(f"{name}.parquet", 1)
+
+    @cache  # as it may be made more than once
+    def beside(what: str) -> Path:
+        return path(f"{name}.{what}.parquet", 0)
+
+    def make(refused: RefusedRows) -> ChunkDone:
+        with (
+            ErrorRows(lambda: contextlib.nullcontext(beside("errors"))) as errors,
+            SaidRows(lambda: contextlib.nullcontext(beside("said"))) as said,
+        ):
+            return _write_chunk(work, target, errors, said, lambda out: _run_all(work, out, refused))
+
+    return until_taken(make)
 
 
 def run_piece(work: ChunkWork, piece: ChunkPiece, path: Path) -> PieceDone:
@@ -146,7 +187,7 @@ def assemble_chunk(work: ChunkWork, pieces: Sequence[PieceDone]) -> ChunkDone:
 
 def fill(work: ChunkWork, out: Outputs, refused: RefusedRows) -> tuple[ChunkDone, list[int], tuple[Cost, ...]]:
     """Write what all of a chunk's tasks give; what became of them, how many rows each gave, and what it cost."""
-    made = _run_tasks(work, ChunkPiece(0, len(work.tasks)), out, refused)
+    made = _run_all(work, out, refused)
     return _done(work, made, out), np.diff(made.ends, prepend=0).tolist(), made.costs
 
 
@@ -196,11 +237,18 @@ def _commit(work: ChunkWork, write: Callable[[Outputs], PieceDone]) -> ChunkDone
     name = chunk_name(work.shard, work.chunk)
     with (
         work.store.committing(f"{name}.parquet") as part,
-        Writer(part, schema_between(load_cached(work.source, work.options, work.code)), for_queries=False) as writer,
         # Left, and so committed, before the features: these are what says that the chunk is there.
         ErrorRows(lambda: work.store.committing(f"{name}.errors.parquet")) as errors,
         SaidRows(lambda: work.store.committing(f"{name}.said.parquet")) as said_rows,
     ):
+        return _write_chunk(work, part, errors, said_rows, write)
+
+
+def _write_chunk(
+    work: ChunkWork, path: Path, errors: ErrorRows, said_rows: SaidRows, write: Callable[[Outputs], PieceDone]
+) -> ChunkDone:
+    schema = schema_between(load_cached(work.source, work.options, work.code))
+    with Writer(path, schema, for_queries=False) as writer:
         out = Outputs(writer, errors, said_rows)
         made = write(out)
         done = _done(work, made, out)
@@ -234,6 +282,10 @@ def _done(work: ChunkWork, made: PieceDone, out: Outputs) -> ChunkDone:
         said=out.said.count,
         staging=work.staging,
     )
+
+
+def _run_all(work: ChunkWork, out: Outputs, refused: RefusedRows) -> PieceDone:
+    return _run_tasks(work, ChunkPiece(0, len(work.tasks)), out, refused)
 
 
 def _run_tasks(work: ChunkWork, piece: ChunkPiece, out: Outputs, refused: RefusedRows) -> PieceDone:

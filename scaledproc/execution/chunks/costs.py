@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from functools import lru_cache
 from pathlib import Path
 
 from scaledproc._util.process.memory import OwnPeak
@@ -15,6 +16,11 @@ UNKNOWN: Cost = (-1, -1, -1, -1)
 
 _COUNTERS = "/proc/self/io"
 _OWN = 40  # bytes of the counters that are read, which the next reading counts
+
+
+@lru_cache(maxsize=1)
+def _own_peak(pid: int) -> OwnPeak:  # noqa: ARG001 - a forked process has its own
+    return OwnPeak()
 
 
 class Meter:
@@ -29,7 +35,7 @@ class Meter:
         self._file = -1
         with contextlib.suppress(OSError):
             self._file = os.open(_COUNTERS, os.O_RDONLY | os.O_CLOEXEC)
-        self._peak = OwnPeak()
+        self._peak = _own_peak(os.getpid())
         self._read = -1
         self._started = time.perf_counter()
 

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from scaledproc._util.process.memory import keep_freed_memory
+from scaledproc._util.process.memory import keep_freed_memory, resident_memory
 from scaledproc.execution.limits import Limits
 from scaledproc.execution.workers.recovery import Loss, WorkerLostError
 
@@ -92,7 +92,6 @@ class Guard:
         self._files = _open_files()
         self._probe = _Probe()
         self._memory: int | None = None
-        self._process: Any = None
 
     def begin(self, number: int) -> None:
         """A piece of work is begun: the extractor is about to be loaded."""
@@ -158,11 +157,7 @@ class Guard:
 
     def is_worn(self) -> bool:
         """Whether this process has kept so much of its earlier work that a fresh one should take its place."""
-        if self._process is None:
-            import psutil
-
-            self._process = psutil.Process()  # which takes ten times as long as to ask it
-        memory: int = self._process.memory_info().rss
+        memory = resident_memory()
         if self._memory is None:  # libraries are loaded by now
             self._memory = memory
         return memory - self._memory > LEAKED_MEMORY or _open_files() - self._files > LEAKED_FILES

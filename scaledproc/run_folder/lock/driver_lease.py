@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 import threading
 import uuid
@@ -78,8 +79,11 @@ class LeaseFence:
     def sure(self) -> float:
         """Seconds until another driver might take the lease, without asking the store; 0 where that may be now."""
         try:
-            with self.deadline.open("rb", buffering=0) as file:
-                (until,) = _DEADLINE.unpack(file.read(_DEADLINE.size + 1))
+            handle = os.open(self.deadline, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                (until,) = _DEADLINE.unpack(os.read(handle, _DEADLINE.size + 1))
+            finally:
+                os.close(handle)
         except (OSError, struct.error):
             return 0.0
         left = float(until) - processes.elapsed()

@@ -52,7 +52,11 @@ TESTS: dict[str, Sequence[str]] = {
     "scaledproc/engine/progress.py": ["tests/engine/test_progress.py"],
     "scaledproc/execution/reuse/decision.py": ["tests/execution/reuse/test_decision.py"],
     "scaledproc/execution/workers/recovery.py": ["tests/execution/workers/test_recovery.py"],
-    "scaledproc/execution/scheduler.py": ["tests/execution/test_scheduler.py"],
+    "scaledproc/execution/scheduler.py": [
+        "tests/execution/test_scheduler.py",
+        "tests/execution/scheduling/test_schedules.py",
+        "tests/execution/scheduling/test_together.py",
+    ],
     "backends/batch/elements.py": ["tests/backends/batch/test_elements.py"],
     "backends/sagemaker/jobs/decisions.py": ["tests/backends/sagemaker/jobs/test_decisions.py"],
 }
