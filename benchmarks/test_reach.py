@@ -83,9 +83,10 @@ def test_the_kernel_alone(show: Callable[..., None], monkeypatch: pytest.MonkeyP
     from scaledproc.extractors.wfdb.windows.grid import Grid
     from scaledproc.extractors.wfdb.windows.measures import spectra
     from scaledproc.extractors.wfdb.windows.measures.numba_kernel import LIBRARY, compiled_of
+    from scaledproc.extractors.wfdb.windows.measures.told import columns_of
     from scaledproc.extractors.wfdb.windows.reading import measured
     from scaledproc.extractors.wfdb.windows.settings import BANDS, parse_bands
-    from scaledproc.extractors.wfdb.windows.streams import Looks, Measures, Stream
+    from scaledproc.extractors.wfdb.windows.streams import Looks, Measures, Span, Stream
 
     kernel, steps = compiled_of(load(LIBRARY))
     monkeypatch.setattr(spectra, "compiled", steps)
@@ -101,9 +102,12 @@ def test_the_kernel_alone(show: Callable[..., None], monkeypatch: pytest.MonkeyP
 
     def run() -> float:
         started = time.perf_counter()
-        stream = Stream(header.signals[0], Fraction(125), n, grid, measures, Looks(has_spectra=True))
+        span = Span.of(n, Fraction(125), grid)
+        stream = Stream(header.signals[0], span, grid, measures, Looks(has_spectra=True))
         stream.add(samples)
-        assert len(list(measured({0: stream}, range(n_windows), measures.kernel))) == n_windows
+        told = [each for batch in measured({0: stream}, range(n_windows), measures.kernel) for _, each in batch]
+        columns = columns_of(told, len(measures.no_spectrum))
+        assert columns.values.shape[1] == columns.spectra.shape[1] == n_windows
         return n / (time.perf_counter() - started)
 
     run()
