@@ -19,7 +19,7 @@ from scaledproc.extractors.wfdb.beats.filtering import (
     qrs_filter,
     without_spikes,
 )
-from scaledproc.extractors.wfdb.beats.pulses import pulse_features
+from scaledproc.extractors.wfdb.beats.pulses import Pulses, pulse_features
 from scaledproc.extractors.wfdb.beats.quality import pulse_quality, qrs_quality
 from scaledproc.extractors.wfdb.beats.stretches import Prepared, prepare
 
@@ -87,6 +87,17 @@ def detect_beats(samples: NDArray[np.floating], fs: float, kind: Kind) -> Beats:
     ValueError
         If `samples` is not of one dimension, `fs` is below 50 Hz or not finite, or `kind` is another word.
     """
+    return detect_with_shapes(samples, fs, kind)[0]
+
+
+def detect_with_shapes(samples: NDArray[np.floating], fs: float, kind: Kind) -> tuple[Beats, Pulses | None]:
+    """Detect beats, and tell the shape of each that is a pulse, as `pulse_features` does; see `detect_beats`.
+
+    Raises
+    ------
+    ValueError
+        If `detect_beats` refuses the arguments.
+    """
     if samples.ndim != 1:
         raise ValueError(f"beats are detected in one signal at a time, of shape (n,), not of shape {samples.shape}")
     if not LOWEST_HZ <= fs < float("inf"):
@@ -112,10 +123,9 @@ def detect_beats(samples: NDArray[np.floating], fs: float, kind: Kind) -> Beats:
     times = times * signal.factor + (signal.factor - 1) / 2
     positions = np.rint(times).astype(np.int64)
     if kind == "ecg":
-        amplitude = _heights(samples, positions, int(QRS_S * fs))
-    else:
-        amplitude = pulse_features(samples, fs, positions).amplitude
-    return Beats(positions, times, amplitude, quality, stretch)
+        return Beats(positions, times, _heights(samples, positions, int(QRS_S * fs)), quality, stretch), None
+    pulses = pulse_features(samples, fs, positions)
+    return Beats(positions, times, pulses.amplitude, quality, stretch), pulses
 
 
 def _stretch_of(

@@ -148,9 +148,8 @@ class Track:
         stop
             The sample.
         """
-        from scaledproc.extractors.wfdb.beats.detection import detect_beats
+        from scaledproc.extractors.wfdb.beats.detection import detect_with_shapes
         from scaledproc.extractors.wfdb.beats.intervals import rr_intervals_ms
-        from scaledproc.extractors.wfdb.beats.pulses import pulse_features
         from scaledproc.extractors.wfdb.beats.stretches import has_gap
         from scaledproc.extractors.wfdb.windows.measures.meeting import joined
 
@@ -159,13 +158,12 @@ class Track:
         if np.isnan(samples).all():
             self._is_cut = True
             return
-        found = detect_beats(samples, self._fs, self._kind)
+        found, pulses = detect_with_shapes(samples, self._fs, self._kind)
         table = np.full((len(found), _COLUMNS), np.nan)
         table[:, 0] = found.times + first
         table[:, 1] = rr_intervals_ms(found, self._fs)
         table[:, 2] = found.quality
-        if self._kind == "pulse":
-            pulses = pulse_features(samples, self._fs, found.positions)
+        if pulses is not None:
             for column, values in enumerate((pulses.amplitude, pulses.systolic, pulses.diastolic, pulses.rise_time), 3):
                 table[:, column] = values
         table[:, 7] = found.positions + first
