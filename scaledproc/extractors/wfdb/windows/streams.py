@@ -11,7 +11,7 @@ from scaledproc.extractors.wfdb.signals.samples import InTime, coding_of
 from scaledproc.extractors.wfdb.windows.kept import Kept
 from scaledproc.extractors.wfdb.windows.measures.beats import NO_BEATS, Track
 from scaledproc.extractors.wfdb.windows.measures.fields import GAP, LONGEST, Asked, Coded, N
-from scaledproc.extractors.wfdb.windows.measures.spectra import FEWEST, LONGEST_GAP, MOST_MISSING, welch
+from scaledproc.extractors.wfdb.windows.measures.spectra import FEWEST, LONGEST_GAP, MOST_MISSING, n_columns, welch
 from scaledproc.extractors.wfdb.windows.measures.told import Counted
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Measures(NamedTuple):
     @property
     def no_spectrum(self) -> Measured:
         """Of a window that has none."""
-        return (None,) * (len(self.bands) + 4)
+        return (None,) * n_columns(self.bands)
 
     @property
     def no_beats(self) -> Measured:
@@ -251,14 +251,15 @@ class Stream:
         """
         fs, n = self._fs_as_float, len(windows.numbers)
         is_enough = list(map(ge, integers.table[:, N].tolist(), asked.fewest.tolist()))
-        spectra, beats = [self._measures.no_spectrum] * n, [self._measures.no_beats] * n
+        spectra = np.full((n, n_columns(self._measures.bands)), np.nan, np.float32)
+        beats = [self._measures.no_beats] * n
         if (self._has_spectra or self._track is not None) and True in is_enough:
             if self._has_spectra:
                 gaps, missing = integers.table[:, GAP], windows.lengths - integers.table[:, N]
                 has_few_gaps = (gaps <= LONGEST_GAP * fs) & (missing <= MOST_MISSING * windows.lengths)
                 places = (has_few_gaps & is_enough).nonzero()[0]
-                for place, spectrum in zip(places.tolist(), self._spectra(asked.starts[places]), strict=True):
-                    spectra[place] = spectrum
+                if len(places):
+                    spectra[places] = self._spectra(asked.starts[places])
             if self._track is not None:
                 starts, lengths = windows.starts.tolist(), windows.lengths.tolist()
                 for place, (start, length) in enumerate(zip(starts, lengths, strict=True)):
@@ -266,13 +267,10 @@ class Stream:
                         beats[place] = self._track.of(start, start + length)
         return Counted(windows.numbers, windows.n_samples, integers, is_enough, self.coding, fs, spectra, beats)
 
-    def _spectra(self, starts: NDArray[np.int64]) -> list[Measured]:
+    def _spectra(self, starts: NDArray[np.int64]) -> NDArray[np.float32]:
         """What the spectra of windows tell, by where these begin among the samples that are kept."""
-        if not len(starts):
-            return []
         maker = welch(self._fs_as_float, self._length, self._measures.bands)
-        made = maker.spectra(self._kept.samples, starts, self._coded.missing, self.coding.gain)
-        return [(each.total, *each.bands, each.peak, each.entropy, each.edge) for each in made]
+        return maker.spectra(self._kept.samples, starts, self._coded.missing, self.coding.gain)
 
     def _detect(self, track: Track) -> None:
         """Detect the beats of the next piece, or of all samples that are there if they are fewer."""

@@ -53,28 +53,9 @@ class Band(NamedTuple):
     high: float
 
 
-class Spectrum(NamedTuple):
-    """What the spectrum of a window tells; None where it tells nothing.
-
-    Parameters
-    ----------
-    total
-        Power at all frequencies but 0, in squared units.
-    bands
-        That of each band.
-    peak
-        The frequency of the largest density, in Hz.
-    entropy
-        Shannon's entropy of the densities' shares, of that of equal ones.
-    edge
-        The frequency below which 95 % of the power are, in Hz.
-    """
-
-    total: float | None
-    bands: tuple[float | None, ...]
-    peak: float | None
-    entropy: float | None
-    edge: float | None
+def n_columns(bands: Sequence[Band]) -> int:
+    """How many numbers a spectrum tells: see `Welch.spectra`."""
+    return len(bands) + 4
 
 
 class Welch:
@@ -100,11 +81,17 @@ class Welch:
         self._weights = np.array(weights)
         scale = 1 / (fs * math.fsum(weight * weight for weight in weights)) / self._n_segments
         self._n_bins = n // 2 + 1
-        self._frequencies = (np.arange(1, self._n_bins) * self._step).astype(np.float32).tolist()
+        self._frequencies = (np.arange(1, self._n_bins) * self._step).astype(np.float32)
         self._scale = np.full(self._n_bins, 2 * scale * self._step)
         if n % 2 == 0:  # the last one stands for itself alone
             self._scale[-1] = scale * self._step
-        self._bands = [self._bins(band, fs) for band in bands]
+        bins = [self._bins(band, fs) for band in bands]
+        self._bands = [each for each in bins if each is not None]
+        self._n_columns = n_columns(bands)
+        self._columns = [
+            0,
+            *(place for place, each in enumerate(bins, 1) if each is not None),
+        ]  # of powers that are told
         together = max(_TOGETHER // (self._n_segments * n), 1)
         self._segments = np.empty((together, self._n_segments, n))
         self._transformed = np.empty((together, self._n_segments, self._n_bins), np.complex128)
@@ -122,7 +109,7 @@ class Welch:
 
     def spectra(
         self, samples: NDArray[np.int32], starts: NDArray[np.int64], missing: int, gain: float
-    ) -> list[Spectrum]:
+    ) -> NDArray[np.float32]:
         """What the spectra of windows tell.
 
         Parameters
@@ -131,8 +118,14 @@ class Welch:
             As `interpolated` takes them.
         gain
             Digital units of a physical one.
+
+        Returns
+        -------
+        Shape (windows, bands + 4), NaN where there is nothing to tell: the power at all frequencies but 0, in squared
+        units; that of each band; the frequency of the largest density, in Hz; Shannon's entropy of the densities'
+        shares, of that of equal ones; the frequency below which 95 % of the power are, in Hz.
         """
-        found: list[Spectrum] = []
+        found = np.full((len(starts), self._n_columns), np.nan, np.float32)
         together = max(_TOLD_TOGETHER // self._n_bins, 1)
         for first in range(0, len(starts), together):
             some = starts[first : first + together]
@@ -140,7 +133,7 @@ class Welch:
             for at in range(0, len(some), len(self._segments)):
                 stop = at + len(self._segments)
                 self._powers(samples, some[at:stop], missing, power[at:stop])
-            found += self._tell(power, gain)
+            self._tell(power, gain, found[first : first + together])
         return found
 
     def _powers(
@@ -178,46 +171,37 @@ class Welch:
         np.subtract(parts, parts.mean(axis=2)[:, :, None], out=segments)
         segments *= self._weights
 
-    def _tell(self, power: NDArray[np.float64], gain: float) -> list[Spectrum]:
+    def _tell(self, power: NDArray[np.float64], gain: float, found: NDArray[np.float32]) -> None:
         sums, peaks, edges, entropies = self._summed(power)
-        has_power = (sums[:, 0] > 0).tolist()
+        has_power = sums[:, 0] > 0
         entropies /= math.log(max(self._n_bins - 1, 2))
-        frequencies = self._frequencies
         sums /= gain
         sums /= gain
-        found = []
-        for row, peak, entropy, edge, known in zip(
-            _single(sums), peaks, entropies.astype(np.float32).tolist(), edges, has_power, strict=True
-        ):
-            told = iter(row)
-            total = next(told)
-            parts = tuple([None if bins is None else next(told) for bins in self._bands])
-            where = (frequencies[peak], entropy, frequencies[edge]) if known else (None, None, None)
-            found.append(Spectrum(total, parts, *where))
-        return found
+        found[:, self._columns] = _single(sums)
+        for column, values in ((-3, self._frequencies[peaks]), (-2, entropies), (-1, self._frequencies[edges])):
+            found[has_power, column] = values[has_power]
 
     def _summed(
         self, power: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], list[int], list[int], NDArray[np.float64]]:
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
         """Of each window the power at all frequencies and in the known bands; the places of peak and edge; the entropy.
 
         The power is written over.
         """
-        bands = [bins for bins in self._bands if bins is not None]
+        bands = self._bands
         sums = np.empty((len(power), 1 + len(bands)))
         if compiled is not None:
             places, entropies = np.empty((len(power), 2), np.int64), np.empty(len(power))
             of_bands = np.array(bands, np.int64).reshape(-1, 2) - 1
             compiled.summed(power, of_bands, EDGE, _BITS_OF_SQRT_HALF, _LOG_2, sums, places, entropies)
-            peaks, edges = places.T.tolist()
-            return sums, peaks, edges, entropies
+            return sums, places[:, 0], places[:, 1], entropies
         totals = sums[:, 0] = power.sum(axis=1)
         for place, (first, last) in enumerate(bands, 1):
             sums[:, place] = power[:, first - 1 : last - 1].sum(axis=1)
         below = power.cumsum(axis=1)
-        edges = [int(row.searchsorted(EDGE * row[-1])) for row in below]
+        edges = np.array([row.searchsorted(EDGE * row[-1]) for row in below], np.int64)
         power /= np.where(totals > 0, totals, 1.0)[:, None]
-        peaks = power.astype(np.float32).argmax(axis=1).tolist()  # of those that differ by rounding the lowest
+        peaks = power.astype(np.float32).argmax(axis=1)  # of those that differ by rounding the lowest
         return sums, peaks, edges, _entropies(power)
 
 
@@ -317,15 +301,8 @@ def _logarithms(m: NDArray[np.float64], exponents: NDArray[np.int64]) -> NDArray
     return series
 
 
-def _single(values: NDArray[np.float64]) -> list[list[float | None]]:
-    """Rows of numbers as single precision has them; None where it has none that is as large or as small."""
+def _single(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Numbers as single precision has them; NaN where it has none that is as large or as small."""
     size = np.abs(values)
     has = (values == 0) | ((size >= _SMALLEST) & (size <= _LARGEST))
-    if has.all():  # as nearly always
-        rows: list[list[float | None]] = values.astype(np.float32).tolist()
-        return rows
-    rounded = np.where(has, values, 0.0).astype(np.float32).tolist()
-    return [
-        [value if known else None for value, known in zip(row, there, strict=True)]
-        for row, there in zip(rounded, has.tolist(), strict=True)
-    ]
+    return np.where(has, values, np.nan).astype(np.float32)

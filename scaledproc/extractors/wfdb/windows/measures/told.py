@@ -45,7 +45,7 @@ class Counted(NamedTuple):
     fs
         Samples per second.
     spectra
-        What each spectrum tells.
+        What each spectrum tells, as `Welch.spectra` does, shape (windows, columns).
     beats
         What the beats of each window tell.
     """
@@ -56,7 +56,7 @@ class Counted(NamedTuple):
     is_enough: Sequence[bool]
     coding: Coding
     fs: float
-    spectra: Sequence[Measured]
+    spectra: NDArray[np.float32]
     beats: Sequence[Measured]
 
     def rows(self) -> list[Measured]:
@@ -66,11 +66,11 @@ class Counted(NamedTuple):
             (
                 *counts_of(row, n, coding),
                 *(values_of(row, coding, timing) if is_enough else _NO_VALUES),
-                *spectrum,
+                *[None if value != value else value for value in spectrum],  # NaN is null
                 *beats,
             )
             for row, n, is_enough, spectrum, beats in zip(
-                self.integers.rows(), self.n_samples, self.is_enough, self.spectra, self.beats, strict=True
+                self.integers.rows(), self.n_samples, self.is_enough, self.spectra.tolist(), self.beats, strict=True
             )
         ]
 
@@ -88,7 +88,7 @@ class Counted(NamedTuple):
             [self.is_enough[i] for i in there],
             self.coding,
             self.fs,
-            [self.spectra[i] for i in there],
+            self.spectra[has],
             [self.beats[i] for i in there],
         )
 
@@ -153,7 +153,7 @@ def columns_of(told: Sequence[Told], n_spectra: int) -> ToldColumns:
         begin += length
     quick = is_quick.nonzero()[0]
     values[:, quick] = values_of_many(table[quick], codings.gain[quick], codings.baseline[quick], codings.fs[quick])
-    spectra = np.array([spectrum for each in counted for spectrum in each.spectra], np.float32)
+    spectra = np.concatenate([each.spectra for each in counted])
     return ToldColumns(
         counts_of_many(table, [n for each in counted for n in each.n_samples], codings),
         values,

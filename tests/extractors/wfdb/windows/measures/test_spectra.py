@@ -19,12 +19,11 @@ def test_powers_that_single_precision_has_not() -> None:
     samples = (100 * np.sin(np.arange(1000) / 9)).round().astype(np.int32)
     maker = Welch(100.0, 1000, BANDS)
     (usual,) = maker.spectra(samples, STARTS, -(2**31), 1.0)
-    assert usual.total is not None
-    assert usual.bands[1] is None
+    assert np.isnan(usual).tolist() == [False, False, True, False, False, False, False]
     for gain in (1e30, 1e-30):
         (found,) = maker.spectra(samples, STARTS, -(2**31), gain)
-        assert (found.total, found.bands[0]) == (None, None)
-        assert (found.peak, found.entropy, found.edge) == (usual.peak, usual.entropy, usual.edge)
+        assert np.isnan(found[:4]).all()
+        assert found[4:].tolist() == usual[4:].tolist()
 
 
 def test_a_flat_line_has_no_power_and_no_peak() -> None:
@@ -32,7 +31,7 @@ def test_a_flat_line_has_no_power_and_no_peak() -> None:
         samples = np.full(1000, value, np.int32)
         samples[40:43] = -(2**31)
         (found,) = Welch(100.0, 1000, BANDS).spectra(samples, STARTS, -(2**31), 3.0)
-        assert found == (0.0, (0.0, None, 0.0), None, None, None)
+        np.testing.assert_array_equal(found, [0, 0, np.nan, 0, np.nan, np.nan, np.nan])
 
 
 @pytest.mark.parametrize(("fs", "length"), [(125.0, 7500), (62.4725, 3748), (100.0, 1000), (7.0, 9)])
@@ -42,11 +41,11 @@ def test_windows_do_not_depend_on_those_beside_them(fs: float, length: int) -> N
     starts = np.arange(40) * length
     together = Welch(fs, length, BANDS).spectra(samples, starts, -(2**31), 2.0)
     alone = [Welch(fs, length, BANDS).spectra(samples, starts[k : k + 1], -(2**31), 2.0)[0] for k in range(40)]
-    assert together == alone
+    np.testing.assert_array_equal(together, alone)
     n = segment_length(fs, length)
     assert max(1, 0.98 * min(20 * fs, length)) <= n <= min(20 * fs, length)
     density = scipy.signal.welch(samples[:length] / 2.0, fs, nperseg=n, noverlap=n // 2)[1]
-    assert together[0].total == pytest.approx(density[1:].sum() * fs / n, rel=1e-6)
+    assert together[0, 0] == pytest.approx(density[1:].sum() * fs / n, rel=1e-6)
 
 
 def test_interpolation() -> None:
@@ -72,5 +71,5 @@ def test_the_compiled_steps_give_the_same(fs: float, length: int, monkeypatch: p
         maker = Welch(fs, length, BANDS)
         powers = np.empty((1, maker._n_bins - 1))
         maker._powers(samples, starts[:1], gone, powers)
-        found.append((powers.tobytes(), maker.spectra(samples, starts, gone, 2.0)))
+        found.append((powers.tobytes(), maker.spectra(samples, starts, gone, 2.0).tobytes()))
     assert found[0] == found[1]

@@ -40,7 +40,7 @@ def signals(draw: st.DrawFn) -> Counted:
     asked = Asked(samples, starts, lengths, Coded(-(2**31), baseline, gain < 0), fewest)
     (integers,) = tables_of([asked], numpy_kernel)
     is_enough = (integers.table[:, N] >= fewest).tolist()
-    spectra, beats = [SPECTRUM] * n_windows, [BEATS] * n_windows
+    spectra, beats = np.array([SPECTRUM] * n_windows, np.float32), [BEATS] * n_windows
     fs = draw(st.sampled_from([125.0, 62.4725, 1 / 60, 1e-10]))
     return Counted(list(range(n_windows)), lengths.tolist(), integers, is_enough, coding, fs, spectra, beats)
 
