@@ -181,8 +181,8 @@ def test_parameters_that_are_no_options_are_told(call: Call, tmp_path: Path) -> 
         f"{head}def none(task, *, bare=None):\n{body}"
         f"{head}def fine(task, *, ok: int = 1):\n{body}"
     )
-    out = call("extractors", "loose.py:some")[1]
-    assert "  Cannot be set: bare, table. An option's annotation is bool, int, float, str, Literal" in out
+    out = " ".join(call("extractors", "loose.py:some")[1].split())  # wherever the lines are broken
+    assert "Cannot be set: bare, table. An option's annotation is bool, int, float, str, Literal" in out
     assert "options: none\n  Cannot be set: bare. An" in call("extractors", "loose.py:none")[1]
     assert "Cannot be set" not in call("extractors", "loose.py:fine")[1]
     assert json.loads(call("extractors", "loose.py:some", "--json")[1])["without_option"] == ["bare", "table"]

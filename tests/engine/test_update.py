@@ -20,6 +20,7 @@ import scaledproc
 from scaledproc import api
 from scaledproc.errors import OtherPlanError
 from scaledproc.events import ChunkDone, Event, Note, ReuseFound, RunFinished, RunStarted, ShardDone
+from scaledproc.execution import scheduler
 from scaledproc.execution.tables import combine as combine_step
 from scaledproc.extractors import Task
 from scaledproc.run_folder.names import UPDATE
@@ -84,7 +85,10 @@ class Place:
         self.computed.clear()
         self.events.clear()
         options = {"extractor": self.extractor(), "jobs": 1, "on_event": self.hear, **options}
-        return scaledproc.run(self.data, output or self.output, **options)
+        with pytest.MonkeyPatch.context() as patch:
+            if self.stops is not None:  # what is made together would be done before any of it is heard
+                patch.setattr(scheduler, "MOST_TOGETHER", 1)
+            return scaledproc.run(self.data, output or self.output, **options)
 
     def hear(self, event: Event) -> None:
         self.events.append(event)
