@@ -232,7 +232,7 @@ class Scheduler:
         return instruction
 
     def _with_others(self, merge: Merge) -> Merge | MergeShards:
-        """A merge that is due; with others where all are short, a part for each core."""
+        """A merge that is due; with others where all are short, a core's share of those that are due now."""
         short = [each for each in (merge, *self._due) if isinstance(each, Merge) and self._is_short(each)]
         if merge not in short:
             return merge
@@ -319,7 +319,8 @@ class Scheduler:
         """A chunk that is ready; or several that are made together: as many as are ready for each core, or a moment."""
         share = len(self._ready) // (2 * self._terms.jobs)
         if way is RunChunks:
-            share = max(share, int(MOMENT / max(self._seconds, _SHORTEST)))
+            left = len(self._ready) + len(self._staging) + len(self._queue)  # the next may be longer than those before
+            share = max(share, min(int(MOMENT / max(self._seconds, _SHORTEST)), left // self._terms.jobs))
         most = 1 if way is None else min(self._most[way], share)
         chunks = [self._ready.popleft()]
         while self._ready and len(chunks) < most and self._way_together(self._ready[0]) is way:

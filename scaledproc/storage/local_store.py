@@ -8,7 +8,7 @@ import math
 import os
 import shutil
 import stat
-import time
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +16,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from scaledproc._util.process.processes import elapsed
 from scaledproc.storage.listing import list_folder
 from scaledproc.storage.s3.download import problem_of, writing
 from scaledproc.storage.store import READERS, TEMPORARY, Part, Store, Target
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 REMOVALS = 20
 """How often a folder is removed in which files appear meanwhile."""
 _SYNCED = 64  # files that are open at once to be flushed
-_FEW = 8  # files that are flushed one after the other
+_FEW = 8  # files for each further thread that flushes: to start it takes as long
 _ALLOWED = 0.01  # seconds for which the fence's answer counts where many files are removed
 
 
@@ -122,9 +123,7 @@ class LocalStore(Store):
             raise
 
     def _flush(self, parts: Sequence[Part]) -> None:
-        paths = [part.path for part in parts]
-        for start in range(0, len(paths), _SYNCED):
-            _sync_files(paths[start : start + _SYNCED])
+        _sync_files([part.path for part in parts])
 
     def _put(self, parts: Sequence[Part]) -> None:
         targets = [Path(self.path(part.name)) for part in parts]
@@ -164,7 +163,7 @@ class LocalStore(Store):
         """Remove files; the fence is asked again and again, but not for each of many."""
         asked = -math.inf
         for name in names:
-            now = time.monotonic()
+            now = elapsed()
             if now - asked > _ALLOWED:
                 self._ask_fence()
                 asked = now
@@ -183,23 +182,55 @@ class LocalStore(Store):
 
 
 def _sync_files(paths: Sequence[Path]) -> None:
-    """Have files last; the system hears of all before it is waited for one, as it takes little longer then for all."""
-    with contextlib.ExitStack() as held:
-        handles = []
-        for path in paths:
-            handles.append(os.open(path, os.O_RDWR | os.O_CLOEXEC))
-            held.callback(os.close, handles[-1])
-        if len(handles) > 1 and hasattr(os, "posix_fadvise"):
-            for handle in handles:
-                with contextlib.suppress(OSError):  # which begins to write what waits, where the file system may
-                    os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
-        if len(handles) < _FEW:  # threads take longer than these
-            for handle in handles:
+    """Have files last, as many at once as this process may have open."""
+    left = list(reversed(paths))
+    while left:
+        with contextlib.ExitStack() as held:
+            handles: list[int] = []
+            while left and len(handles) < _SYNCED:
+                try:
+                    handles.append(os.open(left[-1], os.O_RDWR | os.O_CLOEXEC))
+                except OSError as error:
+                    if not handles or error.errno not in (errno.EMFILE, errno.ENFILE):
+                        raise
+                    break
+                held.callback(os.close, handles[-1])
+                left.pop()
+            _sync_handles(handles)
+
+
+def _sync_handles(handles: Sequence[int]) -> None:
+    """Have open files last; the system hears of all before it is waited for one, which takes little longer than one."""
+    if len(handles) > 1 and hasattr(os, "posix_fadvise"):
+        for handle in handles:
+            with contextlib.suppress(OSError):  # which begins to write what waits, where the file system may
+                os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+    waiting, errors = list(handles), []
+
+    def sync() -> None:
+        while True:
+            try:
+                handle = waiting.pop()
+            except IndexError:
+                return
+            try:
                 os.fsync(handle)
-            return
-        threads = min(READERS, len(handles) // _FEW + 1)
-        with ThreadPoolExecutor(threads, thread_name_prefix="flush") as pool:
-            list(pool.map(os.fsync, handles))
+            except OSError as error:
+                errors.append(error)
+
+    threads: list[threading.Thread] = []
+    try:
+        with contextlib.suppress(RuntimeError):  # there is no room for another one
+            for _ in range(min(READERS, len(handles) // _FEW)):
+                thread = threading.Thread(target=sync, name="flush")
+                thread.start()
+                threads.append(thread)
+        sync()
+    finally:
+        for thread in threads:
+            thread.join()
+    if errors:
+        raise errors[0]
 
 
 def _sync_folder(folder: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import shutil
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,58 @@ class TestLocal(StoreConformance):
     @pytest.fixture
     def store(self, tmp_path: Path) -> Store:
         return Store.at(tmp_path / NAME)
+
+
+def commit_many(store: Store) -> None:
+    with store.committing_together() as path:
+        for number in range(100):
+            path(f"many/{number}", number % 2).write_bytes(b"x")
+
+
+@pytest.mark.parametrize("lack", ["nothing", "threads", "files"])
+def test_many_files_are_flushed_before_any_appears(lack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With as many threads and open files as there can be."""
+    synced: list[str] = []
+    sync, before = os.fsync, resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def told(handle: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
+        sync(handle)
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(os, "fsync", told)
+    if lack == "threads":
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+    try:
+        if lack == "files":
+            most = max(int(each.name) for each in Path("/proc/self/fd").iterdir()) + 10
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, before[1]))
+        commit_many(Store.at(tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    files = [path for path in synced if path.endswith(".part")]
+    assert len(files) == len(set(files)) == 100
+    assert synced[:100] == files
+    assert len(list((tmp_path / "many").iterdir())) == 100
+
+
+def test_a_file_that_cannot_be_flushed_keeps_all_from_appearing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, done = os.fsync, []
+
+    def fails(handle: int) -> None:
+        done.append(handle)
+        if len(done) == 70:
+            raise OSError(errno.EIO, "the disk is bad")
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(OSError, match="the disk is bad"):
+        commit_many(Store.at(tmp_path))
+    assert list((tmp_path / "many").iterdir()) == []
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])

@@ -126,6 +126,13 @@ class TestTogether:
         (call,) = after(machine, made(first, seconds=seconds))
         assert len(call.runs) == min(count, 6)
 
+    @pytest.mark.parametrize(("left", "together"), [(5, 1), (8, 2), (40, 10)])
+    def test_the_last_ones_are_shared_out_as_they_may_be_longer(self, left: int, together: int) -> None:
+        machine = scheduler(chunks_of([2] * (8 + left)), jobs=4, together=True)
+        first, *_ = after(machine)
+        (call,) = after(machine, made(first, seconds=MOMENT / 1000))
+        assert (len(call.runs) if isinstance(call, RunChunks) else 1) == together
+
     @pytest.mark.parametrize(("seconds", "count"), [(TOGETHER, 1), (TOGETHER / 2, 2), (TOGETHER / 3.5, 3)])
     def test_no_more_than_take_a_moment_are_handed_out_together(self, seconds: float, count: int) -> None:
         machine, _, (first, _) = self.chunks(100)
