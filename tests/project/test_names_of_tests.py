@@ -44,7 +44,7 @@ THROUGH = {  # in the order of their folders
     "engine/past/test_verify.py": "_util/digests run_folder/shard_report",
     "examples/test_launcher_backend.py": "backend/base",
     "execution/chunks/test_missing_dataset.py": "execution/chunks/quarantine storage/local_files",
-    "execution/test_inside_tasks.py": "_util/process/streams execution/workers/printing",
+    "execution/test_inside_tasks.py": "_util/process/streams",
     "execution/test_scheduler.py": "execution/chunks/chunk_work execution/scheduler_messages",
     "execution/workers/test_pool.py": "execution/workers/starting",
     "execution/workers/test_sending.py": "execution/chunks/loading",

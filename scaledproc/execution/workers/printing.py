@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from typing import IO, Any
 
@@ -44,6 +45,8 @@ class Printed(io.TextIOWrapper):
         self._dropped = 0
         self._streams: tuple[Any, Any] | None = None
         self._tape: list[str] = []
+        self._begun: list[str] = []  # of a line that has not ended
+        self._lock = threading.RLock()
         self._who = ""
         self._last_resort: logging.Handler | None = None
 
@@ -63,6 +66,7 @@ class Printed(io.TextIOWrapper):
 
     def end(self, before: tuple[Any, ...], who: str) -> None:
         """Give the streams back, and say how much was dropped."""
+        self._send()
         if self._streams is not None:  # else a debugger has them already
             sys.stdout, sys.stderr = self._streams
         if self._streams is None or self._streams[1] is not self:
@@ -71,6 +75,7 @@ class Printed(io.TextIOWrapper):
                 text = f"\n… {who} printed {dropped:,} more characters, which are left out\n"
                 self._tape.append(text)
                 self._pass_on(text)
+                self._send()
             if logging.lastResort is _records:
                 logging.lastResort = self._last_resort
             self._target, self._left, self._dropped = before[:3]
@@ -96,6 +101,7 @@ class Printed(io.TextIOWrapper):
         """Leave the streams to a debugger until the task ends."""
         if self._streams is None:
             return
+        self._send()
         (sys.stdout, sys.stderr), self._streams = self._streams, None
         if on_question is not None:
             on_question()
@@ -128,6 +134,7 @@ class Printed(io.TextIOWrapper):
 
     def flush(self) -> None:
         """Pass it on now."""
+        self._send()
         if self._target is not None:
             with contextlib.suppress(OSError, ValueError):
                 self._target.flush()
@@ -140,6 +147,25 @@ class Printed(io.TextIOWrapper):
         return self.buffer
 
     def _pass_on(self, text: str) -> None:
+        """Pass on what ends with a line.
+
+        By one call, as other processes write there too. `print` gives a line and its end apart, which the stream behind
+        may pass on as it gets them (PYTHONUNBUFFERED).
+        """
+        ends = max(text.rfind("\n"), text.rfind("\r")) + 1
+        with self._lock:
+            if ends:
+                self._begun.append(text[:ends])
+                self._send()
+            self._begun.append(text[ends:])
+            if self._left <= 0:
+                self._send()
+
+    def _send(self) -> None:
+        with self._lock:
+            text, self._begun = "".join(self._begun), []
+        if not text:
+            return
         with contextlib.suppress(OSError, ValueError):  # a full disk, a reader that is gone: no fault of the task's
             (self._target or sys.__stderr__ or io.StringIO()).write(text)
 
