@@ -6,7 +6,6 @@ minute would lie a little before the minute begins, and in the window before it.
 
 from __future__ import annotations
 
-import math
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
@@ -44,12 +43,12 @@ def rate_of(number: float) -> Fraction:
     if written.denominator == 1 or number < LEAST:
         return written
     digit = Fraction(10) ** int(Decimal(repr(number)).as_tuple().exponent)
-    binary = Fraction(math.ulp(number))  # which rounded before the decimals did, where there are 16 of them
-    low, high = written - digit / 2 - binary, written + max(digit, 2 * binary)  # it was rounded, or cut off
+    low, high = written - digit / 2, written + digit  # it was rounded, or cut off
     for unit in UNITS:
         if (1 / low - 1 / high) * SURE > unit:
             break
         times = round(1 / (written * unit))
-        if times and low <= (found := 1 / (times * unit)) < high:
+        # In binary it may have been rounded before the decimals were.
+        if times and (low <= (found := 1 / (times * unit)) < high or float(found) == number):
             return found
     return written
