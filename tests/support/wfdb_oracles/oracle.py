@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import ROUND_DOWN, Decimal, localcontext
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, localcontext
 from fractions import Fraction
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -79,7 +79,9 @@ def frames_per_second(fs: float) -> Fraction:
             is_sure = 1 / (written - last / 2) - 1 / (written + last) <= unit / 10
             if between and is_sure:
                 rate = 1 / between
-                if written in (rate.quantize(last), rate.quantize(last, ROUND_DOWN)) or float(rate) == fs:
+                ways = (ROUND_HALF_EVEN, ROUND_HALF_UP, ROUND_DOWN)
+                shown = {each.quantize(last, way) for each in (rate, Decimal(float(rate))) for way in ways}
+                if written in shown or float(rate) == fs:
                     return 1 / Fraction(between)
     return Fraction(written)
 

@@ -48,7 +48,10 @@ def rate_of(number: float) -> Fraction:
         if (1 / low - 1 / high) * SURE > unit:
             break
         times = round(1 / (written * unit))
-        # In binary it may have been rounded before the decimals were.
-        if times and (low <= (found := 1 / (times * unit)) < high or float(found) == number):
+        if not times:
+            continue
+        found = 1 / (times * unit)
+        binary = float(found)  # to which it may have been rounded before the decimals were
+        if low <= found < high or low <= Fraction(binary) < high or binary == number:
             return found
     return written
