@@ -65,12 +65,52 @@ class Entry:
         Python.
     instead
         Other functions by the names that it calls.
+    compiled
+        The same, but only where it is compiled: the trial calls the functions that have the names in Python.
+    scratch
+        The places of arguments that are room, in which the lines in Python may leave something else.
     """
 
     function: Callable[..., None]
     takes: str
     trials: Sequence[Callable[[], Sequence[Any]]]
     instead: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    compiled: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    scratch: Sequence[int] = ()
+
+    @property
+    def functions(self) -> list[Callable[..., Any]]:
+        """All lines that its machine code is made of, but for what they call."""
+        return [self.function, *self.instead.values(), *self.compiled.values()]
+
+
+@dataclass(frozen=True)
+class Native:
+    """A function that is written in LLVM's language, for lines that are compiled to call; Python cannot call it.
+
+    Parameters
+    ----------
+    name
+        What it is called there.
+    takes
+        The types of its arguments, as numba writes them: numbers and addresses (`uintp`). It returns nothing.
+    text
+        Makes the text of a module that has it, given its name.
+    """
+
+    name: str
+    takes: str
+    text: Callable[[str], str]
+
+    def __call__(self, *_: int) -> None:
+        """Refuse to be called.
+
+        Raises
+        ------
+        NotImplementedError
+            If it is called by lines that are not compiled, as those of a trial.
+        """
+        raise NotImplementedError(f"{self.name} is for what is compiled")
 
 
 @dataclass(frozen=True)
@@ -195,7 +235,7 @@ def _digest(module: str) -> str:
     sources = {__file__}
     library: Library = sys.modules[module].LIBRARY
     for entry in library.entries.values():
-        for function in (entry.function, *entry.instead.values()):
+        for function in entry.functions:
             _add_sources(function, sources)
     for source in sorted(sources):
         depends.update(Path(source).read_bytes())
@@ -206,20 +246,23 @@ def _add_sources(function: Any, found: set[str]) -> None:
     """Add the files with the lines of a function, of what it calls, and of modules whose constants it uses."""
     found.add(sys.modules[function.__module__].__file__ or "")
     for used in _used(function).values():
-        if isinstance(used, FunctionType):
+        if isinstance(used, Native):
+            _add_sources(used.text, found)
+        elif isinstance(used, FunctionType):
             _add_sources(used, found)
         else:
             found.add(used.__file__ or "")
 
 
 def _used(function: Any) -> dict[str, Any]:
-    """Functions and modules of its own package that a function's lines name; it does not call itself."""
+    """Functions and modules of its own package that a function's lines name, and natives; it does not call itself."""
     package = _package(function.__module__)
     found = {name: function.__globals__.get(name) for name in function.__code__.co_names}
     return {
         name: each
         for name, each in found.items()
-        if (isinstance(each, FunctionType) and _package(each.__module__) == package)
+        if isinstance(each, Native)
+        or (isinstance(each, FunctionType) and _package(each.__module__) == package)
         or (isinstance(each, ModuleType) and _package(each.__name__) == package)
     }
 
@@ -326,10 +369,11 @@ def _compiled(library: Library) -> bytes:
     from numba import njit
 
     compiling: Any = partial(njit, nogil=True, error_model="numpy")
-    build = cache(lambda function: compiling()(_calling(function, {}, build)))
+    natives: set[Native] = set()
+    build = cache(lambda function: compiling()(_calling(function, {}, build, natives)))
     whole = llvm.parse_assembly("")
     for name, entry in library.entries.items():
-        lines = _calling(entry.function, entry.instead, build)
+        lines = _calling(entry.function, {**entry.instead, **entry.compiled}, build, natives)
         compiled = compiling(f"void({entry.takes})", no_cpython_wrapper=True, no_cfunc_wrapper=True)(lines)
         module = llvm.parse_assembly(compiled.inspect_llvm(compiled.signatures[0]))
         (own,) = [
@@ -340,16 +384,29 @@ def _compiled(library: Library) -> bytes:
             raise NotCompiledError(f"{name} takes {', '.join(kinds)}")
         own.name = name
         whole.link_in(module)
+    for native in sorted(natives, key=lambda each: each.name):
+        whole.link_in(llvm.parse_assembly(native.text(native.name)))
     needed = {each.name for each in whole.functions if each.is_declaration and not each.name.startswith("llvm.")}
     if needed - _NEEDED:
         raise NotCompiledError(f"it needs {', '.join(sorted(needed - _NEEDED))}")
     return bytes(_machine().emit_object(whole))
 
 
-def _calling(function: Any, instead: Mapping[str, Any], build: Callable[..., Any]) -> FunctionType:
-    """The same lines, where what they call of their own package is compiled."""
+def _calling(
+    function: Any, instead: Mapping[str, Any], build: Callable[..., Any], natives: set[Native]
+) -> FunctionType:
+    """The same lines, where what they call of their own package is compiled; the natives among it are added to some."""
+    import llvmlite.binding as llvm
+    from numba.core import types
+
     used = {**_used(function), **instead}
     others = {name: build(each) for name, each in used.items() if isinstance(each, FunctionType)}
+    for name, each in used.items():
+        if isinstance(each, Native):
+            natives.add(each)
+            takes = [getattr(types, kind) for kind in each.takes.split(", ")]
+            others[name] = types.ExternalFunction(each.name, types.void(*takes))
+            llvm.add_symbol(each.name, _address_of_abort())  # numba links what it compiles, before the text is there
     return FunctionType(function.__code__, {**function.__globals__, **others}, function.__name__)
 
 
@@ -380,8 +437,8 @@ def _try(library: Library, functions: Functions) -> None:
             with np.errstate(all="ignore"):
                 lines(*theirs)
             functions[name](*ours)
-            for a, b in zip(ours, theirs, strict=True):
-                if isinstance(a, np.ndarray) and a.tobytes() != b.tobytes():
+            for place, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+                if place not in entry.scratch and isinstance(a, np.ndarray) and a.tobytes() != b.tobytes():
                     raise NotCompiledError(f"{name} gives something else than its lines in Python")
 
 
@@ -400,9 +457,8 @@ def _linked(library: Library, content: bytes) -> Functions:
         raise NotCompiledError("numba cannot compile it")
     import llvmlite.binding as llvm
 
-    ending = ctypes.cast(ctypes.CDLL(None).abort, ctypes.c_void_p).value
     for name in _NEEDED:  # it is never called, see there
-        llvm.add_symbol(name, ending)
+        llvm.add_symbol(name, _address_of_abort())
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(content))
     engine.finalize_object()
@@ -411,6 +467,10 @@ def _linked(library: Library, content: bytes) -> Functions:
         name: _Native(engine.get_function_address(name), _parsed(entry.takes))
         for name, entry in library.entries.items()
     }
+
+
+def _address_of_abort() -> int | None:
+    return ctypes.cast(ctypes.CDLL(None).abort, ctypes.c_void_p).value
 
 
 @dataclass(frozen=True)

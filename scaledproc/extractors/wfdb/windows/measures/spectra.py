@@ -9,7 +9,8 @@ single precision at the end.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+import threading
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scaledproc.extractors.wfdb.windows.measures.spectral_steps import Steps
+    from scaledproc.extractors.wfdb.windows.measures.transform import TransformPlan
 
 compiled: Steps | None = None
 """The compiled steps, where they are in use."""
@@ -37,6 +39,10 @@ _TOGETHER = 2**16
 """Samples of the segments that are transformed at once: what is made of them stays in the cache."""
 _TOLD_TOGETHER = 2**15
 """Frequencies of the windows that are looked at at once."""
+_LANES = 8
+"""Windows that compiled code transforms at once."""
+_TRIED = 3
+"""Windows by which compiled code is compared with numpy, for each length of a segment."""
 _TOLERANCE = 1.01  # as no segment is exactly so long
 _HAS_OUT = np.lib.NumpyVersion(np.__version__) >= "2.0.0"
 _LOG_2 = math.log(2)
@@ -92,9 +98,28 @@ class Welch:
             0,
             *(place for place, each in enumerate(bins, 1) if each is not None),
         ]  # of powers that are told
-        together = max(_TOGETHER // (self._n_segments * n), 1)
-        self._segments = np.empty((together, self._n_segments, n))
-        self._transformed = np.empty((together, self._n_segments, self._n_bins), np.complex128)
+
+    @cached_property
+    def _room(self) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
+        """Room for the segments of windows that are transformed at once, and for what comes of them."""
+        shape = (max(_TOGETHER // (self._n_segments * self._n), 1), self._n_segments)
+        return np.empty((*shape, self._n)), np.empty((*shape, self._n_bins), np.complex128)
+
+    @cached_property
+    def _plan(self) -> TransformPlan | None:
+        """How compiled code transforms segments; None where it does not give what numpy does."""
+        from scaledproc.extractors.wfdb.windows.measures.transform import plan_of
+
+        plan = plan_of(self._n)
+        if plan is None:
+            return None
+        at = np.arange(_TRIED + self._length)
+        samples = (at * at % 65_521 - 32_000).astype(np.int32)
+        starts = np.arange(_TRIED)
+        ours, theirs = np.empty((2, _TRIED, self._n_bins - 1))
+        self._powers_by_plan(plan, samples, starts, -(2**31), ours)
+        self._powers_by_numpy(samples, starts, -(2**31), theirs)
+        return plan if ours.tobytes() == theirs.tobytes() else None
 
     def _bins(self, band: Band, fs: float) -> tuple[int, int] | None:
         """The frequencies of a band; None where they are not all known.
@@ -126,34 +151,48 @@ class Welch:
         shares, of that of equal ones; the frequency below which 95 % of the power are, in Hz.
         """
         found = np.full((len(starts), self._n_columns), np.nan, np.float32)
-        together = max(_TOLD_TOGETHER // self._n_bins, 1)
+        together = max(_TOLD_TOGETHER // self._n_bins // _LANES * _LANES, _LANES)
+        plan = None if compiled is None else self._plan
         for first in range(0, len(starts), together):
             some = starts[first : first + together]
             power = np.empty((len(some), self._n_bins - 1))
-            for at in range(0, len(some), len(self._segments)):
-                stop = at + len(self._segments)
-                self._powers(samples, some[at:stop], missing, power[at:stop])
+            if plan is not None:
+                self._powers_by_plan(plan, samples, some, missing, power)
+            else:
+                self._powers_by_numpy(samples, some, missing, power)
             self._tell(power, gain, found[first : first + together])
         return found
 
-    def _powers(
-        self, samples: NDArray[np.int32], starts: NDArray[np.int64], missing: int, power: NDArray[np.float64]
+    def _powers_by_plan(
+        self,
+        plan: TransformPlan,
+        samples: NDArray[np.int32],
+        starts: NDArray[np.int64],
+        missing: int,
+        power: NDArray[np.float64],
     ) -> None:
         """Fill in the power at each frequency but 0, in squared digital units, shape (windows, frequencies)."""
-        n_windows = len(starts)
-        segments, transformed = self._segments[:n_windows], self._transformed[:n_windows]
-        if compiled is not None:
-            line = np.empty(self._length)
-            compiled.segments(samples, starts, self._length, missing, self._hop, self._weights, line, segments)
-        else:
-            self._cut(interpolated(samples, starts, self._length, missing), segments)
+        assert compiled is not None, "plans are for compiled code"
+        compiled.powers(samples, starts, self._length, missing, self._hop, self._weights, plan, self._scale, power)
+
+    def _powers_by_numpy(
+        self, samples: NDArray[np.int32], starts: NDArray[np.int64], missing: int, power: NDArray[np.float64]
+    ) -> None:
+        """The same to the bit."""
+        together = len(self._room[0])
+        for first in range(0, len(starts), together):
+            some = slice(first, first + together)
+            self._powers_of_few(samples, starts[some], missing, power[some])
+
+    def _powers_of_few(
+        self, samples: NDArray[np.int32], starts: NDArray[np.int64], missing: int, power: NDArray[np.float64]
+    ) -> None:
+        segments, transformed = self._room[0][: len(starts)], self._room[1][: len(starts)]
+        self._cut(interpolated(samples, starts, self._length, missing), segments)
         if _HAS_OUT:
             np.fft.rfft(segments, out=transformed)
         else:
             transformed[:] = np.fft.rfft(segments)
-        if compiled is not None:
-            compiled.powers(transformed, self._scale, power)
-            return
         squares = transformed.view(np.float64)  # real and imaginary parts
         squares *= squares
         summed = squares[:, 0]
@@ -221,9 +260,13 @@ def _is_fast(n: int) -> bool:
     return n == 1
 
 
-@lru_cache(maxsize=16)
 def welch(fs: float, length: int, bands: tuple[Band, ...]) -> Welch:
-    """What makes spectra of windows of a length; made once for the signals that follow each other."""
+    """What makes spectra of windows of a length; made once for the signals that follow each other in a thread."""
+    return _welch(fs, length, bands, threading.get_ident())
+
+
+@lru_cache(maxsize=16)
+def _welch(fs: float, length: int, bands: tuple[Band, ...], _thread: int) -> Welch:
     return Welch(fs, length, bands)
 
 

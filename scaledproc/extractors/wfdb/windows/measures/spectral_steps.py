@@ -9,41 +9,70 @@ Each does the same operations in the same order as numpy does in `spectra`: sums
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from scaledproc.extractors.wfdb.machine_code import Entry
+from scaledproc.extractors.wfdb.machine_code import Entry, Native
+from scaledproc.extractors.wfdb.windows.measures import transform_code
+from scaledproc.extractors.wfdb.windows.measures.transform import ROOMS, plan_of
+from scaledproc.extractors.wfdb.windows.measures.transform_code import LANES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scaledproc.extractors.wfdb.machine_code import Functions
+    from scaledproc.extractors.wfdb.windows.measures.transform import TransformPlan
 
 _GROUP = 64
 """Samples that are searched at once for a missing one."""
+_TILE = 64
+"""Rows of windows side by side that are written at once, one window after the other, while they are in the cache."""
+transform = Native("transform", "uintp, uintp, uintp, uintp, int64", transform_code.text)
 
 
 class Steps(NamedTuple):
     """Compiled functions."""
 
-    segments: Any
     powers: Any
     summed: Any
 
 
 def compiled_steps(functions: Functions) -> Steps:
     """The steps, of what is compiled."""
-    segments, summed = functions["segments"], functions["summed"]
+    powers, summed = functions["powers"], functions["summed"]
 
-    def segments_of(*values: Any) -> None:
-        segments(*values, *_room_for_halves())
+    def powers_of(
+        samples: NDArray[np.int32],
+        starts: NDArray[np.int64],
+        length: int,
+        missing: int,
+        hop: int,
+        weights: NDArray[np.float64],
+        plan: TransformPlan,
+        scale: NDArray[np.float64],
+        power: NDArray[np.float64],
+    ) -> None:
+        room = _room_for_transforms(len(weights), length)
+        powers(samples, starts, length, missing, hop, weights, *plan, scale, power, *room, *_room_for_halves())
 
     def summed_of(power: NDArray[np.float64], *values: Any) -> None:
         n = power.shape[1]
         summed(power, *values, *np.empty((3, n)), np.empty(n, np.int64), *_room_for_halves())
 
-    return Steps(segments_of, functions["powers"], summed_of)
+    return Steps(powers_of, summed_of)
+
+
+def _room_for_transforms(n: int, length: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Room for transforms of `n` samples, for windows that have gaps, and for a mean of each.
+
+    Rows begin where the processor reads them at once.
+    """
+    size = ROOMS * n * LANES
+    room = np.empty(size + LANES)
+    begin = -room.ctypes.data % (8 * LANES) // 8
+    return room[begin : begin + size].reshape(ROOMS * n, LANES), np.empty((LANES, length)), np.empty(LANES)
 
 
 def _room_for_halves() -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -99,48 +128,101 @@ def _short_sum(values: Any, first: int, n: int) -> Any:
     return total
 
 
-def _segments(
+def _powers(
     samples: Any,
     starts: Any,
     length: int,
     missing: int,
     hop: int,
     weights: Any,
-    line: Any,
-    segments: Any,
+    order: Any,
+    constants: Any,
+    steps: Any,
+    scale: Any,
+    power: Any,
+    room: Any,
+    lines: Any,
+    means: Any,
     halves: Any,
     sums_of_halves: Any,
 ) -> None:
-    """The segments of windows, missing samples interpolated, without their means, and weighted.
+    """The power of windows at each frequency but 0, shape (windows, frequencies): what `Welch._powers_by_numpy` does.
 
-    `line` is room for a window; `segments` has the shape (windows, segments, samples) and is filled.
+    `room`, of shape (4 n, lanes), is what `transform.TransformPlan` is made for; `lines` are for windows with gaps.
     """
-    n = segments.shape[2]
-    for w in range(len(starts)):
-        start = starts[w]
-        has_all = start >= 0 and start + length <= len(samples)
-        if has_all:
-            window = samples[start : start + length]
-            lowest = window[0]
-            for i in range(1, length):
-                lowest = min(lowest, window[i])
-            has_all = lowest != missing  # which is lower than all others
-        if has_all:
-            for s in range(segments.shape[1]):
-                part, out = window[s * hop : s * hop + n], segments[w, s]
-                whole = np.int64(0)  # as floats they would be added up to the same: no sum of them is rounded
-                for i in range(n):
-                    whole += part[i]
-                mean = whole / n
-                for i in range(n):
-                    out[i] = (part[i] - mean) * weights[i]
-            continue
-        _fill_line(samples, start, length, missing, line)
-        for s in range(segments.shape[1]):
-            values, out = line[s * hop : s * hop + n], segments[w, s]
-            mean = _sum(values, 0, n, halves, sums_of_halves) / n
-            for i in range(n):
-                out[i] = (values[i] - mean) * weights[i]
+    n = len(weights)
+    n_segments = (length - n) // hop + 1
+    rows, squares = room[:n], room[3 * n :]
+    for first in range(0, len(starts), LANES):
+        lanes = min(LANES, len(starts) - first)
+        whole = 0  # a bit for each window that has all samples
+        for lane in range(lanes):
+            start = starts[first + lane]
+            if start >= 0 and start + length <= len(samples) and _has_all(samples[start : start + length], missing):
+                whole |= 1 << lane
+            else:
+                _fill_line(samples, start, length, missing, lines[lane])
+        rows[:, lanes:] = 0
+        squares[:] = 0
+        for s in range(n_segments):
+            for lane in range(lanes):
+                if whole >> lane & 1:
+                    start = starts[first + lane] + s * hop
+                    part = samples[start : start + n]
+                    total = np.int64(0)  # as floats they would be added up to the same: no sum of them is rounded
+                    for i in range(n):
+                        total += part[i]
+                    means[lane] = total / n
+                else:
+                    means[lane] = _sum(lines[lane], s * hop, n, halves, sums_of_halves) / n
+            for begin in range(0, n, _TILE):
+                size = min(_TILE, n - begin)
+                tile, weight = rows[begin : begin + size], weights[begin : begin + size]
+                for lane in range(lanes):
+                    mean = means[lane]
+                    at = s * hop + begin
+                    if whole >> lane & 1:
+                        start = starts[first + lane] + at
+                        part = samples[start : start + size]
+                        for i in range(size):
+                            tile[i, lane] = (part[i] - mean) * weight[i]
+                    else:
+                        values = lines[lane, at : at + size]
+                        for i in range(size):
+                            tile[i, lane] = (values[i] - mean) * weight[i]
+            add_squares(room, order, constants, steps)
+        _tell_powers(squares, scale, power[first : first + lanes])
+
+
+def _has_all(window: Any, missing: Any) -> Any:
+    lowest = window[0]
+    for i in range(1, len(window)):
+        lowest = min(lowest, window[i])
+    return lowest != missing  # which is lower than all others
+
+
+def _tell_powers(squares: Any, scale: Any, power: Any) -> None:
+    """The power of each window, of the squares of real and imaginary parts."""
+    n, bins = len(squares), power.shape[1]
+    for begin in range(0, bins, _TILE):
+        for lane in range(len(power)):
+            for k in range(begin, min(begin + _TILE, bins)):
+                real = squares[2 * k + 1, lane]
+                imaginary = squares[2 * k + 2, lane] if 2 * k + 2 < n else 0.0
+                power[lane, k] = (real + imaginary) * scale[k + 1]
+
+
+def add_squares(room: Any, order: Any, _constants: Any, _steps: Any) -> None:
+    """Add the squares of the transforms of the first rows to the last rows, half-complex."""
+    n = len(order)
+    found = np.fft.rfft(room[:n], axis=0)
+    parts = np.stack([found.real, found.imag], axis=1).reshape(-1, LANES)  # the imaginary part of the sum is 0
+    room[3 * n :] += np.square(np.concatenate([parts[:1], parts[2:]])[:n])
+
+
+def _add_squares_in_code(room: Any, order: Any, constants: Any, steps: Any) -> None:
+    """The same to the bit, by the steps of a plan."""
+    transform(room.ctypes.data, order.ctypes.data, constants.ctypes.data, steps.ctypes.data, len(steps))
 
 
 def _fill_line(samples: Any, start: int, length: int, missing: int, line: Any) -> None:
@@ -181,19 +263,6 @@ def _interpolate(line: Any, last: int, i: int, length: int) -> None:
     slope = (high - low) / max(right - left, 1)
     for j in range(last + 1, i):
         line[j] = low + slope * (j - left)
-
-
-def _powers(transformed: Any, scale: Any, power: Any) -> None:
-    """The power at each frequency but 0: squares of real and of imaginary parts, each added up over the segments."""
-    for w in range(transformed.shape[0]):
-        for k in range(1, transformed.shape[2]):
-            real = 0.0
-            imaginary = 0.0
-            for s in range(transformed.shape[1]):
-                value = transformed[w, s, k]
-                real += value.real * value.real
-                imaginary += value.imag * value.imag
-            power[w, k - 1] = (real + imaginary) * scale[k]
 
 
 def _summed(
@@ -267,17 +336,18 @@ def _summed(
         entropies[w] = -(0.0 + _sum(terms, 0, n, halves, sums_of_halves))
 
 
-def _try_segments() -> list[Any]:
-    """Three windows of which one begins before the samples, and one has missing ones."""
-    samples = (np.arange(40) * 7 % 11 - 5).astype(np.int32)
-    samples[[17, 18, 25]] = -(2**15)
-    starts, line, segments = np.array([-2, 3, 14]), np.zeros(12), np.zeros((3, 2, 8))
-    return [samples, starts, 12, -(2**15), 4, np.linspace(0, 1, 8), line, segments, *_room_for_halves()]
-
-
-def _try_powers() -> list[Any]:
-    values = np.arange(30.0).reshape(2, 3, 5) % 7
-    return [values + 1j * (values * 3 % 5), np.arange(5.0) / 3, np.zeros((2, 4))]
+def _try_powers(n: int, n_windows: int) -> list[Any]:
+    """Windows of which the first one begins before the samples, and some others have missing ones."""
+    length, hop = 2 * n - n // 2, n - n // 2
+    samples = (np.arange(length + 7 * n_windows) ** 2 * 7 % 1_109 - 500).astype(np.int32)
+    samples[[17, 18, 25, len(samples) - 2]] = -(2**15)
+    starts = np.arange(n_windows) * 7 - 2
+    plan = plan_of(n)
+    assert plan is not None, "its factors are those of the code"
+    room = [np.zeros_like(each) for each in (*_room_for_transforms(n, length), *_room_for_halves())]
+    numbers = np.linspace(0, 1, n)
+    power = np.zeros((n_windows, n // 2))
+    return [samples, starts, length, -(2**15), hop, numbers, *plan, np.linspace(1, 2, n // 2 + 1), power, *room]
 
 
 def _try_summed() -> list[Any]:
@@ -291,12 +361,14 @@ def _try_summed() -> list[Any]:
 
 _HALVES = "int64[:,::1], float64[::1]"
 ENTRIES = {
-    "segments": Entry(
-        _segments,
-        f"int32[::1], int64[::1], int64, int64, int64, float64[::1], float64[::1], float64[:,:,::1], {_HALVES}",
-        [_try_segments],
+    "powers": Entry(
+        _powers,
+        "int32[::1], int64[::1], int64, int64, int64, float64[::1], int64[::1], float64[::1], int64[:,::1], "
+        f"float64[::1], float64[:,::1], float64[:,::1], float64[:,::1], float64[::1], {_HALVES}",
+        [partial(_try_powers, n, n_windows) for n, n_windows in ((24, 9), (45, 1), (350, 5), (572, 8), (640, 3))],
+        compiled={"add_squares": _add_squares_in_code},
+        scratch=[11],
     ),
-    "powers": Entry(_powers, "complex128[:,:,::1], float64[::1], float64[:,::1]", [_try_powers]),
     "summed": Entry(
         _summed,
         "float64[:,::1], int64[:,::1], float64, int64, float64, float64[:,::1], int64[:,::1], float64[::1], "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.signal
@@ -10,6 +12,7 @@ from scaledproc.extractors.wfdb.machine_code import load
 from scaledproc.extractors.wfdb.windows.measures import spectra
 from scaledproc.extractors.wfdb.windows.measures.numba_kernel import LIBRARY, compiled_of
 from scaledproc.extractors.wfdb.windows.measures.spectra import Band, Welch, interpolated, segment_length
+from scaledproc.extractors.wfdb.windows.measures.transform import plan_of
 
 BANDS = (Band("low", 0.5, 5.0), Band("beyond", 20.0, 90.0), Band("high", 5.0, 15.0))
 STARTS = np.zeros(1, np.int64)
@@ -69,7 +72,30 @@ def test_the_compiled_steps_give_the_same(fs: float, length: int, monkeypatch: p
     for steps in (None, compiled_of(load(LIBRARY)).steps):
         monkeypatch.setattr(spectra, "compiled", steps)
         maker = Welch(fs, length, BANDS)
-        powers = np.empty((1, maker._n_bins - 1))
-        maker._powers(samples, starts[:1], gone, powers)
-        found.append((powers.tobytes(), maker.spectra(samples, starts, gone, 2.0).tobytes()))
+        found.append(maker.spectra(samples, starts, gone, 2.0).tobytes())
+    powers = np.empty((2, len(starts), maker._n_bins - 1))
+    plan = plan_of(maker._n)
+    if length > 9:
+        assert plan is not None
+        assert maker._plan is plan
+        maker._powers_by_plan(plan, samples, starts, gone, powers[0])
+        maker._powers_by_numpy(samples, starts, gone, powers[1])
+        assert powers[0].tobytes() == powers[1].tobytes()
     assert found[0] == found[1]
+
+
+def test_where_numpy_transforms_otherwise_it_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = np.arange(4000, dtype=np.int32) ** 2 % 701
+    expected = Welch(125.0, 1000, BANDS).spectra(samples, STARTS, -(2**31), 2.0)
+    monkeypatch.setattr(spectra, "compiled", compiled_of(load(LIBRARY)).steps)
+    maker = Welch(125.0, 1000, BANDS)
+    of_few = Welch._powers_of_few
+
+    def otherwise(self: Welch, *words: Any) -> None:
+        of_few(self, *words)
+        words[-1][0, 5] = np.nextafter(words[-1][0, 5], 0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Welch, "_powers_of_few", otherwise)
+        assert maker._plan is None
+    np.testing.assert_array_equal(maker.spectra(samples, STARTS, -(2**31), 2.0), expected)
