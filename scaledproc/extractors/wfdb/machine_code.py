@@ -108,7 +108,7 @@ class Native:
         Raises
         ------
         NotImplementedError
-            If it is called by lines that are not compiled, as those of a trial.
+            If the lines that call it are not compiled, as those of a trial.
         """
         raise NotImplementedError(f"{self.name} is for what is compiled")
 

@@ -2,7 +2,7 @@
 
 A vector of the processor holds the same number of eight transforms. They are made by the real transforms of FFTPACK
 (P. N. Swarztrauber, "Vectorizing the FFTs", in Parallel Computations, 1982), in the order of operations of pocketfft,
-which numpy has: so both round alike. What is read and written lies as `transform.TransformPlan` says: parts of a transform are
+which numpy has: so both round alike. What is read and written lies as `TransformPlan` says: parts of a transform are
 next to each other, and are put together while they are in the processor's cache.
 
 The result is half-complex: the sum; then the real and the imaginary part of each frequency; at an even length the real
