@@ -29,7 +29,9 @@ _GROUP = 64
 """Samples that are searched at once for a missing one."""
 _TILE = 64
 """Rows of windows side by side that are written at once, one window after the other, while they are in the cache."""
+_ALL = 2**LANES - 1
 transform = Native("transform", "uintp, uintp, uintp, uintp, int64", transform_code.text)
+cut = Native("cut", "uintp, uintp, uintp, uintp, int64", transform_code.text_of_cut)
 
 
 class Steps(NamedTuple):
@@ -64,15 +66,20 @@ def compiled_steps(functions: Functions) -> Steps:
     return Steps(powers_of, summed_of)
 
 
-def _room_for_transforms(n: int, length: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Room for transforms of `n` samples, for windows that have gaps, and for a mean of each.
+def _room_for_transforms(n: int, length: int) -> tuple[NDArray[Any], ...]:
+    """Room for transforms of `n` samples, for windows that have gaps, a mean of each, and where each begins.
 
     Rows begin where the processor reads them at once.
     """
     size = ROOMS * n * LANES
     room = np.empty(size + LANES)
     begin = -room.ctypes.data % (8 * LANES) // 8
-    return room[begin : begin + size].reshape(ROOMS * n, LANES), np.empty((LANES, length)), np.empty(LANES)
+    return (
+        room[begin : begin + size].reshape(ROOMS * n, LANES),
+        np.empty((LANES, length)),
+        np.empty(LANES),
+        np.empty(LANES, np.int64),
+    )
 
 
 def _room_for_halves() -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -143,6 +150,7 @@ def _powers(
     room: Any,
     lines: Any,
     means: Any,
+    firsts: Any,
     halves: Any,
     sums_of_halves: Any,
 ) -> None:
@@ -162,7 +170,10 @@ def _powers(
                 whole |= 1 << lane
             else:
                 _fill_line(samples, start, length, missing, lines[lane])
-        rows[:, lanes:] = 0
+        if whole == (1 << lanes) - 1:
+            whole = _ALL  # lanes without a window repeat the first one
+        else:
+            rows[:, lanes:] = 0
         squares[:] = 0
         for s in range(n_segments):
             for lane in range(lanes):
@@ -175,20 +186,26 @@ def _powers(
                     means[lane] = total / n
                 else:
                     means[lane] = _sum(lines[lane], s * hop, n, halves, sums_of_halves) / n
-            for begin in range(0, n, _TILE):
-                size = min(_TILE, n - begin)
-                tile, weight = rows[begin : begin + size], weights[begin : begin + size]
+            done = 0
+            if whole == _ALL:
+                for lane in range(LANES):
+                    taken = lane if lane < lanes else 0
+                    firsts[lane], means[lane] = starts[first + taken] + s * hop, means[taken]
+                done = n // LANES * LANES
+                cut_windows(samples, firsts, means, weights[:done], rows[:done])
+            for begin in range(done, n, _TILE):
+                tile, weight = rows[begin : begin + _TILE], weights[begin : begin + _TILE]
+                at = s * hop + begin
                 for lane in range(lanes):
                     mean = means[lane]
-                    at = s * hop + begin
                     if whole >> lane & 1:
                         start = starts[first + lane] + at
-                        part = samples[start : start + size]
-                        for i in range(size):
+                        part = samples[start : start + len(tile)]
+                        for i in range(len(tile)):
                             tile[i, lane] = (part[i] - mean) * weight[i]
                     else:
-                        values = lines[lane, at : at + size]
-                        for i in range(size):
+                        values = lines[lane, at : at + len(tile)]
+                        for i in range(len(tile)):
                             tile[i, lane] = (values[i] - mean) * weight[i]
             add_squares(room, order, constants, steps)
         _tell_powers(squares, scale, power[first : first + lanes])
@@ -210,6 +227,19 @@ def _tell_powers(squares: Any, scale: Any, power: Any) -> None:
                 real = squares[2 * k + 1, lane]
                 imaginary = squares[2 * k + 2, lane] if 2 * k + 2 < n else 0.0
                 power[lane, k] = (real + imaginary) * scale[k + 1]
+
+
+def cut_windows(samples: Any, firsts: Any, means: Any, weights: Any, rows: Any) -> None:
+    """Segments side by side, of all samples from the first ones on, without their means and weighted."""
+    for lane in range(LANES):
+        rows[:, lane] = (samples[firsts[lane] : firsts[lane] + len(rows)] - means[lane]) * weights
+
+
+def _cut_in_code(samples: Any, firsts: Any, means: Any, weights: Any, rows: Any) -> None:
+    """The same to the bit; it writes addresses over the places of the first samples."""
+    for lane in range(LANES):
+        firsts[lane] = samples.ctypes.data + 4 * firsts[lane]
+    cut(firsts.ctypes.data, means.ctypes.data, weights.ctypes.data, rows.ctypes.data, len(rows))
 
 
 def add_squares(room: Any, order: Any, _constants: Any, _steps: Any) -> None:
@@ -364,10 +394,10 @@ ENTRIES = {
     "powers": Entry(
         _powers,
         "int32[::1], int64[::1], int64, int64, int64, float64[::1], int64[::1], float64[::1], int64[:,::1], "
-        f"float64[::1], float64[:,::1], float64[:,::1], float64[:,::1], float64[::1], {_HALVES}",
+        f"float64[::1], float64[:,::1], float64[:,::1], float64[:,::1], float64[::1], int64[::1], {_HALVES}",
         [partial(_try_powers, n, n_windows) for n, n_windows in ((24, 9), (45, 1), (350, 5), (572, 8), (640, 3))],
-        compiled={"add_squares": _add_squares_in_code},
-        scratch=[11],
+        compiled={"add_squares": _add_squares_in_code, "cut_windows": _cut_in_code},
+        scratch=[11, 14],
     ),
     "summed": Entry(
         _summed,

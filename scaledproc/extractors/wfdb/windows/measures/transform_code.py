@@ -73,6 +73,64 @@ def text(name: str) -> str:
     return str(module)
 
 
+def text_of_cut(name: str) -> str:
+    """The function `name`, which writes segments of samples side by side: without their means, and weighted.
+
+    It takes where the first sample of each of `LANES` segments is, the means, the weights, and the rows begin, and how
+    many rows there are, a multiple of `LANES`. Samples are 32-bit ones.
+    """
+    from llvmlite import ir
+
+    module = ir.Module()
+    word, small = ir.IntType(64), ir.IntType(32)
+    vector, samples = ir.VectorType(ir.DoubleType(), LANES), ir.VectorType(small, LANES)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [word] * 5), name)
+    build = ir.IRBuilder(function.append_basic_block())
+    number = ir.DoubleType().as_pointer()
+    firsts = build.inttoptr(function.args[0], word.as_pointer())
+    means, weights, rows = (build.inttoptr(each, number) for each in function.args[1:4])
+    lanes = [build.inttoptr(build.load(build.gep(firsts, [word(lane)])), small.as_pointer()) for lane in range(LANES)]
+    mean = build.load(build.bitcast(means, vector.as_pointer()))
+    mean.align = 8
+    with _loop(build, 0, function.args[4], by=LANES) as at:
+        found = []
+        for lane in lanes:
+            some = build.load(build.bitcast(build.gep(lane, [at]), samples.as_pointer()))
+            some.align = 4
+            found.append(some)
+        for row, value in enumerate(_transposed(build, found)):
+            place = build.add(at, word(row))
+            weight = build.load(build.gep(weights, [place]))
+            one = build.insert_element(vector(ir.Undefined), weight, small(0))
+            weighted = build.fmul(
+                build.fsub(build.sitofp(value, vector), mean),
+                build.shuffle_vector(one, vector(ir.Undefined), samples([0] * LANES)),
+            )
+            to = build.bitcast(build.gep(rows, [build.mul(place, word(LANES))]), vector.as_pointer())
+            build.store(weighted, to).align = 8
+    build.ret_void()
+    return str(module)
+
+
+def _transposed(build: Any, rows: Sequence[Any]) -> list[Any]:
+    """Vectors of as many as there are of them, the first ones of all in the first one, and so on."""
+    n = len(rows)
+    half = n // 2
+    while half:  # of each two rows so far apart, the halves of blocks go over into each other
+        mixed = list(rows)
+        for row in range(n):
+            if not row & half:
+                a, b = rows[row], rows[row + half]
+                lower = [at if not at & half else at - half + n for at in range(n)]
+                upper = [at + half if not at & half else at + n for at in range(n)]
+                mask = a.type
+                mixed[row] = build.shuffle_vector(a, b, mask(lower))
+                mixed[row + half] = build.shuffle_vector(a, b, mask(upper))
+        rows = mixed
+        half //= 2
+    return list(rows)
+
+
 class _Value:
     """A vector of a function that is being written; what is computed with it is written behind.
 
