@@ -180,10 +180,13 @@ def _rows(
 ) -> Iterator[CountedBatch]:
     done = min([stream.numbers.start for stream in streams.values()])
     end = max([stream.numbers.stop for stream in streams.values()])
+    by = min([stream.measured_by for stream in streams.values()])
     while left := [source for source in sources if not source.is_done]:
         min(left, key=lambda source: source.frames).advance()
         is_last = all(source.is_done for source in sources)
         ready = end if is_last else min(end, *(stream.complete for stream in streams.values()))
+        if not is_last:
+            ready = done + (ready - done) // by * by
         yield from measured(streams, range(done, ready), kernel)
         done = max(done, ready)
         beats.take(streams, is_last=is_last)

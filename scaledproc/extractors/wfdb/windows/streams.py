@@ -13,6 +13,7 @@ from scaledproc.extractors.wfdb.windows.measures.beats import NO_BEATS, Track
 from scaledproc.extractors.wfdb.windows.measures.fields import GAP, LONGEST, Asked, Coded, N
 from scaledproc.extractors.wfdb.windows.measures.spectra import FEWEST, LONGEST_GAP, MOST_MISSING, n_columns, welch
 from scaledproc.extractors.wfdb.windows.measures.told import Counted
+from scaledproc.extractors.wfdb.windows.measures.transform_code import LANES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -179,6 +180,11 @@ class Stream:
         """How many windows are measured at once."""
         return max(_TOGETHER // max(self._length, 1), 1)
 
+    @property
+    def measured_by(self) -> int:
+        """A number of windows by whose multiples they are measured, as transforms are made of so many at once."""
+        return LANES if self._length * LANES <= _KEPT_FOR_MORE else 1
+
     def add(self, stored: NDArray[np.integer]) -> None:
         """Take the samples that follow, as they are stored.
 
@@ -293,3 +299,5 @@ class Stream:
 
 _TOGETHER = 2**20
 """Samples of windows that are measured at once."""
+_KEPT_FOR_MORE = 2**17
+"""Samples that are kept at most to be measured with those of windows that come."""
