@@ -88,7 +88,7 @@ def test_the_kernel_alone(show: Callable[..., None], monkeypatch: pytest.MonkeyP
     from scaledproc.extractors.wfdb.windows.settings import BANDS, parse_bands
     from scaledproc.extractors.wfdb.windows.streams import Looks, Measures, Span, Stream
 
-    kernel, steps = compiled_of(load(LIBRARY))
+    kernel, steps, _ = compiled_of(load(LIBRARY))
     monkeypatch.setattr(spectra, "compiled", steps)
     n_windows = 64
     n = 7500 * n_windows

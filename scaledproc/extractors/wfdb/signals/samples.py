@@ -254,6 +254,11 @@ class InTime:
         return samples
 
     @property
+    def shifts(self) -> bool:
+        """Whether what comes is not yet the samples themselves, from sample 0 on."""
+        return self.early > 0 or self.signal.fmt == DIFFERENCES
+
+    @property
     def late(self) -> int:
         """How many are missing at the end, once all came: where more are early than there are, all are missing."""
         return self.signal.skew - self.early

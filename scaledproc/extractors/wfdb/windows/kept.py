@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
+compiled: Taking | None = None
+"""The compiled functions, where they are in use."""
 _LEAST_SPARE, _MOST_SPARE = 2**15, 2**20
 """Samples of a signal whose memory is held for the next one, as the system clears fresh memory of that size; and of all
 that a thread holds."""
+
+
+class Taking(NamedTuple):
+    """Compiled functions that make samples of 32 bits of a column of stored ones.
+
+    Each takes the block, shape (frames, columns), the column, and the samples, which it fills.
+    """
+
+    of_bytes: Callable[..., None]
+    """Of format 80, which stores samples with 128 added."""
+    of_words: Callable[..., None]
+    """Of 16 bits."""
 
 
 class _Spare(threading.local):
@@ -46,7 +62,30 @@ class Kept:
 
     def append(self, samples: NDArray[np.integer]) -> None:
         """Keep a copy of samples, which have 32 bits at most."""
-        stop = self._end + len(samples)
+        self._more(len(samples))[:] = samples
+
+    def takes(self, block: NDArray[np.integer], column: int) -> bool:
+        """Keep the samples of a column of a block as it is stored, if compiled code can do that.
+
+        Parameters
+        ----------
+        block
+            Shape (frames, columns), of 16 bits, or of 8 bits as format 80 has them.
+        column
+            The number of the column.
+        """
+        if compiled is None or not block.flags.c_contiguous:
+            return False
+        of = compiled.of_bytes if block.dtype == np.uint8 else compiled.of_words if block.dtype == np.int16 else None
+        if of is None:
+            return False
+        if len(block):
+            of(block, column, self._more(len(block)))
+        return True
+
+    def _more(self, n: int) -> NDArray[np.int32]:
+        """Memory behind the samples for so many more, which are kept from now on."""
+        stop = self._end + n
         if stop > len(self._room):
             kept = self.samples
             stop -= self._begin
@@ -54,8 +93,9 @@ class Kept:
                 self._room = _room(stop)
             self._room[: len(kept)] = kept
             self._begin, self._end = 0, len(kept)
-        self._room[self._end : stop] = samples
+        more = self._room[self._end : stop]
         self._end = stop
+        return more
 
     def drop(self, n: int) -> None:
         """Let go the first ones, so many or all."""

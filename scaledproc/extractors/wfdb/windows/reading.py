@@ -65,11 +65,13 @@ class Source:
         """Read a block, and hand its samples on."""
         block = next(self._blocks)
         self.frames += len(block)
-        if self._is_bytes:
-            block = signed(block)
+        samples = None if self._is_bytes else block
         for (start, stop), stream in zip(self._columns, self._streams, strict=True):
-            if stream is not None:
-                stream.add(block[:, start:stop].reshape(-1))
+            if stream is None or (stop - start == 1 and stream.takes(block, start)):
+                continue
+            if samples is None:
+                samples = signed(block)
+            stream.add(samples[:, start:stop].reshape(-1))
         if self.is_done:
             self._end()
 

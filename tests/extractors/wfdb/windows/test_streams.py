@@ -19,7 +19,7 @@ from wfdb_oracles.windows import check_windows
 from scaledproc.extractors.wfdb.headers.header import Header
 from scaledproc.extractors.wfdb.machine_code import load
 from scaledproc.extractors.wfdb.signals import blocks, flac
-from scaledproc.extractors.wfdb.windows import streams
+from scaledproc.extractors.wfdb.windows import kept, streams
 from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
 from scaledproc.extractors.wfdb.windows.measures import kernel as kernels
 from scaledproc.extractors.wfdb.windows.measures import spectra
@@ -171,10 +171,11 @@ def test_the_same_rows_in_any_pieces(shared_data: Path, monkeypatch: pytest.Monk
 def test_the_same_rows_by_either_kernel(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bit for bit, floats too."""
     found = []
-    for kernel, steps in ((numpy_kernel, None), compiled_of(load(LIBRARY))):
+    for kernel, steps, taking in ((numpy_kernel, None, None), compiled_of(load(LIBRARY))):
         monkeypatch.setattr(kernels, "_kernel", kernel)
         monkeypatch.setattr(spectra, "compiled", steps)
-        rows = [row for name in ("3544749_0007", "100_3chan", "82284982_0001", "binformats")
+        monkeypatch.setattr(kept, "compiled", taking)
+        rows = [row for name in ("3544749_0007", "100_3chan", "82284982_0001", "binformats", "test01_00s_skew")
                 for path in shared_data.rglob(f"{name}.hea") for row in rows_of(path, window=5.0)]  # fmt: skip
         found.append(rows)
     assert found[0] == found[1]

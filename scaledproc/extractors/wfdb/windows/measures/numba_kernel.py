@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from scaledproc.extractors.wfdb.machine_code import Entry, Library
+from scaledproc.extractors.wfdb.windows.kept import Taking
 from scaledproc.extractors.wfdb.windows.measures import fields, spectral_steps
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Compiled(NamedTuple):
 
     kernel: Kernel
     steps: Steps
+    taking: Taking
 
 
 def compiled_of(functions: Functions) -> Compiled:
@@ -54,7 +56,8 @@ def compiled_of(functions: Functions) -> Compiled:
         longest = int((windows[:, fields.END] - windows[:, fields.BEGIN]).max(initial=1))
         fill(samples, windows, missing, is_reversed, table, *_room(longest))
 
-    return Compiled(kernel, spectral_steps.compiled_steps(functions))
+    taking = Taking(functions["of_bytes"], functions["of_words"])
+    return Compiled(kernel, spectral_steps.compiled_steps(functions), taking)
 
 
 def _room(longest: int) -> tuple[NDArray[Any], ...]:
@@ -387,6 +390,18 @@ def _tell_powers(s3: Any, s3_low: Any, s4: Any, s4_high: Any, s4_low: Any, is_wh
         out[fields.S4_LOW] = np.int64(s4_low & _FOURTH_LOW)
 
 
+def _of_bytes(block: Any, column: int, samples: Any) -> None:
+    """`kept.Taking.of_bytes`."""
+    for i in range(len(samples)):
+        samples[i] = np.int32(block[i, column]) - np.int32(128)
+
+
+def _of_words(block: Any, column: int, samples: Any) -> None:
+    """`kept.Taking.of_words`."""
+    for i in range(len(samples)):
+        samples[i] = block[i, column]
+
+
 def _try_short() -> list[Any]:
     """Windows with and without gaps, one of missing samples alone, one that is wide, and one that is far from flat."""
     samples = np.array([3, -7, 5, 5, 8, -(2**15), -(2**15), 9, 2, -4, *[-(2**15)] * 4, 0, 40_000, -20_000], np.int32)
@@ -408,6 +423,11 @@ def _try_long() -> list[Any]:
     return [samples, windows, -(2**15), True, table, *room]
 
 
+def _try_column(dtype: Any) -> list[Any]:
+    block = np.arange(-300, 300, 10).astype(np.int16).view(dtype)
+    return [block.reshape(-1, 3), 1, np.zeros(len(block) // 3, np.int32)]
+
+
 LIBRARY = Library(
     __name__,
     {
@@ -417,6 +437,8 @@ LIBRARY = Library(
             "int32[::1]",
             [_try_short, _try_long],
         ),
+        "of_bytes": Entry(_of_bytes, "uint8[:,::1], int64, int32[::1]", [lambda: _try_column(np.uint8)]),
+        "of_words": Entry(_of_words, "int16[:,::1], int64, int32[::1]", [lambda: _try_column(np.int16)]),
         **spectral_steps.ENTRIES,
     },
 )

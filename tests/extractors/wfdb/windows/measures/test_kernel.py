@@ -10,6 +10,7 @@ import pytest
 
 from scaledproc.extractors.wfdb import machine_code
 from scaledproc.extractors.wfdb.machine_code import load
+from scaledproc.extractors.wfdb.windows import kept
 from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
 from scaledproc.extractors.wfdb.windows.measures import kernel, spectra
 from scaledproc.extractors.wfdb.windows.measures.numba_kernel import LIBRARY
@@ -20,6 +21,7 @@ from scaledproc.extractors.wfdb.windows.measures.numpy_kernel import numpy_kerne
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel, "_kernel", numpy_kernel)
     monkeypatch.setattr(spectra, "compiled", None)
+    monkeypatch.setattr(kept, "compiled", None)
     monkeypatch.setattr(machine_code, "_hopeless", set())
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
@@ -27,8 +29,9 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 def expect(size: int) -> bool:
     """Whether the compiled kernel is in use once so many bytes are to come."""
     WfdbWindows(beats=False).expect(size)
-    assert (spectra.compiled is not None) == (kernel.kernel_in_use() is not numpy_kernel)
-    return kernel.kernel_in_use() is not numpy_kernel
+    is_compiled = kernel.kernel_in_use() is not numpy_kernel
+    assert (spectra.compiled is not None) == (kept.compiled is not None) == is_compiled
+    return is_compiled
 
 
 def test_what_was_compiled_is_loaded_where_enough_is_to_come() -> None:
