@@ -30,6 +30,8 @@ _GROUP = 64
 _TILE = 64
 """Rows of windows side by side that are written at once, one window after the other, while they are in the cache."""
 _ALL = 2**LANES - 1
+_ROWS = 4
+"""Windows whose powers are added up side by side."""
 transform = Native("transform", "uintp, uintp, uintp, uintp, int64", transform_code.text)
 cut = Native("cut", "uintp, uintp, uintp, uintp, int64", transform_code.text_of_cut)
 
@@ -60,8 +62,7 @@ def compiled_steps(functions: Functions) -> Steps:
         powers(samples, starts, length, missing, hop, weights, *plan, scale, power, *room, *_room_for_halves())
 
     def summed_of(power: NDArray[np.float64], *values: Any) -> None:
-        n = power.shape[1]
-        summed(power, *values, *np.empty((3, n)), np.empty(n, np.int64), *_room_for_halves())
+        summed(power, *values, *_room_for_telling(power.shape[1]), *_room_for_halves())
 
     return Steps(powers_of, summed_of)
 
@@ -80,6 +81,11 @@ def _room_for_transforms(n: int, length: int) -> tuple[NDArray[Any], ...]:
         np.empty(LANES),
         np.empty(LANES, np.int64),
     )
+
+
+def _room_for_telling(n: int) -> tuple[NDArray[Any], ...]:
+    """Room for what is added up of some windows, and for numbers of one of them, at `n` frequencies."""
+    return np.empty((_ROWS, n)), np.empty(n, np.float32), *np.empty((2, n)), np.empty(n, np.int64)
 
 
 def _room_for_halves() -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -305,6 +311,7 @@ def _summed(
     places: Any,
     entropies: Any,
     below: Any,
+    singles: Any,
     exponents: Any,
     terms: Any,
     bits_of_m: Any,
@@ -317,30 +324,32 @@ def _summed(
     """
     n = power.shape[1]
     m = bits_of_m.view(np.float64)
+    bits_of_singles = singles.view(np.int32)
     for w in range(len(power)):
         row = power[w]
+        if w % _ROWS == 0:
+            _add_up(power[w : w + _ROWS], below)
         total = _sum(row, 0, n, halves, sums_of_halves)
         sums[w, 0] = total
         for band in range(len(bands)):
             first = bands[band, 0]
             sums[w, band + 1] = _sum(row, first, bands[band, 1] - first, halves, sums_of_halves)
-        added = 0.0
-        for i in range(n):
-            added += row[i]
-            below[i] = added
-        wanted = share * added
+        up_to = below[w % _ROWS]
+        wanted = share * up_to[n - 1]
         edge = 0
-        while edge < n and below[edge] < wanted:
+        while edge < n and up_to[edge] < wanted:
             edge += 1
         by = total if total > 0 else 1.0
         for i in range(n):
             row[i] /= by
-        peak = 0
-        most = np.float32(row[0])
         for i in range(n):
-            single = np.float32(row[i])
-            if single > most:
-                peak, most = i, single
+            singles[i] = row[i]
+        most = bits_of_singles[0]  # which are ordered as the numbers are, of which none is negative
+        for i in range(n):
+            most = max(most, bits_of_singles[i])
+        peak = 0
+        while bits_of_singles[peak] != most:
+            peak += 1
         places[w, 0], places[w, 1] = peak, edge
         # `spectra._entropies`, whose logarithms are those of `m * 2**exponent`.
         bits = row.view(np.int64)
@@ -366,6 +375,25 @@ def _summed(
         entropies[w] = -(0.0 + _sum(terms, 0, n, halves, sums_of_halves))
 
 
+def _add_up(rows: Any, below: Any) -> None:
+    """The sums up to each number of some rows; of four at once, as each sum waits for the one before."""
+    n = rows.shape[1]
+    if len(rows) == _ROWS:
+        a, b, c, d = 0.0, 0.0, 0.0, 0.0
+        for i in range(n):
+            a += rows[0, i]
+            b += rows[1, i]
+            c += rows[2, i]
+            d += rows[3, i]
+            below[0, i], below[1, i], below[2, i], below[3, i] = a, b, c, d
+        return
+    for row in range(len(rows)):
+        a = 0.0
+        for i in range(n):
+            a += rows[row, i]
+            below[row, i] = a
+
+
 def _try_powers(n: int, n_windows: int) -> list[Any]:
     """Windows of which the first one begins before the samples, and some others have missing ones."""
     length, hop = 2 * n - n // 2, n - n // 2
@@ -381,11 +409,11 @@ def _try_powers(n: int, n_windows: int) -> list[Any]:
 
 
 def _try_summed() -> list[Any]:
-    power = np.arange(600.0).reshape(2, 300) * 7.1 % 13
+    power = np.arange(1_500.0).reshape(5, 300) * 7.1 % 13
     bands = np.array([[0, 4], [3, 200]])
     bits = int(np.float64(math.sqrt(0.5)).view(np.int64))
-    found = [np.zeros((2, 3)), np.zeros((2, 2), np.int64), np.zeros(2)]
-    room = [np.zeros(300), np.zeros(300), np.zeros(300), np.zeros(300, np.int64), *_room_for_halves()]
+    found = [np.zeros((5, 3)), np.zeros((5, 2), np.int64), np.zeros(5)]
+    room = [np.zeros_like(each) for each in (*_room_for_telling(300), *_room_for_halves())]
     return [power, bands, 0.95, bits, math.log(2), *found, *room]
 
 
@@ -402,7 +430,7 @@ ENTRIES = {
     "summed": Entry(
         _summed,
         "float64[:,::1], int64[:,::1], float64, int64, float64, float64[:,::1], int64[:,::1], float64[::1], "
-        f"float64[::1], float64[::1], float64[::1], int64[::1], {_HALVES}",
+        f"float64[:,::1], float32[::1], float64[::1], float64[::1], int64[::1], {_HALVES}",
         [_try_summed],
     ),
 }
