@@ -66,7 +66,7 @@ class Entry:
     instead
         Other functions by the names that it calls.
     compiled
-        The same, but only where it is compiled: the trial calls the functions that have the names in Python.
+        As `instead`, but only where it is compiled: the trial calls the functions that have the names in Python.
     scratch
         The places of arguments that are room, in which the lines in Python may leave something else.
     """
@@ -79,9 +79,14 @@ class Entry:
     scratch: Sequence[int] = ()
 
     @property
+    def replaced(self) -> dict[str, Callable[..., Any]]:
+        """What is compiled in the place of functions that its lines, and what these call, name."""
+        return {**self.instead, **self.compiled}
+
+    @property
     def functions(self) -> list[Callable[..., Any]]:
         """All lines that its machine code is made of, but for what they call."""
-        return [self.function, *self.instead.values(), *self.compiled.values()]
+        return [self.function, *self.replaced.values()]
 
 
 @dataclass(frozen=True)
@@ -370,10 +375,9 @@ def _compiled(library: Library) -> bytes:
 
     compiling: Any = partial(njit, nogil=True, error_model="numpy")
     natives: set[Native] = set()
-    build = cache(lambda function: compiling()(_calling(function, {}, build, natives)))
     whole = llvm.parse_assembly("")
     for name, entry in library.entries.items():
-        lines = _calling(entry.function, {**entry.instead, **entry.compiled}, build, natives)
+        lines = _calling(entry.function, entry.replaced, _building(compiling, entry.replaced, natives), natives)
         compiled = compiling(f"void({entry.takes})", no_cpython_wrapper=True, no_cfunc_wrapper=True)(lines)
         module = llvm.parse_assembly(compiled.inspect_llvm(compiled.signatures[0]))
         (own,) = [
@@ -392,14 +396,27 @@ def _compiled(library: Library) -> bytes:
     return bytes(_machine().emit_object(whole))
 
 
+def _building(
+    compiling: Any, replaced: Mapping[str, Callable[..., Any]], natives: set[Native]
+) -> Callable[[Callable[..., Any]], Any]:
+    """What compiles functions that an entry's lines call, each once."""
+
+    @cache
+    def build(function: Callable[..., Any]) -> Any:
+        return compiling()(_calling(function, replaced, build, natives))
+
+    return build
+
+
 def _calling(
-    function: Any, instead: Mapping[str, Any], build: Callable[..., Any], natives: set[Native]
+    function: Any, replaced: Mapping[str, Any], build: Callable[..., Any], natives: set[Native]
 ) -> FunctionType:
     """The same lines, where what they call of their own package is compiled; the natives among it are added to some."""
     import llvmlite.binding as llvm
     from numba.core import types
 
-    used = {**_used(function), **instead}
+    names = function.__code__.co_names
+    used = {**_used(function), **{name: each for name, each in replaced.items() if name in names}}
     others = {name: build(each) for name, each in used.items() if isinstance(each, FunctionType)}
     for name, each in used.items():
         if isinstance(each, Native):

@@ -29,7 +29,6 @@ _GROUP = 64
 """Samples that are searched at once for a missing one."""
 _TILE = 64
 """Rows of windows side by side that are written at once, one window after the other, while they are in the cache."""
-_ALL = 2**LANES - 1
 _ROWS = 4
 """Windows whose powers are added up side by side."""
 transform = Native("transform", "uintp, uintp, uintp, uintp, int64", transform_code.text)
@@ -58,7 +57,7 @@ def compiled_steps(functions: Functions) -> Steps:
         scale: NDArray[np.float64],
         power: NDArray[np.float64],
     ) -> None:
-        room = _room_for_transforms(len(weights), length)
+        room = _room_for_transforms(len(weights), length, len(starts))
         powers(samples, starts, length, missing, hop, weights, *plan, scale, power, *room, *_room_for_halves())
 
     def summed_of(power: NDArray[np.float64], *values: Any) -> None:
@@ -67,19 +66,21 @@ def compiled_steps(functions: Functions) -> Steps:
     return Steps(powers_of, summed_of)
 
 
-def _room_for_transforms(n: int, length: int) -> tuple[NDArray[Any], ...]:
-    """Room for transforms of `n` samples, for windows that have gaps, a mean of each, and where each begins.
+def _room_for_transforms(n: int, length: int, n_windows: int) -> tuple[NDArray[Any], ...]:
+    """Room for transforms of `n` samples, for windows that have gaps, sums of squares, and numbers of each lane.
 
     Rows begin where the processor reads them at once.
     """
     size = ROOMS * n * LANES
     room = np.empty(size + LANES)
     begin = -room.ctypes.data % (8 * LANES) // 8
+    few = min(n_windows, LANES)
     return (
         room[begin : begin + size].reshape(ROOMS * n, LANES),
-        np.empty((LANES, length)),
+        np.empty((few, length)),
+        np.empty((few, n)),
         np.empty(LANES),
-        np.empty(LANES, np.int64),
+        np.empty((3, LANES), np.int64),
     )
 
 
@@ -155,66 +156,104 @@ def _powers(
     power: Any,
     room: Any,
     lines: Any,
+    sums: Any,
     means: Any,
-    firsts: Any,
+    lanes: Any,
     halves: Any,
     sums_of_halves: Any,
 ) -> None:
     """The power of windows at each frequency but 0, shape (windows, frequencies): what `Welch._powers_by_numpy` does.
 
-    `room`, of shape (4 n, lanes), is what `transform.TransformPlan` is made for; `lines` are for windows with gaps.
+    `room`, of shape (4 n, lanes), is what a `TransformPlan` is made for. Of as many windows as there are lanes, each
+    has one for all of its segments; of fewer, each segment has one, and the squares are added up behind.
     """
     n = len(weights)
     n_segments = (length - n) // hop + 1
-    rows, squares = room[:n], room[3 * n :]
+    squares = room[3 * n :]
+    of_windows, begins = lanes[0], lanes[1]  # of each lane: which window, and how far in it the segment begins
     for first in range(0, len(starts), LANES):
-        lanes = min(LANES, len(starts) - first)
+        some = starts[first : first + LANES]
         whole = 0  # a bit for each window that has all samples
-        for lane in range(lanes):
-            start = starts[first + lane]
+        for w in range(len(some)):
+            start = some[w]
             if start >= 0 and start + length <= len(samples) and _has_all(samples[start : start + length], missing):
-                whole |= 1 << lane
+                whole |= 1 << w
             else:
-                _fill_line(samples, start, length, missing, lines[lane])
-        if whole == (1 << lanes) - 1:
-            whole = _ALL  # lanes without a window repeat the first one
-        else:
-            rows[:, lanes:] = 0
-        squares[:] = 0
-        for s in range(n_segments):
-            for lane in range(lanes):
-                if whole >> lane & 1:
-                    start = starts[first + lane] + s * hop
-                    part = samples[start : start + n]
-                    total = np.int64(0)  # as floats they would be added up to the same: no sum of them is rounded
-                    for i in range(n):
-                        total += part[i]
-                    means[lane] = total / n
-                else:
-                    means[lane] = _sum(lines[lane], s * hop, n, halves, sums_of_halves) / n
-            done = 0
-            if whole == _ALL:
+                _fill_line(samples, start, length, missing, lines[w])
+        if len(some) == LANES:
+            squares[:] = 0
+            for s in range(n_segments):
                 for lane in range(LANES):
-                    taken = lane if lane < lanes else 0
-                    firsts[lane], means[lane] = starts[first + taken] + s * hop, means[taken]
-                done = n // LANES * LANES
-                cut_windows(samples, firsts, means, weights[:done], rows[:done])
-            for begin in range(done, n, _TILE):
-                tile, weight = rows[begin : begin + _TILE], weights[begin : begin + _TILE]
-                at = s * hop + begin
-                for lane in range(lanes):
-                    mean = means[lane]
-                    if whole >> lane & 1:
-                        start = starts[first + lane] + at
-                        part = samples[start : start + len(tile)]
-                        for i in range(len(tile)):
-                            tile[i, lane] = (part[i] - mean) * weight[i]
-                    else:
-                        values = lines[lane, at : at + len(tile)]
-                        for i in range(len(tile)):
-                            tile[i, lane] = (values[i] - mean) * weight[i]
+                    of_windows[lane], begins[lane] = lane, s * hop
+                _fill_rows(samples, some, whole, weights, room, lines, means, lanes, halves, sums_of_halves)
+                add_squares(room, order, constants, steps)
+            _tell_powers(squares, scale, power[first : first + LANES])
+            continue
+        sums[: len(some)] = 0
+        n_all = len(some) * n_segments
+        for done in range(0, n_all, LANES):
+            used = min(LANES, n_all - done)
+            for lane in range(LANES):
+                at = done + min(lane, used - 1)  # those without a segment repeat the last one
+                of_windows[lane], begins[lane] = at // n_segments, at % n_segments * hop
+            _fill_rows(samples, some, whole, weights, room, lines, means, lanes, halves, sums_of_halves)
+            squares[:] = 0
             add_squares(room, order, constants, steps)
-        _tell_powers(squares, scale, power[first : first + lanes])
+            for begin in range(0, n, _TILE):
+                tile = squares[begin : begin + _TILE]
+                for lane in range(used):
+                    added = sums[of_windows[lane], begin : begin + _TILE]
+                    for i in range(len(tile)):
+                        added[i] += tile[i, lane]
+        _tell_sums(sums, scale, power[first : first + len(some)])
+
+
+def _fill_rows(
+    samples: Any,
+    starts: Any,
+    whole: int,
+    weights: Any,
+    room: Any,
+    lines: Any,
+    means: Any,
+    lanes: Any,
+    halves: Any,
+    sums_of_halves: Any,
+) -> None:
+    """Write the segments of all lanes side by side, without their means, and weighted."""
+    n = len(weights)
+    rows = room[:n]
+    of_windows, begins, firsts = lanes[0], lanes[1], lanes[2]
+    are_whole = True
+    for lane in range(LANES):
+        w = of_windows[lane]
+        firsts[lane] = starts[w] + begins[lane]
+        if whole >> w & 1:
+            part = samples[firsts[lane] : firsts[lane] + n]
+            total = np.int64(0)  # as floats they would be added up to the same: no sum of them is rounded
+            for i in range(n):
+                total += part[i]
+            means[lane] = total / n
+        else:
+            means[lane] = _sum(lines[w], begins[lane], n, halves, sums_of_halves) / n
+            are_whole = False
+    done = 0
+    if are_whole:
+        done = n // LANES * LANES
+        cut_windows(samples, firsts, means, weights[:done], rows[:done])
+    for begin in range(done, n, _TILE):
+        tile, weight = rows[begin : begin + _TILE], weights[begin : begin + _TILE]
+        for lane in range(LANES):
+            mean, w = means[lane], of_windows[lane]
+            at = begins[lane] + begin
+            if whole >> w & 1:
+                part = samples[starts[w] + at : starts[w] + at + len(tile)]
+                for i in range(len(tile)):
+                    tile[i, lane] = (part[i] - mean) * weight[i]
+            else:
+                values = lines[w, at : at + len(tile)]
+                for i in range(len(tile)):
+                    tile[i, lane] = (values[i] - mean) * weight[i]
 
 
 def _has_all(window: Any, missing: Any) -> Any:
@@ -233,6 +272,15 @@ def _tell_powers(squares: Any, scale: Any, power: Any) -> None:
                 real = squares[2 * k + 1, lane]
                 imaginary = squares[2 * k + 2, lane] if 2 * k + 2 < n else 0.0
                 power[lane, k] = (real + imaginary) * scale[k + 1]
+
+
+def _tell_sums(sums: Any, scale: Any, power: Any) -> None:
+    """What `_tell_powers` does, of windows whose squares are one behind the other."""
+    n = sums.shape[1]
+    for w in range(len(power)):
+        for k in range(power.shape[1]):
+            imaginary = sums[w, 2 * k + 2] if 2 * k + 2 < n else 0.0
+            power[w, k] = (sums[w, 2 * k + 1] + imaginary) * scale[k + 1]
 
 
 def cut_windows(samples: Any, firsts: Any, means: Any, weights: Any, rows: Any) -> None:
@@ -402,7 +450,7 @@ def _try_powers(n: int, n_windows: int) -> list[Any]:
     starts = np.arange(n_windows) * 7 - 2
     plan = plan_of(n)
     assert plan is not None, "its factors are those of the code"
-    room = [np.zeros_like(each) for each in (*_room_for_transforms(n, length), *_room_for_halves())]
+    room = [np.zeros_like(each) for each in (*_room_for_transforms(n, length, n_windows), *_room_for_halves())]
     numbers = np.linspace(0, 1, n)
     power = np.zeros((n_windows, n // 2))
     return [samples, starts, length, -(2**15), hop, numbers, *plan, np.linspace(1, 2, n // 2 + 1), power, *room]
@@ -422,10 +470,11 @@ ENTRIES = {
     "powers": Entry(
         _powers,
         "int32[::1], int64[::1], int64, int64, int64, float64[::1], int64[::1], float64[::1], int64[:,::1], "
-        f"float64[::1], float64[:,::1], float64[:,::1], float64[:,::1], float64[::1], int64[::1], {_HALVES}",
+        "float64[::1], float64[:,::1], float64[:,::1], float64[:,::1], float64[:,::1], float64[::1], int64[:,::1], "
+        f"{_HALVES}",
         [partial(_try_powers, n, n_windows) for n, n_windows in ((24, 9), (45, 1), (350, 5), (572, 8), (640, 3))],
         compiled={"add_squares": _add_squares_in_code, "cut_windows": _cut_in_code},
-        scratch=[11, 14],
+        scratch=[11, 15],
     ),
     "summed": Entry(
         _summed,
