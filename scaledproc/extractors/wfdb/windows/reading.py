@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MOST_FILES = 200
 """Signal files of a record that are open at once."""
-_AT_ONCE = 2**19
+_AT_ONCE = 2**20
 """Bytes of a signal file that are read at once: the samples that are made of them are held for a while."""
 MOST_EMPTY = 1_000
 """Windows for each sample, beyond which a window is far too short."""
