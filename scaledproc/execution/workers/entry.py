@@ -41,10 +41,10 @@ def main() -> None:
     spec = importlib.util.find_spec(_LOKYS)
     assert spec is not None
     loader: Any = spec.loader
-    own = ModuleType("__main__")
-    own.__file__, own.__package__ = spec.origin, spec.parent
+    own = ModuleType("__main__")  # as `python -m` makes it: by its spec other processes of Python's find it
+    own.__spec__, own.__file__, own.__package__ = spec, spec.origin, spec.parent
     sys.modules["__main__"] = own
-    exec(loader.get_code(_LOKYS), vars(own))  # noqa: S102 - as `python -m` would
+    exec(loader.get_code(_LOKYS), vars(own))  # noqa: S102 - loky's own code
 
 
 if __name__ == "__main__":
