@@ -2,6 +2,7 @@
 
 joblib's own modules import NumPy, asyncio and more, of which loky needs nothing. So the package is there without its
 content, with loky below it, until somebody asks for anything else of it; then it is filled, as any import does it.
+loky measures its processes' memory by psutil unless that is not there, which no process of ours has it do.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import importlib.util
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -22,6 +24,8 @@ LOCKS = "joblib._multiprocessing_helpers"
 """joblib's module that sees whether there can be locks."""
 LOKY = "joblib.externals.loky.process_executor"
 """loky's module that has all that processes need."""
+_ENDING = "joblib.externals.loky.backend.utils"  # loky's module that ends processes
+_PSUTIL = "psutil"
 _APART = (LOCKS, "joblib.externals")  # which are imported without the rest
 _OF_OPENMP = "KMP_INIT_AT_FORK"  # that joblib sets, so that what forks is not held up
 _PATIENCE = 10.0
@@ -42,8 +46,9 @@ def import_loky() -> None:
     sys.modules[_JOBLIB] = package
     sys.meta_path.insert(0, content := _Content(package, spec.loader))
     try:
-        for name in (LOCKS, LOKY):
-            import_module(name)
+        with _without_psutil():
+            for name in (LOCKS, LOKY):
+                import_module(name)
     except Exception:  # then with all that it comes with
         with contextlib.suppress(ValueError):  # it was filled meanwhile
             sys.meta_path.remove(content)
@@ -51,6 +56,27 @@ def import_loky() -> None:
             del sys.modules[name]
         return
     os.environ.setdefault(_OF_OPENMP, "FALSE")
+
+
+@contextlib.contextmanager
+def _without_psutil() -> Iterator[None]:
+    """Have loky imported without psutil, which it needs only to end processes with their children: it comes then."""
+    if _PSUTIL in sys.modules or importlib.util.find_spec(_PSUTIL) is None:
+        yield
+        return
+    sys.modules[_PSUTIL] = None  # type: ignore[assignment]  # which is how Python marks what cannot be imported
+    try:
+        yield
+    finally:
+        del sys.modules[_PSUTIL]
+    sys.modules[_ENDING].psutil = _Psutil(_PSUTIL)  # type: ignore[attr-defined]
+
+
+class _Psutil(ModuleType):
+    """psutil, imported when anything of it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(import_module(_PSUTIL), name)
 
 
 class _Content(MetaPathFinder):

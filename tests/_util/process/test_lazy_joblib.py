@@ -13,6 +13,7 @@ import sys
 from scaledproc._util.process.lazy_joblib import LOKY, import_loky
 import_loky()
 assert LOKY in sys.modules and "joblib.parallel" not in sys.modules and "numpy" not in sys.modules
+assert "psutil" not in sys.modules
 """
 TAIL = """
 import joblib, joblib.externals.loky
@@ -68,6 +69,31 @@ def test_threads_that_ask_at_once() -> None:
         "for each in threads: each.start()\n"
         "for each in threads: each.join()\n"
         f"{TAIL}"
+    )
+
+
+def test_psutil_comes_when_processes_are_ended_with_their_children() -> None:
+    ends_well(
+        f"{HEAD}import os, subprocess, time\n"
+        "from joblib.externals.loky.process_executor import ProcessPoolExecutor\n"
+        "executor = ProcessPoolExecutor(1)\n"
+        'program = \'subprocess.Popen(["sleep", "60"]).pid\'\n'
+        "pid = executor.submit(eval, program, {'subprocess': subprocess}).result()\n"
+        "executor.shutdown(kill_workers=True)\n"
+        "assert 'psutil' in sys.modules\n"
+        "import psutil; assert psutil.Process().pid == os.getpid()\n"
+        "until = time.monotonic() + 30\n"
+        "while psutil.pid_exists(pid) and psutil.Process(pid).status() != 'zombie':\n"
+        "    assert time.monotonic() < until; time.sleep(0.05)\n"
+    )
+
+
+def test_a_process_that_has_psutil_keeps_it() -> None:
+    ends_well(
+        "import psutil, sys\n"
+        "from scaledproc._util.process.lazy_joblib import import_loky\n"
+        "import_loky(); assert sys.modules['joblib.externals.loky.backend.utils'].psutil is psutil\n"
+        "assert sys.modules['psutil'] is psutil"
     )
 
 
