@@ -21,9 +21,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from scaledproc.execution.chunks.chunk_work import TOGETHER
 from scaledproc.execution.limits import Limits
 from scaledproc.execution.scheduler_messages import (
-    TOGETHER,
     Assemble,
     Call,
     CannotGoOn,

@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from scaledproc.planning.plan import Chunk
 
 
-TOGETHER = 0.25
-"""Seconds, after which what is made together is committed."""
-
-
 class ShardPhase(Enum):
     """How far a shard is on this machine; it never goes back."""
 

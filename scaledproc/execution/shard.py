@@ -19,10 +19,10 @@ from scaledproc._util.digests import digest_of
 from scaledproc.errors import DamagedError, ScaledprocError
 from scaledproc.events import SHOWN_FAILURES, ChunkDone, ShardDone
 from scaledproc.execution.chunks.chunk import Outputs, RefusedRows, fill, made_together, stored_schema, until_taken
+from scaledproc.execution.chunks.chunk_work import TOGETHER
 from scaledproc.execution.chunks.committed import ChunkFooter, chunk_name, open_chunk
 from scaledproc.execution.chunks.quarantine import ErrorRows, read_rows
 from scaledproc.execution.chunks.said import SaidRows
-from scaledproc.execution.scheduler_messages import TOGETHER
 from scaledproc.execution.tables.table_files import finish_in_process, finish_made_shard
 from scaledproc.run_folder.names import (
     PARTS,

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from scaledproc._util.redaction import redacted
 from scaledproc._util.text import clean_text
 from scaledproc.events import ChunkDone
-from scaledproc.execution.chunks.chunk_work import ChunkWork, PieceDone
+from scaledproc.execution.chunks.chunk_work import TOGETHER, ChunkWork, PieceDone
 from scaledproc.execution.chunks.committed import chunk_name
 from scaledproc.execution.chunks.costs import Cost, Meter
 from scaledproc.execution.chunks.loading import UnitFiles, listed_files, load_cached
@@ -26,7 +26,6 @@ from scaledproc.execution.chunks.missing_dataset import DatasetRetries, UnreadEr
 from scaledproc.execution.chunks.quarantine import ErrorRows
 from scaledproc.execution.chunks.said import SaidRows
 from scaledproc.execution.chunks.task_call import error_row, run_task
-from scaledproc.execution.scheduler_messages import TOGETHER
 from scaledproc.execution.workers.printing import printed, watch_questions
 from scaledproc.execution.workers.recovery import ChunkPiece
 from scaledproc.execution.workers.worker_guard import between_tasks, end_part, guard, is_worker, is_worn

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from scaledproc.execution.staging import StagedUnit
     from scaledproc.execution.tables.table_files import Finishing
 
+TOGETHER = 0.25
+"""Seconds, after which what is made together is committed."""
+
 
 @dataclass(frozen=True)
 class ChunkWork:

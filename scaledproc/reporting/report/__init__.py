@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 def load() -> None:
     """Import what makes a page, where there is time for it before it is needed."""
+    import pyarrow.acero  # noqa: F401 - what Arrow groups rows by
+
     from scaledproc.reporting.report import gather, page  # noqa: F401 - for what it does
 
 

@@ -18,10 +18,9 @@ from scheduling_support import (
     unread,
 )
 
-from scaledproc.execution.chunks.chunk_work import PieceDone
+from scaledproc.execution.chunks.chunk_work import TOGETHER, PieceDone
 from scaledproc.execution.scheduler import MOMENT, MOST_TOGETHER, Scheduler
 from scaledproc.execution.scheduler_messages import (
-    TOGETHER,
     Assemble,
     Call,
     End,

@@ -87,14 +87,28 @@ def raw_blocks(
     length = len(buffer) - len(buffer) % multiple
     while size:
         wanted = min(length, size)
-        filled = 0
-        while filled < wanted:
-            got = os.preadv(handle, [memory[filled:wanted]], offset + filled)
-            if not got:
-                raise ValueError("the signal file became shorter while it was read")
-            filled += got
+        _fill(handle, memory[:wanted], offset)
         yield buffer[:wanted]
         offset, size = offset + wanted, size - wanted
+
+
+def _fill(handle: int, memory: memoryview, offset: int) -> None:
+    """Read a file's bytes from one on, as many as there is memory for."""
+    filled, wanted = 0, len(memory)
+    while filled < wanted:
+        got = os.preadv(handle, [memory[filled:] if filled else memory], offset + filled)
+        if not got:
+            raise ValueError("the signal file became shorter while it was read")
+        filled += got
+
+
+def whole_frames(handle: int, fmt: str, offset: int, n_frames: int, width: int) -> NDArray[np.integer]:
+    """All samples in one block, as `frames` has them, which are few; it is gone once another one is asked for."""
+    n = n_frames * width
+    size = byte_count(fmt, n)
+    data = _buffer(size)[:size]
+    _fill(handle, memoryview(data), offset)  # type: ignore[arg-type]  # as above
+    return _samples(data, fmt, n).reshape(-1, width)
 
 
 def frames(

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from scaledproc.extractors.wfdb.headers.header import DIFFERENCES
-from scaledproc.extractors.wfdb.signals.blocks import BITS, byte_count, frames, frames_in, open_regular, open_sized
+from scaledproc.extractors.wfdb.signals.blocks import (
+    BITS,
+    byte_count,
+    frames,
+    frames_in,
+    open_regular,
+    open_sized,
+    whole_frames,
+)
 from scaledproc.extractors.wfdb.signals.byte_counting import ByteCounts
 from scaledproc.extractors.wfdb.signals.flac import FLAC, FlacFile
 from scaledproc.extractors.wfdb.signals.statistics import (
@@ -155,16 +163,35 @@ def open_frames(
         os.close(handle)
 
 
+def read_frames(path: str, n_frames: int, signals: Sequence[SignalLine]) -> NDArray[np.integer]:
+    """All samples of a short signal file in one block, as `open_frames` gives them; but no FLAC.
+
+    The block is gone once another file is read. Raises what `open_frames` does.
+    """
+    handle, size = open_sized(path)
+    try:
+        first, width = signals[0], _width(size, path, n_frames, signals)
+        return whole_frames(handle, first.fmt, first.byte_offset, n_frames, width)
+    finally:
+        os.close(handle)
+
+
 def _stored_frames(
     handle: int, size: int, path: str, n_frames: int, signals: Sequence[SignalLine], most: int | None = None
 ) -> Iterator[NDArray[np.integer]]:
     """The samples of an open signal file of so many bytes, in a format whose samples stand at fixed places."""
+    first, width = signals[0], _width(size, path, n_frames, signals)
+    return frames(handle, first.fmt, first.byte_offset, n_frames, width, most)
+
+
+def _width(size: int, path: str, n_frames: int, signals: Sequence[SignalLine]) -> int:
+    """How many samples a frame has, of a file whose size shows that all are there."""
     first = signals[0]
     width = sum([signal.samples_per_frame for signal in signals])
     needed = first.byte_offset + byte_count(first.fmt, n_frames * width)
     if size < needed:
         raise ValueError(f"{_name(path)} has {size:,} bytes; the header says that it has {needed:,} or more")
-    return frames(handle, first.fmt, first.byte_offset, n_frames, width, most)
+    return width
 
 
 def signed(block: NDArray[np.integer]) -> NDArray[np.integer]:

@@ -20,6 +20,7 @@ from scaledproc.extractors.wfdb.headers.header import parse_header, read_header
 from scaledproc.extractors.wfdb.headers.rates import rate_of
 from scaledproc.extractors.wfdb.headers.record import HEADER, records_of, ticks_per_second, when_counted
 from scaledproc.extractors.wfdb.headers.task_header import listed_files, shared_values
+from scaledproc.extractors.wfdb.signals.samples import signal_files
 from scaledproc.extractors.wfdb.summary import ENDING, NUMERICS_FS
 from scaledproc.extractors.wfdb.windows.beats_table import BEATS, SCHEMA, BeatsInOrder
 from scaledproc.extractors.wfdb.windows.columns import (
@@ -33,7 +34,7 @@ from scaledproc.extractors.wfdb.windows.columns import (
 from scaledproc.extractors.wfdb.windows.measures.beats import kind_of
 from scaledproc.extractors.wfdb.windows.measures.kernel import kernel_in_use, use_compiled
 from scaledproc.extractors.wfdb.windows.place import timeline
-from scaledproc.extractors.wfdb.windows.reading import Chosen, windows_of
+from scaledproc.extractors.wfdb.windows.reading import Chosen, windows_at_once, windows_of
 from scaledproc.extractors.wfdb.windows.rows import SignalRow, long_rows, wide_rows, with_beats
 from scaledproc.extractors.wfdb.windows.settings import BANDS, Selection, lengths, parse_bands
 from scaledproc.extractors.wfdb.windows.streams import Looks, Measures
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
     from scaledproc.extractors.wfdb.windows.measures.told import Batch
     from scaledproc.extractors.wfdb.windows.numerics import Series
     from scaledproc.extractors.wfdb.windows.place import Timeline
+
+_REMEMBERED = 64
+"""Lists of signals, what is looked at in each of which is remembered."""
 
 
 class WfdbWindows(Extractor):
@@ -302,7 +306,7 @@ class WfdbWindows(Extractor):
         self._selection = Selection(signals)
         self._bands = parse_bands(bands)
         self._wide = self._selection.columns() if layout == "wide" else ()
-        self._last_chosen: tuple[object, tuple[list[SignalRow], list[Chosen]]] | None = None
+        self._chosen_before: dict[object, tuple[list[SignalRow], list[Chosen]]] = {}
 
     @property
     def _measured(self) -> list[pa.Field]:
@@ -369,7 +373,7 @@ class WfdbWindows(Extractor):
         if resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY:
             use_compiled(size, has_beats=self.beats)
 
-    def extract(self, task: Task) -> Iterator[Any]:
+    def extract(self, task: Task) -> Iterable[Any]:
         """The windows of one header, or of one file of numerics.
 
         Raises
@@ -380,40 +384,42 @@ class WfdbWindows(Extractor):
             If the header cannot be read, or a signal file does not hold what it says.
         """
         if task.anchor.endswith(ENDING):
-            yield from self._rows_of_numerics(task)
-            return
+            return self._rows_of_numerics(task)
         path, _ = os.path.splitext(task.anchor)  # noqa: PTH122 - of a text
         records = records_of(task)
         content = records.take(task.anchor)
         header = read_header(task.locate_in_unit(task.anchor)) if content is None else parse_header(content)
         if not header.signals and not (self.across_segments and header.segments):
-            return
+            return []
         if self.across_segments and records.is_listed(path):  # its master's rows have it
-            return
+            return []
         try:
             if header.segments:
-                yield from self._rows_of_record(task, path, header)
-                return
-            yield from self._rows_of_header(task, path, header, records.place(path, header))
+                return _computed(self._rows_of_record(task, path, header))
+            return self._rows_of_header(task, path, header, records.place(path, header))
         except ArithmeticError as error:
-            raise ValueError(f"the header has numbers that nothing can be computed with: {error}") from None
+            raise _uncomputable(error) from None
 
-    def _rows_of_header(self, task: Task, path: str, header: Header, place: Place) -> Iterator[Any]:
+    def _rows_of_header(self, task: Task, path: str, header: Header, place: Place) -> Iterable[Any]:
         folder, _, record = path.rpartition("/")
         is_numerics = record == f"{folder.rpartition('/')[2]}n"
         signals, chosen = self._chosen(header, is_numerics=is_numerics)
         if not chosen:
-            return
+            return []
         paths = {
             file: task.locate_in_unit(relative)
             for file, relative in listed_files(task.anchor, task.files, header).items()
         }
         times = timeline(place, self.grid, self._step, self._length)
         measures = Measures(self.min_valid, self._bands, kernel_in_use(), self.beats, self.beats_table)
-        beats = BeatsInOrder()
-        found = windows_of(paths, header, chosen, times.grid, measures, beats)
         shared = shared_values(task, record, place, header)
-        yield from self._with_beats(shared, signals, times, found, beats)
+        files = signal_files(paths, header)
+        batch = windows_at_once(paths, files, header, chosen, times.grid, measures)
+        if batch is not None:  # few rows, of a short record
+            return list(self._assembled(shared, signals, times, [batch]))
+        beats = BeatsInOrder()
+        found = windows_of(paths, files, header, chosen, times.grid, measures, beats)
+        return _computed(self._with_beats(shared, signals, times, found, beats))
 
     def _chosen(self, header: Header, *, is_numerics: bool) -> tuple[list[SignalRow], list[Chosen]]:
         """The wanted signals of a header, and what is looked at in each; remembered, as segments mostly have the same.
@@ -423,10 +429,14 @@ class WfdbWindows(Extractor):
         OverflowError
             If a signal has more samples a second than a float can tell.
         """
-        key = (is_numerics, header.fs, [(each.name, each.units, each.samples_per_frame) for each in header.signals])
-        last = self._last_chosen  # another thread may replace it
-        if last is not None and last[0] == key:
-            return last[1]
+        key = (
+            is_numerics,
+            header.fs,
+            tuple([(each.name, each.units, each.samples_per_frame) for each in header.signals]),
+        )
+        known = self._chosen_before.get(key)
+        if known is not None:
+            return known
         signals: list[SignalRow] = []
         chosen: list[Chosen] = []
         for channel, (name, units, width) in enumerate(key[2]):
@@ -438,7 +448,9 @@ class WfdbWindows(Extractor):
             if described is not None:
                 signals.append(described)
                 chosen.append(Chosen(channel, self._looks(described)))
-        self._last_chosen = (key, (signals, chosen))
+        if len(self._chosen_before) >= _REMEMBERED:
+            self._chosen_before = {}
+        self._chosen_before[key] = signals, chosen
         return signals, chosen
 
     def _rows_of_record(self, task: Task, path: str, header: Header) -> Iterator[Any]:
@@ -553,3 +565,21 @@ class WfdbWindows(Extractor):
     @cached_property
     def _names_of_measured(self) -> list[str]:
         return [each.name for each in self._measured]
+
+
+def _computed(rows: Iterable[Any]) -> Iterator[Any]:
+    """Rows that are made while they are taken.
+
+    Raises
+    ------
+    ValueError
+        If nothing can be computed with the numbers of their header.
+    """
+    try:
+        yield from rows
+    except ArithmeticError as error:
+        raise _uncomputable(error) from None
+
+
+def _uncomputable(error: ArithmeticError) -> ValueError:
+    return ValueError(f"the header has numbers that nothing can be computed with: {error}")

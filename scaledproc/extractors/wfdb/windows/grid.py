@@ -75,10 +75,11 @@ class Grid:
     def _numbers(self, n: int, fs: Fraction) -> range:
         if not n:
             return range(0)
-        first = (self.at - self.length) // self.step + 1
-        (at, under), (step, under_step), (rate, under_rate) = (
-            each.as_integer_ratio() for each in (self.at, self.step, fs)
-        )
+        at, under = self.at.as_integer_ratio()
+        step, under_step = self.step.as_integer_ratio()
+        length, under_length = self.length.as_integer_ratio()
+        rate, under_rate = fs.as_integer_ratio()
+        first = (at * under_length - length * under) * under_step // (under * under_length * step) + 1
         stop = (at * rate + (n - 1) * under_rate * under) * under_step // (under * rate * step) + 1
         return range(first if self.first is None else max(first, self.first), stop)
 
@@ -127,7 +128,8 @@ class Grid:
 
     def shortest(self, fs: Fraction) -> int:
         """Samples that each window has at least."""
-        return self.length.numerator * fs.numerator // (self.length.denominator * fs.denominator)
+        (length, under), (rate, under_rate) = self.length.as_integer_ratio(), fs.as_integer_ratio()
+        return length * rate // (under * under_rate)
 
     def seconds(self, number: int) -> tuple[int, int]:
         """Seconds from the record's beginning to that of a window, as a fraction."""

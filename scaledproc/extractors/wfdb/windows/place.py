@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from scaledproc.extractors.wfdb.headers.record import Place
 
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - as records have it, which have no time zone
+_NONE = Fraction(0)
 _MICROSECOND = dt.timedelta(microseconds=1)
 
 
@@ -74,7 +75,7 @@ def timeline(place: Place, word: str, step: Fraction, length: Fraction) -> Timel
     """
     is_alone = place.record_name is None and not place.notes
     has_offset = place.offset is not None or is_alone
-    after = Fraction(*place.offset) if place.offset is not None else Fraction(0)
+    after = _NONE if place.offset is None else Fraction(*place.offset)
     start = place.start
     if start is not None and after:  # which is rounded to microseconds: the record's own is exact
         start -= dt.timedelta(microseconds=rounded(*(after * 10**6).as_integer_ratio()))
@@ -86,5 +87,5 @@ def timeline(place: Place, word: str, step: Fraction, length: Fraction) -> Timel
         record = Fraction((start - _EPOCH) // _MICROSECOND, 10**6)
         return Timeline(Grid(step, length, record + after, record, None), start, has_offset)
     if word == "segment":
-        return Timeline(Grid(step, length, Fraction(0), -after), start, has_offset)
-    return Timeline(Grid(step, length, after, Fraction(0), 0 if after >= 0 else None), start, has_offset)
+        return Timeline(Grid(step, length, _NONE, -after), start, has_offset)
+    return Timeline(Grid(step, length, after, _NONE, 0 if after.numerator >= 0 else None), start, has_offset)

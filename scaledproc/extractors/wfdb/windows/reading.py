@@ -7,30 +7,41 @@ from contextlib import ExitStack
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
+from scaledproc.extractors.wfdb.headers.header import DIFFERENCES
 from scaledproc.extractors.wfdb.headers.rates import rate_of
-from scaledproc.extractors.wfdb.signals.samples import open_frames, signal_files, signed
+from scaledproc.extractors.wfdb.signals.flac import FLAC
+from scaledproc.extractors.wfdb.signals.samples import coding_of, open_frames, read_frames, signed
+from scaledproc.extractors.wfdb.windows.measures.at_once import measured_at_once
 from scaledproc.extractors.wfdb.windows.measures.fields import tables_of
+from scaledproc.extractors.wfdb.windows.measures.spectra import FEWEST
 from scaledproc.extractors.wfdb.windows.streams import Span, Stream
 
 if TYPE_CHECKING:
     from fractions import Fraction
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from scaledproc.extractors.wfdb.headers.header import Header, SignalLine
     from scaledproc.extractors.wfdb.windows.beats_table import BeatsInOrder
     from scaledproc.extractors.wfdb.windows.grid import Grid
     from scaledproc.extractors.wfdb.windows.measures.fields import Kernel
-    from scaledproc.extractors.wfdb.windows.measures.told import CountedBatch
+    from scaledproc.extractors.wfdb.windows.measures.told import Batch, CountedBatch
     from scaledproc.extractors.wfdb.windows.streams import Looks, Measures
 
+DescribedFiles = tuple[Sequence[tuple["str | None", Sequence["SignalLine"]]], int]
+"""The signals of each signal file, and how many frames there are, as `signal_files` tells."""
 MOST_FILES = 200
 """Signal files of a record that are open at once."""
 _AT_ONCE = 2**20
 """Bytes of a signal file that are read at once: the samples that are made of them are held for a while."""
 MOST_EMPTY = 1_000
 """Windows for each sample, beyond which a window is far too short."""
+_SHORT = 2**16
+"""Samples of all signals of a record, up to which they are measured at once."""
+_FEW = 64
+"""Rows of a record, up to which they are measured one by one: arrays of more take less time."""
 
 
 class Chosen(NamedTuple):
@@ -83,8 +94,62 @@ class Source:
                 stream.end()
 
 
+def windows_at_once(
+    paths: Mapping[str, str],
+    described: DescribedFiles,
+    header: Header,
+    chosen: Sequence[Chosen],
+    grid: Grid,
+    measures: Measures,
+) -> Batch | None:
+    """All windows of a short record whose signals are in one file, where no beats are looked for; else None.
+
+    They are what `windows_of` gives; the parameters are its own, and so is what is raised.
+    """
+    files, n_frames = described
+    if len(files) != 1:
+        return None
+    file, signals = files[0]
+    fmt = signals[0].fmt
+    if file is None or fmt == DIFFERENCES or fmt in FLAC or not 0 < n_frames * len(signals) <= _SHORT:
+        return None
+    for signal in signals:
+        if signal.samples_per_frame > 1 or signal.skew:
+            return None
+    for each in chosen:
+        if each.looks.beats is not None:
+            return None
+    codings = [coding_of(signals[each.channel]) for each in chosen]
+    if len({coding.gain < 0 for coding in codings}) > 1:
+        return None
+    span = _span(n_frames, rate_of(header.fs), grid)
+    if (span.numbers.stop - span.numbers.start) * len(chosen) >= _FEW:
+        return None
+    windows = grid.with_samples(span.numbers, n_frames, span.fs, measures.min_valid)
+    if not windows.numbers:
+        return None
+    block = read_frames(paths[file], n_frames, signals)
+    if fmt == "80":
+        block = signed(block)
+    samples = np.empty((len(chosen), n_frames), np.int32)
+    samples[:] = block.T if len(chosen) == len(signals) else block.T[[each.channel for each in chosen]]
+    has_spectra = [each.looks.has_spectra and span.shortest >= FEWEST for each in chosen]
+    told = measured_at_once(
+        samples,
+        windows,
+        codings,
+        span.fs_as_float,
+        (span.shortest, measures.bands, has_spectra),
+        measures.no_spectrum,
+        measures.no_beats,
+        measures.kernel,
+    )
+    return None if told is None else list(enumerate(told))
+
+
 def windows_of(
     paths: Mapping[str, str],
+    described: DescribedFiles,
     header: Header,
     chosen: Sequence[Chosen],
     grid: Grid,
@@ -97,6 +162,8 @@ def windows_of(
     ----------
     paths
         Where each signal file is that the header names.
+    described
+        What `signal_files` tells of them.
     header
         What it says.
     chosen
@@ -115,7 +182,7 @@ def windows_of(
     ValueError
         If a signal file does not hold what the header says, or windows are far too short or too long.
     """
-    files, n_frames = signal_files(paths, header)
+    files, n_frames = described
     wanted = {each.channel: place for place, each in enumerate(chosen)}
     streams: dict[int, Stream] = {}
     spans: dict[int, Span] = {}

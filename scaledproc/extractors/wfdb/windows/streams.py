@@ -114,7 +114,8 @@ class Span(NamedTuple):
         shortest = grid.shortest(fs)
         if min(shortest + 1, n) > LONGEST:
             raise ValueError(f"a window has {shortest:,} samples; at most {LONGEST:,} can be: set a shorter one")
-        return cls(n, fs, float(fs), grid.numbers(n, fs), shortest)
+        rate, under = fs.as_integer_ratio()
+        return cls(n, fs, rate / under, grid.numbers(n, fs), shortest)
 
 
 class Stream:

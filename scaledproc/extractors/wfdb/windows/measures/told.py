@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 Measured = tuple[int | float | None, ...]
 """Of a window: `COUNTS`, `VALUES`, what its spectrum tells, and what its beats tell, in the order of the columns."""
-_NO_VALUES: Measured = (None,) * len(VALUES)
+NO_VALUES: Measured = (None,) * len(VALUES)
+"""`VALUES` of a window of which too little is valid."""
 
 
 class Counted(NamedTuple):
@@ -65,7 +66,7 @@ class Counted(NamedTuple):
         return [
             (
                 *counts_of(row, n, coding),
-                *(values_of(row, coding, timing) if is_enough else _NO_VALUES),
+                *(values_of(row, coding, timing) if is_enough else NO_VALUES),
                 *[None if value != value else value for value in spectrum],  # NaN is null
                 *beats,
             )
