@@ -179,7 +179,7 @@ def make(module: str, path: str) -> None:
     try:
         content = _compiled(library)
         _try(library, _linked(library, content))
-    except (NotCompiledError, NumbaError):
+    except (NotCompiledError, NumbaError, RuntimeError):  # the last one is what LLVM ends with
         content = b""
     _keep(Path(path), content)
 

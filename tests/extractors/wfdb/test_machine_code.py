@@ -110,6 +110,7 @@ def test_who_does_not_wait_goes_on_while_another_process_compiles(folder: Path) 
     [
         ("needs something", small_library.ALLOCATING),
         ("numba computes something else", small_library.OTHER),
+        ("LLVM cannot read it", small_library.UNREADABLE),
         ("ends the compiling process", small_library.ENDING),
     ],
 )

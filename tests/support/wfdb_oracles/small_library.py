@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from scaledproc.extractors.wfdb.machine_code import Entry, Library
+from scaledproc.extractors.wfdb.machine_code import Entry, Library, Native
 
 
 def _twice(value: Any) -> Any:
@@ -34,6 +34,18 @@ def _ending(values: Any, out: Any) -> None:
     out[0] = values[0]
 
 
+def _no_text(_name: str) -> str:
+    return "no text of LLVM's"
+
+
+_unreadable = Native("unreadable", "int64", _no_text)
+
+
+def _calling_unreadable(values: Any, out: Any) -> None:
+    _unreadable(len(values))
+    out[0] = values[0]
+
+
 def _doubled() -> list[Any]:
     return [np.arange(3), 0.5, True, np.zeros(3)]
 
@@ -53,3 +65,4 @@ LIBRARY = Library(__name__, {"double": Entry(_double, "int64[::1], float64, bool
 ALLOCATING = {"f": Entry(_allocating, BYTES, [_bytes])}
 OTHER = {"f": Entry(_other_in_python, BYTES, [_bytes])}
 ENDING = {"f": Entry(_ending, BYTES, [_end])}
+UNREADABLE = {"f": Entry(_calling_unreadable, BYTES, [_bytes])}
