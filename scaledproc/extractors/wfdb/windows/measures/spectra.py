@@ -41,6 +41,8 @@ _TOLD_TOGETHER = 2**15
 """Frequencies of the windows that are looked at at once."""
 _LANES = 8
 """Windows that compiled code transforms at once."""
+_FEW = 3
+"""Segments, below which numpy transforms them in less time than compiled code does as many as it can at once."""
 _TRIED = 3
 """Windows by which compiled code is compared with numpy, for each length of a segment."""
 _TOLERANCE = 1.01  # as no segment is exactly so long
@@ -119,6 +121,7 @@ class Welch:
         ours, theirs = np.empty((2, _TRIED, self._n_bins - 1))
         self._powers_by_plan(plan, samples, starts, -(2**31), ours)
         self._powers_by_numpy(samples, starts, -(2**31), theirs)
+        del self._room  # which takes much for a long window
         return plan if ours.tobytes() == theirs.tobytes() else None
 
     def _bins(self, band: Band, fs: float) -> tuple[int, int] | None:
@@ -156,7 +159,7 @@ class Welch:
         for first in range(0, len(starts), together):
             some = starts[first : first + together]
             power = np.empty((len(some), self._n_bins - 1))
-            if plan is not None:
+            if plan is not None and len(some) * self._n_segments >= _FEW:
                 self._powers_by_plan(plan, samples, some, missing, power)
             else:
                 self._powers_by_numpy(samples, some, missing, power)

@@ -84,6 +84,31 @@ def test_the_compiled_steps_give_the_same(fs: float, length: int, monkeypatch: p
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("seconds", [20.0, 50.0, 90.0, 91.0, 170.0, 600.0])
+@pytest.mark.parametrize("n_windows", [1, 2, 3, 9])
+@pytest.mark.parametrize("has_gaps", [False, True])
+def test_compiled_code_gives_each_segment_a_lane_where_windows_are_few(
+    seconds: float, n_windows: int, has_gaps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs, length, gone = 62.5, int(62.5 * seconds), -(2**31)
+    rng = np.random.default_rng(length)
+    samples = rng.integers(-3000, 3000, n_windows * length).cumsum().astype(np.int32)
+    starts = np.arange(n_windows) * length
+    if has_gaps:
+        samples[[length // 3, length - 1]] = gone
+        starts[-1] -= 5
+    maker = Welch(fs, length, BANDS)
+    expected = maker.spectra(samples, starts, gone, 2.0)
+    monkeypatch.setattr(spectra, "compiled", compiled_of(load(LIBRARY)).steps)
+    assert maker._plan is not None
+    assert "_room" not in vars(maker), "what numpy needs for long windows is not held"
+    assert maker.spectra(samples, starts, gone, 2.0).tobytes() == expected.tobytes()
+    powers = np.empty((2, n_windows, maker._n_bins - 1))
+    maker._powers_by_plan(maker._plan, samples, starts, gone, powers[0])
+    maker._powers_by_numpy(samples, starts, gone, powers[1])
+    assert powers[0].tobytes() == powers[1].tobytes()
+
+
 def test_where_numpy_transforms_otherwise_it_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
     samples = np.arange(4000, dtype=np.int32) ** 2 % 701
     expected = Welch(125.0, 1000, BANDS).spectra(samples, STARTS, -(2**31), 2.0)
