@@ -81,15 +81,15 @@ def test_the_kernel_alone(show: Callable[..., None], monkeypatch: pytest.MonkeyP
     from scaledproc.extractors.wfdb.headers.header import parse_header
     from scaledproc.extractors.wfdb.machine_code import load
     from scaledproc.extractors.wfdb.windows.grid import Grid
-    from scaledproc.extractors.wfdb.windows.measures import spectra
     from scaledproc.extractors.wfdb.windows.measures.numba_kernel import LIBRARY, compiled_of
     from scaledproc.extractors.wfdb.windows.measures.told import columns_of
     from scaledproc.extractors.wfdb.windows.reading import measured
     from scaledproc.extractors.wfdb.windows.settings import BANDS, parse_bands
+    from scaledproc.extractors.wfdb.windows.spectra import welch
     from scaledproc.extractors.wfdb.windows.streams import Looks, Measures, Span, Stream
 
     kernel, steps, _ = compiled_of(load(LIBRARY))
-    monkeypatch.setattr(spectra, "compiled", steps)
+    monkeypatch.setattr(welch, "compiled", steps)
     n_windows = 64
     n = 7500 * n_windows
     rng = np.random.default_rng(0)

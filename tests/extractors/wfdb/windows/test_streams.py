@@ -22,9 +22,9 @@ from scaledproc.extractors.wfdb.signals import blocks, flac
 from scaledproc.extractors.wfdb.windows import kept, streams
 from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
 from scaledproc.extractors.wfdb.windows.measures import kernel as kernels
-from scaledproc.extractors.wfdb.windows.measures import spectra
 from scaledproc.extractors.wfdb.windows.measures.numba_kernel import LIBRARY, compiled_of
 from scaledproc.extractors.wfdb.windows.measures.numpy_kernel import numpy_kernel
+from scaledproc.extractors.wfdb.windows.spectra import welch
 
 
 def rows_of(path: Path, **options: Any) -> list[dict[str, Any]]:
@@ -173,7 +173,7 @@ def test_the_same_rows_by_either_kernel(shared_data: Path, monkeypatch: pytest.M
     found = []
     for kernel, steps, taking in ((numpy_kernel, None, None), compiled_of(load(LIBRARY))):
         monkeypatch.setattr(kernels, "_kernel", kernel)
-        monkeypatch.setattr(spectra, "compiled", steps)
+        monkeypatch.setattr(welch, "compiled", steps)
         monkeypatch.setattr(kept, "compiled", taking)
         rows = [row for name in ("3544749_0007", "100_3chan", "82284982_0001", "binformats", "test01_00s_skew")
                 for path in shared_data.rglob(f"{name}.hea") for row in rows_of(path, window=5.0)]  # fmt: skip

@@ -1,1 +1,1 @@
-"""What is measured of the samples of a window: whole numbers, what follows, spectra, beats."""
+"""What is measured of the samples of a window: whole numbers, what follows, beats."""

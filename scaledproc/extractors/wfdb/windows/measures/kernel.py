@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scaledproc.extractors.wfdb.windows import kept
-from scaledproc.extractors.wfdb.windows.measures import spectra
 from scaledproc.extractors.wfdb.windows.measures.numpy_kernel import numpy_kernel
+from scaledproc.extractors.wfdb.windows.spectra import welch
 
 if TYPE_CHECKING:
     from scaledproc.extractors.wfdb.windows.measures.fields import Kernel
@@ -50,4 +50,4 @@ def use_compiled(size: int = MUCH, *, has_beats: bool = False) -> None:
 
     functions = load_where_it_pays(numba_kernel.LIBRARY, size, little=LITTLE, much=MUCH)
     if functions is not None:
-        _kernel, spectra.compiled, kept.compiled = numba_kernel.compiled_of(functions)
+        _kernel, welch.compiled, kept.compiled = numba_kernel.compiled_of(functions)

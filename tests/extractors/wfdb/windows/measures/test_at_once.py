@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from wfdb_oracles.oracle import rows_in, task_of
 
 from scaledproc.extractors.wfdb.machine_code import load
-from scaledproc.extractors.wfdb.windows import reading
+from scaledproc.extractors.wfdb.windows import kept, reading
 from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
 from scaledproc.extractors.wfdb.windows.measures import kernel as kernels
-from scaledproc.extractors.wfdb.windows.measures import spectra
 from scaledproc.extractors.wfdb.windows.measures.at_once import measured_at_once
 from scaledproc.extractors.wfdb.windows.measures.numba_kernel import LIBRARY, compiled_of
 from scaledproc.extractors.wfdb.windows.measures.numpy_kernel import numpy_kernel
+from scaledproc.extractors.wfdb.windows.spectra import welch
 
 WAVE = "80 100(3)/mV 8 0 0 0 0"
 
@@ -95,10 +95,11 @@ def test_the_same_rows_as_in_pieces(
     lines, n, content, fs = record
     options: dict[str, Any] = {"window": float(lengths[0]), "step": float(lengths[1]), "min_valid": float(min_valid)}
     options |= {"signals": signals, "layout": layout if signals else "long"}
-    kernel, steps = compiled_of(load(LIBRARY)) if is_compiled else (numpy_kernel, None)
+    kernel, steps, taking = compiled_of(load(LIBRARY)) if is_compiled else (numpy_kernel, None, None)
     with TemporaryDirectory(prefix="record-") as name, pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernels, "_kernel", kernel)
-        patch.setattr(spectra, "compiled", steps)
+        patch.setattr(welch, "compiled", steps)
+        patch.setattr(kept, "compiled", taking)
         path = write(Path(name), lines, n, content, fs)
         assert list(map(repr, rows_of(path, **options))) == list(map(repr, in_pieces(path, **options)))
 

@@ -12,15 +12,16 @@ from scaledproc.extractors.wfdb import machine_code
 from scaledproc.extractors.wfdb.machine_code import load
 from scaledproc.extractors.wfdb.windows import kept
 from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
-from scaledproc.extractors.wfdb.windows.measures import kernel, spectra
+from scaledproc.extractors.wfdb.windows.measures import kernel
 from scaledproc.extractors.wfdb.windows.measures.numba_kernel import LIBRARY
 from scaledproc.extractors.wfdb.windows.measures.numpy_kernel import numpy_kernel
+from scaledproc.extractors.wfdb.windows.spectra import welch
 
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel, "_kernel", numpy_kernel)
-    monkeypatch.setattr(spectra, "compiled", None)
+    monkeypatch.setattr(welch, "compiled", None)
     monkeypatch.setattr(kept, "compiled", None)
     monkeypatch.setattr(machine_code, "_hopeless", set())
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
@@ -30,7 +31,7 @@ def expect(size: int) -> bool:
     """Whether the compiled kernel is in use once so many bytes are to come."""
     WfdbWindows(beats=False).expect(size)
     is_compiled = kernel.kernel_in_use() is not numpy_kernel
-    assert (spectra.compiled is not None) == (kept.compiled is not None) == is_compiled
+    assert (welch.compiled is not None) == (kept.compiled is not None) == is_compiled
     return is_compiled
 
 

@@ -9,10 +9,10 @@ import pytest
 import scipy.signal
 
 from scaledproc.extractors.wfdb.machine_code import load
-from scaledproc.extractors.wfdb.windows.measures import spectra
 from scaledproc.extractors.wfdb.windows.measures.numba_kernel import LIBRARY, compiled_of
-from scaledproc.extractors.wfdb.windows.measures.spectra import Band, Welch, interpolated, segment_length
-from scaledproc.extractors.wfdb.windows.measures.transform import plan_of
+from scaledproc.extractors.wfdb.windows.spectra import welch
+from scaledproc.extractors.wfdb.windows.spectra.transform import plan_of
+from scaledproc.extractors.wfdb.windows.spectra.welch import Band, Welch, interpolated, segment_length
 
 BANDS = (Band("low", 0.5, 5.0), Band("beyond", 20.0, 90.0), Band("high", 5.0, 15.0))
 STARTS = np.zeros(1, np.int64)
@@ -70,7 +70,7 @@ def test_the_compiled_steps_give_the_same(fs: float, length: int, monkeypatch: p
     starts = starts[[bool((samples[max(s, 0) : s + length] != gone).any()) for s in starts.tolist()]]
     found = []
     for steps in (None, compiled_of(load(LIBRARY)).steps):
-        monkeypatch.setattr(spectra, "compiled", steps)
+        monkeypatch.setattr(welch, "compiled", steps)
         maker = Welch(fs, length, BANDS)
         found.append(maker.spectra(samples, starts, gone, 2.0).tobytes())
     powers = np.empty((2, len(starts), maker._n_bins - 1))
@@ -99,7 +99,7 @@ def test_compiled_code_gives_each_segment_a_lane_where_windows_are_few(
         starts[-1] -= 5
     maker = Welch(fs, length, BANDS)
     expected = maker.spectra(samples, starts, gone, 2.0)
-    monkeypatch.setattr(spectra, "compiled", compiled_of(load(LIBRARY)).steps)
+    monkeypatch.setattr(welch, "compiled", compiled_of(load(LIBRARY)).steps)
     assert maker._plan is not None
     assert "_room" not in vars(maker), "what numpy needs for long windows is not held"
     assert maker.spectra(samples, starts, gone, 2.0).tobytes() == expected.tobytes()
@@ -112,7 +112,7 @@ def test_compiled_code_gives_each_segment_a_lane_where_windows_are_few(
 def test_where_numpy_transforms_otherwise_it_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
     samples = np.arange(4000, dtype=np.int32) ** 2 % 701
     expected = Welch(125.0, 1000, BANDS).spectra(samples, STARTS, -(2**31), 2.0)
-    monkeypatch.setattr(spectra, "compiled", compiled_of(load(LIBRARY)).steps)
+    monkeypatch.setattr(welch, "compiled", compiled_of(load(LIBRARY)).steps)
     maker = Welch(125.0, 1000, BANDS)
     of_few = Welch._powers_of_few
 

@@ -1,6 +1,6 @@
 """The steps of spectra that gain by compiling, where numba is installed; both ways give the same values.
 
-Each does the same operations in the same order as numpy does in `spectra`: sums by halves, as numpy's of a row.
+Each does the same operations in the same order as numpy does in `welch`: sums by halves, as numpy's of a row.
 """
 
 # numba gives the variables their types, which mypy cannot follow.
@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from scaledproc.extractors.wfdb.machine_code import Entry, Native
-from scaledproc.extractors.wfdb.windows.measures import transform_code
-from scaledproc.extractors.wfdb.windows.measures.transform import ROOMS, plan_of
-from scaledproc.extractors.wfdb.windows.measures.transform_code import LANES
+from scaledproc.extractors.wfdb.windows.spectra import transform_code
+from scaledproc.extractors.wfdb.windows.spectra.transform import ROOMS, plan_of
+from scaledproc.extractors.wfdb.windows.spectra.transform_code import LANES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scaledproc.extractors.wfdb.machine_code import Functions
-    from scaledproc.extractors.wfdb.windows.measures.transform import TransformPlan
+    from scaledproc.extractors.wfdb.windows.spectra.transform import TransformPlan
 
 _GROUP = 64
 """Samples that are searched at once for a missing one."""
@@ -366,7 +366,7 @@ def _summed(
     halves: Any,
     sums_of_halves: Any,
 ) -> None:
-    """What `spectra.Welch._summed` tells; `bands` are places among the frequencies, `power` is written over.
+    """What `welch.Welch._summed` tells; `bands` are places among the frequencies, `power` is written over.
 
     What follows the entropies is room for as many numbers as there are frequencies each, and for `_sum`.
     """
@@ -399,7 +399,7 @@ def _summed(
         while bits_of_singles[peak] != most:
             peak += 1
         places[w, 0], places[w, 1] = peak, edge
-        # `spectra._entropies`, whose logarithms are those of `m * 2**exponent`.
+        # `welch._entropies`, whose logarithms are those of `m * 2**exponent`.
         bits = row.view(np.int64)
         for i in range(n):
             exponent = (bits[i] - bits_of_sqrt_half) >> 52
