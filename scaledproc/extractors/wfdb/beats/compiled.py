@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scaledproc.extractors.wfdb.beats import decision
+from scaledproc.extractors.wfdb.beats import compiled_peaks, decision
+from scaledproc.extractors.wfdb.beats.compiled_peaks import reaching
 from scaledproc.extractors.wfdb.machine_code import Entry, Library, load_where_it_pays
 
 if TYPE_CHECKING:
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 
     from scaledproc.extractors.wfdb.beats.filtering import Filter
     from scaledproc.extractors.wfdb.machine_code import Functions
-
-
-_AT_ONCE = 2**11
-"""Values that are filtered at once."""
 
 
 class CompiledFunctions:
@@ -39,31 +36,27 @@ class CompiledFunctions:
     def __init__(self, functions: Functions) -> None:
         self._functions = functions
 
-    def peaks(
-        self,
-        values: NDArray[np.int32],
-        around: tuple[int, int, int, int],
-        lengths: Filter,
-        reach: int,
-        bin_size: int,
-    ) -> tuple[NDArray[np.int64], ...]:
-        """What `filtering.find_peaks` tells of the sums from `start` to `stop`, of those from `first` to `last`.
+    def peaks(self, values: NDArray[np.int32], lengths: Filter, reach: int, bin_size: int) -> list[NDArray[np.int64]]:
+        """What `filtering.find_peaks` tells; no bins where they have no size.
 
         Returns
         -------
         places, heights, slopes, bins
         """
-        first, last, start, stop = around
-        margin = max(lengths[:4])
-        n = last - first + lengths.before + lengths.after + margin
-        most = (last - first) // 2 + 1
-        found, bins = np.empty((3, most), np.int64), np.empty((stop - start) // bin_size, np.int64)
-        n_found, room = np.empty(1, np.int64), np.empty((4, margin + _AT_ONCE), np.int64)
-        told, kept = np.empty((2, n), np.int64), np.empty(most, np.bool_)
+        n, margin = len(values), 4 * reach + 2 + lengths.before + lengths.after
+        at_once = -(-max(compiled_peaks.AT_ONCE, 8 * margin) // max(bin_size, 1)) * max(bin_size, 1)
+        largest = max(-int(values.min(initial=0)), int(values.max(initial=0)))
+        is_narrow = largest * lengths.low**2 * lengths.step < 2**31
+        found = [np.empty(n // reach + 2, np.int64) for _ in range(3)]
+        bins, n_found = np.empty(n // bin_size if bin_size else 0, np.int64), np.empty(1, np.int64)
+        m = min(at_once, n) + margin
+        narrow, wide, is_peak = np.empty((4, m), np.int32), np.empty((5, m), np.int64), np.empty(m, np.bool_)
+        of_filter = np.array(lengths, np.int64)
+        rooms = narrow, wide, is_peak
         self._functions["peaks"](
-            values, *around, lengths.before, *lengths, reach, bin_size, *found, bins, n_found, room, told, kept
+            values, of_filter, reach, max(bin_size, 1), at_once, is_narrow, *found, bins, n_found, *rooms
         )
-        return (*(each[: n_found[0]].copy() for each in found), bins)
+        return [*(each[: n_found[0]] for each in found), bins]
 
     def bands(
         self, values: NDArray[np.int32], places: NDArray[np.int64], before: int, after: int, low: int, high: int
@@ -155,132 +148,11 @@ def _band(values: Any, low: int, high: int, out: Any) -> None:
         out[i] = twice[i + margin] * high - out[i]
 
 
-def _peaks(
-    values: Any,
-    first: int,
-    last: int,
-    start: int,
-    stop: int,
-    before: int,
-    low: int,
-    high: int,
-    step: int,
-    window: int,
-    rising: bool,
-    reach: int,
-    bin_size: int,
-    places: Any,
-    heights: Any,
-    steepest: Any,
-    bins: Any,
-    n_found: Any,
-    room: Any,
-    told: Any,
-    kept: Any,
-) -> None:
-    """What `CompiledFunctions.peaks` tells."""
-    n_sums, n_slopes = last - first, last - first + window - 1
-    n = n_slopes + step + 2 * (low - 1) + max(high - 1, 0)
-    margin = told.shape[1] - n
-    _filter(values, first - before, n, low, high, step, window, rising, margin, room, told)
-    slopes, sums = told[0, margin + n - n_slopes :], told[1, margin + n - n_sums :]
-    n = 0
-    before, here, behind = sums[: n_sums - 2], sums[1 : n_sums - 1], sums[2:]
-    for i in range(n_sums - 2):
-        places[n], heights[n] = i + 1, here[i]  # to be written over where it is no peak: this takes no branch
-        n += (here[i] > before[i]) & (here[i] >= behind[i])
-    _not_overshadowed(places[:n], heights[:n], float(reach), kept[:n])
-    found = 0
-    for peak in range(n):
-        place = places[peak]
-        if kept[peak] and start - first <= place < stop - first:
-            most = slopes[place]
-            for i in range(place + 1, place + window):
-                most = max(most, slopes[i])
-            places[found], heights[found], steepest[found] = place + first, heights[peak], most
-            found += 1
-    n_found[0] = found
-    at = start - first
-    for number in range(len(bins)):
-        total = np.int64(0)
-        for i in range(at, at + bin_size):
-            total += sums[i]
-        bins[number] = total
-        at += bin_size
-
-
-def _reach(values: Any, start: int, out: Any) -> None:
-    """`filtering._reaching`."""
-    n = len(values)
-    stop = start + len(out)
-    for i in range(max(start, 0), min(stop, n)):
-        out[i - start] = values[i]
-    for i in range(start, min(stop, 0)):
-        out[i - start] = values[0]
-    for i in range(max(start, n), stop):
-        out[i - start] = values[n - 1]
-
-
-def _filter(
-    values: Any,
-    start: int,
-    n: int,
-    low: int,
-    high: int,
-    step: int,
-    window: int,
-    rising: bool,
-    margin: int,
-    room: Any,
-    told: Any,
-) -> None:
-    """`filtering.filtered` of so many values from one on: all steps for each value, as none waits for another one.
-
-    The values are those of `filtering._reaching`. Slopes and sums stand in `told` where the last value is that they are
-    of, behind a margin of zeros that is as long as the longest sum; what comes of the margin is at the beginning. What
-    is between is kept only as far back as it is needed, which the processor's cache holds.
-    """
-    room[:, :margin] = 0
-    told[:, :margin] = 0
-    line, once, twice, band = room[0], room[1], room[2], room[3]
-    at_once = room.shape[1] - margin
-    centre, factor, lag = (high // 2, high, high) if high != 0 else (0, 1, margin)
-    lines, lines_before = line[margin:], line[margin - low :]
-    onces, onces_before = once[margin:], once[margin - low :]
-    twices, twices_before, centres = twice[margin:], twice[margin - lag :], twice[margin - centre :]
-    bands, bands_before = band[margin:], band[margin - step :]
-    first, second, third, fourth = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
-    for done in range(0, n, at_once):
-        size = min(at_once, n - done)
-        if done > 0:
-            for i in range(margin):
-                at = at_once + i
-                line[i], once[i], twice[i], band[i] = line[at], once[at], twice[at], band[at]
-        slopes, slopes_before = told[0, margin + done :], told[0, margin + done - window :]
-        sums = told[1, margin + done :]
-        _reach(values, start + done, lines[:size])
-        for i in range(size):
-            first += lines[i] - lines_before[i]
-            onces[i] = first
-            second += first - onces_before[i]
-            twices[i] = second
-            passed = second
-            if high != 0:
-                third += second - twices_before[i]
-                passed = centres[i] * factor - third
-            bands[i] = passed
-            slope = passed - bands_before[i]
-            slope = max(slope, 0) if rising else abs(slope)
-            slopes[i] = slope
-            fourth += slope - slopes_before[i]
-            sums[i] = fourth
-
-
 def _bands(values: Any, places: Any, before: int, low: int, high: int, found: Any, room: Any) -> None:
     """What `CompiledFunctions.bands` tells."""
     half = low - 1 + high // 2
     for row in range(len(places)):
-        _reach(values, places[row] - before - half, room)
+        reaching(values, places[row] - before - half, room)
         _band(room, low, high, found[row])
 
 
@@ -395,11 +267,11 @@ _VALUES = np.array([0, 3, 9, 4, -2, -6, 1, 7, 12, 3, 3, -5, -9, 0, 2, 8, 4, -1, 
 _PLACES = np.array([1, 6, 20])
 
 
-def _try_peaks() -> list[Any]:
-    around, lengths = (1, 20, 3, 18), (2, 3, 1, 3, False)
-    found, bins = np.zeros((3, 10), np.int64), np.zeros(5, np.int64)
-    room, told, kept = np.zeros((4, 3 + 5), np.int64), np.zeros((2, 3 + 26), np.int64), np.zeros(10, np.bool_)
-    return [_VALUES, *around, 3, *lengths, 2, 3, *found, bins, np.zeros(1, np.int64), room, told, kept]
+def _try_peaks(lengths: tuple[int, int, int, int, bool], reach: int, is_narrow: bool) -> list[Any]:
+    values = np.concatenate([_VALUES, _VALUES[::-1] * 2, np.zeros(30, np.int32), _VALUES // 2])
+    found, n_found = np.zeros((4, 60), np.int64), np.zeros(1, np.int64)
+    rooms = np.zeros((4, 150), np.int32), np.zeros((5, 150), np.int64), np.zeros(150, np.bool_)
+    return [values, np.array(lengths), reach, 3, 36, is_narrow, *found, n_found, *rooms]
 
 
 def _try_places(dtype: Any) -> list[Any]:
@@ -425,9 +297,13 @@ LIBRARY = Library(
     __name__,
     {
         "peaks": Entry(
-            _peaks,
-            f"{_I}, {', '.join([_N] * 9)}, boolean, {_N}, {_N}, {', '.join([_W] * 5)}, {_T}, {_T}, {_B}",
-            [_try_peaks],
+            compiled_peaks.peaks,
+            f"{_I}, {_W}, {_N}, {_N}, {_N}, boolean, {', '.join([_W] * 5)}, int32[:,::1], {_T}, {_B}",
+            [
+                lambda: _try_peaks((2, 19, 3, 23, False), 9, True),
+                lambda: _try_peaks((4, 0, 1, 16, True), 25, False),
+                lambda: _try_peaks((5, 3, 2, 6, False), 1, False),
+            ],
         ),
         "bands": Entry(
             _bands,

@@ -109,7 +109,8 @@ def detect_with_shapes(samples: NDArray[np.floating], fs: float, kind: Kind) -> 
         signal = signal._replace(values=without_spikes(signal.values, signal.fs))
     lengths = qrs_filter(signal.fs) if kind == "ecg" else pulse_filter(signal.fs)
     reach = max(int(REFRACTORY_S * signal.fs + 0.5), 1)
-    peaks = find_peaks(signal.values, lengths, reach, max(int(BINS_S * signal.fs), 1))
+    bin_size = max(int(BINS_S * signal.fs), 1) if kind == "ecg" else 0
+    peaks = find_peaks(signal.values, lengths, reach, bin_size)
     peaks = _chosen(peaks, _stretch_of(peaks.places, signal) >= 0)
     beats = _chosen(peaks, _decided(peaks, signal))
     times = (qrs_times if kind == "ecg" else pulse_times)(signal.values, signal.fs, lengths, beats.places)
