@@ -67,7 +67,7 @@ def peaks(
             _slopes(values, first - before, low, high, step, is_rising, narrow, slopes)
         else:
             _slopes(values, first - before, low, high, step, is_rising, wide[1:], slopes)
-        _moving_sum(slopes, window, sums, wide[2], wide[3])
+        moving_sum(slopes, window, sums, wide[2], wide[3])
         _mark_peaks(sums, reach, wide[2], wide[3], wide[4], is_peak)
         for group in range(start - first, stop - first, _GROUP):
             behind = min(group + _GROUP, stop - first)
@@ -101,9 +101,9 @@ def _slopes(values: Any, start: int, low: int, high: int, step: int, is_rising: 
     n_low = n + step + max(high - 1, 0)
     line, once = room[0, : n_low + 2 * (low - 1)], room[1, : n_low + low - 1]
     reaching(values, start, line)
-    _moving_sum(line, low, once, room[2], room[3])
+    moving_sum(line, low, once, room[2], room[3])
     twice = room[0, :n_low]
-    _moving_sum(once, low, twice, room[2], room[3])
+    moving_sum(once, low, twice, room[2], room[3])
     if high == 0:
         before, behind = twice[:n], twice[step : step + n]
         for i in range(n):
@@ -111,7 +111,7 @@ def _slopes(values: Any, start: int, low: int, high: int, step: int, is_rising: 
     else:
         centre = high // 2
         stepping = room[1, : n + high]
-        _moving_sum(twice, step, stepping, room[2], room[3])
+        moving_sum(twice, step, stepping, room[2], room[3])
         before, behind = twice[centre : centre + n], twice[centre + step : centre + step + n]
         first, last = stepping[:n], stepping[high : high + n]
         for i in range(n):
@@ -133,14 +133,12 @@ def reaching(values: Any, start: int, out: Any) -> None:
         out[i - start] = values[0]
     begin, end = min(max(start, 0), n), max(min(stop, n), 0)
     if begin < end:
-        inside, told = values[begin:end], out[begin - start : end - start]
-        for i in range(len(told)):
-            told[i] = inside[i]
+        _copy(values[begin:end], out[begin - start : end - start])
     for i in range(max(start, n), stop):
         out[i - start] = values[n - 1]
 
 
-def _moving_sum(values: Any, length: int, out: Any, one: Any, other: Any) -> None:
+def moving_sum(values: Any, length: int, out: Any, one: Any, other: Any) -> None:
     """`filtering.moving_sum`, by the digits of the length to the base of 4; no array is a part of another one."""
     n = len(out)
     current, power, is_in_one = values, 1, False  # sums of so many values each, and where they are
@@ -150,6 +148,9 @@ def _moving_sum(values: Any, length: int, out: Any, one: Any, other: Any) -> Non
         if digit > 0 and done == 0:
             summed, done = current[:n], power
             digit -= 1
+            if digit == 0 and power > 1 and 16 * power <= length:  # it would be written over
+                _copy(summed, out)
+                is_told = True
         if digit > 0 and not is_told:
             _add_up(summed, current[done:], power, digit, out)
             done += digit * power
@@ -168,8 +169,12 @@ def _moving_sum(values: Any, length: int, out: Any, one: Any, other: Any) -> Non
         _add_up(current[: len(room)], current[power:], power, 3, room)
         current, power, is_in_one = room, 4 * power, not is_in_one
     if not is_told:
-        for i in range(n):
-            out[i] = summed[i]
+        _copy(summed, out)
+
+
+def _copy(values: Any, out: Any) -> None:
+    for i in range(len(out)):
+        out[i] = values[i]
 
 
 def _add_up(summed: Any, values: Any, apart: int, n_terms: int, out: Any) -> None:

@@ -105,6 +105,8 @@ def without_spikes(values: NDArray[np.int32], fs: float) -> NDArray[np.int32]:
         Values a second.
     """
     apart = _length(0.006, fs)
+    if (functions := compiled.functions) is not None:
+        return functions.without_spikes(values, apart)
     out = values.copy()
     for start in range(apart, len(values) - apart, BLOCK):
         stop = min(start + BLOCK, len(values) - apart)
@@ -219,8 +221,6 @@ def _suppressed(places: NDArray[np.int64], heights: NDArray[np.int64], reach: in
 
 def not_overshadowed(places: NDArray[Any], heights: NDArray[np.int64], reach: float) -> NDArray[np.bool_]:
     """Which have no higher one, nor an equal one before, less than `reach` away."""
-    if (functions := compiled.functions) is not None:
-        return functions.not_overshadowed(places, heights, float(reach))
     kept = np.ones(len(places), bool)
     for by in range(1, len(places)):
         near = places[by:] - places[:-by] < reach

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scaledproc.extractors.wfdb.headers.header import SignalLine
+    from scaledproc.extractors.wfdb.signals.statistics import Coding
     from scaledproc.extractors.wfdb.windows.grid import Grid, Windows
     from scaledproc.extractors.wfdb.windows.measures.beats import Kind, Piece
     from scaledproc.extractors.wfdb.windows.measures.fields import Integers, Kernel
@@ -276,9 +277,7 @@ class Stream:
         """Detect the beats of the next piece, or of all samples that are there if they are fewer."""
         begin, end = max(track.end - track.margin - self._first, 0), track.needed(self._end) - self._first
         stored = self._kept.samples[begin:end]
-        samples = (stored.astype(np.float64) - self.coding.baseline) / self.coding.gain
-        samples[stored == self._coded.missing] = np.nan
-        track.advance(samples, self._first + begin, self._end)
+        track.advance(physical(stored, self._coded.missing, self.coding), self._first + begin, self._end)
 
     def _forget(self, before: int) -> None:
         """Let go the samples before one, but for those that beats are still to be found in."""
@@ -289,6 +288,17 @@ class Stream:
         behind = min(max(before - self._first, 0), len(self._kept))
         self._kept.drop(behind)
         self._first += behind
+
+
+def physical(stored: NDArray[np.int32], missing: int, coding: Coding) -> NDArray[np.float64]:
+    """Samples in physical units, NaN where they are missing."""
+    from scaledproc.extractors.wfdb.beats import compiled
+
+    if (functions := compiled.functions) is not None:
+        return functions.physical(stored, missing, coding.baseline, coding.gain)
+    samples = (stored.astype(np.float64) - coding.baseline) / coding.gain
+    samples[stored == missing] = np.nan
+    return samples
 
 
 _TOGETHER = 2**20
