@@ -138,21 +138,18 @@ class CompiledFunctions:
             np.zeros(1, np.int64),
         )
         room, accepted = np.empty((8, width)), np.empty(n, np.bool_)
+        m = max(2 * (of.look + lengths.half) + 1 + lengths.low + lengths.high, compiled_beats.POINTS)
+        rooms = room, np.empty(m, np.int32), np.empty((3, m), np.int64), accepted
         common = signal.values, np.ascontiguousarray(samples, np.float64)
         if isinstance(of, OfQrs):
-            lines = np.empty((3, 2 * (of.look + lengths.half) + 1), np.int64)
             numbers = np.array([lengths.low, lengths.high, of.reach, of.look, of.span, signal.factor, peaks.bin_size])
             seconds = np.array([signal.fs, of.edge, of.margin])
-            rooms = room, lines, accepted
             given = numbers, seconds, stretches, own, peaks.bins.copy()
             self._functions["find_qrs"](*common, *given, told, places, n_found, *rooms)
         else:
-            longest = max(of.look, int(of.wanted[-1] - of.wanted[0]), len(of.wanted))
-            lines = np.empty((3, longest + 1 + 2 * lengths.half), np.int64)
             numbers = np.array([lengths.low, of.reach, of.look, of.apart, of.foot, signal.factor])
             seconds = np.array([signal.fs, of.edge, fs])
-            rooms = room, lines, accepted
-            shapes = np.empty((n, len(of.wanted)), np.int64)
+            shapes = np.empty((n, compiled_beats.POINTS), np.int64)
             given = numbers, seconds, stretches, own, of.wanted
             self._functions["find_pulses"](*common, *given, told, places, n_found, *rooms, shapes)
         return FoundBeats(*places[:, : n_found[0]], *told[:, : n_found[0]])
@@ -227,8 +224,8 @@ def _try_beats(is_ecg: bool) -> list[Any]:
     values = np.resize(_VALUES, places[59] + 9) * np.int32(2**16) + np.arange(places[59] + 9, dtype=np.int32)
     samples = np.where(values % 7 == 3, np.nan, values)
     told, results = np.zeros((compiled_beats.TOLD, 60)), np.zeros((2, 61), np.int64)
-    room, lines, accepted = np.zeros((8, 61)), np.zeros((3, 200), np.int64), np.zeros(60, np.bool_)
-    rooms = told, results, np.zeros(1, np.int64), room, lines, accepted
+    line, lines = np.zeros(200, np.int32), np.zeros((3, 200), np.int64)
+    rooms = told, results, np.zeros(1, np.int64), np.zeros((8, 61)), line, lines, np.zeros(60, np.bool_)
     if is_ecg:
         numbers, seconds, bins = np.array([3, 9, 20, 8, 6, 2, 4]), np.array([100.0, 2.0, 12.0]), values[::4] % 5 << 14
         return [values, samples, numbers, seconds, stretches, peaks, bins.astype(np.int64), *rooms]
@@ -245,7 +242,7 @@ def _try_level() -> list[Any]:
 
 _W, _I, _R, _B = "int64[::1]", "int32[::1]", "float64[::1]", "boolean[::1]"
 _N, _F, _T, _RT = "int64", "float64", "int64[:,::1]", "float64[:,::1]"
-_BEATS = f"{_RT}, {_T}, {_W}, {_RT}, {_T}, {_B}"
+_BEATS = f"{_RT}, {_T}, {_W}, {_RT}, {_I}, {_T}, {_B}"
 _NUMBERS = np.array([0.0, -0.0, 3.5, -7.25, 1e99, -1e-9, np.nan, np.inf, -2.5])
 LIBRARY = Library(
     __name__,

@@ -15,7 +15,7 @@ from scaledproc.extractors.wfdb.beats.compiled_peaks import reaching
 
 _VOTERS = 4
 """`fiducials.VOTERS`."""
-_POINTS, _NEIGHBOURS, _NOISE_SHARE = 28, 7, 0.5
+POINTS, _NEIGHBOURS, _NOISE_SHARE = 28, 7, 0.5
 """As in `quality`."""
 _NONE = np.int64(-(2**60))
 """Where a pulse's peak is not looked for."""
@@ -35,6 +35,7 @@ def find_qrs(
     places: Any,
     n_found: Any,
     room: Any,
+    line: Any,
     lines: Any,
     accepted: Any,
 ) -> None:
@@ -57,8 +58,8 @@ def find_qrs(
         Of the summed slopes; they are written over.
     told, places, n_found
         What is told: floats, shape (6, peaks); positions and stretches, shape (2, peaks); how many beats there are.
-    room, lines, accepted
-        Shapes (8, max(peaks, stretches) + 1), (3, m) and (peaks,).
+    room, line, lines, accepted
+        Shapes (8, max(peaks, stretches) + 1), (m,), (3, m) and (peaks,).
     """
     low, high, reach, look, span, factor, bin_size = (
         numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6]
@@ -66,16 +67,15 @@ def find_qrs(
     second, edge, margin = seconds[0], seconds[1], seconds[2]
     n = _decided(peaks, stretches, second, room, places, accepted)
     half = low - 1 + high // 2
-    band = lines[2, : 2 * look + 1]
+    line, band = line[: 2 * (look + half) + 1], lines[2, : 2 * look + 1]
     ups, downs, up_times, down_times = room[0], room[1], room[2], room[3]
     for beat in range(n):
-        reaching(values, peaks[0, beat] - look - half, lines[0, : 2 * look + 1 + 2 * half])
-        _band(lines, low, high, band)
-        highest, lowest = 0, 0
+        _band(_around(values, peaks[0, beat] - look - half, line), low, high, lines[0], lines[1], band)
+        highest, lowest, up, down = 0, 0, band[0], band[0]
         for i in range(1, len(band)):
-            highest = i if band[i] > band[highest] else highest
-            lowest = i if band[i] < band[lowest] else lowest
-        ups[beat], downs[beat] = band[highest], -band[lowest]
+            highest, up = (i, band[i]) if band[i] > up else (highest, up)
+            lowest, down = (i, band[i]) if band[i] < down else (lowest, down)
+        ups[beat], downs[beat] = up, -down
         up_times[beat] = peaks[0, beat] - look + _vertex(band, highest, 1)
         down_times[beat] = peaks[0, beat] - look + _vertex(band, lowest, -1)
     times = told[0]
@@ -109,6 +109,7 @@ def find_pulses(
     places: Any,
     n_found: Any,
     room: Any,
+    line: Any,
     lines: Any,
     accepted: Any,
     shapes: Any,
@@ -126,21 +127,20 @@ def find_pulses(
         Values a second, the margin of gaps in values, and samples a second.
     wanted
         Offsets of what is compared of pulses.
-    lines, shapes
-        Room, shapes (3, m) and (peaks, 28).
+    line, lines, shapes
+        Room, shapes (m,), (3, m) and (peaks, 28).
     """
     low, reach, look, apart, foot, factor = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5]
     second, edge, fs = seconds[0], seconds[1], seconds[2]
     n = _decided(peaks, stretches, second, room, places, accepted)
-    band, times = lines[2, : look + 1], told[0]
+    line, band, times = line[: look + 1 + 2 * (low - 1)], lines[2, : look + 1], told[0]
     for beat in range(n):
         until = look if beat == n - 1 else min(peaks[0, beat + 1] - peaks[0, beat] - apart, look)
-        reaching(values, peaks[0, beat] - low + 1, lines[0, : look + 1 + 2 * (low - 1)])
-        _band(lines, low, 0, band)
+        _band(_around(values, peaks[0, beat] - low + 1, line), low, 0, lines[0], lines[1], band)
         band[max(until + 1, 0) :] = _NONE
-        highest = 0
+        highest, up = 0, band[0]
         for i in range(1, len(band)):
-            highest = i if band[i] > band[highest] else highest
+            highest, up = (i, band[i]) if band[i] > up else (highest, up)
         times[beat] = peaks[0, beat] + _vertex(band, highest, 1)
     n = _kept(times, peaks, n, reach, stretches, edge, accepted)
     _pulse_quality(values, times[:n], low, wanted, lines, shapes, told[1])
@@ -225,29 +225,39 @@ def _place(times: Any, stretches: Any, factor: int, places: Any) -> None:
         places[0, beat] = np.int64(np.rint(times[beat]))
 
 
-def _band(lines: Any, low: int, high: int, out: Any) -> None:
-    """`filtering.band_passed` of the values in the first line; both lines are written over."""
-    margin = high // 2
-    n = len(out) + 2 * margin
-    _sums(lines[0], low, lines[1, : n + low - 1])
-    if high == 0:
-        _sums(lines[1], low, out)
-        return
-    _sums(lines[1], low, lines[0, :n])
-    _sums(lines[0], high, out)
-    for i in range(len(out)):
-        out[i] = lines[0, i + margin] * high - out[i]
+def _around(values: Any, start: int, line: Any) -> Any:
+    """As many values from a place on as the line has, in which they are written where they reach beyond the ends."""
+    if start >= 0 and start + len(line) <= len(values):
+        return values[start : start + len(line)]
+    reaching(values, start, line)
+    return line
 
 
-def _sums(values: Any, length: int, out: Any) -> None:
-    """`filtering.moving_sum`, as a running one."""
-    total = np.int64(0)
-    for i in range(length - 1):
-        total += values[i]
-    for i in range(len(out)):
-        total += values[i + length - 1]
-        out[i] = total
-        total -= values[i]
+def _band(values: Any, low: int, high: int, once: Any, twice: Any, out: Any) -> None:
+    """`filtering.band_passed`.
+
+    Of so few values the sums are running ones, all in one loop: what is stored several at a time and loaded one by one,
+    or at other places, is long on its way.
+    """
+    margin, begin = high // 2, 2 * (low - 1) + max(high - 1, 0)
+    for i in range(low):
+        once[i] = 0
+    for i in range(high):
+        twice[i] = 0
+    first, second, third = np.int64(0), np.int64(0), np.int64(0)
+    for i in range(begin):
+        first += values[i] - (values[i - low] if i >= low else 0)
+        once[i + low] = first
+        second += first - once[i]
+        twice[i + high] = second
+        third += second - twice[i]
+    for i in range(begin, begin + len(out)):
+        first += values[i] - (values[i - low] if i >= low else 0)
+        once[i + low] = first
+        second += first - once[i]
+        twice[i + high] = second
+        third += second - twice[i]
+        out[i - begin] = twice[i + high - margin] * high - third if high > 0 else second
 
 
 def _vertex(values: Any, at: int, sign: int) -> Any:
@@ -317,8 +327,8 @@ def _pulse_quality(values: Any, times: Any, low: int, wanted: Any, lines: Any, s
         quality[:n] = 0.0
         return
     for beat in range(n):
-        _shape(values, np.int64(np.rint(times[beat])), low, wanted, lines, shapes[beat])
-    sums = lines[0, :_POINTS]
+        _shape(values, np.int64(np.rint(times[beat])), low, wanted, shapes[beat])
+    sums = lines[0, :POINTS]
     sums[:] = 0
     for beat in range(min(_NEIGHBOURS, n)):
         _add(shapes[beat], 1, sums)
@@ -329,7 +339,7 @@ def _pulse_quality(values: Any, times: Any, low: int, wanted: Any, lines: Any, s
             _add(shapes[beat - _NEIGHBOURS - 1], -1, sums)
         shape = shapes[beat]
         product, own, theirs = np.int64(0), np.int64(0), np.int64(0)
-        for point in range(_POINTS):
+        for point in range(POINTS):
             other = sums[point] - shape[point]
             product += shape[point] * other
             own += shape[point] * shape[point]
@@ -339,24 +349,31 @@ def _pulse_quality(values: Any, times: Any, low: int, wanted: Any, lines: Any, s
 
 
 def _add(shape: Any, sign: int, sums: Any) -> None:
-    for point in range(_POINTS):
+    for point in range(POINTS):
         sums[point] += sign * shape[point]
 
 
-def _shape(values: Any, place: Any, low: int, wanted: Any, lines: Any, shape: Any) -> None:
+def _shape(values: Any, place: Any, low: int, wanted: Any, shape: Any) -> None:
     """`quality._shapes` of one pulse."""
-    n = wanted[_POINTS - 1] - wanted[0] + 1
-    reaching(values, place + wanted[0] - low // 2, lines[0, : n + low - 1])
-    _sums(lines[0], low, lines[1, :n])
-    whole = np.int64(0)
-    for point in range(_POINTS):
-        shape[point] = lines[1, wanted[point] - wanted[0]]
-        whole += shape[point]
-    mean, largest = whole // _POINTS, np.int64(1)
-    for point in range(_POINTS):
+    n, whole = len(values), np.int64(0)
+    begin = place - low // 2
+    is_inside = begin + wanted[0] >= 0 and begin + wanted[POINTS - 1] + low <= n
+    for point in range(POINTS):
+        start = begin + wanted[point]
+        total = np.int64(0)
+        if is_inside:
+            for each in values[start : start + low]:
+                total += each
+        else:
+            for i in range(start, start + low):
+                total += values[min(max(i, 0), n - 1)]
+        shape[point] = total
+        whole += total
+    mean, largest = whole // POINTS, np.int64(1)
+    for point in range(POINTS):
         shape[point] -= mean
         largest = max(largest, abs(shape[point]))
-    for point in range(_POINTS):
+    for point in range(POINTS):
         shape[point] = np.int64(np.floor(shape[point] * 4_096 / largest))  # below 2**53: the whole part
 
 
@@ -373,30 +390,32 @@ def _foot(samples: Any, position: int, room: int) -> int:
 
 
 def _middle(values: Any) -> Any:
-    """`decision.middle`, without a list."""
-    total = 0.0
-    for i in range(8):
-        below = _below(values, i)
-        if below in (3, 4):
-            total += values[i]
-    return total / 2
+    """`decision.middle`, without a list: four sorted and four sorted, and of these what is in the middle."""
+    a, b, c, d = _sorted(values[0], values[1], values[2], values[3])
+    e, f, g, h = _sorted(values[4], values[5], values[6], values[7])
+    # The four lowest of all, and the four highest; the highest of the ones and the lowest of the others.
+    below = max(max(min(a, h), min(b, g)), max(min(c, f), min(d, e)))
+    above = min(min(max(a, h), max(b, g)), min(max(c, f), max(d, e)))
+    return (below + above) / 2
+
+
+def _sorted(a: Any, b: Any, c: Any, d: Any) -> tuple[Any, Any, Any, Any]:
+    a, b = min(a, b), max(a, b)
+    c, d = min(c, d), max(c, d)
+    a, c = min(a, c), max(a, c)
+    b, d = min(b, d), max(b, d)
+    return a, min(b, c), max(b, c), d
 
 
 def _third_highest(values: Any) -> Any:
     """`decision.third_highest`, without a list."""
-    found = values[0]
     for i in range(8):
-        if _below(values, i) == 5:
-            found = values[i]
-    return found
-
-
-def _below(values: Any, i: int) -> Any:
-    """How many of eight numbers come before one where they are sorted."""
-    below = 0
-    for j in range(8):
-        below += (values[j] < values[i]) | ((values[j] == values[i]) & (j < i))
-    return below
+        below = 0
+        for j in range(8):
+            below += (values[j] < values[i]) | ((values[j] == values[i]) & (j < i))
+        if below == 5:
+            return values[i]
+    return values[0]
 
 
 _decide: Any = FunctionType(

@@ -53,6 +53,9 @@ _COLUMNS = 9
 """Of a beat: its time, the interval before it, quality, amplitude of a pulse, systolic, diastolic, rise time, position,
 and amplitude."""
 
+_FEW = 64
+"""Samples that tell mostly whether all are missing."""
+
 Kind = Literal["ecg", "pulse"]
 NO_BEATS: tuple[int | float | None, ...] = (None,) * (1 + len(COLUMNS))
 
@@ -155,7 +158,7 @@ class Track:
 
         begin, self.end = self.end, min(self._piece_end(), stop)
         ahead, self._ahead = self._ahead, self._ahead[:0]
-        if np.isnan(samples).all():
+        if np.isnan(samples[:_FEW]).all() and np.isnan(samples).all():
             self._is_cut = True
             return
         found, pulses = detect_with_shapes(samples, self._fs, self._kind)
