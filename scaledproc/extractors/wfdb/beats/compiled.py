@@ -6,11 +6,12 @@ only where it is asked for, by `use_compiled`.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from scaledproc.extractors.wfdb.beats import compiled_beats, compiled_peaks, compiled_signal
+from scaledproc.extractors.wfdb.beats import compiled_beats, compiled_peaks, compiled_signal, compiled_windows
 from scaledproc.extractors.wfdb.beats.compiled_signal import LARGEST
 from scaledproc.extractors.wfdb.machine_code import Entry, Library, load_where_it_pays
 
@@ -154,6 +155,27 @@ class CompiledFunctions:
             self._functions["find_pulses"](*common, *given, told, places, n_found, *rooms, shapes)
         return FoundBeats(*places[:, : n_found[0]], *told[:, : n_found[0]])
 
+    def windows(
+        self, beats: NDArray[np.float64], lows: NDArray[np.int64], highs: NDArray[np.int64], *, is_pulse: bool
+    ) -> NDArray[np.float64]:
+        """What `Track.of` tells of windows, by the places of their beats; NaN for None."""
+        told = np.empty((len(lows), compiled_windows.TOLD))
+        most = int((highs - lows).max(initial=0))
+        rooms = np.empty((2, most)), np.empty((2, 64), np.int64), np.empty(64)
+        self._functions["windows"](np.ascontiguousarray(beats), lows, highs, is_pulse, told, *rooms)
+        told[:, compiled_windows.SQUARES] = np.sqrt(told[:, compiled_windows.SQUARES])
+        return told
+
+    @cached_property
+    def sums_as_numpy(self) -> bool:
+        """Whether numpy makes sums of floats in the order that `windows` makes them in."""
+        values = 1 / np.arange(1, 1_000.0)
+        rooms = np.empty((2, 64), np.int64), np.empty(64)
+        return all(
+            float(values[:n].sum()) == float(compiled_windows.sum_of(values[:n], *rooms))
+            for n in (1, 7, 8, 100, 129, 999)
+        )
+
     def physical(self, stored: NDArray[np.int32], missing: int, baseline: int, gain: float) -> NDArray[np.float64]:
         """Samples in physical units, of what is stored; NaN where they are missing."""
         samples = np.empty(len(stored))
@@ -240,6 +262,14 @@ def _try_level() -> list[Any]:
     return [samples, 2, np.zeros(len(samples)), *np.zeros((2, 20), np.int64), np.zeros(1, np.int64)]
 
 
+def _try_windows(is_pulse: bool) -> list[Any]:
+    beats = np.outer(np.arange(1, 301.0) % 7 + 0.1, np.arange(1, 10.0)) ** 2
+    beats[5:9, 1], beats[7:30, 3], beats[7:9, 4] = np.nan, np.nan, np.nan
+    lows, highs = np.array([0, 5, 5, 7, 20, 2]), np.array([0, 6, 7, 9, 41, 299])
+    rooms = np.zeros((2, 300)), np.zeros((2, 64), np.int64), np.zeros(64)
+    return [beats, lows, highs, is_pulse, np.zeros((6, compiled_windows.TOLD)), *rooms]
+
+
 _W, _I, _R, _B = "int64[::1]", "int32[::1]", "float64[::1]", "boolean[::1]"
 _N, _F, _T, _RT = "int64", "float64", "int64[:,::1]", "float64[:,::1]"
 _BEATS = f"{_RT}, {_T}, {_W}, {_RT}, {_I}, {_T}, {_B}"
@@ -289,6 +319,11 @@ LIBRARY = Library(
             compiled_beats.find_pulses,
             f"{_I}, {_R}, {_W}, {_R}, {_T}, {_T}, {_W}, {_BEATS}, {_T}",
             [lambda: _try_beats(False)],
+        ),
+        "windows": Entry(
+            compiled_windows.sums_of_windows,
+            f"{_RT}, {_W}, {_W}, boolean, {_RT}, {_RT}, {_T}, {_R}",
+            [lambda: _try_windows(True), lambda: _try_windows(False)],
         ),
     },
 )

@@ -253,7 +253,7 @@ class Stream:
         fs, n = self._fs_as_float, len(windows.numbers)
         is_enough = list(map(ge, integers.table[:, N].tolist(), asked.fewest.tolist()))
         spectra = np.full((n, n_columns(self._measures.bands)), np.nan, np.float32)
-        beats = [self._measures.no_beats] * n
+        beats = np.full((n, len(self._measures.no_beats)), np.nan)
         if (self._has_spectra or self._track is not None) and True in is_enough:
             if self._has_spectra:
                 gaps, missing = integers.table[:, GAP], windows.lengths - integers.table[:, N]
@@ -262,10 +262,9 @@ class Stream:
                 if len(places):
                     spectra[places] = self._spectra(asked.starts[places])
             if self._track is not None:
-                starts, lengths = windows.starts.tolist(), windows.lengths.tolist()
-                for place, (start, length) in enumerate(zip(starts, lengths, strict=True)):
-                    if is_enough[place]:
-                        beats[place] = self._track.of(start, start + length)
+                places = np.flatnonzero(is_enough)
+                starts = windows.starts[places]
+                beats[places] = self._track.of_many(starts, starts + windows.lengths[places])
         return Counted(windows.numbers, windows.n_samples, integers, is_enough, self.coding, fs, spectra, beats)
 
     def _spectra(self, starts: NDArray[np.int64]) -> NDArray[np.float32]:

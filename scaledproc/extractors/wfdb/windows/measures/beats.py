@@ -209,6 +209,16 @@ class Track:
         shapes = [_median(beats[:, column]) for column in range(3, 7)] if self._kind == "pulse" else [None] * 4
         return len(beats), *_variability(intervals), float(beats[:, 2].sum()) / len(beats), *shapes
 
+    def of_many(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What the beats of windows tell, shape (windows, columns); NaN where that is nothing."""
+        from scaledproc.extractors.wfdb.beats import compiled
+
+        if (functions := compiled.functions) is not None and functions.sums_as_numpy:
+            lows, highs = (self._beats[:, 0].searchsorted(each).astype(np.int64) for each in (starts, stops))
+            return functions.windows(self._beats, lows, highs, is_pulse=self._kind == "pulse")
+        told = [self.of(*window) for window in zip(starts.tolist(), stops.tolist(), strict=True)]
+        return np.array(told, np.float64).reshape(-1, len(NO_BEATS))
+
     def forget(self, before: int) -> None:
         """Let go the beats before a sample."""
         self._beats = self._beats[self._beats[:, 0].searchsorted(before) :]
