@@ -83,7 +83,10 @@ def has_gap(samples: NDArray[np.floating], fs: float) -> bool:
     fs
         Samples a second.
     """
-    starts, stops = _runs(~(np.abs(samples) <= LARGEST))
+    there = np.abs(samples) <= LARGEST
+    if there.all():
+        return False
+    starts, stops = _runs(~there)
     return bool((stops - starts > _bridged(fs)).any())
 
 

@@ -175,7 +175,7 @@ class Track:
         table, n_ahead = joined(ahead, table, begin, None if self._last is None else self._last[0], self._fs)
         table = table[table[:, 0] < self.end]
         # All others have the interval from the beat before that the same detection found.
-        for place in {0, n_ahead} & set(range(len(table))):
+        for place in [each for each in {0, n_ahead} if each < len(table)]:
             table[place, 1] = self._interval(table[place - 1] if place else self._last, table[place], samples, first)
         if len(table):
             self._last, self._is_cut = table[-1], False
