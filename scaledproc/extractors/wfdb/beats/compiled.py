@@ -110,7 +110,7 @@ class CompiledFunctions:
         is_narrow = largest * lengths.low**2 * lengths.step < 2**31
         found = [np.empty(n // reach + 2, np.int64) for _ in range(3)]
         bins, n_found = np.empty(n // bin_size if bin_size else 0, np.int64), np.empty(1, np.int64)
-        m = min(at_once, n) + margin
+        m = min(at_once, n) + margin + compiled_peaks.GROUP
         narrow, wide, is_peak = np.empty((4, m), np.int32), np.empty((5, m), np.int64), np.empty(m, np.bool_)
         of_filter = np.array(lengths, np.int64)
         rooms = narrow, wide, is_peak

@@ -15,7 +15,7 @@ import numpy as np
 
 AT_ONCE = 2**12
 """Sums that are made at once, or more: what comes of them stays in the cache of the processor."""
-_GROUP = 16
+GROUP = 16
 """Values that are passed over at once where no peak is among them."""
 
 
@@ -69,12 +69,13 @@ def peaks(
             _slopes(values, first - before, low, high, step, is_rising, wide[1:], slopes)
         moving_sum(slopes, window, sums, wide[2], wide[3])
         _mark_peaks(sums, reach, wide[2], wide[3], wide[4], is_peak)
-        for group in range(start - first, stop - first, _GROUP):
-            behind = min(group + _GROUP, stop - first)
-            has_peak = False
-            for i in range(group, behind):
-                has_peak |= is_peak[i]
-            if has_peak:
+        for group in range(start - first, stop - first, GROUP):
+            behind = min(group + GROUP, stop - first)
+            own = is_peak[group : group + GROUP]
+            n_own = 0
+            for i in range(GROUP):
+                n_own += own[i]
+            if n_own > 0:
                 for i in range(group, behind):
                     if is_peak[i]:
                         most = slopes[i]
