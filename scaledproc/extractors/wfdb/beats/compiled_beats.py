@@ -379,12 +379,18 @@ def _shape(values: Any, place: Any, low: int, wanted: Any, shape: Any) -> None:
 
 def _foot(samples: Any, position: int, room: int) -> int:
     """`pulses._feet` of one pulse."""
-    back = 0
-    lowest = samples[position] if np.isfinite(samples[position]) else np.inf
-    for by in range(1, min(room, position) + 1):
+    back, other_back = 0, 0
+    lowest, other_lowest = samples[position] if np.isfinite(samples[position]) else np.inf, np.inf
+    n = min(room, position)
+    for by in range(1, n + 1, 2):  # two by two, as each comparison waits for the one before
         value = samples[position - by]
-        if np.isfinite(value) and value < lowest:
+        if -np.inf < value < lowest:  # never true of NaN
             back, lowest = by, value
+        value = samples[position - min(by + 1, n)]
+        if -np.inf < value < other_lowest:
+            other_back, other_lowest = min(by + 1, n), value
+    if other_lowest < lowest or (other_lowest == lowest and other_back < back):
+        back, lowest = other_back, other_lowest
     before = position - back - 1
     return back if np.isfinite(lowest) and back > 0 and before >= 0 and np.isfinite(samples[before]) else -1
 
