@@ -56,7 +56,9 @@ THROUGH = {  # in the order of their folders
     "extractors/test_tables.py": "extractors/rows/several",
     "extractors/test_starters.py": "cli/init extractors/starters/files extractors/starters/tables "
     "extractors/starters/waveforms",
-    "extractors/wfdb/beats/test_compiled.py": "extractors/wfdb/beats/filtering",
+    "extractors/wfdb/beats/test_compiled.py": "extractors/wfdb/beats/compiled_beats "
+    "extractors/wfdb/beats/compiled_peaks extractors/wfdb/beats/compiled_signal "
+    "extractors/wfdb/beats/compiled_windows extractors/wfdb/beats/filtering",
     "extractors/wfdb/beats/test_detection.py": "extractors/wfdb/beats/decision extractors/wfdb/beats/fiducials "
     "extractors/wfdb/beats/quality",
     "extractors/wfdb/report/test_signals.py": "extractors/wfdb/report/ranges",

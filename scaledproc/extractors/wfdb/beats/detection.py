@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from scaledproc.extractors.wfdb.beats import compiled
+from scaledproc.extractors.wfdb.beats import compiled, fiducials, pulses, quality
 from scaledproc.extractors.wfdb.beats.decision import REFRACTORY_S, decide
 from scaledproc.extractors.wfdb.beats.fiducials import pulse_times, qrs_times
 from scaledproc.extractors.wfdb.beats.filtering import (
@@ -20,7 +20,7 @@ from scaledproc.extractors.wfdb.beats.filtering import (
     without_spikes,
 )
 from scaledproc.extractors.wfdb.beats.pulses import Pulses, pulse_features
-from scaledproc.extractors.wfdb.beats.quality import pulse_quality, qrs_quality
+from scaledproc.extractors.wfdb.beats.quality import compared, pulse_quality, qrs_quality
 from scaledproc.extractors.wfdb.beats.stretches import Prepared, prepare
 
 if TYPE_CHECKING:
@@ -109,7 +109,10 @@ def detect_with_shapes(samples: NDArray[np.floating], fs: float, kind: Kind) -> 
         signal = signal._replace(values=without_spikes(signal.values, signal.fs))
     lengths = qrs_filter(signal.fs) if kind == "ecg" else pulse_filter(signal.fs)
     reach = max(int(REFRACTORY_S * signal.fs + 0.5), 1)
-    peaks = find_peaks(signal.values, lengths, reach, max(int(BINS_S * signal.fs), 1))
+    bin_size = max(int(BINS_S * signal.fs), 1) if kind == "ecg" else 0
+    peaks = find_peaks(signal.values, lengths, reach, bin_size)
+    if (functions := compiled.functions) is not None:
+        return _found(functions.beats(samples, fs, signal, lengths, peaks, _known(kind, fs, signal.fs, reach)), kind)
     peaks = _chosen(peaks, _stretch_of(peaks.places, signal) >= 0)
     beats = _chosen(peaks, _decided(peaks, signal))
     times = (qrs_times if kind == "ecg" else pulse_times)(signal.values, signal.fs, lengths, beats.places)
@@ -126,6 +129,23 @@ def detect_with_shapes(samples: NDArray[np.floating], fs: float, kind: Kind) -> 
         return Beats(positions, times, _heights(samples, positions, int(QRS_S * fs)), quality, stretch), None
     pulses = pulse_features(samples, fs, positions)
     return Beats(positions, times, pulses.amplitude, quality, stretch), pulses
+
+
+def _known(kind: Kind, fs: float, of_values: float, reach: int) -> compiled.OfQrs | compiled.OfPulses:
+    """What the compiled way must know, of so many samples and values a second."""
+    edge = EDGE_S * of_values
+    if kind == "ecg":
+        look = max(int(fiducials.QRS_S * of_values), 1)
+        return compiled.OfQrs(reach, look, int(QRS_S * fs), edge, quality.QRS_S * of_values)
+    look, foot = max(int(fiducials.UPSTROKE_S * of_values), 1), max(int(pulses.UPSTROKE_S * fs), 1)
+    return compiled.OfPulses(reach, look, int(fiducials.APART_S * of_values), foot, edge, compared(of_values))
+
+
+def _found(found: compiled.FoundBeats, kind: Kind) -> tuple[Beats, Pulses | None]:
+    beats = Beats(found.positions, found.times, found.amplitude, found.quality, found.stretch)
+    if kind == "ecg":
+        return beats, None
+    return beats, Pulses(found.systolic, found.diastolic, found.amplitude, found.rise_time)
 
 
 def _stretch_of(
@@ -148,9 +168,6 @@ def _decided(peaks: Peaks, signal: Prepared) -> NDArray[np.bool_]:
     firsts = np.concatenate([np.searchsorted(peaks.places, signal.starts), [len(places)]]).astype(np.int64)
     heights, slopes = peaks.heights.astype(np.float64), peaks.slopes.astype(np.float64)
     accepted, room = np.zeros(len(places), bool), np.zeros((3, 8))
-    if (functions := compiled.functions) is not None:
-        functions.decide(places, heights, slopes, firsts, begins, ends, signal.fs, accepted, *room)
-        return accepted
     marked: list[bool] = accepted.tolist()  # lists are faster, element by element
     told: list[Any] = [each.tolist() for each in (places, heights, slopes, firsts, begins, ends)]
     told += [signal.fs, marked, *room.tolist()]
@@ -160,8 +177,6 @@ def _decided(peaks: Peaks, signal: Prepared) -> NDArray[np.bool_]:
 
 def _heights(samples: NDArray[np.floating], positions: NDArray[np.int64], reach: int) -> NDArray[np.float64]:
     """From the lowest to the highest sample around each position."""
-    if (functions := compiled.functions) is not None and samples.dtype == np.float64:
-        return functions.spans(samples, positions, reach)
     index = positions[:, None] + np.arange(-reach, reach + 1)
     np.clip(index, 0, max(len(samples) - 1, 0), out=index)
     rows = np.asarray(samples[index], np.float64)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scaledproc.extractors.wfdb.beats import compiled
 from scaledproc.extractors.wfdb.beats.filtering import Filter, band_passed
 
 if TYPE_CHECKING:
@@ -18,6 +17,8 @@ QRS_S = 0.08
 """How far the largest deflection is looked for to both sides of the steepest part."""
 UPSTROKE_S = 0.3
 """How long after the steepest part of the upstroke the systolic peak is looked for."""
+APART_S = 0.1
+"""How long before the steepest part of the next upstroke it is."""
 VOTERS = 4
 """Neighbours before and behind a beat that have a say in its polarity."""
 
@@ -49,7 +50,7 @@ def pulse_times(
     """The systolic peak of each pulse, after the low-pass, as fractions of values: before the next pulse rises."""
     reach = max(int(UPSTROKE_S * fs), 1)
     room = np.full(len(places), reach)
-    room[:-1] = np.minimum(np.diff(places) - int(0.1 * fs), reach)
+    room[:-1] = np.minimum(np.diff(places) - int(APART_S * fs), reach)
     found = [np.empty(0)]
     for part, until in zip(_parts(places), _parts(room), strict=True):
         band = _band(values, lengths, part, 0, reach)
@@ -73,16 +74,12 @@ def windows(values: NDArray[np.int32], places: NDArray[np.int64], offsets: NDArr
 def _band(
     values: NDArray[np.int32], lengths: Filter, places: NDArray[np.int64], before: int, after: int
 ) -> NDArray[np.int64]:
-    if (functions := compiled.functions) is not None:
-        return functions.bands(values, places, before, after, lengths.low, lengths.high)
     offsets = np.arange(-before - lengths.half, after + lengths.half + 1)
     return band_passed(windows(values, places, offsets), lengths)
 
 
 def _vertices(rows: NDArray[np.int64], is_up: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Where each row is highest, or lowest, by a parabola through that value and its neighbours."""
-    if (functions := compiled.functions) is not None:
-        return functions.vertices(rows, is_up)
     rows = np.where(is_up[:, None], rows, -rows)
     at = rows.argmax(axis=1)
     if rows.shape[1] < 3:

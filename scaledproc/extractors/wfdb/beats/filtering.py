@@ -66,7 +66,10 @@ class Peaks(NamedTuple):
     slopes: NDArray[np.int64]
     """The steepest slope of each."""
     bins: NDArray[np.int64]
-    """The sums of `bin_size` summed slopes each, over all of the signal; what is left at the end is not in one."""
+    """The sums of `bin_size` summed slopes each, over all of the signal; what is left at the end is not in one.
+
+    There are none where that is 0.
+    """
     bin_size: int
 
 
@@ -102,6 +105,8 @@ def without_spikes(values: NDArray[np.int32], fs: float) -> NDArray[np.int32]:
         Values a second.
     """
     apart = _length(0.006, fs)
+    if (functions := compiled.functions) is not None:
+        return functions.without_spikes(values, apart)
     out = values.copy()
     for start in range(apart, len(values) - apart, BLOCK):
         stop = min(start + BLOCK, len(values) - apart)
@@ -122,20 +127,18 @@ def find_peaks(values: NDArray[np.int32], lengths: Filter, reach: int, bin_size:
     reach
         A peak has no higher one, nor an equal one before it, less than so many values away.
     bin_size
-        Values of a bin.
+        Values of a bin; 0 where no bins are needed.
     """
+    if (functions := compiled.functions) is not None:
+        places, heights, steepest, bins_found = functions.peaks(values, lengths, reach, bin_size)
+        return Peaks(places, heights, steepest, bins_found, bin_size)
     n = len(values)
-    block = max(BLOCK // bin_size, 1) * bin_size
+    block = max(BLOCK // bin_size, 1) * bin_size if bin_size else BLOCK
     found: list[tuple[NDArray[np.int64], ...]] = []
     bins = []
     for start in range(0, n, block):
         stop = min(start + block, n)
         first, last = max(start - reach - 1, 0), min(stop + reach + 1, n)
-        if (functions := compiled.functions) is not None:
-            *peaks, own = functions.peaks(values, (first, last, start, stop), lengths, reach, bin_size)
-            found.append(tuple(peaks))
-            bins.append(own)
-            continue
         slopes, sums = filtered(_reaching(values, first - lengths.before, last + lengths.after), lengths)
         places = _suppressed(*_maxima(sums), reach)
         places = places[(places >= start - first) & (places < stop - first)]
@@ -149,6 +152,8 @@ def find_peaks(values: NDArray[np.int32], lengths: Filter, reach: int, bin_size:
 
 
 def _binned(sums: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    if not size:
+        return sums[:0]
     rows = sums[: len(sums) // size * size].reshape(-1, size)
     total = rows[:, 0].copy()
     for column in range(1, size):  # numpy's own sum of so short rows takes four times as long
@@ -216,8 +221,6 @@ def _suppressed(places: NDArray[np.int64], heights: NDArray[np.int64], reach: in
 
 def not_overshadowed(places: NDArray[Any], heights: NDArray[np.int64], reach: float) -> NDArray[np.bool_]:
     """Which have no higher one, nor an equal one before, less than `reach` away."""
-    if (functions := compiled.functions) is not None:
-        return functions.not_overshadowed(places, heights, float(reach))
     kept = np.ones(len(places), bool)
     for by in range(1, len(places)):
         near = places[by:] - places[:-by] < reach

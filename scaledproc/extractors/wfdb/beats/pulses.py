@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scaledproc.extractors.wfdb.beats import compiled
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -71,8 +69,6 @@ def _feet(
     samples: NDArray[np.floating], positions: NDArray[np.int64], room: NDArray[np.int64], reach: int
 ) -> NDArray[np.int64]:
     """How many samples before its peak each pulse's foot is, in the room that it has; -1 where it is not there."""
-    if (functions := compiled.functions) is not None and samples.dtype == np.float64:
-        return functions.feet(samples, positions, room)
     offsets = np.arange(-reach, 1)
     found = np.full(len(positions), -1, np.int64)
     for start in range(0, len(positions), AT_ONCE):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scaledproc.extractors.wfdb.beats import compiled
 from scaledproc.extractors.wfdb.beats.fiducials import AT_ONCE, windows
 from scaledproc.extractors.wfdb.beats.filtering import Peaks, moving_sum
 
@@ -79,8 +79,7 @@ def pulse_quality(values: NDArray[np.int32], times: NDArray[np.float64], fs: flo
     n = len(times)
     if n < 2:
         return np.zeros(n)
-    wanted = np.rint(np.linspace(PULSE_S[0] * fs, PULSE_S[1] * fs, POINTS)).astype(np.int64)
-    shapes = _shapes(values, np.rint(times).astype(np.int64), wanted, low)
+    shapes = _shapes(values, np.rint(times).astype(np.int64), compared(fs), low)
     sums = np.concatenate([np.zeros((1, POINTS), np.int64), np.cumsum(shapes, axis=0)])
     at = np.arange(n)
     template = sums[np.minimum(at + NEIGHBOURS + 1, n)] - sums[np.maximum(at - NEIGHBOURS, 0)] - shapes
@@ -92,12 +91,16 @@ def pulse_quality(values: NDArray[np.int32], times: NDArray[np.float64], fs: flo
     return np.where(scale > 0, np.clip(product / np.where(scale > 0, scale, 1), 0, 1), 0.0)
 
 
+@lru_cache(16)
+def compared(fs: float) -> NDArray[np.int64]:
+    """The offsets from the peak of what is compared of a pulse, in values."""
+    return np.rint(np.linspace(PULSE_S[0] * fs, PULSE_S[1] * fs, POINTS)).astype(np.int64)
+
+
 def _shapes(
     values: NDArray[np.int32], places: NDArray[np.int64], wanted: NDArray[np.int64], low: int
 ) -> NDArray[np.int64]:
     """Each pulse at the wanted offsets from its peak, smoothed, without its mean, in parts of its largest value."""
-    if (functions := compiled.functions) is not None:
-        return functions.shapes(values, places, wanted, low)
     shapes = np.empty((len(places), POINTS), np.int64)
     offsets = np.arange(wanted[0] - low // 2, wanted[-1] + low - low // 2)
     for start in range(0, len(places), AT_ONCE):

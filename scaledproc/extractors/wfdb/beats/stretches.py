@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from scaledproc.extractors.wfdb.beats import compiled
+from scaledproc.extractors.wfdb.beats.compiled_signal import LARGEST
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -13,8 +16,6 @@ BRIDGED_S = 0.04
 """Missing samples up to so many seconds are interpolated: less than half of a narrow QRS complex."""
 RATE = 250.0
 """Hz; a signal of twice this rate or more is averaged down to between this and twice as much."""
-LARGEST = 1e100
-"""No signal has larger samples, and no sum of these overflows."""
 LEVELS_BITS = 24
 """A signal's range is divided into so many steps (bits); converters have 8 to 16."""
 
@@ -45,23 +46,31 @@ def prepare(samples: NDArray[np.floating], fs: float) -> Prepared:
         Samples a second.
     """
     factor = max(int(fs // RATE), 1) if fs >= 2 * RATE else 1
-    there = np.abs(samples) <= LARGEST  # NaN is not
-    n = len(samples)
-    if there.all():
-        starts, stops = np.array([0], np.int64), np.array([n], np.int64)
-        level = np.asarray(samples, np.float64)
-    else:
-        starts, stops = _runs(there)
-        if not len(starts):
-            return Prepared(np.empty(0, np.int32), factor, fs / factor, starts, stops)
-        level, starts, stops = _without_gaps(samples, starts, stops, _bridged(fs))
+    level, starts, stops = _level(samples, fs)
+    if not len(starts):
+        return Prepared(np.empty(0, np.int32), factor, fs / factor, starts, stops)
     if factor > 1:
-        whole = n // factor * factor
+        whole = len(level) // factor * factor
         level = level[:whole].reshape(-1, factor).mean(axis=1)
         starts, stops = -(-starts // factor), np.minimum(stops // factor, len(level))
         kept = stops > starts
         starts, stops = starts[kept], stops[kept]
     return Prepared(_digital(level), factor, fs / factor, starts, stops)
+
+
+def _level(
+    samples: NDArray[np.floating], fs: float
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """A signal without gaps, and the stretches that it had."""
+    if (functions := compiled.functions) is not None:
+        return functions.level(np.ascontiguousarray(samples, np.float64), _bridged(fs))
+    there = np.abs(samples) <= LARGEST  # NaN is not
+    if there.all():
+        return np.asarray(samples, np.float64), np.array([0], np.int64), np.array([len(samples)], np.int64)
+    starts, stops = _runs(there)
+    if not len(starts):
+        return np.empty(0), starts, stops
+    return _without_gaps(samples, starts, stops, _bridged(fs))
 
 
 def has_gap(samples: NDArray[np.floating], fs: float) -> bool:
@@ -74,7 +83,10 @@ def has_gap(samples: NDArray[np.floating], fs: float) -> bool:
     fs
         Samples a second.
     """
-    starts, stops = _runs(~(np.abs(samples) <= LARGEST))
+    there = np.abs(samples) <= LARGEST
+    if there.all():
+        return False
+    starts, stops = _runs(~there)
     return bool((stops - starts > _bridged(fs)).any())
 
 
@@ -122,13 +134,16 @@ def _bridge(level: NDArray[np.float64], stops: NDArray[np.int64], starts: NDArra
 def _digital(level: NDArray[np.float64]) -> NDArray[np.int32]:
     if not len(level):
         return np.empty(0, np.int32)
-    low, high = float(level.min()), float(level.max())
+    functions = compiled.functions
+    low, high = (float(level.min()), float(level.max())) if functions is None else functions.extremes(level)[:2]
     middle = low / 2 + high / 2  # a sum of both could overflow
     half = high / 2 - low / 2
     if not half > 0:
         return np.zeros(len(level), np.int32)
     _, exponent = np.frexp(half)
     bits = LEVELS_BITS - 1 - int(exponent)
+    if functions is not None and abs(bits) < 1_000:
+        return functions.digital(level, middle, 2.0**bits)
     scaled = level - middle
     if abs(bits) < 1_000:
         scaled *= 2.0**bits  # a power of two, so that this rounds nothing

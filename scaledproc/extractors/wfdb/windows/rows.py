@@ -129,8 +129,8 @@ def _table(
     arrays = [pa.array(column, mask=column == NO_COUNT) for column in columns.counts[:, order]]
     arrays += [pa.array(each, from_pandas=True) for some in columns[1:3] for each in some[:, order]]
     if n_beats:
-        beats = zip(*[columns.beats[place] for place in order.tolist()], strict=True)
-        arrays += [pa.array(each, kinds[name]) for name, each in zip(measured[-n_beats:], beats, strict=True)]
+        beats = zip(measured[-n_beats:], columns.beats[:, order], strict=True)
+        arrays += [pa.array(each, kinds[name], from_pandas=True) for name, each in beats]
     found.update(zip(measured, arrays, strict=True))
     return pa.Table.from_arrays([found[name] for name in schema.names], schema=schema)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scaledproc.extractors.wfdb.headers.header import SignalLine
+    from scaledproc.extractors.wfdb.signals.statistics import Coding
     from scaledproc.extractors.wfdb.windows.grid import Grid, Windows
     from scaledproc.extractors.wfdb.windows.measures.beats import Kind, Piece
     from scaledproc.extractors.wfdb.windows.measures.fields import Integers, Kernel
@@ -269,7 +270,7 @@ class Stream:
         fs, n = self._fs_as_float, len(windows.numbers)
         is_enough = list(map(ge, integers.table[:, N].tolist(), asked.fewest.tolist()))
         spectra = np.full((n, n_columns(self._measures.bands)), np.nan, np.float32)
-        beats = [self._measures.no_beats] * n
+        beats = np.full((n, len(self._measures.no_beats)), np.nan)
         if (self._has_spectra or self._track is not None) and True in is_enough:
             if self._has_spectra:
                 gaps, missing = integers.table[:, GAP], windows.lengths - integers.table[:, N]
@@ -278,10 +279,9 @@ class Stream:
                 if len(places):
                     spectra[places] = self._spectra(asked.starts[places])
             if self._track is not None:
-                starts, lengths = windows.starts.tolist(), windows.lengths.tolist()
-                for place, (start, length) in enumerate(zip(starts, lengths, strict=True)):
-                    if is_enough[place]:
-                        beats[place] = self._track.of(start, start + length)
+                places = np.flatnonzero(is_enough)
+                starts = windows.starts[places]
+                beats[places] = self._track.of_many(starts, starts + windows.lengths[places])
         return Counted(windows.numbers, windows.n_samples, integers, is_enough, self.coding, fs, spectra, beats)
 
     def _spectra(self, starts: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -293,9 +293,7 @@ class Stream:
         """Detect the beats of the next piece, or of all samples that are there if they are fewer."""
         begin, end = max(track.end - track.margin - self._first, 0), track.needed(self._end) - self._first
         stored = self._kept.samples[begin:end]
-        samples = (stored.astype(np.float64) - self.coding.baseline) / self.coding.gain
-        samples[stored == self._coded.missing] = np.nan
-        track.advance(samples, self._first + begin, self._end)
+        track.advance(physical(stored, self._coded.missing, self.coding), self._first + begin, self._end)
 
     def _forget(self, before: int) -> None:
         """Let go the samples before one, but for those that beats are still to be found in."""
@@ -306,6 +304,17 @@ class Stream:
         behind = min(max(before - self._first, 0), len(self._kept))
         self._kept.drop(behind)
         self._first += behind
+
+
+def physical(stored: NDArray[np.int32], missing: int, coding: Coding) -> NDArray[np.float64]:
+    """Samples in physical units, NaN where they are missing."""
+    from scaledproc.extractors.wfdb.beats import compiled
+
+    if (functions := compiled.functions) is not None:
+        return functions.physical(stored, missing, coding.baseline, coding.gain)
+    samples = (stored.astype(np.float64) - coding.baseline) / coding.gain
+    samples[stored == missing] = np.nan
+    return samples
 
 
 _TOGETHER = 2**20

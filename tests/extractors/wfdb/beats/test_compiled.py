@@ -89,6 +89,38 @@ def test_blocks_do_not_show(n: int, reach: int, bin_size: int, seed: int) -> Non
     assert (np.diff(whole.places) >= reach).all()
 
 
+FILTERS = st.builds(
+    Filter,
+    st.integers(1, 15),
+    st.just(0) | st.integers(0, 40).map(lambda half: 2 * half + 1),
+    st.integers(1, 6),
+    st.integers(1, 70),
+    st.booleans(),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    FILTERS,
+    st.sampled_from([0, 1, 2, 3, 7, 60, 1_000, 9_000]),
+    st.integers(1, 120),
+    st.integers(0, 20),
+    st.sampled_from([1, 3, 2**15, 2**23, 2**30]),
+    st.integers(0, 2**32 - 1),
+)
+def test_both_ways_find_the_same_peaks(
+    functions: compiled.CompiledFunctions, lengths: Filter, n: int, reach: int, bin_size: int, largest: int, seed: int
+) -> None:
+    """Whatever the lengths, and as large as values may be; with equal heights near each other too."""
+    values = np.random.default_rng(seed).integers(-largest, largest, n, endpoint=True).astype(np.int32)
+    compiled.functions = None
+    plain = find_peaks(values, lengths, reach, bin_size)
+    compiled.functions = functions
+    other = find_peaks(values, lengths, reach, bin_size)
+    for one, two in zip(plain, other, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
 def test_the_compiled_way_is_used_from_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "functions", None)
     load(compiled.LIBRARY)

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaledproc.extractors.wfdb.beats.stretches import LARGEST, LEVELS_BITS, has_gap, prepare
+from scaledproc.extractors.wfdb.beats.compiled_signal import LARGEST
+from scaledproc.extractors.wfdb.beats.stretches import LEVELS_BITS, has_gap, prepare
 
 NAN = float("nan")
 

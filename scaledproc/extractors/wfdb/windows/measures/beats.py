@@ -53,6 +53,9 @@ _COLUMNS = 9
 """Of a beat: its time, the interval before it, quality, amplitude of a pulse, systolic, diastolic, rise time, position,
 and amplitude."""
 
+_FEW = 64
+"""Samples that tell mostly whether all are missing."""
+
 Kind = Literal["ecg", "pulse"]
 NO_BEATS: tuple[int | float | None, ...] = (None,) * (1 + len(COLUMNS))
 
@@ -155,7 +158,7 @@ class Track:
 
         begin, self.end = self.end, min(self._piece_end(), stop)
         ahead, self._ahead = self._ahead, self._ahead[:0]
-        if np.isnan(samples).all():
+        if np.isnan(samples[:_FEW]).all() and np.isnan(samples).all():
             self._is_cut = True
             return
         found, pulses = detect_with_shapes(samples, self._fs, self._kind)
@@ -172,7 +175,7 @@ class Track:
         table, n_ahead = joined(ahead, table, begin, None if self._last is None else self._last[0], self._fs)
         table = table[table[:, 0] < self.end]
         # All others have the interval from the beat before that the same detection found.
-        for place in {0, n_ahead} & set(range(len(table))):
+        for place in [each for each in {0, n_ahead} if each < len(table)]:
             table[place, 1] = self._interval(table[place - 1] if place else self._last, table[place], samples, first)
         if len(table):
             self._last, self._is_cut = table[-1], False
@@ -205,6 +208,16 @@ class Track:
         intervals[0] = np.nan  # from a beat before the window
         shapes = [_median(beats[:, column]) for column in range(3, 7)] if self._kind == "pulse" else [None] * 4
         return len(beats), *_variability(intervals), float(beats[:, 2].sum()) / len(beats), *shapes
+
+    def of_many(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What the beats of windows tell, shape (windows, columns); NaN where that is nothing."""
+        from scaledproc.extractors.wfdb.beats import compiled
+
+        if (functions := compiled.functions) is not None and functions.sums_as_numpy:
+            lows, highs = (self._beats[:, 0].searchsorted(each).astype(np.int64) for each in (starts, stops))
+            return functions.windows(self._beats, lows, highs, is_pulse=self._kind == "pulse")
+        told = [self.of(*window) for window in zip(starts.tolist(), stops.tolist(), strict=True)]
+        return np.array(told, np.float64).reshape(-1, len(NO_BEATS))
 
     def forget(self, before: int) -> None:
         """Let go the beats before a sample."""

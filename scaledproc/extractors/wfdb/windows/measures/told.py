@@ -48,7 +48,8 @@ class Counted(NamedTuple):
     spectra
         What each spectrum tells, as `Welch.spectra` does, shape (windows, columns).
     beats
-        What the beats of each window tell.
+        What the beats of each window tell, how many they are first, shape (windows, columns); NaN where that is
+        nothing.
     """
 
     numbers: Sequence[int]
@@ -58,7 +59,7 @@ class Counted(NamedTuple):
     coding: Coding
     fs: float
     spectra: NDArray[np.float32]
-    beats: Sequence[Measured]
+    beats: NDArray[np.float64]
 
     def rows(self) -> list[Measured]:
         """What is measured of each window."""
@@ -68,10 +69,16 @@ class Counted(NamedTuple):
                 *counts_of(row, n, coding),
                 *(values_of(row, coding, timing) if is_enough else NO_VALUES),
                 *[None if value != value else value for value in spectrum],  # NaN is null
-                *beats,
+                *[None if value != value else int(value) for value in beats[:1]],
+                *[None if value != value else value for value in beats[1:]],
             )
             for row, n, is_enough, spectrum, beats in zip(
-                self.integers.rows(), self.n_samples, self.is_enough, self.spectra.tolist(), self.beats, strict=True
+                self.integers.rows(),
+                self.n_samples,
+                self.is_enough,
+                self.spectra.tolist(),
+                self.beats.tolist(),
+                strict=True,
             )
         ]
 
@@ -90,7 +97,7 @@ class Counted(NamedTuple):
             self.coding,
             self.fs,
             self.spectra[has],
-            [self.beats[i] for i in there],
+            self.beats[has],
         )
 
 
@@ -124,13 +131,13 @@ class ToldColumns(NamedTuple):
     spectra
         What spectra tell, shape (columns, windows); NaN where null.
     beats
-        What the beats of each window tell; nothing where there are no such columns.
+        What the beats of each window tell, shape (columns, windows); NaN where null.
     """
 
     counts: NDArray[np.int64]
     values: NDArray[np.float64]
     spectra: NDArray[np.float32]
-    beats: Sequence[Measured]
+    beats: NDArray[np.float64]
 
 
 def columns_of(told: Sequence[Told], n_spectra: int) -> ToldColumns:
@@ -159,7 +166,7 @@ def columns_of(told: Sequence[Told], n_spectra: int) -> ToldColumns:
         counts_of_many(table, [n for each in counted for n in each.n_samples], codings),
         values,
         spectra.T,
-        [beats for each in counted for beats in each.beats],
+        np.concatenate([each.beats for each in counted]).T,
     )
 
 
@@ -170,5 +177,5 @@ def _columns_of_rows(rows: Sequence[Measured], n_spectra: int) -> ToldColumns:
         np.array(counts, np.int64).T,
         np.array([row[len(COUNTS) : behind - n_spectra] for row in rows], np.float64).T,
         np.array([row[behind - n_spectra : behind] for row in rows], np.float32).T,
-        [row[behind:] for row in rows],
+        np.array([row[behind:] for row in rows], np.float64).T,
     )

@@ -10,14 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from wfdb_oracles.oracle import read_files, rows_in, samples_of, task_of
 from wfdb_oracles.windows import in_time
 
+from scaledproc.extractors.wfdb.beats import compiled
+from scaledproc.extractors.wfdb.beats.compiled_windows import sum_of
 from scaledproc.extractors.wfdb.beats.detection import detect_beats
 from scaledproc.extractors.wfdb.beats.intervals import heart_rate, pnn50, rmssd, rr_intervals_ms, sdnn
 from scaledproc.extractors.wfdb.beats.pulses import pulse_features
+from scaledproc.extractors.wfdb.machine_code import load
 from scaledproc.extractors.wfdb.signals import blocks
 from scaledproc.extractors.wfdb.windows import streams
 from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
@@ -67,6 +70,37 @@ def test_variability_is_what_its_definitions_give_to_the_bit(times: list[float])
     wanted = heart_rate(intervals), mean, sdnn(intervals), rmssd(intervals), pnn50(intervals)
     assert beats._variability(intervals) == tuple(None if np.isnan(each) else each for each in wanted)
     assert beats._median(intervals) == (float(np.nanmedian(intervals)) if len(there) else None)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(["ecg", "pulse"]),
+    st.sampled_from([0, 1, 2, 3, 9, 130, 2_000]),
+    st.sampled_from([0.0, 0.1, 0.9, 1.0]),
+    st.integers(0, 2**32 - 1),
+)
+def test_many_windows_are_told_as_one_by_one(kind: Any, n: int, share_missing: float, seed: int) -> None:
+    """By the compiled way to the bit what numpy tells of each."""
+    rng = np.random.default_rng(seed)
+    track = beats.Track(kind, 125.0)
+    track._beats = rng.choice([1.0, 50.0, 300.0]) * rng.normal(1, 0.2, (n, 9))
+    track._beats[:, 0] = np.cumsum(rng.integers(25, 200, n))
+    track._beats[rng.random((n, 9)) < share_missing * np.array([0, 1, 0, 1, 1, 1, 1, 0, 0])] = np.nan
+    starts = rng.integers(-1_000, 100 * n + 1_000, 20)
+    stops = starts + rng.integers(1, rng.choice([100, 10_000, 300_000]), 20)
+    told = track.of_many(starts, stops).tobytes()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "functions", compiled.CompiledFunctions(load(compiled.LIBRARY)))
+        assert track.of_many(starts, stops).tobytes() == told
+        # Where numpy makes sums in another order by now, it makes these too.
+        patch.setattr(compiled.CompiledFunctions, "sums_as_numpy", False)
+        assert track.of_many(starts, stops).tobytes() == told
+
+
+@given(st.lists(st.floats(-1e6, 1e6), max_size=3_000))
+def test_sums_are_made_in_the_order_of_numpy(values: list[float]) -> None:
+    rooms = np.empty((2, 64), np.int64), np.empty(64)
+    assert sum_of(np.array(values, np.float64), *rooms) == np.array(values, np.float64).sum()
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def signals(draw: st.DrawFn) -> Counted:
     asked = Asked(samples, starts, lengths, Coded(-(2**31), baseline, gain < 0), fewest)
     (integers,) = tables_of([asked], numpy_kernel)
     is_enough = (integers.table[:, N] >= fewest).tolist()
-    spectra, beats = np.array([SPECTRUM] * n_windows, np.float32), [BEATS] * n_windows
+    spectra, beats = np.array([SPECTRUM] * n_windows, np.float32), np.array([BEATS] * n_windows, np.float64)
     fs = draw(st.sampled_from([125.0, 62.4725, 1 / 60, 1e-10]))
     return Counted(list(range(n_windows)), lengths.tolist(), integers, is_enough, coding, fs, spectra, beats)
 
@@ -63,7 +63,9 @@ def test_columns_are_what_rows_are(told: list[Counted]) -> None:
             assert columns.counts[:, place].tolist() == [NO_COUNT if each is None else each for each in counts]
             assert bits(columns.values[:, place].tolist()) == bits(values)
             assert bits(columns.spectra[:, place].tolist()) == bits(SPECTRUM)
-        assert list(columns.beats) == [BEATS] * len(rows)
+            assert bits(columns.beats[:, place].tolist()) == bits(BEATS)
+            assert row[-len(BEATS) :] == BEATS
+            assert isinstance(row[-len(BEATS)], int)
 
 
 @given(signals())
