@@ -82,10 +82,10 @@ def test_the_kernel_alone(show: Callable[..., None], monkeypatch: pytest.MonkeyP
     from scaledproc.extractors.wfdb.machine_code import load
     from scaledproc.extractors.wfdb.windows.grid import Grid
     from scaledproc.extractors.wfdb.windows.measures.numba_kernel import LIBRARY, compiled_of
+    from scaledproc.extractors.wfdb.windows.measures.spectra import welch
     from scaledproc.extractors.wfdb.windows.measures.told import columns_of
     from scaledproc.extractors.wfdb.windows.reading import measured
     from scaledproc.extractors.wfdb.windows.settings import BANDS, parse_bands
-    from scaledproc.extractors.wfdb.windows.spectra import welch
     from scaledproc.extractors.wfdb.windows.streams import Looks, Measures, Span, Stream
 
     kernel, steps, _ = compiled_of(load(LIBRARY))

@@ -70,8 +70,9 @@ THROUGH = {  # in the order of their folders
     "extractors/wfdb/windows/test_streams.py": "extractors/wfdb/windows/measures/numba_kernel "
     "extractors/wfdb/windows/measures/numpy_kernel "
     "extractors/wfdb/windows/place extractors/wfdb/windows/reading",
-    "extractors/wfdb/windows/spectra/test_welch.py": "extractors/wfdb/windows/spectra/steps",
-    "extractors/wfdb/windows/spectra/test_transform.py": "extractors/wfdb/windows/spectra/transform_code",
+    "extractors/wfdb/windows/measures/spectra/test_welch.py": "extractors/wfdb/windows/measures/spectra/steps",
+    "extractors/wfdb/windows/measures/spectra/test_transform.py": ""
+    "extractors/wfdb/windows/measures/spectra/transform_code",
     "extractors/wfdb/windows/measures/test_told.py": "extractors/wfdb/windows/measures/feature_columns",
     "fetching/test_physionet.py": "fetching/selection/database_folders",
     "fetching/test_transfer.py": "cli/fetch fetching/contents fetching/threads storage/datasets",

@@ -14,7 +14,7 @@ from scaledproc.extractors.wfdb.windows.measures.beats import COLUMNS
 from scaledproc.extractors.wfdb.windows.measures.features import COUNTS, VALUES
 
 if TYPE_CHECKING:
-    from scaledproc.extractors.wfdb.windows.spectra.welch import Band
+    from scaledproc.extractors.wfdb.windows.measures.spectra.welch import Band
 
 OF_RECORDS = ("group", "unit", "record", "record_name", "subject_id", "hadm_id")
 """Columns that all rows of a record have the same value in."""

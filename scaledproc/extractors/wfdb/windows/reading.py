@@ -15,7 +15,7 @@ from scaledproc.extractors.wfdb.signals.flac import FLAC
 from scaledproc.extractors.wfdb.signals.samples import coding_of, open_frames, read_frames, signed
 from scaledproc.extractors.wfdb.windows.measures.at_once import measured_at_once
 from scaledproc.extractors.wfdb.windows.measures.fields import tables_of
-from scaledproc.extractors.wfdb.windows.spectra.welch import FEWEST
+from scaledproc.extractors.wfdb.windows.measures.spectra.welch import FEWEST
 from scaledproc.extractors.wfdb.windows.streams import Span, Stream
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from fractions import Fraction
 from scaledproc.errors import UsageError
 from scaledproc.extractors.wfdb.headers.rates import exact
 from scaledproc.extractors.wfdb.signal_names import fold
-from scaledproc.extractors.wfdb.windows.spectra.welch import Band
+from scaledproc.extractors.wfdb.windows.measures.spectra.welch import Band
 
 BANDS = ("slow:0.05-0.5", "pulse:0.5-5", "qrs:5-15", "fast:15-40")
 MOST_STEPS = 1_000

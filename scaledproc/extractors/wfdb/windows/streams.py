@@ -11,9 +11,15 @@ from scaledproc.extractors.wfdb.signals.samples import InTime, coding_of
 from scaledproc.extractors.wfdb.windows.kept import Kept
 from scaledproc.extractors.wfdb.windows.measures.beats import NO_BEATS, Track
 from scaledproc.extractors.wfdb.windows.measures.fields import GAP, LONGEST, Asked, Coded, N
+from scaledproc.extractors.wfdb.windows.measures.spectra.transform_code import LANES
+from scaledproc.extractors.wfdb.windows.measures.spectra.welch import (
+    FEWEST,
+    LONGEST_GAP,
+    MOST_MISSING,
+    n_columns,
+    welch,
+)
 from scaledproc.extractors.wfdb.windows.measures.told import Counted
-from scaledproc.extractors.wfdb.windows.spectra.transform_code import LANES
-from scaledproc.extractors.wfdb.windows.spectra.welch import FEWEST, LONGEST_GAP, MOST_MISSING, n_columns, welch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +32,8 @@ if TYPE_CHECKING:
     from scaledproc.extractors.wfdb.windows.grid import Grid, Windows
     from scaledproc.extractors.wfdb.windows.measures.beats import Kind, Piece
     from scaledproc.extractors.wfdb.windows.measures.fields import Integers, Kernel
+    from scaledproc.extractors.wfdb.windows.measures.spectra.welch import Band
     from scaledproc.extractors.wfdb.windows.measures.told import Measured
-    from scaledproc.extractors.wfdb.windows.spectra.welch import Band
 
 NOTHING = -(2**31)
 """Instead of a missing value, of a format that has none."""

@@ -24,7 +24,7 @@ from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
 from scaledproc.extractors.wfdb.windows.measures import kernel as kernels
 from scaledproc.extractors.wfdb.windows.measures.numba_kernel import LIBRARY, compiled_of
 from scaledproc.extractors.wfdb.windows.measures.numpy_kernel import numpy_kernel
-from scaledproc.extractors.wfdb.windows.spectra import welch
+from scaledproc.extractors.wfdb.windows.measures.spectra import welch
 
 
 def rows_of(path: Path, **options: Any) -> list[dict[str, Any]]:

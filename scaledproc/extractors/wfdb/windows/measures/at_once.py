@@ -12,8 +12,8 @@ import numpy as np
 
 from scaledproc.extractors.wfdb.windows.measures import fields
 from scaledproc.extractors.wfdb.windows.measures.features import Timing, counts_of, values_of
+from scaledproc.extractors.wfdb.windows.measures.spectra.welch import LONGEST_GAP, MOST_MISSING, welch
 from scaledproc.extractors.wfdb.windows.measures.told import NO_VALUES, Listed
-from scaledproc.extractors.wfdb.windows.spectra.welch import LONGEST_GAP, MOST_MISSING, welch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from scaledproc.extractors.wfdb.signals.statistics import Coding
     from scaledproc.extractors.wfdb.windows.grid import Windows
     from scaledproc.extractors.wfdb.windows.measures.fields import Kernel
+    from scaledproc.extractors.wfdb.windows.measures.spectra.welch import Band
     from scaledproc.extractors.wfdb.windows.measures.told import Measured
-    from scaledproc.extractors.wfdb.windows.spectra.welch import Band
 
 
 def measured_at_once(

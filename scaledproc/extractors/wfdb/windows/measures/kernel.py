@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from scaledproc.extractors.wfdb.windows import kept
 from scaledproc.extractors.wfdb.windows.measures.numpy_kernel import numpy_kernel
-from scaledproc.extractors.wfdb.windows.spectra import welch
+from scaledproc.extractors.wfdb.windows.measures.spectra import welch
 
 if TYPE_CHECKING:
     from scaledproc.extractors.wfdb.windows.measures.fields import Kernel

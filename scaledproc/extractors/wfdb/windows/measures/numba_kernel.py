@@ -12,14 +12,14 @@ import numpy as np
 from scaledproc.extractors.wfdb.machine_code import Entry, Library
 from scaledproc.extractors.wfdb.windows.kept import Taking
 from scaledproc.extractors.wfdb.windows.measures import fields
-from scaledproc.extractors.wfdb.windows.spectra import steps as spectral_steps
+from scaledproc.extractors.wfdb.windows.measures.spectra import steps as spectral_steps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scaledproc.extractors.wfdb.machine_code import Functions
     from scaledproc.extractors.wfdb.windows.measures.fields import Kernel
-    from scaledproc.extractors.wfdb.windows.spectra.steps import Steps
+    from scaledproc.extractors.wfdb.windows.measures.spectra.steps import Steps
 
 _BIG, _SMALL = np.int32(2**31 - 1), np.int32(-(2**31))
 _CUBE_LOW = (1 << fields.CUBE_BITS) - 1

@@ -19,7 +19,7 @@ from scaledproc.extractors.wfdb.windows.measures import kernel as kernels
 from scaledproc.extractors.wfdb.windows.measures.at_once import measured_at_once
 from scaledproc.extractors.wfdb.windows.measures.numba_kernel import LIBRARY, compiled_of
 from scaledproc.extractors.wfdb.windows.measures.numpy_kernel import numpy_kernel
-from scaledproc.extractors.wfdb.windows.spectra import welch
+from scaledproc.extractors.wfdb.windows.measures.spectra import welch
 
 WAVE = "80 100(3)/mV 8 0 0 0 0"
 

@@ -15,7 +15,7 @@ from scaledproc.extractors.wfdb.windows.extractor import WfdbWindows
 from scaledproc.extractors.wfdb.windows.measures import kernel
 from scaledproc.extractors.wfdb.windows.measures.numba_kernel import LIBRARY
 from scaledproc.extractors.wfdb.windows.measures.numpy_kernel import numpy_kernel
-from scaledproc.extractors.wfdb.windows.spectra import welch
+from scaledproc.extractors.wfdb.windows.measures.spectra import welch
 
 
 @pytest.fixture(autouse=True)

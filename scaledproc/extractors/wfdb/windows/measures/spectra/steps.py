@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from scaledproc.extractors.wfdb.machine_code import Entry, Native
-from scaledproc.extractors.wfdb.windows.spectra import transform_code
-from scaledproc.extractors.wfdb.windows.spectra.transform import ROOMS, plan_of
-from scaledproc.extractors.wfdb.windows.spectra.transform_code import LANES
+from scaledproc.extractors.wfdb.windows.measures.spectra import transform_code
+from scaledproc.extractors.wfdb.windows.measures.spectra.transform import ROOMS, plan_of
+from scaledproc.extractors.wfdb.windows.measures.spectra.transform_code import LANES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scaledproc.extractors.wfdb.machine_code import Functions
-    from scaledproc.extractors.wfdb.windows.spectra.transform import TransformPlan
+    from scaledproc.extractors.wfdb.windows.measures.spectra.transform import TransformPlan
 
 _GROUP = 64
 """Samples that are searched at once for a missing one."""

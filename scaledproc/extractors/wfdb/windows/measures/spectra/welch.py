@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from scaledproc.extractors.wfdb.windows.spectra.steps import Steps
-    from scaledproc.extractors.wfdb.windows.spectra.transform import TransformPlan
+    from scaledproc.extractors.wfdb.windows.measures.spectra.steps import Steps
+    from scaledproc.extractors.wfdb.windows.measures.spectra.transform import TransformPlan
 
 compiled: Steps | None = None
 """The compiled steps, where they are in use."""
@@ -110,7 +110,7 @@ class Welch:
     @cached_property
     def _plan(self) -> TransformPlan | None:
         """How compiled code transforms segments; None where it does not give what numpy does."""
-        from scaledproc.extractors.wfdb.windows.spectra.transform import plan_of
+        from scaledproc.extractors.wfdb.windows.measures.spectra.transform import plan_of
 
         plan = plan_of(self._n)
         if plan is None:

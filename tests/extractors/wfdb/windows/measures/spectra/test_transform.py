@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from scaledproc.extractors.wfdb.machine_code import load
 from scaledproc.extractors.wfdb.windows.measures.numba_kernel import LIBRARY, compiled_of
-from scaledproc.extractors.wfdb.windows.spectra.transform import factors_of, plan_of
+from scaledproc.extractors.wfdb.windows.measures.spectra.transform import factors_of, plan_of
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import scipy.signal
 
 from scaledproc.extractors.wfdb.machine_code import load
 from scaledproc.extractors.wfdb.windows.measures.numba_kernel import LIBRARY, compiled_of
-from scaledproc.extractors.wfdb.windows.spectra import welch
-from scaledproc.extractors.wfdb.windows.spectra.transform import plan_of
-from scaledproc.extractors.wfdb.windows.spectra.welch import Band, Welch, interpolated, segment_length
+from scaledproc.extractors.wfdb.windows.measures.spectra import welch
+from scaledproc.extractors.wfdb.windows.measures.spectra.transform import plan_of
+from scaledproc.extractors.wfdb.windows.measures.spectra.welch import Band, Welch, interpolated, segment_length
 
 BANDS = (Band("low", 0.5, 5.0), Band("beyond", 20.0, 90.0), Band("high", 5.0, 15.0))
 STARTS = np.zeros(1, np.int64)

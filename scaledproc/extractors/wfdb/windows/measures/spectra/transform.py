@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scaledproc.extractors.wfdb.windows.spectra.transform_code import LEAF, NODE, RADICES, ROOT, code
+from scaledproc.extractors.wfdb.windows.measures.spectra.transform_code import LEAF, NODE, RADICES, ROOT, code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
