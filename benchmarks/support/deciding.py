@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 WORK = 5.0
 """Seconds of work of each core, below which the ends of a run weigh too much to compare chunk sizes."""
-SPARE = 1.1  # work that is asked for beside it, as it is known from few runs
+SPARE = 1.5  # beside it, as it is known from few runs, and tasks take a quarter less time in long ones
 NEAR = 1.03
 """What is recommended takes at most so many times the seconds of the fastest that was measured."""
 
