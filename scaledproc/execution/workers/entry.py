@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
+import runpy
 import site
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 from scaledproc._util.process.lazy_joblib import import_loky
 
@@ -38,13 +35,7 @@ def main() -> None:
         if not before:
             del os.environ[_PATH]
     import_loky()
-    spec = importlib.util.find_spec(_LOKYS)
-    assert spec is not None
-    loader: Any = spec.loader
-    own = ModuleType("__main__")  # as `python -m` makes it: by its spec other processes of Python's find it
-    own.__spec__, own.__file__, own.__package__ = spec, spec.origin, spec.parent
-    sys.modules["__main__"] = own
-    exec(loader.get_code(_LOKYS), vars(own))  # noqa: S102 - loky's own code
+    runpy.run_module(_LOKYS, run_name="__main__", alter_sys=True)  # as `python -m` does it
 
 
 if __name__ == "__main__":
