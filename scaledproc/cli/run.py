@@ -18,7 +18,6 @@ from scaledproc._util.command.config_file import NAME
 from scaledproc._util.command.flags import with_options
 from scaledproc._util.options import declared, read_options
 from scaledproc._util.process import startup
-from scaledproc._util.process.lazy_joblib import import_loky
 from scaledproc.backend.settings import settings_for, with_settings
 from scaledproc.cli.interaction import ask, continuable, failure_told, show, suggest, words_shown
 from scaledproc.cli.options.completion import run_folders
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
 DEMO = "scaledproc-demo"
 _RECORD = "run.json"  # `run_folder.names` has it too, with Arrow's schemas
-_HEAVY = ("shards", "chunk")  # to read them takes NumPy, which is imported while processes start
 FIRST = ("backend", "extractor", "options", "unit", "anchor")
 
 
@@ -216,9 +214,7 @@ def _starting(
             is_there = (Path(output) / _RECORD).exists() and not given["overwrite"]
             if not is_there and Path(dataset).is_dir():
                 startup.hold()
-                import_loky()
-                light = {name: value for name, value in given.items() if name not in _HEAVY}
-                held.enter_context(machine.starting(RunOptions.parse(light).limits))
+                held.enter_context(machine.starting(RunOptions.parse(given).limits))
         except (OSError, ScaledprocError):
             return contextlib.nullcontext()
         return held.pop_all()

@@ -46,7 +46,6 @@ THROUGH = {  # in the order of their folders
     "execution/chunks/test_missing_dataset.py": "execution/chunks/quarantine storage/local_files",
     "execution/test_inside_tasks.py": "_util/process/streams",
     "execution/test_scheduler.py": "execution/chunks/chunk_work execution/scheduler_messages",
-    "execution/workers/test_entry.py": "execution/workers/loky_context",
     "execution/workers/test_pool.py": "execution/workers/starting",
     "execution/workers/test_sending.py": "execution/chunks/loading",
     "extractors/code/test_fingerprint.py": "extractors/code/bytecode extractors/code/code_finder "

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import sys
 import threading
 import time
 import warnings
@@ -22,14 +21,12 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from scaledproc._util.process import startup
-from scaledproc._util.process.lazy_joblib import LOCKS, LOKY
 from scaledproc._util.process.machine import allowed_processes, cannot_start
 from scaledproc._util.process.scratch import PrivateFolder, scratch_error
 from scaledproc._util.process.signals import SIGNALS
 from scaledproc._util.redaction import known_secrets
 from scaledproc.errors import ScaledprocError, UsageError
 from scaledproc.execution.limits import Limits
-from scaledproc.execution.workers.entry import way_here
 from scaledproc.execution.workers.overheard import Overheard
 from scaledproc.execution.workers.printing import show_output
 from scaledproc.execution.workers.recovery import WorkerLostError
@@ -66,12 +63,7 @@ def cores(jobs: int | None = None) -> int:
         return jobs
     if multiprocessing.current_process().daemon:  # Python lets such a process start no others
         return 1
-    if LOKY not in sys.modules:
-        return int(_joblib().cpu_count())
-    from joblib.externals.loky import cpu_count
-
-    has_locks = getattr(sys.modules.get(LOCKS), "mp", None) is not None  # as joblib.cpu_count() asks
-    return int(cpu_count()) if has_locks else 1
+    return int(_joblib().cpu_count())
 
 
 def _joblib() -> Any:
@@ -337,8 +329,7 @@ class _Core:
         """The executor, made where there is none."""
         if self._executor is None:
             # joblib.Parallel gives results in order or none at all; the executor below it gives futures.
-            if LOKY not in sys.modules:
-                _joblib()
+            _joblib()
             from joblib.externals.loky.backend import resource_tracker
             from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
@@ -357,13 +348,7 @@ class _Core:
                 raise scratch_error(error, self._scratch) from error
             self._executor = ProcessPoolExecutor(
                 1,
-                context=_context(),
-                env={
-                    **startup.ENVIRONMENT,
-                    **way_here(),
-                    "TMPDIR": str(self._own),
-                    startup.SAFE_PATH: safe_path or "1",
-                },
+                env={**startup.ENVIRONMENT, "TMPDIR": str(self._own), startup.SAFE_PATH: safe_path or "1"},
                 initializer=start,
                 initargs=(
                     *(os.getpid(), self._marker, self._dump, self._limits, known_secrets(), safe_path),
@@ -385,15 +370,6 @@ class _Core:
     @property
     def _dump(self) -> Path:
         return self._own / "dump"
-
-
-def _context() -> Any:
-    """What processes are started by; loky's own where it is not as it was."""
-    try:
-        from scaledproc.execution.workers.loky_context import WorkerContext
-    except (ImportError, AttributeError):
-        return None
-    return WorkerContext()
 
 
 def _end(executor: Any, folder: Path) -> None:
