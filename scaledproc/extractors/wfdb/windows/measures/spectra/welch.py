@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from scaledproc.extractors.wfdb.windows.measures.spectra.transform_code import LANES
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -39,8 +41,6 @@ _TOGETHER = 2**16
 """Samples of the segments that are transformed at once: what is made of them stays in the cache."""
 _TOLD_TOGETHER = 2**15
 """Frequencies of the windows that are looked at at once."""
-_LANES = 8
-"""Windows that compiled code transforms at once."""
 _FEW = 3
 """Segments, below which numpy transforms them in less time than compiled code does as many as it can at once."""
 _TRIED = 3
@@ -154,7 +154,7 @@ class Welch:
         shares, of that of equal ones; the frequency below which 95 % of the power are, in Hz.
         """
         found = np.full((len(starts), self._n_columns), np.nan, np.float32)
-        together = max(_TOLD_TOGETHER // self._n_bins // _LANES * _LANES, _LANES)
+        together = max(_TOLD_TOGETHER // self._n_bins // LANES * LANES, LANES)
         plan = None if compiled is None else self._plan
         for first in range(0, len(starts), together):
             some = starts[first : first + together]
